@@ -1,0 +1,1 @@
+"""Text: corpus, tokenizer, token store, batches. Knows no other package and no torch."""

@@ -1,0 +1,1 @@
+"""Training: configuration, devices, model, stages, the loop, checkpoints, the run directory."""

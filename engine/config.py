@@ -1,0 +1,358 @@
+"""The configuration tree: the one source of names, types, ranges, help texts and defaults.
+
+TOML files, command line flags and forms are all made from these models. It knows how to
+read, merge, check and write configurations; it knows neither torch nor any device.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+
+from engine.shape import PRESETS, ModelShape
+from lmm_errors import LmmError
+
+Stage = Literal["pretrain"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Schedule = Literal["cosine", "wsd", "minimind", "constant"]
+OptimizerName = Literal["adamw", "muon"]
+
+STAGES: tuple[str, ...] = get_args(Stage)
+
+_RUN_NAME = re.compile(r"[^\W_][\w.+-]{0,99}")
+
+
+class ConfigError(LmmError):
+    """A configuration that cannot be used; the text names the file or flag, and the key."""
+
+
+class Section(BaseModel):
+    """A table of the configuration; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+class ModelConfig(Section):
+    preset: str = Field("nano", description="Model preset: " + ", ".join(PRESETS))
+    vocab_size: int | None = Field(
+        None, ge=260, le=1_000_000, description="Tokens in a vocabulary that we train ourselves"
+    )
+    hidden_size: int | None = Field(None, ge=8, le=16384, description="Width of the residual")
+    num_layers: int | None = Field(None, ge=1, le=200, description="Decoder layers")
+    num_heads: int | None = Field(None, ge=1, le=256, description="Attention heads")
+    num_kv_heads: int | None = Field(None, ge=1, le=256, description="Key/value heads (GQA)")
+    head_dim: int | None = Field(None, ge=2, le=512, description="Width of one head, even")
+    intermediate_size: int | None = Field(None, ge=8, le=65536, description="Width of the MLP")
+    rope_theta: float | None = Field(None, gt=0, description="Base of the rotary embedding")
+    rms_eps: float | None = Field(None, gt=0, le=0.1, description="Epsilon of RMSNorm")
+    tie_embeddings: bool | None = Field(None, description="Share input and output embeddings")
+
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, value: str) -> str:
+        if value not in PRESETS:
+            raise ValueError(f"unknown preset {value!r}; choose from {', '.join(PRESETS)}")
+        return value
+
+    def shape(self, vocab_size: int | None = None) -> ModelShape:
+        """The preset with its overrides; `vocab_size` is what the tokenizer really has.
+
+        Raises ConfigError where the numbers do not make a model.
+        """
+        base = PRESETS[self.preset]
+        changed = {
+            field.name: getattr(self, field.name)
+            for field in fields(ModelShape)
+            if getattr(self, field.name, None) is not None
+        }
+        if vocab_size is not None:
+            changed["vocab_size"] = vocab_size
+        shape = replace(base, **changed)
+        resized = {"hidden_size", "num_heads"} & changed.keys()
+        if resized and "head_dim" not in changed:
+            if shape.hidden_size % shape.num_heads:
+                raise ConfigError(
+                    f"model.hidden_size: {shape.hidden_size} is not a multiple of "
+                    f"model.num_heads {shape.num_heads}; change one, or set model.head_dim"
+                )
+            shape = replace(shape, head_dim=shape.hidden_size // shape.num_heads)
+        if shape.num_heads % shape.num_kv_heads:
+            raise ConfigError(
+                f"model.num_kv_heads: {shape.num_kv_heads} does not divide "
+                f"model.num_heads {shape.num_heads}"
+            )
+        if shape.head_dim % 2:
+            raise ConfigError(f"model.head_dim: {shape.head_dim} is odd; rotary needs it even")
+        return shape
+
+
+class DataConfig(Section):
+    source: str = Field(
+        "builtin",
+        min_length=1,
+        description="'builtin', or .txt / .jsonl files, a folder or a glob of them",
+    )
+    tokenizer: str | None = Field(
+        None, description="A tokenizer.json or Hugging Face folder; unset trains one on the data"
+    )
+    seq_len: int = Field(256, ge=8, le=131072, description="Tokens in one sequence")
+    val_fraction: float = Field(0.02, gt=0, le=0.5, description="Share held out for validation")
+    builtin_mb: float = Field(6.0, gt=0.05, le=64, description="Size of the built-in corpus, MB")
+    cache_dir: str | None = Field(
+        None, description="Where tokenised text is kept; unset is the user's cache folder"
+    )
+
+
+class TrainConfig(Section):
+    steps: int = Field(1000, ge=1, le=100_000_000, description="Optimiser steps")
+    batch_size: int = Field(16, ge=1, le=65536, description="Sequences in a micro-batch")
+    grad_accum: int = Field(1, ge=1, le=65536, description="Micro-batches in a step")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of weights and data order")
+    precision: Precision = Field("auto", description="Arithmetic; auto is decided by the device")
+    compile: bool = Field(False, description="torch.compile the model (slow start, faster steps)")
+    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; unset is torch's")
+
+
+class OptimConfig(Section):
+    name: OptimizerName = Field("adamw", description="Optimiser; muon takes the matrices only")
+    lr: float | None = Field(
+        None, gt=0, le=10, description="Peak learning rate; unset is 3e-3 * sqrt(96 / hidden)"
+    )
+    muon_lr: float = Field(0.02, gt=0, le=10, description="Peak learning rate of Muon's matrices")
+    schedule: Schedule = Field("cosine", description="Shape of the learning rate over the run")
+    warmup_steps: int = Field(20, ge=0, le=10_000_000, description="Steps of linear warm-up")
+    min_lr_ratio: float = Field(0.1, ge=0, le=1, description="Last learning rate / peak")
+    decay_fraction: float = Field(0.2, gt=0, le=1, description="Share of a WSD run that decays")
+    weight_decay: float = Field(0.1, ge=0, le=10, description="Decay of matrices (never of norms)")
+    beta1: float = Field(0.9, ge=0, lt=1, description="Adam's first-moment decay")
+    beta2: float = Field(0.95, ge=0, lt=1, description="Adam's second-moment decay")
+    eps: float = Field(1e-8, gt=0, le=1, description="Adam's epsilon")
+    clip: float = Field(1.0, gt=0, le=1e6, description="Largest global gradient norm")
+
+
+class LogConfig(Section):
+    every: int = Field(1, ge=1, description="Steps between logged rows")
+    val_every: int = Field(50, ge=0, description="Steps between validations; 0 is never")
+    val_batches: int = Field(8, ge=1, description="Micro-batches in a validation")
+    probe_every: int = Field(50, ge=0, description="Steps between probes; 0 is on request only")
+    sample_every: int = Field(200, ge=0, description="Steps between samples; 0 is on request only")
+    checkpoint_every: int = Field(500, ge=0, description="Steps between checkpoints; 0: end only")
+    keep: int = Field(3, ge=1, description="Checkpoints to keep")
+    tensorboard: bool = Field(True, description="Mirror the scalars as TensorBoard events")
+    prompts: list[str] = Field(
+        ["Once upon a time", "小兔子", "12 + 7 =", "def "],
+        min_length=1,
+        description="What the model is asked to go on from",
+    )
+    sample_tokens: int = Field(48, ge=1, le=4096, description="Tokens in a sample")
+    temperature: float = Field(0.8, ge=0, le=10, description="Of samples; 0 is greedy")
+    top_p: float = Field(0.95, gt=0, le=1, description="Nucleus of samples")
+
+
+class RunConfig(Section):
+    """Everything that defines a run."""
+
+    stage: Stage = Field("pretrain", description="What is trained: " + ", ".join(STAGES))
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="auto, cpu, mps, cuda or cuda:N; auto takes the best",
+    )
+    name: str | None = Field(None, description="Name of the run; unset is stage, model, date")
+    runs_dir: str = Field("runs", min_length=1, description="Folder that holds the runs")
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    optim: OptimConfig = Field(default_factory=OptimConfig)
+    log: LogConfig = Field(default_factory=LogConfig)
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, value: str | None) -> str | None:
+        if value is not None and not _RUN_NAME.fullmatch(value):
+            raise ValueError(
+                "a run name starts with a letter or digit and has at most 100 letters, "
+                "digits, '.', '_', '+' or '-'"
+            )
+        return value
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate at the top of the schedule."""
+        if self.optim.lr is not None:
+            return self.optim.lr
+        return 3e-3 * (96 / self.model.shape().hidden_size) ** 0.5
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.train.batch_size * self.train.grad_accum * self.data.seq_len
+
+
+@dataclass(frozen=True)
+class Option:
+    """One leaf of the tree, as a flag, a form field or a TOML key may want to know it."""
+
+    key: str
+    """Dotted path such as `optim.lr`."""
+    field: FieldInfo
+
+    @property
+    def help(self) -> str:
+        return self.field.description or ""
+
+
+def options(section: type[Section] = RunConfig, prefix: str = "") -> Iterator[Option]:
+    """All leaves of the tree, depth first, in the order of declaration."""
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from options(kind, f"{prefix}{name}.")
+        else:
+            yield Option(prefix + name, field)
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; ConfigError with the line where it does not parse."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give --config an existing TOML file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """`section.key=value` of --set; the value is TOML, and a bare word is a string."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise ConfigError(f"--set {text}: expected section.key=value, such as optim.lr=1e-3")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value.strip()
+
+
+def resolve(
+    file: Path | None = None,
+    assignments: Mapping[str, Any] | None = None,
+    base: Mapping[str, Any] | None = None,
+) -> RunConfig:
+    """Defaults < `base` < `file` < `assignments` (dotted keys), checked.
+
+    Raises ConfigError: one sentence with the file and line, or the key, that is wrong.
+    """
+    tree: dict[str, Any] = {}
+    _merge(tree, base or {})
+    if file is not None:
+        table = load_toml(file)
+        _validate(table, file)
+        _merge(tree, table)
+    for key, value in (assignments or {}).items():
+        _set(tree, key, value)
+    config = _validate(tree, file)
+    config.model.shape()
+    return config
+
+
+def to_toml(config: RunConfig) -> str:
+    """The configuration as TOML; unset keys are left out, for TOML has no null."""
+    return tomli_w.dumps(config.model_dump(exclude_none=True))
+
+
+def check(key: str, value: Any, config: RunConfig) -> RunConfig:
+    """`config` with one dotted key changed; ConfigError where that is not allowed."""
+    tree = config.model_dump()
+    _set(tree, key, value)
+    return _validate(tree, None)
+
+
+def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _set(tree: dict[str, Any], key: str, value: Any) -> None:
+    *sections, leaf = key.split(".")
+    for section in sections:
+        table = tree.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{key}: {section!r} is a value, not a section")
+        tree = table
+    tree[leaf] = value
+
+
+def _validate(tree: Mapping[str, Any], file: Path | None) -> RunConfig:
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error, file)) from None
+
+
+def _sentence(error: ValidationError, file: Path | None) -> str:
+    first = error.errors(include_url=False)[0]
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        problem = f"unknown key{_suggestion(key)}"
+    else:
+        message = str(first["msg"]).removeprefix("Value error, ")
+        message = message.removeprefix("Input should be ")
+        given = first["input"]
+        shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
+        problem = message if first["type"] == "value_error" else f"should be {message}{shown}"
+    return f"{_where(file, location)}{key}: {problem}"
+
+
+def _suggestion(key: str) -> str:
+    known = [option.key for option in options()]
+    close = difflib.get_close_matches(key, known, n=1)
+    if not close:
+        leaf = key.rpartition(".")[2]
+        close = [name for name in known if name.rpartition(".")[2] == leaf][:1]
+    return f"; did you mean {close[0]}?" if close else "; see --print-config for all keys"
+
+
+def _where(file: Path | None, location: Sequence[str]) -> str:
+    """`FILE:LINE: ` of a key in a TOML file, or nothing where it does not stand in one."""
+    if file is None:
+        return ""
+    section, line_number = "", None
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
+            section = header[1].strip()
+            name = section
+        elif assignment := re.match(r"\s*([\w.-]+)\s*=", line):
+            name = f"{section}.{assignment[1]}" if section else assignment[1]
+        else:
+            continue
+        if name == ".".join(location) or name == ".".join(location[:2]):
+            line_number = number
+    return f"{file}:{line_number}: " if line_number else ""
+
+
+if __name__ == "__main__":
+    shown = resolve(assignments=dict([parse_assignment("train.steps=20")]))
+    print(to_toml(shown))
+    assert RunConfig.model_validate(tomllib.loads(to_toml(shown))) == shown
+    try:
+        resolve(assignments={"optim.lrr": 1})
+    except ConfigError as error:
+        print(error)
+    print("=== 自测通过 ===")

@@ -1,0 +1,94 @@
+"""Model shapes: the presets, and what a shape costs in parameters, FLOPs and memory.
+
+Pure arithmetic on a handful of integers; deliberately knows no torch, so that the
+configure screen can show a live estimate before torch is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_BYTES_PER_PARAMETER_TRAINED = 16  # fp32 weight, gradient and two AdamW moments
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """The integers that define a Qwen3-style decoder."""
+
+    vocab_size: int
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    intermediate_size: int
+    max_positions: int = 32768
+    rope_theta: float = 1e6
+    rms_eps: float = 1e-6
+    tie_embeddings: bool = True
+
+    @property
+    def embedding_parameters(self) -> int:
+        return self.vocab_size * self.hidden_size
+
+    @property
+    def layer_parameters(self) -> int:
+        attention = self.hidden_size * self.head_dim * 2 * (self.num_heads + self.num_kv_heads)
+        mlp = 3 * self.hidden_size * self.intermediate_size
+        norms = 2 * self.hidden_size + 2 * self.head_dim
+        return attention + mlp + norms
+
+    @property
+    def parameters(self) -> int:
+        """All trainable parameters; a tied head counts once."""
+        heads = 1 if self.tie_embeddings else 2
+        return (
+            heads * self.embedding_parameters
+            + self.num_layers * self.layer_parameters
+            + self.hidden_size
+        )
+
+    def flops_per_token(self, seq_len: int) -> float:
+        """Training FLOPs a token (forward and backward) at mean causal context seq_len / 2.
+
+        6 N for the matrix products (the head included, the embedding look-up not) and
+        12 L H d T for attention with T = seq_len / 2 (PaLM, arXiv 2204.02311, appendix B).
+        """
+        matmul = self.num_layers * self.layer_parameters + self.embedding_parameters
+        attention = 12 * self.num_layers * self.num_heads * self.head_dim * (seq_len / 2)
+        return 6.0 * matmul + attention
+
+    def training_bytes(self, batch_size: int, seq_len: int, bytes_per_value: int = 4) -> int:
+        """A first-order estimate of the memory that training takes, in bytes.
+
+        Weights, gradients and AdamW state in fp32, plus the activations that the backward
+        pass keeps: per token and layer about 8 hidden-sized, 4 intermediate-sized and the
+        attention vectors. Logits are made in chunks and are small beside this.
+        """
+        attention = 2 * self.head_dim * (self.num_heads + self.num_kv_heads)
+        per_token = self.num_layers * (
+            8 * self.hidden_size + 4 * self.intermediate_size + attention
+        )
+        activations = batch_size * seq_len * per_token * bytes_per_value
+        return self.parameters * _BYTES_PER_PARAMETER_TRAINED + activations
+
+
+def _shape(vocab: int, hidden: int, layers: int, heads: int, kv: int, inner: int) -> ModelShape:
+    return ModelShape(vocab, hidden, layers, heads, kv, hidden // heads, inner)
+
+
+PRESETS: dict[str, ModelShape] = {
+    "nano": _shape(1024, 96, 4, 4, 2, 256),
+    "tiny": _shape(4096, 256, 4, 4, 2, 704),
+    "minimind-26m": _shape(6400, 512, 8, 8, 2, 1408),
+    "minimind-64m": _shape(6400, 768, 8, 8, 4, 2432),
+    "minimind-104m": _shape(6400, 768, 16, 8, 2, 2048),
+}
+"""From 0.5M to 104M parameters; the vocabulary is what a built-in tokenizer is trained to."""
+
+
+if __name__ == "__main__":
+    for name, shape in PRESETS.items():
+        print(f"{name:>14}  {shape.parameters / 1e6:7.2f}M parameters")
+    assert abs(PRESETS["minimind-26m"].parameters / 1e6 - 25.8) < 0.1
+    print("=== 自测通过 ===")

@@ -1,0 +1,1 @@
+"""Stages: each turns data into micro-batches, and a micro-batch into a loss."""

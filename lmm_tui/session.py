@@ -1,0 +1,95 @@
+"""The only door from screens to a run: what it is, how it is, what it measured, and commands.
+
+Everything is read from the run directory, so a run in this process, in another one and one that
+ended long ago look the same. Commands go over the run's control socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine import control
+from engine.rundir import ACTIVE_STATES, RunDir, RunInfo, RunStatus
+from metrics.follow import JsonlFollower, MetricsFollower
+from metrics.series import SeriesStore
+
+ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One look at a run; `state` also knows `stale` and `crashed`."""
+
+    info: RunInfo
+    status: RunStatus
+    state: str
+
+    @property
+    def active(self) -> bool:
+        return self.state in ATTACHABLE_STATES
+
+    @property
+    def progress(self) -> float:
+        """Share of the steps done, 0 to 1."""
+        total = self.status.total_steps
+        return min(self.status.step / total, 1.0) if total else 0.0
+
+
+class RunSession:
+    """A run, followed: call `poll` at your own pace, then read the attributes."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.run_dir = RunDir(path)
+        self.series = SeriesStore()
+        self.events: list[dict[str, Any]] = []
+        self.samples: list[dict[str, Any]] = []
+        self._metrics = MetricsFollower(self.run_dir.metrics, self.series)
+        self._events = JsonlFollower(self.run_dir.events)
+        self._samples = JsonlFollower(self.run_dir.samples)
+        self.view = self._look()
+
+    @property
+    def unreadable_lines(self) -> int:
+        """Lines of the run's files that could not be parsed, in all."""
+        followers = (self._metrics, self._events, self._samples)
+        return sum(follower.bad_lines for follower in followers)
+
+    def poll(self, budget_s: float | None = None) -> bool:
+        """Read what is new, for at most about `budget_s` seconds; True where anything changed."""
+        view = self._look()
+        changed = view != self.view
+        self.view = view
+        events, samples = self._events.poll(), self._samples.poll()
+        self.events += events
+        self.samples += samples
+        return self._metrics.poll(budget_s) or changed or bool(events or samples)
+
+    @property
+    def loading(self) -> bool:
+        """Whether the metrics file holds more than has been read so far."""
+        return self._metrics.behind
+
+    def send(
+        self, command: str, args: Mapping[str, Any] | None = None, timeout_s: float = 600.0
+    ) -> control.Reply:
+        """Deliver a command and wait for its effect; a failure is a Reply that says why.
+
+        Blocks: screens call it from a worker.
+        """
+        if not self.view.active:
+            return control.Reply(
+                False, f"the run is {self.view.state}: nothing left to {command}"
+            )
+        try:
+            path = Path(self.view.info.socket or self.run_dir.socket_path())
+            return control.send(path, command, args, timeout_s)
+        except control.ControlError as error:
+            return control.Reply(False, str(error))
+
+    def _look(self) -> RunView:
+        info = self.run_dir.read_info()
+        status = self.run_dir.read_status()
+        return RunView(info, status, self.run_dir.derived_state(info, status))

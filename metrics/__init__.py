@@ -1,0 +1,1 @@
+"""Observation from outside: tracker, probes, series, followers, PNGs. Knows no other package."""

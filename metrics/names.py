@@ -1,0 +1,84 @@
+"""The vocabulary of metrics: what each series is called, how it is titled, which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+TRAIN_LOSS = "train/loss"
+TRAIN_LOSS_EMA = "train/loss_ema"
+TRAIN_PPL = "train/ppl"
+LR = "train/lr"
+GRAD_NORM = "train/grad_norm"
+CLIP_RATE = "train/clip_rate"
+CLIP_RATIO = "train/clip_ratio"
+TOKENS_PER_S = "train/tokens_per_s"
+STEPS_PER_S = "train/steps_per_s"
+MFU = "train/mfu"
+VAL_LOSS = "val/loss"
+VAL_PPL = "val/ppl"
+VAL_BITS_PER_BYTE = "val/bits_per_byte"
+PROBE = "probe/"
+GRAD_LAYER = "grad/"
+SYSTEM = "system/"
+
+OUTPUT_PROBES = (
+    "entropy",
+    "top1_acc",
+    "top5_acc",
+    "confidence_gap",
+    "topk_mass",
+    "p_true_mean",
+)
+REPRESENTATION_PROBES = ("cosine_sim_intra", "cosine_sim_inter", "participation_ratio")
+PROBES = OUTPUT_PROBES + REPRESENTATION_PROBES
+"""The nine probe numbers, in the order in which panels show them."""
+
+Better = Literal["lower", "higher", "neither"]
+
+
+@dataclass(frozen=True)
+class MetricName:
+    """How a series is shown: `title` for people, `unit` behind values, `log` for its y axis."""
+
+    title: str
+    unit: str = ""
+    log: bool = False
+    better: Better = "neither"
+
+
+KNOWN: dict[str, MetricName] = {
+    TRAIN_LOSS: MetricName("loss", "nats", better="lower"),
+    TRAIN_LOSS_EMA: MetricName("loss EMA", "nats", better="lower"),
+    TRAIN_PPL: MetricName("PPL", log=True, better="lower"),
+    LR: MetricName("LR"),
+    GRAD_NORM: MetricName("grad norm"),
+    CLIP_RATE: MetricName("clip rate"),
+    CLIP_RATIO: MetricName("clip ratio"),
+    TOKENS_PER_S: MetricName("tokens/s", better="higher"),
+    STEPS_PER_S: MetricName("steps/s", better="higher"),
+    MFU: MetricName("MFU", better="higher"),
+    VAL_LOSS: MetricName("val loss", "nats", better="lower"),
+    VAL_PPL: MetricName("val PPL", log=True, better="lower"),
+    VAL_BITS_PER_BYTE: MetricName("bits/byte", "bits", better="lower"),
+    PROBE + "entropy": MetricName("entropy", "nats"),
+    PROBE + "top1_acc": MetricName("top-1 accuracy", better="higher"),
+    PROBE + "top5_acc": MetricName("top-5 accuracy", better="higher"),
+    PROBE + "confidence_gap": MetricName("confidence gap"),
+    PROBE + "topk_mass": MetricName("top-10 mass"),
+    PROBE + "p_true_mean": MetricName("p(true)", better="higher"),
+    PROBE + "cosine_sim_intra": MetricName("cosine, within"),
+    PROBE + "cosine_sim_inter": MetricName("cosine, between"),
+    PROBE + "participation_ratio": MetricName("participation ratio", better="higher"),
+}
+
+
+def describe(name: str) -> MetricName:
+    """How to show a series; a name of somebody else's is its own title."""
+    return KNOWN.get(name) or MetricName(name)
+
+
+if __name__ == "__main__":
+    print(describe(TRAIN_PPL), describe("mine/score"))
+    assert len(PROBES) == 9
+    print("=== 自测通过 ===")
