@@ -11,8 +11,10 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -28,6 +30,8 @@ OptimizerName = Literal["adamw", "muon"]
 
 STAGES: tuple[str, ...] = get_args(Stage)
 
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?", re.ASCII)
 _RUN_NAME = re.compile(r"[^\W_][\w.+-]{0,99}")
 
 
@@ -42,7 +46,11 @@ class Section(BaseModel):
 
 
 class ModelConfig(Section):
-    preset: str = Field("nano", description="Model preset: " + ", ".join(PRESETS))
+    preset: str = Field(
+        "nano",
+        description="Model preset: " + ", ".join(PRESETS),
+        json_schema_extra={"enum": [*PRESETS]},
+    )
     vocab_size: int | None = Field(
         None, ge=260, le=1_000_000, description="Tokens in a vocabulary that we train ourselves"
     )
@@ -104,7 +112,9 @@ class DataConfig(Section):
     tokenizer: str | None = Field(
         None, description="A tokenizer.json or Hugging Face folder; unset trains one on the data"
     )
-    seq_len: int = Field(256, ge=8, le=131072, description="Tokens in one sequence")
+    seq_len: int = Field(
+        256, ge=8, le=131072, title="sequence length", description="Tokens in one sequence"
+    )
     val_fraction: float = Field(0.02, gt=0, le=0.5, description="Share held out for validation")
     builtin_mb: float = Field(6.0, gt=0.05, le=64, description="Size of the built-in corpus, MB")
     cache_dir: str | None = Field(
@@ -115,7 +125,9 @@ class DataConfig(Section):
 class TrainConfig(Section):
     steps: int = Field(1000, ge=1, le=100_000_000, description="Optimiser steps")
     batch_size: int = Field(16, ge=1, le=65536, description="Sequences in a micro-batch")
-    grad_accum: int = Field(1, ge=1, le=65536, description="Micro-batches in a step")
+    grad_accum: int = Field(
+        1, ge=1, le=65536, title="accumulation", description="Micro-batches in a step"
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of weights and data order")
     precision: Precision = Field("auto", description="Arithmetic; auto is decided by the device")
     compile: bool = Field(False, description="torch.compile the model (slow start, faster steps)")
@@ -125,7 +137,11 @@ class TrainConfig(Section):
 class OptimConfig(Section):
     name: OptimizerName = Field("adamw", description="Optimiser; muon takes the matrices only")
     lr: float | None = Field(
-        None, gt=0, le=10, description="Peak learning rate; unset is 3e-3 * sqrt(96 / hidden)"
+        None,
+        gt=0,
+        le=10,
+        title="learning rate",
+        description="Peak learning rate; unset is 3e-3 * sqrt(96 / hidden)",
     )
     muon_lr: float = Field(0.02, gt=0, le=10, description="Peak learning rate of Muon's matrices")
     schedule: Schedule = Field("cosine", description="Shape of the learning rate over the run")
@@ -162,11 +178,7 @@ class RunConfig(Section):
     """Everything that defines a run."""
 
     stage: Stage = Field("pretrain", description="What is trained: " + ", ".join(STAGES))
-    device: str = Field(
-        "auto",
-        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
-        description="auto, cpu, mps, cuda or cuda:N; auto takes the best",
-    )
+    device: str = Field("auto", description="auto, cpu, mps, cuda or cuda:N; auto takes the best")
     name: str | None = Field(None, description="Name of the run; unset is stage, model, date")
     runs_dir: str = Field("runs", min_length=1, description="Folder that holds the runs")
     model: ModelConfig = Field(default_factory=ModelConfig)
@@ -174,6 +186,13 @@ class RunConfig(Section):
     train: TrainConfig = Field(default_factory=TrainConfig)
     optim: OptimConfig = Field(default_factory=OptimConfig)
     log: LogConfig = Field(default_factory=LogConfig)
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not _DEVICE.fullmatch(value):
+            raise ValueError(f"unknown device {value!r}; choose auto, cpu, mps, cuda or cuda:N")
+        return value
 
     @field_validator("name")
     @classmethod
@@ -192,6 +211,11 @@ class RunConfig(Section):
             return self.optim.lr
         return 3e-3 * (96 / self.model.shape().hidden_size) ** 0.5
 
+    def completed(self) -> RunConfig:
+        """With the values filled in that follow from others, as a run saves it."""
+        optim = self.optim.model_copy(update={"lr": self.peak_lr})
+        return self.model_copy(update={"optim": optim})
+
     @property
     def tokens_per_step(self) -> int:
         return self.train.batch_size * self.train.grad_accum * self.data.seq_len
@@ -209,6 +233,59 @@ class Option:
     def help(self) -> str:
         return self.field.description or ""
 
+    @property
+    def label(self) -> str:
+        """A short name for people: the field's title, or the last word of its key."""
+        return self.field.title or self.key.rpartition(".")[2].replace("_", " ")
+
+    @property
+    def default(self) -> Any:
+        return self.field.get_default(call_default_factory=True)
+
+    @property
+    def optional(self) -> bool:
+        """Whether it may be unset, which is None."""
+        return NoneType in get_args(self.field.annotation)
+
+    @property
+    def kind(self) -> type:
+        """bool, int, float, str or list; a Literal is a str."""
+        member = next(
+            (
+                kind
+                for kind in get_args(self.field.annotation)
+                if self.optional and kind is not NoneType
+            ),
+            self.field.annotation,
+        )
+        origin = get_origin(member) or member
+        return origin if isinstance(origin, type) else str
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The only values it may have; empty where there are too many to list."""
+        if get_origin(self.field.annotation) is Literal:
+            return get_args(self.field.annotation)
+        extra = self.field.json_schema_extra
+        listed = extra.get("enum") if isinstance(extra, dict) else None
+        return tuple(str(value) for value in listed) if isinstance(listed, list) else ()
+
+    @property
+    def allowed(self) -> str:
+        """What a number may be, such as `whole number from 1 to 65,536`; empty for the rest."""
+        if self.kind not in (int, float):
+            return ""
+        limits = {
+            bound: getattr(rule, bound)
+            for rule in self.field.metadata
+            for bound in _BOUNDS
+            if hasattr(rule, bound)
+        }
+        number = "whole number" if self.kind is int else "number"
+        if {"ge", "le"} <= limits.keys():
+            return f"{number} from {limits['ge']:,.10g} to {limits['le']:,.10g}"
+        return ", ".join([number, *(f"{_BOUNDS[it]} {limits[it]:,.10g}" for it in limits)])
+
 
 def options(section: type[Section] = RunConfig, prefix: str = "") -> Iterator[Option]:
     """All leaves of the tree, depth first, in the order of declaration."""
@@ -218,6 +295,11 @@ def options(section: type[Section] = RunConfig, prefix: str = "") -> Iterator[Op
             yield from options(kind, f"{prefix}{name}.")
         else:
             yield Option(prefix + name, field)
+
+
+def lookup(config: RunConfig, key: str) -> Any:
+    """The value under a dotted key."""
+    return reduce(getattr, key.split("."), config)
 
 
 def load_toml(path: Path) -> dict[str, Any]:
@@ -313,10 +395,10 @@ def _sentence(error: ValidationError, file: Path | None) -> str:
         problem = f"unknown key{_suggestion(key)}"
     else:
         message = str(first["msg"]).removeprefix("Value error, ")
-        message = message.removeprefix("Input should be ")
+        message = re.sub(r"^(Input|String|List) (?=should )", "", message)
         given = first["input"]
         shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
-        problem = message if first["type"] == "value_error" else f"should be {message}{shown}"
+        problem = message if first["type"] == "value_error" else f"{message}{shown}"
     return f"{_where(file, location)}{key}: {problem}"
 
 
