@@ -20,6 +20,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
+from engine.rundir import RUNS_DIR
 from engine.shape import PRESETS, ModelShape
 from lmm_errors import LmmError
 
@@ -180,7 +181,7 @@ class RunConfig(Section):
     stage: Stage = Field("pretrain", description="What is trained: " + ", ".join(STAGES))
     device: str = Field("auto", description="auto, cpu, mps, cuda or cuda:N; auto takes the best")
     name: str | None = Field(None, description="Name of the run; unset is stage, model, date")
-    runs_dir: str = Field("runs", min_length=1, description="Folder that holds the runs")
+    runs_dir: str = Field(RUNS_DIR, min_length=1, description="Folder that holds the runs")
     model: ModelConfig = Field(default_factory=ModelConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
@@ -403,12 +404,12 @@ def _sentence(error: ValidationError, file: Path | None) -> str:
 
 
 def _suggestion(key: str) -> str:
+    """The key that was probably meant: the same leaf in another section, or a near spelling."""
     known = [option.key for option in options()]
-    close = difflib.get_close_matches(key, known, n=1)
-    if not close:
-        leaf = key.rpartition(".")[2]
-        close = [name for name in known if name.rpartition(".")[2] == leaf][:1]
-    return f"; did you mean {close[0]}?" if close else "; see --print-config for all keys"
+    leaf = key.rpartition(".")[2]
+    meant = [name for name in known if name.rpartition(".")[2] == leaf]
+    meant = meant or difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+    return f"; did you mean {meant[0]}?" if meant else "; see --print-config for all keys"
 
 
 def _where(file: Path | None, location: Sequence[str]) -> str:

@@ -134,8 +134,8 @@ class ControlServer:
                 elif key.fileobj is self._wake_read:
                     with contextlib.suppress(BlockingIOError):
                         self._wake_read.recv(4096)
-                else:
-                    self._read(self._clients[key.fileobj])  # type: ignore[index]
+                elif client := self._clients.get(key.fileobj):  # type: ignore[call-overload]
+                    self._read(client)
             self._flush_all()
         self._flush_all()
         for connection in [*self._clients, self._listener, self._wake_read, self._wake_write]:
@@ -146,11 +146,15 @@ class ControlServer:
         with contextlib.suppress(OSError):
             connection, _ = self._listener.accept()
             if len(self._clients) >= _MAX_CLIENTS:
-                connection.close()
-                return
+                self._drop(self._longest_idle())
             connection.setblocking(False)
             self._clients[connection] = _Client(connection)
             self._selector.register(connection, selectors.EVENT_READ)
+
+    def _longest_idle(self) -> _Client:
+        """The first to have come that waits for nothing, or simply the first."""
+        clients = list(self._clients.values())
+        return next((client for client in clients if not client.replies), clients[0])
 
     def _read(self, client: _Client) -> None:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import socket
 import tempfile
 import threading
@@ -24,6 +25,9 @@ from lmm_errors import LmmError
 
 FORMAT = 1
 """Version of the layout below; a reader refuses a newer one."""
+
+RUNS_DIR = "runs"
+"""Where runs are kept unless a person says otherwise."""
 
 STALE_AFTER_S = 10.0
 ACTIVE_STATES = frozenset({"starting", "running", "paused", "stopping"})
@@ -78,6 +82,8 @@ class RunStatus:
     """What takes long at the moment, such as `tokenising 43 %`; empty while training."""
     error: str = ""
 
+
+_CHECKPOINT = re.compile(r"step-(\d{9})")
 
 Record = TypeVar("Record", RunInfo, RunStatus)
 
@@ -188,6 +194,17 @@ class RunDir:
         # A run that has not written its first status yet is as old as its start.
         last_sign = max(status.heartbeat, info.started)
         return "stale" if now - last_sign > STALE_AFTER_S else status.state
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, the oldest first; half-written ones have another name."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _CHECKPOINT.fullmatch(path.name))
+
+
+def checkpoint_name(step: int) -> str:
+    return f"step-{step:09d}"
 
 
 class JsonlWriter:

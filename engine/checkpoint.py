@@ -1,0 +1,122 @@
+"""Checkpoints: a complete resumable state, written aside, fsynced and renamed into place.
+
+`model.safetensors` holds the weights, `training.pt` optimisers, scaler and random states
+(read back with `weights_only=True`), `state.json` counters and what a person may want to know.
+It knows no loop and no stage: it saves and loads what it is handed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from engine.rundir import checkpoint_name, list_checkpoints
+from lmm_errors import LmmError
+
+FORMAT = 1
+
+
+class CheckpointError(LmmError):
+    """A checkpoint that is missing, damaged or of another model."""
+
+
+@dataclass(frozen=True)
+class CheckpointState:
+    """`state.json`: where training stood."""
+
+    step: int
+    tokens: int
+    tokenizer: str
+    """Fingerprint of the vocabulary that the weights speak."""
+    loss: float | None = None
+    val_loss: float | None = None
+    observer: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+def save(
+    folder: Path,
+    state: CheckpointState,
+    model: Mapping[str, Tensor],
+    training: Mapping[str, Any],
+    keep: int,
+) -> Path:
+    """Write one checkpoint and remove all but the newest `keep`; raises OSError.
+
+    `training` holds nested dicts and lists of tensors and plain values.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / checkpoint_name(state.step)
+    aside = folder / f".writing-{target.name}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.items()}, aside / "model.safetensors"
+    )
+    torch.save(dict(training), aside / "training.pt")
+    text = json.dumps(asdict(state), indent=1, ensure_ascii=False)
+    (aside / "state.json").write_text(text, encoding="utf-8")
+    for path in [*aside.iterdir(), aside]:
+        _fsync(path)
+    if target.exists():  # Asked for twice at one step: the state is the same.
+        shutil.rmtree(target)
+    aside.rename(target)
+    _fsync(folder)
+    for old in list_checkpoints(folder)[:-keep]:
+        shutil.rmtree(old)
+    return target
+
+
+def load(
+    path: Path, device: torch.device
+) -> tuple[CheckpointState, dict[str, Tensor], dict[str, Any]]:
+    """State, model weights and training state; CheckpointError where it is not usable."""
+    try:
+        found = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        if found["format"] > FORMAT:
+            raise CheckpointError(
+                f"{path}: format {found['format']} is newer than this lmm-tui reads ({FORMAT}); "
+                "upgrade lmm-tui"
+            )
+        state = CheckpointState(**found)
+        model = load_file(path / "model.safetensors", device=str(device))
+        training = torch.load(path / "training.pt", map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path}: damaged checkpoint ({reason}); remove it to resume from the one before"
+        ) from error
+    return state, model, training
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        weights = {"w": torch.arange(4.0)}
+        for step in (1, 2, 3):
+            save(Path(place), CheckpointState(step, step * 8, "x"), weights, {"rng": [1]}, keep=2)
+        kept = list_checkpoints(Path(place))
+        print([path.name for path in kept])
+        loaded, tensors, extra = load(kept[-1], torch.device("cpu"))
+        assert loaded.step == 3 and torch.equal(tensors["w"], weights["w"]) and extra["rng"] == [1]
+    print("=== 自测通过 ===")

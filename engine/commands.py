@@ -1,0 +1,181 @@
+"""What each command does to the training loop, and the answer it gets.
+
+Requests are taken between optimiser steps, done, written as events and acknowledged with what
+really happened. A command that cannot be done says why and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from engine.config import check
+from engine.control import Mailbox, Reply, Request
+from engine.events import EventLog
+from lmm_errors import LmmError
+
+if TYPE_CHECKING:
+    from engine.loop import Trainer
+
+SETTINGS = {
+    "lr": "optim.lr",
+    "clip": "optim.clip",
+    "log_every": "log.every",
+    "val_every": "log.val_every",
+    "probe_every": "log.probe_every",
+    "sample_every": "log.sample_every",
+    "checkpoint_every": "log.checkpoint_every",
+}
+"""What `set` can change while a run is going, and the configuration key behind it."""
+
+_SAMPLE_OPTIONS = {
+    "prompt": str,
+    "max_tokens": int,
+    "temperature": float,
+    "top_p": float,
+}
+
+
+class CommandError(LmmError):
+    """A command with arguments that it does not take."""
+
+
+class StopRequested(Exception):
+    """Unwinds the loop at a step boundary; the request is answered once the run has ended."""
+
+    def __init__(self, request: Request, save: bool) -> None:
+        super().__init__("stop")
+        self.request = request
+        self.save = save
+
+    def reply(self, step: int) -> Reply:
+        how = "with a checkpoint" if self.save else "without a checkpoint"
+        return Reply(True, f"stopped {how}", step)
+
+
+class Commands:
+    """Serves one loop's mailbox."""
+
+    def __init__(self, trainer: Trainer, mailbox: Mailbox, events: EventLog) -> None:
+        self._trainer = trainer
+        self._mailbox = mailbox
+        self._events = events
+        self._paused = False
+        self._handlers: dict[str, Callable[[dict[str, Any]], str]] = {
+            "pause": self._pause,
+            "resume": self._resume,
+            "checkpoint": lambda args: f"checkpoint {trainer.save()}",
+            "probe": lambda args: f"probed: {trainer.probe()}",
+            "sample": self._sample,
+            "evaluate": lambda args: f"val loss {trainer.validate():.4f}",
+            "set": self._set,
+        }
+
+    def serve(self) -> None:
+        """Do what waits; while paused, stay here. Raises StopRequested."""
+        while True:
+            if request := self._mailbox.take(0.5 if self._paused else None):
+                self._do(request)
+            elif not self._paused:
+                return
+
+    def refuse_until_ready(self, activity: str) -> None:
+        """Called while the run is being set up: only `stop` is possible then."""
+        while request := self._mailbox.take():
+            if request.command == "stop":
+                raise StopRequested(request, save=False)
+            request.answer(Reply(False, f"still starting ({activity}); try again soon"))
+
+    def _do(self, request: Request) -> None:
+        step = self._trainer.step
+        if request.command == "stop":
+            self._events.write("command", "stop", step=step, args=request.args)
+            raise StopRequested(request, save=bool(request.args.get("checkpoint", True)))
+        try:
+            reply = Reply(True, self._handlers[request.command](request.args), step)
+        except (LmmError, OSError) as error:
+            reply = Reply(False, f"{request.command}: {error}", step)
+        self._events.write(
+            "command",
+            f"{request.command}: {reply.message}",
+            step=step,
+            level="info" if reply.ok else "warning",
+            args=request.args,
+            ok=reply.ok,
+        )
+        request.answer(reply)
+
+    def _pause(self, args: dict[str, Any]) -> str:
+        self._paused = True
+        self._trainer.pause()
+        return "paused"
+
+    def _resume(self, args: dict[str, Any]) -> str:
+        self._paused = False
+        self._trainer.resume()
+        return "running"
+
+    def _sample(self, args: dict[str, Any]) -> str:
+        options: dict[str, Any] = {}
+        for name, value in args.items():
+            if name not in _SAMPLE_OPTIONS:
+                raise CommandError(f"unknown option {name}; it takes {', '.join(_SAMPLE_OPTIONS)}")
+            try:
+                options[name] = _SAMPLE_OPTIONS[name](value)
+            except (TypeError, ValueError):
+                raise CommandError(f"{name}: {value!r} is not a number") from None
+        return f"{len(self._trainer.sample(**options))} samples written"
+
+    def _set(self, args: dict[str, Any]) -> str:
+        config = self._trainer.config
+        if not args:
+            raise CommandError(f"nothing to set; it takes {', '.join(SETTINGS)}")
+        changes = []
+        for name, value in args.items():
+            if name not in SETTINGS:
+                raise CommandError(f"unknown setting {name}; it takes {', '.join(SETTINGS)}")
+            key = SETTINGS[name]
+            section, _, leaf = key.partition(".")
+            before = getattr(getattr(config, section), leaf)
+            config = check(key, value, config)
+            changes.append(f"{name} {before:g} → {getattr(getattr(config, section), leaf):g}")
+        self._trainer.change(config)
+        return ", ".join(changes)
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    from engine.config import resolve
+    from engine.rundir import RunDir
+
+    class Recorder:
+        step = 4
+        config = resolve().completed()
+
+        def change(self, config: object) -> None:
+            self.config = config  # type: ignore[assignment]
+
+        def save(self) -> str:
+            return "step-000000004"
+
+        def pause(self) -> None: ...
+
+    with tempfile.TemporaryDirectory() as folder:
+        box = Mailbox()
+        log = EventLog(RunDir(folder))
+        commands = Commands(Recorder(), box, log)  # type: ignore[arg-type]
+        sent = [
+            box.send("set", {"lr": 1e-4, "clip": 0.5}),
+            box.send("set", {"lr": -1}),
+            box.send("checkpoint"),
+            box.send("stop"),
+        ]
+        try:
+            commands.serve()
+        except StopRequested as stop:
+            stop.request.answer(stop.reply(4))
+        for answer in sent:
+            print(answer.result())
+        log.close()
+    print("=== 自测通过 ===")

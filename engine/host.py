@@ -1,0 +1,206 @@
+"""Hosts one run: owns its directory, lock, control socket and heartbeat, and runs the loop.
+
+Cockpit, headless command and detached process all start runs here; it decides nothing about
+training and imports torch only once the loop starts, so that a screen can be up before.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import re
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+from engine.commands import StopRequested
+from engine.config import RunConfig, to_toml
+from engine.control import ControlServer, Mailbox, Reply
+from engine.events import EventLog
+from engine.rundir import (
+    RunDir,
+    RunDirError,
+    RunInfo,
+    RunStatus,
+    StatusWriter,
+    list_checkpoints,
+)
+from lmm_errors import LmmError
+
+_PACKAGES = ("torch", "numpy", "tokenizers", "lmm-tui")
+
+
+class EngineHost:
+    """One run, from its first file to its last.
+
+    With `resume` the run goes on in its own directory from its newest checkpoint. Raises
+    LmmError where the directory cannot be used: nothing is overwritten then.
+    """
+
+    def __init__(self, config: RunConfig, resume: RunDir | None = None) -> None:
+        config = config.completed()
+        self.run_dir = resume or RunDir(Path(config.runs_dir) / (config.name or _new_name(config)))
+        if resume is None and self.run_dir.exists():
+            raise RunDirError(
+                f"{self.run_dir.path}: holds a run already; choose another --name, or go on "
+                f"with --resume {self.run_dir.name}"
+            )
+        if resume is not None:
+            _refuse_finished(resume, config.train.steps)
+        self.config = config.model_copy(update={"name": self.run_dir.name})
+        self.mailbox = Mailbox()
+        self.state = "starting"
+        self.error = ""
+        self._stop: StopRequested | None = None
+        self.run_dir.create()
+        self._lock = self.run_dir.lock()
+        self._info = self._identify(resume)
+        self.run_dir.config.write_text(to_toml(self.config), encoding="utf-8")
+        self.run_dir.write_info(self._info)
+        self.status = StatusWriter(self.run_dir, RunStatus(total_steps=config.train.steps))
+        self.events = EventLog(self.run_dir)
+        self._server = ControlServer(self.mailbox, self.run_dir.socket_path())
+        self._log_handler = _log_to(self.run_dir.output)
+        self._thread = threading.Thread(target=self.run, name="train")
+
+    def start(self) -> None:
+        """Run in a thread of its own; whoever starts it joins it."""
+        self._thread.start()
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait for the run to end; True once it has."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def stop(self) -> Future[Reply]:
+        """Ask for a checkpoint and the end; safe in a signal handler."""
+        return self.mailbox.send("stop")
+
+    def run(self) -> str:
+        """Train to the end in this thread; returns `finished`, `stopped` or `failed`."""
+        try:
+            from engine.loop import Trainer
+
+            self.state = Trainer(self).run()
+        except StopRequested as stop:
+            self.state, self._stop = "stopped", stop
+        except LmmError as error:
+            self._fail(str(error), "")
+        except BaseException as error:
+            # Lost otherwise: nobody sees what a plain thread raises.
+            self._fail(f"{type(error).__name__}: {error}", traceback.format_exc())
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._close()
+        return self.state
+
+    def describe(self, **changes: object) -> None:
+        """Add to run.json what is only known once torch, data and model are there."""
+        self._info = RunInfo(**{**vars(self._info), **changes})  # type: ignore[arg-type]
+        self.run_dir.write_info(self._info)
+
+    def _fail(self, sentence: str, details: str) -> None:
+        self.state = "failed"
+        self.error = details or sentence
+        step = self.status.status.step
+        self.events.write("error", sentence, step=step, level="error", traceback=details)
+        self.status.update(error=sentence)
+
+    def _close(self) -> None:
+        self.status.update(state=self.state, activity="", eta_s=None)
+        self.events.write("end", self.state, step=self.status.status.step)
+        self.status.close()
+        if self._stop:
+            self._stop.request.answer(self._stop.reply(self.status.status.step))
+        self.mailbox.close()
+        self._server.close()
+        self.events.close()
+        logging.getLogger("engine").removeHandler(self._log_handler)
+        self._log_handler.close()
+        self._lock.close()
+
+    def _identify(self, resume: RunDir | None) -> RunInfo:
+        process = psutil.Process()
+        now = time.time()
+        before = resume.read_info() if resume else None
+        return RunInfo(
+            name=self.run_dir.name,
+            stage=self.config.stage,
+            created=before.created if before else now,
+            started=now,
+            host=socket.gethostname(),
+            pid=process.pid,
+            pid_started=process.create_time(),
+            model=self.config.model.preset,
+            socket=str(self.run_dir.socket_path()),
+            versions={"python": platform.python_version()}
+            | {package: version(package) for package in _PACKAGES},
+            resumed_steps=before.resumed_steps if before else [],
+        )
+
+
+def _refuse_finished(run_dir: RunDir, steps: int) -> None:
+    saved = list_checkpoints(run_dir.checkpoints)
+    done = int(saved[-1].name.removeprefix("step-")) if saved else 0
+    if done >= steps:
+        raise RunDirError(
+            f"{run_dir.path}: nothing left to train, step {done} of {steps} is saved; "
+            "raise --steps to go on"
+        )
+
+
+def _new_name(config: RunConfig) -> str:
+    """Stage, model and date; a number behind it where that is taken within one second."""
+    stem = f"{config.stage}-{config.model.preset}-{time.strftime('%m%d-%H%M%S')}"
+    names: Callable[[int], str] = lambda n: stem if n == 1 else f"{stem}-{n}"  # noqa: E731
+    number = 1
+    while (Path(config.runs_dir) / names(number)).exists():
+        number += 1
+    return names(number)
+
+
+def _log_to(path: Path) -> logging.Handler:
+    handler = logging.FileHandler(path, encoding="utf-8", errors="replace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("engine")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+    return handler
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    from engine.config import resolve
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = resolve(
+            assignments={
+                "runs_dir": folder,
+                "name": "demo",
+                "device": "cpu",
+                "train.steps": 3,
+                "train.batch_size": 2,
+                "data.seq_len": 32,
+                "data.builtin_mb": 0.1,
+                "data.cache_dir": f"{folder}/cache",
+                "log.tensorboard": False,
+            }
+        )
+        host = EngineHost(settings)
+        print(host.run(), host.run_dir.read_status().step, host.error)
+        assert host.state == "finished"
+        try:
+            EngineHost(settings)
+        except RunDirError as refusal:
+            print(re.sub(r"/tmp/\w+", "RUNS", str(refusal)))
+    print("=== 自测通过 ===")

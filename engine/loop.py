@@ -1,0 +1,365 @@
+"""The training loop: one optimiser step after another, commands in between.
+
+Reads as a table of contents; each part is in a file of its own. It knows stages, devices and
+metrics only by their contracts, and nothing of screens: whoever wants to see a run reads its
+directory, whoever wants to steer it writes to its mailbox.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from engine import checkpoint, device
+from engine.checkpoint import CheckpointState
+from engine.commands import Commands, StopRequested
+from engine.config import RunConfig, to_toml
+from engine.model import Decoder
+from engine.observer import Observer, StepNumbers
+from engine.optim import build_optimizers
+from engine.rundir import list_checkpoints
+from engine.sampler import Sampler
+from engine.schedule import lr_factor
+from engine.stages.base import MicroBatch, load_stage
+
+if TYPE_CHECKING:
+    from engine.host import EngineHost
+
+
+class Trainer:
+    """Trains one run to its end; made and run in the training thread."""
+
+    def __init__(self, host: EngineHost) -> None:
+        self.config: RunConfig = host.config
+        self.step = 0
+        self.tokens = 0
+        self.loss: float | None = None
+        self.val_loss: float | None = None
+        self._host = host
+        self._status = host.status
+        self._events = host.events
+        self._commands = Commands(self, host.mailbox, host.events)
+        self._pending: StepNumbers | None = None
+
+    def run(self) -> str:
+        """`finished` once all steps are done; raises StopRequested where asked to stop."""
+        self._set_up()
+        try:
+            while self.step < self.config.train.steps:
+                self._commands.serve()
+                self._train_step()
+                self._look_after_step()
+            if self.config.log.val_every and self.step % self.config.log.val_every:
+                self.validate()
+        except StopRequested as stop:
+            self._finish(save=stop.save)
+            raise
+        self._finish(save=True)
+        return "finished"
+
+    # -- what commands do ------------------------------------------------------------------
+
+    def pause(self) -> None:
+        self._flush()
+        self._status.update(state="paused", eta_s=None)
+
+    def resume(self) -> None:
+        self._status.update(state="running")
+
+    def save(self) -> str:
+        """Write a checkpoint now; returns its name."""
+        self._flush()
+        with self._aside(f"writing checkpoint at step {self.step}"):
+            path = checkpoint.save(
+                self._host.run_dir.checkpoints,
+                CheckpointState(
+                    step=self.step,
+                    tokens=self.tokens,
+                    tokenizer=self._stage.tokenizer.fingerprint,
+                    loss=self.loss,
+                    val_loss=self.val_loss,
+                    observer=self._observer.state_dict(),
+                ),
+                self._model.state_dict(),
+                {
+                    "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+                    "scaler": self._scaler.state_dict(),
+                    "rng": device.rng_state(),
+                },
+                keep=self.config.log.keep,
+            )
+        self._saved_at = self.step
+        self._events.write("checkpoint", path.name, step=self.step, path=str(path))
+        return path.name
+
+    def validate(self) -> float:
+        """Mean held-out loss in nats per token."""
+        self._flush()
+        total, count = torch.zeros((), device=self._device), 0
+        with self._aside("validating"), torch.no_grad():
+            for batch in self._stage.validation():
+                with device.autocast(self._device, self._precision):
+                    total += self._stage.loss(self._model, batch)[0]
+                count += batch.n_tokens
+            self.val_loss = float(total) / count
+        bits_per_byte = self.val_loss / math.log(2) / self._stage.bytes_per_token
+        self._observer.record_validation(self.step, self.tokens, self.val_loss, bits_per_byte)
+        self._status.update(val_loss=self.val_loss)
+        self._events.write(
+            "eval",
+            f"val loss {self.val_loss:.4f}, {bits_per_byte:.3f} bits/byte",
+            step=self.step,
+            val_loss=self.val_loss,
+        )
+        return self.val_loss
+
+    def probe(self) -> str:
+        """Measure the probe numbers now, on the data of the step to come; training is untouched."""
+        self._flush()
+        batch = self._stage.micro_batches(self.step)[0]
+        with self._aside("probing"), torch.no_grad(), self._observer.watching(batch, True):
+            self._stage.loss(self._model, batch)
+        return self._finish_probe()
+
+    def sample(self, **options: Any) -> list[str]:
+        """Generate from the live model; returns the texts."""
+        self._flush()
+        with self._aside("sampling"):
+            texts = self._sampler.sample(self.step, self.config.log, **options)
+            held_out = next(self._stage.validation()).ids_BxT[0]
+            self._sampler.record_token_losses(self.step, held_out)
+        self._events.write("sample", f"{len(texts)} samples", step=self.step)
+        return texts
+
+    def change(self, config: RunConfig) -> None:
+        """Go on with other settings; the run directory remembers them for a resume."""
+        ratio = config.peak_lr / self.config.peak_lr
+        for group in self._groups():
+            group["initial_lr"] *= ratio
+        self.config = config
+        self._host.run_dir.config.write_text(to_toml(config), encoding="utf-8")
+
+    # -- the parts of a run ----------------------------------------------------------------
+
+    def _set_up(self) -> None:
+        config = self.config
+        if config.train.threads:
+            torch.set_num_threads(config.train.threads)
+        self._device = device.resolve_device(config.device)
+        self._precision = device.resolve_precision(self._device, config.train.precision)
+        device.seed_all(config.train.seed)
+        self._stage = load_stage(config, self._device, self._report_progress)
+        self._stage.tokenizer.save(self._host.run_dir.path / "tokenizer.json")
+        self._status.update(activity="building the model")
+        shape = config.model.shape(self._stage.tokenizer.vocab_size)
+        self._model = Decoder(shape)
+        self._model.init_weights(config.train.seed)
+        self._model.to(self._device)
+        self._optimizers = build_optimizers(self._model, config.optim, config.peak_lr, self._device)
+        self._scaler = device.make_scaler(self._device, self._precision)
+        self._observer = Observer(
+            self._model,
+            self._host.run_dir,
+            config,
+            flops_per_token=shape.flops_per_token(config.data.seq_len),
+            peak_flops=device.peak_flops(self._device, self._precision),
+        )
+        self._sampler = Sampler(self._model, self._stage.tokenizer, self._host.run_dir)
+        self._probe_due = False
+        self._saved_at = -1
+        self._restore()
+        if config.train.compile:
+            self._status.update(activity="compiling the model")
+            self._model.compile_backbone()
+        total_tokens = config.train.steps * config.tokens_per_step
+        self._host.describe(
+            device=str(self._device),
+            precision=self._precision,
+            parameters=shape.parameters,
+            references=self._stage.references,
+        )
+        self._status.update(
+            state="running",
+            activity="",
+            step=self.step,
+            tokens=self.tokens,
+            total_steps=config.train.steps,
+            total_tokens=total_tokens,
+        )
+        self._events.write(
+            "start",
+            f"{config.stage} of {config.model.preset} ({shape.parameters / 1e6:.2f}M parameters) "
+            f"on {self._device}, {self._precision}",
+            step=self.step,
+        )
+
+    def _restore(self) -> None:
+        """Go on from the newest checkpoint, where there is one."""
+        found = list_checkpoints(self._host.run_dir.checkpoints)
+        if not found:
+            return
+        state, weights, training = checkpoint.load(found[-1], self._device)
+        if state.tokenizer != self._stage.tokenizer.fingerprint:
+            raise checkpoint.CheckpointError(
+                f"{found[-1]}: was trained with another tokenizer than data.tokenizer gives now; "
+                "use the run's own tokenizer.json"
+            )
+        self._model.load_weights(weights)
+        for optimizer, saved in zip(self._optimizers, training["optimizers"], strict=True):
+            _load_moments(optimizer, saved)
+        self._scaler.load_state_dict(training["scaler"])
+        device.restore_rng(training["rng"])
+        self._observer.load_state_dict(state.observer)
+        self.step, self.tokens = state.step, state.tokens
+        self.loss, self.val_loss = state.loss, state.val_loss
+        self._saved_at = state.step
+        info = self._host.run_dir.read_info()
+        self._host.describe(resumed_steps=[*info.resumed_steps, self.step])
+        self._events.write("resume", f"from {found[-1].name}", step=self.step)
+
+    def _train_step(self) -> None:
+        """One optimiser step over all micro-batches, weighted by their tokens."""
+        probing, self._probe_due = self._probe_due, False
+        lr = self._set_lr()
+        micro_batches = self._stage.micro_batches(self.step)
+        n_tokens = sum(batch.n_tokens for batch in micro_batches)
+        loss = torch.zeros((), device=self._device)
+        stats: dict[str, Tensor] = {}
+        for index, batch in enumerate(micro_batches):
+            with self._observer.watching(batch, probing and index == 0):
+                loss += self._forward_backward(batch, n_tokens, stats)
+        for optimizer in self._optimizers:
+            self._scaler.unscale_(optimizer)
+        norms = self._observer.grads.measure()
+        self._observer.grads.clip(self.config.optim.clip)
+        for optimizer in self._optimizers:
+            self._scaler.step(optimizer)
+            optimizer.zero_grad(set_to_none=True)
+        self._scaler.update()
+        self._flush()
+        self.step += 1
+        self.tokens += n_tokens
+        self._pending = StepNumbers(
+            self.step, self.tokens, n_tokens, lr, loss, norms, self.config.optim.clip, stats
+        )
+        if probing:
+            self._finish_probe()
+        if not device.is_asynchronous(self._device):
+            self._flush()
+
+    def _forward_backward(
+        self, batch: MicroBatch, n_tokens: int, stats: dict[str, Tensor]
+    ) -> Tensor:
+        with device.autocast(self._device, self._precision):
+            loss_sum, sums = self._stage.loss(self._model, batch)
+        share = loss_sum / n_tokens
+        self._scaler.scale(share).backward()
+        for name, value in sums.items():
+            stats[name] = stats.get(name, torch.zeros((), device=self._device)) + value / n_tokens
+        return share.detach()
+
+    def _look_after_step(self) -> None:
+        """Whatever is due every so many steps."""
+        step, log = self.step, self.config.log
+        if _due(step, log.val_every):
+            self.validate()
+        if _due(step, log.sample_every):
+            self.sample()
+        if _due(step, log.checkpoint_every):
+            self.save()
+        if _due(step + 1, log.probe_every):
+            self._probe_due = True
+
+    def _flush(self) -> None:
+        """Read the numbers of the last step; on a GPU that waits for it, so one step late."""
+        if self._pending is None:
+            return
+        numbers, self._pending = self._pending, None
+        self.loss = self._observer.record(numbers, self.config.log.every)
+        left = self.config.train.steps - numbers.step
+        self._status.update(
+            step=numbers.step,
+            tokens=numbers.tokens,
+            loss=self.loss,
+            tokens_per_s=self._observer.tokens_per_s,
+            eta_s=self._observer.seconds_for(left),
+        )
+        if not math.isfinite(self.loss) and not self._observer.alerted:
+            self._observer.alerted = True
+            self._events.write(
+                "alert",
+                f"loss is {self.loss}: lower the learning rate, or resume from a checkpoint "
+                "before this step",
+                step=numbers.step,
+                level="error",
+            )
+
+    def _finish_probe(self) -> str:
+        summary = self._observer.finish_probe(self.step, self.tokens)
+        self._events.write("probe", summary, step=self.step)
+        return summary
+
+    def _finish(self, save: bool) -> None:
+        self._status.update(state="stopping")
+        self._flush()
+        if save and self._saved_at != self.step:
+            self.save()
+        self._observer.close()
+        self._sampler.close()
+
+    def _set_lr(self) -> float:
+        factor = lr_factor(self.step, self.config.train.steps, self.config.optim)
+        for group in self._groups():
+            group["lr"] = group["initial_lr"] * factor
+        return self.config.peak_lr * factor
+
+    def _groups(self) -> Iterator[dict[str, Any]]:
+        for optimizer in self._optimizers:
+            yield from optimizer.param_groups
+
+    @contextmanager
+    def _aside(self, activity: str) -> Iterator[None]:
+        """Work that is not a step: shown while it lasts, left out of the speed."""
+        self._status.update(activity=activity)
+        try:
+            with self._observer.speed.excluded():
+                yield
+        finally:
+            self._status.update(activity="")
+
+    def _report_progress(self, label: str, done: int, total: int) -> None:
+        share = f" {done / total:.0%}" if total else ""
+        self._status.update(activity=label + share)
+        self._commands.refuse_until_ready(label)
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Take the state from the checkpoint but the hyper-parameters from the configuration."""
+    wanted = [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(saved)
+    for group, settings in zip(optimizer.param_groups, wanted, strict=True):
+        group.update(settings)
+
+
+if __name__ == "__main__":
+    print(_due(10, 5), _due(10, 0))
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([weight], lr=1e-3)
+    weight.sum().backward()
+    optimizer.step()
+    other = torch.optim.AdamW([weight], lr=5e-4)
+    _load_moments(other, optimizer.state_dict())
+    assert other.param_groups[0]["lr"] == 5e-4 and other.state[weight]["step"] == 1
+    print("=== 自测通过 ===")

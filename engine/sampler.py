@@ -1,0 +1,88 @@
+"""What the model says: samples and token-level losses of the live model, into samples.jsonl."""
+
+from __future__ import annotations
+
+import time
+
+from torch import Tensor
+
+from data.tokenizer import Tokenizer
+from engine.config import LogConfig
+from engine.generate import generate, token_losses
+from engine.model import Decoder
+from engine.rundir import JsonlWriter, RunDir
+
+_LOSS_TOKENS = 96
+
+
+class Sampler:
+    """Generates from one model; training, its mode and its random numbers stay untouched."""
+
+    def __init__(self, model: Decoder, tokenizer: Tokenizer, run_dir: RunDir) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._writer = JsonlWriter(run_dir.samples)
+
+    def sample(
+        self,
+        step: int,
+        settings: LogConfig,
+        *,
+        prompt: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+    ) -> list[str]:
+        """One continuation of `prompt`, or of each of the configured prompts; also recorded."""
+        chosen = {
+            "max_tokens": settings.sample_tokens if max_tokens is None else max_tokens,
+            "temperature": settings.temperature if temperature is None else temperature,
+            "top_p": settings.top_p if top_p is None else top_p,
+        }
+        texts = []
+        for number, text in enumerate([prompt] if prompt else settings.prompts):
+            ids = self._tokenizer.encode(text) or [self._tokenizer.eos_id]
+            stop_ids = (self._tokenizer.eos_id,)
+            seed = step * len(settings.prompts) + number
+            new_ids = list(generate(self._model, ids, seed=seed, stop_ids=stop_ids, **chosen))
+            texts.append(self._tokenizer.decode(new_ids))
+            self._write(
+                step,
+                "sample",
+                prompt=text,
+                text=texts[-1],
+                tokens=len(new_ids),
+                temperature=chosen["temperature"],
+                top_p=chosen["top_p"],
+            )
+        return texts
+
+    def record_token_losses(self, step: int, ids_T: Tensor) -> None:
+        """The loss of each token of a text, given those before it."""
+        ids = ids_T[:_LOSS_TOKENS].tolist()
+        losses = [round(loss, 4) for loss in token_losses(self._model, ids)]
+        self._write(step, "token_losses", tokens=self._tokenizer.token_strings(ids), losses=losses)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _write(self, step: int, kind: str, **record: object) -> None:
+        self._writer.write({"time": round(time.time(), 3), "step": step, "kind": kind, **record})
+
+
+if __name__ == "__main__":
+    import tempfile
+    from pathlib import Path
+
+    from data.tokenizer import train_tokenizer
+    from engine.shape import ModelShape
+
+    words = train_tokenizer(["the cat sat on the mat"] * 20, 270)
+    tiny = Decoder(ModelShape(words.vocab_size, 16, 1, 2, 1, 8, 32))
+    tiny.init_weights(0)
+    with tempfile.TemporaryDirectory() as folder:
+        sampler = Sampler(tiny, words, RunDir(folder))
+        print(sampler.sample(1, LogConfig(), prompt="the cat", max_tokens=5))
+        sampler.close()
+        print((Path(folder) / "samples.jsonl").read_text())
+    print("=== 自测通过 ===")
