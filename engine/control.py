@@ -28,6 +28,7 @@ COMMANDS = ("pause", "resume", "stop", "checkpoint", "probe", "sample", "evaluat
 
 _MAX_LINE = 64 * 1024
 _MAX_CLIENTS = 16
+_BACKLOG = 128
 
 
 class ControlError(LmmError):
@@ -275,7 +276,7 @@ def _listen(path: Path) -> socket.socket:
         raise ControlError(f"{path}: no socket can be made there ({error.strerror})") from None
     finally:
         os.umask(previous)
-    listener.listen(_MAX_CLIENTS)
+    listener.listen(_BACKLOG)
     listener.setblocking(False)
     return listener
 
