@@ -1,0 +1,388 @@
+"""Series in memory: what a run measured, as growing numpy columns.
+
+Rows go in, one a logged step; per metric come out its values and, for any window, their low,
+high and mean on as many columns as a screen has, at a cost that does not depend on how many
+points there are. It knows no files and no screen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from metrics.column import Column, Floats, Ints
+from metrics.names import Better
+from metrics.pyramid import Pyramid
+
+Axis = Literal["step", "tokens", "time"]
+
+INDEX_KEYS = ("step", "time", "tokens")
+"""The keys of a row that say where it is; all others are metrics."""
+
+NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+"""How metrics.jsonl spells what JSON has no numbers for."""
+
+MAX_STEP = 2**53
+
+Block: TypeAlias = Mapping[str, tuple[Ints | None, Floats]]
+"""Per metric: the rows (positions in a block of rows) that have it, None for all; its values."""
+
+
+@dataclass(frozen=True)
+class Bins:
+    """A window of a series on `columns` columns of equal width; arrays of that length.
+
+    low, high, mean: of the finite values in a column, NaN where it has none.
+    nonfinite: how many NaN and infinite values a column has.
+    """
+
+    low: Floats
+    high: Floats
+    mean: Floats
+    nonfinite: Ints
+
+
+class Point(NamedTuple):
+    step: int
+    value: float
+
+
+def number(value: object) -> float | None:
+    """A measured value as a float, or None for what is not a number (null, bool, text, lists)."""
+    if type(value) is float:
+        return value
+    if isinstance(value, str):
+        return NON_FINITE.get(value)
+    if isinstance(value, Real) and not isinstance(value, bool | np.bool):
+        try:
+            return float(value)
+        except OverflowError:
+            return None
+    return None
+
+
+def whole_step(value: object) -> int | None:
+    """The step of a row, or None where that is not a whole number below 2**53."""
+    step = number(value) if not isinstance(value, str) else None
+    if step is None or not abs(step) <= MAX_STEP or step != int(step):
+        return None
+    return int(step)
+
+
+class _Index:
+    """Where the rows are on the three axes, shared by all series of a store."""
+
+    def __init__(self) -> None:
+        self.step = Column(np.int64)
+        self.time = Column(np.float64)
+        self.tokens = Column(np.float64)
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+    def truncate(self, size: int) -> None:
+        for column in (self.step, self.time, self.tokens):
+            column.truncate(size)
+
+    def rows_at(self, positions: Floats, axis: Axis) -> Ints:
+        """How many rows lie before each of `positions` (ascending) on an axis."""
+        if axis != "step":
+            return getattr(self, axis).view.searchsorted(positions)
+        # Comparing in int64 keeps numpy from converting the whole column to float.
+        bounds = np.clip(np.ceil(positions), -MAX_STEP, MAX_STEP + 1).astype(np.int64)
+        return self.step.view.searchsorted(bounds)
+
+
+class Series:
+    """One metric of a store; a live view that grows with it."""
+
+    def __init__(self, name: str, index: _Index) -> None:
+        self.name = name
+        self._index = index
+        self._values = Column(np.float64)
+        self._nonfinite = Column(np.int64)
+        self._pyramid = Pyramid()
+        self._first_row = 0
+        self._rows: Column | None = None  # None: every row from the first on has a value
+        self._best: dict[str, tuple[int, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @property
+    def values(self) -> Floats:
+        return self._values.view
+
+    @property
+    def steps(self) -> Ints:
+        return self._of_rows(self._index.step)
+
+    @property
+    def times(self) -> Floats:
+        """Unix seconds; never decreasing."""
+        return self._of_rows(self._index.time)
+
+    @property
+    def tokens(self) -> Floats:
+        """Tokens seen so far; never decreasing."""
+        return self._of_rows(self._index.tokens)
+
+    @property
+    def last_step(self) -> int | None:
+        return int(self._index.step.view[self._last_row]) if len(self) else None
+
+    @property
+    def last_value(self) -> float | None:
+        return float(self.values[-1]) if len(self) else None
+
+    def best(self, better: Better) -> Point | None:
+        """The lowest or highest finite value so far, the first where several are equal.
+
+        None where there is none, or where neither way is better.
+        """
+        if better == "neither":
+            return None
+        seen, position = self._best.get(better, (0, -1))
+        values = self.values
+        if seen < len(values):
+            sign = 1.0 if better == "lower" else -1.0
+            fresh = sign * values[seen:]
+            fresh[~np.isfinite(fresh)] = np.inf
+            found = int(fresh.argmin())
+            if np.isfinite(fresh[found]) and (
+                position < 0 or fresh[found] < sign * values[position]
+            ):
+                position = seen + found
+            self._best[better] = (len(values), position)
+        if position < 0:
+            return None
+        return Point(int(self.steps[position]), float(values[position]))
+
+    def bins(self, x0: float, x1: float, columns: int, axis: Axis = "step") -> Bins:
+        """The window [x0, x1] of an axis on equal columns, in time O(columns).
+
+        A column holds the values from its left edge up to, not including, its right edge; the
+        last one includes x1.
+        """
+        edges = x0 + np.arange(columns + 1) * (x1 - x0) / columns
+        edges[-1] = np.nextafter(x1, np.inf)
+        at = self._positions(self._index.rows_at(edges, axis))
+        low, high, total = self._pyramid.reduce(self.values, at)
+        nonfinite = np.diff(self._nonfinite.view.searchsorted(at))
+        count = np.diff(at) - nonfinite
+        empty = count == 0
+        low[empty] = high[empty] = np.nan
+        # A sum may overflow or round; a mean lies between its lowest and highest value.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = np.clip(total / count, low, high)
+        return Bins(low, high, mean, nonfinite)
+
+    @property
+    def _last_row(self) -> int:
+        rows = self._rows
+        return self._first_row + len(self) - 1 if rows is None else int(rows.view[-1])
+
+    def _of_rows(self, column: Column) -> np.ndarray:
+        if self._rows is not None:
+            return column.view[self._rows.view]
+        return column.view[self._first_row : self._first_row + len(self)]
+
+    def _positions(self, rows: Ints) -> Ints:
+        """How many values belong to the rows before each of `rows`."""
+        if self._rows is not None:
+            return self._rows.view.searchsorted(rows)
+        return np.clip(rows - self._first_row, 0, len(self))
+
+    def _extend(self, block_start: int, rows: Ints | None, values: Floats) -> None:
+        if not len(values):
+            return
+        first = block_start if rows is None else block_start + int(rows[0])
+        gapless = rows is None or int(rows[-1]) - int(rows[0]) == len(rows) - 1
+        if not len(self):
+            self._first_row, self._rows = first, None
+        if not (gapless and self._rows is None and first == self._first_row + len(self)):
+            if self._rows is None:
+                self._rows = Column(np.int64)
+                self._rows.extend(np.arange(self._first_row, self._first_row + len(self)))
+            self._rows.extend(block_start + (np.arange(len(values)) if rows is None else rows))
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            self._nonfinite.extend(len(self) + bad)
+        self._values.extend(values)
+
+    def _truncate(self, rows: int) -> None:
+        """Keep what belongs to the first `rows` rows."""
+        size = int(self._positions(np.array([rows]))[0])
+        if size == len(self):
+            return
+        self._values.truncate(size)
+        self._nonfinite.truncate(int(self._nonfinite.view.searchsorted(size)))
+        self._pyramid.truncate(size)
+        if self._rows is not None:
+            self._rows.truncate(size)
+        self._best.clear()
+
+
+class SeriesStore:
+    """All series of one run.
+
+    Steps only grow: a row at or before the last step comes from a resumed run, and what it
+    supersedes is dropped. Of several rows of one step, the last value of each metric counts.
+    """
+
+    def __init__(self) -> None:
+        self.version = 0
+        """Grows with every change."""
+        self.generation = 0
+        """Grows when history was dropped, not when rows were added."""
+        self._index = _Index()
+        self._series: dict[str, Series] = {}
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self._index)
+
+    @property
+    def last_step(self) -> int | None:
+        return int(self._index.step.view[-1]) if len(self) else None
+
+    def names(self) -> list[str]:
+        """The metrics that have values, in the order in which they appeared."""
+        return [name for name, series in self._series.items() if len(series)]
+
+    def get(self, name: str) -> Series | None:
+        series = self._series.get(name)
+        return series if series else None
+
+    def append(self, row: Mapping[str, object]) -> bool:
+        """Add one row of metrics.jsonl; False, and nothing done, where it has no usable step.
+
+        What is not a number is taken as not measured.
+        """
+        step = whole_step(row.get("step"))
+        if step is None:
+            return False
+        self.truncate_from(step + 1)
+        measured = {
+            name: value
+            for name, given in row.items()
+            if name not in INDEX_KEYS and (value := number(given)) is not None
+        }
+        if step == self.last_step:
+            at = len(self) - 1
+            for name in measured:
+                if name in self._series:
+                    self._series[name]._truncate(at)
+            self.generation += 1
+        else:
+            at = len(self)
+            self._extend_index(
+                np.array([step]),
+                np.array([_finite_or_nan(row.get("time"))]),
+                np.array([_finite_or_nan(row.get("tokens"))]),
+            )
+        for name, value in measured.items():
+            self._series_of(name)._extend(at, None, np.array([value]))
+        self.version += 1
+        return True
+
+    def extend(
+        self,
+        steps: Ints,
+        block: Block,
+        times: Floats | None = None,
+        tokens: Floats | None = None,
+    ) -> None:
+        """Add many rows at once: `steps` strictly increasing and beyond `last_step`.
+
+        NaN in `times` or `tokens` is taken as not given. Raises ValueError where the steps do
+        not increase.
+        """
+        last = self.last_step
+        if len(steps) == 0:
+            return
+        if (last is not None and steps[0] <= last) or (np.diff(steps) <= 0).any():
+            raise ValueError("steps must strictly increase; use append for a resumed run")
+        start = len(self)
+        missing = np.full(len(steps), np.nan)
+        self._extend_index(
+            steps,
+            missing if times is None else times,
+            missing if tokens is None else tokens,
+        )
+        for name, (rows, values) in block.items():
+            self._series_of(name)._extend(start, rows, values)
+        self.version += 1
+
+    def truncate_from(self, step: int) -> None:
+        """Drop all rows at or after `step`."""
+        last = self.last_step
+        if last is None or step > last:
+            return
+        rows = int(self._index.step.view.searchsorted(step))
+        for series in self._series.values():
+            series._truncate(rows)
+        self._index.truncate(rows)
+        self.version += 1
+        self.generation += 1
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self.truncate_from(-MAX_STEP)
+
+    def _series_of(self, name: str) -> Series:
+        series = self._series.get(name)
+        if series is None:
+            series = self._series[name] = Series(name, self._index)
+        return series
+
+    def _extend_index(self, steps: Ints, times: Floats, tokens: Floats) -> None:
+        # Clocks step back and rows lack a time; what is searched must be sorted.
+        for column, given in ((self._index.time, times), (self._index.tokens, tokens)):
+            floor = column.view[-1] if len(column) else 0.0
+            column.extend(np.maximum(np.fmax.accumulate(np.nan_to_num(given, nan=-np.inf)), floor))
+        self._index.step.extend(steps)
+
+
+def robust_range(
+    low: Sequence[float] | Floats, high: Sequence[float] | Floats
+) -> tuple[float, float] | None:
+    """The y range of columns with the given lows and highs, without their outliers.
+
+    An outlier lies beyond three times the spread of the 5 % to 95 % quantiles, outside of these
+    (Tukey's fences, with wider hinges, because the steep start of a curve is no outlier). None
+    where no column has a finite value.
+    """
+    lows, highs = np.asarray(low, float), np.asarray(high, float)
+    finite = np.isfinite(lows) & np.isfinite(highs)
+    lows, highs = lows[finite], highs[finite]
+    if not len(lows):
+        return None
+    bottom, top = np.quantile(lows, 0.05), np.quantile(highs, 0.95)
+    reach = 3.0 * (top - bottom)
+    inner_low, inner_high = lows[lows >= bottom - reach], highs[highs <= top + reach]
+    return float(inner_low.min()), float(inner_high.max())
+
+
+def _finite_or_nan(value: object) -> float:
+    found = number(value)
+    return found if found is not None and math.isfinite(found) else math.nan
+
+
+if __name__ == "__main__":
+    store = SeriesStore()
+    for at in range(1, 1001):
+        store.append({"step": at, "time": 1e9 + at, "tokens": at * 64, "train/loss": 9.0 / at})
+    store.append({"step": 1001, "train/loss": "NaN"})
+    store.append({"step": 900, "train/loss": 0.5})
+    loss = store.get("train/loss")
+    assert loss is not None and loss.last_step == 900 and len(loss) == 900
+    view = loss.bins(0, 1000, 5)
+    print(view, loss.best("lower"))
+    assert np.isnan(view.low[-1]) or view.low[-1] <= view.mean[-1] <= view.high[-1]
+    print("=== 自测通过 ===")
