@@ -1,0 +1,64 @@
+"""Which layer a parameter or module belongs to, read off its dotted name alone.
+
+Works for any model that numbers its blocks; knows no model class and no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:module|_orig_mod|_checkpoint_wrapped_module)\.")
+_BLOCK = re.compile(r"(?:.*?\.)??\d+(?=\.|$)")
+_OUTSIDE = (
+    ("head", re.compile(r"head|(^|\.)(output|embed_out)(\.|$)")),
+    ("embed", re.compile(r"embed|(^|\.)w[tp]e(\.|$)")),
+    ("norm", re.compile(r"norm|(^|\.)ln_f(\.|$)")),
+)
+
+
+def strip_wrappers(name: str) -> str:
+    """The name without what DDP, torch.compile and checkpoint wrappers put into it."""
+    return _WRAPPERS.sub("", name)
+
+
+def group_by_layer(names: Iterable[str]) -> dict[str, str]:
+    """The layer of each parameter (or module) name, in the order given.
+
+    `model.layers.3.mlp.up_proj.weight` is of `layers.3`; outside the numbered blocks there are
+    `embed`, `norm` and `head`, and else the module itself. Where short labels would confuse two
+    stacks, such as an encoder's and a decoder's, the blocks keep their full paths.
+    """
+    paths = {name: _layer_path(strip_wrappers(name)) for name in names}
+    short = {path: _short(path) for path in paths.values()}
+    unique = len(set(short.values())) == len(short)
+    return {name: short[path] if unique else path for name, path in paths.items()}
+
+
+def _layer_path(name: str) -> str:
+    if block := _BLOCK.match(name):
+        return block[0]
+    for label, pattern in _OUTSIDE:
+        if pattern.search(name):
+            return label
+    return name.rpartition(".")[0] or name
+
+
+def _short(path: str) -> str:
+    parts = path.split(".")
+    return ".".join(parts[-2:]) if parts[-1].isdigit() else path
+
+
+if __name__ == "__main__":
+    shown = group_by_layer(
+        [
+            "module._orig_mod.model.embed_tokens.weight",
+            "module._orig_mod.model.layers.0.self_attn.q_proj.weight",
+            "module._orig_mod.model.layers.11.mlp.experts.5.up_proj.weight",
+            "module._orig_mod.model.norm.weight",
+            "module._orig_mod.lm_head.weight",
+        ]
+    )
+    print("\n".join(f"{name} -> {layer}" for name, layer in shown.items()))
+    assert list(shown.values()) == ["embed", "layers.0", "layers.11", "norm", "head"]
+    print("=== 自测通过 ===")
