@@ -13,14 +13,13 @@ from typing import Any
 
 import orjson
 
+from metrics.rows import Row, add_rows
 from metrics.series import SeriesStore
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 19
 """How much is read at once; a longer line is counted as bad and skipped."""
 
 _MARK_BYTES = 64
-
-Row = dict[str, Any]
 
 
 class LineFollower:
@@ -172,14 +171,6 @@ def _parse_all(lines: list[bytes]) -> tuple[list[Row], int]:
     full = [line for line in lines if line.strip()]
     found = [row for line in full if (row := parse(line)) is not None]
     return found, len(full) - len(found)
-
-
-def add_rows(store: SeriesStore, rows: list[Row]) -> int:
-    """Add rows as `store.append` would; returns how many had no usable step."""
-    bad = 0
-    for row in rows:
-        bad += not store.append(row)
-    return bad
 
 
 if __name__ == "__main__":

@@ -345,7 +345,8 @@ class SeriesStore:
         # Clocks step back and rows lack a time; what is searched must be sorted.
         for column, given in ((self._index.time, times), (self._index.tokens, tokens)):
             floor = column.view[-1] if len(column) else 0.0
-            column.extend(np.maximum(np.fmax.accumulate(np.nan_to_num(given, nan=-np.inf)), floor))
+            known = np.where(np.isfinite(given), given, floor)
+            column.extend(np.maximum(np.maximum.accumulate(known), floor))
         self._index.step.extend(steps)
 
 
