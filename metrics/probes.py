@@ -184,8 +184,8 @@ class ModelProbe:
                 return
             hidden = output[0] if isinstance(output, tuple | list) and output else output
             if not isinstance(hidden, Tensor) or hidden.dim() != 3:
-                tensor = isinstance(hidden, Tensor)
-                self._unsuitable[label] = str(tuple(hidden.shape) if tensor else type(hidden))
+                found = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden)
+                self._unsuitable[label] = str(found)
                 return
             rows = self._rows_of(hidden)
             kept = hidden.detach().flatten(0, 1).index_select(0, rows.index_N)
