@@ -1,0 +1,85 @@
+"""The colours of series, charts and heat maps, for dark and light screens.
+
+All are entries of the xterm 256-colour cube or grey ramp, so that they look the same over ssh
+(where COLORTERM is lost and Textual falls back to 256 colours) as in true colour. Themes colour
+everything else; this knows no theme beyond dark and light.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+SeriesColor = Literal["blue", "orange", "green", "purple", "cyan", "red", "yellow", "grey"]
+
+SERIES_COLORS: tuple[SeriesColor, ...] = get_args(SeriesColor)
+"""In the order in which they should be used; the first three also differ to colour-blind eyes."""
+
+
+@dataclass(frozen=True)
+class Shade:
+    """A colour in two strengths: for lines, and for the quiet band behind them."""
+
+    line: str
+    band: str
+
+
+@dataclass(frozen=True)
+class ChartColors:
+    """What a chart needs besides the colours of its series."""
+
+    axis: str
+    label: str
+    reference: str
+    alarm: str
+
+
+_DARK: dict[str, Shade] = {
+    "blue": Shade("#5fafff", "#005f87"),
+    "orange": Shade("#ffaf5f", "#875f00"),
+    "green": Shade("#87d787", "#005f5f"),
+    "purple": Shade("#d787ff", "#5f5f87"),
+    "cyan": Shade("#5fd7d7", "#005f5f"),
+    "red": Shade("#ff8787", "#875f5f"),
+    "yellow": Shade("#d7d75f", "#5f5f00"),
+    "grey": Shade("#bcbcbc", "#585858"),
+}
+_LIGHT: dict[str, Shade] = {
+    "blue": Shade("#005fd7", "#87afff"),
+    "orange": Shade("#d75f00", "#ffaf87"),
+    "green": Shade("#008700", "#87d787"),
+    "purple": Shade("#8700d7", "#d7afff"),
+    "cyan": Shade("#008787", "#87d7d7"),
+    "red": Shade("#d70000", "#ffafaf"),
+    "yellow": Shade("#878700", "#d7d787"),
+    "grey": Shade("#585858", "#bcbcbc"),
+}
+_CHART_DARK = ChartColors(axis="#626262", label="#a8a8a8", reference="#8a8a8a", alarm="#ff5f5f")
+_CHART_LIGHT = ChartColors(axis="#a8a8a8", label="#626262", reference="#767676", alarm="#d70000")
+
+# Lightness runs one way from end to end, so that the order survives any display and eye.
+_RAMP = (
+    *("#00005f", "#0000af", "#5f0087", "#870087", "#af0087", "#d7005f", "#d75f5f"),
+    *("#ff875f", "#ffaf5f", "#ffd75f", "#ffff87", "#ffffd7"),
+)
+
+
+def shade(color: SeriesColor, *, dark: bool) -> Shade:
+    """The two strengths of a series colour on a dark or a light screen."""
+    return (_DARK if dark else _LIGHT)[color]
+
+
+def chart_colors(*, dark: bool) -> ChartColors:
+    return _CHART_DARK if dark else _CHART_LIGHT
+
+
+def ramp(*, dark: bool) -> tuple[str, ...]:
+    """Colours of a heat map from small to large: away from the background as values grow."""
+    return _RAMP if dark else _RAMP[::-1]
+
+
+if __name__ == "__main__":
+    for is_dark in (True, False):
+        print({name: shade(name, dark=is_dark).line for name in SERIES_COLORS})
+    assert ramp(dark=True)[0] == ramp(dark=False)[-1]
+    print("=== 自测通过 ===")
