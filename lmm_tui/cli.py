@@ -1,0 +1,105 @@
+"""The `lmm-tui` command: finds the command that was asked for, and words every refusal.
+
+It imports a command's module only when that command is called, so that help is instant; what a
+command does stands in `lmm_tui/commands/`, a file each.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from io import TextIOWrapper
+
+import click
+
+from lmm_errors import LmmError
+
+COMMANDS = {
+    "launch": "Start a run and watch it in the cockpit",
+    "train": "Start a run without the cockpit",
+    "monitor": "Watch and steer a run from its own cockpit",
+    "runs": "List the runs",
+    "status": "Show how a run is doing",
+    "plot": "Draw a run's curves, as PNG or as text",
+    "send": "Send a command to a live run",
+    "doctor": "Check devices, versions, terminal and folders",
+}
+"""Every command and its one line of help; `commands/<name>.py` holds it as `command`."""
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"lmm_tui.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([*COMMANDS.items()])
+
+
+@click.group(
+    cls=_LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(package_name="lmm-tui", prog_name="lmm-tui")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Train small language models and watch them learn, in the terminal."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command line; its exit code.
+
+    0 done, 1 refused or failed by the run, 2 wrong input (one sentence on stderr), 130 interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = cli.main([*args], prog_name="lmm-tui", standalone_mode=False)
+        sys.stdout.flush()
+    except LmmError as error:
+        return _refuse(str(error))
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "lmm-tui"
+        return _refuse(f"{error.format_message().rstrip('.')}; see `{command} --help`")
+    except click.ClickException as error:
+        return _refuse(error.format_message())
+    except click.Abort:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe has left; keep the interpreter's last flush from complaining.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _refuse(sentence: str) -> int:
+    from lmm_tui.text import clean
+
+    click.echo(f"lmm-tui: {clean(sentence)}", err=True)
+    return USER_ERROR
+
+
+if __name__ == "__main__":
+    assert run(["--help"]) == 0
+    assert run(["lunch"]) == USER_ERROR
+    print("=== 自测通过 ===")

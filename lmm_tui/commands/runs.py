@@ -1,0 +1,30 @@
+"""`lmm-tui runs`: one line a run, the one started last first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from engine.rundir import list_runs
+from lmm_tui.commands.folder import runs_dir_option
+from lmm_tui.summary import RunSummary, runs_table
+
+
+@click.command("runs")
+@runs_dir_option
+def command(runs_dir: Path) -> None:
+    """List the runs in a folder, the newest first."""
+    runs = [RunSummary.of(run) for run in list_runs(runs_dir)]
+    if runs:
+        click.echo(runs_table(runs))
+    else:
+        click.echo(f"{runs_dir}: no runs yet; `lmm-tui launch` starts one")
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as empty:
+        command(["--runs-dir", empty], standalone_mode=False)
+    print("=== 自测通过 ===")

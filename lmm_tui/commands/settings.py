@@ -1,0 +1,169 @@
+"""From flags, `--set`, a TOML file and a run to resume to the one configuration that is meant.
+
+Names, types, defaults and help of the flags are read from the configuration tree; precedence is
+defaults < the resumed run's own < file < flags and `--set`. A key given by both of the latter is
+refused, since nobody can tell which was meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from engine.config import (
+    ConfigError,
+    Option,
+    RunConfig,
+    load_toml,
+    lookup,
+    options,
+    parse_assignment,
+    resolve,
+    to_toml,
+)
+from engine.rundir import RunDir, find_run
+
+FLAGS = {
+    "stage": "--stage",
+    "device": "--device",
+    "model.preset": "--model",
+    "data.source": "--data",
+    "train.steps": "--steps",
+    "name": "--name",
+    "runs_dir": "--runs-dir",
+}
+"""The keys that have a flag of their own; all others are reached by `--set`."""
+
+_CHANGEABLE = ("device", "train.steps", "train.precision", "train.compile", "train.threads")
+_CHANGEABLE_SECTIONS = ("optim.", "log.")
+_FIXED = ("optim.name",)
+"""What may change when a run goes on: nothing that its weights or its data order hang on."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a command line asks to start; `resume` is the run to go on with."""
+
+    config: RunConfig
+    resume: RunDir | None
+
+
+def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags; the command hands what it gets for them to `read_settings`."""
+    known = {option.key: option for option in options()}
+    decorators = [
+        *(_flag(name, known[key]) for key, name in FLAGS.items()),
+        click.option(
+            "--config",
+            "file",
+            metavar="FILE.toml",
+            type=click.Path(path_type=Path),
+            help="Settings from a file, such as a run's config.toml",
+        ),
+        click.option(
+            "--set",
+            "assignments",
+            metavar="SECTION.KEY=VALUE",
+            multiple=True,
+            help="Any setting of --print-config; may be repeated",
+        ),
+        click.option("--resume", metavar="RUN", help="Go on with a run from its last checkpoint"),
+        click.option("--print-config", is_flag=True, help="Print the settings and start nothing"),
+    ]
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def read_settings(context: click.Context) -> Start | None:
+    """What to start, or None where `--print-config` was all that was wanted.
+
+    Raises LmmError with the flag, or the file and line, that is wrong.
+    """
+    given = context.params
+    typed = {key: given[_parameter(name)] for key, name in FLAGS.items() if _typed(context, name)}
+    file: Path | None = given["file"]
+    if given["resume"] is None:
+        start = Start(resolve(file, _assigned(typed, given["assignments"])), None)
+    else:
+        default_folder = given[_parameter(FLAGS["runs_dir"])]
+        run = find_run(given["resume"], typed.pop("runs_dir", default_folder))
+        start = Start(_resumed(run, file, _assigned(typed, given["assignments"])), run)
+    if given["print_config"]:
+        click.echo(_printed(start.config))
+        return None
+    return start
+
+
+def _printed(config: RunConfig) -> str:
+    """The settings as TOML; those that are unset, which TOML cannot say, as comments."""
+    config = config.completed()
+    unset = [option for option in options() if lookup(config, option.key) is None]
+    lines = ["", "# Unset:"] if unset else []
+    for option in unset:
+        allowed = f" ({option.allowed})" if option.allowed else ""
+        lines.append(f"# {option.key:<24} {option.help}{allowed}")
+    return "\n".join([to_toml(config).rstrip(), *lines])
+
+
+def _flag(name: str, option: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    kind = click.Choice(option.choices) if option.choices else option.kind
+    help_text = f"{option.help} ({option.allowed})" if option.allowed else option.help
+    return click.option(name, type=kind, default=option.default, show_default=True, help=help_text)
+
+
+def _parameter(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")
+
+
+def _typed(context: click.Context, flag: str) -> bool:
+    return context.get_parameter_source(_parameter(flag)) is ParameterSource.COMMANDLINE
+
+
+def _assigned(typed: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Flags and `--set` as one mapping of dotted keys; of a repeated `--set` the last counts."""
+    assigned = dict(parse_assignment(text) for text in assignments)
+    for key in assigned.keys() & typed.keys():
+        raise ConfigError(f"{key}: given by {FLAGS[key]} and by --set; leave one out")
+    return {**typed, **assigned}
+
+
+def _resumed(run: RunDir, file: Path | None, assigned: Mapping[str, Any]) -> RunConfig:
+    """The run's own settings with what was asked for now, where that may change."""
+    saved = resolve(run.config)
+    wanted = resolve(file, assigned, base=load_toml(run.config))
+    for option in options():
+        before, after = lookup(saved, option.key), lookup(wanted, option.key)
+        if before != after and not _may_change(option.key):
+            raise ConfigError(
+                f"{option.key}: cannot change from {before} to {after} when {run.name} goes on; "
+                "start a new run for that"
+            )
+    return wanted
+
+
+def _may_change(key: str) -> bool:
+    return key in _CHANGEABLE or (key.startswith(_CHANGEABLE_SECTIONS) and key not in _FIXED)
+
+
+if __name__ == "__main__":
+
+    @click.command()
+    @settings_options
+    @click.pass_context
+    def demo(context: click.Context, **_: object) -> None:
+        start = read_settings(context)
+        print(start.config.train.steps if start else "nothing to start")
+
+    demo(["--steps", "20", "--set", "optim.lr=1e-3"], standalone_mode=False)
+    demo(["--print-config"], standalone_mode=False)
+    try:
+        demo(["--steps", "20", "--set", "train.steps=30"], standalone_mode=False)
+    except ConfigError as refusal:
+        print(refusal)
+    print("=== 自测通过 ===")

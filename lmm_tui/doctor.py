@@ -1,0 +1,218 @@
+"""Looks at the machine, the installation and the terminal, and says what to do about problems.
+
+Every check is a function that returns findings and never raises: a doctor that fails is no help.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from packaging.requirements import Requirement
+
+from lmm_tui import terminal
+
+Verdict = Literal["ok", "note", "problem"]
+
+_MARKS: dict[Verdict, str] = {"ok": "ok", "note": "--", "problem": "!!"}
+_SMALLEST, _COMFORTABLE = (60, 15), (80, 24)
+_LITTLE_SPACE = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at; `advice` says what to do where something is."""
+
+    topic: str
+    verdict: Verdict
+    text: str
+    advice: str = ""
+
+
+def examine(runs_dir: Path) -> list[Finding]:
+    """All findings, in the order in which they are best read."""
+    checks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "python": _python,
+        "packages": _packages,
+        "torch": _torch,
+        "terminal": _terminal,
+        "runs folder": lambda: _folder("runs folder", runs_dir, "give --runs-dir"),
+        "cache folder": lambda: _folder("cache folder", _cache_folder(), "set data.cache_dir"),
+    }
+    findings: list[Finding] = []
+    for topic, check in checks.items():
+        try:
+            findings += check()
+        except Exception as error:
+            findings.append(Finding(topic, "problem", f"{type(error).__name__}: {error}"))
+    return findings
+
+
+def report(findings: list[Finding], columns: int) -> str:
+    """The findings in lines of at most `columns`, advice below what it is about."""
+    width = max(len(finding.topic) for finding in findings)
+    indent = " " * (width + 6)
+    lines = []
+    for finding in findings:
+        text = textwrap.wrap(finding.text, max(columns - len(indent), 20), break_on_hyphens=False)
+        lines.append(f"{_MARKS[finding.verdict]}  {finding.topic:<{width}}  {text[0]}")
+        lines += [indent + more for more in text[1:]]
+        if finding.advice:
+            lines.append(f"{indent}→ {finding.advice}")
+    return "\n".join(lines)
+
+
+def _python() -> Iterator[Finding]:
+    new_enough = sys.version_info >= (3, 11)
+    yield Finding(
+        "python",
+        "ok" if new_enough else "problem",
+        f"{platform.python_version()} on {platform.platform(terse=True)}",
+        "" if new_enough else "install Python 3.11 or newer",
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    """What `pyproject.toml` asks for against what is there."""
+    there = []
+    for line in metadata.requires("lmm-tui") or []:
+        wanted = Requirement(line)
+        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = metadata.version(wanted.name)
+        except metadata.PackageNotFoundError:
+            version = ""
+        if version and wanted.specifier.contains(version, prereleases=True):
+            there.append(f"{wanted.name} {version}")
+            continue
+        yield Finding(
+            wanted.name,
+            "problem",
+            f"{version or 'missing'}, needs {wanted.specifier}",
+            f"pip install '{wanted.name}{wanted.specifier}'",
+        )
+    yield Finding("lmm-tui", "ok", metadata.version("lmm-tui"))
+    yield Finding("packages", "ok", ", ".join(there))
+
+
+def _torch() -> Iterator[Finding]:
+    import torch
+
+    from engine.device import DeviceError, describe_devices, require_compiler
+
+    build = torch.version.cuda or torch.version.hip or "none"
+    yield Finding("torch", "ok", f"{torch.__version__}, built for CUDA/ROCm: {build}")
+    devices = describe_devices()
+    for device in devices:
+        memory = f"{device.memory / 2**30:.0f} GiB"
+        yield Finding(
+            device.name, "ok", f"{device.description}, {memory}, trains in {device.precision}"
+        )
+    if devices[0].name == "cpu" and shutil.which("nvidia-smi"):
+        yield Finding(
+            "cuda",
+            "problem",
+            "nvidia-smi is here, but torch sees no GPU",
+            "install the CUDA build of torch (pytorch.org) or update the driver",
+        )
+    try:
+        require_compiler()
+    except DeviceError as error:
+        yield Finding("compiler", "note", str(error))
+    else:
+        yield Finding("compiler", "ok", "train.compile can be used")
+
+
+def _terminal() -> Iterator[Finding]:
+    term = os.environ.get("TERM", "unset")
+    if not terminal.can_host_app():
+        yield Finding(
+            "terminal",
+            "note",
+            f"TERM {term}, no cockpit here: not a terminal, or redirected",
+            "`lmm-tui train` and `lmm-tui plot --text` do without",
+        )
+    else:
+        yield Finding("terminal", "ok", f"TERM {term}, {_colours(term)} colours{_surroundings()}")
+    size = terminal.size()
+    small = size.columns < _SMALLEST[0] or size.lines < _SMALLEST[1]
+    yield Finding(
+        "size",
+        "problem" if small and terminal.can_host_app() else "ok",
+        f"{size.columns}x{size.lines}",
+        "the cockpit needs at least {}x{}, {}x{} reads well".format(*_SMALLEST, *_COMFORTABLE)
+        if small
+        else "",
+    )
+    if not terminal.has_unicode(sys.stdout):
+        yield Finding(
+            "encoding",
+            "problem",
+            f"{sys.stdout.encoding}: no braille, no Chinese",
+            "use a UTF-8 locale, such as `export LC_ALL=C.UTF-8`",
+        )
+    elif not terminal.has_braille(sys.stdout):
+        yield Finding("encoding", "note", "UTF-8, but this console has no braille glyphs")
+    else:
+        yield Finding("encoding", "ok", "UTF-8")
+
+
+def _folder(topic: str, folder: Path, otherwise: str) -> Iterator[Finding]:
+    nearest = folder.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        yield Finding(topic, "problem", f"{folder}: not writable ({error.strerror})", otherwise)
+        return
+    free = shutil.disk_usage(nearest).free
+    scarce = free < _LITTLE_SPACE
+    yield Finding(
+        topic,
+        "note" if scarce else "ok",
+        f"{folder}, {free / 2**30:.1f} GiB free",
+        f"checkpoints need space: {otherwise}, or lower log.keep" if scarce else "",
+    )
+
+
+def _cache_folder() -> Path:
+    from data.cache import default_cache_dir
+
+    return default_cache_dir()
+
+
+def _colours(term: str) -> str:
+    if os.environ.get("NO_COLOR"):
+        return "no"
+    if os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
+        return "16 million"
+    return "256" if "256color" in term else "16"
+
+
+def _surroundings() -> str:
+    names = [
+        name
+        for name, there in (("tmux", terminal.in_tmux()), ("ssh", terminal.over_ssh()))
+        if there
+    ]
+    return f", in {' over '.join(names)}" if names else ""
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        found = [*_python(), *_packages(), *_terminal(), *_folder("runs", Path(place), "…")]
+    print(report(found, 79))
+    assert {finding.topic for finding in found} >= {"python", "packages", "size", "runs"}
+    print("=== 自测通过 ===")

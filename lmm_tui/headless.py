@@ -1,0 +1,241 @@
+"""A run without a cockpit: a progress line, what happens as lines, and a summary at the end.
+
+It watches the run through `RunSession` like every front end. Ctrl+C or SIGTERM ask for a
+checkpoint and the end, a second Ctrl+C ends at once, a hang-up lets the run go on unseen.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from engine.rundir import RunDir, list_checkpoints
+from lmm_errors import LmmError
+from lmm_tui import terminal
+from lmm_tui.session import RunSession, RunView
+from lmm_tui.summary import RunSummary, count, duration, farewell
+from lmm_tui.text import clean, fit
+from lmm_tui.textplot import loss_picture
+from metrics import names
+from metrics.series import SeriesStore
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+    from engine.host import EngineHost
+
+LINE_EVERY_S = 5.0
+"""Between progress lines where they cannot be written over."""
+
+_LOOK_EVERY_S = 0.25
+_QUIET_KINDS = frozenset({"probe", "eval", "sample", "end"})
+"""Events that the progress line, the samples or the summary already tell."""
+
+
+def train(config: RunConfig, resume: RunDir | None = None) -> int:
+    """Train in this process and show it as plain text; the exit code.
+
+    0 where the run finished or was stopped by a command, 128 + N where signal N stopped it, 1 where
+    it failed. Raises LmmError where what was asked for cannot be trained.
+    """
+    from engine.host import EngineHost
+
+    host = EngineHost(config, resume)
+    progress = Progress(RunSession(host.run_dir.path), sys.stdout)
+    progress.say(f"run {host.run_dir.path}")
+    with _signals(host) as received:
+        asked = False
+        host.start()
+        while not host.join(_LOOK_EVERY_S):
+            progress.look()
+            if received and not asked:
+                asked = True
+                progress.say("stopping after this step, with a checkpoint (Ctrl+C: at once)")
+    progress.look()
+    return _conclude(host, progress, received)
+
+
+class Progress:
+    """Shows a session on a stream: one line written over, or a line now and then."""
+
+    def __init__(self, session: RunSession, out: TextIO) -> None:
+        self.session = session
+        self._out = out
+        self._started = time.monotonic()
+        session.poll()  # What a resumed run did before is not news.
+        self._events_shown = len(session.events)
+        self._samples_shown = len(session.samples)
+        self._in_place = ""
+        self._last_line = ""
+        self._line_due = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Since it began to look."""
+        return time.monotonic() - self._started
+
+    def look(self) -> None:
+        """Read what is new and show it."""
+        self.session.poll()
+        for event in self.session.events[self._events_shown :]:
+            if event.get("kind") not in _QUIET_KINDS:
+                self.say(event_line(event))
+        self._events_shown = len(self.session.events)
+        for sample in self.session.samples[self._samples_shown :]:
+            if sample.get("kind") == "sample":
+                self.say(fit(sample_line(sample), terminal.size().columns - 1).rstrip())
+        self._samples_shown = len(self.session.samples)
+        self._show(progress_line(self.session.view, self.session.series))
+
+    def say(self, text: str) -> None:
+        """Print lines that stay."""
+        self._write(self._rubbed_out() + text + "\n" + self._in_place)
+
+    def end(self) -> None:
+        """Take the progress line away."""
+        self._write(self._rubbed_out())
+        self._in_place = ""
+
+    def _show(self, line: str) -> None:
+        if terminal.can_redraw(self._out):
+            self._in_place = fit(line, terminal.size().columns - 1)
+            self._write(f"\r{self._in_place}")
+            return
+        self._in_place = ""
+        if line != self._last_line and time.monotonic() >= self._line_due:
+            self._last_line, self._line_due = line, time.monotonic() + LINE_EVERY_S
+            self._write(line + "\n")
+
+    def _rubbed_out(self) -> str:
+        """What moves to the start of an empty line."""
+        return f"\r{' ' * (terminal.size().columns - 1)}\r" if self._in_place else ""
+
+    def _write(self, text: str) -> None:
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except OSError:
+            # Whoever read this has gone; the run has not.
+            terminal.leave(self.session.run_dir.output)
+
+
+def progress_line(view: RunView, series: SeriesStore) -> str:
+    """How far, how well and how fast, on one line; while it is set up, what it does."""
+    status = view.status
+    if view.state == "starting" or not status.step:
+        return clean(f"{view.state}: {status.activity or 'loading'}")
+    parts = [f"step {status.step}/{status.total_steps}", f"{view.progress:.0%}"]
+    if view.state != "running" or status.activity:
+        parts.append(status.activity or view.state)
+    if status.loss is not None:
+        parts.append(f"loss {status.loss:.3f}")
+    if status.val_loss is not None:
+        parts.append(f"val {status.val_loss:.3f}")
+    if lr := series.get(names.LR):
+        parts.append(f"lr {lr.last_value:.2e}")
+    if status.tokens_per_s:
+        parts.append(f"{count(status.tokens_per_s)} tok/s")
+    if status.eta_s is not None:
+        parts.append(f"{duration(status.eta_s)} to go")
+    return clean("  ".join(parts))
+
+
+def event_line(event: dict[str, Any]) -> str:
+    mark = {"warning": "! ", "error": "!! "}.get(str(event.get("level")), "")
+    return f"{mark}step {event.get('step')}: {event.get('kind')}: " + clean(
+        str(event.get("message", ""))
+    )
+
+
+def sample_line(sample: dict[str, Any]) -> str:
+    words = f"{sample.get('prompt', '')}{sample.get('text', '')}"
+    return f"step {sample.get('step')}: sample: {clean(words)}"
+
+
+def _conclude(host: EngineHost, progress: Progress, received: list[int]) -> int:
+    """Picture, PNGs and summary of what was trained; then the exit code, or why there is none."""
+    progress.end()
+    if host.run_dir.read_status().step:
+        _summarise(host.run_dir, progress)
+    if not host.error:
+        return 128 + received[0] if received else 0
+    if host.error == host.run_dir.read_status().error:  # No traceback: refused, not crashed.
+        raise LmmError(host.error)
+    print(host.error, file=sys.stderr)
+    return 1
+
+
+def _summarise(run_dir: RunDir, progress: Progress) -> None:
+    series = progress.session.series
+    loss = series.get(names.TRAIN_LOSS)
+    if picture := loss_picture(series, progress.session.view.info.references):
+        progress.say(picture + "\n")
+    checkpoints = list_checkpoints(run_dir.checkpoints)
+    progress.say(
+        farewell(
+            RunSummary.of(run_dir),
+            first_loss=float(loss.values[0]) if loss else None,
+            seconds=progress.seconds,
+            plots=_export(run_dir, progress),
+            checkpoint=checkpoints[-1] if checkpoints else None,
+        )
+    )
+
+
+def _export(run_dir: RunDir, progress: Progress) -> list[Path]:
+    from metrics.visualize import export_plots
+
+    try:
+        return export_plots(run_dir.path)
+    except OSError as error:
+        progress.say(f"plots not written: {error}")
+        return []
+
+
+@contextmanager
+def _signals(host: EngineHost) -> Iterator[list[int]]:
+    """Turn signals into requests while the block runs; yields those that asked for the end."""
+    received: list[int] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and received:
+            os.write(2, b"\nended at once, without a checkpoint\n")
+            os._exit(128 + number)
+        received.append(number)
+        host.stop()
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        terminal.leave(host.run_dir.output)
+
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, ask),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, ask),
+    }
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it, which is as good
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, leave)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    from engine.rundir import RunInfo, RunStatus
+
+    seen = RunView(
+        RunInfo("demo", "pretrain", 0.0, 0.0, "box", 1, 0.0),
+        RunStatus("running", 120, 1000, eta_s=130.0, loss=4.231, tokens_per_s=18_200.0),
+        "running",
+    )
+    print(line := progress_line(seen, SeriesStore()))
+    print(event_line({"step": 9, "kind": "alert", "level": "error", "message": "loss is NaN"}))
+    print(sample_line({"step": 9, "prompt": "小兔子", "text": "\nran\x1b[2J"}))
+    assert line == "step 120/1000  12%  loss 4.231  18.2k tok/s  2 min 10 s to go"
+    print("=== 自测通过 ===")

@@ -1,0 +1,248 @@
+"""A run in words: numbers for people, the status sheet, the table of runs, its last words.
+
+It formats what it is handed and reads nothing; streams and colours are the caller's.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.cells import cell_len
+
+from engine.rundir import RUNS_DIR, RunDir, RunInfo, RunStatus
+from lmm_tui.text import clean, fit
+
+NOTHING = "-"
+STATUS_FORMAT = 1
+"""Version of `status_record`; keys are only ever added to one version."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run at one moment; `state` also knows `stale` and `crashed`."""
+
+    path: Path
+    info: RunInfo
+    status: RunStatus
+    state: str
+
+    @classmethod
+    def of(cls, run: RunDir) -> RunSummary:
+        """Raises RunDirError where `run` is none."""
+        info, status = run.read_info(), run.read_status()
+        return cls(run.path, info, status, run.derived_state(info, status))
+
+
+def duration(seconds: float) -> str:
+    """Two units at most: `8 s`, `2 min 05 s`, `3 h 20 min`, `4 d 06 h`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = whole // 60
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes // 1440} d {minutes // 60 % 24:02d} h"
+
+
+def count(number: float) -> str:
+    """Three digits and a letter: `950`, `18.2k`, `4.10M`, `1.20B`."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= size * 0.9995:
+            scaled = number / size
+            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f}{letter}"
+    return f"{number:.0f}"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Fixed digits, or a dash where it was not measured."""
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss), its exponent capped at 20 as in the metrics."""
+    return math.exp(min(loss, 20.0))
+
+
+def run_argument(path: Path) -> str:
+    """How to name a run to `lmm-tui`: its name in the usual folder, its path elsewhere."""
+    return path.name if path.parent == Path(RUNS_DIR) else shlex.quote(str(path))
+
+
+def status_record(run: RunSummary) -> dict[str, Any]:
+    """What `lmm-tui status --json` prints, `STATUS_FORMAT` 1.
+
+    Times are unix seconds, spans seconds, losses nats a token; null is "not known". A loss that is
+    not finite is the string "NaN", "Infinity" or "-Infinity", as in metrics.jsonl.
+    """
+    info, status = run.info, run.status
+    record: dict[str, Any] = {
+        "format": STATUS_FORMAT,
+        "name": info.name,
+        "path": str(run.path.resolve()),
+        "state": run.state,
+        "activity": status.activity,
+        "error": status.error,
+        "stage": info.stage,
+        "model": info.model,
+        "parameters": info.parameters,
+        "device": info.device,
+        "precision": info.precision,
+        "step": status.step,
+        "total_steps": status.total_steps,
+        "tokens": status.tokens,
+        "total_tokens": status.total_tokens,
+        "loss": status.loss,
+        "val_loss": status.val_loss,
+        "tokens_per_s": status.tokens_per_s,
+        "eta_s": status.eta_s,
+        "created": info.created,
+        "started": info.started,
+        "heartbeat": status.heartbeat,
+        "host": info.host,
+        "pid": info.pid,
+        "references": dict(info.references),
+    }
+    return {key: _strict(value) for key, value in record.items()}
+
+
+def status_sheet(run: RunSummary) -> str:
+    """What `lmm-tui status` prints: a word and its value a line."""
+    info, status = run.info, run.status
+    rows = {
+        "run": info.name,
+        "state": _state(run),
+        "error": status.error,
+        "model": f"{info.model}, {count(info.parameters)} parameters, {info.stage}"
+        if info.parameters
+        else f"{info.model}, {info.stage}",
+        "device": ", ".join(filter(None, (info.device, info.precision))),
+        "loss": _losses(status),
+        "levels": ", ".join(f"{name} {level:.2f}" for name, level in info.references.items()),
+        "tokens": f"{count(status.tokens)} of {count(status.total_tokens)}"
+        if status.total_tokens
+        else "",
+        "speed": f"{count(status.tokens_per_s)} tokens/s" if status.tokens_per_s else "",
+        "process": f"pid {info.pid} on {info.host}",
+        "folder": str(run.path),
+    }
+    return _sheet(rows)
+
+
+def runs_table(runs: Sequence[RunSummary], now: float | None = None) -> str:
+    """What `lmm-tui runs` prints: a line a run, in the order given."""
+    now = time.time() if now is None else now
+    head = ("NAME", "STATE", "STAGE", "MODEL", "STEP", "LOSS", "VAL", "TOK/S", "STARTED")
+    rows = [
+        (
+            run.path.name,
+            run.state,
+            run.info.stage,
+            run.info.model,
+            f"{run.status.step}/{run.status.total_steps}",
+            number(run.status.loss, 3),
+            number(run.status.val_loss, 3),
+            count(run.status.tokens_per_s) if run.status.tokens_per_s else NOTHING,
+            f"{duration(now - run.info.started)} ago",
+        )
+        for run in runs
+    ]
+    return _table([head, *(tuple(map(clean, row)) for row in rows)], right={4, 5, 6, 7, 8})
+
+
+def farewell(
+    run: RunSummary,
+    *,
+    first_loss: float | None,
+    seconds: float,
+    plots: Sequence[Path],
+    checkpoint: Path | None,
+) -> str:
+    """The last words of a run that trained here: how it went, what is left, what to do next."""
+    status = run.status
+    fell = f"{number(first_loss, 3)} → {number(status.loss, 3)}"
+    val = "" if status.val_loss is None else f", validation {_loss_and_ppl(status.val_loss)}"
+    speed = f" ({count(status.tokens_per_s)} tokens/s)" if status.tokens_per_s else ""
+    name = run_argument(run.path)
+    unfinished = status.step < status.total_steps
+    more = "" if unfinished else f" --steps {2 * status.total_steps}"
+    rows = {
+        "run": name,
+        "state": _state(run),
+        "error": status.error,
+        "loss": fell + val if status.loss is not None else "",
+        "time": duration(seconds) + speed,
+        "checkpoint": str(checkpoint or ""),
+        "plots": ", ".join(map(str, plots)),
+        "look": f"lmm-tui monitor {name}",
+        "go on": f"lmm-tui train --resume {name}{more}" if checkpoint else "",
+    }
+    return _sheet(rows)
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {key: _strict(item) for key, item in value.items()}
+    return value
+
+
+def _state(run: RunSummary) -> str:
+    status = run.status
+    parts = [run.state + (f" ({status.activity})" if status.activity else "")]
+    if status.total_steps:
+        share = status.step / status.total_steps
+        parts.append(f"step {status.step} of {status.total_steps} ({share:.0%})")
+    if status.eta_s is not None and run.state == "running":
+        parts.append(f"{duration(status.eta_s)} to go")
+    return ", ".join(parts)
+
+
+def _losses(status: RunStatus) -> str:
+    if status.loss is None:
+        return ""
+    val = "" if status.val_loss is None else f", validation {_loss_and_ppl(status.val_loss)}"
+    return _loss_and_ppl(status.loss) + val
+
+
+def _loss_and_ppl(loss: float) -> str:
+    return f"{loss:.3f} (PPL {count(perplexity(loss))})" if math.isfinite(loss) else f"{loss}"
+
+
+def _sheet(rows: Mapping[str, str]) -> str:
+    width = max(map(len, rows)) + 2
+    return "\n".join(f"{word:<{width}}{clean(text)}" for word, text in rows.items() if text)
+
+
+def _table(rows: Sequence[Sequence[str]], right: set[int]) -> str:
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if index in right else fit(cell, width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    shown = RunSummary(
+        Path("runs/小兔子"),
+        RunInfo("小兔子", "pretrain", 0.0, time.time() - 75, "box", 1, 0.0, model="nano"),
+        RunStatus("running", 120, 1000, 491_520, 4_096_000, eta_s=130.0, loss=4.2, val_loss=4.5),
+        "running",
+    )
+    print(status_sheet(shown))
+    print(runs_table([shown, shown]))
+    print(farewell(shown, first_loss=6.93, seconds=75, plots=[], checkpoint=None))
+    assert [count(n) for n in (950, 999.9, 18_234, 4_100_000)] == ["950", "1.00k", "18.2k", "4.10M"]
+    print("=== 自测通过 ===")

@@ -1,0 +1,75 @@
+"""What the terminal at the other end can do: asked by whoever must choose how to draw.
+
+It knows the environment and the standard streams, no widget and no escape code.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TextIO
+
+
+def can_host_app() -> bool:
+    """Whether a full-screen app can run: keys come in, the screen goes out, cursor moves work.
+
+    Textual reads stdin and draws on stderr; a redirected stdout says that nobody watches.
+    """
+    streams = (sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    return not is_dumb() and all(stream is not None and stream.isatty() for stream in streams)
+
+
+def can_redraw(stream: TextIO) -> bool:
+    """Whether a line written to `stream` can be written over."""
+    return stream.isatty() and not is_dumb()
+
+
+def is_dumb() -> bool:
+    return os.environ.get("TERM") == "dumb"
+
+
+def has_unicode(stream: TextIO) -> bool:
+    """Whether box drawing and Chinese come out as themselves."""
+    return (stream.encoding or "ascii").lower().replace("_", "-") in ("utf-8", "utf8")
+
+
+def has_braille(stream: TextIO) -> bool:
+    """Whether braille patterns do; the Linux console has no glyphs for them."""
+    return has_unicode(stream) and os.environ.get("TERM") != "linux"
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Whether to send colours (`NO_COLOR` set to anything turns them off, no-color.org)."""
+    return can_redraw(stream) and not os.environ.get("NO_COLOR")
+
+
+def size() -> os.terminal_size:
+    """Columns and lines; 80 by 24 where nobody knows."""
+    return shutil.get_terminal_size()
+
+
+def over_ssh() -> bool:
+    return "SSH_CONNECTION" in os.environ
+
+
+def in_tmux() -> bool:
+    return "TMUX" in os.environ
+
+
+def leave(log: Path) -> None:
+    """Give the terminal up: read nothing from now on, and let `log` take what is printed.
+
+    After a hang-up a print would raise otherwise, and end what it only reports on.
+    """
+    with Path(os.devnull).open("rb") as nothing, log.open("ab") as target:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(target.fileno(), 1)
+        os.dup2(target.fileno(), 2)
+
+
+if __name__ == "__main__":
+    print(f"app {can_host_app()}, unicode {has_unicode(sys.stdout)}, {size().columns} columns")
+    assert size().columns > 0
+    print("=== 自测通过 ===")
