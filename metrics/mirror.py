@@ -7,6 +7,9 @@ metrics.jsonl, and nothing here may ever stop a training run.
 
 from __future__ import annotations
 
+# tensorboard needs this one, which registers an exit handler: impossible in the thread below when
+# the interpreter is shutting down already, as after a very short script.
+import concurrent.futures.thread  # noqa: F401
 import logging
 import queue
 import threading

@@ -68,13 +68,13 @@ class ModelProbe:
         """Choose the modules whose outputs, (B, T, D) or a tuple that starts so, are probed.
 
         Names are those of `model.named_modules()`; what DDP and torch.compile put before them
-        may be left out. A compiled module runs only the hooks that it was compiled with: send
-        the probed batch through the plain one. Raises ProbeError for a name that is not there.
+        may be left out. A compiled model is compiled once more for its hooks: better send the
+        probed batch through the plain one. Raises ProbeError for a name that is not there.
         """
-        modules = {strip_wrappers(name): module for name, module in model.named_modules()}
+        modules = {strip_wrappers(name): module for name, module in model.named_modules() if name}
         wanted = [strip_wrappers(name) for name in layer_names]
         for name in wanted:
-            if not name or name not in modules:
+            if name not in modules:
                 raise ProbeError(f"no layer {name!r} in the model; {_near(name, modules)}")
         self.deactivate()
         labels = group_by_layer(wanted)
@@ -315,7 +315,7 @@ def _near(name: str, known: dict[str, nn.Module]) -> str:
     if close:
         return "did you mean " + ", ".join(close[:3]) + "?"
     blocks = [other for other in known if other.rpartition(".")[2].isdigit()]
-    return "it has " + ", ".join(blocks[:3] or list(known)[1:4]) + ", …"
+    return "it has " + ", ".join(blocks[:3] or list(known)[:3]) + ", …"
 
 
 if __name__ == "__main__":
