@@ -188,9 +188,9 @@ def _folder(topic: str, folder: Path, otherwise: str) -> Iterator[Finding]:
 
 
 def _cache_folder() -> Path:
-    from data.cache import default_cache_dir
+    from data.prepare import user_cache
 
-    return default_cache_dir()
+    return user_cache()
 
 
 def _colours(term: str) -> str:

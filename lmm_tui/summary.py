@@ -214,7 +214,10 @@ def _losses(status: RunStatus) -> str:
 
 
 def _loss_and_ppl(loss: float) -> str:
-    return f"{loss:.3f} (PPL {count(perplexity(loss))})" if math.isfinite(loss) else f"{loss}"
+    if not math.isfinite(loss):
+        return f"{loss}"
+    ppl = perplexity(loss)
+    return f"{loss:.3f} (PPL {count(ppl) if ppl >= 999.5 else f'{ppl:.3g}'})"
 
 
 def _sheet(rows: Mapping[str, str]) -> str:

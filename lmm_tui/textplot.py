@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm_tui import terminal
-from lmm_tui.text import fit
+from lmm_tui.text import clean
 from metrics import names
 from metrics.series import Series, SeriesStore
 
@@ -23,6 +23,8 @@ _LARGEST = (110, 24)
 _SMALLEST = (32, 8)
 _BOX_TO_ASCII = str.maketrans("─│┌┐└┘├┤┬┴┼", "-|+++++++++")
 _BRAILLE_COLUMNS = 2
+_Y_LABELS = 8
+_HUGE = 1e30  # Beyond it differences overflow.
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,17 @@ class _Line:
     colour: str
     sign: str
     """What draws it where there is no braille."""
+    braille: str
+    """What it looks like in braille; empty where it is drawn with `sign` even then."""
+    joined: bool = False
+    """Whether its means are joined; else the low and high of every column are dots."""
 
 
-_RAW = _Line(names.TRAIN_LOSS, "raw", "gray", ".")
-_EMA = _Line(names.TRAIN_LOSS_EMA, "EMA", "cyan", "*")
-_VAL = _Line(names.VAL_LOSS, "val", "orange", "o")
+_LINES = (
+    _Line(names.TRAIN_LOSS, "raw", "gray", ".", "⠐⠄⠂"),
+    _Line(names.TRAIN_LOSS_EMA, "EMA", "cyan", "*", "⠤⠤⠤", joined=True),
+    _Line(names.VAL_LOSS, "val", "orange", "o", ""),
+)
 
 
 def loss_picture(
@@ -69,55 +77,51 @@ def loss_picture(
     Values beyond the bulk of the curve are drawn at its edge; non-finite ones are counted.
     """
     canvas = canvas or Canvas.of_terminal()
-    width, height = max(canvas.width, _SMALLEST[0]), max(canvas.height, _SMALLEST[1])
     raw = store.get(names.TRAIN_LOSS)
     if raw is None or not np.isfinite(raw.values).any():
         return ""
-    x_end = float(store.last_step or 1)
-    columns = (width - 8) * (_BRAILLE_COLUMNS if canvas.braille else 1)
-    low, high = _limits(raw, x_end, columns)
-
     from plotext._figure import _figure_class  # plotext's module-level figure is shared state.
+    from plotext._utility import uncolorize
 
+    width, height = max(canvas.width, _SMALLEST[0]), max(canvas.height, _SMALLEST[1])
+    columns = (width - _Y_LABELS) * (_BRAILLE_COLUMNS if canvas.braille else 1)
+    x_end = float(store.last_step or 1)
+    low, high = _limits(raw, x_end, columns)
     figure = _figure_class()
     figure._limit_size(False, False)
     figure.plot_size(width, height - 1)
     figure.theme("clear")
     figure.xlim(0, x_end)
     figure.ylim(low, high)
-    figure.xticks(*_ticks(0, x_end, width // 16))
+    figure.xticks(*_ticks(0, x_end, min(width // 12, int(x_end))))
     figure.yticks(*_ticks(low, high, height // 4))
     for label, level in references.items():
         if low < level < high:
             figure.horizontal_line(level, color="gray")
-            figure.text(f"{label} {level:.2f}", x_end, level, alignment="right")
+            figure.text(f"{clean(label)} {level:.2f}", x_end, level, alignment="right")
     drawn = []
-    for line in (_RAW, _EMA, _VAL):
+    for line in _LINES:
         series = store.get(line.metric)
-        if series is None:
-            continue
-        x, y = _points(series, line, x_end, columns)
-        if not len(x):
-            continue
-        draw = figure.plot if line is _EMA else figure.scatter
-        marker = "braille" if canvas.braille and line is not _VAL else line.sign
-        draw(x.tolist(), y.clip(low, high).tolist(), marker=marker, color=line.colour)
-        drawn.append(line)
-    picture: str = figure.build()
-    head = fit(_headline(drawn, canvas, raw), width)
+        x, y = _points(series, line, x_end, columns) if series else ([], [])
+        if x:
+            marker = "braille" if canvas.braille and line.braille else line.sign
+            draw = figure.plot if line.joined else figure.scatter
+            draw(x, np.clip(y, low, high).tolist(), marker=marker, color=line.colour)
+            drawn.append(line)
+    text = f"{_headline(drawn, canvas.braille, raw)}\n{figure.build()}"
     if not canvas.colour:
-        from plotext._utility import uncolorize
-
-        picture = uncolorize(picture)
+        text = uncolorize(text)
     if not canvas.braille:
-        picture = picture.translate(_BOX_TO_ASCII)
-    return f"{head.rstrip()}\n{picture.rstrip()}"
+        text = text.translate(_BOX_TO_ASCII)
+    return "\n".join(line.rstrip() for line in text.splitlines())
 
 
 def _limits(raw: Series, x_end: float, columns: int) -> tuple[float, float]:
     """The y range: the bulk of the curve and where it began, so that no spike flattens it."""
     bins = raw.bins(0, x_end, columns)
-    lows, highs = bins.low[np.isfinite(bins.low)], bins.high[np.isfinite(bins.high)]
+    lows, highs = (
+        values[np.isfinite(values)].clip(-_HUGE, _HUGE) for values in (bins.low, bins.high)
+    )
     bulk_low, bulk_high = np.percentile(lows, 5), np.percentile(highs, 95)
     reach = 0.5 * (bulk_high - bulk_low)
     low = max(lows.min(), bulk_low - reach)
@@ -128,16 +132,16 @@ def _limits(raw: Series, x_end: float, columns: int) -> tuple[float, float]:
 
 def _points(
     series: Series, line: _Line, x_end: float, columns: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The finite points to draw: every column's mean, of the raw values its low and high."""
+) -> tuple[list[float], list[float]]:
+    """Where a line is drawn; finite."""
     bins = series.bins(0, x_end, columns)
-    middles = (np.arange(columns) + 0.5) * x_end / columns
-    if line is _RAW:
-        x, y = np.concatenate((middles, middles)), np.concatenate((bins.low, bins.high))
+    x = (np.arange(columns) + 0.5) * x_end / columns
+    if line.joined:
+        y = bins.mean
     else:
-        x, y = middles, bins.mean
+        x, y = np.concatenate((x, x)), np.concatenate((bins.low, bins.high))
     there = np.isfinite(y)
-    return x[there], y[there]
+    return x[there].tolist(), y[there].tolist()
 
 
 def _ticks(low: float, high: float, wanted: int) -> tuple[list[float], list[str]]:
@@ -146,18 +150,19 @@ def _ticks(low: float, high: float, wanted: int) -> tuple[list[float], list[str]
     power = 10.0 ** math.floor(math.log10(rough))
     step = power * next(round_ for round_ in (1, 2, 5, 10) if rough <= round_ * power * 1.0001)
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    shape = f".{digits}f" if digits < 6 and high < 1e9 else ".3g"
     first, last = math.ceil(low / step), math.floor(high / step)
     places = [index * step for index in range(first, last + 1)]
-    return places, [f"{place:.{digits}f}" for place in places]
+    return places, [format(place, shape) for place in places]
 
 
-def _headline(drawn: list[_Line], canvas: Canvas, raw: Series) -> str:
-    def sign(line: _Line) -> str:
-        return "⣀⡠⠊" if canvas.braille and line is not _VAL else line.sign * 2
+def _headline(drawn: list[_Line], braille: bool, raw: Series) -> str:
+    from plotext._utility import colorize
 
-    legend = "   ".join(f"{sign(line)} {line.label}" for line in drawn)
+    signs = [((braille and line.braille) or line.sign, line) for line in drawn]
+    legend = [f"{colorize(sign, line.colour)} {line.label}" for sign, line in signs]
     lost = int(np.count_nonzero(~np.isfinite(raw.values)))
-    return f"loss, nats   {legend}" + (f"   {lost} not finite" if lost else "")
+    return "   ".join(["loss, nats", *legend, *([f"{lost} not finite"] if lost else [])])
 
 
 if __name__ == "__main__":
