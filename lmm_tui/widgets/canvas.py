@@ -1,0 +1,104 @@
+"""A grid of cells, each a character in an ink, that becomes Textual strips row by row.
+
+Inks are small integers; what they look like is decided only when strips are made, so a change of
+theme draws nothing anew. Comparing two canvases tells what has to be painted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.cells import get_character_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.strip import Strip
+
+from lmm_tui.widgets.braille import Codes, text_of
+
+BLANK = 0
+"""The ink of an empty cell."""
+
+_SPACE = ord(" ")
+_SECOND_HALF = 0
+"""In the cell after a character that is two cells wide."""
+
+
+class Canvas:
+    """Row 0 is the top; what does not fit is cut."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.codes: Codes = np.full((height, width), _SPACE, np.uint32)
+        self.inks: NDArray[np.uint8] = np.zeros((height, width), np.uint8)
+
+    @property
+    def width(self) -> int:
+        return self.codes.shape[1]
+
+    @property
+    def height(self) -> int:
+        return self.codes.shape[0]
+
+    def put(self, x: int, y: int, text: str, ink: int) -> None:
+        """Write clean text from cell x of row y on."""
+        cells: list[int] = []
+        for char in text:
+            size = 1 if char.isascii() else get_character_cell_size(char)
+            cells += (ord(char), _SECOND_HALF)[:size]
+        end = min(x + len(cells), self.width)
+        if not (0 <= y < self.height and 0 <= x < end):
+            return
+        if end - x < len(cells) and cells[end - x] == _SECOND_HALF:
+            cells[end - x - 1] = _SPACE
+        self.codes[y, x:end] = cells[: end - x]
+        self.inks[y, x:end] = ink
+
+    def stamp(self, x: int, y: int, codes: Codes, shown: NDArray[np.bool_], ink: int) -> None:
+        """Put a block of characters where `shown`, its top left cell at (x, y)."""
+        area = slice(y, y + codes.shape[0]), slice(x, x + codes.shape[1])
+        np.copyto(self.codes[area], codes, where=shown)
+        np.copyto(self.inks[area], np.uint8(ink), where=shown)
+
+    def changes(self, since: Canvas) -> Iterator[Region]:
+        """The parts of rows that differ from a canvas of the same size."""
+        different = (self.codes != since.codes) | (self.inks != since.inks)
+        for y in np.flatnonzero(different.any(axis=1)).tolist():
+            (columns,) = different[y].nonzero()
+            start, end = int(columns[0]), int(columns[-1]) + 1
+            if since.codes[y, start] == _SECOND_HALF or self.codes[y, start] == _SECOND_HALF:
+                start -= 1
+            yield Region(start, y, end - start, 1)
+
+    def strips(self, rows: Iterable[int], styles: Sequence[Style]) -> list[Strip]:
+        """The given rows as strips; `styles[ink]` is the look of an ink."""
+        chosen = list(rows)
+        codes, inks = self.codes[chosen], self.inks[chosen]
+        width = self.width
+        turns = inks[:, 1:] != inks[:, :-1]
+        made = []
+        for text, ink, turn in zip(text_of(codes), inks, turns, strict=True):
+            ends = [*(turn.nonzero()[0] + 1).tolist(), width]
+            start = 0
+            segments = []
+            for end, look in zip(ends, ink[[at - 1 for at in ends]].tolist(), strict=True):
+                part = text[start:end]
+                if "\0" in part:
+                    part = part.replace("\0", "")
+                segments.append(Segment(part, styles[look]))
+                start = end
+            made.append(Strip(segments, width))
+        return made
+
+
+if __name__ == "__main__":
+    canvas = Canvas(20, 2)
+    before = Canvas(20, 2)
+    canvas.put(2, 0, "loss 小兔子", 1)
+    canvas.put(17, 1, "cut off", 2)
+    for strip in canvas.strips(range(2), [Style(), Style(bold=True), Style(dim=True)]):
+        print(repr(strip.text))
+    regions = list(canvas.changes(before))
+    assert regions == [Region(2, 0, 11, 1), Region(17, 1, 3, 1)]
+    print("=== 自测通过 ===")

@@ -1,0 +1,421 @@
+"""One plot drawn onto a canvas of cells: title line, traces, axes, marks for what is not shown.
+
+It reads series from a store and knows neither runs nor widgets nor colours, only inks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from rich.cells import cell_len
+
+from lmm_tui.palette import SeriesColor
+from lmm_tui.text import clean
+from lmm_tui.units import change, figure
+from lmm_tui.widgets.braille import (
+    BRAILLE,
+    Dots,
+    GlyphSet,
+    cell_patterns,
+    line_spans,
+    span_dots,
+)
+from lmm_tui.widgets.canvas import Canvas
+from lmm_tui.widgets.ticks import (
+    count_label,
+    round_end,
+    round_step,
+    x_ticks,
+    y_ticks,
+)
+from metrics.column import Floats
+from metrics.names import describe
+from metrics.series import Axis, Bins, Series, SeriesStore, robust_range
+
+GUTTER = 7
+"""Cells left of the plot: labels of up to six, and the axis. Alike everywhere, so plots align."""
+
+MIN_WIDTH, MIN_HEIGHT = 20, 5
+
+TITLE, LABEL, AXIS, REFERENCE, ALARM = range(1, 6)
+_FIRST_TRACE = 6
+
+
+def line_ink(trace: int) -> int:
+    """The ink of what is bright in the trace with this number."""
+    return _FIRST_TRACE + 2 * trace
+
+
+def band_ink(trace: int) -> int:
+    """The ink of what is quiet in it."""
+    return line_ink(trace) + 1
+
+
+@dataclass(frozen=True)
+class Trace:
+    """How a metric is drawn.
+
+    A `band` fills from lowest to highest value, quietly; a `line` follows the mean; `marks` are
+    a line with its points, for a metric that is measured now and then.
+    """
+
+    metric: str
+    label: str
+    color: SeriesColor
+    kind: Literal["band", "line", "marks"]
+
+
+@dataclass(frozen=True)
+class _Window:
+    """What part of the data the plot area shows; y is log10 of the values on a log plot."""
+
+    x0: float
+    x1: float
+    y0: float
+    y1: float
+
+
+class Plot:
+    """Draws the same traces again and again, with a y range that changes rarely."""
+
+    def __init__(
+        self,
+        title: str,
+        traces: Sequence[Trace],
+        *,
+        log: bool = False,
+        axis: Axis = "step",
+        glyphs: GlyphSet = BRAILLE,
+    ) -> None:
+        self.title = clean(title)
+        self.traces = tuple(traces)
+        self.log = log
+        self.axis: Axis = axis
+        self.glyphs = glyphs
+        self._y_range: tuple[float, float] | None = None
+
+    def draw(
+        self,
+        store: SeriesStore,
+        width: int,
+        height: int,
+        x_end: float | None = None,
+        references: Mapping[str, float] | None = None,
+    ) -> Canvas:
+        """The plot on a canvas of this size; from 20 x 5 on it is whole, below just a title."""
+        canvas = Canvas(width, height)
+        found = [
+            (number, trace, series)
+            for number, trace in enumerate(self.traces)
+            if (series := store.get(trace.metric))
+        ]
+        if width < MIN_WIDTH or height < MIN_HEIGHT or not found:
+            canvas.put(0, 0, self.title, TITLE)
+            if not found and height > 1:
+                text = "no values yet"
+                canvas.put(max((width - len(text)) // 2, 0), height // 2, text, LABEL)
+            return canvas
+        across, down = width - GUTTER - 1, height - 3
+        x0, x1 = self._x_range([series for _, _, series in found], x_end)
+        columns = across * self.glyphs.columns
+        binned = [series.bins(x0, x1, columns, self.axis) for _, _, series in found]
+        shown = [self._scaled(bins) for bins in binned]
+        levels = {clean(label): self._scale(value) for label, value in (references or {}).items()}
+        y0, y1 = self._settle(shown, [trace for _, trace, _ in found], levels.values())
+        window = _Window(x0, x1, y0, y1)
+        area = _Area(canvas, self.glyphs, GUTTER, 1, across, down, window)
+        for (number, trace, _), bins in zip(found, shown, strict=True):
+            if trace.kind == "band":
+                area.band(bins.low, bins.high, band_ink(number))
+        for level in levels.values():
+            area.reference(level)
+        for (number, trace, _), bins in zip(found, shown, strict=True):
+            if trace.kind != "band":
+                area.line(bins.mean, line_ink(number), marks=trace.kind == "marks")
+        for label, level in levels.items():
+            area.reference_label(label, level)
+        cut = [
+            area.cut(bins, line_ink(number))
+            for (number, _, _), bins in zip(found, shown, strict=True)
+        ]
+        self._draw_axes(canvas, area)
+        nonfinite = area.nonfinite(binned)
+        self._draw_title(canvas, found, binned, sum(cut), nonfinite)
+        return canvas
+
+    def _x_range(self, series: Sequence[Series], x_end: float | None) -> tuple[float, float]:
+        if self.axis == "time":
+            start = min(float(one.times[0]) for one in series)
+            last = max(float(one.times[-1]) for one in series)
+        else:
+            start = 0.0
+            last = max(float(getattr(one, f"{self.axis}s")[-1]) for one in series)
+        end = start + round_end(last - start) if x_end is None else x_end
+        return start, max(end, start + 1)
+
+    def _scale(self, value: float) -> float:
+        if not self.log:
+            return value
+        return math.log10(value) if value > 0 else -math.inf
+
+    def _scaled(self, bins: Bins) -> Bins:
+        if not self.log:
+            return bins
+        with np.errstate(divide="ignore", invalid="ignore"):
+            low, high, mean = (
+                np.log10(np.where(part <= 0, 0.0, part))
+                for part in (bins.low, bins.high, bins.mean)
+            )
+        return Bins(low, high, mean, bins.nonfinite)
+
+    def _settle(
+        self, shown: Sequence[Bins], traces: Sequence[Trace], levels: Sequence[float]
+    ) -> tuple[float, float]:
+        """The y range: that of the frame before, where it still fits."""
+        ranges = [
+            found
+            for bins, trace in zip(shown, traces, strict=True)
+            if (found := _range_of(bins, trace))
+        ]
+        if not ranges:
+            return (0.0, 1.0)
+        low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+        reach = 0.35 * (high - low)
+        for level in levels:
+            if low - reach <= level <= high + reach:
+                low, high = min(low, level), max(high, level)
+        old = self._y_range
+        if old and old[0] <= low and high <= old[1] and high - low >= 0.6 * (old[1] - old[0]):
+            return old
+        self._y_range = _round_decades(low, high) if self.log else _round_range(low, high)
+        return self._y_range
+
+    def _draw_axes(self, canvas: Canvas, area: _Area) -> None:
+        glyphs, window = self.glyphs, area.window
+        axis_x, bottom = GUTTER - 1, canvas.height - 2
+        for y in range(1, bottom):
+            canvas.put(axis_x, y, glyphs.vertical, AXIS)
+        y0, y1 = (10**window.y0, 10**window.y1) if self.log else (window.y0, window.y1)
+        for value, label in y_ticks(y0, y1, area.down, GUTTER - 1, log=self.log):
+            y = 1 + int(area.row(self._scale(value))) // glyphs.rows
+            canvas.put(axis_x - len(label), y, label, LABEL)
+            canvas.put(axis_x, y, glyphs.tick_y, AXIS)
+        canvas.put(axis_x, bottom, glyphs.corner + glyphs.horizontal * area.across, AXIS)
+        start = window.x0 if self.axis == "time" else 0.0
+        for value, label in x_ticks(window.x0 - start, window.x1 - start, area.across, self.axis):
+            x = area.cell(value + start)
+            canvas.put(x, bottom, glyphs.tick_x, AXIS)
+            at = min(max(x - len(label) // 2, axis_x), canvas.width - len(label))
+            canvas.put(at, bottom + 1, label, LABEL)
+
+    def _draw_title(
+        self,
+        canvas: Canvas,
+        found: Sequence[tuple[int, Trace, Series]],
+        binned: Sequence[Bins],
+        cut: int,
+        nonfinite: int,
+    ) -> None:
+        """The title, what each trace is and was last, and at the right what is noteworthy."""
+        left = [(self.title, TITLE)]
+        for number, trace, series in found:
+            ink = line_ink(number) if trace.kind != "band" else band_ink(number)
+            value = figure(series.last_value)
+            if len(self.traces) > 1:
+                left.append((f"  {self.glyphs.swatch} ", ink))
+                left.append((f"{clean(trace.label)} ", LABEL))
+                left.append((value, TITLE))
+            else:
+                left.append((f"  {value}", line_ink(number)))
+        number, trace, series = found[-1]
+        right = [
+            (text, ink)
+            for text, ink in (
+                (f"{nonfinite} NaN", ALARM) if nonfinite else ("", ALARM),
+                (f"{self.glyphs.above}{cut}", LABEL) if cut else ("", LABEL),
+                (self._standing(series, binned[-1]), LABEL),
+            )
+            if text
+        ]
+        x = 0
+        for text, ink in left:
+            canvas.put(x, 0, text, ink)
+            x += cell_len(text)
+        while right and x + 2 + sum(len(text) + 2 for text, _ in right) > canvas.width + 1:
+            right.pop()
+        end = canvas.width - 1
+        for text, ink in right:
+            end -= len(text)
+            canvas.put(end, 0, text, ink)
+            end -= 2
+
+    def _standing(self, series: Series, bins: Bins) -> str:
+        """How the last value stands: against the best one, or against a tenth of the run ago."""
+        best = series.best(describe(series.name).better)
+        if best is not None:
+            return f"best {figure(best.value)} @{count_label(best.step)}"
+        known = np.flatnonzero(np.isfinite(bins.mean))
+        if len(known) < 10:
+            return ""
+        before = bins.mean[known[-1 - len(known) // 10]]
+        return change(series.last_value - before) + " lately"
+
+
+class _Area:
+    """The part of a canvas that shows data."""
+
+    def __init__(
+        self,
+        canvas: Canvas,
+        glyphs: GlyphSet,
+        x: int,
+        y: int,
+        across: int,
+        down: int,
+        window: _Window,
+    ) -> None:
+        self.window = window
+        self.across, self.down = across, down
+        self._canvas, self._glyphs = canvas, glyphs
+        self._x, self._y = x, y
+        self._rows = down * glyphs.rows
+        self._lines = np.zeros((down, across), bool)
+
+    def row(self, value: Floats | float) -> Floats:
+        """The dot row of values, not rounded; what is outside lands just outside."""
+        window = self.window
+        share = (window.y1 - np.asarray(value, float)) / (window.y1 - window.y0)
+        return np.clip(share * (self._rows - 1), -2, self._rows + 1)
+
+    def cell(self, x: float) -> int:
+        """The cell column of an x in the window."""
+        window = self.window
+        share = (x - window.x0) / (window.x1 - window.x0)
+        return self._x + min(int(share * self.across), self.across - 1)
+
+    def band(self, low: Floats, high: Floats, ink: int) -> None:
+        known = np.isfinite(low) | np.isfinite(high)
+        top = np.where(known, np.rint(self.row(np.where(known, high, 0))), 1).astype(np.int64)
+        bottom = np.where(known, np.rint(self.row(np.where(known, low, 0))), 0).astype(np.int64)
+        dots = span_dots(top, bottom, self._rows)
+        self._stamp(dots, ink)
+
+    def line(self, values: Floats, ink: int, *, marks: bool) -> None:
+        row = self.row(values)
+        top, bottom = line_spans(row)
+        if marks:
+            known = np.flatnonzero(np.isfinite(row))
+            if len(known) <= self.across // 2:
+                at = np.rint(row[known]).astype(np.int64)
+                for column in (known, np.minimum(known + 1, len(row) - 1)):
+                    top[column] = np.minimum(
+                        np.where(top[column] > bottom[column], at, top[column]), at - 1
+                    )
+                    bottom[column] = np.maximum(bottom[column], at + 1)
+        self._lines |= self._stamp(span_dots(top, bottom, self._rows), ink)
+
+    def reference(self, level: float) -> None:
+        row = self.row(level)
+        if not 0 <= row <= self._rows - 1:
+            return
+        dots = np.zeros((self._rows, self.across * self._glyphs.columns), bool)
+        dots[round(float(row)), :: 3 if self._glyphs.columns > 1 else 2] = True
+        self._stamp(dots, REFERENCE)
+
+    def reference_label(self, label: str, level: float) -> None:
+        row = self.row(level)
+        size = cell_len(label)
+        if not 0 <= row <= self._rows - 1 or size + 2 > self.across:
+            return
+        y = round(float(row)) // self._glyphs.rows
+        for start in (self.across - size - 1, 1):
+            if not self._lines[y, start : start + size].any():
+                self._canvas.put(self._x + start, self._y + y, label, REFERENCE)
+                return
+
+    def cut(self, bins: Bins, ink: int) -> int:
+        """Mark where values are above the window; returns how many peaks that are."""
+        cells = self._cells(bins.high > self.window.y1)
+        for x in np.flatnonzero(cells).tolist():
+            self._canvas.put(self._x + x, self._y, self._glyphs.above, ink)
+        return int(np.count_nonzero(cells & ~np.append(False, cells[:-1])))
+
+    def nonfinite(self, binned: Sequence[Bins]) -> int:
+        """Mark on the x axis where values are not finite; returns how many they are."""
+        counts = sum((bins.nonfinite for bins in binned), np.zeros(len(binned[0].nonfinite), int))
+        for x in np.flatnonzero(self._cells(counts > 0)).tolist():
+            self._canvas.put(self._x + x, self._y + self.down, self._glyphs.nonfinite, ALARM)
+        return int(counts.sum())
+
+    def _cells(self, flags: Dots) -> Dots:
+        return flags.reshape(-1, self._glyphs.columns).any(axis=1)
+
+    def _stamp(self, dots: Dots, ink: int) -> Dots:
+        patterns = cell_patterns(dots, self._glyphs)
+        shown = patterns > 0
+        self._canvas.stamp(self._x, self._y, self._glyphs.codes[patterns], shown, ink)
+        return shown
+
+
+def _range_of(bins: Bins, trace: Trace) -> tuple[float, float] | None:
+    if trace.kind == "line":
+        return robust_range(bins.mean, bins.mean)
+    return robust_range(bins.low, bins.high)
+
+
+def _round_range(low: float, high: float) -> tuple[float, float]:
+    """A little more than [low, high], with round ends; never empty, 0 where that is near."""
+    least = 0.01 * max(abs(low), abs(high)) or 1.0
+    if high - low < least:
+        low, high = low - least / 2, high + least / 2
+    if 0 <= low <= 0.25 * high:
+        low = 0.0
+    step = round_step(high - low, 10)
+    return math.floor(low / step) * step, math.ceil(high / step) * step
+
+
+def _round_decades(low: float, high: float) -> tuple[float, float]:
+    """The same for a log axis: ends are 1, 2 or 5 times a power of ten, or round within them."""
+    if high - low < 0.5:
+        bottom, top = _round_range(10**low, 10**high)
+        return math.log10(bottom) if bottom > 0 else low - 0.1, math.log10(top)
+    ends = np.log10([1, 2, 5, 10])
+    below, above = low - math.floor(low), high - math.floor(high)
+    return (
+        math.floor(low) + float(ends[ends <= below + 1e-9].max()),
+        math.floor(high) + float(ends[ends >= above - 1e-9].min()),
+    )
+
+
+if __name__ == "__main__":
+    from lmm_tui.widgets.braille import text_of
+
+    rng = np.random.default_rng(0)
+    steps = np.arange(1, 3001)
+    smooth = 2.5 + 4.4 * np.exp(-steps / 500)
+    demo = SeriesStore()
+    demo.extend(
+        steps,
+        {
+            "train/loss": (None, smooth + rng.normal(0, 0.15, 3000)),
+            "train/loss_ema": (None, smooth),
+            "val/loss": (np.arange(99, 3000, 300), smooth[99::300] + 0.1),
+        },
+    )
+    demo.append({"step": 3001, "train/loss": "NaN"})
+    plot = Plot(
+        "loss",
+        [
+            Trace("train/loss", "raw", "blue", "band"),
+            Trace("train/loss_ema", "EMA", "blue", "line"),
+            Trace("val/loss", "val", "orange", "marks"),
+        ],
+    )
+    page = plot.draw(demo, 80, 16, references={"ln V": 6.93})
+    print("\n".join(text_of(page.codes)))
+    assert "ln V" in "".join(text_of(page.codes))
+    print("=== 自测通过 ===")
