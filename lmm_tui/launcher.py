@@ -1,0 +1,356 @@
+"""Brings a run and a screen together: owns the training thread, lets the app visit, tidies up.
+
+Whatever ends the visit (a key, a closed ssh, SIGTERM, a crash of the screen), training is only
+ever ended by its owner here, at a step boundary, with a checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from engine.rundir import RunDir, list_checkpoints
+from lmm_errors import LmmError
+from lmm_tui import terminal
+from lmm_tui.app import CockpitApp
+from lmm_tui.capture import Terminal
+from lmm_tui.messages import Departure
+from lmm_tui.session import RunSession
+from lmm_tui.summary import RunSummary, farewell, run_argument
+from lmm_tui.text import clean
+from metrics import names
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+    from engine.host import EngineHost
+
+SWITCH_INTERVAL_S = 0.0005
+"""Of the interpreter while screen and training share it; the usual 5 ms make a step wait."""
+
+TERMINATED = 128 + signal.SIGTERM
+INTERRUPTED = 128 + signal.SIGINT
+
+_SHORTEST_LIFE_S = 5.0
+"""A screen that crashed sooner than this is not opened again."""
+
+MakeApp = Callable[[dict[str, Any]], CockpitApp]
+
+
+def launch_cockpit(
+    config: RunConfig,
+    *,
+    resume: RunDir | None = None,
+    configure: bool,
+    detach: bool = False,
+    mouse: bool = True,
+) -> int:
+    """Start a run and show it; returns the exit code once both have ended.
+
+    `configure` opens the configure screen first. With `detach` training has a process of its own
+    and this returns as soon as the screen is left. 0: finished, stopped, detached or nothing
+    started; 1: failed; 143: stopped by SIGTERM. Raises LmmError where the run was refused.
+    """
+    if detach:
+        return _launch_detached(config, resume, configure=configure, mouse=mouse)
+    return _Owner(config, resume).run(configure=configure, mouse=mouse)
+
+
+def monitor_cockpit(run_dir: RunDir, *, mouse: bool = True) -> int:
+    """Show a run of another process, or one that has ended; returns the exit code."""
+    session = RunSession(run_dir.path)
+    with Terminal() as screen:
+        visit = Visit(screen, lambda extras: CockpitApp(session, **extras), mouse=mouse)
+        with visit.signals():
+            departure = visit.stay()
+    return _leave_foreign(session, departure)
+
+
+class Visit:
+    """The app on a borrowed terminal: opened again where it crashes, left in good order."""
+
+    def __init__(self, screen: Terminal, make_app: MakeApp, *, mouse: bool) -> None:
+        self._screen = screen
+        self._make_app = make_app
+        self._mouse = mouse
+        self._app: CockpitApp | None = None
+
+    def stay(self) -> Departure | None:
+        """Returns once the screen is left; None where it crashed and would only do so again."""
+        notice = ""
+        while True:
+            opened = time.monotonic()
+            departure = self._open(notice)
+            if departure is None and self._screen.hung_up:
+                return Departure.HANGUP
+            if departure is not None or time.monotonic() - opened < _SHORTEST_LIFE_S:
+                return departure
+            notice = "The screen crashed and was opened again; output.log says why."
+
+    @contextmanager
+    def signals(
+        self,
+        *,
+        terminate: Callable[[], None] = lambda: None,
+        hang_up: Callable[[], None] = lambda: None,
+        interrupt: Callable[[], None] = lambda: None,
+    ) -> Iterator[None]:
+        """Within the block signals leave the app, if it is there, and tell its owner.
+
+        `hang_up` and `interrupt` are only called where there is no app; `terminate` always.
+        One block for the whole visit and what follows: a closed ssh hangs up twice.
+        """
+
+        def on_terminate(number: int, frame: FrameType | None) -> None:
+            terminate()
+            if self._app is not None:
+                self._app.leave_soon(Departure.TERMINATE)
+
+        def on_hang_up(number: int, frame: FrameType | None) -> None:
+            if self._app is not None:
+                self._app.leave_soon(Departure.HANGUP)
+            else:
+                hang_up()
+
+        def on_interrupt(number: int, frame: FrameType | None) -> None:
+            if self._app is not None:
+                self._app.interrupt()
+            else:
+                interrupt()
+
+        before = {
+            signal.SIGTERM: signal.signal(signal.SIGTERM, on_terminate),
+            signal.SIGHUP: signal.signal(signal.SIGHUP, on_hang_up),
+            signal.SIGINT: signal.signal(signal.SIGINT, on_interrupt),
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _open(self, notice: str) -> Departure | None:
+        self._app = self._make_app({"terminal": self._screen, "notice": notice})
+        try:
+            return self._app.run(mouse=self._mouse)
+        except Exception:
+            traceback.print_exc()
+            return None
+        finally:
+            self._app = None
+            # Textual's own handlers draw; they must not outlive its screen.
+            for number in (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH):
+                signal.signal(number, signal.SIG_DFL)
+
+
+class _Owner:
+    """Trains in this process; the app comes and goes."""
+
+    def __init__(self, config: RunConfig, resume: RunDir | None) -> None:
+        self._config = config
+        self._resume = resume
+        self._host: EngineHost | None = None
+        self._session: RunSession | None = None
+        self._training = False
+        self._stop_asked = False
+        self._terminated = False
+        self._began = time.monotonic()
+
+    def run(self, *, configure: bool, mouse: bool) -> int:
+        with Terminal() as self._screen:
+            if not configure:
+                self._open_run(self._config)
+            visit = Visit(self._screen, self._make_app, mouse=mouse)
+            with visit.signals(
+                terminate=self._terminate, hang_up=self._give_up_terminal, interrupt=self._interrupt
+            ):
+                with _switch_interval(SWITCH_INTERVAL_S):
+                    departure = visit.stay()
+                if self._host is not None:
+                    self._start_training()
+                    self._after(departure)
+                    while not self._host.join(0.5):
+                        pass  # Signal handlers run between two waits.
+        if self._host is None:
+            return TERMINATED if self._terminated else int(departure is None)
+        return self._conclude(self._host)
+
+    def _make_app(self, extras: dict[str, Any]) -> CockpitApp:
+        if self._session is None:
+            return CockpitApp(config=self._config, start=self._begin, owned=True, **extras)
+        return CockpitApp(self._session, owned=True, on_painted=self._start_training, **extras)
+
+    def _begin(self, config: RunConfig) -> RunSession:
+        """The configure screen is done; called in a thread of the app."""
+        session = self._open_run(config)
+        self._start_training()
+        return session
+
+    def _open_run(self, config: RunConfig) -> RunSession:
+        from engine.host import EngineHost
+
+        self._host = EngineHost(config, self._resume)
+        self._screen.redirect(self._host.run_dir.output)
+        self._session = RunSession(self._host.run_dir.path)
+        return self._session
+
+    def _start_training(self) -> None:
+        """Only after the first paint: importing torch keeps the interpreter busy for a second."""
+        if self._host is not None and not self._training:
+            self._training = True
+            self._began = time.monotonic()
+            self._host.start()
+
+    def _stop(self) -> None:
+        if self._host is not None and not self._stop_asked:
+            self._stop_asked = True
+            self._host.stop()
+
+    def _terminate(self) -> None:
+        self._terminated = True
+        self._stop()
+
+    def _interrupt(self) -> None:
+        """Ctrl+C with no screen open: the first asks for the end, the second makes it."""
+        if self._stop_asked:
+            self._screen.say("left at once, without a checkpoint of the last steps")
+            os._exit(INTERRUPTED)
+        self._stop()
+        self._screen.say("stopping after this step, with a checkpoint; ctrl+c again leaves at once")
+
+    def _give_up_terminal(self) -> None:
+        if self._host is not None:
+            terminal.leave(self._host.run_dir.output)
+
+    def _after(self, departure: Departure | None) -> None:
+        assert self._host is not None
+        if departure is Departure.HANGUP:
+            self._give_up_terminal()
+        elif departure in (Departure.STOP, Departure.TERMINATE):
+            self._stop()
+            self._screen.say("stopping after this step, with a checkpoint …")
+        elif departure is not Departure.QUIT:
+            crashed = "" if departure else f"The screen crashed, see {self._host.run_dir.output}. "
+            self._screen.say(crashed + self._how_to_come_back(self._host.run_dir))
+
+    def _how_to_come_back(self, run: RunDir) -> str:
+        return (
+            f"Training goes on in this process, {os.getpid()}; `lmm-tui monitor "
+            f"{run_argument(run.path)}` in another terminal shows it again. This prompt stays "
+            "taken: ctrl+z and `bg` free it (training waits in between), ctrl+c stops with a "
+            "checkpoint. `launch --detach` trains in a process of its own."
+        )
+
+    def _conclude(self, host: EngineHost) -> int:
+        """The last words; then the exit code, or the error that refused the run."""
+        if host.run_dir.read_status().step:
+            _print(_last_words(host.run_dir, time.monotonic() - self._began), host.run_dir.output)
+        if host.error:
+            if host.error == host.run_dir.read_status().error:  # Ours, worded for a person.
+                raise LmmError(host.error)
+            _print(host.error, host.run_dir.output)
+            return 1
+        return TERMINATED if self._terminated else 0
+
+
+def _launch_detached(
+    config: RunConfig, resume: RunDir | None, *, configure: bool, mouse: bool
+) -> int:
+    from lmm_tui.detached import start
+
+    sessions: list[RunSession] = []
+
+    def begin(chosen: RunConfig) -> RunSession:
+        sessions.append(RunSession(start(chosen, resume).run.path))
+        return sessions[-1]
+
+    def make_app(extras: dict[str, Any]) -> CockpitApp:
+        if sessions:
+            return CockpitApp(sessions[-1], **extras)
+        return CockpitApp(config=config, start=begin, **extras)
+
+    if not configure:
+        begin(config)
+    with Terminal() as screen:
+        visit = Visit(screen, make_app, mouse=mouse)
+        with visit.signals():
+            departure = visit.stay()
+    return _leave_foreign(sessions[-1], departure) if sessions else int(departure is None)
+
+
+def _leave_foreign(session: RunSession, departure: Departure | None) -> int:
+    """What is left to do and say for a run that trains elsewhere."""
+    session.poll()
+    name = run_argument(session.run_dir.path)
+    if departure is Departure.STOP:
+        print(f"{name}: stopping after the step in progress, with a checkpoint …", flush=True)
+        reply = session.send("stop")
+        print(f"{name}: {clean(reply.message)}")
+        return 0 if reply.ok else 1
+    if departure is Departure.DETACH:
+        pid = session.view.info.pid
+        print(f"{name} goes on in process {pid}; `lmm-tui monitor {name}` shows it again")
+    if departure is None:
+        print(f"the screen crashed; {name} is not touched", file=sys.stderr)
+        return 1
+    return TERMINATED if departure is Departure.TERMINATE else 0
+
+
+def _last_words(run: RunDir, seconds: float) -> str:
+    from metrics.visualize import export_plots
+
+    session = RunSession(run.path)
+    session.poll()
+    loss = session.series.get(names.TRAIN_LOSS)
+    checkpoints = list_checkpoints(run.checkpoints)
+    try:
+        plots, trouble = export_plots(run.path), ""
+    except OSError as error:
+        plots, trouble = [], f"\nplots not written: {error}"
+    words = farewell(
+        RunSummary.of(run),
+        first_loss=float(loss.values[0]) if loss else None,
+        seconds=seconds,
+        plots=plots,
+        checkpoint=checkpoints[-1] if checkpoints else None,
+    )
+    return words + trouble
+
+
+def _print(text: str, log: Path) -> None:
+    """To the terminal, or into the log where the terminal has gone."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        terminal.leave(log)
+        print(text, flush=True)
+
+
+@contextmanager
+def _switch_interval(seconds: float) -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(seconds)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+if __name__ == "__main__":
+    with _switch_interval(SWITCH_INTERVAL_S):
+        print(f"{sys.getswitchinterval():.4f} s")
+    told: list[str] = []
+    with Terminal() as borrowed:
+        no_visit = Visit(borrowed, lambda extras: CockpitApp(**extras), mouse=False)
+        with no_visit.signals(hang_up=lambda: told.append("hang up")):
+            os.kill(os.getpid(), signal.SIGHUP)
+    print(told)
+    assert told == ["hang up"]
+    print("=== 自测通过 ===")

@@ -1,0 +1,50 @@
+"""What travels through the cockpit: how a screen was left, and what work in threads came to.
+
+Small frozen facts; they know no widget.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from textual.message import Message
+
+from engine.control import Reply
+
+
+class Departure(Enum):
+    """Why the app left the screen; whoever started the app decides what follows."""
+
+    QUIT = "quit"
+    """Nothing goes on: the run has ended, or none was started."""
+    DETACH = "detach"
+    """The run goes on without this screen."""
+    STOP = "stop"
+    """The run shall stop after the step in progress, with a checkpoint."""
+    HANGUP = "hangup"
+    """The terminal has gone."""
+    TERMINATE = "terminate"
+    """The process was asked to end (SIGTERM)."""
+
+
+@dataclass
+class CommandDone(Message):
+    """A command to the run has been answered, by the run or on its behalf."""
+
+    command: str
+    reply: Reply
+
+
+@dataclass
+class ExportDone(Message):
+    """The plots have been written, or `error` says why not."""
+
+    paths: tuple[str, ...]
+    error: str = ""
+
+
+if __name__ == "__main__":
+    print(CommandDone("probe", Reply(True, "probed", 12)))
+    assert Departure("stop") is Departure.STOP
+    print("=== 自测通过 ===")

@@ -1,0 +1,324 @@
+"""The dashboard of one run: looks at a RunSession at its own pace and steers it by commands.
+
+It reads nothing but the session and never waits: commands and exports run in threads whose
+answers come back as messages. What stands where is in `pages`, what a chart shows in `panels`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from textual import events
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.timer import Timer
+
+from engine.control import Reply
+from lmm_errors import LmmError
+from lmm_tui import advice, terminal
+from lmm_tui.export import export_in_background
+from lmm_tui.keys import bindings
+from lmm_tui.messages import CommandDone, ExportDone
+from lmm_tui.screens.pages import pages_for
+from lmm_tui.screens.panels import LAYER_NORMS, make_charts, references_for
+from lmm_tui.session import RunSession
+from lmm_tui.text import clean
+from lmm_tui.widgets.chart import Chart
+from lmm_tui.widgets.event_log import EventLog
+from lmm_tui.widgets.header import RunHeader
+from lmm_tui.widgets.heatmap import HeatMap
+from lmm_tui.widgets.key_bar import KeyBar
+from lmm_tui.widgets.notice import Notice
+from lmm_tui.widgets.page_strip import PageStrip
+from lmm_tui.widgets.probe_panel import ProbePanel
+from lmm_tui.widgets.progress import RunProgress
+from lmm_tui.widgets.samples_panel import SamplesPanel
+from lmm_tui.widgets.tiles import Tiles
+
+LOOK_EVERY_S = 0.25
+LOOK_EVERY_OVER_SSH_S = 0.5
+READ_AT_ONCE_S = 0.05
+"""The longest that reading a big file may keep the keys waiting."""
+
+_CHROME_LINES = 4
+"""Header, progress, page strip and key bar."""
+
+
+class DashboardScreen(Screen[None]):
+    """Everything there is to see of a run; `owned` means that it trains in this process."""
+
+    BINDINGS = bindings("dashboard")
+    AUTO_FOCUS = None
+
+    def __init__(self, session: RunSession, *, owned: bool) -> None:
+        super().__init__()
+        self.session = session
+        self.owned = owned
+        self._pending: list[str] = []
+        self._notes: list[dict[str, Any]] = []
+        self._page = 0
+        self._announced = len(session.events)
+        self._timer: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        yield RunHeader()
+        yield RunProgress()
+        yield Notice()
+        yield PageStrip()
+        yield Tiles(
+            *make_charts(),
+            ProbePanel(id="probes"),
+            HeatMap("layer gradient norms", id="layers"),
+            SamplesPanel(id="samples"),
+            EventLog(id="events"),
+            page=pages_for(self.app.size)[0],
+            id="panels",
+        )
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self.session.poll(READ_AT_ONCE_S)
+        self._announced = len(self.session.events)
+        self.query_one(ProbePanel).expect(self._when_probed())
+        self._show()
+        period = LOOK_EVERY_OVER_SSH_S if terminal.over_ssh() else LOOK_EVERY_S
+        self._timer = self.set_interval(period, self.look)
+        self._read_on()
+
+    # Looking
+
+    def look(self) -> None:
+        """Read what is new and show what changed."""
+        try:
+            changed = self.session.poll(READ_AT_ONCE_S)
+        except LmmError as error:
+            self._lose_run(str(error))
+            return
+        if changed or self.session.view.state == "stale":
+            self._show()
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """While much is left to read, don't wait for the next look."""
+        if self.session.loading:
+            self.set_timer(0.005, self.look)
+
+    def _lose_run(self, why: str) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self.query_one(Notice).say(why, "What was read before is still shown. q leaves.")
+
+    def _show(self) -> None:
+        session, view = self.session, self.session.view
+        self.query_one(RunHeader).show(
+            view,
+            pending=tuple(self._pending),
+            unreadable=session.unreadable_lines,
+            loading=session.loading,
+        )
+        self.query_one(RunProgress).show(view)
+        self._show_notice()
+        self._show_panels()
+        self._show_keys()
+        self._announce()
+
+    def _show_panels(self) -> None:
+        session, view = self.session, self.session.view
+        shown = self.query_one(Tiles).page.panels
+        x_end = float(view.status.total_steps) if view.status.total_steps else None
+        for chart in self.query(Chart):
+            if chart.id in shown:
+                chart.references = references_for(chart.id, view.info.references)
+                chart.update_from(session.series, x_end)
+        if "layers" in shown:
+            norms = [name for name in session.series.names() if name.startswith(LAYER_NORMS)]
+            self.query_one(HeatMap).update_from(session.series, norms)
+        self.query_one(ProbePanel).update_from(session.series)
+        self.query_one(SamplesPanel).show(session.samples)
+        self.query_one(EventLog).show(self._all_events())
+
+    def _show_notice(self) -> None:
+        view, notice = self.session.view, self.query_one(Notice)
+        if view.state == "failed":
+            details = _last_traceback(self.session.events)
+            what = view.status.error or (details or "the run failed").splitlines()[-1]
+            notice.say(what, advice.for_failure(what, bool(details)))
+        elif view.state == "crashed":
+            checkpoints = self.session.run_dir.checkpoints
+            kept = checkpoints.is_dir() and any(checkpoints.iterdir())
+            notice.say(*advice.for_crash(view.info.pid, view.info.name, kept))
+        else:
+            notice.say("", "")
+
+    def _show_keys(self) -> None:
+        view = self.session.view
+        pages = pages_for(self.app.size)
+        self.query_one(KeyBar).show(
+            active=view.active, paused=view.state == "paused", pages=len(pages)
+        )
+        self.query_one(PageStrip).show(tuple(page.title for page in pages), self._page)
+
+    def _announce(self) -> None:
+        """Say alerts and errors aloud, but only those that happen while somebody watches."""
+        for event in self.session.events[self._announced :]:
+            if event.get("level") in ("warning", "error") and event.get("kind") == "alert":
+                self._toast(str(event.get("message", "")), "alert", severe=True)
+        self._announced = len(self.session.events)
+
+    def _all_events(self) -> list[Mapping[str, Any]]:
+        if not self._notes:
+            return list(self.session.events)
+        return sorted([*self.session.events, *self._notes], key=_time_of)
+
+    def _when_probed(self) -> str:
+        """What the run's configuration says about the first probe."""
+        try:
+            settings = tomllib.loads(self.session.run_dir.config.read_text(encoding="utf-8"))
+            every = int(settings["log"]["probe_every"])
+        except (OSError, ValueError, KeyError, TypeError):
+            every = 0
+        first = f"The first probe comes at step {every:,}; " if every else ""
+        return f"{first}p probes the live model, at any time."
+
+    # Size, pages, focus
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._turn_to(min(self._page, len(pages_for(event.size)) - 1))
+
+    def on_screen_suspend(self) -> None:
+        if self._timer is not None:
+            self._timer.pause()
+
+    def on_screen_resume(self) -> None:
+        if self._timer is not None:
+            self._timer.resume()
+            self.look()
+
+    def action_turn_page(self, by: int) -> None:
+        self._turn_to((self._page + by) % len(pages_for(self.app.size)))
+
+    def action_open_page(self, number: int) -> None:
+        if number <= len(pages_for(self.app.size)):
+            self._turn_to(number - 1)
+
+    def action_zoom(self) -> None:
+        if self.maximized is not None:
+            self.minimize()
+        elif self.focused is not None:
+            self.maximize(self.focused, container=False)
+        else:
+            self._toast("tab to a panel first; then enter zooms it", "zoom")
+
+    def action_restore(self) -> None:
+        if self.maximized is not None:
+            self.minimize()
+        else:
+            self.set_focus(None)
+
+    def _turn_to(self, index: int) -> None:
+        pages = pages_for(self.app.size)
+        self._page = index
+        self.minimize()
+        self.query_one(Tiles).open_page(pages[index])
+        self._show_keys()
+        self._show_panels()
+
+    # Steering
+
+    def action_probe(self) -> None:
+        self._ask("probe", "sample")
+
+    def action_toggle_pause(self) -> None:
+        self._ask("resume" if self.session.view.state == "paused" else "pause")
+
+    def action_checkpoint(self) -> None:
+        self._ask("checkpoint")
+
+    def action_validate(self) -> None:
+        self._ask("evaluate")
+
+    def action_export(self) -> None:
+        if self._begin("export"):
+            threading.Thread(target=self._export, name="export", daemon=True).start()
+
+    def _ask(self, *commands: str) -> None:
+        """Send commands one after the other, as long as each succeeds.
+
+        In a plain daemon thread: Textual waits for its workers when it ends, and a step can
+        take minutes.
+        """
+        if self._begin(*commands):
+            threading.Thread(
+                target=self._send_all, args=commands, name="commands", daemon=True
+            ).start()
+
+    def _begin(self, *tasks: str) -> bool:
+        if any(task in self._pending for task in tasks):
+            self._toast("asked already; it is done between two steps", tasks[0])
+            return False
+        self._pending += tasks
+        self._show()
+        return True
+
+    def _send_all(self, *commands: str) -> None:
+        reply = Reply(True, "")
+        for command in commands:
+            if reply.ok:
+                reply = self.session.send(command)
+                self.post_message(CommandDone(command, reply))
+            else:
+                self.post_message(CommandDone(command, Reply(True, "")))
+
+    def _export(self) -> None:
+        try:
+            paths = export_in_background(self.session.run_dir.path)
+            self.post_message(ExportDone(tuple(map(str, paths))))
+        except (LmmError, OSError) as error:
+            self.post_message(ExportDone((), str(error)))
+
+    def on_command_done(self, message: CommandDone) -> None:
+        self._pending.remove(message.command)
+        reply = message.reply
+        if reply.message:
+            self._toast(reply.message, message.command, severe=not reply.ok)
+        if not reply.ok:
+            self._note("command", f"{message.command}: {reply.message}", "warning")
+        self.look()
+        self._show()
+
+    def on_export_done(self, message: ExportDone) -> None:
+        self._pending.remove("export")
+        text = message.error or f"wrote {', '.join(message.paths)}"
+        self._toast(text, "export", severe=bool(message.error))
+        self._note("export", text, "warning" if message.error else "info")
+        self._show()
+
+    def _note(self, kind: str, text: str, level: str) -> None:
+        step = self.session.view.status.step
+        self._notes.append(
+            {"time": time.time(), "step": step, "kind": kind, "level": level, "message": text}
+        )
+
+    def _toast(self, text: str, title: str, *, severe: bool = False) -> None:
+        self.notify(
+            clean(text, newlines="keep"),
+            title=title,
+            severity="warning" if severe else "information",
+            markup=False,
+        )
+
+
+def _last_traceback(events: list[dict[str, Any]]) -> str:
+    for event in reversed(events):
+        if event.get("kind") == "error" and event.get("traceback"):
+            return str(event["traceback"]).strip()
+    return ""
+
+
+def _time_of(event: Mapping[str, Any]) -> float:
+    seconds = event.get("time")
+    return float(seconds) if isinstance(seconds, int | float) else 0.0

@@ -1,0 +1,95 @@
+"""Which panels stand on which page, for every size of terminal from 60x15 to a wall.
+
+Data only: a set of pages a size, the roomiest that fits is taken.
+"""
+
+from __future__ import annotations
+
+from textual.geometry import Size
+
+from lmm_tui.widgets.probe_panel import LINES as PROBE_LINES
+from lmm_tui.widgets.tiles import Column, Page, Row
+
+_PROBES = Row(("probes",), lines=PROBE_LINES + 2)
+
+_WALL = (
+    Page(
+        "everything",
+        (
+            Column(
+                (
+                    Row(("loss",), weight=9),
+                    Row(("ppl", "grad"), weight=7),
+                    Row(("lr", "speed"), weight=7),
+                ),
+                weight=21,
+            ),
+            Column(
+                (_PROBES, Row(("layers",), weight=5), Row(("samples",), 6), Row(("events",), 5)),
+                weight=13,
+            ),
+        ),
+    ),
+)
+
+_TALL = (
+    Page(
+        "training",
+        (Column((Row(("loss",), 7), Row(("ppl", "grad"), 5), _PROBES, Row(("events",), 3))),),
+    ),
+    Page(
+        "model",
+        (Column((Row(("lr", "speed"), 5), Row(("layers",), 5), Row(("samples",), 6))),),
+    ),
+)
+
+_DESK = (
+    Page(
+        "training",
+        (
+            Column((Row(("loss",), 6), Row(("ppl", "grad"), 5)), weight=5),
+            Column((_PROBES, Row(("samples",)), Row(("events",))), weight=3),
+        ),
+    ),
+    Page(
+        "model",
+        (
+            Column((Row(("lr", "speed"), 5), Row(("layers",), 6)), weight=5),
+            Column((Row(("samples",)), Row(("events",))), weight=3),
+        ),
+    ),
+)
+
+_BOOK = (
+    Page("loss", (Column((Row(("loss",), 5), Row(("events",), 2))),)),
+    Page("gradients", (Column((Row(("grad",)), Row(("layers",)))),)),
+    Page("PPL, LR", (Column((Row(("ppl",)), Row(("lr", "speed")))),)),
+    Page("probes", (Column((_PROBES, Row(("events",)))),)),
+    Page("samples", (Column((Row(("samples",)),)),)),
+)
+
+_SIZES: tuple[tuple[Size, tuple[Page, ...]], ...] = (
+    (Size(150, 40), _WALL),
+    (Size(100, 25), _DESK),
+    (Size(64, 40), _TALL),
+)
+
+
+def pages_for(size: Size) -> tuple[Page, ...]:
+    """The pages for a terminal of `size`."""
+    for least, pages in _SIZES:
+        if size.width >= least.width and size.height >= least.height:
+            return pages
+    return _BOOK
+
+
+if __name__ == "__main__":
+    for columns, lines in ((200, 50), (120, 30), (80, 50), (80, 24), (60, 15)):
+        chosen = pages_for(Size(columns, lines))
+        print(f"{columns}x{lines}:", ", ".join(page.title for page in chosen))
+    everything = _WALL[0].panels
+    assert all(
+        frozenset().union(*(page.panels for page in pages)) == everything
+        for pages in (_TALL, _DESK, _BOOK)
+    )
+    print("=== 自测通过 ===")

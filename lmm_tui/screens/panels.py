@@ -1,0 +1,56 @@
+"""The charts of the dashboard: which series share a plot, in which colours, on which axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lmm_tui.widgets.chart import Chart, Trace
+from metrics import names
+
+LAYER_NORMS = names.GRAD_LAYER
+
+
+def make_charts() -> list[Chart]:
+    """One chart a panel; their ids are those of the pages."""
+    return [
+        Chart(
+            "loss",
+            [
+                Trace(names.TRAIN_LOSS, "train", "blue", "band"),
+                Trace(names.TRAIN_LOSS_EMA, "EMA", "blue", "line"),
+                Trace(names.VAL_LOSS, "val", "orange", "marks"),
+            ],
+            id="loss",
+        ),
+        Chart(
+            "PPL",
+            [
+                Trace(names.TRAIN_PPL, "train", "blue", "band"),
+                Trace(names.VAL_PPL, "val", "orange", "marks"),
+            ],
+            log=True,
+            id="ppl",
+        ),
+        Chart(
+            "grad norm",
+            [
+                Trace(names.GRAD_NORM, "norm", "purple", "band"),
+                Trace(names.CLIP_RATE, "clip rate", "red", "line"),
+            ],
+            id="grad",
+        ),
+        Chart("learning rate", [Trace(names.LR, "LR", "green", "line")], id="lr"),
+        Chart("tokens/s", [Trace(names.TOKENS_PER_S, "tokens/s", "cyan", "band")], id="speed"),
+    ]
+
+
+def references_for(panel: str | None, levels: Mapping[str, float]) -> Mapping[str, float]:
+    """The loss levels worth a line; no other chart has any."""
+    return dict(levels) if panel == "loss" else {}
+
+
+if __name__ == "__main__":
+    for chart in make_charts():
+        print(chart.id)
+    assert references_for("lr", {"ln V": 6.9}) == {}
+    print("=== 自测通过 ===")

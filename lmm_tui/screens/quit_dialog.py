@@ -1,0 +1,76 @@
+"""Asks how to leave a live run: detach, stop with a checkpoint, or stay.
+
+It decides nothing: it is dismissed with a Departure, or None for staying.
+"""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+from lmm_tui.keys import bindings
+from lmm_tui.messages import Departure
+
+
+class QuitDialog(ModalScreen[Departure | None]):
+    """`owned` runs train in this process, others in one of their own."""
+
+    BINDINGS = bindings("dialog")
+    AUTO_FOCUS = "#detach"
+
+    def __init__(self, *, owned: bool) -> None:
+        super().__init__()
+        self._owned = owned
+
+    def compose(self) -> ComposeResult:
+        goes_on = (
+            "training goes on in this process, without a screen"
+            if self._owned
+            else "the run does not notice"
+        )
+        with Vertical(id="dialog") as dialog:
+            dialog.border_title = "leave the run"
+            yield Button(f"[b]d[/b]  Detach: {goes_on}", id="detach", compact=True)
+            yield Button(
+                "[b]s[/b]  Stop after this step, with a checkpoint", id="stop", compact=True
+            )
+            yield Button("[b]esc[/b]  Stay", id="cancel", compact=True)
+            yield Static("q or ctrl+c once more detaches", classes="hint")
+
+    @on(Button.Pressed)
+    def leave(self, event: Button.Pressed) -> None:
+        event.stop()
+        {"detach": self.action_detach, "stop": self.action_stop}.get(
+            event.button.id or "", self.action_cancel
+        )()
+
+    def action_detach(self) -> None:
+        self.dismiss(Departure.DETACH)
+
+    def action_stop(self) -> None:
+        self.dismiss(Departure.STOP)
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App
+
+    async def ask(key: str) -> Departure | None:
+        app: App[None] = App()
+        answers: list[Departure | None] = []
+        async with app.run_test(size=(80, 24)) as pilot:
+            app.push_screen(QuitDialog(owned=True), answers.append)
+            await pilot.pause()
+            await pilot.press(key)
+        return answers[0]
+
+    for pressed in ("d", "s", "escape"):
+        print(pressed, asyncio.run(ask(pressed)))
+    print("=== 自测通过 ===")

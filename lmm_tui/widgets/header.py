@@ -1,0 +1,108 @@
+"""The first line of the dashboard: which run this is, and the state it is in, unmistakably.
+
+Everything it shows comes from a RunView and is cleaned before it reaches the terminal.
+"""
+
+from __future__ import annotations
+
+import time
+
+from textual.content import Content
+
+from lmm_tui.session import RunView
+from lmm_tui.summary import count, duration
+from lmm_tui.text import clean
+from lmm_tui.widgets.line import Line, Part, spread
+
+BADGES = {
+    "starting": ("○", "$accent"),
+    "running": ("●", "$success"),
+    "paused": ("‖", "$warning"),
+    "stopping": ("◐", "$warning"),
+    "finished": ("✓", "$success"),
+    "stopped": ("■", "$secondary"),
+    "failed": ("×", "$error"),
+    "crashed": ("×", "$error"),
+    "stale": ("?", "$warning"),
+}
+"""A sign and a theme colour for every state that a run can be in."""
+
+
+class RunHeader(Line):
+    """`● RUNNING  name  pretrain · nano 0.49M · cpu fp32`, and on the right what takes long now."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._view: RunView | None = None
+        self._pending: tuple[str, ...] = ()
+        self._unreadable = 0
+        self._loading = False
+
+    def show(
+        self,
+        view: RunView,
+        *,
+        pending: tuple[str, ...] = (),
+        unreadable: int = 0,
+        loading: bool = False,
+    ) -> None:
+        """`pending` are commands on their way, `unreadable` lines that could not be parsed."""
+        self._view, self._pending = view, pending
+        self._unreadable, self._loading = unreadable, loading
+        self.reword()
+
+    def compose_line(self, width: int) -> Content:
+        if self._view is None:
+            return Content()
+        info = self._view.info
+        model = " ".join(filter(None, (info.model, parameters(info.parameters))))
+        arithmetic = " ".join(filter(None, (info.device, info.precision)))
+        details = (info.stage, model, arithmetic, f"pid {info.pid} on {info.host}")
+        left: list[Part] = [badge(self._view.state)]
+        left.append((f" {clean(info.name)} ", "bold"))
+        left += [(f" {clean(text)} ", "$foreground 70%") for text in details if text]
+        return spread(width, left, self._now(self._view))
+
+    def _now(self, view: RunView) -> list[Part]:
+        parts: list[Part] = []
+        if self._unreadable:
+            lines = "line" if self._unreadable == 1 else "lines"
+            parts.append((f" {self._unreadable} unreadable {lines} ", "$warning"))
+        if view.state == "stale":
+            silence = duration(time.time() - max(view.status.heartbeat, view.info.started))
+            parts.append((f" no sign of life for {silence} ", "$warning"))
+        elif self._loading:
+            parts.append((" reading… ", "$accent"))
+        elif view.active and view.status.activity:
+            parts.append((f" {clean(view.status.activity)} ", "$accent"))
+        if self._pending:
+            parts.append((f" asked: {', '.join(self._pending)} ", "$warning"))
+        return parts
+
+
+def badge(state: str) -> Part:
+    """The state as a coloured field."""
+    sign, colour = BADGES.get(state, ("?", "$warning"))
+    return f" {sign} {state.upper()} ", f"bold {colour} reverse"
+
+
+def parameters(number: int) -> str:
+    """`0.49M`, or nothing while it is not known."""
+    if not number:
+        return ""
+    return f"{number / 1e6:.2f}M" if number < 1e6 else count(number)
+
+
+if __name__ == "__main__":
+    from engine.rundir import RunInfo, RunStatus
+
+    header = RunHeader()
+    header.reword = lambda: None  # type: ignore[method-assign]
+    info = RunInfo(
+        "小兔\x1b[31m子", "pretrain", 0, 0, "box", 7, 0.0, "cpu", "fp32", "nano", 490_000
+    )
+    header.show(RunView(info, RunStatus(activity="sampling"), "running"), unreadable=2)
+    for columns in (120, 60):
+        print(header.compose_line(columns))
+    assert "\x1b" not in header.compose_line(120).plain
+    print("=== 自测通过 ===")

@@ -1,0 +1,57 @@
+"""The last line: the keys that work now, from the one table, as many as fit.
+
+A click on one presses it.
+"""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from lmm_tui.keys import Key, bar_keys
+from lmm_tui.widgets.line import Line
+
+
+class KeyBar(Line):
+    """`p probe  space pause  …`; says `resume` while the run is paused, and only what can work."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._active = True
+        self._paused = False
+        self._pages = 1
+
+    def show(self, *, active: bool, paused: bool, pages: int) -> None:
+        self._active, self._paused, self._pages = active, paused, pages
+        self.reword()
+
+    def compose_line(self, width: int) -> Content:
+        worded = {key.id: self._word(key) for key in bar_keys() if self._useful(key)}
+        for key in sorted(bar_keys(), key=lambda key: key.bar, reverse=True):
+            if sum(part.cell_length for part in worded.values()) <= width:
+                break
+            worded.pop(key.id, None)
+        return Content.assemble(*worded.values())
+
+    def _useful(self, key: Key) -> bool:
+        if key.id.startswith("run.") and key.id != "run.export":
+            return self._active
+        return key.id != "view.next" or self._pages > 1
+
+    def _word(self, key: Key) -> Content:
+        title = "resume" if key.id == "run.pause" and self._paused else key.title
+        namespace = "" if key.action.startswith("app.") else "screen."
+        return Content.from_markup(
+            f"[@click={namespace}{key.action}] [bold $accent]$shown[/] "
+            "[$foreground 80%]$title[/] [/]",
+            shown=key.shown.split()[0],
+            title=title,
+        )
+
+
+if __name__ == "__main__":
+    keys = KeyBar()
+    for columns in (140, 50):
+        print(keys.compose_line(columns))
+        assert keys.compose_line(columns).cell_length <= columns
+    assert "q quit" in keys.compose_line(40).plain
+    print("=== 自测通过 ===")

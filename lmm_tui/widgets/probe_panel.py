@@ -1,0 +1,96 @@
+"""The nine probe numbers: last value, change since the probe before, and where they came from.
+
+It reads series by name from a store and knows nothing of models.
+"""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widget import Widget
+
+from lmm_tui.text import fit
+from lmm_tui.units import change, figure
+from lmm_tui.widgets.spark import spark
+from metrics.names import PROBE, PROBES, describe
+from metrics.series import Series, SeriesStore
+
+LINES = len(PROBES)
+
+_NAME, _VALUE, _CHANGE = 20, 8, 8
+_SHORT_NAMES = {"cosine, within": "cosine within", "cosine, between": "cosine betw."}
+
+
+class ProbePanel(Widget, can_focus=True):
+    """A line a number; green where it moved the way it should, red where not."""
+
+    DEFAULT_CSS = """
+    ProbePanel { padding: 0 1; }
+    """
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.border_title = "probes"
+        self._empty = "p probes the live model, at any time."
+        self._store = SeriesStore()
+        self._seen = (-1, -1)
+
+    def expect(self, sentence: str) -> None:
+        """Say when the first numbers will come, for as long as there are none."""
+        if sentence != self._empty:
+            self._empty = sentence
+            self.refresh()
+
+    def update_from(self, store: SeriesStore) -> None:
+        """Show the latest probe; nothing is painted where there is no newer one."""
+        self._store = store
+        known = [series for name in PROBES if (series := store.get(PROBE + name))]
+        seen = (max((s.last_step or 0 for s in known), default=-1), sum(map(len, known)))
+        if seen == self._seen:
+            return
+        self._seen = seen
+        if known:
+            self.border_title = f"probes · step {seen[0]:,}"
+        self.refresh()
+
+    def render(self) -> Content:
+        if self._seen[0] < 0:
+            return Content.styled(self._empty, "$foreground 60%")
+        width = self.size.width
+        return Content("\n").join(self._row(name, width) for name in PROBES)
+
+    def _row(self, name: str, width: int) -> Content:
+        series = self._store.get(PROBE + name)
+        title = describe(PROBE + name).title
+        roomy = width >= _NAME + _VALUE + _CHANGE + 8
+        name_width = _NAME if roomy else 14
+        label = fit(title if roomy else _SHORT_NAMES.get(title, title), name_width)
+        if series is None or not len(series):
+            return Content.assemble((label, "$foreground 80%"), (f"{'–':>{_VALUE}}", ""))
+        values = series.values
+        moved = float(values[-1] - values[-2]) if len(values) > 1 else 0.0
+        rest = width - name_width - _VALUE - _CHANGE - 2
+        return Content.assemble(
+            (label, "$foreground 80%"),
+            (f"{figure(float(values[-1])):>{_VALUE}}", "bold"),
+            (f"{change(moved) if len(values) > 1 else '':>{_CHANGE}}", _direction(series, moved)),
+            "  ",
+            (spark(values, rest) if rest > 0 else "", "$accent"),
+        )
+
+
+def _direction(series: Series, moved: float) -> str:
+    better = describe(series.name).better
+    if better == "neither" or not moved:
+        return "$foreground 60%"
+    return "$text-success" if (moved > 0) == (better == "higher") else "$text-error"
+
+
+if __name__ == "__main__":
+    store = SeriesStore()
+    for step in range(50, 1000, 50):
+        store.append({"step": step, "probe/entropy": 7 - step / 400, "probe/top1_acc": step / 4e3})
+    panel = ProbePanel()
+    panel._store = store
+    print(Content("\n").join(panel._row(name, 60) for name in PROBES))
+    assert panel._row("entropy", 60).cell_length <= 60
+    print("=== 自测通过 ===")

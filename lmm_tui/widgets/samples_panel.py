@@ -1,0 +1,82 @@
+"""What the model says, the newest on top; and how surprised it was by each token of a text.
+
+It shows records of samples.jsonl; whatever a model can produce is cleaned first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from textual.content import Content
+
+from lmm_tui.text import clean
+from lmm_tui.widgets.feed import Feed
+
+MOST_SHOWN = 40
+
+_LOSS_STYLES = ((1.0, "$text-success"), (3.0, ""), (5.0, "$text-warning"))
+_HIGHEST_STYLE = "$text-error"
+
+
+class SamplesPanel(Feed):
+    """Prompts in the accent colour, continuations plain, tokens coloured by their loss."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__("samples", "p asks the model for text, at any time.", id)
+
+    def show(self, samples: Sequence[Mapping[str, Any]]) -> None:
+        """Show `samples`, oldest first."""
+        if not samples:
+            return
+        latest = samples[-MOST_SHOWN:]
+        paragraphs: list[Content] = []
+        step = None
+        for record in reversed(latest):
+            if record.get("step") != step:
+                step = record.get("step")
+                paragraphs.append(Content.styled(f"step {_number(step)}", "$foreground 60%"))
+            paragraphs.append(_word(record))
+        count = sum(record.get("kind") != "token_losses" for record in samples)
+        self.set_text(Content("\n").join(paragraphs), f"{count:,}")
+
+
+def _word(record: Mapping[str, Any]) -> Content:
+    if record.get("kind") == "token_losses":
+        return _token_losses(record)
+    return Content.assemble(
+        ("▸ ", "$accent"),
+        (clean(str(record.get("prompt", ""))), "$accent"),
+        (clean(str(record.get("text", ""))), ""),
+    )
+
+
+def _token_losses(record: Mapping[str, Any]) -> Content:
+    tokens, losses = record.get("tokens"), record.get("losses")
+    if not isinstance(tokens, list) or not isinstance(losses, list):
+        return Content()
+    parts = [
+        (clean(str(token)), _loss_style(loss)) for token, loss in zip(tokens, losses, strict=False)
+    ]
+    return Content.assemble(("loss by token ", "$foreground 60%"), *parts)
+
+
+def _loss_style(loss: object) -> str:
+    if not isinstance(loss, int | float):
+        return ""
+    for limit, style in _LOSS_STYLES:
+        if loss < limit:
+            return style
+    return _HIGHEST_STYLE
+
+
+def _number(step: object) -> str:
+    return f"{step:,}" if isinstance(step, int) else "?"
+
+
+if __name__ == "__main__":
+    said = _word({"kind": "sample", "prompt": "小兔子", "text": "went\x1b[2J [b]home[/b]\n"})
+    losses = _word({"kind": "token_losses", "tokens": ["the", " cat"], "losses": [0.4, 6.1]})
+    print(said, losses, sep="\n")
+    assert "\x1b" not in said.plain and "[b]home" in said.plain
+    print("=== 自测通过 ===")
