@@ -1,0 +1,61 @@
+"""What is installed: the wheel holds every module and style sheet, the pins cover what we name."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("lmm_tui", "engine", "metrics", "data")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_everything_that_runs(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for package in PACKAGES:
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, source / package, ignore=ignore)
+    for name in ("pyproject.toml", "lmm_errors.py", "README.md"):
+        shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
+    done = subprocess.run(
+        [*command, "--wheel-dir", str(tmp_path), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    [wheel] = tmp_path.glob("lmm_tui-*-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+        [entry_points] = [name for name in held if name.endswith("entry_points.txt")]
+        assert "lmm-tui = lmm_tui.cli:main" in archive.read(entry_points).decode()
+    wanted = {
+        str(path.relative_to(source))
+        for package in PACKAGES
+        for path in (source / package).rglob("*")
+        if path.suffix in (".py", ".tcss")
+    }
+    assert "lmm_tui/cockpit.tcss" in wanted
+    assert wanted | {"lmm_errors.py"} <= held
+    assert not any(name.startswith(("tests/", "benchmarks/")) for name in held)
+
+
+def test_pins_satisfy_every_requirement() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    requirements = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+    for requirement in map(Requirement, requirements):
+        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
+        assert requirement.specifier.contains(pins[name]), requirement
+    assert pins["torch"] == "2.13.0"
+    assert not any("+" in version for version in pins.values()), "a build of one platform only"

@@ -1,0 +1,90 @@
+"""Every module file runs alone, says what it found, and ends with the sign that all is well."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("lmm_tui", "engine", "metrics", "data")
+PASSED = "=== 自测通过 ==="
+SHARDS = 2
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONUTF8": "1"}
+
+
+def module_files() -> list[str]:
+    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    files.append(ROOT / "lmm_errors.py")
+    return sorted(str(path.relative_to(ROOT)) for path in files if path.name != "__init__.py")
+
+
+def last_line(output: str) -> str:
+    return output.rstrip().rpartition("\n")[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_every_module_file_passes_its_self_test(shard: int) -> None:
+    files = module_files()[shard::SHARDS]
+    done = subprocess.run(
+        [sys.executable, "tests/run_alone.py", *files],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    reports = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [report["file"] for report in reports] == files, done.stderr
+    for report in sorted(reports, key=lambda report: -report["seconds"])[:5]:
+        print(f"{report['seconds']:6.2f} s  {report['file']}")
+    failed = [
+        f"{report['file']} (exit {report['code']}):\n{report['output'][-2000:]}"
+        for report in reports
+        if report["code"] != 0 or last_line(report["output"]) != PASSED
+    ]
+    assert not failed, "\n".join(failed)
+
+
+@pytest.mark.parametrize(
+    "file", ["lmm_errors.py", "metrics/names.py", "engine/config.py", "lmm_tui/commands/runs.py"]
+)
+def test_a_few_of_them_in_a_process_of_their_own(file: str) -> None:
+    done = subprocess.run(
+        [sys.executable, file],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, last_line(done.stdout)) == (0, PASSED), done.stderr
+
+
+@pytest.mark.parametrize("file", module_files())
+def test_no_module_file_hides_another_module(file: str) -> None:
+    """Its folder is first on sys.path when it runs alone; the imports of others must survive."""
+    name = Path(file).stem
+    assert name not in sys.stdlib_module_names
+    if "/" in file:
+        assert name not in metadata.packages_distributions()
+
+
+def test_every_benchmark_has_a_title_and_runs() -> None:
+    cases = [path for path in (ROOT / "benchmarks").glob("*.py") if not path.stem.startswith("_")]
+    assert cases
+    for path in cases:
+        defined = set()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef):
+                defined.add(node.name)
+            elif isinstance(node, ast.Assign):
+                defined |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        assert {"TITLE", "run"} <= defined, path.name
