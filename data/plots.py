@@ -258,7 +258,7 @@ def _journey(cast: Cast, rng: Random) -> list[Beat]:
         ),
         Beat(
             (
-                f"The road was long, and the night was dark. {cast.there.where}, "
+                f"The road was long, and the night was dark, but {cast.there.where} "
                 f"{hero.gender} met {friend.known_as}.",
                 f'{cast.there.where}, {friend.name} was waiting. "May I come with you?"',
             ),

@@ -78,7 +78,7 @@ def prepare(
 
     Raises DataError, one sentence, where text, tokenizer or cache cannot be used.
     """
-    report = progress or _silent
+    report = _silent if progress is None else progress
     text = open_text(source, builtin_mb)
     given = Tokenizer.load(Path(tokenizer).expanduser()) if tokenizer else None
     vocabulary = given.fingerprint if given else f"trained {vocab_size}"
