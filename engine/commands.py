@@ -97,7 +97,7 @@ class Commands:
             reply = Reply(False, f"{request.command}: {error}", step)
         self._events.write(
             "command",
-            f"{request.command}: {reply.message}",
+            f"{request.command}: {reply.message}" if reply.ok else reply.message,
             step=step,
             level="info" if reply.ok else "warning",
             args=request.args,

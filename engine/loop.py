@@ -26,6 +26,8 @@ from engine.rundir import list_checkpoints
 from engine.sampler import Sampler
 from engine.schedule import lr_factor
 from engine.stages.base import MicroBatch, load_stage
+from metrics.speed import SpeedMeter
+from metrics.tracker import TrainingTracker
 
 if TYPE_CHECKING:
     from engine.host import EngineHost
@@ -51,7 +53,8 @@ class Trainer:
         self._set_up()
         try:
             while self.step < self.config.train.steps:
-                self._commands.serve()
+                with self._observer.speed.excluded():
+                    self._commands.serve()
                 self._train_step()
                 self._look_after_step()
             if self.config.log.val_every and self.step % self.config.log.val_every:
@@ -160,22 +163,25 @@ class Trainer:
         self._model = Decoder(shape)
         self._model.init_weights(config.train.seed)
         self._model.to(self._device)
-        self._optimizers = build_optimizers(self._model, config.optim, config.peak_lr, self._device)
+        self._optimizers = build_optimizers(self._model, config.optim, config.peak_lr)
         self._scaler = device.make_scaler(self._device, self._precision)
         self._observer = Observer(
             self._model,
-            self._host.run_dir,
-            config,
-            flops_per_token=shape.flops_per_token(config.data.seq_len),
-            peak_flops=device.peak_flops(self._device, self._precision),
+            TrainingTracker(self._host.run_dir.path, tensorboard=config.log.tensorboard),
+            SpeedMeter(
+                shape.flops_per_token(config.data.seq_len),
+                device.peak_flops(self._device, self._precision),
+            ),
+            compiled=config.train.compile,
         )
         self._sampler = Sampler(self._model, self._stage.tokenizer, self._host.run_dir)
         self._probe_due = False
         self._saved_at = -1
+        self._alerted = False
         self._restore()
         if config.train.compile:
             self._status.update(activity="compiling the model")
-            self._model.compile_backbone()
+            self._model.model.compile()
         total_tokens = config.train.steps * config.tokens_per_step
         self._host.describe(
             device=str(self._device),
@@ -209,7 +215,7 @@ class Trainer:
                 f"{found[-1]}: was trained with another tokenizer than data.tokenizer gives now; "
                 "use the run's own tokenizer.json"
             )
-        self._model.load_weights(weights)
+        self._model.load_state_dict(weights)
         for optimizer, saved in zip(self._optimizers, training["optimizers"], strict=True):
             _load_moments(optimizer, saved)
         self._scaler.load_state_dict(training["scaler"])
@@ -242,10 +248,11 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         self._scaler.update()
         self._flush()
+        self._observer.speed.step(n_tokens)
         self.step += 1
         self.tokens += n_tokens
         self._pending = StepNumbers(
-            self.step, self.tokens, n_tokens, lr, loss, norms, self.config.optim.clip, stats
+            self.step, self.tokens, lr, loss, norms, self.config.optim.clip, stats
         )
         if probing:
             self._finish_probe()
@@ -286,11 +293,11 @@ class Trainer:
             step=numbers.step,
             tokens=numbers.tokens,
             loss=self.loss,
-            tokens_per_s=self._observer.tokens_per_s,
-            eta_s=self._observer.seconds_for(left),
+            tokens_per_s=self._observer.speed.tokens_per_s,
+            eta_s=self._observer.speed.seconds_for(left),
         )
-        if not math.isfinite(self.loss) and not self._observer.alerted:
-            self._observer.alerted = True
+        if not math.isfinite(self.loss) and not self._alerted:
+            self._alerted = True
             self._events.write(
                 "alert",
                 f"loss is {self.loss}: lower the learning rate, or resume from a checkpoint "

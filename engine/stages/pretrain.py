@@ -62,8 +62,8 @@ class PretrainStage:
     def _load(self, batches: Batches, index: int) -> MicroBatch:
         ids_BxT, labels_BxT = batches.get(index)
         return MicroBatch(
-            to_device(torch.from_numpy(ids_BxT), self._device),
-            to_device(torch.from_numpy(labels_BxT), self._device),
+            to_device(ids_BxT, self._device),
+            to_device(labels_BxT, self._device),
             labels_BxT.size,
         )
 

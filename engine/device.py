@@ -1,0 +1,351 @@
+"""Everything that differs by device, and the only place where it may.
+
+Which device and precision to take, autocast and scaler, random states, memory, peak speed, what
+an out-of-memory looks like. CUDA, MPS and CPU; it knows nothing of models or of training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import os
+import platform
+import random
+import shutil
+import sysconfig
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+
+from lmm_errors import LmmError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+# Dense peaks in TFLOP/s of (16-bit with fp32 accumulation, fp32) from the makers' data sheets; a
+# part of the device's name, more specific first.
+_GPU_PEAKS: dict[str, tuple[float, float]] = {
+    "B200": (2250, 75),
+    "H200": (989, 67),
+    "H100 PCIe": (756, 51),
+    "H100": (989, 67),
+    "A100": (312, 19.5),
+    "L40S": (362, 91.6),
+    "L4": (121, 30.3),
+    "A10G": (70, 35),
+    "A10": (125, 31.2),
+    "V100": (125, 15.7),
+    "T4": (65, 8.1),
+    "RTX 4090": (165, 82.6),
+    "RTX 3090": (71, 35.6),
+}
+_GEMM_SIZE = {"cpu": 1024, "mps": 4096, "cuda": 8192}
+_GEMM_SECONDS = 0.25
+
+
+class DeviceError(LmmError):
+    """A device or precision that this machine does not have."""
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """One device of this machine, for people."""
+
+    name: str
+    """As `resolve_device` takes it: cuda:0, mps, cpu."""
+    description: str
+    memory: int
+    """Bytes in all."""
+    precision: str
+    """What `auto` takes."""
+
+
+def get_best_device() -> torch.device:
+    """cuda:0, else mps, else cpu."""
+    return _devices()[0]
+
+
+def get_device_type() -> str:
+    """'cuda', 'mps' or 'cpu': the type of the best device."""
+    return get_best_device().type
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that 'auto', 'cpu', 'mps', 'cuda' or 'cuda:N' names; DeviceError if absent."""
+    if name == "auto":
+        return get_best_device()
+    present = {str(device): device for device in _devices()}
+    found = present.get("cuda:0" if name == "cuda" else name)
+    if found is None:
+        raise DeviceError(
+            f"device: {name!r} is not here; this machine has {', '.join(present)}, "
+            "choose one of these or auto"
+        )
+    return found
+
+
+def describe_devices() -> list[DeviceInfo]:
+    """The devices of this machine, best first."""
+    return [
+        DeviceInfo(str(device), *_described(device), resolve_precision(device, "auto"))
+        for device in _devices()
+    ]
+
+
+def resolve_precision(device: torch.device, precision: str) -> Precision:
+    """The arithmetic that `precision` ('auto', 'fp32', 'bf16', 'fp16') means on `device`.
+
+    auto: bf16 on a CUDA device that has it, fp16 on an older one, fp32 elsewhere (on a CPU without
+    bf16 units and on MPS it is no faster). Raises DeviceError where the device cannot do it.
+    """
+    if precision == "auto":
+        if device.type != "cuda":
+            return "fp32"
+        return "bf16" if _cuda_has_bf16(device) else "fp16"
+    if precision == "fp32":
+        return "fp32"
+    if precision == "bf16":
+        if device.type == "cuda" and not _cuda_has_bf16(device):
+            raise DeviceError(f"train.precision: {device} has no bf16; use fp16, fp32 or auto")
+        return "bf16"
+    if precision == "fp16":
+        if device.type != "cuda":
+            raise DeviceError(
+                f"train.precision: fp16 needs a CUDA device, this is {device}; use bf16 or fp32"
+            )
+        return "fp16"
+    raise DeviceError(f"train.precision: {precision!r} is not one of auto, fp32, bf16, fp16")
+
+
+def autocast(
+    device: torch.device, precision: Precision
+) -> contextlib.AbstractContextManager[object]:
+    """Where matrix products run in `precision`; nothing for fp32."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=_DTYPES[precision])
+
+
+def make_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
+    """A loss scaler, enabled for fp16 only: a disabled one passes everything through."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
+def logits_budget(device: torch.device) -> int:
+    """How many logits a chunk of the loss may hold, at 4 bytes each.
+
+    On a CPU larger chunks gain nothing (1,024 tokens of vocabulary 6,400 are enough) and blocks
+    that glibc maps and unmaps lose much; a GPU wants products large enough to hide its launches.
+    """
+    return 2**23 if device.type == "cpu" else 2**26
+
+
+def to_device(batch: np.ndarray, device: torch.device) -> Tensor:
+    """A host array as a tensor of `device`; the copy to a CUDA device does not wait for it."""
+    tensor = torch.from_numpy(batch)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def ddp_backend(device: torch.device) -> str:
+    """The torch.distributed backend for tensors of this device."""
+    return "nccl" if device.type == "cuda" else "gloo"
+
+
+def require_compiler() -> None:
+    """DeviceError where torch.compile could not build its kernels on this machine."""
+    compiler = os.environ.get("CXX")
+    if not any(shutil.which(name) for name in ([compiler] if compiler else ["g++", "clang++"])):
+        raise DeviceError(
+            "train.compile: torch.compile needs a C++ compiler and none is on the PATH; "
+            "install g++ or set train.compile to false"
+        )
+    if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        raise DeviceError(
+            "train.compile: torch.compile needs Python.h and it is not installed; install the "
+            "python3-dev package or set train.compile to false"
+        )
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that tensors on the CPU free, as a GPU's allocator does.
+
+    glibc gives large blocks back to the system, so every step faults its pages in anew: 12,000
+    faults and a tenth of a step of nano. The price: memory stays at its peak. One arena, for the
+    others, which other threads than the main one get, cannot grow beyond 64 MB blocks. Call it
+    before the training thread starts. Does nothing where the C library is not glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is None:
+        return
+    m_trim_threshold, m_mmap_max, m_arena_max = -1, -4, -8
+    mallopt(m_trim_threshold, -1)
+    mallopt(m_mmap_max, 0)
+    mallopt(m_arena_max, 1)
+
+
+def seed_all(seed: int) -> None:
+    """Seed Python, numpy and torch on every device."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def rng_state() -> dict[str, Tensor]:
+    """The state of every global generator as CPU tensors, fit for safetensors."""
+    version, words, gauss = random.getstate()
+    _, keys, position, has_gauss, cached = np.random.get_state()
+    state = {
+        "python.words": torch.tensor([version, *words]),
+        "python.gauss": _optional(gauss),
+        "numpy.words": torch.tensor([*keys.tolist(), position]),
+        "numpy.gauss": _optional(cached if has_gauss else None),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        for index, words in enumerate(torch.cuda.get_rng_state_all()):
+            state[f"cuda.{index}"] = words
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def restore_rng(state: dict[str, Tensor]) -> None:
+    """Set every generator that this machine has to what `rng_state` saw."""
+    version, *words = state["python.words"].tolist()
+    gauss = state["python.gauss"].tolist()
+    random.setstate((version, tuple(words), gauss[0] if gauss else None))
+    *keys, position = state["numpy.words"].tolist()
+    cached = state["numpy.gauss"].tolist()
+    np.random.set_state(
+        ("MT19937", np.array(keys, dtype=np.uint32), position, len(cached), sum(cached))
+    )
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            if f"cuda.{index}" in state:
+                torch.cuda.set_rng_state(state[f"cuda.{index}"], index)
+    if torch.backends.mps.is_available() and "mps" in state:
+        torch.mps.set_rng_state(state["mps"])
+
+
+def is_asynchronous(device: torch.device) -> bool:
+    """Whether reading a result waits for work that was only queued so far."""
+    return device.type != "cpu"
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def empty_cache(device: torch.device) -> None:
+    """Give cached memory of the device back to the system."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def memory_used(device: torch.device) -> int:
+    """Bytes of the device's memory that this process holds."""
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
+    return psutil.Process().memory_info().rss
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that a device, or the host, has no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "not enough memory" in text or "can't allocate memory" in text
+    )
+
+
+def peak_flops(device: torch.device, precision: Precision) -> float:
+    """FLOP/s of dense matrix products: of a known GPU its maker's figure, else measured here.
+
+    The measurement takes about a quarter of a second, once in a process.
+    """
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        for part, (half, full) in _GPU_PEAKS.items():
+            if part in name:
+                return (full if precision == "fp32" else half) * 1e12
+    return _measured_flops(device, precision, torch.get_num_threads())
+
+
+@lru_cache
+def _measured_flops(device: torch.device, precision: Precision, threads: int) -> float:
+    """The best of the square products that fit into the time."""
+    size = _GEMM_SIZE[device.type]
+    left, right = torch.zeros(2, size, size, dtype=_DTYPES[precision], device=device)
+    best = math.inf
+    end = time.perf_counter() + _GEMM_SECONDS
+    with torch.no_grad():
+        torch.mm(left, right)
+        synchronize(device)
+        while (start := time.perf_counter()) < end or best == math.inf:
+            torch.mm(left, right)
+            synchronize(device)
+            best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def _devices() -> list[torch.device]:
+    """What this machine has, best first."""
+    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mps = [torch.device("mps")] if torch.backends.mps.is_available() else []
+    return [torch.device("cuda", index) for index in range(cuda)] + mps + [torch.device("cpu")]
+
+
+def _described(device: torch.device) -> tuple[str, int]:
+    """A device's description and its memory in bytes."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return properties.name, properties.total_memory
+    if device.type == "mps":
+        return "Apple GPU", torch.mps.recommended_max_memory()
+    threads = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    return threads, psutil.virtual_memory().total
+
+
+def _cuda_has_bf16(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _optional(value: float | None) -> Tensor:
+    return torch.tensor([] if value is None else [value], dtype=torch.float64)
+
+
+if __name__ == "__main__":
+    for info in describe_devices():
+        print(
+            f"{info.name:>7}  {info.description}, {info.memory / 2**30:.0f} GiB, {info.precision}"
+        )
+    best_device = get_best_device()
+    seed_all(1)
+    before = rng_state()
+    drawn = random.random(), np.random.rand(), torch.rand(()).item()
+    restore_rng(before)
+    assert drawn == (random.random(), np.random.rand(), torch.rand(()).item())
+    peak = peak_flops(best_device, resolve_precision(best_device, "auto"))
+    print(f"{best_device}: {peak / 1e9:.0f} GFLOP/s, holds {memory_used(best_device) >> 20} MiB")
+    print("=== 自测通过 ===")

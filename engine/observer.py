@@ -1,0 +1,160 @@
+"""Applies the metrics package to our own loop: one row a logged step, probes when they are due.
+
+What it costs beside a `tiny` step is measured by `python -m benchmarks observe`. It changes
+nothing in training: losses are equal to the last bit with it and without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.model import Decoder
+from engine.stages.base import MicroBatch
+from metrics.grads import GradNorms, LayerNorms
+from metrics.names import PROBES, VAL_BITS_PER_BYTE
+from metrics.probes import ModelProbe
+from metrics.speed import SpeedMeter
+from metrics.tracker import TrainingTracker
+
+_PROBE_TOKENS = 512
+_PROBE_SEQUENCES = 4
+
+
+@dataclass(frozen=True)
+class StepNumbers:
+    """What one optimiser step left behind; tensors stay on the device until they are read."""
+
+    step: int
+    tokens: int
+    """Seen so far, this step included."""
+    lr: float
+    loss: Tensor
+    norms: LayerNorms
+    max_norm: float
+    stats: dict[str, Tensor]
+
+
+class Observer:
+    """Tracker, gradient norms, speed and probe of one run."""
+
+    def __init__(
+        self, model: Decoder, tracker: TrainingTracker, speed: SpeedMeter, *, compiled: bool
+    ) -> None:
+        self.grads = GradNorms(model.named_parameters())
+        self.speed = speed
+        self._tracker = tracker
+        self._model = model
+        self._compiled = compiled
+        self._probe = ModelProbe(max_tokens=_PROBE_TOKENS)
+        count = model.shape.num_layers
+        depths = sorted({0, count // 2, count - 1})
+        self._probe.attach(model, [f"model.layers.{depth}" for depth in depths])
+        self._found: dict[str, float] = {}
+
+    def record(self, numbers: StepNumbers, log_every: int) -> float:
+        """Read a step's tensors, in one copy, and log them where a row is due; the loss."""
+        norms, stats = numbers.norms, numbers.stats
+        values = [numbers.loss, norms.total, *norms.layers, *stats.values()]
+        loss, norm, *others = torch.stack([value.float() for value in values]).tolist()
+        layers = dict(zip(norms.names, others, strict=False))
+        tracker = self._tracker
+        tracker.update_loss(loss, "train")
+        tracker.update_lr(numbers.lr)
+        tracker.update_grad_norm(norm, numbers.max_norm)
+        tracker.update_layer_norms(layers)
+        for name, value in zip(stats, others[len(layers) :], strict=True):
+            tracker.update(name, value)
+        tracker.update_speed(self.speed.steps_per_s, self.speed.tokens_per_s, self.speed.mfu)
+        if numbers.step % log_every == 0:
+            tracker.log(step=numbers.step, tokens=numbers.tokens)
+        return loss
+
+    def record_validation(self, step: int, tokens: int, loss: float, bits_per_byte: float) -> None:
+        self._tracker.update_loss(loss, "val")
+        self._tracker.update(VAL_BITS_PER_BYTE, bits_per_byte)
+        self._tracker.log(step=step, tokens=tokens)
+
+    @contextmanager
+    def watching(self, batch: MicroBatch, probing: bool) -> Iterator[None]:
+        """Probe the forward pass inside, where asked to.
+
+        A compiled backbone runs no hooks: it gets a small plain pass of its own instead.
+        """
+        if not probing:
+            yield
+            return
+        hidden: list[Tensor] = []
+        self._probe.activate()
+        backbone = self._model.model
+        labels_BxT = batch.labels_BxT
+        if self._compiled:
+            labels_BxT = labels_BxT[:_PROBE_SEQUENCES]
+            with torch.no_grad():
+                hidden.append(backbone.forward(batch.ids_BxT[:_PROBE_SEQUENCES]))
+            yield
+        else:
+            hook = backbone.register_forward_hook(lambda _, __, out: hidden.append(out.detach()))
+            yield
+            hook.remove()
+        self._found = self._measure(hidden[0], labels_BxT)
+        self._probe.deactivate()
+
+    def finish_probe(self, step: int, tokens: int) -> str:
+        """Log what `watching` found; a short sentence for people."""
+        found = self._found
+        self._tracker.log_probe_metrics(found, {})
+        self._tracker.log(step=step, tokens=tokens)
+        return ", ".join(f"{name} {found[name]:.3g}" for name in PROBES if name in found)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._tracker.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._tracker.load_state_dict(state)
+
+    def close(self) -> None:
+        self._tracker.close()
+
+    @torch.no_grad()
+    def _measure(self, hidden_BxTxD: Tensor, labels_BxT: Tensor) -> dict[str, float]:
+        """Logits are made for the sampled tokens only."""
+        labels_N = labels_BxT.flatten()
+        counted = (labels_N >= 0).nonzero().squeeze(1).cpu()
+        generator = torch.Generator().manual_seed(0)
+        order = torch.randperm(len(counted), generator=generator)[:_PROBE_TOKENS]
+        rows = counted[order].to(labels_N.device)
+        logits_NxV = self._model.head(hidden_BxTxD.flatten(0, 1)[rows])
+        output = self._probe.compute_output_distribution(logits_NxV, labels_N[rows], shift=False)
+        return output | self._probe.compute_representation_diversity()
+
+
+if __name__ == "__main__":
+    import tempfile
+    from pathlib import Path
+
+    from engine.shape import ModelShape
+
+    decoder = Decoder(ModelShape(50, 16, 2, 2, 1, 8, 32))
+    decoder.init_weights(0)
+    ids = torch.randint(0, 50, (2, 16))
+    micro_batch = MicroBatch(ids, ids.roll(-1, 1), ids.numel())
+    with tempfile.TemporaryDirectory() as folder:
+        observer = Observer(
+            decoder, TrainingTracker(folder, tensorboard=False), SpeedMeter(), compiled=False
+        )
+        with observer.watching(micro_batch, True):
+            scores = decoder(ids)
+            loss_sum = torch.nn.functional.cross_entropy(scores.flatten(0, 1), ids.flatten())
+            loss_sum.backward()
+        found = observer.grads.measure()
+        observer.record(StepNumbers(1, 32, 1e-3, loss_sum.detach(), found, 1.0, {}), log_every=1)
+        print(observer.finish_probe(1, 32))
+        observer.close()
+        print((Path(folder) / "metrics.jsonl").read_text())
+    print("=== 自测通过 ===")

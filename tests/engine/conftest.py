@@ -1,0 +1,61 @@
+"""A run small enough to train in a second, and what it left behind."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.config import RunConfig, resolve
+from engine.rundir import RunDir
+
+MakeConfig = Callable[..., RunConfig]
+
+
+@pytest.fixture(scope="session")
+def token_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def small(tmp_path: Path, token_cache: Path) -> MakeConfig:
+    """Configurations of small runs under `tmp_path`; keyword `train__steps` is `train.steps`."""
+
+    def make(**changes: Any) -> RunConfig:
+        assignments = {
+            "runs_dir": str(tmp_path),
+            "name": "small",
+            "device": "cpu",
+            "model.vocab_size": 300,
+            "model.hidden_size": 32,
+            "model.num_layers": 2,
+            "model.intermediate_size": 64,
+            "data.seq_len": 32,
+            "data.builtin_mb": 0.1,
+            "data.cache_dir": str(token_cache),
+            "train.steps": 12,
+            "train.batch_size": 4,
+            "train.threads": 1,
+            "optim.warmup_steps": 4,
+            "log.val_every": 5,
+            "log.val_batches": 2,
+            "log.probe_every": 4,
+            "log.sample_every": 0,
+            "log.checkpoint_every": 0,
+            "log.sample_tokens": 4,
+            "log.tensorboard": False,
+        }
+        assignments |= {key.replace("__", "."): value for key, value in changes.items()}
+        return resolve(assignments=assignments)
+
+    return make
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def curve(run_dir: RunDir, name: str = "train/loss") -> dict[int, float]:
+    """step -> value; of several lines for one step the last counts, as readers have it."""
+    return {row["step"]: row[name] for row in lines(run_dir.metrics) if name in row}
