@@ -1,0 +1,109 @@
+"""What a data source and a tokenizer come to, found out without reading the text.
+
+For the configure screen, which calls it from a thread: it may wait for a slow disk, but gives up
+counting a huge folder soon. The engine decides what can be trained on; this only says so early.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.config import DataConfig
+from lmm_errors import LmmError
+from lmm_tui.estimate import size
+
+COUNTING_S = 0.5
+"""How long to add up the files of a folder; somebody may be typing the path of a whole disk."""
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """`bytes` of text, about, and `vocab_size` of a given tokenizer, None where unknown.
+
+    `problems` holds a sentence for each option that cannot be used.
+    """
+
+    words: str = ""
+    bytes: int | None = None
+    vocab_size: int | None = None
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def look(config: DataConfig) -> DataFacts:
+    """Find the files, add up their sizes, open the tokenizer."""
+    problems: dict[str, str] = {}
+    words, total, vocab_size = "", None, None
+    try:
+        words, total = _source(config)
+    except LmmError as error:
+        problems["data.source"] = str(error).removeprefix("data.source: ")
+    try:
+        vocab_size = _vocab_size(config.tokenizer)
+    except LmmError as error:
+        problems["data.tokenizer"] = str(error).removeprefix("data.tokenizer: ")
+    return DataFacts(words, total, vocab_size, problems)
+
+
+def _source(config: DataConfig) -> tuple[str, int | None]:
+    from data.corpus import BUILTIN
+    from data.files import find
+
+    if config.source == BUILTIN:
+        total = round(config.builtin_mb * 1e6)
+        return f"built in, {size(total)}", total
+    deadline = time.monotonic() + COUNTING_S
+    count = total = 0
+    try:
+        for path in _walk(Path(config.source).expanduser()):
+            if time.monotonic() > deadline:
+                return f"{count:,} files and more, {size(total)} so far", None
+            if path is not None:
+                count += 1
+                total += path.stat().st_size
+    except OSError as error:
+        raise LmmError(f"{config.source!r} cannot be read ({error.strerror})") from None
+    if not count:
+        find(config.source)  # Words the refusal.
+    return f"{count:,} file{'' if count == 1 else 's'}, {size(total)}", total
+
+
+def _walk(given: Path) -> Iterator[Path | None]:
+    """The files that a source means, and None now and then so that the caller may give up."""
+    from data.files import SUFFIXES
+
+    starts = [str(given)] if given.exists() else glob.iglob(str(given), recursive=True)  # noqa: PTH207
+    for start in map(Path, starts):
+        if start.is_file() and start.suffix.lower() in SUFFIXES:
+            yield start
+        for folder, names, files in os.walk(start):
+            names[:] = [name for name in names if not name.startswith(".")]
+            yield None
+            for name in files:
+                path = Path(folder, name)
+                if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
+                    yield path
+
+
+def _vocab_size(tokenizer: str | None) -> int | None:
+    if tokenizer is None:
+        return None
+    from data.tokenizer import Tokenizer
+
+    return Tokenizer.load(Path(tokenizer).expanduser()).vocab_size
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    print(look(DataConfig()))
+    with tempfile.TemporaryDirectory() as scratch:
+        Path(scratch, "one.txt").write_text("Once upon a time", encoding="utf-8")
+        found = look(DataConfig(source=scratch, tokenizer=scratch))
+        print(found.words, list(found.problems))
+        assert found.bytes == 16
+    print("=== 自测通过 ===")

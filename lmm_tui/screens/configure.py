@@ -1,0 +1,345 @@
+"""Where a run is decided: a form over the configuration tree, and beside it what that comes to.
+
+It opens before torch is there and looks for devices behind the person's back. It starts nothing:
+it hands back a checked RunConfig, or None.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Button, Input, Static
+
+from engine.config import ConfigError, DataConfig, Option, RunConfig, check, lookup, options
+from engine.rundir import RunDir
+from lmm_tui.data_facts import DataFacts, look
+from lmm_tui.estimate import Estimate, command_line, estimate
+from lmm_tui.keys import KEYS, bindings
+from lmm_tui.text import clean
+from lmm_tui.widgets.estimate import EstimatePanel, Outlook, run_name
+from lmm_tui.widgets.field import ConfigField, field_id, to_text
+from lmm_tui.widgets.line import Line
+
+if TYPE_CHECKING:
+    from engine.device import DeviceInfo
+
+FORM = (
+    "stage",
+    "device",
+    "name",
+    "model.preset",
+    "data.source",
+    "data.tokenizer",
+    "data.seq_len",
+    "train.steps",
+    "train.batch_size",
+    "train.grad_accum",
+    "optim.lr",
+    "optim.schedule",
+)
+"""The options that decide a run; all others stay as the configuration has them."""
+
+_DATA_KEYS = ("data.source", "data.tokenizer")
+
+WIDE = 140
+TALL = 28
+"""Columns for the estimate beside the form, rows for air between its sections."""
+DEVICES_AFTER_S = 0.3
+"""Importing torch holds the interpreter for moments: the first paint goes first."""
+TYPING_PAUSE_S = 0.25
+"""Files are looked at once a person has stopped typing for this long."""
+
+
+@dataclass
+class DevicesFound(Message):
+    """A thread has imported torch and looked around; the best device comes first."""
+
+    devices: list[DeviceInfo]
+
+
+@dataclass
+class DataSeen(Message):
+    """A thread has looked at the files that `config` names."""
+
+    config: DataConfig
+    facts: DataFacts
+
+
+class ConfigureScreen(Screen[RunConfig | None]):
+    """Dismisses with a configuration that may be started, or with None to leave."""
+
+    CSS_PATH = "../configure.tcss"
+    AUTO_FOCUS = "#model-preset > Choice"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (TALL, "-tall")]
+    BINDINGS = bindings("configure")
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        self._given = config
+        self._config = config
+        self._devices: list[DeviceInfo] = []
+        self._data: DataFacts | None = None
+        self._typing: Timer | None = None
+        self._leaving = False
+        self._start_wanted = False
+
+    @property
+    def config(self) -> RunConfig:
+        """What the form says; a wrong value is left at its last right one."""
+        return self._config
+
+    def field(self, key: str) -> ConfigField:
+        return self.query_one(f"#{field_id(key)}", ConfigField)
+
+    # Layout
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content.assemble(("lmm-tui", "bold $accent"), "  new run"), id="title")
+        with Vertical(id="body"):
+            with Vertical(id="form"):
+                yield from self._fields()
+                with Horizontal(id="buttons"):
+                    yield Button("Start", id="start", variant="primary", compact=True)
+                    yield Button("Leave", id="leave", compact=True)
+                yield Static(id="explanation")
+            with Vertical(id="outlook"):
+                yield EstimatePanel()
+                yield Static(id="command")
+        yield FormKeys()
+
+    def _fields(self) -> ComposeResult:
+        known = {option.key: option for option in options()}
+        above = ""
+        for key in FORM:
+            section = key.rpartition(".")[0] or "run"
+            field = ConfigField(
+                known[key],
+                lookup(self._config, key),
+                heading="" if section == above else section,
+                choices=("auto", "cpu") if key == "device" else (),
+            )
+            field.set_class(section != above, "-heading")
+            above = section
+            yield field
+
+    def on_mount(self) -> None:
+        self.query_one("#form").border_title = "configuration"
+        self.query_one("#outlook").border_title = "estimate"
+        self.field("data.tokenizer").show_unset("trained on the data")
+        self._update()
+        self._look_at_data()
+        self.set_timer(DEVICES_AFTER_S, self._find_devices)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.query_one(EstimatePanel).compact = event.size.width < WIDE
+
+    # Editing
+
+    @on(ConfigField.Changed)
+    def _edited(self, event: ConfigField.Changed) -> None:
+        field = event.field
+        if not field.problem:
+            self._config = check(field.option.key, field.value, self._config)
+        if field.option.key in _DATA_KEYS:
+            self._look_soon()
+        self._update()
+        self._show_help()
+
+    @on(events.DescendantFocus)
+    def _focus_moved(self) -> None:
+        self._show_help()
+
+    def action_reset(self) -> None:
+        """Put the focused field back to its default."""
+        if field := self._focused_field():
+            field.reset()
+
+    def action_copy(self) -> None:
+        """Put the command that starts this run on the clipboard."""
+        self.app.copy_to_clipboard(command_line(self._config))
+        self.notify("The command is on the clipboard", timeout=3)
+
+    @on(events.Click, "#command")
+    def _command_clicked(self) -> None:
+        self.action_copy()
+
+    # Starting and leaving
+
+    @on(Input.Submitted)
+    @on(Button.Pressed, "#start")
+    def action_start(self) -> None:
+        """Hand the configuration back, or go to the first thing that is wrong with it."""
+        self._update()
+        if wrong := self._wrong():
+            wrong[0].editor.focus()
+            names = ", ".join(field.option.label for field in wrong)
+            self.call_after_refresh(self._say, f"Not started; put right what is marked: {names}")
+        elif self._data is None:
+            self._start_wanted = True
+            self._say("Looking at the data …")
+        else:
+            self.dismiss(self._config)
+
+    @on(Button.Pressed, "#leave")
+    def action_leave(self) -> None:
+        """Leave; where that loses something, only when asked a second time."""
+        if self._leaving or (self._config == self._given and not self._wrong()):
+            self.dismiss(None)
+            return
+        self._leaving = True
+        self._say("What you changed would be lost: leave once more to leave, edit to stay")
+
+    def _wrong(self) -> list[ConfigField]:
+        return [field for field in self.query(ConfigField) if field.problem]
+
+    # What follows from the values
+
+    def _update(self) -> None:
+        """Bring checks, estimate and command up to date with the configuration."""
+        self.field("name").complain(_name_taken(self._config))
+        self.field("optim.lr").show_unset(f"{self._config.peak_lr:.2g} for this model")
+        self.field("name").show_unset(run_name(self._config))
+        try:
+            sized = self._estimate()
+            self.field("model.preset").complain("")
+        except ConfigError as error:
+            self.field("model.preset").complain(str(error))
+            return
+        device = self._device()
+        self.query_one(EstimatePanel).outlook = Outlook(
+            config=self._config,
+            estimate=sized,
+            data=self._data.words if self._data else "looking …",
+            device=f"{device.name}, {device.description}" if device else "looking …",
+            memory_total=device.memory if device else None,
+        )
+        self.query_one("#command", Static).update(f"$ {clean(command_line(self._config))}")
+
+    def _estimate(self) -> Estimate:
+        facts = self._data or DataFacts()
+        precision: str = self._config.train.precision
+        if precision == "auto" and (device := self._device()):
+            precision = device.precision
+        return estimate(
+            self._config,
+            corpus_bytes=facts.bytes,
+            vocab_size=facts.vocab_size,
+            half_precision=precision in ("bf16", "fp16"),
+        )
+
+    def _show_help(self) -> None:
+        """Explain the focused field; whatever was said before is over."""
+        self._leaving = self._start_wanted = False
+        shown = self.query_one("#explanation", Static)
+        shown.remove_class("-warning")
+        field = self._focused_field()
+        if field is None:
+            shown.update("")
+            return
+        shown.update(
+            Content.assemble(
+                field.option.help, "\n", (_small_print(field.option), "$foreground 50%")
+            )
+        )
+
+    def _say(self, text: str) -> None:
+        shown = self.query_one("#explanation", Static)
+        shown.add_class("-warning")
+        shown.update(Content(text))
+
+    def _focused_field(self) -> ConfigField | None:
+        focused = self.focused
+        return focused.parent if focused and isinstance(focused.parent, ConfigField) else None
+
+    # Data and devices, looked at in threads: workers would keep the app from ending before them.
+
+    def _look_soon(self) -> None:
+        self._data = None
+        if self._typing:
+            self._typing.stop()
+        self._typing = self.set_timer(TYPING_PAUSE_S, self._look_at_data)
+
+    def _look_at_data(self) -> None:
+        config = self._config.data
+        _in_thread(lambda: self.post_message(DataSeen(config, look(config))))
+
+    def on_data_seen(self, event: DataSeen) -> None:
+        if _what_is_read(event.config) != _what_is_read(self._config.data):
+            return
+        self._data = event.facts
+        for key in _DATA_KEYS:
+            self.field(key).complain(event.facts.problems.get(key, ""))
+        self._update()
+        if self._start_wanted:
+            self._start_wanted = False
+            self.action_start()
+
+    def _find_devices(self) -> None:
+        def look_around() -> None:
+            from engine.device import describe_devices
+
+            self.post_message(DevicesFound(describe_devices()))
+
+        _in_thread(look_around)
+
+    def on_devices_found(self, event: DevicesFound) -> None:
+        self._devices = event.devices
+        self.field("device").set_choices(["auto", *(device.name for device in self._devices)])
+        self._update()
+
+    def _device(self) -> DeviceInfo | None:
+        """The device that the configuration means, once that is known."""
+        wanted = {"cuda": "cuda:0"}.get(self._config.device, self._config.device)
+        if wanted == "auto":
+            return self._devices[0] if self._devices else None
+        return next((device for device in self._devices if device.name == wanted), None)
+
+
+class FormKeys(Line):
+    """The keys of the form, as many as fit; a click on one presses it."""
+
+    def compose_line(self, width: int) -> Content:
+        shown = Content()
+        for key in KEYS:
+            if key.where == "configure":
+                namespace = "" if key.action.startswith("app.") else "screen."
+                part = Content.from_markup(
+                    f"[@click={namespace}{key.action}][bold $accent]$shown[/] "
+                    "[$foreground 80%]$title[/][/]  ",
+                    shown=key.shown.split()[0],
+                    title=key.title,
+                )
+                if shown.cell_length + part.cell_length <= width:
+                    shown = shown + part
+        return shown
+
+
+def _in_thread(function: Callable[[], object]) -> None:
+    threading.Thread(target=function, daemon=True).start()
+
+
+def _what_is_read(config: DataConfig) -> tuple[object, ...]:
+    return config.source, config.tokenizer, config.builtin_mb
+
+
+def _name_taken(config: RunConfig) -> str:
+    if config.name is None or not RunDir(Path(config.runs_dir) / config.name).exists():
+        return ""
+    return f"{config.runs_dir} holds a run of this name; choose another, or leave it empty"
+
+
+def _small_print(option: Option) -> str:
+    default = to_text(option, option.default) or "unset"
+    return " · ".join(filter(None, (option.allowed, f"default {default}", option.key)))

@@ -1,0 +1,236 @@
+"""One option of the configuration as a row of a form, made from nothing but its `Option`.
+
+Label, editor, default, range and the sentence for a wrong value all come from the tree. It knows
+neither other fields nor the file system: a screen that finds more wrong says so with `complain`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.highlighter import Highlighter
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.geometry import Size
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input
+
+from engine.config import ConfigError, Option, RunConfig, check, lookup, toml_value
+from lmm_tui.text import REPLACEMENT, clean
+from lmm_tui.widgets.choice import Choice
+
+UNSET = "unset"
+CHANGED_MARK = "●"
+HEADING_WIDTH = 9
+LABEL_WIDTH = 28
+"""Columns left of the editor, the heading's among them; the style sheet below says it too."""
+
+_DEFAULTS = RunConfig()
+
+
+class ConfigField(Widget):
+    """Posts `Changed` after every edit; `value` is the last allowed one, `problem` says more."""
+
+    DEFAULT_CSS = """
+    ConfigField { height: auto; padding: 0 1; }
+    ConfigField:focus-within { background: $boost; }
+    ConfigField > * { margin-left: 28; }
+    ConfigField > Input.-textual-compact {
+        height: 1; padding: 0 1; background: $surface; color: $foreground;
+    }
+    ConfigField > Input.-textual-compact:focus { background: $surface-lighten-1; }
+    """
+
+    @dataclass
+    class Changed(Message):
+        """The text or choice was edited; look at `problem` before you use `value`."""
+
+        field: ConfigField
+
+        @property
+        def control(self) -> ConfigField:
+            return self.field
+
+    def __init__(
+        self,
+        option: Option,
+        value: Any,
+        *,
+        heading: str = "",
+        choices: Sequence[str] = (),
+        unset: str = UNSET,
+    ) -> None:
+        """`choices` are for an option that lists none itself; `unset` is shown for None."""
+        super().__init__(id=field_id(option.key))
+        self.option = option
+        self.value = value
+        self._refusal = ""
+        self._complaint = ""
+        self._heading = heading
+        self._editor = self._make_editor(choices or _choices(option), unset)
+
+    @property
+    def editor(self) -> Choice | Input:
+        """The widget that takes the focus."""
+        return self._editor
+
+    @property
+    def text(self) -> str:
+        """What stands in the editor."""
+        return self._editor.value
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the text, and what is allowed; empty while nothing is."""
+        return self._refusal or self._complaint
+
+    @property
+    def changed(self) -> bool:
+        return self.value != self.option.default
+
+    def compose(self) -> ComposeResult:
+        yield self._editor
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return 1 + len(self._message_lines(width))
+
+    def render(self) -> Content:
+        """The label, left of the editor, and below both what is wrong."""
+        mark = CHANGED_MARK if self.changed else " "
+        label = Content.assemble(
+            (self._heading.ljust(HEADING_WIDTH), "$foreground-muted"),
+            (f"{mark} ", "$accent"),
+            (self.option.label, "$error" if self.problem else ""),
+        )
+        indent = " " * (LABEL_WIDTH + 1)
+        message = [
+            Content.styled(indent + line, "$error") for line in self._message_lines(self.size.width)
+        ]
+        return Content("\n").join([label, *message])
+
+    def _message_lines(self, width: int) -> list[str]:
+        return textwrap.wrap(clean(self.problem), max(width - LABEL_WIDTH - 1, 16))
+
+    def complain(self, problem: str) -> None:
+        """Say what else is wrong with an allowed value; an empty text takes it back.
+
+        Stands until the next edit.
+        """
+        if problem != self._complaint:
+            self._complaint = problem
+            self.refresh(layout=True)
+
+    def reset(self) -> None:
+        """Back to the default."""
+        self._editor.value = to_text(self.option, self.option.default)
+
+    def set_choices(self, choices: Sequence[str]) -> None:
+        if isinstance(self._editor, Choice):
+            self._editor.set_choices(choices)
+
+    def show_unset(self, text: str) -> None:
+        """What an unset value will come to, shown in its place."""
+        if isinstance(self._editor, Input):
+            self._editor.placeholder = text
+
+    @on(Input.Changed)
+    @on(Choice.Changed)
+    def _edited(self, event: Message) -> None:
+        event.stop()
+        before = self.problem
+        try:
+            self.value = parse(self.option, self.text)
+            self._refusal = ""
+        except ConfigError as error:
+            self._refusal = str(error)
+        self._complaint = ""
+        self.refresh(layout=bool(before) or bool(self.problem))
+        self.post_message(self.Changed(self))
+
+    def _make_editor(self, choices: Sequence[str], unset: str) -> Choice | Input:
+        text = to_text(self.option, self.value)
+        if choices:
+            return Choice(choices, text)
+        return Input(text, placeholder=unset, compact=True, highlighter=_Visible())
+
+
+def field_id(key: str) -> str:
+    """The widget id of an option's field."""
+    return key.replace(".", "-")
+
+
+def to_text(option: Option, value: Any) -> str:
+    """A value as its editor shows it; `parse` is the way back."""
+    if option.kind is bool:
+        return {None: UNSET, False: "no", True: "yes"}[value]
+    if value is None:
+        return ""
+    if option.kind is list:
+        return toml_value(value)
+    return str(value)
+
+
+def parse(option: Option, text: str) -> Any:
+    """The value that a text stands for; ConfigError with what is allowed where it is none."""
+    given: Any = text
+    if option.kind is bool:
+        given = {UNSET: None, "no": False, "yes": True}[text]
+    elif option.optional and not text.strip():
+        given = None
+    elif option.kind is list:
+        given = _list(text)
+    try:
+        return lookup(check(option.key, given, _DEFAULTS), option.key)
+    except ConfigError as error:
+        if option.allowed:
+            raise ConfigError(f"needs a {option.allowed}") from None
+        raise ConfigError(str(error).removeprefix(f"{option.key}: ")) from None
+
+
+def _list(text: str) -> list[Any]:
+    try:
+        found = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        found = None
+    if not isinstance(found, list):
+        raise ConfigError('needs a list such as ["one", "two"]')
+    return found
+
+
+def _choices(option: Option) -> Sequence[str]:
+    if option.kind is bool:
+        return ([UNSET] if option.optional else []) + ["no", "yes"]
+    return option.choices
+
+
+class _Visible(Highlighter):
+    """Shows control characters of a text instead of sending them to the terminal."""
+
+    def __call__(self, text: str | Text) -> Text:
+        plain = text.plain if isinstance(text, Text) else text
+        shown = "".join((clean(char) or REPLACEMENT)[0] for char in plain)
+        return Text(shown, no_wrap=True, overflow="ignore", end="")
+
+    def highlight(self, text: Text) -> None:
+        """Nothing further: colours have no meaning here."""
+
+
+if __name__ == "__main__":
+    from engine.config import options
+
+    for each in options():
+        shown = to_text(each, each.default)
+        assert parse(each, shown) == each.default, each.key
+    steps = next(each for each in options() if each.key == "train.steps")
+    try:
+        parse(steps, "1e99x")
+    except ConfigError as refusal:
+        print(f"{steps.label}: {refusal}")
+    print("=== 自测通过 ===")
