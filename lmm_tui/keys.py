@@ -12,7 +12,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Where = Literal["app", "dashboard", "dialog"]
+Where = Literal["app", "configure", "dashboard", "dialog"]
 
 FORBIDDEN = frozenset({"ctrl+enter", "ctrl+j", "ctrl+m", "ctrl+i", "ctrl+b", "ctrl+q", "ctrl+z"})
 """Keys that terminals, tmux or editors swallow, and the one that would suspend training."""
@@ -146,7 +146,7 @@ KEYS: tuple[Key, ...] = (
             "",
             "dashboard",
         )
-        for number in range(1, 6)
+        for number in range(1, 10)
     ),
     Key(
         "view.zoom",
@@ -235,6 +235,60 @@ KEYS: tuple[Key, ...] = (
         "Cockpit",
         "app",
     ),
+    Key(
+        "configure.start",
+        ("enter",),
+        "start",
+        "start",
+        "Start the run, or go to the first value that is wrong",
+        "Configure",
+        "configure",
+    ),
+    Key(
+        "configure.next",
+        ("down", "tab"),
+        "app.focus_next",
+        "next",
+        "Go to the next field; left and right choose in it",
+        "Configure",
+        "configure",
+    ),
+    Key(
+        "configure.previous",
+        ("up", "shift+tab"),
+        "app.focus_previous",
+        "previous",
+        "Go to the field before",
+        "Configure",
+        "configure",
+    ),
+    Key(
+        "configure.reset",
+        ("ctrl+r",),
+        "reset",
+        "default",
+        "Put the field back to its default",
+        "Configure",
+        "configure",
+    ),
+    Key(
+        "configure.copy",
+        ("ctrl+y",),
+        "copy",
+        "copy command",
+        "Copy the command line that starts this run",
+        "Configure",
+        "configure",
+    ),
+    Key(
+        "configure.leave",
+        ("escape", "q"),
+        "leave",
+        "leave",
+        "Leave without starting; asks where something was changed",
+        "Configure",
+        "configure",
+    ),
     Key("dialog.detach", ("d",), "detach", "detach", "Leave; training goes on", "", "dialog"),
     Key(
         "dialog.stop",
@@ -250,7 +304,7 @@ KEYS: tuple[Key, ...] = (
 
 
 def bindings(where: Where) -> list[BindingType]:
-    """What belongs into the BINDINGS of the app, the dashboard or the quit dialog."""
+    """What belongs into the BINDINGS of the app or of a screen."""
     return [key.binding() for key in KEYS if key.where == where]
 
 
