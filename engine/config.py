@@ -318,15 +318,35 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """`section.key=value` of --set; the value is TOML, and a bare word is a string."""
+    """`section.key=value` of --set, its value as in `parse_value`."""
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key:
         raise ConfigError(f"--set {text}: expected section.key=value, such as optim.lr=1e-3")
+    return key, parse_value(value)
+
+
+def parse_value(text: str) -> Any:
+    """A TOML value; a bare word is a string."""
     try:
-        return key, tomllib.loads(f"value = {value}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return key, value.strip()
+        return text.strip()
+
+
+def format_assignment(key: str, value: Any) -> str:
+    """`section.key=value` for --set, which `parse_assignment` reads back as the same value."""
+    plain = f"{key}={value}"
+    if isinstance(value, str) and parse_assignment(plain) == (key, value):
+        return plain
+    return f"{key}={toml_value(value)}"
+
+
+def toml_value(value: Any) -> str:
+    """One value as TOML on a single line."""
+    if isinstance(value, list):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    return tomli_w.dumps({"value": value}).removeprefix("value = ").removesuffix("\n")
 
 
 def resolve(
