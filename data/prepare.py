@@ -82,13 +82,14 @@ def prepare(
     text = open_text(source, builtin_mb)
     given = Tokenizer.load(Path(tokenizer).expanduser()) if tokenizer else None
     vocabulary = given.fingerprint if given else f"trained {vocab_size}"
-    entry = (cache_dir or user_cache()) / _key(text.identity(report), vocabulary)
+    cache = (cache_dir or user_cache()).expanduser()
+    entry = cache / _key(text.identity(report), vocabulary)
     if not entry.is_dir():
         try:
             _build(entry, text, source, given, vocab_size, report)
         except OSError as error:
             raise DataError(
-                f"data.cache_dir: {entry.parent} cannot be written ({error.strerror}); "
+                f"data.cache_dir: {cache} cannot be written ({error.strerror}); "
                 "make room there or choose another folder"
             ) from None
     return _open(entry, text, given, seq_len, val_fraction, report)
@@ -202,12 +203,12 @@ def _open(
     val_fraction: float,
     progress: Progress,
 ) -> Corpus:
-    tokenizer = given or Tokenizer.load(entry)
+    tokenizer = given or _kept_tokenizer(entry)
     store = TokenStore.open(entry / "tokens.bin", tokenizer.fingerprint)
     cut = _cut(store, seq_len, val_fraction)
     train, val = store.split(cut)
     unigram, bigram = _entropies(entry / f"entropy-{cut}.json", train, progress)
-    skipped = _read_record(entry / "corpus.json")["skipped"]
+    skipped = _kept_skipped(entry / "corpus.json")
     return Corpus(
         tokenizer=tokenizer,
         train=train,
@@ -216,8 +217,8 @@ def _open(
         bigram_entropy=bigram,
         bytes_per_token=val.bytes_per_token,
         documents=store.documents,
-        skipped=tuple(text.locate(BadLine(**bad)) for bad in skipped["first"]),
-        skipped_count=skipped["count"],
+        skipped=tuple(text.locate(bad) for bad in skipped.first),
+        skipped_count=skipped.count,
     )
 
 
@@ -253,13 +254,23 @@ def _entropies(record: Path, train: TokenStore, progress: Progress) -> tuple[flo
     return unigram, bigram
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def _kept_tokenizer(entry: Path) -> Tokenizer:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise DataError(
-            f"{path}: is damaged; delete {path.parent}, and it will be made again"
-        ) from None
+        return Tokenizer.load(entry)
+    except DataError:
+        raise _damaged(entry / "tokenizer.json") from None
+
+
+def _kept_skipped(record: Path) -> Skipped:
+    try:
+        kept = json.loads(record.read_text(encoding="utf-8"))["skipped"]
+        return Skipped(kept["lines"], kept["count"], [BadLine(**bad) for bad in kept["first"]])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise _damaged(record) from None
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(f"{path}: is damaged; delete {path.parent}, and it will be made again")
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
