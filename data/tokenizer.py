@@ -29,6 +29,9 @@ END_OF_TEXT, IM_START, IM_END = SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>
 
 # Digits stand alone, so that sums line up; a word takes the space before it along.
 _PRE_TOKENS = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+# Bytes of a token. Chinese has no spaces: without a bound whole clauses that often recur become
+# tokens, and the words in them are never learnt.
+_LONGEST = 15
 _OTHER_ENDS = ("</s>", "<eos>", "<|end_of_text|>", "<|eot_id|>", IM_END)
 
 
@@ -64,6 +67,7 @@ class Tokenizer:
             vocab_size=vocab_size,
             special_tokens=list(SPECIAL_TOKENS),
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            max_token_length=_LONGEST,
             show_progress=False,
         )
         backend.train_from_iterator(texts, trainer)

@@ -271,7 +271,7 @@ def test_a_damaged_cache_entry_is_refused_by_name(source, tmp_path, name):
     ready(source, tmp_path / "cache")
     (damaged,) = (tmp_path / "cache").glob(f"*/{name}")
     damaged.write_bytes(damaged.read_bytes()[:50])
-    with pytest.raises(DataError, match=name):
+    with pytest.raises(DataError, match=f"{name}: .*; delete .*, and it will be made again"):
         ready(source, tmp_path / "cache")
 
 

@@ -64,6 +64,12 @@ def test_digits_are_tokens_of_their_own():
     assert [piece for piece in strings if piece.strip().isdigit()] == list("12345357")
 
 
+def test_no_token_is_longer_than_a_long_word():
+    rich = Tokenizer.train(TEXTS, 3000)
+    words = rich.token_strings(range(3, rich.vocab_size))
+    assert max(len(word.encode()) for word in words if "<" not in word) <= 15
+
+
 def test_a_batch_is_encoded_like_its_texts():
     assert TRAINED.encode_batch(TEXTS[:20]) == [TRAINED.encode(text) for text in TEXTS[:20]]
 
