@@ -6,12 +6,11 @@ array, nothing of steps, metrics or screens.
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
 
-from metrics.column import Column, Floats, Ints
+from metrics.column import Floats, Ints
 
 _FAN = 16
 
@@ -24,24 +23,6 @@ class Reduced(NamedTuple):
     total: Floats
 
 
-class _Level:
-    """Lows, highs and sums of the complete blocks of one size."""
-
-    def __init__(self) -> None:
-        self.low, self.high, self.total = (Column(np.float64) for _ in range(3))
-
-    def __len__(self) -> int:
-        return len(self.low)
-
-    @property
-    def columns(self) -> tuple[Column, Column, Column]:
-        return self.low, self.high, self.total
-
-    def truncate(self, size: int) -> None:
-        for column in self.columns:
-            column.truncate(size)
-
-
 class Pyramid:
     """Summaries of `values`, an array that the caller keeps and that only grows at its end.
 
@@ -49,13 +30,13 @@ class Pyramid:
     """
 
     def __init__(self) -> None:
-        self._levels: list[_Level] = []
+        self._size = 0  # how many values are summarised
+        self._offsets = [0, 0]
+        self._levels: tuple[Floats, ...] = (np.empty(0),) * 3
 
     def truncate(self, size: int) -> None:
         """Forget the blocks that reach beyond the first `size` values."""
-        for level in self._levels:
-            size //= _FAN
-            level.truncate(size)
+        self._size = min(size, self._size)
 
     def reduce(self, values: Floats, edges: Ints) -> Reduced:
         """Summaries of values[edges[i]:edges[i+1]] for all i; `edges` must not decrease.
@@ -65,59 +46,68 @@ class Pyramid:
         """
         self._grow(values)
         start, stop = edges[:-1], edges[1:]
-        parts: list[Reduced] = []
-        level: _Level | None = None
-        for above in self._levels:
-            if int((stop - start).max(initial=0)) <= 2 * _FAN:
+        starts: list[Ints] = []
+        stops: list[Ints] = []
+        for offset in (0, *self._offsets):
+            if (stop - start).max(initial=0) <= 2 * _FAN:
+                starts.append(start + offset)
+                stops.append(stop + offset)
                 break
-            # Ends that do not fill a block are gathered here, the rest one level up.
+            # Ends that do not fill a block are read at this level, the rest one level up.
             first, last = -(-start // _FAN), stop // _FAN
             left_stop = np.minimum(first * _FAN, stop)
-            right_start = np.maximum(last * _FAN, left_stop)
-            ends = _gather(
-                level or values,
-                np.concatenate((start, right_start)),
-                np.concatenate((left_stop, stop)),
-            )
-            middle = len(start)
-            parts.append(Reduced(*(part[:middle] for part in ends)))
-            parts.append(Reduced(*(part[middle:] for part in ends)))
+            starts += (start + offset, np.maximum(last * _FAN, left_stop) + offset)
+            stops += (left_stop + offset, stop + offset)
             start, stop = first, np.maximum(last, first)
-            level = above
-        low, high, total = _gather(level or values, start, stop)
-        for part in parts:
-            np.minimum(low, part.low, out=low)
-            np.maximum(high, part.high, out=high)
-            np.add(total, part.total, out=total)
+        values_read = min(len(starts), 2)
+        parts = [_gather((values,), starts[:values_read], stops[:values_read])]
+        if len(starts) > values_read:
+            parts.append(_gather(self._levels, starts[values_read:], stops[values_read:]))
+        low, high, total = parts[0]
+        for part in parts[1:]:
+            low, high = np.minimum(low, part.low), np.maximum(high, part.high)
+            total = total + part.total
         return Reduced(low, high, total)
 
+    def _reserve(self, capacity: int) -> None:
+        """Lay out room for `capacity` values: all levels one after another, level 1 first."""
+        sizes = []
+        while capacity:
+            capacity //= _FAN
+            sizes.append(capacity)
+        self._offsets = np.cumsum([0, *sizes[:-1]]).tolist()
+        self._levels = tuple(np.empty(sum(sizes)) for _ in range(3))
+
     def _grow(self, values: Floats) -> None:
-        below: Reduced | None = None
-        for depth in itertools.count():
-            size = len(values if below is None else below.low) // _FAN
-            if depth == len(self._levels):
-                if size == 0:
-                    return
-                self._levels.append(_Level())
-            level = self._levels[depth]
-            fresh = slice(len(level) * _FAN, size * _FAN)
-            if fresh.start == fresh.stop:
-                return
-            low, high, total = (
-                _finite(values[fresh]) if below is None else (part[fresh] for part in below)
-            )
-            level.low.extend(_halve(low, np.minimum))
-            level.high.extend(_halve(high, np.maximum))
-            level.total.extend(_halve(total, np.add))
-            below = Reduced(*(column.view for column in level.columns))
+        if self._offsets[1] * _FAN < len(values):
+            before, offsets = self._levels, self._offsets
+            self._reserve(2 * len(values) // _FAN * _FAN + _FAN**2)
+            count = self._size
+            for old, new in zip(offsets, self._offsets, strict=False):
+                count //= _FAN
+                for source, target in zip(before, self._levels, strict=True):
+                    target[new : new + count] = source[old : old + count]
+        below = _finite(values[self._size // _FAN * _FAN : len(values) // _FAN * _FAN])
+        done, size = self._size, len(values)
+        for offset in self._offsets:
+            done, size = done // _FAN, size // _FAN
+            if done == size:
+                break
+            for target, part, operation in zip(
+                self._levels, below, (np.minimum, np.maximum, np.add), strict=True
+            ):
+                target[offset + done : offset + size] = _halve(part, operation)
+            fresh = slice(offset + done // _FAN * _FAN, offset + size // _FAN * _FAN)
+            below = Reduced(*(level[fresh] for level in self._levels))
+        self._size = len(values)
 
 
-def _finite(values: Floats) -> tuple[Floats, Floats, Floats]:
+def _finite(values: Floats) -> Reduced:
     """`values` as lows, highs and sums, in which non-finite ones do not count."""
     finite = np.isfinite(values)
     if finite.all():
-        return values, values, values
-    return (
+        return Reduced(values, values, values)
+    return Reduced(
         np.where(finite, values, np.inf),
         np.where(finite, values, -np.inf),
         np.where(finite, values, 0.0),
@@ -133,23 +123,29 @@ def _halve(values: Floats, operation: np.ufunc) -> Floats:
     return values
 
 
-def _gather(source: _Level | Floats, start: Ints, stop: Ints) -> Reduced:
-    """Summaries of source[start:stop] for short ranges, all in one indexing operation."""
+def _gather(source: tuple[Floats, ...], starts: list[Ints], stops: list[Ints]) -> Reduced:
+    """Summaries of the union of short ranges, item by item, all in one indexing operation.
+
+    `source` is values, or their lows, highs and sums.
+    """
+    start, stop = np.concatenate(starts), np.concatenate(stops)
+    empty = start >= stop
     width = max(int((stop - start).max(initial=0)), 1)
     index = start + np.arange(width)[:, None]
     inside = index < stop
-    np.minimum(index, max(len(source) - 1, 0), out=index)
-    if isinstance(source, _Level):
-        low, high, total = (column.view.take(index) for column in source.columns)
-    elif len(source):
-        low = high = total = source.take(index)
-        inside &= np.isfinite(low)
-    else:
+    # Repeating the last entry of a range changes neither its lowest nor its highest value.
+    np.minimum(index, np.where(empty, 0, stop - 1), out=index)
+    if len(source[0]) == 0:
         low = high = total = np.zeros(index.shape)
+    elif len(source) == 1:
+        low, high, total = _finite(source[0].take(index))
+    else:
+        low, high, total = (part.take(index) for part in source)
+    shape = len(starts), len(starts[0])
     return Reduced(
-        np.where(inside, low, np.inf).min(axis=0),
-        np.where(inside, high, -np.inf).max(axis=0),
-        np.where(inside, total, 0.0).sum(axis=0),
+        np.where(empty, np.inf, low.min(axis=0)).reshape(shape).min(axis=0),
+        np.where(empty, -np.inf, high.max(axis=0)).reshape(shape).max(axis=0),
+        (total * inside).sum(axis=0).reshape(shape).sum(axis=0),
     )
 
 

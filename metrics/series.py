@@ -29,6 +29,9 @@ NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 MAX_STEP = 2**53
 
+_KEPT_WINDOWS = 4
+"""Windows per series whose bins are kept, so that a new value costs one column, not all."""
+
 Block: TypeAlias = Mapping[str, tuple[Ints | None, Floats]]
 """Per metric: the rows (positions in a block of rows) that have it, None for all; its values."""
 
@@ -45,6 +48,19 @@ class Bins:
     high: Floats
     mean: Floats
     nonfinite: Ints
+
+    @property
+    def parts(self) -> tuple[Floats, Floats, Floats, Ints]:
+        return self.low, self.high, self.mean, self.nonfinite
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Bins as of the first `size` values, the last of which lies in `column`."""
+
+    bins: Bins
+    size: int = 0
+    column: int = 0
 
 
 class Point(NamedTuple):
@@ -94,7 +110,8 @@ class _Index:
         if axis != "step":
             return getattr(self, axis).view.searchsorted(positions)
         # Comparing in int64 keeps numpy from converting the whole column to float.
-        bounds = np.clip(np.ceil(positions), -MAX_STEP, MAX_STEP + 1).astype(np.int64)
+        inside = np.minimum(np.maximum(np.ceil(positions), -MAX_STEP), MAX_STEP + 1)
+        bounds = inside.astype(np.int64)
         return self.step.view.searchsorted(bounds)
 
 
@@ -110,6 +127,7 @@ class Series:
         self._first_row = 0
         self._rows: Column | None = None  # None: every row from the first on has a value
         self._best: dict[str, tuple[int, int]] = {}
+        self._kept: dict[tuple[float, float, int, Axis], _Kept] = {}
 
     def __len__(self) -> int:
         return len(self._values)
@@ -161,25 +179,56 @@ class Series:
             self._best[better] = (len(values), position)
         if position < 0:
             return None
-        return Point(int(self.steps[position]), float(values[position]))
+        row = self._first_row + position if self._rows is None else self._rows.view[position]
+        return Point(int(self._index.step.view[row]), float(values[position]))
 
     def bins(self, x0: float, x1: float, columns: int, axis: Axis = "step") -> Bins:
         """The window [x0, x1] of an axis on equal columns, in time O(columns).
 
+        Do not change the arrays: they are kept, and brought up to date when values were added.
         A column holds the values from its left edge up to, not including, its right edge; the
         last one includes x1.
         """
-        edges = x0 + np.arange(columns + 1) * (x1 - x0) / columns
-        edges[-1] = np.nextafter(x1, np.inf)
+        window = x0, x1, columns, axis
+        kept = self._kept.get(window)
+        if kept is None:
+            kept = _Kept(Bins(*np.full((3, columns), np.nan), np.zeros(columns, np.int64)))
+            if len(self._kept) == _KEPT_WINDOWS:
+                del self._kept[next(iter(self._kept))]
+        if kept.size < len(self):
+            self._kept[window] = kept = self._brought_up_to_date(kept, x0, x1, axis)
+        return kept.bins
+
+    def _brought_up_to_date(self, kept: _Kept, x0: float, x1: float, axis: Axis) -> _Kept:
+        """`kept` with the columns that values since then may lie in made anew."""
+        columns = len(kept.bins.low)
+        last_x = float(getattr(self._index, axis).view[self._last_row])
+        share = min(max((last_x - x0) / (x1 - x0), 0.0), 1.0)
+        end = min(int(share * columns) + 2, columns)
+        edges = x0 + np.arange(kept.column, end + 1) * (x1 - x0) / columns
+        if end == columns:
+            edges[-1] = np.nextafter(x1, np.inf)
         at = self._positions(self._index.rows_at(edges, axis))
-        low, high, total = self._pyramid.reduce(self.values, at)
-        nonfinite = np.diff(self._nonfinite.view.searchsorted(at))
-        count = np.diff(at) - nonfinite
+        bins = Bins(*(part.copy() for part in kept.bins.parts))
+        for part, fresh in zip(bins.parts, self._summarise(at).parts, strict=True):
+            part[kept.column : end] = fresh
+        # Later values are not before the last one; all columns before its own are final.
+        newest = kept.column + int(at.searchsorted(len(self) - 1, side="right")) - 1
+        return _Kept(bins, len(self), min(max(newest, 0), columns - 1))
+
+    def _summarise(self, at: Ints) -> Bins:
+        """Bins of the values between each two positions."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            low, high, total = self._pyramid.reduce(self.values, at)
+        count = at[1:] - at[:-1]
+        nonfinite = np.zeros(len(count), np.int64)
+        if len(self._nonfinite):
+            nonfinite = np.diff(self._nonfinite.view.searchsorted(at))
+            count = count - nonfinite
         empty = count == 0
-        low[empty] = high[empty] = np.nan
+        low[empty] = high[empty] = total[empty] = np.nan
         # A sum may overflow or round; a mean lies between its lowest and highest value.
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = np.clip(total / count, low, high)
+        mean = np.fmin(np.fmax(total / np.maximum(count, 1), low), high)
         return Bins(low, high, mean, nonfinite)
 
     @property
@@ -196,7 +245,7 @@ class Series:
         """How many values belong to the rows before each of `rows`."""
         if self._rows is not None:
             return self._rows.view.searchsorted(rows)
-        return np.clip(rows - self._first_row, 0, len(self))
+        return np.minimum(np.maximum(rows - self._first_row, 0), len(self))
 
     def _extend(self, block_start: int, rows: Ints | None, values: Floats) -> None:
         if not len(values):
@@ -226,6 +275,7 @@ class Series:
         if self._rows is not None:
             self._rows.truncate(size)
         self._best.clear()
+        self._kept.clear()
 
 
 class SeriesStore:
@@ -364,10 +414,14 @@ def robust_range(
     lows, highs = lows[finite], highs[finite]
     if not len(lows):
         return None
-    bottom, top = np.quantile(lows, 0.05), np.quantile(highs, 0.95)
+    lows.sort()
+    highs.sort()
+    edge = round(0.05 * (len(lows) - 1))
+    bottom, top = lows[edge], highs[-1 - edge]
     reach = 3.0 * (top - bottom)
-    inner_low, inner_high = lows[lows >= bottom - reach], highs[highs <= top + reach]
-    return float(inner_low.min()), float(inner_high.max())
+    inner_low = lows[lows.searchsorted(bottom - reach)]
+    inner_high = highs[highs.searchsorted(top + reach, side="right") - 1]
+    return float(inner_low), float(inner_high)
 
 
 def _finite_or_nan(value: object) -> float:
