@@ -20,6 +20,9 @@ from metrics.column import Floats, Ints
 Dots = NDArray[np.bool_]
 """(rows, columns) of a raster, or of the cells that it covers."""
 
+Patterns = NDArray[np.uint8]
+"""Which dots of each cell are set; (rows, columns) of cells."""
+
 Codes = NDArray[np.uint32]
 """Unicode code points, (rows, columns) of cells."""
 
@@ -109,7 +112,7 @@ def line_spans(row: Floats) -> tuple[Ints, Ints]:
     return top, bottom
 
 
-def cell_patterns(dots: Dots, glyphs: GlyphSet) -> NDArray[np.uint8]:
+def cell_patterns(dots: Dots, glyphs: GlyphSet) -> Patterns:
     """The pattern of each cell of a raster whose sides are whole cells."""
     pattern = np.zeros((dots.shape[0] // glyphs.rows, dots.shape[1] // glyphs.columns), np.uint8)
     bit = 0

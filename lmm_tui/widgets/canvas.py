@@ -26,6 +26,9 @@ _SECOND_HALF = 0
 """In the cell after a character that is two cells wide."""
 
 
+Mask = NDArray[np.bool_]
+
+
 class Canvas:
     """Row 0 is the top; what does not fit is cut."""
 
@@ -41,6 +44,11 @@ class Canvas:
     def height(self) -> int:
         return self.codes.shape[0]
 
+    def copy(self) -> Canvas:
+        twin = Canvas(0, 0)
+        twin.codes, twin.inks = self.codes.copy(), self.inks.copy()
+        return twin
+
     def put(self, x: int, y: int, text: str, ink: int) -> None:
         """Write clean text from cell x of row y on."""
         cells: list[int] = []
@@ -55,11 +63,13 @@ class Canvas:
         self.codes[y, x:end] = cells[: end - x]
         self.inks[y, x:end] = ink
 
-    def stamp(self, x: int, y: int, codes: Codes, shown: NDArray[np.bool_], ink: int) -> None:
-        """Put a block of characters where `shown`, its top left cell at (x, y)."""
-        area = slice(y, y + codes.shape[0]), slice(x, x + codes.shape[1])
-        np.copyto(self.codes[area], codes, where=shown)
-        np.copyto(self.inks[area], np.uint8(ink), where=shown)
+    def stamp(self, x: int, y: int, codes: Codes, where: Mask) -> None:
+        """Put a block of characters, its top left cell at (x, y)."""
+        np.copyto(self.codes[y : y + len(codes), x : x + codes.shape[1]], codes, where=where)
+
+    def tint(self, x: int, y: int, where: Mask, ink: int) -> None:
+        """Give the cells of a block an ink."""
+        self.inks[y : y + len(where), x : x + where.shape[1]][where] = ink
 
     def changes(self, since: Canvas) -> Iterator[Region]:
         """The parts of rows that differ from a canvas of the same size."""

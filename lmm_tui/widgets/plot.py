@@ -6,7 +6,7 @@ It reads series from a store and knows neither runs nor widgets nor colours, onl
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,11 +15,12 @@ from rich.cells import cell_len
 
 from lmm_tui.palette import SeriesColor
 from lmm_tui.text import clean
-from lmm_tui.units import change, figure
+from lmm_tui.units import figure
 from lmm_tui.widgets.braille import (
     BRAILLE,
     Dots,
     GlyphSet,
+    Patterns,
     cell_patterns,
     line_spans,
     span_dots,
@@ -43,6 +44,14 @@ MIN_WIDTH, MIN_HEIGHT = 20, 5
 
 TITLE, LABEL, AXIS, REFERENCE, ALARM = range(1, 6)
 _FIRST_TRACE = 6
+
+_MARK_SPACING = 10
+"""Dot columns a mark needs for itself; points that are denser are a line without marks."""
+
+
+def _across(width: int) -> int:
+    """The cells of a row that show data; one stays free at the right."""
+    return width - GUTTER - 1
 
 
 def line_ink(trace: int) -> int:
@@ -97,6 +106,8 @@ class Plot:
         self.axis: Axis = axis
         self.glyphs = glyphs
         self._y_range: tuple[float, float] | None = None
+        self._frame_of: tuple[int, int, _Window] | None = None
+        self._frame_drawn = Canvas(0, 0)
 
     def draw(
         self,
@@ -119,32 +130,28 @@ class Plot:
                 text = "no values yet"
                 canvas.put(max((width - len(text)) // 2, 0), height // 2, text, LABEL)
             return canvas
-        across, down = width - GUTTER - 1, height - 3
         x0, x1 = self._x_range([series for _, _, series in found], x_end)
-        columns = across * self.glyphs.columns
-        binned = [series.bins(x0, x1, columns, self.axis) for _, _, series in found]
-        shown = [self._scaled(bins) for bins in binned]
+        columns = _across(width) * self.glyphs.columns
+        binned = {series.name: series.bins(x0, x1, columns, self.axis) for _, _, series in found}
+        shown = {name: self._scaled(bins) for name, bins in binned.items()}
         levels = {clean(label): self._scale(value) for label, value in (references or {}).items()}
-        y0, y1 = self._settle(shown, [trace for _, trace, _ in found], levels.values())
-        window = _Window(x0, x1, y0, y1)
-        area = _Area(canvas, self.glyphs, GUTTER, 1, across, down, window)
-        for (number, trace, _), bins in zip(found, shown, strict=True):
+        traces = [(number, trace, shown[trace.metric]) for number, trace, _ in found]
+        window = _Window(x0, x1, *self._settle(traces, levels.values()))
+        canvas = self._frame(width, height, window)
+        area = _Area(canvas, self.glyphs, window)
+        for number, trace, bins in traces:
             if trace.kind == "band":
                 area.band(bins.low, bins.high, band_ink(number))
         for level in levels.values():
             area.reference(level)
-        for (number, trace, _), bins in zip(found, shown, strict=True):
+        for number, trace, bins in traces:
             if trace.kind != "band":
                 area.line(bins.mean, line_ink(number), marks=trace.kind == "marks")
         for label, level in levels.items():
             area.reference_label(label, level)
-        cut = [
-            area.cut(bins, line_ink(number))
-            for (number, _, _), bins in zip(found, shown, strict=True)
-        ]
-        self._draw_axes(canvas, area)
-        nonfinite = area.nonfinite(binned)
-        self._draw_title(canvas, found, binned, sum(cut), nonfinite)
+        peaks = area.cut({line_ink(number): bins for number, _, bins in traces})
+        nonfinite = area.nonfinite(binned.values())
+        self._draw_title(canvas, found, binned[found[-1][2].name], peaks, nonfinite)
         return canvas
 
     def _x_range(self, series: Sequence[Series], x_end: float | None) -> tuple[float, float]:
@@ -173,14 +180,10 @@ class Plot:
         return Bins(low, high, mean, bins.nonfinite)
 
     def _settle(
-        self, shown: Sequence[Bins], traces: Sequence[Trace], levels: Sequence[float]
+        self, traces: Iterable[tuple[int, Trace, Bins]], levels: Iterable[float]
     ) -> tuple[float, float]:
         """The y range: that of the frame before, where it still fits."""
-        ranges = [
-            found
-            for bins, trace in zip(shown, traces, strict=True)
-            if (found := _range_of(bins, trace))
-        ]
+        ranges = [found for _, trace, bins in traces if (found := _range_of(bins, trace))]
         if not ranges:
             return (0.0, 1.0)
         low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
@@ -194,53 +197,49 @@ class Plot:
         self._y_range = _round_decades(low, high) if self.log else _round_range(low, high)
         return self._y_range
 
-    def _draw_axes(self, canvas: Canvas, area: _Area) -> None:
-        glyphs, window = self.glyphs, area.window
-        axis_x, bottom = GUTTER - 1, canvas.height - 2
+    def _frame(self, width: int, height: int, window: _Window) -> Canvas:
+        """The axes on an otherwise empty canvas."""
+        key = width, height, window
+        if self._frame_of != key:
+            self._frame_of, self._frame_drawn = key, self._draw_frame(width, height, window)
+        return self._frame_drawn.copy()
+
+    def _draw_frame(self, width: int, height: int, window: _Window) -> Canvas:
+        canvas = Canvas(width, height)
+        area = _Area(canvas, self.glyphs, window)
+        axis, bottom = GUTTER - 1, height - 2
         for y in range(1, bottom):
-            canvas.put(axis_x, y, glyphs.vertical, AXIS)
+            canvas.put(axis, y, self.glyphs.vertical, AXIS)
         y0, y1 = (10**window.y0, 10**window.y1) if self.log else (window.y0, window.y1)
-        for value, label in y_ticks(y0, y1, area.down, GUTTER - 1, log=self.log):
-            y = 1 + int(area.row(self._scale(value))) // glyphs.rows
-            canvas.put(axis_x - len(label), y, label, LABEL)
-            canvas.put(axis_x, y, glyphs.tick_y, AXIS)
-        canvas.put(axis_x, bottom, glyphs.corner + glyphs.horizontal * area.across, AXIS)
+        for value, label in y_ticks(y0, y1, area.down, axis, log=self.log):
+            y = 1 + int(area.row(self._scale(value))) // self.glyphs.rows
+            canvas.put(axis - len(label), y, label, LABEL)
+            canvas.put(axis, y, self.glyphs.tick_y, AXIS)
+        canvas.put(axis, bottom, self.glyphs.corner + self.glyphs.horizontal * area.across, AXIS)
         start = window.x0 if self.axis == "time" else 0.0
         for value, label in x_ticks(window.x0 - start, window.x1 - start, area.across, self.axis):
             x = area.cell(value + start)
-            canvas.put(x, bottom, glyphs.tick_x, AXIS)
-            at = min(max(x - len(label) // 2, axis_x), canvas.width - len(label))
+            canvas.put(x, bottom, self.glyphs.tick_x, AXIS)
+            at = min(max(x - len(label) // 2, axis), width - len(label))
             canvas.put(at, bottom + 1, label, LABEL)
+        return canvas
 
     def _draw_title(
         self,
         canvas: Canvas,
         found: Sequence[tuple[int, Trace, Series]],
-        binned: Sequence[Bins],
-        cut: int,
+        last_bins: Bins,
+        peaks: int,
         nonfinite: int,
     ) -> None:
         """The title, what each trace is and was last, and at the right what is noteworthy."""
-        left = [(self.title, TITLE)]
-        for number, trace, series in found:
-            ink = line_ink(number) if trace.kind != "band" else band_ink(number)
-            value = figure(series.last_value)
-            if len(self.traces) > 1:
-                left.append((f"  {self.glyphs.swatch} ", ink))
-                left.append((f"{clean(trace.label)} ", LABEL))
-                left.append((value, TITLE))
-            else:
-                left.append((f"  {value}", line_ink(number)))
-        number, trace, series = found[-1]
-        right = [
-            (text, ink)
-            for text, ink in (
-                (f"{nonfinite} NaN", ALARM) if nonfinite else ("", ALARM),
-                (f"{self.glyphs.above}{cut}", LABEL) if cut else ("", LABEL),
-                (self._standing(series, binned[-1]), LABEL),
-            )
-            if text
-        ]
+        left = self._legend(found, canvas.width - 1)
+        right: list[tuple[str, int]] = []
+        if nonfinite:
+            right.append((f"{nonfinite} NaN", ALARM))
+        if peaks:
+            right.append((f"{self.glyphs.above}{peaks}", LABEL))
+        right.append((_standing(found[-1][2], last_bins), LABEL))
         x = 0
         for text, ink in left:
             canvas.put(x, 0, text, ink)
@@ -253,37 +252,40 @@ class Plot:
             canvas.put(end, 0, text, ink)
             end -= 2
 
-    def _standing(self, series: Series, bins: Bins) -> str:
-        """How the last value stands: against the best one, or against a tenth of the run ago."""
-        best = series.best(describe(series.name).better)
-        if best is not None:
-            return f"best {figure(best.value)} @{count_label(best.step)}"
-        known = np.flatnonzero(np.isfinite(bins.mean))
-        if len(known) < 10:
-            return ""
-        before = bins.mean[known[-1 - len(known) // 10]]
-        return change(series.last_value - before) + " lately"
+    def _legend(
+        self, found: Sequence[tuple[int, Trace, Series]], width: int
+    ) -> list[tuple[str, int]]:
+        """Title, and per trace label and last value: of all, else of lines, else of the last."""
+        lines = [item for item in found if item[1].kind != "band"]
+        legend: list[tuple[str, int]] = []
+        for chosen in (found, lines or found[-1:], found[-1:]):
+            legend = [(self.title, TITLE)]
+            for number, trace, series in chosen:
+                ink = band_ink(number) if trace.kind == "band" else line_ink(number)
+                value = figure(series.last_value or 0.0)
+                if len(self.traces) == 1:
+                    legend.append((f"  {value}", ink))
+                else:
+                    legend += [
+                        (f"  {self.glyphs.swatch} ", ink),
+                        (clean(trace.label), LABEL),
+                        (f" {value}", TITLE),
+                    ]
+            if sum(cell_len(text) for text, _ in legend) <= width:
+                break
+        return legend
 
 
 class _Area:
     """The part of a canvas that shows data."""
 
-    def __init__(
-        self,
-        canvas: Canvas,
-        glyphs: GlyphSet,
-        x: int,
-        y: int,
-        across: int,
-        down: int,
-        window: _Window,
-    ) -> None:
+    def __init__(self, canvas: Canvas, glyphs: GlyphSet, window: _Window) -> None:
         self.window = window
-        self.across, self.down = across, down
+        self.across, self.down = _across(canvas.width), canvas.height - 3
         self._canvas, self._glyphs = canvas, glyphs
-        self._x, self._y = x, y
-        self._rows = down * glyphs.rows
-        self._lines = np.zeros((down, across), bool)
+        self._x, self._y = GUTTER, 1
+        self._rows = self.down * glyphs.rows
+        self._lines: Patterns = np.zeros((self.down, self.across), np.uint8)
 
     def row(self, value: Floats | float) -> Floats:
         """The dot row of values, not rounded; what is outside lands just outside."""
@@ -301,30 +303,39 @@ class _Area:
         known = np.isfinite(low) | np.isfinite(high)
         top = np.where(known, np.rint(self.row(np.where(known, high, 0))), 1).astype(np.int64)
         bottom = np.where(known, np.rint(self.row(np.where(known, low, 0))), 0).astype(np.int64)
-        dots = span_dots(top, bottom, self._rows)
-        self._stamp(dots, ink)
+        patterns = cell_patterns(span_dots(top, bottom, self._rows), self._glyphs)
+        self._stamp(patterns, patterns > 0)
+        self._tint(patterns > 0, ink)
 
     def line(self, values: Floats, ink: int, *, marks: bool) -> None:
         row = self.row(values)
         top, bottom = line_spans(row)
         if marks:
             known = np.flatnonzero(np.isfinite(row))
-            if len(known) <= self.across // 2:
+            if len(known) and (len(known) - 1) * _MARK_SPACING <= known[-1] - known[0]:
                 at = np.rint(row[known]).astype(np.int64)
                 for column in (known, np.minimum(known + 1, len(row) - 1)):
-                    top[column] = np.minimum(
-                        np.where(top[column] > bottom[column], at, top[column]), at - 1
-                    )
-                    bottom[column] = np.maximum(bottom[column], at + 1)
-        self._lines |= self._stamp(span_dots(top, bottom, self._rows), ink)
+                    top[column] = at - 1
+                    bottom[column] = at + 1
+        patterns = cell_patterns(span_dots(top, bottom, self._rows), self._glyphs)
+        shown = patterns > 0
+        # Lines that run through the same cell share it and take turns with its colour.
+        mine = shown & ((self._lines == 0) | (np.arange(self.across) // 2 % 2 == 0))
+        self._lines |= patterns
+        self._stamp(self._lines, shown)
+        self._tint(mine, ink)
 
     def reference(self, level: float) -> None:
         row = self.row(level)
         if not 0 <= row <= self._rows - 1:
             return
-        dots = np.zeros((self._rows, self.across * self._glyphs.columns), bool)
-        dots[round(float(row)), :: 3 if self._glyphs.columns > 1 else 2] = True
-        self._stamp(dots, REFERENCE)
+        cell, dot = divmod(round(float(row)), self._glyphs.rows)
+        dots = np.zeros((self._glyphs.rows, self.across * self._glyphs.columns), bool)
+        dots[dot, :: 3 if self._glyphs.columns > 1 else 2] = True
+        patterns = cell_patterns(dots, self._glyphs)
+        codes, shown = self._glyphs.codes[patterns], patterns > 0
+        self._canvas.stamp(self._x, self._y + cell, codes, shown)
+        self._canvas.tint(self._x, self._y + cell, shown, REFERENCE)
 
     def reference_label(self, label: str, level: float) -> None:
         row = self.row(level)
@@ -333,20 +344,25 @@ class _Area:
             return
         y = round(float(row)) // self._glyphs.rows
         for start in (self.across - size - 1, 1):
-            if not self._lines[y, start : start + size].any():
+            place = self._lines[y, start : start + size]
+            if not place.any():
+                place[:] = 1
                 self._canvas.put(self._x + start, self._y + y, label, REFERENCE)
                 return
 
-    def cut(self, bins: Bins, ink: int) -> int:
-        """Mark where values are above the window; returns how many peaks that are."""
-        cells = self._cells(bins.high > self.window.y1)
-        for x in np.flatnonzero(cells).tolist():
-            self._canvas.put(self._x + x, self._y, self._glyphs.above, ink)
-        return int(np.count_nonzero(cells & ~np.append(False, cells[:-1])))
+    def cut(self, traces: Mapping[int, Bins]) -> int:
+        """Mark where values, by ink, are above the window; returns how many peaks that are."""
+        any_cut = np.zeros(self.across, bool)
+        for ink, bins in traces.items():
+            cells = self._cells(bins.high > self.window.y1)
+            for x in np.flatnonzero(cells).tolist():
+                self._canvas.put(self._x + x, self._y, self._glyphs.above, ink)
+            any_cut |= cells
+        return int(np.count_nonzero(any_cut & ~np.append(False, any_cut[:-1])))
 
-    def nonfinite(self, binned: Sequence[Bins]) -> int:
+    def nonfinite(self, binned: Iterable[Bins]) -> int:
         """Mark on the x axis where values are not finite; returns how many they are."""
-        counts = sum((bins.nonfinite for bins in binned), np.zeros(len(binned[0].nonfinite), int))
+        counts = np.sum([bins.nonfinite for bins in binned], axis=0)
         for x in np.flatnonzero(self._cells(counts > 0)).tolist():
             self._canvas.put(self._x + x, self._y + self.down, self._glyphs.nonfinite, ALARM)
         return int(counts.sum())
@@ -354,11 +370,28 @@ class _Area:
     def _cells(self, flags: Dots) -> Dots:
         return flags.reshape(-1, self._glyphs.columns).any(axis=1)
 
-    def _stamp(self, dots: Dots, ink: int) -> Dots:
-        patterns = cell_patterns(dots, self._glyphs)
-        shown = patterns > 0
-        self._canvas.stamp(self._x, self._y, self._glyphs.codes[patterns], shown, ink)
-        return shown
+    def _stamp(self, patterns: Patterns, shown: Dots) -> None:
+        self._canvas.stamp(self._x, self._y, self._glyphs.codes[patterns], shown)
+
+    def _tint(self, shown: Dots, ink: int) -> None:
+        self._canvas.tint(self._x, self._y, shown, ink)
+
+
+def _standing(series: Series, bins: Bins) -> str:
+    """How the series does: its best value, or by how much it moved over a tenth of the run."""
+    best = series.best(describe(series.name).better)
+    if best is not None:
+        return f"best {figure(best.value)} @{best.step:,}"
+    means = bins.mean[np.isfinite(bins.mean)]
+    part = len(means) // 10
+    if part == 0:
+        return ""
+    before, now = means[-2 * part : -part].mean(), means[-part:].mean()
+    if abs(now - before) < 1e-3 * abs(before):
+        return ""
+    sign = "+" if now > before else ""
+    steps = round((series.last_step or 0) * part / len(means))
+    return f"{sign}{figure(now - before)} in {count_label(steps)}"
 
 
 def _range_of(bins: Bins, trace: Trace) -> tuple[float, float] | None:
