@@ -32,7 +32,7 @@ Progress = Callable[[str, int, int], None]
 _FORMAT = 1
 """Part of every key: raise it where the same text would give other tokens."""
 
-_SAMPLE_BYTES = 8_000_000
+_SAMPLE_BYTES = 4_000_000
 _SAMPLE_DOCUMENT = 65536
 _CHUNK_BYTES = 1_000_000
 
@@ -145,7 +145,7 @@ def _build(
 def _survey(text: TextSource, source: str, progress: Progress) -> tuple[int, list[str], Skipped]:
     """Read everything once: bytes of text, a sample to learn a tokenizer from, lines left out.
 
-    The sample is every n-th document, at most about 8 MB, so that it is of the whole corpus.
+    The sample is every n-th document, about 4 MB, so that it is of the whole corpus.
     """
     skipped = Skipped()
     every = -(-text.size // _SAMPLE_BYTES)
