@@ -204,12 +204,13 @@ def seed_all(seed: int) -> None:
 def rng_state() -> dict[str, Tensor]:
     """The state of every global generator as CPU tensors, fit for safetensors."""
     version, words, gauss = random.getstate()
-    _, keys, position, has_gauss, cached = np.random.get_state()
+    legacy = np.random.get_state(legacy=False)
+    cached = legacy["gauss"] if legacy["has_gauss"] else None
     state = {
         "python.words": torch.tensor([version, *words]),
         "python.gauss": _optional(gauss),
-        "numpy.words": torch.tensor([*keys.tolist(), position]),
-        "numpy.gauss": _optional(cached if has_gauss else None),
+        "numpy.words": torch.tensor([*legacy["state"]["key"].tolist(), legacy["state"]["pos"]]),
+        "numpy.gauss": _optional(cached),
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():

@@ -1,20 +1,31 @@
-"""Text from a live model, token by token, with a key/value cache and random numbers of its own."""
+"""What a live model says: new tokens one by one, and the loss it has on each token of a text.
+
+It knows token ids, no text. Training is left as it was: the model's mode is given back, random
+numbers come from a generator of this call, and a compiled model runs eager here, since every call
+has shapes of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.loss import token_nll
 from engine.model import Decoder, KVCache
+from lmm_errors import LmmError
+
+
+class GenerateError(LmmError):
+    """Nothing can be generated from this prompt, or from this model."""
 
 
 @torch.no_grad()
 def generate(
     model: Decoder,
-    prompt_ids: list[int],
+    prompt_ids: Sequence[int],
     *,
     max_tokens: int,
     temperature: float,
@@ -22,36 +33,92 @@ def generate(
     seed: int,
     stop_ids: Collection[int] = (),
 ) -> Iterator[int]:
-    """Yield up to `max_tokens` new token ids; a stop id ends the text and is not yielded."""
-    device = model.head_weight.device
+    """Yield up to `max_tokens` new token ids; a stop id ends the text and is not yielded.
+
+    `temperature` 0 is greedy; `top_p` in (0, 1] keeps the smallest set of tokens whose probability
+    reaches it. Equal seeds give equal texts. When the context is full, the older half of it is
+    forgotten. Raises GenerateError for an empty prompt and for logits that are not finite.
+    """
+    if not prompt_ids:
+        raise GenerateError("the prompt is empty; give at least one token")
     generator = torch.Generator().manual_seed(seed)
-    prompt = prompt_ids[-(model.shape.max_positions - max_tokens) :]
-    cache = KVCache(model.shape, 1, len(prompt) + max_tokens, device)
-    new_ids = torch.tensor([prompt], device=device)
+    context = list(prompt_ids)[-model.shape.max_positions :]
+    capacity = min(model.shape.max_positions, len(context) + max_tokens)
+    cache, new = _empty_cache(model, capacity), context
     for _ in range(max_tokens):
-        hidden_BxTxD = model.model.forward(new_ids, cache=cache)
-        logits_V = model.head(hidden_BxTxD[0, -1]).float().cpu()
-        token = sample(logits_V, temperature, top_p, generator)
+        if cache.length + len(new) > capacity:
+            context = context[-max(1, capacity // 2) :]
+            cache, new = _empty_cache(model, capacity), context
+        token = sample(_next_logits(model, new, cache), temperature, top_p, generator)
         if token in stop_ids:
             return
         yield token
-        new_ids = torch.tensor([[token]], device=device)
-
-
-def sample(logits_V: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> int:
-    if temperature == 0:
-        return int(logits_V.argmax())
-    p, order = torch.softmax(logits_V / temperature, -1).sort(descending=True)
-    p[p.cumsum(-1) - p > top_p] = 0
-    return int(order[torch.multinomial(p, 1, generator=generator)])
+        context.append(token)
+        new = [token]
 
 
 @torch.no_grad()
-def token_losses(model: Decoder, ids: list[int]) -> list[float]:
-    ids_1xT = torch.tensor([ids], device=model.head_weight.device)
-    hidden = model.model.forward(ids_1xT[:, :-1])
-    return token_nll(hidden, model.head_weight, ids_1xT[:, 1:])[0].tolist()
+def token_losses(model: Decoder, ids: Sequence[int]) -> list[float]:
+    """-log p in nats of ids[1], ids[2], …, each given the tokens before it.
+
+    A text longer than the context is read in windows that do not overlap.
+    """
+    losses: list[float] = []
+    window = model.shape.max_positions
+    for start in range(0, len(ids) - 1, window):
+        text_1xT = torch.tensor([ids[start : start + window + 1]], device=model.head_weight.device)
+        with _evaluating(model):
+            hidden_1xTxD = model.model.forward(text_1xT[:, :-1])
+        losses += token_nll(hidden_1xTxD, model.head_weight, text_1xT[:, 1:])[0].tolist()
+    return losses
+
+
+def sample(logits_V: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> int:
+    """Draw a token id from logits on the CPU (nucleus sampling, arXiv 1904.09751)."""
+    if not logits_V.isfinite().all():
+        raise GenerateError("the model's logits are not finite: the run has diverged")
+    if temperature == 0:
+        return int(logits_V.argmax())
+    scaled_V = (logits_V - logits_V.max()) / temperature
+    p_V, order_V = torch.softmax(scaled_V, dim=-1).sort(descending=True, stable=True)
+    p_V[p_V.cumsum(0) - p_V >= top_p] = 0
+    return int(order_V[torch.multinomial(p_V, 1, generator=generator)])
+
+
+def _next_logits(model: Decoder, new: list[int], cache: KVCache) -> Tensor:
+    """Logits (V,) on the CPU of the token after `new`."""
+    ids_1xT = torch.tensor([new], device=model.head_weight.device)
+    with _evaluating(model):
+        hidden_1xTxD = model.model.forward(ids_1xT, cache=cache)
+    return model.head(hidden_1xTxD[0, -1]).float().cpu()
+
+
+def _empty_cache(model: Decoder, capacity: int) -> KVCache:
+    return KVCache(model.shape, batch=1, capacity=capacity, device=model.head_weight.device)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a moment; each module's own mode comes back."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 if __name__ == "__main__":
+    from engine.shape import ModelShape
+
+    tiny = Decoder(ModelShape(64, 32, 2, 4, 2, 8, 64, max_positions=16))
+    tiny.init_weights(0)
+    texts = [
+        list(generate(tiny, [1, 2, 3], max_tokens=24, temperature=0.8, top_p=0.95, seed=seed))
+        for seed in (0, 0, 1)
+    ]
+    print(*texts, sep="\n")
+    assert texts[0] == texts[1] != texts[2] and tiny.training
+    print([round(loss, 2) for loss in token_losses(tiny, texts[0])])
     print("=== 自测通过 ===")

@@ -1,0 +1,256 @@
+"""The decoder: Qwen3's architecture, weight for weight, in one sitting.
+
+RMSNorm, rotary positions, grouped-query attention with per-head QK-norm, SwiGLU, tied or
+untied embeddings. It knows shapes and tensors only: no device, no precision (callers choose
+autocast), no loss, no sampling. Dimensions in names: B batch, T new positions, S cached and
+new positions, D hidden, H query heads, K key/value heads, C head width, F MLP width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.shape import ModelShape
+
+_INTO_RESIDUAL = ("o_proj.weight", "down_proj.weight")
+
+
+class Linear(nn.Linear):
+    """A matrix without bias, uninitialised: `Decoder.init_weights` or a checkpoint fills it."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)
+
+    def reset_parameters(self) -> None:
+        pass
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * weight over the last dimension (arXiv 1910.07467)."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+class KVCache:
+    """Keys and values of the positions seen so far, in buffers of a fixed capacity."""
+
+    def __init__(self, shape: ModelShape, batch: int, capacity: int, device: torch.device) -> None:
+        size = (shape.num_layers, batch, shape.num_kv_heads, capacity, shape.head_dim)
+        self.keys = torch.empty(size, device=device)
+        self.values = torch.empty(size, device=device)
+        self.length = 0
+
+    @property
+    def capacity(self) -> int:
+        return self.keys.shape[3]
+
+    def extend(self, layer: int, k_BxKxTxC: Tensor, v_BxKxTxC: Tensor) -> tuple[Tensor, Tensor]:
+        """Write a layer's new keys and values; returns all it has, (B, K, S, C) each."""
+        end = self.length + k_BxKxTxC.shape[2]
+        keys, values = self.keys[layer], self.values[layer]
+        keys[:, :, self.length : end] = k_BxKxTxC
+        values[:, :, self.length : end] = v_BxKxTxC
+        return keys[:, :, :end], values[:, :, :end]
+
+
+def rotary_tables(shape: ModelShape) -> tuple[Tensor, Tensor]:
+    """cos and sin of position * theta^(-2i/C), each (positions, C / 2), fp32 (arXiv 2104.09864)."""
+    exponents = torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim
+    frequencies = 1.0 / shape.rope_theta**exponents
+    angles = torch.outer(torch.arange(shape.max_positions, dtype=torch.float32), frequencies)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x_BxTxHxC: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair (i, i + C/2) by its position's angle; cos and sin are (..., T, 1, C/2)."""
+    first, second = x_BxTxHxC.chunk(2, dim=-1)
+    turned = (first * cos - second * sin, second * cos + first * sin)
+    return torch.cat(turned, dim=-1).to(x_BxTxHxC.dtype)
+
+
+class Attention(nn.Module):
+    def __init__(self, shape: ModelShape, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.head_dim = shape.head_dim
+        queries, keys = shape.num_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim
+        self.q_proj = Linear(shape.hidden_size, queries)
+        self.k_proj = Linear(shape.hidden_size, keys)
+        self.v_proj = Linear(shape.hidden_size, keys)
+        self.o_proj = Linear(queries, shape.hidden_size)
+        self.q_norm = RMSNorm(shape.head_dim, shape.rms_eps)
+        self.k_norm = RMSNorm(shape.head_dim, shape.rms_eps)
+        self.grouped = shape.num_heads != shape.num_kv_heads
+
+    def forward(
+        self, x_BxTxD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: KVCache | None
+    ) -> Tensor:
+        heads = (*x_BxTxD.shape[:2], -1, self.head_dim)
+        q_BxTxHxC = rotate(self.q_norm(self.q_proj(x_BxTxD).view(heads)), cos, sin)
+        k_BxTxKxC = rotate(self.k_norm(self.k_proj(x_BxTxD).view(heads)), cos, sin)
+        q, k = q_BxTxHxC.transpose(1, 2), k_BxTxKxC.transpose(1, 2)
+        v = self.v_proj(x_BxTxD).view(heads).transpose(1, 2)
+        if cache is not None:
+            k, v = cache.extend(self.layer, k, v)
+        y_BxHxTxC = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=mask,
+            is_causal=mask is None and q.shape[2] > 1,
+            enable_gqa=self.grouped,
+        )
+        return self.o_proj(y_BxHxTxC.transpose(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    """SwiGLU (arXiv 2002.05202)."""
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.gate_proj = Linear(shape.hidden_size, shape.intermediate_size)
+        self.up_proj = Linear(shape.hidden_size, shape.intermediate_size)
+        self.down_proj = Linear(shape.intermediate_size, shape.hidden_size)
+
+    def forward(self, x_BxTxD: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x_BxTxD)) * self.up_proj(x_BxTxD))
+
+
+class Layer(nn.Module):
+    def __init__(self, shape: ModelShape, layer: int) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(shape.hidden_size, shape.rms_eps)
+        self.self_attn = Attention(shape, layer)
+        self.post_attention_layernorm = RMSNorm(shape.hidden_size, shape.rms_eps)
+        self.mlp = MLP(shape)
+
+    def forward(
+        self, x_BxTxD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: KVCache | None
+    ) -> Tensor:
+        x_BxTxD = x_BxTxD + self.self_attn(self.input_layernorm(x_BxTxD), cos, sin, mask, cache)
+        return x_BxTxD + self.mlp(self.post_attention_layernorm(x_BxTxD))
+
+
+class Backbone(nn.Module):
+    """Everything from token ids to the last hidden states."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        embedding = torch.empty(shape.vocab_size, shape.hidden_size)
+        self.embed_tokens = nn.Embedding.from_pretrained(embedding, freeze=False)
+        self.layers = nn.ModuleList(Layer(shape, layer) for layer in range(shape.num_layers))
+        self.norm = RMSNorm(shape.hidden_size, shape.rms_eps)
+        cos, sin = rotary_tables(shape)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    def forward(
+        self, ids_BxT: Tensor, positions: Tensor | None = None, cache: KVCache | None = None
+    ) -> Tensor:
+        new = ids_BxT.shape[1]
+        past = 0 if cache is None else cache.length
+        where = slice(past, past + new) if positions is None else positions
+        cos, sin = self.cos[where].unsqueeze(-2), self.sin[where].unsqueeze(-2)
+        mask = None
+        if past and new > 1:
+            mask = torch.ones(new, past + new, dtype=torch.bool, device=ids_BxT.device).tril(past)
+        x_BxTxD = self.embed_tokens(ids_BxT)
+        for layer in self.layers:
+            x_BxTxD = layer(x_BxTxD, cos, sin, mask, cache)
+        if cache is not None:
+            cache.length += new
+        return self.norm(x_BxTxD)
+
+
+class Decoder(nn.Module):
+    """A causal language model whose state dict is that of transformers' Qwen3ForCausalLM.
+
+    Tied, it has no `lm_head.weight` of its own: a state dict may bring one that equals the
+    embedding, and does not get one back. Weights are uninitialised until `init_weights` or
+    `load_state_dict`.
+    """
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.model = Backbone(shape)
+        if not shape.tie_embeddings:
+            self.lm_head = Linear(shape.hidden_size, shape.vocab_size)
+        self.register_load_state_dict_pre_hook(_drop_tied_head)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """The (V, D) matrix that turns hidden states into logits."""
+        return self.model.embed_tokens.weight if self.shape.tie_embeddings else self.lm_head.weight
+
+    def backbone(
+        self, ids_BxT: Tensor, positions: Tensor | None = None, cache: KVCache | None = None
+    ) -> Tensor:
+        """Last hidden states (B, T, D) of token ids (B, T).
+
+        `positions`, (T,) or (B, T), default to counting on from the cache.
+        """
+        hidden_BxTxD: Tensor = self.model(ids_BxT, positions, cache)
+        return hidden_BxTxD
+
+    def head(self, hidden_BxTxD: Tensor) -> Tensor:
+        """Logits (B, T, V)."""
+        return F.linear(hidden_BxTxD, self.head_weight)
+
+    def forward(self, ids_BxT: Tensor) -> Tensor:
+        """Logits (B, T, V) of token ids (B, T); `engine.loss` does without them."""
+        return self.head(self.backbone(ids_BxT))
+
+    @torch.no_grad()
+    def init_weights(self, seed: int) -> None:
+        """Gains one, matrices normal with deviation 0.02, those that write into the residual
+        stream divided by sqrt(2 * layers), as in GPT-2.
+
+        The same on every device, and no global generator is touched.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        into_residual = 0.02 / math.sqrt(2 * self.shape.num_layers)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim < 2:
+                parameter.fill_(1.0)
+                continue
+            deviation = into_residual if name.endswith(_INTO_RESIDUAL) else 0.02
+            parameter.copy_(torch.empty(parameter.shape).normal_(0, deviation, generator=generator))
+
+
+def _drop_tied_head(model: Decoder, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
+    """Strict loading of a tied model: its head may be listed a second time, as the same matrix."""
+    if not model.shape.tie_embeddings or f"{prefix}lm_head.weight" not in state:
+        return
+    embedding = state.get(f"{prefix}model.embed_tokens.weight")
+    if embedding is not None and torch.equal(state[f"{prefix}lm_head.weight"], embedding):
+        del state[f"{prefix}lm_head.weight"]
+
+
+if __name__ == "__main__":
+    tiny = ModelShape(64, 32, 2, 4, 2, 8, 64, max_positions=32)
+    decoder = Decoder(tiny)
+    decoder.init_weights(0)
+    ids = torch.randint(64, (2, 12))
+    with torch.no_grad():
+        whole = decoder(ids)
+        cache = KVCache(tiny, batch=2, capacity=12, device=ids.device)
+        parts = [decoder.head(decoder.backbone(part, cache=cache)) for part in ids.split(5, dim=1)]
+    difference = (torch.cat(parts, dim=1) - whole).abs().max().item()
+    print(f"{tiny.parameters} parameters, logits {tuple(whole.shape)}, cached {difference:.1e} off")
+    assert sum(p.numel() for p in decoder.parameters()) == tiny.parameters
+    assert difference < 1e-5
+    print("=== 自测通过 ===")
