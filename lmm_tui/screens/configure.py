@@ -25,11 +25,11 @@ from engine.config import ConfigError, DataConfig, Option, RunConfig, check, loo
 from engine.rundir import RunDir
 from lmm_tui.data_facts import DataFacts, look
 from lmm_tui.estimate import Estimate, command_line, estimate
-from lmm_tui.keys import KEYS, bindings
+from lmm_tui.keys import bindings
 from lmm_tui.text import clean
 from lmm_tui.widgets.estimate import EstimatePanel, Outlook, run_name
 from lmm_tui.widgets.field import ConfigField, field_id, to_text
-from lmm_tui.widgets.line import Line
+from lmm_tui.widgets.key_bar import FormKeys
 
 if TYPE_CHECKING:
     from engine.device import DeviceInfo
@@ -55,10 +55,10 @@ _DATA_KEYS = ("data.source", "data.tokenizer")
 WIDE = 140
 TALL = 28
 """Columns for the estimate beside the form, rows for air between its sections."""
-DEVICES_AFTER_S = 0.3
-"""Importing torch holds the interpreter for moments: the first paint goes first."""
 TYPING_PAUSE_S = 0.25
 """Files are looked at once a person has stopped typing for this long."""
+DEVICES_AFTER_S = 0.5
+"""Importing torch holds the interpreter for moments: the first paint goes first."""
 
 
 @dataclass
@@ -139,7 +139,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self.query_one("#outlook").border_title = "estimate"
         self.field("data.tokenizer").show_unset("trained on the data")
         self._update()
-        self._look_at_data()
+        self._look_soon()
         self.set_timer(DEVICES_AFTER_S, self._find_devices)
 
     def on_resize(self, event: events.Resize) -> None:
@@ -209,10 +209,10 @@ class ConfigureScreen(Screen[RunConfig | None]):
     def _update(self) -> None:
         """Bring checks, estimate and command up to date with the configuration."""
         self.field("name").complain(_name_taken(self._config))
-        self.field("optim.lr").show_unset(f"{self._config.peak_lr:.2g} for this model")
         self.field("name").show_unset(run_name(self._config))
         try:
             sized = self._estimate()
+            self.field("optim.lr").show_unset(f"{self._config.peak_lr:.2g} for this model")
             self.field("model.preset").complain("")
         except ConfigError as error:
             self.field("model.preset").complain(str(error))
@@ -305,25 +305,6 @@ class ConfigureScreen(Screen[RunConfig | None]):
         if wanted == "auto":
             return self._devices[0] if self._devices else None
         return next((device for device in self._devices if device.name == wanted), None)
-
-
-class FormKeys(Line):
-    """The keys of the form, as many as fit; a click on one presses it."""
-
-    def compose_line(self, width: int) -> Content:
-        shown = Content()
-        for key in KEYS:
-            if key.where == "configure":
-                namespace = "" if key.action.startswith("app.") else "screen."
-                part = Content.from_markup(
-                    f"[@click={namespace}{key.action}][bold $accent]$shown[/] "
-                    "[$foreground 80%]$title[/][/]  ",
-                    shown=key.shown.split()[0],
-                    title=key.title,
-                )
-                if shown.cell_length + part.cell_length <= width:
-                    shown = shown + part
-        return shown
 
 
 def _in_thread(function: Callable[[], object]) -> None:

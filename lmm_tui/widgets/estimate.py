@@ -117,8 +117,8 @@ def sentences(outlook: Outlook) -> Content:
             + (f", epochs: {epochs}" if epochs else "")
         ),
         Content.assemble(
-            f"memory about {size(sized.memory)}{_of_total(outlook)} ",
-            (f"({verdict})" if verdict else "", colour),
+            f"memory about {size(sized.memory)}{_of_total(outlook)}",
+            (f" ({verdict})" if verdict else "", colour),
             f" · disk {_checkpoints(sized)}",
         ),
         Content(clean(f"{outlook.device} · {outlook.data} · {folder(outlook.config)}")),

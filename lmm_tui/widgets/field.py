@@ -75,6 +75,7 @@ class ConfigField(Widget):
         self._complaint = ""
         self._heading = heading
         self._editor = self._make_editor(choices or _choices(option), unset)
+        self._judged = self.text
 
     @property
     def editor(self) -> Choice | Input:
@@ -144,6 +145,9 @@ class ConfigField(Widget):
     @on(Choice.Changed)
     def _edited(self, event: Message) -> None:
         event.stop()
+        if self.text == self._judged:  # An Input also reports the value it was made with.
+            return
+        self._judged = self.text
         before = self.problem
         try:
             self.value = parse(self.option, self.text)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from lmm_tui.keys import Key, bar_keys
+from lmm_tui.keys import KEYS, Key, bar_keys
 from lmm_tui.widgets.line import Line
 
 
@@ -38,14 +38,32 @@ class KeyBar(Line):
         return key.id != "view.next" or self._pages > 1
 
     def _word(self, key: Key) -> Content:
-        title = "resume" if key.id == "run.pause" and self._paused else key.title
-        namespace = "" if key.action.startswith("app.") else "screen."
-        return Content.from_markup(
-            f"[@click={namespace}{key.action}] [bold $accent]$shown[/] "
-            "[$foreground 80%]$title[/] [/]",
-            shown=key.shown.split()[0],
-            title=title,
-        )
+        resumes = key.id == "run.pause" and self._paused
+        return pressable(key, "resume" if resumes else key.title)
+
+
+class FormKeys(Line):
+    """The keys of the configure screen, the first of the table first, as many as fit."""
+
+    def compose_line(self, width: int) -> Content:
+        line = Content()
+        for key in KEYS:
+            if key.where == "configure":
+                longer = line + pressable(key, key.title)
+                if longer.cell_length > width:
+                    break
+                line = longer
+        return line
+
+
+def pressable(key: Key, title: str) -> Content:
+    """` p probe `; a click does what the key does."""
+    namespace = "" if key.action.startswith("app.") else "screen."
+    return Content.from_markup(
+        f"[@click={namespace}{key.action}] [bold $accent]$shown[/] [$foreground 80%]$title[/] [/]",
+        shown=key.shown.split()[0],
+        title=title,
+    )
 
 
 if __name__ == "__main__":
@@ -54,4 +72,5 @@ if __name__ == "__main__":
         print(keys.compose_line(columns))
         assert keys.compose_line(columns).cell_length <= columns
     assert "q quit" in keys.compose_line(40).plain
+    print(FormKeys().compose_line(80))
     print("=== 自测通过 ===")

@@ -1,0 +1,312 @@
+"""The configure screen as a person at a keyboard meets it."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from textual.app import App
+from textual.pilot import Pilot
+from textual.widgets import Button, Input
+
+from engine.config import RunConfig, lookup, resolve
+from engine.rundir import RunDir, RunInfo
+from lmm_tui.estimate import command_line
+from lmm_tui.screens import configure
+from lmm_tui.screens.configure import FORM, ConfigureScreen
+from lmm_tui.widgets.choice import Choice
+from lmm_tui.widgets.estimate import EstimatePanel
+from lmm_tui.widgets.key_bar import FormKeys
+
+NEVER_S = 1e6
+
+
+@dataclass
+class Seat:
+    """A person in front of the screen: keys go in, answers come out."""
+
+    pilot: Pilot[None]
+    screen: ConfigureScreen
+    answers: list[RunConfig | None] = field(default_factory=list)
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def type_into(self, key: str, text: str) -> None:
+        """Replace what stands in a field."""
+        await self.paste_into(key, "")
+        await self.press(*text)
+
+    async def paste_into(self, key: str, text: str) -> None:
+        editor = self.screen.field(key).editor
+        assert isinstance(editor, Input)
+        editor.focus()
+        editor.value = text
+        await self.pilot.pause()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        for _ in range(500):
+            if condition():
+                return
+            await self.pilot.pause(0.01)
+        raise AssertionError(f"never came true; the screen shows\n{self.text}")
+
+    @property
+    def text(self) -> str:
+        strips = self.screen._compositor.render_strips()
+        return "\n".join(strip.text.rstrip() for strip in strips)
+
+    def says(self, words: str) -> bool:
+        return words in " ".join(self.text.split())
+
+
+@asynccontextmanager
+async def seated(config: RunConfig | None = None, size: tuple[int, int] = (120, 40)):
+    app: App[None] = App()
+    screen = ConfigureScreen(config or RunConfig())
+    async with app.run_test(size=size) as pilot:
+        seat = Seat(pilot, screen)
+        app.push_screen(screen, seat.answers.append)
+        await pilot.pause()
+        yield seat
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are looked at at once; torch is only imported where a test asks for it."""
+    monkeypatch.setattr(configure, "TYPING_PAUSE_S", 0.001)
+    monkeypatch.setattr(configure, "DEVICES_AFTER_S", NEVER_S)
+
+
+async def test_every_field_starts_with_the_value_of_the_configuration():
+    config = resolve(assignments={"train.steps": 20, "optim.lr": 1e-3, "name": "mine"})
+    async with seated(config) as seat:
+        for key in FORM:
+            assert seat.screen.field(key).value == lookup(config, key)
+        assert seat.screen.config == config
+
+
+async def test_enter_starts_at_once_with_what_was_given():
+    async with seated() as seat:
+        await seat.press("enter")
+        await seat.until(lambda: seat.answers)
+        assert seat.answers == [RunConfig()]
+
+
+async def test_a_wrong_number_is_named_refused_and_started_once_it_is_right():
+    async with seated() as seat:
+        await seat.type_into("train.steps", "0")
+        assert seat.says("needs a whole number from 1 to 100,000,000")
+        seat.screen.query_one("#start", Button).focus()
+        await seat.press("enter")
+        await seat.until(lambda: seat.says("put right what is marked: steps"))
+        assert seat.screen.focused is seat.screen.field("train.steps").editor
+        assert seat.answers == []
+        await seat.type_into("train.steps", "250")
+        assert not seat.says("needs a whole number")
+        await seat.press("enter")
+        await seat.until(lambda: seat.answers)
+        assert seat.answers == [resolve(assignments={"train.steps": 250})]
+
+
+async def test_other_settings_than_those_of_the_form_are_kept():
+    config = resolve(assignments={"log.keep": 7, "model.num_layers": 2})
+    async with seated(config) as seat:
+        await seat.type_into("train.batch_size", "4")
+        await seat.press("enter")
+        await seat.until(lambda: seat.answers)
+        assert seat.answers[0] == resolve(base=config.model_dump() | {"train": {"batch_size": 4}})
+
+
+async def test_a_preset_changes_the_estimate_and_the_command():
+    async with seated() as seat:
+        assert seat.says("505k parameters")
+        seat.screen.query_one("#model-preset > Choice").focus()
+        await seat.press("right")
+        assert seat.says("4.00M parameters")
+        assert seat.says("$ lmm-tui train --model tiny")
+        assert seat.says("pretrain-tiny-<date>")
+
+
+async def test_epochs_come_from_the_size_of_the_files(tmp_path: Path):
+    (tmp_path / "one.txt").write_text("a" * 230_000)
+    (tmp_path / "two.jsonl").write_text("b" * 230_000)
+    async with seated(resolve(assignments={"data.source": str(tmp_path)})) as seat:
+        await seat.until(lambda: seat.says("2 files, 460 kB"))
+        panel = seat.screen.query_one(EstimatePanel)
+        assert panel.outlook is not None
+        assert panel.outlook.estimate.corpus_tokens == pytest.approx(0.98 * 460_000 / 2.3)
+
+
+async def test_a_path_that_does_not_exist_is_refused_before_the_start(tmp_path: Path):
+    (tmp_path / "text.txt").write_text("Once upon a time")
+    async with seated() as seat:
+        await seat.paste_into("data.source", str(tmp_path / "txt.txt"))
+        await seat.press("enter")
+        await seat.until(lambda: seat.says("no file, folder or glob matches"))
+        assert seat.answers == []
+        await seat.paste_into("data.source", str(tmp_path / "text.txt"))
+        await seat.press("enter")
+        await seat.until(lambda: seat.answers)
+        assert seat.answers[0] is not None
+        assert seat.answers[0].data.source == str(tmp_path / "text.txt")
+
+
+async def test_a_tokenizer_that_is_none_is_refused(tmp_path: Path):
+    async with seated() as seat:
+        await seat.paste_into("data.tokenizer", str(tmp_path))
+        await seat.until(lambda: seat.says("holds no tokenizer.json"))
+        assert seat.screen.field("data.tokenizer").problem
+
+
+async def test_hostile_file_names_are_shown_and_not_obeyed(tmp_path: Path):
+    folder = tmp_path / "\x1b[2J\u202etxt\x07"
+    folder.mkdir()
+    async with seated(resolve(assignments={"data.source": str(folder)})) as seat:
+        await seat.until(lambda: seat.says("holds no .txt or .jsonl file"))
+        assert not set("\x1b\x07\u202e") & set(seat.text)
+        assert seat.says("␛[2J")
+
+
+async def test_a_name_that_is_taken_is_refused(tmp_path: Path):
+    run = RunDir(tmp_path / "mine")
+    run.create()
+    run.write_info(RunInfo("mine", "pretrain", 0.0, 0.0, "box", 1, 0.0))
+    async with seated(resolve(assignments={"runs_dir": str(tmp_path)})) as seat:
+        await seat.type_into("name", "mine")
+        assert "holds a run of this name" in seat.screen.field("name").problem
+        await seat.press("2")
+        assert not seat.screen.field("name").problem
+        await seat.press("/")
+        assert "starts with a letter or digit" in seat.screen.field("name").problem
+
+
+async def test_numbers_that_make_no_model_are_shown_at_the_preset():
+    config = RunConfig.model_validate({"model": {"num_heads": 6, "preset": "minimind-26m"}})
+    async with seated(config) as seat:
+        assert "model.hidden_size" in seat.screen.field("model.preset").problem
+        await seat.press("enter")
+        assert seat.answers == []
+        await seat.press("home")
+        assert not seat.screen.field("model.preset").problem
+
+
+async def test_escape_leaves_at_once_while_nothing_is_changed():
+    async with seated() as seat:
+        await seat.press("escape")
+        assert seat.answers == [None]
+
+
+async def test_escape_asks_where_something_would_be_lost_and_takes_it_from_there():
+    async with seated() as seat:
+        await seat.type_into("train.steps", "20")
+        await seat.press("escape")
+        assert seat.says("What you changed would be lost") and seat.answers == []
+        await seat.press("0")
+        assert not seat.says("What you changed would be lost")
+        await seat.press("escape")
+        assert seat.answers == []
+        await seat.press("escape")
+        assert seat.answers == [None]
+
+
+async def test_q_leaves_from_a_choice_and_is_a_letter_in_a_text():
+    async with seated() as seat:
+        await seat.type_into("name", "q")
+        assert seat.screen.config.name == "q"
+        await seat.type_into("name", "")
+        seat.screen.query_one("#optim-schedule > Choice").focus()
+        await seat.press("backspace", "q")
+        await seat.until(lambda: seat.answers == [None])
+
+
+async def test_everything_can_be_reached_by_keys():
+    async with seated() as seat:
+        reached = []
+        for _ in range(len(FORM) + 2):
+            focused = seat.screen.focused
+            assert focused is not None
+            reached.append(focused.id or focused.parent.id)
+            await seat.press("down")
+        assert set(reached) == {key.replace(".", "-") for key in FORM} | {"start", "leave"}
+        first = seat.screen.focused
+        await seat.press("up", "down")
+        assert seat.screen.focused is first
+
+
+async def test_everything_can_be_done_by_mouse():
+    async with seated() as seat:
+        choice = seat.screen.query_one("#model-preset > Choice", Choice)
+        column = choice.render().plain.index("tiny")
+        await seat.pilot.click(choice, offset=(column, 0))
+        assert seat.screen.config.model.preset == "tiny"
+        await seat.pilot.click("#command")
+        assert seat.pilot.app.clipboard == "lmm-tui train --model tiny"
+        await seat.pilot.click("#leave")
+        assert seat.answers == []
+        keys = seat.screen.query_one(FormKeys)
+        await seat.pilot.click(FormKeys, offset=(keys.render().plain.index("start"), 0))
+        await seat.until(lambda: seat.answers)
+        assert seat.answers == [resolve(assignments={"model.preset": "tiny"})]
+
+
+async def test_the_command_is_copied_and_a_field_reset_by_keys():
+    async with seated(resolve(assignments={"train.steps": 20})) as seat:
+        await seat.press("ctrl+y")
+        assert seat.pilot.app.clipboard == "lmm-tui train --steps 20"
+        seat.screen.field("train.steps").editor.focus()
+        await seat.press("ctrl+r")
+        assert seat.screen.config == RunConfig()
+        assert command_line(seat.screen.config) == "lmm-tui train"
+
+
+async def test_the_focused_field_is_explained():
+    async with seated() as seat:
+        seat.screen.field("train.grad_accum").editor.focus()
+        await seat.pilot.pause()
+        assert seat.says("Micro-batches in a step")
+        assert seat.says("whole number from 1 to 65,536 · default 1 · train.grad_accum")
+
+
+@pytest.mark.slow
+async def test_devices_are_found_behind_the_person_and_offered(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(configure, "DEVICES_AFTER_S", 0.001)
+    async with seated() as seat:
+        choice = seat.screen.field("device").editor
+        assert isinstance(choice, Choice)
+        for _ in range(60):
+            if seat.screen._devices:
+                break
+            await seat.pilot.pause(0.5)
+        best = seat.screen._devices[0]
+        assert choice.choices[0] == "auto" and best.name in choice.choices
+        assert choice.value == "auto"
+        await seat.until(lambda: seat.says(best.name) and seat.says("fits"))
+
+
+@pytest.mark.parametrize("size", [(200, 50), (120, 30), (80, 24)], ids="{0[0]}x{0[1]}".format)
+async def test_it_looks_like_this(size: tuple[int, int], snapshot):
+    async with seated(resolve(assignments={"train.batch_size": 32}), size) as seat:
+        await seat.until(lambda: seat.says("built in, 6 MB"))
+        await seat.type_into("train.steps", "1e")
+        await seat.pilot.pause()
+        assert seat.text == snapshot
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 20)])
+async def test_a_small_terminal_scrolls_to_what_is_focused(size: tuple[int, int]):
+    async with seated(size=size) as seat:
+        for _ in range(len(FORM) + 2):
+            await seat.press("down")
+            focused = seat.screen.focused
+            assert focused is not None
+            assert seat.screen.query_one("#body").region.contains_region(focused.region)
+
+
+def test_it_opens_without_torch():
+    code = "import sys, lmm_tui.screens.configure; print({'torch', 'numpy'} & {*sys.modules})"
+    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert seen.stdout.strip() == "set()"

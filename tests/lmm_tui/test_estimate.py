@@ -1,0 +1,151 @@
+"""What the estimate promises: right sums, and a command line that starts the very same run."""
+
+import shlex
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.config import ConfigError, RunConfig, options, resolve
+from engine.shape import PRESETS
+from lmm_tui.commands.settings import read_settings, settings_options
+from lmm_tui.estimate import bytes_per_token, command_line, estimate, exact, size
+from lmm_tui.widgets.estimate import Outlook, sentences, table
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+BY_KEY = {
+    "device": st.sampled_from(["auto", "cpu", "mps", "cuda", "cuda:7"]),
+    "name": st.from_regex(r"[A-Za-z0-9][\w.+-]{0,30}", fullmatch=True),
+    "log.prompts": st.lists(TEXT, min_size=1, max_size=3),
+}
+# They must fit each other; what happens where they don't is test_config's business.
+SHAPES = {"model.hidden_size", "model.num_heads", "model.num_kv_heads", "model.head_dim"}
+
+
+def values(option):
+    if option.key in BY_KEY:
+        return BY_KEY[option.key]
+    if option.choices:
+        return st.sampled_from(option.choices)
+    if option.kind is bool:
+        return st.booleans()
+    if option.kind is str:
+        return TEXT
+    limits = {}
+    for rule in option.field.metadata:
+        for bound, argument in (("ge", "min"), ("gt", "min"), ("le", "max"), ("lt", "max")):
+            if hasattr(rule, bound):
+                limits[f"{argument}_value"] = getattr(rule, bound)
+                limits[f"exclude_{argument}"] = bound in ("gt", "lt")
+    if option.kind is float:
+        return st.floats(**limits, allow_nan=False, allow_infinity=False)
+    upper = limits.get("max_value", 10**9) - limits.get("exclude_max", False)
+    return st.integers(limits["min_value"], upper)
+
+
+CONFIGS = st.fixed_dictionaries(
+    {}, optional={each.key: values(each) for each in options() if each.key not in SHAPES}
+).map(lambda changed: resolve(assignments=changed))
+
+
+def started_by(line: str) -> RunConfig:
+    """What the real command would start."""
+    seen = []
+
+    @click.command()
+    @settings_options
+    @click.pass_context
+    def train(context, **_):
+        seen.append(read_settings(context))
+
+    program, command, *arguments = shlex.split(line)
+    assert (program, command) == ("lmm-tui", "train")
+    train(arguments, standalone_mode=False)
+    return seen[0].config
+
+
+@given(CONFIGS)
+def test_the_command_line_starts_the_same_run(config):
+    assert started_by(command_line(config)) == config
+
+
+def test_the_command_line_names_only_what_differs():
+    assert command_line(RunConfig()) == "lmm-tui train"
+    changed = resolve(assignments={"train.steps": 20, "optim.lr": 1e-3, "data.source": "my text"})
+    assert command_line(changed) == "lmm-tui train --data 'my text' --steps 20 --set optim.lr=0.001"
+
+
+@given(CONFIGS, st.none() | st.integers(0, 10**13), st.none() | st.integers(260, 10**6))
+def test_every_configuration_has_an_estimate_and_words_for_it(config, corpus_bytes, vocab_size):
+    sized = estimate(config, corpus_bytes=corpus_bytes, vocab_size=vocab_size)
+    train = config.train
+    assert sized.total_tokens == (
+        train.steps * train.batch_size * train.grad_accum * config.data.seq_len
+    )
+    assert sized.memory > 16 * sized.shape.parameters
+    assert 1 <= sized.checkpoints <= config.log.keep
+    assert (sized.epochs is None) == (not sized.corpus_tokens)
+    shown = Outlook(config, sized, "3 files", "cpu", 10**10)
+    assert "3 files" in table(shown).plain
+    assert len(sentences(shown).plain.splitlines()) == 4
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_parameters_are_those_of_the_preset(preset):
+    config = resolve(assignments={"model.preset": preset})
+    assert estimate(config).shape == PRESETS[preset]
+
+
+def test_a_tokenizer_decides_the_vocabulary():
+    sized = estimate(RunConfig(), vocab_size=6400)
+    assert sized.shape.parameters - PRESETS["nano"].parameters == (6400 - 1024) * 96
+
+
+def test_half_precision_halves_the_activations_only():
+    config = RunConfig()
+    whole, half = estimate(config), estimate(config, half_precision=True)
+    fixed = 16 * whole.shape.parameters
+    assert half.memory - fixed == (whole.memory - fixed) // 2
+
+
+def test_numbers_that_make_no_model_are_refused_with_their_key():
+    config = RunConfig.model_validate({"model": {"hidden_size": 100, "num_heads": 3}})
+    with pytest.raises(ConfigError, match=r"model\.hidden_size"):
+        estimate(config)
+
+
+def test_checkpoints_kept_are_no_more_than_are_written():
+    config = resolve(assignments={"train.steps": 900, "log.checkpoint_every": 500, "log.keep": 9})
+    assert estimate(config).checkpoints == 2
+    config = resolve(assignments={"log.checkpoint_every": 0})
+    assert estimate(config).checkpoints == 1
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "measured"),
+    [(512, 1.81), (1024, 2.29), (4096, 3.25), (6400, 3.54), (16384, 3.90), (32768, 4.03)],
+)
+def test_bytes_a_token_are_within_a_tenth_of_what_the_builtin_corpus_gave(vocab_size, measured):
+    assert bytes_per_token(vocab_size) == pytest.approx(measured, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("memory", "verdict"), [(1e12, "fits"), (2e8, "tight"), (1e8, "does not fit"), (None, "")]
+)
+def test_the_verdict_is_that_of_the_memory_at_hand(memory, verdict):
+    sized = estimate(RunConfig())
+    assert 1e8 < sized.memory < 2e8
+    assert Outlook(RunConfig(), sized, "", "", memory).verdict[0] == verdict
+
+
+def test_sizes_and_counts_are_short():
+    assert [size(n) for n in (0, 999, 999.6, 6.06e6, 15.6e9, 3e15)] == [
+        "0 B",
+        "999 B",
+        "1 kB",
+        "6.06 MB",
+        "15.6 GB",
+        "3,000 TB",
+    ]
+    assert [exact(n) for n in (4096, 99_999, 4_096_000)] == ["4,096", "99,999", "4.10M"]
