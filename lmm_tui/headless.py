@@ -128,8 +128,9 @@ class Progress:
 def progress_line(view: RunView, series: SeriesStore) -> str:
     """How far, how well and how fast, on one line; while it is set up, what it does."""
     status = view.status
-    if view.state == "starting" or not status.step:
-        return clean(f"{view.state}: {status.activity or 'loading'}")
+    if not status.step:
+        waiting_for = "loading" if view.state == "starting" else "first step"
+        return clean(f"{view.state}: {status.activity or waiting_for}")
     parts = [f"step {status.step}/{status.total_steps}", f"{view.progress:.0%}"]
     if view.state != "running" or status.activity:
         parts.append(status.activity or view.state)

@@ -180,7 +180,7 @@ def farewell(
         "loss": fell + val if status.loss is not None else "",
         "time": duration(seconds) + speed,
         "checkpoint": str(checkpoint or ""),
-        "plots": ", ".join(map(str, plots)),
+        "plots": ", ".join([*map(str, plots[:1]), *(path.name for path in plots[1:])]),
         "look": f"lmm-tui monitor {name}",
         "go on": f"lmm-tui train --resume {name}{more}" if checkpoint else "",
     }
