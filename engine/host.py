@@ -58,6 +58,8 @@ class EngineHost:
         self.mailbox = Mailbox()
         self.state = "starting"
         self.error = ""
+        self.refused = False
+        """Whether `error` is a sentence for a person: what was asked for cannot be trained."""
         self._stop: StopRequested | None = None
         self.run_dir.create()
         self._lock = self.run_dir.lock()
@@ -109,7 +111,7 @@ class EngineHost:
 
     def _fail(self, sentence: str, details: str) -> None:
         self.state = "failed"
-        self.error = details or sentence
+        self.error, self.refused = details or sentence, not details
         step = self.status.status.step
         self.events.write("error", sentence, step=step, level="error", traceback=details)
         self.status.update(error=sentence)

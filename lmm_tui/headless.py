@@ -12,15 +12,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from engine.rundir import RunDir, list_checkpoints
+from engine.rundir import RunDir
 from lmm_errors import LmmError
 from lmm_tui import terminal
+from lmm_tui.last_words import last_words
 from lmm_tui.session import RunSession, RunView
-from lmm_tui.summary import RunSummary, count, duration, farewell
+from lmm_tui.summary import count, duration
 from lmm_tui.text import clean, fit
 from lmm_tui.textplot import loss_picture
 from metrics import names
@@ -162,41 +162,16 @@ def sample_line(sample: dict[str, Any]) -> str:
 def _conclude(host: EngineHost, progress: Progress, received: list[int]) -> int:
     """Picture, PNGs and summary of what was trained; then the exit code, or why there is none."""
     progress.end()
-    if host.run_dir.read_status().step:
-        _summarise(host.run_dir, progress)
-    if not host.error:
-        return 128 + received[0] if received else 0
-    if host.error == host.run_dir.read_status().error:  # No traceback: refused, not crashed.
+    session = progress.session
+    if session.view.status.step:
+        picture = loss_picture(session.series, session.view.info.references)
+        progress.say(f"{picture}\n\n{last_words(host.run_dir, progress.seconds)}")
+    if host.refused:
         raise LmmError(host.error)
-    print(host.error, file=sys.stderr)
-    return 1
-
-
-def _summarise(run_dir: RunDir, progress: Progress) -> None:
-    series = progress.session.series
-    loss = series.get(names.TRAIN_LOSS)
-    if picture := loss_picture(series, progress.session.view.info.references):
-        progress.say(picture + "\n")
-    checkpoints = list_checkpoints(run_dir.checkpoints)
-    progress.say(
-        farewell(
-            RunSummary.of(run_dir),
-            first_loss=float(loss.values[0]) if loss else None,
-            seconds=progress.seconds,
-            plots=_export(run_dir, progress),
-            checkpoint=checkpoints[-1] if checkpoints else None,
-        )
-    )
-
-
-def _export(run_dir: RunDir, progress: Progress) -> list[Path]:
-    from metrics.visualize import export_plots
-
-    try:
-        return export_plots(run_dir.path)
-    except OSError as error:
-        progress.say(f"plots not written: {error}")
-        return []
+    if host.error:
+        print(host.error, file=sys.stderr)
+        return 1
+    return 128 + received[0] if received else 0
 
 
 @contextmanager

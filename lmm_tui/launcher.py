@@ -17,16 +17,16 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from engine.rundir import RunDir, list_checkpoints
+from engine.rundir import RunDir
 from lmm_errors import LmmError
 from lmm_tui import terminal
 from lmm_tui.app import CockpitApp
 from lmm_tui.capture import Terminal
+from lmm_tui.last_words import last_words
 from lmm_tui.messages import Departure
 from lmm_tui.session import RunSession
-from lmm_tui.summary import RunSummary, farewell, run_argument
+from lmm_tui.summary import run_argument
 from lmm_tui.text import clean
-from metrics import names
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -251,9 +251,9 @@ class _Owner:
     def _conclude(self, host: EngineHost) -> int:
         """The last words; then the exit code, or the error that refused the run."""
         if host.run_dir.read_status().step:
-            _print(_last_words(host.run_dir, time.monotonic() - self._began), host.run_dir.output)
+            _print(last_words(host.run_dir, time.monotonic() - self._began), host.run_dir.output)
         if host.error:
-            if host.error == host.run_dir.read_status().error:  # Ours, worded for a person.
+            if host.refused:
                 raise LmmError(host.error)
             _print(host.error, host.run_dir.output)
             return 1
@@ -301,27 +301,6 @@ def _leave_foreign(session: RunSession, departure: Departure | None) -> int:
         print(f"the screen crashed; {name} is not touched", file=sys.stderr)
         return 1
     return TERMINATED if departure is Departure.TERMINATE else 0
-
-
-def _last_words(run: RunDir, seconds: float) -> str:
-    from metrics.visualize import export_plots
-
-    session = RunSession(run.path)
-    session.poll()
-    loss = session.series.get(names.TRAIN_LOSS)
-    checkpoints = list_checkpoints(run.checkpoints)
-    try:
-        plots, trouble = export_plots(run.path), ""
-    except OSError as error:
-        plots, trouble = [], f"\nplots not written: {error}"
-    words = farewell(
-        RunSummary.of(run),
-        first_loss=float(loss.values[0]) if loss else None,
-        seconds=seconds,
-        plots=plots,
-        checkpoint=checkpoints[-1] if checkpoints else None,
-    )
-    return words + trouble
 
 
 def _print(text: str, log: Path) -> None:
