@@ -52,17 +52,19 @@ class Ema:
         self.count = 0
         self.nonfinite = 0
 
-    def add(self, x: float) -> None:
+    def add(self, x: float) -> bool:
+        """Whether `x` was taken in."""
         if not math.isfinite(x):
             self.nonfinite += 1
-            return
+            return False
         self.mean = self.beta * self.mean + (1 - self.beta) * x
         self.count += 1
+        return True
 
     @property
-    def value(self) -> float | None:
-        """None before the first finite value."""
-        return self.mean / (1 - self.beta**self.count) if self.count else None
+    def value(self) -> float:
+        """NaN before the first finite value."""
+        return self.mean / (1 - self.beta**self.count) if self.count else math.nan
 
 
 class ClipWindow:
@@ -74,20 +76,23 @@ class ClipWindow:
         self._clipped: deque[int] = deque(maxlen=size)
         self._ratios: deque[float] = deque(maxlen=size)
 
-    def add(self, norm: float, max_norm: float) -> None:
-        if math.isfinite(norm):
-            self._clipped.append(int(norm > max_norm))
-            self._ratios.append(min(1.0, max_norm / (norm + 1e-6)))
+    def add(self, norm: float, max_norm: float) -> bool:
+        """Whether `norm` was taken in."""
+        if not math.isfinite(norm):
+            return False
+        self._clipped.append(int(norm > max_norm))
+        self._ratios.append(min(1.0, max_norm / (norm + 1e-6)))
+        return True
 
     @property
-    def rate(self) -> float | None:
-        """Share of steps whose norm exceeded the threshold, 0 to 1."""
-        return sum(self._clipped) / len(self._clipped) if self._clipped else None
+    def rate(self) -> float:
+        """Share of steps whose norm exceeded the threshold, 0 to 1; NaN before the first."""
+        return sum(self._clipped) / len(self._clipped) if self._clipped else math.nan
 
     @property
-    def ratio(self) -> float | None:
-        """Mean factor put on the gradients, 1 where nothing was clipped."""
-        return sum(self._ratios) / len(self._ratios) if self._ratios else None
+    def ratio(self) -> float:
+        """Mean factor put on the gradients, 1 where nothing was clipped; NaN before the first."""
+        return sum(self._ratios) / len(self._ratios) if self._ratios else math.nan
 
     def state_dict(self) -> dict[str, list[Any]]:
         return {"clipped": list(self._clipped), "ratios": list(self._ratios)}
@@ -258,21 +263,18 @@ class TrainingTracker:
 
     def _take_pending(self) -> dict[str, float]:
         """All pending scalars as numbers, and what follows from them."""
-        norms = [norm for norm, _ in self._norms]
-        numbers = iter(_fetch([*self._pending.values(), *self._train_losses, *norms]))
+        waiting = [*self._pending.values(), *self._train_losses, *(norm for norm, _ in self._norms)]
+        numbers = iter(_fetch(waiting))
         scalars = {name: next(numbers) for name in self._pending}
+        losses = [next(numbers) for _ in self._train_losses]
+        norms = [(next(numbers), max_norm) for _, max_norm in self._norms]
         for split in self._splits:
             scalars.setdefault(f"{split}/ppl", perplexity(scalars[f"{split}/loss"]))
-        for _ in self._train_losses:
-            self.loss_ema.add(next(numbers))
-        for _, max_norm in self._norms:
-            self._clips.add(next(numbers), max_norm)
-        derived = {
-            names.TRAIN_LOSS_EMA: self.loss_ema.value if self._train_losses else None,
-            names.CLIP_RATE: self._clips.rate if norms else None,
-            names.CLIP_RATIO: self._clips.ratio if norms else None,
-        }
-        scalars.update({name: value for name, value in derived.items() if value is not None})
+        if [loss for loss in losses if self.loss_ema.add(loss)]:
+            scalars[names.TRAIN_LOSS_EMA] = self.loss_ema.value
+        if [norm for norm, max_norm in norms if self._clips.add(norm, max_norm)]:
+            scalars[names.CLIP_RATE] = self._clips.rate
+            scalars[names.CLIP_RATIO] = self._clips.ratio
         for taken in (self._pending, self._splits, self._train_losses, self._norms):
             taken.clear()
         return scalars

@@ -61,13 +61,12 @@ class TestEma:
         ema = Ema(0.98)
         for value in values:
             ema.add(value)
-        assert ema.value is not None
         assert min(values) - 1e-9 <= ema.value <= max(values) + 1e-9
 
     def test_skips_and_counts_what_is_not_finite(self) -> None:
         ema = Ema(0.9)
         ema.add(math.nan)
-        assert ema.value is None
+        assert math.isnan(ema.value)
         for x in (3.0, math.inf, 3.0, math.nan):
             ema.add(x)
         assert ema.value == pytest.approx(3.0) and ema.nonfinite == 3
@@ -90,7 +89,7 @@ class TestClipWindow:
     def test_a_norm_that_is_not_finite_is_no_clipped_step(self) -> None:
         window = ClipWindow(4)
         window.add(math.nan, 1.0)
-        assert window.rate is None and window.ratio is None
+        assert math.isnan(window.rate) and math.isnan(window.ratio)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +171,7 @@ class TestRows:
             tracker.log()
         row = rows_of(tmp_path)[1]
         assert (row["train/loss"], row["train/grad_norm"]) == ("NaN", "Infinity")
-        assert row["train/loss_ema"] == pytest.approx(2.0)
+        assert not {"train/loss_ema", "train/clip_rate", "train/clip_ratio"} & row.keys()
         store = followed(tmp_path)
         loss_series = store.get("train/loss")
         assert loss_series is not None and math.isnan(loss_series.values[1])

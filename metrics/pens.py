@@ -1,0 +1,105 @@
+"""How pictures look: colours, type, numbers in words. Knows matplotlib's settings, no metric."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from matplotlib import font_manager
+
+INK = "#1f2933"
+MUTED = "#6b7785"
+GRID = "#e6e9ed"
+TRAIN = "#0072b2"
+VAL = "#d55e00"
+REPRESENTATION = "#007a5a"
+OTHER = "#6a4c93"
+BROKEN = "#e3001b"
+"""Blue, vermilion and green of Okabe and Ito, told apart by every eye; red only for NaN."""
+
+_LATIN = ("Inter", "Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans")
+_CHINESE = (
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "Source Han Sans CN",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Noto Sans CJK JP",
+    "SimHei",
+    "Droid Sans Fallback",
+    "Arial Unicode MS",
+)
+
+
+def settings() -> dict[Any, Any]:
+    """What `matplotlib.rc_context` takes; names from outside are never read as mathematics."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return {
+        "font.family": [name for name in (*_LATIN, *_CHINESE) if name in installed],
+        "font.size": 9,
+        "text.color": INK,
+        "text.parse_math": False,
+        "axes.edgecolor": "#b8c0ca",
+        "axes.labelcolor": MUTED,
+        "axes.linewidth": 0.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "grid.color": GRID,
+        "grid.linewidth": 0.8,
+        "xtick.color": "#b8c0ca",
+        "ytick.color": "#b8c0ca",
+        "xtick.labelcolor": MUTED,
+        "ytick.labelcolor": MUTED,
+        "xtick.labelsize": 8.5,
+        "ytick.labelsize": 8.5,
+        "ytick.major.size": 0,
+        "lines.solid_capstyle": "round",
+        "svg.fonttype": "none",
+    }
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A value as a person would write it: `2.531`, `3e-4`, `12.43k`, `NaN`."""
+    if not math.isfinite(value):
+        return {math.inf: "∞", -math.inf: "-∞"}.get(value, "NaN")
+    value = float(f"{value:.{digits}g}")
+    size = abs(value)
+    for limit, unit, scale in ((1e9, "G", 1e9), (1e6, "M", 1e6), (1e4, "k", 1e3)):
+        if size >= limit:
+            return f"{value / scale:g}{unit}"
+    if size == 0 or size >= 1e-3:
+        return f"{value:g}"
+    mantissa, exponent = f"{value:e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def tick(value: float, _: object = None) -> str:
+    """A round number, as short as it goes: `0.5`, `2k`, `5e-4`."""
+    size = abs(value)
+    if size >= 1e15 or 0 < size < 1e-3:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if size >= limit:
+            return f"{value / limit:g}{unit}"
+    return f"{value:.6g}"
+
+
+def count(n: int) -> str:
+    """A whole number with its thousands set apart, from a million on in short."""
+    return number(n) if n >= 1_000_000 else f"{n:,}"
+
+
+if __name__ == "__main__":
+    print([number(x) for x in (2.53118, 3e-4, 12_400.0, math.nan, 0.0, 485e6)])
+    print([tick(x) for x in (0.5, 2000.0, 5e-4, 2.5e6, 1e-12)], count(1000), count(4_096_000))
+    assert number(3e-4) == "3e-4" and tick(1500.0) == "1.5k"
+    print("fonts:", settings()["font.family"])
+    print("=== 自测通过 ===")
