@@ -10,6 +10,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,13 +80,14 @@ def serve() -> None:
     terminal.leave(host.run_dir.output)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: host.stop())
+    began = time.monotonic()
     host.start()
     while not host.join(1.0):
-        pass
-    if host.run_dir.metrics.exists():
-        from metrics.visualize import export_plots
+        pass  # A join without end would not let signal handlers run.
+    if host.run_dir.read_status().step:
+        from lmm_tui.last_words import last_words
 
-        export_plots(host.run_dir.path)
+        print(last_words(host.run_dir, time.monotonic() - began), flush=True)
     sys.exit(1 if host.error else 0)
 
 

@@ -164,8 +164,9 @@ def _conclude(host: EngineHost, progress: Progress, received: list[int]) -> int:
     progress.end()
     session = progress.session
     if session.view.status.step:
-        picture = loss_picture(session.series, session.view.info.references)
-        progress.say(f"{picture}\n\n{last_words(host.run_dir, progress.seconds)}")
+        if picture := loss_picture(session.series, session.view.info.references):
+            progress.say(f"{picture}\n")
+        progress.say(last_words(host.run_dir, progress.seconds))
     if host.refused:
         raise LmmError(host.error)
     if host.error:
