@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -48,10 +48,6 @@ class Bins:
     high: Floats
     mean: Floats
     nonfinite: Ints
-
-    @property
-    def parts(self) -> tuple[Floats, Floats, Floats, Ints]:
-        return self.low, self.high, self.mean, self.nonfinite
 
 
 @dataclass(frozen=True)
@@ -192,7 +188,8 @@ class Series:
         window = x0, x1, columns, axis
         kept = self._kept.get(window)
         if kept is None:
-            kept = _Kept(Bins(*np.full((3, columns), np.nan), np.zeros(columns, np.int64)))
+            low, high, mean = np.full((3, columns), np.nan)
+            kept = _Kept(Bins(low, high, mean, np.zeros(columns, np.int64)))
             if len(self._kept) == _KEPT_WINDOWS:
                 del self._kept[next(iter(self._kept))]
         if kept.size < len(self):
@@ -209,12 +206,14 @@ class Series:
         if end == columns:
             edges[-1] = np.nextafter(x1, np.inf)
         at = self._positions(self._index.rows_at(edges, axis))
-        bins = Bins(*(part.copy() for part in kept.bins.parts))
-        for part, fresh in zip(bins.parts, self._summarise(at).parts, strict=True):
-            part[kept.column : end] = fresh
+        fresh = self._summarise(at)
+        parts = {}
+        for field in fields(Bins):
+            parts[field.name] = getattr(kept.bins, field.name).copy()
+            parts[field.name][kept.column : end] = getattr(fresh, field.name)
         # Later values are not before the last one; all columns before its own are final.
         newest = kept.column + int(at.searchsorted(len(self) - 1, side="right")) - 1
-        return _Kept(bins, len(self), min(max(newest, 0), columns - 1))
+        return _Kept(Bins(**parts), len(self), min(max(newest, 0), columns - 1))
 
     def _summarise(self, at: Ints) -> Bins:
         """Bins of the values between each two positions."""

@@ -38,17 +38,14 @@ class GlyphSet:
     """Dots down a cell."""
     patterns: str
     """The character for each pattern; dot (row, column) is bit row * columns + column."""
-    vertical: str
-    horizontal: str
-    corner: str
-    tick_y: str
-    tick_x: str
-    above: str
-    below: str
-    nonfinite: str
-    swatch: str
-    blocks: str
-    """From an empty cell to a full one."""
+    vertical: str = "│"
+    horizontal: str = "─"
+    corner: str = "└"
+    tick_y: str = "┤"
+    tick_x: str = "┬"
+    above: str = "▲"
+    nonfinite: str = "x"
+    swatch: str = "━"
 
     @cached_property
     def codes(self) -> Codes:
@@ -64,9 +61,22 @@ def _braille() -> str:
     )
 
 
-BRAILLE = GlyphSet("braille", 2, 4, _braille(), *"│─└┤┬▲▼╳━", " ▁▂▃▄▅▆▇█")
-QUADRANTS = GlyphSet("quadrants", 2, 2, " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█", *"│─└┤┬▲▼x─", " ░▒▓█")
-ASCII = GlyphSet("ascii", 1, 2, " '.:", *"|-++'^vx-", " .:-=+*#@")
+BRAILLE = GlyphSet("braille", 2, 4, _braille(), nonfinite="╳")
+QUADRANTS = GlyphSet("quadrants", 2, 2, " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█", swatch="─")
+ASCII = GlyphSet(
+    name="ascii",
+    columns=1,
+    rows=2,
+    patterns=" '.:",
+    vertical="|",
+    horizontal="-",
+    corner="+",
+    tick_y="+",
+    tick_x="+",
+    above="^",
+    nonfinite="x",
+    swatch="-",
+)
 
 
 def glyphs_for(stream: TextIO | None = None) -> GlyphSet:

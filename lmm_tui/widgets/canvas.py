@@ -18,8 +18,10 @@ from textual.strip import Strip
 
 from lmm_tui.widgets.braille import Codes, text_of
 
-BLANK = 0
-"""The ink of an empty cell."""
+BLANK, TITLE, LABEL, AXIS, REFERENCE, ALARM = range(6)
+"""Inks that all pictures share; a blank cell has none."""
+
+FIRST_FREE_INK = 6
 
 _SPACE = ord(" ")
 _SECOND_HALF = 0
@@ -34,7 +36,7 @@ class Canvas:
 
     def __init__(self, width: int, height: int) -> None:
         self.codes: Codes = np.full((height, width), _SPACE, np.uint32)
-        self.inks: NDArray[np.uint8] = np.zeros((height, width), np.uint8)
+        self.inks: NDArray[np.uint8] = np.full((height, width), BLANK, np.uint8)
 
     @property
     def width(self) -> int:

@@ -25,11 +25,20 @@ from lmm_tui.widgets.braille import (
     line_spans,
     span_dots,
 )
-from lmm_tui.widgets.canvas import Canvas
+from lmm_tui.widgets.canvas import (
+    ALARM,
+    AXIS,
+    FIRST_FREE_INK,
+    LABEL,
+    REFERENCE,
+    TITLE,
+    Canvas,
+)
 from lmm_tui.widgets.ticks import (
     count_label,
+    round_decades,
     round_end,
-    round_step,
+    round_range,
     x_ticks,
     y_ticks,
 )
@@ -42,9 +51,6 @@ GUTTER = 7
 
 MIN_WIDTH, MIN_HEIGHT = 20, 5
 
-TITLE, LABEL, AXIS, REFERENCE, ALARM = range(1, 6)
-_FIRST_TRACE = 6
-
 _MARK_SPACING = 10
 """Dot columns a mark needs for itself; points that are denser are a line without marks."""
 
@@ -56,7 +62,7 @@ def _across(width: int) -> int:
 
 def line_ink(trace: int) -> int:
     """The ink of what is bright in the trace with this number."""
-    return _FIRST_TRACE + 2 * trace
+    return FIRST_FREE_INK + 2 * trace
 
 
 def band_ink(trace: int) -> int:
@@ -68,8 +74,9 @@ def band_ink(trace: int) -> int:
 class Trace:
     """How a metric is drawn.
 
-    A `band` fills from lowest to highest value, quietly; a `line` follows the mean; `marks` are
-    a line with its points, for a metric that is measured now and then.
+    All fill from the lowest to the highest value of each column, quietly: no spike is lost. A
+    `band` is only that; a `line` follows the mean on it; `marks` are a line with its points, for
+    a metric that is measured now and then.
     """
 
     metric: str
@@ -136,12 +143,11 @@ class Plot:
         shown = {name: self._scaled(bins) for name, bins in binned.items()}
         levels = {clean(label): self._scale(value) for label, value in (references or {}).items()}
         traces = [(number, trace, shown[trace.metric]) for number, trace, _ in found]
-        window = _Window(x0, x1, *self._settle(traces, levels.values()))
+        window = _Window(x0, x1, *self._settle(shown.values(), levels.values()))
         canvas = self._frame(width, height, window)
         area = _Area(canvas, self.glyphs, window)
-        for number, trace, bins in traces:
-            if trace.kind == "band":
-                area.band(bins.low, bins.high, band_ink(number))
+        for number, _, bins in traces:
+            area.band(bins.low, bins.high, band_ink(number))
         for level in levels.values():
             area.reference(level)
         for number, trace, bins in traces:
@@ -179,11 +185,9 @@ class Plot:
             )
         return Bins(low, high, mean, bins.nonfinite)
 
-    def _settle(
-        self, traces: Iterable[tuple[int, Trace, Bins]], levels: Iterable[float]
-    ) -> tuple[float, float]:
+    def _settle(self, shown: Iterable[Bins], levels: Iterable[float]) -> tuple[float, float]:
         """The y range: that of the frame before, where it still fits."""
-        ranges = [found for _, trace, bins in traces if (found := _range_of(bins, trace))]
+        ranges = [found for bins in shown if (found := robust_range(bins.low, bins.high))]
         if not ranges:
             return (0.0, 1.0)
         low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
@@ -194,7 +198,7 @@ class Plot:
         old = self._y_range
         if old and old[0] <= low and high <= old[1] and high - low >= 0.6 * (old[1] - old[0]):
             return old
-        self._y_range = _round_decades(low, high) if self.log else _round_range(low, high)
+        self._y_range = round_decades(low, high) if self.log else round_range(low, high)
         return self._y_range
 
     def _frame(self, width: int, height: int, window: _Window) -> Canvas:
@@ -285,7 +289,8 @@ class _Area:
         self._canvas, self._glyphs = canvas, glyphs
         self._x, self._y = GUTTER, 1
         self._rows = self.down * glyphs.rows
-        self._lines: Patterns = np.zeros((self.down, self.across), np.uint8)
+        self._bands: Patterns = np.zeros((self.down, self.across), np.uint8)
+        self._lines = self._bands.copy()
 
     def row(self, value: Floats | float) -> Floats:
         """The dot row of values, not rounded; what is outside lands just outside."""
@@ -304,7 +309,8 @@ class _Area:
         top = np.where(known, np.rint(self.row(np.where(known, high, 0))), 1).astype(np.int64)
         bottom = np.where(known, np.rint(self.row(np.where(known, low, 0))), 0).astype(np.int64)
         patterns = cell_patterns(span_dots(top, bottom, self._rows), self._glyphs)
-        self._stamp(patterns, patterns > 0)
+        self._bands |= patterns
+        self._stamp(self._bands, patterns > 0)
         self._tint(patterns > 0, ink)
 
     def line(self, values: Floats, ink: int, *, marks: bool) -> None:
@@ -368,7 +374,7 @@ class _Area:
         return int(counts.sum())
 
     def _cells(self, flags: Dots) -> Dots:
-        return flags.reshape(-1, self._glyphs.columns).any(axis=1)
+        return flags.reshape(-1, self._glyphs.columns).max(axis=1)
 
     def _stamp(self, patterns: Patterns, shown: Dots) -> None:
         self._canvas.stamp(self._x, self._y, self._glyphs.codes[patterns], shown)
@@ -392,36 +398,6 @@ def _standing(series: Series, bins: Bins) -> str:
     sign = "+" if now > before else ""
     steps = round((series.last_step or 0) * part / len(means))
     return f"{sign}{figure(now - before)} in {count_label(steps)}"
-
-
-def _range_of(bins: Bins, trace: Trace) -> tuple[float, float] | None:
-    if trace.kind == "line":
-        return robust_range(bins.mean, bins.mean)
-    return robust_range(bins.low, bins.high)
-
-
-def _round_range(low: float, high: float) -> tuple[float, float]:
-    """A little more than [low, high], with round ends; never empty, 0 where that is near."""
-    least = 0.01 * max(abs(low), abs(high)) or 1.0
-    if high - low < least:
-        low, high = low - least / 2, high + least / 2
-    if 0 <= low <= 0.25 * high:
-        low = 0.0
-    step = round_step(high - low, 10)
-    return math.floor(low / step) * step, math.ceil(high / step) * step
-
-
-def _round_decades(low: float, high: float) -> tuple[float, float]:
-    """The same for a log axis: ends are 1, 2 or 5 times a power of ten, or round within them."""
-    if high - low < 0.5:
-        bottom, top = _round_range(10**low, 10**high)
-        return math.log10(bottom) if bottom > 0 else low - 0.1, math.log10(top)
-    ends = np.log10([1, 2, 5, 10])
-    below, above = low - math.floor(low), high - math.floor(high)
-    return (
-        math.floor(low) + float(ends[ends <= below + 1e-9].max()),
-        math.floor(high) + float(ends[ends >= above - 1e-9].min()),
-    )
 
 
 if __name__ == "__main__":

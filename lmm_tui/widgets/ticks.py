@@ -75,6 +75,33 @@ def round_end(last: float) -> float:
     return next(end for factor in _ROUND_ENDS if (end := float(f"{factor}e{exponent}")) >= last)
 
 
+def round_range(low: float, high: float) -> tuple[float, float]:
+    """A little more than [low, high], with round ends; never empty, 0 where that is near."""
+    least = 0.01 * max(abs(low), abs(high)) or 1.0
+    if high - low < least:
+        low, high = low - least / 2, high + least / 2
+    if 0 <= low <= 0.25 * high:
+        low = 0.0
+    step = round_step(high - low, 10)
+    return math.floor(low / step) * step, math.ceil(high / step) * step
+
+
+def round_decades(low: float, high: float) -> tuple[float, float]:
+    """The same for a log axis, in log10: ends are 1, 2 or 5 times a power of ten.
+
+    A range of less than half a decade gets the ends of a linear one.
+    """
+    if high - low < 0.5:
+        bottom, top = round_range(10**low, 10**high)
+        return math.log10(bottom) if bottom > 0 else low - 0.1, math.log10(top)
+    ends = [math.log10(factor) for factor in (1, 2, 5, 10)]
+    below, above = low - math.floor(low), high - math.floor(high)
+    return (
+        math.floor(low) + max(end for end in ends if end <= below + 1e-9),
+        math.floor(high) + min(end for end in ends if end >= above - 1e-9),
+    )
+
+
 def tick_labels(values: Sequence[float], width: int) -> list[str] | None:
     """Labels of ascending values in one notation, with as few digits as tell them apart.
 
