@@ -93,3 +93,21 @@ class RunSession:
         info = self.run_dir.read_info()
         status = self.run_dir.read_status()
         return RunView(info, status, self.run_dir.derived_state(info, status))
+
+
+if __name__ == "__main__":
+    import json
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDir(Path(folder) / "demo")
+        run.create()
+        run.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "elsewhere", 1, 0.0))
+        run.write_status(RunStatus("finished", 2, 2))
+        rows = [{"step": step, "train/loss": 5.0 - step} for step in (1, 2)]
+        run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        session = RunSession(run.path)
+        assert session.poll() and not session.poll()
+        print(session.view.state, session.view.progress, session.series.names())
+        print(session.send("pause"))
+    print("=== 自测通过 ===")
