@@ -48,7 +48,7 @@ def train(config: RunConfig, resume: RunDir | None = None) -> int:
 
     host = EngineHost(config, resume)
     progress = Progress(RunSession(host.run_dir.path), sys.stdout)
-    progress.say(f"run {host.run_dir.path}")
+    progress.say(f"run {clean(str(host.run_dir.path))}")
     with _signals(host) as received:
         asked = False
         host.start()

@@ -39,7 +39,14 @@ FLAGS = {
 }
 """The keys that have a flag of their own; all others are reached by `--set`."""
 
-_CHANGEABLE = ("device", "train.steps", "train.precision", "train.compile", "train.threads")
+_CHANGEABLE = (
+    "device",
+    "train.steps",
+    "train.precision",
+    "train.compile",
+    "train.threads",
+    "data.cache_dir",
+)
 _CHANGEABLE_SECTIONS = ("optim.", "log.")
 _FIXED = ("optim.name",)
 """What may change when a run goes on: nothing that its weights or its data order hang on."""
