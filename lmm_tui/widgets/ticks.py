@@ -189,13 +189,14 @@ def y_ticks(
     make = log_ticks if log else round_ticks
     for most in range(max(round(height / 2.4), 2), 0, -1):
         values = make(low, high, most)
-        labels = [*map(_log_label, values)] if log else tick_labels(values, width)
+        labels = [*map(log_label, values)] if log else tick_labels(values, width)
         if labels and max(map(len, labels)) <= width:
             return list(zip(values, labels, strict=True))
     return []
 
 
-def _log_label(value: float) -> str:
+def log_label(value: float) -> str:
+    """A positive value on its own: 0.02, 3e-4, 1.5k."""
     if value >= 0.01:
         return count_label(value)
     exponent = math.floor(math.log10(value))
