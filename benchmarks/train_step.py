@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from engine.memory import keep_freed_memory
 from engine.shape import PRESETS
 
 TITLE = "training step: ours against transformers' Trainer"
@@ -83,7 +84,7 @@ def ours(case: Case, step_done: Callable[[], None]) -> None:
     from engine.schedule import lr_factor
 
     cpu = torch.device("cpu")
-    devices.keep_freed_memory()
+    keep_freed_memory()
     model = Decoder(PRESETS[case.preset])
     model.init_weights(0)
     backbone = torch.compile(model.backbone) if case.compile else model.backbone

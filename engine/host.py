@@ -15,8 +15,10 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -24,6 +26,7 @@ from engine.commands import StopRequested
 from engine.config import RunConfig, to_toml
 from engine.control import ControlServer, Mailbox, Reply
 from engine.events import EventLog
+from engine.memory import keep_freed_memory
 from engine.rundir import (
     RunDir,
     RunDirError,
@@ -74,6 +77,7 @@ class EngineHost:
 
     def start(self) -> None:
         """Run in a thread of its own; whoever starts it joins it."""
+        keep_freed_memory()
         self._thread.start()
 
     def join(self, timeout_s: float | None = None) -> bool:
@@ -104,9 +108,9 @@ class EngineHost:
             self._close()
         return self.state
 
-    def describe(self, **changes: object) -> None:
+    def describe(self, **changes: Any) -> None:
         """Add to run.json what is only known once torch, data and model are there."""
-        self._info = RunInfo(**{**vars(self._info), **changes})  # type: ignore[arg-type]
+        self._info = replace(self._info, **changes)
         self.run_dir.write_info(self._info)
 
     def _fail(self, sentence: str, details: str) -> None:

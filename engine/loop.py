@@ -26,6 +26,7 @@ from engine.rundir import list_checkpoints
 from engine.sampler import Sampler
 from engine.schedule import lr_factor
 from engine.stages.base import MicroBatch, load_stage
+from lmm_errors import LmmError
 from metrics.speed import SpeedMeter
 from metrics.tracker import TrainingTracker
 
@@ -157,6 +158,8 @@ class Trainer:
         self._precision = device.resolve_precision(self._device, config.train.precision)
         device.seed_all(config.train.seed)
         self._stage = load_stage(config, self._device, self._report_progress)
+        for note in self._stage.notes:
+            self._events.write("alert", note, step=self.step, level="warning")
         self._stage.tokenizer.save(self._host.run_dir.path / "tokenizer.json")
         self._status.update(activity="building the model")
         shape = config.model.shape(self._stage.tokenizer.vocab_size)
@@ -276,11 +279,18 @@ class Trainer:
         if _due(step, log.val_every):
             self.validate()
         if _due(step, log.sample_every):
-            self.sample()
+            self._sample_if_possible()
         if _due(step, log.checkpoint_every):
             self.save()
         if _due(step + 1, log.probe_every):
             self._probe_due = True
+
+    def _sample_if_possible(self) -> None:
+        """A model that has diverged says nothing, but the run goes on."""
+        try:
+            self.sample()
+        except LmmError as error:
+            self._events.write("alert", f"no sample: {error}", step=self.step, level="warning")
 
     def _flush(self) -> None:
         """Read the numbers of the last step; on a GPU that waits for it, so one step late."""

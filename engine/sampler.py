@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from torch import Tensor
 
@@ -34,7 +35,7 @@ class Sampler:
         top_p: float | None = None,
     ) -> list[str]:
         """One continuation of `prompt`, or of each of the configured prompts; also recorded."""
-        chosen = {
+        chosen: dict[str, Any] = {
             "max_tokens": settings.sample_tokens if max_tokens is None else max_tokens,
             "temperature": settings.temperature if temperature is None else temperature,
             "top_p": settings.top_p if top_p is None else top_p,
@@ -58,10 +59,11 @@ class Sampler:
         return texts
 
     def record_token_losses(self, step: int, ids_T: Tensor) -> None:
-        """The loss of each token of a text, given those before it."""
+        """The loss of each token of a text, given those before it; the first has none."""
         ids = ids_T[:_LOSS_TOKENS].tolist()
         losses = [round(loss, 4) for loss in token_losses(self._model, ids)]
-        self._write(step, "token_losses", tokens=self._tokenizer.token_strings(ids), losses=losses)
+        tokens = self._tokenizer.token_strings(ids)[1:]
+        self._write(step, "token_losses", tokens=tokens, losses=losses)
 
     def close(self) -> None:
         self._writer.close()
@@ -74,10 +76,9 @@ if __name__ == "__main__":
     import tempfile
     from pathlib import Path
 
-    from data.tokenizer import train_tokenizer
     from engine.shape import ModelShape
 
-    words = train_tokenizer(["the cat sat on the mat"] * 20, 270)
+    words = Tokenizer.train(["the cat sat on the mat"] * 20, 270)
     tiny = Decoder(ModelShape(words.vocab_size, 16, 1, 2, 1, 8, 32))
     tiny.init_weights(0)
     with tempfile.TemporaryDirectory() as folder:

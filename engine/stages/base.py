@@ -40,6 +40,9 @@ class Stage(Protocol):
     bytes_per_token: float
     """Of the held-out text: turns nats per token into bits per byte."""
 
+    notes: list[str]
+    """What a person should know of the data, such as lines that were left out."""
+
     def micro_batches(self, step: int) -> list[MicroBatch]:
         """The data of optimiser step `step` (0-based): a pure function of (seed, step)."""
 

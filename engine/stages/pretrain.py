@@ -40,7 +40,12 @@ class PretrainStage:
             "unigram": corpus.unigram_entropy,
             "bigram": corpus.bigram_entropy,
         }
-        self.skipped_lines = corpus.skipped
+        self.notes = []
+        if corpus.skipped_count:
+            self.notes.append(
+                f"{corpus.skipped_count} lines of {data.source} left out, the first: "
+                f"{corpus.skipped[0]}"
+            )
         self._device = device
         self._grad_accum = train.grad_accum
         self._val_batches = config.log.val_batches
