@@ -103,18 +103,18 @@ class TestOutput:
         assert (sample["n_tokens"], whole["n_tokens"]) == (512, 4096)
         assert sample["entropy"] == pytest.approx(whole["entropy"], abs=0.03)
 
-    def test_nonfinite_rows_are_dropped_and_counted(self) -> None:
+    def test_nonfinite_logits_are_dropped_and_counted(self) -> None:
         logits, labels = gaussian(10, 30), torch.arange(10)
         broken = logits.clone()
         broken[3, 5], broken[8, 0] = math.nan, math.inf
         good = [0, 1, 2, 4, 5, 6, 7, 9]
         found = output_of(broken, labels)
-        assert found.pop("nonfinite_rows") == 2
+        assert found.pop("nonfinite_logits") == 2
         assert found == pytest.approx(output_of(logits[good], labels[good]))
 
-    def test_nothing_but_nonfinite_rows(self) -> None:
+    def test_nothing_but_nonfinite_logits(self) -> None:
         found = output_of(torch.full((4, 9), math.nan), torch.zeros(4, dtype=torch.long))
-        assert found == {"n_tokens": 0.0, "nonfinite_rows": 4.0}
+        assert found == {"n_tokens": 0.0, "nonfinite_logits": 4.0}
 
     def test_half_precision_is_computed_in_full(self) -> None:
         logits, labels = gaussian(64, 300).bfloat16(), torch.arange(64)
@@ -246,17 +246,17 @@ class TestRepresentation:
             representation_of(h), rel=1e-3
         )
 
-    def test_nonfinite_rows_are_dropped_and_counted(self) -> None:
+    def test_nonfinite_hidden_are_dropped_and_counted(self) -> None:
         h = gaussian(2, 10, 6)
         whole = representation_of(h[:, 1:])
         h[0, 0, 2], h[1, 0, 0] = math.nan, -math.inf
         found = representation_of(h)
-        assert found.pop("nonfinite_rows") == 2
+        assert found.pop("nonfinite_hidden") == 2
         assert found == pytest.approx(whole, abs=1e-5)
 
-    def test_nothing_but_nonfinite_rows(self) -> None:
+    def test_nothing_but_nonfinite_hidden(self) -> None:
         found = representation_of(torch.full((2, 3, 4), math.nan))
-        assert found == {"nonfinite_rows": 6.0}
+        assert found == {"nonfinite_hidden": 6.0}
 
     def test_padding_is_left_out(self) -> None:
         h, mask = gaussian(3, 40, 8), torch.zeros(3, 40, dtype=torch.bool)
