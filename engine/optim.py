@@ -60,3 +60,19 @@ def _hidden_matrices(model: Decoder, trained: Iterable[nn.Parameter]) -> list[nn
     outer = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     outer.add(id(model.head_weight))
     return [p for p in trained if p.ndim == 2 and id(p) not in outer]
+
+
+if __name__ == "__main__":
+    from engine.config import OptimConfig
+    from engine.shape import ModelShape
+
+    tiny = Decoder(ModelShape(64, 32, 2, 4, 2, 8, 64))
+    for name in ("adamw", "muon"):
+        for optimizer in build_optimizers(tiny, OptimConfig(name=name), peak_lr=1e-3):
+            for group in optimizer.param_groups:
+                parameters = sum(p.numel() for p in group["params"])
+                print(
+                    f"{name:>6}: {type(optimizer).__name__:>6} takes {parameters:>6} parameters, "
+                    f"lr {group['initial_lr']:g}, weight decay {group['weight_decay']:g}"
+                )
+    print("=== 自测通过 ===")
