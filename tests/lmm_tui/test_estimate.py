@@ -102,11 +102,26 @@ def test_a_tokenizer_decides_the_vocabulary():
     assert sized.shape.parameters - PRESETS["nano"].parameters == (6400 - 1024) * 96
 
 
-def test_half_precision_halves_the_activations_only():
+@pytest.mark.parametrize(
+    ("preset", "batch_size", "peak_mb"),
+    [
+        ("nano", 16, 330),
+        ("nano", 64, 970),
+        ("tiny", 4, 343),
+        ("tiny", 16, 864),
+        ("minimind-26m", 4, 1042),
+    ],
+)
+def test_memory_is_within_a_quarter_of_what_a_run_took(preset, batch_size, peak_mb):
+    """Peak resident memory of six steps on a CPU, less that of Python and torch."""
+    config = resolve(assignments={"model.preset": preset, "train.batch_size": batch_size})
+    assert estimate(config).memory / 1e6 == pytest.approx(peak_mb, rel=0.25)
+
+
+def test_half_precision_takes_less_memory_but_not_half():
     config = RunConfig()
-    whole, half = estimate(config), estimate(config, half_precision=True)
-    fixed = 16 * whole.shape.parameters
-    assert half.memory - fixed == (whole.memory - fixed) // 2
+    whole, half = estimate(config).memory, estimate(config, half_precision=True).memory
+    assert whole / 2 < half < whole
 
 
 def test_numbers_that_make_no_model_are_refused_with_their_key():
@@ -130,13 +145,15 @@ def test_bytes_a_token_are_within_a_tenth_of_what_the_builtin_corpus_gave(vocab_
     assert bytes_per_token(vocab_size) == pytest.approx(measured, rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("memory", "verdict"), [(1e12, "fits"), (2e8, "tight"), (1e8, "does not fit"), (None, "")]
-)
-def test_the_verdict_is_that_of_the_memory_at_hand(memory, verdict):
+@pytest.mark.parametrize(("room", "verdict"), [(10, "fits"), (1.2, "tight"), (0.9, "does not fit")])
+def test_the_verdict_is_that_of_the_memory_at_hand(room, verdict):
     sized = estimate(RunConfig())
-    assert 1e8 < sized.memory < 2e8
+    memory = round(sized.memory * room)
     assert Outlook(RunConfig(), sized, "", "", memory).verdict[0] == verdict
+
+
+def test_there_is_no_verdict_before_the_device_is_known():
+    assert Outlook(RunConfig(), estimate(RunConfig()), "", "", None).verdict[0] == ""
 
 
 def test_sizes_and_counts_are_short():
