@@ -1,0 +1,124 @@
+"""Models into other formats: a Hugging Face folder (Qwen3ForCausalLM) or MiniMind's `.pth`.
+
+Reading the formats is `engine.weights`; this file writes them. Weights are copied, never changed,
+so logits stay equal. `lmm-tui convert` is its command line.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from data.tokenizer import IM_END, Tokenizer
+from engine.shape import ModelShape
+from engine.weights import Weights, WeightsError, read_weights
+
+_HEAD = "lm_head.weight"
+_EMBEDDING = "model.embed_tokens.weight"
+
+
+def convert(source: Path, target: Path) -> Weights:
+    """Write the model at `source` to `target`: a new `.pth` file, or a new Hugging Face folder.
+
+    Raises WeightsError where the source cannot be read or the target exists.
+    """
+    weights = read_weights(source)
+    if target.exists():
+        raise WeightsError(f"{target}: exists already; nothing was overwritten, give another name")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.suffix == ".pth":
+        _write_pth(weights, target)
+    else:
+        _write_hf(weights, target)
+    return weights
+
+
+def hf_config(shape: ModelShape, eos_id: int) -> dict[str, Any]:
+    """The `config.json` by which transformers builds the same model."""
+    return {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "vocab_size": shape.vocab_size,
+        "hidden_size": shape.hidden_size,
+        "intermediate_size": shape.intermediate_size,
+        "num_hidden_layers": shape.num_layers,
+        "num_attention_heads": shape.num_heads,
+        "num_key_value_heads": shape.num_kv_heads,
+        "head_dim": shape.head_dim,
+        "max_position_embeddings": shape.max_positions,
+        # Both spellings: transformers 5 reads the first, older ones and other tools the second.
+        "rope_parameters": {"rope_type": "default", "rope_theta": shape.rope_theta},
+        "rope_theta": shape.rope_theta,
+        "rms_norm_eps": shape.rms_eps,
+        "tie_word_embeddings": shape.tie_embeddings,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "use_sliding_window": False,
+        "bos_token_id": None,
+        "eos_token_id": eos_id,
+        "dtype": "float32",
+    }
+
+
+def _write_hf(weights: Weights, folder: Path) -> None:
+    if weights.tokenizer is None:
+        raise WeightsError(
+            f"{weights.origin}: no tokenizer.json beside it, and a Hugging Face folder needs one; "
+            "put the model's tokenizer.json there"
+        )
+    tokenizer = Tokenizer.load(weights.tokenizer)
+    folder.mkdir()
+    tokenizer.save(folder)
+    _write_json(folder / "config.json", hf_config(weights.shape, tokenizer.eos_id))
+    ends = [tokenizer.eos_id, *tokenizer.encode(IM_END)]
+    _write_json(
+        folder / "generation_config.json",
+        {"eos_token_id": sorted(set(ends)), "pad_token_id": tokenizer.eos_id, "do_sample": False},
+    )
+    save_file(weights.tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _write_pth(weights: Weights, file: Path) -> None:
+    """fp16 and with the head spelt out, as MiniMind's `eval_llm.py` loads it strictly."""
+    half = {name: tensor.half() for name, tensor in weights.tensors.items()}
+    half.setdefault(_HEAD, half[_EMBEDDING])
+    aside = file.with_suffix(".writing")
+    torch.save(half, aside)
+    aside.rename(file)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    from engine.model import Decoder
+
+    ids = torch.arange(12).reshape(1, 12)
+    with tempfile.TemporaryDirectory() as place:
+        home = Path(place)
+        words = Tokenizer.train(["the cat sat on the mat"] * 9, 280)
+        words.save(home / "tokenizer.json")
+        tiny = Decoder(ModelShape(words.vocab_size, 32, 2, 4, 2, 8, 64))
+        tiny.init_weights(0)
+        halved = {name: tensor.half() for name, tensor in tiny.state_dict().items()}
+        torch.save(halved, home / "pretrain_32.pth")
+        tiny.load_state_dict({name: tensor.float() for name, tensor in halved.items()})
+        convert(home / "pretrain_32.pth", home / "hf")
+        (home / "back").mkdir()
+        convert(home / "hf", home / "back" / "model.pth")
+        again = read_weights(home / "back" / "model.pth")
+        back = Decoder(again.shape)
+        back.load_state_dict(again.tensors)
+        difference = (back(ids) - tiny(ids)).abs().max().item()
+        print(f"{asdict(again.shape)}\n.pth -> HF -> .pth: logits differ by {difference}")
+        assert difference == 0
+    print("=== 自测通过 ===")

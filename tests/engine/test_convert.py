@@ -1,0 +1,173 @@
+"""Weights in and out of other formats: equal to the bit, or refused with the reason."""
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import MakeConfig
+from safetensors.torch import load_file, save_file
+
+from data.tokenizer import Tokenizer
+from engine.convert import convert
+from engine.host import EngineHost
+from engine.model import Decoder
+from engine.shape import ModelShape
+from engine.weights import Weights, WeightsError, read_weights
+
+IDS = torch.arange(24).reshape(2, 12)
+
+
+def model(tie: bool = True) -> Decoder:
+    shape = ModelShape(300, 32, 2, 4, 2, 8, 64, tie_embeddings=tie)
+    decoder = Decoder(shape)
+    decoder.init_weights(3)
+    return decoder
+
+
+def of(weights: Weights) -> Decoder:
+    decoder = Decoder(weights.shape)
+    decoder.load_state_dict(weights.tensors)
+    return decoder
+
+
+def save_minimind(decoder: Decoder, path: Path) -> Path:
+    """As MiniMind's trainers save: fp16, the tied head spelt out."""
+    tensors = {name: tensor.half() for name, tensor in decoder.state_dict().items()}
+    tensors.setdefault("lm_head.weight", tensors["model.embed_tokens.weight"])
+    torch.save(tensors, path)
+    return path
+
+
+@pytest.fixture
+def hf(tmp_path: Path) -> Path:
+    """A Hugging Face folder made from a MiniMind file."""
+    Tokenizer.train(["the cat sat on the mat"] * 9, 300).save(tmp_path)
+    convert(save_minimind(model(), tmp_path / "pretrain_32.pth"), tmp_path / "hf")
+    return tmp_path / "hf"
+
+
+@pytest.mark.parametrize("tie", [True, False])
+def test_a_minimind_file_survives_both_ways_to_the_bit(tmp_path: Path, tie: bool) -> None:
+    first = save_minimind(model(tie), tmp_path / "a_32.pth")
+    convert(first, tmp_path / "b.pth")
+    before, after = read_weights(first), read_weights(tmp_path / "b.pth")
+    assert before.shape == after.shape
+    assert before.shape.tie_embeddings is tie
+    assert torch.equal(of(before)(IDS), of(after)(IDS))
+
+
+def test_a_hugging_face_folder_reads_back_as_what_was_written(hf: Path) -> None:
+    weights = read_weights(hf)
+    assert torch.equal(of(weights)(IDS), of(read_weights(hf.parent / "pretrain_32.pth"))(IDS))
+    assert weights.tokenizer == hf / "tokenizer.json"
+    assert {path.name for path in hf.iterdir()} == {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tie", [True, False])
+def test_transformers_gives_the_same_logits(tmp_path: Path, tie: bool) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    Tokenizer.train(["the cat sat on the mat"] * 9, 300).save(tmp_path)
+    source = save_minimind(model(tie), tmp_path / "a.pth")
+    convert(source, tmp_path / "hf")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "hf", dtype=torch.float32)
+    assert type(theirs).__name__ == "Qwen3ForCausalLM"
+    ours = of(read_weights(source))
+    with torch.no_grad():
+        assert (theirs(IDS).logits - ours(IDS)).abs().max() <= 1e-5
+    words = AutoTokenizer.from_pretrained(tmp_path / "hf")
+    assert words.decode(words("the cat").input_ids) == "the cat"
+
+
+def test_a_run_and_its_checkpoint_are_sources_too(small: MakeConfig, tmp_path: Path) -> None:
+    host = EngineHost(small(train__steps=2, log__val_every=0, log__probe_every=0))
+    assert host.run() == "finished"
+    checkpoint = host.run_dir.checkpoints / "step-000000002"
+    of_run, of_checkpoint = read_weights(host.run_dir.path), read_weights(checkpoint)
+    assert of_run.origin == of_checkpoint.origin == checkpoint
+    convert(host.run_dir.path, tmp_path / "hf")
+    assert torch.equal(of(of_run)(IDS), of(read_weights(tmp_path / "hf"))(IDS))
+
+
+class Boom:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, ("raise SystemExit('code from a pickle ran')",)
+
+
+def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None:
+    file = tmp_path / "evil.pth"
+    file.write_bytes(pickle.dumps(Boom()))
+    with pytest.raises(WeightsError, match="not a file of plain weights"):
+        read_weights(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"model_type": "llama"}, "is a llama model"),
+        ({"attention_bias": True}, "sets attention_bias"),
+        ({"use_sliding_window": True}, "sets use_sliding_window"),
+        ({"hidden_act": "gelu"}, "sets hidden_act"),
+        ({"rope_parameters": {"rope_type": "yarn"}}, "sets rope scaling"),
+        ({"intermediate_size": 65}, r"mlp.gate_proj.weight is \(64, 32\).*says \(65, 32\)"),
+        ({"num_hidden_layers": 3}, "tensor model.layers.2.* is missing"),
+        ({"num_hidden_layers": 1}, "tensor model.layers.1.* has no place"),
+    ],
+)
+def test_what_a_decoder_cannot_represent_is_refused_with_the_reason(
+    hf: Path, change: dict[str, object], sentence: str
+) -> None:
+    config = hf / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | change))
+    with pytest.raises(WeightsError, match=sentence):
+        read_weights(hf)
+
+
+def test_damaged_and_missing_files_are_named(hf: Path, tmp_path: Path) -> None:
+    weights = hf / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    with pytest.raises(WeightsError, match="model.safetensors: damaged"):
+        read_weights(hf)
+    weights.unlink()
+    with pytest.raises(WeightsError, match="model.safetensors is missing"):
+        read_weights(hf)
+    with pytest.raises(WeightsError, match="no such run, checkpoint"):
+        read_weights(tmp_path / "none")
+    with pytest.raises(WeightsError, match="neither a run"):
+        read_weights(tmp_path)
+
+
+def test_shards_are_read_together_and_stay_in_their_folder(hf: Path) -> None:
+    tensors = load_file(hf / "model.safetensors")
+    names = sorted(tensors)
+    parts = {"one.safetensors": names[:5], "two.safetensors": names[5:]}
+    for file, part in parts.items():
+        save_file({name: tensors[name] for name in part}, hf / file)
+    (hf / "model.safetensors").unlink()
+    index = hf / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {n: f for f, part in parts.items() for n in part}}))
+    assert read_weights(hf).tensors.keys() == set(names)
+    index.write_text(json.dumps({"weight_map": {names[0]: "../../x.safetensors"}}))
+    with pytest.raises(WeightsError, match="outside its folder"):
+        read_weights(hf)
+
+
+def test_an_existing_target_is_not_overwritten(hf: Path) -> None:
+    with pytest.raises(WeightsError, match="exists already"):
+        convert(hf.parent / "pretrain_32.pth", hf)
+
+
+def test_a_folder_without_a_tokenizer_cannot_become_hugging_face(tmp_path: Path) -> None:
+    source = save_minimind(model(), tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"no tokenizer.json beside it"):
+        convert(source, tmp_path / "hf")
+    assert not (tmp_path / "hf").exists()
