@@ -20,15 +20,15 @@ from lmm_tui import themes
 from lmm_tui.capture import Terminal
 from lmm_tui.keys import KEYS, bindings
 from lmm_tui.messages import Departure
-from lmm_tui.screens.dashboard import DashboardScreen
 from lmm_tui.screens.help import HelpScreen
 from lmm_tui.screens.quit_dialog import QuitDialog
 from lmm_tui.screens.too_small import TooSmallScreen, too_small
-from lmm_tui.session import RunSession
 from lmm_tui.text import clean
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
+    from lmm_tui.screens.dashboard import DashboardScreen
+    from lmm_tui.session import RunSession
 
 _FEEL_TERMINAL_EVERY_S = 0.5
 
@@ -76,6 +76,10 @@ class CockpitApp(App[Departure]):
     @property
     def dashboard(self) -> DashboardScreen | None:
         """The dashboard, covered or not, once there is a run."""
+        if self._session is None:
+            return None
+        from lmm_tui.screens.dashboard import DashboardScreen
+
         for screen in self.screen_stack:
             if isinstance(screen, DashboardScreen):
                 return screen
@@ -93,14 +97,15 @@ class CockpitApp(App[Departure]):
             self._event_loop.call_soon_threadsafe(self.action_request_quit)
 
     def get_default_screen(self) -> Screen[None]:
-        if self._session is None:
-            return Screen()
-        return DashboardScreen(self._session, owned=self._owned)
+        return Screen() if self._session is None else self._make_dashboard(self._session)
+
+    def _make_dashboard(self, session: RunSession) -> DashboardScreen:
+        # Charts need numpy, 0.2 s: the configure screen opens without.
+        from lmm_tui.screens.dashboard import DashboardScreen
+
+        return DashboardScreen(session, owned=self._owned)
 
     def on_mount(self) -> None:
-        self._event_loop = asyncio.get_running_loop()
-        if self._leaving is not None:
-            self.exit(self._leaving)
         if self._terminal is not None:
             self._terminal.claim_prints()
             self.set_interval(_FEEL_TERMINAL_EVERY_S, self._feel_terminal)
@@ -111,7 +116,11 @@ class CockpitApp(App[Departure]):
         self.call_after_refresh(self._painted)
 
     def _painted(self) -> None:
-        if self._on_painted is not None:
+        # Not before: an app that exits while it mounts leaves half-made screens.
+        self._event_loop = asyncio.get_running_loop()
+        if self._leaving is not None:
+            self.exit(self._leaving)
+        elif self._on_painted is not None:
             self._on_painted()
 
     def _feel_terminal(self) -> None:
@@ -140,7 +149,7 @@ class CockpitApp(App[Departure]):
             self._configure(config)
             self.notify(clean(str(error)), title="not started", severity="error", markup=False)
             return
-        self.push_screen(DashboardScreen(self._session, owned=self._owned))
+        self.push_screen(self._make_dashboard(self._session))
 
     # Keys
 

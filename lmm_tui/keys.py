@@ -299,6 +299,7 @@ KEYS: tuple[Key, ...] = (
         "",
         "dialog",
     ),
+    Key("dialog.again", ("q",), "app.request_quit", "detach", "Leave at once", "", "dialog"),
     Key("dialog.cancel", ("escape",), "cancel", "stay", "Close the dialog", "", "dialog"),
 )
 

@@ -22,15 +22,14 @@ from lmm_errors import LmmError
 from lmm_tui import terminal
 from lmm_tui.app import CockpitApp
 from lmm_tui.capture import Terminal
-from lmm_tui.last_words import last_words
 from lmm_tui.messages import Departure
-from lmm_tui.session import RunSession
 from lmm_tui.summary import run_argument
 from lmm_tui.text import clean
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.host import EngineHost
+    from lmm_tui.session import RunSession
 
 SWITCH_INTERVAL_S = 0.0005
 """Of the interpreter while screen and training share it; the usual 5 ms make a step wait."""
@@ -65,6 +64,8 @@ def launch_cockpit(
 
 def monitor_cockpit(run_dir: RunDir, *, mouse: bool = True) -> int:
     """Show a run of another process, or one that has ended; returns the exit code."""
+    from lmm_tui.session import RunSession
+
     session = RunSession(run_dir.path)
     with Terminal() as screen:
         visit = Visit(screen, lambda extras: CockpitApp(session, **extras), mouse=mouse)
@@ -161,7 +162,6 @@ class _Owner:
         self._training = False
         self._stop_asked = False
         self._terminated = False
-        self._began = time.monotonic()
 
     def run(self, *, configure: bool, mouse: bool) -> int:
         with Terminal() as self._screen:
@@ -195,6 +195,7 @@ class _Owner:
 
     def _open_run(self, config: RunConfig) -> RunSession:
         from engine.host import EngineHost
+        from lmm_tui.session import RunSession
 
         self._host = EngineHost(config, self._resume)
         self._screen.redirect(self._host.run_dir.output)
@@ -205,7 +206,6 @@ class _Owner:
         """Only after the first paint: importing torch keeps the interpreter busy for a second."""
         if self._host is not None and not self._training:
             self._training = True
-            self._began = time.monotonic()
             self._host.start()
 
     def _stop(self) -> None:
@@ -242,16 +242,22 @@ class _Owner:
 
     def _how_to_come_back(self, run: RunDir) -> str:
         return (
-            f"Training goes on in this process, {os.getpid()}; `lmm-tui monitor "
-            f"{run_argument(run.path)}` in another terminal shows it again. This prompt stays "
-            "taken: ctrl+z and `bg` free it (training waits in between), ctrl+c stops with a "
-            "checkpoint. `launch --detach` trains in a process of its own."
+            f"Training goes on in this process, {os.getpid()}.\n"
+            f"  see it again      lmm-tui monitor {run_argument(run.path)}   (another terminal)\n"
+            "  free this prompt  ctrl+z, then bg   (training waits in between; `lmm-tui launch "
+            "--detach` needs none of this)\n"
+            "  stop it           ctrl+c, with a checkpoint"
         )
 
     def _conclude(self, host: EngineHost) -> int:
         """The last words; then the exit code, or the error that refused the run."""
-        if host.run_dir.read_status().step:
-            _print(last_words(host.run_dir, time.monotonic() - self._began), host.run_dir.output)
+        from lmm_tui.last_words import last_words
+
+        info, status = host.run_dir.read_info(), host.run_dir.read_status()
+        if status.step:
+            # Not the time since the launch: a finished run may be looked at for hours.
+            seconds = status.heartbeat - info.started
+            _print(last_words(host.run_dir, seconds), host.run_dir.output)
         if host.error:
             if host.refused:
                 raise LmmError(host.error)
@@ -264,6 +270,7 @@ def _launch_detached(
     config: RunConfig, resume: RunDir | None, *, configure: bool, mouse: bool
 ) -> int:
     from lmm_tui.detached import start
+    from lmm_tui.session import RunSession
 
     sessions: list[RunSession] = []
 

@@ -24,8 +24,8 @@ from lmm_tui.export import export_in_background
 from lmm_tui.keys import bindings
 from lmm_tui.messages import CommandDone, ExportDone
 from lmm_tui.screens.pages import pages_for
-from lmm_tui.screens.panels import LAYER_NORMS, make_charts, references_for
-from lmm_tui.session import RunSession
+from lmm_tui.screens.panels import LAYER_NORMS, make_pictures, references_for
+from lmm_tui.session import RunSession, RunView
 from lmm_tui.text import clean
 from lmm_tui.widgets.chart import Chart
 from lmm_tui.widgets.event_log import EventLog
@@ -37,6 +37,7 @@ from lmm_tui.widgets.page_strip import PageStrip
 from lmm_tui.widgets.probe_panel import ProbePanel
 from lmm_tui.widgets.progress import RunProgress
 from lmm_tui.widgets.samples_panel import SamplesPanel
+from lmm_tui.widgets.ticks import round_end
 from lmm_tui.widgets.tiles import Tiles
 
 LOOK_EVERY_S = 0.25
@@ -52,7 +53,7 @@ class DashboardScreen(Screen[None]):
     """Everything there is to see of a run; `owned` means that it trains in this process."""
 
     BINDINGS = bindings("dashboard")
-    AUTO_FOCUS = None
+    AUTO_FOCUS = ""
 
     def __init__(self, session: RunSession, *, owned: bool) -> None:
         super().__init__()
@@ -61,6 +62,7 @@ class DashboardScreen(Screen[None]):
         self._pending: list[str] = []
         self._notes: list[dict[str, Any]] = []
         self._page = 0
+        self._zoomed = False
         self._announced = len(session.events)
         self._timer: Timer | None = None
 
@@ -70,9 +72,8 @@ class DashboardScreen(Screen[None]):
         yield Notice()
         yield PageStrip()
         yield Tiles(
-            *make_charts(),
+            *make_pictures(),
             ProbePanel(id="probes"),
-            HeatMap("layer gradient norms", id="layers"),
             SamplesPanel(id="samples"),
             EventLog(id="events"),
             page=pages_for(self.app.size)[0],
@@ -129,14 +130,14 @@ class DashboardScreen(Screen[None]):
     def _show_panels(self) -> None:
         session, view = self.session, self.session.view
         shown = self.query_one(Tiles).page.panels
-        x_end = float(view.status.total_steps) if view.status.total_steps else None
+        x_end = _x_end(session.series.last_step or 0, view.status.total_steps)
         for chart in self.query(Chart):
             if chart.id in shown:
                 chart.references = references_for(chart.id, view.info.references)
                 chart.update_from(session.series, x_end)
         if "layers" in shown:
             norms = [name for name in session.series.names() if name.startswith(LAYER_NORMS)]
-            self.query_one(HeatMap).update_from(session.series, norms)
+            self.query_one(HeatMap).update_from(session.series, norms, x_end)
         self.query_one(ProbePanel).update_from(session.series)
         self.query_one(SamplesPanel).show(session.samples)
         self.query_one(EventLog).show(self._all_events())
@@ -151,6 +152,8 @@ class DashboardScreen(Screen[None]):
             checkpoints = self.session.run_dir.checkpoints
             kept = checkpoints.is_dir() and any(checkpoints.iterdir())
             notice.say(*advice.for_crash(view.info.pid, view.info.name, kept))
+        elif view.active and not len(self.session.series):
+            notice.say(*_what_comes_next(view), calm=True)
         else:
             notice.say("", "")
 
@@ -206,23 +209,24 @@ class DashboardScreen(Screen[None]):
             self._turn_to(number - 1)
 
     def action_zoom(self) -> None:
-        if self.maximized is not None:
-            self.minimize()
-        elif self.focused is not None:
-            self.maximize(self.focused, container=False)
+        if self._zoomed:
+            self._turn_to(self._page)
+        elif self.focused is not None and self.focused.id:
+            self._zoomed = True
+            self.query_one(Tiles).zoom(self.focused.id)
+            self._show_panels()
         else:
             self._toast("tab to a panel first; then enter zooms it", "zoom")
 
     def action_restore(self) -> None:
-        if self.maximized is not None:
-            self.minimize()
+        if self._zoomed:
+            self._turn_to(self._page)
         else:
             self.set_focus(None)
 
     def _turn_to(self, index: int) -> None:
         pages = pages_for(self.app.size)
-        self._page = index
-        self.minimize()
+        self._page, self._zoomed = index, False
         self.query_one(Tiles).open_page(pages[index])
         self._show_keys()
         self._show_panels()
@@ -310,6 +314,22 @@ class DashboardScreen(Screen[None]):
             severity="warning" if severe else "information",
             markup=False,
         )
+
+
+def _what_comes_next(view: RunView) -> tuple[str, str]:
+    """For a run that has not measured anything yet."""
+    if view.state == "starting":
+        return (
+            view.status.activity or "loading torch",
+            "Then training begins. ? shows the keys, q leaves or stops.",
+        )
+    return "The first step is under way", "The charts fill in as steps are done."
+
+
+def _x_end(last_step: int, total: int) -> float:
+    """The same for all charts: a round number of steps, but not beyond the end of the run."""
+    end = round_end(float(last_step))
+    return min(end, float(total)) if total >= last_step else end
 
 
 def _last_traceback(events: list[dict[str, Any]]) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import VerticalScroll
+from textual.containers import HorizontalGroup, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from lmm_tui.keys import help_groups
 
-_KEY_WIDTH = 14
+CHARTS = """\
+Dim band: lowest to highest value in a column. Line: smoothed. Marks: held-out text.
+Dotted levels: ln V is guessing, unigram and bigram entropy are counting words."""
 
 
 class HelpScreen(ModalScreen[None]):
@@ -26,29 +28,28 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(id="help") as panel:
             panel.border_title = "keys"
             panel.border_subtitle = "esc closes"
-            yield Static(help_text())
-
-
-def help_text() -> Content:
-    """All groups as one text."""
-    blocks = []
-    for group, keys in help_groups():
-        rows = [
-            Content.assemble((f"{key.shown:<{_KEY_WIDTH}}", "bold $accent"), key.help)
-            for key in keys
-        ]
-        blocks.append(Content("\n").join([Content.styled(group, "bold"), *rows]))
-    blocks.append(
-        Content.assemble(
-            ("Charts", "bold"),
-            "\nDim band: lowest to highest value in a column. Line: smoothed. Marks: held-out text."
-            "\nDashed levels: ln V is guessing, unigram and bigram entropy are counting.",
-        )
-    )
-    return Content("\n\n").join(blocks)
+            for group, keys in help_groups():
+                yield Static(group, classes="group")
+                for key in keys:
+                    with HorizontalGroup():
+                        yield Static(Content(key.shown), classes="key")
+                        yield Static(Content(key.help), classes="meaning")
+            yield Static("Charts", classes="group")
+            yield Static(CHARTS)
 
 
 if __name__ == "__main__":
-    print(help_text())
-    assert "ctrl+p" in help_text().plain
+    import asyncio
+
+    from textual.app import App
+
+    async def show() -> int:
+        app: App[None] = App()
+        async with app.run_test(size=(80, 24)):
+            await app.push_screen(HelpScreen())
+            return len(app.screen.query(".key"))
+
+    shown = asyncio.run(show())
+    print(shown, "keys")
+    assert shown == sum(len(keys) for _, keys in help_groups())
     print("=== 自测通过 ===")

@@ -47,15 +47,15 @@ _DESK = (
     Page(
         "training",
         (
-            Column((Row(("loss",), 6), Row(("ppl", "grad"), 5)), weight=5),
-            Column((_PROBES, Row(("samples",)), Row(("events",))), weight=3),
+            Column((Row(("loss",), 6), Row(("ppl", "grad"), 5)), weight=21),
+            Column((_PROBES, Row(("samples",)), Row(("events",))), weight=12),
         ),
     ),
     Page(
         "model",
         (
-            Column((Row(("lr", "speed"), 5), Row(("layers",), 6)), weight=5),
-            Column((Row(("samples",)), Row(("events",))), weight=3),
+            Column((Row(("lr", "speed"), 5), Row(("layers",), 6)), weight=21),
+            Column((Row(("samples",)), Row(("events",))), weight=12),
         ),
     ),
 )
@@ -68,10 +68,25 @@ _BOOK = (
     Page("samples", (Column((Row(("samples",)),)),)),
 )
 
+_CARD = tuple(
+    Page(title, (Column((Row(panels),)),))
+    for title, panels in (
+        ("loss", ("loss",)),
+        ("gradients", ("grad",)),
+        ("layers", ("layers",)),
+        ("PPL", ("ppl",)),
+        ("LR, speed", ("lr", "speed")),
+        ("probes", ("probes",)),
+        ("samples", ("samples",)),
+        ("events", ("events",)),
+    )
+)
+
 _SIZES: tuple[tuple[Size, tuple[Page, ...]], ...] = (
     (Size(150, 40), _WALL),
     (Size(100, 25), _DESK),
     (Size(64, 40), _TALL),
+    (Size(60, 22), _BOOK),
 )
 
 
@@ -80,7 +95,7 @@ def pages_for(size: Size) -> tuple[Page, ...]:
     for least, pages in _SIZES:
         if size.width >= least.width and size.height >= least.height:
             return pages
-    return _BOOK
+    return _CARD
 
 
 if __name__ == "__main__":
@@ -90,6 +105,6 @@ if __name__ == "__main__":
     everything = _WALL[0].panels
     assert all(
         frozenset().union(*(page.panels for page in pages)) == everything
-        for pages in (_TALL, _DESK, _BOOK)
+        for pages in (_TALL, _DESK, _BOOK, _CARD)
     )
     print("=== 自测通过 ===")

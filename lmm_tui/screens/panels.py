@@ -1,18 +1,19 @@
-"""The charts of the dashboard: which series share a plot, in which colours, on which axis."""
+"""The pictures of the dashboard: which series share a plot, in which colours, on which axis."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from lmm_tui.widgets.chart import Chart, Trace
+from lmm_tui.widgets.heatmap import HeatMap
 from metrics import names
 
 LAYER_NORMS = names.GRAD_LAYER
 
 
-def make_charts() -> list[Chart]:
-    """One chart a panel; their ids are those of the pages."""
-    return [
+def make_pictures() -> list[Chart | HeatMap]:
+    """One picture a panel; their ids are those of the pages. They can be focused and zoomed."""
+    pictures: list[Chart | HeatMap] = [
         Chart(
             "loss",
             [
@@ -32,16 +33,21 @@ def make_charts() -> list[Chart]:
             id="ppl",
         ),
         Chart(
-            "grad norm",
+            "grad",
             [
                 Trace(names.GRAD_NORM, "norm", "purple", "band"),
-                Trace(names.CLIP_RATE, "clip rate", "red", "line"),
+                Trace(names.CLIP_RATE, "clipped", "red", "line"),
             ],
             id="grad",
         ),
         Chart("learning rate", [Trace(names.LR, "LR", "green", "line")], id="lr"),
-        Chart("tokens/s", [Trace(names.TOKENS_PER_S, "tokens/s", "cyan", "band")], id="speed"),
+        Chart("tokens/s", [Trace(names.TOKENS_PER_S, "tokens/s", "cyan", "line")], id="speed"),
+        HeatMap("gradient norms by layer", id="layers"),
     ]
+    for picture in pictures:
+        picture.can_focus = True
+        picture.add_class("picture")
+    return pictures
 
 
 def references_for(panel: str | None, levels: Mapping[str, float]) -> Mapping[str, float]:
@@ -50,7 +56,7 @@ def references_for(panel: str | None, levels: Mapping[str, float]) -> Mapping[st
 
 
 if __name__ == "__main__":
-    for chart in make_charts():
-        print(chart.id)
+    for made in make_pictures():
+        print(made.id)
     assert references_for("lr", {"ln V": 6.9}) == {}
     print("=== 自测通过 ===")

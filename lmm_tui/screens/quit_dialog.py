@@ -33,11 +33,11 @@ class QuitDialog(ModalScreen[Departure | None]):
         )
         with Vertical(id="dialog") as dialog:
             dialog.border_title = "leave the run"
-            yield Button(f"[b]d[/b]  Detach: {goes_on}", id="detach", compact=True)
+            yield Button(f"[b]d[/b]   Detach: {goes_on}", id="detach", compact=True)
             yield Button(
-                "[b]s[/b]  Stop after this step, with a checkpoint", id="stop", compact=True
+                "[b]s[/b]   Stop after this step, with a checkpoint", id="stop", compact=True
             )
-            yield Button("[b]esc[/b]  Stay", id="cancel", compact=True)
+            yield Button("[b]esc[/b] Stay", id="cancel", compact=True)
             yield Static("q or ctrl+c once more detaches", classes="hint")
 
     @on(Button.Pressed)

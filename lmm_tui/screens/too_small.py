@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.content import Content
 from textual.geometry import Size
 from textual.screen import ModalScreen
@@ -17,6 +18,8 @@ def too_small(size: Size) -> bool:
 
 class TooSmallScreen(ModalScreen[None]):
     """Goes by itself once the terminal has grown; the run is not touched."""
+
+    BINDINGS = [Binding("q", "app.request_quit", "leave", id="too_small.leave", show=False)]
 
     def compose(self) -> ComposeResult:
         yield Static(id="too-small")

@@ -22,7 +22,7 @@ _WIDE = 56
 
 
 class EventLog(Feed):
-    """A line an event: time, step, kind, message."""
+    """A line an event: time, step, kind, message; alerts and errors in full."""
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__("events", "What happens to the run is listed here.", id)
@@ -39,20 +39,21 @@ class EventLog(Feed):
     def _word(self) -> None:
         if not self._events:
             return
-        wide = self.size.width >= _WIDE
         latest = self._events[-MOST_SHOWN:]
-        lines = [_line(event, wide) for event in reversed(latest)]
+        lines = [_line(event, self.size.width - 2) for event in reversed(latest)]
         self.set_text(Content("\n").join(lines), f"{len(self._events):,}")
 
 
-def _line(event: Mapping[str, Any], wide: bool) -> Content:
+def _line(event: Mapping[str, Any], width: int) -> Content:
+    """One line; only what somebody has to act on may take more."""
     style = _STYLES.get(str(event.get("level")), "")
-    return Content.assemble(
-        (_clock(event.get("time")) + "  " if wide else "", "$foreground 50%"),
+    line = Content.assemble(
+        (_clock(event.get("time")) + "  " if width >= _WIDE else "", "$foreground 50%"),
         (f"{_step(event.get('step'))}  ", "$foreground 70%"),
         (f"{clean(str(event.get('kind', '')))} ", style or "$accent"),
         (clean(str(event.get("message", ""))), style),
     )
+    return line if style else line.truncate(max(width, 1), ellipsis=True)
 
 
 def _clock(seconds: object) -> str:
@@ -77,7 +78,7 @@ if __name__ == "__main__":
             "level": "error",
             "message": "loss is \x1b[5mNaN",
         },
-        wide=True,
+        width=80,
     )
     print(shown)
     assert "\x1b" not in shown.plain and "1,200" in shown.plain

@@ -1,4 +1,4 @@
-"""A framed notice above the panels: why a run failed and what to do about it.
+"""A notice above the panels: why a run failed and what to do, or what a new run does first.
 
 It is there only while there is something to say.
 """
@@ -19,18 +19,20 @@ class Notice(Static):
         display: none; height: auto; max-height: 7; padding: 0 1;
         border: round $error; color: $text-error;
     }
+    Notice.-calm { border: none; padding: 0 2; color: $accent; }
     """
 
-    _said: tuple[str, str] = ("", "")
+    _said: tuple[str, str, bool] = ("", "", False)
 
-    def say(self, what: str, advice: str) -> None:
-        """Show two sentences; an empty `what` takes the notice away."""
-        if (what, advice) == self._said:
+    def say(self, what: str, advice: str, *, calm: bool = False) -> None:
+        """Show two sentences, framed unless they are `calm`; an empty `what` shows nothing."""
+        if (what, advice, calm) == self._said:
             return
-        self._said = (what, advice)
+        self._said = (what, advice, calm)
         self.display = bool(what)
+        self.set_class(calm, "-calm")
         self.update(
-            Content.assemble((clean(what), "bold"), "\n", (clean(advice), "$foreground 90%"))
+            Content.assemble((clean(what), "bold"), "\n", (clean(advice), "$foreground 80%"))
         )
 
 

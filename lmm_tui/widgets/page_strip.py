@@ -8,7 +8,7 @@ from lmm_tui.widgets.line import Line
 
 
 class PageStrip(Line):
-    """`1 loss  2 gradients …`, hidden for a single page."""
+    """`1 loss  2 gradients …`; numbers only where that is too long; hidden for a single page."""
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -22,15 +22,18 @@ class PageStrip(Line):
         self.reword()
 
     def compose_line(self, width: int) -> Content:
+        titled = self._tabs(all_titles=True)
+        return titled if titled.cell_length <= width else self._tabs(all_titles=False)
+
+    def _tabs(self, *, all_titles: bool) -> Content:
         tabs = []
         for index, title in enumerate(self._titles):
-            style = "bold $accent" if index == self._open else "$foreground 60%"
+            opened = index == self._open
+            tab = f" {index + 1} {title} " if all_titles or opened else f" {index + 1} "
             tabs.append(
-                Content.from_markup(
-                    f"[@click=screen.open_page({index + 1})][{style}] $number $title [/][/]",
-                    number=str(index + 1),
-                    title=title,
-                )
+                Content.styled(tab, "bold $accent")
+                if opened
+                else Content.from_markup(f"[@click=screen.open_page({index + 1})]$tab[/]", tab=tab)
             )
         return Content(" ").join(tabs)
 

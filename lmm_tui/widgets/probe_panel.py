@@ -17,7 +17,12 @@ from metrics.series import Series, SeriesStore
 LINES = len(PROBES)
 
 _NAME, _VALUE, _CHANGE = 20, 8, 8
-_SHORT_NAMES = {"cosine, within": "cosine within", "cosine, between": "cosine betw."}
+_SHORT_NAME = 15
+_SHORT_NAMES = {
+    "cosine, within": "cosine within",
+    "cosine, between": "cosine between",
+    "participation ratio": "participation",
+}
 
 
 class ProbePanel(Widget, can_focus=True):
@@ -62,7 +67,7 @@ class ProbePanel(Widget, can_focus=True):
         series = self._store.get(PROBE + name)
         title = describe(PROBE + name).title
         roomy = width >= _NAME + _VALUE + _CHANGE + 8
-        name_width = _NAME if roomy else 14
+        name_width = _NAME if roomy else _SHORT_NAME
         label = fit(title if roomy else _SHORT_NAMES.get(title, title), name_width)
         if series is None or not len(series):
             return Content.assemble((label, "$foreground 80%"), (f"{'–':>{_VALUE}}", ""))

@@ -109,6 +109,10 @@ class Tiles(Widget):
     def page(self) -> Page:
         return self._page
 
+    def zoom(self, panel: str) -> None:
+        """Give one panel the whole page, until a page is opened."""
+        self.open_page(Page(panel, (Column((Row((panel,)),)),)))
+
     def open_page(self, page: Page) -> None:
         self._page = page
         self._tile_layout = _TileLayout(page)

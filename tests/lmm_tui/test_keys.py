@@ -1,0 +1,56 @@
+"""The key table is the only place where keys stand, and every row of it works."""
+
+import pytest
+
+from lmm_tui.app import CockpitApp
+from lmm_tui.keys import FORBIDDEN, KEYS, bar_keys, bindings, help_groups
+from lmm_tui.screens.configure import ConfigureScreen
+from lmm_tui.screens.dashboard import DashboardScreen
+from lmm_tui.screens.quit_dialog import QuitDialog
+
+OWNERS = {
+    "app": CockpitApp,
+    "configure": ConfigureScreen,
+    "dashboard": DashboardScreen,
+    "dialog": QuitDialog,
+}
+
+
+def test_no_key_that_terminals_or_tmux_swallow_is_used():
+    assert not FORBIDDEN & {key for row in KEYS for key in row.keys}
+
+
+def test_ids_are_unique_so_that_a_key_map_can_move_every_key():
+    assert len({row.id for row in KEYS}) == len(KEYS)
+
+
+def test_no_key_means_two_things_in_one_place():
+    for where in OWNERS:
+        keys = [key for row in KEYS if row.where == where for key in row.keys]
+        assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("row", KEYS, ids=lambda row: row.id)
+def test_every_row_names_an_action_that_exists(row):
+    name = row.action.partition("(")[0]
+    owner = CockpitApp if name.startswith("app.") else OWNERS[row.where]
+    assert hasattr(owner, f"action_{name.removeprefix('app.')}")
+
+
+@pytest.mark.parametrize("where", OWNERS)
+def test_bindings_are_made_from_the_table_and_carry_its_ids(where):
+    assert [binding.id for binding in bindings(where)] == [
+        row.id for row in KEYS if row.where == where
+    ]
+
+
+def test_the_help_screen_lists_every_key_of_a_group():
+    listed = {row.id for _, rows in help_groups() for row in rows}
+    assert listed == {row.id for row in KEYS if row.group}
+    assert {row.id for row in bar_keys()} <= listed
+
+
+def test_an_interrupt_reaches_the_quit_dialog_even_while_typing():
+    row = next(row for row in KEYS if "ctrl+c" in row.keys)
+    assert row.action == "app.request_quit"
+    assert row.binding().priority
