@@ -18,6 +18,7 @@ from metrics.subject import Subject
 _WIDTH = 13.0
 _HEADER = 1.0
 _GAP = 0.74
+_GUTTER = 0.19
 _LEFT, _RIGHT, _BOTTOM = 0.8, 0.45, 0.62
 _MAX_OTHERS = 24
 _OWN_PREFIXES = (names.PROBE, names.GRAD_LAYER)
@@ -50,12 +51,12 @@ def _training_rows(subject: Subject) -> list[_Row]:
     store, window = subject.store, Window.of(subject.store, subject.resumed)
 
     def curves(figure: Figure, cell: SubplotSpec) -> None:
-        grid = cell.subgridspec(1, 3, wspace=0.16)
+        grid = cell.subgridspec(1, 3, wspace=_GUTTER)
         panels.draw_loss(figure.add_subplot(grid[:2]), store, window, subject.references)
         panels.draw_ppl(figure.add_subplot(grid[2]), store, window)
 
     def steps(figure: Figure, cell: SubplotSpec) -> None:
-        grid = cell.subgridspec(1, 3, wspace=0.16)
+        grid = cell.subgridspec(1, 3, wspace=_GUTTER)
         panels.draw_lr(figure.add_subplot(grid[0]), store, window)
         rate = store.get(names.CLIP_RATE)
         if rate is None:
@@ -87,7 +88,7 @@ def _probe_rows(subject: Subject) -> list[_Row]:
 
     def three(probes: Sequence[str]) -> _Row:
         def draw(figure: Figure, cell: SubplotSpec) -> None:
-            grid = cell.subgridspec(1, 3, wspace=0.16)
+            grid = cell.subgridspec(1, 3, wspace=_GUTTER)
             for column, probe in enumerate(probes):
                 panels.draw_probe(figure.add_subplot(grid[column]), store, window, probe)
 
@@ -107,7 +108,7 @@ def _other_rows(subject: Subject) -> list[_Row]:
 
     def three(chosen: Sequence[str]) -> _Row:
         def draw(figure: Figure, cell: SubplotSpec) -> None:
-            grid = cell.subgridspec(1, 3, wspace=0.16)
+            grid = cell.subgridspec(1, 3, wspace=_GUTTER)
             for column, name in enumerate(chosen):
                 panels.draw_other(figure.add_subplot(grid[column]), store, window, name)
 

@@ -81,9 +81,9 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def tick(value: float, _: object = None) -> str:
-    """A round number, as short as it goes: `0.5`, `2k`, `5e-4`."""
+    """A round number, as short as it goes: `0.5`, `2k`, `5e-5`."""
     size = abs(value)
-    if size >= 1e15 or 0 < size < 1e-3:
+    if size >= 1e15 or 0 < size < 1e-4:
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -99,7 +99,7 @@ def count(n: int) -> str:
 
 if __name__ == "__main__":
     print([number(x) for x in (2.53118, 3e-4, 12_400.0, math.nan, 0.0, 485e6)])
-    print([tick(x) for x in (0.5, 2000.0, 5e-4, 2.5e6, 1e-12)], count(1000), count(4_096_000))
+    print([tick(x) for x in (0.5, 2000.0, 5e-5, 2.5e6, 1e-12)], count(1000), count(4_096_000))
     assert number(3e-4) == "3e-4" and tick(1500.0) == "1.5k"
     print("fonts:", settings()["font.family"])
     print("=== 自测通过 ===")

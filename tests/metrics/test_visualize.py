@@ -279,7 +279,8 @@ class TestNumbers:
         assert pens.number(value) == text
 
     @pytest.mark.parametrize(
-        ("value", "text"), [(0.5, "0.5"), (1500, "1.5k"), (2e6, "2M"), (5e-4, "5e-4"), (0, "0")]
+        ("value", "text"),
+        [(0.5, "0.5"), (1500, "1.5k"), (2e6, "2M"), (5e-4, "0.0005"), (5e-5, "5e-5"), (0, "0")],
     )
     def test_ticks_are_short(self, value: float, text: str) -> None:
         assert pens.tick(value) == text
