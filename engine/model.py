@@ -158,13 +158,17 @@ class Backbone(nn.Module):
         self.register_buffer("sin", sin, persistent=False)
 
     def forward(
-        self, ids_BxT: Tensor, positions: Tensor | None = None, cache: KVCache | None = None
+        self,
+        ids_BxT: Tensor,
+        positions: Tensor | None = None,
+        cache: KVCache | None = None,
+        segments_BxT: Tensor | None = None,
     ) -> Tensor:
         new = ids_BxT.shape[1]
         past = 0 if cache is None else cache.length
         where = slice(past, past + new) if positions is None else positions
         cos, sin = self.cos[where].unsqueeze(-2), self.sin[where].unsqueeze(-2)
-        mask = None
+        mask = None if segments_BxT is None else _within_segments(segments_BxT)
         if past and new > 1:
             mask = torch.ones(new, past + new, dtype=torch.bool, device=ids_BxT.device).tril(past)
         x_BxTxD = self.embed_tokens(ids_BxT)
@@ -173,6 +177,12 @@ class Backbone(nn.Module):
         if cache is not None:
             cache.length += new
         return self.norm(x_BxTxD)
+
+
+def _within_segments(segments_BxT: Tensor) -> Tensor:
+    """Who may look at whom, (B, 1, T, T): earlier tokens of the same segment."""
+    same_BxTxT = segments_BxT.unsqueeze(2) == segments_BxT.unsqueeze(1)
+    return same_BxTxT.tril().unsqueeze(1)
 
 
 class Decoder(nn.Module):
@@ -197,13 +207,18 @@ class Decoder(nn.Module):
         return self.model.embed_tokens.weight if self.shape.tie_embeddings else self.lm_head.weight
 
     def backbone(
-        self, ids_BxT: Tensor, positions: Tensor | None = None, cache: KVCache | None = None
+        self,
+        ids_BxT: Tensor,
+        positions: Tensor | None = None,
+        cache: KVCache | None = None,
+        segments_BxT: Tensor | None = None,
     ) -> Tensor:
         """Last hidden states (B, T, D) of token ids (B, T).
 
-        `positions`, (T,) or (B, T), default to counting on from the cache.
+        `positions`, (T,) or (B, T), default to counting on from the cache. With `segments_BxT`
+        a token attends only to tokens of its own segment: packed sequences stay apart.
         """
-        hidden_BxTxD: Tensor = self.model(ids_BxT, positions, cache)
+        hidden_BxTxD: Tensor = self.model(ids_BxT, positions, cache, segments_BxT)
         return hidden_BxTxD
 
     def head(self, hidden_BxTxD: Tensor) -> Tensor:
