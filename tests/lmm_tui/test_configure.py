@@ -306,7 +306,10 @@ async def test_a_small_terminal_scrolls_to_what_is_focused(size: tuple[int, int]
             assert seat.screen.query_one("#body").region.contains_region(focused.region)
 
 
-def test_it_opens_without_torch():
-    code = "import sys, lmm_tui.screens.configure; print({'torch', 'numpy'} & {*sys.modules})"
+def test_launch_opens_it_without_torch_and_numpy():
+    code = (
+        "import sys, lmm_tui.launcher, lmm_tui.screens.configure;"
+        "print({'torch', 'numpy'} & {*sys.modules})"
+    )
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert seen.stdout.strip() == "set()"
