@@ -10,7 +10,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import reduce
 from pathlib import Path
 from types import NoneType
@@ -103,6 +103,17 @@ class ModelConfig(Section):
             raise ConfigError(f"model.head_dim: {shape.head_dim} is odd; rotary needs it even")
         return shape
 
+    @classmethod
+    def of_shape(cls, shape: ModelShape, preset: str) -> ModelConfig:
+        """`preset` with whatever of `shape` differs from it spelt out."""
+        base = asdict(PRESETS[preset])
+        spelt_out = {
+            name: value
+            for name, value in asdict(shape).items()
+            if name in cls.model_fields and value != base[name]
+        }
+        return cls(preset=preset, **spelt_out)
+
 
 class DataConfig(Section):
     source: str = Field(
@@ -182,6 +193,11 @@ class RunConfig(Section):
     device: str = Field("auto", description="auto, cpu, mps, cuda or cuda:N; auto takes the best")
     name: str | None = Field(None, description="Name of the run; unset is stage, model, date")
     runs_dir: str = Field(RUNS_DIR, min_length=1, description="Folder that holds the runs")
+    start_from: str | None = Field(
+        None,
+        min_length=1,
+        description="Weights to start from: a run, checkpoint, Hugging Face folder or .pth file",
+    )
     model: ModelConfig = Field(default_factory=ModelConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)

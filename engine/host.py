@@ -48,7 +48,8 @@ class EngineHost:
     """
 
     def __init__(self, config: RunConfig, resume: RunDir | None = None) -> None:
-        config = config.completed()
+        if config.start_from is None or resume is not None:
+            config = config.completed()  # Else what follows from the weights' shape is not known.
         self.run_dir = resume or RunDir(Path(config.runs_dir) / (config.name or _new_name(config)))
         if resume is None and self.run_dir.exists():
             raise RunDirError(

@@ -10,15 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from data.tokenizer import Tokenizer
 from engine import checkpoint, device
 from engine.checkpoint import CheckpointState
 from engine.commands import Commands, StopRequested
-from engine.config import RunConfig, to_toml
+from engine.config import ConfigError, ModelConfig, RunConfig, to_toml
 from engine.model import Decoder
 from engine.observer import Observer, StepNumbers
 from engine.optim import build_optimizers
@@ -26,6 +28,7 @@ from engine.rundir import list_checkpoints
 from engine.sampler import Sampler
 from engine.schedule import lr_factor
 from engine.stages.base import MicroBatch, load_stage
+from engine.weights import Weights, find_start, read_weights
 from lmm_errors import LmmError
 from metrics.speed import SpeedMeter
 from metrics.tracker import TrainingTracker
@@ -157,14 +160,24 @@ class Trainer:
         self._device = device.resolve_device(config.device)
         self._precision = device.resolve_precision(self._device, config.train.precision)
         device.seed_all(config.train.seed)
+        resuming = bool(list_checkpoints(self._host.run_dir.checkpoints))
+        start = None
+        if config.start_from and not resuming:
+            start = read_weights(find_start(config.start_from, config.runs_dir))
+            config = self._adopt(start)
         self._stage = load_stage(config, self._device, self._report_progress)
         for note in self._stage.notes:
             self._events.write("alert", note, step=self.step, level="warning")
         self._stage.tokenizer.save(self._host.run_dir.path / "tokenizer.json")
         self._status.update(activity="building the model")
-        shape = config.model.shape(self._stage.tokenizer.vocab_size)
+        # Weights from elsewhere may have more rows than the tokenizer has tokens.
+        own_vocabulary = None if config.start_from else self._stage.tokenizer.vocab_size
+        shape = config.model.shape(own_vocabulary)
         self._model = Decoder(shape)
-        self._model.init_weights(config.train.seed)
+        if start is None:
+            self._model.init_weights(config.train.seed)
+        else:
+            self._model.load_state_dict(start.tensors)
         self._model.to(self._device)
         self._optimizers = build_optimizers(self._model, config.optim, config.peak_lr)
         self._scaler = device.make_scaler(self._device, self._precision)
@@ -206,6 +219,36 @@ class Trainer:
             f"on {self._device}, {self._precision}",
             step=self.step,
         )
+
+    def _adopt(self, start: Weights) -> RunConfig:
+        """Take the shape and the tokenizer of the weights to start from."""
+        config, own = self.config, self._host.run_dir.path / "tokenizer.json"
+        chosen = Path(config.data.tokenizer) if config.data.tokenizer else start.tokenizer
+        if chosen is None:
+            raise ConfigError(
+                f"data.tokenizer: {start.origin} has no tokenizer.json beside it; name the one "
+                "that its model was trained with"
+            )
+        tokenizer = Tokenizer.load(chosen)
+        if tokenizer.vocab_size > start.shape.vocab_size:
+            raise ConfigError(
+                f"data.tokenizer: {chosen} has {tokenizer.vocab_size} tokens, the model in "
+                f"{start.origin} only {start.shape.vocab_size}"
+            )
+        tokenizer.save(own)
+        self.config = config.model_copy(
+            update={
+                "model": ModelConfig.of_shape(start.shape, config.model.preset),
+                "data": config.data.model_copy(update={"tokenizer": str(own)}),
+            }
+        ).completed()
+        self._host.run_dir.config.write_text(to_toml(self.config), encoding="utf-8")
+        parent = start.origin.parent.parent if (start.origin / "state.json").is_file() else None
+        self._host.describe(
+            parent=parent.name if parent else str(start.origin),
+            parent_checkpoint=start.origin.name if parent else "",
+        )
+        return self.config
 
     def _restore(self) -> None:
         """Go on from the newest checkpoint, where there is one."""

@@ -46,6 +46,12 @@ class Weights:
     """What was really read: a checkpoint, a folder or a file."""
 
 
+def find_start(name: str, runs_dir: str) -> Path:
+    """What `start_from` names: a run under `runs_dir`, or a path."""
+    inside = Path(runs_dir) / name
+    return inside if inside.is_dir() else Path(name)
+
+
 def read_weights(path: Path) -> Weights:
     """The weights at `path`: a run (its newest checkpoint), a checkpoint, a HF folder, a `.pth`.
 

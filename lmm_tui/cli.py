@@ -24,6 +24,7 @@ COMMANDS = {
     "status": "Show how a run is doing",
     "plot": "Draw a run's curves, as PNG or as text",
     "send": "Send a command to a live run",
+    "convert": "Write a model as a Hugging Face folder or a MiniMind file",
     "doctor": "Check devices, versions, terminal and folders",
 }
 """Every command and its one line of help; `commands/<name>.py` holds it as `command`."""

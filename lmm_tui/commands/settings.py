@@ -34,6 +34,7 @@ FLAGS = {
     "model.preset": "--model",
     "data.source": "--data",
     "train.steps": "--steps",
+    "start_from": "--from",
     "name": "--name",
     "runs_dir": "--runs-dir",
 }

@@ -37,7 +37,10 @@ def test_defaults_give_way_to_the_file_and_the_file_to_assignments(tmp_path: Pat
     [
         ("[optim]\nlr = -1.0\n", "mine.toml:2: optim.lr: should be greater than 0 (got -1.0)"),
         ("[train]\nsteps = 'many'\n", "mine.toml:2: train.steps: should be a valid integer"),
-        ("[optim]\n\ncolour = 1\n", "mine.toml:3: optim.colour: unknown key; see --print-config"),
+        (
+            "[optim]\n\nzebra_mode = 1\n",
+            "mine.toml:3: optim.zebra_mode: unknown key; see --print-config",
+        ),
         ("[train]\nlr = 1\n", "mine.toml:2: train.lr: unknown key; did you mean optim.lr?"),
         ("stage = 'dance'\n", "mine.toml:1: stage: should be 'pretrain'"),
         ("[model]\npreset = 'huge'\n", "mine.toml:2: model.preset: unknown preset 'huge'"),

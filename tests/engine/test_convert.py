@@ -2,14 +2,16 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import MakeConfig
+from conftest import MakeConfig, curve
 from safetensors.torch import load_file, save_file
 
 from data.tokenizer import Tokenizer
+from engine.config import resolve
 from engine.convert import convert
 from engine.host import EngineHost
 from engine.model import Decoder
@@ -171,3 +173,40 @@ def test_a_folder_without_a_tokenizer_cannot_become_hugging_face(tmp_path: Path)
     with pytest.raises(WeightsError, match=r"no tokenizer.json beside it"):
         convert(source, tmp_path / "hf")
     assert not (tmp_path / "hf").exists()
+
+
+def test_a_run_starts_from_the_weights_of_another(small: MakeConfig) -> None:
+    parent = EngineHost(small(name="parent", train__steps=40))
+    assert parent.run() == "finished"
+    child = EngineHost(
+        small(name="child", start_from="parent", train__steps=4, model__hidden_size=64)
+    )
+    assert child.run() == "finished", child.error
+    info = child.run_dir.read_info()
+    assert (info.parent, info.parent_checkpoint) == ("parent", "step-000000040")
+    assert read_weights(child.run_dir.path).shape == read_weights(parent.run_dir.path).shape
+    first, last = curve(child.run_dir)[1], curve(parent.run_dir)[40]
+    assert abs(first - last) < 0.5 < curve(parent.run_dir)[1] - first
+
+
+def test_a_child_goes_on_without_its_parent(small: MakeConfig, hf: Path) -> None:
+    settings = {"name": "child", "start_from": str(hf), "train__steps": 3}
+    child = EngineHost(small(**settings))
+    assert child.run() == "finished", child.error
+    shutil.rmtree(hf)
+    config = resolve(child.run_dir.config, {"train.steps": 5})
+    again = EngineHost(config, resume=child.run_dir)
+    assert again.run() == "finished", again.error
+    assert sorted(curve(child.run_dir)) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("start", "sentence"), [("nowhere", "no such run, checkpoint"), ("bare.pth", "no tokenizer")]
+)
+def test_a_start_that_cannot_be_used_is_named(
+    small: MakeConfig, tmp_path: Path, start: str, sentence: str
+) -> None:
+    save_minimind(model(), tmp_path / "bare.pth")
+    host = EngineHost(small(start_from=str(tmp_path / start)))
+    assert host.run() == "failed"
+    assert host.refused and sentence in host.error

@@ -1,0 +1,35 @@
+"""`lmm-tui convert SOURCE TARGET`: a model into a Hugging Face folder or a MiniMind file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lmm_tui.commands.folder import runs_dir_option
+from lmm_tui.text import clean
+
+
+@click.command("convert")
+@click.argument("source")
+@click.argument("target", type=click.Path(path_type=Path))
+@runs_dir_option
+def command(source: str, target: Path, runs_dir: Path) -> None:
+    """Write the model of SOURCE to TARGET, its weights unchanged.
+
+    SOURCE is a run (its newest checkpoint), a checkpoint, a Hugging Face folder of a Qwen3 model
+    or a MiniMind .pth file. TARGET is a new .pth file, or else a new Hugging Face folder.
+    """
+    from engine.convert import convert
+    from engine.weights import find_start
+
+    weights = convert(find_start(source, str(runs_dir)), target)
+    millions = weights.shape.parameters / 1e6
+    click.echo(
+        f"{clean(str(target))}: {millions:.2f}M parameters from {clean(str(weights.origin))}"
+    )
+
+
+if __name__ == "__main__":
+    command(["--help"], standalone_mode=False)
+    print("=== 自测通过 ===")
