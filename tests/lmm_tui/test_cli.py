@@ -101,6 +101,7 @@ def test_every_flag_reaches_its_key(capsys: Capture) -> None:
         "model.preset": "tiny",
         "data.source": "texts/*.txt",
         "train.steps": 12,
+        "start_from": "weights.safetensors",
         "name": "mine",
         "runs_dir": "elsewhere",
     }
