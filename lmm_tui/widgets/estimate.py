@@ -23,7 +23,7 @@ METER_WIDTH = 16
 TIGHT = 0.7
 """Share of a memory above which the first-order estimate may turn out too small."""
 
-_STAGES = {"pretrain": "from scratch, to continue text"}
+_AIMS = {"pretrain": "to continue text"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def table(outlook: Outlook) -> Content:
     shape = sized.shape
     layers = count(shape.num_layers * shape.layer_parameters)
     rows: list[tuple[str, str]] = [
-        (config.stage, _STAGES[config.stage]),
+        (config.stage, f"{_origin(config)}, {_AIMS[config.stage]}"),
         ("data", outlook.data),
         ("device", outlook.device),
         ("", ""),
@@ -121,7 +121,12 @@ def sentences(outlook: Outlook) -> Content:
             (f" ({verdict})" if verdict else "", colour),
             f" · disk {_checkpoints(sized)}",
         ),
-        Content(clean(f"{outlook.device} · {outlook.data} · {folder(outlook.config)}")),
+        Content(
+            clean(
+                f"{outlook.device} · {outlook.data} · {_origin(outlook.config)} · "
+                f"{folder(outlook.config)}"
+            )
+        ),
     ]
     return Content("\n").join(lines)
 
@@ -134,6 +139,10 @@ def run_name(config: RunConfig) -> str:
 def folder(config: RunConfig) -> str:
     """Where the run will be written."""
     return str(Path(config.runs_dir) / run_name(config))
+
+
+def _origin(config: RunConfig) -> str:
+    return f"from {config.start_from}" if config.start_from else "from scratch"
 
 
 def _meter(outlook: Outlook) -> Content:
