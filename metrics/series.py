@@ -150,6 +150,12 @@ class Series:
     def last_step(self) -> int | None:
         return int(self._index.step.view[self._last_row]) if len(self) else None
 
+    def span(self, axis: Axis) -> tuple[float, float]:
+        """Where the first and the last value are on an axis; only for a series that has values."""
+        column = getattr(self._index, axis).view
+        first = self._first_row if self._rows is None else self._rows.view[0]
+        return float(column[first]), float(column[self._last_row])
+
     @property
     def last_value(self) -> float | None:
         return float(self.values[-1]) if len(self) else None
@@ -199,7 +205,7 @@ class Series:
     def _brought_up_to_date(self, kept: _Kept, x0: float, x1: float, axis: Axis) -> _Kept:
         """`kept` with the columns that values since then may lie in made anew."""
         columns = len(kept.bins.low)
-        last_x = float(getattr(self._index, axis).view[self._last_row])
+        _, last_x = self.span(axis)
         share = min(max((last_x - x0) / (x1 - x0), 0.0), 1.0)
         end = min(int(share * columns) + 2, columns)
         edges = x0 + np.arange(kept.column, end + 1) * (x1 - x0) / columns
@@ -416,7 +422,7 @@ def robust_range(
     lows.sort()
     highs.sort()
     edge = round(0.05 * (len(lows) - 1))
-    bottom, top = lows[edge], highs[-1 - edge]
+    bottom, top = float(lows[edge]), float(highs[-1 - edge])
     reach = 3.0 * (top - bottom)
     inner_low = lows[lows.searchsorted(bottom - reach)]
     inner_high = highs[highs.searchsorted(top + reach, side="right") - 1]

@@ -27,6 +27,9 @@ _SPACE = ord(" ")
 _SECOND_HALF = 0
 """In the cell after a character that is two cells wide."""
 
+_GAP = 12
+"""Unchanged cells that are cheaper to send again than a jump of the cursor and a change of style."""
+
 
 Mask = NDArray[np.bool_]
 
@@ -78,10 +81,11 @@ class Canvas:
         different = (self.codes != since.codes) | (self.inks != since.inks)
         for y in np.flatnonzero(different.any(axis=1)).tolist():
             (columns,) = different[y].nonzero()
-            start, end = int(columns[0]), int(columns[-1]) + 1
-            if since.codes[y, start] == _SECOND_HALF or self.codes[y, start] == _SECOND_HALF:
-                start -= 1
-            yield Region(start, y, end - start, 1)
+            for part in np.split(columns, np.flatnonzero(np.diff(columns) > _GAP) + 1):
+                start, end = int(part[0]), int(part[-1]) + 1
+                if since.codes[y, start] == _SECOND_HALF or self.codes[y, start] == _SECOND_HALF:
+                    start -= 1
+                yield Region(start, y, end - start, 1)
 
     def strips(self, rows: Iterable[int], styles: Sequence[Style]) -> list[Strip]:
         """The given rows as strips; `styles[ink]` is the look of an ink."""

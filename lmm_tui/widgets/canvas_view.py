@@ -45,13 +45,14 @@ class CanvasView(Widget):
             return
         if not self.is_on_screen or self._is_stale():
             # It is drawn when it is shown; until then nothing has to be computed.
-            self._drawn = None
-            self.refresh()
+            if self._drawn is not None:
+                self._drawn = None
+                self.refresh()
             return
         before = self._canvas
         self._draw()
         changes = list(self._canvas.changes(before))
-        rows = [change.y for change in changes]
+        rows = sorted({change.y for change in changes})
         for y, strip in zip(rows, self._canvas.strips(rows, self._styles), strict=True):
             self._strips[y] = strip
         if changes:

@@ -51,6 +51,9 @@ GUTTER = 7
 
 MIN_WIDTH, MIN_HEIGHT = 20, 5
 
+_LARGEST = 1e300
+"""The end of any y axis: differences of larger numbers are no floats any more."""
+
 _MARK_SPACING = 10
 """Dot columns a mark needs for itself; points that are denser are a line without marks."""
 
@@ -161,13 +164,10 @@ class Plot:
         return canvas
 
     def _x_range(self, series: Sequence[Series], x_end: float | None) -> tuple[float, float]:
-        if self.axis == "time":
-            start = min(float(one.times[0]) for one in series)
-            last = max(float(one.times[-1]) for one in series)
-        else:
-            start = 0.0
-            last = max(float(getattr(one, f"{self.axis}s")[-1]) for one in series)
-        end = start + round_end(last - start) if x_end is None else x_end
+        spans = [one.span(self.axis) for one in series]
+        start = min(first for first, _ in spans) if self.axis == "time" else 0.0
+        last = max(last for _, last in spans)
+        end = start + round_end(last - start) if x_end is None else max(x_end, last)
         return start, max(end, start + 1)
 
     def _scale(self, value: float) -> float:
@@ -195,6 +195,7 @@ class Plot:
         for level in levels:
             if low - reach <= level <= high + reach:
                 low, high = min(low, level), max(high, level)
+        low, high = max(low, -_LARGEST), min(high, _LARGEST)
         old = self._y_range
         if old and old[0] <= low and high <= old[1] and high - low >= 0.6 * (old[1] - old[0]):
             return old
@@ -237,19 +238,19 @@ class Plot:
         nonfinite: int,
     ) -> None:
         """The title, what each trace is and was last, and at the right what is noteworthy."""
-        left = self._legend(found, canvas.width - 1)
         right: list[tuple[str, int]] = []
         if nonfinite:
-            right.append((f"{nonfinite} NaN", ALARM))
+            right.append((f"{nonfinite} NaN/Inf", ALARM))
         if peaks:
             right.append((f"{self.glyphs.above}{peaks}", LABEL))
-        right.append((_standing(found[-1][2], last_bins), LABEL))
+        room = canvas.width - 1 - sum(len(text) + 2 for text, _ in right)
         x = 0
-        for text, ink in left:
+        for text, ink in self._legend(found, room):
             canvas.put(x, 0, text, ink)
             x += cell_len(text)
-        while right and x + 2 + sum(len(text) + 2 for text, _ in right) > canvas.width + 1:
-            right.pop()
+        standing = _standing(found[-1], last_bins, several=len(found) > 1)
+        if standing and x + 2 + len(standing) <= room:
+            right.append((standing, LABEL))
         end = canvas.width - 1
         for text, ink in right:
             end -= len(text)
@@ -259,10 +260,10 @@ class Plot:
     def _legend(
         self, found: Sequence[tuple[int, Trace, Series]], width: int
     ) -> list[tuple[str, int]]:
-        """Title, and per trace label and last value: of all, else of lines, else of the last."""
+        """Title, with label and last value of all traces, of lines, of the last one, or of none."""
         lines = [item for item in found if item[1].kind != "band"]
         legend: list[tuple[str, int]] = []
-        for chosen in (found, lines or found[-1:], found[-1:]):
+        for chosen in (found, lines, found[-1:], ()):
             legend = [(self.title, TITLE)]
             for number, trace, series in chosen:
                 ink = band_ink(number) if trace.kind == "band" else line_ink(number)
@@ -295,7 +296,8 @@ class _Area:
     def row(self, value: Floats | float) -> Floats:
         """The dot row of values, not rounded; what is outside lands just outside."""
         window = self.window
-        share = (window.y1 - np.asarray(value, float)) / (window.y1 - window.y0)
+        within = np.clip(value, -2 * _LARGEST, 2 * _LARGEST)
+        share = (window.y1 - within) / (window.y1 - window.y0)
         return np.clip(share * (self._rows - 1), -2, self._rows + 1)
 
     def cell(self, x: float) -> int:
@@ -383,11 +385,13 @@ class _Area:
         self._canvas.tint(self._x, self._y, shown, ink)
 
 
-def _standing(series: Series, bins: Bins) -> str:
-    """How the series does: its best value, or by how much it moved over a tenth of the run."""
+def _standing(last: tuple[int, Trace, Series], bins: Bins, *, several: bool) -> str:
+    """How the last trace does: its best value, or how it moved over a tenth of the run."""
+    _, trace, series = last
     best = series.best(describe(series.name).better)
     if best is not None:
-        return f"best {figure(best.value)} @{best.step:,}"
+        whose = f"{clean(trace.label)} " if several else ""
+        return f"best {whose}{figure(best.value)} @{best.step:,}"
     means = bins.mean[np.isfinite(bins.mean)]
     part = len(means) // 10
     if part == 0:

@@ -23,11 +23,8 @@ def spark(values: Floats, width: int) -> str:
     finite = values[np.isfinite(values)]
     if not len(finite):
         return MISSING * len(cells)
-    low, high, centre = (
-        finite.min(),
-        finite.max(),
-        np.clip(finite.mean(), finite.min(), finite.max()),
-    )
+    low, high = finite.min(), finite.max()
+    centre = (finite / len(finite)).sum()
     shown = []
     for cell in cells:
         measured = cell[np.isfinite(cell)]

@@ -172,7 +172,7 @@ def x_ticks(low: float, high: float, width: int, axis: Axis) -> list[tuple[float
     """Places and labels for an axis of `width` cells: labels never touch."""
     make = clock_ticks if axis == "time" else round_ticks
     label = clock_label if axis == "time" else count_label
-    for most in range(max(width // 9, 1), 0, -1):
+    for most in range(max(width // 9, 2), 0, -1):
         ticks = [(value, label(value)) for value in make(low, high, most)]
         cells = [round((value - low) / (high - low) * (width - 1)) for value, _ in ticks]
         longest = max((len(text) for _, text in ticks), default=0)
@@ -190,7 +190,7 @@ def y_ticks(
     for most in range(max(round(height / 2.4), 2), 0, -1):
         values = make(low, high, most)
         labels = [*map(log_label, values)] if log else tick_labels(values, width)
-        if labels and max(map(len, labels)) <= width:
+        if labels and len(labels) <= height and max(map(len, labels)) <= width:
             return list(zip(values, labels, strict=True))
     return []
 

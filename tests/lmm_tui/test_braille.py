@@ -1,0 +1,111 @@
+"""Dots become the right characters, lines have no holes, and every terminal gets a set it shows."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmm_tui.widgets.braille import (
+    ASCII,
+    BRAILLE,
+    QUADRANTS,
+    GlyphSet,
+    cell_patterns,
+    glyphs_for,
+    line_spans,
+    span_dots,
+    text_of,
+)
+
+
+def text(dots: np.ndarray, glyphs: GlyphSet) -> str:
+    return "\n".join(text_of(glyphs.codes[cell_patterns(dots, glyphs)]))
+
+
+def braille_dots(char: str) -> np.ndarray:
+    """The dots of a braille character, after the numbering in the Unicode standard."""
+    places = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (3, 0), (3, 1)]
+    dots = np.zeros((4, 2), bool)
+    for bit, place in enumerate(places):
+        dots[place] = (ord(char) - 0x2800) >> bit & 1
+    return dots
+
+
+@pytest.mark.parametrize("pattern", range(1, 256))
+def test_every_braille_pattern_shows_its_dots(pattern: int) -> None:
+    dots = np.array([pattern >> bit & 1 for bit in range(8)], bool).reshape(4, 2)
+    np.testing.assert_array_equal(braille_dots(text(dots, BRAILLE)), dots)
+
+
+@pytest.mark.parametrize(
+    ("rows", "glyphs", "shown"),
+    [
+        (["#.", ".."], QUADRANTS, "▘"),
+        ([".#", "#."], QUADRANTS, "▞"),
+        (["##", "#."], QUADRANTS, "▛"),
+        ([".#", "##"], QUADRANTS, "▟"),
+        (["#.#", "..#"], ASCII, "' :"),
+        (["...", "#.#"], ASCII, ". ."),
+    ],
+)
+def test_the_coarser_sets(rows: list[str], glyphs: GlyphSet, shown: str) -> None:
+    dots = np.array([[char == "#" for char in row] for row in rows])
+    assert text(dots, glyphs) == shown
+
+
+@given(st.lists(st.floats(-3, 40) | st.just(float("nan")), min_size=1, max_size=60))
+def test_a_line_meets_its_points_and_has_no_holes(rows: list[float]) -> None:
+    row = np.array(rows)
+    top, bottom = line_spans(row)
+    known = np.flatnonzero(np.isfinite(row))
+    if not len(known):
+        assert (top > bottom).all()
+        return
+    at = np.rint(row[known])
+    assert ((top[known] <= at) & (at <= bottom[known])).all()
+    inside = slice(known[0], known[-1] + 1)
+    assert (top[inside] <= bottom[inside]).all()
+    # Neighbours touch: at most one dot row apart, as diagonal dots are.
+    gap = np.maximum(top[inside][1:], top[inside][:-1]) - np.minimum(
+        bottom[inside][1:], bottom[inside][:-1]
+    )
+    assert (gap <= 1).all()
+    outside = np.ones(len(row), bool)
+    outside[inside] = False
+    assert (top[outside] > bottom[outside]).all()
+
+
+def test_a_steep_line_is_one_dot_wide() -> None:
+    top, bottom = line_spans(np.array([20.0, 0.0]))
+    assert int((bottom - top + 1).sum()) == 21
+
+
+def test_spans_outside_of_the_raster_are_cut() -> None:
+    dots = span_dots(np.array([-5, 2, 9, 3]), np.array([1, 50, 12, 2]), rows=4)
+    assert dots.sum(axis=0).tolist() == [2, 2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "term", "glyphs"),
+    [
+        ("utf-8", "xterm-256color", BRAILLE),
+        ("UTF-8", "linux", QUADRANTS),
+        ("ascii", "xterm-256color", ASCII),
+        ("latin-1", "linux", ASCII),
+    ],
+)
+def test_the_terminal_decides_the_glyphs(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, term: str, glyphs: GlyphSet
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    assert glyphs_for(io.TextIOWrapper(io.BytesIO(), encoding=encoding)) is glyphs
+
+
+def test_the_ascii_set_is_ascii() -> None:
+    frame = (ASCII.vertical, ASCII.horizontal, ASCII.corner, ASCII.tick_x, ASCII.tick_y)
+    marks = (ASCII.above, ASCII.nonfinite, ASCII.swatch, ASCII.patterns)
+    assert all(part.isascii() for part in frame + marks)
