@@ -28,7 +28,7 @@ _SECOND_HALF = 0
 """In the cell after a character that is two cells wide."""
 
 _GAP = 12
-"""Unchanged cells that are cheaper to send again than a jump of the cursor and a change of style."""
+"""Unchanged cells that are cheaper to send again than a jump and a change of style."""
 
 
 Mask = NDArray[np.bool_]
