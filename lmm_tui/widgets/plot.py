@@ -195,7 +195,8 @@ class Plot:
         for level in levels:
             if low - reach <= level <= high + reach:
                 low, high = min(low, level), max(high, level)
-        low, high = max(low, -_LARGEST), min(high, _LARGEST)
+        limit = math.log10(_LARGEST) if self.log else _LARGEST
+        low, high = (min(max(end, -limit), limit) for end in (low, high))
         old = self._y_range
         if old and old[0] <= low and high <= old[1] and high - low >= 0.6 * (old[1] - old[0]):
             return old
@@ -297,7 +298,8 @@ class _Area:
         """The dot row of values, not rounded; what is outside lands just outside."""
         window = self.window
         within = np.clip(value, -2 * _LARGEST, 2 * _LARGEST)
-        share = (window.y1 - within) / (window.y1 - window.y0)
+        with np.errstate(over="ignore"):
+            share = (window.y1 - within) / (window.y1 - window.y0)
         return np.clip(share * (self._rows - 1), -2, self._rows + 1)
 
     def cell(self, x: float) -> int:
