@@ -59,7 +59,8 @@ def estimate(
     if corpus_bytes is not None:
         text = corpus_bytes * (1 - data.val_fraction)
         corpus_tokens = round(text / bytes_per_token(shape.vocab_size))
-    saved = 1 + train.steps // log.checkpoint_every if log.checkpoint_every else 1
+    # One more at the end, unless one is due there anyway.
+    saved = math.ceil(train.steps / log.checkpoint_every) if log.checkpoint_every else 1
     return Estimate(
         shape=shape,
         tokens_per_step=config.tokens_per_step,

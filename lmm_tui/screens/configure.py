@@ -100,6 +100,11 @@ class ConfigureScreen(Screen[RunConfig | None]):
         """What the form says; a wrong value is left at its last right one."""
         return self._config
 
+    @property
+    def settled(self) -> bool:
+        """Whether devices and data have been looked at."""
+        return bool(self._devices) and self._data is not None
+
     def field(self, key: str) -> ConfigField:
         return self.query_one(f"#{field_id(key)}", ConfigField)
 

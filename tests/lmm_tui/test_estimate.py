@@ -133,6 +133,7 @@ def test_numbers_that_make_no_model_are_refused_with_their_key():
 def test_checkpoints_kept_are_no_more_than_are_written():
     config = resolve(assignments={"train.steps": 900, "log.checkpoint_every": 500, "log.keep": 9})
     assert estimate(config).checkpoints == 2
+    assert estimate(resolve(assignments={"train.steps": 1000})).checkpoints == 2
     config = resolve(assignments={"log.checkpoint_every": 0})
     assert estimate(config).checkpoints == 1
 
