@@ -1,0 +1,91 @@
+"""Device rules, on whatever this machine has."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from engine import device as devices
+from engine.device import DeviceError
+
+CPU = torch.device("cpu")
+
+
+def test_the_best_device_is_what_auto_takes() -> None:
+    best = devices.get_best_device()
+    assert devices.resolve_device("auto") == best
+    assert devices.get_device_type() == best.type
+    assert devices.describe_devices()[0].name == str(best)
+    assert devices.resolve_device("cpu") == CPU
+
+
+def test_a_device_that_is_not_here_is_refused_with_those_that_are() -> None:
+    with pytest.raises(DeviceError, match=r"'cuda:99' is not here; this machine has .*cpu"):
+        devices.resolve_device("cuda:99")
+
+
+def test_precision_follows_the_device() -> None:
+    assert devices.resolve_precision(CPU, "auto") == "fp32"
+    assert devices.resolve_precision(CPU, "bf16") == "bf16"
+    with pytest.raises(DeviceError, match="fp16 needs a CUDA device"):
+        devices.resolve_precision(CPU, "fp16")
+    assert not devices.make_scaler(CPU, "fp32").is_enabled()
+
+
+def test_autocast_is_for_low_precision_only() -> None:
+    a = torch.ones(2, 2)
+    with devices.autocast(CPU, "fp32"):
+        assert (a @ a).dtype == torch.float32
+    with devices.autocast(CPU, "bf16"):
+        assert (a @ a).dtype == torch.bfloat16
+
+
+def draw() -> tuple[float, ...]:
+    return (
+        random.random(),
+        random.gauss(0, 1),
+        np.random.rand(),
+        np.random.randn(),
+        torch.rand(()).item(),
+        torch.randn(()).item(),
+    )
+
+
+def test_random_states_come_back_to_the_bit_through_plain_tensors() -> None:
+    devices.seed_all(7)
+    draw()  # Leaves half of a pair of normal numbers behind in Python's and numpy's generators.
+    state = devices.rng_state()
+    assert all(isinstance(tensor, torch.Tensor) for tensor in state.values())
+    first = draw()
+    devices.restore_rng(state)
+    assert draw() == first
+
+
+def test_equal_seeds_give_equal_numbers() -> None:
+    devices.seed_all(3)
+    first = draw()
+    devices.seed_all(3)
+    assert draw() == first
+
+
+@pytest.mark.parametrize(
+    ("error", "is_it"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("MPS backend out of memory"), True),
+        (RuntimeError("shapes do not match"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_out_of_memory_is_told_from_other_errors(error: Exception, is_it: bool) -> None:
+    assert devices.is_out_of_memory(error) is is_it
+
+
+def test_the_peak_of_a_cpu_is_measured_once() -> None:
+    peak = devices.peak_flops(CPU, "fp32")
+    assert peak > 1e9
+    assert devices.peak_flops(CPU, "fp32") == peak
+    assert devices.memory_used(CPU) > 1e7

@@ -1,0 +1,83 @@
+"""Sampling from a live model: reproducible, within its nucleus, and without a trace."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.generate import GenerateError, generate, sample, token_losses
+from engine.model import Decoder
+from engine.shape import ModelShape
+
+
+@pytest.fixture(scope="module")
+def model() -> Decoder:
+    decoder = Decoder(ModelShape(64, 32, 2, 4, 2, 8, 64, max_positions=32))
+    decoder.init_weights(0)
+    return decoder
+
+
+def text(model: Decoder, prompt: list[int], **changes: object) -> list[int]:
+    options = {"max_tokens": 12, "temperature": 0.0, "top_p": 1.0, "seed": 0} | changes
+    return list(generate(model, prompt, **options))  # type: ignore[arg-type]
+
+
+def test_greedy_text_is_that_of_the_uncached_model(model: Decoder) -> None:
+    context = [5, 6, 7]
+    with torch.no_grad():
+        for _ in range(12):
+            context.append(int(model(torch.tensor([context]))[0, -1].argmax()))
+    assert text(model, [5, 6, 7]) == context[3:]
+
+
+def test_equal_seeds_give_equal_texts_and_others_do_not(model: Decoder) -> None:
+    warm = {"temperature": 1.0}
+    assert text(model, [1], seed=4, **warm) == text(model, [1], seed=4, **warm)
+    assert text(model, [1], seed=4, **warm) != text(model, [1], seed=5, **warm)
+
+
+def test_generating_leaves_mode_and_random_numbers_alone(model: Decoder) -> None:
+    model.train()
+    before = torch.get_rng_state()
+    for _ in generate(model, [1, 2], max_tokens=3, temperature=1.0, top_p=0.9, seed=0):
+        assert model.training
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_stop_token_ends_the_text_and_is_not_in_it(model: Decoder) -> None:
+    whole = text(model, [3])
+    stop = whole[4]
+    assert text(model, [3], stop_ids=(stop,)) == whole[: whole.index(stop)]
+
+
+def test_a_text_longer_than_the_context_goes_on(model: Decoder) -> None:
+    assert len(text(model, list(range(60)), max_tokens=50)) == 50
+    assert len(token_losses(model, list(range(60)))) == 59
+
+
+def test_token_losses_are_those_of_the_whole_forward_pass(model: Decoder) -> None:
+    ids = [4, 8, 15, 16, 23, 42]
+    with torch.no_grad():
+        log_p = model(torch.tensor([ids[:-1]]))[0].log_softmax(-1)
+    expected = [-log_p[i, token].item() for i, token in enumerate(ids[1:])]
+    assert token_losses(model, ids) == pytest.approx(expected, abs=1e-5)
+
+
+@given(p=st.lists(st.floats(0.01, 1), min_size=2, max_size=8), top_p=st.floats(0.01, 1))
+@settings(deadline=None)
+def test_only_the_nucleus_is_ever_drawn(p: list[float], top_p: float) -> None:
+    mass = torch.tensor(p, dtype=torch.float64)
+    mass /= mass.sum()
+    order = mass.sort(descending=True, stable=True)
+    before = order.values.cumsum(0) - order.values
+    nucleus = set(order.indices[before < top_p + 1e-6].tolist())
+    generator = torch.Generator().manual_seed(0)
+    drawn = {sample(mass.log(), 1.0, top_p, generator) for _ in range(20)}
+    assert drawn <= nucleus
+
+
+def test_nothing_comes_from_an_empty_prompt_or_a_diverged_model(model: Decoder) -> None:
+    with pytest.raises(GenerateError, match="prompt is empty"):
+        text(model, [])
+    with pytest.raises(GenerateError, match="diverged"):
+        sample(torch.tensor([float("nan"), 1.0]), 1.0, 1.0, torch.Generator())

@@ -1,0 +1,114 @@
+"""The decoder: Qwen3 weight for weight, cached or packed or whole the same."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.model import Decoder, KVCache
+from engine.shape import PRESETS, ModelShape
+
+SHAPE = ModelShape(97, 48, 3, 4, 2, 16, 80, max_positions=64)
+
+
+def decoder(shape: ModelShape = SHAPE, seed: int = 0) -> Decoder:
+    model = Decoder(shape)
+    model.init_weights(seed)
+    return model
+
+
+def ids(batch: int = 2, length: int = 20) -> Tensor:
+    return torch.randint(97, (batch, length), generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tie", [True, False])
+def test_logits_equal_those_of_transformers_qwen3(tie: bool) -> None:
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    theirs = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=97,
+            hidden_size=48,
+            intermediate_size=80,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=16,
+            max_position_embeddings=64,
+            rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+            tie_word_embeddings=tie,
+        )
+    ).eval()
+    ours = Decoder(ModelShape(97, 48, 3, 4, 2, 16, 80, max_positions=64, tie_embeddings=tie))
+    ours.load_state_dict(theirs.state_dict())
+    with torch.no_grad():
+        expected = theirs(ids()).logits
+        assert (ours(ids()) - expected).abs().max() <= 1e-5
+        cache = KVCache(ours.shape, batch=2, capacity=20, device=torch.device("cpu"))
+        parts = [ours.head(ours.backbone(p, cache=cache)) for p in ids().split([7, 1, 12], dim=1)]
+    assert (torch.cat(parts, dim=1) - expected).abs().max() <= 1e-5
+
+
+def test_the_first_loss_is_that_of_guessing() -> None:
+    for preset in ("nano", "tiny"):
+        shape = PRESETS[preset]
+        model = decoder(shape)
+        text = torch.randint(shape.vocab_size, (2, 64))
+        loss = torch.nn.functional.cross_entropy(
+            model(text)[:, :-1].flatten(0, 1), text[:, 1:].flatten()
+        )
+        assert abs(loss.item() - math.log(shape.vocab_size)) < 0.2
+
+
+def test_weights_depend_on_their_seed_and_on_nothing_else() -> None:
+    torch.manual_seed(1)
+    first, state = decoder(seed=3), torch.get_rng_state()
+    torch.manual_seed(2)
+    second = decoder(seed=3)
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
+    )
+    assert not torch.equal(first.head_weight, decoder(seed=4).head_weight)
+    torch.set_rng_state(state)
+    decoder(seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_no_token_sees_the_future() -> None:
+    model, text = decoder(), ids(1)
+    changed = text.clone()
+    changed[0, 12:] = (changed[0, 12:] + 1) % 97
+    with torch.no_grad():
+        before, after = model(text), model(changed)
+    assert torch.equal(before[0, :12], after[0, :12])
+    assert not torch.equal(before[0, 12:], after[0, 12:])
+
+
+def test_packed_sequences_stay_apart() -> None:
+    model = decoder()
+    first, second = ids(1, 9), ids(2, 6)[1:]
+    packed = torch.cat([first, second], dim=1)
+    positions = torch.cat([torch.arange(9), torch.arange(6)])[None]
+    segments = torch.cat([torch.full((9,), 1), torch.full((6,), 2)])[None]
+    with torch.no_grad():
+        together = model.backbone(packed, positions=positions, segments_BxT=segments)
+        alone = torch.cat([model.backbone(first), model.backbone(second)], dim=1)
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_a_tied_model_takes_its_head_twice_and_gives_it_once() -> None:
+    model = decoder()
+    state = model.state_dict()
+    assert "lm_head.weight" not in state
+    Decoder(SHAPE).load_state_dict({**state, "lm_head.weight": model.head_weight})
+    with pytest.raises(RuntimeError, match="lm_head"):
+        Decoder(SHAPE).load_state_dict({**state, "lm_head.weight": model.head_weight + 1})
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_a_shape_counts_the_parameters_that_its_model_has(preset: str) -> None:
+    with torch.device("meta"):
+        model = Decoder(PRESETS[preset])
+    assert sum(p.numel() for p in model.parameters()) == PRESETS[preset].parameters
