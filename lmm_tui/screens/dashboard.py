@@ -23,6 +23,7 @@ from lmm_tui import advice, terminal
 from lmm_tui.export import export_in_background
 from lmm_tui.keys import bindings
 from lmm_tui.messages import CommandDone, ExportDone
+from lmm_tui.narrow import NarrowCompositor
 from lmm_tui.screens.pages import pages_for
 from lmm_tui.screens.panels import LAYER_NORMS, make_pictures, references_for
 from lmm_tui.session import RunSession, RunView
@@ -45,6 +46,11 @@ LOOK_EVERY_OVER_SSH_S = 0.5
 READ_AT_ONCE_S = 0.05
 """The longest that reading a big file may keep the keys waiting."""
 
+PICTURES_SHARE = 0.015
+"""Of a core, for drawing pictures: a step a second is seen at once, fifty a second together."""
+LONGEST_REST_S = 1.0
+"""However slow the machine, pictures are never older than this."""
+
 _CHROME_LINES = 4
 """Header, progress, page strip and key bar."""
 
@@ -57,12 +63,15 @@ class DashboardScreen(Screen[None]):
 
     def __init__(self, session: RunSession, *, owned: bool) -> None:
         super().__init__()
+        self._compositor = NarrowCompositor()
         self.session = session
         self.owned = owned
         self._pending: list[str] = []
         self._notes: list[dict[str, Any]] = []
         self._page = 0
         self._zoomed = False
+        self._pictures_stale = False
+        self._pictures_at = 0.0
         self._announced = len(session.events)
         self._timer: Timer | None = None
 
@@ -93,14 +102,19 @@ class DashboardScreen(Screen[None]):
     # Looking
 
     def look(self) -> None:
-        """Read what is new and show what changed."""
+        """Read what is new and show what changed; pictures only as often as they are cheap."""
+        was_loading = self.session.loading
         try:
             changed = self.session.poll(READ_AT_ONCE_S)
         except LmmError as error:
             self._lose_run(str(error))
             return
         if changed or self.session.view.state == "stale":
-            self._show()
+            self._show_facts()
+        self._pictures_stale |= changed
+        loaded = was_loading and not self.session.loading
+        if self._pictures_stale and (loaded or time.monotonic() >= self._pictures_at):
+            self._show_pictures()
         self._read_on()
 
     def _read_on(self) -> None:
@@ -114,6 +128,11 @@ class DashboardScreen(Screen[None]):
         self.query_one(Notice).say(why, "What was read before is still shown. q leaves.")
 
     def _show(self) -> None:
+        self._show_facts()
+        self._show_pictures()
+
+    def _show_facts(self) -> None:
+        """What is words: cheap, so at every look."""
         session, view = self.session, self.session.view
         self.query_one(RunHeader).show(
             view,
@@ -122,25 +141,30 @@ class DashboardScreen(Screen[None]):
             loading=session.loading,
         )
         self.query_one(RunProgress).show(view)
+        self.query_one(ProbePanel).update_from(session.series)
+        self.query_one(SamplesPanel).show(session.samples)
+        self.query_one(EventLog).show(self._all_events())
         self._show_notice()
-        self._show_panels()
         self._show_keys()
         self._announce()
 
-    def _show_panels(self) -> None:
+    def _show_pictures(self) -> None:
+        began = time.thread_time()
         session, view = self.session, self.session.view
         shown = self.query_one(Tiles).page.panels
         x_end = _x_end(session.series.last_step or 0, view.status.total_steps)
         for chart in self.query(Chart):
             if chart.id in shown:
-                chart.references = references_for(chart.id, view.info.references)
+                levels = references_for(chart.id, view.info.references)
+                if levels != chart.references:
+                    chart.references = levels
                 chart.update_from(session.series, x_end)
         if "layers" in shown:
             norms = [name for name in session.series.names() if name.startswith(LAYER_NORMS)]
             self.query_one(HeatMap).update_from(session.series, norms, x_end)
-        self.query_one(ProbePanel).update_from(session.series)
-        self.query_one(SamplesPanel).show(session.samples)
-        self.query_one(EventLog).show(self._all_events())
+        self._pictures_stale = False
+        rest = (time.thread_time() - began) / PICTURES_SHARE
+        self._pictures_at = time.monotonic() + min(rest, LONGEST_REST_S)
 
     def _show_notice(self) -> None:
         view, notice = self.session.view, self.query_one(Notice)
@@ -214,7 +238,7 @@ class DashboardScreen(Screen[None]):
         elif self.focused is not None and self.focused.id:
             self._zoomed = True
             self.query_one(Tiles).zoom(self.focused.id)
-            self._show_panels()
+            self._show_pictures()
         else:
             self._toast("tab to a panel first; then enter zooms it", "zoom")
 
@@ -229,7 +253,7 @@ class DashboardScreen(Screen[None]):
         self._page, self._zoomed = index, False
         self.query_one(Tiles).open_page(pages[index])
         self._show_keys()
-        self._show_panels()
+        self._show_pictures()
 
     # Steering
 

@@ -85,6 +85,8 @@ class Canvas:
                 start, end = int(part[0]), int(part[-1]) + 1
                 if since.codes[y, start] == _SECOND_HALF or self.codes[y, start] == _SECOND_HALF:
                     start -= 1
+                if end < self.width and self.codes[y, end] == _SECOND_HALF:
+                    end += 1
                 yield Region(start, y, end - start, 1)
 
     def strips(self, rows: Iterable[int], styles: Sequence[Style]) -> list[Strip]:

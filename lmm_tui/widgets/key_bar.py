@@ -21,8 +21,10 @@ class KeyBar(Line):
         self._pages = 1
 
     def show(self, *, active: bool, paused: bool, pages: int) -> None:
-        self._active, self._paused, self._pages = active, paused, pages
-        self.reword()
+        asked = active, paused, pages
+        if asked != (self._active, self._paused, self._pages):
+            self._active, self._paused, self._pages = asked
+            self.reword()
 
     def compose_line(self, width: int) -> Content:
         worded = {key.id: self._word(key) for key in bar_keys() if self._useful(key)}

@@ -17,9 +17,10 @@ class PageStrip(Line):
         self.display = False
 
     def show(self, titles: tuple[str, ...], opened: int) -> None:
-        self._titles, self._open = titles, opened
-        self.display = len(titles) > 1
-        self.reword()
+        if (titles, opened) != (self._titles, self._open):
+            self._titles, self._open = titles, opened
+            self.display = len(titles) > 1
+            self.reword()
 
     def compose_line(self, width: int) -> Content:
         titled = self._tabs(all_titles=True)

@@ -1,0 +1,266 @@
+"""What a screen costs: the training it shares a process with, and the machine it merely watches on.
+
+The training part trains `nano` in one process and opens and leaves the dashboard in turns, so that
+a busy machine hits both alike; the speed of a turn is that of the steps between its first and its
+last logged row. The watching parts run `lmm-tui monitor` and read its processor time and bytes.
+All screens are pseudo-terminals of 200x50 that nobody looks at.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import pty
+import select
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+
+from engine.rundir import RunDir, RunInfo, RunStatus
+
+TITLE = "dashboard: its cost beside training, beside a live run, beside nothing"
+
+LIMIT_SPEED = 0.97
+LIMIT_IDLE, LIMIT_LIVE = 0.005, 0.05
+LIMIT_BYTES_PER_S = 10_000.0
+
+TURNS = 6
+TURN_S = 8.0
+WATCH_S = 12.0
+SETTLE_S = 3.0
+
+STEPS_PER_S = 50
+SCALARS = 10
+
+
+@dataclass(frozen=True)
+class Cost:
+    cpu: float
+    """Of one core."""
+    bytes_per_s: float
+
+
+def run() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        speed = _speed_beside_training(folder)
+        idle = _watch_finished(folder)
+        live = _watch_live(folder)
+    print(f"tokens/s with / without dashboard   limit {LIMIT_SPEED}  measured {speed:.3f}")
+    print(f"idle on a finished run   limit {LIMIT_IDLE:.1%} of a core  measured {_words(idle)}")
+    print(f"live, {STEPS_PER_S} steps/s x {SCALARS}   limit {LIMIT_LIVE:.0%} of a core", end="  ")
+    print(f"and {LIMIT_BYTES_PER_S / 1000:.0f} kB/s  measured {_words(live)}")
+    shares = {
+        "training": LIMIT_SPEED / speed,
+        "idle": idle.cpu / LIMIT_IDLE,
+        "live": live.cpu / LIMIT_LIVE,
+        "bytes": live.bytes_per_s / LIMIT_BYTES_PER_S,
+    }
+    worst = max(shares, key=lambda name: shares[name])
+    verdict = "PASS" if shares[worst] <= 1 else "FAIL"
+    print(f"limit 1.00 of every budget  measured {shares[worst]:.2f} ({worst})  {verdict}")
+
+
+def _words(cost: Cost) -> str:
+    return f"{cost.cpu:.2%}, {cost.bytes_per_s / 1000:.1f} kB/s"
+
+
+class _Screen:
+    """A command in a terminal of 200x50 whose output is read and counted."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        self.bytes = 0
+        self._seen = b""
+        self._terminal, its_end = pty.openpty()
+        fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | {"TERM": "xterm-256color"},
+            stdin=its_end,
+            stdout=its_end,
+            stderr=its_end,
+            start_new_session=True,
+        )
+        os.close(its_end)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_for(self, text: bytes, timeout_s: float = 60.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while text not in self._seen:
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise RuntimeError(self._seen[-2000:].decode("utf-8", "replace"))
+            time.sleep(0.02)
+
+    def cost(self, seconds: float) -> Cost:
+        process = psutil.Process(self.process.pid)
+        cpu, count, start = sum(process.cpu_times()[:2]), self.bytes, time.monotonic()
+        time.sleep(seconds)
+        took = time.monotonic() - start
+        return Cost((sum(process.cpu_times()[:2]) - cpu) / took, (self.bytes - count) / took)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        os.close(self._terminal)
+
+    def _read(self) -> None:
+        while self.process.poll() is None:
+            if select.select([self._terminal], [], [], 0.2)[0]:
+                try:
+                    data = os.read(self._terminal, 1 << 16)
+                except OSError:
+                    return
+                self.bytes += len(data)
+                self._seen = (self._seen + data)[-1_000_000:]
+
+
+def _speed_beside_training(folder: Path) -> float:
+    """Speed with the dashboard over speed without it."""
+    report = folder / "turns.json"
+    program = f"from benchmarks.ui_tax import train_in_turns; train_in_turns({str(report)!r})"
+    root = Path(__file__).resolve().parents[1]
+    screen = _Screen([sys.executable, "-c", program], root)
+    try:
+        screen.process.wait(120 + 2 * TURNS * (TURN_S + 5))
+    finally:
+        screen.close()
+    turns = json.loads(report.read_text())
+    pairs = list(zip(turns["with"], turns["without"], strict=True))
+    for beside, alone in pairs:
+        print(f"{beside:8.0f} tokens/s with the dashboard, {alone:8.0f} without", flush=True)
+    return statistics.median(beside / alone for beside, alone in pairs)
+
+
+def train_in_turns(report: str) -> None:
+    """The training process: opens and leaves the dashboard while training goes on."""
+    from engine.config import resolve
+    from engine.host import EngineHost
+    from lmm_tui.app import CockpitApp
+    from lmm_tui.capture import Terminal
+    from lmm_tui.launcher import SWITCH_INTERVAL_S
+    from lmm_tui.messages import Departure
+    from lmm_tui.session import RunSession
+
+    never = {f"log.{name}_every": 0 for name in ("val", "probe", "sample", "checkpoint")}
+    with tempfile.TemporaryDirectory() as folder, Terminal() as terminal:
+        settings = {"runs_dir": folder, "device": "cpu", "train.steps": 1_000_000, **never}
+        host = EngineHost(resolve(assignments={**settings, "log.tensorboard": False}))
+        terminal.redirect(host.run_dir.output)
+        host.start()
+        while host.status.status.step < 5:
+            time.sleep(0.1)
+        speeds: dict[str, list[float]] = {"with": [], "without": []}
+        usual = sys.getswitchinterval()
+        for _ in range(TURNS):
+            app = CockpitApp(RunSession(host.run_dir.path), owned=True, terminal=terminal)
+            timer = threading.Timer(TURN_S, app.leave_soon, [Departure.DETACH])
+            sys.setswitchinterval(SWITCH_INTERVAL_S)
+            timer.start()
+            began = time.time() + 1.0  # The first paint is no part of the tax.
+            app.run()
+            sys.setswitchinterval(usual)
+            speeds["with"].append(_speed(host.run_dir, began))
+            began = time.time()
+            time.sleep(TURN_S - 1.0)
+            speeds["without"].append(_speed(host.run_dir, began))
+        Path(report).write_text(json.dumps(speeds))
+        host.stop()
+        host.join()
+
+
+def _speed(run: RunDir, since: float) -> float:
+    """Tokens a second between the first and the last row after a moment."""
+    rows = [json.loads(line) for line in run.metrics.read_bytes().splitlines()[-2000:]]
+    first, *_, last = [row for row in rows if row["time"] >= since]
+    return float((last["tokens"] - first["tokens"]) / (last["time"] - first["time"]))
+
+
+def _watch_finished(folder: Path) -> Cost:
+    run = _make_run(folder / "finished", "finished")
+    with run.metrics.open("a") as file:
+        file.writelines(_row(step) for step in range(1, 2001))
+    return _watch(run)
+
+
+def _watch_live(folder: Path) -> Cost:
+    run = _make_run(folder / "live", "running")
+    with _training(run):
+        return _watch(run)
+
+
+def _watch(run: RunDir) -> Cost:
+    program = "import sys; from lmm_tui.cli import run; sys.exit(run(sys.argv[1:]))"
+    screen = _Screen([sys.executable, "-c", program, "monitor", str(run.path)], run.path)
+    try:
+        screen.wait_for(b"learning rate")
+        time.sleep(SETTLE_S)
+        return screen.cost(WATCH_S)
+    finally:
+        screen.close()
+
+
+@contextmanager
+def _training(run: RunDir) -> Iterator[None]:
+    """Rows and heartbeats as a loop at `STEPS_PER_S` would write them."""
+    ended = threading.Event()
+
+    def write() -> None:
+        status = run.read_status()
+        with run.metrics.open("a") as file:
+            for step in range(1, 1_000_000):
+                file.write(_row(step))
+                file.flush()
+                if step % STEPS_PER_S == 0:
+                    beat = {"heartbeat": time.time(), "step": step, "tokens": step * 4096}
+                    run.write_status(replace(status, eta_s=(100_000 - step) / STEPS_PER_S, **beat))
+                if ended.wait(1 / STEPS_PER_S):
+                    return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        writer.join()
+
+
+def _make_run(path: Path, state: str) -> RunDir:
+    run = RunDir(path)
+    run.create()
+    now = time.time()
+    levels = {"ln V": 6.93, "unigram": 6.1, "bigram": 4.0}
+    run.write_info(RunInfo(path.name, "pretrain", now, now, "elsewhere", 1, now, references=levels))
+    run.write_status(RunStatus(state, 2000, 100_000, 8_192_000, 409_600_000, now, loss=2.5))
+    return run
+
+
+def _row(step: int) -> str:
+    noise = math.sin(step * 12.9898) * 43758.5453 % 1 - 0.5
+    loss = 2.5 + 4.4 * math.exp(-step / 800) + 0.3 * noise
+    row = {"step": step, "time": 1e9 + step / STEPS_PER_S, "tokens": step * 4096}
+    row |= {"train/loss": loss, "train/loss_ema": loss - 0.3 * noise, "train/ppl": math.exp(loss)}
+    row |= {"train/lr": 1e-3 / (1 + step / 1e4), "train/grad_norm": 1 + noise**2}
+    row |= {"train/clip_rate": 0.4 + 0.1 * noise, "train/tokens_per_s": 2e5 * (1 + 0.05 * noise)}
+    row |= {f"grad/layers.{layer}": 0.3 + 0.1 * layer + 0.1 * noise for layer in range(3)}
+    return json.dumps(row) + "\n"
+
+
+if __name__ == "__main__":
+    run()
