@@ -14,6 +14,9 @@ from metrics.column import Floats, Ints
 
 _FAN = 16
 
+_FEW = 4096
+"""So many values are looked at one by one in the time that the pyramid takes for any number."""
+
 
 class Reduced(NamedTuple):
     """Smallest, largest and summed finite value of each range; inf, -inf and 0 where none is."""
@@ -44,6 +47,8 @@ class Pyramid:
         Exact in time O(len(edges) * log(len(values))), once new values are summarised (amortised
         O(1) a value).
         """
+        if edges[-1] - edges[0] <= _FEW:
+            return _reduce_all(values, edges)
         self._grow(values)
         start, stop = edges[:-1], edges[1:]
         starts: list[Ints] = []
@@ -121,6 +126,21 @@ def _halve(values: Floats, operation: np.ufunc) -> Floats:
         values = operation(values[0::2], values[1::2])
         size //= 2
     return values
+
+
+def _reduce_all(values: Floats, edges: Ints) -> Reduced:
+    """The same by looking at every value."""
+    size = len(edges) - 1
+    reduced = Reduced(np.full(size, np.inf), np.full(size, -np.inf), np.zeros(size))
+    (full,) = (edges[1:] > edges[:-1]).nonzero()
+    if len(full):
+        # Between ranges that have values there are none, so each lasts until the next one.
+        starts = edges[full] - edges[0]
+        low, high, total = _finite(values[edges[0] : edges[-1]])
+        reduced.low[full] = np.minimum.reduceat(low, starts)
+        reduced.high[full] = np.maximum.reduceat(high, starts)
+        reduced.total[full] = np.add.reduceat(total, starts)
+    return reduced
 
 
 def _gather(source: tuple[Floats, ...], starts: list[Ints], stops: list[Ints]) -> Reduced:

@@ -1,7 +1,7 @@
 """Dots into characters: spans of dots to cells of braille, quadrants or ASCII, all in numpy.
 
-A raster is a boolean array of dots; dot row 0 is the top. A curve on a raster is a span of dots
-per dot column, and so is a band, a line and a mark. It knows no data, no axis and no widget.
+A curve is a span of dots per dot column, and so is a band, a line and a mark; dot row 0 is the
+top. It knows no data, no axis and no widget.
 """
 
 from __future__ import annotations
@@ -15,10 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmm_tui import terminal
-from metrics.column import Floats, Ints
-
-Dots = NDArray[np.bool_]
-"""(rows, columns) of a raster, or of the cells that it covers."""
+from metrics.column import Floats
 
 Patterns = NDArray[np.uint8]
 """Which dots of each cell are set; (rows, columns) of cells."""
@@ -44,12 +41,22 @@ class GlyphSet:
     tick_y: str = "┤"
     tick_x: str = "┬"
     above: str = "▲"
+    below: str = "▼"
     nonfinite: str = "x"
     swatch: str = "━"
 
     @cached_property
     def codes(self) -> Codes:
         return np.array([ord(char) for char in self.patterns], np.uint32)
+
+    @cached_property
+    def spans(self) -> Patterns:
+        """[first, end]: the pattern with the dots of the left column from row first up to end."""
+        table = np.zeros((self.rows + 1, self.rows + 1), np.uint8)
+        for first in range(self.rows):
+            for end in range(first + 1, self.rows + 1):
+                table[first, end] = sum(1 << row * self.columns for row in range(first, end))
+        return table
 
 
 def _braille() -> str:
@@ -74,6 +81,7 @@ ASCII = GlyphSet(
     tick_y="+",
     tick_x="+",
     above="^",
+    below="v",
     nonfinite="x",
     swatch="-",
 )
@@ -87,29 +95,18 @@ def glyphs_for(stream: TextIO | None = None) -> GlyphSet:
     return BRAILLE if terminal.has_braille(stream) else QUADRANTS
 
 
-def span_dots(top: Ints, bottom: Ints, rows: int) -> Dots:
-    """The raster on which column i has dots from row top[i] to bottom[i], both included.
-
-    Where top[i] > bottom[i] the column has none; what lies outside of the raster is cut.
-    """
-    row = np.arange(rows, dtype=np.int32)[:, None]
-    return (row >= top.astype(np.int32)) & (row <= bottom.astype(np.int32))
-
-
-def line_spans(row: Floats) -> tuple[Ints, Ints]:
+def line_spans(row: Floats) -> tuple[Floats, Floats]:
     """Spans of a line through the dot rows row[i] (NaN: unknown), joined to its neighbours.
 
     Gaps between known columns are bridged by straight lines; a column meets its neighbour half
     way, so that a steep line has no holes and is nowhere thicker than it is steep.
     """
     known = np.flatnonzero(np.isfinite(row))
-    top = np.ones(len(row), np.int64)
-    bottom = np.zeros(len(row), np.int64)
+    top, bottom = np.full((2, len(row)), np.nan)
     if not len(known):
         return top, bottom
     part = slice(known[0], known[-1] + 1)
-    height = np.interp(np.arange(part.start, part.stop), known, row[known])
-    at = np.rint(height).astype(np.int64)
+    at = np.rint(np.interp(np.arange(part.start, part.stop), known, row[known]))
     # Between two columns the line turns at the middle: that dot belongs to the upper one.
     middle = (at[:-1] + at[1:]) // 2
     left_end = middle + (at[1:] < at[:-1])
@@ -122,16 +119,24 @@ def line_spans(row: Floats) -> tuple[Ints, Ints]:
     return top, bottom
 
 
-def cell_patterns(dots: Dots, glyphs: GlyphSet) -> Patterns:
-    """The pattern of each cell of a raster whose sides are whole cells."""
-    pattern = np.zeros((dots.shape[0] // glyphs.rows, dots.shape[1] // glyphs.columns), np.uint8)
-    bit = 0
-    for row in range(glyphs.rows):
-        for column in range(glyphs.columns):
-            part = dots[row :: glyphs.rows, column :: glyphs.columns]
-            pattern |= part.view(np.uint8) << np.uint8(bit)
-            bit += 1
-    return pattern
+def span_patterns(top: Floats, bottom: Floats, down: int, glyphs: GlyphSet) -> Patterns:
+    """The patterns of `down` rows of cells where dot column i is set from row top[i] to bottom[i].
+
+    Rows are whole numbers near the raster, both ends included; NaN is a column without dots, and
+    what lies outside is cut. There are as many dot columns as whole cells have.
+    """
+    rows, columns = glyphs.rows, glyphs.columns
+    known = top <= bottom
+    start = np.where(known, top, 0).astype(np.int32)
+    stop = np.where(known, bottom + 1, 0).astype(np.int32)
+    cell = np.arange(0, down * rows, rows, dtype=np.int32)[:, None]
+    first = np.minimum(np.maximum(start - cell, 0), rows)
+    end = np.minimum(np.maximum(stop - cell, 0), rows)
+    bits = glyphs.spans[first, end]
+    patterns = bits[:, ::columns]
+    for column in range(1, columns):
+        patterns = patterns | bits[:, column::columns] << np.uint8(column)
+    return patterns
 
 
 def text_of(codes: Codes) -> list[str]:
@@ -145,7 +150,8 @@ if __name__ == "__main__":
     wave = 11.5 - 11 * np.sin(np.arange(120) / 12) * np.exp(-np.arange(120) / 80)
     for chosen in (BRAILLE, QUADRANTS, ASCII):
         scaled = wave[:: 2 // chosen.columns] * (chosen.rows * 6 - 1) / 23
-        raster = span_dots(*line_spans(scaled), rows=chosen.rows * 6)
-        print("\n".join(text_of(chosen.codes[cell_patterns(raster, chosen)])))
-    assert text_of(BRAILLE.codes[cell_patterns(np.ones((4, 2), bool), BRAILLE)]) == ["⣿"]
+        shown = span_patterns(*line_spans(scaled), down=6, glyphs=chosen)
+        print("\n".join(text_of(chosen.codes[shown])))
+    full = span_patterns(np.zeros(2), np.full(2, 3.0), 1, BRAILLE)
+    assert text_of(BRAILLE.codes[full]) == ["⣿"]
     print("=== 自测通过 ===")

@@ -14,16 +14,20 @@ from lmm_tui.widgets.braille import (
     BRAILLE,
     QUADRANTS,
     GlyphSet,
-    cell_patterns,
     glyphs_for,
     line_spans,
-    span_dots,
+    span_patterns,
     text_of,
 )
 
 
-def text(dots: np.ndarray, glyphs: GlyphSet) -> str:
-    return "\n".join(text_of(glyphs.codes[cell_patterns(dots, glyphs)]))
+def text(rows: list[str], glyphs: GlyphSet) -> str:
+    """What dots come out as, drawn a dot row at a time: spans of one dot."""
+    shown = np.zeros((len(rows) // glyphs.rows, len(rows[0]) // glyphs.columns), np.uint8)
+    for at, row in enumerate(rows):
+        span = np.array([at if char == "#" else np.nan for char in row], float)
+        shown |= span_patterns(span, span, len(shown), glyphs)
+    return "\n".join(text_of(glyphs.codes[shown]))
 
 
 def braille_dots(char: str) -> np.ndarray:
@@ -38,7 +42,8 @@ def braille_dots(char: str) -> np.ndarray:
 @pytest.mark.parametrize("pattern", range(1, 256))
 def test_every_braille_pattern_shows_its_dots(pattern: int) -> None:
     dots = np.array([pattern >> bit & 1 for bit in range(8)], bool).reshape(4, 2)
-    np.testing.assert_array_equal(braille_dots(text(dots, BRAILLE)), dots)
+    rows = ["".join("#" if dot else "." for dot in row) for row in dots]
+    np.testing.assert_array_equal(braille_dots(text(rows, BRAILLE)), dots)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +58,7 @@ def test_every_braille_pattern_shows_its_dots(pattern: int) -> None:
     ],
 )
 def test_the_coarser_sets(rows: list[str], glyphs: GlyphSet, shown: str) -> None:
-    dots = np.array([[char == "#" for char in row] for row in rows])
-    assert text(dots, glyphs) == shown
+    assert text(rows, glyphs) == shown
 
 
 @given(st.lists(st.floats(-3, 40) | st.just(float("nan")), min_size=1, max_size=60))
@@ -63,7 +67,7 @@ def test_a_line_meets_its_points_and_has_no_holes(rows: list[float]) -> None:
     top, bottom = line_spans(row)
     known = np.flatnonzero(np.isfinite(row))
     if not len(known):
-        assert (top > bottom).all()
+        assert np.isnan(top).all() and np.isnan(bottom).all()
         return
     at = np.rint(row[known])
     assert ((top[known] <= at) & (at <= bottom[known])).all()
@@ -76,7 +80,7 @@ def test_a_line_meets_its_points_and_has_no_holes(rows: list[float]) -> None:
     assert (gap <= 1).all()
     outside = np.ones(len(row), bool)
     outside[inside] = False
-    assert (top[outside] > bottom[outside]).all()
+    assert np.isnan(top[outside]).all() and np.isnan(bottom[outside]).all()
 
 
 def test_a_steep_line_is_one_dot_wide() -> None:
@@ -84,9 +88,20 @@ def test_a_steep_line_is_one_dot_wide() -> None:
     assert int((bottom - top + 1).sum()) == 21
 
 
-def test_spans_outside_of_the_raster_are_cut() -> None:
-    dots = span_dots(np.array([-5, 2, 9, 3]), np.array([1, 50, 12, 2]), rows=4)
-    assert dots.sum(axis=0).tolist() == [2, 2, 0, 0]
+@given(st.lists(st.tuples(st.integers(-9, 30), st.integers(-9, 30)), min_size=2, max_size=40))
+def test_spans_become_the_dots_between_their_ends(ends: list[tuple[int, int]]) -> None:
+    ends = ends[: len(ends) // 2 * 2]
+    top, bottom = np.array(ends, float).T
+    for glyphs in (BRAILLE, QUADRANTS, ASCII):
+        shown = span_patterns(top, bottom, 5, glyphs)
+        for column, (first, last) in enumerate(ends):
+            cell, bit = divmod(column, glyphs.columns)
+            set_rows = [
+                row
+                for row in range(5 * glyphs.rows)
+                if shown[row // glyphs.rows, cell] >> (row % glyphs.rows * glyphs.columns + bit) & 1
+            ]
+            assert set_rows == [row for row in range(5 * glyphs.rows) if first <= row <= last]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from lmm_tui import palette
 from lmm_tui.widgets.braille import ASCII, BRAILLE, QUADRANTS, GlyphSet, text_of
 from lmm_tui.widgets.canvas import ALARM, REFERENCE, Canvas
 from lmm_tui.widgets.chart import Chart, Trace
-from lmm_tui.widgets.plot import GUTTER, Plot, band_ink, line_ink
+from lmm_tui.widgets.plot import Plot, band_ink, line_ink
+from lmm_tui.widgets.plot_area import GUTTER
 from metrics.series import SeriesStore
 
 LOSS = [
@@ -112,6 +113,13 @@ def test_what_is_cut_off_is_marked_and_counted() -> None:
     assert rows[0].rstrip().endswith("▲2") or " ▲2 " in rows[0]
     assert rows[1].count("▲") == 2
     assert dots("".join(rows)) > 70
+
+
+def test_dips_that_are_cut_off_are_marked_too() -> None:
+    values: list[object] = [50_000.0 + step % 7 * 100 for step in range(400)]
+    values[200] = 12.0
+    rows = lines(Plot("m", ONE).draw(one(values), 80, 12))
+    assert "▼1" in rows[0] and rows[-3].count("▼") == 1
 
 
 @pytest.mark.parametrize("log", [False, True])

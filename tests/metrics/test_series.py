@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import metrics.pyramid
 from metrics.pyramid import Pyramid
 from metrics.series import Bins, Point, Series, SeriesStore, robust_range
 
 ANY_VALUE = st.one_of(
     st.floats(-1e6, 1e6), st.sampled_from([math.nan, math.inf, -math.inf, 1e308, -1e308, 0.0])
 )
+
+
+@pytest.fixture(scope="module", params=[4096, -1], ids=["as it is", "through the pyramid"])
+def few(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Small data too goes through the pyramid when nothing counts as few."""
+    usual = metrics.pyramid._FEW
+    metrics.pyramid._FEW = request.param
+    yield
+    metrics.pyramid._FEW = usual
 
 
 def filled(values: list[float], steps: list[int] | None = None) -> SeriesStore:
@@ -58,6 +69,7 @@ def assert_same(found: Bins, expected: Bins) -> None:
     assert np.isnan(found.mean[~known]).all()
 
 
+@pytest.mark.usefixtures("few")
 @given(st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), max_size=80), st.data())
 def test_bins_equal_a_look_at_every_value(values: list[float], data: st.DataObject) -> None:
     repeat = data.draw(st.integers(1, 30))
@@ -74,6 +86,7 @@ def test_bins_equal_a_look_at_every_value(values: list[float], data: st.DataObje
     assert_same(series(store).bins(x0, x1, columns), brute_bins(x, many, x0, x1, columns))
 
 
+@pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("size", [1, 31, 32, 33, 255, 256, 257, 4096, 5000, 70_001])
 @pytest.mark.parametrize("columns", [1, 7, 186])
 def test_bins_are_exact_at_every_depth_of_the_pyramid(size: int, columns: int) -> None:
@@ -84,6 +97,7 @@ def test_bins_are_exact_at_every_depth_of_the_pyramid(size: int, columns: int) -
     assert_same(found, brute_bins(x, values, 0, size * 1.1, columns))
 
 
+@pytest.mark.usefixtures("few")
 @given(st.lists(st.tuples(st.booleans(), ANY_VALUE), min_size=1, max_size=120), st.data())
 def test_bins_stay_exact_while_values_arrive(
     rows: list[tuple[bool, float]], data: st.DataObject
@@ -106,6 +120,7 @@ def test_bins_stay_exact_while_values_arrive(
     np.testing.assert_array_equal(kept.nonfinite, once.nonfinite)
 
 
+@pytest.mark.usefixtures("few")
 @given(st.lists(ANY_VALUE, min_size=1, max_size=60), st.integers(0, 60), st.integers(1, 9))
 def test_a_cut_pyramid_equals_a_new_one(values: list[float], keep: int, columns: int) -> None:
     many = np.array(values * 20, float)
