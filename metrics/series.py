@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from numbers import Real
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -49,14 +49,20 @@ class Bins:
     mean: Floats
     nonfinite: Ints
 
+    def copy(self) -> Bins:
+        return Bins(self.low.copy(), self.high.copy(), self.mean.copy(), self.nonfinite.copy())
+
 
 @dataclass(frozen=True)
 class _Kept:
-    """Bins as of the first `size` values, the last of which lies in `column`."""
+    """Bins of the first `size` values, the last of which lies in `column` or beyond."""
 
     bins: Bins
-    size: int = 0
-    column: int = 0
+    total: Floats
+    count: Ints
+    """Of the finite values in each column."""
+    size: int
+    column: int
 
 
 class Point(NamedTuple):
@@ -195,46 +201,48 @@ class Series:
         kept = self._kept.get(window)
         if kept is None:
             low, high, mean = np.full((3, columns), np.nan)
-            kept = _Kept(Bins(low, high, mean, np.zeros(columns, np.int64)))
+            count, nonfinite = np.zeros((2, columns), np.int64)
+            bins = Bins(low, high, mean, nonfinite)
+            kept = _Kept(bins, np.zeros(columns), count, size=0, column=0)
             if len(self._kept) == _KEPT_WINDOWS:
                 del self._kept[next(iter(self._kept))]
         if kept.size < len(self):
-            self._kept[window] = kept = self._brought_up_to_date(kept, x0, x1, axis)
+            self._kept[window] = kept = self._with_new_values(kept, x0, x1, axis)
         return kept.bins
 
-    def _brought_up_to_date(self, kept: _Kept, x0: float, x1: float, axis: Axis) -> _Kept:
-        """`kept` with the columns that values since then may lie in made anew."""
-        columns = len(kept.bins.low)
+    def _with_new_values(self, kept: _Kept, x0: float, x1: float, axis: Axis) -> _Kept:
+        """`kept` with the values that it does not have yet."""
+        columns = len(kept.count)
+        # No value is before an earlier one: new ones lie between two columns.
         _, last_x = self.span(axis)
         share = min(max((last_x - x0) / (x1 - x0), 0.0), 1.0)
         end = min(int(share * columns) + 2, columns)
         edges = x0 + np.arange(kept.column, end + 1) * (x1 - x0) / columns
         if end == columns:
             edges[-1] = np.nextafter(x1, np.inf)
-        at = self._positions(self._index.rows_at(edges, axis))
-        fresh = self._summarise(at)
-        parts = {}
-        for field in fields(Bins):
-            parts[field.name] = getattr(kept.bins, field.name).copy()
-            parts[field.name][kept.column : end] = getattr(fresh, field.name)
-        # Later values are not before the last one; all columns before its own are final.
+        at = np.maximum(self._positions(self._index.rows_at(edges, axis)), kept.size)
         newest = kept.column + int(at.searchsorted(len(self) - 1, side="right")) - 1
-        return _Kept(Bins(**parts), len(self), min(max(newest, 0), columns - 1))
 
-    def _summarise(self, at: Ints) -> Bins:
-        """Bins of the values between each two positions."""
+        part = slice(kept.column, end)
+        bins = kept.bins.copy()
+        total, count = kept.total.copy(), kept.count.copy()
         with np.errstate(over="ignore", invalid="ignore"):
-            low, high, total = self._pyramid.reduce(self.values, at)
-        count = at[1:] - at[:-1]
-        nonfinite = np.zeros(len(count), np.int64)
+            low, high, added = self._pyramid.reduce(self.values, at)
+            total[part] += added
+        found = at[1:] - at[:-1]
         if len(self._nonfinite):
-            nonfinite = np.diff(self._nonfinite.view.searchsorted(at))
-            count = count - nonfinite
-        empty = count == 0
-        low[empty] = high[empty] = total[empty] = np.nan
+            bad = np.diff(self._nonfinite.view.searchsorted(at))
+            bins.nonfinite[part] += bad
+            found = found - bad
+        count[part] += found
+        low[found == 0] = high[found == 0] = np.nan
+        bins.low[part] = np.fmin(bins.low[part], low)
+        bins.high[part] = np.fmax(bins.high[part], high)
         # A sum may overflow or round; a mean lies between its lowest and highest value.
-        mean = np.fmin(np.fmax(total / np.maximum(count, 1), low), high)
-        return Bins(low, high, mean, nonfinite)
+        mean = total[part] / np.maximum(count[part], 1)
+        bins.mean[part] = np.fmin(np.fmax(mean, bins.low[part]), bins.high[part])
+        bins.mean[part][count[part] == 0] = np.nan
+        return _Kept(bins, total, count, len(self), min(max(newest, 0), columns - 1))
 
     @property
     def _last_row(self) -> int:
