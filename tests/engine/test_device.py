@@ -1,10 +1,12 @@
 """Device rules, on whatever this machine has."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from engine import device as devices
 from engine.device import DeviceError
@@ -52,13 +54,12 @@ def draw() -> tuple[float, ...]:
     )
 
 
-def test_random_states_come_back_to_the_bit_through_plain_tensors() -> None:
+def test_random_states_come_back_to_the_bit_through_a_file(tmp_path: Path) -> None:
     devices.seed_all(7)
     draw()  # Leaves half of a pair of normal numbers behind in Python's and numpy's generators.
-    state = devices.rng_state()
-    assert all(isinstance(tensor, torch.Tensor) for tensor in state.values())
+    save_file(devices.rng_state(), tmp_path / "rng.safetensors")
     first = draw()
-    devices.restore_rng(state)
+    devices.restore_rng(load_file(tmp_path / "rng.safetensors"))
     assert draw() == first
 
 
@@ -89,3 +90,50 @@ def test_the_peak_of_a_cpu_is_measured_once() -> None:
     assert peak > 1e9
     assert devices.peak_flops(CPU, "fp32") == peak
     assert devices.memory_used(CPU) > 1e7
+
+
+@pytest.mark.parametrize(
+    ("capability", "auto"), [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp16")]
+)
+def test_precision_on_cuda_depends_on_its_age(
+    capability: tuple[int, int], auto: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    cuda = torch.device("cuda", 0)
+    assert devices.resolve_precision(cuda, "auto") == auto
+    assert devices.resolve_precision(cuda, "fp16") == "fp16"
+    if auto == "fp16":
+        with pytest.raises(DeviceError, match="no bf16"):
+            devices.resolve_precision(cuda, "bf16")
+
+
+def test_mps_takes_fp32_unless_bf16_is_asked_for() -> None:
+    mps = torch.device("mps")
+    assert devices.resolve_precision(mps, "auto") == "fp32"
+    assert devices.resolve_precision(mps, "bf16") == "bf16"
+    with pytest.raises(DeviceError, match="fp16 needs a CUDA device"):
+        devices.resolve_precision(mps, "fp16")
+
+
+def test_the_peak_of_a_known_gpu_is_its_makers_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA A100-SXM4-80GB")
+    cuda = torch.device("cuda", 0)
+    assert devices.peak_flops(cuda, "bf16") == 312e12
+    assert devices.peak_flops(cuda, "fp32") == 19.5e12
+
+
+def test_what_is_about_waiting_is_nothing_on_a_cpu() -> None:
+    devices.synchronize(CPU)
+    devices.empty_cache(CPU)
+    assert not devices.is_asynchronous(CPU)
+    assert devices.to_device(np.arange(3), CPU).tolist() == [0, 1, 2]
+    assert (devices.ddp_backend(CPU), devices.ddp_backend(torch.device("cuda"))) == ("gloo", "nccl")
+
+
+def test_compiling_without_a_compiler_is_refused_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DeviceError, match=r"install g\+\+ or set train.compile to false"):
+        devices.require_compiler()

@@ -1,10 +1,13 @@
 """Sampling from a live model: reproducible, within its nucleus, and without a trace."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import device
 from engine.generate import GenerateError, generate, sample, token_losses
 from engine.model import Decoder
 from engine.shape import ModelShape
@@ -14,6 +17,10 @@ from engine.shape import ModelShape
 def model() -> Decoder:
     decoder = Decoder(ModelShape(64, 32, 2, 4, 2, 8, 64, max_positions=32))
     decoder.init_weights(0)
+    with torch.no_grad():
+        for name, parameter in decoder.named_parameters():
+            # Larger than at the start, so that what comes next depends on what was before.
+            parameter.mul_(5 if "_proj" in name else 1)
     return decoder
 
 
@@ -38,10 +45,15 @@ def test_equal_seeds_give_equal_texts_and_others_do_not(model: Decoder) -> None:
 
 def test_generating_leaves_mode_and_random_numbers_alone(model: Decoder) -> None:
     model.train()
-    before = torch.get_rng_state()
+    model.model.layers[1].eval()
+    before = device.rng_state()
     for _ in generate(model, [1, 2], max_tokens=3, temperature=1.0, top_p=0.9, seed=0):
-        assert model.training
-    assert torch.equal(torch.get_rng_state(), before)
+        assert torch.is_grad_enabled()
+        assert [layer.training for layer in model.model.layers] == [True, False]
+    token_losses(model, [1, 2, 3])
+    assert [layer.training for layer in model.model.layers] == [True, False]
+    assert all(torch.equal(before[name], state) for name, state in device.rng_state().items())
+    model.train()
 
 
 def test_a_stop_token_ends_the_text_and_is_not_in_it(model: Decoder) -> None:
@@ -51,8 +63,12 @@ def test_a_stop_token_ends_the_text_and_is_not_in_it(model: Decoder) -> None:
 
 
 def test_a_text_longer_than_the_context_goes_on(model: Decoder) -> None:
-    assert len(text(model, list(range(60)), max_tokens=50)) == 50
-    assert len(token_losses(model, list(range(60)))) == 59
+    ids = [index * 7 % 64 for index in range(60)]
+    assert len(text(model, ids, max_tokens=50)) == 50
+    assert text(model, ids, max_tokens=1) == text(model, ids[-32:], max_tokens=1)
+    losses = token_losses(model, ids)
+    assert len(losses) == 59
+    assert losses[32:] == pytest.approx(token_losses(model, ids[32:]), abs=1e-5)
 
 
 def test_token_losses_are_those_of_the_whole_forward_pass(model: Decoder) -> None:
@@ -81,3 +97,15 @@ def test_nothing_comes_from_an_empty_prompt_or_a_diverged_model(model: Decoder) 
         text(model, [])
     with pytest.raises(GenerateError, match="diverged"):
         sample(torch.tensor([float("nan"), 1.0]), 1.0, 1.0, torch.Generator())
+
+
+def test_temperature_flattens_what_is_drawn() -> None:
+    logits = torch.tensor([0.0, 1.0])
+    generator = torch.Generator().manual_seed(0)
+
+    def share(temperature: float) -> float:
+        return sum(sample(logits, temperature, 1.0, generator) for _ in range(1000)) / 1000
+
+    assert share(1e-6) == 1.0
+    for temperature in (0.5, 5.0):
+        assert share(temperature) == pytest.approx(1 / (1 + math.exp(-1 / temperature)), abs=0.06)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine import loss as loss_module
 from engine.loss import IGNORE, loss_sum, token_nll
@@ -72,20 +73,42 @@ def test_under_autocast_products_are_bf16_and_the_sum_is_fp32() -> None:
     assert head.grad is not None and head.grad.dtype == torch.float32
 
 
+class Largest(TorchDispatchMode):
+    """The elements of the largest tensor that any operation makes."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = function(*args, **(kwargs or {}))
+        for value in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(value, Tensor):
+                self.elements = max(self.elements, value.numel())
+        return result
+
+
 def test_whole_logits_never_exist(monkeypatch: pytest.MonkeyPatch) -> None:
-    largest = 0
-    real = torch.log_softmax
-
-    def watched(logits: Tensor, *args: object, **more: object) -> Tensor:
-        nonlocal largest
-        largest = max(largest, logits.numel())
-        return real(logits, *args, **more)  # type: ignore[call-overload]
-
-    monkeypatch.setattr(torch, "log_softmax", watched)
-    monkeypatch.setattr(loss_module, "logits_budget", lambda device: 100)
+    monkeypatch.setattr(loss_module, "logits_budget", lambda device: 700)
     hidden, head, labels = problem(64, 10, 3, torch.float32)
+    with Largest() as largest:
+        loss_sum(hidden, head, labels).backward()
+    assert largest.elements == hidden.numel() < 128 * 10
+
+
+def test_a_tied_weight_gets_the_gradients_of_both_uses() -> None:
+    _, head, labels = problem(12, 33, 5, torch.float64)
+    ids = torch.randint(33, (2, 12))
+    (ours,) = torch.autograd.grad(loss_sum(head[ids], head, labels), head)
+    (theirs,) = torch.autograd.grad(plain(head[ids], head, labels), head)
+    assert torch.allclose(ours, theirs)
+
+
+def test_a_frozen_head_gets_no_gradient_and_the_hidden_states_theirs() -> None:
+    hidden, head, labels = problem(12, 33, 6, torch.float64)
+    head.requires_grad_(False)
     loss_sum(hidden, head, labels).backward()
-    assert 0 < largest <= 100
+    (theirs,) = torch.autograd.grad(plain(hidden, head, labels), hidden)
+    assert head.grad is None
+    assert hidden.grad is not None and torch.allclose(hidden.grad, theirs)
 
 
 def test_token_losses_sum_to_the_loss_and_are_zero_where_nothing_is_asked() -> None:

@@ -39,8 +39,12 @@ def test_logits_equal_those_of_transformers_qwen3(tie: bool) -> None:
             max_position_embeddings=64,
             rope_parameters={"rope_type": "default", "rope_theta": 1e6},
             tie_word_embeddings=tie,
+            initializer_range=0.2,
         )
     ).eval()
+    for parameter in theirs.parameters():
+        if parameter.ndim == 1:
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
     ours = Decoder(ModelShape(97, 48, 3, 4, 2, 16, 80, max_positions=64, tie_embeddings=tie))
     ours.load_state_dict(theirs.state_dict())
     with torch.no_grad():
@@ -49,6 +53,9 @@ def test_logits_equal_those_of_transformers_qwen3(tie: bool) -> None:
         cache = KVCache(ours.shape, batch=2, capacity=20, device=torch.device("cpu"))
         parts = [ours.head(ours.backbone(p, cache=cache)) for p in ids().split([7, 1, 12], dim=1)]
     assert (torch.cat(parts, dim=1) - expected).abs().max() <= 1e-5
+    theirs.load_state_dict(ours.state_dict(), strict=not tie)
+    with torch.no_grad():
+        assert torch.equal(theirs(ids()).logits, expected)
 
 
 def test_the_first_loss_is_that_of_guessing() -> None:
@@ -112,3 +119,26 @@ def test_a_shape_counts_the_parameters_that_its_model_has(preset: str) -> None:
     with torch.device("meta"):
         model = Decoder(PRESETS[preset])
     assert sum(p.numel() for p in model.parameters()) == PRESETS[preset].parameters
+
+
+def test_only_distances_between_positions_matter() -> None:
+    model, text = decoder(), ids(2, 9)
+    with torch.no_grad():
+        at_start = model.backbone(text)
+        shifted = model.backbone(text, positions=torch.arange(9) + torch.tensor([[0], [40]]))
+        stretched = model.backbone(text, positions=torch.arange(9) * 5)
+    assert torch.allclose(shifted, at_start, atol=1e-5)
+    assert (stretched - at_start).abs().max() > 1e-3
+
+
+@pytest.mark.slow
+def test_the_backbone_compiles_without_a_graph_break() -> None:
+    model, text = decoder(), ids()
+    expected = model.backbone(text)
+    # Traced whole, but not turned into code: that takes a minute.
+    model.model.compile(backend="eager", fullgraph=True)
+    hidden = model.backbone(text)
+    assert torch.allclose(hidden, expected, atol=1e-6)
+    hidden.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert model.state_dict().keys() == decoder().state_dict().keys()
