@@ -13,6 +13,7 @@ from pathlib import Path
 
 from engine.config import RunConfig
 from engine.rundir import find_run
+from lmm_errors import LmmError
 from lmm_tui.app import CockpitApp
 from lmm_tui.screens.configure import ConfigureScreen
 from lmm_tui.session import RunSession
@@ -84,4 +85,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except LmmError as error:
+        raise SystemExit(str(error)) from None
