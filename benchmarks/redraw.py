@@ -1,0 +1,141 @@
+"""What it costs to draw a chart, and that this does not depend on how many points it has.
+
+The chart is 100x30 with three series. Drawing it again after a new point makes the whole picture,
+compares it with the one before and makes strips of the lines that changed; drawing it for the first
+time, or at a new size, makes everything. Times are of the processor, which is what training loses;
+sizes take turns, so that a busy machine hits all alike.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from rich.style import Style
+
+from lmm_tui.palette import SERIES_COLORS, shade
+from lmm_tui.widgets.canvas import FIRST_FREE_INK, Canvas
+from lmm_tui.widgets.plot import Plot, Trace
+from metrics.series import SeriesStore
+
+TITLE = "redraw: one 100x30 chart of three series, 10k to 10M points"
+
+LIMIT_MS = 3.0
+LIMIT_GROWTH = 1.3
+POINTS = (10_000, 1_000_000, 10_000_000)
+ROUNDS = 100
+
+_WIDTH, _HEIGHT = 100, 30
+_REFERENCES = {"ln V": 6.9, "unigram": 5.5, "bigram": 3.6}
+_METRICS = ("train/loss", "train/loss_ema", "val/loss")
+_STYLES = [Style(color=shade(color, dark=True).line) for color in SERIES_COLORS] * 2
+
+
+@dataclass
+class _Live:
+    """A chart of a run that goes on."""
+
+    points: int
+    store: SeriesStore
+    plot: Plot
+    shown: Canvas
+
+    def draw_new_point(self) -> None:
+        step = len(self.store) + 1
+        self.store.append({"step": step} | dict.fromkeys(_METRICS, 2.6 + step % 7 / 50))
+        canvas = self._draw(1.25 * self.points)
+        rows = sorted({change.y for change in canvas.changes(self.shown)})
+        canvas.strips(rows, _STYLES)
+        self.shown = canvas
+
+    def draw_from_scratch(self, attempt: int) -> None:
+        self._draw(1.25 * self.points + 1 + attempt).strips(range(_HEIGHT), _STYLES)
+
+    def _draw(self, x_end: float) -> Canvas:
+        return self.plot.draw(self.store, _WIDTH, _HEIGHT, x_end, _REFERENCES)
+
+
+def run() -> None:
+    live = [_open(points) for points in POINTS]
+    again: dict[int, list[float]] = {points: [] for points in POINTS}
+    fresh: dict[int, list[float]] = {points: [] for points in POINTS}
+    for attempt in range(ROUNDS):
+        for one in live:
+            again[one.points].append(_seconds(one.draw_new_point))
+            fresh[one.points].append(_seconds(partial(one.draw_from_scratch, attempt)))
+    for points in POINTS:
+        print(
+            f"{points:>10,} points  after a new point {_ms(again[points]):5.2f} ms   "
+            f"from scratch {_ms(fresh[points]):5.2f} ms"
+        )
+    peer = _ms([_seconds(_plotext_of(live[1].store)) for _ in range(5)])
+    ours = _ms(again[1_000_000])
+    print(
+        f"plotext 5 draws the same picture, decimated by us, in {peer:.0f} ms: {peer / ours:.0f}x"
+    )
+    growth = _ms(again[POINTS[-1]]) / _ms(again[POINTS[0]])
+    for text, limit, measured in (
+        ("ms for a redraw of 1M points", LIMIT_MS, ours),
+        ("times the cost for 10M points instead of 10k", LIMIT_GROWTH, growth),
+    ):
+        verdict = "PASS" if measured <= limit else "FAIL"
+        print(f"limit {limit} {text}  measured {measured:.2f}  {verdict}")
+
+
+def _open(points: int) -> _Live:
+    random = np.random.default_rng(0)
+    steps = np.arange(1, points + 1)
+    smooth = 2.6 + 4.4 * np.exp(-steps * 12 / points)
+    noise = random.normal(0, 0.16, points)
+    store = SeriesStore()
+    values = (smooth + noise, smooth, smooth + 0.1 + noise / 8)
+    store.extend(steps, {name: (None, part) for name, part in zip(_METRICS, values, strict=True)})
+    traces = [
+        Trace("train/loss", "train", "blue", "band"),
+        Trace("train/loss_ema", "EMA", "blue", "line"),
+        Trace("val/loss", "val", "orange", "line"),
+    ]
+    assert len(_STYLES) >= FIRST_FREE_INK + 2 * len(traces)
+    plot = Plot("loss", traces)
+    shown = plot.draw(store, _WIDTH, _HEIGHT, 1.25 * points, _REFERENCES)
+    return _Live(points, store, plot, shown)
+
+
+def _plotext_of(store: SeriesStore) -> Callable[[], None]:
+    """The same three series through plotext: two points a dot column, as it draws lines itself."""
+    import plotext
+    from plotext._figure import _figure_class
+
+    columns = 2 * (_WIDTH - 8)
+    found = [series for name in _METRICS if (series := store.get(name))]
+    ends = [series.bins(0, float(series.last_step or 1), columns) for series in found]
+    at = np.repeat(np.arange(columns), 2).tolist()
+
+    def draw() -> None:
+        figure = _figure_class()
+        figure._set_size(_WIDTH, _HEIGHT)
+        for color, bins in zip(("blue", "cyan", "orange"), ends, strict=True):
+            values = np.stack((bins.low, bins.high), axis=1).ravel().tolist()
+            figure.plot(at, values, marker="braille", color=color)
+        assert len(figure.build()) > _WIDTH
+
+    assert plotext.__version__.startswith("5.")
+    return draw
+
+
+def _seconds(draw: Callable[[], None]) -> float:
+    start = time.thread_time()
+    draw()
+    return time.thread_time() - start
+
+
+def _ms(seconds: list[float]) -> float:
+    return statistics.median(seconds) * 1e3
+
+
+if __name__ == "__main__":
+    run()
