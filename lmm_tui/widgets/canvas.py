@@ -68,6 +68,12 @@ class Canvas:
         self.codes[y, x:end] = cells[: end - x]
         self.inks[y, x:end] = ink
 
+    def put_down(self, x: int, y: int, text: str, ink: int) -> None:
+        """Write characters one cell wide below each other, from row y on."""
+        end = min(y + len(text), self.height)
+        self.codes[y:end, x] = [ord(char) for char in text[: end - y]]
+        self.inks[y:end, x] = ink
+
     def stamp(self, x: int, y: int, codes: Codes, where: Mask) -> None:
         """Put a block of characters, its top left cell at (x, y)."""
         np.copyto(self.codes[y : y + len(codes), x : x + codes.shape[1]], codes, where=where)

@@ -197,8 +197,7 @@ class Plot:
         canvas = Canvas(width, height)
         area = PlotArea(canvas, self.glyphs, window)
         axis, bottom = GUTTER - 1, height - 2
-        for y in range(1, bottom):
-            canvas.put(axis, y, self.glyphs.vertical, AXIS)
+        canvas.put_down(axis, 1, self.glyphs.vertical * area.down, AXIS)
         y0, y1 = (10**window.y0, 10**window.y1) if self.log else (window.y0, window.y1)
         for value, label in y_ticks(y0, y1, area.down, axis, log=self.log):
             y = area.cell_y(self._scale(value))
