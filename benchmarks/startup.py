@@ -7,30 +7,21 @@ interpreter when it exits.
 
 from __future__ import annotations
 
-import fcntl
-import json
-import math
-import os
-import pty
-import select
-import signal
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.terminal import Screen, has_braille, make_finished_run
+
 TITLE = "startup: seconds until there is something to see"
 
 ROUNDS = 5
-_PATIENCE_S = 60.0
 _PROGRAM = [sys.executable, "-c", "from lmm_tui.cli import main; main()"]
-_BRAILLE = {chr(code).encode() for code in range(0x2801, 0x2900)}
 _CONFIGURE_TEXT = b"batch size"
 _REPORT_MODULES = """
 import atexit, sys
@@ -50,7 +41,7 @@ class Case:
 def run() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        _make_finished_run(folder / "runs" / "finished")
+        make_finished_run(folder / "runs" / "finished")
         worst = max(_time(case, folder) for case in CASES)
         clean = _monitor_is_free_of_torch(folder)
     print(f"monitor imports torch: {'no' if clean else 'YES'}")
@@ -79,13 +70,11 @@ def _help(folder: Path) -> float:
 
 
 def _monitor(folder: Path) -> float:
-    return _Screen([*_PROGRAM, "monitor", "finished"], folder).seconds_until(_has_braille)
+    return Screen([*_PROGRAM, "monitor", "finished"], folder).seconds_until(has_braille)
 
 
 def _configure(folder: Path) -> float:
-    return _Screen([*_PROGRAM, "launch"], folder).seconds_until(
-        lambda seen: _CONFIGURE_TEXT in seen
-    )
+    return Screen([*_PROGRAM, "launch"], folder).seconds_until(lambda seen: _CONFIGURE_TEXT in seen)
 
 
 def _first_step(folder: Path) -> float:
@@ -124,96 +113,16 @@ CASES = (
 )
 
 
-class _Screen:
-    """A command in a terminal of 200x50 that nobody looks at."""
-
-    def __init__(self, command: list[str], folder: Path, **environment: str) -> None:
-        self._started = time.perf_counter()
-        self._terminal, its_end = pty.openpty()
-        fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
-        self._process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=os.environ | {"TERM": "xterm-256color"} | environment,
-            stdin=its_end,
-            stdout=its_end,
-            stderr=its_end,
-            start_new_session=True,
-        )
-        os.close(its_end)
-
-    def seconds_until(self, condition: Callable[[bytes], bool]) -> float:
-        """Until what was printed so far meets the condition; the command is killed then."""
-        try:
-            return self.wait_for(condition)
-        finally:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            os.close(self._terminal)
-
-    def wait_for(self, condition: Callable[[bytes], bool]) -> float:
-        seen = b""
-        while not condition(seen):
-            left = self._started + _PATIENCE_S - time.perf_counter()
-            readable, _, _ = select.select([self._terminal], [], [], max(left, 0))
-            if not readable:
-                raise TimeoutError(seen[-2000:].decode("utf-8", "replace"))
-            try:
-                seen += os.read(self._terminal, 1 << 16)
-            except OSError:  # The command has ended.
-                raise RuntimeError(seen[-2000:].decode("utf-8", "replace")) from None
-        return time.perf_counter() - self._started
-
-    def leave(self) -> None:
-        """Press q and wait for the end."""
-        os.write(self._terminal, b"q")
-        while self._process.poll() is None:
-            readable, _, _ = select.select([self._terminal], [], [], 0.05)
-            if readable:
-                try:
-                    os.read(self._terminal, 1 << 16)
-                except OSError:
-                    break
-        self._process.wait(_PATIENCE_S)
-        os.close(self._terminal)
-
-
-def _has_braille(seen: bytes) -> bool:
-    return any(char in seen for char in _BRAILLE)
-
-
 def _monitor_is_free_of_torch(folder: Path) -> bool:
     answer = folder / "torch.txt"
     hook = folder / "hook" / "sitecustomize.py"
     hook.parent.mkdir()
     hook.write_text(_REPORT_MODULES.format(path=str(answer)))
     command = [*_PROGRAM, "monitor", "finished"]
-    screen = _Screen(command, folder, PYTHONPATH=str(hook.parent))
-    screen.wait_for(_has_braille)
+    screen = Screen(command, folder, PYTHONPATH=str(hook.parent))
+    screen.wait_for(has_braille)
     screen.leave()
     return answer.read_text() == "False"
-
-
-def _make_finished_run(path: Path) -> None:
-    """2,000 steps of ten scalars."""
-    from engine.rundir import RunDir, RunInfo, RunStatus
-
-    run = RunDir(path)
-    run.create()
-    now = time.time()
-    references = {"ln V": 6.93, "unigram": 6.1, "bigram": 4.0}
-    run.write_info(
-        RunInfo(path.name, "pretrain", now, now, "elsewhere", 1, now, references=references)
-    )
-    run.write_status(RunStatus("finished", 2000, 2000, loss=2.5))
-    extra = {f"grad/layers.{layer}": 0.1 for layer in range(4)}
-    with run.metrics.open("w", encoding="utf-8") as file:
-        for step in range(1, 2001):
-            loss = 2.5 + 4.4 * math.exp(-step / 300) + 0.1 * math.sin(step)
-            row = {"step": step, "time": now + step, "tokens": step * 4096, "train/loss": loss}
-            row |= {"train/loss_ema": loss, "train/ppl": math.exp(loss), "train/lr": 1e-3}
-            row |= {"train/grad_norm": 1.0, "train/clip_rate": 0.1, "train/tokens_per_s": 9e4}
-            file.write(json.dumps(row | extra) + "\n")
 
 
 if __name__ == "__main__":

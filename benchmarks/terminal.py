@@ -1,0 +1,101 @@
+"""What several cases need: a command in a pseudo-terminal of 200x50, and a run to look at."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_PATIENCE_S = 60.0
+_BRAILLE = {chr(code).encode() for code in range(0x2801, 0x2900)}
+
+
+class Screen:
+    """A command in a terminal of 200x50 that nobody looks at."""
+
+    def __init__(self, command: list[str], folder: Path, **environment: str) -> None:
+        self._started = time.perf_counter()
+        self._terminal, its_end = pty.openpty()
+        fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+        self._process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | {"TERM": "xterm-256color"} | environment,
+            stdin=its_end,
+            stdout=its_end,
+            stderr=its_end,
+            start_new_session=True,
+        )
+        os.close(its_end)
+
+    def seconds_until(self, condition: Callable[[bytes], bool]) -> float:
+        """Until what was printed so far meets the condition; the command is killed then."""
+        try:
+            return self.wait_for(condition)
+        finally:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            os.close(self._terminal)
+
+    def wait_for(self, condition: Callable[[bytes], bool]) -> float:
+        seen = b""
+        while not condition(seen):
+            left = self._started + _PATIENCE_S - time.perf_counter()
+            readable, _, _ = select.select([self._terminal], [], [], max(left, 0))
+            if not readable:
+                raise TimeoutError(seen[-2000:].decode("utf-8", "replace"))
+            try:
+                seen += os.read(self._terminal, 1 << 16)
+            except OSError:  # The command has ended.
+                raise RuntimeError(seen[-2000:].decode("utf-8", "replace")) from None
+        return time.perf_counter() - self._started
+
+    def leave(self) -> None:
+        """Press q and wait for the end."""
+        os.write(self._terminal, b"q")
+        while self._process.poll() is None:
+            readable, _, _ = select.select([self._terminal], [], [], 0.05)
+            if readable:
+                try:
+                    os.read(self._terminal, 1 << 16)
+                except OSError:
+                    break
+        self._process.wait(_PATIENCE_S)
+        os.close(self._terminal)
+
+
+def has_braille(seen: bytes) -> bool:
+    """Whether a curve has been drawn."""
+    return any(char in seen for char in _BRAILLE)
+
+
+def make_finished_run(path: Path, steps: int = 2000) -> None:
+    """A run of `steps` steps of ten scalars."""
+    from engine.rundir import RunDir, RunInfo, RunStatus
+
+    run = RunDir(path)
+    run.create()
+    now = time.time()
+    references = {"ln V": 6.93, "unigram": 6.1, "bigram": 4.0}
+    run.write_info(
+        RunInfo(path.name, "pretrain", now, now, "elsewhere", 1, now, references=references)
+    )
+    run.write_status(RunStatus("finished", steps, steps, loss=2.5))
+    extra = {f"grad/layers.{layer}": 0.1 for layer in range(4)}
+    with run.metrics.open("w", encoding="utf-8") as file:
+        for step in range(1, steps + 1):
+            loss = 2.5 + 4.4 * math.exp(-step / 300) + 0.1 * math.sin(step)
+            row = {"step": step, "time": now + step, "tokens": step * 4096, "train/loss": loss}
+            row |= {"train/loss_ema": loss, "train/ppl": math.exp(loss), "train/lr": 1e-3}
+            row |= {"train/grad_norm": 1.0, "train/clip_rate": 0.1, "train/tokens_per_s": 9e4}
+            file.write(json.dumps(row | extra) + "\n")
