@@ -51,12 +51,15 @@ class GlyphSet:
 
     @cached_property
     def spans(self) -> Patterns:
-        """[first, end]: the pattern with the dots of the left column from row first up to end."""
+        """The pattern with the left dots from row `first` up to `end`, for all first and end.
+
+        It stands at first * (rows + 1) + end.
+        """
         table = np.zeros((self.rows + 1, self.rows + 1), np.uint8)
         for first in range(self.rows):
             for end in range(first + 1, self.rows + 1):
                 table[first, end] = sum(1 << row * self.columns for row in range(first, end))
-        return table
+        return table.ravel()
 
 
 def _braille() -> str:
@@ -127,15 +130,17 @@ def span_patterns(top: Floats, bottom: Floats, down: int, glyphs: GlyphSet) -> P
     """
     rows, columns = glyphs.rows, glyphs.columns
     known = top <= bottom
-    start = np.where(known, top, 0).astype(np.int32)
-    stop = np.where(known, bottom + 1, 0).astype(np.int32)
-    cell = np.arange(0, down * rows, rows, dtype=np.int32)[:, None]
-    first = np.minimum(np.maximum(start - cell, 0), rows)
-    end = np.minimum(np.maximum(stop - cell, 0), rows)
-    bits = glyphs.spans[first, end]
-    patterns = bits[:, ::columns]
+    start = np.where(known, top, 0).astype(np.int16)
+    stop = np.where(known, bottom + 1, 0).astype(np.int16)
+    cell = np.arange(0, down * rows, rows, dtype=np.int16)[:, None]
+    first, end = start - cell, stop - cell
+    for dot in (first, end):
+        np.maximum(dot, 0, out=dot)
+        np.minimum(dot, rows, out=dot)
+    bits = glyphs.spans.take(first * (rows + 1) + end)
+    patterns = bits[:, ::columns].copy()
     for column in range(1, columns):
-        patterns = patterns | bits[:, column::columns] << np.uint8(column)
+        patterns |= bits[:, column::columns] << np.uint8(column)
     return patterns
 
 
