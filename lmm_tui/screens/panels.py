@@ -26,7 +26,7 @@ def make_pictures() -> list[Chart | HeatMap]:
         Chart(
             "PPL",
             [
-                Trace(names.TRAIN_PPL, "train", "blue", "band"),
+                Trace(names.TRAIN_PPL, "train", "blue", "line"),
                 Trace(names.VAL_PPL, "val", "orange", "marks"),
             ],
             log=True,
@@ -35,7 +35,7 @@ def make_pictures() -> list[Chart | HeatMap]:
         Chart(
             "grad",
             [
-                Trace(names.GRAD_NORM, "norm", "purple", "band"),
+                Trace(names.GRAD_NORM, "norm", "purple", "line"),
                 Trace(names.CLIP_RATE, "clipped", "red", "line"),
             ],
             id="grad",
