@@ -1,7 +1,7 @@
 """Which tokens a micro-batch holds: a pure function of (seed, index), so a run can go on anywhere.
 
-The order is a stable sort of PCG64's raw stream, which numpy keeps the same from version to version
-(NEP 19; it doesn't promise that of `permutation`). No position is kept: the caller has the index.
+Text is cut into blocks of one length; the order in which they come is `data.order`'s. No position
+is kept: the caller has the index.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import DataError
+from data.order import Order
 from data.tokens import TokenStore
 
 
@@ -30,11 +31,10 @@ class Batches:
                 f"tokens, and needs {seq_len + 1}; give more text or a smaller data.seq_len"
             )
         self._batch_size = batch_size
-        self._seed = seed
+        self._order = Order(self.blocks, seed)
         used = self.blocks * seq_len
         self._inputs = store.ids[:used].reshape(self.blocks, seq_len)
         self._labels = store.ids[1 : used + 1].reshape(self.blocks, seq_len)
-        self._orders: dict[int, NDArray[np.int64]] = {}
 
     def __len__(self) -> int:
         """Full micro-batches in an epoch, at least one."""
@@ -45,26 +45,8 @@ class Batches:
 
         labels[i, t] is the token after ids[i, t]; both arrays are contiguous and the caller's own.
         """
-        start = index * self._batch_size
-        epochs, places = np.divmod(np.arange(start, start + self._batch_size), self.blocks)
-        chosen = places
-        if self._seed is not None:
-            span = range(int(epochs[0]), int(epochs[-1]) + 1)
-            chosen = np.concatenate(
-                [self._order(self._seed, epoch)[places[epochs == epoch]] for epoch in span]
-            )
+        chosen = self._order.take(index, self._batch_size)
         return self._inputs[chosen].astype(np.int64), self._labels[chosen].astype(np.int64)
-
-    def _order(self, seed: int, epoch: int) -> NDArray[np.int64]:
-        """The blocks in the order of this epoch."""
-        order = self._orders.get(epoch)
-        if order is None:
-            bits = np.random.PCG64(np.random.SeedSequence((seed, epoch)))
-            order = np.argsort(bits.random_raw(self.blocks), kind="stable")
-            # The epoch before is kept too: a batch across the border needs both.
-            kept = {at: known for at, known in self._orders.items() if at == epoch - 1}
-            self._orders = kept | {epoch: order}
-        return order
 
 
 if __name__ == "__main__":

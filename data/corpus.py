@@ -15,7 +15,8 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
-from data.files import BadLine, FileText, Skipped, find
+from data.files import FileText, find
+from data.rows import BadLine, Skipped
 from data.stdlib_text import stdlib_texts
 from data.stories import story
 from data.sums import sums
@@ -25,8 +26,8 @@ BUILTIN = "builtin"
 _SEED = 2024
 _STDLIB_SHARE = 0.7
 _GENERATOR = (
-    *("corpus.py", "passages.py", "plots.py", "stdlib_text.py", "stories.py", "sums.py"),
-    "world.py",
+    *("corpus.py", "holdout.py", "passages.py", "plots.py", "stdlib_text.py", "stories.py"),
+    *("sums.py", "world.py"),
 )
 
 

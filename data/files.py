@@ -13,50 +13,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
-
-import orjson
+from typing import Any
 
 from data.errors import DataError
 from data.passages import documents
+from data.rows import BOM, BadLine, Skipped, json_lines
 
 SUFFIXES = (".txt", ".jsonl")
-TOLERATED = 0.01
-"""Share of JSONL lines that may be broken."""
-
-_SHOWN = 100
-_BOM = b"\xef\xbb\xbf"
-
-
-@dataclass(frozen=True)
-class BadLine:
-    file: int
-    """Index into the files of the corpus: a cached report stays right when they are moved."""
-    line: int
-    """From 1."""
-    why: str
-
-
-@dataclass
-class Skipped:
-    """What was left out of the JSONL files while they were read."""
-
-    lines: int = 0
-    """JSONL lines read, good and bad; blank ones don't count."""
-    count: int = 0
-    first: list[BadLine] = field(default_factory=list)
-    """The first 100 bad lines."""
-
-    def add(self, bad: BadLine) -> None:
-        self.count += 1
-        if len(self.first) < _SHOWN:
-            self.first.append(bad)
-
-    @property
-    def too_many(self) -> bool:
-        return self.count > TOLERATED * self.lines
 
 
 class FileText:
@@ -64,7 +29,7 @@ class FileText:
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
-        self._stamps = [_stamp(path) for path in paths]
+        self._stamps = [stamp(path) for path in paths]
 
     @property
     def size(self) -> int:
@@ -87,26 +52,27 @@ class FileText:
 
         Raises DataError at text that is not UTF-8, and where a file has changed since the start.
         """
-        for index, (path, stamp) in enumerate(zip(self.paths, self._stamps, strict=True)):
-            with _opened(path) as file:
+        for index, (path, before) in enumerate(zip(self.paths, self._stamps, strict=True)):
+            with opened(path) as file:
                 if path.suffix.lower() == ".jsonl":
-                    yield from _json_texts(file, index, skipped)
+                    texts = json_lines(file, index, _text_of, skipped)
+                    yield from (text for text in texts if text.strip())
                 else:
                     yield from documents(_text_lines(file, path))
-            if _stamp(path) != stamp:
-                raise DataError(f"{path}: changed while it was read; start again when it is done")
+            check_unchanged(path, before)
 
     def locate(self, bad: BadLine) -> str:
         """`file:line: why`, for people."""
         return f"{self.paths[bad.file]}:{bad.line}: {bad.why}"
 
 
-def find(source: str) -> list[Path]:
+def find(source: str, suffixes: tuple[str, str] = SUFFIXES) -> list[Path]:
     """The files that `source` means: a file, a folder (searched recursively) or a glob; sorted.
 
-    Folders and globs give their .txt and .jsonl files, hidden ones left out. Raises DataError
-    where there are none.
+    Folders and globs give their files with these suffixes, hidden ones left out. Raises
+    DataError where there are none.
     """
+    one, other = suffixes
     given = Path(source).expanduser()
     try:
         if given.is_file():
@@ -119,17 +85,18 @@ def find(source: str) -> list[Path]:
                 matches += _inside(match) if match.is_dir() else [match]
     except OSError as error:
         raise DataError(f"data.source: {source!r} cannot be read ({error.strerror})") from None
-    found = sorted({path for path in matches if path.suffix.lower() in SUFFIXES})
+    found = sorted({path for path in matches if path.suffix.lower() in suffixes})
     if found:
         return found
     if given.is_dir():
-        problem = f"the folder {source!r} holds no .txt or .jsonl file"
+        problem = f"the folder {source!r} holds no {one} or {other} file"
     elif matches:
-        problem = f"{source!r} is neither .txt nor .jsonl"
+        problem = f"{source!r} is neither {one} nor {other}"
     else:
         problem = f"no file, folder or glob matches {source!r}"
     raise DataError(
-        f"data.source: {problem}; give 'builtin', .txt or .jsonl files, a folder or a glob of them"
+        f"data.source: {problem}; "
+        f"give 'builtin', {one} or {other} files, a folder or a glob of them"
     )
 
 
@@ -145,7 +112,7 @@ def _inside(folder: Path) -> list[Path]:
 def _text_lines(file: BufferedReader, path: Path) -> Iterator[str]:
     offset = 0
     for number, raw in enumerate(file, start=1):
-        line = raw.removeprefix(_BOM) if number == 1 else raw
+        line = raw.removeprefix(BOM) if number == 1 else raw
         try:
             yield line.decode().replace("\r\n", "\n")
         except UnicodeDecodeError as error:
@@ -157,33 +124,8 @@ def _text_lines(file: BufferedReader, path: Path) -> Iterator[str]:
         offset += len(raw)
 
 
-def _json_texts(file: BufferedReader, index: int, skipped: Skipped) -> Iterator[str]:
-    for number, raw in enumerate(file, start=1):
-        line = (raw.removeprefix(_BOM) if number == 1 else raw).strip()
-        if not line:
-            continue
-        skipped.lines += 1
-        try:
-            text = _json_text(line)
-        except ValueError as error:
-            skipped.add(BadLine(index, number, str(error)))
-            continue
-        if text.strip():
-            yield text
-
-
-def _json_text(line: bytes) -> str:
+def _text_of(record: dict[str, Any]) -> str:
     """The `text` of a JSONL line; ValueError says why there is none."""
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        try:
-            line.decode()
-        except UnicodeDecodeError as undecodable:
-            raise ValueError(f"not UTF-8 (byte {undecodable.start} of the line)") from None
-        raise ValueError(f"not JSON ({error.msg}, column {error.colno})") from None
-    if not isinstance(record, dict):
-        raise ValueError("not a JSON object")
     if "text" not in record:
         raise ValueError('no key "text"')
     if not isinstance(record["text"], str):
@@ -192,11 +134,12 @@ def _json_text(line: bytes) -> str:
 
 
 def _digest(path: Path) -> bytes:
-    with _opened(path) as file:
+    with opened(path) as file:
         return hashlib.file_digest(file, "blake2b").digest()
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def stamp(path: Path) -> tuple[int, int]:
+    """Tells a file from what it was or becomes: bytes, and when it was last changed."""
     try:
         stat = path.stat()
     except OSError as error:
@@ -204,8 +147,15 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
+def check_unchanged(path: Path, before: tuple[int, int]) -> None:
+    """DataError where a file is no longer what it was at the stamp `before`."""
+    if stamp(path) != before:
+        raise DataError(f"{path}: changed while it was read; start again when it is done")
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[BufferedReader]:
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """The file, to read bytes from; DataError where that does not work."""
     try:
         with path.open("rb") as file:
             yield file

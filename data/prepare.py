@@ -22,7 +22,7 @@ import numpy as np
 from data.corpus import BUILTIN, TextSource, open_text
 from data.entropy import unigram_and_bigram
 from data.errors import DataError
-from data.files import TOLERATED, BadLine, Skipped
+from data.rows import BadLine, Skipped
 from data.tokenizer import Tokenizer
 from data.tokens import TokenStore, write_tokens
 
@@ -159,10 +159,7 @@ def _survey(text: TextSource, source: str, progress: Progress) -> tuple[int, lis
             told = size
             progress("reading", min(size, text.size), text.size)
     if skipped.too_many:
-        raise DataError(
-            f"{text.locate(skipped.first[0])}; {skipped.count} of {skipped.lines} lines are "
-            f"broken, more than {TOLERATED:.0%}: mend them or take them out"
-        )
+        raise DataError(skipped.refusal(text.locate(skipped.first[0])))
     if not sample:
         raise DataError(f"data.source: {source!r} holds no text; give files that do")
     progress("reading", text.size, text.size)

@@ -1,7 +1,8 @@
 """Sums of our own: equations, comparisons and word problems, a pure function of (seed, index).
 
-Numbers stay below 100 and every answer is right. The people and things are those of the stories;
-it knows nothing of files, tokens or how much text is wanted.
+Numbers stay below 100 and every answer is right. What is held out as a question (`data.holdout`)
+is never worked out here, so that whoever answers it has not read it. The people and things are
+those of the stories; it knows nothing of files, tokens or how much text is wanted.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from data.holdout import calculation, comparison, split
 from data.world import (
     CHARACTERS,
     COUNTABLES,
@@ -36,18 +38,27 @@ def _equation(rng: Random) -> str:
 
 
 def _chain(rng: Random) -> str:
-    first, second, third = (rng.randint(1, 30) for _ in range(3))
+    first, second, third = _trained(
+        lambda: (rng.randint(1, 30), rng.randint(1, 30), rng.randint(1, 30)),
+        lambda one, two, three: (
+            calculation(one, "+", two),
+            calculation(one + two, "+", three),
+            calculation(one + two + three, "-", one),
+            calculation(two + three, "-", two),
+        ),
+    )
     total = first + second + third
     if rng.random() < 0.5:
         return (
             f"{first} + {second} + {third} = {first + second} + {third} = {first + second + third}"
         )
-    total = first + second + third
     return f"{total} - {first} - {second} = {total - first} - {second} = {third}"
 
 
 def _comparison(rng: Random) -> str:
-    left, right = rng.randint(0, 99), rng.randint(0, 99)
+    left, right = _trained(
+        lambda: (rng.randint(0, 99), rng.randint(0, 99)), lambda *both: (comparison(*both),)
+    )
     sign = "<" if left < right else ">" if left > right else "="
     return f"{left} {sign} {right}"
 
@@ -66,7 +77,9 @@ def _zh_spoken(rng: Random) -> str:
 
 
 def _larger(rng: Random) -> str:
-    left, right = rng.sample(range(100), 2)
+    left, right = _trained(
+        lambda: tuple(rng.sample(range(100), 2)), lambda *both: (comparison(*both),)
+    )
     if rng.random() < 0.5:
         return f"Which is larger, {left} or {right}? {max(left, right)} is larger."
     return f"{left}和{right}，哪个大？{max(left, right)}大。"
@@ -74,6 +87,13 @@ def _larger(rng: Random) -> str:
 
 def _calculation(rng: Random) -> tuple[int, str, int, int]:
     """(left, sign, right, result), all from 0 to 99; sums and differences are the most."""
+    while True:
+        left, sign, right, result = _any_calculation(rng)
+        if split(calculation(left, sign, right)) == "train":
+            return left, sign, right, result
+
+
+def _any_calculation(rng: Random) -> tuple[int, str, int, int]:
     sign = rng.choice("+++---×÷")
     if sign == "+":
         result = rng.randint(0, 99)
@@ -89,6 +109,16 @@ def _calculation(rng: Random) -> tuple[int, str, int, int]:
     return left * right, sign, left, right
 
 
+def _trained(
+    draw: Callable[[], tuple[int, ...]], asked: Callable[..., tuple[str, ...]]
+) -> tuple[int, ...]:
+    """Numbers from `draw`, drawn anew until none of the questions `asked` of them is held out."""
+    while True:
+        numbers = draw()
+        if all(split(question) == "train" for question in asked(*numbers)):
+            return numbers
+
+
 def _word_problem(rng: Random) -> str:
     """A change of what somebody has, told in one language, with question and answer."""
     hero, friend = rng.sample(CHARACTERS, 2)
@@ -98,7 +128,10 @@ def _word_problem(rng: Random) -> str:
 
 
 def _gets_more(rng: Random, hero: Character, friend: Character, thing: Thing) -> str:
-    had, more = rng.randint(1, 40), rng.randint(1, 40)
+    had, more = _trained(
+        lambda: (rng.randint(1, 40), rng.randint(1, 40)),
+        lambda had, more: (calculation(had, "+", more),),
+    )
     total = had + more
     if rng.random() < 0.5:
         return (
@@ -114,8 +147,10 @@ def _gets_more(rng: Random, hero: Character, friend: Character, thing: Thing) ->
 
 
 def _gives_away(rng: Random, hero: Character, friend: Character, thing: Thing) -> str:
-    had = rng.randint(2, 80)
-    gave = rng.randint(1, had - 1)
+    had, gave = _trained(
+        lambda: (had := rng.randint(2, 80), rng.randint(1, had - 1)),
+        lambda had, gave: (calculation(had, "-", gave),),
+    )
     left = had - gave
     if rng.random() < 0.5:
         return (
@@ -131,7 +166,10 @@ def _gives_away(rng: Random, hero: Character, friend: Character, thing: Thing) -
 
 
 def _each_has(rng: Random, hero: Character, friend: Character, thing: Thing) -> str:
-    boxes, inside = rng.randint(2, 9), rng.randint(2, 9)
+    boxes, inside = _trained(
+        lambda: (rng.randint(2, 9), rng.randint(2, 9)),
+        lambda boxes, inside: (calculation(boxes, "×", inside),),
+    )
     total = boxes * inside
     if rng.random() < 0.5:
         return (
@@ -147,7 +185,10 @@ def _each_has(rng: Random, hero: Character, friend: Character, thing: Thing) -> 
 
 
 def _who_has_more(rng: Random, hero: Character, friend: Character, thing: Thing) -> str:
-    mine, yours = rng.sample(range(1, 60), 2)
+    mine, yours = _trained(
+        lambda: tuple(rng.sample(range(1, 60), 2)),
+        lambda *both: (comparison(*both), calculation(max(both), "-", min(both))),
+    )
     winner = hero if mine > yours else friend
     more, less = max(mine, yours), min(mine, yours)
     gap = more - less

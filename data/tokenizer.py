@@ -1,7 +1,7 @@
 """Text to token ids and back: byte-level BPE from `tokenizers`, trained here or brought along.
 
-Special tokens are MiniMind's; spelt out in a text they are those tokens, as its files have them.
-It knows no corpus and no model.
+Special tokens are MiniMind's; spelt out in a text they are those tokens, as its files have them,
+unless the text is encoded as plain. It knows no corpus, no chat and no model.
 """
 
 from __future__ import annotations
@@ -95,21 +95,23 @@ class Tokenizer:
             "eos_token in tokenizer_config.json"
         )
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, chat_template: str | None = None) -> None:
         """Write tokenizer.json and tokenizer_config.json into the folder `path`.
 
         `path` may also be the file itself, if it ends in .json. `load` and transformers'
-        AutoTokenizer read both.
+        AutoTokenizer read both. `chat_template` is Jinja, for `apply_chat_template`.
         """
         file = _file(path, new=True)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(self._serialised, encoding="utf-8")
-        config = {
+        config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "eos_token": self._end,
             "pad_token": self._end,
             "clean_up_tokenization_spaces": False,
         }
+        if chat_template is not None:
+            config["chat_template"] = chat_template
         _config(file).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
     @cached_property
@@ -127,6 +129,26 @@ class Tokenizer:
         """Ids of each text, on all cores and without the GIL; `texts` hold no surrogates."""
         found = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in found]
+
+    def encode_plain(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, in which the special tokens are letters like any others.
+
+        So text from outside cannot end a turn or start one; otherwise as `encode`.
+        """
+        utf8 = [text.encode("utf-8", "replace").decode() for text in texts]
+        found = self._plain.encode_batch_fast(utf8, add_special_tokens=False)
+        return [encoding.ids for encoding in found]
+
+    def id_of(self, token: str) -> int | None:
+        """The id of one token, given as it is spelt; None where the vocabulary lacks it."""
+        found: int | None = self._backend.token_to_id(token)
+        return found
+
+    @cached_property
+    def special_tokens(self) -> tuple[str, ...]:
+        """The tokens that `encode` makes of their spelling and `encode_plain` doesn't."""
+        added = self._backend.get_added_tokens_decoder().values()
+        return tuple(token.content for token in added if token.special)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`, control tokens spelt out; an incomplete character gives U+FFFD."""
@@ -150,6 +172,13 @@ class Tokenizer:
         except KeyError:
             return piece  # A special token is not written in the byte alphabet.
         return raw.decode("utf-8", "lmm-tui-hex")
+
+    @cached_property
+    def _plain(self) -> tokenizers.Tokenizer:
+        """A copy, since how it treats special tokens is a state that threads would share."""
+        copy = tokenizers.Tokenizer.from_str(self._serialised)
+        copy.encode_special_tokens = True
+        return copy
 
     @cached_property
     def _serialised(self) -> str:

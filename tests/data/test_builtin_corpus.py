@@ -6,7 +6,7 @@ import pytest
 
 from data.corpus import BuiltinText, generated_texts, open_text
 from data.errors import DataError
-from data.files import Skipped
+from data.rows import Skipped
 from data.stdlib_text import docstrings, stdlib_texts
 
 

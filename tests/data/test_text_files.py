@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import DataError
-from data.files import BadLine, FileText, Skipped, find
+from data.files import FileText, find
+from data.rows import BadLine, Skipped
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 

@@ -1,0 +1,172 @@
+"""JSON rows, one at a time, from an open file: JSON lines, or one JSON array.
+
+What cannot be read or used is left out, counted and remembered with its line. It knows neither
+what the rows mean (whoever calls says what to make of one) nor how files are found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from io import BufferedReader, BytesIO
+from typing import Any, TypeVar
+
+import orjson
+
+T = TypeVar("T")
+Parse = Callable[[dict[str, Any]], T]
+"""Makes of a JSON object what it stands for; its ValueError says what was expected instead."""
+
+TOLERATED = 0.01
+"""Share of rows that may be broken."""
+
+BOM = b"\xef\xbb\xbf"
+
+_SHOWN = 100
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},\n]|[^\s"\[\]{},]+')
+
+
+@dataclass(frozen=True)
+class BadLine:
+    file: int
+    """Index into the files that were read: a cached report stays right when they are moved."""
+    line: int
+    """From 1."""
+    why: str
+
+
+@dataclass
+class Skipped:
+    """What was left out of JSON files while they were read."""
+
+    lines: int = 0
+    """Rows read, good and bad; blank lines don't count."""
+    count: int = 0
+    first: list[BadLine] = field(default_factory=list)
+    """The first 100 bad rows."""
+
+    def add(self, bad: BadLine) -> None:
+        self.count += 1
+        if len(self.first) < _SHOWN:
+            self.first.append(bad)
+
+    @property
+    def too_many(self) -> bool:
+        return self.count > TOLERATED * self.lines
+
+    def refusal(self, first: str) -> str:
+        """What to say when there are too many; `first` is the first of them, with its place."""
+        return (
+            f"{first}; {self.count} of {self.lines} lines are broken, more than "
+            f"{TOLERATED:.0%}: mend them or take them out"
+        )
+
+
+def json_lines(file: BufferedReader, index: int, parse: Parse[T], skipped: Skipped) -> Iterator[T]:
+    """What `parse` makes of each line of a file; blank lines are passed over."""
+    for number, raw in enumerate(file, start=1):
+        line = (raw.removeprefix(BOM) if number == 1 else raw).strip()
+        if not line:
+            continue
+        skipped.lines += 1
+        try:
+            made = parse(_object(_loads(line)))
+        except ValueError as error:
+            skipped.add(BadLine(index, number, str(error)))
+            continue
+        yield made
+
+
+def starts_array(file: BufferedReader) -> bool:
+    """Whether a file holds one JSON array, rather than an object a line."""
+    return file.peek(64).removeprefix(BOM).lstrip()[:1] == b"["
+
+
+def json_array(file: BufferedReader, index: int, parse: Parse[T], skipped: Skipped) -> Iterator[T]:
+    """What `parse` makes of each element; the file is held in memory.
+
+    Raises ValueError, with the line, where the file as a whole is not JSON.
+    """
+    raw = file.read().removeprefix(BOM)
+    rows = _loads(raw)
+    lines: list[int] = []
+    for number, row in enumerate(rows):
+        skipped.lines += 1
+        try:
+            made = parse(_object(row))
+        except ValueError as error:
+            lines = lines or _element_lines(raw)
+            skipped.add(BadLine(index, lines[number], str(error)))
+            continue
+        yield made
+
+
+def _loads(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        try:
+            raw.decode()
+        except UnicodeDecodeError as undecodable:
+            place = raw[: undecodable.start]
+            byte = undecodable.start - place.rfind(b"\n") - 1
+            what = f"not UTF-8 (byte {byte} of the line)"
+            raise JsonError(what, place.count(b"\n") + 1) from None
+        what = f"not JSON ({error.msg}, column {error.colno})"
+        raise JsonError(what, error.lineno) from None
+
+
+class JsonError(ValueError):
+    """Text that is not JSON, and the line (from 1) where that shows."""
+
+    def __init__(self, why: str, line: int) -> None:
+        super().__init__(why)
+        self.line = line
+
+
+def _object(row: Any) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise ValueError("not a JSON object")
+    return row
+
+
+def _element_lines(raw: bytes) -> list[int]:
+    """The line on which each element of a valid JSON array starts."""
+    lines: list[int] = []
+    depth, line, awaited = 0, 1, False
+    for match in _TOKENS.finditer(raw):
+        token = match[0]
+        if token == b"\n":
+            line += 1
+            continue
+        if awaited and depth == 1 and token != b"]":
+            lines.append(line)
+            awaited = False
+        if token in b"[{":
+            depth += 1
+            awaited = awaited or depth == 1
+        elif token in b"]}":
+            depth -= 1
+        elif token == b"," and depth == 1:
+            awaited = True
+    return lines
+
+
+if __name__ == "__main__":
+
+    def length(row: dict[str, Any]) -> int:
+        if "text" not in row:
+            raise ValueError('expected {"text"}')
+        return len(row["text"])
+
+    report = Skipped()
+    listed = b'[\n {"text": "one"},\n\n {"txt": "[,"}, 3,\n {"text": "three"}]'
+    both = [
+        list(json_array(BufferedReader(BytesIO(listed)), 0, length, report)),
+        list(json_lines(BufferedReader(BytesIO(b'{"text": "four"}\n{')), 1, length, report)),
+    ]
+    print(both, report.first)
+    assert both == [[3, 5], [4]]
+    assert [(bad.file, bad.line) for bad in report.first] == [(0, 4), (0, 4), (1, 2)]
+    print("=== 自测通过 ===")

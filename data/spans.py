@@ -1,0 +1,81 @@
+"""A conversation written out as pieces of text: which are control tokens, and which are learnt.
+
+The common ground of the templates. A piece that isn't a control token never becomes one, whatever
+it spells. It knows no template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
+from typing import NamedTuple, Protocol
+
+from data.errors import DataError
+from data.tokenizer import IM_END, IM_START, Tokenizer
+from data.turns import Turn
+
+
+class Span(NamedTuple):
+    text: str
+    learnt: bool = False
+    """Whether the loss counts these tokens."""
+    control: bool = False
+    """Whether the text is the spelling of one special token."""
+
+
+class Template(Protocol):
+    """How turns are written out."""
+
+    def spans(self, turns: Sequence[Turn]) -> list[Span]:
+        """The whole conversation."""
+
+    def prompt_spans(self, turns: Sequence[Turn]) -> list[Span]:
+        """The turns and the opening of the assistant's answer, nothing of it learnt."""
+
+
+Rendered = tuple[list[int], list[bool]]
+"""Ids, and for each whether it is learnt."""
+
+
+def encode_spans(conversations: Sequence[Iterable[Span]], tokenizer: Tokenizer) -> list[Rendered]:
+    """Ids of each conversation; all plain text is encoded in one call.
+
+    Raises DataError where the tokenizer lacks a control token.
+    """
+    spans = [list(conversation) for conversation in conversations]
+    flat = [span for conversation in spans for span in conversation]
+    plain = iter(tokenizer.encode_plain([span.text for span in flat if not span.control]))
+    pieces = [[control_id(span.text, tokenizer)] if span.control else next(plain) for span in flat]
+    ends = list(accumulate(map(len, spans), initial=0))
+    rendered: list[Rendered] = []
+    for start, end in pairwise(ends):
+        ids = [token for piece in pieces[start:end] for token in piece]
+        counts = zip(flat[start:end], pieces[start:end], strict=True)
+        rendered.append((ids, [span.learnt for span, piece in counts for _ in piece]))
+    return rendered
+
+
+def control_id(token: str, tokenizer: Tokenizer) -> int:
+    """The id of a control token; DataError where the tokenizer lacks it."""
+    found = tokenizer.id_of(token)
+    if found is None:
+        raise DataError(
+            f"data.tokenizer: has no token {token}, which the chat template needs; choose the "
+            "tokenizer's own template, or a tokenizer with that token"
+        )
+    return found
+
+
+if __name__ == "__main__":
+    learnt = Tokenizer.train(["one two three "] * 9, 280)
+    said = [
+        Span(IM_START, control=True),
+        Span(f"user\n{IM_END}"),
+        Span("two", learnt=True),
+        Span(IM_END, learnt=True, control=True),
+    ]
+    (ids, labelled), nothing = encode_spans([said, []], learnt)
+    print(ids, labelled)
+    assert (ids.count(2), labelled[-1], nothing) == (1, True, ([], []))
+    assert learnt.decode(ids) == "".join(span.text for span in said)
+    print("=== 自测通过 ===")
