@@ -81,8 +81,8 @@ class ConfigureScreen(Screen[RunConfig | None]):
 
     CSS_PATH = "../configure.tcss"
     AUTO_FOCUS = "#model-preset > Choice"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (TALL, "-tall")]
+    HORIZONTAL_BREAKPOINTS = [(WIDE, "-wide")]
+    VERTICAL_BREAKPOINTS = [(TALL, "-tall")]
     BINDINGS = bindings("configure")
 
     def __init__(self, config: RunConfig) -> None:
@@ -111,6 +111,10 @@ class ConfigureScreen(Screen[RunConfig | None]):
     # Layout
 
     def compose(self) -> ComposeResult:
+        # The breakpoints would say so later, when all is laid out, and all would be styled twice.
+        wide = self.app.size.width >= WIDE
+        self.set_class(wide, "-wide")
+        self.set_class(self.app.size.height >= TALL, "-tall")
         yield Static(Content.assemble(("lmm-tui", "bold $accent"), "  new run"), id="title")
         with Vertical(id="body"):
             with Vertical(id="form"):
@@ -120,7 +124,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
                     yield Button("Leave", id="leave", compact=True)
                 yield Static(id="explanation")
             with Vertical(id="outlook"):
-                yield EstimatePanel()
+                yield EstimatePanel(compact=not wide)
                 yield Static(id="command")
         yield FormKeys()
 
@@ -251,18 +255,18 @@ class ConfigureScreen(Screen[RunConfig | None]):
         shown.remove_class("-warning")
         field = self._focused_field()
         if field is None:
-            shown.update("")
+            shown.update("", layout=False)
             return
+        small_print = _small_print(field.option)
         shown.update(
-            Content.assemble(
-                field.option.help, "\n", (_small_print(field.option), "$foreground 50%")
-            )
+            Content.assemble(field.option.help, "\n", (small_print, "$foreground 50%")),
+            layout=False,
         )
 
     def _say(self, text: str) -> None:
         shown = self.query_one("#explanation", Static)
         shown.add_class("-warning")
-        shown.update(Content(text))
+        shown.update(Content(text), layout=False)
 
     def _focused_field(self) -> ConfigField | None:
         focused = self.focused

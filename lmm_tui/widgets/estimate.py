@@ -64,6 +64,10 @@ class EstimatePanel(Widget):
     outlook: reactive[Outlook | None] = reactive(None, layout=True)
     compact: reactive[bool] = reactive(False, layout=True)
 
+    def __init__(self, *, compact: bool) -> None:
+        super().__init__()
+        self.set_reactive(EstimatePanel.compact, compact)
+
     def render(self) -> Content:
         if self.outlook is None:
             return Content()

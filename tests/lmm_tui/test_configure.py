@@ -296,6 +296,17 @@ async def test_it_looks_like_this(size: tuple[int, int], snapshot):
         assert seat.text == snapshot
 
 
+@pytest.mark.parametrize(("before", "after"), [((200, 50), (80, 24)), ((80, 24), (200, 50))])
+async def test_a_resized_terminal_shows_what_a_new_one_of_that_size_does(before, after):
+    async with seated(size=after) as seat:
+        await seat.until(lambda: seat.says("built in, 6 MB"))
+        expected = seat.text
+    async with seated(size=before) as seat:
+        await seat.until(lambda: seat.says("built in, 6 MB"))
+        await seat.pilot.resize_terminal(*after)
+        await seat.until(lambda: seat.text == expected)
+
+
 @pytest.mark.parametrize("size", [(60, 15), (80, 20)])
 async def test_a_small_terminal_scrolls_to_what_is_focused(size: tuple[int, int]):
     async with seated(size=size) as seat:
