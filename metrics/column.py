@@ -38,9 +38,6 @@ class Column:
         self._data[self._size : size] = added
         self._size = size
 
-    def append(self, value: float) -> None:
-        self.extend((value,))
-
     def truncate(self, size: int) -> None:
         """Keep the first `size` values."""
         self._size = min(size, self._size)
