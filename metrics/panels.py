@@ -147,8 +147,9 @@ def draw_probe(ax: Axes, store: SeriesStore, window: Window, probe: str) -> None
         layer = store.get(other)
         if layer and other.startswith(names.PROBE) and other.endswith(f"/{probe}"):
             curves.append(Curve.of(layer, window))
+            x, mean = curves[-1].x, curves[-1].mean
             dot = "." if len(layer) == 1 else ""
-            ax.plot(curves[-1].x, curves[-1].mean, dot, ls="-", color=colour, lw=0.8, alpha=0.4)
+            ax.plot(x, mean, marker=dot, color=colour, lw=0.8, alpha=0.4)
     draw_line(ax, curves[0], colour)
     fit_y(ax, curves)
     finish(ax, window, title, [*broken_steps(series), last_value(series, "", colour)])

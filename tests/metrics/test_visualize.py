@@ -92,6 +92,7 @@ def healthy() -> Figure:
     return page(measured(), about="pretrain nano", resumed=(120,))
 
 
+@pytest.mark.filterwarnings("error")
 class TestPage:
     def test_every_panel_is_there_with_its_last_value(self, healthy: Figure) -> None:
         written = texts_of(healthy)
@@ -365,7 +366,7 @@ class TestFiles:
         ):
             output = tmp_path / f"{source[0]}.png"
             assert main([*source, "--output", str(output)]) == 0
-            assert capsys.readouterr().out == f"{output}\n"
+            assert tuple(capsys.readouterr()) == (f"{output}\n", "")
             assert imread(output).shape[1] == 1950
 
     @pytest.mark.parametrize(
