@@ -30,6 +30,11 @@ from pathlib import Path
 import psutil
 
 from engine.rundir import RunDir, RunInfo, RunStatus
+from lmm_tui.app import CockpitApp
+from lmm_tui.capture import Terminal
+from lmm_tui.launcher import SWITCH_INTERVAL_S
+from lmm_tui.messages import Departure
+from lmm_tui.session import RunSession
 
 TITLE = "dashboard: its cost beside training, beside a live run, beside nothing"
 
@@ -38,7 +43,7 @@ LIMIT_IDLE, LIMIT_LIVE = 0.005, 0.05
 LIMIT_BYTES_PER_S = 10_000.0
 
 TURNS = 6
-TURN_S = 8.0
+STEPS_A_TURN = 12
 WATCH_S = 12.0
 SETTLE_S = 3.0
 
@@ -137,7 +142,7 @@ def _speed_beside_training(folder: Path) -> float:
     root = Path(__file__).resolve().parents[1]
     screen = _Screen([sys.executable, "-c", program], root)
     try:
-        screen.process.wait(120 + 2 * TURNS * (TURN_S + 5))
+        screen.process.wait()
     finally:
         screen.close()
     turns = json.loads(report.read_text())
@@ -151,11 +156,6 @@ def train_in_turns(report: str) -> None:
     """The training process: opens and leaves the dashboard while training goes on."""
     from engine.config import resolve
     from engine.host import EngineHost
-    from lmm_tui.app import CockpitApp
-    from lmm_tui.capture import Terminal
-    from lmm_tui.launcher import SWITCH_INTERVAL_S
-    from lmm_tui.messages import Departure
-    from lmm_tui.session import RunSession
 
     never = {f"log.{name}_every": 0 for name in ("val", "probe", "sample", "checkpoint")}
     with tempfile.TemporaryDirectory() as folder, Terminal() as terminal:
@@ -163,32 +163,50 @@ def train_in_turns(report: str) -> None:
         host = EngineHost(resolve(assignments={**settings, "log.tensorboard": False}))
         terminal.redirect(host.run_dir.output)
         host.start()
-        while host.status.status.step < 5:
-            time.sleep(0.1)
+        rows = _Rows(host.run_dir)
+        rows.wait_for_more(3)
         speeds: dict[str, list[float]] = {"with": [], "without": []}
         usual = sys.getswitchinterval()
         for _ in range(TURNS):
             app = CockpitApp(RunSession(host.run_dir.path), owned=True, terminal=terminal)
-            timer = threading.Timer(TURN_S, app.leave_soon, [Departure.DETACH])
+            watcher = threading.Thread(target=lambda app=app: rows.leave_after_turn(app))
             sys.setswitchinterval(SWITCH_INTERVAL_S)
-            timer.start()
-            began = time.time() + 1.0  # The first paint is no part of the tax.
+            watcher.start()
             app.run()
+            watcher.join()
             sys.setswitchinterval(usual)
-            speeds["with"].append(_speed(host.run_dir, began))
-            began = time.time()
-            time.sleep(TURN_S - 1.0)
-            speeds["without"].append(_speed(host.run_dir, began))
+            speeds["with"].append(rows.speed_of_turn())
+            rows.wait_for_more(STEPS_A_TURN)
+            speeds["without"].append(rows.speed_of_turn())
         Path(report).write_text(json.dumps(speeds))
         host.stop()
         host.join()
 
 
-def _speed(run: RunDir, since: float) -> float:
-    """Tokens a second between the first and the last row after a moment."""
-    rows = [json.loads(line) for line in run.metrics.read_bytes().splitlines()[-2000:]]
-    first, *_, last = [row for row in rows if row["time"] >= since]
-    return float((last["tokens"] - first["tokens"]) / (last["time"] - first["time"]))
+class _Rows:
+    """The logged steps of a run, of which the last few make a turn."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._path = run.metrics
+
+    def wait_for_more(self, steps: int) -> None:
+        wanted = self._count() + steps
+        while self._count() < wanted:
+            time.sleep(0.02)
+
+    def leave_after_turn(self, app: CockpitApp) -> None:
+        self.wait_for_more(2)  # The first paint is no part of the tax.
+        self.wait_for_more(STEPS_A_TURN)
+        app.leave_soon(Departure.DETACH)
+
+    def speed_of_turn(self) -> float:
+        """Tokens a second between the first and the last row of the turn that ends now."""
+        lines = self._path.read_bytes().splitlines()[-STEPS_A_TURN:]
+        first, last = json.loads(lines[0]), json.loads(lines[-1])
+        return float((last["tokens"] - first["tokens"]) / (last["time"] - first["time"]))
+
+    def _count(self) -> int:
+        return self._path.read_bytes().count(b"\n") if self._path.exists() else 0
 
 
 def _watch_finished(folder: Path) -> Cost:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -79,6 +80,12 @@ def tmux(tmp_path):
     server = Tmux(tmp_path)
     yield server
     server.kill()
+    # Training outlives its terminal, which is what it is made for: a failed test must end it.
+    for info in tmp_path.glob("runs/*/run.json"):
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(RunDir(info.parent).read_info().pid)
+            if str(tmp_path) in " ".join(process.cmdline()):
+                process.kill()
 
 
 def launch(tmux, tmp_path, steps):
