@@ -196,3 +196,26 @@ class CockpitApp(App[Departure]):
             self.push_screen(TooSmallScreen())
         elif small and not too_small(event.size):
             self.pop_screen()
+
+
+if __name__ == "__main__":
+    import tempfile
+    from pathlib import Path
+
+    from engine.rundir import RunDir, RunInfo, RunStatus
+    from lmm_tui.session import RunSession
+
+    async def leave_a_finished_run(path: Path) -> Departure | None:
+        run = RunDir(path)
+        run.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "box", 1, 0.0))
+        run.write_status(RunStatus("finished", 10, 10))
+        app = CockpitApp(RunSession(path))
+        async with app.run_test(size=(80, 24)) as pilot:
+            await pilot.press("question_mark", "escape", "t", "q")
+        return app.return_value
+
+    with tempfile.TemporaryDirectory() as folder:
+        left = asyncio.run(leave_a_finished_run(Path(folder)))
+    print(left)
+    assert left is Departure.QUIT
+    print("=== 自测通过 ===")

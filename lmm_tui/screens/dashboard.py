@@ -366,3 +366,32 @@ def _last_traceback(events: list[dict[str, Any]]) -> str:
 def _time_of(event: Mapping[str, Any]) -> float:
     seconds = event.get("time")
     return float(seconds) if isinstance(seconds, int | float) else 0.0
+
+
+if __name__ == "__main__":
+    import asyncio
+    import json
+    import tempfile
+    from pathlib import Path
+
+    from textual.app import App
+
+    from engine.rundir import RunDir, RunInfo, RunStatus
+
+    async def look_at(path: Path) -> str:
+        app: App[None] = App()
+        async with app.run_test(size=(80, 24)) as pilot:
+            await app.push_screen(DashboardScreen(RunSession(path), owned=False))
+            await pilot.pause()
+            strips = app.screen._compositor.render_strips()
+        return "\n".join(strip.text.rstrip() for strip in strips)
+
+    with tempfile.TemporaryDirectory() as folder:
+        demo = RunDir(folder)
+        demo.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "box", 1, 0.0, model="nano"))
+        demo.write_status(RunStatus("finished", 60, 60))
+        rows = [{"step": step, "train/loss": 7 / step**0.2} for step in range(1, 61)]
+        demo.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        print(seen := asyncio.run(look_at(demo.path)))
+    assert "FINISHED" in seen and "60 / 60" in seen
+    print("=== 自测通过 ===")
