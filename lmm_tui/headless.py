@@ -48,10 +48,10 @@ def train(config: RunConfig, resume: RunDir | None = None) -> int:
 
     host = EngineHost(config, resume)
     progress = Progress(RunSession(host.run_dir.path), sys.stdout)
-    progress.say(f"run {clean(str(host.run_dir.path))}")
     with _signals(host) as received:
         asked = False
         host.start()
+        progress.say(f"run {clean(str(host.run_dir.path))}")
         while not host.join(_LOOK_EVERY_S):
             progress.look()
             if received and not asked:

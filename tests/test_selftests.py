@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import subprocess
@@ -75,17 +74,3 @@ def test_no_module_file_hides_another_module(file: str) -> None:
     assert name not in sys.stdlib_module_names
     if "/" in file:
         assert name not in metadata.packages_distributions()
-
-
-def test_every_benchmark_has_a_title_and_runs() -> None:
-    cases = [path for path in (ROOT / "benchmarks").glob("*.py") if not path.stem.startswith("_")]
-    assert cases
-    for path in cases:
-        defined = set()
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef):
-                defined.add(node.name)
-            elif isinstance(node, ast.Assign | ast.AnnAssign):
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                defined |= {target.id for target in targets if isinstance(target, ast.Name)}
-        assert {"TITLE", "run"} <= defined, path.name

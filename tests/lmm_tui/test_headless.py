@@ -294,9 +294,9 @@ def test_a_second_ctrl_c_ends_at_once(small: list[str]) -> None:
         [*PROGRAM, "train", *small, "--steps", "100000"], stdout=subprocess.PIPE, text=True
     )
     run = RunDir("runs/small")
-    until(run.exists)  # Now torch is imported, which takes a while: nothing answers meanwhile.
-    training.send_signal(signal.SIGINT)
     assert training.stdout is not None
+    assert training.stdout.readline() == "run runs/small\n"
+    training.send_signal(signal.SIGINT)  # While torch is imported: nothing answers for a while.
     assert any("stopping" in line for line in training.stdout)
     training.send_signal(signal.SIGINT)
     training.communicate(timeout=30)
