@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.terminal import Screen, has_braille, make_finished_run
+from benchmarks.terminal import Screen, has_braille, make_finished_run, ordinary_environment
 
 TITLE = "startup: seconds until there is something to see"
 
@@ -65,7 +65,9 @@ def _time(case: Case, folder: Path) -> float:
 
 def _help(folder: Path) -> float:
     started = time.perf_counter()
-    subprocess.run([*_PROGRAM, "--help"], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(
+        [*_PROGRAM, "--help"], stdout=subprocess.DEVNULL, env=ordinary_environment(), check=True
+    )
     return time.perf_counter() - started
 
 
@@ -93,7 +95,10 @@ def _first_step(folder: Path) -> float:
     ]
     started = time.perf_counter()
     training = subprocess.Popen(
-        [*_PROGRAM, "train", *settings], cwd=folder, stdout=subprocess.DEVNULL
+        [*_PROGRAM, "train", *settings],
+        cwd=folder,
+        env=ordinary_environment(),
+        stdout=subprocess.DEVNULL,
     )
     while not (metrics.exists() and metrics.stat().st_size):
         time.sleep(0.005)

@@ -20,6 +20,11 @@ _PATIENCE_S = 60.0
 _BRAILLE = {chr(code).encode() for code in range(0x2801, 0x2900)}
 
 
+def ordinary_environment() -> dict[str, str]:
+    """The environment without what keeps Python from caching bytecode, which users have cached."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+
+
 class Screen:
     """A command in a terminal of 200x50 that nobody looks at."""
 
@@ -30,7 +35,7 @@ class Screen:
         self._process = subprocess.Popen(
             command,
             cwd=folder,
-            env=os.environ | {"TERM": "xterm-256color"} | environment,
+            env=ordinary_environment() | {"TERM": "xterm-256color"} | environment,
             stdin=its_end,
             stdout=its_end,
             stderr=its_end,
