@@ -80,9 +80,7 @@ class RunSession:
         Blocks: screens call it from a worker.
         """
         if not self.view.active:
-            return control.Reply(
-                False, f"the run is {self.view.state}: nothing left to {command}"
-            )
+            return control.Reply(False, f"the run is {self.view.state}: nothing left to {command}")
         try:
             path = Path(self.view.info.socket or self.run_dir.socket_path())
             return control.send(path, command, args, timeout_s)
