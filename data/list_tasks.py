@@ -1,4 +1,4 @@
-"""Questions about short lists of digits, numbers or words: reverse, count, sort, copy.
+"""Questions about short lists of digits, numbers or names: reverse, count, sort, copy.
 
 The answer is a number or the list alone, written as the question writes lists.
 """
@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from random import Random
 
 from data.task import Task, near, pick
-from data.world import COUNTABLES, Language
+from data.world import CHARACTERS, Language
 
 
 def reversing(rng: Random, language: Language) -> Task:
-    """Two to four different digits or words, the last one first."""
+    """Two to four different digits or names, the last one first."""
     items, name = _items(rng, language, rng.randint(2, 4))
     given = _listed(items)
     question = pick(
@@ -24,7 +24,7 @@ def reversing(rng: Random, language: Language) -> Task:
             f"Write this list backwards: {given}",
             f"Say these in the opposite order: {given}",
         ),
-        (f"把下面的内容倒过来写：{given}", f"请按相反的顺序说：{given}", f"倒着写：{given}"),
+        (f"倒过来写：{given}", f"请倒着说：{given}", f"从后往前写：{given}"),
     )
     answer = items[::-1]
     misses = _different(answer, (_swapped(rng, answer), items))
@@ -32,10 +32,10 @@ def reversing(rng: Random, language: Language) -> Task:
 
 
 def counting(rng: Random, language: Language) -> Task:
-    """How often one of two digits or words comes in three to seven of them."""
+    """How often one of two digits or names comes in three to six of them."""
     (one, other), name = _items(rng, language, 2)
-    times = rng.randint(1, 6)
-    pattern = "x" * times + "-" * rng.randint(max(1, 3 - times), 7 - times)
+    times = rng.randint(1, 5)
+    pattern = "x" * times + "-" * rng.randint(max(1, 3 - times), 6 - times)
     pattern = "".join(rng.sample(pattern, len(pattern)))
     given = _listed(one if mark == "x" else other for mark in pattern)
     question = pick(
@@ -83,7 +83,7 @@ def sorting(rng: Random, language: Language) -> Task:
 
 
 def copying(rng: Random, language: Language) -> Task:
-    """Two to five different digits or words, once more."""
+    """Two to five different digits or names, once more."""
     items, name = _items(rng, language, rng.randint(2, 5))
     given = _listed(items)
     question = pick(
@@ -97,21 +97,21 @@ def copying(rng: Random, language: Language) -> Task:
 
 
 def _items(rng: Random, language: Language, count: int) -> tuple[list[str], str]:
-    """Different digits or words, and what they are called in no language."""
+    """Different digits or names, and what they are called in no language."""
     if rng.random() < 0.5:
         digits = [str(digit) for digit in rng.sample(range(10), count)]
         return digits, " ".join(digits)
-    things = rng.sample(COUNTABLES, count)
-    words = [thing.one if language == "en" else thing.zh for thing in things]
-    return words, " ".join(thing.one for thing in things)
+    characters = rng.sample(CHARACTERS, count)
+    names = [who.name if language == "en" else who.zh for who in characters]
+    return names, " ".join(who.name for who in characters)
 
 
 def _listed(items: Iterable[str]) -> str:
-    """Numbers with spaces between them, words with commas."""
+    """Numbers with spaces between them, names with commas."""
     parts = list(items)
     if parts[0].isdigit():
         return " ".join(parts)
-    return (", " if parts[0].isascii() else "、").join(parts)
+    return (", " if parts[0].isascii() else "，").join(parts)
 
 
 def _swapped(rng: Random, items: list[str]) -> list[str]:

@@ -20,7 +20,7 @@ from data.order import Order
 IGNORED = -100
 """The label of a place where nothing is learnt."""
 
-_OPEN_ROWS = 1024
+_OPEN_ROWS = _WINDOW = 1024
 
 Ints = NDArray[np.int64]
 
@@ -48,30 +48,28 @@ class Packed:
         """Conversations that were too long for a row and lost their end."""
         self.dropped = 0
         """Conversations in which nothing is learnt, or nothing any more once they are cut."""
-        ids, learnt, lengths, rows = array("i"), bytearray(), array("q"), array("q")
-        shelf = _Shelf(seq_len)
+        ids, learnt, lengths, given = array("i"), bytearray(), array("q"), array("b")
         for item_ids, item_learnt in items:
             end = _end(item_learnt)
             kept = min(end, seq_len + 1)
             cut = _end(item_learnt[:kept])
+            given.append(cut >= 2)
             if cut < 2:
                 self.dropped += 1
-                rows.append(-1)
                 continue
             self.truncated += kept < end
             ids.extend(item_ids[:cut])
             learnt.extend(map(bool, item_learnt[:cut]))
             lengths.append(cut)
-            rows.append(shelf.place(cut - 1))
-        self.rows = shelf.rows
-        """How many there are."""
-        self.row_of: Ints = np.array(rows, np.int64)
-        """The row of each conversation, in the order they were given; -1 where it was dropped."""
         self._ids = np.array(ids, np.int32)
         self._learnt = np.frombuffer(bytes(learnt), np.bool_)
         self._lengths: Ints = np.array(lengths, np.int64)
         self._starts: Ints = np.cumsum(self._lengths) - self._lengths
-        taken = self.row_of[self.row_of >= 0]
+        taken, self.rows = _first_fit(self._lengths - 1, seq_len)
+        """How many rows there are."""
+        self.row_of: Ints = np.full(len(given), -1)
+        """The row of each conversation, in the order they were given; -1 where it was dropped."""
+        self.row_of[np.array(given, np.bool_)] = taken
         self._by_row = np.argsort(taken, kind="stable")
         self._row_starts = np.searchsorted(taken[self._by_row], np.arange(self.rows + 1))
 
@@ -117,11 +115,9 @@ class Packed:
 
 
 def pack(items: Iterable[tuple[Sequence[int], Sequence[bool]]], seq_len: int) -> Packed:
-    """Put each conversation into the first row with room for it, in the order they come.
+    """Put each conversation into the first row with room for it, the longest of a thousand first.
 
-    At most 1,024 rows are open at a time: the fullest is closed where one more is needed. A
-    conversation that is too long for a row is cut from the right. Raises DataError where none is
-    left.
+    One that is too long for a row is cut from the right. Raises DataError where none is left.
     """
     packed = Packed(items, seq_len)
     if not packed.rows:
@@ -150,25 +146,27 @@ class PackedBatches:
         return self._packed.lay_out(self._order.take(index, self._batch_size))
 
 
-class _Shelf:
-    """Rows with room left, and the first of them into which something goes."""
+def _first_fit(lengths: Ints, seq_len: int) -> tuple[Ints, int]:
+    """The row for each length, and how many rows there are.
 
-    def __init__(self, seq_len: int) -> None:
-        self.rows = 0
-        self._seq_len = seq_len
-        self._room = np.zeros(_OPEN_ROWS, np.int64)
-        self._row = np.zeros(_OPEN_ROWS, np.int64)
-
-    def place(self, length: int) -> int:
-        """The row that takes `length` more places."""
-        at = int(np.argmax(self._room >= length))
-        if self._room[at] < length:
-            at = int(np.argmin(self._room))
-            self._room[at] = self._seq_len
-            self._row[at] = self.rows
-            self.rows += 1
-        self._room[at] -= length
-        return int(self._row[at])
+    First fit, decreasing in each window, so that windows stay together and rows stay mixed. At
+    most 1,024 rows are open: where one more is needed, the fullest is closed.
+    """
+    rows = 0
+    row_of = np.empty(len(lengths), np.int64)
+    room, row = np.zeros(_OPEN_ROWS, np.int64), np.zeros(_OPEN_ROWS, np.int64)
+    for start in range(0, len(lengths), _WINDOW):
+        window = lengths[start : start + _WINDOW]
+        for item in start + np.argsort(-window, kind="stable"):
+            length = lengths[item]
+            at = np.where(room >= length, row, len(lengths)).argmin()
+            if room[at] < length:
+                at = room.argmin()
+                room[at], row[at] = seq_len, rows
+                rows += 1
+            room[at] -= length
+            row_of[item] = row[at]
+    return row_of, rows
 
 
 def _end(learnt: Sequence[bool]) -> int:

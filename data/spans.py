@@ -7,7 +7,6 @@ it spells. It knows no template.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, pairwise
 from typing import NamedTuple, Protocol
 
 from data.errors import DataError
@@ -38,20 +37,23 @@ Rendered = tuple[list[int], list[bool]]
 
 
 def encode_spans(conversations: Sequence[Iterable[Span]], tokenizer: Tokenizer) -> list[Rendered]:
-    """Ids of each conversation; all plain text is encoded in one call.
+    """Ids of each conversation, and what is learnt; all plain text is encoded in one call.
 
     Raises DataError where the tokenizer lacks a control token.
     """
     spans = [list(conversation) for conversation in conversations]
-    flat = [span for conversation in spans for span in conversation]
-    plain = iter(tokenizer.encode_plain([span.text for span in flat if not span.control]))
-    pieces = [[control_id(span.text, tokenizer)] if span.control else next(plain) for span in flat]
-    ends = list(accumulate(map(len, spans), initial=0))
+    # The same few pieces come in every conversation: each is encoded once.
+    texts = list({span.text for said in spans for span in said if not span.control})
+    plain = dict(zip(texts, tokenizer.encode_plain(texts), strict=True))
     rendered: list[Rendered] = []
-    for start, end in pairwise(ends):
-        ids = [token for piece in pieces[start:end] for token in piece]
-        counts = zip(flat[start:end], pieces[start:end], strict=True)
-        rendered.append((ids, [span.learnt for span, piece in counts for _ in piece]))
+    for said in spans:
+        ids: list[int] = []
+        learnt: list[bool] = []
+        for text, counted, control in said:
+            piece = [control_id(text, tokenizer)] if control else plain[text]
+            ids += piece
+            learnt += [counted] * len(piece)
+        rendered.append((ids, learnt))
     return rendered
 
 

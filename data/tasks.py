@@ -32,8 +32,8 @@ KINDS = tuple(_WRITERS)
 
 _CONVERSATIONS = {"train": 20_000, "test": 1_000}
 _PAIRS = _PROMPTS = {"train": 5_000, "test": 500}
-_FRUITLESS = 5_000
-"""Draws without a new question after which there are no more."""
+_FRUITLESS = 500
+"""Draws without a new question after which there are taken to be no more."""
 
 
 def task(seed: str, index: int, side: Split, kinds: Sequence[str] = KINDS) -> Task:
@@ -83,19 +83,27 @@ def prompts(
 
 
 def test_set(kind: str, n: int) -> list[Task]:
-    """The first `n` held-out questions of a kind, all different beneath their wording.
+    """The first `n` held-out questions of a kind, none of them worded like another.
 
-    Raises DataError where there are fewer.
+    As long as there are any, each is a new one beneath the wording as well. Raises DataError where
+    there are fewer.
     """
     found: dict[str, Task] = {}
+    keys: set[str] = set()
+    reworded = False
     fruitless = index = 0
     while len(found) < n:
         drawn = task("test set", index, "test", (kind,))
         index += 1
-        fruitless = fruitless + 1 if drawn.key in found else 0
-        found.setdefault(drawn.key, drawn)
-        if fruitless > _FRUITLESS:
+        fruitless += 1
+        if drawn.question not in found and (reworded or drawn.key not in keys):
+            found[drawn.question] = drawn
+            keys.add(drawn.key)
+            fruitless = 0
+        elif fruitless > _FRUITLESS and reworded:
             raise DataError(f"{kind}: only {len(found)} held-out questions; ask for no more")
+        elif fruitless > _FRUITLESS:
+            reworded = True
     return list(found.values())
 
 
