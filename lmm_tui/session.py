@@ -6,6 +6,7 @@ ended long ago look the same. Commands go over the run's control socket.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from metrics.follow import JsonlFollower, MetricsFollower
 from metrics.series import SeriesStore
 
 ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
+
+_ASK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class RunSession:
         self._metrics = MetricsFollower(self.run_dir.metrics, self.series)
         self._events = JsonlFollower(self.run_dir.events)
         self._samples = JsonlFollower(self.run_dir.samples)
+        self._stamps: tuple[object, ...] = ()
+        self._looked = 0.0
         self.view = self._look()
 
     @property
@@ -88,9 +93,27 @@ class RunSession:
             return control.Reply(False, str(error))
 
     def _look(self) -> RunView:
-        info = self.run_dir.read_info()
-        status = self.run_dir.read_status()
+        """Files are read again only where they were replaced, the process is asked for once a
+        second: looking at a silent run must cost next to nothing."""
+        now = time.monotonic()
+        stamps = _stamp(self.run_dir.info_file), _stamp(self.run_dir.status_file)
+        if stamps == self._stamps and now - self._looked < _ASK_AGAIN_S:
+            return self.view
+        if stamps == self._stamps and None not in stamps:
+            info, status = self.view.info, self.view.status
+        else:
+            info, status = self.run_dir.read_info(), self.run_dir.read_status()
+        self._stamps, self._looked = stamps, now
         return RunView(info, status, self.run_dir.derived_state(info, status))
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Tells one version of an atomically replaced file from the next."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 if __name__ == "__main__":

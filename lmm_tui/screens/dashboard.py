@@ -43,6 +43,8 @@ from lmm_tui.widgets.tiles import Tiles
 
 LOOK_EVERY_S = 0.25
 LOOK_EVERY_OVER_SSH_S = 0.5
+LOOK_AT_ENDED_EVERY_S = 1.0
+"""An ended run may still be resumed."""
 READ_AT_ONCE_S = 0.05
 """The longest that reading a big file may keep the keys waiting."""
 
@@ -74,6 +76,7 @@ class DashboardScreen(Screen[None]):
         self._pictures_at = 0.0
         self._announced = len(session.events)
         self._timer: Timer | None = None
+        self._period = 0.0
 
     def compose(self) -> ComposeResult:
         yield RunHeader()
@@ -95,8 +98,7 @@ class DashboardScreen(Screen[None]):
         self._announced = len(self.session.events)
         self.query_one(ProbePanel).expect(self._when_probed())
         self._show()
-        period = LOOK_EVERY_OVER_SSH_S if terminal.over_ssh() else LOOK_EVERY_S
-        self._timer = self.set_interval(period, self.look)
+        self._pace()
         self._read_on()
 
     # Looking
@@ -111,11 +113,22 @@ class DashboardScreen(Screen[None]):
             return
         if changed or self.session.view.state == "stale":
             self._show_facts()
+            self._pace()
         self._pictures_stale |= changed
         loaded = was_loading and not self.session.loading
         if self._pictures_stale and (loaded or time.monotonic() >= self._pictures_at):
             self._show_pictures()
         self._read_on()
+
+    def _pace(self) -> None:
+        """Look as often as the run and the line are worth it."""
+        usual = LOOK_EVERY_OVER_SSH_S if terminal.over_ssh() else LOOK_EVERY_S
+        period = usual if self.session.view.active else LOOK_AT_ENDED_EVERY_S
+        if period != self._period:
+            self._period = period
+            if self._timer is not None:
+                self._timer.stop()
+            self._timer = self.set_interval(period, self.look)
 
     def _read_on(self) -> None:
         """While much is left to read, don't wait for the next look."""
