@@ -29,7 +29,9 @@ from pathlib import Path
 
 import psutil
 
-from engine.rundir import RunDir, RunInfo, RunStatus
+from benchmarks.terminal import make_finished_run, ordinary_environment
+from engine.host import EngineHost
+from engine.rundir import RunDir, RunStatus
 from lmm_tui.app import CockpitApp
 from lmm_tui.capture import Terminal
 from lmm_tui.launcher import SWITCH_INTERVAL_S
@@ -43,10 +45,12 @@ LIMIT_IDLE, LIMIT_LIVE = 0.005, 0.05
 LIMIT_BYTES_PER_S = 10_000.0
 
 TURNS = 6
-STEPS_A_TURN = 12
+STEPS_A_TURN, SECONDS_A_TURN = 10, 5.0
+"""A turn has at least so many steps and lasts at least so long."""
 WATCH_S = 12.0
 SETTLE_S = 3.0
 
+HISTORY = 2000
 STEPS_PER_S = 50
 SCALARS = 10
 
@@ -94,7 +98,7 @@ class _Screen:
         self.process = subprocess.Popen(
             command,
             cwd=folder,
-            env=os.environ | {"TERM": "xterm-256color"},
+            env=ordinary_environment() | {"TERM": "xterm-256color"},
             stdin=its_end,
             stdout=its_end,
             stderr=its_end,
@@ -155,7 +159,6 @@ def _speed_beside_training(folder: Path) -> float:
 def train_in_turns(report: str) -> None:
     """The training process: opens and leaves the dashboard while training goes on."""
     from engine.config import resolve
-    from engine.host import EngineHost
 
     never = {f"log.{name}_every": 0 for name in ("val", "probe", "sample", "checkpoint")}
     with tempfile.TemporaryDirectory() as folder, Terminal() as terminal:
@@ -163,61 +166,72 @@ def train_in_turns(report: str) -> None:
         host = EngineHost(resolve(assignments={**settings, "log.tensorboard": False}))
         terminal.redirect(host.run_dir.output)
         host.start()
-        rows = _Rows(host.run_dir)
-        rows.wait_for_more(3)
+        turns = _Turns(host)
+        turns.wait_for(3)
         speeds: dict[str, list[float]] = {"with": [], "without": []}
         usual = sys.getswitchinterval()
         for _ in range(TURNS):
             app = CockpitApp(RunSession(host.run_dir.path), owned=True, terminal=terminal)
-            watcher = threading.Thread(target=lambda app=app: rows.leave_after_turn(app))
+            watcher = threading.Thread(target=lambda app=app: turns.take_and_leave(app))
             sys.setswitchinterval(SWITCH_INTERVAL_S)
             watcher.start()
             app.run()
             watcher.join()
             sys.setswitchinterval(usual)
-            speeds["with"].append(rows.speed_of_turn())
-            rows.wait_for_more(STEPS_A_TURN)
-            speeds["without"].append(rows.speed_of_turn())
+            speeds["with"].append(turns.speed())
+            turns.take()
+            speeds["without"].append(turns.speed())
         Path(report).write_text(json.dumps(speeds))
         host.stop()
         host.join()
 
 
-class _Rows:
-    """The logged steps of a run, of which the last few make a turn."""
+class _Turns:
+    """Takes the speed of stretches of a run that is going on."""
 
-    def __init__(self, run: RunDir) -> None:
-        self._path = run.metrics
+    def __init__(self, host: EngineHost) -> None:
+        self._host = host
+        self._first = self._last = 0
 
-    def wait_for_more(self, steps: int) -> None:
-        wanted = self._count() + steps
-        while self._count() < wanted:
+    @property
+    def _step(self) -> int:
+        return self._host.status.status.step
+
+    def wait_for(self, steps: int) -> None:
+        wanted = self._step + steps
+        while self._step < wanted:
             time.sleep(0.02)
 
-    def leave_after_turn(self, app: CockpitApp) -> None:
-        self.wait_for_more(2)  # The first paint is no part of the tax.
-        self.wait_for_more(STEPS_A_TURN)
+    def take(self) -> None:
+        """Let a turn go by, its first step left out: something else may have cut into it."""
+        self.wait_for(1)
+        self._first, began = self._step, time.monotonic()
+        self.wait_for(STEPS_A_TURN)
+        time.sleep(max(began + SECONDS_A_TURN - time.monotonic(), 0))
+        self._last = self._step
+
+    def take_and_leave(self, app: CockpitApp) -> None:
+        self.wait_for(1)  # The first paint is no part of the tax.
+        self.take()
         app.leave_soon(Departure.DETACH)
 
-    def speed_of_turn(self) -> float:
-        """Tokens a second between the first and the last row of the turn that ends now."""
-        lines = self._path.read_bytes().splitlines()[-STEPS_A_TURN:]
-        first, last = json.loads(lines[0]), json.loads(lines[-1])
+    def speed(self) -> float:
+        """Tokens a second of the turn taken last."""
+        lines = self._host.run_dir.metrics.read_bytes().splitlines()
+        rows = {row["step"]: row for row in map(json.loads, lines)}
+        first, last = rows[self._first], rows[self._last]
         return float((last["tokens"] - first["tokens"]) / (last["time"] - first["time"]))
-
-    def _count(self) -> int:
-        return self._path.read_bytes().count(b"\n") if self._path.exists() else 0
 
 
 def _watch_finished(folder: Path) -> Cost:
-    run = _make_run(folder / "finished", "finished")
-    with run.metrics.open("a") as file:
-        file.writelines(_row(step) for step in range(1, 2001))
-    return _watch(run)
+    make_finished_run(folder / "finished", HISTORY)
+    return _watch(RunDir(folder / "finished"))
 
 
 def _watch_live(folder: Path) -> Cost:
-    run = _make_run(folder / "live", "running")
+    """A run that began a while ago: the x axis of a young one grows all the time."""
+    make_finished_run(folder / "live", HISTORY)
+    run = RunDir(folder / "live")
     with _training(run):
         return _watch(run)
 
@@ -239,14 +253,23 @@ def _training(run: RunDir) -> Iterator[None]:
     ended = threading.Event()
 
     def write() -> None:
-        status = run.read_status()
+        status = RunStatus("running", total_steps=100_000, total_tokens=409_600_000)
         with run.metrics.open("a") as file:
-            for step in range(1, 1_000_000):
+            for step in range(HISTORY + 1, status.total_steps):
                 file.write(_row(step))
                 file.flush()
                 if step % STEPS_PER_S == 0:
-                    beat = {"heartbeat": time.time(), "step": step, "tokens": step * 4096}
-                    run.write_status(replace(status, eta_s=(100_000 - step) / STEPS_PER_S, **beat))
+                    eta = (status.total_steps - step) / STEPS_PER_S
+                    run.write_status(
+                        replace(
+                            status,
+                            step=step,
+                            tokens=step * 4096,
+                            heartbeat=time.time(),
+                            eta_s=eta,
+                            tokens_per_s=STEPS_PER_S * 4096.0,
+                        )
+                    )
                 if ended.wait(1 / STEPS_PER_S):
                     return
 
@@ -257,16 +280,6 @@ def _training(run: RunDir) -> Iterator[None]:
     finally:
         ended.set()
         writer.join()
-
-
-def _make_run(path: Path, state: str) -> RunDir:
-    run = RunDir(path)
-    run.create()
-    now = time.time()
-    levels = {"ln V": 6.93, "unigram": 6.1, "bigram": 4.0}
-    run.write_info(RunInfo(path.name, "pretrain", now, now, "elsewhere", 1, now, references=levels))
-    run.write_status(RunStatus(state, 2000, 100_000, 8_192_000, 409_600_000, now, loss=2.5))
-    return run
 
 
 def _row(step: int) -> str:
