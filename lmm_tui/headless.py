@@ -52,11 +52,14 @@ def train(config: RunConfig, resume: RunDir | None = None) -> int:
         asked = False
         host.start()
         progress.say(f"run {clean(str(host.run_dir.path))}")
-        while not host.join(_LOOK_EVERY_S):
-            progress.look()
+        ended = False
+        while not ended:
+            ended = host.join(_LOOK_EVERY_S)
             if received and not asked:
                 asked = True
                 progress.say("stopping after this step, with a checkpoint (Ctrl+C: at once)")
+            if not ended:
+                progress.look()
     progress.look()
     return _conclude(host, progress, received)
 

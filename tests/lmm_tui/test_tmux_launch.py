@@ -46,7 +46,9 @@ class Tmux:
         return subprocess.run(
             ["tmux", "-L", self._socket, *map(str, args)],
             cwd=self._folder,
-            env=os.environ | {"PS1": "$ "},
+            # A size in the environment would count for more than that of the pane.
+            env={name: os.environ[name] for name in os.environ.keys() - {"COLUMNS", "LINES"}}
+            | {"PS1": "$ "},
             capture_output=True,
             text=True,
             timeout=20,
