@@ -84,7 +84,7 @@ class Observer:
     def watching(self, batch: MicroBatch, probing: bool) -> Iterator[None]:
         """Probe the forward pass inside, where asked to.
 
-        A compiled backbone runs no hooks: it gets a small plain pass of its own instead.
+        Hooks would make a compiled backbone compile again: it gets a small plain pass instead.
         """
         if not probing:
             yield

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.rundir import RunDir, list_checkpoints
+from lmm_errors import LmmError
 from lmm_tui.session import RunSession
 from lmm_tui.summary import RunSummary, farewell
 from metrics import names
@@ -37,7 +38,7 @@ def _export(run: RunDir) -> tuple[list[Path], str]:
 
     try:
         return export_plots(run.path), ""
-    except OSError as error:
+    except (OSError, LmmError) as error:
         return [], f"\nplots not written: {error}"
 
 
