@@ -13,8 +13,8 @@ from data.world import CHARACTERS, COUNTABLES, Character, Language, Thing
 
 
 def sums(rng: Random, language: Language) -> Task:
-    """a + b and a - b, all numbers from 0 to 99, half of them from 0 to 20."""
-    most = rng.choice((20, 99))
+    """a + b and a - b, all numbers from 0 to 20, 50 or 99, in equal shares."""
+    most = rng.choice((20, 50, 99))
     whole = rng.randint(0, most)
     part = rng.randint(0, whole)
     sign = rng.choice("+-")

@@ -103,7 +103,7 @@ def test_set(kind: str, n: int) -> list[Task]:
         elif fruitless > _FRUITLESS and reworded:
             raise DataError(f"{kind}: only {len(found)} held-out questions; ask for no more")
         elif fruitless > _FRUITLESS:
-            reworded = True
+            reworded, fruitless = True, 0
     return list(found.values())
 
 

@@ -11,9 +11,13 @@ from data.dataset import from_files
 from data.errors import DataError
 from data.rows import JsonError, Skipped, json_array, json_lines, starts_array
 
-LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=12)
+LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=6)
 VALUES = st.recursive(
-    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner)
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=5,
 )
 ROWS = st.one_of(st.fixed_dictionaries({"good": VALUES}), VALUES)
 
@@ -37,7 +41,7 @@ def is_good(row):
 
 
 @settings(deadline=None)
-@given(st.lists(ROWS, max_size=12), st.sampled_from([None, 0, 2]), st.booleans())
+@given(st.lists(ROWS, max_size=6), st.sampled_from([None, 0, 2]), st.booleans())
 def test_of_an_array_good_rows_are_found_and_bad_ones_placed(rows, indent, ascii_only):
     text = json.dumps(rows, indent=indent, ensure_ascii=ascii_only)
     skipped = Skipped()
@@ -50,7 +54,7 @@ def test_of_an_array_good_rows_are_found_and_bad_ones_placed(rows, indent, ascii
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(ROWS, st.integers(0, 3)), max_size=12))
+@given(st.lists(st.tuples(ROWS, st.integers(0, 3)), max_size=6))
 def test_an_element_is_placed_where_it_starts(rows):
     text, line, starts = "[", 1, []
     for place, (row, blank) in enumerate(rows):
@@ -66,7 +70,7 @@ def test_an_element_is_placed_where_it_starts(rows):
 
 
 @settings(deadline=None)
-@given(st.lists(ROWS, max_size=12))
+@given(st.lists(ROWS, max_size=6))
 def test_lines_and_array_hold_the_same(rows):
     lines = "\n".join(map(json.dumps, rows)).encode()
     skipped = Skipped()
