@@ -22,6 +22,7 @@ from typing import IO, Any, TypeVar
 import psutil
 
 from lmm_errors import LmmError
+from metrics.values import strict
 
 FORMAT = 1
 """Version of the layout below; a reader refuses a newer one."""
@@ -217,7 +218,7 @@ class JsonlWriter:
             self._file.write(b"\n")
 
     def write(self, record: Mapping[str, Any]) -> None:
-        line = json.dumps(record, ensure_ascii=False, allow_nan=False, default=str)
+        line = json.dumps(strict(record), ensure_ascii=False, allow_nan=False, default=str)
         with self._lock:
             self._file.write(line.encode("utf-8", "replace") + b"\n")
             self._file.flush()

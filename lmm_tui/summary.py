@@ -17,6 +17,7 @@ from rich.cells import cell_len
 
 from engine.rundir import RUNS_DIR, RunDir, RunInfo, RunStatus
 from lmm_tui.text import clean, fit
+from metrics.values import perplexity, strict
 
 NOTHING = "-"
 STATUS_FORMAT = 1
@@ -66,11 +67,6 @@ def number(value: float | None, digits: int = 4) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
-def perplexity(loss: float) -> float:
-    """exp(loss), its exponent capped at 20 as in the metrics."""
-    return math.exp(min(loss, 20.0))
-
-
 def run_argument(path: Path) -> str:
     """How to name a run to `lmm-tui`: its name in the usual folder, its path elsewhere."""
     return path.name if path.parent == Path(RUNS_DIR) else shlex.quote(str(path))
@@ -110,7 +106,7 @@ def status_record(run: RunSummary) -> dict[str, Any]:
         "pid": info.pid,
         "references": dict(info.references),
     }
-    return {key: _strict(value) for key, value in record.items()}
+    return {key: strict(value) for key, value in record.items()}
 
 
 def status_sheet(run: RunSummary) -> str:
@@ -185,14 +181,6 @@ def farewell(
         "go on": f"lmm-tui train --resume {name}{more}" if checkpoint else "",
     }
     return _sheet(rows)
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {key: _strict(item) for key, item in value.items()}
-    return value
 
 
 def _state(run: RunSummary) -> str:

@@ -31,6 +31,7 @@ from metrics.strokes import (
     say,
     step_axis,
 )
+from metrics.values import MAX_LOSS_OF_PPL
 
 
 def draw_loss(
@@ -196,7 +197,7 @@ def _split_values(raw: Series | None, val: Series | None) -> list[Entry]:
 
 
 def _perplexity(loss: Floats) -> Floats:
-    return np.exp(np.minimum(loss, 20.0))
+    return np.exp(np.minimum(loss, MAX_LOSS_OF_PPL))
 
 
 def _draw_references(ax: Axes, references: Mapping[str, float]) -> None:

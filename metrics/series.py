@@ -18,14 +18,12 @@ import numpy as np
 from metrics.column import Column, Floats, Ints
 from metrics.names import Better
 from metrics.pyramid import Pyramid
+from metrics.values import NON_FINITE
 
 Axis = Literal["step", "tokens", "time"]
 
 INDEX_KEYS = ("step", "time", "tokens")
 """The keys of a row that say where it is; all others are metrics."""
-
-NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-"""How metrics.jsonl spells what JSON has no numbers for."""
 
 MAX_STEP = 2**53
 

@@ -21,6 +21,7 @@ import orjson
 from lmm_errors import LmmError
 from metrics import names
 from metrics.mirror import TensorBoardMirror
+from metrics.values import perplexity, strict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +33,6 @@ Scalar: TypeAlias = "float | Tensor"
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_DIR = "tensorboard"
-_MAX_LOSS_OF_PPL = 20.0
 
 
 class TrackerError(LmmError):
@@ -100,11 +100,6 @@ class ClipWindow:
     def load_state_dict(self, state: Mapping[str, list[Any]]) -> None:
         self._clipped.extend(state["clipped"])
         self._ratios.extend(state["ratios"])
-
-
-def perplexity(loss: float) -> float:
-    """exp(loss) of an averaged loss in nats, cut off at exp(20)."""
-    return math.exp(min(loss, _MAX_LOSS_OF_PPL))
 
 
 class TrainingTracker:
@@ -299,11 +294,8 @@ def _line(step: int, now: float, tokens: int, scalars: Mapping[str, float]) -> b
     if tokens:
         row["tokens"] = tokens
     for name, value in scalars.items():
-        row[name] = value if math.isfinite(value) else _NONFINITE[str(value)]
+        row[name] = strict(value)
     return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
-
-
-_NONFINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 def _own(value: Scalar) -> Scalar:

@@ -255,3 +255,16 @@ def test_weights_of_a_checkpoint_are_plain_safetensors(small: MakeConfig) -> Non
     host = train(small(train__steps=2))
     weights = load_file(list_checkpoints(host.run_dir.checkpoints)[-1] / "model.safetensors")
     assert weights["model.embed_tokens.weight"].dtype == torch.float32
+
+
+def test_a_validation_that_is_not_a_number_ends_no_run(
+    small: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        PretrainStage, "loss", lambda *_: (torch.tensor(float("nan"), requires_grad=True), {})
+    )
+    host = train(small(train__steps=3, log__val_every=2, log__probe_every=0))
+    assert host.state == "finished"
+    evals = [event for event in lines(host.run_dir.events) if event["kind"] == "eval"]
+    assert [event["val_loss"] for event in evals] == ["NaN", "NaN"]
+    assert curve(host.run_dir, "val/loss") == {2: "NaN", 3: "NaN"}
