@@ -20,6 +20,7 @@ import orjson
 
 from lmm_errors import LmmError
 from metrics import names
+from metrics.appending import open_for_append
 from metrics.mirror import TensorBoardMirror
 from metrics.values import perplexity, strict
 
@@ -142,7 +143,7 @@ class TrainingTracker:
         self._last_row: dict[str, float] = {}
         try:
             self.log_dir.mkdir(parents=True, exist_ok=True)
-            self._file = _open_for_append(self.log_dir / METRICS_FILE)
+            self._file = open_for_append(self.log_dir / METRICS_FILE)
         except OSError as error:
             raise TrackerError(
                 f"{self.log_dir}: cannot be written ({error.strerror}); choose another log_dir"
@@ -315,16 +316,6 @@ def _fetch(values: Sequence[Scalar]) -> list[float]:
 
     fetched = iter(torch.stack([tensor.float() for tensor in on_device]).tolist())
     return [value if isinstance(value, float) else next(fetched) for value in values]
-
-
-def _open_for_append(path: Path) -> Any:
-    """`path`, unbuffered; a last line that an earlier process left unfinished is ended first."""
-    file = path.open("ab+", buffering=0)
-    if file.tell():
-        file.seek(-1, 2)
-        if file.read(1) != b"\n":
-            file.write(b"\n")
-    return file
 
 
 if __name__ == "__main__":
