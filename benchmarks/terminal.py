@@ -25,23 +25,31 @@ def ordinary_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
 
+def start_in_terminal(
+    command: list[str], folder: Path, **environment: str
+) -> tuple[subprocess.Popen[bytes], int]:
+    """A command in a terminal of 200x50, and the file descriptor of that terminal's other end."""
+    terminal, its_end = pty.openpty()
+    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=ordinary_environment() | {"TERM": "xterm-256color"} | environment,
+        stdin=its_end,
+        stdout=its_end,
+        stderr=its_end,
+        start_new_session=True,
+    )
+    os.close(its_end)
+    return process, terminal
+
+
 class Screen:
     """A command in a terminal of 200x50 that nobody looks at."""
 
     def __init__(self, command: list[str], folder: Path, **environment: str) -> None:
         self._started = time.perf_counter()
-        self._terminal, its_end = pty.openpty()
-        fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
-        self._process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=ordinary_environment() | {"TERM": "xterm-256color"} | environment,
-            stdin=its_end,
-            stdout=its_end,
-            stderr=its_end,
-            start_new_session=True,
-        )
-        os.close(its_end)
+        self._process, self._terminal = start_in_terminal(command, folder, **environment)
 
     def seconds_until(self, condition: Callable[[bytes], bool]) -> float:
         """Until what was printed so far meets the condition; the command is killed then."""

@@ -8,18 +8,13 @@ All screens are pseudo-terminals of 200x50 that nobody looks at.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
-import pty
 import select
 import statistics
-import struct
-import subprocess
 import sys
 import tempfile
-import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -29,7 +24,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.terminal import make_finished_run, ordinary_environment
+from benchmarks.terminal import make_finished_run, start_in_terminal
 from engine.host import EngineHost
 from engine.rundir import RunDir, RunStatus
 from lmm_tui.app import CockpitApp
@@ -93,18 +88,7 @@ class _Screen:
     def __init__(self, command: list[str], folder: Path) -> None:
         self.bytes = 0
         self._seen = b""
-        self._terminal, its_end = pty.openpty()
-        fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
-        self.process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=ordinary_environment() | {"TERM": "xterm-256color"},
-            stdin=its_end,
-            stdout=its_end,
-            stderr=its_end,
-            start_new_session=True,
-        )
-        os.close(its_end)
+        self.process, self._terminal = start_in_terminal(command, folder)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

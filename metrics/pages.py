@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
@@ -81,40 +82,39 @@ def _training_rows(subject: Subject) -> list[_Row]:
 
 
 def _probe_rows(subject: Subject) -> list[_Row]:
-    store, window = subject.store, Window.of(subject.store, subject.resumed)
-    if not any(store.get(names.PROBE + probe) for probe in names.PROBES):
+    if not any(subject.store.get(names.PROBE + probe) for probe in names.PROBES):
         sentence = "This run was not probed: log.probe_every is 0, or no ModelProbe was attached."
         return [_Row(0.9, lambda figure, cell: say(figure.add_subplot(cell), "Probes", sentence))]
-
-    def three(probes: Sequence[str]) -> _Row:
-        def draw(figure: Figure, cell: SubplotSpec) -> None:
-            grid = cell.subgridspec(1, 3, wspace=_GUTTER)
-            for column, probe in enumerate(probes):
-                panels.draw_probe(figure.add_subplot(grid[column]), store, window, probe)
-
-        return _Row(1.75, draw)
-
-    return [three(names.PROBES[at : at + 3]) for at in range(0, len(names.PROBES), 3)]
+    return _in_threes(subject, names.PROBES, panels.draw_probe)
 
 
 def _other_rows(subject: Subject) -> list[_Row]:
-    """Series that are none of ours, three in a row."""
-    store, window = subject.store, Window.of(subject.store, subject.resumed)
+    """Series that are none of ours."""
     others = [
         name
-        for name in store.names()
+        for name in subject.store.names()
         if name not in names.KNOWN and not name.startswith(_OWN_PREFIXES)
     ][:_MAX_OTHERS]
+    return _in_threes(subject, others, panels.draw_other)
+
+
+def _in_threes(
+    subject: Subject,
+    shown: Sequence[str],
+    draw_one: Callable[[Axes, SeriesStore, Window, str], None],
+) -> list[_Row]:
+    """Rows of three small panels, each drawn by `draw_one` for one of `shown`."""
+    store, window = subject.store, Window.of(subject.store, subject.resumed)
 
     def three(chosen: Sequence[str]) -> _Row:
         def draw(figure: Figure, cell: SubplotSpec) -> None:
             grid = cell.subgridspec(1, 3, wspace=_GUTTER)
             for column, name in enumerate(chosen):
-                panels.draw_other(figure.add_subplot(grid[column]), store, window, name)
+                draw_one(figure.add_subplot(grid[column]), store, window, name)
 
         return _Row(1.75, draw)
 
-    return [three(others[at : at + 3]) for at in range(0, len(others), 3)]
+    return [three(shown[at : at + 3]) for at in range(0, len(shown), 3)]
 
 
 def _page(subject: Subject, rows: Sequence[_Row]) -> Figure:
