@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from engine.config import check
+from engine.config import check, lookup
 from engine.control import Mailbox, Reply, Request
 from engine.events import EventLog
 from lmm_errors import LmmError
@@ -135,10 +135,9 @@ class Commands:
             if name not in SETTINGS:
                 raise CommandError(f"unknown setting {name}; it takes {', '.join(SETTINGS)}")
             key = SETTINGS[name]
-            section, _, leaf = key.partition(".")
-            before = getattr(getattr(config, section), leaf)
+            before = lookup(config, key)
             config = check(key, value, config)
-            changes.append(f"{name} {before:g} → {getattr(getattr(config, section), leaf):g}")
+            changes.append(f"{name} {before:g} → {lookup(config, key):g}")
         self._trainer.change(config)
         return ", ".join(changes)
 

@@ -13,10 +13,10 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from engine.rundir import (
     RunInfo,
     RunStatus,
     StatusWriter,
+    checkpoint_step,
     list_checkpoints,
 )
 from lmm_errors import LmmError
@@ -67,12 +68,13 @@ class EngineHost:
         self._stop: StopRequested | None = None
         self.run_dir.create()
         self._lock = self.run_dir.lock()
+        # First of all: a run without its socket is refused, and must leave no name taken.
+        self._server = ControlServer(self.mailbox, self.run_dir.socket_path())
         self._info = self._identify(resume)
-        self.run_dir.config.write_text(to_toml(self.config), encoding="utf-8")
+        self.run_dir.write_config(to_toml(self.config))
         self.run_dir.write_info(self._info)
         self.status = StatusWriter(self.run_dir, RunStatus(total_steps=config.train.steps))
         self.events = EventLog(self.run_dir)
-        self._server = ControlServer(self.mailbox, self.run_dir.socket_path())
         self._log_handler = _log_to(self.run_dir.output)
         self._thread = threading.Thread(target=self.run, name="train")
 
@@ -156,7 +158,7 @@ class EngineHost:
 
 def _refuse_finished(run_dir: RunDir, steps: int) -> None:
     saved = list_checkpoints(run_dir.checkpoints)
-    done = int(saved[-1].name.removeprefix("step-")) if saved else 0
+    done = checkpoint_step(saved[-1]) if saved else 0
     if done >= steps:
         raise RunDirError(
             f"{run_dir.path}: nothing left to train, step {done} of {steps} is saved; "
@@ -167,11 +169,8 @@ def _refuse_finished(run_dir: RunDir, steps: int) -> None:
 def _new_name(config: RunConfig) -> str:
     """Stage, model and date; a number behind it where that is taken within one second."""
     stem = f"{config.stage}-{config.model.preset}-{time.strftime('%m%d-%H%M%S')}"
-    names: Callable[[int], str] = lambda n: stem if n == 1 else f"{stem}-{n}"  # noqa: E731
-    number = 1
-    while (Path(config.runs_dir) / names(number)).exists():
-        number += 1
-    return names(number)
+    names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+    return next(name for name in names if not (Path(config.runs_dir) / name).exists())
 
 
 def _log_to(path: Path) -> logging.Handler:

@@ -149,7 +149,7 @@ class Trainer:
         for group in self._groups():
             group["initial_lr"] *= ratio
         self.config = config
-        self._host.run_dir.config.write_text(to_toml(config), encoding="utf-8")
+        self._host.run_dir.write_config(to_toml(config))
 
     # -- the parts of a run ----------------------------------------------------------------
 
@@ -160,9 +160,9 @@ class Trainer:
         self._device = device.resolve_device(config.device)
         self._precision = device.resolve_precision(self._device, config.train.precision)
         device.seed_all(config.train.seed)
-        resuming = bool(list_checkpoints(self._host.run_dir.checkpoints))
+        saved = list_checkpoints(self._host.run_dir.checkpoints)
         start = None
-        if config.start_from and not resuming:
+        if config.start_from and not saved:
             start = read_weights(find_start(config.start_from, config.runs_dir))
             config = self._adopt(start)
         self._stage = load_stage(config, self._device, self._report_progress)
@@ -194,7 +194,8 @@ class Trainer:
         self._probe_due = False
         self._saved_at = -1
         self._alerted = False
-        self._restore()
+        if saved:
+            self._restore(saved[-1])
         if config.train.compile:
             self._status.update(activity="compiling the model")
             self._model.model.compile()
@@ -242,7 +243,7 @@ class Trainer:
                 "data": config.data.model_copy(update={"tokenizer": str(own)}),
             }
         ).completed()
-        self._host.run_dir.config.write_text(to_toml(self.config), encoding="utf-8")
+        self._host.run_dir.write_config(to_toml(self.config))
         parent = start.origin.parent.parent if (start.origin / "state.json").is_file() else None
         self._host.describe(
             parent=parent.name if parent else str(start.origin),
@@ -250,15 +251,12 @@ class Trainer:
         )
         return self.config
 
-    def _restore(self) -> None:
-        """Go on from the newest checkpoint, where there is one."""
-        found = list_checkpoints(self._host.run_dir.checkpoints)
-        if not found:
-            return
-        state, weights, training = checkpoint.load(found[-1], self._device)
+    def _restore(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        state, weights, training = checkpoint.load(path, self._device)
         if state.tokenizer != self._stage.tokenizer.fingerprint:
             raise checkpoint.CheckpointError(
-                f"{found[-1]}: was trained with another tokenizer than data.tokenizer gives now; "
+                f"{path}: was trained with another tokenizer than data.tokenizer gives now; "
                 "use the run's own tokenizer.json"
             )
         self._model.load_state_dict(weights)
@@ -272,7 +270,7 @@ class Trainer:
         self._saved_at = state.step
         info = self._host.run_dir.read_info()
         self._host.describe(resumed_steps=[*info.resumed_steps, self.step])
-        self._events.write("resume", f"from {found[-1].name}", step=self.step)
+        self._events.write("resume", f"from {path.name}", step=self.step)
 
     def _train_step(self) -> None:
         """One optimiser step over all micro-batches, weighted by their tokens."""

@@ -16,12 +16,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from io import BufferedWriter
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import psutil
 
 from lmm_errors import LmmError
+from metrics.appending import open_for_append
 from metrics.values import strict
 
 FORMAT = 1
@@ -141,6 +143,10 @@ class RunDir:
     def write_info(self, info: RunInfo) -> None:
         _write_json(self.info_file, asdict(info))
 
+    def write_config(self, text: str) -> None:
+        """Replace config.toml as a whole: a power cut leaves the old or the new one."""
+        _replace(self.config, text)
+
     def read_status(self) -> RunStatus:
         """The last status written; a fresh one where there is none yet."""
         return _read_record(self.status_file, RunStatus) or RunStatus()
@@ -208,14 +214,17 @@ def checkpoint_name(step: int) -> str:
     return f"step-{step:09d}"
 
 
+def checkpoint_step(path: Path) -> int:
+    """The step of a checkpoint that `list_checkpoints` found."""
+    return int(path.name.removeprefix("step-"))
+
+
 class JsonlWriter:
     """Appends JSON objects, a line each, flushed per line; a torn last line is ended first."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        self._file = path.open("ab")
-        if self._file.tell() and path.read_bytes()[-1:] != b"\n":
-            self._file.write(b"\n")
+        self._file = BufferedWriter(open_for_append(path))
 
     def write(self, record: Mapping[str, Any]) -> None:
         line = json.dumps(strict(record), ensure_ascii=False, allow_nan=False, default=str)
@@ -314,8 +323,12 @@ def _read_record(path: Path, kind: type[Record]) -> Record | None:
 
 
 def _write_json(path: Path, record: Mapping[str, Any]) -> None:
+    _replace(path, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
     aside = path.with_suffix(f".{os.getpid()}.tmp")
-    aside.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    aside.write_text(text, encoding="utf-8")
     aside.replace(path)
 
 

@@ -9,7 +9,7 @@ import torch
 from conftest import MakeConfig, curve, lines
 
 from engine.config import RunConfig, load_toml
-from engine.control import Reply
+from engine.control import ControlError, Reply
 from engine.host import EngineHost
 from engine.rundir import RunDir, RunDirError, list_checkpoints
 from engine.stages.pretrain import PretrainStage
@@ -268,3 +268,14 @@ def test_a_validation_that_is_not_a_number_ends_no_run(
     evals = [event for event in lines(host.run_dir.events) if event["kind"] == "eval"]
     assert [event["val_loss"] for event in evals] == ["NaN", "NaN"]
     assert curve(host.run_dir, "val/loss") == {2: "NaN", 3: "NaN"}
+
+
+def test_a_run_that_gets_no_socket_leaves_its_name_free(small: MakeConfig, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "small")
+    run.create()
+    run.socket_path().write_text("mine")
+    with pytest.raises(ControlError, match="not a socket"):
+        EngineHost(small())
+    assert run.socket_path().read_text() == "mine"
+    run.socket_path().unlink()
+    assert train(small(train__steps=1)).state == "finished"
