@@ -1,0 +1,205 @@
+"""Our decoder as lm-eval asks for a model: what `--run` evaluates, without transformers.
+
+Requests are cut, sorted and answered as lm-eval's HFLM does, so the same weights get the same
+scores. It knows nothing of tasks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.models.utils import (
+    handle_stop_sequences,
+    normalize_gen_kwargs,
+    postprocess_generated_text,
+)
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from torch import Tensor
+
+from data.spans import Template
+from data.tokenizer import IM_END, Tokenizer
+from data.turns import Turn
+from engine.evaluation.job import EvaluateError
+from engine.generate import generate
+from engine.model import Decoder
+
+Pair = tuple[list[int], list[int]]
+"""Token ids of a context and of what is weighed after it, both not empty."""
+
+
+class DecoderLM(TemplateLM):
+    """Batches are padded on the right, which a causal model does not see."""
+
+    max_gen_toks = 256
+
+    def __init__(
+        self, model: Decoder, tokenizer: Tokenizer, template: Template, batch_size: int
+    ) -> None:
+        super().__init__()
+        self.truncated = 0
+        """Requests whose beginning was cut off to fit the context."""
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._template = template
+        self._batch_size = batch_size
+        turn_end = tokenizer.id_of(IM_END)
+        self._ends = {tokenizer.eos_id} | ({turn_end} if turn_end is not None else set())
+        self._special = {tokenizer.id_of(token) for token in tokenizer.special_tokens}
+
+    @property
+    def max_length(self) -> int:
+        return self._model.shape.max_positions
+
+    @property
+    def eot_token_id(self) -> int:
+        return self._tokenizer.eos_id
+
+    @property
+    def tokenizer_name(self) -> str:
+        return self._tokenizer.fingerprint
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **_: Any
+    ) -> list[int]:
+        return self._tokenizer.encode(string)
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """The prompt as text; without `add_generation_prompt` the last turn is gone on with."""
+        turns = [Turn(turn["role"], turn["content"]) for turn in chat_history]
+        opened = turns if add_generation_prompt else turns[:-1]
+        text = "".join(span.text for span in self._template.prompt_spans(opened))
+        return text if add_generation_prompt else text + turns[-1].content
+
+    @torch.no_grad()
+    def _loglikelihood_tokens(
+        self, requests: Sequence[tuple[Any, list[int], list[int]]], **_: Any
+    ) -> list[tuple[float, bool]]:
+        """Per request: the log-probability of its continuation, and whether it is the greedy one.
+
+        Requests that differ in their last token alone, such as the letters of a choice, are
+        answered by one row.
+        """
+        rows: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for index, (_text, context, continuation) in enumerate(requests):
+            rows[(*context, *continuation[:-1])].append(index)
+        answers: dict[int, tuple[float, bool]] = {}
+        # The longest first: what does not fit into memory fails at once.
+        by_length = sorted(rows.items(), key=lambda row: (-len(row[0]), row[0]))
+        for start in range(0, len(by_length), self._batch_size):
+            batch = by_length[start : start + self._batch_size]
+            longest = [max(len(requests[index][2]) for index in indices) for _, indices in batch]
+            logits = self._last_logits([self._cut(list(ids)) for ids, _ in batch], longest)
+            for (_ids, indices), logits_CxV in zip(batch, logits, strict=True):
+                for index in indices:
+                    text, _context, continuation = requests[index]
+                    answers[index] = _weigh(logits_CxV[-len(continuation) :], continuation)
+                    if text is not None:
+                        self.cache_hook.add_partial("loglikelihood", text, answers[index])
+        return [answers[index] for index in range(len(requests))]
+
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
+        """Log-probability of whole texts, in windows of the context's length."""
+        answers = []
+        for request in requests:
+            (text,) = request.args
+            windows = get_rolling_token_windows(
+                token_list=self.tok_encode(text),
+                prefix_token=self.prefix_token_id,
+                max_seq_len=self.max_length,
+                context_len=1,
+            )
+            pairs: list[Pair] = [make_disjoint_window(window) for window in windows]
+            weighed = self._loglikelihood_tokens([(None, *pair) for pair in pairs])
+            answers.append(sum(log_p for log_p, _ in weighed))
+            self.cache_hook.add_partial("loglikelihood_rolling", (text,), answers[-1])
+        return answers
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """What the model writes after each context, up to a stop text or an end token."""
+        answers = []
+        for request in requests:
+            context, asked = request.args
+            options = dict(normalize_gen_kwargs(asked, self.max_gen_toks))
+            stops = handle_stop_sequences(options["until"], eos=None)
+            answers.append(self._write(self.tok_encode(context), stops, options))
+            self.cache_hook.add_partial("generate_until", (context, asked), answers[-1])
+        return answers
+
+    def _write(self, context: list[int], stops: list[str], options: dict[str, Any]) -> str:
+        budget = options["max_gen_toks"]
+        room = self.max_length - budget
+        if room < 1:
+            raise EvaluateError(
+                f"a task asks for {budget} tokens of answer, and the model's context has "
+                f"{self.max_length}; leave that task out, or train with a larger context"
+            )
+        self.truncated += len(context) > room
+        written: list[int] = []
+        text = ""
+        for token in generate(
+            self._model,
+            context[-room:],
+            max_tokens=budget,
+            temperature=options.get("temperature", 0.0) if options["do_sample"] else 0.0,
+            top_p=options.get("top_p", 1.0),
+            seed=0,
+            stop_ids=self._ends,
+        ):
+            written.append(token)
+            text = self._tokenizer.decode(id_ for id_ in written if id_ not in self._special)
+            if any(stop in text for stop in stops):
+                break
+        return postprocess_generated_text(text, stops, None)
+
+    def _cut(self, ids: list[int]) -> list[int]:
+        """The end of `ids` that fits the context."""
+        self.truncated += len(ids) > self.max_length
+        return ids[-self.max_length :]
+
+    def _last_logits(self, inputs: list[list[int]], wanted: list[int]) -> Iterator[Tensor]:
+        """For each input the logits (C, V) at its last `wanted` positions, and at no others."""
+        if max(wanted) > self.max_length:
+            raise EvaluateError(
+                f"a choice has {max(wanted)} tokens, and the model's context {self.max_length}; "
+                "leave that task out, or train with a larger context"
+            )
+        device = self._model.head_weight.device
+        ids_BxT = torch.zeros(len(inputs), len(inputs[0]), dtype=torch.long)
+        for row, ids in enumerate(inputs):
+            ids_BxT[row, : len(ids)] = torch.tensor(ids)
+        hidden_BxTxD = self._model.backbone(ids_BxT.to(device))
+        for hidden_TxD, ids, count in zip(hidden_BxTxD, inputs, wanted, strict=True):
+            yield self._model.head(hidden_TxD[len(ids) - count : len(ids)]).float()
+
+
+def _weigh(logits_CxV: Tensor, continuation: list[int]) -> tuple[float, bool]:
+    ids_C = torch.tensor(continuation, device=logits_CxV.device)
+    log_p_C = logits_CxV.log_softmax(-1).gather(-1, ids_C.unsqueeze(-1))
+    return float(log_p_C.sum()), bool((logits_CxV.argmax(-1) == ids_C).all())
+
+
+if __name__ == "__main__":
+    from data.template import CHATML
+    from engine.generate import token_losses
+    from engine.shape import ModelShape
+
+    words = Tokenizer.train(["the cat sat on the mat"] * 9, 280)
+    tiny = Decoder(ModelShape(words.vocab_size, 32, 2, 4, 2, 8, 64, max_positions=48))
+    tiny.init_weights(0)
+    lm = DecoderLM(tiny, words, CHATML, batch_size=2)
+    text = words.encode("the cat sat")
+    pairs = [(("", ""), text[:cut], text[cut:]) for cut in (1, 2, 3)]
+    weighed = lm._loglikelihood_tokens(pairs)
+    print(weighed)
+    assert abs(weighed[0][0] + sum(token_losses(tiny, text))) < 1e-5
+    print(repr(lm.apply_chat_template([{"role": "user", "content": "1 + 1?"}])))
+    print("=== 自测通过 ===")

@@ -1,0 +1,112 @@
+"""Answers as they come: kept in a file, so that a cancelled evaluation goes on where it was.
+
+One JSON line an answer, named by a hash of the request; the file belongs to one job on one set of
+weights. It knows neither models nor tasks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+Report = Callable[[int, int], None]
+"""(answers known, those of them that were in the file)"""
+
+_KINDS = ("loglikelihood", "loglikelihood_rolling", "generate_until")
+
+
+class Journal:
+    """Stands between lm-eval and a model: what is known is not asked again."""
+
+    def __init__(self, path: Path, report: Report) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._known = _read(path)
+        self._file = path.open("a", encoding="utf-8")
+        # A killed process may have left half a line.
+        self._file.write("\n")
+        self._report = report
+        self._done = self._remembered = 0
+
+    def listen(self, lm: Any) -> None:
+        """Answer for `lm`, an lm_eval.api.model.LM, from now on."""
+        for kind in _KINDS:
+            setattr(lm, kind, partial(self._answer, kind, getattr(lm, kind)))
+        lm.set_cache_hook(self)
+
+    def add_partial(self, kind: str, args: tuple[Any, ...], answer: Any) -> None:
+        """lm-eval's models call this once for each request they have answered."""
+        if not _sampled(args):
+            print(json.dumps([_key(kind, args), answer]), file=self._file, flush=True)
+        self._done += 1
+        self._report(self._done, self._remembered)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _answer(
+        self, kind: str, ask: Callable[[list[Any]], list[Any]], requests: Sequence[Any]
+    ) -> list[Any]:
+        keys = [_key(kind, request.args) for request in requests]
+        missing = [r for r, key in zip(requests, keys, strict=True) if key not in self._known]
+        self._done += len(requests) - len(missing)
+        self._remembered += len(requests) - len(missing)
+        self._report(self._done, self._remembered)
+        fresh = iter(ask(missing) if missing else ())
+        return [self._known[key] if key in self._known else next(fresh) for key in keys]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    if not path.exists():
+        return known
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            key, answer = json.loads(line)
+        except ValueError:
+            continue  # Half a line, or the empty one that ends it.
+        known[key] = tuple(answer) if isinstance(answer, list) else answer
+    return known
+
+
+def _key(kind: str, args: tuple[Any, ...]) -> str:
+    content = json.dumps([kind, *args], sort_keys=True, default=str)
+    return hashlib.blake2b(content.encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+def _sampled(args: tuple[Any, ...]) -> bool:
+    """Whether an answer is drawn by chance, so that each time it is another."""
+    return any(isinstance(arg, dict) and arg.get("do_sample") for arg in args)
+
+
+if __name__ == "__main__":
+    import tempfile
+    from types import SimpleNamespace
+
+    class Echo:
+        hook: Any
+
+        def set_cache_hook(self, hook: Any) -> None:
+            self.hook = hook
+
+        def generate_until(self, requests: list[Any]) -> list[str]:
+            for request in requests:
+                self.hook.add_partial("generate_until", request.args, request.args[0].upper())
+            return [request.args[0].upper() for request in requests]
+
+        loglikelihood = loglikelihood_rolling = generate_until
+
+    asked = [SimpleNamespace(args=(word, {"until": ["\n"]})) for word in ("one", "two", "three")]
+    seen: list[tuple[int, int]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for requests in (asked[:2], asked):
+            journal = Journal(Path(scratch) / "answers.jsonl", lambda *at: seen.append(at))
+            echo = Echo()
+            journal.listen(echo)
+            print(echo.generate_until(requests), seen)
+            journal.close()
+        assert seen[-1] == (3, 2)
+    print("=== 自测通过 ===")

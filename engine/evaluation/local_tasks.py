@@ -1,0 +1,218 @@
+"""lm-eval's real hellaswag, ARC, MMLU and GSM8K on local files: its prompts, our rows.
+
+Each becomes a YAML that includes lm-eval's own and changes where the rows come from. Examples for
+few-shot prompts come from `<name>.examples.jsonl` where there is one, else from the questions
+themselves, but never the question that is asked. It knows no lm-eval beyond its files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from engine.evaluation.builtin import NAMES
+from engine.evaluation.job import EvaluateError, Job
+
+_MMLU = "mmlu"
+
+
+@dataclass(frozen=True)
+class _Source:
+    yaml: str
+    """Below lm-eval's folder of tasks."""
+    columns: dict[str, type]
+    fewshot: int = 0
+    """Examples that the task asks for on its own."""
+
+
+_MMLU_COLUMNS: dict[str, type] = {"question": str, "choices": list, "answer": int}
+_ARC_COLUMNS: dict[str, type] = {"question": str, "choices": dict, "answerKey": str}
+_SOURCES = {
+    "hellaswag": _Source(
+        "hellaswag/hellaswag.yaml",
+        {"ctx_a": str, "ctx_b": str, "activity_label": str, "endings": list, "label": object},
+    ),
+    "arc_easy": _Source("arc/arc_easy.yaml", _ARC_COLUMNS),
+    "arc_challenge": _Source("arc/arc_challenge.yaml", _ARC_COLUMNS),
+    "gsm8k": _Source("gsm8k/gsm8k.yaml", {"question": str, "answer": str}, fewshot=5),
+}
+
+
+def tasks_folder() -> Path:
+    """Where lm-eval keeps its tasks; it is not imported for that."""
+    found = find_spec("lm_eval")
+    if found is None or found.origin is None:
+        raise EvaluateError("lm-eval is not installed; `pip install lm-eval`")
+    return Path(found.origin).parent / "tasks"
+
+
+def expected_file(name: str) -> str | None:
+    """Which file of a data folder holds the questions of a task; None for tasks unknown here."""
+    if name == _MMLU:
+        return "mmlu/<subject>.jsonl"
+    if name.startswith("mmlu_"):
+        return f"mmlu/{name.removeprefix('mmlu_')}.jsonl"
+    return f"{name}.jsonl" if name in _SOURCES else None
+
+
+def needs_hub(job: Job) -> bool:
+    """Whether a task's questions are neither built in nor local files."""
+    local = job.data_dir is not None
+    return any(
+        name not in NAMES and not (local and expected_file(name) is not None) for name in job.tasks
+    )
+
+
+def write_overlays(
+    names: Sequence[str], data_dir: Path, folder: Path, num_fewshot: int | None
+) -> None:
+    """Write into `folder` the YAML of those of `names` that are tasks of this file.
+
+    Raises EvaluateError where a file is missing, has too few rows, or a row (with its line) lacks
+    what the task reads.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if name == _MMLU:
+            _write_group(data_dir, folder, num_fewshot)
+        elif expected_file(name) is not None:
+            _write_overlay(name, data_dir, folder, num_fewshot)
+
+
+def _write_group(data_dir: Path, folder: Path, num_fewshot: int | None) -> None:
+    files = sorted((data_dir / _MMLU).glob("*.jsonl"))
+    subjects = [file.stem for file in files if not file.name.endswith(".examples.jsonl")]
+    if not subjects:
+        raise EvaluateError(
+            f"{data_dir / _MMLU}: holds no <subject>.jsonl; put one file a subject there, such as "
+            "anatomy.jsonl"
+        )
+    members = [f"{_MMLU}_{subject}" for subject in subjects]
+    write_overlays(members, data_dir, folder, num_fewshot)
+    mean = {"metric": "acc", "weight_by_size": True}
+    _write_yaml(
+        folder / f"{_MMLU}.yaml",
+        {"group": _MMLU, "task": members, "aggregate_metric_list": [mean]},
+    )
+
+
+def _write_overlay(name: str, data_dir: Path, folder: Path, num_fewshot: int | None) -> None:
+    source = _source(name)
+    file = data_dir / str(expected_file(name))
+    examples = file.with_suffix(".examples.jsonl")
+    rows = _count_rows(file, source.columns)
+    shots = source.fewshot if num_fewshot is None else num_fewshot
+    files = {"test": str(file.resolve())}
+    config: dict[str, Any] = {"fewshot_split": "test"}
+    if examples.is_file():
+        rows = _count_rows(examples, source.columns)
+        files["examples"] = str(examples.resolve())
+        config["fewshot_split"] = "examples"
+    elif shots:
+        # MMLU's way, the first of the examples, would show the first questions to themselves.
+        config["fewshot_config"] = {"sampler": "default"}
+        rows -= 1
+    if rows < shots:
+        raise EvaluateError(
+            f"{examples if examples.is_file() else file}: {name} shows {shots} worked examples, "
+            f"and {max(rows, 0)} are there; add rows or give a smaller --num-fewshot"
+        )
+    _write_yaml(
+        folder / f"{name}.yaml",
+        {
+            "include": str(tasks_folder() / source.yaml),
+            "task": name,
+            "dataset_path": "json",
+            "dataset_name": None,
+            "dataset_kwargs": {"data_files": files},
+            "training_split": None,
+            "validation_split": None,
+            "test_split": "test",
+            **config,
+        },
+    )
+
+
+def _source(name: str) -> _Source:
+    if name in _SOURCES:
+        return _SOURCES[name]
+    path = f"mmlu/default/{name}.yaml"
+    if not (tasks_folder() / path).is_file():
+        subjects = sorted(f.stem for f in (tasks_folder() / "mmlu/default").glob("mmlu_*.yaml"))
+        raise EvaluateError(
+            f"{name}: MMLU has no such subject; it has {', '.join(subjects[:3])} and "
+            f"{len(subjects) - 3} more"
+        )
+    return _Source(path, _MMLU_COLUMNS)
+
+
+def _count_rows(file: Path, columns: dict[str, type]) -> int:
+    """How many rows a file has, each of them checked."""
+    expected = ", ".join(columns)
+    rows = 0
+    try:
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                rows += 1
+                if wrong := _wrong(line, columns):
+                    raise EvaluateError(f"{file}:{number}: {wrong}; a row has {expected}")
+    except OSError as error:
+        raise EvaluateError(
+            f"{file}: cannot be read ({error.strerror}); put the task's questions there, one JSON "
+            f"object a line with {expected}"
+        ) from None
+    if not rows:
+        raise EvaluateError(f"{file}: is empty; put one JSON object a line there with {expected}")
+    return rows
+
+
+def _wrong(line: bytes, columns: dict[str, type]) -> str:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        return f"not JSON ({error})"
+    if not isinstance(row, dict):
+        return "not a JSON object"
+    for column, kind in columns.items():
+        if column not in row:
+            return f"column {column} is missing"
+        if not isinstance(row[column], kind):
+            return f"column {column} is no {kind.__name__}"
+    if isinstance(row.get("choices"), dict):
+        choices = row["choices"]
+        if not isinstance(choices.get("text"), list) or not isinstance(choices.get("label"), list):
+            return "choices is no object of the lists text and label"
+        if row["answerKey"] not in choices["label"]:
+            return f"answerKey {row['answerKey']} is none of the labels"
+    return ""
+
+
+def _write_yaml(path: Path, config: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch)
+        row = {"question": "1 + 1?", "choices": ["1", "2", "3", "4"], "answer": 1}
+        (home / "mmlu").mkdir()
+        (home / "mmlu" / "anatomy.jsonl").write_text(json.dumps(row) + "\n")
+        write_overlays(["mmlu"], home, home / "made", None)
+        print((home / "made" / "mmlu_anatomy.yaml").read_text())
+        (home / "gsm8k.jsonl").write_text('{"question": "1 + 1?"}\n')
+        for name in ("gsm8k", "hellaswag", "mmlu_cooking"):
+            try:
+                write_overlays([name], home, home / "made", None)
+            except EvaluateError as refusal:
+                print(str(refusal).removeprefix(scratch))
+    print("=== 自测通过 ===")

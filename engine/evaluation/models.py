@@ -1,0 +1,89 @@
+"""The model of a job, opened as lm-eval wants it: ours, or lm-eval's own HFLM on a folder."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from data.own_template import OwnTemplate, find_source
+from data.spans import Template
+from data.template import CHATML
+from data.tokenizer import IM_END, IM_START, Tokenizer
+from engine.device import resolve_device
+from engine.evaluation.job import Backend, EvaluateError, Job
+from engine.model import Decoder
+from engine.weights import read_weights
+
+
+def open_model(job: Job) -> Any:
+    """An lm_eval.api.model.LM; LmmError where the model cannot be used as asked."""
+    return _open_folder(job) if job.backend == "hf" else _open_ours(job)
+
+
+def truncated(lm: Any) -> int:
+    """Requests that our own backend has cut off; HFLM keeps no count."""
+    return getattr(lm, "truncated", 0)
+
+
+def versions(backend: Backend) -> dict[str, str]:
+    packages = ["lm-eval", "torch", "tokenizers", *(["transformers"] if backend == "hf" else [])]
+    return {package: version(package) for package in packages}
+
+
+def _open_ours(job: Job) -> Any:
+    from engine.evaluation.decoder_lm import DecoderLM
+
+    weights = read_weights(Path(job.model))
+    if weights.tokenizer is None:
+        raise EvaluateError(
+            f"{weights.origin}: no tokenizer.json beside it; put the model's tokenizer there"
+        )
+    tokenizer = Tokenizer.load(weights.tokenizer)
+    template = _template(weights.tokenizer, tokenizer, needed=job.chat)
+    model = Decoder(weights.shape)
+    model.load_state_dict(weights.tensors)
+    return DecoderLM(model.to(resolve_device(job.device)), tokenizer, template, job.batch_size)
+
+
+def _template(path: Path, tokenizer: Tokenizer, needed: bool) -> Template:
+    if find_source(path) is not None:
+        return OwnTemplate.load(path, tokenizer)
+    if needed and None in (tokenizer.id_of(IM_START), tokenizer.id_of(IM_END)):
+        raise EvaluateError(
+            f"{path}: no chat template beside it, and the tokenizer lacks the {IM_START} of "
+            "ChatML; evaluate without --apply-chat-template"
+        )
+    return CHATML
+
+
+def _open_folder(job: Job) -> Any:
+    folder = Path(job.model)
+    if not (folder / "config.json").is_file():
+        raise EvaluateError(
+            f"{folder}: no Hugging Face folder (no config.json); `lmm-tui convert RUN FOLDER` "
+            "makes one"
+        )
+    from lm_eval.models.huggingface import HFLM
+
+    device = str(resolve_device(job.device))
+    try:
+        lm = HFLM(pretrained=str(folder), device=device, batch_size=job.batch_size)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise EvaluateError(f"{folder}: transformers cannot open it ({reason})") from None
+    if job.chat and not lm.tokenizer.chat_template:
+        raise EvaluateError(
+            f"{folder}: its tokenizer has no chat template; evaluate without --apply-chat-template"
+        )
+    return lm
+
+
+if __name__ == "__main__":
+    for missing in (Job("/nowhere", ("lmm_sums",)), Job("/nowhere", ("lmm_sums",), "hf")):
+        try:
+            open_model(missing)
+        except Exception as refusal:
+            print(refusal)
+    print(versions("run"))
+    print("=== 自测通过 ===")

@@ -1,0 +1,74 @@
+"""Scores out of what lm-eval returns: the numbers that mean something, and what guessing gives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from engine.evaluation.job import Score
+
+_NO_FILTER = "none"
+
+
+def scores_of(found: Mapping[str, Any]) -> tuple[Score, ...]:
+    """One a task, metric and filter, in lm-eval's order; a group has the questions of its tasks."""
+    guessing = {task: _guessing(samples) for task, samples in found["samples"].items()}
+    scores = []
+    for task, values in found["results"].items():
+        leaves = _leaves(task, found.get("group_subtasks", {}))
+        sizes = [found["n-samples"][leaf]["effective"] for leaf in leaves]
+        for key, value in values.items():
+            name, comma, kept = key.partition(",")
+            if not comma or name.endswith("_stderr") or not isinstance(value, int | float):
+                continue
+            chances = [guessing[leaf] for leaf in leaves] if name.startswith("acc") else []
+            scores.append(
+                Score(
+                    task=task,
+                    metric=name if kept == _NO_FILTER else key,
+                    value=float(value),
+                    stderr=_number(values.get(f"{name}_stderr,{kept}")),
+                    chance=_mean(chances, sizes) if chances else None,
+                    questions=sum(sizes),
+                    num_fewshot=found["n-shot"].get(task),
+                )
+            )
+    return tuple(scores)
+
+
+def _leaves(name: str, members: Mapping[str, list[str]]) -> list[str]:
+    if not members.get(name):
+        return [name]
+    return [leaf for member in members[name] for leaf in _leaves(member, members)]
+
+
+def _guessing(samples: Sequence[Mapping[str, Any]]) -> float:
+    """The chance of a choice made blindly: one over the number of choices, on average.
+
+    It has a meaning for multiple choice alone, where each choice is one response.
+    """
+    return fmean(1 / len(sample["filtered_resps"]) for sample in samples)
+
+
+def _mean(values: Sequence[float], sizes: Sequence[int]) -> float:
+    return sum(v * n for v, n in zip(values, sizes, strict=True)) / sum(sizes)
+
+
+def _number(value: Any) -> float | None:
+    """lm-eval says "N/A" where it has no number."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+if __name__ == "__main__":
+    choices = [{"filtered_resps": [0] * 4}, {"filtered_resps": [0] * 2}]
+    demo = {
+        "results": {"quiz": {"alias": "quiz", "acc,none": 0.5, "acc_stderr,none": 0.1}},
+        "samples": {"quiz": choices},
+        "n-samples": {"quiz": {"effective": 2}},
+        "n-shot": {"quiz": 0},
+    }
+    print(scores_of(demo))
+    assert scores_of(demo)[0].chance == 0.375
+    print("=== 自测通过 ===")

@@ -1,0 +1,107 @@
+"""Where lm-eval finds the tasks of a job: built in, on local files, or its own.
+
+Its own index of 14,000 names takes seconds to build, so only the folders that may hold a task are
+read where that is enough.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lm_eval.tasks import TaskManager
+
+from engine.evaluation import builtin
+from engine.evaluation.job import EvaluateError, Job
+from engine.evaluation.local_tasks import expected_file, tasks_folder, write_overlays
+
+
+class TaskIndex:
+    """`manager` is what lm-eval takes; it loads tasks when lm-eval asks it to."""
+
+    def __init__(self, job: Job, scratch: Path, cache: Path) -> None:
+        """Raises EvaluateError for a task that nobody has, and for unusable local files."""
+        folders = [builtin_folder(cache)]
+        local: list[str] = []
+        if job.data_dir is not None:
+            local = [name for name in job.tasks if expected_file(name) is not None]
+            write_overlays(local, Path(job.data_dir), scratch / "overlays", job.num_fewshot)
+            folders.append(scratch / "overlays")
+        foreign = [name for name in job.tasks if name not in (*builtin.NAMES, *local)]
+        self.manager = _manager(folders, foreign)
+
+    def requests(self) -> int:
+        """How many requests the loaded tasks have built."""
+        tasks = self.manager.loaded
+        return sum(instance.repeats for task in tasks for instance in task.instances or ())
+
+
+class _Manager(TaskManager):
+    """Remembers what it loaded, and words what could not be."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.loaded: list[Any] = []
+
+    def load(self, task_list: Any) -> Any:
+        try:
+            found = super().load(task_list)
+        except EvaluateError:
+            raise
+        except Exception as error:
+            raise _refusal(task_list, error) from None
+        self.loaded = list(found["tasks"].values())
+        return found
+
+
+def builtin_folder(cache: Path) -> Path:
+    """Where the built-in tasks are kept, written at the first call of a version."""
+    folder = (cache / f"tasks-{builtin.VERSION}").resolve()
+    if not folder.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=cache))
+        builtin.write_tasks(aside, folder)
+        try:
+            aside.rename(folder)
+        except OSError:  # Another evaluation was faster.
+            shutil.rmtree(aside)
+    return folder
+
+
+def _manager(folders: Sequence[Path], foreign: Sequence[str]) -> _Manager:
+    likely = [
+        folder
+        for folder in tasks_folder().iterdir()
+        if folder.is_dir() and any(name.startswith(folder.name) for name in foreign)
+    ]
+    for include_defaults in (False, True):
+        paths = [str(folder) for folder in (*likely, *folders)]
+        manager = _Manager(include_path=paths, include_defaults=include_defaults)
+        unknown = [name for name in foreign if name not in manager.all_tasks]
+        if not unknown:
+            return manager
+    raise EvaluateError(
+        f"{unknown[0]}: no such task; built in are {', '.join(builtin.NAMES)}, and "
+        "`lm_eval ls tasks` lists those that need the hub"
+    )
+
+
+def _refusal(names: Sequence[str], error: Exception) -> EvaluateError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    files = [file for name in names if (file := expected_file(name))]
+    way = f"put {', '.join(files)} into a folder and give it as --data-dir, or " if files else ""
+    return EvaluateError(
+        f"{', '.join(names)}: questions cannot be loaded ({reason}); {way}go online for them once"
+    )
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch)
+        index = TaskIndex(Job("", (builtin.ALL,)), home / "scratch", home / "cache")
+        print(index.manager.all_tasks)
+        assert builtin.ALL in index.manager.all_groups
+    print("=== 自测通过 ===")
