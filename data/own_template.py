@@ -51,20 +51,15 @@ class OwnTemplate:
         """
         from jinja2 import TemplateError
 
-        folder = path if path.is_dir() else path.parent
-        config = _config(folder)
-        try:
-            source = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            source = _default(config.get("chat_template"))
-        if not source:
+        source = find_source(path)
+        if source is None:
             raise DataError(
                 f"data.template: {path}: the tokenizer has no chat template (neither "
                 "chat_template.jinja nor chat_template in tokenizer_config.json); choose chatml"
             )
         variables = {
             key: value if isinstance(value, str) else str(value.get("content", ""))
-            for key, value in config.items()
+            for key, value in _config(path).items()
             if key.endswith("_token") and isinstance(value, str | dict)
         }
         try:
@@ -149,6 +144,15 @@ class OwnTemplate:
         return [span for span in spans if span.text]
 
 
+def find_source(path: Path) -> str | None:
+    """The Jinja that lies beside the tokenizer at `path`, a folder or the tokenizer.json in it."""
+    folder = path if path.is_dir() else path.parent
+    try:
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return _default(_config(path).get("chat_template"))
+
+
 def _compiled(source: str) -> jinja2.Template:
     """With the settings and functions that transformers gives to chat templates."""
     from jinja2 import TemplateError
@@ -170,7 +174,8 @@ def _compiled(source: str) -> jinja2.Template:
     return environment.from_string(plain)
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _config(path: Path) -> dict[str, Any]:
+    folder = path if path.is_dir() else path.parent
     try:
         found = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -178,12 +183,12 @@ def _config(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _default(found: Any) -> str:
+def _default(found: Any) -> str | None:
     """Of one template, or of a list of named ones."""
     if isinstance(found, list):
         named = {item.get("name"): item.get("template") for item in found if isinstance(item, dict)}
         found = named.get("default")
-    return found if isinstance(found, str) else ""
+    return found if isinstance(found, str) and found else None
 
 
 if __name__ == "__main__":

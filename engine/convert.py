@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from data.tokenizer import IM_END, Tokenizer
+from data.chatml import CHAT_TEMPLATE
+from data.own_template import find_source
+from data.tokenizer import IM_END, IM_START, Tokenizer
 from engine.shape import ModelShape
 from engine.weights import Weights, WeightsError, read_weights
 
@@ -74,12 +76,15 @@ def _write_hf(weights: Weights, folder: Path) -> None:
         )
     tokenizer = Tokenizer.load(weights.tokenizer)
     folder.mkdir()
-    tokenizer.save(folder)
+    turn_end = tokenizer.id_of(IM_END)
+    chats = turn_end is not None and tokenizer.id_of(IM_START) is not None
+    template = find_source(weights.tokenizer) or (CHAT_TEMPLATE if chats else None)
+    tokenizer.save(folder, template)
     _write_json(folder / "config.json", hf_config(weights.shape, tokenizer.eos_id))
-    ends = [tokenizer.eos_id, *tokenizer.encode(IM_END)]
+    ends = {tokenizer.eos_id} | ({turn_end} if turn_end is not None else set())
     _write_json(
         folder / "generation_config.json",
-        {"eos_token_id": sorted(set(ends)), "pad_token_id": tokenizer.eos_id, "do_sample": False},
+        {"eos_token_id": sorted(ends), "pad_token_id": tokenizer.eos_id, "do_sample": False},
     )
     save_file(weights.tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
