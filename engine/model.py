@@ -9,6 +9,7 @@ new positions, D hidden, H query heads, K key/value heads, C head width, F MLP w
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,16 +39,54 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.is_cpu and x.dtype == self.weight.dtype and not torch.compiler.is_compiling():
+            y: Tensor = _RMSNormOnCPU.apply(x, self.weight, self.eps)
+            return y
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
-class KVCache:
-    """Keys and values of the positions seen so far, in buffers of a fixed capacity."""
+class _RMSNormOnCPU(torch.autograd.Function):
+    """Forward and backward in fewer kernels than torch has on a CPU, where its own norm is
+    a chain of plain operations: 1.5 against 2.4 ms for (4, 256, 512) on 2 cores."""
 
-    def __init__(self, shape: ModelShape, batch: int, capacity: int, device: torch.device) -> None:
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scale = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        unit = x * scale
+        ctx.save_for_backward(unit, weight, scale)
+        return unit * weight
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        unit, weight, scale = ctx.saved_tensors
+        grad_weight = (grad * unit).flatten(0, -2).sum(0)
+        # x / rms(x) does not change with the length of x: no gradient along `unit`.
+        grad_unit = grad * weight
+        along = (grad_unit * unit).mean(-1, keepdim=True)
+        return grad_unit.addcmul_(unit, along, value=-1).mul_(scale), grad_weight, None
+
+
+class KVCache:
+    """Keys and values of the positions seen so far, in buffers of a fixed capacity.
+
+    With `starts_B` the texts are padded from the left, so that all end together: the text of row b
+    begins, and counts its positions, at slot starts_B[b]. It sees nothing of the padding before.
+    """
+
+    def __init__(
+        self,
+        shape: ModelShape,
+        batch: int,
+        capacity: int,
+        device: torch.device,
+        starts_B: Tensor | None = None,
+    ) -> None:
         size = (shape.num_layers, batch, shape.num_kv_heads, capacity, shape.head_dim)
         self.keys = torch.empty(size, device=device)
         self.values = torch.empty(size, device=device)
+        self.starts_B = starts_B
         self.length = 0
 
     @property
@@ -61,6 +100,37 @@ class KVCache:
         keys[:, :, self.length : end] = k_BxKxTxC
         values[:, :, self.length : end] = v_BxKxTxC
         return keys[:, :, :end], values[:, :, :end]
+
+    def positions(self, new: int) -> slice | Tensor:
+        """Of the next `new` tokens: one range for all rows, or (B, T)."""
+        slots_T = slice(self.length, self.length + new)
+        if self.starts_B is None:
+            return slots_T
+        slots = torch.arange(slots_T.start, slots_T.stop, device=self.starts_B.device)
+        return (slots - self.starts_B.unsqueeze(1)).clamp(min=0)
+
+    def mask(self, new: int) -> Tensor | None:
+        """The slots that each of `new` tokens may look at, (1 or B, 1, T, S).
+
+        None stands for all slots up to its own. Padding looks at padding: a token that looked at
+        nothing would be NaN.
+        """
+        end = self.length + new
+        if self.starts_B is None:
+            if new == 1 or self.length == 0:
+                return None
+            causal_TxS = torch.ones(new, end, dtype=torch.bool, device=self.keys.device)
+            return causal_TxS.tril(self.length)[None, None]
+        text_BxS = torch.arange(end, device=self.starts_B.device) >= self.starts_B.unsqueeze(1)
+        same_BxTxS = text_BxS[:, self.length :, None] == text_BxS[:, None, :]
+        return same_BxTxS.tril(self.length).unsqueeze(1)
+
+    def take(self, rows_N: Tensor) -> None:
+        """Go on with these rows only, in this order; a row may be taken several times."""
+        self.keys = self.keys.index_select(1, rows_N)
+        self.values = self.values.index_select(1, rows_N)
+        if self.starts_B is not None:
+            self.starts_B = self.starts_B[rows_N]
 
 
 def rotary_tables(shape: ModelShape) -> tuple[Tensor, Tensor]:
@@ -165,12 +235,13 @@ class Backbone(nn.Module):
         segments_BxT: Tensor | None = None,
     ) -> Tensor:
         new = ids_BxT.shape[1]
-        past = 0 if cache is None else cache.length
-        where = slice(past, past + new) if positions is None else positions
+        where = slice(new) if cache is None else cache.positions(new)
+        mask = None if cache is None else cache.mask(new)
+        if positions is not None:
+            where = positions
+        if segments_BxT is not None:
+            mask = _within_segments(segments_BxT)
         cos, sin = self.cos[where].unsqueeze(-2), self.sin[where].unsqueeze(-2)
-        mask = None if segments_BxT is None else _within_segments(segments_BxT)
-        if past and new > 1:
-            mask = torch.ones(new, past + new, dtype=torch.bool, device=ids_BxT.device).tril(past)
         x_BxTxD = self.embed_tokens(ids_BxT)
         for layer in self.layers:
             x_BxTxD = layer(x_BxTxD, cos, sin, mask, cache)

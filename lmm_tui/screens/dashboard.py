@@ -42,7 +42,9 @@ from lmm_tui.widgets.ticks import round_end
 from lmm_tui.widgets.tiles import Tiles
 
 LOOK_EVERY_S = 0.25
-LOOK_EVERY_OVER_SSH_S = 0.5
+LOOK_SELDOM_EVERY_S = 0.5
+"""Over ssh, where bytes count, and beside training in this process: with all cores training, what
+the screen takes is taken from every training thread, since they wait for the slowest."""
 LOOK_AT_ENDED_EVERY_S = 1.0
 """An ended run may still be resumed."""
 READ_AT_ONCE_S = 0.05
@@ -122,7 +124,8 @@ class DashboardScreen(Screen[None]):
 
     def _pace(self) -> None:
         """Look as often as the run and the line are worth it."""
-        usual = LOOK_EVERY_OVER_SSH_S if terminal.over_ssh() else LOOK_EVERY_S
+        seldom = self.owned or terminal.over_ssh()
+        usual = LOOK_SELDOM_EVERY_S if seldom else LOOK_EVERY_S
         period = usual if self.session.view.active else LOOK_AT_ENDED_EVERY_S
         if period != self._period:
             self._period = period

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.model import Decoder, KVCache
+from engine.model import Decoder, KVCache, RMSNorm
 from engine.shape import PRESETS, ModelShape
 
 SHAPE = ModelShape(97, 48, 3, 4, 2, 16, 80, max_positions=64)
@@ -81,6 +81,21 @@ def test_weights_depend_on_their_seed_and_on_nothing_else() -> None:
     torch.set_rng_state(state)
     decoder(seed=3)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_our_norm_has_the_value_and_the_gradients_of_torchs() -> None:
+    norm = RMSNorm(16, 1e-6).double()
+    torch.nn.init.normal_(norm.weight)
+    x = torch.randn(2, 3, 16, dtype=torch.float64, requires_grad=True)
+    theirs = torch.nn.functional.rms_norm(x, (16,), norm.weight, 1e-6)
+    torch.testing.assert_close(norm(x), theirs)
+    weights = torch.randn(2, 3, 16, dtype=torch.float64)
+    for mine, other in zip(
+        torch.autograd.grad((norm(x) * weights).sum(), (x, norm.weight)),
+        torch.autograd.grad((theirs * weights).sum(), (x, norm.weight)),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, other)
 
 
 def test_no_token_sees_the_future() -> None:
