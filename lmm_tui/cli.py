@@ -24,6 +24,7 @@ COMMANDS = {
     "status": "Show how a run is doing",
     "plot": "Draw a run's curves, as PNG or as text",
     "send": "Send a command to a live run",
+    "eval": "Score a model by lm-eval and compare its checkpoints",
     "convert": "Write a model as a Hugging Face folder or a MiniMind file",
     "doctor": "Check devices, versions, terminal and folders",
 }

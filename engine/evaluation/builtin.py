@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from data.task import Task
-from data.tasks import KINDS, task, test_set
+from data.task import KINDS
+from data.tasks import task, test_set
 
 CHOICE = "lmm_choice"
 ALL = "lmm_all"

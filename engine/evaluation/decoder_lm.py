@@ -6,8 +6,10 @@ scores. It knows nothing of tasks.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -25,8 +27,8 @@ from data.spans import Template
 from data.tokenizer import IM_END, Tokenizer
 from data.turns import Turn
 from engine.evaluation.job import EvaluateError
-from engine.generate import generate
 from engine.model import Decoder
+from engine.rollout import rollout
 
 Pair = tuple[list[int], list[int]]
 """Token ids of a context and of what is weighed after it, both not empty."""
@@ -125,16 +127,24 @@ class DecoderLM(TemplateLM):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """What the model writes after each context, up to a stop text or an end token."""
-        answers = []
-        for request in requests:
-            context, asked = request.args
-            options = dict(normalize_gen_kwargs(asked, self.max_gen_toks))
-            stops = handle_stop_sequences(options["until"], eos=None)
-            answers.append(self._write(self.tok_encode(context), stops, options))
-            self.cache_hook.add_partial("generate_until", (context, asked), answers[-1])
-        return answers
+        alike: dict[str, list[int]] = defaultdict(list)
+        for index, request in enumerate(requests):
+            alike[json.dumps(request.args[1], sort_keys=True)].append(index)
+        answers: dict[int, str] = {}
+        for indices in alike.values():
+            options = dict(normalize_gen_kwargs(requests[indices[0]].args[1], self.max_gen_toks))
+            contexts = {index: self._context(requests[index].args[0], options) for index in indices}
+            indices.sort(key=lambda index: -len(contexts[index]))
+            for start in range(0, len(indices), self._batch_size):
+                batch = indices[start : start + self._batch_size]
+                texts = self._write([contexts[index] for index in batch], options, seed=start)
+                for index, text in zip(batch, texts, strict=True):
+                    answers[index] = text
+                    self.cache_hook.add_partial("generate_until", requests[index].args, text)
+        return [answers[index] for index in range(len(requests))]
 
-    def _write(self, context: list[int], stops: list[str], options: dict[str, Any]) -> str:
+    def _context(self, text: str, options: dict[str, Any]) -> list[int]:
+        """The end of `text` that leaves room for the answer."""
         budget = options["max_gen_toks"]
         room = self.max_length - budget
         if room < 1:
@@ -142,23 +152,30 @@ class DecoderLM(TemplateLM):
                 f"a task asks for {budget} tokens of answer, and the model's context has "
                 f"{self.max_length}; leave that task out, or train with a larger context"
             )
-        self.truncated += len(context) > room
-        written: list[int] = []
-        text = ""
-        for token in generate(
+        ids = self.tok_encode(text)
+        self.truncated += len(ids) > room
+        return ids[-room:]
+
+    def _write(self, contexts: list[list[int]], options: dict[str, Any], seed: int) -> list[str]:
+        stops = handle_stop_sequences(options["until"], eos=None)
+        written = rollout(
             self._model,
-            context[-room:],
-            max_tokens=budget,
+            contexts,
+            samples=1,
+            max_tokens=options["max_gen_toks"],
             temperature=options.get("temperature", 0.0) if options["do_sample"] else 0.0,
             top_p=options.get("top_p", 1.0),
-            seed=0,
-            stop_ids=self._ends,
-        ):
-            written.append(token)
-            text = self._tokenizer.decode(id_ for id_ in written if id_ not in self._special)
-            if any(stop in text for stop in stops):
-                break
-        return postprocess_generated_text(text, stops, None)
+            seed=seed,
+            stop_ids=self._ends | self._tokens_with(tuple(stops)),
+        )
+        shown = ([token for token in ids if token not in self._special] for ids in written.ids)
+        return [postprocess_generated_text(self._tokenizer.decode(i), stops, None) for i in shown]
+
+    @cache  # noqa: B019 (as long-lived as the process)
+    def _tokens_with(self, stops: tuple[str, ...]) -> frozenset[int]:
+        """Tokens that hold a stop text as a whole: nothing after them is looked at."""
+        texts = enumerate(self._tokenizer.token_strings(range(self._tokenizer.vocab_size)))
+        return frozenset(id_ for id_, text in texts if any(stop in text for stop in stops))
 
     def _cut(self, ids: list[int]) -> list[int]:
         """The end of `ids` that fits the context."""

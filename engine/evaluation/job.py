@@ -98,8 +98,9 @@ class Outcome:
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> Outcome:
-        """Back from `asdict`."""
-        return cls(**record | {"scores": tuple(Score(**score) for score in record["scores"])})
+        """Back from `asdict`, or from a file that spells NaN and infinity as words."""
+        scores = (Score(**score | {"value": float(score["value"])}) for score in record["scores"])
+        return cls(**record | {"scores": tuple(scores)})
 
 
 if __name__ == "__main__":

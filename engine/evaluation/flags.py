@@ -1,0 +1,133 @@
+"""The flags of an evaluation, for `python engine/evaluate.py` and `lmm-tui eval` alike.
+
+`--tasks` takes several words, as lm-eval's own command line does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.evaluation.builtin import ALL
+from engine.rundir import RUNS_DIR
+
+DEFAULT_LIMIT = 100
+SMOKE_LIMIT = 10
+
+_TASKS = "--tasks"
+
+
+class EvaluationCommand(click.Command):
+    """A command whose `--tasks` may be followed by more than one name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, spread(args))
+
+
+def spread(args: list[str]) -> list[str]:
+    """`--tasks a b` as `--tasks a --tasks b`; commas part names as well."""
+    spelt: list[str] = []
+    listing = False
+    for arg in args:
+        if arg.startswith("-"):
+            flag, equals, first = arg.partition("=")
+            listing = flag == _TASKS
+            named = first if listing and equals else ""
+            spelt += [] if listing else [arg]
+        else:
+            named = arg if listing else ""
+            spelt += [] if listing else [arg]
+        for name in filter(None, named.split(",")):
+            spelt += [_TASKS, name]
+    return spelt
+
+
+def evaluation_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add every flag; the values arrive as `engine.evaluation.request.Request` takes them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+_OPTIONS = (
+    click.option(
+        "--run",
+        metavar="NAME_OR_PATH",
+        help="A run (its newest checkpoint), a checkpoint, a folder or a .pth file, evaluated by "
+        "our own decoder [default: the newest run]",
+    ),
+    click.option("--model-path", metavar="DIR", help="A Hugging Face folder"),
+    click.option(
+        "--backend",
+        type=click.Choice(["run", "hf"]),
+        help="Our decoder, or transformers [default: hf with --model-path, else run]",
+    ),
+    click.option(
+        _TASKS,
+        multiple=True,
+        metavar="NAME...",
+        help=f"What to ask: built-in tasks, lm-eval's own, several words [default: {ALL}]",
+    ),
+    click.option(
+        "--limit",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help=f"The first N questions of each task, 0 for all [default: {DEFAULT_LIMIT}]",
+    ),
+    click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True),
+    click.option(
+        "--num-fewshot",
+        type=click.IntRange(min=0),
+        metavar="K",
+        help="Worked examples before each question [default: what the task says]",
+    ),
+    click.option(
+        "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps, auto"
+    ),
+    click.option(
+        "--apply-chat-template", "chat", is_flag=True, help="Ask in the chat template of the model"
+    ),
+    click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Local questions: hellaswag.jsonl, arc_easy.jsonl, gsm8k.jsonl, mmlu/<subject>.jsonl",
+    ),
+    click.option(
+        "--output",
+        type=click.Path(path_type=Path),
+        metavar="F.json",
+        help="Write the scores there as well",
+    ),
+    click.option(
+        "--smoke",
+        is_flag=True,
+        help=f"Try it all offline, {SMOKE_LIMIT} questions a task; makes a model if none is given",
+    ),
+    click.option(
+        "--history", metavar="RUN", help="Evaluate nothing: show what is kept of a run, by step"
+    ),
+    click.option(
+        "--write-tasks",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Evaluate nothing: write the built-in tasks there, for lm_eval --include_path",
+    ),
+    click.option(
+        "--runs-dir",
+        type=click.Path(path_type=Path),
+        default=RUNS_DIR,
+        show_default=True,
+        help="Folder that holds the runs",
+    ),
+)
+
+
+if __name__ == "__main__":
+    words = spread(["--tasks", "lmm_sums,lmm_talk", "gsm8k", "--limit", "3", "--tasks=arc_easy"])
+    print(words)
+    assert words.count(_TASKS) == 4 and words[-4:-2] == ["--limit", "3"]
+    print("=== 自测通过 ===")

@@ -1,0 +1,75 @@
+"""Evaluations that are kept: one JSON file each, in the `evals/` of their run.
+
+The same job on the same checkpoint replaces what was kept of it. It knows no lm-eval.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.evaluation.job import EvaluateError, Job, Outcome
+from engine.rundir import RunDir, checkpoint_name
+from metrics.values import strict
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    time: float
+    """When it was done, unix seconds."""
+    run: str
+    step: int | None
+    job: Job
+    outcome: Outcome
+    format: int = FORMAT
+
+
+def write_record(record: Record, file: Path) -> None:
+    """As one JSON object; a file of that name is replaced as a whole."""
+    text = json.dumps(strict(asdict(record)), indent=1, ensure_ascii=False, allow_nan=False)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_suffix(f".{os.getpid()}.tmp")
+        aside.write_text(text + "\n", encoding="utf-8")
+        aside.replace(file)
+    except OSError as error:
+        raise EvaluateError(f"{file}: cannot be written ({error.strerror})") from None
+
+
+def file_in_run(record: Record, run: RunDir) -> Path:
+    """Where a record of a run's checkpoint is kept."""
+    return run.evals / f"{checkpoint_name(record.step or 0)}-{record.job.key}.json"
+
+
+def read_records(run: RunDir) -> list[Record]:
+    """What is kept of a run, in the order of steps; files that cannot be read are left out."""
+    found = []
+    for file in sorted(run.evals.glob("step-*.json")):
+        try:
+            found.append(_record(json.loads(file.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+    return found
+
+
+def _record(content: dict[str, Any]) -> Record:
+    job = Job.from_json(json.dumps(content["job"]))
+    return Record(**content | {"job": job, "outcome": Outcome.of(content["outcome"])})
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as scratch:
+        demo = RunDir(Path(scratch) / "demo")
+        for step in (200, 100):
+            kept = Record(0.0, "demo", step, Job("m", ("lmm_sums",)), Outcome((), 0, "", {}))
+            write_record(kept, file_in_run(kept, demo))
+        print([path.name for path in demo.evals.iterdir()])
+        assert [record.step for record in read_records(demo)] == [100, 200]
+    print("=== 自测通过 ===")

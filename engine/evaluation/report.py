@@ -1,0 +1,92 @@
+"""Scores as text: one evaluation, and one run's evaluations beside each other.
+
+Each value comes with what guessing gives and with the half width of its 95 % interval, without
+which ten questions look like a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.evaluation.job import Outcome, Score
+from engine.evaluation.records import Record
+
+_NOTHING = "–"
+
+
+def outcome_table(outcome: Outcome) -> str:
+    """A line a score, and a last line on prompts that did not fit."""
+    head = ("TASK", "METRIC", "VALUE", "±95 %", "CHANCE", "QUESTIONS", "SHOTS")
+    rows = [
+        (
+            score.task,
+            score.metric,
+            _number(score.value),
+            _number(score.margin),
+            _number(score.chance),
+            str(score.questions),
+            _NOTHING if score.num_fewshot is None else str(score.num_fewshot),
+        )
+        for score in outcome.scores
+    ]
+    table = _table([head, *rows], left=2)
+    if not outcome.truncated:
+        return table
+    return f"{table}\n{outcome.truncated} prompts were longer than the context: their start was cut"
+
+
+def history_table(records: Sequence[Record]) -> str:
+    """A line a score and a column a step; only what was asked alike shares a line."""
+    steps = sorted({record.step or 0 for record in records})
+    lines: dict[tuple[str, ...], dict[int, Score]] = {}
+    for record in records:
+        for score in record.outcome.scores:
+            lines.setdefault(_asked(record, score), {})[record.step or 0] = score
+    head = ("TASK", "METRIC", "QUESTIONS", "CHANCE", *(f"STEP {step}" for step in steps))
+    rows = []
+    for (task, metric, asked, *_), by_step in sorted(lines.items()):
+        chance = _number(next(iter(by_step.values())).chance)
+        values = [_with_margin(by_step.get(step)) for step in steps]
+        rows.append((task, metric, asked, chance, *values))
+    return _table([head, *rows], left=3)
+
+
+def _asked(record: Record, score: Score) -> tuple[str, ...]:
+    shots = f", {score.num_fewshot} shots" if score.num_fewshot else ""
+    chat = ", chat" if record.job.chat else ""
+    return score.task, score.metric, f"{score.questions}{shots}{chat}", record.job.data_dir or ""
+
+
+def _with_margin(score: Score | None) -> str:
+    if score is None:
+        return _NOTHING
+    margin = "" if score.margin is None else f" ±{score.margin:.3f}"
+    return f"{_number(score.value)}{margin}"
+
+
+def _number(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:.4f}" if value < 100 else f"{value:.4g}"
+
+
+def _table(rows: Sequence[Sequence[str]], left: int) -> str:
+    """The first `left` columns start at the left, the others end at the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            f"{cell:<{width}}" if place < left else f"{cell:>{width}}"
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+if __name__ == "__main__":
+    from engine.evaluation.job import Job
+
+    quiz = Score("lmm_choice", "acc", 0.5, 0.1, 0.375, 26, 0)
+    demo = Outcome((quiz, Score("lmm_sums", "exact_match", 0.9, 0.05, None, 40, 0)), 3, "", {})
+    print(outcome_table(demo))
+    asked = Job("model", ("lmm_choice",))
+    print(history_table([Record(0.0, "demo", step, asked, demo) for step in (100, 200)]))
+    assert "0.5000 ±0.196" in history_table([Record(0.0, "demo", 100, asked, demo)])
+    print("=== 自测通过 ===")

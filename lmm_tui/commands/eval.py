@@ -1,0 +1,72 @@
+"""`lmm-tui eval`: ask a model questions, score its answers, compare them over checkpoints."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from engine.evaluation.flags import EvaluationCommand, evaluation_options
+from lmm_tui.summary import duration
+from lmm_tui.text import clean
+
+if TYPE_CHECKING:
+    from engine.evaluation.job import Progress
+
+
+@click.command("eval", cls=EvaluationCommand)
+@evaluation_options
+def command(**flags: Any) -> None:
+    """Score a model by lm-eval: on questions of our own, on local files, or on the hub's.
+
+    \b
+    lmm-tui eval                                    the newest run, built-in questions
+    lmm-tui eval --run demo --tasks lmm_sums lmm_talk --apply-chat-template
+    lmm-tui eval --model-path DIR --tasks hellaswag arc_easy mmlu gsm8k --data-dir FILES
+    lmm-tui eval --history demo                     scores by step
+    lmm-tui eval --smoke --device cpu               does it work here?
+
+    Ctrl+C cancels; the same command goes on where it was. Scores of a run are kept in its evals/.
+    """
+    from engine.evaluation.request import Request
+
+    line = _ProgressLine(sys.stderr)
+    try:
+        text = Request(**flags).answer(line.show)
+    except KeyboardInterrupt:
+        line.end()
+        click.echo("cancelled; the same command goes on where it was", err=True)
+        raise click.Abort from None
+    finally:
+        line.end()
+    click.echo(clean(text, newlines="keep"))
+
+
+class _ProgressLine:
+    """One line that is written over; nothing where there is no terminal."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._shown = 0
+        self._visible = out.isatty()
+        self._write("starting lm-eval")
+
+    def show(self, at: Progress) -> None:
+        left = "" if at.eta_s is None else f", {duration(at.eta_s)} left"
+        kept = f", {at.remembered} of them known" if at.remembered else ""
+        self._write(f"{at.done}/{at.total} answers{kept}{left}")
+
+    def end(self) -> None:
+        self._write("")
+
+    def _write(self, text: str) -> None:
+        if self._visible:
+            self._out.write(f"\r{text:<{self._shown}}\r{text}")
+            self._out.flush()
+            self._shown = len(text)
+
+
+if __name__ == "__main__":
+    command(["--help"], standalone_mode=False)
+    print("=== 自测通过 ===")
