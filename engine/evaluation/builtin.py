@@ -7,6 +7,7 @@ what is written here, by `--include_path`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from random import Random
@@ -14,8 +15,7 @@ from typing import Any
 
 import yaml
 
-from data.task import Task
-from data.task import KINDS
+from data.task import KINDS, Task
 from data.tasks import task, test_set
 
 CHOICE = "lmm_choice"
@@ -23,9 +23,7 @@ ALL = "lmm_all"
 NAMES = (*(f"lmm_{kind}" for kind in KINDS), CHOICE, ALL)
 """What `--tasks` may name without any file or network."""
 
-VERSION = 1.0
-"""Of the questions and prompts; scores of different versions cannot be compared."""
-
+_VERSION = 1.0
 _QUESTIONS = 200
 """Of each kind; as many of all kinds together are in lmm_choice."""
 _EXAMPLES = 50
@@ -55,6 +53,15 @@ def write_tasks(folder: Path, place: Path | None = None) -> None:
     _write_yaml(folder / f"{CHOICE}.yaml", _choosing(place))
     members = [name for name in NAMES if name != ALL]
     _write_yaml(folder / f"{ALL}.yaml", {"group": ALL, "task": members})
+
+
+def content_key() -> str:
+    """8 hex digits that change when the questions do: a hash of the code that writes them."""
+    import data
+
+    sources = sorted(Path(data.__file__).parent.glob("*.py"))
+    content = b"".join(source.read_bytes() for source in (*sources, Path(__file__)))
+    return hashlib.blake2b(content, digest_size=4).hexdigest()
 
 
 def _answering(place: Path, kind: str) -> dict[str, Any]:
@@ -96,7 +103,7 @@ def _common(place: Path, name: str) -> dict[str, Any]:
         "test_split": "test",
         "doc_to_text": "{{question}}",
         "target_delimiter": "\n",
-        "metadata": {"version": VERSION},
+        "metadata": {"version": _VERSION},
     }
 
 

@@ -58,8 +58,8 @@ class _Manager(TaskManager):
 
 
 def builtin_folder(cache: Path) -> Path:
-    """Where the built-in tasks are kept, written at the first call of a version."""
-    folder = (cache / f"tasks-{builtin.VERSION}").resolve()
+    """Where the built-in tasks are kept, written once for each version of them."""
+    folder = (cache / f"tasks-{builtin.content_key()}").resolve()
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=cache))
