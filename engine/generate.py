@@ -1,8 +1,8 @@
 """What a live model says: new tokens one by one, and the loss it has on each token of a text.
 
-It knows token ids, no text. Training is left as it was: the model's mode is given back, random
-numbers come from a generator of this call, and a compiled model runs eager here, since every call
-has shapes of its own.
+It knows token ids, no text; many answers at once are made in `engine.rollout`. Training is left as
+it was: the model's mode is given back, random numbers come from a generator of this call, and a
+compiled model runs eager here, since every call has shapes of its own.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from engine.device import sort_rows
 from engine.loss import token_nll
 from engine.model import Decoder, KVCache
 from lmm_errors import LmmError
+
+DIVERGED = "the model's logits are not finite: the run has diverged"
 
 
 class GenerateError(LmmError):
@@ -49,7 +52,10 @@ def generate(
         if cache.length + len(new) > capacity:
             context = context[-max(1, capacity // 2) :]
             cache, new = _empty_cache(model, capacity), context
-        token = sample(_next_logits(model, new, cache), temperature, top_p, generator)
+        logits_V = _next_logits(model, new, cache)
+        if not logits_V.isfinite().all():
+            raise GenerateError(DIVERGED)
+        token = int(draw(logits_V, temperature, top_p, torch.rand((), generator=generator)))
         if token in stop_ids:
             return
         yield token
@@ -67,28 +73,45 @@ def token_losses(model: Decoder, ids: Sequence[int]) -> list[float]:
     window = model.shape.max_positions
     for start in range(0, len(ids) - 1, window):
         text_1xT = torch.tensor([ids[start : start + window + 1]], device=model.head_weight.device)
-        with _evaluating(model):
+        with evaluating(model):
             hidden_1xTxD = model.model.forward(text_1xT[:, :-1])
         losses += token_nll(hidden_1xTxD, model.head_weight, text_1xT[:, 1:])[0].tolist()
     return losses
 
 
-def sample(logits_V: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> int:
-    """Draw a token id from logits on the CPU (nucleus sampling, arXiv 1904.09751)."""
-    if not logits_V.isfinite().all():
-        raise GenerateError("the model's logits are not finite: the run has diverged")
+def draw(logits_NxV: Tensor, temperature: float, top_p: float, uniform_N: Tensor) -> Tensor:
+    """One token id a row, (N,): where the row's distribution reaches `uniform_N`, in [0, 1).
+
+    `temperature` 0 is greedy; `top_p` in (0, 1] keeps the most likely tokens, as few as reach this
+    probability together, and those as likely as the last of them (nucleus sampling, arXiv
+    1904.09751). Logits that are not finite give any id. A single row may come without N.
+    """
     if temperature == 0:
-        return int(logits_V.argmax())
-    scaled_V = (logits_V - logits_V.max()) / temperature
-    p_V, order_V = torch.softmax(scaled_V, dim=-1).sort(descending=True, stable=True)
-    p_V[p_V.cumsum(0) - p_V >= top_p] = 0
-    return int(order_V[torch.multinomial(p_V, 1, generator=generator)])
+        return logits_NxV.argmax(-1)
+    weights_NxV = (logits_NxV - logits_NxV.amax(-1, keepdim=True)).div_(temperature).exp_()
+    if top_p < 1:
+        weights_NxV.masked_fill_(weights_NxV < _least_in_nucleus(weights_NxV, top_p), 0)
+    # One uniform number a row, where multinomial takes one a token: a tenth of the time on a CPU,
+    # and what a row says doesn't depend on who else is in the batch.
+    reached_NxV = weights_NxV.cumsum(-1)
+    target_Nx1 = uniform_N.unsqueeze(-1) * reached_NxV[..., -1:]
+    drawn_Nx1 = torch.searchsorted(reached_NxV, target_Nx1, right=True)
+    return drawn_Nx1.squeeze(-1).clamp_(max=logits_NxV.shape[-1] - 1)
+
+
+def _least_in_nucleus(weights_NxV: Tensor, top_p: float) -> Tensor:
+    """The smallest weight that is kept, (N, 1)."""
+    falling_NxV = sort_rows(weights_NxV).flip(-1)
+    reached_NxV = falling_NxV.cumsum(-1)
+    before_NxV = reached_NxV - falling_NxV
+    kept_Nx1 = (before_NxV < top_p * reached_NxV[..., -1:]).sum(-1, keepdim=True)
+    return falling_NxV.gather(-1, (kept_Nx1 - 1).clamp_(min=0))
 
 
 def _next_logits(model: Decoder, new: list[int], cache: KVCache) -> Tensor:
     """Logits (V,) on the CPU of the token after `new`."""
     ids_1xT = torch.tensor([new], device=model.head_weight.device)
-    with _evaluating(model):
+    with evaluating(model):
         hidden_1xTxD = model.model.forward(ids_1xT, cache=cache)
     return model.head(hidden_1xTxD[0, -1]).float().cpu()
 
@@ -98,7 +121,7 @@ def _empty_cache(model: Decoder, capacity: int) -> KVCache:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode for a moment; each module's own mode comes back."""
     training = [module for module in model.modules() if module.training]
     model.eval()

@@ -40,6 +40,8 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.is_cpu and x.dtype == self.weight.dtype and not torch.compiler.is_compiling():
+            if not torch.is_grad_enabled():
+                return (x * _rms_scale(x, self.eps)).mul_(self.weight)
             y: Tensor = _RMSNormOnCPU.apply(x, self.weight, self.eps)
             return y
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
@@ -51,8 +53,7 @@ class _RMSNormOnCPU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        scale = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        scale = _rms_scale(x, eps)
         unit = x * scale
         ctx.save_for_backward(unit, weight, scale)
         return unit * weight
@@ -66,6 +67,12 @@ class _RMSNormOnCPU(torch.autograd.Function):
         grad_unit = grad * weight
         along = (grad_unit * unit).mean(-1, keepdim=True)
         return grad_unit.addcmul_(unit, along, value=-1).mul_(scale), grad_weight, None
+
+
+def _rms_scale(x: Tensor, eps: float) -> Tensor:
+    """1 / rms(x) over the last dimension."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 
 
 class KVCache:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import device
-from engine.generate import GenerateError, generate, sample, token_losses
+from engine.generate import GenerateError, draw, generate, token_losses
 from engine.model import Decoder
 from engine.shape import ModelShape
 
@@ -79,24 +79,39 @@ def test_token_losses_are_those_of_the_whole_forward_pass(model: Decoder) -> Non
     assert token_losses(model, ids) == pytest.approx(expected, abs=1e-5)
 
 
-@given(p=st.lists(st.floats(0.01, 1), min_size=2, max_size=8), top_p=st.floats(0.01, 1))
+@given(
+    p=st.lists(st.floats(0.01, 1), min_size=2, max_size=8),
+    top_p=st.floats(0.01, 1),
+    uniform=st.lists(st.floats(0, 1, exclude_max=True, width=32), min_size=20, max_size=20),
+)
 @settings(deadline=None)
-def test_only_the_nucleus_is_ever_drawn(p: list[float], top_p: float) -> None:
+def test_only_the_nucleus_is_ever_drawn(p: list[float], top_p: float, uniform: list[float]) -> None:
     mass = torch.tensor(p, dtype=torch.float64)
     mass /= mass.sum()
-    order = mass.sort(descending=True, stable=True)
-    before = order.values.cumsum(0) - order.values
-    nucleus = set(order.indices[before < top_p + 1e-6].tolist())
+    more_likely = (mass * (mass > mass.unsqueeze(1))).sum(1)
+    nucleus = set((more_likely < top_p + 1e-6).nonzero().flatten().tolist())
+    drawn = draw(mass.log().float().expand(20, -1), 1.0, top_p, torch.tensor(uniform))
+    assert set(drawn.tolist()) <= nucleus
+
+
+def test_a_row_is_drawn_as_it_is_alone() -> None:
     generator = torch.Generator().manual_seed(0)
-    drawn = {sample(mass.log(), 1.0, top_p, generator) for _ in range(20)}
-    assert drawn <= nucleus
+    logits = torch.randn(9, 50, generator=generator)
+    uniform = torch.rand(9, generator=generator)
+    together = draw(logits, 0.7, 0.8, uniform)
+    alone = [draw(row, 0.7, 0.8, number) for row, number in zip(logits, uniform, strict=True)]
+    assert together.tolist() == [int(token) for token in alone]
 
 
 def test_nothing_comes_from_an_empty_prompt_or_a_diverged_model(model: Decoder) -> None:
     with pytest.raises(GenerateError, match="prompt is empty"):
         text(model, [])
+    diverged = Decoder(model.shape)
+    diverged.load_state_dict(
+        model.state_dict() | {"model.norm.weight": torch.full((32,), math.nan)}
+    )
     with pytest.raises(GenerateError, match="diverged"):
-        sample(torch.tensor([float("nan"), 1.0]), 1.0, 1.0, torch.Generator())
+        text(diverged, [1])
 
 
 def test_temperature_flattens_what_is_drawn() -> None:
@@ -104,7 +119,8 @@ def test_temperature_flattens_what_is_drawn() -> None:
     generator = torch.Generator().manual_seed(0)
 
     def share(temperature: float) -> float:
-        return sum(sample(logits, temperature, 1.0, generator) for _ in range(1000)) / 1000
+        uniform = torch.rand(1000, generator=generator)
+        return draw(logits.expand(1000, -1), temperature, 1.0, uniform).float().mean().item()
 
     assert share(1e-6) == 1.0
     for temperature in (0.5, 5.0):
