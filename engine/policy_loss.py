@@ -1,0 +1,136 @@
+"""Policy gradients from groups of answers to one prompt: GRPO, Dr. GRPO and CISPO.
+
+Pure functions of rewards and of per-token log-probabilities; it knows no model, no sampling and no
+reward function. N is answers, T tokens of an answer, G groups, K answers in a group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["grpo", "dr_grpo", "cispo"]
+
+_LEAST_SPREAD = 1e-4
+
+
+@dataclass(frozen=True)
+class PolicyLoss:
+    """The losses of N answers, and sums over their tokens that are worth a curve (detached)."""
+
+    losses_N: Tensor
+    """The loss of a step is the mean over all its answers, in whatever micro-batches they come."""
+    kl: Tensor
+    """Sum of the estimated KL divergence from the reference, nats; 0 without a reference."""
+    clipped: Tensor
+    """Tokens whose gradient is cut off (`cispo`: whose weight is bounded)."""
+    tokens: Tensor
+
+
+def group_advantages(rewards_GxK: Tensor, kind: Kind) -> Tensor:
+    """How much better each answer is than those to the same prompt, (G, K).
+
+    (r - mean) / (std + 1e-4) with the sample deviation (arXiv 2402.03300), for `dr_grpo` without
+    the division (arXiv 2503.20783). An answer whose reward is NaN has none: it counts nowhere and
+    gets 0.
+    """
+    judged = ~rewards_GxK.isnan()
+    count_Gx1 = judged.sum(1, keepdim=True)
+    mean_Gx1 = rewards_GxK.nansum(1, keepdim=True) / count_Gx1.clamp(min=1)
+    better_GxK = torch.where(judged, rewards_GxK - mean_Gx1, 0)
+    if kind == "dr_grpo":
+        return better_GxK
+    return better_GxK / (_deviation(better_GxK, count_Gx1) + _LEAST_SPREAD)
+
+
+def groups_without_spread(rewards_GxK: Tensor) -> Tensor:
+    """Which groups teach nothing, since all their answers earn the same, (G,)."""
+    highest_G = rewards_GxK.nan_to_num(nan=-torch.inf).amax(1)
+    lowest_G = rewards_GxK.nan_to_num(nan=torch.inf).amin(1)
+    return highest_G <= lowest_G
+
+
+def policy_loss(
+    log_p_NxT: Tensor,
+    old_log_p_NxT: Tensor,
+    advantages_N: Tensor,
+    mask_NxT: Tensor,
+    *,
+    kind: Kind,
+    clip_low: float,
+    clip_high: float,
+    answer_length: float,
+    reference_log_p_NxT: Tensor | None = None,
+    beta: float = 0.0,
+) -> PolicyLoss:
+    """The loss of each answer; where `mask_NxT` is 0 there is no token.
+
+    With the ratio w = p / p_old and the advantage A, a token of `grpo` and `dr_grpo` costs
+    -min(w A, clip(w, 1 - clip_low, 1 + clip_high) A), averaged over the answer's own tokens (arXiv
+    2402.03300) or divided by a constant, `answer_length`: the most tokens an answer may have (arXiv
+    2503.20783). One of `cispo` costs -min(w, 1 + clip_high) A log p with the weight held constant,
+    divided by `answer_length`: the mean tokens of an answer in the step, which makes it a mean over
+    tokens (arXiv 2506.13585, equations 4 and 5, without their lower bound, as there).
+
+    A reference adds `beta` times the estimate q - log q - 1 of the KL divergence, q = p_ref / p
+    (arXiv 2402.03300, equation 4).
+    """
+    ratio_NxT = (log_p_NxT - old_log_p_NxT).exp()
+    advantages_Nx1 = advantages_N.unsqueeze(1)
+    if kind == "cispo":
+        weight_NxT = ratio_NxT.detach().clamp(max=1 + clip_high)
+        cost_NxT = -weight_NxT * advantages_Nx1 * log_p_NxT
+        clipped_NxT = (ratio_NxT > 1 + clip_high) & (advantages_Nx1 > 0)
+    else:
+        bounded_NxT = ratio_NxT.clamp(1 - clip_low, 1 + clip_high)
+        cost_NxT = -torch.min(ratio_NxT * advantages_Nx1, bounded_NxT * advantages_Nx1)
+        too_low = (ratio_NxT < 1 - clip_low) & (advantages_Nx1 < 0)
+        too_high = (ratio_NxT > 1 + clip_high) & (advantages_Nx1 > 0)
+        clipped_NxT = too_low | too_high
+    kl = log_p_NxT.new_zeros(())
+    if reference_log_p_NxT is not None:
+        log_q_NxT = reference_log_p_NxT - log_p_NxT
+        kl_NxT = log_q_NxT.exp() - log_q_NxT - 1
+        cost_NxT = cost_NxT + beta * kl_NxT
+        kl = _sum(kl_NxT.detach(), mask_NxT)
+    lengths_N = mask_NxT.sum(1)
+    divisor = lengths_N.clamp(min=1) if kind == "grpo" else answer_length
+    return PolicyLoss(
+        losses_N=(cost_NxT * mask_NxT).sum(1) / divisor,
+        kl=kl,
+        clipped=_sum(clipped_NxT, mask_NxT),
+        tokens=lengths_N.sum(),
+    )
+
+
+def _deviation(centred_GxK: Tensor, count_Gx1: Tensor) -> Tensor:
+    return (centred_GxK.square().sum(1, keepdim=True) / (count_Gx1 - 1).clamp(min=1)).sqrt()
+
+
+def _sum(values_NxT: Tensor, mask_NxT: Tensor) -> Tensor:
+    return (values_NxT * mask_NxT).sum()
+
+
+if __name__ == "__main__":
+    rewards = torch.tensor([[1.0, 0.0, 0.0, 1.0], [1.0, 1.0, torch.nan, 1.0]])
+    advantages = group_advantages(rewards, "grpo")
+    print(advantages, groups_without_spread(rewards))
+    assert groups_without_spread(rewards).tolist() == [False, True]
+    log_p = torch.full((8, 3), -1.0, requires_grad=True)
+    done = policy_loss(
+        log_p,
+        log_p.detach(),
+        advantages.flatten(),
+        torch.ones(8, 3),
+        kind="grpo",
+        clip_low=0.2,
+        clip_high=0.2,
+        answer_length=3,
+    )
+    [gradient] = torch.autograd.grad(done.losses_N.mean(), log_p)
+    print(gradient[:, 0])
+    assert (gradient[:4].sign() == -advantages[0].sign().unsqueeze(1)).all()
+    print("=== 自测通过 ===")

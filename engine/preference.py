@@ -1,0 +1,104 @@
+"""Direct preference optimisation: the loss of pairs of answers, and what the model makes of them.
+
+Pure functions of log-probabilities, each summed over the tokens of an answer given its prompt; it
+knows no model, no data and no batch. B is the number of pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Kind = Literal["sigmoid", "ipo"]
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """What the answers of B pairs earn by the policy's own, implicit reward; detached."""
+
+    chosen_B: Tensor
+    rejected_B: Tensor
+
+    @property
+    def margin_B(self) -> Tensor:
+        return self.chosen_B - self.rejected_B
+
+    @property
+    def accuracy_B(self) -> Tensor:
+        """1 where the chosen answer earns more, else 0."""
+        return (self.margin_B > 0).to(self.chosen_B.dtype)
+
+
+def dpo_loss(
+    policy_chosen_B: Tensor,
+    policy_rejected_B: Tensor,
+    reference_chosen_B: Tensor,
+    reference_rejected_B: Tensor,
+    *,
+    beta: float,
+    label_smoothing: float,
+    kind: Kind,
+    chosen_lengths_B: Tensor,
+    rejected_lengths_B: Tensor,
+) -> Tensor:
+    """The loss of each pair, (B,); the loss of a step is their mean.
+
+    With h = log(p / p_ref) of the chosen less that of the rejected answer, `sigmoid` is
+    -log sigmoid(beta h) (arXiv 2305.18290, equation 7); a share `label_smoothing` of the pairs is
+    taken to be labelled the wrong way round (arXiv 2403.00409, where it is called cDPO). `ipo` is
+    (h - 1 / (2 beta))^2 (arXiv 2310.12036, equation 17) with log-probabilities per token, as its
+    authors computed them, hence the lengths, in tokens; it knows no smoothing.
+    """
+    chosen_B = policy_chosen_B - reference_chosen_B
+    rejected_B = policy_rejected_B - reference_rejected_B
+    if kind == "ipo":
+        per_token_B = chosen_B / chosen_lengths_B - rejected_B / rejected_lengths_B
+        return (per_token_B - 1 / (2 * beta)).square()
+    scaled_B = beta * (chosen_B - rejected_B)
+    right_B, wrong_B = F.logsigmoid(scaled_B), F.logsigmoid(-scaled_B)
+    return -(1 - label_smoothing) * right_B - label_smoothing * wrong_B
+
+
+@torch.no_grad()
+def implicit_rewards(
+    policy_chosen_B: Tensor,
+    policy_rejected_B: Tensor,
+    reference_chosen_B: Tensor,
+    reference_rejected_B: Tensor,
+    *,
+    beta: float,
+) -> Rewards:
+    """beta * log(p / p_ref) of each answer (arXiv 2305.18290, section 5)."""
+    return Rewards(
+        beta * (policy_chosen_B - reference_chosen_B),
+        beta * (policy_rejected_B - reference_rejected_B),
+    )
+
+
+if __name__ == "__main__":
+    chosen = torch.tensor([-4.0, -6.0], requires_grad=True)
+    at_start = torch.tensor([-5.0, -5.0])
+    four = torch.tensor([4, 4])
+    for loss_kind in get_args(Kind):
+        losses = dpo_loss(
+            chosen,
+            at_start,
+            at_start,
+            at_start,
+            beta=0.1,
+            label_smoothing=0,
+            kind=loss_kind,
+            chosen_lengths_B=four,
+            rejected_lengths_B=four,
+        )
+        [gradient] = torch.autograd.grad(losses.sum(), chosen)
+        print(loss_kind, losses.tolist(), gradient.tolist())
+        assert losses[0] < losses[1] and (gradient < 0).all()
+    rewards = implicit_rewards(chosen, at_start, at_start, at_start, beta=0.1)
+    print(rewards.margin_B.tolist(), rewards.accuracy_B.tolist())
+    assert rewards.accuracy_B.tolist() == [1, 0]
+    print("=== 自测通过 ===")
