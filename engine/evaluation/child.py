@@ -41,7 +41,7 @@ def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Outco
     from engine.evaluation.task_index import TaskIndex
 
     cut_off = _CountCutOff()
-    tasks = TaskIndex(job, scratch, cache)
+    tasks = TaskIndex(job, lm.max_length, scratch, cache)
     weights = fingerprint(Path(job.model))
     started = said = 0.0
 

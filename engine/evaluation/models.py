@@ -27,7 +27,8 @@ def truncated(lm: Any) -> int:
 
 
 def versions(backend: Backend) -> dict[str, str]:
-    packages = ["lm-eval", "torch", "tokenizers", *(["transformers"] if backend == "hf" else [])]
+    packages = ["lmm-tui", "lm-eval", "torch", "tokenizers"]
+    packages += ["transformers"] if backend == "hf" else []
     return {package: version(package) for package in packages}
 
 

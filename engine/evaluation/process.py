@@ -31,7 +31,8 @@ def evaluate(
     """
     cache = cache or user_cache() / "evaluation"
     with tempfile.TemporaryDirectory(prefix="lmm-eval-") as scratch:
-        command = [sys.executable, "-m", "engine.evaluation.child"]
+        # -P: a file in the working directory must not pass for a package of lm-eval's.
+        command = [sys.executable, "-P", "-m", "engine.evaluation.child"]
         with (Path(scratch) / "stderr").open("w+b") as stderr:
             child = subprocess.Popen(
                 [*command, job.to_json(), scratch, str(cache)],

@@ -7,23 +7,30 @@ read where that is enough.
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.tasks import TaskManager
 
 from engine.evaluation import builtin
 from engine.evaluation.job import EvaluateError, Job
 from engine.evaluation.local_tasks import expected_file, tasks_folder, write_overlays
 
+_OURS = "lmm_"
+
 
 class TaskIndex:
     """`manager` is what lm-eval takes; it loads tasks when lm-eval asks it to."""
 
-    def __init__(self, job: Job, scratch: Path, cache: Path) -> None:
-        """Raises EvaluateError for a task that nobody has, and for unusable local files."""
+    def __init__(self, job: Job, context: int, scratch: Path, cache: Path) -> None:
+        """`context`: the model's, in tokens.
+
+        Raises EvaluateError for a task that nobody has, and for unusable local files.
+        """
         folders = [builtin_folder(cache)]
         local: list[str] = []
         if job.data_dir is not None:
@@ -32,6 +39,7 @@ class TaskIndex:
             folders.append(scratch / "overlays")
         foreign = [name for name in job.tasks if name not in (*builtin.NAMES, *local)]
         self.manager = _manager(folders, foreign)
+        self.manager.context = context
 
     def requests(self) -> int:
         """How many requests the loaded tasks have built."""
@@ -41,6 +49,8 @@ class TaskIndex:
 
 class _Manager(TaskManager):
     """Remembers what it loaded, and words what could not be."""
+
+    context = sys.maxsize
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -54,6 +64,8 @@ class _Manager(TaskManager):
         except Exception as error:
             raise _refusal(task_list, error) from None
         self.loaded = list(found["tasks"].values())
+        for task in self.loaded:
+            _check_room(task, self.context)
         return found
 
 
@@ -72,6 +84,9 @@ def builtin_folder(cache: Path) -> Path:
 
 
 def _manager(folders: Sequence[Path], foreign: Sequence[str]) -> _Manager:
+    mistaken = next((name for name in foreign if name.startswith(_OURS)), None)
+    if mistaken is not None:
+        raise _unknown(mistaken)
     likely = [
         folder
         for folder in tasks_folder().iterdir()
@@ -83,10 +98,26 @@ def _manager(folders: Sequence[Path], foreign: Sequence[str]) -> _Manager:
         unknown = [name for name in foreign if name not in manager.all_tasks]
         if not unknown:
             return manager
-    raise EvaluateError(
-        f"{unknown[0]}: no such task; built in are {', '.join(builtin.NAMES)}, and "
-        "`lm_eval ls tasks` lists those that need the hub"
+    raise _unknown(unknown[0])
+
+
+def _unknown(name: str) -> EvaluateError:
+    return EvaluateError(
+        f"{name}: no such task; built in are {', '.join(builtin.NAMES)}, and `lm_eval ls tasks` "
+        "lists those that need the hub"
     )
+
+
+def _check_room(task: Any, context: int) -> None:
+    """Refuse an answer longer than the context before anything is computed."""
+    if task.OUTPUT_TYPE != "generate_until":
+        return
+    budget = normalize_gen_kwargs(task.get_config("generation_kwargs"))["max_gen_toks"]
+    if budget >= context:
+        raise EvaluateError(
+            f"{task.task_name}: asks for {budget} tokens of answer, and the model's context has "
+            f"{context}; leave that task out, or train with a larger context"
+        )
 
 
 def _refusal(names: Sequence[str], error: Exception) -> EvaluateError:
@@ -101,7 +132,7 @@ def _refusal(names: Sequence[str], error: Exception) -> EvaluateError:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
-        index = TaskIndex(Job("", (builtin.ALL,)), home / "scratch", home / "cache")
+        index = TaskIndex(Job("", (builtin.ALL,)), 512, home / "scratch", home / "cache")
         print(index.manager.all_tasks)
         assert builtin.ALL in index.manager.all_groups
     print("=== 自测通过 ===")
