@@ -1,0 +1,136 @@
+"""Our rollouts against transformers' `generate`: the same weights, prompts and sampling.
+
+8 prompts, 8 answers each, 64 tokens an answer, with nothing that could end one. Prompts are as long
+as chat prompts are, padded from the left for transformers, which reads each once per answer. Both
+peers have one thread, so that a busy machine hits them alike, and take turns; medians are compared.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from engine.model import Decoder
+from engine.rollout import rollout
+from engine.shape import PRESETS
+
+TITLE = "rollout: 8 answers to each of 8 prompts against transformers' generate"
+
+LIMIT = 2.0
+ROUNDS = 3
+
+_SHAPE = PRESETS["tiny"]
+_PROMPTS, _SAMPLES, _TOKENS = 8, 8, 64
+_LENGTHS = range(96, 160, 8)
+
+
+def run() -> None:
+    model = Decoder(_SHAPE)
+    model.init_weights(0)
+    generator = torch.Generator().manual_seed(0)
+    prompts = [
+        torch.randint(1, _SHAPE.vocab_size, (length,), generator=generator).tolist()
+        for length in _LENGTHS
+    ]
+    theirs = _transformers(model)
+    with _one_thread():
+        for top_p in (1.0, 0.95):
+            peers: dict[str, Callable[[], int]] = {
+                "ours": lambda top_p=top_p: _ours(model, prompts, top_p),
+                "transformers": lambda top_p=top_p: theirs(prompts, top_p),
+            }
+            seconds = {name: statistics.median(times) for name, times in _turns(peers).items()}
+            ratio = seconds["transformers"] / seconds["ours"]
+            print(
+                f"top_p {top_p:g}: {seconds['ours']:.2f} s, transformers "
+                f"{seconds['transformers']:.2f} s"
+            )
+            verdict = "PASS" if ratio >= LIMIT else "FAIL"
+            print(f"limit {LIMIT:.1f} of transformers' speed  measured {ratio:.2f}  {verdict}")
+
+
+def _turns(peers: dict[str, Callable[[], int]]) -> dict[str, list[float]]:
+    """Seconds of each round of each peer, after one that doesn't count."""
+    seconds: dict[str, list[float]] = {name: [] for name in peers}
+    for attempt in range(ROUNDS + 1):
+        for name, peer in peers.items():
+            start = time.perf_counter()
+            written = peer()
+            if attempt:
+                seconds[name].append(time.perf_counter() - start)
+            assert written == _PROMPTS * _SAMPLES * _TOKENS, f"{name} wrote {written} tokens"
+    return seconds
+
+
+def _ours(model: Decoder, prompts: list[list[int]], top_p: float) -> int:
+    written = rollout(
+        model,
+        prompts,
+        samples=_SAMPLES,
+        max_tokens=_TOKENS,
+        temperature=1.0,
+        top_p=top_p,
+        seed=0,
+        stop_ids=(),
+    )
+    return sum(map(len, written.ids))
+
+
+def _transformers(model: Decoder) -> Callable[[list[list[int]], float], int]:
+    """`generate` of the same model, as tokens written."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    config = Qwen3Config(
+        vocab_size=_SHAPE.vocab_size,
+        hidden_size=_SHAPE.hidden_size,
+        intermediate_size=_SHAPE.intermediate_size,
+        num_hidden_layers=_SHAPE.num_layers,
+        num_attention_heads=_SHAPE.num_heads,
+        num_key_value_heads=_SHAPE.num_kv_heads,
+        head_dim=_SHAPE.head_dim,
+        max_position_embeddings=_SHAPE.max_positions,
+        rms_norm_eps=_SHAPE.rms_eps,
+        rope_parameters={"rope_type": "default", "rope_theta": _SHAPE.rope_theta},
+        tie_word_embeddings=True,
+    )
+    peer = Qwen3ForCausalLM(config).eval()
+    peer.load_state_dict(model.state_dict() | {"lm_head.weight": model.head_weight})
+    peer.generation_config.eos_token_id = None
+
+    def generate(prompts: list[list[int]], top_p: float) -> int:
+        ids, mask = _padded(prompts)
+        written: Tensor = peer.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            do_sample=True,
+            temperature=1.0,
+            top_p=top_p,
+            top_k=0,
+            num_return_sequences=_SAMPLES,
+            max_new_tokens=_TOKENS,
+            pad_token_id=0,
+        )
+        return written[:, ids.shape[1] :].numel()
+
+    return generate
+
+
+def _padded(prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
+    longest = max(map(len, prompts))
+    ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
+    return ids, (ids > 0).long()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
