@@ -61,7 +61,9 @@ class Training:
         shape = PRESETS["tiny"]
         size = (config.train.batch_size, config.data.seq_len)
         ids_BxT = torch.randint(shape.vocab_size, size, generator=torch.Generator().manual_seed(0))
-        self.batch = MicroBatch(ids_BxT, ids_BxT.roll(-1, 1), ids_BxT.numel())
+        self.batch = MicroBatch(
+            ids_BxT, ids_BxT.roll(-1, 1), weight=ids_BxT.numel(), tokens=ids_BxT.numel()
+        )
         self.model = Decoder(shape)
         self.model.init_weights(0)
         self.optimizers = build_optimizers(self.model, config.optim, config.peak_lr)
@@ -95,7 +97,7 @@ class Training:
     def _forward_backward(self) -> Tensor:
         hidden_BxTxD = self.model.backbone(self.batch.ids_BxT)
         total = loss_sum(hidden_BxTxD, self.model.head_weight, self.batch.labels_BxT)
-        loss = total / self.batch.n_tokens
+        loss = total / self.batch.tokens
         loss.backward()
         return loss.detach()
 
@@ -104,7 +106,7 @@ class Training:
         norms = observer.grads.measure()
         observer.grads.clip(_MAX_NORM)
         self.step += 1
-        tokens = self.batch.n_tokens
+        tokens = self.batch.tokens
         observer.speed.step(tokens)
         numbers = StepNumbers(
             step=self.step,

@@ -19,6 +19,7 @@ from data import tasks
 from data.corpus import BUILTIN
 from data.dataset import Dataset, from_files, shape_of
 from data.holdout import Split, split
+from data.task import KINDS
 from data.turns import ROLES, Conversation, Turn, question
 
 Chats = Dataset[Conversation]
@@ -38,14 +39,20 @@ _ROLE_NAMES = {role: role for role in ROLES} | {
 _ROLE_KEYS, _CONTENT_KEYS = ("role", "from"), ("content", "value")
 
 
-def read_conversations(source: str, *, side: Split = "train", val_fraction: float = 0.05) -> Chats:
+def read_conversations(
+    source: str,
+    *,
+    side: Split = "train",
+    val_fraction: float = 0.05,
+    kinds: Sequence[str] = KINDS,
+) -> Chats:
     """One side of `builtin`, or of .json and .jsonl files, a folder or a glob of them.
 
     Of files, `val_fraction` is held out, by a hash of what is asked before the first answer: equal
-    questions stay on one side. The built-in conversations have a split of their own.
+    questions stay on one side. The built-in conversations have a split of their own, and `kinds`.
     """
     if source == BUILTIN:
-        return Dataset(lambda _: tasks.conversations(side))
+        return Dataset(lambda _: tasks.conversations(side, kinds=kinds))
     return from_files(
         source,
         parse_conversation,

@@ -114,6 +114,15 @@ class Packed:
         return laid
 
 
+    def items_of(self, rows: Ints, segments: Ints) -> Ints:
+        """Which of the packed conversations each place of laid-out rows belongs to; -1: padding.
+
+        They are counted in the order they were given, without those that were dropped.
+        """
+        places = self._row_starts[rows][:, None] + segments - 1
+        return np.where(segments > 0, self._by_row[places], -1)
+
+
 def pack(items: Iterable[tuple[Sequence[int], Sequence[bool]]], seq_len: int) -> Packed:
     """Put each conversation into the first row with room for it, the longest of a thousand first.
 

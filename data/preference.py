@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from data.chat import parse_turns, says_something
 from data.corpus import BUILTIN
 from data.dataset import Dataset, from_files, shape_of
 from data.holdout import Split, split
+from data.task import KINDS
 from data.turns import Pair, Turn, question
 
 Pairs = Dataset[Pair]
@@ -24,13 +26,20 @@ Pairs = Dataset[Pair]
 EXPECTED = 'expected {"chosen", "rejected", optionally "prompt"}, each text or a list of turns'
 
 
-def read_pairs(source: str, *, side: Split = "train", val_fraction: float = 0.05) -> Pairs:
+def read_pairs(
+    source: str,
+    *,
+    side: Split = "train",
+    val_fraction: float = 0.05,
+    kinds: Sequence[str] = KINDS,
+) -> Pairs:
     """One side of `builtin`, or of .json and .jsonl files, a folder or a glob of them.
 
     Of files, `val_fraction` is held out, by a hash of the question, as in `data.chat`.
+    `kinds` are those of the built-in questions.
     """
     if source == BUILTIN:
-        return Dataset(lambda _: tasks.pairs(side))
+        return Dataset(lambda _: tasks.pairs(side, kinds=kinds))
     return from_files(
         source, parse_pair, lambda pair: split(question(pair.prompt), val_fraction) == side
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from data.chat import parse_turns
 from data.corpus import BUILTIN
 from data.dataset import Dataset, from_files, shape_of
 from data.holdout import Split, split
+from data.task import KINDS
 from data.turns import Prompt, Turn, question
 
 Prompts = Dataset[Prompt]
@@ -22,13 +24,20 @@ Prompts = Dataset[Prompt]
 EXPECTED = 'expected {"prompt", optionally "answer"}, {"conversations": […]} or {"messages": […]}'
 
 
-def read_prompts(source: str, *, side: Split = "train", val_fraction: float = 0.05) -> Prompts:
+def read_prompts(
+    source: str,
+    *,
+    side: Split = "train",
+    val_fraction: float = 0.05,
+    kinds: Sequence[str] = KINDS,
+) -> Prompts:
     """One side of `builtin`, or of .json and .jsonl files, a folder or a glob of them.
 
     Of files, `val_fraction` is held out, by a hash of the question, as in `data.chat`.
+    `kinds` are those of the built-in questions.
     """
     if source == BUILTIN:
-        return Dataset(lambda _: tasks.prompts(side))
+        return Dataset(lambda _: tasks.prompts(side, kinds=kinds))
     return from_files(
         source, parse_prompt, lambda prompt: split(question(prompt.turns), val_fraction) == side
     )

@@ -11,6 +11,18 @@ from random import Random
 
 from data.world import Language
 
+KINDS = (
+    "sums",
+    "problems",
+    "comparisons",
+    "reversing",
+    "counting",
+    "sorting",
+    "copying",
+    "talk",
+)
+"""What may be asked; who writes each kind is known to `data.tasks`."""
+
 
 @dataclass(frozen=True)
 class Task:

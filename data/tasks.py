@@ -13,7 +13,7 @@ from random import Random
 from data import list_tasks, number_tasks, talk_tasks
 from data.errors import DataError
 from data.holdout import Split, split
-from data.task import Task, Writer
+from data.task import KINDS, Task, Writer
 from data.turns import Conversation, Pair, Prompt, Turn
 
 _WRITERS: dict[str, tuple[Writer, int]] = {
@@ -28,7 +28,7 @@ _WRITERS: dict[str, tuple[Writer, int]] = {
 }
 """Who writes a kind, and the kind's weight in the mix: sums are what is measured."""
 
-KINDS = tuple(_WRITERS)
+assert tuple(_WRITERS) == KINDS
 
 _CONVERSATIONS = {"train": 20_000, "test": 1_000}
 _PAIRS = _PROMPTS = {"train": 5_000, "test": 500}

@@ -1,7 +1,8 @@
 """Checkpoints: a complete resumable state, written aside, fsynced and renamed into place.
 
 `model.safetensors` holds the weights, `training.pt` optimisers, scaler and random states
-(read back with `weights_only=True`), `state.json` counters and what a person may want to know.
+(read back with `weights_only=True`), `state.json` counters and what a person may want to know;
+`adapter/` is there where LoRA is trained, as peft saves it, and the weights are what it stands on.
 It knows no loop and no stage: it saves and loads what it is handed.
 """
 
@@ -19,10 +20,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine.adapters import Adapter
 from engine.rundir import checkpoint_name, list_checkpoints
 from lmm_errors import LmmError
 
 FORMAT = 1
+ADAPTER = "adapter"
 
 
 class CheckpointError(LmmError):
@@ -49,6 +52,7 @@ def save(
     model: Mapping[str, Tensor],
     training: Mapping[str, Any],
     keep: int,
+    adapter: Adapter | None = None,
 ) -> Path:
     """Write one checkpoint and remove all but the newest `keep`; raises OSError.
 
@@ -59,13 +63,14 @@ def save(
     aside = folder / f".writing-{target.name}"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
-    save_file(
-        {name: tensor.contiguous() for name, tensor in model.items()}, aside / "model.safetensors"
-    )
+    _save_tensors(model, aside / "model.safetensors")
+    if adapter is not None:
+        (aside / ADAPTER).mkdir()
+        _save_tensors(adapter.tensors, aside / ADAPTER / "adapter_model.safetensors")
+        _write_json(adapter.config, aside / ADAPTER / "adapter_config.json")
     torch.save(dict(training), aside / "training.pt")
-    text = json.dumps(asdict(state), indent=1, ensure_ascii=False)
-    (aside / "state.json").write_text(text, encoding="utf-8")
-    for path in [*aside.iterdir(), aside]:
+    _write_json(asdict(state), aside / "state.json")
+    for path in [*aside.rglob("*"), aside]:
         _fsync(path)
     if target.exists():  # Asked for twice at one step: the state is the same.
         shutil.rmtree(target)
@@ -98,6 +103,31 @@ def load(
             f"{path}: damaged checkpoint ({reason}); remove it to resume from the one before"
         ) from error
     return state, model, training
+
+
+def read_adapter(path: Path) -> Adapter | None:
+    """The adapter in a checkpoint, on the CPU; None where all weights are trained."""
+    folder = path / ADAPTER
+    if not folder.is_dir():
+        return None
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        return Adapter(load_file(folder / "adapter_model.safetensors"), config)
+    except Exception as error:
+        raise CheckpointError(
+            f"{folder}: damaged adapter ({error}); remove {path.name} to use the one before"
+        ) from error
+
+
+def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(contiguous, path, metadata={"format": "pt"})
+
+
+def _write_json(content: Mapping[str, Any], path: Path) -> None:
+    # peft's configuration holds a set.
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=sorted)
+    path.write_text(text, encoding="utf-8")
 
 
 def _fsync(path: Path) -> None:

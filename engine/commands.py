@@ -67,7 +67,7 @@ class Commands:
             "checkpoint": lambda args: f"checkpoint {trainer.save()}",
             "probe": lambda args: f"probed: {trainer.probe()}",
             "sample": self._sample,
-            "evaluate": lambda args: f"val loss {trainer.validate():.4f}",
+            "evaluate": lambda args: trainer.validate(),
             "set": self._set,
         }
 

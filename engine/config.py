@@ -20,14 +20,21 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
+from data.task import KINDS
 from engine.rundir import RUNS_DIR
 from engine.shape import PRESETS, ModelShape
 from lmm_errors import LmmError
 
-Stage = Literal["pretrain"]
+Stage = Literal["pretrain", "sft", "dpo", "grpo", "distill"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Schedule = Literal["cosine", "wsd", "minimind", "constant"]
 OptimizerName = Literal["adamw", "muon"]
+Template = Literal["chatml", "own"]
+PreferenceLoss = Literal["sigmoid", "ipo"]
+Reference = Literal["precomputed", "live"]
+PolicyLoss = Literal["grpo", "dr_grpo", "cispo"]
+Divergence = Literal["forward", "reverse"]
+TeacherData = Literal["chat", "text"]
 
 STAGES: tuple[str, ...] = get_args(Stage)
 
@@ -119,8 +126,13 @@ class DataConfig(Section):
     source: str = Field(
         "builtin",
         min_length=1,
-        description="'builtin', or .txt / .jsonl files, a folder or a glob of them",
+        description="'builtin', or .txt / .jsonl / .json files, a folder or a glob of them",
     )
+    kinds: list[str] = Field(
+        [],
+        description="Of the built-in questions: " + ", ".join(KINDS) + "; empty is all",
+    )
+    template: Template = Field("chatml", description="Chat template: ChatML, or the tokenizer's")
     tokenizer: str | None = Field(
         None, description="A tokenizer.json or Hugging Face folder; unset trains one on the data"
     )
@@ -133,6 +145,13 @@ class DataConfig(Section):
         None, description="Where tokenised text is kept; unset is the user's cache folder"
     )
 
+    @field_validator("kinds")
+    @classmethod
+    def _known_kinds(cls, value: list[str]) -> list[str]:
+        if unknown := next((kind for kind in value if kind not in KINDS), None):
+            raise ValueError(f"unknown kind {unknown!r}; choose from {', '.join(KINDS)}")
+        return value
+
 
 class TrainConfig(Section):
     steps: int = Field(1000, ge=1, le=100_000_000, description="Optimiser steps")
@@ -144,6 +163,9 @@ class TrainConfig(Section):
     precision: Precision = Field("auto", description="Arithmetic; auto is decided by the device")
     compile: bool = Field(False, description="torch.compile the model (slow start, faster steps)")
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; unset is torch's")
+    freeze: list[str] = Field(
+        [], description="Parameters that stay as they are, by pattern, such as *.layers.0.*"
+    )
 
 
 class OptimConfig(Section):
@@ -177,13 +199,63 @@ class LogConfig(Section):
     keep: int = Field(3, ge=1, description="Checkpoints to keep")
     tensorboard: bool = Field(True, description="Mirror the scalars as TensorBoard events")
     prompts: list[str] = Field(
-        ["Once upon a time", "小兔子", "12 + 7 =", "def "],
-        min_length=1,
-        description="What the model is asked to go on from",
+        [], description="What the model is asked in samples; empty is what suits the stage"
     )
     sample_tokens: int = Field(48, ge=1, le=4096, description="Tokens in a sample")
     temperature: float = Field(0.8, ge=0, le=10, description="Of samples; 0 is greedy")
     top_p: float = Field(0.95, gt=0, le=1, description="Nucleus of samples")
+
+
+class LoraConfig(Section):
+    rank: int = Field(0, ge=0, le=4096, description="Rank of the adapters; 0 trains the weights")
+    alpha: int = Field(16, ge=1, le=65536, description="Adapters are scaled by alpha / rank")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the adapters")
+    targets: list[str] = Field(
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        min_length=1,
+        description="Modules that get an adapter, by the end of their names",
+    )
+
+
+class DpoConfig(Section):
+    loss: PreferenceLoss = Field("sigmoid", description="sigmoid (DPO) or ipo")
+    beta: float = Field(0.1, gt=0, le=100, description="Strength of the tie to the reference")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="Chance that a pair is the wrong way round; of sigmoid"
+    )
+    reference: Reference = Field(
+        "precomputed", description="Reference log-probs: computed once, or by a second model"
+    )
+
+
+class GrpoConfig(Section):
+    loss: PolicyLoss = Field("grpo", description="grpo, dr_grpo or cispo")
+    group: int = Field(8, ge=2, le=1024, description="Answers to each prompt")
+    max_tokens: int = Field(64, ge=1, le=32768, description="Most tokens of an answer")
+    temperature: float = Field(1.0, gt=0, le=10, description="Of the answers")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus of the answers")
+    updates: int = Field(1, ge=1, le=64, description="Optimiser steps on the same answers")
+    clip_low: float = Field(0.2, gt=0, le=1, description="The ratio may fall by this much")
+    clip_high: float = Field(0.2, gt=0, le=10, description="The ratio may rise by this much")
+    beta: float = Field(0.0, ge=0, le=10, description="Weight of the KL to the reference")
+    rewards: list[str] = Field(
+        ["exact"],
+        min_length=1,
+        description="exact, format, length, module:function, or a reward model's folder",
+    )
+    weights: list[float] = Field([], description="Of the rewards; empty weighs all alike")
+
+
+class DistillConfig(Section):
+    teacher: str | None = Field(
+        None, min_length=1, description="Its weights: a run, a checkpoint, a HF folder or a .pth"
+    )
+    data: TeacherData = Field("chat", description="What they read: conversations or plain text")
+    divergence: Divergence = Field("forward", description="KL(teacher, student) or the reverse")
+    temperature: float = Field(1.0, gt=0, le=100, description="Of both, in the KL")
+    ce_weight: float = Field(
+        0.0, ge=0, le=1, description="Share of the cross entropy; the rest is the KL"
+    )
 
 
 class RunConfig(Section):
@@ -203,6 +275,10 @@ class RunConfig(Section):
     train: TrainConfig = Field(default_factory=TrainConfig)
     optim: OptimConfig = Field(default_factory=OptimConfig)
     log: LogConfig = Field(default_factory=LogConfig)
+    lora: LoraConfig = Field(default_factory=LoraConfig)
+    dpo: DpoConfig = Field(default_factory=DpoConfig)
+    grpo: GrpoConfig = Field(default_factory=GrpoConfig)
+    distill: DistillConfig = Field(default_factory=DistillConfig)
 
     @field_validator("device")
     @classmethod

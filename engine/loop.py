@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from data.own_template import find_source
 from data.tokenizer import Tokenizer
 from engine import checkpoint, device
+from engine.adapters import adapter_of, add_adapters, freeze, load_adapted, weights_of
 from engine.checkpoint import CheckpointState
 from engine.commands import Commands, StopRequested
 from engine.config import ConfigError, ModelConfig, RunConfig, to_toml
+from engine.generate import evaluating
 from engine.model import Decoder
 from engine.observer import Observer, StepNumbers
 from engine.optim import build_optimizers
@@ -30,6 +33,7 @@ from engine.schedule import lr_factor
 from engine.stages.base import MicroBatch, load_stage
 from engine.weights import Weights, find_start, read_weights
 from lmm_errors import LmmError
+from metrics.names import VAL_LOSS, describe
 from metrics.speed import SpeedMeter
 from metrics.tracker import TrainingTracker
 
@@ -92,38 +96,38 @@ class Trainer:
                     val_loss=self.val_loss,
                     observer=self._observer.state_dict(),
                 ),
-                self._model.state_dict(),
+                weights_of(self._model),
                 {
                     "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
                     "scaler": self._scaler.state_dict(),
                     "rng": device.rng_state(),
+                    "stage": self._stage.state_dict(),
                 },
                 keep=self.config.log.keep,
+                adapter=adapter_of(self._model, lora) if (lora := self.config.lora).rank else None,
             )
         self._saved_at = self.step
         self._events.write("checkpoint", path.name, step=self.step, path=str(path))
         return path.name
 
-    def validate(self) -> float:
-        """Mean held-out loss in nats per token."""
+    def validate(self) -> str:
+        """Measure what the model is worth on held-out data; a short sentence of it."""
         self._flush()
-        total, count = torch.zeros((), device=self._device), 0
-        with self._aside("validating"), torch.no_grad():
-            for batch in self._stage.validation():
-                with device.autocast(self._device, self._precision):
-                    total += self._stage.loss(self._model, batch)[0]
-                count += batch.n_tokens
-            self.val_loss = float(total) / count
-        bits_per_byte = self.val_loss / math.log(2) / self._stage.bytes_per_token
-        self._observer.record_validation(self.step, self.tokens, self.val_loss, bits_per_byte)
+        with (
+            self._aside("validating"),
+            torch.no_grad(),
+            evaluating(self._model),
+            device.autocast(self._device, self._precision),
+        ):
+            numbers = self._stage.held_out(self._model)
+        if not numbers:
+            return "nothing is held out"
+        self.val_loss = numbers.get(VAL_LOSS)
+        self._observer.record_held_out(self.step, self.tokens, numbers)
         self._status.update(val_loss=self.val_loss)
-        self._events.write(
-            "eval",
-            f"val loss {self.val_loss:.4f}, {bits_per_byte:.3f} bits/byte",
-            step=self.step,
-            val_loss=self.val_loss,
-        )
-        return self.val_loss
+        sentence = ", ".join(f"{describe(name).title} {numbers[name]:.4g}" for name in numbers)
+        self._events.write("eval", sentence, step=self.step, numbers=numbers)
+        return sentence
 
     def probe(self) -> str:
         """Measure the probe numbers now, on the data of the step to come; training is untouched."""
@@ -138,8 +142,7 @@ class Trainer:
         self._flush()
         with self._aside("sampling"):
             texts = self._sampler.sample(self.step, self.config.log, **options)
-            held_out = next(self._stage.validation()).ids_BxT[0]
-            self._sampler.record_token_losses(self.step, held_out)
+            self._sampler.record_token_losses(self.step, self._stage.specimen)
         self._events.write("sample", f"{len(texts)} samples", step=self.step)
         return texts
 
@@ -179,6 +182,10 @@ class Trainer:
         else:
             self._model.load_state_dict(start.tensors)
         self._model.to(self._device)
+        if config.lora.rank:
+            add_adapters(self._model, config.lora, config.train.seed)
+        freeze(self._model, config.train.freeze)
+        self._stage.begin(self._model, self._host.run_dir, fresh=not saved)
         self._optimizers = build_optimizers(self._model, config.optim, config.peak_lr)
         self._scaler = device.make_scaler(self._device, self._precision)
         self._observer = Observer(
@@ -190,7 +197,7 @@ class Trainer:
             ),
             compiled=config.train.compile,
         )
-        self._sampler = Sampler(self._model, self._stage.tokenizer, self._host.run_dir)
+        self._sampler = Sampler(self._model, self._stage, self._host.run_dir)
         self._probe_due = False
         self._saved_at = -1
         self._alerted = False
@@ -236,11 +243,12 @@ class Trainer:
                 f"data.tokenizer: {chosen} has {tokenizer.vocab_size} tokens, the model in "
                 f"{start.origin} only {start.shape.vocab_size}"
             )
-        tokenizer.save(own)
+        tokenizer.save(own, find_source(chosen))
         self.config = config.model_copy(
             update={
                 "model": ModelConfig.of_shape(start.shape, config.model.preset),
                 "data": config.data.model_copy(update={"tokenizer": str(own)}),
+                "start_from": str(start.origin),
             }
         ).completed()
         self._host.run_dir.write_config(to_toml(self.config))
@@ -259,11 +267,15 @@ class Trainer:
                 f"{path}: was trained with another tokenizer than data.tokenizer gives now; "
                 "use the run's own tokenizer.json"
             )
-        self._model.load_state_dict(weights)
+        if adapter := checkpoint.read_adapter(path):
+            load_adapted(self._model, weights, adapter)
+        else:
+            self._model.load_state_dict(weights)
         for optimizer, saved in zip(self._optimizers, training["optimizers"], strict=True):
             _load_moments(optimizer, saved)
         self._scaler.load_state_dict(training["scaler"])
         device.restore_rng(training["rng"])
+        self._stage.load_state_dict(training.get("stage", {}))
         self._observer.load_state_dict(state.observer)
         self.step, self.tokens = state.step, state.tokens
         self.loss, self.val_loss = state.loss, state.val_loss
@@ -273,16 +285,17 @@ class Trainer:
         self._events.write("resume", f"from {path.name}", step=self.step)
 
     def _train_step(self) -> None:
-        """One optimiser step over all micro-batches, weighted by their tokens."""
+        """One optimiser step over all micro-batches, each weighing what it counts."""
         probing, self._probe_due = self._probe_due, False
         lr = self._set_lr()
         micro_batches = self._stage.micro_batches(self.step)
-        n_tokens = sum(batch.n_tokens for batch in micro_batches)
+        weight = sum(batch.weight for batch in micro_batches)
+        tokens = sum(batch.tokens for batch in micro_batches)
         loss = torch.zeros((), device=self._device)
         stats: dict[str, Tensor] = {}
         for index, batch in enumerate(micro_batches):
             with self._observer.watching(batch, probing and index == 0):
-                loss += self._forward_backward(batch, n_tokens, stats)
+                loss += self._forward_backward(batch, weight, stats)
         for optimizer in self._optimizers:
             self._scaler.unscale_(optimizer)
         norms = self._observer.grads.measure()
@@ -292,9 +305,9 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         self._scaler.update()
         self._flush()
-        self._observer.speed.step(n_tokens)
+        self._observer.speed.step(tokens)
         self.step += 1
-        self.tokens += n_tokens
+        self.tokens += tokens
         self._pending = StepNumbers(
             self.step, self.tokens, lr, loss, norms, self.config.optim.clip, stats
         )
@@ -303,15 +316,13 @@ class Trainer:
         if not device.is_asynchronous(self._device):
             self._flush()
 
-    def _forward_backward(
-        self, batch: MicroBatch, n_tokens: int, stats: dict[str, Tensor]
-    ) -> Tensor:
+    def _forward_backward(self, batch: MicroBatch, weight: int, stats: dict[str, Tensor]) -> Tensor:
         with device.autocast(self._device, self._precision):
             loss_sum, sums = self._stage.loss(self._model, batch)
-        share = loss_sum / n_tokens
+        share = loss_sum / weight
         self._scaler.scale(share).backward()
         for name, value in sums.items():
-            stats[name] = stats.get(name, torch.zeros((), device=self._device)) + value / n_tokens
+            stats[name] = stats.get(name, torch.zeros((), device=self._device)) + value / weight
         return share.detach()
 
     def _look_after_step(self) -> None:

@@ -6,7 +6,7 @@ nothing in training: losses are equal to the last bit with it and without.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor
 from engine.model import Decoder
 from engine.stages.base import MicroBatch
 from metrics.grads import GradNorms, LayerNorms
-from metrics.names import PROBES, VAL_BITS_PER_BYTE
+from metrics.names import PROBES, VAL_LOSS
 from metrics.probes import ModelProbe
 from metrics.speed import SpeedMeter
 from metrics.tracker import TrainingTracker
@@ -75,9 +75,13 @@ class Observer:
             tracker.log(step=numbers.step, tokens=numbers.tokens)
         return loss
 
-    def record_validation(self, step: int, tokens: int, loss: float, bits_per_byte: float) -> None:
-        self._tracker.update_loss(loss, "val")
-        self._tracker.update(VAL_BITS_PER_BYTE, bits_per_byte)
+    def record_held_out(self, step: int, tokens: int, numbers: Mapping[str, float]) -> None:
+        """A row of what was measured on held-out data."""
+        for name, value in numbers.items():
+            if name == VAL_LOSS:
+                self._tracker.update_loss(value, "val")
+            else:
+                self._tracker.update(name, value)
         self._tracker.log(step=step, tokens=tokens)
 
     @contextmanager
@@ -143,7 +147,7 @@ if __name__ == "__main__":
     decoder = Decoder(ModelShape(50, 16, 2, 2, 1, 8, 32))
     decoder.init_weights(0)
     ids = torch.randint(0, 50, (2, 16))
-    micro_batch = MicroBatch(ids, ids.roll(-1, 1), ids.numel())
+    micro_batch = MicroBatch(ids, ids.roll(-1, 1), ids.numel(), ids.numel())
     with tempfile.TemporaryDirectory() as folder:
         observer = Observer(
             decoder, TrainingTracker(folder, tensorboard=False), SpeedMeter(), compiled=False

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
-
-from data.tokenizer import Tokenizer
 from engine.config import LogConfig
 from engine.generate import generate, token_losses
 from engine.model import Decoder
 from engine.rundir import JsonlWriter, RunDir
+from engine.stages.base import Stage
 
 _LOSS_TOKENS = 96
 
@@ -19,9 +18,9 @@ _LOSS_TOKENS = 96
 class Sampler:
     """Generates from one model; training, its mode and its random numbers stay untouched."""
 
-    def __init__(self, model: Decoder, tokenizer: Tokenizer, run_dir: RunDir) -> None:
+    def __init__(self, model: Decoder, stage: Stage, run_dir: RunDir) -> None:
         self._model = model
-        self._tokenizer = tokenizer
+        self._stage = stage
         self._writer = JsonlWriter(run_dir.samples)
 
     def sample(
@@ -34,19 +33,20 @@ class Sampler:
         temperature: float | None = None,
         top_p: float | None = None,
     ) -> list[str]:
-        """One continuation of `prompt`, or of each of the configured prompts; also recorded."""
+        """One continuation of `prompt`, or of each of the usual prompts; also recorded."""
         chosen: dict[str, Any] = {
             "max_tokens": settings.sample_tokens if max_tokens is None else max_tokens,
             "temperature": settings.temperature if temperature is None else temperature,
             "top_p": settings.top_p if top_p is None else top_p,
         }
         texts = []
-        for number, text in enumerate([prompt] if prompt else settings.prompts):
-            ids = self._tokenizer.encode(text) or [self._tokenizer.eos_id]
-            stop_ids = (self._tokenizer.eos_id,)
-            seed = step * len(settings.prompts) + number
+        usual = settings.prompts or self._stage.prompts
+        for number, text in enumerate([prompt] if prompt else usual):
+            ids = self._stage.prompt_ids(text)
+            seed = step * len(usual) + number
+            stop_ids = self._stage.stop_ids
             new_ids = list(generate(self._model, ids, seed=seed, stop_ids=stop_ids, **chosen))
-            texts.append(self._tokenizer.decode(new_ids))
+            texts.append(self._stage.tokenizer.decode(new_ids))
             self._write(
                 step,
                 "sample",
@@ -58,11 +58,11 @@ class Sampler:
             )
         return texts
 
-    def record_token_losses(self, step: int, ids_T: Tensor) -> None:
+    def record_token_losses(self, step: int, ids: Sequence[int]) -> None:
         """The loss of each token of a text, given those before it; the first has none."""
-        ids = ids_T[:_LOSS_TOKENS].tolist()
+        ids = ids[:_LOSS_TOKENS]
         losses = [round(loss, 4) for loss in token_losses(self._model, ids)]
-        tokens = self._tokenizer.token_strings(ids)[1:]
+        tokens = self._stage.tokenizer.token_strings(ids)[1:]
         self._write(step, "token_losses", tokens=tokens, losses=losses)
 
     def close(self) -> None:
@@ -75,14 +75,17 @@ class Sampler:
 if __name__ == "__main__":
     import tempfile
     from pathlib import Path
+    from types import SimpleNamespace
 
+    from data.tokenizer import Tokenizer
     from engine.shape import ModelShape
 
     words = Tokenizer.train(["the cat sat on the mat"] * 20, 270)
+    stage = SimpleNamespace(tokenizer=words, prompts=(), stop_ids=(), prompt_ids=words.encode)
     tiny = Decoder(ModelShape(words.vocab_size, 16, 1, 2, 1, 8, 32))
     tiny.init_weights(0)
     with tempfile.TemporaryDirectory() as folder:
-        sampler = Sampler(tiny, words, RunDir(folder))
+        sampler = Sampler(tiny, stage, RunDir(folder))  # type: ignore[arg-type]
         print(sampler.sample(1, LogConfig(), prompt="the cat", max_tokens=5))
         sampler.close()
         print((Path(folder) / "samples.jsonl").read_text())

@@ -1,8 +1,8 @@
 """Weights from outside the run that uses them: where they may come from, and what shape they have.
 
-Reads our checkpoints, Hugging Face folders of Qwen3 models and MiniMind's `.pth` files. All three
-name their tensors alike, so reading is checking: what a `Decoder` cannot represent is refused with
-the reason. Nothing here unpickles more than tensors.
+Reads our checkpoints (LoRA adapters merged), Hugging Face folders of Qwen3 models and MiniMind's
+`.pth` files. All three name their tensors alike, so reading is checking: what a `Decoder` cannot
+represent is refused with the reason. Nothing here unpickles more than tensors.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from engine.adapters import merged
+from engine.checkpoint import read_adapter
 from engine.config import RunConfig, resolve
 from engine.model import Decoder
 from engine.rundir import RunDir, list_checkpoints
@@ -111,6 +113,8 @@ def _read_checkpoint(path: Path) -> Weights:
     run_dir = RunDir(path.parent.parent)
     config: RunConfig = resolve(run_dir.config)
     tensors = _load_safetensors([path / "model.safetensors"], path)
+    if adapter := read_adapter(path):
+        tensors = merged(tensors, adapter)
     shape = config.model.shape(tensors[_EMBEDDING].shape[0])
     tokenizer = run_dir.path / "tokenizer.json"
     return _checked(shape, tensors, tokenizer, path)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,47 +15,109 @@ from data.prepare import Progress
 from data.tokenizer import Tokenizer
 from engine.config import RunConfig
 from engine.model import Decoder
+from engine.rundir import RunDir
+from metrics.names import VAL_LOSS
 
-_CLASSES = {"pretrain": "engine.stages.pretrain:PretrainStage"}
+_CLASSES = {
+    "pretrain": "engine.stages.pretrain:PretrainStage",
+    "sft": "engine.stages.sft:SftStage",
+    "dpo": "engine.stages.dpo:DpoStage",
+    "grpo": "engine.stages.grpo:GrpoStage",
+    "distill": "engine.stages.distill:DistillStage",
+}
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What one forward and backward pass sees.
+    """What one forward and backward pass sees; tensors are int64 on the training device.
 
-    `ids_BxT` and `labels_BxT` are int64 on the training device; labels are already shifted,
-    -100 is not counted, and `n_tokens` is the number of counted labels.
+    Labels are already shifted, -100 is not counted. Where sequences are packed, `positions_BxT`
+    count from 0 in each and `segments_BxT` tell them apart.
     """
 
     ids_BxT: Tensor
     labels_BxT: Tensor
-    n_tokens: int
+    weight: int
+    """What the loss is a sum over: counted labels, pairs or answers."""
+    tokens: int
+    """Tokens that are read: all but padding."""
+    positions_BxT: Tensor | None = None
+    segments_BxT: Tensor | None = None
+
+    def hidden(self, model: Decoder) -> Tensor:
+        """The model's last hidden states, (B, T, D)."""
+        return model.backbone(
+            self.ids_BxT, positions=self.positions_BxT, segments_BxT=self.segments_BxT
+        )
 
 
-class Stage(Protocol):
+Losses = tuple[Tensor, dict[str, Tensor]]
+"""The *sum* of the loss over a micro-batch, and further sums worth a curve, by metric name.
+
+The loop divides both by the weight of the whole step, so that unequal micro-batches weigh as they
+should.
+"""
+
+
+class Stage(ABC):
     """Yields micro-batches and turns one into a loss."""
 
     tokenizer: Tokenizer
     references: dict[str, float]
     """Loss levels that help to read the curve, nats per token."""
-    bytes_per_token: float
-    """Of the held-out text: turns nats per token into bits per byte."""
-
     notes: list[str]
     """What a person should know of the data, such as lines that were left out."""
+    prompts: tuple[str, ...]
+    """What samples are asked unless the configuration says."""
+    specimen: list[int]
+    """Held-out tokens whose losses are shown one by one."""
 
+    def begin(self, model: Decoder, run_dir: RunDir, fresh: bool) -> None:  # noqa: B027
+        """The model has the weights that it starts from; a checkpoint comes after this.
+
+        `fresh` is False where the run goes on from a checkpoint.
+        """
+
+    @abstractmethod
     def micro_batches(self, step: int) -> list[MicroBatch]:
         """The data of optimiser step `step` (0-based): a pure function of (seed, step)."""
 
-    def validation(self) -> Iterator[MicroBatch]:
-        """The same held-out micro-batches every time."""
+    @abstractmethod
+    def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
+        """Differentiable, in the precision that the caller has set."""
 
-    def loss(self, model: Decoder, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The *sum* of the loss over the counted labels, and further sums worth a curve.
+    @abstractmethod
+    def held_out(self, model: Decoder) -> dict[str, float]:
+        """What the model is worth on held-out data, by metric name; no gradients are wanted."""
 
-        The loop divides both by the tokens of the whole step, so that unequal micro-batches
-        weigh as they should.
-        """
+    def prompt_ids(self, text: str) -> list[int]:
+        """What the model is to go on from, for a prompt of a sample."""
+        return self.tokenizer.encode(text) or [self.tokenizer.eos_id]
+
+    @property
+    def stop_ids(self) -> Collection[int]:
+        """Tokens that end what the model says."""
+        return (self.tokenizer.eos_id,)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs beyond (seed, step), in tensors and plain values."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
+        """Go on from a `state_dict`."""
+
+
+def mean_losses(stage: Stage, model: Decoder, batches: Iterator[MicroBatch]) -> dict[str, float]:
+    """`val/loss`, and the stage's other sums under `val/`, over some held-out micro-batches."""
+    totals: dict[str, Tensor] = {}
+    weight = 0
+    for batch in batches:
+        loss, sums = stage.loss(model, batch)
+        named = {VAL_LOSS: loss} | {f"val/{name.rpartition('/')[2]}": sums[name] for name in sums}
+        for name, value in named.items():
+            totals[name] = totals[name] + value if name in totals else value
+        weight += batch.weight
+    return {name: float(total) / weight for name, total in totals.items()}
 
 
 def load_stage(config: RunConfig, device: torch.device, progress: Progress) -> Stage:
@@ -65,6 +128,6 @@ def load_stage(config: RunConfig, device: torch.device, progress: Progress) -> S
 
 
 if __name__ == "__main__":
-    batch = MicroBatch(torch.zeros(2, 4, dtype=torch.long), torch.full((2, 4), -100), 0)
+    batch = MicroBatch(torch.zeros(2, 4, dtype=torch.long), torch.full((2, 4), -100), 0, 8)
     print(batch.ids_BxT.shape, list(_CLASSES))
     print("=== 自测通过 ===")

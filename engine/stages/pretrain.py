@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from data.batches import Batches
 from data.prepare import Progress, prepare
@@ -15,11 +14,14 @@ from engine.config import RunConfig
 from engine.device import to_device
 from engine.loss import loss_sum
 from engine.model import Decoder
-from engine.stages.base import MicroBatch
+from engine.stages.base import Losses, MicroBatch, Stage, mean_losses
+from metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
 
 
-class PretrainStage:
+class PretrainStage(Stage):
     """Text, tokenised once and cut into full sequences."""
+
+    prompts = ("Once upon a time", "小兔子", "12 + 7 =", "def ")
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data, train = config.data, config.train
@@ -34,9 +36,9 @@ class PretrainStage:
             progress=progress,
         )
         self.tokenizer = corpus.tokenizer
-        self.bytes_per_token = corpus.bytes_per_token
+        self._bytes_per_token = corpus.bytes_per_token
         self.references = {
-            "ln V": float(np.log(corpus.tokenizer.vocab_size)),
+            "ln V": math.log(corpus.tokenizer.vocab_size),
             "unigram": corpus.unigram_entropy,
             "bigram": corpus.bigram_entropy,
         }
@@ -51,25 +53,31 @@ class PretrainStage:
         self._val_batches = config.log.val_batches
         self._train = Batches(corpus.train, data.seq_len, train.batch_size, train.seed)
         self._val = Batches(corpus.val, data.seq_len, train.batch_size, None)
+        self.specimen = self._val.get(0)[0][0].tolist()
 
     def micro_batches(self, step: int) -> list[MicroBatch]:
         first = step * self._grad_accum
         return [self._load(self._train, first + i) for i in range(self._grad_accum)]
 
-    def validation(self) -> Iterator[MicroBatch]:
+    def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
+        return loss_sum(batch.hidden(model), model.head_weight, batch.labels_BxT), {}
+
+    def held_out(self, model: Decoder) -> dict[str, float]:
+        found = mean_losses(self, model, self._validation())
+        bits_per_byte = found[VAL_LOSS] / math.log(2) / self._bytes_per_token
+        return found | {VAL_BITS_PER_BYTE: bits_per_byte}
+
+    def _validation(self) -> Iterator[MicroBatch]:
         for index in range(min(self._val_batches, len(self._val))):
             yield self._load(self._val, index)
-
-    def loss(self, model: Decoder, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        hidden_BxTxD = model.backbone(batch.ids_BxT)
-        return loss_sum(hidden_BxTxD, model.head_weight, batch.labels_BxT), {}
 
     def _load(self, batches: Batches, index: int) -> MicroBatch:
         ids_BxT, labels_BxT = batches.get(index)
         return MicroBatch(
             to_device(ids_BxT, self._device),
             to_device(labels_BxT, self._device),
-            labels_BxT.size,
+            weight=labels_BxT.size,
+            tokens=labels_BxT.size,
         )
 
 
@@ -92,5 +100,5 @@ if __name__ == "__main__":
         model.init_weights(0)
         micro_batch = stage.micro_batches(0)[0]
         loss, _ = stage.loss(model, micro_batch)
-        print(stage.references, float(loss) / micro_batch.n_tokens)
+        print(stage.references, loss.item() / micro_batch.weight)
     print("=== 自测通过 ===")

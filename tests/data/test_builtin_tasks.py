@@ -9,7 +9,8 @@ from data import tasks
 from data.corpus import generated_texts
 from data.errors import DataError
 from data.holdout import calculation, comparison, split
-from data.tasks import KINDS, conversations, pairs, prompts
+from data.task import KINDS
+from data.tasks import conversations, pairs, prompts
 from data.world import CHARACTERS
 
 SIDES = ("train", "test")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.task import KINDS
 from engine.config import ConfigError, RunConfig, options, resolve
 from engine.shape import PRESETS
 from lmm_tui.commands.settings import read_settings, settings_options
@@ -17,7 +18,8 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 BY_KEY = {
     "device": st.sampled_from(["auto", "cpu", "mps", "cuda", "cuda:7"]),
     "name": st.from_regex(r"[A-Za-z0-9][\w.+-]{0,30}", fullmatch=True),
-    "log.prompts": st.lists(TEXT, min_size=1, max_size=3),
+    "data.kinds": st.lists(st.sampled_from(KINDS), max_size=3),
+    "grpo.weights": st.lists(st.floats(-10, 10), max_size=3),
 }
 # They must fit each other; what happens where they don't is test_config's business.
 SHAPES = {"model.hidden_size", "model.num_heads", "model.num_kv_heads", "model.head_dim"}
@@ -32,6 +34,8 @@ def values(option):
         return st.booleans()
     if option.kind is str:
         return TEXT
+    if option.kind is list:
+        return st.lists(TEXT, min_size=1, max_size=3)
     limits = {}
     for rule in option.field.metadata:
         for bound, argument in (("ge", "min"), ("gt", "min"), ("le", "max"), ("lt", "max")):

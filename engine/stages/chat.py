@@ -1,0 +1,86 @@
+"""What the stages that speak in turns have in common: a tokenizer, a chat template, prompts.
+
+It knows conversations as text; what is learnt from them is the stages' own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from data.dataset import Dataset
+from data.own_template import OwnTemplate
+from data.spans import Template
+from data.task import KINDS
+from data.template import CHATML, render_prompt
+from data.tokenizer import IM_END, Tokenizer
+from data.turns import Turn
+from engine.config import DataConfig, RunConfig
+from engine.stages.base import Stage
+
+_SAMPLE_CHARACTERS = 2_000_000
+"""Of the conversations, to learn a tokenizer from."""
+
+
+class ChatStage(Stage):
+    """A stage whose prompts are questions and whose texts end where the assistant's turn does."""
+
+    prompts = ("17 + 25 = ?", "把 3 1 2 从小到大排列。", "Reverse the word: river", "你好")
+
+    def __init__(self, config: RunConfig, texts: Iterable[str]) -> None:
+        """`texts` teach a tokenizer where the configuration has none."""
+        self.tokenizer, self.template = _words(config, texts)
+        self.references = {"ln V": math.log(self.tokenizer.vocab_size)}
+        self.notes = []
+
+    def prompt_ids(self, text: str) -> list[int]:
+        return render_prompt((Turn("user", text),), self.tokenizer, self.template)
+
+    @property
+    def stop_ids(self) -> Collection[int]:
+        end = self.tokenizer.id_of(IM_END)
+        return {self.tokenizer.eos_id} | ({end} if end is not None else set())
+
+    def note_skipped(self, rows: Dataset[Any], source: str) -> None:
+        """Say how many rows of a pass were left out."""
+        if rows.skipped.count:
+            self.notes.append(
+                f"{rows.skipped.count} rows of {source} left out, the first: {rows.skipped_rows[0]}"
+            )
+
+
+def kinds_of(data: DataConfig) -> tuple[str, ...]:
+    """The kinds of built-in questions that are asked."""
+    return tuple(data.kinds) or KINDS
+
+
+def _words(config: RunConfig, texts: Iterable[str]) -> tuple[Tokenizer, Template]:
+    if config.data.tokenizer is None:
+        return Tokenizer.train(_some(texts), config.model.shape().vocab_size), CHATML
+    path = Path(config.data.tokenizer).expanduser()
+    tokenizer = Tokenizer.load(path)
+    own = config.data.template == "own"
+    return tokenizer, OwnTemplate.load(path, tokenizer) if own else CHATML
+
+
+def _some(texts: Iterable[str]) -> Iterator[str]:
+    """The first texts, up to about `_SAMPLE_CHARACTERS`."""
+    left = _SAMPLE_CHARACTERS
+    for text in texts:
+        if left <= 0:
+            return
+        left -= len(text)
+        yield text
+
+
+if __name__ == "__main__":
+    from engine.config import resolve
+
+    print(list(_some(["ab"] * 3)), kinds_of(DataConfig(kinds=["talk"])))
+    tokenizer, template = _words(resolve(), ["What is 2 + 2? assistant user"] * 9)
+    asked = render_prompt((Turn("user", "2 + 2"),), tokenizer, template)
+    print(tokenizer.vocab_size, tokenizer.token_strings(asked))
+    assert tokenizer.decode(asked).endswith("<|im_start|>assistant\n")
+    print("=== 自测通过 ===")

@@ -1,0 +1,240 @@
+"""What the stages beyond pretraining promise: what is learnt, where it starts, how it resumes."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import MakeConfig, curve, lines
+from safetensors.torch import load_file
+from torch.nn.functional import log_softmax
+
+from data.tokenizer import IM_END
+from engine.config import RunConfig
+from engine.host import EngineHost
+from engine.model import Decoder
+from engine.rundir import RunDir, list_checkpoints
+from engine.stages.dpo import DpoStage, PairBatch
+from engine.stages.sft import SftStage
+from engine.weights import read_weights
+
+CPU = torch.device("cpu")
+
+
+def train(config: RunConfig, resume: RunDir | None = None) -> EngineHost:
+    host = EngineHost(config, resume)
+    host.run()
+    assert host.error == ""
+    return host
+
+
+def silent(label: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture
+def chats(tmp_path: Path) -> str:
+    """Conversations, pairs and prompts in one schema each, small enough to render at once."""
+    for name, row in {
+        "chats": lambda a, b: {
+            "messages": [
+                {"role": "user", "content": f"{a} + {b}?"},
+                {"role": "assistant", "content": f"{a + b}"},
+            ]
+        },
+        "pairs": lambda a, b: {
+            "prompt": f"{a} + {b}?",
+            "chosen": str(a + b),
+            "rejected": f"no {a + b}",
+        },
+    }.items():
+        rows = (json.dumps(row(a, b)) for a in range(12) for b in range(12))
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    return str(tmp_path)
+
+
+def of_stage(small: MakeConfig, chats: str, stage: str, **changes: object) -> RunConfig:
+    source = {"sft": "chats", "dpo": "pairs"}[stage]
+    return small(stage=stage, data__source=f"{chats}/{source}.jsonl", data__seq_len=64, **changes)
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+@pytest.mark.parametrize("lora", [0, 4])
+def test_a_resumed_run_goes_on_to_the_last_bit(
+    small: MakeConfig, chats: str, stage: str, lora: int
+) -> None:
+    changes = {"lora__rank": lora, "lora__dropout": 0.1 if lora else 0.0}
+    whole = train(of_stage(small, chats, stage, name="whole", train__steps=10, **changes))
+    first = EngineHost(
+        of_stage(
+            small, chats, stage, name="half", train__steps=10, log__checkpoint_every=5, **changes
+        )
+    )
+    first.start()
+    while first.status.status.step < 6:
+        assert not first.join(0.005), first.error
+    first.mailbox.send("stop", {"checkpoint": False})
+    assert first.join(60)
+    train(of_stage(small, chats, stage, name="half", train__steps=10, **changes), first.run_dir)
+    for name in ("train/loss", "train/grad_norm", "val/loss"):
+        assert curve(whole.run_dir, name) == curve(first.run_dir, name)
+    assert len(curve(whole.run_dir)) == 10
+
+
+def test_sft_learns_what_the_assistant_says_and_how_it_ends(small: MakeConfig, chats: str) -> None:
+    stage = SftStage(of_stage(small, chats, "sft"), CPU, silent)
+    [batch] = stage.micro_batches(0)
+    learnt = batch.labels_BxT[batch.labels_BxT >= 0].tolist()
+    answers = stage.tokenizer.decode(learnt).split(IM_END)
+    assert answers.pop() == ""
+    assert all(answer.isdigit() for answer in answers)
+    assert batch.weight == len(learnt)
+    assert batch.tokens > 4 * batch.weight
+
+
+def test_a_packed_conversation_costs_what_it_costs_alone(small: MakeConfig, chats: str) -> None:
+    config = of_stage(small, chats, "sft")
+    stage = SftStage(config, CPU, silent)
+    model = Decoder(config.model.shape(stage.tokenizer.vocab_size))
+    model.init_weights(0)
+    [batch] = stage.micro_batches(0)
+    alone = torch.zeros(())
+    with torch.no_grad():
+        together = stage.loss(model, batch)[0]
+        for ids, labels, segments in zip(
+            batch.ids_BxT, batch.labels_BxT, batch.segments_BxT, strict=True
+        ):
+            for segment in range(1, int(segments.max()) + 1):
+                own = segments == segment
+                log_p = log_softmax(model(ids[own].unsqueeze(0))[0], -1)
+                counted = labels[own] >= 0
+                alone -= log_p[counted, labels[own][counted]].sum()
+    torch.testing.assert_close(together, alone)
+
+
+@pytest.mark.parametrize("reference", ["precomputed", "live"])
+def test_dpo_starts_at_ln_2_and_prefers_the_chosen_answers(
+    small: MakeConfig, chats: str, reference: str
+) -> None:
+    config = of_stage(
+        small, chats, "dpo", dpo__reference=reference, train__steps=25, optim__lr=3e-3
+    )
+    host = train(config)
+    losses = curve(host.run_dir)
+    assert losses[1] == pytest.approx(math.log(2), abs=1e-5)
+    assert losses[25] < 0.5
+    assert curve(host.run_dir, "dpo/accuracy")[25] > 0.7
+    assert curve(host.run_dir, "val/accuracy")[25] > 0.7
+    assert curve(host.run_dir, "dpo/margin")[25] > 0 == curve(host.run_dir, "dpo/margin")[1]
+
+
+def test_the_log_prob_of_an_answer_is_the_sum_over_its_tokens(
+    small: MakeConfig, chats: str
+) -> None:
+    config = of_stage(small, chats, "dpo")
+    stage = DpoStage(config, CPU, silent)
+    model = Decoder(config.model.shape(stage.tokenizer.vocab_size))
+    model.init_weights(0)
+    stage.begin(model, RunDir(chats), fresh=True)
+    [batch] = stage.micro_batches(0)
+    assert isinstance(batch, PairBatch)
+    pairs = stage._order.take(0, config.train.batch_size)
+    for column, index in enumerate(pairs):
+        for side, (ids, learnt) in enumerate(stage._train.items[index]):
+            with torch.no_grad():
+                log_p = log_softmax(model(torch.tensor([ids]))[0], -1)
+            counted = [t for t in range(1, len(ids)) if learnt[t]]
+            expected = sum(float(log_p[t - 1, ids[t]]) for t in counted)
+            assert batch.reference_2xB is not None
+            assert float(batch.reference_2xB[side, column]) == pytest.approx(expected, rel=1e-4)
+            assert int(batch.lengths_2xB[side, column]) == len(counted)
+
+
+def test_a_lora_run_trains_adapters_only_and_is_read_back_merged(
+    small: MakeConfig, chats: str
+) -> None:
+    base = train(of_stage(small, chats, "sft", name="base"))
+    tuned = train(
+        of_stage(small, chats, "sft", name="tuned", start_from="base", lora__rank=4, optim__lr=1e-2)
+    )
+    before, after = (list_checkpoints(host.run_dir.checkpoints)[-1] for host in (base, tuned))
+    weights = [load_file(path / "model.safetensors") for path in (before, after)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    merged = read_weights(after).tensors
+    changed = {name for name in merged if not torch.equal(merged[name], weights[0][name])}
+    assert changed == {name for name in merged if name.endswith("_proj.weight")}
+    info = tuned.run_dir.read_info()
+    assert (info.parent, info.parent_checkpoint) == ("base", before.name)
+
+
+def test_peft_reads_our_adapters(small: MakeConfig, chats: str, tmp_path: Path) -> None:
+    import peft
+    from transformers import Qwen3ForCausalLM
+
+    from engine.convert import hf_config
+
+    host = train(of_stage(small, chats, "sft", lora__rank=4, optim__lr=1e-2))
+    checkpoint = list_checkpoints(host.run_dir.checkpoints)[-1]
+    merged = read_weights(checkpoint)
+    config = Qwen3ForCausalLM.config_class(**hf_config(merged.shape, 0))
+    theirs = Qwen3ForCausalLM(config)
+    theirs.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=False)
+    adapted = peft.PeftModel.from_pretrained(theirs, checkpoint / "adapter").eval()
+    ours = Decoder(merged.shape)
+    ours.load_state_dict(merged.tensors)
+    ids = torch.arange(12).unsqueeze(0)
+    with torch.no_grad():
+        torch.testing.assert_close(adapted(ids).logits, ours(ids), atol=1e-5, rtol=1e-5)
+
+
+def test_what_is_frozen_stays_as_it_was(small: MakeConfig, chats: str) -> None:
+    patterns = ["*.embed_tokens.*", "*.layers.0.*"]
+    host = train(of_stage(small, chats, "sft", train__freeze=patterns))
+    trained = read_weights(host.run_dir.path).tensors
+    fresh = Decoder(read_weights(host.run_dir.path).shape)
+    fresh.init_weights(0)
+    same = {
+        name for name, tensor in fresh.state_dict().items() if torch.equal(tensor, trained[name])
+    }
+    assert "model.embed_tokens.weight" in same
+    assert {name for name in trained if ".layers.0." in name} <= same
+    assert not {name for name in trained if ".layers.1." in name} <= same
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"lora.rank": 2, "lora.targets": ["query"]}, "lora.targets: no module is called 'query'"),
+        ({"train.freeze": ["*.layer.*"]}, "train.freeze: '*.layer.*' matches no parameter"),
+        ({"train.freeze": ["*"]}, "train.freeze: nothing is left to train"),
+    ],
+)
+def test_what_matches_nothing_is_refused(
+    small: MakeConfig, changes: dict[str, object], said: str
+) -> None:
+    host = EngineHost(small(**changes))
+    assert host.run() == "failed"
+    assert said in host.error
+
+
+def test_conversations_that_are_too_long_are_counted_and_said(
+    small: MakeConfig, chats: str
+) -> None:
+    config = of_stage(small, chats, "sft").model_copy()
+    long = {"instruction": "count", "output": " ".join(map(str, range(99)))}
+    with Path(config.data.source).open("a", encoding="utf-8") as file:
+        file.write("\n" + json.dumps(long))
+    host = train(config)
+    alerts = [event["message"] for event in lines(host.run_dir.events) if event["kind"] == "alert"]
+    assert any("1 were longer than 64 tokens and lost their end" in alert for alert in alerts)
+
+
+def test_an_sft_model_is_asked_in_its_template(small: MakeConfig, chats: str) -> None:
+    host = train(of_stage(small, chats, "sft", log__sample_every=6, log__prompts=["1 + 1?"]))
+    samples = [row for row in lines(host.run_dir.samples) if row["kind"] == "sample"]
+    assert {row["prompt"] for row in samples} == {"1 + 1?"}
+    losses = [row for row in lines(host.run_dir.samples) if row["kind"] == "token_losses"]
+    assert losses[0]["tokens"][:2] != [] and np.isfinite(losses[0]["losses"]).all()
