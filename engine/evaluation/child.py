@@ -35,7 +35,7 @@ def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Outco
     from engine.evaluation.models import open_model, truncated, versions
 
     lm = open_model(job)
-    from lm_eval.evaluator import simple_evaluate
+    from lm_eval import evaluator
 
     from engine.evaluation.scores import scores_of
     from engine.evaluation.task_index import TaskIndex
@@ -60,7 +60,9 @@ def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Outco
     journal_file = cache / "answers" / f"{weights}-{job.key}.jsonl"
     journal = Journal(journal_file, progress)
     journal.listen(lm)
-    found = simple_evaluate(
+    # It asks git, pip and the driver who they are, for a second and for nobody here.
+    evaluator.add_env_info = lambda _: None
+    found = evaluator.simple_evaluate(
         lm,
         tasks=list(job.tasks),
         task_manager=tasks.manager,

@@ -19,9 +19,10 @@ from engine.evaluation.job import EvaluateError, Job, Outcome, Progress
 _PATIENCE_S = 5.0
 
 
-def evaluate(
-    job: Job, report: Callable[[Progress], None] | None = None, cache: Path | None = None
-) -> Outcome:
+Report = Callable[[Progress], None]
+
+
+def evaluate(job: Job, report: Report | None = None, cache: Path | None = None) -> Outcome:
     """Do a job in a process of its own and wait for it.
 
     `report` hears how far it is, up to five times a second; what it raises (as well as Ctrl-C)
@@ -29,45 +30,72 @@ def evaluate(
     keeps the answers of evaluations that were cancelled. Raises EvaluateError where the job
     cannot be done.
     """
-    cache = cache or user_cache() / "evaluation"
-    with tempfile.TemporaryDirectory(prefix="lmm-eval-") as scratch:
+    return Evaluation(job, cache).outcome(report)
+
+
+class Evaluation:
+    """One that is under way; somebody must wait for its `outcome`, which also tidies up."""
+
+    def __init__(self, job: Job, cache: Path | None = None) -> None:
+        self._cache = cache or user_cache() / "evaluation"
+        self._scratch = tempfile.TemporaryDirectory(prefix="lmm-eval-")
+        self._printed = (Path(self._scratch.name) / "stderr").open("w+b")
+        self._cancelled = False
         # -P: a file in the working directory must not pass for a package of lm-eval's.
         command = [sys.executable, "-P", "-m", "engine.evaluation.child"]
-        with (Path(scratch) / "stderr").open("w+b") as stderr:
-            child = subprocess.Popen(
-                [*command, job.to_json(), scratch, str(cache)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                encoding="utf-8",
-                # Ctrl-C is ours to handle: the child is ended below.
-                start_new_session=True,
-            )
-            try:
-                if (outcome := _listen(child, report)) is not None:
-                    return outcome
-                child.wait()
-                stderr.seek(0)
-                raise _failure(stderr.read(), cache / "last-failure.log")
-            finally:
-                _end(child)
+        self._child = subprocess.Popen(
+            [*command, job.to_json(), self._scratch.name, str(self._cache)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._printed,
+            text=True,
+            encoding="utf-8",
+            # Ctrl-C is for whoever waits, who then ends the child.
+            start_new_session=True,
+        )
 
+    def outcome(self, report: Report | None = None) -> Outcome:
+        """Wait for it; as `evaluate`."""
+        try:
+            if (found := self._listen(report)) is not None:
+                return found
+            if self._cancelled:
+                raise EvaluateError("the evaluation was cancelled")
+            self._child.wait()
+            self._printed.seek(0)
+            raise _failure(self._printed.read(), self._cache / "last-failure.log")
+        finally:
+            self._close()
 
-def _listen(
-    child: subprocess.Popen[str], report: Callable[[Progress], None] | None
-) -> Outcome | None:
-    """None where the child ends without a last word."""
-    assert child.stdout is not None
-    for line in child.stdout:
-        [(kind, content)] = json.loads(line).items()
-        if kind == "outcome":
-            return Outcome.of(content)
-        if kind == "refused":
-            raise EvaluateError(content)
-        if report is not None:
-            report(Progress(**content))
-    return None
+    def cancel(self) -> None:
+        """End it, from any thread: `outcome` then raises EvaluateError."""
+        self._cancelled = True
+        self._child.terminate()
+
+    def _listen(self, report: Report | None) -> Outcome | None:
+        """None where the child ends without a last word."""
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            [(kind, content)] = json.loads(line).items()
+            if kind == "outcome":
+                return Outcome.of(content)
+            if kind == "refused":
+                raise EvaluateError(content)
+            if report is not None:
+                report(Progress(**content))
+        return None
+
+    def _close(self) -> None:
+        self._child.terminate()
+        try:
+            self._child.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+        assert self._child.stdout is not None
+        self._child.stdout.close()
+        self._printed.close()
+        self._scratch.cleanup()
 
 
 def _failure(printed: bytes, log: Path) -> EvaluateError:
@@ -76,17 +104,6 @@ def _failure(printed: bytes, log: Path) -> EvaluateError:
     log.write_text(text + "\n", encoding="utf-8")
     last_line = text.rpartition("\n")[2] or "it was killed"
     return EvaluateError(f"the evaluation failed ({last_line}); what it printed is in {log}")
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    child.terminate()
-    try:
-        child.wait(_PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-    if child.stdout is not None:
-        child.stdout.close()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import torch
 from conftest import MakeConfig, curve
 from safetensors.torch import load_file, save_file
 
+from data.chatml import CHAT_TEMPLATE
+from data.own_template import find_source
 from data.tokenizer import Tokenizer
 from engine.config import resolve
 from engine.convert import convert
@@ -71,6 +73,30 @@ def test_a_hugging_face_folder_reads_back_as_what_was_written(hf: Path) -> None:
         "tokenizer.json",
         "tokenizer_config.json",
     }
+
+
+@pytest.mark.parametrize(
+    ("beside", "exported"),
+    [(None, CHAT_TEMPLATE), ("{{ messages[0].content }}", "{{ messages[0].content }}")],
+)
+def test_a_folder_has_the_template_of_its_tokenizer_else_chatml(
+    tmp_path: Path, beside: str | None, exported: str
+) -> None:
+    Tokenizer.train(["the cat sat on the mat"] * 9, 300).save(tmp_path, beside)
+    convert(save_minimind(model(), tmp_path / "a.pth"), tmp_path / "hf")
+    assert find_source(tmp_path / "hf") == exported
+    ends = json.loads((tmp_path / "hf" / "generation_config.json").read_text())["eos_token_id"]
+    assert ends == [0, 2]
+
+
+def test_a_tokenizer_without_chat_tokens_gets_no_template(tmp_path: Path) -> None:
+    Tokenizer.train(["the cat sat on the mat"] * 9, 300).save(tmp_path)
+    file = tmp_path / "tokenizer.json"
+    file.write_text(file.read_text().replace("<|im_", "<|other_"))
+    convert(save_minimind(model(), tmp_path / "a.pth"), tmp_path / "hf")
+    assert find_source(tmp_path / "hf") is None
+    ends = json.loads((tmp_path / "hf" / "generation_config.json").read_text())["eos_token_id"]
+    assert ends == [0]
 
 
 @pytest.mark.slow

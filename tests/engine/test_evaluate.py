@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import MakeConfig
 
 from data.chatml import CHAT_TEMPLATE
 from data.tasks import test_set as held_out
@@ -24,14 +25,18 @@ from data.tokenizer import Tokenizer
 from data.turns import Turn
 from engine.convert import convert
 from engine.evaluation import builtin
+from engine.evaluation.beside import EvaluationBeside
 from engine.evaluation.child import Report, evaluate_here
 from engine.evaluation.job import EvaluateError, Job, Outcome, Progress
 from engine.evaluation.models import open_model
 from engine.evaluation.network import go_offline
 from engine.evaluation.process import evaluate
+from engine.evaluation.records import Record, read_records
+from engine.host import EngineHost
 from engine.loss import loss_sum
 from engine.model import Decoder
 from engine.quiz import answers, exact_match
+from engine.rundir import list_checkpoints
 from engine.shape import ModelShape
 from lmm_errors import LmmError
 
@@ -387,3 +392,28 @@ def test_a_tokenizer_without_chat_tokens_cannot_chat(
         open_model(replace(job, model=str(bare)))
     with pytest.raises(EvaluateError, match="its tokenizer has no chat template"):
         open_model(replace(job, model=str(bare), backend="hf"))
+
+
+# -- beside a training run -------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_evaluated_while_its_run_trains_on(
+    small: MakeConfig, job: Job, tmp_path: Path
+) -> None:
+    host = EngineHost(small(train__steps=4, log__val_every=0, log__checkpoint_every=2))
+    assert host.run() == "finished", host.error
+    first, second = list_checkpoints(host.run_dir.checkpoints)
+    beside = EvaluationBeside(host.run_dir, replace(job, limit=2), tmp_path / "cache")
+    before = torch.get_rng_state()
+    assert beside.start(first)
+    assert not beside.start(second)
+    beside.close(patience_s=120)
+    [record] = beside.collect()
+    assert isinstance(record, Record), record
+    assert [record] == read_records(host.run_dir)
+    assert (record.step, record.outcome.scores[0].questions) == (2, 2)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert beside.start(second)
+    beside.close()
+    [refusal] = beside.collect()
+    assert str(refusal) == "the evaluation was cancelled"
