@@ -268,6 +268,7 @@ class RunConfig(Section):
     start_from: str | None = Field(
         None,
         min_length=1,
+        title="start from",
         description="Weights to start from: a run, checkpoint, Hugging Face folder or .pth file",
     )
     model: ModelConfig = Field(default_factory=ModelConfig)
@@ -303,6 +304,11 @@ class RunConfig(Section):
         if self.optim.lr is not None:
             return self.optim.lr
         return 3e-3 * (96 / self.model.shape().hidden_size) ** 0.5
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the data is plain text; else it is rows of conversations, pairs or prompts."""
+        return self.stage == "pretrain" or (self.stage == "distill" and self.distill.data == "text")
 
     def completed(self) -> RunConfig:
         """With the values filled in that follow from others, as a run saves it."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.config import DataConfig
+from engine.config import DataConfig, RunConfig
 from lmm_errors import LmmError
 from lmm_tui.estimate import size
 
@@ -34,32 +34,36 @@ class DataFacts:
     problems: dict[str, str] = field(default_factory=dict)
 
 
-def look(config: DataConfig) -> DataFacts:
+def look(config: RunConfig) -> DataFacts:
     """Find the files, add up their sizes, open the tokenizer."""
     problems: dict[str, str] = {}
     words, total, vocab_size = "", None, None
     try:
-        words, total = _source(config)
+        words, total = _source(config.data, config.reads_text)
     except LmmError as error:
         problems["data.source"] = str(error).removeprefix("data.source: ")
     try:
-        vocab_size = _vocab_size(config.tokenizer)
+        vocab_size = _vocab_size(config.data.tokenizer)
     except LmmError as error:
         problems["data.tokenizer"] = str(error).removeprefix("data.tokenizer: ")
     return DataFacts(words, total, vocab_size, problems)
 
 
-def _source(config: DataConfig) -> tuple[str, int | None]:
+def _source(config: DataConfig, text: bool) -> tuple[str, int | None]:
+    """Words, and the bytes of text; those of rows, which are mostly not text, say nothing."""
+    from data import dataset, files
     from data.corpus import BUILTIN
-    from data.files import find
 
+    if config.source == BUILTIN and not text:
+        return f"built-in questions: {', '.join(config.kinds) or 'all kinds'}", None
     if config.source == BUILTIN:
         total = round(config.builtin_mb * 1e6)
         return f"built in, {size(total)}", total
+    suffixes = files.SUFFIXES if text else dataset.SUFFIXES
     deadline = time.monotonic() + COUNTING_S
     count = total = 0
     try:
-        for path in _walk(Path(config.source).expanduser()):
+        for path in _walk(Path(config.source).expanduser(), suffixes):
             if time.monotonic() > deadline:
                 return f"{count:,} files and more, {size(total)} so far", None
             if path is not None:
@@ -68,24 +72,23 @@ def _source(config: DataConfig) -> tuple[str, int | None]:
     except OSError as error:
         raise LmmError(f"{config.source!r} cannot be read ({error.strerror})") from None
     if not count:
-        find(config.source)  # Words the refusal.
-    return f"{count:,} file{'' if count == 1 else 's'}, {size(total)}", total
+        files.find(config.source, suffixes)  # Words the refusal.
+    words = f"{count:,} file{'' if count == 1 else 's'}, {size(total)}"
+    return words, total if text else None
 
 
-def _walk(given: Path) -> Iterator[Path | None]:
+def _walk(given: Path, suffixes: tuple[str, ...]) -> Iterator[Path | None]:
     """The files that a source means, and None now and then so that the caller may give up."""
-    from data.files import SUFFIXES
-
     starts = [str(given)] if given.exists() else glob.iglob(str(given), recursive=True)  # noqa: PTH207
     for start in map(Path, starts):
-        if start.is_file() and start.suffix.lower() in SUFFIXES:
+        if start.is_file() and start.suffix.lower() in suffixes:
             yield start
-        for folder, names, files in os.walk(start):
+        for folder, names, found in os.walk(start):
             names[:] = [name for name in names if not name.startswith(".")]
             yield None
-            for name in files:
+            for name in found:
                 path = Path(folder, name)
-                if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
+                if path.suffix.lower() in suffixes and not name.startswith(".") and path.is_file():
                     yield path
 
 
@@ -100,10 +103,10 @@ def _vocab_size(tokenizer: str | None) -> int | None:
 if __name__ == "__main__":
     import tempfile
 
-    print(look(DataConfig()))
+    print(look(RunConfig()), look(RunConfig(stage="sft")).words, sep="\n")
     with tempfile.TemporaryDirectory() as scratch:
         Path(scratch, "one.txt").write_text("Once upon a time", encoding="utf-8")
-        found = look(DataConfig(source=scratch, tokenizer=scratch))
+        found = look(RunConfig(data=DataConfig(source=scratch, tokenizer=scratch)))
         print(found.words, list(found.problems))
         assert found.bytes == 16
     print("=== 自测通过 ===")

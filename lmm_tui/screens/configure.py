@@ -21,7 +21,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Button, Input, Static
 
-from engine.config import ConfigError, DataConfig, Option, RunConfig, check, lookup, options
+from engine.config import ConfigError, Option, RunConfig, check, lookup, options
 from engine.rundir import RunDir
 from lmm_tui.data_facts import DataFacts, look
 from lmm_tui.estimate import Estimate, command_line, estimate
@@ -38,6 +38,7 @@ FORM = (
     "stage",
     "device",
     "name",
+    "start_from",
     "model.preset",
     "data.source",
     "data.tokenizer",
@@ -72,7 +73,7 @@ class DevicesFound(Message):
 class DataSeen(Message):
     """A thread has looked at the files that `config` names."""
 
-    config: DataConfig
+    config: RunConfig
     facts: DataFacts
 
 
@@ -146,7 +147,8 @@ class ConfigureScreen(Screen[RunConfig | None]):
     def on_mount(self) -> None:
         self.query_one("#form").border_title = "configuration"
         self.query_one("#outlook").border_title = "estimate"
-        self.field("data.tokenizer").show_unset("trained on the data")
+        self.field("data.tokenizer").show_unset("of what it starts from, or made here")
+        self.field("start_from").show_unset("nothing: new weights")
         self._update()
         self._look_soon()
         self.set_timer(DEVICES_AFTER_S, self._find_devices)
@@ -161,7 +163,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         field = event.field
         if not field.problem:
             self._config = check(field.option.key, field.value, self._config)
-        if field.option.key in _DATA_KEYS:
+        if field.option.key in ("stage", *_DATA_KEYS):
             self._look_soon()
         self._update()
         self._show_help()
@@ -281,11 +283,11 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self._typing = self.set_timer(TYPING_PAUSE_S, self._look_at_data)
 
     def _look_at_data(self) -> None:
-        config = self._config.data
+        config = self._config
         _in_thread(lambda: self.post_message(DataSeen(config, look(config))))
 
     def on_data_seen(self, event: DataSeen) -> None:
-        if _what_is_read(event.config) != _what_is_read(self._config.data):
+        if _what_is_read(event.config) != _what_is_read(self._config):
             return
         self._data = event.facts
         for key in _DATA_KEYS:
@@ -320,8 +322,8 @@ def _in_thread(function: Callable[[], object]) -> None:
     threading.Thread(target=function, daemon=True).start()
 
 
-def _what_is_read(config: DataConfig) -> tuple[object, ...]:
-    return config.source, config.tokenizer, config.builtin_mb
+def _what_is_read(config: RunConfig) -> tuple[object, ...]:
+    return config.data, config.reads_text
 
 
 def _name_taken(config: RunConfig) -> str:

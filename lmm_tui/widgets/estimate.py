@@ -23,7 +23,13 @@ METER_WIDTH = 16
 TIGHT = 0.7
 """Share of a memory above which the first-order estimate may turn out too small."""
 
-_AIMS = {"pretrain": "to continue text"}
+_AIMS = {
+    "pretrain": "to continue text",
+    "sft": "to answer",
+    "dpo": "to prefer better answers",
+    "grpo": "to earn rewards",
+    "distill": "to follow a teacher",
+}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data.files import FileText, find
-from engine.config import DataConfig
+from engine.config import DataConfig, RunConfig
 from lmm_tui import data_facts
 from lmm_tui.data_facts import look
 
@@ -22,7 +22,7 @@ def texts(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("source", ["", "a.txt", "*", "*.txt", "**/*.txt", "deep", "d*"])
 def test_it_counts_the_files_that_the_engine_reads(texts: Path, source: str):
     given = str(texts / source)
-    facts = look(DataConfig(source=given))
+    facts = look(RunConfig(data=DataConfig(source=given)))
     assert not facts.problems
     assert facts.bytes == FileText(find(given)).size
     assert facts.words.startswith(f"{len(find(given))} file")
@@ -31,7 +31,7 @@ def test_it_counts_the_files_that_the_engine_reads(texts: Path, source: str):
 @pytest.mark.parametrize("source", ["c.md", "none.txt", "*.csv", ".git/*.md"])
 def test_it_refuses_in_the_words_of_the_engine(texts: Path, source: str):
     given = str(texts / source)
-    facts = look(DataConfig(source=given))
+    facts = look(RunConfig(data=DataConfig(source=given)))
     with pytest.raises(Exception, match="data.source") as caught:
         find(given)
     assert str(caught.value) == f"data.source: {facts.problems['data.source']}"
@@ -39,13 +39,13 @@ def test_it_refuses_in_the_words_of_the_engine(texts: Path, source: str):
 
 def test_it_gives_up_counting_a_huge_folder_and_says_so(texts: Path, monkeypatch):
     monkeypatch.setattr(data_facts, "COUNTING_S", -1.0)
-    facts = look(DataConfig(source=str(texts)))
+    facts = look(RunConfig(data=DataConfig(source=str(texts))))
     assert facts.words == "0 files and more, 0 B so far"
     assert facts.bytes is None and not facts.problems
 
 
 def test_a_name_that_no_file_can_have_is_refused_in_a_sentence():
-    facts = look(DataConfig(source="x" * 5000))
+    facts = look(RunConfig(data=DataConfig(source="x" * 5000)))
     assert "cannot be read" in facts.problems["data.source"]
 
 
@@ -54,4 +54,15 @@ def test_a_tokenizer_says_how_many_tokens_it_has(tmp_path: Path):
 
     trained = Tokenizer.train(["Once upon a time"] * 9, 300)
     trained.save(tmp_path)
-    assert look(DataConfig(tokenizer=str(tmp_path))).vocab_size == trained.vocab_size
+    assert (
+        look(RunConfig(data=DataConfig(tokenizer=str(tmp_path)))).vocab_size == trained.vocab_size
+    )
+
+
+def test_rows_are_looked_for_where_the_stage_reads_rows(tmp_path: Path):
+    (tmp_path / "chats.json").write_text("[]")
+    (tmp_path / "story.txt").write_text("Once upon a time")
+    data = DataConfig(source=str(tmp_path))
+    assert look(RunConfig(stage="sft", data=data)).words == "1 file, 2 B"
+    assert look(RunConfig(stage="pretrain", data=data)).words == "1 file, 16 B"
+    assert look(RunConfig(stage="sft")).words == "built-in questions: all kinds"
