@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
-from engine.model import Decoder, KVCache, RMSNorm
+from engine.model import Decoder, KVCache, RMSNorm, _lengths, _same_segment, rotary_tables
 from engine.shape import PRESETS, ModelShape
 
 SHAPE = ModelShape(97, 48, 3, 4, 2, 16, 80, max_positions=64)
@@ -118,6 +120,30 @@ def test_packed_sequences_stay_apart() -> None:
         together = model.backbone(packed, positions=positions, segments_BxT=segments)
         alone = torch.cat([model.backbone(first), model.backbone(second)], dim=1)
     assert torch.allclose(together, alone, atol=1e-5)
+
+
+@given(
+    segments=st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=4), min_size=2, max_size=2)
+)
+@settings(deadline=None, max_examples=20)
+def test_a_mask_and_lengths_keep_sequences_apart_alike(
+    segments: tuple[list[int], ...],
+) -> None:
+    """A CPU takes lengths, a GPU and a compiled model a mask."""
+    rows = [
+        torch.repeat_interleave(torch.arange(1, len(row) + 1), torch.tensor(row))
+        for row in segments
+    ]
+    segments_BxT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    attention, length = decoder().model.layers[0].self_attn, segments_BxT.shape[1]
+    x = torch.randn(2, length, 48, requires_grad=True)
+    cos, sin = (table[:length].unsqueeze(-2) for table in rotary_tables(SHAPE))
+    results = []
+    for mask in (_lengths(segments_BxT), _same_segment(segments_BxT)):
+        y = attention(x, cos, sin, mask, None)
+        results.append((y, *torch.autograd.grad(y.square().sum(), x)))
+    for with_lengths, with_mask in zip(*results, strict=True):
+        torch.testing.assert_close(with_lengths, with_mask)
 
 
 def test_a_tied_model_takes_its_head_twice_and_gives_it_once() -> None:
