@@ -73,7 +73,7 @@ class Score:
 
     task: str
     metric: str
-    """lm-eval's name, with the filter where there is one: `exact_match,strict-match`."""
+    """lm-eval's name; with the filter where a task has several: `exact_match,strict-match`."""
     value: float
     stderr: float | None
     chance: float | None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from engine.evaluation.job import Score
-
-_NO_FILTER = "none"
 
 
 def scores_of(found: Mapping[str, Any]) -> tuple[Score, ...]:
@@ -19,6 +18,7 @@ def scores_of(found: Mapping[str, Any]) -> tuple[Score, ...]:
     for task, values in found["results"].items():
         leaves = _leaves(task, found.get("group_subtasks", {}))
         sizes = [found["n-samples"][leaf]["effective"] for leaf in leaves]
+        filters = Counter(key.partition(",")[0] for key in values)
         for key, value in values.items():
             name, comma, kept = key.partition(",")
             if not comma or name.endswith("_stderr") or not isinstance(value, int | float):
@@ -27,7 +27,7 @@ def scores_of(found: Mapping[str, Any]) -> tuple[Score, ...]:
             scores.append(
                 Score(
                     task=task,
-                    metric=name if kept == _NO_FILTER else key,
+                    metric=key if filters[name] > 1 else name,
                     value=float(value),
                     stderr=_number(values.get(f"{name}_stderr,{kept}")),
                     chance=_mean(chances, sizes) if chances else None,

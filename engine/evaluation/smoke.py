@@ -19,8 +19,8 @@ def make_model(folder: Path) -> Path:
     from engine.model import Decoder
     from engine.shape import ModelShape
 
-    drawn = [task for kind in KINDS for task in test_set(kind, 50)]
-    tokenizer = Tokenizer.train([f"{task.question}\n{task.answer}\n" for task in drawn], 600)
+    drawn = [task for kind in KINDS for task in test_set(kind, 20)]
+    tokenizer = Tokenizer.train([f"{task.question}\n{task.answer}\n" for task in drawn], 400)
     tokenizer.save(folder)
     model = Decoder(ModelShape(tokenizer.vocab_size, 64, 2, 4, 2, 16, 128, max_positions=512))
     model.init_weights(0)
