@@ -150,7 +150,9 @@ def _padded(case: Case, file: Path, stage: Stage) -> Step:
     def step(model: Decoder) -> tuple[Tensor, int]:
         chosen = order[next(batches) % (len(order) - 1)]
         labels = labels_RxT[chosen, 1:].flatten()
-        loss = F.cross_entropy(model(ids_RxT[chosen, :-1]).flatten(0, 1), labels)
+        # The shift copies all logits, as it does there.
+        logits = model(ids_RxT[chosen])[:, :-1].contiguous()
+        loss = F.cross_entropy(logits.flatten(0, 1), labels, ignore_index=IGNORE)
         return loss, int((labels != IGNORE).sum())
 
     return step

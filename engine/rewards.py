@@ -195,10 +195,10 @@ def _user_function(name: str, place: str, function: str) -> Callable[[Sample], f
 
 
 def _from_folder(module: str) -> ModuleType:
-    """Import what stands in the current folder, or what is installed."""
+    """Import what is installed, or what stands in the current folder."""
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)
+        sys.path.append(here)
     return importlib.import_module(module)
 
 

@@ -175,11 +175,13 @@ def test_only_distances_between_positions_matter() -> None:
 @pytest.mark.slow
 def test_the_backbone_compiles_without_a_graph_break() -> None:
     model, text = decoder(), ids()
-    expected = model.backbone(text)
+    segments = torch.arange(20).div(7, rounding_mode="floor").expand(2, -1)
+    expected, apart = model.backbone(text), model.backbone(text, segments_BxT=segments)
     # Traced whole, but not turned into code: that takes a minute.
     model.model.compile(backend="eager", fullgraph=True)
     hidden = model.backbone(text)
     assert torch.allclose(hidden, expected, atol=1e-6)
+    assert torch.allclose(model.backbone(text, segments_BxT=segments), apart, atol=1e-5)
     hidden.sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
     assert model.state_dict().keys() == decoder().state_dict().keys()
