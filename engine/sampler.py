@@ -55,6 +55,7 @@ class Sampler:
                 tokens=len(new_ids),
                 temperature=chosen["temperature"],
                 top_p=chosen["top_p"],
+                answer=self._stage.answers,
             )
         return texts
 
@@ -81,7 +82,9 @@ if __name__ == "__main__":
     from engine.shape import ModelShape
 
     words = Tokenizer.train(["the cat sat on the mat"] * 20, 270)
-    stage = SimpleNamespace(tokenizer=words, prompts=(), stop_ids=(), prompt_ids=words.encode)
+    stage = SimpleNamespace(
+        tokenizer=words, prompts=(), stop_ids=(), prompt_ids=words.encode, answers=False
+    )
     tiny = Decoder(ModelShape(words.vocab_size, 16, 1, 2, 1, 8, 32))
     tiny.init_weights(0)
     with tempfile.TemporaryDirectory() as folder:

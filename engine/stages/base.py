@@ -69,6 +69,8 @@ class Stage(ABC):
     """What a person should know of the data, such as lines that were left out."""
     prompts: tuple[str, ...]
     """What samples are asked unless the configuration says."""
+    answers = False
+    """Whether what the model says is an answer, or goes on where the prompt ends."""
     specimen: list[int]
     """Held-out tokens whose losses are shown one by one."""
 

@@ -27,6 +27,7 @@ _SAMPLE_CHARACTERS = 2_000_000
 class ChatStage(Stage):
     """A stage whose prompts are questions and whose texts end where the assistant's turn does."""
 
+    answers = True
     prompts = ("17 + 25 = ?", "把 3 1 2 从小到大排列。", "Reverse the word: river", "你好")
 
     def __init__(self, config: RunConfig, texts: Iterable[str]) -> None:

@@ -63,11 +63,12 @@ class PretrainStage(Stage):
         return loss_sum(batch.hidden(model), model.head_weight, batch.labels_BxT), {}
 
     def held_out(self, model: Decoder) -> dict[str, float]:
-        found = mean_losses(self, model, self._validation())
+        found = mean_losses(self, model, self.validation())
         bits_per_byte = found[VAL_LOSS] / math.log(2) / self._bytes_per_token
         return found | {VAL_BITS_PER_BYTE: bits_per_byte}
 
-    def _validation(self) -> Iterator[MicroBatch]:
+    def validation(self) -> Iterator[MicroBatch]:
+        """The same held-out micro-batches every time."""
         for index in range(min(self._val_batches, len(self._val))):
             yield self._load(self._val, index)
 

@@ -54,9 +54,10 @@ class SftStage(ChatStage):
         return loss_sum(batch.hidden(model), model.head_weight, batch.labels_BxT), {}
 
     def held_out(self, model: Decoder) -> dict[str, float]:
-        return mean_losses(self, model, self._validation()) if self._val else {}
+        return mean_losses(self, model, self.validation()) if self._val else {}
 
-    def _validation(self) -> Iterator[MicroBatch]:
+    def validation(self) -> Iterator[MicroBatch]:
+        """The same held-out micro-batches every time."""
         assert self._val is not None
         for index in range(min(self._val_batches, len(self._val))):
             yield self._load(self._val, index)

@@ -44,10 +44,14 @@ class SamplesPanel(Feed):
 def _word(record: Mapping[str, Any]) -> Content:
     if record.get("kind") == "token_losses":
         return _token_losses(record)
+    reward = record.get("reward")
+    earned = f"  reward {reward:.3g}" if isinstance(reward, int | float) else ""
     return Content.assemble(
         ("▸ ", "$accent"),
         (clean(str(record.get("prompt", ""))), "$accent"),
+        (" → " if record.get("answer") else "", "$foreground 60%"),
         (clean(str(record.get("text", ""))), ""),
+        (earned, "$foreground 60%"),
     )
 
 

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine import loss as loss_module
-from engine.loss import IGNORE, loss_sum, token_nll
+from engine.loss import IGNORE, chunked_loss, loss_sum, token_log_probs, token_nll
 
 
 def problem(rows: int, vocab: int, seed: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,6 +47,58 @@ def test_loss_and_gradients_equal_cross_entropy_for_any_chunk(
         strict=True,
     ):
         assert torch.allclose(mine, expected)
+
+
+def weighted_plain(hidden: Tensor, head: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    log_p = torch.log_softmax((hidden @ head.T).flatten(0, 1), -1)
+    counted = labels.flatten() >= 0
+    chosen = log_p[counted].gather(1, labels.flatten()[counted].unsqueeze(1)).squeeze(1)
+    return (chosen * weights).sum()
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 1000])
+def test_tokens_may_weigh_unequally(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(loss_module, "logits_budget", lambda device: chunk * 11)
+    hidden, head, labels = problem(9, 11, 3, torch.float64)
+    found = token_log_probs(hidden, head, labels)
+    weights = torch.randn(len(found.log_p_N), dtype=torch.float64)
+    ours, theirs = (found.log_p_N * weights).sum(), weighted_plain(hidden, head, labels, weights)
+    torch.testing.assert_close(ours, theirs)
+    for mine, expected in zip(
+        torch.autograd.grad(ours, (hidden, head)),
+        torch.autograd.grad(theirs, (hidden, head)),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, expected)
+    assert torch.equal(labels.flatten()[found.rows_N], labels[labels >= 0])
+    p = torch.softmax((hidden @ head.T).flatten(0, 1)[found.rows_N], -1)
+    torch.testing.assert_close(found.entropy_N, torch.special.entr(p).sum(-1))
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 1000])
+def test_any_cost_of_tokens_may_be_taken_in_chunks(
+    monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(loss_module, "logits_budget", lambda device: chunk * 11)
+    hidden, head, labels = problem(9, 11, 5, torch.float64)
+
+    def cost(hidden: Tensor, head: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
+        nll = cross_entropy(hidden @ head.T, labels, reduction="none")
+        return torch.stack([(nll * (1 + rows)).sum(), rows.sum().double()])
+
+    counted = (labels.flatten() >= 0).nonzero().squeeze(1)
+    ours, rows = chunked_loss(cost, hidden, head, labels)
+    theirs = cost(hidden.flatten(0, 1)[counted], head, labels.flatten()[counted], counted)[0]
+    torch.testing.assert_close(ours, theirs)
+    assert rows == counted.sum()
+    for mine, expected in zip(
+        torch.autograd.grad(ours * 2, (hidden, head)),
+        torch.autograd.grad(theirs * 2, (hidden, head)),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, expected)
+    with torch.no_grad():
+        torch.testing.assert_close(chunked_loss(cost, hidden, head, labels)[0], theirs)
 
 
 def test_without_labels_the_loss_is_zero_and_so_are_its_gradients() -> None:

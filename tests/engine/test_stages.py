@@ -49,6 +49,7 @@ def chats(tmp_path: Path) -> str:
             "chosen": str(a + b),
             "rejected": f"no {a + b}",
         },
+        "prompts": lambda a, b: {"prompt": f"{a} + {b}?", "answer": a + b},
     }.items():
         rows = (json.dumps(row(a, b)) for a in range(12) for b in range(12))
         (tmp_path / f"{name}.jsonl").write_text("\n".join(rows), encoding="utf-8")
@@ -56,16 +57,33 @@ def chats(tmp_path: Path) -> str:
 
 
 def of_stage(small: MakeConfig, chats: str, stage: str, **changes: object) -> RunConfig:
-    source = {"sft": "chats", "dpo": "pairs"}[stage]
+    source = {"sft": "chats", "dpo": "pairs", "grpo": "prompts", "distill": "chats"}[stage]
+    if stage == "grpo":
+        changes = {"grpo__group": 4, "grpo__max_tokens": 8} | changes
     return small(stage=stage, data__source=f"{chats}/{source}.jsonl", data__seq_len=64, **changes)
 
 
-@pytest.mark.parametrize("stage", ["sft", "dpo"])
-@pytest.mark.parametrize("lora", [0, 4])
+LORA = {"lora__rank": 4, "lora__dropout": 0.1}
+ROUNDS = {"grpo__updates": 3, "grpo__beta": 0.1, "grpo__rewards": ["length:4", "format"]}
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes"),
+    [
+        ("sft", {}),
+        ("sft", LORA),
+        ("dpo", {}),
+        ("dpo", LORA),
+        ("dpo", {"dpo__reference": "live", "dpo__loss": "ipo"}),
+        ("grpo", {"grpo__rewards": ["length:4"], "grpo__loss": "cispo"}),
+        ("grpo", ROUNDS),
+        ("grpo", ROUNDS | LORA),
+    ],
+    ids=str,
+)
 def test_a_resumed_run_goes_on_to_the_last_bit(
-    small: MakeConfig, chats: str, stage: str, lora: int
+    small: MakeConfig, chats: str, stage: str, changes: dict[str, object]
 ) -> None:
-    changes = {"lora__rank": lora, "lora__dropout": 0.1 if lora else 0.0}
     whole = train(of_stage(small, chats, stage, name="whole", train__steps=10, **changes))
     first = EngineHost(
         of_stage(
@@ -78,9 +96,9 @@ def test_a_resumed_run_goes_on_to_the_last_bit(
     first.mailbox.send("stop", {"checkpoint": False})
     assert first.join(60)
     train(of_stage(small, chats, stage, name="half", train__steps=10, **changes), first.run_dir)
-    for name in ("train/loss", "train/grad_norm", "val/loss"):
+    assert curve(whole.run_dir).keys() == set(range(1, 11))
+    for name in ("train/loss", "train/grad_norm", "val/loss", "val/reward", "grpo/reward"):
         assert curve(whole.run_dir, name) == curve(first.run_dir, name)
-    assert len(curve(whole.run_dir)) == 10
 
 
 def test_sft_learns_what_the_assistant_says_and_how_it_ends(small: MakeConfig, chats: str) -> None:
@@ -238,3 +256,86 @@ def test_an_sft_model_is_asked_in_its_template(small: MakeConfig, chats: str) ->
     assert {row["prompt"] for row in samples} == {"1 + 1?"}
     losses = [row for row in lines(host.run_dir.samples) if row["kind"] == "token_losses"]
     assert losses[0]["tokens"][:2] != [] and np.isfinite(losses[0]["losses"]).all()
+
+
+def test_grpo_learns_what_is_rewarded(small: MakeConfig, chats: str) -> None:
+    config = of_stage(
+        small,
+        chats,
+        "grpo",
+        train__steps=30,
+        train__batch_size=8,
+        optim__lr=1e-2,
+        grpo__rewards=["length:2"],
+        log__val_every=30,
+    )
+    host = train(config)
+    reward = curve(host.run_dir, "grpo/reward")
+    assert reward[1] < -0.9
+    assert reward[30] > reward[1] + 0.3
+    assert curve(host.run_dir, "grpo/length")[30] < curve(host.run_dir, "grpo/length")[1] - 1
+    assert curve(host.run_dir, "val/reward")[30] > -0.9
+    shown = [row for row in lines(host.run_dir.samples) if "reward" in row]
+    assert {row["step"] for row in shown} == {0}
+    assert all(isinstance(row["text"], str) and row["reward"] <= 0 for row in shown)
+
+
+def test_a_group_without_spread_teaches_nothing(small: MakeConfig, chats: str) -> None:
+    host = train(of_stage(small, chats, "grpo", train__steps=2))
+    assert curve(host.run_dir, "grpo/flat_groups")[1] == 1
+    assert curve(host.run_dir, "train/grad_norm")[1] == 0
+
+
+def test_the_kl_to_the_reference_starts_at_zero_and_grows(small: MakeConfig, chats: str) -> None:
+    changes = {"grpo__beta": 0.01, "grpo__rewards": ["length:2"], "optim__lr": 1e-2}
+    host = train(of_stage(small, chats, "grpo", train__steps=8, **changes))
+    kl = curve(host.run_dir, "grpo/kl")
+    assert kl[1] == pytest.approx(0, abs=1e-6)
+    assert kl[8] > 1e-4
+
+
+def test_a_reward_that_fails_too_often_ends_the_run_in_a_sentence(
+    small: MakeConfig, chats: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def judge(prompt, completion, answer):\n    return float('nan')\n")
+    host = EngineHost(of_stage(small, chats, "grpo", grpo__rewards=[f"{file}:judge"]))
+    assert host.run() == "failed"
+    assert "failed on 16 of 16 answers" in host.error
+    assert "Traceback" not in host.error
+
+
+@pytest.mark.parametrize("divergence", ["forward", "reverse"])
+def test_a_student_comes_to_agree_with_its_teacher(
+    small: MakeConfig, chats: str, divergence: str
+) -> None:
+    train(of_stage(small, chats, "sft", name="teacher", optim__lr=1e-2))
+    student = train(
+        of_stage(
+            small,
+            chats,
+            "distill",
+            name="student",
+            distill__teacher="teacher",
+            distill__divergence=divergence,
+            distill__ce_weight=0.25,
+            train__steps=40,
+            optim__lr=1e-2,
+        )
+    )
+    kl = curve(student.run_dir, "distill/kl")
+    assert 0 <= kl[40] < kl[1] / 4
+    assert curve(student.run_dir)[40] == pytest.approx(
+        0.25 * curve(student.run_dir, "distill/ce")[40] + 0.75 * kl[40], rel=1e-4
+    )
+    assert curve(student.run_dir, "val/kl")[40] < kl[1]
+
+
+def test_a_teacher_of_another_vocabulary_is_refused(small: MakeConfig, chats: str) -> None:
+    train(of_stage(small, chats, "sft", name="teacher", train__steps=1))
+    train(small(name="other", train__steps=1))
+    host = EngineHost(
+        of_stage(small, chats, "distill", distill__teacher="teacher", start_from="other")
+    )
+    assert host.run() == "failed"
+    assert "teacher has another vocabulary than the student" in host.error
