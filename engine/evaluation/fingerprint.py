@@ -8,7 +8,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-_FILES = ("*model*.safetensors", "*.bin", "*config.json", "tokenizer.json", "chat_template.jinja")
+_FILES = (
+    *("*model*.safetensors", "*.bin", "*config.json", "tokenizer.json", "chat_template.jinja"),
+    *("adapter/*.safetensors", "adapter/*config.json"),
+)
 
 
 def fingerprint(model: Path) -> str:

@@ -65,9 +65,9 @@ class Request:
         for file in files:
             write_record(record, file)
         asked = f"the first {job.limit} questions of each task" if job.limit else "all questions"
-        kept = f"; kept in {', '.join(map(str, files))}" if files else ""
+        kept = f"; kept in {', '.join(map(_from_here, files))}" if files else ""
         step = f", step {subject.step}" if run else ""
-        return f"{outcome_table(outcome)}\n{job.model}{step}: {asked}{kept}"
+        return f"{outcome_table(outcome)}\n{_from_here(subject.model)}{step}: {asked}{kept}"
 
     def _job(self, subject: Subject) -> Job:
         default = SMOKE_LIMIT if self.smoke else DEFAULT_LIMIT
@@ -113,6 +113,12 @@ class Request:
             raise EvaluateError(f"{folder}: exists already; give a new folder")
         write_tasks(folder)
         return f"{folder}: run them by `lm_eval --include_path {folder} --tasks {ALL}`"
+
+
+def _from_here(path: Path) -> str:
+    """As short as it can be named in the working directory."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 if __name__ == "__main__":

@@ -105,10 +105,12 @@ def test_a_fingerprint_follows_weights_and_tokenizer_and_nothing_else(tmp_path: 
     seen = [fingerprint(checkpoint)]
     (checkpoint / "training.pt").write_text("optimiser")
     assert fingerprint(checkpoint) == seen[0]
-    for file in (checkpoint / "model.safetensors", run.path / "tokenizer.json"):
+    weights, adapter = checkpoint / "model.safetensors", checkpoint / "adapter/adapter.safetensors"
+    adapter.parent.mkdir()
+    for file in (weights, adapter, run.path / "tokenizer.json"):
         file.write_text("other")
         seen.append(fingerprint(checkpoint))
-    assert len(set(seen)) == 3
+    assert len(set(seen)) == 4
 
 
 # -- what is kept --------------------------------------------------------------------------------
