@@ -89,7 +89,12 @@ class DecoderLM(TemplateLM):
         answered by one row.
         """
         rows: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for index, (_text, context, continuation) in enumerate(requests):
+        for index, (text, context, continuation) in enumerate(requests):
+            if not continuation:
+                raise EvaluateError(
+                    f"the choice {text and text[1]!r} melts into the token before it; its task "
+                    "needs a target_delimiter"
+                )
             rows[(*context, *continuation[:-1])].append(index)
         answers: dict[int, tuple[float, bool]] = {}
         # The longest first: what does not fit into memory fails at once.

@@ -387,6 +387,12 @@ def test_an_answer_without_room_in_the_context_is_refused(
         here(replace(job, model=str(short), backend=backend), tmp_path)
 
 
+def test_a_choice_that_leaves_no_token_of_its_own_is_refused(folder: Path, job: Job) -> None:
+    ours = open_model(job)
+    with pytest.raises(EvaluateError, match="choice 'B' melts into the token before it"):
+        ours._loglikelihood_tokens([(("A", "B"), [5], [])])
+
+
 def test_a_tokenizer_without_chat_tokens_cannot_chat(
     folder: Path, job: Job, tmp_path: Path
 ) -> None:
