@@ -77,7 +77,7 @@ def test_a_monitor_starts_without_the_configuration_tree(module: str, tmp_path: 
         (["status", "--json"], SLOW),
         (["plot", "--text"], ("pydantic", "textual", "matplotlib", "tokenizers")),
         (["plot", "--output", "page.png"], ("pydantic", "textual", "plotext", "tokenizers")),
-        (["eval", "--write-tasks", "made"], ("textual", "pydantic", "matplotlib", "lm_eval")),
+        (["eval", "--write-tasks", "made"], ("textual", "pydantic", "matplotlib")),
         (["train", "--print-config"], ("textual", "plotext", "matplotlib", "numpy", "tokenizers")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
