@@ -236,6 +236,7 @@ class Enough(Exception):
     """Somebody has seen enough."""
 
 
+@pytest.mark.slow
 def test_a_cancelled_evaluation_goes_on_where_it_was(
     job: Job, outcome: Outcome, tmp_path: Path
 ) -> None:
@@ -412,6 +413,7 @@ def test_a_tokenizer_without_chat_tokens_cannot_chat(
 # -- beside a training run -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_evaluated_while_its_run_trains_on(
     small: MakeConfig, job: Job, tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ def trained(tmp_path: Path) -> Path:
     return host.run_dir.path
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_scored_kept_and_compared(
     trained: Path, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_checkpoint_is_scored_kept_and_compared(
     assert [row.split()[0] for row in rows] == ["lmm_choice", "lmm_choice", "lmm_talk"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_child_too_and_says_that_one_can_go_on(tmp_path: Path) -> None:
     code = "import sys; from lmm_tui.cli import main; sys.argv[0] = 'lmm-tui'; main()"
     command = [sys.executable, "-c", code, "eval", "--smoke", "--tasks", "lmm_sums", "--limit", "0"]
