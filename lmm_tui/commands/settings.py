@@ -1,8 +1,8 @@
 """From flags, `--set`, a TOML file and a run to resume to the one configuration that is meant.
 
 Names, types, defaults and help of the flags are read from the configuration tree; precedence is
-defaults < the resumed run's own < file < flags and `--set`. A key given by both of the latter is
-refused, since nobody can tell which was meant.
+defaults < a recipe or the resumed run's own < file < flags and `--set`. A key given by both of the
+latter is refused, since nobody can tell which was meant.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from engine.config import (
     resolve,
     to_toml,
 )
+from engine.recipe import load_recipe
 from engine.rundir import RunDir, find_run
 
 FLAGS = {
@@ -80,6 +81,11 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             help="Any setting of --print-config; may be repeated",
         ),
+        click.option(
+            "--recipe",
+            metavar="NAME",
+            help="Settings of a recipe's step for --stage, or of its first; see `lmm-tui pipeline`",
+        ),
         click.option("--resume", metavar="RUN", help="Go on with a run from its last checkpoint"),
         click.option("--print-config", is_flag=True, help="Print the settings and start nothing"),
     ]
@@ -97,7 +103,10 @@ def read_settings(context: click.Context) -> Start | None:
     typed = {key: given[_parameter(name)] for key, name in FLAGS.items() if _typed(context, name)}
     file: Path | None = given["file"]
     if given["resume"] is None:
-        start = Start(resolve(file, _assigned(typed, given["assignments"])), None)
+        base = _recipe(given["recipe"], typed.get("stage"))
+        start = Start(resolve(file, _assigned(typed, given["assignments"]), base), None)
+    elif given["recipe"] is not None:
+        raise ConfigError("--recipe: a run that goes on has its settings; leave out one of both")
     else:
         default_folder = given[_parameter(FLAGS["runs_dir"])]
         run = find_run(given["resume"], typed.pop("runs_dir", default_folder))
@@ -106,6 +115,10 @@ def read_settings(context: click.Context) -> Start | None:
         click.echo(_printed(start.config))
         return None
     return start
+
+
+def _recipe(name: str | None, stage: str | None) -> dict[str, Any]:
+    return {} if name is None else load_recipe(name).step_of(stage).settings
 
 
 def _printed(config: RunConfig) -> str:
