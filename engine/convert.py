@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from data.chatml import CHAT_TEMPLATE
 from data.own_template import find_source
 from data.tokenizer import IM_END, IM_START, Tokenizer
+from engine.checkpoint import ADAPTER
 from engine.shape import ModelShape
 from engine.weights import Weights, WeightsError, read_weights
 
@@ -24,12 +25,18 @@ _HEAD = "lm_head.weight"
 _EMBEDDING = "model.embed_tokens.weight"
 
 
-def convert(source: Path, target: Path) -> Weights:
+def convert(source: Path, target: Path, *, merge: bool = False) -> Weights:
     """Write the model at `source` to `target`: a new `.pth` file, or a new Hugging Face folder.
 
-    Raises WeightsError where the source cannot be read or the target exists.
+    LoRA adapters become part of the weights with `merge`. Raises WeightsError where the source
+    cannot be read, has adapters that nobody asked to merge, or where the target exists.
     """
     weights = read_weights(source)
+    if weights.merged and not merge:
+        raise WeightsError(
+            f"{weights.origin}: has LoRA adapters, which the target cannot hold; --merge adds them "
+            f"to the weights (alone they are in {weights.origin / ADAPTER}, as peft loads them)"
+        )
     if target.exists():
         raise WeightsError(f"{target}: exists already; nothing was overwritten, give another name")
     target.parent.mkdir(parents=True, exist_ok=True)

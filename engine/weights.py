@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Weights:
     tokenizer: Path | None
     origin: Path
     """What was really read: a checkpoint, a folder or a file."""
+    merged: bool = False
+    """Whether LoRA adapters, which stood beside the weights, are part of them here."""
 
 
 def find_start(name: str, runs_dir: str) -> Path:
@@ -113,11 +115,12 @@ def _read_checkpoint(path: Path) -> Weights:
     run_dir = RunDir(path.parent.parent)
     config: RunConfig = resolve(run_dir.config)
     tensors = _load_safetensors([path / "model.safetensors"], path)
-    if adapter := read_adapter(path):
+    adapter = read_adapter(path)
+    if adapter is not None:
         tensors = merged(tensors, adapter)
     shape = config.model.shape(tensors[_EMBEDDING].shape[0])
     tokenizer = run_dir.path / "tokenizer.json"
-    return _checked(shape, tensors, tokenizer, path)
+    return replace(_checked(shape, tensors, tokenizer, path), merged=adapter is not None)
 
 
 def _read_hf(path: Path) -> Weights:

@@ -13,8 +13,9 @@ from lmm_tui.text import clean
 @click.command("convert")
 @click.argument("source")
 @click.argument("target", type=click.Path(path_type=Path))
+@click.option("--merge", is_flag=True, help="Make LoRA adapters part of the weights")
 @runs_dir_option
-def command(source: str, target: Path, runs_dir: Path) -> None:
+def command(source: str, target: Path, merge: bool, runs_dir: Path) -> None:
     """Write the model of SOURCE to TARGET, its weights unchanged.
 
     SOURCE is a run (its newest checkpoint), a checkpoint, a Hugging Face folder of a Qwen3 model
@@ -23,7 +24,7 @@ def command(source: str, target: Path, runs_dir: Path) -> None:
     from engine.convert import convert
     from engine.weights import find_start
 
-    weights = convert(find_start(source, str(runs_dir)), target)
+    weights = convert(find_start(source, str(runs_dir)), target, merge=merge)
     millions = weights.shape.parameters / 1e6
     click.echo(
         f"{clean(str(target))}: {millions:.2f}M parameters from {clean(str(weights.origin))}"

@@ -13,12 +13,13 @@ from torch.nn.functional import log_softmax
 
 from data.tokenizer import IM_END
 from engine.config import RunConfig
+from engine.convert import convert, hf_config
 from engine.host import EngineHost
 from engine.model import Decoder
 from engine.rundir import RunDir, list_checkpoints
 from engine.stages.dpo import DpoStage, PairBatch
 from engine.stages.sft import SftStage
-from engine.weights import read_weights
+from engine.weights import WeightsError, read_weights
 
 CPU = torch.device("cpu")
 
@@ -192,8 +193,6 @@ def test_peft_reads_our_adapters(small: MakeConfig, chats: str, tmp_path: Path) 
     import peft
     from transformers import Qwen3ForCausalLM
 
-    from engine.convert import hf_config
-
     host = train(of_stage(small, chats, "sft", lora__rank=4, optim__lr=1e-2))
     checkpoint = list_checkpoints(host.run_dir.checkpoints)[-1]
     merged = read_weights(checkpoint)
@@ -206,6 +205,17 @@ def test_peft_reads_our_adapters(small: MakeConfig, chats: str, tmp_path: Path) 
     ids = torch.arange(12).unsqueeze(0)
     with torch.no_grad():
         torch.testing.assert_close(adapted(ids).logits, ours(ids), atol=1e-5, rtol=1e-5)
+
+
+def test_adapters_are_merged_only_where_that_is_asked_for(
+    small: MakeConfig, chats: str, tmp_path: Path
+) -> None:
+    host = train(of_stage(small, chats, "sft", lora__rank=4, optim__lr=1e-2))
+    with pytest.raises(WeightsError, match="--merge adds them"):
+        convert(host.run_dir.path, tmp_path / "hf")
+    convert(host.run_dir.path, tmp_path / "hf", merge=True)
+    merged, written = read_weights(host.run_dir.path), read_weights(tmp_path / "hf")
+    assert all(torch.equal(merged.tensors[name], written.tensors[name]) for name in merged.tensors)
 
 
 def test_what_is_frozen_stays_as_it_was(small: MakeConfig, chats: str) -> None:
