@@ -67,7 +67,7 @@ class Commands:
             "checkpoint": lambda args: f"checkpoint {trainer.save()}",
             "probe": lambda args: f"probed: {trainer.probe()}",
             "sample": self._sample,
-            "evaluate": lambda args: trainer.validate(),
+            "evaluate": self._evaluate,
             "set": self._set,
         }
 
@@ -125,6 +125,13 @@ class Commands:
             except (TypeError, ValueError):
                 raise CommandError(f"{name}: {value!r} is not a number") from None
         return f"{len(self._trainer.sample(**options))} samples written"
+
+    def _evaluate(self, args: dict[str, Any]) -> str:
+        """On held-out data now; with `tasks=a,b` by lm-eval, beside the training."""
+        tasks = args.get("tasks")
+        if tasks is None:
+            return self._trainer.validate()
+        return self._trainer.evaluate(tuple(filter(None, str(tasks).split(","))))
 
     def _set(self, args: dict[str, Any]) -> str:
         config = self._trainer.config

@@ -258,6 +258,15 @@ class DistillConfig(Section):
     )
 
 
+class EvalConfig(Section):
+    every: int = Field(0, ge=0, description="Steps between evaluations by lm-eval; 0 is on request")
+    tasks: list[str] = Field(
+        ["lmm_sums", "lmm_choice"], min_length=1, description="lm-eval's, or ours: lmm_<kind>"
+    )
+    limit: int = Field(100, ge=1, description="Questions of each task")
+    data_dir: str | None = Field(None, description="Folder of local files for hellaswag and others")
+
+
 class RunConfig(Section):
     """Everything that defines a run."""
 
@@ -276,6 +285,7 @@ class RunConfig(Section):
     train: TrainConfig = Field(default_factory=TrainConfig)
     optim: OptimConfig = Field(default_factory=OptimConfig)
     log: LogConfig = Field(default_factory=LogConfig)
+    eval: EvalConfig = Field(default_factory=EvalConfig)
     lora: LoraConfig = Field(default_factory=LoraConfig)
     dpo: DpoConfig = Field(default_factory=DpoConfig)
     grpo: GrpoConfig = Field(default_factory=GrpoConfig)

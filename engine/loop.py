@@ -23,6 +23,9 @@ from engine.adapters import adapter_of, add_adapters, freeze, load_adapted, weig
 from engine.checkpoint import CheckpointState
 from engine.commands import Commands, StopRequested
 from engine.config import ConfigError, ModelConfig, RunConfig, to_toml
+from engine.evaluation.beside import EvaluationBeside
+from engine.evaluation.job import Job
+from engine.evaluation.records import Record
 from engine.generate import evaluating
 from engine.model import Decoder
 from engine.observer import Observer, StepNumbers
@@ -39,6 +42,10 @@ from metrics.tracker import TrainingTracker
 
 if TYPE_CHECKING:
     from engine.host import EngineHost
+
+
+EVALUATION_PATIENCE_S = 3600.0
+"""How long a finished run waits for lm-eval; a stopped one does not wait."""
 
 
 class Trainer:
@@ -129,6 +136,14 @@ class Trainer:
         self._events.write("eval", sentence, step=self.step, numbers=numbers)
         return sentence
 
+    def evaluate(self, tasks: tuple[str, ...] = ()) -> str:
+        """Save, and let lm-eval score that checkpoint beside the training; says what began."""
+        name = self.save()
+        tasks = tasks or tuple(self.config.eval.tasks)
+        if not self._evaluations.start(self._host.run_dir.checkpoints / name, tasks):
+            return f"{name} is not evaluated: the one before still is"
+        return f"evaluating {name} on {', '.join(tasks)}"
+
     def probe(self) -> str:
         """Measure the probe numbers now, on the data of the step to come; training is untouched."""
         self._flush()
@@ -196,6 +211,17 @@ class Trainer:
                 device.peak_flops(self._device, self._precision),
             ),
             compiled=config.train.compile,
+        )
+        self._evaluations = EvaluationBeside(
+            self._host.run_dir,
+            Job(
+                model="",
+                tasks=tuple(config.eval.tasks),
+                device=config.device,
+                limit=config.eval.limit,
+                chat=self._stage.answers,
+                data_dir=config.eval.data_dir,
+            ),
         )
         self._sampler = Sampler(self._model, self._stage, self._host.run_dir)
         self._probe_due = False
@@ -334,8 +360,20 @@ class Trainer:
             self._sample_if_possible()
         if _due(step, log.checkpoint_every):
             self.save()
+        if _due(step, self.config.eval.every):
+            self._events.write("eval", self.evaluate(), step=step)
+        self._tell_evaluations()
         if _due(step + 1, log.probe_every):
             self._probe_due = True
+
+    def _tell_evaluations(self) -> None:
+        """What lm-eval has found by now."""
+        for ended in self._evaluations.collect():
+            if isinstance(ended, Record):
+                self._events.write("eval", ended.sentence, step=self.step, of_step=ended.step)
+            else:
+                text = f"not evaluated: {ended}"
+                self._events.write("alert", text, step=self.step, level="warning")
 
     def _sample_if_possible(self) -> None:
         """A model that has diverged says nothing, but the run goes on."""
@@ -378,6 +416,10 @@ class Trainer:
         self._flush()
         if save and self._saved_at != self.step:
             self.save()
+        finished = self.step >= self.config.train.steps
+        with self._aside("waiting for the evaluation"):
+            self._evaluations.close(EVALUATION_PATIENCE_S if finished else 0.0)
+        self._tell_evaluations()
         self._observer.close()
         self._sampler.close()
 

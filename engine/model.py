@@ -143,9 +143,11 @@ class KVCache:
 
 def rotary_tables(shape: ModelShape) -> tuple[Tensor, Tensor]:
     """cos and sin of position * theta^(-2i/C), each (positions, C / 2), fp32 (arXiv 2104.09864)."""
-    exponents = torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim
-    frequencies = 1.0 / shape.rope_theta**exponents
-    angles = torch.outer(torch.arange(shape.max_positions, dtype=torch.float32), frequencies)
+    # Even for a model without storage: on `meta` arange would import all of torch._dynamo, 1.7 s.
+    with torch.device("cpu"):
+        exponents = torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim
+        positions = torch.arange(shape.max_positions, dtype=torch.float32)
+    angles = torch.outer(positions, 1.0 / shape.rope_theta**exponents)
     return angles.cos(), angles.sin()
 
 

@@ -30,11 +30,12 @@ class EvaluationBeside:
         self._thread: threading.Thread | None = None
         self._ended: SimpleQueue[Record | EvaluateError] = SimpleQueue()
 
-    def start(self, checkpoint: Path) -> bool:
-        """Begin with a checkpoint of the run; False where the last one is still evaluated."""
+    def start(self, checkpoint: Path, tasks: tuple[str, ...] = ()) -> bool:
+        """Begin with a checkpoint of the run, on the job's tasks or on others; False where the
+        last one is still evaluated."""
         if self._thread is not None and self._thread.is_alive():
             return False
-        job = replace(self._job, model=str(checkpoint.resolve()))
+        job = replace(self._job, model=str(checkpoint.resolve()), tasks=tasks or self._job.tasks)
         self._running = Evaluation(job, self._cache)
         self._thread = threading.Thread(
             target=self._wait, args=(self._running, job), name="evaluation", daemon=True

@@ -28,6 +28,16 @@ class Record:
     outcome: Outcome
     format: int = FORMAT
 
+    @property
+    def sentence(self) -> str:
+        """Its scores in a line."""
+        scores = (
+            f"{score.task} {score.metric} {score.value:.3f}"
+            + (f" ± {score.margin:.3f}" if score.margin is not None else "")
+            for score in self.outcome.scores
+        )
+        return f"step {self.step}: " + ", ".join(scores)
+
 
 def write_record(record: Record, file: Path) -> None:
     """As one JSON object; a file of that name is replaced as a whole."""

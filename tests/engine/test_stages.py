@@ -268,6 +268,31 @@ def test_an_sft_model_is_asked_in_its_template(small: MakeConfig, chats: str) ->
     assert losses[0]["tokens"][:2] != [] and np.isfinite(losses[0]["losses"]).all()
 
 
+@pytest.mark.slow
+def test_tasks_are_evaluated_beside_the_training_without_changing_it(
+    small: MakeConfig, chats: str
+) -> None:
+    quiet = train(of_stage(small, chats, "sft", name="quiet", train__steps=6))
+    config = of_stage(
+        small,
+        chats,
+        "sft",
+        name="judged",
+        train__steps=6,
+        eval__every=3,
+        eval__tasks=["lmm_sums"],
+        eval__limit=2,
+    )
+    judged = train(config)
+    assert curve(judged.run_dir) == curve(quiet.run_dir)
+    evals = [event for event in lines(judged.run_dir.events) if event["kind"] == "eval"]
+    assert any("evaluating step-000000003 on lmm_sums" in event["message"] for event in evals)
+    found = [event for event in evals if event.get("of_step") == 3]
+    assert [event["message"].split(":")[0] for event in found] == ["step 3"]
+    assert "lmm_sums exact_match 0.000" in found[0]["message"]
+    assert len(list(judged.run_dir.evals.glob("step-000000003-*.json"))) == 1
+
+
 def test_grpo_learns_what_is_rewarded(small: MakeConfig, chats: str) -> None:
     config = of_stage(
         small,
