@@ -30,7 +30,7 @@ from engine.generate import evaluating
 from engine.model import Decoder
 from engine.observer import Observer, StepNumbers
 from engine.optim import build_optimizers
-from engine.rundir import list_checkpoints
+from engine.rundir import LIKELIHOOD_STAGES, list_checkpoints
 from engine.sampler import Sampler
 from engine.schedule import lr_factor
 from engine.stages.base import MicroBatch, load_stage
@@ -205,7 +205,11 @@ class Trainer:
         self._scaler = device.make_scaler(self._device, self._precision)
         self._observer = Observer(
             self._model,
-            TrainingTracker(self._host.run_dir.path, tensorboard=config.log.tensorboard),
+            TrainingTracker(
+                self._host.run_dir.path,
+                tensorboard=config.log.tensorboard,
+                likelihood=config.stage in LIKELIHOOD_STAGES,
+            ),
             SpeedMeter(
                 shape.flops_per_token(config.data.seq_len),
                 device.peak_flops(self._device, self._precision),

@@ -36,6 +36,9 @@ STALE_AFTER_S = 10.0
 ACTIVE_STATES = frozenset({"starting", "running", "paused", "stopping"})
 ENDED_STATES = frozenset({"finished", "stopped", "failed"})
 
+LIKELIHOOD_STAGES = frozenset({"pretrain", "sft"})
+"""Whose loss is nats per token, so that exp(loss) is a perplexity."""
+
 
 class RunDirError(LmmError):
     """A run directory that is missing, foreign, damaged or in use."""

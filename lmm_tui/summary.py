@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from engine.rundir import RUNS_DIR, RunDir, RunInfo, RunStatus
+from engine.rundir import LIKELIHOOD_STAGES, RUNS_DIR, RunDir, RunInfo, RunStatus
 from lmm_tui.text import clean, fit
 from metrics.values import perplexity, strict
 
@@ -120,7 +120,7 @@ def status_sheet(run: RunSummary) -> str:
         if info.parameters
         else f"{info.model}, {info.stage}",
         "device": ", ".join(filter(None, (info.device, info.precision))),
-        "loss": _losses(status),
+        "loss": _losses(run),
         "levels": ", ".join(f"{name} {level:.2f}" for name, level in info.references.items()),
         "tokens": f"{count(status.tokens)} of {count(status.total_tokens)}"
         if status.total_tokens
@@ -164,7 +164,6 @@ def farewell(
     """The last words of a run that trained here: how it went, what is left, what to do next."""
     status = run.status
     fell = f"{number(first_loss, 3)} → {number(status.loss, 3)}"
-    val = "" if status.val_loss is None else f", validation {_loss_and_ppl(status.val_loss)}"
     speed = f" ({count(status.tokens_per_s)} tokens/s)" if status.tokens_per_s else ""
     name = run_argument(run.path)
     unfinished = status.step < status.total_steps
@@ -173,7 +172,7 @@ def farewell(
         "run": name,
         "state": _state(run),
         "error": status.error,
-        "loss": fell + val if status.loss is not None else "",
+        "loss": fell + _validation(run) if status.loss is not None else "",
         "time": duration(seconds) + speed,
         "checkpoint": str(checkpoint or ""),
         "plots": ", ".join([*map(str, plots[:1]), *(path.name for path in plots[1:])]),
@@ -194,16 +193,20 @@ def _state(run: RunSummary) -> str:
     return ", ".join(parts)
 
 
-def _losses(status: RunStatus) -> str:
-    if status.loss is None:
-        return ""
-    val = "" if status.val_loss is None else f", validation {_loss_and_ppl(status.val_loss)}"
-    return _loss_and_ppl(status.loss) + val
+def _losses(run: RunSummary) -> str:
+    loss = run.status.loss
+    return "" if loss is None else _with_ppl(loss, run.info.stage) + _validation(run)
 
 
-def _loss_and_ppl(loss: float) -> str:
-    if not math.isfinite(loss):
-        return f"{loss}"
+def _validation(run: RunSummary) -> str:
+    loss = run.status.val_loss
+    return "" if loss is None else f", validation {_with_ppl(loss, run.info.stage)}"
+
+
+def _with_ppl(loss: float, stage: str) -> str:
+    """A loss, and its perplexity where it has one."""
+    if not math.isfinite(loss) or stage not in LIKELIHOOD_STAGES:
+        return number(loss, 3)
     ppl = perplexity(loss)
     return f"{loss:.3f} (PPL {count(ppl) if ppl >= 999.5 else f'{ppl:.3g}'})"
 

@@ -124,9 +124,11 @@ class TrainingTracker:
         tensorboard: bool = True,
         ema_beta: float = 0.98,
         clip_window: int = 100,
+        likelihood: bool = True,
     ) -> None:
         """Opens, or goes on with, the record in `log_dir`. `ema_beta` smooths the train loss,
-        `clip_window` is in steps. Raises TrackerError where the directory cannot be written.
+        `clip_window` is in steps; without `likelihood` the loss isn't nats per token, and no
+        perplexity follows from it. Raises TrackerError where the directory cannot be written.
         """
         self.log_dir = Path(log_dir)
         self.step = 0
@@ -136,6 +138,7 @@ class TrainingTracker:
         """Rows that could not be written, as on a full disk; they did not stop the training."""
         self.loss_ema = Ema(ema_beta)
         self._clips = ClipWindow(clip_window)
+        self._likelihood = likelihood
         self._pending: dict[str, Scalar] = {}
         self._splits: set[str] = set()
         self._train_losses: list[Scalar] = []
@@ -264,7 +267,7 @@ class TrainingTracker:
         scalars = {name: next(numbers) for name in self._pending}
         losses = [next(numbers) for _ in self._train_losses]
         norms = [(next(numbers), max_norm) for _, max_norm in self._norms]
-        for split in self._splits:
+        for split in self._splits if self._likelihood else ():
             scalars.setdefault(f"{split}/ppl", perplexity(scalars[f"{split}/loss"]))
         if [loss for loss in losses if self.loss_ema.add(loss)]:
             scalars[names.TRAIN_LOSS_EMA] = self.loss_ema.value
