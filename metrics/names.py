@@ -72,10 +72,39 @@ KNOWN: dict[str, MetricName] = {
     PROBE + "participation_ratio": MetricName("participation ratio", better="higher"),
 }
 
+STAGED: dict[str, MetricName] = {
+    "dpo/margin": MetricName("reward margin", better="higher"),
+    "dpo/accuracy": MetricName("accuracy", better="higher"),
+    "dpo/chosen_reward": MetricName("chosen reward", better="higher"),
+    "dpo/rejected_reward": MetricName("rejected reward", better="lower"),
+    "dpo/chosen_logp": MetricName("chosen log p", "nats", better="higher"),
+    "dpo/rejected_logp": MetricName("rejected log p", "nats"),
+    "grpo/reward": MetricName("reward", better="higher"),
+    "grpo/reward_spread": MetricName("reward spread"),
+    "grpo/flat_groups": MetricName("flat groups", better="lower"),
+    "grpo/kl": MetricName("KL to reference", "nats"),
+    "grpo/entropy": MetricName("policy entropy", "nats"),
+    "grpo/length": MetricName("answer length", "tokens"),
+    "grpo/ended": MetricName("ended by itself", better="higher"),
+    "grpo/clipped": MetricName("clipped share"),
+    "distill/kl": MetricName("KL to teacher", "nats", better="lower"),
+    "distill/ce": MetricName("cross entropy", "nats", better="lower"),
+    "val/accuracy": MetricName("val accuracy", better="higher"),
+    "val/reward": MetricName("val reward", better="higher"),
+    "val/exact": MetricName("val exact", better="higher"),
+    "val/kl": MetricName("val KL", "nats", better="lower"),
+}
+"""What single stages measure beside the loss."""
+
+STAGE_NUMBERS: dict[str, tuple[str, ...]] = {
+    stage: tuple(name for name in STAGED if name.startswith(f"{stage}/"))
+    for stage in ("dpo", "grpo", "distill")
+}
+
 
 def describe(name: str) -> MetricName:
     """How to show a series; a name of somebody else's is its own title."""
-    return KNOWN.get(name) or MetricName(name)
+    return KNOWN.get(name) or STAGED.get(name) or MetricName(name)
 
 
 if __name__ == "__main__":

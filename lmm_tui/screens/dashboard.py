@@ -25,7 +25,13 @@ from lmm_tui.keys import bindings
 from lmm_tui.messages import CommandDone, ExportDone
 from lmm_tui.narrow import NarrowCompositor
 from lmm_tui.screens.pages import pages_for
-from lmm_tui.screens.panels import LAYER_NORMS, make_pictures, references_for
+from lmm_tui.screens.panels import (
+    LAYER_NORMS,
+    make_pictures,
+    numbers_of,
+    references_for,
+    stage_title,
+)
 from lmm_tui.session import RunSession, RunView
 from lmm_tui.text import clean
 from lmm_tui.widgets.chart import Chart
@@ -70,6 +76,7 @@ class DashboardScreen(Screen[None]):
         self._compositor = NarrowCompositor()
         self.session = session
         self.owned = owned
+        self._stage = session.view.info.stage
         self._pending: list[str] = []
         self._notes: list[dict[str, Any]] = []
         self._page = 0
@@ -86,8 +93,8 @@ class DashboardScreen(Screen[None]):
         yield Notice()
         yield PageStrip()
         yield Tiles(
-            *make_pictures(),
-            ProbePanel(id="probes"),
+            *make_pictures(self._stage),
+            ProbePanel(numbers_of(self._stage), id="probes"),
             SamplesPanel(id="samples"),
             EventLog(id="events"),
             page=pages_for(self.app.size)[0],
@@ -203,7 +210,8 @@ class DashboardScreen(Screen[None]):
         self.query_one(KeyBar).show(
             active=view.active, paused=view.state == "paused", pages=len(pages)
         )
-        self.query_one(PageStrip).show(tuple(page.title for page in pages), self._page)
+        titles = tuple(page.title.format(stage=stage_title(self._stage)) for page in pages)
+        self.query_one(PageStrip).show(titles, self._page)
 
     def _announce(self) -> None:
         """Say alerts and errors aloud, but only those that happen while somebody watches."""

@@ -1,6 +1,7 @@
 """Which panels stand on which page, for every size of terminal from 60x15 to a wall.
 
-Data only: a set of pages a size, the roomiest that fits is taken.
+Data only: a set of pages a size, the roomiest that fits is taken. `{stage}` in a title stands for
+that of the picture that the run's stage brings.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _WALL = (
             Column(
                 (
                     Row(("loss",), weight=9),
-                    Row(("ppl", "grad"), weight=7),
+                    Row(("stage", "grad"), weight=7),
                     Row(("lr", "speed"), weight=7),
                 ),
                 weight=21,
@@ -35,7 +36,7 @@ _WALL = (
 _TALL = (
     Page(
         "training",
-        (Column((Row(("loss",), 7), Row(("ppl", "grad"), 5), _PROBES, Row(("events",), 3))),),
+        (Column((Row(("loss",), 7), Row(("stage", "grad"), 5), _PROBES, Row(("events",), 3))),),
     ),
     Page(
         "model",
@@ -47,7 +48,7 @@ _DESK = (
     Page(
         "training",
         (
-            Column((Row(("loss",), 6), Row(("ppl", "grad"), 5)), weight=21),
+            Column((Row(("loss",), 6), Row(("stage", "grad"), 5)), weight=21),
             Column((_PROBES, Row(("samples",)), Row(("events",))), weight=12),
         ),
     ),
@@ -63,7 +64,7 @@ _DESK = (
 _BOOK = (
     Page("loss", (Column((Row(("loss",), 5), Row(("events",), 2))),)),
     Page("gradients", (Column((Row(("grad",)), Row(("layers",)))),)),
-    Page("PPL, LR", (Column((Row(("ppl",)), Row(("lr", "speed")))),)),
+    Page("{stage}, LR", (Column((Row(("stage",)), Row(("lr", "speed")))),)),
     Page("probes", (Column((_PROBES, Row(("events",)))),)),
     Page("samples", (Column((Row(("samples",)),)),)),
 )
@@ -74,7 +75,7 @@ _CARD = tuple(
         ("loss", ("loss",)),
         ("gradients", ("grad",)),
         ("layers", ("layers",)),
-        ("PPL", ("ppl",)),
+        ("{stage}", ("stage",)),
         ("LR, speed", ("lr", "speed")),
         ("probes", ("probes",)),
         ("samples", ("samples",)),

@@ -1,9 +1,12 @@
-"""The nine probe numbers: last value, change since the probe before, and where they came from.
+"""Nine numbers one by one: last value, change since the one before, and where they came from.
 
-It reads series by name from a store and knows nothing of models.
+They are the probes, and before them what a stage measures of its own. It reads series by name
+from a store and knows nothing of models.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from textual.content import Content
 from textual.widget import Widget
@@ -14,6 +17,7 @@ from lmm_tui.widgets.spark import spark
 from metrics.names import PROBE, PROBES, describe
 from metrics.series import Series, SeriesStore
 
+PROBE_NAMES = tuple(PROBE + name for name in PROBES)
 LINES = len(PROBES)
 
 _NAME, _VALUE, _CHANGE = 20, 8, 8
@@ -32,9 +36,12 @@ class ProbePanel(Widget, can_focus=True):
     ProbePanel { padding: 0 1; }
     """
 
-    def __init__(self, id: str | None = None) -> None:
+    def __init__(self, names: Sequence[str] = PROBE_NAMES, id: str | None = None) -> None:
+        """`names` of the series, of which a screen has room for `LINES`."""
         super().__init__(id=id)
-        self.border_title = "probes"
+        self._names = tuple(names)
+        self._title = "probes" if self._names == PROBE_NAMES else "stage and probes"
+        self.border_title = self._title
         self._empty = "p probes the live model, at any time."
         self._store = SeriesStore()
         self._seen = (-1, -1)
@@ -48,24 +55,24 @@ class ProbePanel(Widget, can_focus=True):
     def update_from(self, store: SeriesStore) -> None:
         """Show the latest probe; nothing is painted where there is no newer one."""
         self._store = store
-        known = [series for name in PROBES if (series := store.get(PROBE + name))]
+        known = [series for name in self._names if (series := store.get(name))]
         seen = (max((s.last_step or 0 for s in known), default=-1), sum(map(len, known)))
         if seen == self._seen:
             return
         self._seen = seen
         if known:
-            self.border_title = f"probes · step {seen[0]:,}"
+            self.border_title = f"{self._title} · step {seen[0]:,}"
         self.refresh()
 
     def render(self) -> Content:
         if self._seen[0] < 0:
             return Content.styled(self._empty, "$foreground 60%")
         width = self.size.width
-        return Content("\n").join(self._row(name, width) for name in PROBES)
+        return Content("\n").join(self._row(name, width) for name in self._names)
 
     def _row(self, name: str, width: int) -> Content:
-        series = self._store.get(PROBE + name)
-        title = describe(PROBE + name).title
+        series = self._store.get(name)
+        title = describe(name).title
         roomy = width >= _NAME + _VALUE + _CHANGE + 8
         name_width = _NAME if roomy else _SHORT_NAME
         label = fit(title if roomy else _SHORT_NAMES.get(title, title), name_width)
@@ -96,6 +103,6 @@ if __name__ == "__main__":
         store.append({"step": step, "probe/entropy": 7 - step / 400, "probe/top1_acc": step / 4e3})
     panel = ProbePanel()
     panel._store = store
-    print(Content("\n").join(panel._row(name, 60) for name in PROBES))
-    assert panel._row("entropy", 60).cell_length <= 60
+    print(Content("\n").join(panel._row(name, 60) for name in PROBE_NAMES))
+    assert panel._row("probe/entropy", 60).cell_length <= 60
     print("=== 自测通过 ===")
