@@ -18,6 +18,7 @@ MFU = "train/mfu"
 VAL_LOSS = "val/loss"
 VAL_PPL = "val/ppl"
 VAL_BITS_PER_BYTE = "val/bits_per_byte"
+VAL_EXACT = "val/exact"
 PROBE = "probe/"
 GRAD_LAYER = "grad/"
 SYSTEM = "system/"
@@ -91,7 +92,7 @@ STAGED: dict[str, MetricName] = {
     "distill/ce": MetricName("cross entropy", "nats", better="lower"),
     "val/accuracy": MetricName("val accuracy", better="higher"),
     "val/reward": MetricName("val reward", better="higher"),
-    "val/exact": MetricName("val exact", better="higher"),
+    VAL_EXACT: MetricName("exact answers", better="higher"),
     "val/kl": MetricName("val KL", "nats", better="lower"),
 }
 """What single stages measure beside the loss."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from data.chat import read_conversations
+from data.corpus import BUILTIN
 from data.dataset import Dataset
 from data.errors import DataError
 from data.holdout import Split
@@ -19,10 +20,15 @@ from engine.config import RunConfig
 from engine.device import to_device
 from engine.loss import loss_sum
 from engine.model import Decoder
+from engine.quiz import exact_match
 from engine.stages.base import Losses, MicroBatch, mean_losses
 from engine.stages.chat import ChatStage, kinds_of
+from metrics.names import VAL_EXACT
 
 log = logging.getLogger("engine")
+
+_QUESTIONS = 32
+"""Held-out questions of each built-in kind that a validation asks."""
 
 
 class SftStage(ChatStage):
@@ -42,6 +48,7 @@ class SftStage(ChatStage):
         self._val_batches = config.log.val_batches
         self._train = PackedBatches(packed, train.batch_size, train.seed)
         self._val = self._held_out_batches(config)
+        self._asked = kinds_of(data) if data.source == BUILTIN else ()
         rows = (self._val or self._train).get(0)
         first = (rows.segments[0] == 1).nonzero()[0]
         self.specimen = rows.ids[0, first].tolist()
@@ -54,7 +61,17 @@ class SftStage(ChatStage):
         return loss_sum(batch.hidden(model), model.head_weight, batch.labels_BxT), {}
 
     def held_out(self, model: Decoder) -> dict[str, float]:
-        return mean_losses(self, model, self.validation()) if self._val else {}
+        found = mean_losses(self, model, self.validation()) if self._val else {}
+        if not self._asked:
+            return found
+        shares = exact_match(
+            model,
+            self.tokenizer,
+            kinds=self._asked,
+            questions=_QUESTIONS,
+            template=self.template,
+        )
+        return found | {VAL_EXACT: sum(shares.values()) / len(shares)}
 
     def validation(self) -> Iterator[MicroBatch]:
         """The same held-out micro-batches every time."""
