@@ -30,7 +30,7 @@ from lmm_tui.screens.panels import (
     make_pictures,
     numbers_of,
     references_for,
-    stage_title,
+    titles_of,
 )
 from lmm_tui.session import RunSession, RunView
 from lmm_tui.text import clean
@@ -178,7 +178,7 @@ class DashboardScreen(Screen[None]):
         x_end = _x_end(session.series.last_step or 0, view.status.total_steps)
         for chart in self.query(Chart):
             if chart.id in shown:
-                levels = references_for(chart.id, view.info.references)
+                levels = references_for(chart, view.info.references)
                 if levels != chart.references:
                     chart.references = levels
                 chart.update_from(session.series, x_end)
@@ -210,7 +210,7 @@ class DashboardScreen(Screen[None]):
         self.query_one(KeyBar).show(
             active=view.active, paused=view.state == "paused", pages=len(pages)
         )
-        titles = tuple(page.title.format(stage=stage_title(self._stage)) for page in pages)
+        titles = tuple(page.title.format(**titles_of(self._stage)) for page in pages)
         self.query_one(PageStrip).show(titles, self._page)
 
     def _announce(self) -> None:

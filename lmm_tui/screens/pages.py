@@ -1,7 +1,7 @@
 """Which panels stand on which page, for every size of terminal from 60x15 to a wall.
 
-Data only: a set of pages a size, the roomiest that fits is taken. `{stage}` in a title stands for
-that of the picture that the run's stage brings.
+Data only: a set of pages a size, the roomiest that fits is taken. What is `first` and `second`
+depends on the stage of the run; so do the titles with these names in braces.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _WALL = (
         (
             Column(
                 (
-                    Row(("loss",), weight=9),
-                    Row(("stage", "grad"), weight=7),
+                    Row(("first",), weight=9),
+                    Row(("second", "grad"), weight=7),
                     Row(("lr", "speed"), weight=7),
                 ),
                 weight=21,
@@ -36,7 +36,7 @@ _WALL = (
 _TALL = (
     Page(
         "training",
-        (Column((Row(("loss",), 7), Row(("stage", "grad"), 5), _PROBES, Row(("events",), 3))),),
+        (Column((Row(("first",), 7), Row(("second", "grad"), 5), _PROBES, Row(("events",), 3))),),
     ),
     Page(
         "model",
@@ -48,7 +48,7 @@ _DESK = (
     Page(
         "training",
         (
-            Column((Row(("loss",), 6), Row(("stage", "grad"), 5)), weight=21),
+            Column((Row(("first",), 6), Row(("second", "grad"), 5)), weight=21),
             Column((_PROBES, Row(("samples",)), Row(("events",))), weight=12),
         ),
     ),
@@ -62,9 +62,9 @@ _DESK = (
 )
 
 _BOOK = (
-    Page("loss", (Column((Row(("loss",), 5), Row(("events",), 2))),)),
+    Page("{first}", (Column((Row(("first",), 5), Row(("events",), 2))),)),
     Page("gradients", (Column((Row(("grad",)), Row(("layers",)))),)),
-    Page("{stage}, LR", (Column((Row(("stage",)), Row(("lr", "speed")))),)),
+    Page("{second}, LR", (Column((Row(("second",)), Row(("lr", "speed")))),)),
     Page("probes", (Column((_PROBES, Row(("events",)))),)),
     Page("samples", (Column((Row(("samples",)),)),)),
 )
@@ -72,10 +72,10 @@ _BOOK = (
 _CARD = tuple(
     Page(title, (Column((Row(panels),)),))
     for title, panels in (
-        ("loss", ("loss",)),
+        ("{first}", ("first",)),
         ("gradients", ("grad",)),
         ("layers", ("layers",)),
-        ("{stage}", ("stage",)),
+        ("{second}", ("second",)),
         ("LR, speed", ("lr", "speed")),
         ("probes", ("probes",)),
         ("samples", ("samples",)),

@@ -44,6 +44,10 @@ class Chart(CanvasView):
         self._x_end: float | None = None
 
     @property
+    def title(self) -> str:
+        return self._plot.title
+
+    @property
     def references(self) -> Mapping[str, float]:
         return self._references
 
