@@ -137,7 +137,9 @@ def progress_line(view: RunView, series: SeriesStore) -> str:
     parts = [f"step {status.step}/{status.total_steps}", f"{view.progress:.0%}"]
     if view.state != "running" or status.activity:
         parts.append(status.activity or view.state)
-    if status.loss is not None:
+    if (reward := series.get(names.REWARD)) and reward.last_value is not None:
+        parts.append(f"reward {reward.last_value:.3f}")
+    elif status.loss is not None:
         parts.append(f"loss {status.loss:.3f}")
     if status.val_loss is not None:
         parts.append(f"val {status.val_loss:.3f}")
@@ -158,8 +160,11 @@ def event_line(event: dict[str, Any]) -> str:
 
 
 def sample_line(sample: dict[str, Any]) -> str:
-    words = f"{sample.get('prompt', '')}{sample.get('text', '')}"
-    return f"step {sample.get('step')}: sample: {clean(words)}"
+    arrow = " → " if sample.get("answer") else ""
+    words = f"{sample.get('prompt', '')}{arrow}{sample.get('text', '')}"
+    reward = sample.get("reward")
+    earned = f"  (reward {reward:.3g})" if isinstance(reward, int | float) else ""
+    return f"step {sample.get('step')}: sample: {clean(words)}{earned}"
 
 
 def _conclude(host: EngineHost, progress: Progress, received: list[int]) -> int:

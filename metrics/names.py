@@ -19,6 +19,7 @@ VAL_LOSS = "val/loss"
 VAL_PPL = "val/ppl"
 VAL_BITS_PER_BYTE = "val/bits_per_byte"
 VAL_EXACT = "val/exact"
+REWARD = "grpo/reward"
 PROBE = "probe/"
 GRAD_LAYER = "grad/"
 SYSTEM = "system/"
@@ -80,7 +81,7 @@ STAGED: dict[str, MetricName] = {
     "dpo/rejected_reward": MetricName("rejected reward", better="lower"),
     "dpo/chosen_logp": MetricName("chosen log p", "nats", better="higher"),
     "dpo/rejected_logp": MetricName("rejected log p", "nats"),
-    "grpo/reward": MetricName("reward", better="higher"),
+    REWARD: MetricName("reward", better="higher"),
     "grpo/reward_spread": MetricName("reward spread"),
     "grpo/flat_groups": MetricName("flat groups", better="lower"),
     "grpo/kl": MetricName("KL to reference", "nats"),

@@ -27,7 +27,7 @@ _TRACES = {
         Trace("val/accuracy", "val accuracy", "orange", "marks"),
     ],
     "reward": [
-        Trace("grpo/reward", "mean", "blue", "line"),
+        Trace(names.REWARD, "mean", "blue", "line"),
         Trace("grpo/flat_groups", "flat groups", "purple", "line"),
         Trace("val/reward", "val", "orange", "marks"),
     ],

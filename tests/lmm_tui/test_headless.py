@@ -21,7 +21,7 @@ from rich.cells import cell_len
 
 from engine.rundir import RunDir, RunStatus, find_run, list_checkpoints
 from lmm_tui import cli
-from lmm_tui.headless import Progress, progress_line
+from lmm_tui.headless import Progress, progress_line, sample_line
 from lmm_tui.session import RunSession
 
 Capture = pytest.CaptureFixture[str]
@@ -72,6 +72,17 @@ def test_the_progress_line_says_how_far_how_well_and_how_fast(run: RunDir) -> No
     assert progress_line(session.view, session.series) == (
         "step 5/100  5%  loss 2.500  val 2.750  lr 1.00e-03  18.2k tok/s  1 min 35 s to go"
     )
+
+
+def test_under_reinforcement_the_reward_is_what_counts(run: RunDir) -> None:
+    session = RunSession(run.path)
+    session.series.append({"step": 400, "grpo/reward": 0.625, "train/loss": 1e-9})
+    line = progress_line(replace(session.view, state="running"), session.series)
+    assert "reward 0.625" in line
+    assert "loss" not in line
+    sample = {"step": 3, "prompt": "1 + 1?", "text": "2", "answer": True, "reward": 1.0}
+    assert sample_line(sample) == "step 3: sample: 1 + 1? → 2  (reward 1)"
+    assert sample_line({"step": 3, "prompt": "Once ", "text": "upon"}).endswith("Once upon")
 
 
 @pytest.mark.parametrize(
