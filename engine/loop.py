@@ -8,7 +8,7 @@ directory, whoever wants to steer it writes to its mailbox.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,10 @@ from torch import Tensor
 from data.own_template import find_source
 from data.tokenizer import Tokenizer
 from engine import checkpoint, device
+from engine import checkpoint_files as files
 from engine.adapters import adapter_of, add_adapters, freeze, load_adapted, weights_of
-from engine.checkpoint import CheckpointState
+from engine.checkpoint import CheckpointState, Snapshot
+from engine.checkpoint_files import CheckpointError, Retention
 from engine.commands import Commands, StopRequested
 from engine.config import ConfigError, ModelConfig, RunConfig, to_toml
 from engine.evaluation.beside import EvaluationBeside
@@ -30,8 +32,9 @@ from engine.generate import evaluating
 from engine.model import Decoder
 from engine.observer import Observer, StepNumbers
 from engine.optim import build_optimizers
-from engine.rundir import LIKELIHOOD_STAGES, list_checkpoints
+from engine.rundir import LIKELIHOOD_STAGES, RunDir, checkpoint_step, list_checkpoints
 from engine.sampler import Sampler
+from engine.saver import Saver
 from engine.schedule import lr_factor
 from engine.stages.base import MicroBatch, load_stage
 from engine.weights import Weights, find_start, read_weights
@@ -67,18 +70,24 @@ class Trainer:
         """`finished` once all steps are done; raises StopRequested where asked to stop."""
         self._set_up()
         try:
-            while self.step < self.config.train.steps:
-                with self._observer.speed.excluded():
-                    self._commands.serve()
-                self._train_step()
-                self._look_after_step()
-            if self.config.log.val_every and self.step % self.config.log.val_every:
-                self.validate()
+            self._train()
+            self._finish(save=True)
         except StopRequested as stop:
             self._finish(save=stop.save)
+            stop.saved = self._saver.has(self.step)
             raise
-        self._finish(save=True)
+        finally:
+            self._saver.close()
         return "finished"
+
+    def _train(self) -> None:
+        while self.step < self.config.train.steps:
+            with self._observer.speed.excluded():
+                self._commands.serve()
+            self._train_step()
+            self._look_after_step()
+        if self.config.log.val_every and self.step % self.config.log.val_every:
+            self.validate()
 
     # -- what commands do ------------------------------------------------------------------
 
@@ -89,32 +98,13 @@ class Trainer:
     def resume(self) -> None:
         self._status.update(state="running")
 
-    def save(self) -> str:
-        """Write a checkpoint now; returns its name."""
-        self._flush()
+    def save(self, pinned: bool = False) -> str:
+        """Write a checkpoint and wait for it; returns its name. Raises CheckpointError."""
+        self._begin_save()
         with self._aside(f"writing checkpoint at step {self.step}"):
-            path = checkpoint.save(
-                self._host.run_dir.checkpoints,
-                CheckpointState(
-                    step=self.step,
-                    tokens=self.tokens,
-                    tokenizer=self._stage.tokenizer.fingerprint,
-                    loss=self.loss,
-                    val_loss=self.val_loss,
-                    observer=self._observer.state_dict(),
-                ),
-                weights_of(self._model),
-                {
-                    "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
-                    "scaler": self._scaler.state_dict(),
-                    "rng": device.rng_state(),
-                    "stage": self._stage.state_dict(),
-                },
-                keep=self.config.log.keep,
-                adapter=adapter_of(self._model, lora) if (lora := self.config.lora).rank else None,
-            )
-        self._saved_at = self.step
-        self._events.write("checkpoint", path.name, step=self.step, path=str(path))
+            path = self._saver.wait()
+        if pinned:
+            files.pin(path)
         return path.name
 
     def validate(self) -> str:
@@ -178,9 +168,9 @@ class Trainer:
         self._device = device.resolve_device(config.device)
         self._precision = device.resolve_precision(self._device, config.train.precision)
         device.seed_all(config.train.seed)
-        saved = list_checkpoints(self._host.run_dir.checkpoints)
+        saved = self._find_checkpoint()
         start = None
-        if config.start_from and not saved:
+        if config.start_from and saved is None:
             start = read_weights(find_start(config.start_from, config.runs_dir))
             config = self._adopt(start)
         self._stage = load_stage(config, self._device, self._report_progress)
@@ -200,7 +190,7 @@ class Trainer:
         if config.lora.rank:
             add_adapters(self._model, config.lora, config.train.seed)
         freeze(self._model, config.train.freeze)
-        self._stage.begin(self._model, self._host.run_dir, fresh=not saved)
+        self._stage.begin(self._model, self._host.run_dir, fresh=saved is None)
         self._optimizers = build_optimizers(self._model, config.optim, config.peak_lr)
         self._scaler = device.make_scaler(self._device, self._precision)
         self._observer = Observer(
@@ -229,10 +219,13 @@ class Trainer:
         )
         self._sampler = Sampler(self._model, self._stage, self._host.run_dir)
         self._probe_due = False
-        self._saved_at = -1
         self._alerted = False
-        if saved:
-            self._restore(saved[-1])
+        self._unsaved = False
+        self._saver = Saver(
+            self._host.run_dir.checkpoints, self._host.run_dir.metrics, self._tell_checkpoint
+        )
+        if saved is not None:
+            self._restore(saved)
         if config.train.compile:
             self._status.update(activity="compiling the model")
             self._model.model.compile()
@@ -286,6 +279,7 @@ class Trainer:
         self._host.describe(
             parent=parent.name if parent else str(start.origin),
             parent_checkpoint=start.origin.name if parent else "",
+            parent_stage=RunDir(parent).read_info().stage if parent else "",
         )
         return self.config
 
@@ -293,7 +287,7 @@ class Trainer:
         """Go on from a checkpoint."""
         state, weights, training = checkpoint.load(path, self._device)
         if state.tokenizer != self._stage.tokenizer.fingerprint:
-            raise checkpoint.CheckpointError(
+            raise CheckpointError(
                 f"{path}: was trained with another tokenizer than data.tokenizer gives now; "
                 "use the run's own tokenizer.json"
             )
@@ -309,10 +303,60 @@ class Trainer:
         self._observer.load_state_dict(state.observer)
         self.step, self.tokens = state.step, state.tokens
         self.loss, self.val_loss = state.loss, state.val_loss
-        self._saved_at = state.step
+        self._saver.adopt(state.step, path)
         info = self._host.run_dir.read_info()
         self._host.describe(resumed_steps=[*info.resumed_steps, self.step])
         self._events.write("resume", f"from {path.name}", step=self.step)
+
+    def _find_checkpoint(self) -> Path | None:
+        """The newest intact one; damaged ones after it are set aside, and said to be."""
+        self._status.update(activity="verifying the checkpoint")
+        found, trouble = files.newest_intact(self._host.run_dir.checkpoints)
+        if trouble and found is None:
+            raise trouble[0]
+        for path, error in zip(reversed(list_checkpoints(found.parent)), trouble, strict=False):
+            files.set_aside(path)
+            self._events.write("alert", str(error), step=checkpoint_step(path), level="warning")
+        return found
+
+    def _begin_save(self) -> None:
+        """Copy the state, and let it be written while training goes on."""
+        self._flush()
+        if self._saver.has(self.step):
+            return
+        log = self.config.log
+        with self._aside(f"copying the state of step {self.step}"):
+            retention = Retention(log.keep, log.keep_best, log.keep_every)
+            self._saver.begin(self.step, self._snapshot, retention)
+
+    def _snapshot(self) -> Snapshot:
+        lora = self.config.lora
+        return Snapshot.take(
+            CheckpointState(
+                step=self.step,
+                tokens=self.tokens,
+                tokenizer=self._stage.tokenizer.fingerprint,
+                loss=self.loss,
+                val_loss=self.val_loss,
+                observer=self._observer.state_dict(),
+            ),
+            weights_of(self._model),
+            {
+                "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+                "scaler": self._scaler.state_dict(),
+                "rng": device.rng_state(),
+                "stage": self._stage.state_dict(),
+            },
+            adapter_of(self._model, lora) if lora.rank else None,
+        )
+
+    def _tell_checkpoint(self, step: int, outcome: Path | CheckpointError) -> None:
+        """In the thread that writes; one alert for as long as nothing can be written."""
+        if isinstance(outcome, Path):
+            self._events.write("checkpoint", outcome.name, step=step, path=str(outcome))
+        elif not self._unsaved:
+            self._events.write("alert", str(outcome), step=step, level="error")
+        self._unsaved = not isinstance(outcome, Path)
 
     def _train_step(self) -> None:
         """One optimiser step over all micro-batches, each weighing what it counts."""
@@ -361,11 +405,11 @@ class Trainer:
         if _due(step, log.val_every):
             self.validate()
         if _due(step, log.sample_every):
-            self._sample_if_possible()
+            self._try("no sample", self.sample)
         if _due(step, log.checkpoint_every):
-            self.save()
+            self._begin_save()
         if _due(step, self.config.eval.every):
-            self._events.write("eval", self.evaluate(), step=step)
+            self._try("not evaluated", self._evaluate)
         self._tell_evaluations()
         if _due(step + 1, log.probe_every):
             self._probe_due = True
@@ -379,12 +423,15 @@ class Trainer:
                 text = f"not evaluated: {ended}"
                 self._events.write("alert", text, step=self.step, level="warning")
 
-    def _sample_if_possible(self) -> None:
-        """A model that has diverged says nothing, but the run goes on."""
+    def _evaluate(self) -> None:
+        self._events.write("eval", self.evaluate(), step=self.step)
+
+    def _try(self, otherwise: str, what: Callable[[], object]) -> None:
+        """A model that has diverged says nothing and a full disk takes nothing; the run goes on."""
         try:
-            self.sample()
+            what()
         except LmmError as error:
-            self._events.write("alert", f"no sample: {error}", step=self.step, level="warning")
+            self._events.write("alert", f"{otherwise}: {error}", step=self.step, level="warning")
 
     def _flush(self) -> None:
         """Read the numbers of the last step; on a GPU that waits for it, so one step late."""
@@ -418,8 +465,10 @@ class Trainer:
     def _finish(self, save: bool) -> None:
         self._status.update(state="stopping")
         self._flush()
-        if save and self._saved_at != self.step:
-            self.save()
+        if save:
+            self._begin_save()
+        with self._aside("writing the checkpoint"):
+            self._saver.close()
         finished = self.step >= self.config.train.steps
         with self._aside("waiting for the evaluation"):
             self._evaluations.close(EVALUATION_PATIENCE_S if finished else 0.0)

@@ -66,6 +66,7 @@ class RunInfo:
     """Loss levels to draw as lines, nats: `ln V`, `unigram`, `bigram`."""
     parent: str = ""
     parent_checkpoint: str = ""
+    parent_stage: str = ""
     resumed_steps: list[int] = field(default_factory=list)
     format: int = FORMAT
 

@@ -72,6 +72,12 @@ def run_argument(path: Path) -> str:
     return path.name if path.parent == Path(RUNS_DIR) else shlex.quote(str(path))
 
 
+def lineage(info: RunInfo) -> str:
+    """Whose weights a run started from, such as `base, step-000000600 (pretrain)`."""
+    stage = f" ({info.parent_stage})" if info.parent_stage else ""
+    return ", ".join(filter(None, (info.parent, info.parent_checkpoint))) + stage
+
+
 def status_record(run: RunSummary) -> dict[str, Any]:
     """What `lmm-tui status --json` prints, `STATUS_FORMAT` 1.
 
@@ -87,6 +93,9 @@ def status_record(run: RunSummary) -> dict[str, Any]:
         "activity": status.activity,
         "error": status.error,
         "stage": info.stage,
+        "parent": info.parent,
+        "parent_checkpoint": info.parent_checkpoint,
+        "parent_stage": info.parent_stage,
         "model": info.model,
         "parameters": info.parameters,
         "device": info.device,
@@ -119,6 +128,7 @@ def status_sheet(run: RunSummary) -> str:
         "model": f"{info.model}, {count(info.parameters)} parameters, {info.stage}"
         if info.parameters
         else f"{info.model}, {info.stage}",
+        "from": lineage(info),
         "device": ", ".join(filter(None, (info.device, info.precision))),
         "loss": _losses(run),
         "levels": ", ".join(f"{name} {level:.2f}" for name, level in info.references.items()),

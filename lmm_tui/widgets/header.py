@@ -57,7 +57,8 @@ class RunHeader(Line):
         info = self._view.info
         model = " ".join(filter(None, (info.model, parameters(info.parameters))))
         arithmetic = " ".join(filter(None, (info.device, info.precision)))
-        details = (info.stage, model, arithmetic, f"pid {info.pid} on {info.host}")
+        stage = f"{info.stage} from {info.parent}" if info.parent else info.stage
+        details = (stage, model, arithmetic, f"pid {info.pid} on {info.host}")
         left: list[Part] = [badge(self._view.state)]
         left.append((f" {clean(info.name)} ", "bold"))
         left += [(f" {clean(text)} ", "$foreground 70%") for text in details if text]

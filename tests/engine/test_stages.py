@@ -187,6 +187,7 @@ def test_a_lora_run_trains_adapters_only_and_is_read_back_merged(
     assert changed == {name for name in merged if name.endswith("_proj.weight")}
     info = tuned.run_dir.read_info()
     assert (info.parent, info.parent_checkpoint) == ("base", before.name)
+    assert info.parent_stage == "sft"
 
 
 def test_peft_reads_our_adapters(small: MakeConfig, chats: str, tmp_path: Path) -> None:
