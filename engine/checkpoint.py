@@ -1,16 +1,14 @@
-"""Checkpoints: a complete resumable state, written aside, fsynced and renamed into place.
+"""Checkpoints: a complete resumable state, copied from the model, written aside and renamed.
 
 `model.safetensors` holds the weights, `training.pt` optimisers, scaler and random states
-(read back with `weights_only=True`), `state.json` counters and what a person may want to know;
-`adapter/` is there where LoRA is trained, as peft saves it, and the weights are what it stands on.
-It knows no loop and no stage: it saves and loads what it is handed.
+(read back with `weights_only=True`), `state.json` counters, what a person may want to know and
+the checksums of all; `adapter/` is there where LoRA is trained, as peft saves it, and the weights
+are what it stands on. It knows no loop and no stage: it saves and loads what it is handed.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,16 +18,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine import checkpoint_files as files
 from engine.adapters import Adapter
+from engine.checkpoint_files import FORMAT, TRAINING, CheckpointError, Retention
 from engine.rundir import checkpoint_name, list_checkpoints
-from lmm_errors import LmmError
 
-FORMAT = 1
 ADAPTER = "adapter"
-
-
-class CheckpointError(LmmError):
-    """A checkpoint that is missing, damaged or of another model."""
 
 
 @dataclass(frozen=True)
@@ -43,60 +37,74 @@ class CheckpointState:
     loss: float | None = None
     val_loss: float | None = None
     observer: dict[str, Any] = field(default_factory=dict)
+    skipped: int = 0
+    """Steps whose update was left out, since their loss or gradient was no number."""
+    lr_scale: float = 1.0
+    """What rollbacks have made of the learning rate."""
+    parts: int = 1
+    """How many parts a micro-batch is cut into, to fit into the memory."""
     format: int = FORMAT
 
 
-def save(
-    folder: Path,
-    state: CheckpointState,
-    model: Mapping[str, Tensor],
-    training: Mapping[str, Any],
-    keep: int,
-    adapter: Adapter | None = None,
-) -> Path:
-    """Write one checkpoint and remove all but the newest `keep`; raises OSError.
+@dataclass(frozen=True)
+class Snapshot:
+    """A state that training no longer touches: every tensor is a copy, on the CPU."""
 
-    `training` holds nested dicts and lists of tensors and plain values.
+    state: CheckpointState
+    model: dict[str, Tensor]
+    training: dict[str, Any]
+    adapter: Adapter | None
+
+    @classmethod
+    def take(
+        cls,
+        state: CheckpointState,
+        model: Mapping[str, Tensor],
+        training: Mapping[str, Any],
+        adapter: Adapter | None = None,
+    ) -> Snapshot:
+        """`training` holds nested dicts, lists and tuples of tensors and plain values."""
+        if adapter is not None:
+            adapter = Adapter(_copied(adapter.tensors), adapter.config)
+        return cls(state, _copied(dict(model)), _copied(dict(training)), adapter)
+
+
+def save(
+    folder: Path, snapshot: Snapshot, retention: Retention, curves: Path | None = None
+) -> Path:
+    """Write one checkpoint and remove those that nothing keeps; `curves` is made durable first.
+
+    Raises CheckpointError where it cannot be written; the others are as they were then.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / checkpoint_name(state.step)
-    aside = folder / f".writing-{target.name}"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    _save_tensors(model, aside / "model.safetensors")
-    if adapter is not None:
-        (aside / ADAPTER).mkdir()
-        _save_tensors(adapter.tensors, aside / ADAPTER / "adapter_model.safetensors")
-        _write_json(adapter.config, aside / ADAPTER / "adapter_config.json")
-    torch.save(dict(training), aside / "training.pt")
-    _write_json(asdict(state), aside / "state.json")
-    for path in [*aside.rglob("*"), aside]:
-        _fsync(path)
-    if target.exists():  # Asked for twice at one step: the state is the same.
-        shutil.rmtree(target)
-    aside.rename(target)
-    _fsync(folder)
-    for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+    target = folder / checkpoint_name(snapshot.state.step)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if curves is not None and curves.exists():
+            files.fsync(curves)
+        aside = files.place_aside(target)
+        _write(aside, snapshot)
+        files.put_in_place(aside, target)
+        files.prune(folder, retention)
+    except Exception as error:
+        # torch and safetensors have errors of their own for a full disk.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{target}: checkpoint not written ({reason}); those before it are intact"
+        ) from error
     return target
 
 
 def load(
     path: Path, device: torch.device
 ) -> tuple[CheckpointState, dict[str, Tensor], dict[str, Any]]:
-    """State, model weights and training state; CheckpointError where it is not usable."""
+    """State, model weights and training state of a checkpoint that `verify` has passed.
+
+    Raises CheckpointError where it is not usable all the same.
+    """
     try:
-        found = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        if found["format"] > FORMAT:
-            raise CheckpointError(
-                f"{path}: format {found['format']} is newer than this lmm-tui reads ({FORMAT}); "
-                "upgrade lmm-tui"
-            )
-        state = CheckpointState(**found)
+        state = CheckpointState(**files.read_state(path))
         model = load_file(path / "model.safetensors", device=str(device))
-        training = torch.load(path / "training.pt", map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
+        training = torch.load(path / TRAINING, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
@@ -119,23 +127,26 @@ def read_adapter(path: Path) -> Adapter | None:
         ) from error
 
 
-def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, path, metadata={"format": "pt"})
+def _write(aside: Path, snapshot: Snapshot) -> None:
+    save_file(snapshot.model, aside / "model.safetensors", metadata={"format": "pt"})
+    if adapter := snapshot.adapter:
+        (aside / ADAPTER).mkdir()
+        save_file(adapter.tensors, aside / ADAPTER / "adapter_model.safetensors", {"format": "pt"})
+        # peft's configuration holds a set.
+        config = json.dumps(adapter.config, indent=1, ensure_ascii=False, default=sorted)
+        (aside / ADAPTER / "adapter_config.json").write_text(config, encoding="utf-8")
+    torch.save(snapshot.training, aside / TRAINING)
+    files.seal(aside, asdict(snapshot.state))
 
 
-def _write_json(content: Mapping[str, Any], path: Path) -> None:
-    # peft's configuration holds a set.
-    text = json.dumps(content, indent=1, ensure_ascii=False, default=sorted)
-    path.write_text(text, encoding="utf-8")
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _copied(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True).contiguous()
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item) for item in value)
+    return value
 
 
 if __name__ == "__main__":
@@ -144,7 +155,8 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
         weights = {"w": torch.arange(4.0)}
         for step in (1, 2, 3):
-            save(Path(place), CheckpointState(step, step * 8, "x"), weights, {"rng": [1]}, keep=2)
+            frozen = Snapshot.take(CheckpointState(step, step * 8, "x"), weights, {"rng": [1]})
+            save(Path(place), frozen, Retention(last=2))
         kept = list_checkpoints(Path(place))
         print([path.name for path in kept])
         loaded, tensors, extra = load(kept[-1], torch.device("cpu"))

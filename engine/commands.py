@@ -47,10 +47,12 @@ class StopRequested(Exception):
         super().__init__("stop")
         self.request = request
         self.save = save
+        self.saved = False
 
     def reply(self, step: int) -> Reply:
-        how = "with a checkpoint" if self.save else "without a checkpoint"
-        return Reply(True, f"stopped {how}", step)
+        if self.save and not self.saved:
+            return Reply(False, "stopped, but the checkpoint could not be written", step)
+        return Reply(True, f"stopped {'with' if self.save else 'without'} a checkpoint", step)
 
 
 class Commands:
@@ -64,7 +66,7 @@ class Commands:
         self._handlers: dict[str, Callable[[dict[str, Any]], str]] = {
             "pause": self._pause,
             "resume": self._resume,
-            "checkpoint": lambda args: f"checkpoint {trainer.save()}",
+            "checkpoint": self._checkpoint,
             "probe": lambda args: f"probed: {trainer.probe()}",
             "sample": self._sample,
             "evaluate": self._evaluate,
@@ -115,6 +117,10 @@ class Commands:
         self._trainer.resume()
         return "running"
 
+    def _checkpoint(self, args: dict[str, Any]) -> str:
+        pinned = args.get("pin", False) is True
+        return f"checkpoint {self._trainer.save(pinned)}{', kept for good' if pinned else ''}"
+
     def _sample(self, args: dict[str, Any]) -> str:
         options: dict[str, Any] = {}
         for name, value in args.items():
@@ -162,7 +168,7 @@ if __name__ == "__main__":
         def change(self, config: object) -> None:
             self.config = config  # type: ignore[assignment]
 
-        def save(self) -> str:
+        def save(self, pinned: bool) -> str:
             return "step-000000004"
 
         def pause(self) -> None: ...

@@ -196,7 +196,9 @@ class LogConfig(Section):
     probe_every: int = Field(50, ge=0, description="Steps between probes; 0 is on request only")
     sample_every: int = Field(200, ge=0, description="Steps between samples; 0 is on request only")
     checkpoint_every: int = Field(500, ge=0, description="Steps between checkpoints; 0: end only")
-    keep: int = Field(3, ge=1, description="Checkpoints to keep")
+    keep: int = Field(3, ge=1, description="Checkpoints to keep, the newest")
+    keep_best: int = Field(1, ge=0, description="And the best by validation loss")
+    keep_every: int = Field(0, ge=0, description="And one every so many steps; 0 keeps none")
     tensorboard: bool = Field(True, description="Mirror the scalars as TensorBoard events")
     prompts: list[str] = Field(
         [], description="What the model is asked in samples; empty is what suits the stage"

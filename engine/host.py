@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 
+from engine.checkpoint_files import newest_intact
 from engine.commands import StopRequested
 from engine.config import RunConfig, to_toml
 from engine.control import ControlServer, Mailbox, Reply
@@ -158,7 +159,10 @@ class EngineHost:
 
 def _refuse_finished(run_dir: RunDir, steps: int) -> None:
     saved = list_checkpoints(run_dir.checkpoints)
-    done = checkpoint_step(saved[-1]) if saved else 0
+    if not saved or checkpoint_step(saved[-1]) < steps:
+        return
+    newest, _ = newest_intact(run_dir.checkpoints)
+    done = checkpoint_step(newest) if newest else 0
     if done >= steps:
         raise RunDirError(
             f"{run_dir.path}: nothing left to train, step {done} of {steps} is saved; "

@@ -32,7 +32,7 @@ from engine.generate import evaluating
 from engine.model import Decoder
 from engine.observer import Observer, StepNumbers
 from engine.optim import build_optimizers
-from engine.rundir import LIKELIHOOD_STAGES, RunDir, checkpoint_step, list_checkpoints
+from engine.rundir import LIKELIHOOD_STAGES, RunDir, checkpoint_step
 from engine.sampler import Sampler
 from engine.saver import Saver
 from engine.schedule import lr_factor
@@ -313,8 +313,8 @@ class Trainer:
         self._status.update(activity="verifying the checkpoint")
         found, trouble = files.newest_intact(self._host.run_dir.checkpoints)
         if trouble and found is None:
-            raise trouble[0]
-        for path, error in zip(reversed(list_checkpoints(found.parent)), trouble, strict=False):
+            raise next(iter(trouble.values()))
+        for path, error in trouble.items():
             files.set_aside(path)
             self._events.write("alert", str(error), step=checkpoint_step(path), level="warning")
         return found

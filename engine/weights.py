@@ -8,6 +8,7 @@ represent is refused with the reason. Nothing here unpickles more than tensors.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,11 +22,14 @@ from torch import Tensor
 
 from engine.adapters import merged
 from engine.checkpoint import read_adapter
+from engine.checkpoint_files import TRAINING, newest_intact, verify
 from engine.config import RunConfig, resolve
 from engine.model import Decoder
-from engine.rundir import RunDir, list_checkpoints
+from engine.rundir import RunDir
 from engine.shape import ModelShape
 from lmm_errors import LmmError
+
+log = logging.getLogger("engine")
 
 _EMBEDDING = "model.embed_tokens.weight"
 _HEAD = "lm_head.weight"
@@ -68,12 +72,17 @@ def read_weights(path: Path) -> Weights:
             f"{path}: no such run, checkpoint, Hugging Face folder or .pth file to start from"
         )
     if (path / "run.json").is_file():
-        checkpoints = list_checkpoints(RunDir(path).checkpoints)
-        if not checkpoints:
+        found, trouble = newest_intact(RunDir(path).checkpoints, without=[TRAINING])
+        for error in trouble.values():
+            if found is None:
+                raise error
+            log.warning("%s", error)
+        if found is None:
             raise WeightsError(f"{path}: this run has no checkpoint yet")
-        path = checkpoints[-1]
+        return _read_verified(found)
     if (path / "state.json").is_file():
-        return _read_checkpoint(path)
+        verify(path, without=[TRAINING])
+        return _read_verified(path)
     if (path / "config.json").is_file():
         return _read_hf(path)
     raise WeightsError(
@@ -111,7 +120,7 @@ def infer_shape(tensors: Mapping[str, Tensor], rope_theta: float = 1e6) -> Model
     )
 
 
-def _read_checkpoint(path: Path) -> Weights:
+def _read_verified(path: Path) -> Weights:
     run_dir = RunDir(path.parent.parent)
     config: RunConfig = resolve(run_dir.config)
     tensors = _load_safetensors([path / "model.safetensors"], path)

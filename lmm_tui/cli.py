@@ -19,6 +19,7 @@ from lmm_errors import LmmError
 COMMANDS = {
     "launch": "Start a run and watch it in the cockpit",
     "train": "Start a run without the cockpit",
+    "resume": "Go on with a run from its last intact checkpoint",
     "pipeline": "Walk a recipe: pretrain, SFT, DPO, GRPO, one run each",
     "monitor": "Watch and steer a run from its own cockpit",
     "runs": "List the runs",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
 from lmm_tui import terminal
@@ -9,13 +12,24 @@ from lmm_tui.commands.settings import Start, read_settings, settings_options
 from lmm_tui.summary import run_argument
 
 
+def cockpit_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add how a run is shown, for `begin`."""
+    for decorate in (
+        click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal"),
+        click.option(
+            "--detach", is_flag=True, help="Train in a process of its own that outlives this one"
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
 @click.command("launch")
 @settings_options
 @click.option("-y", "--yes", is_flag=True, help="Start at once, without the configure screen")
-@click.option("--detach", is_flag=True, help="Train in a process of its own that outlives this one")
-@click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal")
+@cockpit_options
 @click.pass_context
-def command(context: click.Context, yes: bool, detach: bool, no_mouse: bool, **_: object) -> int:
+def command(context: click.Context, yes: bool, **_: object) -> int:
     """Start a run and watch it in the cockpit.
 
     Without a terminal it trains like `lmm-tui train`.
@@ -23,15 +37,21 @@ def command(context: click.Context, yes: bool, detach: bool, no_mouse: bool, **_
     start = read_settings(context)
     if start is None:
         return 0
+    return begin(start, context, configure=not yes and start.resume is None)
+
+
+def begin(start: Start, context: click.Context, *, configure: bool) -> int:
+    """Train and show what was asked for, in the cockpit where there is a terminal for it."""
+    detach: bool = context.params["detach"]
     if terminal.can_host_app():
         from lmm_tui.launcher import launch_cockpit
 
         return launch_cockpit(
             start.config,
             resume=start.resume,
-            configure=not yes and start.resume is None,
+            configure=configure,
             detach=detach,
-            mouse=not no_mouse,
+            mouse=not context.params["no_mouse"],
         )
     return _launch_detached(start) if detach else _launch_headless(start)
 

@@ -68,6 +68,29 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
     decorators = [
         *(_flag(name, known[key]) for key, name in FLAGS.items()),
         click.option(
+            "--recipe",
+            metavar="NAME",
+            help="Settings of a recipe's step for --stage, or of its first; see `lmm-tui pipeline`",
+        ),
+        click.option("--resume", metavar="RUN", help="Go on with a run, as `lmm-tui resume` does"),
+    ]
+    return _decorated(_general_options(function), decorators)
+
+
+def resume_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what a run that goes on may be told, for `read_resumed`."""
+    known = {option.key: option for option in options()}
+    flags = {key: FLAGS[key] for key in ("device", "train.steps", "runs_dir")}
+    decorators = [
+        click.argument("run", required=False),
+        *(_flag(name, known[key], show_default=False) for key, name in flags.items()),
+    ]
+    return _decorated(_general_options(function), decorators)
+
+
+def _general_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    decorators = [
+        click.option(
             "--config",
             "file",
             metavar="FILE.toml",
@@ -81,14 +104,14 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             help="Any setting of --print-config; may be repeated",
         ),
-        click.option(
-            "--recipe",
-            metavar="NAME",
-            help="Settings of a recipe's step for --stage, or of its first; see `lmm-tui pipeline`",
-        ),
-        click.option("--resume", metavar="RUN", help="Go on with a run from its last checkpoint"),
         click.option("--print-config", is_flag=True, help="Print the settings and start nothing"),
     ]
+    return _decorated(function, decorators)
+
+
+def _decorated(
+    function: Callable[..., Any], decorators: Sequence[Callable[..., Any]]
+) -> Callable[..., Any]:
     for decorate in reversed(decorators):
         function = decorate(function)
     return function
@@ -100,7 +123,7 @@ def read_settings(context: click.Context) -> Start | None:
     Raises LmmError with the flag, or the file and line, that is wrong.
     """
     given = context.params
-    typed = {key: given[_parameter(name)] for key, name in FLAGS.items() if _typed(context, name)}
+    typed = _typed_flags(context)
     file: Path | None = given["file"]
     if given["resume"] is None:
         base = _recipe(given["recipe"], typed.get("stage"))
@@ -108,13 +131,37 @@ def read_settings(context: click.Context) -> Start | None:
     elif given["recipe"] is not None:
         raise ConfigError("--recipe: a run that goes on has its settings; leave out one of both")
     else:
-        default_folder = given[_parameter(FLAGS["runs_dir"])]
-        run = find_run(given["resume"], typed.pop("runs_dir", default_folder))
-        start = Start(_resumed(run, file, _assigned(typed, given["assignments"])), run)
-    if given["print_config"]:
+        start = _go_on(given["resume"], context)
+    return _asked_for(start, context)
+
+
+def read_resumed(context: click.Context) -> Start | None:
+    """The run to go on with, the newest where none is named; else as `read_settings`."""
+    return _asked_for(_go_on(context.params["run"], context), context)
+
+
+def _go_on(name: str | None, context: click.Context) -> Start:
+    given, typed = context.params, _typed_flags(context)
+    run = find_run(name, typed.pop("runs_dir", given[_parameter(FLAGS["runs_dir"])]))
+    return Start(_resumed(run, given["file"], _assigned(typed, given["assignments"])), run)
+
+
+def _asked_for(start: Start, context: click.Context) -> Start | None:
+    if context.params["print_config"]:
         click.echo(_printed(start.config))
         return None
     return start
+
+
+def _typed_flags(context: click.Context) -> dict[str, Any]:
+    """The keys whose flag was typed, so that it beats a file even with the default value."""
+    names = {key: _parameter(name) for key, name in FLAGS.items()}
+    source = context.get_parameter_source
+    return {
+        key: context.params[name]
+        for key, name in names.items()
+        if source(name) is ParameterSource.COMMANDLINE
+    }
 
 
 def _recipe(name: str | None, stage: str | None) -> dict[str, Any]:
@@ -132,18 +179,18 @@ def _printed(config: RunConfig) -> str:
     return "\n".join([to_toml(config).rstrip(), *lines])
 
 
-def _flag(name: str, option: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _flag(
+    name: str, option: Option, show_default: bool = True
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     kind = click.Choice(option.choices) if option.choices else option.kind
     help_text = f"{option.help} ({option.allowed})" if option.allowed else option.help
-    return click.option(name, type=kind, default=option.default, show_default=True, help=help_text)
+    return click.option(
+        name, type=kind, default=option.default, show_default=show_default, help=help_text
+    )
 
 
 def _parameter(flag: str) -> str:
     return flag.removeprefix("--").replace("-", "_")
-
-
-def _typed(context: click.Context, flag: str) -> bool:
-    return context.get_parameter_source(_parameter(flag)) is ParameterSource.COMMANDLINE
 
 
 def _assigned(typed: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""Writes checkpoints beside the training: a thread, and at most one checkpoint in flight.
+
+It knows neither loop nor model: it is handed a copied state, and says what became of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+from engine import checkpoint
+from engine.checkpoint import Snapshot
+from engine.checkpoint_files import CheckpointError, Retention
+
+
+class Tell(Protocol):
+    """Called in the writing thread: where a checkpoint is now, or why there is none."""
+
+    def __call__(self, step: int, outcome: Path | CheckpointError) -> None: ...
+
+
+class Saver:
+    """Saves into one folder; the file `curves` is on disk before a checkpoint of its steps is."""
+
+    def __init__(self, folder: Path, curves: Path, tell: Tell) -> None:
+        self._folder = folder
+        self._curves = curves
+        self._tell = tell
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._last: Future[Path] | None = None
+        self._step = -1
+
+    def begin(self, step: int, take: Callable[[], Snapshot], retention: Retention) -> None:
+        """Copy the state now and write it meanwhile; waits first for the one before."""
+        if self._last is not None:
+            self._last.exception()
+        self._step = step
+        self._last = self._thread.submit(self._save, take(), retention)
+
+    def adopt(self, step: int, path: Path) -> None:
+        """The state after `step` lies at `path` already."""
+        self._step, self._last = step, Future()
+        self._last.set_result(path)
+
+    def has(self, step: int) -> bool:
+        """Whether the state after `step` is saved, or about to be; False once that failed."""
+        if self._last is None or self._step != step:
+            return False
+        return not self._last.done() or self._last.exception() is None
+
+    def wait(self) -> Path:
+        """Where the checkpoint that was begun last is; raises its CheckpointError."""
+        assert self._last is not None
+        return self._last.result()
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self._thread.shutdown()
+
+    def _save(self, snapshot: Snapshot, retention: Retention) -> Path:
+        step = snapshot.state.step
+        try:
+            path = checkpoint.save(self._folder, snapshot, retention, self._curves)
+        except CheckpointError as error:
+            self._tell(step, error)
+            raise
+        self._tell(step, path)
+        return path
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    import torch
+
+    from engine.checkpoint import CheckpointState
+
+    def demo(step: int) -> Snapshot:
+        return Snapshot.take(CheckpointState(step, 0, "x"), {"w": torch.zeros(4)}, {})
+
+    told: list[str] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        saver = Saver(place / "kept", place / "none", lambda _, got: told.append(str(got)))
+        saver.begin(1, lambda: demo(1), Retention(last=1))
+        print(saver.wait().name, saver.has(1), saver.has(2))
+        (place / "kept").rename(place / "gone")
+        (place / "kept").touch()
+        saver.begin(2, lambda: demo(2), Retention(last=1))
+        saver.close()
+        print(told[-1].replace(scratch, "…"))
+        assert saver.has(1) is saver.has(2) is False and len(told) == 2
+    print("=== 自测通过 ===")
