@@ -163,8 +163,9 @@ def sample_line(sample: dict[str, Any]) -> str:
     arrow = " → " if sample.get("answer") else ""
     words = f"{sample.get('prompt', '')}{arrow}{sample.get('text', '')}"
     reward = sample.get("reward")
-    earned = f"  (reward {reward:.3g})" if isinstance(reward, int | float) else ""
-    return f"step {sample.get('step')}: sample: {clean(words)}{earned}"
+    # First, since a long answer is cut off.
+    earned = f" (reward {reward:.3g})" if isinstance(reward, int | float) else ""
+    return f"step {sample.get('step')}: sample{earned}: {clean(words)}"
 
 
 def _conclude(host: EngineHost, progress: Progress, received: list[int]) -> int:

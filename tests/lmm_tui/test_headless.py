@@ -81,7 +81,7 @@ def test_under_reinforcement_the_reward_is_what_counts(run: RunDir) -> None:
     assert "reward 0.625" in line
     assert "loss" not in line
     sample = {"step": 3, "prompt": "1 + 1?", "text": "2", "answer": True, "reward": 1.0}
-    assert sample_line(sample) == "step 3: sample: 1 + 1? → 2  (reward 1)"
+    assert sample_line(sample) == "step 3: sample (reward 1): 1 + 1? → 2"
     assert sample_line({"step": 3, "prompt": "Once ", "text": "upon"}).endswith("Once upon")
 
 
