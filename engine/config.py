@@ -29,6 +29,7 @@ Stage = Literal["pretrain", "sft", "dpo", "grpo", "distill"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Schedule = Literal["cosine", "wsd", "minimind", "constant"]
 OptimizerName = Literal["adamw", "muon"]
+NonFinite = Literal["skip", "rollback", "pause", "stop"]
 Template = Literal["chatml", "own"]
 PreferenceLoss = Literal["sigmoid", "ipo"]
 Reference = Literal["precomputed", "live"]
@@ -163,6 +164,15 @@ class TrainConfig(Section):
     precision: Precision = Field("auto", description="Arithmetic; auto is decided by the device")
     compile: bool = Field(False, description="torch.compile the model (slow start, faster steps)")
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; unset is torch's")
+    on_nonfinite: NonFinite = Field(
+        "skip",
+        title="bad steps",
+        description="A loss or gradient that is no number is left out; then: skip, rollback (to "
+        "the last checkpoint's weights), pause or stop",
+    )
+    rollback_lr_factor: float = Field(
+        1.0, gt=0, le=1, description="The learning rate is multiplied by this at a rollback"
+    )
     freeze: list[str] = Field(
         [], description="Parameters that stay as they are, by pattern, such as *.layers.0.*"
     )
@@ -329,6 +339,9 @@ class RunConfig(Section):
 
     @property
     def tokens_per_step(self) -> int:
+        """About; 0 where pairs or answers are counted, whose lengths nobody knows before."""
+        if self.stage in ("dpo", "grpo"):
+            return 0
         return self.train.batch_size * self.train.grad_accum * self.data.seq_len
 
 

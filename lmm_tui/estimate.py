@@ -26,6 +26,7 @@ class Estimate:
     shape: ModelShape
     tokens_per_step: int
     total_tokens: int
+    """These are 0 where the lengths of what is read are not known."""
     corpus_tokens: int | None
     """Tokens to train on, about; None where the data is not known."""
     memory: int

@@ -95,8 +95,8 @@ def table(outlook: Outlook) -> Content:
         ("attention", f"{shape.num_heads} heads over {shape.num_kv_heads} of keys and values"),
         ("vocabulary", f"{exact(shape.vocab_size)} tokens"),
         ("", ""),
-        ("a step", f"{exact(sized.tokens_per_step)} tokens"),
-        ("in all", f"{exact(sized.total_tokens)} tokens, {_operations(sized.flops)}"),
+        ("a step", _a_step(outlook)),
+        ("in all", _in_all(outlook)),
         ("epochs", _epochs(sized) or "known once the data is"),
         ("", ""),
         ("memory", f"about {size(sized.memory)}{_of_total(outlook)}"),
@@ -123,7 +123,8 @@ def sentences(outlook: Outlook) -> Content:
             f"{shape.hidden_size}, {exact(shape.vocab_size)} tokens in the vocabulary"
         ),
         Content(
-            f"{exact(sized.tokens_per_step)} tokens a step, {exact(sized.total_tokens)} in all"
+            f"{_a_step(outlook)} a step"
+            + (f", {exact(sized.total_tokens)} in all" if sized.total_tokens else "")
             + (f", epochs: {epochs}" if epochs else "")
         ),
         Content.assemble(
@@ -170,6 +171,23 @@ def _meter(outlook: Outlook) -> Content:
 
 def _of_total(outlook: Outlook) -> str:
     return f" of {size(outlook.memory_total)}" if outlook.memory_total else ""
+
+
+def _a_step(outlook: Outlook) -> str:
+    config = outlook.config
+    things = exact(config.train.batch_size * config.train.grad_accum)
+    if config.stage == "dpo":
+        return f"{things} pairs"
+    if config.stage == "grpo":
+        return f"{things} prompts, {config.grpo.group} answers each"
+    return f"{exact(outlook.estimate.tokens_per_step)} tokens"
+
+
+def _in_all(outlook: Outlook) -> str:
+    sized = outlook.estimate
+    if not sized.total_tokens:
+        return f"{exact(outlook.config.train.steps)} steps"
+    return f"{exact(sized.total_tokens)} tokens, {_operations(sized.flops)}"
 
 
 def _epochs(sized: Estimate) -> str:
