@@ -37,8 +37,6 @@ class CheckpointState:
     loss: float | None = None
     val_loss: float | None = None
     observer: dict[str, Any] = field(default_factory=dict)
-    skipped: int = 0
-    """Steps whose update was left out, since their loss or gradient was no number."""
     lr_scale: float = 1.0
     """What rollbacks have made of the learning rate."""
     parts: int = 1

@@ -81,6 +81,10 @@ class Commands:
             elif not self._paused:
                 return
 
+    def hold(self) -> None:
+        """Pause as if asked to."""
+        self._pause({})
+
     def refuse_until_ready(self, activity: str) -> None:
         """Called while the run is being set up: only `stop` is possible then."""
         while request := self._mailbox.take():

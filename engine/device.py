@@ -234,6 +234,11 @@ def is_asynchronous(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
+def fused_step_can_skip(device: torch.device) -> bool:
+    """Whether fused optimisers obey `found_inf`, as MPS's do not."""
+    return device.type == "cuda"
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until the device has done what it was given."""
     if device.type == "cuda":

@@ -7,7 +7,6 @@ directory, whoever wants to steer it writes to its mailbox.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from data.own_template import find_source
 from data.tokenizer import Tokenizer
-from engine import checkpoint, device
+from engine import bad_steps, checkpoint, device
 from engine import checkpoint_files as files
 from engine.adapters import adapter_of, add_adapters, freeze, load_adapted, weights_of
 from engine.checkpoint import CheckpointState, Snapshot
@@ -28,9 +27,10 @@ from engine.config import ConfigError, ModelConfig, RunConfig, to_toml
 from engine.evaluation.beside import EvaluationBeside
 from engine.evaluation.job import Job
 from engine.evaluation.records import Record
+from engine.fitting import cut, more_parts
 from engine.generate import evaluating
 from engine.model import Decoder
-from engine.observer import Observer, StepNumbers
+from engine.observer import Observer, Reading, StepNumbers
 from engine.optim import build_optimizers
 from engine.rundir import LIKELIHOOD_STAGES, RunDir, checkpoint_step
 from engine.sampler import Sampler
@@ -76,6 +76,9 @@ class Trainer:
             self._finish(save=stop.save)
             stop.saved = self._saver.has(self.step)
             raise
+        except bad_steps.DivergedError:
+            self._finish(save=True)
+            raise
         finally:
             self._saver.close()
         return "finished"
@@ -85,6 +88,7 @@ class Trainer:
             with self._observer.speed.excluded():
                 self._commands.serve()
             self._train_step()
+            self._answer_bad_step()
             self._look_after_step()
         if self.config.log.val_every and self.step % self.config.log.val_every:
             self.validate()
@@ -219,7 +223,11 @@ class Trainer:
         )
         self._sampler = Sampler(self._model, self._stage, self._host.run_dir)
         self._probe_due = False
-        self._alerted = False
+        self._bad: Reading | None = None
+        self._bad_before = False
+        self._rolled_back = False
+        self._lr_scale = 1.0
+        self._parts = 1
         self._unsaved = False
         self._saver = Saver(
             self._host.run_dir.checkpoints, self._host.run_dir.metrics, self._tell_checkpoint
@@ -285,6 +293,20 @@ class Trainer:
 
     def _restore(self, path: Path) -> None:
         """Go on from a checkpoint."""
+        state, training = self._load(path)
+        device.restore_rng(training["rng"])
+        self._stage.load_state_dict(training.get("stage", {}))
+        self._observer.load_state_dict(state.observer)
+        self.step, self.tokens = state.step, state.tokens
+        self.loss, self.val_loss = state.loss, state.val_loss
+        self._lr_scale, self._parts = state.lr_scale, state.parts
+        self._saver.adopt(state.step, path)
+        info = self._host.run_dir.read_info()
+        self._host.describe(resumed_steps=[*info.resumed_steps, self.step])
+        self._events.write("resume", f"from {path.name}", step=self.step)
+
+    def _load(self, path: Path) -> tuple[CheckpointState, dict[str, Any]]:
+        """Put weights, moments and scale of a checkpoint in place; returns the rest."""
         state, weights, training = checkpoint.load(path, self._device)
         if state.tokenizer != self._stage.tokenizer.fingerprint:
             raise CheckpointError(
@@ -298,15 +320,7 @@ class Trainer:
         for optimizer, saved in zip(self._optimizers, training["optimizers"], strict=True):
             _load_moments(optimizer, saved)
         self._scaler.load_state_dict(training["scaler"])
-        device.restore_rng(training["rng"])
-        self._stage.load_state_dict(training.get("stage", {}))
-        self._observer.load_state_dict(state.observer)
-        self.step, self.tokens = state.step, state.tokens
-        self.loss, self.val_loss = state.loss, state.val_loss
-        self._saver.adopt(state.step, path)
-        info = self._host.run_dir.read_info()
-        self._host.describe(resumed_steps=[*info.resumed_steps, self.step])
-        self._events.write("resume", f"from {path.name}", step=self.step)
+        return state, training
 
     def _find_checkpoint(self) -> Path | None:
         """The newest intact one; damaged ones after it are set aside, and said to be."""
@@ -339,6 +353,8 @@ class Trainer:
                 loss=self.loss,
                 val_loss=self.val_loss,
                 observer=self._observer.state_dict(),
+                lr_scale=self._lr_scale,
+                parts=self._parts,
             ),
             weights_of(self._model),
             {
@@ -365,17 +381,14 @@ class Trainer:
         micro_batches = self._stage.micro_batches(self.step)
         weight = sum(batch.weight for batch in micro_batches)
         tokens = sum(batch.tokens for batch in micro_batches)
-        loss = torch.zeros((), device=self._device)
-        stats: dict[str, Tensor] = {}
-        for index, batch in enumerate(micro_batches):
-            with self._observer.watching(batch, probing and index == 0):
-                loss += self._forward_backward(batch, weight, stats)
+        loss, stats = self._gradients(micro_batches, weight, probing)
         for optimizer in self._optimizers:
             self._scaler.unscale_(optimizer)
         norms = self._observer.grads.measure()
         self._observer.grads.clip(self.config.optim.clip)
+        bad = bad_steps.is_bad(loss, norms.total)
         for optimizer in self._optimizers:
-            self._scaler.step(optimizer)
+            bad_steps.step_unless(bad, optimizer, self._scaler)
             optimizer.zero_grad(set_to_none=True)
         self._scaler.update()
         self._flush()
@@ -383,12 +396,85 @@ class Trainer:
         self.step += 1
         self.tokens += tokens
         self._pending = StepNumbers(
-            self.step, self.tokens, lr, loss, norms, self.config.optim.clip, stats
+            self.step,
+            self.tokens,
+            lr,
+            loss,
+            norms,
+            self.config.optim.clip,
+            stats,
+            scaled=self._scaler.is_enabled(),
         )
         if probing:
             self._finish_probe()
         if not device.is_asynchronous(self._device):
             self._flush()
+
+    def _gradients(
+        self, micro_batches: list[MicroBatch], weight: int, probing: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and sums of a step, its gradients left in place; cut smaller until it fits."""
+        while True:
+            loss = torch.zeros((), device=self._device)
+            stats: dict[str, Tensor] = {}
+            try:
+                for index, batch in enumerate(cut(micro_batches, self._parts)):
+                    with self._observer.watching(batch, probing and index == 0):
+                        loss += self._forward_backward(batch, weight, stats)
+                return loss, stats
+            except Exception as error:
+                if not device.is_out_of_memory(error):
+                    raise
+            # Not in the handler: until it is left the error holds what fills the memory.
+            self._make_room(micro_batches)
+
+    def _make_room(self, micro_batches: list[MicroBatch]) -> None:
+        self._parts = more_parts(micro_batches, self._parts, str(self._device))
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        device.empty_cache(self._device)
+        self._events.write(
+            "alert",
+            f"out of memory on {self._device}: micro-batches are cut in {self._parts} from here "
+            "on, and accumulated; each step still sees the same data",
+            step=self.step + 1,
+            level="warning",
+        )
+
+    def _answer_bad_step(self) -> None:
+        """What the configuration says of a step that was left out; one alert for several."""
+        bad, self._bad = self._bad, None
+        if bad is None:
+            return
+        policy = self.config.train.on_nonfinite
+        what = f"loss is {bad.loss}, gradient norm {bad.norm}: step left out"
+        if policy == "rollback" and not self._rolled_back:
+            what += f", {self._roll_back()}"
+        elif policy == "pause":
+            what += ", paused; lower the learning rate (set lr=…) or go on (resume)"
+            self._commands.hold()
+        elif policy != "stop":
+            what += "; lower the learning rate if more follow"
+        if not self._bad_before or policy == "stop":
+            self._events.write("alert", what, step=bad.step, level="error")
+        self._bad_before = True
+        if policy == "stop":
+            raise bad_steps.DivergedError(
+                f"step {bad.step}: {what}, and train.on_nonfinite is stop; resume with a lower "
+                "optim.lr, or with train.on_nonfinite skip"
+            )
+
+    def _roll_back(self) -> str:
+        """Take the weights of the last checkpoint, and go on with the data that comes next."""
+        self._rolled_back = True
+        self._saver.settle()
+        path, _ = files.newest_intact(self._host.run_dir.checkpoints)
+        if path is None:
+            return "no checkpoint to go back to yet"
+        with self._aside(f"going back to {path.name}"):
+            self._load(path)
+        self._lr_scale *= self.config.train.rollback_lr_factor
+        return f"back to the weights of {path.name}, learning rate x {self._lr_scale:g}"
 
     def _forward_backward(self, batch: MicroBatch, weight: int, stats: dict[str, Tensor]) -> Tensor:
         with device.autocast(self._device, self._precision):
@@ -438,7 +524,12 @@ class Trainer:
         if self._pending is None:
             return
         numbers, self._pending = self._pending, None
-        self.loss = self._observer.record(numbers, self.config.log.every)
+        reading = self._observer.record(numbers, self.config.log.every)
+        self.loss = reading.loss
+        if reading.skipped:
+            self._bad = reading
+        else:
+            self._bad_before = self._rolled_back = False
         left = self.config.train.steps - numbers.step
         self._status.update(
             step=numbers.step,
@@ -447,15 +538,6 @@ class Trainer:
             tokens_per_s=self._observer.speed.tokens_per_s,
             eta_s=self._observer.speed.seconds_for(left),
         )
-        if not math.isfinite(self.loss) and not self._alerted:
-            self._alerted = True
-            self._events.write(
-                "alert",
-                f"loss is {self.loss}: lower the learning rate, or resume from a checkpoint "
-                "before this step",
-                step=numbers.step,
-                level="error",
-            )
 
     def _finish_probe(self) -> str:
         summary = self._observer.finish_probe(self.step, self.tokens)
@@ -477,7 +559,7 @@ class Trainer:
         self._sampler.close()
 
     def _set_lr(self) -> float:
-        factor = lr_factor(self.step, self.config.train.steps, self.config.optim)
+        factor = lr_factor(self.step, self.config.train.steps, self.config.optim) * self._lr_scale
         for group in self._groups():
             group["lr"] = group["initial_lr"] * factor
         return self.config.peak_lr * factor

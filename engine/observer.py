@@ -6,6 +6,7 @@ nothing in training: losses are equal to the last bit with it and without.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch import Tensor
 from engine.model import Decoder
 from engine.stages.base import MicroBatch
 from metrics.grads import GradNorms, LayerNorms
-from metrics.names import PROBES, VAL_LOSS
+from metrics.names import PROBES, SKIPPED, VAL_LOSS
 from metrics.probes import ModelProbe
 from metrics.speed import SpeedMeter
 from metrics.tracker import TrainingTracker
@@ -38,6 +39,19 @@ class StepNumbers:
     norms: LayerNorms
     max_norm: float
     stats: dict[str, Tensor]
+    scaled: bool = False
+    """Whether the gradient was scaled for fp16, where an overflow is part of the search."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a step's numbers turned out to be."""
+
+    step: int
+    loss: float
+    norm: float
+    skipped: bool
+    """Whether the update was left out, since they are no numbers."""
 
 
 class Observer:
@@ -56,9 +70,10 @@ class Observer:
         depths = sorted({0, count // 2, count - 1})
         self._probe.attach(model, [f"model.layers.{depth}" for depth in depths])
         self._found: dict[str, float] = {}
+        self._skipped = 0
 
-    def record(self, numbers: StepNumbers, log_every: int) -> float:
-        """Read a step's tensors, in one copy, and log them where a row is due; the loss."""
+    def record(self, numbers: StepNumbers, log_every: int) -> Reading:
+        """Read a step's tensors, in one copy, and log them where a row is due."""
         norms, stats = numbers.norms, numbers.stats
         values = [numbers.loss, norms.total, *norms.layers, *stats.values()]
         loss, norm, *others = torch.stack([value.float() for value in values]).tolist()
@@ -71,9 +86,13 @@ class Observer:
         for name, value in zip(stats, others[len(layers) :], strict=True):
             tracker.update(name, value)
         tracker.update_speed(self.speed.steps_per_s, self.speed.tokens_per_s, self.speed.mfu)
+        skipped = not math.isfinite(loss) or not (math.isfinite(norm) or numbers.scaled)
+        if skipped:
+            self._skipped += 1
+            tracker.update(SKIPPED, self._skipped)
         if numbers.step % log_every == 0:
             tracker.log(step=numbers.step, tokens=numbers.tokens)
-        return loss
+        return Reading(numbers.step, loss, norm, skipped)
 
     def record_held_out(self, step: int, tokens: int, numbers: Mapping[str, float]) -> None:
         """A row of what was measured on held-out data."""
@@ -104,8 +123,10 @@ class Observer:
             yield
         else:
             hook = backbone.register_forward_hook(lambda _, __, out: hidden.append(out.detach()))
-            yield
-            hook.remove()
+            try:
+                yield
+            finally:
+                hook.remove()
         self._found = self._measure(hidden[0], labels_BxT)
         self._probe.deactivate()
 
@@ -117,10 +138,11 @@ class Observer:
         return ", ".join(f"{name} {found[name]:.3g}" for name in PROBES if name in found)
 
     def state_dict(self) -> dict[str, Any]:
-        return self._tracker.state_dict()
+        return {**self._tracker.state_dict(), "skipped": self._skipped}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._tracker.load_state_dict(state)
+        self._skipped = state.get("skipped", 0)
 
     def close(self) -> None:
         self._tracker.close()

@@ -34,8 +34,7 @@ class Saver:
 
     def begin(self, step: int, take: Callable[[], Snapshot], retention: Retention) -> None:
         """Copy the state now and write it meanwhile; waits first for the one before."""
-        if self._last is not None:
-            self._last.exception()
+        self.settle()
         self._step = step
         self._last = self._thread.submit(self._save, take(), retention)
 
@@ -54,6 +53,11 @@ class Saver:
         """Where the checkpoint that was begun last is; raises its CheckpointError."""
         assert self._last is not None
         return self._last.result()
+
+    def settle(self) -> None:
+        """Wait for what is being written, whatever becomes of it."""
+        if self._last is not None:
+            self._last.exception()
 
     def close(self) -> None:
         """Wait for what is being written."""

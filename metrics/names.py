@@ -12,6 +12,7 @@ LR = "train/lr"
 GRAD_NORM = "train/grad_norm"
 CLIP_RATE = "train/clip_rate"
 CLIP_RATIO = "train/clip_ratio"
+SKIPPED = "train/skipped"
 TOKENS_PER_S = "train/tokens_per_s"
 STEPS_PER_S = "train/steps_per_s"
 MFU = "train/mfu"
@@ -57,6 +58,7 @@ KNOWN: dict[str, MetricName] = {
     GRAD_NORM: MetricName("grad norm"),
     CLIP_RATE: MetricName("clip rate"),
     CLIP_RATIO: MetricName("clip ratio"),
+    SKIPPED: MetricName("steps left out", better="lower"),
     TOKENS_PER_S: MetricName("tokens/s", better="higher"),
     STEPS_PER_S: MetricName("steps/s", better="higher"),
     MFU: MetricName("MFU", better="higher"),

@@ -47,6 +47,8 @@ _CHANGEABLE = (
     "train.precision",
     "train.compile",
     "train.threads",
+    "train.on_nonfinite",
+    "train.rollback_lr_factor",
     "data.cache_dir",
 )
 _CHANGEABLE_SECTIONS = ("optim.", "log.")

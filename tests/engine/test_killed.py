@@ -13,11 +13,13 @@ from engine.config import RunConfig
 from engine.host import EngineHost
 from engine.rundir import RunDir, list_checkpoints
 
-STEPS = 160
+STEPS = 80
 
-# A fork of a process that has imported torch is there at once.
+# A fork of a process that has imported torch, and what optimisers import, is there at once.
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["engine.loop", "engine.host", "engine.stages.pretrain"])
+_processes.set_forkserver_preload(
+    ["engine.loop", "engine.host", "engine.stages.pretrain", "torch._dynamo"]
+)
 
 
 def train(config: RunConfig) -> None:
@@ -48,9 +50,9 @@ def test_resumed_losses_equal_uninterrupted_ones_after_kills_at_any_instant(
     run = RunDir(Path(config.runs_dir) / "killed")
     dice = random.Random(7)
     kills = 0
-    for attempt in range(16):
+    for attempt in range(8):
         size = run.metrics.stat().st_size if run.metrics.exists() else 0
-        more = size + dice.randrange(1, 12_000)
+        more = size + dice.randrange(1, 9_000)
 
         def somewhere(more: int = more) -> bool:
             return run.metrics.exists() and run.metrics.stat().st_size > more
@@ -66,10 +68,10 @@ def test_resumed_losses_equal_uninterrupted_ones_after_kills_at_any_instant(
     last = _processes.Process(target=train, args=(config,))
     last.start()
     last.join()
-    assert last.exitcode == 0 and kills >= 8
+    assert last.exitcode == 0 and kills >= 4
     assert run.read_status().state == "finished"
     for name in ("train/loss", "train/grad_norm", "train/loss_ema", "val/loss"):
         assert curve(run, name) == curve(whole.run_dir, name)
-    assert list(curve(run)) and sorted(curve(run)) == list(range(1, STEPS + 1))
+    assert sorted(curve(run)) == list(range(1, STEPS + 1))
     assert run.read_info().resumed_steps
     assert lines(run.events)[-1]["message"] == "finished"
