@@ -50,7 +50,7 @@ class RMSNorm(nn.Module):
 
 class _RMSNormOnCPU(torch.autograd.Function):
     """Forward and backward in fewer kernels than torch has on a CPU, where its own norm is
-    a chain of plain operations: 1.5 against 2.4 ms for (4, 256, 512) on 2 cores."""
+    a chain of plain operations: 2.5 against 3.2 ms for (4, 256, 512) on 2 cores."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -71,9 +71,9 @@ class _RMSNormOnCPU(torch.autograd.Function):
 
 
 def _rms_scale(x: Tensor, eps: float) -> Tensor:
-    """1 / rms(x) over the last dimension."""
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+    """1 / rms(x) over the last dimension, in the order in which torch's own norm computes it:
+    logits are then those of transformers to the last bit."""
+    return x.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
 
 
 class KVCache:
