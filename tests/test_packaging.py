@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("lmm_tui", "engine", "metrics", "data")
+PACKAGES = ("lmm_tui", "engine", "metrics", "data", "recipes")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -43,9 +43,9 @@ def test_the_wheel_holds_everything_that_runs(tmp_path: Path) -> None:
         str(path.relative_to(source))
         for package in PACKAGES
         for path in (source / package).rglob("*")
-        if path.suffix in (".py", ".tcss")
+        if path.suffix in (".py", ".tcss", ".toml")
     }
-    assert "lmm_tui/cockpit.tcss" in wanted
+    assert {"lmm_tui/cockpit.tcss", "recipes/tiny.toml"} <= wanted
     assert wanted | {"lmm_errors.py"} <= held
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in held)
 
