@@ -6,6 +6,7 @@ training and imports torch only once the loop starts, so that a screen can be up
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import platform
 import re
@@ -134,7 +135,8 @@ class EngineHost:
         self._server.close()
         self.events.close()
         logging.getLogger("engine").removeHandler(self._log_handler)
-        self._log_handler.close()
+        with contextlib.suppress(OSError):  # Of a full disk.
+            self._log_handler.close()
         self._lock.close()
 
     def _identify(self, resume: RunDir | None) -> RunInfo:
@@ -177,8 +179,15 @@ def _new_name(config: RunConfig) -> str:
     return next(name for name in names if not (Path(config.runs_dir) / name).exists())
 
 
+class _LogFile(logging.FileHandler):
+    """What cannot be written on a full disk is not worth a traceback on the screen."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
 def _log_to(path: Path) -> logging.Handler:
-    handler = logging.FileHandler(path, encoding="utf-8", errors="replace")
+    handler = _LogFile(path, encoding="utf-8", errors="replace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("engine")
     logger.setLevel(logging.INFO)

@@ -157,11 +157,11 @@ class Trainer:
 
     def change(self, config: RunConfig) -> None:
         """Go on with other settings; the run directory remembers them for a resume."""
+        self._host.run_dir.write_config(to_toml(config))
         ratio = config.peak_lr / self.config.peak_lr
         for group in self._groups():
             group["initial_lr"] *= ratio
         self.config = config
-        self._host.run_dir.write_config(to_toml(config))
 
     # -- the parts of a run ----------------------------------------------------------------
 
@@ -229,6 +229,7 @@ class Trainer:
         self._lr_scale = 1.0
         self._parts = 1
         self._unsaved = False
+        self._trouble = ""
         self._saver = Saver(
             self._host.run_dir.checkpoints, self._host.run_dir.metrics, self._tell_checkpoint
         )
@@ -526,6 +527,7 @@ class Trainer:
         numbers, self._pending = self._pending, None
         reading = self._observer.record(numbers, self.config.log.every)
         self.loss = reading.loss
+        self._tell_trouble()
         if reading.skipped:
             self._bad = reading
         else:
@@ -538,6 +540,17 @@ class Trainer:
             tokens_per_s=self._observer.speed.tokens_per_s,
             eta_s=self._observer.speed.seconds_for(left),
         )
+
+    def _tell_trouble(self) -> None:
+        """One alert when metrics can no longer be written, and one word when they can again."""
+        trouble = self._observer.trouble
+        if trouble and not self._trouble:
+            text = f"metrics cannot be written ({trouble}): rows wait in memory; make room"
+            self._events.write("alert", text, step=self.step, level="error")
+        elif self._trouble and not trouble:
+            text = "metrics are written again, with those that waited"
+            self._events.write("alert", text, step=self.step)
+        self._trouble = trouble
 
     def _finish_probe(self) -> str:
         summary = self._observer.finish_probe(self.step, self.tokens)

@@ -137,6 +137,11 @@ class Observer:
         self._tracker.log(step=step, tokens=tokens)
         return ", ".join(f"{name} {found[name]:.3g}" for name in PROBES if name in found)
 
+    @property
+    def trouble(self) -> str:
+        """Why rows of metrics wait in memory; empty while they are written."""
+        return self._tracker.trouble
+
     def state_dict(self) -> dict[str, Any]:
         return {**self._tracker.state_dict(), "skipped": self._skipped}
 

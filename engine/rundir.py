@@ -16,14 +16,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from io import BufferedWriter
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import psutil
 
 from lmm_errors import LmmError
-from metrics.appending import open_for_append
+from metrics.appending import LineFile
 from metrics.values import strict
 
 FORMAT = 1
@@ -224,17 +223,19 @@ def checkpoint_step(path: Path) -> int:
 
 
 class JsonlWriter:
-    """Appends JSON objects, a line each, flushed per line; a torn last line is ended first."""
+    """Appends JSON objects, a line each, flushed per line; a torn last line is ended first.
+
+    On a full disk they wait in memory, as `LineFile` says.
+    """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        self._file = BufferedWriter(open_for_append(path))
+        self._file = LineFile(path)
 
     def write(self, record: Mapping[str, Any]) -> None:
         line = json.dumps(strict(record), ensure_ascii=False, allow_nan=False, default=str)
         with self._lock:
-            self._file.write(line.encode("utf-8", "replace") + b"\n")
-            self._file.flush()
+            self._file.append(line.encode("utf-8", "replace") + b"\n")
 
     def close(self) -> None:
         self._file.close()

@@ -20,7 +20,7 @@ import orjson
 
 from lmm_errors import LmmError
 from metrics import names
-from metrics.appending import open_for_append
+from metrics.appending import LineFile
 from metrics.mirror import TensorBoardMirror
 from metrics.values import perplexity, strict
 
@@ -134,8 +134,6 @@ class TrainingTracker:
         self.step = 0
         """The step committed last."""
         self.tokens = 0
-        self.lost_rows = 0
-        """Rows that could not be written, as on a full disk; they did not stop the training."""
         self.loss_ema = Ema(ema_beta)
         self._clips = ClipWindow(clip_window)
         self._likelihood = likelihood
@@ -146,13 +144,27 @@ class TrainingTracker:
         self._last_row: dict[str, float] = {}
         try:
             self.log_dir.mkdir(parents=True, exist_ok=True)
-            self._file = open_for_append(self.log_dir / METRICS_FILE)
+            self._file = LineFile(self.log_dir / METRICS_FILE)
         except OSError as error:
             raise TrackerError(
                 f"{self.log_dir}: cannot be written ({error.strerror}); choose another log_dir"
             ) from None
-        self._torn = False
         self._mirror = TensorBoardMirror(self.log_dir / TENSORBOARD_DIR) if tensorboard else None
+
+    @property
+    def lost_rows(self) -> int:
+        """Rows that were never written, as on a disk that stays full; they stopped no training."""
+        return self._file.lost
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows in memory that are written once there is space again."""
+        return self._file.waiting
+
+    @property
+    def trouble(self) -> str:
+        """Why rows wait, in the system's words; empty while they are written."""
+        return self._file.trouble
 
     def __enter__(self) -> TrainingTracker:
         return self
@@ -279,17 +291,14 @@ class TrainingTracker:
         return scalars
 
     def _write(self, line: bytes) -> None:
-        line = b"\n" + line if self._torn else line
-        try:
-            self._torn = self._file.write(line) < len(line)
-            lost = self._torn
-        except OSError:
-            lost = True
-        if lost:
-            # A full disk must not end a run of days; readers see a gap.
-            if not self.lost_rows:
-                _log.warning("%s: a row could not be written", self.log_dir / METRICS_FILE)
-            self.lost_rows += 1
+        was_well = not self._file.trouble
+        self._file.append(line)
+        if was_well and self._file.trouble:
+            _log.warning(
+                "%s: a row could not be written (%s); rows wait in memory until there is space",
+                self.log_dir / METRICS_FILE,
+                self._file.trouble,
+            )
 
 
 def _line(step: int, now: float, tokens: int, scalars: Mapping[str, float]) -> bytes:

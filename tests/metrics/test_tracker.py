@@ -316,6 +316,8 @@ class TestTrouble:
         (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
         tracker = quiet(tmp_path)
         run_steps(tracker, 1, 3)
+        assert (tracker.waiting_rows, tracker.lost_rows) == (3, 0)
+        tracker.close()
         assert tracker.lost_rows == 3
         assert len(caplog.records) == 1 and "could not be written" in caplog.text
 

@@ -1,0 +1,60 @@
+"""Lines are appended in order and whole, whatever the disk does in between."""
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metrics.appending import LineFile
+
+
+class Disk:
+    """A file that takes this many bytes of each write; none of them raises ENOSPC."""
+
+    def __init__(self, moods: list[int | None]) -> None:
+        self.content = b""
+        self._moods = iter(moods)
+
+    def write(self, data: bytes) -> int:
+        taken = next(self._moods, None)
+        if taken == 0:
+            raise OSError(28, "No space left on device")
+        self.content += data[:taken]
+        return len(data[:taken])
+
+    def close(self) -> None: ...
+
+
+moods = st.lists(st.none() | st.integers(0, 9), max_size=30)
+
+
+@given(moods, st.integers(1, 20))
+def test_a_disk_that_is_full_for_a_while_loses_nothing(moods: list[int | None], count: int) -> None:
+    disk = Disk(moods)
+    file = LineFile(Path("/dev/null"))
+    file._file = disk  # type: ignore[assignment]
+    lines = [f"line {number}\n".encode() for number in range(count)]
+    for line in lines:
+        file.append(line)
+        assert bool(file.trouble) == bool(file.waiting)
+    disk._moods = iter([])
+    file.append(b"end\n")
+    assert disk.content == b"".join([*lines, b"end\n"])
+    assert (file.waiting, file.lost, file.trouble) == (0, 0, "")
+
+
+@given(moods, st.integers(1, 20))
+def test_memory_is_bounded_and_only_whole_lines_are_dropped(
+    moods: list[int | None], count: int
+) -> None:
+    disk = Disk(moods)
+    file = LineFile(Path("/dev/null"), most_bytes=20)
+    file._file = disk  # type: ignore[assignment]
+    for number in range(count):
+        file.append(f"line {number:02}\n".encode())
+        assert sum(map(len, file._waiting)) <= 20
+    disk._moods = iter([])
+    file.close()
+    kept = disk.content.splitlines(keepends=True)
+    assert len(kept) + file.lost == count
+    assert kept == sorted(set(kept)) and all(len(line) == 8 for line in kept)
