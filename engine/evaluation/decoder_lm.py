@@ -213,7 +213,7 @@ if __name__ == "__main__":
     tiny.init_weights(0)
     lm = DecoderLM(tiny, words, CHATML, batch_size=2)
     text = words.encode("the cat sat")
-    pairs = [(("", ""), text[:cut], text[cut:]) for cut in (1, 2, 3)]
+    pairs = [(("", ""), text[:cut], text[cut:]) for cut in range(1, len(text))]
     weighed = lm._loglikelihood_tokens(pairs)
     print(weighed)
     assert abs(weighed[0][0] + sum(token_losses(tiny, text))) < 1e-5
