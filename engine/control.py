@@ -22,13 +22,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.peer import is_own
 from lmm_errors import LmmError
 
 COMMANDS = ("pause", "resume", "stop", "checkpoint", "probe", "sample", "evaluate", "set")
 
 _MAX_LINE = 64 * 1024
 _MAX_CLIENTS = 16
+_MAX_WAITING = 64
+"""Commands of one client that wait for the loop."""
 _BACKLOG = 128
+_LINES_PER_S = 200.0
+_BURST = 256.0
+"""Lines of all clients together: what more comes waits with its sender, not in the loop."""
 
 
 class ControlError(LmmError):
@@ -110,6 +116,8 @@ class ControlServer:
         self._inode = path.stat().st_ino
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._budget = _BURST
+        self._counted = time.monotonic()
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
         self._thread.start()
@@ -129,7 +137,7 @@ class ControlServer:
 
     def _serve(self) -> None:
         while not self._closing:
-            for key, _ in self._selector.select():
+            for key, _ in self._selector.select(self._pause_s()):
                 if key.fileobj is self._listener:
                     self._accept()
                 elif key.fileobj is self._wake_read:
@@ -137,6 +145,7 @@ class ControlServer:
                         self._wake_read.recv(4096)
                 elif client := self._clients.get(key.fileobj):  # type: ignore[call-overload]
                     self._read(client)
+            self._dispatch_all()
             self._flush_all()
         self._flush_all()
         for connection in [*self._clients, self._listener, self._wake_read, self._wake_write]:
@@ -146,6 +155,9 @@ class ControlServer:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             connection, _ = self._listener.accept()
+            if not is_own(connection):
+                connection.close()
+                return
             if len(self._clients) >= _MAX_CLIENTS:
                 self._drop(self._longest_idle())
             connection.setblocking(False)
@@ -164,21 +176,36 @@ class ControlServer:
             return
         except OSError:
             received = b""
-        if not received:
-            self._drop(client)
-            return
         client.inbox += received
-        *lines, client.inbox = client.inbox.split(b"\n")
-        for line in lines:
-            reply = self._dispatch(line)
-            client.replies.append(reply)
-            reply.add_done_callback(lambda _: self._wake())
-        if len(client.inbox) > _MAX_LINE:
-            refusal: Future[Reply] = Future()
-            refusal.set_result(Reply(False, f"a command line has at most {_MAX_LINE} bytes"))
-            client.replies.append(refusal)
-            client.inbox = b""
-            client.dropping = True
+        client.gone = not received
+
+    def _pause_s(self) -> float | None:
+        """How long lines that have come must wait for their turn; None without such lines."""
+        if not any(client.has_line for client in self._clients.values()):
+            return None
+        return max(0.0, (1 - self._budget) / _LINES_PER_S)
+
+    def _dispatch_all(self) -> None:
+        """A line of each client in turn, as many as may be taken now."""
+        now = time.monotonic()
+        self._budget = min(_BURST, self._budget + (now - self._counted) * _LINES_PER_S)
+        self._counted = now
+        while self._budget >= 1 and (
+            ready := [client for client in self._clients.values() if client.has_line]
+        ):
+            for client in ready:
+                line, _, client.inbox = client.inbox.partition(b"\n")
+                reply = self._dispatch(line)
+                client.replies.append(reply)
+                reply.add_done_callback(lambda _: self._wake())
+                self._budget -= 1
+        for client in list(self._clients.values()):
+            if client.too_long:
+                refusal: Future[Reply] = Future()
+                refusal.set_result(Reply(False, f"a command line has at most {_MAX_LINE} bytes"))
+                client.replies.append(refusal)
+                client.inbox = b""
+                client.dropping = True
 
     def _dispatch(self, line: bytes) -> Future[Reply]:
         try:
@@ -198,7 +225,8 @@ class ControlServer:
                 reply = client.replies.pop(0).result()
                 line = json.dumps(asdict(reply), ensure_ascii=False, default=str)
                 client.outbox += line.encode("utf-8", "replace") + b"\n"
-            if not self._flush(client) or (client.dropping and not client.outbox):
+            leaving = client.dropping or client.gone
+            if not self._flush(client) or (leaving and client.done):
                 self._drop(client)
 
     def _flush(self, client: _Client) -> bool:
@@ -211,12 +239,23 @@ class ControlServer:
                 pass
             except OSError:
                 return False
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.outbox else 0)
-        self._selector.modify(client.connection, wanted)
+        self._watch(client)
         return True
 
+    def _watch(self, client: _Client) -> None:
+        """Read no more from whom has enough to be served first."""
+        full = len(client.inbox) > _MAX_LINE or len(client.replies) >= _MAX_WAITING
+        wanted = 0 if full or client.gone or client.dropping else selectors.EVENT_READ
+        wanted |= selectors.EVENT_WRITE if client.outbox else 0
+        if client.watched:
+            self._selector.unregister(client.connection)
+        if wanted:
+            self._selector.register(client.connection, wanted)
+        client.watched = bool(wanted)
+
     def _drop(self, client: _Client) -> None:
-        self._selector.unregister(client.connection)
+        if client.watched:
+            self._selector.unregister(client.connection)
         del self._clients[client.connection]
         client.connection.close()
 
@@ -228,6 +267,27 @@ class _Client:
     outbox: bytes = b""
     replies: list[Future[Reply]] = field(default_factory=list)
     dropping: bool = False
+    gone: bool = False
+    """Whether the other end sends no more."""
+    watched: bool = True
+
+    @property
+    def has_line(self) -> bool:
+        """Whether a whole line waits that may be served now."""
+        return self._line_came and len(self.replies) < _MAX_WAITING
+
+    @property
+    def too_long(self) -> bool:
+        return len(self.inbox) > _MAX_LINE and not self._line_came
+
+    @property
+    def done(self) -> bool:
+        """Whether all that it asked is answered."""
+        return not (self._line_came or self.replies or self.outbox)
+
+    @property
+    def _line_came(self) -> bool:
+        return self.inbox.find(b"\n", 0, _MAX_LINE + 1) >= 0
 
 
 def send(

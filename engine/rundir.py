@@ -189,7 +189,8 @@ class RunDir:
                 "or choose another --name"
             ) from None
         handle.truncate(0)
-        handle.write(f"pid {os.getpid()} on {socket.gethostname()}")
+        now = time.strftime("%Y-%m-%d %H:%M:%S")
+        handle.write(f"pid {os.getpid()} on {socket.gethostname()} since {now}")
         handle.flush()
         return handle
 

@@ -1,10 +1,12 @@
 """The control mailbox over a real Unix socket."""
 
+import contextlib
 import json
 import os
 import socket
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,3 +131,39 @@ def test_idle_clients_do_not_shut_others_out(server: ControlServer) -> None:
     assert send(server.path, "pause").ok
     for connection in idle:
         connection.close()
+
+
+def test_answers_reach_whoever_has_said_all_and_still_listens(server: ControlServer) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(os.fspath(server.path))
+        connection.sendall(b'{"command": "pause"}\n{"command": "probe"}\n')
+        connection.shutdown(socket.SHUT_WR)
+        answers = [json.loads(line)["message"] for line in connection.makefile("rb")]
+    assert answers == ["pause", "probe"]
+
+
+def test_a_flood_waits_with_its_sender_and_others_are_served(
+    loop: Loop, server: ControlServer
+) -> None:
+    began = time.monotonic()
+    with socket.socket(socket.AF_UNIX) as flood:
+        flood.connect(os.fspath(server.path))
+        flood.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                flood.send(b'{"command": "probe"}\n' * 500)
+        assert send(server.path, "pause").ok
+        served = len(loop.seen)
+    # A burst, and then so many a second, whatever the sender does.
+    assert served <= 257 + 200 * (time.monotonic() - began + 0.1)
+
+
+def test_a_stranger_is_not_heard(
+    loop: Loop, server: ControlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.peer.os.geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(ControlError):
+        send(server.path, "stop")
+    monkeypatch.undo()
+    assert send(server.path, "pause").ok and loop.seen == ["pause"]
