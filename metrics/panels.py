@@ -157,7 +157,7 @@ def draw_probe(ax: Axes, store: SeriesStore, window: Window, probe: str) -> None
 
 
 def draw_other(ax: Axes, store: SeriesStore, window: Window, name: str) -> None:
-    """A series of somebody else's, of which only the name is known."""
+    """A series of a stage, or of somebody else's, of which only the name is known."""
     series = store.get(name)
     assert series is not None
     curve = Curve.of(series, window)
@@ -165,7 +165,8 @@ def draw_other(ax: Axes, store: SeriesStore, window: Window, name: str) -> None:
     fit_y(ax, [curve])
     mark_outside(ax, curve, pens.OTHER)
     mark_broken(ax, curve)
-    finish(ax, window, name, [*broken_steps(series), last_value(series, "", pens.OTHER)])
+    title = names.describe(name).title
+    finish(ax, window, title, [*broken_steps(series), last_value(series, "", pens.OTHER)])
 
 
 def _draw_splits(
