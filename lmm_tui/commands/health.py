@@ -1,0 +1,82 @@
+"""`lmm-tui health [RUN]`: is this run healthy, and what was wrong when, for people or programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.rundir import RunInfo, find_run
+from lmm_tui.commands.folder import runs_dir_option
+from lmm_tui.text import clean
+
+if TYPE_CHECKING:
+    from metrics.health import Health
+
+
+@click.command("health")
+@click.argument("run", required=False)
+@runs_dir_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, its keys stable")
+@click.option(
+    "--rules",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Switch off, tune or add rules",
+)
+def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) -> None:
+    """Say whether RUN (a name or a path; default: the newest run) is healthy, and why not."""
+    from lmm_tui.session import RunSession
+    from metrics.health import RULES, Health, examine
+    from metrics.health_config import load_rules
+
+    chosen = RULES if rules is None else load_rules(rules)
+    session = RunSession(find_run(run, runs_dir).path)
+    session.poll()
+    health = Health(chosen, health_references(session.view.info))
+    examine(session.series, health)
+    if as_json:
+        record = {"run": session.view.info.name, **_record(health)}
+        click.echo(json.dumps(record, indent=1, allow_nan=False))
+    else:
+        click.echo(_sheet(health))
+
+
+def health_references(info: RunInfo) -> dict[str, float]:
+    """Loss levels that rules may hold a run to: none where it began from trained weights."""
+    fresh = info.stage == "pretrain" and not info.parent
+    return info.references if fresh else {}
+
+
+def _record(health: Health) -> dict[str, Any]:
+    return {
+        "verdict": health.verdict(),
+        "step": health.last_step,
+        "open": [alert.rule for alert in health.open_alerts],
+        "alerts": [alert.record() for alert in health.alerts],
+    }
+
+
+def _sheet(health: Health) -> str:
+    lines = [clean(health.verdict())]
+    for alert in health.alerts:
+        lines += [
+            "",
+            clean(f"step {alert.step}  {alert.severity}  {alert.rule}: {alert.what}"),
+            clean(f"  suspect: {alert.suspect}"),
+            clean(f"  do: {alert.advice}"),
+        ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    from metrics.health import Health
+
+    demo = Health()
+    for step in range(1, 5):
+        demo.observe(step, {"train/loss": float("nan") if step == 4 else 3.0})
+    print(_sheet(demo))
+    assert _record(demo)["open"] == ["non_finite"]
+    print("=== 自测通过 ===")

@@ -1,0 +1,101 @@
+"""Statistics of the last so many numbers of a series, O(1) a number; knows no rules."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections import deque
+
+_LARGEST = 1e150
+"""What is larger counts as this: its square would no longer be a number."""
+
+
+class Recent:
+    """Mean and standard deviation of the last `size` numbers.
+
+    The sums are taken anew once per `size` numbers, so that rounding cannot pile up.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._kept: deque[float] = deque(maxlen=size)
+        self._size = size
+        self._sum = 0.0
+        self._squares = 0.0
+        self._centre = 0.0
+        self._until_anew = size
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def full(self) -> bool:
+        return len(self._kept) == self._size
+
+    def add(self, x: float) -> None:
+        """Take in a finite number; the oldest leaves where there are more than `size`."""
+        x = min(max(x, -_LARGEST), _LARGEST)
+        if not self._kept:
+            self._centre = x
+        if self.full:
+            gone = self._kept[0] - self._centre
+            self._sum -= gone
+            self._squares -= gone * gone
+        self._kept.append(x)
+        self._sum += x - self._centre
+        self._squares += (x - self._centre) ** 2
+        self._until_anew -= 1
+        if not self._until_anew:
+            self._take_anew()
+
+    @property
+    def mean(self) -> float:
+        """NaN before the first number."""
+        return self._centre + self._sum / len(self._kept) if self._kept else math.nan
+
+    @property
+    def deviation(self) -> float:
+        """Of the numbers themselves (divided by n); NaN before the first."""
+        if not self._kept:
+            return math.nan
+        shift = self._sum / len(self._kept)
+        return math.sqrt(max(self._squares / len(self._kept) - shift * shift, 0.0))
+
+    def _take_anew(self) -> None:
+        self._centre = self.mean
+        away = [x - self._centre for x in self._kept]
+        self._sum, self._squares = sum(away), sum(x * x for x in away)
+        self._until_anew = self._size
+
+
+class RecentMedian:
+    """Median of the last `size` numbers, by a sorted copy."""
+
+    def __init__(self, size: int) -> None:
+        self._kept: deque[float] = deque(maxlen=size)
+        self._sorted: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def add(self, x: float) -> None:
+        """Take in a finite number."""
+        if len(self._kept) == self._kept.maxlen:
+            del self._sorted[bisect_left(self._sorted, self._kept[0])]
+        self._kept.append(x)
+        insort(self._sorted, x)
+
+    @property
+    def median(self) -> float:
+        """The upper one of two middles; NaN before the first number."""
+        return self._sorted[len(self._sorted) // 2] if self._sorted else math.nan
+
+
+if __name__ == "__main__":
+    recent, middle = Recent(4), RecentMedian(3)
+    for number in (9.0, 1.0, 2.0, 3.0, 4.0):
+        recent.add(number)
+        middle.add(number)
+    print(recent.mean, recent.deviation, middle.median)
+    assert (recent.mean, middle.median) == (2.5, 3.0)
+    assert math.isclose(recent.deviation, math.sqrt(1.25))
+    print("=== 自测通过 ===")
