@@ -12,7 +12,7 @@ import math
 import re
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -116,7 +116,7 @@ class GrpoStage(ChatStage):
 
     def begin(self, model: Decoder, run_dir: RunDir, fresh: bool) -> None:
         self._model = model
-        self._samples = JsonlWriter(run_dir.samples)
+        self._run_dir = run_dir
         # With adapters the reference is the model without them: no second one is needed.
         if self._settings.beta and not self._adapted:
             self._reference = reference.frozen_model(model, run_dir, fresh)
@@ -241,22 +241,24 @@ class GrpoStage(ChatStage):
     def _show(self, asked: Round, step: int) -> None:
         """Write down the best and the worst answer to a few prompts, with what they earned."""
         group = self._settings.group
-        for place, at in enumerate(asked.prompts[:_SHOWN_GROUPS]):
-            first = place * group
-            ranked = sorted(range(first, first + group), key=lambda n: asked.totals[n])
-            for answer in (ranked[-1], ranked[0]):
-                self._samples.write(
-                    {
-                        "time": round(time.time(), 3),
-                        "step": step,
-                        "kind": "sample",
-                        "prompt": question(self._prompts[at].turns),
-                        "text": self._text(asked.ids[answer]),
-                        "tokens": len(asked.ids[answer]),
-                        "reward": asked.totals[answer],
-                        "answer": True,
-                    }
-                )
+        with closing(JsonlWriter(self._run_dir.samples)) as samples:
+            for place, at in enumerate(asked.prompts[:_SHOWN_GROUPS]):
+                answers = range(place * group, (place + 1) * group)
+                ranked = sorted(answers, key=lambda answer: asked.totals[answer])
+                for answer in (ranked[-1], ranked[0]):
+                    samples.write(self._sample(asked, at, answer, step))
+
+    def _sample(self, asked: Round, prompt: int, answer: int, step: int) -> dict[str, Any]:
+        return {
+            "time": round(time.time(), 3),
+            "step": step,
+            "kind": "sample",
+            "prompt": question(self._prompts[prompt].turns),
+            "text": self._text(asked.ids[answer]),
+            "tokens": len(asked.ids[answer]),
+            "answer": True,
+            "reward": asked.totals[answer],
+        }
 
     # Batches
 
