@@ -94,6 +94,13 @@ class EngineHost:
         """Ask for a checkpoint and the end; safe in a signal handler."""
         return self.mailbox.send("stop")
 
+    @property
+    def saved(self) -> bool:
+        """Whether what was asked to be saved at the end is."""
+        if self._stop is None:
+            return self.state == "finished"
+        return self._stop.saved or not self._stop.save
+
     def run(self) -> str:
         """Train to the end in this thread; returns `finished`, `stopped` or `failed`."""
         try:

@@ -12,12 +12,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Timer
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from engine.rundir import RunDir
 from lmm_errors import LmmError
 from lmm_tui import terminal
+from lmm_tui.grace import GRACE_S, leave_after
 from lmm_tui.last_words import last_words
 from lmm_tui.session import RunSession, RunView
 from lmm_tui.summary import count, duration
@@ -38,17 +40,18 @@ _QUIET_KINDS = frozenset({"probe", "eval", "sample", "end"})
 """Events that the progress line, the samples or the summary already tell."""
 
 
-def train(config: RunConfig, resume: RunDir | None = None) -> int:
+def train(config: RunConfig, resume: RunDir | None = None, *, grace_s: float = GRACE_S) -> int:
     """Train in this process and show it as plain text; the exit code.
 
-    0 where the run finished or was stopped by a command, 128 + N where signal N stopped it, 1 where
-    it failed. Raises LmmError where what was asked for cannot be trained.
+    0 where the run finished, or was stopped by a command or by SIGTERM with its checkpoint, 130
+    where Ctrl+C stopped it, 143 where `grace_s` were too short for a checkpoint, 1 where it failed.
+    Raises LmmError where what was asked for cannot be trained.
     """
     from engine.host import EngineHost
 
     host = EngineHost(config, resume)
     progress = Progress(RunSession(host.run_dir.path), sys.stdout)
-    with _signals(host) as received:
+    with _signals(host, grace_s) as received:
         asked = False
         host.start()
         progress.say(f"run {clean(str(host.run_dir.path))}")
@@ -181,13 +184,16 @@ def _conclude(host: EngineHost, progress: Progress, received: list[int]) -> int:
     if host.error:
         print(host.error, file=sys.stderr)
         return 1
-    return 128 + received[0] if received else 0
+    if not received or (received[0] == signal.SIGTERM and host.saved):
+        return 0
+    return 128 + received[0]
 
 
 @contextmanager
-def _signals(host: EngineHost) -> Iterator[list[int]]:
+def _signals(host: EngineHost, grace_s: float) -> Iterator[list[int]]:
     """Turn signals into requests while the block runs; yields those that asked for the end."""
     received: list[int] = []
+    timers: list[Timer] = []
 
     def ask(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and received:
@@ -195,6 +201,8 @@ def _signals(host: EngineHost) -> Iterator[list[int]]:
             os._exit(128 + number)
         received.append(number)
         host.stop()
+        if number == signal.SIGTERM:
+            timers.append(leave_after(grace_s))
 
     def leave(number: int, frame: FrameType | None) -> None:
         terminal.leave(host.run_dir.output)
@@ -208,6 +216,8 @@ def _signals(host: EngineHost) -> Iterator[list[int]]:
     try:
         yield received
     finally:
+        for timer in timers:
+            timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 

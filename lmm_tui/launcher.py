@@ -13,7 +13,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from threading import Timer
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from lmm_errors import LmmError
 from lmm_tui import terminal
 from lmm_tui.app import CockpitApp
 from lmm_tui.capture import Terminal
+from lmm_tui.grace import GRACE_S, TERMINATED, leave_after
 from lmm_tui.messages import Departure
 from lmm_tui.summary import run_argument
 from lmm_tui.text import clean
@@ -34,7 +37,6 @@ if TYPE_CHECKING:
 SWITCH_INTERVAL_S = 0.0005
 """Of the interpreter while screen and training share it; the usual 5 ms make a step wait."""
 
-TERMINATED = 128 + signal.SIGTERM
 INTERRUPTED = 128 + signal.SIGINT
 
 _SHORTEST_LIFE_S = 5.0
@@ -49,17 +51,22 @@ def launch_cockpit(
     resume: RunDir | None = None,
     configure: bool,
     detach: bool = False,
+    retries: int = 0,
+    grace_s: float = GRACE_S,
     mouse: bool = True,
 ) -> int:
     """Start a run and show it; returns the exit code once both have ended.
 
     `configure` opens the configure screen first. With `detach` training has a process of its own
-    and this returns as soon as the screen is left. 0: finished, stopped, detached or nothing
-    started; 1: failed; 143: stopped by SIGTERM. Raises LmmError where the run was refused.
+    and this returns as soon as the screen is left; it is resumed up to `retries` times where it
+    crashes. SIGTERM leaves it `grace_s` for its checkpoint. 0: finished, stopped, detached or
+    nothing started; 1: failed; 143: ended by SIGTERM with no checkpoint of the end.
+    Raises LmmError where the run was refused.
     """
     if detach:
-        return _launch_detached(config, resume, configure=configure, mouse=mouse)
-    return _Owner(config, resume).run(configure=configure, mouse=mouse)
+        engine = partial(_start_detached, resume=resume, retries=retries, grace_s=grace_s)
+        return _launch_detached(config, engine, configure=configure, mouse=mouse)
+    return _Owner(config, resume, grace_s).run(configure=configure, mouse=mouse)
 
 
 def monitor_cockpit(run_dir: RunDir, *, mouse: bool = True) -> int:
@@ -154,14 +161,16 @@ class Visit:
 class _Owner:
     """Trains in this process; the app comes and goes."""
 
-    def __init__(self, config: RunConfig, resume: RunDir | None) -> None:
+    def __init__(self, config: RunConfig, resume: RunDir | None, grace_s: float) -> None:
         self._config = config
         self._resume = resume
         self._host: EngineHost | None = None
         self._session: RunSession | None = None
         self._training = False
         self._stop_asked = False
+        self._grace_s = grace_s
         self._terminated = False
+        self._timer: Timer | None = None
 
     def run(self, *, configure: bool, mouse: bool) -> int:
         with Terminal() as self._screen:
@@ -215,6 +224,8 @@ class _Owner:
 
     def _terminate(self) -> None:
         self._terminated = True
+        if self._host is not None and self._timer is None:
+            self._timer = leave_after(self._grace_s)
         self._stop()
 
     def _interrupt(self) -> None:
@@ -251,6 +262,8 @@ class _Owner:
 
     def _conclude(self, host: EngineHost) -> int:
         """The last words; then the exit code, or the error that refused the run."""
+        if self._timer is not None:
+            self._timer.cancel()
         from lmm_tui.last_words import last_words
 
         info, status = host.run_dir.read_info(), host.run_dir.read_status()
@@ -263,19 +276,26 @@ class _Owner:
                 raise LmmError(host.error)
             _print(host.error, host.run_dir.output)
             return 1
-        return TERMINATED if self._terminated else 0
+        return TERMINATED if self._terminated and not host.saved else 0
+
+
+def _start_detached(
+    config: RunConfig, *, resume: RunDir | None, retries: int, grace_s: float
+) -> RunDir:
+    from lmm_tui.detached import start
+
+    return start(config, resume, retries=retries, grace_s=grace_s).run
 
 
 def _launch_detached(
-    config: RunConfig, resume: RunDir | None, *, configure: bool, mouse: bool
+    config: RunConfig, engine: Callable[[RunConfig], RunDir], *, configure: bool, mouse: bool
 ) -> int:
-    from lmm_tui.detached import start
     from lmm_tui.session import RunSession
 
     sessions: list[RunSession] = []
 
     def begin(chosen: RunConfig) -> RunSession:
-        sessions.append(RunSession(start(chosen, resume).run.path))
+        sessions.append(RunSession(engine(chosen).path))
         return sessions[-1]
 
     def make_app(extras: dict[str, Any]) -> CockpitApp:

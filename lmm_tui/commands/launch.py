@@ -7,14 +7,23 @@ from typing import Any
 
 import click
 
+from lmm_errors import LmmError
 from lmm_tui import terminal
-from lmm_tui.commands.settings import Start, read_settings, settings_options
+from lmm_tui.commands.settings import Start, grace_option, read_settings, settings_options
 from lmm_tui.summary import run_argument
 
 
 def cockpit_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add how a run is shown, for `begin`."""
+    """Add how a run is shown and kept alive, for `begin`."""
     for decorate in (
+        grace_option,
+        click.option(
+            "--retries",
+            metavar="N",
+            type=click.IntRange(0, 1000),
+            default=0,
+            help="With --detach: resume a run that crashed, up to N times",
+        ),
         click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal"),
         click.option(
             "--detach", is_flag=True, help="Train in a process of its own that outlives this one"
@@ -43,6 +52,10 @@ def command(context: click.Context, yes: bool, **_: object) -> int:
 def begin(start: Start, context: click.Context, *, configure: bool) -> int:
     """Train and show what was asked for, in the cockpit where there is a terminal for it."""
     detach: bool = context.params["detach"]
+    retries: int = context.params["retries"]
+    grace_s: float = context.params["grace"]
+    if retries and not detach:
+        raise LmmError("--retries: only a run in a process of its own is resumed; add --detach")
     if terminal.can_host_app():
         from lmm_tui.launcher import launch_cockpit
 
@@ -51,22 +64,26 @@ def begin(start: Start, context: click.Context, *, configure: bool) -> int:
             resume=start.resume,
             configure=configure,
             detach=detach,
+            retries=retries,
+            grace_s=grace_s,
             mouse=not context.params["no_mouse"],
         )
-    return _launch_detached(start) if detach else _launch_headless(start)
+    if detach:
+        return _launch_detached(start, retries, grace_s)
+    return _launch_headless(start, grace_s)
 
 
-def _launch_headless(start: Start) -> int:
+def _launch_headless(start: Start, grace_s: float) -> int:
     from lmm_tui import headless
 
     click.echo("no terminal for the cockpit here; training without it", err=True)
-    return headless.train(start.config, start.resume)
+    return headless.train(start.config, start.resume, grace_s=grace_s)
 
 
-def _launch_detached(start: Start) -> int:
+def _launch_detached(start: Start, retries: int, grace_s: float) -> int:
     from lmm_tui import detached
 
-    engine = detached.start(start.config, start.resume)
+    engine = detached.start(start.config, start.resume, retries=retries, grace_s=grace_s)
     name = run_argument(engine.run.path)
     click.echo(f"training in process {engine.pid}; attach with `lmm-tui monitor {name}`")
     return 0

@@ -28,6 +28,7 @@ from engine.config import (
 )
 from engine.recipe import load_recipe
 from engine.rundir import RunDir, find_run
+from lmm_tui.grace import GRACE_S
 
 FLAGS = {
     "stage": "--stage",
@@ -54,6 +55,16 @@ _CHANGEABLE = (
 _CHANGEABLE_SECTIONS = ("optim.", "log.")
 _FIXED = ("optim.name",)
 """What may change when a run goes on: nothing that its weights or its data order hang on."""
+
+
+grace_option = click.option(
+    "--grace",
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    default=GRACE_S,
+    show_default=True,
+    help="What SIGTERM leaves the run for its checkpoint",
+)
 
 
 @dataclass(frozen=True)

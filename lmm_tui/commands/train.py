@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
-from lmm_tui.commands.settings import read_settings, settings_options
+from lmm_tui.commands.settings import grace_option, read_settings, settings_options
 
 
 @click.command("train")
 @settings_options
+@grace_option
 @click.pass_context
-def command(context: click.Context, **_: object) -> int:
+def command(context: click.Context, grace: float, **_: object) -> int:
     """Start a run without the cockpit.
 
     Prints progress, and at the end the loss as a picture. Ctrl+C stops with a checkpoint, twice at
@@ -21,7 +22,7 @@ def command(context: click.Context, **_: object) -> int:
         return 0
     from lmm_tui import headless
 
-    return headless.train(start.config, start.resume)
+    return headless.train(start.config, start.resume, grace_s=grace)
 
 
 if __name__ == "__main__":
