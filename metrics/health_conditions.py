@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 from metrics import names
@@ -18,6 +19,15 @@ from metrics.health_window import Recent, RecentMedian
 Values: TypeAlias = Mapping[str, float]
 
 _BLOCK = re.compile(re.escape(names.GRAD_LAYER) + r"layers\.\d+")
+
+
+def _layers(row: Values) -> list[str]:
+    return [name for name in row if name.startswith(names.GRAD_LAYER)]
+
+
+@lru_cache(maxsize=4096)
+def _is_block(name: str) -> bool:
+    return _BLOCK.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -46,13 +56,14 @@ class NonFinite:
 
     def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
         del step, references
-        judged = False
-        bad: dict[str, float] = {}
-        for name, value in row.items():
-            if name in _MUST_BE_FINITE or name.startswith(names.GRAD_LAYER):
-                judged = True
-                if not math.isfinite(value):
-                    bad[name] = value
+        if math.isfinite(sum(row.values())):  # one pass for nearly every row there is
+            return None if _MUST_BE_FINITE.isdisjoint(row) and not _layers(row) else []
+        judged = {
+            name: value
+            for name, value in row.items()
+            if name in _MUST_BE_FINITE or name.startswith(names.GRAD_LAYER)
+        }
+        bad = {name: value for name, value in judged.items() if not math.isfinite(value)}
         if not bad:
             return [] if judged else None
         layers = [name for name in bad if name.startswith(names.GRAD_LAYER)]
@@ -176,9 +187,11 @@ class ZeroLayer:
 
     def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
         del references
-        layers = [name for name in row if name.startswith(names.GRAD_LAYER)]
+        layers = _layers(row)
         if not layers:
             return None
+        if not self._zeros and all(row.values()):
+            return []
         found = []
         for name in layers:
             if row[name]:
@@ -205,14 +218,12 @@ class LoudLayer:
 
     def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
         del references
-        blocks = {
-            name: value
-            for name, value in row.items()
-            if name.startswith(names.GRAD_LAYER) and _BLOCK.fullmatch(name)
-        }
+        blocks = {name: row[name] for name in _layers(row) if _is_block(name)}
         if len(blocks) < 3:
             return None
         median = sorted(blocks.values())[len(blocks) // 2]
+        if not self._loud and not max(blocks.values()) > self.times * median:
+            return []
         found = []
         for name, value in blocks.items():
             if not value > self.times * median > 0:
