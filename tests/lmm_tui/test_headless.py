@@ -286,7 +286,7 @@ def test_a_crash_shows_its_traceback(
 ) -> None:
     from engine.loop import Trainer
 
-    monkeypatch.setattr(Trainer, "save", lambda self: 1 / 0)
+    monkeypatch.setattr(Trainer, "_begin_save", lambda self: 1 / 0)
     assert cli.run(["train", *small, "--steps", "2"]) == 1
     out, err = capsys.readouterr()
     assert "Traceback" in err and "ZeroDivisionError" in err
