@@ -1,7 +1,8 @@
 """The only door from screens to a run: what it is, how it is, what it measured, and commands.
 
 Everything is read from the run directory, so a run in this process, in another one and one that
-ended long ago look the same. Commands go over the run's control socket.
+ended long ago look the same. Commands go over the run's control socket. A foreign log is shown as
+a run that takes no commands, `running` while it is written.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from typing import Any
 
 from engine import control
 from engine.rundir import ACTIVE_STATES, RunDir, RunInfo, RunStatus
+from lmm_tui.finding import is_foreign
+from metrics import names
 from metrics.follow import JsonlFollower, MetricsFollower
+from metrics.foreign import LogFollower, log_of, open_log
 from metrics.series import SeriesStore
 
 ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
 
 _ASK_AGAIN_S = 1.0
+_LOG_SILENT_S = 300.0
+"""A foreign log that was not written for this long belongs to a run that has ended."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,12 @@ class RunSession:
         self.series = SeriesStore()
         self.events: list[dict[str, Any]] = []
         self.samples: list[dict[str, Any]] = []
-        self._metrics = MetricsFollower(self.run_dir.metrics, self.series)
+        self._foreign = is_foreign(self.run_dir.path)
+        self._metrics: LogFollower = (
+            open_log(self.run_dir.path, self.series)
+            if self._foreign
+            else MetricsFollower(self.run_dir.metrics, self.series)
+        )
         self._events = JsonlFollower(self.run_dir.events)
         self._samples = JsonlFollower(self.run_dir.samples)
         self._stamps: tuple[object, ...] = ()
@@ -84,6 +95,8 @@ class RunSession:
 
         Blocks: screens call it from a worker.
         """
+        if self._foreign:
+            return control.Reply(False, f"a foreign log takes no commands: cannot {command}")
         if not self.view.active:
             return control.Reply(False, f"the run is {self.view.state}: nothing left to {command}")
         try:
@@ -95,6 +108,8 @@ class RunSession:
     def _look(self) -> RunView:
         """Files are read again only where they were replaced, the process is asked for once a
         second: looking at a silent run must cost next to nothing."""
+        if self._foreign:
+            return self._look_at_log()
         now = time.monotonic()
         stamps = _stamp(self.run_dir.info_file), _stamp(self.run_dir.status_file)
         if stamps == self._stamps and now - self._looked < _ASK_AGAIN_S:
@@ -105,6 +120,21 @@ class RunSession:
             info, status = self.run_dir.read_info(), self.run_dir.read_status()
         self._stamps, self._looked = stamps, now
         return RunView(info, status, self.run_dir.derived_state(info, status))
+
+    def _look_at_log(self) -> RunView:
+        """A log says nothing of its run but when it was last written."""
+        try:
+            written = log_of(self.run_dir.path).stat().st_mtime
+        except OSError:
+            written = 0.0
+        state = "running" if time.time() - written < _LOG_SILENT_S else "finished"
+        step = self.series.last_step or 0
+        info = RunInfo(self.run_dir.path.name, "foreign", written, written, "", 0, 0.0)
+        loss = self.series.get(names.TRAIN_LOSS)
+        status = RunStatus(
+            state, step, step, heartbeat=written, loss=loss.last_value if loss else None
+        )
+        return RunView(info, status, state)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

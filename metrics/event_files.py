@@ -21,6 +21,13 @@ def find_event_files(folder: Path) -> list[Path]:
 
 def read_event_files(paths: list[Path]) -> SeriesStore:
     """All scalars of the files as one run; a file that ends torn counts up to there."""
+    store = SeriesStore()
+    add_rows(store, event_rows(paths))
+    return store
+
+
+def event_rows(paths: list[Path]) -> list[Row]:
+    """What `read_event_files` puts in its store: a row a step, in order, by tag."""
     points: dict[str, dict[int, float]] = {}
     times: dict[int, float] = {}
     for path in paths:
@@ -36,9 +43,7 @@ def read_event_files(paths: list[Path]) -> SeriesStore:
     for tag, found in points.items():
         for step, number in found.items():
             rows[step][tag] = number
-    store = SeriesStore()
-    add_rows(store, [rows[step] for step in sorted(rows) if len(rows[step]) > 2])
-    return store
+    return [rows[step] for step in sorted(rows) if len(rows[step]) > 2]
 
 
 def _events(path: Path) -> Iterator[Any]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.rundir import RunInfo, find_run
+from engine.rundir import RunInfo
 from lmm_tui.commands.folder import runs_dir_option
+from lmm_tui.finding import find_path
 from lmm_tui.text import clean
 
 if TYPE_CHECKING:
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     help="Switch off, tune or add rules",
 )
 def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) -> None:
-    """Say whether RUN (a name or a path; default: the newest run) is healthy, and why not."""
+    """Say whether RUN (a name, a path or a foreign log; default: the newest) is healthy."""
     from lmm_tui.session import RunSession
     from metrics.health import RULES, Health, examine
     from metrics.health_config import load_rules
 
     chosen = RULES if rules is None else load_rules(rules)
-    session = RunSession(find_run(run, runs_dir).path)
+    session = RunSession(find_path(run, runs_dir))
     session.poll()
     health = Health(chosen, health_references(session.view.info))
     examine(session.series, health)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from engine.rundir import find_run
+from engine.rundir import RunDir
 from lmm_errors import LmmError
 from lmm_tui import terminal
 from lmm_tui.commands.folder import runs_dir_option
+from lmm_tui.finding import find_path
 
 
 @click.command("monitor")
@@ -17,8 +18,8 @@ from lmm_tui.commands.folder import runs_dir_option
 @runs_dir_option
 @click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal")
 def command(run: str | None, runs_dir: Path, no_mouse: bool) -> int:
-    """Watch and steer RUN (a name or a path; default: the newest run)."""
-    chosen = find_run(run, runs_dir)
+    """Watch and steer RUN (a name, a path or a foreign log; default: the newest)."""
+    chosen = RunDir(find_path(run, runs_dir))
     if not terminal.can_host_app():
         raise LmmError(
             "monitor needs a terminal; `lmm-tui status` and `lmm-tui plot --text` do without"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from engine.rundir import find_run
 from lmm_errors import LmmError
 from lmm_tui.commands.folder import runs_dir_option
+from lmm_tui.finding import find_path
 from lmm_tui.text import clean
 
 
@@ -24,14 +24,14 @@ from lmm_tui.text import clean
 )
 @click.option("--text", "as_text", is_flag=True, help="Draw the loss right here")
 def command(run: str | None, runs_dir: Path, output: Path | None, as_text: bool) -> None:
-    """Draw the curves of RUN (a name or a path; default: the newest run)."""
+    """Draw the curves of RUN (a name, a path or a foreign log; default: the newest)."""
     if output is None and not as_text:
         raise click.UsageError("Give --output FILE.png or --text")
     if output is not None:
         _check_target(output)
     from lmm_tui.session import RunSession
 
-    session = RunSession(find_run(run, runs_dir).path)
+    session = RunSession(find_path(run, runs_dir))
     session.poll()
     if not session.series.names():
         raise LmmError(f"{session.run_dir.path}: no metrics yet; wait for the first step")

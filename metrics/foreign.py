@@ -1,0 +1,217 @@
+"""Logs of other people's training, followed like our own: what a path is, is found out here.
+
+TensorBoard folders and event files, Hugging Face `trainer_state.json`, Lightning's `metrics.csv`,
+JSON lines or CSV with a step column, and console output. It knows no run directory and no screen;
+a run directory of ours is for others to recognise.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+from lmm_errors import LmmError
+from metrics.event_files import event_rows, find_event_files
+from metrics.follow import LineFollower
+from metrics.log_lines import ConsoleLines, CsvLines, JsonLines, LineParser, under_our_names
+from metrics.rows import Row, add_rows
+from metrics.series import SeriesStore
+
+_PARSERS: dict[str, type[LineParser]] = {
+    ".jsonl": JsonLines,
+    ".ndjson": JsonLines,
+    ".csv": CsvLines,
+    ".log": ConsoleLines,
+    ".txt": ConsoleLines,
+    ".out": ConsoleLines,
+}
+_STATE = "trainer_state.json"
+
+
+class UnknownLogError(LmmError):
+    """A path that is no log we can read."""
+
+
+class LogFollower(Protocol):
+    """What every follower offers, `metrics.follow.MetricsFollower` among them."""
+
+    @property
+    def bad_lines(self) -> int:
+        """What could not be read, counted."""
+        ...
+
+    @property
+    def behind(self) -> bool:
+        """Whether more is there than has been read so far."""
+        ...
+
+    def poll(self, budget_s: float | None = None) -> bool:
+        """Read what is new; True where that was anything."""
+        ...
+
+
+def open_log(path: Path, store: SeriesStore) -> LogFollower:
+    """A follower that keeps `store` up to date with the log at `path`, a file or a folder.
+
+    Raises UnknownLogError where `path` is nothing that can be read.
+    """
+    if not path.exists():
+        raise UnknownLogError(f"{path}: no such file or folder; give a log or a run")
+    if path.is_dir():
+        if find_event_files(path):
+            return EventFollower(path, store)
+        found = _log_in(path)
+        if found is None:
+            raise UnknownLogError(
+                f"{path}: holds no log that is known; give a file of JSON lines, CSV or output"
+            )
+        path = found
+    if "tfevents" in path.name:
+        return EventFollower(path, store)
+    if path.name == _STATE:
+        return StateFollower(path, store)
+    parser = _PARSERS.get(path.suffix.lower())
+    if parser is None:
+        raise UnknownLogError(
+            f"{path}: is no log that is known; it may end in {', '.join(_PARSERS)}, "
+            f"be a {_STATE} or a TensorBoard file"
+        )
+    return LineLogFollower(path, store, parser)
+
+
+def is_log(path: Path) -> bool:
+    """Whether a path may be a log: any file, or a folder that holds one we know."""
+    return path.is_file() or bool(find_event_files(path)) or _log_in(path) is not None
+
+
+def log_of(path: Path) -> Path:
+    """The file whose age tells whether the log at `path` is still written."""
+    if path.is_dir():
+        events = find_event_files(path)
+        return events[-1] if events else _log_in(path) or path
+    return path
+
+
+def _log_in(folder: Path) -> Path | None:
+    states = [folder / _STATE, *folder.glob(f"checkpoint-*/{_STATE}")]
+    newest = sorted((path for path in states if path.is_file()), key=lambda at: at.stat().st_mtime)
+    if newest:
+        return newest[-1]
+    return next((at for at in (folder / "metrics.csv", folder / "metrics.jsonl") if at.is_file()),
+                None)  # fmt: skip
+
+
+class LineLogFollower:
+    """Follows a log of one row a line."""
+
+    def __init__(self, path: Path, store: SeriesStore, parser: type[LineParser]) -> None:
+        self._file = LineFollower(path)
+        self._store = store
+        self._new_parser = parser
+        self._parser = parser()
+        self._bad = 0
+
+    @property
+    def bad_lines(self) -> int:
+        return self._bad + self._file.too_long
+
+    @property
+    def behind(self) -> bool:
+        return self._file.behind
+
+    def poll(self, budget_s: float | None = None) -> bool:
+        """One chunk at a time where there is a budget, else all there is."""
+        before = self._store.version, self.bad_lines
+        while True:
+            lines, restarted = self._file.read()
+            if restarted:
+                self._store.clear()
+                self._parser = self._new_parser()
+                self._bad = 0
+            rows = []
+            for line in lines:
+                if line.strip():
+                    row = self._parser.row(line)
+                    self._bad += row is None
+                    rows += [row] if row else []
+            add_rows(self._store, rows)
+            if not self._file.behind or budget_s is not None:
+                return (self._store.version, self.bad_lines) != before
+
+
+class _WholeFollower:
+    """Reads everything again where a file has changed."""
+
+    behind = False
+
+    def __init__(self, path: Path, store: SeriesStore) -> None:
+        self._path = path
+        self._store = store
+        self._seen: list[tuple[str, int, int]] = []
+        self.bad_lines = 0
+
+    def poll(self, budget_s: float | None = None) -> bool:
+        """All or nothing, whatever the budget."""
+        del budget_s
+        try:
+            files = self._files()
+            seen = [(at.name, at.stat().st_size, at.stat().st_mtime_ns) for at in files]
+        except OSError:
+            return False
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        rows = self._read(files)
+        if rows is None:
+            self.bad_lines += 1
+        else:
+            self._store.clear()
+            add_rows(self._store, rows)
+        return True
+
+    def _files(self) -> list[Path]:
+        return [self._path]
+
+    def _read(self, files: list[Path]) -> list[Row] | None:
+        """All rows, or None where the files can't be read as they are now."""
+        raise NotImplementedError
+
+
+class StateFollower(_WholeFollower):
+    """Follows the `trainer_state.json` of Hugging Face's Trainer."""
+
+    def _read(self, files: list[Path]) -> list[Row] | None:
+        try:
+            history = json.loads(files[0].read_text(encoding="utf-8"))["log_history"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+        if not isinstance(history, list):
+            return None
+        rows = [under_our_names(entry) for entry in history if isinstance(entry, dict)]
+        return [row for row in rows if row is not None]
+
+
+class EventFollower(_WholeFollower):
+    """Follows TensorBoard event files: one, or all right in a folder."""
+
+    def _files(self) -> list[Path]:
+        return find_event_files(self._path) if self._path.is_dir() else [self._path]
+
+    def _read(self, files: list[Path]) -> list[Row] | None:
+        rows = (under_our_names(row) for row in event_rows(files))
+        return [row for row in rows if row is not None]
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "metrics.csv"
+        file.write_text("epoch,step,train_loss,val_loss\n0,9,2.5,\n0,9,,2.75\nbroken\n")
+        series = SeriesStore()
+        follower = open_log(Path(folder), series)
+        assert follower.poll() and not follower.poll()
+        print(series.names(), series.last_step, "bad lines:", follower.bad_lines)
+        assert len(series) == 1 and follower.bad_lines == 1
+    print("=== 自测通过 ===")
