@@ -24,7 +24,8 @@ def command(run: str, name: str, arguments: tuple[str, ...], runs_dir: Path) -> 
     """Send COMMAND to the live RUN and wait until the loop has done it.
 
     \b
-    pause, resume, checkpoint, probe, evaluate
+    pause, resume, probe, evaluate
+    checkpoint  [pin=true]
     stop    [checkpoint=false]
     sample  [prompt=TEXT] [max_tokens=N] [temperature=T] [top_p=P]
     set     [lr=X] [clip=X] [log_every=N] [val_every=N] [probe_every=N]
