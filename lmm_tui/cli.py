@@ -26,6 +26,7 @@ COMMANDS = {
     "status": "Show how a run is doing",
     "plot": "Draw a run's curves, as PNG or as text",
     "health": "Say whether a run is healthy, and what was wrong when",
+    "export": "Write a run's metrics as CSV, JSON lines or TensorBoard events",
     "send": "Send a command to a live run",
     "eval": "Score a model by lm-eval and compare its checkpoints",
     "convert": "Write a model as a Hugging Face folder or a MiniMind file",

@@ -26,6 +26,7 @@ from metrics.health_conditions import (
     TooGood,
     ZeroLayer,
 )
+from metrics.rows import rows_of
 from metrics.series import SeriesStore
 from metrics.values import strict
 
@@ -176,14 +177,8 @@ class Health:
 
 def examine(store: SeriesStore, health: Health) -> None:
     """Show `health` all that a store holds, step by step."""
-    rows: dict[int, dict[str, float]] = {}
-    for name in store.names():
-        series = store.get(name)
-        assert series is not None
-        for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True):
-            rows.setdefault(step, {})[name] = value
-    for step in sorted(rows):
-        health.observe(step, rows[step])
+    for step, _, row in rows_of(store):
+        health.observe(step, row)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Parsed rows of metrics.jsonl into a store, many at once.
+"""Parsed rows of metrics.jsonl into a store, many at once, and out of it again.
 
 The outcome is that of `SeriesStore.append` row by row; only the speed is not. It knows dicts
 and arrays, no files.
@@ -33,6 +33,20 @@ def add_rows(store: SeriesStore, rows: list[Row]) -> int:
         rows_left = rows
     _add_runs(store, steps.astype(np.int64), rows_left)
     return len(rows) - len(rows_left)
+
+
+def rows_of(store: SeriesStore) -> list[tuple[int, float, dict[str, float]]]:
+    """Step, time (unix seconds, NaN where unknown) and values of all that a store holds."""
+    rows: dict[int, dict[str, float]] = {}
+    times: dict[int, float] = {}
+    for name in store.names():
+        series = store.get(name)
+        assert series is not None
+        steps = series.steps.tolist()
+        times.update(zip(steps, series.times.tolist(), strict=True))
+        for step, value in zip(steps, series.values.tolist(), strict=True):
+            rows.setdefault(step, {})[name] = value
+    return [(step, times[step], rows[step]) for step in sorted(rows)]
 
 
 def _add_runs(store: SeriesStore, steps: Ints, rows: list[Row]) -> None:

@@ -1,0 +1,52 @@
+"""`lmm-tui export [RUN] --to csv`: the numbers of a run or a foreign log for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lmm_errors import LmmError
+from lmm_tui.commands.folder import runs_dir_option
+from lmm_tui.finding import find_path
+from lmm_tui.text import clean
+
+_SUFFIXES = {"csv": ".csv", "jsonl": ".jsonl", "tensorboard": ".tensorboard"}
+
+
+@click.command("export")
+@click.argument("run", required=False)
+@runs_dir_option
+@click.option("--to", type=click.Choice([*_SUFFIXES]), required=True, help="What to write")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A new file, or folder of events; default: the run's name, here",
+)
+def command(run: str | None, runs_dir: Path, to: str, output: Path | None) -> None:
+    """Write the metrics of RUN (a name, a path or a foreign log; default: the newest)."""
+    from lmm_tui.session import RunSession
+    from metrics.exporting import export
+
+    path = find_path(run, runs_dir)
+    session = RunSession(path)
+    session.poll()
+    if not session.series.names():
+        raise LmmError(f"{path}: no metrics yet; wait for the first step")
+    target = output or Path(path.resolve().name + _SUFFIXES[to])
+    export(session.series, to, target)
+    click.echo(clean(str(target)))
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "train.log"
+        log.write_text("step: 1, loss: 2.5\n")
+        target = Path(folder) / "out.csv"
+        command([str(log), "--to", "csv", "-o", str(target)], standalone_mode=False)
+        print(target.read_text())
+    print("=== 自测通过 ===")

@@ -1,0 +1,84 @@
+"""A store as a file for other programs: CSV, JSON lines or TensorBoard events; knows no runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from lmm_errors import LmmError
+from metrics.rows import rows_of
+from metrics.series import SeriesStore
+from metrics.values import strict
+
+
+class ExportError(LmmError):
+    """A target that can't be written."""
+
+
+def export_csv(store: SeriesStore, target: Path) -> None:
+    """A row a step; an empty cell is what was not measured, `nan` and `inf` are values."""
+    columns = store.names()
+    with target.open("x", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", "time", *columns])
+        for step, at, row in rows_of(store):
+            time = at if math.isfinite(at) else ""
+            writer.writerow([step, time, *(row.get(name, "") for name in columns)])
+
+
+def export_jsonl(store: SeriesStore, target: Path) -> None:
+    """The rows of a metrics.jsonl, without what a resumed run has superseded."""
+    with target.open("x", encoding="utf-8") as file:
+        for step, at, row in rows_of(store):
+            time = {"time": at} if math.isfinite(at) else {}
+            file.write(json.dumps({"step": step, **time, **strict(row)}) + "\n")
+
+
+def export_tensorboard(store: SeriesStore, target: Path) -> None:
+    """One event file in a new folder; TensorBoard keeps values as 32-bit floats."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    target.mkdir()
+    writer = EventFileWriter(str(target))
+    for step, at, row in rows_of(store):
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in row.items()]
+        time = at if math.isfinite(at) else 0.0
+        writer.add_event(Event(step=step, wall_time=time, summary=Summary(value=values)))
+    writer.close()
+
+
+FORMATS: dict[str, Callable[[SeriesStore, Path], None]] = {
+    "csv": export_csv,
+    "jsonl": export_jsonl,
+    "tensorboard": export_tensorboard,
+}
+
+
+def export(store: SeriesStore, to: str, target: Path) -> None:
+    """Write `store` as one of FORMATS. Raises ExportError; what exists is never replaced."""
+    try:
+        FORMATS[to](store, target)
+    except OSError as error:
+        raise ExportError(f"{target}: {error.strerror}; name another place with -o") from None
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    demo = SeriesStore()
+    demo.append({"step": 1, "train/loss": 2.5, "val/loss": "NaN"})
+    demo.append({"step": 2, "train/loss": 2.0})
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in ("csv", "jsonl"):
+            export(demo, kind, Path(folder) / kind)
+            print((Path(folder) / kind).read_text())
+        try:
+            export(demo, "csv", Path(folder) / "csv")
+        except ExportError as refusal:
+            print(str(refusal).replace(folder, "FOLDER"))
+    print("=== 自测通过 ===")
