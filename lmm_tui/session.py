@@ -131,9 +131,7 @@ class RunSession:
         step = self.series.last_step or 0
         info = RunInfo(self.run_dir.path.name, "foreign", written, written, "", 0, 0.0)
         loss = self.series.get(names.TRAIN_LOSS)
-        status = RunStatus(
-            state, step, step, heartbeat=written, loss=loss.last_value if loss else None
-        )
+        status = RunStatus(state, step, heartbeat=written, loss=loss.last_value if loss else None)
         return RunView(info, status, state)
 
 

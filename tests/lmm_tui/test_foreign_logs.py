@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from made_runs import make_run
+from textual.pilot import Pilot
 
 from lmm_tui import cli
+from lmm_tui.app import CockpitApp
 from lmm_tui.session import RunSession
 
 LINES = "".join(f"step: {step}, loss: {5 - step / 50}\n" for step in range(1, 101))
@@ -53,3 +57,22 @@ def test_what_is_no_log_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     for path in (tmp_path, tmp_path / "a.png", tmp_path / "none"):
         assert cli.run(["health", str(path)]) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+async def test_the_cockpit_follows_a_foreign_log(tmp_path: Path) -> None:
+    log = tmp_path / "train.log"
+    log.write_text(LINES)
+    session = RunSession(log)
+    app = CockpitApp(session)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shown(pilot, lambda: session.series.last_step == 100)
+        with log.open("a") as file:
+            file.write("step: 101, loss: 2.5\n")
+        await shown(pilot, lambda: session.series.last_step == 101)
+        await shown(pilot, lambda: session.view.status.step == 101)
+
+
+async def shown(pilot: Pilot[object], happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not happened():
+            await pilot.pause(0.02)
