@@ -106,8 +106,7 @@ RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 """The rules of a run that is watched without further ado.
 
-Where a number comes from: first loss and spikes from fault injection and OLMo-core; the rest is
-listed with its source in docs/health.md. A clip rate of 1 is no rule: under Adam it is harmless.
+Where a number comes from is in docs/health.md; those without a source are ours. A clip rate of 1 is no rule: under Adam it is harmless.
 """
 
 
