@@ -113,7 +113,6 @@ class Packed:
         laid.segments.ravel()[target] = np.repeat(place_in_row + 1, lengths)
         return laid
 
-
     def items_of(self, rows: Ints, segments: Ints) -> Ints:
         """Which of the packed conversations each place of laid-out rows belongs to; -1: padding.
 

@@ -106,7 +106,8 @@ RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 """The rules of a run that is watched without further ado.
 
-Where a number comes from is in docs/health.md; those without a source are ours. A clip rate of 1 is no rule: under Adam it is harmless.
+Where a number comes from is in docs/health.md; those without a source are ours. A clip rate of 1
+is no rule: under Adam it is harmless.
 """
 
 
