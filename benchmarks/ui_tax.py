@@ -39,9 +39,9 @@ LIMIT_SPEED = 0.97
 LIMIT_IDLE, LIMIT_LIVE = 0.005, 0.05
 LIMIT_BYTES_PER_S = 10_000.0
 
-TURNS = 9
-STEPS_A_TURN, SECONDS_A_TURN = 10, 5.0
-"""A turn has at least so many steps and lasts at least so long."""
+TURNS = 21
+STEPS_A_TURN, SECONDS_A_TURN = 6, 2.0
+"""A turn has at least so many steps and lasts at least so long: short, for machines drift."""
 WATCH_S = 12.0
 SETTLE_S = 3.0
 

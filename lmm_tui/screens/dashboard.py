@@ -58,7 +58,7 @@ READ_AT_ONCE_S = 0.05
 
 PICTURES_SHARE = 0.015
 """Of a core, for drawing pictures: a step a second is seen at once, fifty a second together."""
-LONGEST_REST_S = 1.0
+LONGEST_REST_S, LONGEST_REST_BESIDE_TRAINING_S = 1.0, 2.0
 """However slow the machine, pictures are never older than this."""
 
 _CHROME_LINES = 4
@@ -187,7 +187,8 @@ class DashboardScreen(Screen[None]):
             self.query_one(HeatMap).update_from(session.series, norms, x_end)
         self._pictures_stale = False
         rest = (time.thread_time() - began) / PICTURES_SHARE
-        self._pictures_at = time.monotonic() + min(rest, LONGEST_REST_S)
+        longest = LONGEST_REST_BESIDE_TRAINING_S if self.owned else LONGEST_REST_S
+        self._pictures_at = time.monotonic() + min(rest, longest)
 
     def _show_notice(self) -> None:
         view, notice = self.session.view, self.query_one(Notice)
