@@ -85,7 +85,8 @@ def test_a_checkpoint_is_scored_kept_and_compared(
 @pytest.mark.slow
 def test_ctrl_c_ends_the_child_too_and_says_that_one_can_go_on(tmp_path: Path) -> None:
     code = "import sys; from lmm_tui.cli import main; sys.argv[0] = 'lmm-tui'; main()"
-    command = [sys.executable, "-c", code, "eval", "--smoke", "--tasks", "lmm_sums", "--limit", "0"]
+    # All questions there are: the first answers come long before the last.
+    command = [sys.executable, "-c", code, "eval", "--smoke", "--tasks", "lmm_all", "--limit", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     answers = tmp_path / "cache" / "lmm-tui" / "evaluation" / "answers"
     deadline = time.monotonic() + 60
