@@ -87,7 +87,14 @@ def test_ctrl_c_ends_the_child_too_and_says_that_one_can_go_on(tmp_path: Path) -
     code = "import sys; from lmm_tui.cli import main; sys.argv[0] = 'lmm-tui'; main()"
     # All questions there are: the first answers come long before the last.
     command = [sys.executable, "-c", code, "eval", "--smoke", "--tasks", "lmm_all", "--limit", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        # A shell's background jobs, and all they start, ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
     answers = tmp_path / "cache" / "lmm-tui" / "evaluation" / "answers"
     deadline = time.monotonic() + 60
     while not list(answers.glob("*")) and time.monotonic() < deadline:
