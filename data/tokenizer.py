@@ -145,6 +145,12 @@ class Tokenizer:
         return found
 
     @cached_property
+    def end_ids(self) -> frozenset[int]:
+        """What ends a document and, where the vocabulary has it, what ends a turn."""
+        turn_end = self.id_of(IM_END)
+        return frozenset({self.eos_id} if turn_end is None else {self.eos_id, turn_end})
+
+    @cached_property
     def special_tokens(self) -> tuple[str, ...]:
         """The tokens that `encode` makes of their spelling and `encode_plain` doesn't."""
         added = self._backend.get_added_tokens_decoder().values()

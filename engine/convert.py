@@ -83,15 +83,17 @@ def _write_hf(weights: Weights, folder: Path) -> None:
         )
     tokenizer = Tokenizer.load(weights.tokenizer)
     folder.mkdir()
-    turn_end = tokenizer.id_of(IM_END)
-    chats = turn_end is not None and tokenizer.id_of(IM_START) is not None
+    chats = None not in (tokenizer.id_of(IM_START), tokenizer.id_of(IM_END))
     template = find_source(weights.tokenizer) or (CHAT_TEMPLATE if chats else None)
     tokenizer.save(folder, template)
     _write_json(folder / "config.json", hf_config(weights.shape, tokenizer.eos_id))
-    ends = {tokenizer.eos_id} | ({turn_end} if turn_end is not None else set())
     _write_json(
         folder / "generation_config.json",
-        {"eos_token_id": sorted(ends), "pad_token_id": tokenizer.eos_id, "do_sample": False},
+        {
+            "eos_token_id": sorted(tokenizer.end_ids),
+            "pad_token_id": tokenizer.eos_id,
+            "do_sample": False,
+        },
     )
     save_file(weights.tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
@@ -128,8 +130,7 @@ if __name__ == "__main__":
         (home / "back").mkdir()
         convert(home / "hf", home / "back" / "model.pth")
         again = read_weights(home / "back" / "model.pth")
-        back = Decoder(again.shape)
-        back.load_state_dict(again.tensors)
+        back = again.decoder()
         difference = (back(ids) - tiny(ids)).abs().max().item()
         print(f"{asdict(again.shape)}\n.pth -> HF -> .pth: logits differ by {difference}")
         assert difference == 0

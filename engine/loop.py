@@ -32,12 +32,12 @@ from engine.generate import evaluating
 from engine.model import Decoder
 from engine.observer import Observer, Reading, StepNumbers
 from engine.optim import build_optimizers
-from engine.rundir import LIKELIHOOD_STAGES, RunDir, checkpoint_step
+from engine.rundir import LIKELIHOOD_STAGES, RunDir, checkpoint_step, run_or_path
 from engine.sampler import Sampler
 from engine.saver import Saver
 from engine.schedule import lr_factor
 from engine.stages.base import MicroBatch, load_stage
-from engine.weights import Weights, find_start, read_weights
+from engine.weights import Weights, read_weights
 from lmm_errors import LmmError
 from metrics.names import VAL_LOSS, describe
 from metrics.speed import SpeedMeter
@@ -175,7 +175,7 @@ class Trainer:
         saved = self._find_checkpoint()
         start = None
         if config.start_from and saved is None:
-            start = read_weights(find_start(config.start_from, config.runs_dir))
+            start = read_weights(run_or_path(config.start_from, config.runs_dir))
             config = self._adopt(start)
         self._stage = load_stage(config, self._device, self._report_progress)
         for note in self._stage.notes:

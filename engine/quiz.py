@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from data.spans import Template
 from data.tasks import KINDS, test_set
 from data.template import CHATML, render_prompt
-from data.tokenizer import IM_END, Tokenizer
+from data.tokenizer import Tokenizer
 from data.turns import Turn
 from engine.model import Decoder
 from engine.rollout import rollout
@@ -50,8 +50,6 @@ def answers(
     batch_size: int = 64,
 ) -> list[str]:
     """The greedy answer to each prompt, up to a token that ends it, without the space around it."""
-    turn_end = tokenizer.id_of(IM_END)
-    stop_ids = [end for end in (tokenizer.eos_id, turn_end) if end is not None]
     said = []
     for start in range(0, len(prompts), batch_size):
         written = rollout(
@@ -62,7 +60,7 @@ def answers(
             temperature=0.0,
             top_p=1.0,
             seed=0,
-            stop_ids=stop_ids,
+            stop_ids=tokenizer.end_ids,
         )
         for ids, ended in zip(written.ids, written.ended, strict=True):
             said.append(tokenizer.decode(ids[:-1] if ended else ids).strip())

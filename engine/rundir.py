@@ -148,7 +148,7 @@ class RunDir:
 
     def write_config(self, text: str) -> None:
         """Replace config.toml as a whole: a power cut leaves the old or the new one."""
-        _replace(self.config, text)
+        replace_text(self.config, text)
 
     def read_status(self) -> RunStatus:
         """The last status written; a fresh one where there is none yet."""
@@ -310,6 +310,19 @@ def find_run(name: str | None, runs_dir: Path | str) -> RunDir:
     return candidate
 
 
+def run_or_path(name: str, runs_dir: Path | str) -> Path:
+    """What a name stands for where more than runs may be given: a run there, else a path."""
+    inside = Path(runs_dir) / name
+    return inside if inside.is_dir() else Path(name)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file as a whole: no reader sees a half of it."""
+    aside = path.with_suffix(f".{os.getpid()}.tmp")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
 def _process_alive(pid: int, started: float) -> bool:
     try:
         # Process start times come from clock ticks; two readings differ by far less than this.
@@ -329,13 +342,7 @@ def _read_record(path: Path, kind: type[Record]) -> Record | None:
 
 
 def _write_json(path: Path, record: Mapping[str, Any]) -> None:
-    _replace(path, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    aside = path.with_suffix(f".{os.getpid()}.tmp")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    replace_text(path, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -53,11 +53,11 @@ class Weights:
     merged: bool = False
     """Whether LoRA adapters, which stood beside the weights, are part of them here."""
 
-
-def find_start(name: str, runs_dir: str) -> Path:
-    """What `start_from` names: a run under `runs_dir`, or a path."""
-    inside = Path(runs_dir) / name
-    return inside if inside.is_dir() else Path(name)
+    def decoder(self) -> Decoder:
+        """The model itself, on the CPU."""
+        model = Decoder(self.shape)
+        model.load_state_dict(self.tensors)
+        return model
 
 
 def read_weights(path: Path) -> Weights:

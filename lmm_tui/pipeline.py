@@ -116,16 +116,13 @@ def _outcome(
 
 def _quiz(run: RunDir, recipe: Recipe) -> dict[str, float]:
     from data.tokenizer import Tokenizer
-    from engine.model import Decoder
     from engine.quiz import exact_match
     from engine.weights import read_weights
 
     weights = read_weights(run.path)
     assert weights.tokenizer is not None
-    model = Decoder(weights.shape)
-    model.load_state_dict(weights.tensors)
     tokenizer = Tokenizer.load(weights.tokenizer)
-    return exact_match(model, tokenizer, kinds=recipe.kinds, questions=recipe.questions)
+    return exact_match(weights.decoder(), tokenizer, kinds=recipe.kinds, questions=recipe.questions)
 
 
 def _words(outcome: Outcome) -> str:

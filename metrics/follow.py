@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -126,17 +127,29 @@ class JsonlFollower:
                 return rows
 
 
-class MetricsFollower:
-    """Keeps a SeriesStore up to date with a metrics.jsonl."""
+ParseLines = Callable[[list[bytes]], tuple[list[Row], int]]
+"""The rows on some lines, and how many of the lines were broken."""
 
-    def __init__(self, path: Path | str, store: SeriesStore) -> None:
+
+class MetricsFollower:
+    """Keeps a SeriesStore up to date with a file of one row a line: JSON, or what is given."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        store: SeriesStore,
+        new_parser: Callable[[], ParseLines] = lambda: _parse_all,
+    ) -> None:
+        """`new_parser` is called again where the file begins anew."""
         self._file = LineFollower(path)
         self._store = store
+        self._new_parser = new_parser
+        self._parse = new_parser()
         self._bad = 0
 
     @property
     def bad_lines(self) -> int:
-        """Lines that held no JSON object, or one without a usable step."""
+        """Lines that held no row, or one without a usable step."""
         return self._bad + self._file.too_long
 
     @property
@@ -152,9 +165,10 @@ class MetricsFollower:
             lines, restarted = self._file.read()
             if restarted:
                 self._store.clear()
+                self._parse = self._new_parser()
                 self._bad = 0
             if lines:
-                rows, bad = _parse_all(lines)
+                rows, bad = self._parse(lines)
                 self._bad += bad + add_rows(self._store, rows)
             if not self._file.behind or (deadline and time.perf_counter() >= deadline):
                 return (self._store.version, self.bad_lines) != before

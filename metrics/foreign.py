@@ -13,7 +13,7 @@ from typing import Protocol
 
 from lmm_errors import LmmError
 from metrics.event_files import event_rows, find_event_files
-from metrics.follow import LineFollower
+from metrics.follow import MetricsFollower, ParseLines
 from metrics.log_lines import ConsoleLines, CsvLines, JsonLines, LineParser, under_our_names
 from metrics.rows import Row, add_rows
 from metrics.series import SeriesStore
@@ -77,7 +77,7 @@ def open_log(path: Path, store: SeriesStore) -> LogFollower:
             f"{path}: is no log that is known; it may end in {', '.join(_PARSERS)}, "
             f"be a {_STATE} or a TensorBoard file"
         )
-    return LineLogFollower(path, store, parser)
+    return MetricsFollower(path, store, lambda: _all_by(parser()))
 
 
 def is_log(path: Path) -> bool:
@@ -102,42 +102,14 @@ def _log_in(folder: Path) -> Path | None:
                 None)  # fmt: skip
 
 
-class LineLogFollower:
-    """Follows a log of one row a line."""
+def _all_by(parser: LineParser) -> ParseLines:
+    """Line by line; blank ones are no rows and not broken."""
 
-    def __init__(self, path: Path, store: SeriesStore, parser: type[LineParser]) -> None:
-        self._file = LineFollower(path)
-        self._store = store
-        self._new_parser = parser
-        self._parser = parser()
-        self._bad = 0
+    def parse(lines: list[bytes]) -> tuple[list[Row], int]:
+        found = [parser.row(line) for line in lines if line.strip()]
+        return [row for row in found if row], found.count(None)
 
-    @property
-    def bad_lines(self) -> int:
-        return self._bad + self._file.too_long
-
-    @property
-    def behind(self) -> bool:
-        return self._file.behind
-
-    def poll(self, budget_s: float | None = None) -> bool:
-        """One chunk at a time where there is a budget, else all there is."""
-        before = self._store.version, self.bad_lines
-        while True:
-            lines, restarted = self._file.read()
-            if restarted:
-                self._store.clear()
-                self._parser = self._new_parser()
-                self._bad = 0
-            rows = []
-            for line in lines:
-                if line.strip():
-                    row = self._parser.row(line)
-                    self._bad += row is None
-                    rows += [row] if row else []
-            add_rows(self._store, rows)
-            if not self._file.behind or budget_s is not None:
-                return (self._store.version, self.bad_lines) != before
+    return parse
 
 
 class _WholeFollower:

@@ -24,7 +24,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from torch import Tensor
 
 from data.spans import Template
-from data.tokenizer import IM_END, Tokenizer
+from data.tokenizer import Tokenizer
 from data.turns import Turn
 from engine.evaluation.job import EvaluateError
 from engine.model import Decoder
@@ -49,8 +49,6 @@ class DecoderLM(TemplateLM):
         self._tokenizer = tokenizer
         self._template = template
         self._batch_size = batch_size
-        turn_end = tokenizer.id_of(IM_END)
-        self._ends = {tokenizer.eos_id} | ({turn_end} if turn_end is not None else set())
         self._special = {tokenizer.id_of(token) for token in tokenizer.special_tokens}
 
     @property
@@ -165,7 +163,7 @@ class DecoderLM(TemplateLM):
             temperature=options.get("temperature", 0.0) if options["do_sample"] else 0.0,
             top_p=options.get("top_p", 1.0),
             seed=seed,
-            stop_ids=self._ends | self._tokens_with(tuple(stops)),
+            stop_ids=self._tokenizer.end_ids | self._tokens_with(tuple(stops)),
         )
         shown = ([token for token in ids if token not in self._special] for ids in written.ids)
         return [postprocess_generated_text(self._tokenizer.decode(i), stops, None) for i in shown]

@@ -12,7 +12,6 @@ from data.template import CHATML
 from data.tokenizer import IM_END, IM_START, Tokenizer
 from engine.device import resolve_device
 from engine.evaluation.job import Backend, EvaluateError, Job
-from engine.model import Decoder
 from engine.weights import read_weights
 
 
@@ -42,9 +41,8 @@ def _open_ours(job: Job) -> Any:
         )
     tokenizer = Tokenizer.load(weights.tokenizer)
     template = _template(weights.tokenizer, tokenizer, needed=job.chat)
-    model = Decoder(weights.shape)
-    model.load_state_dict(weights.tensors)
-    return DecoderLM(model.to(resolve_device(job.device)), tokenizer, template, job.batch_size)
+    model = weights.decoder().to(resolve_device(job.device))
+    return DecoderLM(model, tokenizer, template, job.batch_size)
 
 
 def _template(path: Path, tokenizer: Tokenizer, needed: bool) -> Template:

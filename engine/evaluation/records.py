@@ -6,13 +6,12 @@ The same job on the same checkpoint replaces what was kept of it. It knows no lm
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.evaluation.job import EvaluateError, Job, Outcome
-from engine.rundir import RunDir, checkpoint_name
+from engine.rundir import RunDir, checkpoint_name, replace_text
 from metrics.values import strict
 
 FORMAT = 1
@@ -44,9 +43,7 @@ def write_record(record: Record, file: Path) -> None:
     text = json.dumps(strict(asdict(record)), indent=1, ensure_ascii=False, allow_nan=False)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        aside = file.with_suffix(f".{os.getpid()}.tmp")
-        aside.write_text(text + "\n", encoding="utf-8")
-        aside.replace(file)
+        replace_text(file, text + "\n")
     except OSError as error:
         raise EvaluateError(f"{file}: cannot be written ({error.strerror})") from None
 

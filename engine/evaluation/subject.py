@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.evaluation.job import EvaluateError
-from engine.rundir import RunDir, checkpoint_step, find_run, list_checkpoints
+from engine.rundir import RunDir, checkpoint_step, find_run, list_checkpoints, run_or_path
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def find_subject(name: str | None, runs_dir: Path) -> Subject:
 
     Raises LmmError where there is no such thing, or nothing to evaluate in it.
     """
-    path = None if name is None else _path(name, runs_dir)
+    path = None if name is None else run_or_path(name, runs_dir)
     if path is not None and (path / "state.json").is_file():
         return _checkpoint(path)
     if path is not None and path.exists() and not (path / "run.json").is_file():
@@ -39,11 +39,6 @@ def find_subject(name: str | None, runs_dir: Path) -> Subject:
             "makes one while it is live"
         )
     return _checkpoint(checkpoints[-1])
-
-
-def _path(name: str, runs_dir: Path) -> Path:
-    inside = runs_dir / name
-    return inside if inside.is_dir() else Path(name)
 
 
 def _checkpoint(path: Path) -> Subject:

@@ -6,22 +6,38 @@ It knows conversations as text; what is learnt from them is the stages' own.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
+
+import torch
 
 from data.dataset import Dataset
+from data.holdout import Split
 from data.own_template import OwnTemplate
+from data.packing import Rows
 from data.spans import Template
 from data.task import KINDS
 from data.template import CHATML, render_prompt
-from data.tokenizer import IM_END, Tokenizer
+from data.tokenizer import Tokenizer
 from data.turns import Turn
 from engine.config import DataConfig, RunConfig
-from engine.stages.base import Stage
+from engine.device import to_device
+from engine.stages.base import MicroBatch, Stage
 
 _SAMPLE_CHARACTERS = 2_000_000
 """Of the conversations, to learn a tokenizer from."""
+
+
+T = TypeVar("T")
+
+
+class Reader(Protocol[T]):
+    """`read_conversations`, `read_pairs` or `read_prompts`."""
+
+    def __call__(
+        self, source: str, *, side: Split, val_fraction: float, kinds: Sequence[str]
+    ) -> Dataset[T]: ...
 
 
 class ChatStage(Stage):
@@ -41,8 +57,7 @@ class ChatStage(Stage):
 
     @property
     def stop_ids(self) -> Collection[int]:
-        end = self.tokenizer.id_of(IM_END)
-        return {self.tokenizer.eos_id} | ({end} if end is not None else set())
+        return self.tokenizer.end_ids
 
     def note_skipped(self, rows: Dataset[Any], source: str) -> None:
         """Say how many rows of a pass were left out."""
@@ -55,6 +70,23 @@ class ChatStage(Stage):
 def kinds_of(data: DataConfig) -> tuple[str, ...]:
     """The kinds of built-in questions that are asked."""
     return tuple(data.kinds) or KINDS
+
+
+def packed_batch(rows: Rows, device: torch.device, weight: int) -> MicroBatch:
+    """Packed rows on the device."""
+    return MicroBatch(
+        to_device(rows.ids, device),
+        to_device(rows.labels, device),
+        weight=weight,
+        tokens=int((rows.segments > 0).sum()),
+        positions_BxT=to_device(rows.positions, device),
+        segments_BxT=to_device(rows.segments, device),
+    )
+
+
+def read_side(read: Reader[T], data: DataConfig, side: Split) -> Dataset[T]:
+    """One side of the configured rows."""
+    return read(data.source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data))
 
 
 def _words(config: RunConfig, texts: Iterable[str]) -> tuple[Tokenizer, Template]:

@@ -18,10 +18,12 @@ from data.tokenizer import Tokenizer
 from engine.config import ConfigError, DistillConfig, RunConfig
 from engine.loss import chunked_loss
 from engine.model import Decoder
+from engine.rundir import run_or_path
 from engine.stages.base import Losses, MicroBatch, Stage, mean_losses
+from engine.stages.likelihood import LikelihoodStage
 from engine.stages.pretrain import PretrainStage
 from engine.stages.sft import SftStage
-from engine.weights import find_start, read_weights
+from engine.weights import read_weights
 
 
 class DistillStage(Stage):
@@ -34,21 +36,20 @@ class DistillStage(Stage):
                 "distill.teacher: nobody to learn from; name a run, a checkpoint, a Hugging Face "
                 "folder or a .pth file"
             )
-        teacher = read_weights(find_start(settings.teacher, config.runs_dir))
+        teacher = read_weights(run_or_path(settings.teacher, config.runs_dir))
         if config.data.tokenizer is None and teacher.tokenizer is not None:
             # A student from scratch speaks as its teacher does.
             data = config.data.model_copy(update={"tokenizer": str(teacher.tokenizer)})
             config = config.model_copy(update={"data": data})
         source = PretrainStage if settings.data == "text" else SftStage
-        self._source: PretrainStage | SftStage = source(config, device, progress)
+        self._source: LikelihoodStage[Any] = source(config, device, progress)
         self.tokenizer = self._source.tokenizer
         _check_vocabulary(teacher.tokenizer, teacher.shape.vocab_size, self.tokenizer, settings)
         self.references, self.notes = self._source.references, self._source.notes
         self.prompts, self.specimen = self._source.prompts, self._source.specimen
         self.answers = self._source.answers
         self._settings = settings
-        self._teacher = Decoder(teacher.shape)
-        self._teacher.load_state_dict(teacher.tensors)
+        self._teacher = teacher.decoder()
         self._teacher.to(device).requires_grad_(False).eval()
 
     def micro_batches(self, step: int) -> list[MicroBatch]:

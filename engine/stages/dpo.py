@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.errors import DataError
-from data.holdout import Split
 from data.order import Order
 from data.packing import Packed
-from data.preference import Pairs, read_pairs
+from data.preference import read_pairs
 from data.prepare import Progress
 from data.spans import Rendered
 from data.template import render_all
 from data.turns import Conversation, Pair
-from engine.config import DataConfig, RunConfig
+from engine.config import RunConfig
 from engine.generate import evaluating
 from engine.loss import token_log_probs
 from engine.model import Decoder
@@ -33,8 +32,7 @@ from engine.preference import dpo_loss, implicit_rewards
 from engine.rundir import RunDir
 from engine.stages import reference
 from engine.stages.base import Losses, MicroBatch, mean_losses
-from engine.stages.chat import ChatStage, kinds_of
-from engine.stages.sft import packed_batch
+from engine.stages.chat import ChatStage, packed_batch, read_side
 from lmm_errors import LmmError
 
 
@@ -71,12 +69,12 @@ class DpoStage(ChatStage):
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data = config.data
         progress("reading pairs", 0, 0)
-        pairs = _read(data, "train")
+        pairs = read_side(read_pairs, data, "train")
         super().__init__(config, _contents(pairs))
         self._config, self._settings = config, config.dpo
         self._device, self._progress = device, progress
         self._train = self._render(pairs)
-        self._val = self._render(_read(data, "test"))
+        self._val = self._render(read_side(read_pairs, data, "test"))
         self.note_skipped(pairs, data.source)
         if not self._train.items:
             raise DataError(f"data.source: no pair in {data.seq_len} tokens; raise data.seq_len")
@@ -189,10 +187,6 @@ class DpoStage(ChatStage):
         )
         rendered = render_all(talks, self.tokenizer, self.template)
         return _Pairs(rendered, self._config.data.seq_len)
-
-
-def _read(data: DataConfig, side: Split) -> Pairs:
-    return read_pairs(data.source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data))
 
 
 def _contents(pairs: Iterable[Pair]) -> Iterator[str]:

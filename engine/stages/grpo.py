@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from data.errors import DataError
-from data.holdout import Split
 from data.order import Order
 from data.packing import Packed
 from data.prepare import Progress
@@ -39,8 +38,7 @@ from engine.rollout import Rollouts, rollout
 from engine.rundir import JsonlWriter, RunDir
 from engine.stages import reference
 from engine.stages.base import Losses, MicroBatch
-from engine.stages.chat import ChatStage, kinds_of
-from engine.stages.sft import packed_batch
+from engine.stages.chat import ChatStage, packed_batch, read_side
 
 log = logging.getLogger("engine")
 
@@ -94,7 +92,7 @@ class GrpoStage(ChatStage):
                 "give one for each"
             )
         progress("reading prompts", 0, 0)
-        prompts = self._read(config, "train")
+        prompts = list(read_side(read_prompts, config.data, "train"))
         super().__init__(config, (turn.content for prompt in prompts for turn in prompt.turns))
         self._seq_len, self._device = config.data.seq_len, device
         self._adapted = config.lora.rank > 0
@@ -106,7 +104,9 @@ class GrpoStage(ChatStage):
             )
         if left_out := len(prompts) - len(self._prompts):
             self.notes.append(f"{left_out} prompts left out: too long, or without an answer")
-        self._held_out, self._held_out_ids = self._that_fit(self._read(config, "test"))
+        self._held_out, self._held_out_ids = self._that_fit(
+            list(read_side(read_prompts, config.data, "test"))
+        )
         self._order = Order(len(self._prompts), config.train.seed)
         self._round: Round | None = None
         self._model: Decoder | None = None
@@ -236,7 +236,8 @@ class GrpoStage(ChatStage):
         return score(self._rewards, self._weights, samples)
 
     def _text(self, ids: Sequence[int]) -> str:
-        return self.tokenizer.decode(token for token in ids if token not in self.stop_ids)
+        ends = self.stop_ids
+        return self.tokenizer.decode(token for token in ids if token not in ends)
 
     def _show(self, asked: Round, step: int) -> None:
         """Write down the best and the worst answer to a few prompts, with what they earned."""
@@ -284,16 +285,17 @@ class GrpoStage(ChatStage):
         """The groups from `first` up to `last`."""
         group, device = self._settings.group, self._device
         answers = range(first * group, last * group)
+        prompts = [self._ids[asked.prompts[answer // group]] for answer in answers]
         items = []
-        for answer in answers:
-            prompt, said = self._ids[asked.prompts[answer // group]], asked.ids[answer]
+        for prompt, answer in zip(prompts, answers, strict=True):
+            said = asked.ids[answer]
             items.append((prompt + said, [False] * len(prompt) + [True] * len(said)))
         packed = Packed(items, self._seq_len)
         every = np.arange(packed.rows)
         rows = packed.lay_out(every)
         counted = rows.labels >= 0
         answer_of = packed.items_of(every, rows.segments)[counted]
-        prompt_lengths = np.array([len(self._ids[asked.prompts[a // group]]) for a in answers])
+        prompt_lengths = np.array([*map(len, prompts)])
         place_of = rows.positions[counted] - prompt_lengths[answer_of] + 1
         old_AxT = torch.nn.utils.rnn.pad_sequence(
             [asked.log_probs[answer] for answer in answers], batch_first=True
@@ -343,13 +345,6 @@ class GrpoStage(ChatStage):
         return _by_answer(found, batch)
 
     # Prompts
-
-    def _read(self, config: RunConfig, side: Split) -> list[Prompt]:
-        data = config.data
-        rows = read_prompts(
-            data.source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data)
-        )
-        return list(rows)
 
     def _that_fit(self, prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[list[int]]]:
         """The prompts that can be answered and judged, and their ids."""

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from data.batches import Batches
 from data.prepare import Progress, prepare
 from engine.config import RunConfig
 from engine.device import to_device
-from engine.loss import loss_sum
 from engine.model import Decoder
-from engine.stages.base import Losses, MicroBatch, Stage, mean_losses
+from engine.stages.base import MicroBatch, mean_losses
+from engine.stages.likelihood import LikelihoodStage
 from metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
 
+IdsAndLabels = tuple[NDArray[np.int64], NDArray[np.int64]]
 
-class PretrainStage(Stage):
+
+class PretrainStage(LikelihoodStage[IdsAndLabels]):
     """Text, tokenised once and cut into full sequences."""
 
     prompts = ("Once upon a time", "小兔子", "12 + 7 =", "def ")
@@ -48,32 +51,22 @@ class PretrainStage(Stage):
                 f"{corpus.skipped_count} lines of {data.source} left out, the first: "
                 f"{corpus.skipped[0]}"
             )
-        self._device = device
-        self._grad_accum = train.grad_accum
-        self._val_batches = config.log.val_batches
-        self._train = Batches(corpus.train, data.seq_len, train.batch_size, train.seed)
-        self._val = Batches(corpus.val, data.seq_len, train.batch_size, None)
-        self.specimen = self._val.get(0)[0][0].tolist()
-
-    def micro_batches(self, step: int) -> list[MicroBatch]:
-        first = step * self._grad_accum
-        return [self._load(self._train, first + i) for i in range(self._grad_accum)]
-
-    def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
-        return loss_sum(batch.hidden(model), model.head_weight, batch.labels_BxT), {}
+        val = Batches(corpus.val, data.seq_len, train.batch_size, None)
+        self._feed(
+            config,
+            device,
+            Batches(corpus.train, data.seq_len, train.batch_size, train.seed),
+            val,
+        )
+        self.specimen = val.get(0)[0][0].tolist()
 
     def held_out(self, model: Decoder) -> dict[str, float]:
         found = mean_losses(self, model, self.validation())
         bits_per_byte = found[VAL_LOSS] / math.log(2) / self._bytes_per_token
         return found | {VAL_BITS_PER_BYTE: bits_per_byte}
 
-    def validation(self) -> Iterator[MicroBatch]:
-        """The same held-out micro-batches every time."""
-        for index in range(min(self._val_batches, len(self._val))):
-            yield self._load(self._val, index)
-
-    def _load(self, batches: Batches, index: int) -> MicroBatch:
-        ids_BxT, labels_BxT = batches.get(index)
+    def _load(self, rows: IdsAndLabels) -> MicroBatch:
+        ids_BxT, labels_BxT = rows
         return MicroBatch(
             to_device(ids_BxT, self._device),
             to_device(labels_BxT, self._device),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from engine.rundir import run_or_path
 from lmm_tui.commands.folder import runs_dir_option
 from lmm_tui.text import clean
 
@@ -22,9 +23,8 @@ def command(source: str, target: Path, merge: bool, runs_dir: Path) -> None:
     or a MiniMind .pth file. TARGET is a new .pth file, or else a new Hugging Face folder.
     """
     from engine.convert import convert
-    from engine.weights import find_start
 
-    weights = convert(find_start(source, str(runs_dir)), target, merge=merge)
+    weights = convert(run_or_path(source, runs_dir), target, merge=merge)
     millions = weights.shape.parameters / 1e6
     click.echo(
         f"{clean(str(target))}: {millions:.2f}M parameters from {clean(str(weights.origin))}"

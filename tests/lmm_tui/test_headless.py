@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from made_runs import make_run
+from processes import PROGRAM, until
 from rich.cells import cell_len
 
 from engine.rundir import RunDir, RunStatus, find_run, list_checkpoints
@@ -25,14 +26,6 @@ from lmm_tui.headless import Progress, progress_line, sample_line
 from lmm_tui.session import RunSession
 
 Capture = pytest.CaptureFixture[str]
-PROGRAM = [sys.executable, "-c", "from lmm_tui.cli import main; main()"]
-
-
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class Screen(io.StringIO):

@@ -3,12 +3,11 @@
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from processes import PROGRAM, until
 
 from engine.control import send
 from engine.rundir import RunDir, list_checkpoints
@@ -16,15 +15,6 @@ from lmm_tui import cli
 from lmm_tui.session import RunSession
 
 Capture = pytest.CaptureFixture[str]
-
-PROGRAM = [sys.executable, "-c", "from lmm_tui.cli import main; main()"]
-
-
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
