@@ -279,6 +279,27 @@ class EvalConfig(Section):
     data_dir: str | None = Field(None, description="Folder of local files for hellaswag and others")
 
 
+class HealthConfig(Section):
+    enable: bool = Field(True, description="Look for trouble while training, and say what is wrong")
+    rules: str | None = Field(
+        None, min_length=1, description="A TOML file that switches off, tunes or adds rules"
+    )
+    thresholds: list[str] = Field(
+        [], description="More rules, such as 'system/memory > 7e9' (mean of 8 rows)"
+    )
+    pause: list[str] = Field([], description="Rules whose alert pauses the run")
+    checkpoint: list[str] = Field([], description="Rules whose alert has a checkpoint written")
+    rollback: list[str] = Field(
+        [], description="Rules whose alert brings back the weights of the last checkpoint"
+    )
+    webhook: str | None = Field(
+        None, pattern=r"^https?://\S+$", description="URL that gets each alert as a JSON POST"
+    )
+    command: str | None = Field(
+        None, min_length=1, description="Shell command that gets each alert as JSON on its input"
+    )
+
+
 class RunConfig(Section):
     """Everything that defines a run."""
 
@@ -298,6 +319,7 @@ class RunConfig(Section):
     optim: OptimConfig = Field(default_factory=OptimConfig)
     log: LogConfig = Field(default_factory=LogConfig)
     eval: EvalConfig = Field(default_factory=EvalConfig)
+    health: HealthConfig = Field(default_factory=HealthConfig)
     lora: LoraConfig = Field(default_factory=LoraConfig)
     dpo: DpoConfig = Field(default_factory=DpoConfig)
     grpo: GrpoConfig = Field(default_factory=GrpoConfig)

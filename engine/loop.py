@@ -29,6 +29,7 @@ from engine.evaluation.job import Job
 from engine.evaluation.records import Record
 from engine.fitting import cut, more_parts
 from engine.generate import evaluating
+from engine.health_watch import BAD_STEP, HealthWatch
 from engine.model import Decoder
 from engine.observer import Observer, Reading, StepNumbers
 from engine.optim import build_optimizers
@@ -64,7 +65,16 @@ class Trainer:
         self._status = host.status
         self._events = host.events
         self._commands = Commands(self, host.mailbox, host.events)
+        self._health = HealthWatch(host.config, host.events)
         self._pending: StepNumbers | None = None
+        self._probe_due = False
+        self._bad: Reading | None = None
+        self._bad_before = False
+        self._rolled_back = False
+        self._lr_scale = 1.0
+        self._parts = 1
+        self._unsaved = False
+        self._trouble = ""
 
     def run(self) -> str:
         """`finished` once all steps are done; raises StopRequested where asked to stop."""
@@ -90,6 +100,7 @@ class Trainer:
             self._train_step()
             self._answer_bad_step()
             self._look_after_step()
+            self._answer_alerts()
         if self.config.log.val_every and self.step % self.config.log.val_every:
             self.validate()
 
@@ -197,6 +208,7 @@ class Trainer:
         self._stage.begin(self._model, self._host.run_dir, fresh=saved is None)
         self._optimizers = build_optimizers(self._model, config.optim, config.peak_lr)
         self._scaler = device.make_scaler(self._device, self._precision)
+        self._health.hold_to(self._stage.references)
         self._observer = Observer(
             self._model,
             TrainingTracker(
@@ -209,6 +221,7 @@ class Trainer:
                 device.peak_flops(self._device, self._precision),
             ),
             compiled=config.train.compile,
+            look=self._health.observe,
         )
         self._evaluations = EvaluationBeside(
             self._host.run_dir,
@@ -222,14 +235,6 @@ class Trainer:
             ),
         )
         self._sampler = Sampler(self._model, self._stage, self._host.run_dir)
-        self._probe_due = False
-        self._bad: Reading | None = None
-        self._bad_before = False
-        self._rolled_back = False
-        self._lr_scale = 1.0
-        self._parts = 1
-        self._unsaved = False
-        self._trouble = ""
         self._saver = Saver(
             self._host.run_dir.checkpoints, self._host.run_dir.metrics, self._tell_checkpoint
         )
@@ -302,6 +307,7 @@ class Trainer:
         self.loss, self.val_loss = state.loss, state.val_loss
         self._lr_scale, self._parts = state.lr_scale, state.parts
         self._saver.adopt(state.step, path)
+        self._health.catch_up(self._host.run_dir.metrics, self.step)
         info = self._host.run_dir.read_info()
         self._host.describe(resumed_steps=[*info.resumed_steps, self.step])
         self._events.write("resume", f"from {path.name}", step=self.step)
@@ -457,13 +463,26 @@ class Trainer:
         elif policy != "stop":
             what += "; lower the learning rate if more follow"
         if not self._bad_before or policy == "stop":
-            self._events.write("alert", what, step=bad.step, level="error")
+            self._events.write("alert", what, step=bad.step, level="error", **BAD_STEP)
         self._bad_before = True
         if policy == "stop":
             raise bad_steps.DivergedError(
                 f"step {bad.step}: {what}, and train.on_nonfinite is stop; resume with a lower "
                 "optim.lr, or with train.on_nonfinite skip"
             )
+
+    def _answer_alerts(self) -> None:
+        """Whatever the configuration wants done about what health has found."""
+        for action, rule in self._health.due():
+            if action == "rollback":
+                done = self._roll_back()
+            elif action == "checkpoint":
+                self._begin_save()
+                done = "a checkpoint is written"
+            else:
+                self._commands.hold()
+                done = "paused; look at it, then go on (resume)"
+            self._events.write("alert", f"{rule}: {done}", step=self.step, rule=rule)
 
     def _roll_back(self) -> str:
         """Take the weights of the last checkpoint, and go on with the data that comes next."""
@@ -568,6 +587,7 @@ class Trainer:
         with self._aside("waiting for the evaluation"):
             self._evaluations.close(EVALUATION_PATIENCE_S if finished else 0.0)
         self._tell_evaluations()
+        self._health.close()
         self._observer.close()
         self._sampler.close()
 

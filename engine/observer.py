@@ -7,7 +7,7 @@ nothing in training: losses are equal to the last bit with it and without.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -58,11 +58,19 @@ class Observer:
     """Tracker, gradient norms, speed and probe of one run."""
 
     def __init__(
-        self, model: Decoder, tracker: TrainingTracker, speed: SpeedMeter, *, compiled: bool
+        self,
+        model: Decoder,
+        tracker: TrainingTracker,
+        speed: SpeedMeter,
+        *,
+        compiled: bool,
+        look: Callable[[int, Mapping[str, float]], object] = lambda step, row: None,
     ) -> None:
+        """`look` is shown every row that is logged."""
         self.grads = GradNorms(model.named_parameters())
         self.speed = speed
         self._tracker = tracker
+        self._look = look
         self._model = model
         self._compiled = compiled
         self._probe = ModelProbe(max_tokens=_PROBE_TOKENS)
@@ -91,7 +99,7 @@ class Observer:
             self._skipped += 1
             tracker.update(SKIPPED, self._skipped)
         if numbers.step % log_every == 0:
-            tracker.log(step=numbers.step, tokens=numbers.tokens)
+            self._log(numbers.step, numbers.tokens)
         return Reading(numbers.step, loss, norm, skipped)
 
     def record_held_out(self, step: int, tokens: int, numbers: Mapping[str, float]) -> None:
@@ -101,7 +109,7 @@ class Observer:
                 self._tracker.update_loss(value, "val")
             else:
                 self._tracker.update(name, value)
-        self._tracker.log(step=step, tokens=tokens)
+        self._log(step, tokens)
 
     @contextmanager
     def watching(self, batch: MicroBatch, probing: bool) -> Iterator[None]:
@@ -134,7 +142,7 @@ class Observer:
         """Log what `watching` found; a short sentence for people."""
         found = self._found
         self._tracker.log_probe_metrics(found, {})
-        self._tracker.log(step=step, tokens=tokens)
+        self._log(step, tokens)
         return ", ".join(f"{name} {found[name]:.3g}" for name in PROBES if name in found)
 
     @property
@@ -151,6 +159,9 @@ class Observer:
 
     def close(self) -> None:
         self._tracker.close()
+
+    def _log(self, step: int, tokens: int) -> None:
+        self._look(step, self._tracker.log(step=step, tokens=tokens))
 
     @torch.no_grad()
     def _measure(self, hidden_BxTxD: Tensor, labels_BxT: Tensor) -> dict[str, float]:

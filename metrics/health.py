@@ -27,7 +27,7 @@ from metrics.health_conditions import (
     ZeroLayer,
 )
 from metrics.rows import rows_of
-from metrics.series import SeriesStore
+from metrics.series import MAX_STEP, SeriesStore
 from metrics.values import strict
 
 Severity = Literal["notice", "warning", "error"]
@@ -175,9 +175,10 @@ class Health:
                 self._open[key] = alert, calm
 
 
-def examine(store: SeriesStore, health: Health) -> None:
-    """Show `health` all that a store holds, step by step."""
-    for step, _, row in rows_of(store):
+def examine(store: SeriesStore, health: Health, last: int = MAX_STEP) -> None:
+    """Show `health` all that a store holds after the step it saw last, up to the step `last`."""
+    first = -MAX_STEP if health.last_step is None else health.last_step + 1
+    for step, _, row in rows_of(store, first, last):
         health.observe(step, row)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +28,8 @@ from metrics.health import RULES, SEVERITIES, Rule
 from metrics.health_conditions import Threshold
 
 _WORDS = ("severity", "suspect", "advice", "calm")
+_BOUND = re.compile(r"\s*(?P<metric>\S+)\s*(?P<side>[<>])\s*(?P<number>\S+)\s*")
+_ROWS_OF_BOUND = 8
 
 
 class HealthConfigError(LmmError):
@@ -66,6 +69,28 @@ def load_rules(path: Path, rules: Iterable[Rule] = RULES) -> tuple[Rule, ...]:
         plain = Rule(name, Threshold(metric), "warning", f"{metric} is out of bounds", "look at it")
         known[name] = _tuned(where, plain, changes)
     return tuple(known.values())
+
+
+def rules_of(file: Path | None, bounds: Iterable[str] = ()) -> tuple[Rule, ...]:
+    """The rules as a file changes them, and one more for each of `bounds`: `METRIC > NUMBER`.
+
+    Raises HealthConfigError.
+    """
+    return (load_rules(file) if file else RULES) + tuple(map(_bound, bounds))
+
+
+def _bound(text: str) -> Rule:
+    """A rule that looks at the mean of the last 8 rows of a metric."""
+    found = _BOUND.fullmatch(text)
+    try:
+        limit = float(found["number"]) if found else math.nan
+    except ValueError:
+        limit = math.nan
+    if found is None or math.isnan(limit):
+        raise HealthConfigError(f"{text}: is no threshold; write one like 'system/memory > 7e9'")
+    side = "above" if found["side"] == ">" else "below"
+    condition = Threshold(found["metric"], rows=_ROWS_OF_BOUND, **{side: limit})
+    return Rule(text, condition, "warning", f"{found['metric']} is out of bounds", "look at it")
 
 
 def _tables(path: Path, given: dict[str, Any], kind: str) -> list[tuple[str, dict[str, Any]]]:

@@ -35,16 +35,21 @@ def add_rows(store: SeriesStore, rows: list[Row]) -> int:
     return len(rows) - len(rows_left)
 
 
-def rows_of(store: SeriesStore) -> list[tuple[int, float, dict[str, float]]]:
-    """Step, time (unix seconds, NaN where unknown) and values of all that a store holds."""
+def rows_of(
+    store: SeriesStore, first: int = -MAX_STEP, last: int = MAX_STEP
+) -> list[tuple[int, float, dict[str, float]]]:
+    """Step, time (unix seconds, NaN where unknown) and values of what a store holds.
+
+    Only the steps from `first` to `last`, both included.
+    """
     rows: dict[int, dict[str, float]] = {}
     times: dict[int, float] = {}
     for name in store.names():
         series = store.get(name)
         assert series is not None
-        steps = series.steps.tolist()
-        times.update(zip(steps, series.times.tolist(), strict=True))
-        for step, value in zip(steps, series.values.tolist(), strict=True):
+        at, when, values = (column.tolist() for column in series.between(first, last))
+        times.update(zip(at, when, strict=True))
+        for step, value in zip(at, values, strict=True):
             rows.setdefault(step, {})[name] = value
     return [(step, times[step], rows[step]) for step in sorted(rows)]
 

@@ -154,6 +154,18 @@ class Series:
     def last_step(self) -> int | None:
         return int(self._index.step.view[self._last_row]) if len(self) else None
 
+    def between(self, first: int, last: int) -> tuple[Ints, Floats, Floats]:
+        """Steps, times and values of the steps from `first` to `last`, in time O(what is there)."""
+        rows = self._index.step.view.searchsorted([first, last + 1])
+        begin, end = self._positions(rows).tolist()
+        held = (
+            slice(self._first_row + begin, self._first_row + end)
+            if self._rows is None
+            else self._rows.view[begin:end]
+        )
+        index = self._index
+        return index.step.view[held], index.time.view[held], self.values[begin:end]
+
     def span(self, axis: Axis) -> tuple[float, float]:
         """Where the first and the last value are on an axis; only for a series that has values."""
         column = getattr(self._index, axis).view

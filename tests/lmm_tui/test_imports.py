@@ -14,7 +14,16 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "transformers", "matplotlib.pyplot", "tensorboard", "lm_eval")
 SLOW = ("pydantic", "textual", "plotext", "matplotlib", "numpy", "tokenizers")
 
-TORCH_FREE_ENGINE = ("config", "control", "events", "host", "rundir", "shape")
+TORCH_FREE_ENGINE = (
+    "alert_notice",
+    "config",
+    "control",
+    "events",
+    "health_watch",
+    "host",
+    "rundir",
+    "shape",
+)
 TORCH_NEEDED_METRICS = ("grads", "layers", "probes")
 """What sits on the training side; all else of metrics is the reading side."""
 

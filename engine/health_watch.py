@@ -1,0 +1,140 @@
+"""Health beside training: each logged row is looked at, and what is wrong becomes an event.
+
+Knows the rules and the `[health]` section; what pausing, saving or rolling back means is the
+loop's. A row costs about 20 µs. Losses that are no numbers are left to `train.on_nonfinite`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from engine.alert_notice import Notices
+from engine.events import EventLog, Level
+from lmm_errors import LmmError
+from metrics.follow import MetricsFollower
+from metrics.health import RULES, Alert, Health, Rule, examine
+from metrics.health_config import rules_of
+from metrics.series import SeriesStore
+
+if TYPE_CHECKING:
+    from engine.config import HealthConfig, RunConfig
+
+Action = Literal["rollback", "checkpoint", "pause"]
+ACTIONS: tuple[Action, ...] = ("rollback", "checkpoint", "pause")
+"""In the order in which they are done."""
+
+_LEVELS: dict[str, Level] = {"notice": "info", "warning": "warning", "error": "error"}
+_LOOK_BACK = 4096
+"""Steps before a resume that say which episodes go on; no rule remembers that many."""
+
+_BAD_STEP = next(rule for rule in RULES if rule.name == "non_finite")
+BAD_STEP = {"rule": _BAD_STEP.name, "suspect": _BAD_STEP.suspect, "advice": _BAD_STEP.advice}
+"""What an event about a step that was left out adds."""
+
+
+class HealthWatchError(LmmError):
+    """A `[health]` section that names no rule."""
+
+
+class HealthWatch:
+    """The health of one run while it trains; call it in the thread that logs."""
+
+    def __init__(self, config: RunConfig, events: EventLog) -> None:
+        """Raises HealthConfigError or HealthWatchError where the section can't be used."""
+        section = config.health
+        self._rules = _rules(section)
+        self._actions: dict[Action, set[str]] = {
+            action: set(getattr(section, action)) for action in ACTIONS
+        }
+        _refuse_unknown(self._actions, {rule.name for rule in self._rules})
+        self._from_scratch = config.stage == "pretrain" and not config.start_from
+        self._health = Health(self._rules)
+        self._events = events
+        self._notices = Notices(section.webhook, section.command, self._tell_failure)
+        self._due: list[tuple[Action, str]] = []
+        self._step = 0
+
+    def hold_to(self, references: Mapping[str, float]) -> None:
+        """Loss levels of the data, nats; they say nothing of a model that was trained before."""
+        self._health = Health(self._rules, references if self._from_scratch else None)
+
+    def catch_up(self, metrics: Path, step: int) -> None:
+        """Look at what was logged up to `step` without a word: it was told before."""
+        store = SeriesStore()
+        MetricsFollower(metrics, store).poll()
+        self._health.last_step = step - _LOOK_BACK
+        examine(store, self._health, step)
+
+    def observe(self, step: int, row: Mapping[str, float]) -> list[Alert]:
+        """Look at a row; what begins with it is an event, and returned."""
+        self._step = step
+        begun = self._health.observe(step, row)
+        for alert in begun:
+            self._tell(alert)
+        return begun
+
+    def due(self) -> list[tuple[Action, str]]:
+        """What the configuration wants done now, each with the rule that asks for it."""
+        due, self._due = self._due, []
+        return sorted(due, key=lambda pair: ACTIONS.index(pair[0]))
+
+    def close(self) -> None:
+        """Let notices that are on their way arrive, for a few seconds."""
+        self._notices.close()
+
+    def _tell(self, alert: Alert) -> None:
+        about = {key: value for key, value in alert.record().items() if key not in ("step", "what")}
+        level = _LEVELS[alert.severity]
+        self._events.write("alert", alert.what, step=alert.step, level=level, **about)
+        self._notices.send(json.dumps(alert.record(), ensure_ascii=False))
+        self._due += [(action, alert.rule) for action in ACTIONS if alert.rule in
+                      self._actions[action]]  # fmt: skip
+
+    def _tell_failure(self, sentence: str) -> None:
+        self._events.write("alert", sentence, step=self._step, level="warning")
+
+
+def _rules(config: HealthConfig) -> tuple[Rule, ...]:
+    if not config.enable:
+        return ()
+    rules = rules_of(Path(config.rules) if config.rules else None, config.thresholds)
+    return tuple(rule for rule in rules if rule.name != _BAD_STEP.name)
+
+
+def _refuse_unknown(actions: Mapping[Action, set[str]], rules: set[str]) -> None:
+    for action, asked in actions.items():
+        if _BAD_STEP.name in asked:
+            raise HealthWatchError(
+                f"health.{action}: {_BAD_STEP.name} is answered by train.on_nonfinite; set that"
+            )
+        if rules and (unknown := sorted(asked - rules)):
+            raise HealthWatchError(
+                f"health.{action}: no rule is called {unknown[0]!r}; "
+                f"choose from {', '.join(sorted(rules))}"
+            )
+
+
+if __name__ == "__main__":
+    import tempfile
+    from types import SimpleNamespace
+
+    from engine.rundir import RunDir
+
+    section = SimpleNamespace(
+        enable=True, rules=None, thresholds=["heat > 85"], pause=["heat > 85"], checkpoint=[],
+        rollback=[], webhook=None, command=None,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        log = EventLog(RunDir(folder))
+        settings = SimpleNamespace(health=section, stage="sft", start_from=None)
+        watch = HealthWatch(settings, log)  # type: ignore[arg-type]
+        for at in range(1, 20):
+            watch.observe(at, {"heat": 90.0, "train/loss": 2.0})
+        print(RunDir(folder).events.read_text(), watch.due())
+        assert len(RunDir(folder).events.read_text().splitlines()) == 1 and not watch.due()
+        watch.close()
+        log.close()
+    print("=== 自测通过 ===")
