@@ -324,6 +324,11 @@ class SeriesStore:
     def last_step(self) -> int | None:
         return int(self._index.step.view[-1]) if len(self) else None
 
+    @property
+    def steps(self) -> Ints:
+        """The step of every row."""
+        return self._index.step.view
+
     def names(self) -> list[str]:
         """The metrics that have values, in the order in which they appeared."""
         return [name for name, series in self._series.items() if len(series)]

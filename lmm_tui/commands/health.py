@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.rundir import RunInfo
 from lmm_tui.commands.folder import runs_dir_option
 from lmm_tui.finding import find_path
 from lmm_tui.text import clean
@@ -25,17 +24,18 @@ if TYPE_CHECKING:
     "--rules",
     type=click.Path(path_type=Path),
     metavar="FILE.toml",
-    help="Switch off, tune or add rules",
+    help="Switch off, tune or add rules; else the run's own are used",
 )
 def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) -> None:
     """Say whether RUN (a name, a path or a foreign log; default: the newest) is healthy."""
+    from lmm_tui.run_health import health_references, rules_of_run
     from lmm_tui.session import RunSession
-    from metrics.health import RULES, Health, examine
+    from metrics.health import Health, examine
     from metrics.health_config import load_rules
 
-    chosen = RULES if rules is None else load_rules(rules)
     session = RunSession(find_path(run, runs_dir))
     session.poll()
+    chosen = rules_of_run(session.run_dir) if rules is None else load_rules(rules)
     health = Health(chosen, health_references(session.view.info))
     examine(session.series, health)
     if as_json:
@@ -43,12 +43,6 @@ def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) 
         click.echo(json.dumps(record, indent=1, allow_nan=False))
     else:
         click.echo(_sheet(health))
-
-
-def health_references(info: RunInfo) -> dict[str, float]:
-    """Loss levels that rules may hold a run to: none where it began from trained weights."""
-    fresh = info.stage == "pretrain" and not info.parent
-    return info.references if fresh else {}
 
 
 def _record(health: Health) -> dict[str, Any]:
