@@ -1,0 +1,21 @@
+"""The soak benchmark in small: what it counts as a kill, and that it finds nothing lost."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SMALL = """
+from pathlib import Path
+from benchmarks.soak import soak
+if __name__ == "__main__":
+    print(soak(Path({place!r}), random_kills=1, aimed_kills=1))
+"""
+
+
+def test_a_run_killed_at_random_and_inside_a_write_loses_nothing(tmp_path: Path) -> None:
+    code = SMALL.format(place=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "Outcome(at_random=1, inside_a_write=1, " in done.stdout, done.stderr
+    assert done.stdout.endswith("trouble=[])\n")
