@@ -16,6 +16,7 @@ from functools import partial
 
 import numpy as np
 from rich.style import Style
+from textual.geometry import Region
 
 from lmm_tui.palette import SERIES_COLORS, shade
 from lmm_tui.widgets.canvas import FIRST_FREE_INK, Canvas
@@ -48,12 +49,13 @@ class _Live:
         step = len(self.store) + 1
         self.store.append({"step": step} | dict.fromkeys(_METRICS, 2.6 + step % 7 / 50))
         canvas = self._draw(1.25 * self.points)
-        rows = sorted({change.y for change in canvas.changes(self.shown)})
-        canvas.strips(rows, _STYLES)
+        for part in canvas.changes(self.shown):
+            canvas.strips(part, _STYLES)
         self.shown = canvas
 
     def draw_from_scratch(self, attempt: int) -> None:
-        self._draw(1.25 * self.points + 1 + attempt).strips(range(_HEIGHT), _STYLES)
+        canvas = self._draw(1.25 * self.points + 1 + attempt)
+        canvas.strips(Region(0, 0, _WIDTH, _HEIGHT), _STYLES)
 
     def _draw(self, x_end: float) -> Canvas:
         return self.plot.draw(self.store, _WIDTH, _HEIGHT, x_end, _REFERENCES)

@@ -7,6 +7,7 @@ directory, whoever wants to steer it writes to its mailbox.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,6 +95,9 @@ class Trainer:
         return "finished"
 
     def _train(self) -> None:
+        # All of torch and of the screens stays: going over it again takes 0.1 s out of a step.
+        gc.collect()
+        gc.freeze()
         while self.step < self.config.train.steps:
             with self._observer.speed.excluded():
                 self._commands.serve()

@@ -59,12 +59,10 @@ class NarrowCompositor(Compositor):
 
     def _cut(self, widget: Widget, regions: list[Region]) -> Iterator[tuple[int, int, Strip]]:
         area, _ = self.visible_widgets[widget]
-        around = Region.from_union(regions)
-        strips = widget.render_lines(around.translate(-area.offset))
         for region in regions:
-            left, right = region.x - around.x, region.right - around.x
-            for y in region.line_range:
-                yield region.x, y, strips[y - around.y].crop(left, right)
+            strips = widget.render_lines(region.translate(-area.offset))
+            for y, strip in zip(region.line_range, strips, strict=True):
+                yield region.x, y, strip
 
 
 if __name__ == "__main__":

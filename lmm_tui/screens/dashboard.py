@@ -48,17 +48,19 @@ from lmm_tui.widgets.ticks import round_end
 from lmm_tui.widgets.tiles import Tiles
 
 LOOK_EVERY_S = 0.25
-LOOK_SELDOM_EVERY_S = 0.5
-"""Over ssh, where bytes count, and beside training in this process: with all cores training, what
-the screen takes is taken from every training thread, since they wait for the slowest."""
+LOOK_OVER_SSH_EVERY_S = 0.5
+"""Where bytes count."""
+LOOK_BESIDE_TRAINING_EVERY_S = 1.0
+"""With all cores training, what the screen takes is taken from every training thread, since they
+wait for the slowest."""
 LOOK_AT_ENDED_EVERY_S = 1.0
 """An ended run may still be resumed."""
 READ_AT_ONCE_S = 0.05
 """The longest that reading a big file may keep the keys waiting."""
 
-PICTURES_SHARE = 0.015
-"""Of a core, for drawing pictures: a step a second is seen at once, fifty a second together."""
-LONGEST_REST_S, LONGEST_REST_BESIDE_TRAINING_S = 1.0, 2.0
+SHARE, SHARE_BESIDE_TRAINING = 0.03, 0.012
+"""Of a core, for all that this screen does: pictures wait until it has kept within that."""
+LONGEST_REST_S, LONGEST_REST_BESIDE_TRAINING_S = 1.0, 4.0
 """However slow the machine, pictures are never older than this."""
 
 _CHROME_LINES = 4
@@ -83,6 +85,7 @@ class DashboardScreen(Screen[None]):
         self._zoomed = False
         self._pictures_stale = False
         self._pictures_at = 0.0
+        self._spent_before = 0.0
         self._announced = len(session.events)
         self._timer: Timer | None = None
         self._period = 0.0
@@ -125,15 +128,26 @@ class DashboardScreen(Screen[None]):
             self._pace()
         self._pictures_stale |= changed
         loaded = was_loading and not self.session.loading
-        if self._pictures_stale and (loaded or time.monotonic() >= self._pictures_at):
+        if self._pictures_stale and (loaded or self._pictures_due()):
             self._show_pictures()
         self._read_on()
 
+    def _pictures_due(self) -> bool:
+        """Whether this thread has kept within its share of a core since the last pictures."""
+        beside = self.owned and self.session.view.active
+        share = SHARE_BESIDE_TRAINING if beside else SHARE
+        longest = LONGEST_REST_BESIDE_TRAINING_S if beside else LONGEST_REST_S
+        rest = (time.thread_time() - self._spent_before) / share
+        return time.monotonic() - self._pictures_at >= min(rest, longest)
+
     def _pace(self) -> None:
         """Look as often as the run and the line are worth it."""
-        seldom = self.owned or terminal.over_ssh()
-        usual = LOOK_SELDOM_EVERY_S if seldom else LOOK_EVERY_S
-        period = usual if self.session.view.active else LOOK_AT_ENDED_EVERY_S
+        if not self.session.view.active:
+            period = LOOK_AT_ENDED_EVERY_S
+        elif self.owned:
+            period = LOOK_BESIDE_TRAINING_EVERY_S
+        else:
+            period = LOOK_OVER_SSH_EVERY_S if terminal.over_ssh() else LOOK_EVERY_S
         if period != self._period:
             self._period = period
             if self._timer is not None:
@@ -172,7 +186,7 @@ class DashboardScreen(Screen[None]):
         self._announce()
 
     def _show_pictures(self) -> None:
-        began = time.thread_time()
+        self._pictures_at, self._spent_before = time.monotonic(), time.thread_time()
         session, view = self.session, self.session.view
         shown = self.query_one(Tiles).page.panels
         x_end = _x_end(session.series.last_step or 0, view.status.total_steps)
@@ -186,9 +200,6 @@ class DashboardScreen(Screen[None]):
             norms = [name for name in session.series.names() if name.startswith(LAYER_NORMS)]
             self.query_one(HeatMap).update_from(session.series, norms, x_end)
         self._pictures_stale = False
-        rest = (time.thread_time() - began) / PICTURES_SHARE
-        longest = LONGEST_REST_BESIDE_TRAINING_S if self.owned else LONGEST_REST_S
-        self._pictures_at = time.monotonic() + min(rest, longest)
 
     def _show_notice(self) -> None:
         view, notice = self.session.view, self.query_one(Notice)

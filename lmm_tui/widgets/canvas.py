@@ -1,4 +1,4 @@
-"""A grid of cells, each a character in an ink, that becomes Textual strips row by row.
+"""A grid of cells, each a character in an ink, any part of which becomes Textual strips.
 
 Inks are small integers; what they look like is decided only when strips are made, so a change of
 theme draws nothing anew. Comparing two canvases tells what has to be painted again.
@@ -6,7 +6,7 @@ theme draws nothing anew. Comparing two canvases tells what has to be painted ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,24 +95,28 @@ class Canvas:
                     end += 1
                 yield Region(start, y, end - start, 1)
 
-    def strips(self, rows: Iterable[int], styles: Sequence[Style]) -> list[Strip]:
-        """The given rows as strips; `styles[ink]` is the look of an ink."""
-        chosen = list(rows)
-        codes, inks = self.codes[chosen], self.inks[chosen]
-        width = self.width
+    def strips(self, part: Region, styles: Sequence[Style]) -> list[Strip]:
+        """A part of the canvas, line by line; `styles[ink]` is the look of an ink."""
+        columns = slice(part.x, part.right)
+        codes = self.codes[part.y : part.bottom, columns].copy()
+        inks = self.inks[part.y : part.bottom, columns]
+        # Of a character that the edges cut through, half a space is left.
+        codes[codes[:, 0] == _SECOND_HALF, 0] = _SPACE
+        if part.right < self.width:
+            codes[self.codes[part.y : part.bottom, part.right] == _SECOND_HALF, -1] = _SPACE
         turns = inks[:, 1:] != inks[:, :-1]
         made = []
         for text, ink, turn in zip(text_of(codes), inks, turns, strict=True):
-            ends = [*(turn.nonzero()[0] + 1).tolist(), width]
+            ends = [*(turn.nonzero()[0] + 1).tolist(), part.width]
             start = 0
             segments = []
             for end, look in zip(ends, ink[[at - 1 for at in ends]].tolist(), strict=True):
-                part = text[start:end]
-                if "\0" in part:
-                    part = part.replace("\0", "")
-                segments.append(Segment(part, styles[look]))
+                piece = text[start:end]
+                if "\0" in piece:
+                    piece = piece.replace("\0", "")
+                segments.append(Segment(piece, styles[look]))
                 start = end
-            made.append(Strip(segments, width))
+            made.append(Strip(segments, part.width))
         return made
 
 
@@ -121,7 +125,7 @@ if __name__ == "__main__":
     before = Canvas(20, 2)
     canvas.put(2, 0, "loss 小兔子", 1)
     canvas.put(17, 1, "cut off", 2)
-    for strip in canvas.strips(range(2), [Style(), Style(bold=True), Style(dim=True)]):
+    for strip in canvas.strips(Region(0, 0, 20, 2), [Style(), Style(bold=True), Style(dim=True)]):
         print(repr(strip.text))
     regions = list(canvas.changes(before))
     assert regions == [Region(2, 0, 11, 1), Region(17, 1, 3, 1)]

@@ -1,4 +1,4 @@
-"""A widget that shows a canvas as cached strips, and paints only what changed on it.
+"""A widget that shows a canvas, and paints only what changed on it.
 
 It follows size and theme; what is on the canvas, and when that changes, is its subclass's matter.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+from rich.segment import Segment
 from rich.style import Style
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -24,7 +26,6 @@ class CanvasView(Widget):
         super().__init__(id=id)
         self._canvas = Canvas(0, 0)
         self._drawn: object = None
-        self._strips: list[Strip] = []
         self._styles: list[Style] = []
 
     @abstractmethod
@@ -51,19 +52,24 @@ class CanvasView(Widget):
             return
         before = self._canvas
         self._draw()
-        changes = list(self._canvas.changes(before))
-        rows = sorted({change.y for change in changes})
-        for y, strip in zip(rows, self._canvas.strips(rows, self._styles), strict=True):
-            self._strips[y] = strip
-        if changes:
+        if changes := list(self._canvas.changes(before)):
             self.refresh(*changes)
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """A part at the cost of that part; Textual's way goes over whole lines, several times."""
+        part = crop.translate((-self.gutter.left, -self.gutter.top))
+        if not self.content_size.region.contains_region(part):
+            return super().render_lines(crop)
+        return self._strips(part)
+
     def render_line(self, y: int) -> Strip:
+        return self._strips(Region(0, y, self.size.width, 1))[0]
+
+    def _strips(self, part: Region) -> list[Strip]:
         if self._drawn is None or self._is_stale():
             self._draw()
             self._styles = self._make_styles()
-            self._strips = self._canvas.strips(range(self._canvas.height), self._styles)
-        return self._strips[y]
+        return self._canvas.strips(part, self._styles)
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -79,7 +85,7 @@ class CanvasView(Widget):
     def _make_styles(self) -> list[Style]:
         dark = self.app.current_theme.dark
         base, colors = self.rich_style, chart_colors(dark=dark)
-        return [
+        styles = [
             base,
             base + Style(bold=True),
             base + Style(color=colors.label),
@@ -88,6 +94,10 @@ class CanvasView(Widget):
             base + Style(color=colors.alarm, bold=True),
             *self.ink_styles(base, dark=dark),
         ]
+        looks = [Segment(" ", style) for style in styles]
+        for line_filter in self.get_line_filters():  # NO_COLOR is one.
+            looks = line_filter.apply(looks, self.background_colors[1])
+        return [look.style or base for look in looks]
 
 
 if __name__ == "__main__":
