@@ -145,14 +145,12 @@ def _kill_inside(target: str, run: RunDir, place: Path, steps: int, outcome: Out
 
 def _half_done(run: RunDir) -> set[tuple[Path, int]]:
     """Files that are being written or removed, each told from one of the same name before."""
-    found = set()
-    for pattern in (".writing-*/*", ".removing-*"):
-        for path in run.checkpoints.glob(pattern):
-            try:
-                found.add((path, path.stat().st_ctime_ns))
-            except FileNotFoundError:
-                continue
-    return found
+    while True:
+        try:
+            left = [*run.checkpoints.glob(".writing-*/*"), *run.checkpoints.glob(".removing-*")]
+            return {(path, path.stat().st_ctime_ns) for path in left}
+        except FileNotFoundError:
+            continue  # It went on meanwhile.
 
 
 def _kill(life: BaseProcess, run: RunDir, place: Path, outcome: Outcome) -> bool:
