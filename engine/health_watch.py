@@ -1,7 +1,7 @@
 """Health beside training: each logged row is looked at, and what is wrong becomes an event.
 
 Knows the rules and the `[health]` section; what pausing, saving or rolling back means is the
-loop's. A row costs about 20 µs. Losses that are no numbers are left to `train.on_nonfinite`.
+caller's. A row costs about 20 µs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from metrics.health_config import rules_of
 from metrics.series import SeriesStore
 
 if TYPE_CHECKING:
-    from engine.config import HealthConfig, RunConfig
+    from engine.config import HealthConfig
 
 Action = Literal["rollback", "checkpoint", "pause"]
 ACTIONS: tuple[Action, ...] = ("rollback", "checkpoint", "pause")
@@ -42,15 +42,21 @@ class HealthWatchError(LmmError):
 class HealthWatch:
     """The health of one run while it trains; call it in the thread that logs."""
 
-    def __init__(self, config: RunConfig, events: EventLog) -> None:
-        """Raises HealthConfigError or HealthWatchError where the section can't be used."""
-        section = config.health
-        self._rules = _rules(section)
+    def __init__(
+        self, section: HealthConfig, events: EventLog, *, bad_steps: bool, from_scratch: bool
+    ) -> None:
+        """`bad_steps`: whether losses that are no numbers are judged here too. `from_scratch`:
+        whether the model begins untrained, so that levels of the data say something of it.
+
+        Raises HealthConfigError or HealthWatchError where the section can't be used.
+        """
+        self._rules = _rules(section, bad_steps)
         self._actions: dict[Action, set[str]] = {
             action: set(getattr(section, action)) for action in ACTIONS
         }
-        _refuse_unknown(self._actions, {rule.name for rule in self._rules})
-        self._from_scratch = config.stage == "pretrain" and not config.start_from
+        if section.enable:
+            _refuse_unknown(self._actions, {rule.name for rule in self._rules})
+        self._from_scratch = from_scratch
         self._health = Health(self._rules)
         self._events = events
         self._notices = Notices(section.webhook, section.command, self._tell_failure)
@@ -97,20 +103,21 @@ class HealthWatch:
         self._events.write("alert", sentence, step=self._step, level="warning")
 
 
-def _rules(config: HealthConfig) -> tuple[Rule, ...]:
-    if not config.enable:
+def _rules(section: HealthConfig, bad_steps: bool) -> tuple[Rule, ...]:
+    if not section.enable:
         return ()
-    rules = rules_of(Path(config.rules) if config.rules else None, config.thresholds)
-    return tuple(rule for rule in rules if rule.name != _BAD_STEP.name)
+    rules = rules_of(Path(section.rules) if section.rules else None, section.thresholds)
+    return tuple(rule for rule in rules if bad_steps or rule.name != _BAD_STEP.name)
 
 
 def _refuse_unknown(actions: Mapping[Action, set[str]], rules: set[str]) -> None:
     for action, asked in actions.items():
-        if _BAD_STEP.name in asked:
+        unknown = sorted(asked - rules)
+        if _BAD_STEP.name in unknown:
             raise HealthWatchError(
                 f"health.{action}: {_BAD_STEP.name} is answered by train.on_nonfinite; set that"
             )
-        if rules and (unknown := sorted(asked - rules)):
+        if unknown:
             raise HealthWatchError(
                 f"health.{action}: no rule is called {unknown[0]!r}; "
                 f"choose from {', '.join(sorted(rules))}"
@@ -129,8 +136,7 @@ if __name__ == "__main__":
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         log = EventLog(RunDir(folder))
-        settings = SimpleNamespace(health=section, stage="sft", start_from=None)
-        watch = HealthWatch(settings, log)  # type: ignore[arg-type]
+        watch = HealthWatch(section, log, bad_steps=True, from_scratch=False)  # type: ignore[arg-type]
         for at in range(1, 20):
             watch.observe(at, {"heat": 90.0, "train/loss": 2.0})
         print(RunDir(folder).events.read_text(), watch.due())

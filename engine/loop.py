@@ -34,7 +34,7 @@ from engine.health_watch import BAD_STEP, HealthWatch
 from engine.model import Decoder
 from engine.observer import Observer, Reading, StepNumbers
 from engine.optim import build_optimizers
-from engine.rundir import LIKELIHOOD_STAGES, RunDir, checkpoint_step, run_or_path
+from engine.rundir import LIKELIHOOD_STAGES, RunDir, checkpoint_step, run_or_path, writing
 from engine.sampler import Sampler
 from engine.saver import Saver
 from engine.schedule import lr_factor
@@ -66,7 +66,12 @@ class Trainer:
         self._status = host.status
         self._events = host.events
         self._commands = Commands(self, host.mailbox, host.events)
-        self._health = HealthWatch(host.config, host.events)
+        self._health = HealthWatch(
+            host.config.health,
+            host.events,
+            bad_steps=False,  # They are answered here.
+            from_scratch=host.config.stage == "pretrain" and not host.config.start_from,
+        )
         self._pending: StepNumbers | None = None
         self._probe_due = False
         self._bad: Reading | None = None
@@ -195,7 +200,10 @@ class Trainer:
         self._stage = load_stage(config, self._device, self._report_progress)
         for note in self._stage.notes:
             self._events.write("alert", note, step=self.step, level="warning")
-        self._stage.tokenizer.save(self._host.run_dir.path / "tokenizer.json")
+        own_tokenizer = self._host.run_dir.path / "tokenizer.json"
+        if saved is None or not own_tokenizer.is_file():
+            with writing(own_tokenizer):
+                self._stage.tokenizer.save(own_tokenizer)
         self._status.update(activity="building the model")
         # Weights from elsewhere may have more rows than the tokenizer has tokens.
         own_vocabulary = None if config.start_from else self._stage.tokenizer.vocab_size
@@ -284,7 +292,8 @@ class Trainer:
                 f"data.tokenizer: {chosen} has {tokenizer.vocab_size} tokens, the model in "
                 f"{start.origin} only {start.shape.vocab_size}"
             )
-        tokenizer.save(own, find_source(chosen))
+        with writing(own):
+            tokenizer.save(own, find_source(chosen))
         self.config = config.model_copy(
             update={
                 "model": ModelConfig.of_shape(start.shape, config.model.preset),

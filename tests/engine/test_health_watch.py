@@ -181,7 +181,8 @@ class Handler(BaseHTTPRequestHandler):
 
 def watch_of(config: RunConfig, folder: Path) -> tuple[HealthWatch, RunDir]:
     run_dir = RunDir(folder)
-    return HealthWatch(config, EventLog(run_dir)), run_dir
+    events = EventLog(run_dir)
+    return HealthWatch(config.health, events, bad_steps=True, from_scratch=True), run_dir
 
 
 def show_spike(watch: HealthWatch, at: int = 0) -> None:

@@ -21,7 +21,9 @@ TORCH_FREE_ENGINE = (
     "events",
     "health_watch",
     "host",
+    "instrument",
     "rundir",
+    "script_commands",
     "shape",
 )
 TORCH_NEEDED_METRICS = ("grads", "layers", "probes")
