@@ -111,6 +111,7 @@ class RunDir:
         self.plots = self.path / "plots"
         self.output = self.path / "output.log"
         self.lock_file = self.path / "run.lock"
+        self.note_file = self.path / "note.txt"
 
     def __repr__(self) -> str:
         return f"RunDir({str(self.path)!r})"
