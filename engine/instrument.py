@@ -15,9 +15,11 @@ and stop the script. It knows no model, no loop and no torch; a row costs about 
 
 from __future__ import annotations
 
+import atexit
 import os
 import platform
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -60,7 +62,7 @@ def lmm_run(
     resume: bool = False,
     tensorboard: bool = False,
 ) -> ScriptRun | SilentRun:
-    """A run in the directory `path`; use it in a `with`, or call its `close`.
+    """A run in the directory `path`; use it in a `with`, or leave its end to the interpreter's.
 
     `stage="pretrain"` says that the model begins untrained, so that `references` (loss levels in
     nats: `ln V`, `unigram`, `bigram`) may be held against its loss. The functions are called
@@ -133,7 +135,13 @@ class ScriptRun:
             functions, self._mailbox, self._events, self._status, run_dir, self._add
         )
         self._closed = False
+        atexit.register(self._close_at_exit)
         self._events.write("resume" if before else "start", identity.stage, step=step)
+
+    @property
+    def step(self) -> int:
+        """The step logged last."""
+        return self._tracker.step
 
     @property
     def should_stop(self) -> bool:
@@ -174,9 +182,10 @@ class ScriptRun:
 
     def close(self, error: BaseException | None = None) -> None:
         """End the run: `finished`, `stopped` where that was asked for, `failed` with an error."""
-        if self._closed:
+        if self._closed or os.getpid() != self._info.pid:
             return
         self._closed = True
+        atexit.unregister(self._close_at_exit)
         step = self._status.status.step
         interrupted = isinstance(error, KeyboardInterrupt)
         left_early = isinstance(error, SystemExit) and error.code in (None, 0)
@@ -208,6 +217,10 @@ class ScriptRun:
         at: TracebackType | None,
     ) -> None:
         self.close(error)
+
+    def _close_at_exit(self) -> None:
+        """A script without `with`: what nobody caught stands where the interpreter left it."""
+        self.close(getattr(sys, "last_value", None))
 
     def _serve(self) -> None:
         with self._speed.excluded():
@@ -276,6 +289,7 @@ class SilentRun:
     """What ranks other than 0 get: it writes nothing and is never asked to stop."""
 
     should_stop = False
+    step = 0
 
     def log(
         self,

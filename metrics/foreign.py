@@ -27,6 +27,8 @@ _PARSERS: dict[str, type[LineParser]] = {
     ".out": ConsoleLines,
 }
 _STATE = "trainer_state.json"
+_SUMMARY = "train_runtime"
+"""Is in the last entry of an ended training, whose `train_loss` is a mean over all its steps."""
 
 
 class UnknownLogError(LmmError):
@@ -160,7 +162,8 @@ class StateFollower(_WholeFollower):
             return None
         if not isinstance(history, list):
             return None
-        rows = [under_our_names(entry) for entry in history if isinstance(entry, dict)]
+        entries = [entry for entry in history if isinstance(entry, dict)]
+        rows = [under_our_names(entry) for entry in entries if _SUMMARY not in entry]
         return [row for row in rows if row is not None]
 
 

@@ -107,12 +107,49 @@ def after(anchor: str, block: str, script: str, *, before: bool = False) -> str:
 
 def minimind() -> str:
     """MiniMind's script with the documented lines where the documentation wants them."""
-    top, begin, log, end = documented("MiniMind")
+    top, begin, log = documented("MiniMind")
     script = after("import time", top, MINIMIND)
     anchor = "for epoch in range(start_epoch, args.epochs):"
     script = after(anchor, begin, script, before=True)
-    script = after("current_lr = optimizer.param_groups[-1]['lr']", log, script)
-    return script + textwrap.indent(end, "    ")
+    return after("current_lr = optimizer.param_groups[-1]['lr']", log, script)
+
+
+TRAINER = """
+import sys
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+
+torch.manual_seed(0)
+model = LlamaForCausalLM(LlamaConfig(
+    vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+    num_attention_heads=2, max_position_embeddings=32))
+data = [{"input_ids": torch.arange(i, i + 8) % 32, "labels": torch.arange(i, i + 8) % 32}
+        for i in range(64)]
+trainer = Trainer(model, TrainingArguments(
+    output_dir="hf", max_steps=int(sys.argv[1]), logging_steps=2, save_strategy="no",
+    report_to="none", use_cpu=True, disable_tqdm=True), train_dataset=data)
+"""
+
+LIGHTNING = """
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch import Trainer
+
+class Module(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(8, 1)
+
+    def training_step(self, batch, index):
+        loss = self.layer(batch).square().mean()
+        self.log("train_loss", loss)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.01)
+
+loader = torch.utils.data.DataLoader(torch.randn(640, 8), batch_size=8)
+"""
 
 
 @pytest.fixture
@@ -143,9 +180,10 @@ class Script:
     def start(self, text: str, *args: str) -> subprocess.Popen[str]:
         path = self._folder / "script.py"
         path.write_text(text, encoding="utf-8")
+        paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         process = subprocess.Popen(
             [sys.executable, str(path), *args],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -201,12 +239,56 @@ def test_minimind_s_script_is_watched_and_stopped(script: Script) -> None:
     assert RunDir(path).read_status().state == "stopped"
 
 
-def test_minimind_s_script_finishes(script: Script) -> None:
-    process = script.start(minimind(), "--iters", "40")
-    assert process.wait(60) == 0, process.communicate()
-    [path] = Path("runs").iterdir()
-    status = RunDir(path).read_status()
-    assert (status.state, status.step) == ("finished", 80)
+@pytest.mark.parametrize(
+    ("last", "code", "state", "error"),
+    [("", 0, "finished", ""), ("1 / 0", 1, "failed", "ZeroDivisionError: division by zero")],
+)
+def test_a_script_without_with_ends_its_run_too(
+    script: Script, last: str, code: int, state: str, error: str
+) -> None:
+    begin, _, rest = documented("Plain PyTorch")[0].partition("with ")
+    line = rest.partition(" as run:")[0]
+    process = script.start(f"{begin}run = {line}\nrun.log(step=1, loss=2.0)\n{last}")
+    assert process.wait(60) == code, process.communicate()
+    status = RunDir("runs/mine").read_status()
+    assert (status.state, status.error, status.step) == (state, error, 1)
+
+
+def test_a_hugging_face_trainer_is_watched_saved_and_stopped(script: Script) -> None:
+    [lines] = documented("Hugging Face Trainer")
+    process = script.start(f"{TRAINER}\n{lines}\ntrainer.train()", "100000")
+    session = at_step("runs/mine", 6)
+    assert {"train/loss", "train/lr", "train/grad_norm"} <= set(session.series.names())
+    assert session.view.status.total_steps == 100_000
+    path = RunDir("runs/mine").socket_path()
+    assert control.send(path, "pause").ok
+    saved = control.send(path, "checkpoint")
+    assert saved.ok and "after this step" in saved.message
+    assert control.send(path, "resume").ok
+    at_step("runs/mine", saved.step + 2)
+    assert control.send(path, "stop").ok
+    assert process.wait(30) == 0, process.communicate()
+    assert RunDir("runs/mine").read_status().state == "stopped"
+    assert len(list(Path("hf").glob("checkpoint-*"))) == 2
+
+
+def test_lightning_is_watched_saved_and_stopped(script: Script) -> None:
+    pytest.importorskip("lightning")
+    [lines] = documented("Lightning")
+    lines = lines.replace("max_steps=1000", "max_steps=1000000, log_every_n_steps=2")
+    quiet = "enable_progress_bar=False, accelerator='cpu', callbacks"
+    lines = lines.replace("callbacks", quiet)
+    process = script.start(f"{LIGHTNING}\n{lines}\ntrainer.fit(Module(), loader)")
+    session = at_step("runs/mine", 9)
+    assert "train/loss" in session.series.names()
+    path = RunDir("runs/mine").socket_path()
+    assert control.send(path, "pause").ok and control.send(path, "checkpoint").ok
+    assert control.send(path, "resume").ok
+    at_step("runs/mine", session.view.status.step + 5)
+    assert control.send(path, "stop").ok
+    assert process.wait(30) == 0, process.communicate()
+    assert RunDir("runs/mine").read_status().state == "stopped"
+    assert len(list(Path("runs/mine/lightning").glob("step-*.ckpt"))) == 2
 
 
 def test_a_killed_script_is_crashed(script: Script) -> None:
