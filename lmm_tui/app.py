@@ -1,7 +1,9 @@
 """The Textual app: wires screens, keys and themes to a run, and knows when to leave the terminal.
 
 It owns no training: it is given a session, or a function that starts a run, and returns a
-Departure that says what its owner shall do next.
+Departure that says what its owner shall do next. On the stack of screens the dashboard (or the
+form that comes before it) lies lowest, at most one other screen on it, dialogs on top; the one on
+top is the only one that looks at anything.
 """
 
 from __future__ import annotations
@@ -9,18 +11,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
+from engine.rundir import RUNS_DIR
 from lmm_errors import LmmError
 from lmm_tui import themes
 from lmm_tui.capture import Terminal
+from lmm_tui.habits import NO_HABITS, Habits
 from lmm_tui.keys import KEYS, bindings
-from lmm_tui.messages import Departure
+from lmm_tui.messages import Departure, OpenRun
+from lmm_tui.screens import places
 from lmm_tui.screens.help import HelpScreen
+from lmm_tui.screens.place import PlaceScreen
 from lmm_tui.screens.quit_dialog import QuitDialog
 from lmm_tui.screens.too_small import TooSmallScreen, too_small
 from lmm_tui.text import clean
@@ -34,11 +41,13 @@ _FEEL_TERMINAL_EVERY_S = 0.5
 
 
 class CockpitApp(App[Departure]):
-    """A screen on one run.
+    """A screen on one run, and on all others.
 
     With `session` it opens the dashboard. With `config` it asks for the configuration first and
     calls `start` with it, in a thread; LmmError from there is shown and the question asked again.
-    `owned` runs train in this process. `on_painted` is called once, after the first paint.
+    With neither it opens the list of runs. `owned` runs train in this process; a run that is
+    configured while there is one already gets a process of its own. `on_painted` is called once,
+    after the first paint. `habits` are those of the last visit; a run that starts is seen first.
     """
 
     CSS_PATH = "cockpit.tcss"
@@ -56,12 +65,17 @@ class CockpitApp(App[Departure]):
         terminal: Terminal | None = None,
         on_painted: Callable[[], None] | None = None,
         notice: str = "",
+        runs_dir: Path | None = None,
+        habits: Habits = NO_HABITS,
     ) -> None:
         self._session = session
         super().__init__()
         self._config = config
         self._start = start
         self._owned = owned
+        self._own = session if owned else None
+        self._runs_dir = runs_dir
+        self._habits = habits
         self._terminal = terminal
         self._on_painted = on_painted
         self._notice = notice
@@ -70,8 +84,25 @@ class CockpitApp(App[Departure]):
         self.animation_level = "none"
         self.register_theme(themes.DARK)
         self.register_theme(themes.LIGHT)
-        wanted = themes.preferred()
+        wanted = themes.preferred(habits.theme)
         self.theme = wanted if wanted in self.available_themes else themes.DARK.name
+
+    @property
+    def session(self) -> RunSession | None:
+        """The run that is open."""
+        return self._session
+
+    @property
+    def runs_dir(self) -> Path:
+        """The folder whose runs are listed."""
+        if self._runs_dir is None and self._session is not None:
+            return self._session.run_dir.path.parent
+        return self._runs_dir or Path(RUNS_DIR)
+
+    @property
+    def habits(self) -> Habits:
+        """What is worth keeping of this visit."""
+        return Habits(screen=self._habits.screen, theme=self.theme)
 
     @property
     def dashboard(self) -> DashboardScreen | None:
@@ -96,21 +127,24 @@ class CockpitApp(App[Departure]):
         if self._event_loop is not None:
             self._event_loop.call_soon_threadsafe(self.action_request_quit)
 
-    def get_default_screen(self) -> Screen[None]:
-        return Screen() if self._session is None else self._make_dashboard(self._session)
-
     def _make_dashboard(self, session: RunSession) -> DashboardScreen:
         # Charts need numpy, 0.2 s: the configure screen opens without.
         from lmm_tui.screens.dashboard import DashboardScreen
 
-        return DashboardScreen(session, owned=self._owned)
+        return DashboardScreen(session, owned=session is self._own)
 
     def on_mount(self) -> None:
         if self._terminal is not None:
             self._terminal.claim_prints()
             self.set_interval(_FEEL_TERMINAL_EVERY_S, self._feel_terminal)
-        if self._config is not None:
+        if self._session is not None:
+            self.push_screen(self._make_dashboard(self._session))
+        elif self._config is not None:
             self._configure(self._config)
+        else:
+            self._go_to("runs")
+        if self._session is not None and not self._owned and self._habits.screen in places.PLACES:
+            self._go_to(self._habits.screen)
         if self._notice:
             self.notify(self._notice, severity="warning", markup=False)
         self.call_after_refresh(self._painted)
@@ -136,32 +170,126 @@ class CockpitApp(App[Departure]):
         self.push_screen(ConfigureScreen(config), self._configured)
 
     def _configured(self, config: RunConfig | None) -> None:
-        if config is None:
-            self.exit(Departure.QUIT)
-        else:
+        if config is not None:
             self.run_worker(self._begin(config), name="start")
+        elif self._session is None and not isinstance(self.screen, PlaceScreen):
+            self.exit(Departure.QUIT)
 
     async def _begin(self, config: RunConfig) -> None:
-        assert self._start is not None
+        first = self._session is None and self._start is not None
+        start = self._start if first and self._start is not None else _start_detached
         try:
-            self._session = await asyncio.to_thread(self._start, config)
+            session = await asyncio.to_thread(start, config)
         except LmmError as error:
             self._configure(config)
             self.notify(clean(str(error)), title="not started", severity="error", markup=False)
             return
-        self.push_screen(self._make_dashboard(self._session))
+        if first and self._owned:
+            self._own = session
+        self._open(session)
+
+    # From screen to screen
+
+    def action_go(self, name: str) -> None:
+        """Show the screen called `name` in the key table."""
+        if name == "configure":
+            self._configure_another()
+        elif name == "dashboard":
+            self._go_back()
+        elif name in places.OF_A_RUN and self._session is None:
+            self._say_that_no_run_is_open()
+        else:
+            self._go_to(name)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Digits are for the form while it is open: what was typed there must not get lost."""
+        return action != "go" or not self._is_form_open()
+
+    def _go_to(self, name: str) -> None:
+        if not self.is_screen_installed(name):
+            around = places.Around(self.runs_dir, self._session, self._shown_run)
+            self.install_screen(places.make(name, around), name)
+        if isinstance(self.screen, PlaceScreen):
+            self.switch_screen(name)
+        else:
+            self.push_screen(name)
+        self._habits = Habits(screen=name)
+
+    def _go_back(self) -> None:
+        if self._session is None:
+            self._say_that_no_run_is_open()
+            return
+        if isinstance(self.screen, PlaceScreen):
+            self.pop_screen()
+        self._habits = Habits(screen="dashboard")
+
+    def _say_that_no_run_is_open(self) -> None:
+        self.notify("Enter opens the run under the cursor.", title="no run is open")
+        if not isinstance(self.screen, PlaceScreen):
+            self._go_to("runs")
+
+    def _configure_another(self) -> None:
+        from engine.config import resolve
+
+        self._configure(resolve(assignments={"runs_dir": str(self.runs_dir)}))
+
+    def _is_form_open(self) -> bool:
+        if self._config is None and self._session is None:
+            return False
+        from lmm_tui.screens.configure import ConfigureScreen
+
+        return isinstance(self.screen, ConfigureScreen)
+
+    def _shown_run(self) -> Path | None:
+        return None if self._session is None else self._session.run_dir.path
+
+    def on_open_run(self, message: OpenRun) -> None:
+        """A run was chosen in a list: its dashboard takes the place of the one before."""
+        from lmm_tui.session import RunSession
+
+        try:
+            self._open(RunSession(message.path))
+        except LmmError as error:
+            self.notify(clean(str(error)), title="not opened", severity="error", markup=False)
+
+    def _open(self, session: RunSession) -> None:
+        if isinstance(self.screen, PlaceScreen):
+            self.pop_screen()
+        for name in places.OF_A_RUN:
+            if self.is_screen_installed(name):
+                stale = self.get_screen(name)
+                self.uninstall_screen(stale)
+                stale.remove()
+        was_open, self._session = self.dashboard, session
+        if was_open is None:
+            self.push_screen(self._make_dashboard(session))
+        else:
+            self.switch_screen(self._make_dashboard(session))
+        self._habits = Habits(screen="dashboard")
 
     # Keys
 
     def action_request_quit(self) -> None:
-        """Ask how to leave a live run; a second request in a row leaves."""
-        dashboard = self.dashboard
-        if dashboard is None or not dashboard.session.view.active:
+        """Ask how to leave a live run; a second request in a row leaves.
+
+        Where runs are trained in this process the question is about the one that is, whichever
+        is shown; a run elsewhere goes on anyway.
+        """
+        session = self._own if self._owned else self._session
+        if session is None or not self._is_live(session):
             self.exit(Departure.QUIT)
         elif isinstance(self.screen, QuitDialog | TooSmallScreen):
             self.exit(Departure.DETACH)
         else:
-            self.push_screen(QuitDialog(owned=dashboard.owned), self._answered)
+            self.push_screen(QuitDialog(owned=self._owned), self._answered)
+
+    def _is_live(self, session: RunSession) -> bool:
+        if session is not self._session:
+            try:
+                session.poll(0.0)
+            except LmmError:
+                return False
+        return session.view.active
 
     def _answered(self, departure: Departure | None) -> None:
         if departure is not None:
@@ -179,11 +307,16 @@ class CockpitApp(App[Departure]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette offers what the keys do, and Textual's choice of themes."""
         for key in KEYS:
-            if key.palette and (key.where == "app" or screen is self.dashboard):
+            if key.palette and key.where in ("app", self._where(screen)):
                 yield SystemCommand(
                     key.title.capitalize(), key.help, partial(self._press, screen, key.action)
                 )
         yield SystemCommand("Choose a theme", "Pick one of all themes", self.action_change_theme)
+
+    def _where(self, screen: Screen[object]) -> str:
+        if isinstance(screen, PlaceScreen):
+            return screen.PLACE
+        return "dashboard" if screen is self.dashboard else ""
 
     async def _press(self, screen: Screen[object], action: str) -> None:
         await self.run_action(action, screen)
@@ -198,9 +331,16 @@ class CockpitApp(App[Departure]):
             self.pop_screen()
 
 
+def _start_detached(config: RunConfig) -> RunSession:
+    """A run in a process of its own, as `lmm-tui launch --detach` starts it."""
+    from lmm_tui.detached import start
+    from lmm_tui.session import RunSession
+
+    return RunSession(start(config).run.path)
+
+
 if __name__ == "__main__":
     import tempfile
-    from pathlib import Path
 
     from engine.rundir import RunDir, RunInfo, RunStatus
     from lmm_tui.session import RunSession

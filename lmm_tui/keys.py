@@ -1,18 +1,19 @@
 """The one table of keys: bindings, key bar, command palette and help screen are all made from it.
 
 It knows what a key is called and where it works, never what an action does. Every binding carries
-the id of its row, so a key map can move it.
+the id of its row, so a key map can move it: `remap` says which keys a row has in this process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Where = Literal["app", "configure", "dashboard", "dialog"]
+Where = Literal["app", "configure", "dashboard", "dialog", "place", "list", "runs"]
+"""A screen, or what many have: every screen, those beside the dashboard, their lists."""
 
 FORBIDDEN = frozenset({"ctrl+enter", "ctrl+j", "ctrl+m", "ctrl+i", "ctrl+b", "ctrl+q", "ctrl+z"})
 """Keys that terminals, tmux or editors swallow, and the one that would suspend training."""
@@ -34,9 +35,14 @@ class Key:
     palette: bool = False
 
     @property
+    def current(self) -> tuple[str, ...]:
+        """The keys of this process, which a key map may have moved."""
+        return _remapped.get(self.id, self.keys)
+
+    @property
     def shown(self) -> str:
-        """The keys as a person calls them."""
-        return " ".join(_NAMES.get(key, key) for key in self.keys)
+        """The current keys as a person calls them."""
+        return " ".join(_NAMES.get(key, key) for key in self.current)
 
     def binding(self) -> Binding:
         return Binding(
@@ -52,6 +58,8 @@ class Key:
 
 _NAMES = {
     "question_mark": "?",
+    "slash": "/",
+    "ampersand": "&",
     "pagedown": "PgDn",
     "pageup": "PgUp",
     "escape": "esc",
@@ -59,9 +67,41 @@ _NAMES = {
     "right": "→",
     "up": "↑",
     "down": "↓",
+    "delete": "del",
 }
 
+_remapped: dict[str, tuple[str, ...]] = {}
+
+SCREENS = (
+    ("1", "dashboard", "Curves, probes, samples and events of the run that is open"),
+    ("2", "runs", "All runs: open, compare, rename, resume, delete"),
+    ("8", "configure", "A new run: decide its settings and start it"),
+)
+"""The screens by number; each opens with its digit, from the palette and from the help."""
+
 KEYS: tuple[Key, ...] = (
+    *(
+        Key(
+            f"go.{name}",
+            (digit,),
+            f"app.go('{name}')",
+            name,
+            text,
+            "Screens",
+            "app",
+            palette=True,
+        )
+        for digit, name, text in SCREENS
+    ),
+    Key(
+        "place.back",
+        ("escape",),
+        "back",
+        "back",
+        "Go back to the dashboard, from any other screen",
+        "Screens",
+        "place",
+    ),
     Key(
         "run.probe",
         ("p",),
@@ -136,18 +176,6 @@ KEYS: tuple[Key, ...] = (
         "View",
         "dashboard",
     ),
-    *(
-        Key(
-            f"view.page{number}",
-            (str(number),),
-            f"open_page({number})",
-            f"page {number}",
-            f"Show page {number}",
-            "",
-            "dashboard",
-        )
-        for number in range(1, 10)
-    ),
     Key(
         "view.zoom",
         ("enter", "z"),
@@ -192,7 +220,7 @@ KEYS: tuple[Key, ...] = (
         "theme",
         "Change between the dark and the light theme",
         "View",
-        "dashboard",
+        "app",
         palette=True,
     ),
     Key(
@@ -289,6 +317,119 @@ KEYS: tuple[Key, ...] = (
         "Configure",
         "configure",
     ),
+    Key(
+        "runs.open",
+        ("enter",),
+        "open",
+        "open",
+        "Show this run in the dashboard; a double click does the same",
+        "Runs",
+        "runs",
+        bar=2,
+        palette=True,
+    ),
+    Key(
+        "runs.mark",
+        ("space",),
+        "mark",
+        "mark",
+        "Mark this run, or take the mark away",
+        "Runs",
+        "runs",
+        bar=4,
+    ),
+    Key(
+        "runs.differences",
+        ("d",),
+        "differences",
+        "differences",
+        "Show the settings in which the two marked runs differ",
+        "Runs",
+        "runs",
+        bar=5,
+        palette=True,
+    ),
+    Key(
+        "runs.filter",
+        ("slash",),
+        "filter",
+        "filter",
+        "List only the runs with these words in name, state, stage, model or note",
+        "Runs",
+        "runs",
+        bar=3,
+        palette=True,
+    ),
+    Key(
+        "runs.sort",
+        ("s",),
+        "sort",
+        "sort",
+        "Sort by the next column; a click on its head does the same",
+        "Runs",
+        "runs",
+        bar=6,
+        palette=True,
+    ),
+    Key(
+        "runs.reverse",
+        ("S",),
+        "reverse",
+        "reverse",
+        "Turn the order round; so does a second click on the head",
+        "Runs",
+        "runs",
+    ),
+    Key(
+        "runs.note",
+        ("n",),
+        "note",
+        "note",
+        "Keep a few words with this run",
+        "Runs",
+        "runs",
+        bar=8,
+        palette=True,
+    ),
+    Key(
+        "runs.rename",
+        ("r",),
+        "rename",
+        "rename",
+        "Give a run that is not live another name",
+        "Runs",
+        "runs",
+        bar=9,
+        palette=True,
+    ),
+    Key(
+        "runs.resume",
+        ("R",),
+        "resume",
+        "resume",
+        "Go on with a run that ended, or say by which command; asks",
+        "Runs",
+        "runs",
+        bar=7,
+        palette=True,
+    ),
+    Key(
+        "runs.delete",
+        ("x", "delete"),
+        "delete",
+        "delete",
+        "Move a run that is not live to the trash beside the runs; asks",
+        "Runs",
+        "runs",
+        bar=10,
+        palette=True,
+    ),
+    Key("list.up", ("up", "k"), "move(-1)", "up", "Go a line up", "Lists", "list"),
+    Key("list.down", ("down", "j"), "move(1)", "down", "Go a line down", "Lists", "list"),
+    Key("list.page_up", ("pageup",), "page(-1)", "page up", "Go a page up", "Lists", "list"),
+    Key("list.page_down", ("pagedown",), "page(1)", "page down", "Go a page down", "Lists", "list"),
+    Key("list.first", ("home", "g"), "first", "first", "Go to the first line", "Lists", "list"),
+    Key("list.last", ("end", "G"), "last", "last", "Go to the last line", "Lists", "list"),
     Key("dialog.detach", ("d",), "detach", "detach", "Leave; training goes on", "", "dialog"),
     Key(
         "dialog.stop",
@@ -309,9 +450,18 @@ def bindings(where: Where) -> list[BindingType]:
     return [key.binding() for key in KEYS if key.where == where]
 
 
-def bar_keys() -> list[Key]:
-    """The keys of the key bar, in the order of the table."""
-    return [key for key in KEYS if key.bar]
+def bar_keys(where: Where) -> list[Key]:
+    """The keys of a screen's key bar: its own in the order of the table, then those of the app."""
+    return [key for place in (where, "app") for key in KEYS if key.bar and key.where == place]
+
+
+def remap(keymap: Mapping[str, tuple[str, ...]]) -> None:
+    """Give rows other keys, by id, for as long as the process lives; once, before an app is made.
+
+    What Textual dispatches by is the app's `set_keymap`; this is what people are shown.
+    """
+    _remapped.clear()
+    _remapped.update(keymap)
 
 
 def help_groups() -> Iterator[tuple[str, list[Key]]]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.rundir import RunDir
 from lmm_errors import LmmError
-from lmm_tui import terminal
+from lmm_tui import habits, terminal
 from lmm_tui.app import CockpitApp
 from lmm_tui.capture import Terminal
 from lmm_tui.grace import GRACE_S, TERMINATED, leave_after
@@ -69,22 +69,35 @@ def launch_cockpit(
     return _Owner(config, resume, grace_s).run(configure=configure, mouse=mouse)
 
 
-def monitor_cockpit(run_dir: RunDir, *, mouse: bool = True) -> int:
-    """Show a run of another process, or one that has ended; returns the exit code."""
+def monitor_cockpit(
+    run_dir: RunDir | None, *, runs_dir: Path | None = None, mouse: bool = True
+) -> int:
+    """Show a run of another process, or one that has ended; returns the exit code.
+
+    None opens the list of the runs in `runs_dir`.
+    """
     from lmm_tui.session import RunSession
 
-    session = RunSession(run_dir.path)
+    session = None if run_dir is None else RunSession(run_dir.path)
+
+    def make_app(extras: dict[str, Any]) -> CockpitApp:
+        return CockpitApp(visit.session or session, runs_dir=runs_dir, **extras)
+
     with Terminal() as screen:
-        visit = Visit(screen, lambda extras: CockpitApp(session, **extras), mouse=mouse)
+        visit = Visit(screen, make_app, mouse=mouse)
         with visit.signals():
             departure = visit.stay()
-    return _leave_foreign(session, departure)
+    if visit.session is None:
+        return int(departure is None)
+    return _leave_foreign(visit.session, departure)
 
 
 class Visit:
     """The app on a borrowed terminal: opened again where it crashes, left in good order."""
 
     def __init__(self, screen: Terminal, make_app: MakeApp, *, mouse: bool) -> None:
+        self.session: RunSession | None = None
+        """The run that was shown when the app was left last."""
         self._screen = screen
         self._make_app = make_app
         self._mouse = mouse
@@ -145,13 +158,16 @@ class Visit:
                 signal.signal(number, handler)
 
     def _open(self, notice: str) -> Departure | None:
-        self._app = self._make_app({"terminal": self._screen, "notice": notice})
+        extras = {"terminal": self._screen, "notice": notice, "habits": habits.load()}
+        self._app = self._make_app(extras)
         try:
             return self._app.run(mouse=self._mouse)
         except Exception:
             traceback.print_exc()
             return None
         finally:
+            self.session = self._app.session
+            habits.keep(self._app.habits)
             self._app = None
             # Textual's own handlers draw; they must not outlive its screen.
             for number in (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH):
@@ -192,6 +208,7 @@ class _Owner:
         return self._conclude(self._host)
 
     def _make_app(self, extras: dict[str, Any]) -> CockpitApp:
+        extras["runs_dir"] = Path(self._config.runs_dir)
         if self._session is None:
             return CockpitApp(config=self._config, start=self._begin, owned=True, **extras)
         return CockpitApp(self._session, owned=True, on_painted=self._start_training, **extras)
@@ -299,8 +316,9 @@ def _launch_detached(
         return sessions[-1]
 
     def make_app(extras: dict[str, Any]) -> CockpitApp:
-        if sessions:
-            return CockpitApp(sessions[-1], **extras)
+        extras["runs_dir"] = Path(config.runs_dir)
+        if shown := visit.session or (sessions[-1] if sessions else None):
+            return CockpitApp(shown, **extras)
         return CockpitApp(config=config, start=begin, **extras)
 
     if not configure:
@@ -309,14 +327,14 @@ def _launch_detached(
         visit = Visit(screen, make_app, mouse=mouse)
         with visit.signals():
             departure = visit.stay()
-    return _leave_foreign(sessions[-1], departure) if sessions else int(departure is None)
+    return _leave_foreign(visit.session, departure) if visit.session else int(departure is None)
 
 
 def _leave_foreign(session: RunSession, departure: Departure | None) -> int:
     """What is left to do and say for a run that trains elsewhere."""
-    session.poll()
     name = run_argument(session.run_dir.path)
     if departure is Departure.STOP:
+        session.poll()
         print(f"{name}: stopping after the step in progress, with a checkpoint …", flush=True)
         reply = session.send("stop")
         print(f"{name}: {clean(reply.message)}")

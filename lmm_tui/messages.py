@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from textual.message import Message
 
@@ -42,6 +43,13 @@ class ExportDone(Message):
 
     paths: tuple[str, ...]
     error: str = ""
+
+
+@dataclass
+class OpenRun(Message):
+    """Somebody chose a run: the cockpit shall show it from now on."""
+
+    path: Path
 
 
 if __name__ == "__main__":

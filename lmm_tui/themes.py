@@ -39,13 +39,15 @@ LIGHT = Theme(
 )
 
 
-def preferred() -> str:
-    """The theme asked for by TEXTUAL_THEME, or the one that fits the terminal's background.
+def preferred(last: str = "") -> str:
+    """The theme asked for by TEXTUAL_THEME, the `last` used, or what fits the background.
 
     COLORFGBG (rxvt, konsole, iTerm2) ends with the background: 7 and 15 are the light ones.
     """
     if wanted := os.environ.get("TEXTUAL_THEME"):
         return wanted
+    if last:
+        return last
     background = os.environ.get("COLORFGBG", "").rpartition(";")[2]
     return LIGHT.name if background in ("7", "15") else DARK.name
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from engine.rundir import RunDir
+from engine.rundir import RunDir, list_runs
 from lmm_errors import LmmError
 from lmm_tui import terminal
 from lmm_tui.commands.folder import runs_dir_option
@@ -18,15 +18,20 @@ from lmm_tui.finding import find_path
 @runs_dir_option
 @click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal")
 def command(run: str | None, runs_dir: Path, no_mouse: bool) -> int:
-    """Watch and steer RUN (a name, a path or a foreign log; default: the newest)."""
-    chosen = RunDir(find_path(run, runs_dir))
+    """Watch and steer RUN (a name, a path or a foreign log; default: the newest).
+
+    Where there is no run yet it opens the list of runs, and waits for one.
+    """
+    waits = run is None and not list_runs(runs_dir) and terminal.can_host_app()
+    chosen = None if waits else RunDir(find_path(run, runs_dir))
     if not terminal.can_host_app():
         raise LmmError(
             "monitor needs a terminal; `lmm-tui status` and `lmm-tui plot --text` do without"
         )
     from lmm_tui.launcher import monitor_cockpit
 
-    return monitor_cockpit(chosen, mouse=not no_mouse)
+    beside = None if chosen and chosen.exists() else runs_dir
+    return monitor_cockpit(chosen, runs_dir=beside, mouse=not no_mouse)
 
 
 if __name__ == "__main__":

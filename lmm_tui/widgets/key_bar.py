@@ -7,15 +7,38 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from lmm_tui.keys import KEYS, Key, bar_keys
+from lmm_tui.keys import KEYS, Key, Where, bar_keys
 from lmm_tui.widgets.line import Line
 
 
-class KeyBar(Line):
+class PlaceKeys(Line):
+    """The keys of a screen; where the line is short, those of the last ranks go first."""
+
+    def __init__(self, where: Where, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._where: Where = where
+
+    def compose_line(self, width: int) -> Content:
+        keys = bar_keys(self._where)
+        worded = {key.id: self._word(key) for key in keys if self._useful(key)}
+        for key in sorted(keys, key=lambda key: key.bar, reverse=True):
+            if sum(part.cell_length for part in worded.values()) <= width:
+                break
+            worded.pop(key.id, None)
+        return Content.assemble(*worded.values())
+
+    def _useful(self, key: Key) -> bool:
+        return True
+
+    def _word(self, key: Key) -> Content:
+        return pressable(key, key.title)
+
+
+class KeyBar(PlaceKeys):
     """`p probe  space pause  …`; says `resume` while the run is paused, and only what can work."""
 
     def __init__(self, id: str | None = None) -> None:
-        super().__init__(id=id)
+        super().__init__("dashboard", id=id)
         self._active = True
         self._paused = False
         self._pages = 1
@@ -25,14 +48,6 @@ class KeyBar(Line):
         if asked != (self._active, self._paused, self._pages):
             self._active, self._paused, self._pages = asked
             self.reword()
-
-    def compose_line(self, width: int) -> Content:
-        worded = {key.id: self._word(key) for key in bar_keys() if self._useful(key)}
-        for key in sorted(bar_keys(), key=lambda key: key.bar, reverse=True):
-            if sum(part.cell_length for part in worded.values()) <= width:
-                break
-            worded.pop(key.id, None)
-        return Content.assemble(*worded.values())
 
     def _useful(self, key: Key) -> bool:
         if key.id.startswith("run.") and key.id != "run.export":
@@ -58,12 +73,17 @@ class FormKeys(Line):
         return line
 
 
+def shown_key(key: Key) -> str:
+    """The first of its keys, as a person calls it."""
+    return key.shown.split()[0]
+
+
 def pressable(key: Key, title: str) -> Content:
     """` p probe `; a click does what the key does."""
     namespace = "" if key.action.startswith("app.") else "screen."
     return Content.from_markup(
         f"[@click={namespace}{key.action}] [bold $accent]$shown[/] [$foreground 80%]$title[/] [/]",
-        shown=key.shown.split()[0],
+        shown=shown_key(key),
         title=title,
     )
 

@@ -1,6 +1,11 @@
-"""The names of the pages with the open one marked, where there is more than one; a click turns."""
+"""The names of the pages with the open one marked, where there is more than one; a click turns.
+
+n and N turn them too: digits are for screens, so none is shown here.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from textual.content import Content
 
@@ -8,7 +13,7 @@ from lmm_tui.widgets.line import Line
 
 
 class PageStrip(Line):
-    """`1 loss  2 gradients …`; numbers only where that is too long; hidden for a single page."""
+    """`loss  gradients  …`; dots where that is too long; hidden for a single page."""
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -23,17 +28,20 @@ class PageStrip(Line):
             self.reword()
 
     def compose_line(self, width: int) -> Content:
-        titled = self._tabs(all_titles=True)
-        return titled if titled.cell_length <= width else self._tabs(all_titles=False)
+        titled = self._tabs(self._titles)
+        if titled.cell_length <= width:
+            return titled
+        return self._tabs(
+            [title if index == self._open else "·" for index, title in enumerate(self._titles)]
+        )
 
-    def _tabs(self, *, all_titles: bool) -> Content:
+    def _tabs(self, titles: Sequence[str]) -> Content:
         tabs = []
-        for index, title in enumerate(self._titles):
-            opened = index == self._open
-            tab = f" {index + 1} {title} " if all_titles or opened else f" {index + 1} "
+        for index, title in enumerate(titles):
+            tab = f" {title} "
             tabs.append(
                 Content.styled(tab, "bold $accent")
-                if opened
+                if index == self._open
                 else Content.from_markup(f"[@click=screen.open_page({index + 1})]$tab[/]", tab=tab)
             )
         return Content(" ").join(tabs)
@@ -42,6 +50,7 @@ class PageStrip(Line):
 if __name__ == "__main__":
     strip = PageStrip()
     strip._titles = ("loss", "gradients", "probes")
-    print(strip.compose_line(60))
-    assert strip.compose_line(60).plain.startswith(" 1 loss ")
+    for columns in (60, 14):
+        print(strip.compose_line(columns))
+    assert strip.compose_line(60).plain.startswith(" loss ")
     print("=== 自测通过 ===")

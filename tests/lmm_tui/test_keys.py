@@ -3,17 +3,26 @@
 import pytest
 
 from lmm_tui.app import CockpitApp
-from lmm_tui.keys import FORBIDDEN, KEYS, bar_keys, bindings, help_groups
+from lmm_tui.keys import FORBIDDEN, KEYS, SCREENS, bar_keys, bindings, help_groups
 from lmm_tui.screens.configure import ConfigureScreen
 from lmm_tui.screens.dashboard import DashboardScreen
+from lmm_tui.screens.place import PlaceScreen
+from lmm_tui.screens.places import PLACES
 from lmm_tui.screens.quit_dialog import QuitDialog
+from lmm_tui.screens.runs import RunsScreen
+from lmm_tui.widgets.table import Table
 
 OWNERS = {
     "app": CockpitApp,
     "configure": ConfigureScreen,
     "dashboard": DashboardScreen,
     "dialog": QuitDialog,
+    "place": PlaceScreen,
+    "list": Table,
+    "runs": RunsScreen,
 }
+TOGETHER = [("app", "dashboard"), *(("app", "place", "list", where) for where in ("runs",))]
+"""Places whose keys work at the same time."""
 
 
 def test_no_key_that_terminals_or_tmux_swallow_is_used():
@@ -24,10 +33,15 @@ def test_ids_are_unique_so_that_a_key_map_can_move_every_key():
     assert len({row.id for row in KEYS}) == len(KEYS)
 
 
-def test_no_key_means_two_things_in_one_place():
-    for where in OWNERS:
-        keys = [key for row in KEYS if row.where == where for key in row.keys]
-        assert len(set(keys)) == len(keys)
+@pytest.mark.parametrize("places", [*((where,) for where in OWNERS), *TOGETHER], ids="+".join)
+def test_no_key_means_two_things_in_one_place(places):
+    keys = [key for row in KEYS if row.where in places for key in row.keys]
+    assert sorted(set(keys)) == sorted(keys)
+
+
+def test_every_place_of_the_table_has_an_owner_and_every_screen_a_maker():
+    assert {row.where for row in KEYS} == set(OWNERS)
+    assert {name for _, name, _ in SCREENS} == PLACES | {"dashboard", "configure"}
 
 
 @pytest.mark.parametrize("row", KEYS, ids=lambda row: row.id)
@@ -47,7 +61,7 @@ def test_bindings_are_made_from_the_table_and_carry_its_ids(where):
 def test_the_help_screen_lists_every_key_of_a_group():
     listed = {row.id for _, rows in help_groups() for row in rows}
     assert listed == {row.id for row in KEYS if row.group}
-    assert {row.id for row in bar_keys()} <= listed
+    assert {row.id for where in OWNERS for row in bar_keys(where)} <= listed
 
 
 def test_an_interrupt_reaches_the_quit_dialog_even_while_typing():

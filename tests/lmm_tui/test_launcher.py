@@ -13,6 +13,7 @@ from fake_run import FakeRun
 
 from lmm_tui import launcher
 from lmm_tui.capture import Terminal
+from lmm_tui.habits import NO_HABITS
 from lmm_tui.launcher import Visit
 from lmm_tui.messages import Departure
 
@@ -21,6 +22,9 @@ ALT_SCREEN_OFF = b"\x1b[?1049l"
 
 class App:
     """Stands in for the Textual app, which needs a real terminal to run."""
+
+    session = None
+    habits = NO_HABITS
 
     def __init__(self, visit):
         self._visit = visit

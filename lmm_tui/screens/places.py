@@ -1,0 +1,51 @@
+"""Which screen stands behind which name of the key table; each is imported when it is first opened.
+
+A new screen is a row in `lmm_tui.keys.SCREENS`, a class over `PlaceScreen` and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lmm_tui.screens.place import PlaceScreen
+    from lmm_tui.session import RunSession
+
+OF_A_RUN = frozenset[str]()
+"""Screens that show the run that is open, so that they go with it."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a screen may be made from."""
+
+    runs_dir: Path
+    session: RunSession | None
+    shown_run: Callable[[], Path | None]
+    """The run that is open by the time it is asked for."""
+
+
+def make(name: str, around: Around) -> PlaceScreen:
+    """The screen called `name`; those `OF_A_RUN` need a session."""
+    return _MAKERS[name](around)
+
+
+def _runs(around: Around) -> PlaceScreen:
+    from lmm_tui.screens.runs import RunsScreen
+
+    return RunsScreen(around.runs_dir, around.shown_run)
+
+
+_MAKERS: dict[str, Callable[[Around], PlaceScreen]] = {"runs": _runs}
+
+PLACES = frozenset(_MAKERS)
+
+if __name__ == "__main__":
+    from lmm_tui.keys import SCREENS
+
+    print(sorted(PLACES))
+    assert {name for _, name, _ in SCREENS} == PLACES | {"dashboard", "configure"}
+    print("=== 自测通过 ===")

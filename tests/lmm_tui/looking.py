@@ -1,0 +1,25 @@
+"""What tests of screens need: what is written there, and patience until it is."""
+
+import time
+
+
+def screen_text(app):
+    """What is on the screen, as a person reads it."""
+    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
+
+
+def toasts(app):
+    return [toast.message for toast in app._notifications]
+
+
+async def until(pilot, condition, timeout_s=10.0):
+    """Wait for something that other threads bring about."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain:\n{screen_text(pilot.app)}"
+        await pilot.pause(0.01)
+
+
+async def until_read(pilot, text):
+    """Wait until `text` is on the screen."""
+    await until(pilot, lambda: text in screen_text(pilot.app))
