@@ -179,8 +179,47 @@ class Spike:
 
 
 @dataclass
+class Risen:
+    """The mean of a window lies far above the lowest that it ever was.
+
+    By a share of that lowest mean, and by so many deviations of single values, which noise alone
+    does not bring about in a mean of 64.
+    """
+
+    metric: str
+    share: float = 0.1
+    sigmas: float = 1.5
+    window: int = 64
+
+    def __post_init__(self) -> None:
+        self._recent = Recent(self.window)
+        self._best = math.inf
+
+    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+        del references
+        value = row.get(self.metric)
+        if value is None or not math.isfinite(value):
+            return None
+        recent = self._recent
+        recent.add(value)
+        if not recent.full:
+            return None
+        mean = recent.mean
+        self._best = best = min(mean, self._best)
+        if not mean > (1 + self.share) * best > 0:
+            return []
+        if mean - best <= self.sigmas * recent.deviation:
+            return []
+        what = f"{self.metric} has risen to {mean:.3g} at step {step}, it was {best:.3g}"
+        return [Finding(what, {self.metric: mean, "best": best})]
+
+
+@dataclass
 class ZeroLayer:
-    """A layer whose gradient norm is exactly 0 for some rows in a row."""
+    """A layer whose gradient norm is exactly 0 for some rows in a row.
+
+    Rows in which all layers have none are passed over: nothing was to be learnt there.
+    """
 
     rows: int = 3
     _zeros: dict[str, int] = field(default_factory=dict, init=False, repr=False)
@@ -192,6 +231,8 @@ class ZeroLayer:
             return None
         if not self._zeros and all(row.values()):
             return []
+        if not any(row[name] for name in layers):
+            return None
         found = []
         for name in layers:
             if row[name]:

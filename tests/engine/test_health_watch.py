@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import MakeConfig, lines
 
+from benchmarks import faults
 from engine.config import RunConfig
 from engine.events import EventLog
 from engine.health_watch import HealthWatch
@@ -72,7 +73,16 @@ def test_a_corrupt_batch_raises_its_alert_at_its_step_once(
     assert alert["suspect"] == "a bad batch" and alert["advice"] and alert["values"]["mean"] > 3
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("fault", "steps"), [("unshifted labels", 50), ("frozen layer", 8)])
+def test_a_fault_in_the_training_names_its_suspect(fault: str, steps: int, tmp_path: Path) -> None:
+    """The other six take longer: `python -m benchmarks faults`."""
+    inject, rules, suspect = faults.FAULTS[fault]
+    with inject() as settings:
+        found = faults.alerts_of(tmp_path, settings | {"train.steps": steps})
+    assert any(it["rule"] in rules and suspect in it["suspect"] for it in found)
+
+
+@pytest.mark.parametrize("seed", range(2))
 def test_healthy_runs_raise_none(small: MakeConfig, seed: int) -> None:
     host = run(small(train__steps=80, train__seed=seed, log__val_every=20))
     assert host.state == "finished" and alerts(host.run_dir) == []

@@ -69,6 +69,7 @@ FAULTS: dict[str, tuple[Callable[[int, Row], Row], int]] = {
     ),
     "loss_spike": (lambda s, _: {names.TRAIN_LOSS: 9.0} if s == 800 else {}, 800),
     "grad_spike": (lambda s, _: {names.GRAD_NORM: 60.0} if s == 800 else {}, 800),
+    "loss_risen": (lambda s, r: {names.TRAIN_LOSS: r[names.TRAIN_LOSS] + (s > 900)}, 0),
     "layer_zero": (
         lambda s, r: {"grad/layers.2": 0.0} if "grad/embed" in r and s >= 500 else {},
         520,
@@ -104,11 +105,15 @@ def test_a_fault_raises_its_alert_once(rule: str) -> None:
     change, step = FAULTS[rule]
     found = [alert for alert in alerts_of(changed(change)) if alert.rule == rule]
     assert len(found) == 1
-    assert found[0].step == step or (rule in ("too_good", "overfit") and found[0].step > 1)
+    assert found[0].step == step or (
+        rule in ("too_good", "overfit", "loss_risen") and found[0].step > 1
+    )
     assert found[0].suspect and found[0].advice and found[0].values
 
 
-@pytest.mark.parametrize("rule", ["loss_spike", "grad_spike", "layer_zero", "slow", "collapse"])
+@pytest.mark.parametrize(
+    "rule", ["loss_spike", "loss_risen", "grad_spike", "layer_zero", "slow", "collapse"]
+)
 def test_a_fault_raises_no_other_alert(rule: str) -> None:
     assert {alert.rule for alert in alerts_of(changed(FAULTS[rule][0]))} == {rule}
 
