@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from collections.abc import Callable
@@ -14,7 +15,6 @@ import pytest
 import torch
 from conftest import MakeConfig, lines
 
-from benchmarks import faults
 from engine.config import RunConfig
 from engine.events import EventLog
 from engine.health_watch import HealthWatch
@@ -74,8 +74,12 @@ def test_a_corrupt_batch_raises_its_alert_at_its_step_once(
 
 
 @pytest.mark.parametrize(("fault", "steps"), [("unshifted labels", 50), ("frozen layer", 8)])
-def test_a_fault_in_the_training_names_its_suspect(fault: str, steps: int, tmp_path: Path) -> None:
+def test_a_fault_in_the_training_names_its_suspect(
+    fault: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The other six take longer: `python -m benchmarks faults`."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    faults = importlib.import_module("benchmarks.faults")
     inject, rules, suspect = faults.FAULTS[fault]
     with inject() as settings:
         found = faults.alerts_of(tmp_path, settings | {"train.steps": steps})
