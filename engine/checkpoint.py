@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,13 +83,14 @@ def save(
         aside = files.place_aside(target)
         _write(aside, snapshot)
         files.put_in_place(aside, target)
-        files.prune(folder, retention)
     except Exception as error:
         # torch and safetensors have errors of their own for a full disk.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"{target}: checkpoint not written ({reason}); those before it are intact"
         ) from error
+    with suppress(OSError):  # What cannot be removed now is tried again after the next one.
+        files.prune(folder, retention)
     return target
 
 

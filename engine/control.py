@@ -303,6 +303,8 @@ def send(
         connection.settimeout(timeout_s)
         try:
             connection.connect(os.fspath(path))
+            if not is_own(connection):
+                raise ControlError(f"{path}: another user listens there")
             connection.sendall(line)
             answer = b""
             while not answer.endswith(b"\n"):
@@ -322,7 +324,10 @@ def send(
 
 def _listen(path: Path) -> socket.socket:
     """Bind a fresh listening socket; whoever holds the run's lock may replace a dead one."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_socket(path, error) from None
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ControlError(f"{path}: exists and is not a socket; remove it")
@@ -333,12 +338,18 @@ def _listen(path: Path) -> socket.socket:
         listener.bind(os.fspath(path))
     except OSError as error:
         listener.close()
-        raise ControlError(f"{path}: no socket can be made there ({error.strerror})") from None
+        raise _no_socket(path, error) from None
     finally:
         os.umask(previous)
     listener.listen(_BACKLOG)
     listener.setblocking(False)
     return listener
+
+
+def _no_socket(path: Path, error: OSError) -> ControlError:
+    return ControlError(
+        f"{path}: no socket can be made there ({error.strerror}); choose another --runs-dir"
+    )
 
 
 if __name__ == "__main__":

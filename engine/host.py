@@ -37,6 +37,7 @@ from engine.rundir import (
     StatusWriter,
     checkpoint_step,
     list_checkpoints,
+    writing,
 )
 from lmm_errors import LmmError
 
@@ -69,15 +70,20 @@ class EngineHost:
         """Whether `error` is a sentence for a person: what was asked for cannot be trained."""
         self._stop: StopRequested | None = None
         self.run_dir.create()
-        self._lock = self.run_dir.lock()
-        # First of all: a run without its socket is refused, and must leave no name taken.
-        self._server = ControlServer(self.mailbox, self.run_dir.socket_path())
-        self._info = self._identify(resume)
-        self.run_dir.write_config(to_toml(self.config))
-        self.run_dir.write_info(self._info)
-        self.status = StatusWriter(self.run_dir, RunStatus(total_steps=config.train.steps))
-        self.events = EventLog(self.run_dir)
-        self._log_handler = _log_to(self.run_dir.output)
+        with contextlib.ExitStack() as opened:
+            self._lock = opened.enter_context(self.run_dir.lock())
+            # First of all: a run without its socket is refused, and must leave no name taken.
+            self._server = ControlServer(self.mailbox, self.run_dir.socket_path())
+            opened.callback(self._server.close)
+            self._info = self._identify(resume)
+            with writing(self.run_dir.path):
+                self._log_handler = _log_to(self.run_dir.output)
+                opened.callback(self._close_log)
+                self.events = EventLog(self.run_dir)
+                self.run_dir.write_config(to_toml(self.config))
+                self.run_dir.write_info(self._info)
+            self.status = StatusWriter(self.run_dir, RunStatus(total_steps=config.train.steps))
+            opened.pop_all()
         self._thread = threading.Thread(target=self.run, name="train")
 
     def start(self) -> None:
@@ -123,7 +129,11 @@ class EngineHost:
     def describe(self, **changes: Any) -> None:
         """Add to run.json what is only known once torch, data and model are there."""
         self._info = replace(self._info, **changes)
-        self.run_dir.write_info(self._info)
+        try:
+            self.run_dir.write_info(self._info)
+        except OSError as error:
+            text = f"run.json cannot be written ({error.strerror}): it lacks {', '.join(changes)}"
+            self.events.write("alert", text, step=self.status.status.step, level="warning")
 
     def _fail(self, sentence: str, details: str) -> None:
         self.state = "failed"
@@ -141,10 +151,13 @@ class EngineHost:
         self.mailbox.close()
         self._server.close()
         self.events.close()
+        self._close_log()
+        self._lock.close()
+
+    def _close_log(self) -> None:
         logging.getLogger("engine").removeHandler(self._log_handler)
         with contextlib.suppress(OSError):  # Of a full disk.
             self._log_handler.close()
-        self._lock.close()
 
     def _identify(self, resume: RunDir | None) -> RunInfo:
         process = psutil.Process()

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -178,7 +179,8 @@ class RunDir:
 
         Raises RunDirError with the owner's pid and host where someone else does.
         """
-        handle = self.lock_file.open("a+", encoding="utf-8")
+        with writing(self.lock_file):
+            handle = self.lock_file.open("a+", encoding="utf-8")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -189,10 +191,11 @@ class RunDir:
                 f"{self.path}: in use by {owner}; attach with `lmm-tui monitor {self.name}` "
                 "or choose another --name"
             ) from None
-        handle.truncate(0)
         now = time.strftime("%Y-%m-%d %H:%M:%S")
-        handle.write(f"pid {os.getpid()} on {socket.gethostname()} since {now}")
-        handle.flush()
+        with writing(self.lock_file):
+            handle.truncate(0)
+            handle.write(f"pid {os.getpid()} on {socket.gethostname()} since {now}")
+            handle.flush()
         return handle
 
     def derived_state(self, info: RunInfo, status: RunStatus, now: float | None = None) -> str:
@@ -227,12 +230,13 @@ def checkpoint_step(path: Path) -> int:
 class JsonlWriter:
     """Appends JSON objects, a line each, flushed per line; a torn last line is ended first.
 
-    On a full disk they wait in memory, as `LineFile` says.
+    On a full disk they wait in memory, as `LineFile` says; RunDirError where it cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        self._file = LineFile(path)
+        with writing(path):
+            self._file = LineFile(path)
 
     def write(self, record: Mapping[str, Any]) -> None:
         line = json.dumps(strict(record), ensure_ascii=False, allow_nan=False, default=str)
@@ -315,6 +319,18 @@ def run_or_path(name: str, runs_dir: Path | str) -> Path:
     """What a name stands for where more than runs may be given: a run there, else a path."""
     inside = Path(runs_dir) / name
     return inside if inside.is_dir() else Path(name)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Where the block cannot write there, RunDirError says it as a person needs it."""
+    try:
+        yield
+    except OSError as error:
+        raise RunDirError(
+            f"{path}: cannot be written ({error.strerror or error}); make room there or choose "
+            "another --runs-dir"
+        ) from None
 
 
 def replace_text(path: Path, text: str) -> None:

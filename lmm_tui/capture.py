@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, TextIO, cast
 
+from lmm_tui.terminal import forgiving
+
 
 class TerminalStream(io.TextIOWrapper):
     """Text to a terminal that may vanish: then `lost` is set and writing goes on into nothing.
@@ -70,7 +72,7 @@ class Terminal:
         self._screen = TerminalStream(cast(BinaryIO, copy), encoding=encoding, errors="replace")
         sys.__stdout__ = sys.__stderr__ = self._screen  # type: ignore[misc]
         self._point_at(self._aside.fileno())
-        self._printed = [_text_to(descriptor) for descriptor in (1, 2)]
+        self._printed = [forgiving(descriptor) for descriptor in (1, 2)]
         self.claim_prints()
         return self
 
@@ -128,13 +130,6 @@ class Terminal:
     def _point_at(self, descriptor: int) -> None:
         for standard in (1, 2):
             os.dup2(descriptor, standard)
-
-
-def _text_to(descriptor: int) -> TextIO:
-    raw = io.FileIO(descriptor, "w", closefd=False)
-    return io.TextIOWrapper(
-        cast(BinaryIO, io.BufferedWriter(raw)), "utf-8", errors="replace", line_buffering=True
-    )
 
 
 if __name__ == "__main__":

@@ -164,7 +164,8 @@ def _train(order: Order) -> int:
     if host.run_dir.read_status().step:
         from lmm_tui.last_words import last_words
 
-        print(last_words(host.run_dir, time.monotonic() - began), flush=True)
+        words = last_words(host.run_dir, time.monotonic() - began)
+        terminal.say(words, host.run_dir.output)
     if host.refused:
         return _REFUSED
     return 1 if host.error else 0

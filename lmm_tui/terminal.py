@@ -5,11 +5,15 @@ It knows the environment and the standard streams, no widget and no escape code.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 def can_host_app() -> bool:
@@ -61,12 +65,43 @@ def in_tmux() -> bool:
 def leave(log: Path) -> None:
     """Give the terminal up: read nothing from now on, and let `log` take what is printed.
 
-    After a hang-up a print would raise otherwise, and end what it only reports on.
+    After a hang-up a print would raise otherwise, and end what it only reports on. What was not
+    printed yet goes there as well, or nowhere where the disk of `log` is full.
     """
-    with Path(os.devnull).open("rb") as nothing, log.open("ab") as target:
+    with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-        os.dup2(target.fileno(), 1)
-        os.dup2(target.fileno(), 2)
+    for place in (log, Path(os.devnull)):
+        try:
+            with place.open("ab") as target:
+                os.dup2(target.fileno(), 1)
+                os.dup2(target.fileno(), 2)
+            sys.stdout.flush()
+        except OSError:
+            continue
+        break
+    sys.stdout, sys.stderr = forgiving(1), forgiving(2)
+
+
+def forgiving(descriptor: int) -> TextIO:
+    """A stream whose writes never raise: on a full disk a print is lost, and not what printed."""
+    buffered = io.BufferedWriter(_Forgiving(descriptor, "w", closefd=False))
+    return io.TextIOWrapper(buffered, "utf-8", errors="replace", line_buffering=True)
+
+
+class _Forgiving(io.FileIO):
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def say(text: str, log: Path) -> None:
+    """Print where somebody still reads, else into `log`; never raises for either."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        leave(log)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
@@ -50,7 +51,8 @@ class LineFile:
         self._write()
         self.lost += len(self._waiting)
         self._waiting.clear()
-        self._file.close()
+        with suppress(OSError):  # Network file systems say here what they lost before.
+            self._file.close()
 
     def _write(self) -> None:
         while self._waiting:

@@ -1,0 +1,68 @@
+"""Faults at the places where a run writes, as a full, read-only or lost disk makes them.
+
+For root no mode is a barrier, so what Python opens, makes, renames or removes is refused by an
+audit hook; what is open already is pointed at /dev/full, where the kernel itself says ENOSPC.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
+
+
+class Refusals:
+    """Refuses, from `begin` to `end`, to write where the path holds a word; one a process."""
+
+    def __init__(self) -> None:
+        self._word = ""
+        self._number = 0
+        self.refused = 0
+        sys.addaudithook(self._look)
+
+    def begin(self, word: str, number: int) -> None:
+        self._word, self._number, self.refused = word, number, 0
+
+    def end(self) -> None:
+        self._word = ""
+
+    def _look(self, event: str, args: tuple[Any, ...]) -> None:
+        if not self._word or not (event == "open" or event in _CHANGES):
+            return
+        if event == "open" and not (isinstance(args[2], int) and args[2] & _WRITES):
+            return
+        paths = [
+            os.fsdecode(path) for path in args[:2] if isinstance(path, str | bytes | os.PathLike)
+        ]
+        if any(self._word in path for path in paths):
+            self.refused += 1
+            raise OSError(self._number, os.strerror(self._number), args[0])
+
+
+@contextmanager
+def full(path: Path) -> Iterator[None]:
+    """While in the block, whoever has `path` open writes to a full disk."""
+    held = [int(at.name) for at in Path("/proc/self/fd").iterdir() if _leads_to(at, path)]
+    kept = [(number, os.dup(number)) for number in held]
+    assert kept, f"{path} is not open"
+    nowhere = os.open("/dev/full", os.O_WRONLY)
+    try:
+        for number in held:
+            os.dup2(nowhere, number, inheritable=False)
+        yield
+    finally:
+        for number, copy in kept:
+            os.dup2(copy, number, inheritable=False)
+            os.close(copy)
+        os.close(nowhere)
+
+
+def _leads_to(descriptor: Path, path: Path) -> bool:
+    try:
+        return descriptor.readlink() == path.resolve()
+    except OSError:
+        return False
