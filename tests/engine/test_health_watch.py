@@ -153,7 +153,7 @@ def test_it_can_be_switched_off_and_tuned(
             health__thresholds=["train/lr > 1e-9"],
         )
     )
-    assert {alert["rule"] for alert in alerts(tuned.run_dir)} == {"train/lr > 1e-9", "grad_spike"}
+    assert {alert["rule"] for alert in alerts(tuned.run_dir)} == {"train/lr > 1e-9"}
 
 
 @pytest.mark.parametrize(
