@@ -106,6 +106,12 @@ def pin(path: Path) -> None:
     fsync(path)
 
 
+def unpin(path: Path) -> None:
+    """Keep this checkpoint no longer than the others are kept."""
+    (path / PINNED).unlink(missing_ok=True)
+    fsync(path)
+
+
 def place_aside(target: Path) -> Path:
     """An empty folder to write `target` in; what earlier writers left half-done is removed."""
     for left in target.parent.iterdir():
@@ -121,19 +127,40 @@ def put_in_place(aside: Path, target: Path) -> None:
     for path in [*aside.rglob("*"), aside]:
         fsync(path)
     if target.exists():
-        _remove(target)
+        remove(target)
     aside.rename(target)
     fsync(target.parent)
 
 
 def prune(folder: Path, retention: Retention) -> None:
     """Remove the checkpoints that nothing keeps."""
+    for path, reasons in kept_by(folder, retention).items():
+        if not reasons:
+            remove(path)
+
+
+def kept_by(folder: Path, retention: Retention) -> dict[Path, tuple[str, ...]]:
+    """What keeps each checkpoint, the oldest first: `last`, `best`, `every`, `pinned` or nothing."""
     saved = list_checkpoints(folder)
-    kept = {*saved[-retention.last :], *_best(saved, retention.best)}
+    last, best = saved[-retention.last :], _best(saved, retention.best)
+    reasons: dict[Path, tuple[str, ...]] = {}
     for path in saved:
-        stays = retention.every and checkpoint_step(path) % retention.every == 0
-        if path not in kept and not stays and not (path / PINNED).exists():
-            _remove(path)
+        stays = bool(retention.every) and checkpoint_step(path) % retention.every == 0
+        found = {
+            "last": path in last,
+            "best": path in best,
+            "every": stays,
+            "pinned": (path / PINNED).exists(),
+        }
+        reasons[path] = tuple(reason for reason, holds in found.items() if holds)
+    return reasons
+
+
+def remove(path: Path) -> None:
+    """Erase a checkpoint; under another name first: half of one must not look like one."""
+    doomed = path.with_name(_REMOVING + path.name)
+    path.rename(doomed)
+    shutil.rmtree(doomed)
 
 
 def fsync(path: Path) -> None:
@@ -155,13 +182,6 @@ def _best(saved: list[Path], count: int) -> list[Path]:
         if isinstance(loss, float) and math.isfinite(loss):
             losses.append((loss, path))
     return [path for _, path in sorted(losses)[:count]]
-
-
-def _remove(path: Path) -> None:
-    """Under another name first: half of a checkpoint must not look like one."""
-    doomed = path.with_name(_REMOVING + path.name)
-    path.rename(doomed)
-    shutil.rmtree(doomed)
 
 
 def _read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -208,6 +228,7 @@ if __name__ == "__main__":
             seal(aside, {"format": FORMAT, "step": step, "val_loss": val_loss})
             put_in_place(aside, target)
         pin(place / "step-000000010")
+        print({path.name: why for path, why in kept_by(place, Retention(last=1, best=1)).items()})
         prune(place, Retention(last=1, best=1))
         print([path.name for path in list_checkpoints(place)])
         (target / "weights").write_bytes(bytes(99) + b"\1")
