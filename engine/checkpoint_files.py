@@ -116,7 +116,7 @@ def place_aside(target: Path) -> Path:
     """An empty folder to write `target` in; what earlier writers left half-done is removed."""
     for left in target.parent.iterdir():
         if left.name.startswith((_WRITING, _REMOVING)):
-            shutil.rmtree(left)
+            shutil.rmtree(left, ignore_errors=True)  # What stays takes space, and no more.
     aside = target.with_name(_WRITING + target.name)
     aside.mkdir()
     return aside
@@ -140,7 +140,7 @@ def prune(folder: Path, retention: Retention) -> None:
 
 
 def kept_by(folder: Path, retention: Retention) -> dict[Path, tuple[str, ...]]:
-    """What keeps each checkpoint, the oldest first: `last`, `best`, `every`, `pinned` or nothing."""
+    """What keeps each checkpoint: `last`, `best`, `every`, `pinned` or nothing."""
     saved = list_checkpoints(folder)
     last, best = saved[-retention.last :], _best(saved, retention.best)
     reasons: dict[Path, tuple[str, ...]] = {}

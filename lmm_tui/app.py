@@ -24,7 +24,7 @@ from lmm_tui import themes
 from lmm_tui.capture import Terminal
 from lmm_tui.habits import NO_HABITS, Habits
 from lmm_tui.keys import KEYS, bindings
-from lmm_tui.messages import Departure, OpenRun
+from lmm_tui.messages import Departure, OpenRun, StartFrom
 from lmm_tui.screens import places
 from lmm_tui.screens.help import HelpScreen
 from lmm_tui.screens.place import PlaceScreen
@@ -228,10 +228,13 @@ class CockpitApp(App[Departure]):
         if not isinstance(self.screen, PlaceScreen):
             self._go_to("runs")
 
-    def _configure_another(self) -> None:
+    def on_start_from(self, message: StartFrom) -> None:
+        self._configure_another(start_from=str(message.checkpoint))
+
+    def _configure_another(self, **settings: str) -> None:
         from engine.config import resolve
 
-        self._configure(resolve(assignments={"runs_dir": str(self.runs_dir)}))
+        self._configure(resolve(assignments={"runs_dir": str(self.runs_dir), **settings}))
 
     def _is_form_open(self) -> bool:
         if self._config is None and self._session is None:

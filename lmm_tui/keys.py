@@ -12,7 +12,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Where = Literal["app", "configure", "dashboard", "dialog", "place", "list", "runs"]
+Where = Literal["app", "configure", "dashboard", "dialog", "place", "list", "runs", "checkpoints"]
 """A screen, or what many have: every screen, those beside the dashboard, their lists."""
 
 FORBIDDEN = frozenset({"ctrl+enter", "ctrl+j", "ctrl+m", "ctrl+i", "ctrl+b", "ctrl+q", "ctrl+z"})
@@ -75,6 +75,7 @@ _remapped: dict[str, tuple[str, ...]] = {}
 SCREENS = (
     ("1", "dashboard", "Curves, probes, samples and events of the run that is open"),
     ("2", "runs", "All runs: open, compare, rename, resume, delete"),
+    ("5", "checkpoints", "What the run has saved: keep, evaluate, convert, start from, erase"),
     ("8", "configure", "A new run: decide its settings and start it"),
 )
 """The screens by number; each opens with its digit, from the palette and from the help."""
@@ -422,6 +423,72 @@ KEYS: tuple[Key, ...] = (
         "Runs",
         "runs",
         bar=10,
+        palette=True,
+    ),
+    Key(
+        "checkpoints.pin",
+        ("p",),
+        "pin",
+        "pin",
+        "Keep this checkpoint for good, or no longer",
+        "Checkpoints",
+        "checkpoints",
+        bar=3,
+        palette=True,
+    ),
+    Key(
+        "checkpoints.evaluate",
+        ("e",),
+        "evaluate",
+        "evaluate",
+        "Ask it the built-in questions in the background, or say by which command",
+        "Checkpoints",
+        "checkpoints",
+        bar=4,
+        palette=True,
+    ),
+    Key(
+        "checkpoints.fork",
+        ("f",),
+        "fork",
+        "fork",
+        "Start a run from it: configure one, or copy the command line",
+        "Checkpoints",
+        "checkpoints",
+        bar=5,
+        palette=True,
+    ),
+    Key(
+        "checkpoints.convert",
+        ("c",),
+        "convert",
+        "convert",
+        "Write it as a Hugging Face folder or a MiniMind file",
+        "Checkpoints",
+        "checkpoints",
+        bar=6,
+        palette=True,
+    ),
+    Key(
+        "checkpoints.check",
+        ("v",),
+        "check",
+        "check",
+        "Read every file and compare it with its checksum",
+        "Checkpoints",
+        "checkpoints",
+        bar=7,
+        palette=True,
+    ),
+    Key(
+        "checkpoints.delete",
+        ("x", "delete"),
+        "delete",
+        "delete",
+        "Erase it; asks, and leaves the only one of a live run",
+        "Checkpoints",
+        "checkpoints",
+        bar=8,
         palette=True,
     ),
     Key("list.up", ("up", "k"), "move(-1)", "up", "Go a line up", "Lists", "list"),

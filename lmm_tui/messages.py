@@ -52,6 +52,13 @@ class OpenRun(Message):
     path: Path
 
 
+@dataclass
+class StartFrom(Message):
+    """Somebody wants to configure a run that starts from this checkpoint."""
+
+    checkpoint: Path
+
+
 if __name__ == "__main__":
     print(CommandDone("probe", Reply(True, "probed", 12)))
     assert Departure("stop") is Departure.STOP

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lmm_tui.screens.place import PlaceScreen
     from lmm_tui.session import RunSession
 
-OF_A_RUN = frozenset[str]()
+OF_A_RUN = frozenset({"checkpoints"})
 """Screens that show the run that is open, so that they go with it."""
 
 
@@ -39,7 +39,17 @@ def _runs(around: Around) -> PlaceScreen:
     return RunsScreen(around.runs_dir, around.shown_run)
 
 
-_MAKERS: dict[str, Callable[[Around], PlaceScreen]] = {"runs": _runs}
+def _checkpoints(around: Around) -> PlaceScreen:
+    from lmm_tui.screens.checkpoints import CheckpointsScreen
+
+    assert around.session is not None
+    return CheckpointsScreen(around.session.run_dir)
+
+
+_MAKERS: dict[str, Callable[[Around], PlaceScreen]] = {
+    "runs": _runs,
+    "checkpoints": _checkpoints,
+}
 
 PLACES = frozenset(_MAKERS)
 

@@ -4,6 +4,7 @@ import pytest
 
 from lmm_tui.app import CockpitApp
 from lmm_tui.keys import FORBIDDEN, KEYS, SCREENS, bar_keys, bindings, help_groups
+from lmm_tui.screens.checkpoints import CheckpointsScreen
 from lmm_tui.screens.configure import ConfigureScreen
 from lmm_tui.screens.dashboard import DashboardScreen
 from lmm_tui.screens.place import PlaceScreen
@@ -20,8 +21,12 @@ OWNERS = {
     "place": PlaceScreen,
     "list": Table,
     "runs": RunsScreen,
+    "checkpoints": CheckpointsScreen,
 }
-TOGETHER = [("app", "dashboard"), *(("app", "place", "list", where) for where in ("runs",))]
+TOGETHER = [
+    ("app", "dashboard"),
+    *(("app", "place", "list", where) for where in ("runs", "checkpoints")),
+]
 """Places whose keys work at the same time."""
 
 
