@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
+_CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 
 
 class Refusals:

@@ -96,7 +96,7 @@ def test_a_disk_that_refuses_one_place_after_the_other_ends_no_run(small: MakeCo
     alerts = [event["message"] for event in lines(run.events) if event["kind"] == "alert"]
     # One for each time that checkpoints could not be written, none for what tries again itself.
     unwritten = [text for text in alerts if "checkpoint not written" in text]
-    assert len(unwritten) == len(ERRORS) + 2
+    assert len(unwritten) == len(ERRORS) + 2, "\n".join(unwritten)
     assert all("those before it are intact" in text for text in unwritten)
 
 
