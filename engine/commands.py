@@ -29,11 +29,11 @@ SETTINGS = {
 """What `set` can change while a run is going, and the configuration key behind it."""
 
 _SAMPLE_OPTIONS = {
-    "prompt": str,
-    "max_tokens": int,
-    "temperature": float,
-    "top_p": float,
+    "max_tokens": "log.sample_tokens",
+    "temperature": "log.temperature",
+    "top_p": "log.top_p",
 }
+"""What may be said about a sample besides its prompt, and the setting whose bounds hold for it."""
 
 
 class CommandError(LmmError):
@@ -128,12 +128,13 @@ class Commands:
     def _sample(self, args: dict[str, Any]) -> str:
         options: dict[str, Any] = {}
         for name, value in args.items():
-            if name not in _SAMPLE_OPTIONS:
-                raise CommandError(f"unknown option {name}; it takes {', '.join(_SAMPLE_OPTIONS)}")
-            try:
-                options[name] = _SAMPLE_OPTIONS[name](value)
-            except (TypeError, ValueError):
-                raise CommandError(f"{name}: {value!r} is not a number") from None
+            if name == "prompt":
+                options[name] = str(value)
+            elif key := _SAMPLE_OPTIONS.get(name):
+                options[name] = lookup(check(key, value, self._trainer.config), key)
+            else:
+                takes = ", ".join(("prompt", *_SAMPLE_OPTIONS))
+                raise CommandError(f"unknown option {name}; it takes {takes}")
         return f"{len(self._trainer.sample(**options))} samples written"
 
     def _evaluate(self, args: dict[str, Any]) -> str:
