@@ -6,6 +6,7 @@ really happened. A command that cannot be done says why and changes nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ _SAMPLE_OPTIONS = {
     "top_p": "log.top_p",
 }
 """What may be said about a sample besides its prompt, and the setting whose bounds hold for it."""
+
+_TASK = re.compile(r"\w[\w.:+-]*")
 
 
 class CommandError(LmmError):
@@ -142,7 +145,11 @@ class Commands:
         tasks = args.get("tasks")
         if tasks is None:
             return self._trainer.validate()
-        return self._trainer.evaluate(tuple(filter(None, str(tasks).split(","))))
+        names = tuple(filter(None, str(tasks).split(",")))
+        for name in names:
+            if not _TASK.fullmatch(name):
+                raise CommandError(f"{name!r} is no name of an lm-eval task")
+        return self._trainer.evaluate(names)
 
     def _set(self, args: dict[str, Any]) -> str:
         config = self._trainer.config

@@ -166,6 +166,7 @@ class TestSteering:
             ("sample", {"max_tokens": 10**9}, "less than or equal to 4096"),
             ("sample", {"temperature": float("nan")}, "should be a finite number"),
             ("sample", {"colour": 1}, "unknown option colour"),
+            ("evaluate", {"tasks": "../../etc/passwd"}, "no name of an lm-eval task"),
         ],
     )
     def test_a_command_that_cannot_be_done_says_why_and_training_goes_on(
