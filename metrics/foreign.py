@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from lmm_errors import LmmError
-from metrics.event_files import event_rows, find_event_files
+from metrics.event_files import EventReader, find_event_files
 from metrics.follow import MetricsFollower, ParseLines
-from metrics.log_lines import ConsoleLines, CsvLines, JsonLines, LineParser, under_our_names
+from metrics.log_lines import OURS, ConsoleLines, CsvLines, JsonLines, LineParser, under_our_names
 from metrics.rows import Row, add_rows
 from metrics.series import SeriesStore
 
@@ -62,7 +62,7 @@ def open_log(path: Path, store: SeriesStore) -> LogFollower:
         raise UnknownLogError(f"{path}: no such file or folder; give a log or a run")
     if path.is_dir():
         if find_event_files(path):
-            return EventFollower(path, store)
+            return _follow_events(path, store)
         found = _log_in(path)
         if found is None:
             raise UnknownLogError(
@@ -70,7 +70,7 @@ def open_log(path: Path, store: SeriesStore) -> LogFollower:
             )
         path = found
     if "tfevents" in path.name:
-        return EventFollower(path, store)
+        return _follow_events(path, store)
     if path.name == _STATE:
         return StateFollower(path, store)
     parser = _PARSERS.get(path.suffix.lower())
@@ -114,29 +114,29 @@ def _all_by(parser: LineParser) -> ParseLines:
     return parse
 
 
-class _WholeFollower:
-    """Reads everything again where a file has changed."""
+class StateFollower:
+    """Follows the `trainer_state.json` of Hugging Face's Trainer, which is replaced as a whole."""
 
     behind = False
 
     def __init__(self, path: Path, store: SeriesStore) -> None:
         self._path = path
         self._store = store
-        self._seen: list[tuple[str, int, int]] = []
+        self._seen: tuple[int, int] | None = None
         self.bad_lines = 0
 
     def poll(self, budget_s: float | None = None) -> bool:
         """All or nothing, whatever the budget."""
         del budget_s
         try:
-            files = self._files()
-            seen = [(at.name, at.stat().st_size, at.stat().st_mtime_ns) for at in files]
+            found = self._path.stat()
         except OSError:
             return False
+        seen = found.st_size, found.st_mtime_ns
         if seen == self._seen:
             return False
         self._seen = seen
-        rows = self._read(files)
+        rows = self._read()
         if rows is None:
             self.bad_lines += 1
         else:
@@ -144,20 +144,10 @@ class _WholeFollower:
             add_rows(self._store, rows)
         return True
 
-    def _files(self) -> list[Path]:
-        return [self._path]
-
-    def _read(self, files: list[Path]) -> list[Row] | None:
-        """All rows, or None where the files can't be read as they are now."""
-        raise NotImplementedError
-
-
-class StateFollower(_WholeFollower):
-    """Follows the `trainer_state.json` of Hugging Face's Trainer."""
-
-    def _read(self, files: list[Path]) -> list[Row] | None:
+    def _read(self) -> list[Row] | None:
+        """All rows, or None where the file can't be read as it is now."""
         try:
-            history = json.loads(files[0].read_text(encoding="utf-8"))["log_history"]
+            history = json.loads(self._path.read_text(encoding="utf-8"))["log_history"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         if not isinstance(history, list):
@@ -167,15 +157,13 @@ class StateFollower(_WholeFollower):
         return [row for row in rows if row is not None]
 
 
-class EventFollower(_WholeFollower):
-    """Follows TensorBoard event files: one, or all right in a folder."""
+def _follow_events(path: Path, store: SeriesStore) -> EventReader:
+    """One file, or all right in a folder."""
 
-    def _files(self) -> list[Path]:
-        return find_event_files(self._path) if self._path.is_dir() else [self._path]
+    def files() -> list[Path]:
+        return find_event_files(path) if path.is_dir() else [path]
 
-    def _read(self, files: list[Path]) -> list[Row] | None:
-        rows = (under_our_names(row) for row in event_rows(files))
-        return [row for row in rows if row is not None]
+    return EventReader(files, store, lambda tag: OURS.get(tag.lower(), tag))
 
 
 if __name__ == "__main__":
