@@ -152,7 +152,7 @@ class Series:
 
     @property
     def last_step(self) -> int | None:
-        return int(self._index.step.view[self._last_row]) if len(self) else None
+        return int(self._index.step.view[self._row(len(self) - 1)]) if len(self) else None
 
     def between(self, first: int, last: int) -> tuple[Ints, Floats, Floats]:
         """Steps, times and values of the steps from `first` to `last`, in time O(what is there)."""
@@ -169,8 +169,17 @@ class Series:
     def span(self, axis: Axis) -> tuple[float, float]:
         """Where the first and the last value are on an axis; only for a series that has values."""
         column = getattr(self._index, axis).view
-        first = self._first_row if self._rows is None else self._rows.view[0]
-        return float(column[first]), float(column[self._last_row])
+        return float(column[self._row(0)]), float(column[self._row(len(self) - 1)])
+
+    def nearest(self, x: float, axis: Axis) -> Point | None:
+        """The value that was measured closest to x, the earlier where two are."""
+        if not len(self):
+            return None
+        before = int(self._positions(self._index.rows_at(np.array([x]), axis))[0])
+        around = [at for at in (before - 1, before) if 0 <= at < len(self)]
+        column = getattr(self._index, axis).view
+        at = min(around, key=lambda at: abs(float(column[self._row(at)]) - x))
+        return Point(int(self._index.step.view[self._row(at)]), float(self.values[at]))
 
     @property
     def last_value(self) -> float | None:
@@ -197,8 +206,7 @@ class Series:
             self._best[better] = (len(values), position)
         if position < 0:
             return None
-        row = self._first_row + position if self._rows is None else self._rows.view[position]
-        return Point(int(self._index.step.view[row]), float(values[position]))
+        return Point(int(self._index.step.view[self._row(position)]), float(values[position]))
 
     def bins(self, x0: float, x1: float, columns: int, axis: Axis = "step") -> Bins:
         """The window [x0, x1] of an axis on equal columns, in time O(columns).
@@ -254,10 +262,10 @@ class Series:
         bins.mean[part][count[part] == 0] = np.nan
         return _Kept(bins, total, count, len(self), min(max(newest, 0), columns - 1))
 
-    @property
-    def _last_row(self) -> int:
+    def _row(self, position: int) -> int:
+        """The row of the store that has the value at a position, 0 the first."""
         rows = self._rows
-        return self._first_row + len(self) - 1 if rows is None else int(rows.view[-1])
+        return self._first_row + position if rows is None else int(rows.view[position])
 
     def _of_rows(self, column: Column) -> np.ndarray:
         if self._rows is not None:
@@ -328,6 +336,18 @@ class SeriesStore:
     def steps(self) -> Ints:
         """The step of every row."""
         return self._index.step.view
+
+    def span(self, axis: Axis) -> tuple[float, float]:
+        """Where the first and the last row are on an axis; only for a store that has rows."""
+        column = getattr(self._index, axis).view
+        return float(column[0]), float(column[-1])
+
+    def translate(self, x: float, source: Axis, target: Axis) -> float:
+        """Where on another axis the rows before x end; only for a store that has rows."""
+        if source == target:
+            return x
+        row = int(self._index.rows_at(np.array([x]), source)[0])
+        return float(getattr(self._index, target).view[min(row, len(self) - 1)])
 
     def names(self) -> list[str]:
         """The metrics that have values, in the order in which they appeared."""

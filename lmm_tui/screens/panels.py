@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from lmm_tui.widgets.chart import Chart, Trace
+from lmm_tui.widgets.chart import Chart, Mark, Trace
 from lmm_tui.widgets.heatmap import HeatMap
 from metrics import names
 
@@ -78,6 +79,23 @@ def make_pictures(stage: str) -> list[Chart | HeatMap]:
 def references_for(chart: Chart, levels: Mapping[str, float]) -> Mapping[str, float]:
     """The loss levels worth a line; no other chart has any."""
     return dict(levels) if chart.title == _LOSS else {}
+
+
+def marks_of(events: Sequence[Mapping[str, Any]]) -> tuple[Mark, ...]:
+    """What happened to a run that may explain its curves."""
+    marks = {}
+    for event in events:
+        step, kind = event.get("step"), event.get("kind")
+        alert = kind == "alert" and event.get("level") in ("warning", "error")
+        if isinstance(step, int) and (alert or kind == "resume" or _steers(event)):
+            marks[step, alert] = Mark(step, alert)
+    return tuple(marks.values())
+
+
+def _steers(event: Mapping[str, Any]) -> bool:
+    """Whether somebody changed how the run goes on."""
+    command = str(event.get("message", "")).partition(":")[0]
+    return event.get("kind") == "command" and command in ("set", "pause", "resume")
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ class GlyphSet:
     above: str = "▲"
     below: str = "▼"
     nonfinite: str = "x"
+    alert: str = "◆"
+    event: str = "◇"
     swatch: str = "━"
 
     @cached_property
@@ -86,6 +88,8 @@ ASCII = GlyphSet(
     above="^",
     below="v",
     nonfinite="x",
+    alert="!",
+    event="*",
     swatch="-",
 )
 

@@ -12,14 +12,15 @@ from rich.style import Style
 from lmm_tui.palette import shade
 from lmm_tui.widgets.braille import glyphs_for
 from lmm_tui.widgets.canvas import Canvas
-from lmm_tui.widgets.canvas_view import CanvasView
-from lmm_tui.widgets.plot import Plot, Trace
-from metrics.series import Axis, SeriesStore
+from lmm_tui.widgets.plot import Mark, Plot, Trace
+from lmm_tui.widgets.plot_area import GUTTER, cells_across
+from lmm_tui.widgets.run_picture import RunPicture
+from metrics.series import SeriesStore
 
-__all__ = ["Chart", "Trace"]
+__all__ = ["Chart", "Mark", "Trace"]
 
 
-class Chart(CanvasView):
+class Chart(RunPicture):
     """Traces of a store over steps, tokens or time; call `update_from` as often as you like."""
 
     DEFAULT_CSS = """
@@ -33,15 +34,12 @@ class Chart(CanvasView):
         *,
         log: bool = False,
         references: Mapping[str, float] | None = None,
-        axis: Axis = "step",
         id: str | None = None,
     ) -> None:
         """`references` are labelled horizontal lines, drawn where they are near the data."""
         super().__init__(id=id)
-        self._plot = Plot(title, traces, log=log, axis=axis, glyphs=glyphs_for())
+        self._plot = Plot(title, traces, log=log, glyphs=glyphs_for())
         self._references = dict(references or {})
-        self._store = SeriesStore()
-        self._x_end: float | None = None
 
     @property
     def title(self) -> str:
@@ -56,20 +54,37 @@ class Chart(CanvasView):
         self._references = dict(references)
         self.update_canvas()
 
-    def update_from(self, store: SeriesStore, x_end: float | None = None) -> None:
-        """Show what the store holds now, on an x axis up to `x_end` (unset: a round number)."""
-        self._store, self._x_end = store, x_end
+    def toggle_log(self) -> None:
+        """Change between a linear and a logarithmic y axis."""
+        self._plot.log = not self._plot.log
         self.update_canvas()
+
+    def update_from(self, store: SeriesStore, x_end: float | None = None) -> None:
+        """Show what the store holds now; all of it goes up to step `x_end` (unset: a round one)."""
+        self.store, self.x_end = store, x_end
+        self.update_canvas()
+
+    def data_cells(self) -> tuple[int, int]:
+        return GUTTER, cells_across(self.size.width)
 
     def depends_on(self) -> object:
         lengths = tuple(
-            len(series) if (series := self._store.get(trace.metric)) else 0
+            len(series) if (series := self.store.get(trace.metric)) else 0
             for trace in self._plot.traces
         )
-        return id(self._store), self._store.generation, lengths, self._x_end, self._references
+        return self.looked_at(), lengths, self._references, self._plot.log
 
     def draw(self, width: int, height: int) -> Canvas:
-        return self._plot.draw(self._store, width, height, self._x_end, self._references)
+        return self._plot.draw(
+            self.store,
+            width,
+            height,
+            self.x_end,
+            self._references,
+            self.view,
+            self.cursor,
+            self.marks,
+        )
 
     def ink_styles(self, base: Style, *, dark: bool) -> list[Style]:
         strengths = [shade(trace.color, dark=dark) for trace in self._plot.traces]

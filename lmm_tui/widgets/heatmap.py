@@ -19,10 +19,11 @@ from lmm_tui.palette import ramp
 from lmm_tui.text import clean, fit
 from lmm_tui.widgets.braille import ASCII, glyphs_for
 from lmm_tui.widgets.canvas import ALARM, FIRST_FREE_INK, LABEL, TITLE, Canvas
-from lmm_tui.widgets.canvas_view import CanvasView
-from lmm_tui.widgets.ticks import log_label, round_decades, round_end, x_ticks
+from lmm_tui.widgets.run_picture import RunPicture
+from lmm_tui.widgets.ticks import log_label, round_decades, x_ticks
+from lmm_tui.widgets.viewport import Whole
 from metrics.column import Floats
-from metrics.series import Series, SeriesStore, robust_range
+from metrics.series import Axis, Series, SeriesStore, robust_range
 
 MIN_WIDTH, MIN_HEIGHT = 20, 4
 
@@ -58,7 +59,7 @@ class _Grid:
         )
 
 
-class HeatMap(CanvasView):
+class HeatMap(RunPicture):
     """Series of a store as rows, the first on top; call `update_from` as often as you like."""
 
     DEFAULT_CSS = """
@@ -69,21 +70,23 @@ class HeatMap(CanvasView):
         super().__init__(id=id)
         self._title = clean(title)
         self._glyphs = glyphs_for()
-        self._store = SeriesStore()
         self._names: tuple[str, ...] = ()
-        self._x_end: float | None = None
         self._range: tuple[float, float] | None = None
 
     def update_from(
         self, store: SeriesStore, names: Iterable[str], x_end: float | None = None
     ) -> None:
         """Show these series as they are now, up to step `x_end` (unset: a round number)."""
-        self._store, self._names, self._x_end = store, tuple(names), x_end
+        self.store, self._names, self.x_end = store, tuple(names), x_end
         self.update_canvas()
 
     def depends_on(self) -> object:
         lengths = tuple(len(series) for series in self._series())
-        return id(self._store), self._store.generation, self._names, lengths, self._x_end
+        return self.looked_at(), self._names, lengths
+
+    def data_cells(self) -> tuple[int, int]:
+        gutter = self._gutter(short_names([one.name for one in self._series()]))
+        return gutter, self.size.width - gutter - 1
 
     def draw(self, width: int, height: int) -> Canvas:
         """Rows are one or more lines high, or two share a line where there are many."""
@@ -96,19 +99,22 @@ class HeatMap(CanvasView):
                 canvas.put(max((width - len(text)) // 2, 0), height // 2, text, LABEL)
             return canvas
         labels = short_names([one.name for one in series])
-        gutter = min(max(_MIN_GUTTER, max(map(cell_len, labels)) + 1), _MAX_GUTTER)
+        gutter = self._gutter(labels)
         across, down = width - gutter - 1, height - 2
-        x_end = self._x_end or round_end(float(self._store.last_step or 1))
+        x0, x1 = self.view.span(Whole.of(self.store, self.view.axis, self.x_end))
         split = len(labels) > down and self._glyphs is not ASCII
-        grid = _look(series, labels, x_end, across).merged(down * 2 if split else down)
+        grid = _look(series, labels, x0, x1, across, self.view.axis).merged(
+            down * 2 if split else down
+        )
         halves = 1 if split else 2 * (down // len(grid.labels))
         self._settle(grid.logs)
         self._paint(canvas, gutter, grid, halves)
         for row, label in enumerate(grid.labels):
             if row * halves % 2 == 0:
                 canvas.put(0, 1 + row * halves // 2, fit(label, gutter - 1), LABEL)
-        for value, label in x_ticks(0, x_end, across, "step"):
-            x = gutter + min(int(value / x_end * across), across - 1)
+        start = self.store.span("time")[0] if self.view.axis == "time" else 0.0
+        for value, label in x_ticks(x0 - start, x1 - start, across, self.view.axis):
+            x = gutter + min(int((value + start - x0) / (x1 - x0) * across), across - 1)
             at = min(max(x - len(label) // 2, gutter - 1), width - len(label))
             canvas.put(at, 1 + -(-len(grid.labels) * halves // 2), label, LABEL)
         self._draw_legend(canvas)
@@ -118,8 +124,13 @@ class HeatMap(CanvasView):
         colors = [*ramp(dark=dark), base.bgcolor]
         return [base + Style(color=upper, bgcolor=lower) for upper in colors for lower in colors]
 
+    @staticmethod
+    def _gutter(labels: Sequence[str]) -> int:
+        longest = max(map(cell_len, labels), default=0)
+        return min(max(_MIN_GUTTER, longest + 1), _MAX_GUTTER)
+
     def _series(self) -> list[Series]:
-        return [series for name in self._names if (series := self._store.get(name))]
+        return [series for name in self._names if (series := self.store.get(name))]
 
     def _settle(self, logs: Floats) -> None:
         """The colour scale: that of the picture before, where it still fits."""
@@ -176,11 +187,13 @@ def short_names(names: Sequence[str]) -> list[str]:
     return [clean(name[start:]) for name in names]
 
 
-def _look(series: Sequence[Series], labels: list[str], x_end: float, across: int) -> _Grid:
+def _look(
+    series: Sequence[Series], labels: list[str], x0: float, x1: float, across: int, axis: Axis
+) -> _Grid:
     logs = np.full((len(series), across), np.nan)
     marks = np.zeros((len(series), across), np.uint8)
     for row, one in enumerate(series):
-        bins = one.bins(0, x_end, across)
+        bins = one.bins(x0, x1, across, axis)
         known = np.flatnonzero(np.isfinite(bins.high) | (bins.nonfinite > 0))
         if not len(known):
             continue

@@ -22,16 +22,19 @@ from lmm_tui.widgets.plot_area import GUTTER, LARGEST, PlotArea, Window, cells_a
 from lmm_tui.widgets.ticks import (
     count_label,
     round_decades,
-    round_end,
     round_range,
     x_ticks,
     y_ticks,
 )
+from lmm_tui.widgets.viewport import SMOOTHING, Viewport, Whole
+from metrics.column import Floats
 from metrics.names import describe
-from metrics.series import Axis, Bins, Series, SeriesStore, robust_range
+from metrics.series import Axis, Bins, Point, Series, SeriesStore, robust_range
 
 MIN_WIDTH, MIN_HEIGHT = 20, 5
 """The smallest whole plot; below there is only a title."""
+
+WHOLE = Viewport()
 
 _NEAR = 0.35
 """How far beyond the data, in its spread, a reference may lie to be worth showing."""
@@ -63,6 +66,14 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """Something that happened at a step."""
+
+    step: int
+    severe: bool
+
+
+@dataclass(frozen=True)
 class _Shown:
     """A trace that has values, and what the plot shows of them."""
 
@@ -84,17 +95,25 @@ class Plot:
         traces: Sequence[Trace],
         *,
         log: bool = False,
-        axis: Axis = "step",
         glyphs: GlyphSet = BRAILLE,
     ) -> None:
         self.title = clean(title)
         self.traces = tuple(traces)
-        self.log = log
-        self.axis: Axis = axis
+        self._log = log
         self.glyphs = glyphs
         self._y_range: tuple[float, float] | None = None
-        self._frame_of: tuple[int, int, Window] | None = None
+        self._view = WHOLE
+        self._frame_of: tuple[int, int, Axis, Window] | None = None
         self._frame_drawn = Canvas(0, 0)
+
+    @property
+    def log(self) -> bool:
+        """Whether the y axis is logarithmic."""
+        return self._log
+
+    @log.setter
+    def log(self, log: bool) -> None:
+        self._log, self._y_range, self._frame_of = log, None, None
 
     def draw(
         self,
@@ -103,16 +122,24 @@ class Plot:
         height: int,
         x_end: float | None = None,
         references: Mapping[str, float] | None = None,
+        view: Viewport = WHOLE,
+        cursor: float | None = None,
+        marks: Sequence[Mark] = (),
     ) -> Canvas:
-        """The plot on a canvas of this size, with an x axis up to `x_end` at least."""
+        """The plot on a canvas of this size; all of its x axis goes up to `x_end` at least.
+
+        `cursor` is a place on the x axis of the view: the title then has the values there.
+        """
         measured = any(store.get(trace.metric) for trace in self.traces)
         if not measured or width < MIN_WIDTH or height < MIN_HEIGHT:
             return self._draw_title_only(width, height, measured)
-        x0, x1 = self._x_range(store, x_end)
+        if view != self._view:
+            self._view, self._y_range = view, None
+        x0, x1 = view.span(Whole.of(store, view.axis, x_end))
         shown = self._look(store, x0, x1, cells_across(width) * self.glyphs.columns)
         levels = {clean(label): self._scale(value) for label, value in (references or {}).items()}
         window = Window(x0, x1, *self._settle(shown, levels.values()))
-        canvas = self._frame(width, height, window)
+        canvas = self._frame(store, width, height, window)
         area = PlotArea(canvas, self.glyphs, window)
         for one in shown:
             area.band(one.scaled, one.band_ink)
@@ -120,34 +147,47 @@ class Plot:
             area.reference(level)
         for one in shown:
             if one.trace.kind != "band":
-                area.line(one.scaled.mean, one.line_ink, marks=one.trace.kind == "marks")
+                smooth = SMOOTHING[view.smoothing] if one.trace.kind == "line" else 0.0
+                values = smoothed(one.scaled.mean, smooth)
+                area.line(values, one.line_ink, marks=one.trace.kind == "marks")
         for label, level in levels.items():
             area.reference_label(label, level)
+        area.mark_times(
+            (store.translate(mark.step, "step", view.axis), mark.severe) for mark in marks
+        )
         above, below = area.mark_cut({one.line_ink: one.scaled for one in shown})
         nonfinite = area.mark_nonfinite({one.series.name: one.bins for one in shown}.values())
         notes = [
             (f"{nonfinite} NaN/Inf" if nonfinite else "", ALARM),
             (f"{self.glyphs.below}{below}" if below else "", LABEL),
             (f"{self.glyphs.above}{above}" if above else "", LABEL),
+            (self._view_in_words(), TITLE),
         ]
-        self._draw_title(canvas, shown, [note for note in notes if note[0]])
+        notes = [note for note in notes if note[0]]
+        if cursor is not None and x0 <= cursor <= x1:
+            area.cursor(cursor)
+            nearest = {one.series.name: one.series.nearest(cursor, view.axis) for one in shown}
+            step = round(store.translate(cursor, view.axis, "step"))
+            self._draw_title(canvas, shown, [*notes, (f"at {step:,}", TITLE)], nearest)
+        else:
+            self._draw_title(canvas, shown, notes)
         return canvas
 
-    def _x_range(self, store: SeriesStore, x_end: float | None) -> tuple[float, float]:
-        spans = [
-            series.span(self.axis) for trace in self.traces if (series := store.get(trace.metric))
+    def _view_in_words(self) -> str:
+        """What is unusual about the view."""
+        words = [
+            self._view.axis if self._view.axis != "step" else "",
+            f"smooth {self._view.smoothing}" if self._view.smoothing else "",
+            "follow" if self._view.follows else "zoom" if self._view.window else "",
         ]
-        start = min(first for first, _ in spans) if self.axis == "time" else 0.0
-        last = max(last for _, last in spans)
-        end = start + round_end(last - start) if x_end is None else max(x_end, last)
-        return start, max(end, start + 1)
+        return " ".join(filter(None, words))
 
     def _look(self, store: SeriesStore, x0: float, x1: float, columns: int) -> list[_Shown]:
         shown = []
         for number, trace in enumerate(self.traces):
             series = store.get(trace.metric)
             if series:
-                bins = series.bins(x0, x1, columns, self.axis)
+                bins = series.bins(x0, x1, columns, self._view.axis)
                 inks = line_ink(number), band_ink(number)
                 shown.append(_Shown(trace, *inks, series, bins, self._scale_bins(bins)))
         return shown
@@ -186,29 +226,30 @@ class Plot:
         self._y_range = round_decades(low, high) if self.log else round_range(low, high)
         return self._y_range
 
-    def _frame(self, width: int, height: int, window: Window) -> Canvas:
+    def _frame(self, store: SeriesStore, width: int, height: int, window: Window) -> Canvas:
         """The axes on an otherwise empty canvas."""
-        key = width, height, window
+        key = width, height, self._view.axis, window
         if self._frame_of != key:
-            self._frame_of, self._frame_drawn = key, self._draw_frame(width, height, window)
+            start = store.span("time")[0] if self._view.axis == "time" else 0.0
+            self._frame_of, self._frame_drawn = key, self._draw_frame(width, height, window, start)
         return self._frame_drawn.copy()
 
-    def _draw_frame(self, width: int, height: int, window: Window) -> Canvas:
+    def _draw_frame(self, width: int, height: int, window: Window, start: float) -> Canvas:
         canvas = Canvas(width, height)
         area = PlotArea(canvas, self.glyphs, window)
-        axis, bottom = GUTTER - 1, height - 2
-        canvas.put_down(axis, 1, self.glyphs.vertical * area.down, AXIS)
+        left, bottom = GUTTER - 1, height - 2
+        canvas.put_down(left, 1, self.glyphs.vertical * area.down, AXIS)
         y0, y1 = (10**window.y0, 10**window.y1) if self.log else (window.y0, window.y1)
-        for value, label in y_ticks(y0, y1, area.down, axis, log=self.log):
+        for value, label in y_ticks(y0, y1, area.down, left, log=self.log):
             y = area.cell_y(self._scale(value))
-            canvas.put(axis - len(label), y, label, LABEL)
-            canvas.put(axis, y, self.glyphs.tick_y, AXIS)
-        canvas.put(axis, bottom, self.glyphs.corner + self.glyphs.horizontal * area.across, AXIS)
-        start = window.x0 if self.axis == "time" else 0.0
-        for value, label in x_ticks(window.x0 - start, window.x1 - start, area.across, self.axis):
+            canvas.put(left - len(label), y, label, LABEL)
+            canvas.put(left, y, self.glyphs.tick_y, AXIS)
+        canvas.put(left, bottom, self.glyphs.corner + self.glyphs.horizontal * area.across, AXIS)
+        axis = self._view.axis
+        for value, label in x_ticks(window.x0 - start, window.x1 - start, area.across, axis):
             x = area.cell_x(value + start)
             canvas.put(x, bottom, self.glyphs.tick_x, AXIS)
-            at = min(max(x - len(label) // 2, axis), width - len(label))
+            at = min(max(x - len(label) // 2, left), width - len(label))
             canvas.put(at, bottom + 1, label, LABEL)
         return canvas
 
@@ -221,24 +262,33 @@ class Plot:
         return canvas
 
     def _draw_title(
-        self, canvas: Canvas, shown: Sequence[_Shown], notes: Sequence[tuple[str, int]]
+        self,
+        canvas: Canvas,
+        shown: Sequence[_Shown],
+        notes: Sequence[tuple[str, int]],
+        nearest: Mapping[str, Point | None] | None = None,
     ) -> None:
-        """The title, what each trace is and was last, and at the right what is noteworthy."""
+        """The title, what each trace is and was last, and at the right what is noteworthy.
+
+        With `nearest`, its values instead of the last ones.
+        """
         room = canvas.width - 1 - sum(len(text) + 2 for text, _ in notes)
         x = 0
-        for text, ink in self._legend(shown, room):
+        for text, ink in self._legend(shown, room, nearest or {}):
             canvas.put(x, 0, text, ink)
             x += cell_len(text)
         standing = _standing(shown[-1], several=len(shown) > 1)
         end = canvas.width - 1
-        if standing and x + 2 + len(standing) <= room:
+        if standing and nearest is None and x + 2 + len(standing) <= room:
             notes = [*notes, (standing, LABEL)]
         for text, ink in notes:
             end -= len(text)
             canvas.put(end, 0, text, ink)
             end -= 2
 
-    def _legend(self, shown: Sequence[_Shown], width: int) -> list[tuple[str, int]]:
+    def _legend(
+        self, shown: Sequence[_Shown], width: int, nearest: Mapping[str, Point | None]
+    ) -> list[tuple[str, int]]:
         """Title, with label and last value of all traces, of lines, of the last one, or of none."""
         lines = [one for one in shown if one.trace.kind != "band"]
         legend: list[tuple[str, int]] = []
@@ -246,7 +296,8 @@ class Plot:
             legend = [(self.title, TITLE)]
             for one in chosen:
                 ink = one.band_ink if one.trace.kind == "band" else one.line_ink
-                value = figure(float(one.series.values[-1]))
+                point = nearest.get(one.series.name)
+                value = figure(point.value if point else float(one.series.values[-1]))
                 if len(self.traces) == 1:
                     legend.append((f"  {value}", one.line_ink))
                 else:
@@ -258,6 +309,20 @@ class Plot:
             if sum(cell_len(text) for text, _ in legend) <= width:
                 break
         return legend
+
+
+def smoothed(values: Floats, weight: float) -> Floats:
+    """The exponential average over columns that have a value, NaN where there is none.
+
+    It starts unbiased, as TensorBoard's does: the weights of what was seen add up to 1.
+    """
+    known = np.isfinite(values)
+    if not weight or not known.any():
+        return values
+    decay = weight ** np.arange(len(values))
+    total = np.convolve(np.where(known, values, 0.0), decay)[: len(values)]
+    weights = np.convolve(known, decay)[: len(values)]
+    return np.where(known, total / np.maximum(weights, 1e-300), np.nan)
 
 
 def _standing(one: _Shown, *, several: bool) -> str:

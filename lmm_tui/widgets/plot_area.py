@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.cells import cell_len
 
 from lmm_tui.widgets.braille import GlyphSet, Patterns, line_spans, span_patterns
-from lmm_tui.widgets.canvas import ALARM, REFERENCE, Canvas, Mask
+from lmm_tui.widgets.canvas import ALARM, LABEL, REFERENCE, Canvas, Mask
 from metrics.column import Floats
 from metrics.series import Bins
 
@@ -22,6 +22,8 @@ GUTTER = 7
 
 LARGEST = 1e300
 """The end of any y axis: differences of larger numbers are no floats any more."""
+
+_BLANK = ord(" ")
 
 _MARK_SPACING = 10
 """Dot columns a mark needs for itself; points that are denser are a line without marks."""
@@ -134,6 +136,24 @@ class PlotArea:
                     self._canvas.put(GUTTER + x, y, glyph, ink)
             counts.append(int(np.count_nonzero(cut[1:] & ~cut[:-1])) + bool(cut[0]))
         return counts[0], counts[1]
+
+    def mark_times(self, marks: Iterable[tuple[float, bool]]) -> None:
+        """Mark on the x axis what happened, by its x; what is severe covers what is not."""
+        inside = {
+            (severe, self.cell_x(x))
+            for x, severe in marks
+            if self._window.x0 <= x <= self._window.x1
+        }
+        for severe, x in sorted(inside):
+            glyph, ink = (self._glyphs.alert, ALARM) if severe else (self._glyphs.event, LABEL)
+            self._canvas.put(x, 1 + self.down, glyph, ink)
+
+    def cursor(self, x: float) -> None:
+        """A line from top to bottom wherever nothing else is."""
+        column = self.cell_x(x)
+        for y in range(1, 1 + self.down):
+            if self._canvas.codes[y, column] == _BLANK:
+                self._canvas.put(column, y, self._glyphs.vertical, LABEL)
 
     def mark_nonfinite(self, binned: Iterable[Bins]) -> int:
         """Mark on the x axis where values are not finite; returns how many they are."""

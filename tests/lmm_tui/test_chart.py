@@ -19,6 +19,7 @@ from lmm_tui.widgets.canvas import ALARM, REFERENCE, Canvas
 from lmm_tui.widgets.chart import Chart, Trace
 from lmm_tui.widgets.plot import Plot, band_ink, line_ink
 from lmm_tui.widgets.plot_area import GUTTER
+from lmm_tui.widgets.viewport import Viewport
 from metrics.series import SeriesStore
 
 LOSS = [
@@ -181,8 +182,8 @@ def test_other_axes(axis: str) -> None:
     store = SeriesStore()
     for step in range(1, 101):
         store.append({"step": step, "time": 1e9 + 36 * step, "tokens": 1e5 * step, "m": step})
-    plot = Plot("m", ONE, axis=axis)  # type: ignore[arg-type]
-    last = lines(plot.draw(store, 80, 12))[-1]
+    view = Viewport(axis=axis)  # type: ignore[arg-type]
+    last = lines(Plot("m", ONE).draw(store, 80, 12, view=view))[-1]
     assert last.split()[0] == "0"
     assert ("10M" if axis == "tokens" else "1h") in last.split()
 

@@ -1,0 +1,131 @@
+"""What all pictures over the course of a run have in common: a store, a view of it, a cursor.
+
+Gestures come from outside; the mouse is told on. What is drawn is the subclass's matter.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual import events
+from textual.message import Message
+
+from lmm_tui.widgets.canvas_view import CanvasView
+from lmm_tui.widgets.plot import Mark
+from lmm_tui.widgets.viewport import Gesture, Viewport, Whole, onto
+from metrics.series import Axis, SeriesStore
+
+
+class RunPicture(CanvasView):
+    """Subclasses draw `store` as `view` has it and say which cells have data."""
+
+    view = Viewport()
+    cursor: float | None = None
+    marks: Sequence[Mark] = ()
+
+    @dataclass
+    class Pointed(Message):
+        """The mouse was pressed or dragged at `x`, or its wheel turned there (`zoom` not 1)."""
+
+        picture: RunPicture
+        x: float
+        zoom: float = 1.0
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.store = SeriesStore()
+        self.x_end: float | None = None
+
+    @abstractmethod
+    def data_cells(self) -> tuple[int, int]:
+        """The first of the columns with data, and how many there are."""
+
+    @property
+    def whole(self) -> Whole | None:
+        """Its x axis, where there is something on it."""
+        return Whole.of(self.store, self.view.axis, self.x_end) if len(self.store) else None
+
+    def apply(self, gesture: Gesture) -> None:
+        if whole := self.whole:
+            self.view = gesture(self.view, whole)
+            self.update_canvas()
+
+    def turn_to_axis(self, axis: Axis) -> None:
+        """The same part of the run, and the cursor, on another axis."""
+        if len(self.store):
+            if self.cursor is not None:
+                self.cursor = self.store.translate(self.cursor, self.view.axis, axis)
+            self.view = onto(axis, self.view, self.store)
+            self.update_canvas()
+
+    def move_cursor(self, cells: int) -> None:
+        """By so many columns; the first time it appears at the last value."""
+        whole = self.whole
+        if whole is None:
+            return
+        start, end = self.view.span(whole)
+        at = min(whole.last, end) if self.cursor is None else self.cursor
+        at += cells * (end - start) / max(self.data_cells()[1], 1)
+        self.point_at(min(max(at, start), end))
+
+    def point_at(self, x: float | None) -> None:
+        self.cursor = x
+        self.update_canvas()
+
+    def looked_at(self) -> object:
+        """What a picture depends on, but for its series."""
+        view = self.view, self.cursor, tuple(self.marks)
+        return id(self.store), self.store.generation, self.x_end, *view
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        self._tell(event)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        if event.button:
+            self._tell(event)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self._tell(event, zoom=1.25)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self._tell(event, zoom=0.8)
+
+    def _tell(self, event: events.MouseEvent, zoom: float = 1.0) -> None:
+        first, count = self.data_cells()
+        cell = event.x - self.gutter.left - first
+        if (whole := self.whole) and 0 <= cell < count:
+            start, end = self.view.span(whole)
+            x = start + (cell + 0.5) / count * (end - start)
+            self.post_message(self.Pointed(self, x, zoom))
+
+
+if __name__ == "__main__":
+    from rich.style import Style
+
+    from lmm_tui.widgets.canvas import Canvas
+    from lmm_tui.widgets.viewport import zoom
+
+    class Demo(RunPicture):
+        def depends_on(self) -> object:
+            return self.looked_at()
+
+        def draw(self, width: int, height: int) -> Canvas:
+            return Canvas(width, height)
+
+        def ink_styles(self, base: Style, *, dark: bool) -> list[Style]:
+            return []
+
+        def data_cells(self) -> tuple[int, int]:
+            return 7, 50
+
+    demo = Demo()
+    for step in range(1, 101):
+        demo.store.append({"step": step, "tokens": 64 * step})
+    demo.apply(zoom(4))
+    demo.move_cursor(-5)
+    demo.turn_to_axis("tokens")
+    print(demo.view, demo.cursor)
+    assert demo.view.axis == "tokens" and demo.view.window
+    print("=== 自测通过 ===")
