@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from textual import events
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.widgets import Input
 
 from engine.control import Reply
 from lmm_errors import LmmError
@@ -24,9 +24,12 @@ from lmm_tui.export import export_in_background
 from lmm_tui.keys import bindings
 from lmm_tui.messages import CommandDone, ExportDone
 from lmm_tui.narrow import NarrowCompositor
-from lmm_tui.screens.pages import pages_for
+from lmm_tui.run_health import RunHealth
+from lmm_tui.screens.book import Book, Shelf
+from lmm_tui.screens.groups import matching
 from lmm_tui.screens.panels import (
     LAYER_NORMS,
+    make_chart,
     make_pictures,
     marks_of,
     numbers_of,
@@ -38,8 +41,10 @@ from lmm_tui.text import clean
 from lmm_tui.widgets.chart import Chart
 from lmm_tui.widgets.event_log import EventLog
 from lmm_tui.widgets.header import RunHeader
+from lmm_tui.widgets.health_panel import HealthPanel
 from lmm_tui.widgets.heatmap import HeatMap
 from lmm_tui.widgets.key_bar import KeyBar
+from lmm_tui.widgets.metric_filter import MetricFilter
 from lmm_tui.widgets.notice import Notice
 from lmm_tui.widgets.page_strip import PageStrip
 from lmm_tui.widgets.probe_panel import ProbePanel
@@ -67,6 +72,8 @@ SHARE, SHARE_BESIDE_TRAINING = 0.03, 0.012
 LONGEST_REST_S, LONGEST_REST_BESIDE_TRAINING_S = 1.0, 4.0
 """However slow the machine, pictures are never older than this."""
 
+_JUDGE_AT_ONCE_S = 0.02
+
 _ZOOMS = {"in": 2.0, "out": 0.5}
 _GESTURES = {
     "left": pan(-0.5),
@@ -90,9 +97,11 @@ class DashboardScreen(Screen[None]):
         self.session = session
         self.owned = owned
         self._stage = session.view.info.stage
+        self._book = Book()
+        self._health = RunHealth(session)
+        self._judging = False
         self._pending: list[str] = []
         self._notes: list[dict[str, Any]] = []
-        self._page = 0
         self._zoomed = False
         self._pictures_stale = False
         self._pictures_at = 0.0
@@ -110,10 +119,12 @@ class DashboardScreen(Screen[None]):
             *make_pictures(self._stage),
             ProbePanel(numbers_of(self._stage), id="probes"),
             SamplesPanel(id="samples"),
+            HealthPanel(id="health"),
             EventLog(id="events"),
-            page=pages_for(self.app.size)[0],
+            page=self._book.page,
             id="panels",
         )
+        yield MetricFilter(id="filter")
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -191,10 +202,23 @@ class DashboardScreen(Screen[None]):
         self.query_one(RunProgress).show(view)
         self.query_one(ProbePanel).update_from(session.series)
         self.query_one(SamplesPanel).show(session.samples)
+        self._judge()
         self.query_one(EventLog).show(self._all_events())
         self._show_notice()
         self._show_keys()
         self._announce()
+
+    def _judge(self) -> None:
+        """Let the rules see what is new; a long past is worked off between other things."""
+        seen = self._health.look(_JUDGE_AT_ONCE_S if self._judging else READ_AT_ONCE_S / 10)
+        self.query_one(HealthPanel).show(seen.verdict, seen.open, seen.alerts)
+        if not seen.complete and not self._judging:
+            self._judging = True
+            self.set_timer(_JUDGE_AT_ONCE_S, self._judge_on)
+
+    def _judge_on(self) -> None:
+        self._judging = False
+        self._judge()
 
     def _show_pictures(self) -> None:
         self._pictures_at, self._spent_before = time.monotonic(), time.thread_time()
@@ -227,13 +251,15 @@ class DashboardScreen(Screen[None]):
             notice.say("", "")
 
     def _show_keys(self) -> None:
-        view = self.session.view
-        pages = pages_for(self.app.size)
+        view, book = self.session.view, self._book
+        if book.lay_out(self.session.series.names(), self.app.size, self.query_one(Tiles).size):
+            self._open_page()
         self.query_one(KeyBar).show(
-            active=view.active, paused=view.state == "paused", pages=len(pages)
+            active=view.active, paused=view.state == "paused", pages=len(book.pages)
         )
-        titles = tuple(page.title.format(**titles_of(self._stage)) for page in pages)
-        self.query_one(PageStrip).show(titles, self._page)
+        own = titles_of(self._stage)
+        titles = tuple(own.get(page.title.strip("{}"), page.title) for page in book.pages)
+        self.query_one(PageStrip).show(titles, book.index)
 
     def _announce(self) -> None:
         """Say alerts and errors aloud, but only those that happen while somebody watches."""
@@ -259,8 +285,8 @@ class DashboardScreen(Screen[None]):
 
     # Size, pages, focus
 
-    def on_resize(self, event: events.Resize) -> None:
-        self._turn_to(min(self._page, len(pages_for(event.size)) - 1))
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show)
 
     def on_screen_suspend(self) -> None:
         if self._timer is not None:
@@ -272,25 +298,28 @@ class DashboardScreen(Screen[None]):
             self.look()
 
     def action_turn_page(self, by: int) -> None:
-        self._turn_to((self._page + by) % len(pages_for(self.app.size)))
+        self._turn_to(self._book.index + by)
 
     def action_open_page(self, number: int) -> None:
-        if number <= len(pages_for(self.app.size)):
+        if number <= len(self._book.pages):
             self._turn_to(number - 1)
 
     def action_zoom(self) -> None:
         if self._zoomed:
-            self._turn_to(self._page)
-        elif self.focused is not None and self.focused.id:
+            self._open_page()
+        elif self.focused is not None and self.focused.parent is self.query_one(Tiles):
             self._zoomed = True
-            self.query_one(Tiles).zoom(self.focused.id)
+            self.query_one(Tiles).zoom(str(self.focused.id))
             self._show_pictures()
         else:
             self._toast("tab to a panel first; then enter zooms it", "zoom")
 
     def action_restore(self) -> None:
         if self._zoomed:
-            self._turn_to(self._page)
+            self._open_page()
+        elif self._book.words or self.query_one(MetricFilter).display:
+            self.query_one(MetricFilter).close()
+            self._search("")
         elif any(picture.cursor is not None for picture in self._pictures):
             self._point_at(None)
         else:
@@ -349,11 +378,62 @@ class DashboardScreen(Screen[None]):
                 picture.point_at(x)
 
     def _turn_to(self, index: int) -> None:
-        pages = pages_for(self.app.size)
-        self._page, self._zoomed = index, False
-        self.query_one(Tiles).open_page(pages[index])
+        self._book.turn_to(index)
+        self._open_page()
         self._show_keys()
+
+    def _open_page(self) -> None:
+        """Show the open page, with charts for its metrics and none for those of other pages."""
+        self._zoomed = False
+        tiles, page = self.query_one(Tiles), self._book.page
+        for chart in self.query(Chart):
+            if chart.id not in page.panels and self._book.metric_of(chart.id):
+                chart.remove()
+        there = {child.id for child in tiles.children}
+        first = self.query_one("#first", Chart)
+        for panel in page.panels - there:
+            metric = self._book.metric_of(panel)
+            assert metric is not None
+            chart = make_chart(metric, self._book.number_of(metric), panel)
+            chart.view, chart.cursor = first.view, first.cursor
+            tiles.mount(chart)
+        tiles.open_page(page)
         self._show_pictures()
+
+    # Metrics: search, pin, hide
+
+    def action_search(self) -> None:
+        self.query_one(MetricFilter).open()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._search(event.value)
+
+    def on_input_submitted(self) -> None:
+        self.set_focus(None)
+
+    def _search(self, words: str) -> None:
+        self._book.words = words.strip()
+        self._book.turn_to(0)
+        self._show_keys()
+        found = matching(self.session.series.names(), words)
+        self.query_one(MetricFilter).tell(len(found), len(self.session.series.names()))
+
+    def action_pin(self) -> None:
+        self._shelve(lambda shelf, metric: shelf.pin(metric))
+
+    def action_hide(self) -> None:
+        self._shelve(lambda shelf, metric: shelf.hide(metric))
+
+    def action_move_pinned(self, by: int) -> None:
+        self._shelve(lambda shelf, metric: shelf.move(metric, by))
+
+    def _shelve(self, change: Callable[[Shelf, str], Shelf]) -> None:
+        metric = self._book.metric_of(self.focused.id if self.focused else None)
+        if metric is None:
+            self._toast("tab to the chart of a metric first: n shows them all", "metrics")
+        else:
+            self._book.shelf = change(self._book.shelf, metric)
+            self._show_keys()
 
     # Steering
 

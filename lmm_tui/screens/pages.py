@@ -12,6 +12,7 @@ from lmm_tui.widgets.probe_panel import LINES as PROBE_LINES
 from lmm_tui.widgets.tiles import Column, Page, Row
 
 _PROBES = Row(("probes",), lines=PROBE_LINES + 2)
+_VERDICT, _HEALTH = Row(("health",), lines=3), Row(("health",), lines=5)
 
 _WALL = (
     Page(
@@ -26,7 +27,13 @@ _WALL = (
                 weight=21,
             ),
             Column(
-                (_PROBES, Row(("layers",), weight=5), Row(("samples",), 6), Row(("events",), 5)),
+                (
+                    _PROBES,
+                    Row(("layers",), 5),
+                    Row(("samples",), 5),
+                    _HEALTH,
+                    Row(("events",), 5),
+                ),
                 weight=13,
             ),
         ),
@@ -36,7 +43,17 @@ _WALL = (
 _TALL = (
     Page(
         "training",
-        (Column((Row(("first",), 7), Row(("second", "grad"), 5), _PROBES, Row(("events",), 3))),),
+        (
+            Column(
+                (
+                    Row(("first",), 7),
+                    Row(("second", "grad"), 5),
+                    _PROBES,
+                    _HEALTH,
+                    Row(("events",), 3),
+                )
+            ),
+        ),
     ),
     Page(
         "model",
@@ -49,7 +66,7 @@ _DESK = (
         "training",
         (
             Column((Row(("first",), 6), Row(("second", "grad"), 5)), weight=21),
-            Column((_PROBES, Row(("samples",)), Row(("events",))), weight=12),
+            Column((_PROBES, Row(("samples",)), _VERDICT, Row(("events",))), weight=12),
         ),
     ),
     Page(
@@ -62,10 +79,10 @@ _DESK = (
 )
 
 _BOOK = (
-    Page("{first}", (Column((Row(("first",), 5), Row(("events",), 2))),)),
+    Page("{first}", (Column((Row(("first",), 5), _VERDICT, Row(("events",), 2))),)),
     Page("gradients", (Column((Row(("grad",)), Row(("layers",)))),)),
     Page("{second}, LR", (Column((Row(("second",)), Row(("lr", "speed")))),)),
-    Page("probes", (Column((_PROBES, Row(("events",)))),)),
+    Page("probes", (Column((_PROBES, Row(("health",)))),)),
     Page("samples", (Column((Row(("samples",)),)),)),
 )
 
@@ -79,6 +96,7 @@ _CARD = tuple(
         ("LR, speed", ("lr", "speed")),
         ("probes", ("probes",)),
         ("samples", ("samples",)),
+        ("health", ("health",)),
         ("events", ("events",)),
     )
 )

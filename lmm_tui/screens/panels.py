@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from lmm_tui.widgets.chart import Chart, Mark, Trace
+from lmm_tui.palette import SERIES_COLORS
+from lmm_tui.widgets.chart import Chart, Kind, Mark, Trace
 from lmm_tui.widgets.heatmap import HeatMap
+from lmm_tui.widgets.run_picture import RunPicture
 from metrics import names
+
+Picture = TypeVar("Picture", bound=RunPicture)
 
 LAYER_NORMS = names.GRAD_LAYER
 
@@ -70,10 +74,22 @@ def make_pictures(stage: str) -> list[Chart | HeatMap]:
         for panel, title in panels.items()
     ]
     pictures.append(HeatMap("gradient norms by layer", id="layers"))
-    for picture in pictures:
-        picture.can_focus = True
-        picture.add_class("picture")
-    return pictures
+    return [_as_panel(picture) for picture in pictures]
+
+
+def make_chart(metric: str, number: int, panel: str) -> Chart:
+    """The picture of one metric, in a colour by its number; what is rare gets marks."""
+    known = names.describe(metric)
+    kind: Kind = "marks" if metric.startswith(("val/", names.PROBE)) else "line"
+    color = SERIES_COLORS[number % len(SERIES_COLORS)]
+    chart = Chart(known.title, [Trace(metric, known.title, color, kind)], log=known.log, id=panel)
+    return _as_panel(chart)
+
+
+def _as_panel(picture: Picture) -> Picture:
+    picture.can_focus = True
+    picture.add_class("picture")
+    return picture
 
 
 def references_for(chart: Chart, levels: Mapping[str, float]) -> Mapping[str, float]:

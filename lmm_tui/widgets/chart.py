@@ -12,12 +12,12 @@ from rich.style import Style
 from lmm_tui.palette import shade
 from lmm_tui.widgets.braille import glyphs_for
 from lmm_tui.widgets.canvas import Canvas
-from lmm_tui.widgets.plot import Mark, Plot, Trace
+from lmm_tui.widgets.plot import Kind, Mark, Plot, Trace
 from lmm_tui.widgets.plot_area import GUTTER, cells_across
 from lmm_tui.widgets.run_picture import RunPicture
 from metrics.series import SeriesStore
 
-__all__ = ["Chart", "Mark", "Trace"]
+__all__ = ["Chart", "Kind", "Mark", "Trace"]
 
 
 class Chart(RunPicture):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from rich.cells import cell_len
@@ -33,6 +33,8 @@ from metrics.series import Axis, Bins, Point, Series, SeriesStore, robust_range
 
 MIN_WIDTH, MIN_HEIGHT = 20, 5
 """The smallest whole plot; below there is only a title."""
+
+Kind: TypeAlias = Literal["band", "line", "marks"]
 
 WHOLE = Viewport()
 
@@ -62,7 +64,7 @@ class Trace:
     metric: str
     label: str
     color: SeriesColor
-    kind: Literal["band", "line", "marks"]
+    kind: Kind
 
 
 @dataclass(frozen=True)

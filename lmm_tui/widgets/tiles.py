@@ -67,7 +67,7 @@ class Page:
 
 def divide(length: int, weights: list[int]) -> list[int]:
     """Whole parts in the ratio of `weights` that add up to `length`."""
-    total = sum(weights)
+    total = max(sum(weights), 1)
     edges = [length * sum(weights[:index]) // total for index in range(len(weights) + 1)]
     return [after - before for before, after in pairwise(edges)]
 

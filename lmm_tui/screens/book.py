@@ -1,0 +1,126 @@
+"""The pages of the dashboard and which one is open: the overview, what is pinned, every group of
+metrics; or only what was searched for.
+
+It knows names, pages and sizes, and nothing of widgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from textual.geometry import Size
+
+from lmm_tui.screens.groups import grid, grouped, matching
+from lmm_tui.screens.pages import pages_for
+from lmm_tui.widgets.tiles import Page
+
+_METRIC = "metric-"
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What somebody wants to see first, in this order, and what not at all."""
+
+    pinned: tuple[str, ...] = ()
+    hidden: frozenset[str] = frozenset()
+
+    def pin(self, metric: str) -> Shelf:
+        """Pin it, or take the pin out."""
+        kept = tuple(name for name in self.pinned if name != metric)
+        return replace(self, pinned=(*kept, metric) if kept == self.pinned else kept)
+
+    def move(self, metric: str, by: int) -> Shelf:
+        """Move what is pinned by so many places."""
+        if metric not in self.pinned:
+            return self
+        others = [name for name in self.pinned if name != metric]
+        place = min(max(self.pinned.index(metric) + by, 0), len(others))
+        return replace(self, pinned=(*others[:place], metric, *others[place:]))
+
+    def hide(self, metric: str) -> Shelf:
+        """Hide it, or show it again."""
+        return replace(self, hidden=self.hidden ^ {metric})
+
+
+class Book:
+    """Always has an open page; `lay_out` after anything that it depends on has changed."""
+
+    def __init__(self) -> None:
+        self.shelf = Shelf()
+        self.words = ""
+        """What is searched for: pages are then those with metrics that match."""
+        self._index = 0
+        self._metrics: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._pages: Sequence[Page] = pages_for(Size(0, 0))
+        self._of: object = None
+
+    @property
+    def pages(self) -> Sequence[Page]:
+        return self._pages
+
+    @property
+    def index(self) -> int:
+        return self._index
+
+    @property
+    def page(self) -> Page:
+        return self._pages[self._index]
+
+    def lay_out(self, metrics: Sequence[str], screen: Size, tiles: Size) -> bool:
+        """Pages for these metrics, a screen and the part of it that pages have; True if changed."""
+        of = len(metrics), metrics[-1:], screen, tiles, self.shelf, self.words
+        if of == self._of:
+            return False
+        self._of, self._metrics = of, list(metrics)
+        for metric in metrics:
+            self._numbers.setdefault(metric, len(self._numbers))
+        before = self._pages
+        self._pages = tuple(self._make(screen, tiles))
+        self._index = min(self._index, len(self._pages) - 1)
+        return self._pages != before
+
+    def turn_to(self, index: int) -> None:
+        """Open a page; beyond the last comes the first."""
+        self._index = index % len(self._pages)
+
+    def metric_of(self, panel: str | None) -> str | None:
+        """What a panel of a grid shows; None for a panel of the overview."""
+        if panel is None or not panel.startswith(_METRIC):
+            return None
+        number = int(panel.removeprefix(_METRIC))
+        return next(name for name, known in self._numbers.items() if known == number)
+
+    def number_of(self, metric: str) -> int:
+        return self._numbers[metric]
+
+    def _make(self, screen: Size, tiles: Size) -> list[Page]:
+        if self.words:
+            found = matching(self._metrics, self.words)
+            nothing = Page(f"/{self.words}: nothing", ())
+            return grid(f"/{self.words}", self._panels(found), tiles) or [nothing]
+        measured = set(self._metrics)
+        pinned = [metric for metric in self.shelf.pinned if metric in measured]
+        shown = [metric for metric in self._metrics if metric not in self.shelf.hidden]
+        pages = [*pages_for(screen), *grid("pinned", self._panels(pinned), tiles)]
+        for group, members in grouped(shown).items():
+            pages += grid(group, self._panels(members), tiles)
+        return pages
+
+    def _panels(self, metrics: Sequence[str]) -> list[str]:
+        return [f"{_METRIC}{self._numbers[metric]}" for metric in metrics]
+
+
+if __name__ == "__main__":
+    book = Book()
+    measured = ["train/loss", "val/loss", *(f"mine/{number}" for number in range(30))]
+    book.lay_out(measured, Size(200, 50), Size(200, 45))
+    print([page.title for page in book.pages])
+    book.words = "mine 2"
+    book.lay_out(measured, Size(200, 50), Size(200, 45))
+    print([page.title for page in book.pages], sorted(book.page.panels)[:2])
+    assert len(book.page.panels) == 12 and book.metric_of("metric-1") == "val/loss"
+    shelf = Shelf().pin("a").pin("b").move("b", -1)
+    assert shelf.pinned == ("b", "a") and shelf.pin("b").pinned == ("a",)
+    print("=== 自测通过 ===")
