@@ -98,8 +98,8 @@ class Book:
     def _make(self, screen: Size, tiles: Size) -> list[Page]:
         if self.words:
             found = matching(self._metrics, self.words)
-            nothing = Page(f"/{self.words}: nothing", ())
-            return grid(f"/{self.words}", self._panels(found), tiles) or [nothing]
+            title = f"{self.words}: {len(found):,} of {len(self._metrics):,}"
+            return grid(title, self._panels(found), tiles) or [Page(title, ())]
         measured = set(self._metrics)
         pinned = [metric for metric in self.shelf.pinned if metric in measured]
         shown = [metric for metric in self._metrics if metric not in self.shelf.hidden]

@@ -12,10 +12,10 @@ import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from textual import on
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Input
 
 from engine.control import Reply
 from lmm_errors import LmmError
@@ -26,7 +26,6 @@ from lmm_tui.messages import CommandDone, ExportDone
 from lmm_tui.narrow import NarrowCompositor
 from lmm_tui.run_health import RunHealth
 from lmm_tui.screens.book import Book, Shelf
-from lmm_tui.screens.groups import matching
 from lmm_tui.screens.panels import (
     LAYER_NORMS,
     make_chart,
@@ -40,11 +39,11 @@ from lmm_tui.session import RunSession, RunView
 from lmm_tui.text import clean
 from lmm_tui.widgets.chart import Chart
 from lmm_tui.widgets.event_log import EventLog
+from lmm_tui.widgets.filter_line import FilterLine
 from lmm_tui.widgets.header import RunHeader
 from lmm_tui.widgets.health_panel import HealthPanel
 from lmm_tui.widgets.heatmap import HeatMap
 from lmm_tui.widgets.key_bar import KeyBar
-from lmm_tui.widgets.metric_filter import MetricFilter
 from lmm_tui.widgets.notice import Notice
 from lmm_tui.widgets.page_strip import PageStrip
 from lmm_tui.widgets.probe_panel import ProbePanel
@@ -124,7 +123,7 @@ class DashboardScreen(Screen[None]):
             page=self._book.page,
             id="panels",
         )
-        yield MetricFilter(id="filter")
+        yield FilterLine("words of a metric's name; enter keeps them, esc shows all metrics again")
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -317,9 +316,8 @@ class DashboardScreen(Screen[None]):
     def action_restore(self) -> None:
         if self._zoomed:
             self._open_page()
-        elif self._book.words or self.query_one(MetricFilter).display:
-            self.query_one(MetricFilter).close()
-            self._search("")
+        elif self._book.words:
+            self.query_one(FilterLine).leave(drop=True)
         elif any(picture.cursor is not None for picture in self._pictures):
             self._point_at(None)
         else:
@@ -403,20 +401,17 @@ class DashboardScreen(Screen[None]):
     # Metrics: search, pin, hide
 
     def action_search(self) -> None:
-        self.query_one(MetricFilter).open()
+        self.query_one(FilterLine).open()
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        self._search(event.value)
-
-    def on_input_submitted(self) -> None:
-        self.set_focus(None)
-
-    def _search(self, words: str) -> None:
-        self._book.words = words.strip()
+    @on(FilterLine.Edited)
+    def _search(self, message: FilterLine.Edited) -> None:
+        self._book.words = message.text.strip()
         self._book.turn_to(0)
         self._show_keys()
-        found = matching(self.session.series.names(), words)
-        self.query_one(MetricFilter).tell(len(found), len(self.session.series.names()))
+
+    @on(FilterLine.Left)
+    def _found(self) -> None:
+        self.set_focus(None)
 
     def action_pin(self) -> None:
         self._shelve(lambda shelf, metric: shelf.pin(metric))

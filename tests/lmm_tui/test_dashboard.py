@@ -398,10 +398,10 @@ async def test_the_palette_offers_the_keys_and_does_them(run):
     async with cockpit(run) as (app, pilot):
         await pilot.press("ctrl+p")
         await until(pilot, lambda: app.screen.query(Input))
-        await pilot.press(*"checkpoint")
-        await until(pilot, lambda: "Write a checkpoint" in screen_text(app))
+        await pilot.press(*"validate")
+        await until(pilot, lambda: "Measure the loss" in screen_text(app))
         await pilot.press("down", "enter")
-        await until(pilot, lambda: run.asked == ["checkpoint"])
+        await until(pilot, lambda: run.asked == ["evaluate"])
 
 
 async def test_t_changes_between_dark_and_light(run):

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_dashboard import cockpit, screen_text
 from textual.geometry import Region, Size
-from textual.widgets import Input
 
 from lmm_tui.screens.book import Book, Shelf
 from lmm_tui.screens.groups import grid, grouped, matching
 from lmm_tui.screens.pages import pages_for
 from lmm_tui.widgets.chart import Chart
+from lmm_tui.widgets.filter_line import FilterLine
 from lmm_tui.widgets.health_panel import HealthPanel
 from lmm_tui.widgets.tiles import Tiles
 
@@ -103,7 +103,7 @@ async def test_slash_filters_as_one_types_and_escape_shows_all_again(run):
         assert open_metrics(app) == [] and "0 of" in screen_text(app)
         await pilot.press("escape")
         assert app.screen.query_one(Tiles).page == pages_for(app.size)[0]
-        assert not app.screen.query_one(Input).value
+        assert not app.screen.query_one(FilterLine).display
         await pilot.press("slash", *"val", "enter", "tab", "enter")
         assert app.screen._zoomed and len(app.screen.query_one(Tiles).page.panels) == 1
 
