@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,6 +10,14 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
+
+
+def union(columns: Sequence[Ints]) -> Ints:
+    """All numbers of some strictly ascending columns, ascending; at least one column."""
+    first = columns[0]
+    if all(len(other) == len(first) and bool((other == first).all()) for other in columns):
+        return first
+    return np.unique(np.concatenate(columns))
 
 
 class Column:

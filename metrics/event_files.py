@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metrics.column import Column, Floats, Ints
+from metrics.column import Column, Floats, Ints, union
 from metrics.event_records import Bytes, Records, split
 from metrics.series import INDEX_KEYS, MAX_STEP, SeriesStore
 
@@ -136,7 +136,7 @@ class EventReader:
                     columns[name] = steps[1:], times[1:], values[1:]
             if row:
                 self._store.append({"step": last, **row})
-        steps = _union([steps for steps, _, _ in columns.values()])
+        steps = union([steps for steps, _, _ in columns.values()])
         times = np.full(len(steps), np.nan)
         block: dict[str, tuple[Ints | None, Floats]] = {}
         for name, (own, at, values) in columns.items():
@@ -372,13 +372,6 @@ def _scalar(value: Any) -> float | None:
 
     array = make_ndarray(value.tensor)
     return float(array) if array.size == 1 and array.dtype.kind in "fiu" else None
-
-
-def _union(steps: list[Ints]) -> Ints:
-    first = steps[0]
-    if all(len(other) == len(first) and (other == first).all() for other in steps):
-        return first
-    return np.unique(np.concatenate(steps))
 
 
 if __name__ == "__main__":

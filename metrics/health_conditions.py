@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol, TypeAlias
+from operator import itemgetter
+from typing import TypeAlias
 
 from metrics import names
 from metrics.health_window import Recent, RecentMedian
@@ -21,13 +23,25 @@ Values: TypeAlias = Mapping[str, float]
 _BLOCK = re.compile(re.escape(names.GRAD_LAYER) + r"layers\.\d+")
 
 
+@lru_cache(maxsize=64)
+def _layers_of(keys: tuple[str, ...]) -> list[str]:
+    return [name for name in keys if name.startswith(names.GRAD_LAYER)]
+
+
+@lru_cache(maxsize=64)
+def _blocks_of(keys: tuple[str, ...]) -> tuple[list[str], Callable[[Values], tuple[float, ...]]]:
+    """The blocks among the keys of a row, and what takes their values out of it."""
+    blocks = [name for name in keys if is_block(name)]
+    return blocks, itemgetter(*blocks) if len(blocks) > 1 else lambda row: ()
+
+
 def _layers(row: Values) -> list[str]:
-    return [name for name in row if name.startswith(names.GRAD_LAYER)]
+    return _layers_of(tuple(row))
 
 
-@lru_cache(maxsize=4096)
-def _is_block(name: str) -> bool:
-    return _BLOCK.fullmatch(name) is not None
+def is_block(metric: str) -> bool:
+    """Whether a metric is the gradient norm of a numbered block."""
+    return _BLOCK.fullmatch(metric) is not None
 
 
 @dataclass(frozen=True)
@@ -39,19 +53,23 @@ class Finding:
     where: str = ""
 
 
-class Condition(Protocol):
+class Condition(ABC):
     """Looks at rows in the order of their steps."""
 
+    @abstractmethod
     def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
         """What is wrong in a row; None where the row lacks what it takes to judge.
 
         `references` are loss levels in nats: `ln V`, `unigram`, `bigram`.
         """
-        ...
+
+    def remember(self, step: int, row: Values, references: Values) -> None:
+        """Take in a row of which it is known that nothing is wrong in it."""
+        self.look(step, row, references)
 
 
 @dataclass
-class NonFinite:
+class NonFinite(Condition):
     """A loss or gradient that is NaN or infinite."""
 
     def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
@@ -76,7 +94,7 @@ _MUST_BE_FINITE = {names.TRAIN_LOSS, names.VAL_LOSS, names.GRAD_NORM}
 
 
 @dataclass
-class FirstLoss:
+class FirstLoss(Condition):
     """The loss of the first step is not that of a guess among V tokens."""
 
     above: float = math.inf
@@ -95,7 +113,7 @@ class FirstLoss:
 
 
 @dataclass
-class TooGood:
+class TooGood(Condition):
     """A loss far below the bigram entropy of the data while the model cannot know that much."""
 
     share: float = 0.5
@@ -114,7 +132,7 @@ class TooGood:
 
 
 @dataclass
-class StuckAt:
+class StuckAt(Condition):
     """The mean of a metric stays within a margin of a level."""
 
     metric: str
@@ -145,7 +163,7 @@ class StuckAt:
 
 
 @dataclass
-class Spike:
+class Spike(Condition):
     """A value above mean + sigmas · deviation of its last `window`, and above times · mean.
 
     A spike is not added to the window (as in OLMo-core's spike detection).
@@ -177,9 +195,15 @@ class Spike:
         recent.add(value)
         return []
 
+    def remember(self, step: int, row: Values, references: Values) -> None:
+        del step, references
+        value = row.get(self.metric)
+        if value is not None and math.isfinite(value):
+            self._recent.add(value)
+
 
 @dataclass
-class Risen:
+class Risen(Condition):
     """The mean of a window lies far above the lowest that it ever was.
 
     By a share of that lowest mean, and by so many deviations of single values, which noise alone
@@ -193,7 +217,8 @@ class Risen:
 
     def __post_init__(self) -> None:
         self._recent = Recent(self.window)
-        self._best = math.inf
+        self.best = math.inf
+        """The lowest mean so far."""
 
     def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
         del references
@@ -205,7 +230,7 @@ class Risen:
         if not recent.full:
             return None
         mean = recent.mean
-        self._best = best = min(mean, self._best)
+        self.best = best = min(mean, self.best)
         if not mean > (1 + self.share) * best > 0:
             return []
         if mean - best <= self.sigmas * recent.deviation:
@@ -215,7 +240,7 @@ class Risen:
 
 
 @dataclass
-class ZeroLayer:
+class ZeroLayer(Condition):
     """A layer whose gradient norm is exactly 0 for some rows in a row.
 
     Rows in which all layers have none are passed over: nothing was to be learnt there.
@@ -247,7 +272,7 @@ class ZeroLayer:
 
 
 @dataclass
-class LoudLayer:
+class LoudLayer(Condition):
     """A block whose gradient norm is many times the median of all blocks, for some rows.
 
     Only blocks are compared: embedding and head differ from them in a healthy model too.
@@ -259,14 +284,15 @@ class LoudLayer:
 
     def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
         del references
-        blocks = {name: row[name] for name in _layers(row) if _is_block(name)}
+        blocks, values_in = _blocks_of(tuple(row))
         if len(blocks) < 3:
             return None
-        median = sorted(blocks.values())[len(blocks) // 2]
-        if not self._loud and not max(blocks.values()) > self.times * median:
+        values = values_in(row)
+        if not self._loud and max(values) <= self.times * min(values):
             return []
+        median = sorted(values)[len(values) // 2]
         found = []
-        for name, value in blocks.items():
+        for name, value in zip(blocks, values, strict=True):
             if not value > self.times * median > 0:
                 self._loud.pop(name, None)
                 continue
@@ -279,7 +305,7 @@ class LoudLayer:
 
 
 @dataclass
-class Overfit:
+class Overfit(Condition):
     """Held-out loss rises while it lies far above the training loss."""
 
     gap: float = 0.5
@@ -309,7 +335,7 @@ class Overfit:
 
 
 @dataclass
-class Collapse:
+class Collapse(Condition):
     """Hidden states that nearly share one direction."""
 
     ratio: float = 2.0
@@ -329,7 +355,7 @@ class Collapse:
 
 
 @dataclass
-class BelowOwnMedian:
+class BelowOwnMedian(Condition):
     """A metric below a share of its own running median, for some rows in a row."""
 
     metric: str
@@ -359,7 +385,7 @@ class BelowOwnMedian:
 
 
 @dataclass
-class Threshold:
+class Threshold(Condition):
     """The mean of the last `rows` values of any metric is above or below a number."""
 
     metric: str

@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left, insort
 from collections import deque
 
-_LARGEST = 1e150
+LARGEST = 1e150
 """What is larger counts as this: its square would no longer be a number."""
 
 
@@ -33,16 +33,19 @@ class Recent:
 
     def add(self, x: float) -> None:
         """Take in a finite number; the oldest leaves where there are more than `size`."""
-        x = min(max(x, -_LARGEST), _LARGEST)
-        if not self._kept:
+        if not -LARGEST <= x <= LARGEST:
+            x = min(max(x, -LARGEST), LARGEST)
+        kept = self._kept
+        if not kept:
             self._centre = x
-        if self.full:
-            gone = self._kept[0] - self._centre
+        away = x - self._centre
+        if len(kept) == self._size:
+            gone = kept[0] - self._centre
             self._sum -= gone
             self._squares -= gone * gone
-        self._kept.append(x)
-        self._sum += x - self._centre
-        self._squares += (x - self._centre) ** 2
+        kept.append(x)
+        self._sum += away
+        self._squares += away * away
         self._until_anew -= 1
         if not self._until_anew:
             self._take_anew()
