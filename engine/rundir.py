@@ -18,7 +18,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from types import UnionType
+from typing import IO, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import psutil
 
@@ -90,6 +91,9 @@ class RunStatus:
     error: str = ""
 
 
+_MOST = 1 << 62
+"""No count or time of a record is larger."""
+
 _CHECKPOINT = re.compile(r"step-(\d{9})")
 
 Record = TypeVar("Record", RunInfo, RunStatus)
@@ -152,9 +156,9 @@ class RunDir:
         """Replace config.toml as a whole: a power cut leaves the old or the new one."""
         replace_text(self.config, text)
 
-    def read_status(self) -> RunStatus:
-        """The last status written; a fresh one where there is none yet."""
-        return _read_record(self.status_file, RunStatus) or RunStatus()
+    def read_status(self, otherwise: RunStatus | None = None) -> RunStatus:
+        """The last status written; `otherwise`, or a fresh one, where there is no readable one."""
+        return _read_record(self.status_file, RunStatus) or otherwise or RunStatus()
 
     def write_status(self, status: RunStatus) -> None:
         _write_json(self.status_file, asdict(status))
@@ -349,13 +353,32 @@ def _process_alive(pid: int, started: float) -> bool:
 
 
 def _read_record(path: Path, kind: type[Record]) -> Record | None:
-    """Unknown keys are left out, so that an older reader survives a newer writer's additions."""
+    """None where it is missing or damaged, and be it one value of another type.
+
+    Unknown keys are left out, so that an older reader survives a newer writer's additions.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        known: Iterator[str] = (item.name for item in fields(kind))
-        return kind(**{name: found[name] for name in known if name in found})
-    except (OSError, ValueError, TypeError):
+        hints = get_type_hints(kind)
+        known = {item.name: found[item.name] for item in fields(kind) if item.name in found}
+        return kind(**known) if all(_fits(known[name], hints[name]) for name in known) else None
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from JSON is of a record's type, and a number one that can be shown."""
+    of = get_args(hint)
+    if hint in (int, float):
+        is_number = type(value) is int or (hint is float and type(value) is float)
+        return is_number and abs(value) <= _MOST
+    if isinstance(value, dict) and get_origin(hint) is dict:
+        return all(_fits(item, of[1]) for item in value.values())
+    if isinstance(value, list) and get_origin(hint) is list:
+        return all(_fits(item, of[0]) for item in value)
+    if isinstance(hint, UnionType):  # What is measured, and may be no number.
+        return value is None or type(value) is float or any(_fits(value, one) for one in of)
+    return type(value) is hint
 
 
 def _write_json(path: Path, record: Mapping[str, Any]) -> None:

@@ -157,9 +157,7 @@ def progress_line(view: RunView, series: SeriesStore) -> str:
 
 def event_line(event: dict[str, Any]) -> str:
     mark = {"warning": "! ", "error": "!! "}.get(str(event.get("level")), "")
-    return f"{mark}step {event.get('step')}: {event.get('kind')}: " + clean(
-        str(event.get("message", ""))
-    )
+    return clean(f"{mark}step {event.get('step')}: {event.get('kind')}: {event.get('message', '')}")
 
 
 def sample_line(sample: dict[str, Any]) -> str:
@@ -168,7 +166,7 @@ def sample_line(sample: dict[str, Any]) -> str:
     reward = sample.get("reward")
     # First, since a long answer is cut off.
     earned = f" (reward {reward:.3g})" if isinstance(reward, int | float) else ""
-    return f"step {sample.get('step')}: sample{earned}: {clean(words)}"
+    return clean(f"step {sample.get('step')}: sample{earned}: {words}")
 
 
 def _conclude(host: EngineHost, progress: Progress, received: list[int]) -> int:

@@ -117,7 +117,8 @@ class RunSession:
         if stamps == self._stamps and None not in stamps:
             info, status = self.view.info, self.view.status
         else:
-            info, status = self.run_dir.read_info(), self.run_dir.read_status()
+            seen = self.view.status if self._stamps else None
+            info, status = self.run_dir.read_info(), self.run_dir.read_status(seen)
         self._stamps, self._looked = stamps, now
         return RunView(info, status, self.run_dir.derived_state(info, status))
 

@@ -41,7 +41,9 @@ class RunSummary:
 
 
 def duration(seconds: float) -> str:
-    """Two units at most: `8 s`, `2 min 05 s`, `3 h 20 min`, `4 d 06 h`."""
+    """Two units at most: `8 s`, `2 min 05 s`, `3 h 20 min`, `4 d 06 h`; a dash for no number."""
+    if not math.isfinite(seconds):
+        return NOTHING
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"

@@ -1,0 +1,188 @@
+"""What hostile clients of the control socket cost a run: 10,000 messages while it trains.
+
+Broken bytes, endless lines, wrong types, commands that do not exist and values that nobody may
+set, from clients that hang up, dawdle or never read. Quiet and hostile windows take turns on one
+run, so that a machine that drifts does so in both. None of the messages may change anything.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.terminal import ordinary_environment
+from engine.control import send
+from engine.rundir import RunDir
+from lmm_tui.session import RunSession
+
+TITLE = "hostile: a run under 10,000 hostile messages misses no step and keeps its speed"
+
+MESSAGES = 10_000
+LIMIT = 0.03
+SEED = 5
+
+_WINDOW_S = 2.5
+_A_WINDOW = 500
+"""Messages in one, at most."""
+_PATIENCE_S = 120.0
+_A_CLIENT = 40
+"""Messages of one client before it hangs up."""
+_SETTINGS = {
+    "data.cache_dir": "'cache'",
+    "train.threads": "1",
+    "train.batch_size": "4",
+    "data.seq_len": "128",
+    "data.builtin_mb": "0.2",
+    "log.val_every": "0",
+    "log.probe_every": "0",
+    "log.sample_every": "0",
+    "log.checkpoint_every": "0",
+    "log.tensorboard": "false",
+}
+
+
+def run() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        training = _start(folder)
+        try:
+            passed = _attack(RunDir(folder / "runs" / "hostile"))
+        finally:
+            training.kill()
+            training.wait()
+    print(f"limit {LIMIT:.0%} of the speed, 0 steps  {'PASS' if passed else 'FAIL'}")
+
+
+def hostile_message(dice: random.Random) -> bytes:
+    """A line, or more or less than one, that no run may obey."""
+    choice = dice.randrange(9)
+    if choice == 0:
+        return dice.randbytes(dice.randrange(1, 400)) + b"\n"
+    if choice == 1:
+        return b"[" * dice.randrange(1, 30_000) + b"\n"
+    if choice == 2:
+        return b'{"command": "\xff\xfe\x1b]52;c;aGk=\x07"}\n'
+    if choice == 3:
+        return b"x" * dice.choice((10, 60_000, 70_000)) + dice.choice((b"", b"\n"))
+    args: dict[str, object] = dice.choice(
+        (
+            {"lr": -1},
+            {"lr": float("nan")},
+            {"clip": 10**400},
+            {"lr": [1]},
+            {"mood": 1},
+            {"../../etc/passwd": "\x1b[2J"},
+            {},
+        )
+    )
+    wrong: object = dice.choice(
+        (
+            {"command": "set", "args": args},
+            {"command": "sample", "args": {"max_tokens": dice.choice((10**9, -1, "many", None))}},
+            {"command": "evaluate", "args": {"tasks": "../../etc/passwd"}},
+            {"command": dice.choice(("dance", "", "__class__", "stop\0")), "args": {}},
+            {"command": dice.choice((None, 1, [], {})), "args": []},
+            {"args": {"command": "stop"}},
+        )
+    )
+    return json.dumps(wrong).encode() + b"\n"
+
+
+def _start(folder: Path) -> subprocess.Popen[bytes]:
+    words = [word for key, value in _SETTINGS.items() for word in ("--set", f"{key}={value}")]
+    command = "from lmm_tui.cli import main; main()"
+    flags = ["train", "--device", "cpu", "--steps", "1000000", "--name", "hostile", *words]
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", command, *flags],
+            cwd=folder,
+            env=ordinary_environment() | {"OMP_NUM_THREADS": "1"},
+            stdout=log,
+            stderr=log,
+        )
+
+
+def _attack(run: RunDir) -> bool:
+    """Print what it did to the run; whether that was nothing."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while run.read_status().step < 50:
+        if time.monotonic() > deadline:
+            raise TimeoutError(run.read_status())
+        time.sleep(0.1)
+    before = run.config.read_bytes()
+    crowd, ratios = _Crowd(run.socket_path()), []
+    while crowd.sent < MESSAGES:
+        quiet = _speed(run, time.sleep)
+        ratios.append(_speed(run, crowd.send_for) / quiet)
+    reply = send(run.socket_path(), "stop")
+    session = RunSession(run.path)
+    session.poll()
+    loss = session.series.get("train/loss")
+    steps = [] if loss is None else loss.steps.tolist()
+    missed = steps != list(range(1, reply.step + 1)) or len(steps) < 50
+    changed = run.config.read_bytes() != before
+    done = [event for event in session.events if event.get("kind") == "command" and event.get("ok")]
+    share = 1 - statistics.median(ratios)
+    print(
+        f"seed {SEED}: {crowd.sent} messages in {len(ratios)} windows of {_WINDOW_S} s; "
+        f"speed {-share:+.1%} (windows {1 - max(ratios):+.1%} to {1 - min(ratios):+.1%} lost)"
+    )
+    print(
+        f"{len(steps)} steps, {'some missing' if missed else 'none missing'}; "
+        f"{len(done)} of them obeyed; settings {'CHANGED' if changed else 'unchanged'}; "
+        f"stop: {reply.message}"
+    )
+    return share <= LIMIT and reply.ok and not (missed or changed or done)
+
+
+def _speed(run: RunDir, meanwhile: Callable[[float], None]) -> float:
+    """Steps a second over a window, from what the run writes."""
+    began, first = time.monotonic(), _rows(run)
+    meanwhile(_WINDOW_S)
+    return (_rows(run) - first) / (time.monotonic() - began)
+
+
+def _rows(run: RunDir) -> int:
+    return run.metrics.read_bytes().count(b"\n")
+
+
+class _Crowd:
+    """Hostile clients, one after the other, until all messages are sent."""
+
+    def __init__(self, path: Path) -> None:
+        self.sent = 0
+        self._path = path
+        self._dice = random.Random(SEED)
+
+    def send_for(self, seconds: float) -> None:
+        """For so long, even where all is sent before."""
+        end = time.monotonic() + seconds
+        most = min(self.sent + _A_WINDOW, MESSAGES)
+        while (left := end - time.monotonic()) > 0 and self.sent < most:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(max(left, 0.01))
+                try:
+                    client.connect(str(self._path))
+                    self._talk(client)
+                except OSError:
+                    continue  # Dropped, or made to wait until the window was over.
+        time.sleep(max(end - time.monotonic(), 0))
+
+    def _talk(self, client: socket.socket) -> None:
+        for _ in range(min(_A_CLIENT, MESSAGES - self.sent)):
+            client.sendall(hostile_message(self._dice))
+            self.sent += 1
+        if self._dice.random() < 0.5:
+            client.recv(4096)
+
+
+if __name__ == "__main__":
+    run()
