@@ -12,7 +12,9 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Where = Literal["app", "configure", "dashboard", "dialog", "place", "list", "runs", "checkpoints"]
+Where = Literal[
+    "app", "configure", "dashboard", "dialog", "place", "list", "runs", "checkpoints", "log"
+]
 """A screen, or what many have: every screen, those beside the dashboard, their lists."""
 
 FORBIDDEN = frozenset({"ctrl+enter", "ctrl+j", "ctrl+m", "ctrl+i", "ctrl+b", "ctrl+q", "ctrl+z"})
@@ -83,6 +85,7 @@ SCREENS = (
     ("1", "dashboard", "Curves, probes, samples and events of the run that is open"),
     ("2", "runs", "All runs: open, compare, rename, resume, delete"),
     ("5", "checkpoints", "What the run has saved: keep, evaluate, convert, start from, erase"),
+    ("6", "log", "What the run has printed: followed, searched, narrowed"),
     ("8", "configure", "A new run: decide its settings and start it"),
 )
 """The screens by number; each opens with its digit, from the palette and from the help."""
@@ -666,6 +669,59 @@ KEYS: tuple[Key, ...] = (
         "Checkpoints",
         "checkpoints",
         bar=8,
+        palette=True,
+    ),
+    Key(
+        "log.find",
+        ("slash",),
+        "find",
+        "find",
+        "Search upwards from here, in the whole file; case does not matter",
+        "Log",
+        "log",
+        bar=3,
+        palette=True,
+    ),
+    Key(
+        "log.next",
+        ("n",),
+        "find_up",
+        "next",
+        "Go to the next line found, upwards",
+        "Log",
+        "log",
+        bar=4,
+        palette=True,
+    ),
+    Key(
+        "log.previous",
+        ("N",),
+        "find_down",
+        "previous",
+        "Go to the line found before, downwards",
+        "Log",
+        "log",
+    ),
+    Key(
+        "log.narrow",
+        ("f",),
+        "narrow",
+        "only",
+        "Show only the lines with a text",
+        "Log",
+        "log",
+        bar=5,
+        palette=True,
+    ),
+    Key(
+        "log.follow",
+        ("F",),
+        "follow",
+        "follow",
+        "Stay at the last line while more comes, or stand still",
+        "Log",
+        "log",
+        bar=6,
         palette=True,
     ),
     Key("list.up", ("up", "k"), "move(-1)", "up", "Go a line up", "Lists", "list"),

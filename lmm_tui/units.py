@@ -35,8 +35,18 @@ def change(value: float) -> str:
     return f"{value:+.{digits}f}" if size < 1000 else f"{value:+,.0f}"
 
 
+def size(amount: int) -> str:
+    """Bytes for people: `3.1 MB`, three digits at most."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if amount >= unit:
+            scaled = amount / unit
+            return f"{scaled:.{1 if scaled < 99.95 else 0}f} {name}"
+    return f"{amount} B"
+
+
 if __name__ == "__main__":
     print(*map(figure, (6.9314, 0.01239, 3.2e-5, 1024.4, 0.0, math.nan, -math.inf)))
     print(*map(change, (0.0123, -0.5, 3.44, -25.0, 0.0)))
+    print(*map(size, (950, 3_141_592, 16 * 10**9)))
     assert figure(1024.4) == "1,024" and change(0.0) == "±0"
     print("=== 自测通过 ===")

@@ -29,6 +29,7 @@ from lmm_tui.screens.dialogs import AskDialog, Choice, ChoiceDialog
 from lmm_tui.screens.place import PlaceScreen
 from lmm_tui.summary import NOTHING, RunSummary, count, duration, number, run_argument
 from lmm_tui.text import clean
+from lmm_tui.units import size
 from lmm_tui.widgets.screen_strip import ScreenStrip
 from lmm_tui.widgets.table import Column, Table, TableRow
 
@@ -109,7 +110,8 @@ class CheckpointsScreen(PlaceScreen):
         rows = [self._row(one, one is best, now) for one in self._checkpoints]
         self.query_one(Table).show(rows, empty=self._emptiness())
         total = sum(one.bytes for one in self._checkpoints)
-        facts = f"{self._run.name} · {len(rows)} checkpoints · {size(total)}  "
+        many = "1 checkpoint" if len(rows) == 1 else f"{len(rows)} checkpoints"
+        facts = f"{self._run.name} · {many} · {size(total)}  "
         self.query_one(ScreenStrip).show((facts, _QUIET))
         self._show_detail()
 
@@ -303,15 +305,6 @@ class CheckpointsScreen(PlaceScreen):
     def on_work_done(self, message: WorkDone) -> None:
         self.toast(message.text, message.title, severe=not message.ok)
         self.look()
-
-
-def size(amount: int) -> str:
-    """Bytes for people: `3.1 MB`, three digits at most."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if amount >= unit:
-            scaled = amount / unit
-            return f"{scaled:.{1 if scaled < 99.95 else 0}f} {name}"
-    return f"{amount} B"
 
 
 def _pin(path: Path) -> str:

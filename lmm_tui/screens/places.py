@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lmm_tui.screens.place import PlaceScreen
     from lmm_tui.session import RunSession
 
-OF_A_RUN = frozenset({"checkpoints"})
+OF_A_RUN = frozenset({"checkpoints", "log"})
 """Screens that show the run that is open, so that they go with it."""
 
 
@@ -46,9 +46,17 @@ def _checkpoints(around: Around) -> PlaceScreen:
     return CheckpointsScreen(around.session.run_dir)
 
 
+def _log(around: Around) -> PlaceScreen:
+    from lmm_tui.screens.log import LogScreen
+
+    assert around.session is not None
+    return LogScreen(around.session.run_dir)
+
+
 _MAKERS: dict[str, Callable[[Around], PlaceScreen]] = {
     "runs": _runs,
     "checkpoints": _checkpoints,
+    "log": _log,
 }
 
 PLACES = frozenset(_MAKERS)

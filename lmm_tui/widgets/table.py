@@ -140,9 +140,9 @@ class Table(ScrollView, can_focus=True):
         # The head lies over the first line of the window.
         top = self.scroll_offset.y
         if index < top:
-            self.scroll_to(y=index, animate=False)
+            self.scroll_to(y=index, animate=False, force=True)
         elif index + 2 > top + self.size.height:
-            self.scroll_to(y=index + 2 - self.size.height, animate=False)
+            self.scroll_to(y=index + 2 - self.size.height, animate=False, force=True)
         self.refresh()
         self.post_message(self.Moved(self._rows[index].key))
 

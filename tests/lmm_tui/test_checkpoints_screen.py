@@ -129,9 +129,7 @@ async def test_v_finds_a_file_that_is_not_what_was_written(run):
         await until(pilot, lambda: any("training.pt is not" in toast for toast in toasts(app)))
 
 
-async def test_c_asks_for_a_path_converts_there_and_says_what_refused_it(
-    run, tmp_path, monkeypatch
-):
+async def test_c_asks_for_a_path_and_says_what_refused_it(run, tmp_path, monkeypatch):
     save(run, 100)
     asked = []
 
@@ -142,7 +140,7 @@ async def test_c_asks_for_a_path_converts_there_and_says_what_refused_it(
     monkeypatch.setattr("lmm_tui.convert_aside.convert_aside", convert)
     async with listing(run, 1) as (app, pilot):
         await pilot.press("c", "ctrl+u", *str(tmp_path), "enter")
-        await until_read(pilot, "exists already")
+        await until_read(pilot, "nothing is overwritten")
         await pilot.press(*"/hf", "enter")
         await until(pilot, lambda: "not converted: [b]no tokenizer[/b]" in toasts(app))
     assert asked == [(checkpoint_name(100), tmp_path / "hf", False)]

@@ -7,6 +7,7 @@ from lmm_tui.keys import FORBIDDEN, KEYS, SCREENS, bar_keys, bindings, help_grou
 from lmm_tui.screens.checkpoints import CheckpointsScreen
 from lmm_tui.screens.configure import ConfigureScreen
 from lmm_tui.screens.dashboard import DashboardScreen
+from lmm_tui.screens.log import LogScreen
 from lmm_tui.screens.place import PlaceScreen
 from lmm_tui.screens.places import PLACES
 from lmm_tui.screens.quit_dialog import QuitDialog
@@ -22,10 +23,11 @@ OWNERS = {
     "list": Table,
     "runs": RunsScreen,
     "checkpoints": CheckpointsScreen,
+    "log": LogScreen,
 }
 TOGETHER = [
     ("app", "dashboard"),
-    *(("app", "place", "list", where) for where in ("runs", "checkpoints")),
+    *(("app", "place", "list", where) for where in ("runs", "checkpoints", "log")),
 ]
 """Places whose keys work at the same time."""
 

@@ -1,0 +1,183 @@
+"""What the run that is open has printed: followed, searched, narrowed.
+
+Searching reads the file in a thread, block by block; nothing else reads more than is shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import on
+from textual.app import ComposeResult
+from textual.message import Message
+
+from engine.rundir import RunDir
+from lmm_tui.keys import bindings
+from lmm_tui.log_window import LogLine
+from lmm_tui.screens.place import PlaceScreen
+from lmm_tui.units import size
+from lmm_tui.widgets.filter_line import FilterLine
+from lmm_tui.widgets.log_view import LogView
+from lmm_tui.widgets.screen_strip import ScreenStrip
+
+MOST_MATCHES = 5000
+_QUIET = "$foreground 70%"
+
+
+@dataclass
+class Found(Message):
+    """The line that was searched for, or none."""
+
+    wanted: str
+    offset: int | None
+
+
+@dataclass
+class Matched(Message):
+    """The lines in which `wanted` occurs, the last ones of many."""
+
+    wanted: str
+    lines: list[LogLine]
+
+
+class LogScreen(PlaceScreen):
+    """The captured output of `run`."""
+
+    PLACE = "log"
+    LOOK_EVERY_S = 0.5
+    BINDINGS = bindings("log")
+    AUTO_FOCUS = "LogView"
+
+    def __init__(self, run: RunDir) -> None:
+        super().__init__()
+        self._run = run
+        self._wanted = ""
+        self._narrowed = ""
+
+    def compose_body(self) -> ComposeResult:
+        yield LogView(
+            self._run.output,
+            "Nothing was printed yet.\nWhat the engine prints, logs and warns of is kept here.",
+        )
+        yield FilterLine("find", id="find")
+        yield FilterLine("only lines with", id="narrow")
+
+    def look(self) -> None:
+        self.query_one(LogView).look()
+        if self._narrowed:
+            self._match()
+        self._show_facts()
+
+    @on(LogView.Moved)
+    def _show_facts(self) -> None:
+        view = self.query_one(LogView)
+        amount = size(view.window.size)
+        facts = [f"{self._run.name}/{self._run.output.name} · {amount}"]
+        if self._narrowed:
+            facts.append(f"{len(view.lines):,} with “{self._narrowed}”")
+        self.query_one(ScreenStrip).show(
+            (" · ".join(facts), _QUIET),
+            (" · following  ", "$success") if view.following else (" · stands  ", "$warning"),
+        )
+
+    # Finding
+
+    def action_find(self) -> None:
+        self.query_one("#find", FilterLine).open()
+
+    def action_narrow(self) -> None:
+        self.query_one("#narrow", FilterLine).open()
+
+    @on(FilterLine.Left)
+    def _asked(self, message: FilterLine.Left) -> None:
+        view = self.query_one(LogView)
+        view.focus()
+        self._wanted = self.query_one("#find", FilterLine).value
+        narrowed = self.query_one("#narrow", FilterLine).value
+        view.mark(self._wanted or narrowed)
+        if narrowed != self._narrowed:
+            self._narrowed = narrowed
+            if narrowed:
+                self._match()
+            else:
+                view.show_only(None)
+        elif self._wanted:
+            self.action_find_up()
+        self._show_facts()
+
+    def action_find_up(self) -> None:
+        self._find(up=True)
+
+    def action_find_down(self) -> None:
+        self._find(up=False)
+
+    def _find(self, *, up: bool) -> None:
+        """Go to the next line with what is searched for."""
+        view, wanted = self.query_one(LogView), self._wanted
+        if not wanted:
+            self.toast("/ asks what to search for", "find")
+            return
+        start = view.found if view.found is not None else view.window.size
+        lines = [line.offset for line in view.lines]
+        after = next((offset for offset in lines if offset > start), view.window.size)
+
+        def search() -> Found:
+            offset = view.window.find(wanted, start if up else after, backwards=up)
+            return Found(wanted, offset)
+
+        self.in_background("find", search)
+
+    def on_found(self, message: Found) -> None:
+        if message.offset is not None:
+            self.query_one(LogView).go_to(message.offset)
+        else:
+            self.toast(f"no more lines with “{message.wanted}” that way", "find")
+
+    def _match(self) -> None:
+        view, wanted = self.query_one(LogView), self._narrowed
+        self.in_background(
+            "narrow", lambda: Matched(wanted, view.window.matching(wanted, MOST_MATCHES))
+        )
+
+    def on_matched(self, message: Matched) -> None:
+        view = self.query_one(LogView)
+        if message.wanted == self._narrowed and list(view.lines) != message.lines:
+            view.show_only(message.lines)
+            self._show_facts()
+
+    def action_follow(self) -> None:
+        view = self.query_one(LogView)
+        if view.following:
+            view.stop_following()
+        else:
+            view.action_last()
+        self._show_facts()
+
+    async def action_back(self) -> None:
+        """First take back what was asked for, then leave."""
+        for line in self.query(FilterLine):
+            if line.value:
+                line.leave(drop=True)
+                return
+        await super().action_back()
+
+
+if __name__ == "__main__":
+    import asyncio
+    import tempfile
+
+    from textual.app import App
+
+    async def read(run: RunDir) -> str:
+        app: App[None] = App()
+        async with app.run_test(size=(80, 10)) as pilot:
+            await app.push_screen(LogScreen(run))
+            await pilot.pause()
+            return "\n".join(line.text for line in app.screen.query_one(LogView).lines)
+
+    with tempfile.TemporaryDirectory() as folder:
+        demo = RunDir(folder)
+        demo.output.write_text("\x1b[31mred\x1b[0m alert\n")
+        print(seen := asyncio.run(read(demo)))
+    assert seen == "red alert"
+    print("=== 自测通过 ===")
