@@ -9,6 +9,7 @@ top is the only one that looks at anything.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from lmm_tui import themes
 from lmm_tui.capture import Terminal
 from lmm_tui.habits import NO_HABITS, Habits
 from lmm_tui.keys import KEYS, bindings
-from lmm_tui.messages import Departure, OpenRun, StartFrom
+from lmm_tui.messages import Departure, OpenRun, SettingsAnswered, StartFrom
 from lmm_tui.screens import places
 from lmm_tui.screens.help import HelpScreen
 from lmm_tui.screens.place import PlaceScreen
@@ -297,6 +298,37 @@ class CockpitApp(App[Departure]):
     def _answered(self, departure: Departure | None) -> None:
         if departure is not None:
             self.exit(departure)
+
+    # Settings of the live run
+
+    def action_change_settings(self) -> None:
+        """Ask what shall be changed in the run that is open, and have it changed."""
+        session = self._session
+        if session is None or not session.view.active:
+            self.notify("Only a live run can be changed; this one has ended.", title="change")
+            return
+        from lmm_tui.screens.live_settings import LiveSettings, current_settings
+
+        asked = LiveSettings(current_settings(session.run_dir.config))
+        self.push_screen(asked, partial(self._change_settings, session))
+
+    def _change_settings(self, session: RunSession, changes: dict[str, float] | None) -> None:
+        """In a plain thread: the answer comes after the step in progress."""
+        if changes:
+            threading.Thread(
+                target=lambda: self.post_message(SettingsAnswered(session.send("set", changes))),
+                name="settings",
+                daemon=True,
+            ).start()
+
+    def on_settings_answered(self, message: SettingsAnswered) -> None:
+        reply = message.reply
+        self.notify(
+            clean(reply.message),
+            title="change",
+            severity="information" if reply.ok else "warning",
+            markup=False,
+        )
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen())

@@ -169,6 +169,17 @@ KEYS: tuple[Key, ...] = (
         palette=True,
     ),
     Key(
+        "run.set",
+        ("L",),
+        "app.change_settings",
+        "change",
+        "Change learning rate, clipping and intervals of the live run; shows and asks first",
+        "Run",
+        "dashboard",
+        bar=10,
+        palette=True,
+    ),
+    Key(
         "view.next",
         ("n", "pagedown"),
         "turn_page(1)",

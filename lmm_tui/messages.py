@@ -59,6 +59,13 @@ class StartFrom(Message):
     checkpoint: Path
 
 
+@dataclass
+class SettingsAnswered(Message):
+    """The run has said what became of settings that somebody wanted changed."""
+
+    reply: Reply
+
+
 if __name__ == "__main__":
     print(CommandDone("probe", Reply(True, "probed", 12)))
     assert Departure("stop") is Departure.STOP

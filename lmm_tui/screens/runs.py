@@ -124,13 +124,8 @@ class RunsScreen(PlaceScreen):
             empty=self._emptiness(),
         )
         live = sum(run.live for run in runs)
-        facts = [
-            f"{len(kept)} of {len(runs)}"
-            if self._wanted
-            else "1 run"
-            if len(runs) == 1
-            else f"{len(runs)} runs"
-        ]
+        all_of_them = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+        facts = [f"{len(kept)} of {len(runs)}" if self._wanted else all_of_them]
         facts += [f"{live} live"] if live else []
         facts += [f"{len(self._marked)} marked"] if self._marked else []
         self.query_one(ScreenStrip).show((f"{' · '.join(facts)}  ", _QUIET))
