@@ -7,7 +7,7 @@ it hands back a checked RunConfig, or None.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,30 +26,15 @@ from engine.rundir import RunDir
 from lmm_tui.data_facts import DataFacts, look
 from lmm_tui.estimate import Estimate, command_line, estimate
 from lmm_tui.keys import bindings
+from lmm_tui.screens.form_tabs import ESSENTIALS, TABS, keys_of, matters, section_of
 from lmm_tui.text import clean
 from lmm_tui.widgets.estimate import EstimatePanel, Outlook, run_name
-from lmm_tui.widgets.field import ConfigField, field_id, to_text
+from lmm_tui.widgets.field import CHANGED_MARK, ConfigField, field_id, to_text
 from lmm_tui.widgets.key_bar import FormKeys
+from lmm_tui.widgets.page_strip import PageStrip
 
 if TYPE_CHECKING:
     from engine.device import DeviceInfo
-
-FORM = (
-    "stage",
-    "device",
-    "name",
-    "start_from",
-    "model.preset",
-    "data.source",
-    "data.tokenizer",
-    "data.seq_len",
-    "train.steps",
-    "train.batch_size",
-    "train.grad_accum",
-    "optim.lr",
-    "optim.schedule",
-)
-"""The options that decide a run; all others stay as the configuration has them."""
 
 _DATA_KEYS = ("data.source", "data.tokenizer")
 
@@ -95,6 +80,8 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self._typing: Timer | None = None
         self._leaving = False
         self._start_wanted = False
+        self._refused: tuple[ConfigField, str] | None = None
+        self._tab = 0
 
     @property
     def config(self) -> RunConfig:
@@ -107,6 +94,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         return bool(self._devices) and self._data is not None
 
     def field(self, key: str) -> ConfigField:
+        """The field of an option whose tab was opened before."""
         return self.query_one(f"#{field_id(key)}", ConfigField)
 
     # Layout
@@ -117,9 +105,10 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self.set_class(wide, "-wide")
         self.set_class(self.app.size.height >= TALL, "-tall")
         yield Static(Content.assemble(("lmm-tui", "bold $accent"), "  new run"), id="title")
+        yield PageStrip()
         with Vertical(id="body"):
             with Vertical(id="form"):
-                yield from self._fields()
+                yield Vertical(*self._fields(ESSENTIALS), id=_tab_id(0), classes="tab")
                 with Horizontal(id="buttons"):
                     yield Button("Start", id="start", variant="primary", compact=True)
                     yield Button("Leave", id="leave", compact=True)
@@ -129,11 +118,11 @@ class ConfigureScreen(Screen[RunConfig | None]):
                 yield Static(id="command")
         yield FormKeys()
 
-    def _fields(self) -> ComposeResult:
+    def _fields(self, tab: str) -> Iterator[ConfigField]:
         known = {option.key: option for option in options()}
         above = ""
-        for key in FORM:
-            section = key.rpartition(".")[0] or "run"
+        for key in keys_of(tab):
+            section = section_of(key) or "run"
             field = ConfigField(
                 known[key],
                 lookup(self._config, key),
@@ -141,6 +130,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
                 choices=("auto", "cpu") if key == "device" else (),
             )
             field.set_class(section != above, "-heading")
+            field.display = matters(key, self._config.stage)
             above = section
             yield field
 
@@ -149,6 +139,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self.query_one("#outlook").border_title = "estimate"
         self.field("data.tokenizer").show_unset("of what it starts from, or made here")
         self.field("start_from").show_unset("nothing: new weights")
+        self._show_tabs()
         self._update()
         self._look_soon()
         self.set_timer(DEVICES_AFTER_S, self._find_devices)
@@ -156,15 +147,54 @@ class ConfigureScreen(Screen[RunConfig | None]):
     def on_resize(self, event: events.Resize) -> None:
         self.query_one(EstimatePanel).compact = event.size.width < WIDE
 
+    # Tabs: each is made when it is opened first, so that the form opens at once
+
+    async def action_next_tab(self) -> None:
+        await self._open_tab((self._tab + 1) % len(TABS))
+
+    async def action_previous_tab(self) -> None:
+        await self._open_tab((self._tab - 1) % len(TABS))
+
+    async def action_open_page(self, number: int) -> None:
+        await self._open_tab(number - 1)
+
+    async def _open_tab(self, index: int) -> None:
+        await self._show_tab(index)
+        fields = self.query(f"#{_tab_id(index)} ConfigField").results(ConfigField)
+        next(field for field in fields if field.display).editor.focus()
+
+    async def _show_tab(self, index: int) -> None:
+        if not self.query(f"#{_tab_id(index)}"):
+            made = Vertical(*self._fields(TABS[index]), id=_tab_id(index), classes="tab")
+            await self.query_one("#form").mount(made, before="#buttons")
+        self._tab = index
+        for tab in self.query(".tab"):
+            tab.display = tab.id == _tab_id(index)
+        self._show_tabs()
+
+    def _show_tabs(self) -> None:
+        """The names of the tabs, marked where something on them is not as usual."""
+        usual = {option.key: option.default for option in options()}
+        titles = []
+        for tab in TABS:
+            changed = any(lookup(self._config, key) != usual[key] for key in keys_of(tab))
+            titles.append(f"{tab} {CHANGED_MARK}" if changed else tab)
+        self.query_one(PageStrip).show(tuple(titles), self._tab)
+
     # Editing
 
     @on(ConfigField.Changed)
     def _edited(self, event: ConfigField.Changed) -> None:
         field = event.field
+        self._refused = None
         if not field.problem:
             self._config = check(field.option.key, field.value, self._config)
         if field.option.key in ("stage", *_DATA_KEYS):
             self._look_soon()
+        if field.option.key == "stage":
+            for each in self.query(ConfigField):
+                each.display = matters(each.option.key, self._config.stage)
+        self._show_tabs()
         self._update()
         self._show_help()
 
@@ -190,13 +220,16 @@ class ConfigureScreen(Screen[RunConfig | None]):
 
     @on(Input.Submitted)
     @on(Button.Pressed, "#start")
-    def action_start(self) -> None:
+    async def action_start(self) -> None:
         """Hand the configuration back, or go to the first thing that is wrong with it."""
         self._update()
         if wrong := self._wrong():
-            wrong[0].editor.focus()
+            key = wrong[0].option.key
+            await self._show_tab(next(at for at, tab in enumerate(TABS) if key in keys_of(tab)))
             names = ", ".join(field.option.label for field in wrong)
-            self.call_after_refresh(self._say, f"Not started; put right what is marked: {names}")
+            self._refused = wrong[0], f"Not started; put right what is marked: {names}"
+            wrong[0].editor.focus()
+            self._show_help()
         elif self._data is None:
             self._start_wanted = True
             self._say("Looking at the data …")
@@ -213,7 +246,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self._say("What you changed would be lost: leave once more to leave, edit to stay")
 
     def _wrong(self) -> list[ConfigField]:
-        return [field for field in self.query(ConfigField) if field.problem]
+        return [field for field in self.query(ConfigField) if field.problem and field.display]
 
     # What follows from the values
 
@@ -253,9 +286,12 @@ class ConfigureScreen(Screen[RunConfig | None]):
     def _show_help(self) -> None:
         """Explain the focused field; whatever was said before is over."""
         self._leaving = self._start_wanted = False
+        field = self._focused_field()
+        if self._refused and self._refused[0] is field:
+            self._say(self._refused[1])
+            return
         shown = self.query_one("#explanation", Static)
         shown.remove_class("-warning")
-        field = self._focused_field()
         if field is None:
             shown.update("", layout=False)
             return
@@ -286,7 +322,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         config = self._config
         _in_thread(lambda: self.post_message(DataSeen(config, look(config))))
 
-    def on_data_seen(self, event: DataSeen) -> None:
+    async def on_data_seen(self, event: DataSeen) -> None:
         if _what_is_read(event.config) != _what_is_read(self._config):
             return
         self._data = event.facts
@@ -295,7 +331,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self._update()
         if self._start_wanted:
             self._start_wanted = False
-            self.action_start()
+            await self.action_start()
 
     def _find_devices(self) -> None:
         def look_around() -> None:
@@ -316,6 +352,10 @@ class ConfigureScreen(Screen[RunConfig | None]):
         if wanted == "auto":
             return self._devices[0] if self._devices else None
         return next((device for device in self._devices if device.name == wanted), None)
+
+
+def _tab_id(index: int) -> str:
+    return f"tab-{index}"
 
 
 def _in_thread(function: Callable[[], object]) -> None:

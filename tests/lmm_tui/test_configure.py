@@ -12,13 +12,15 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
-from engine.config import RunConfig, lookup, resolve
+from engine.config import RunConfig, lookup, options, resolve
 from engine.rundir import RunDir, RunInfo
 from lmm_tui.estimate import command_line
 from lmm_tui.screens import configure
-from lmm_tui.screens.configure import FORM, ConfigureScreen
+from lmm_tui.screens.configure import ConfigureScreen
+from lmm_tui.screens.form_tabs import FORM, TABS, keys_of, matters
 from lmm_tui.widgets.choice import Choice
 from lmm_tui.widgets.estimate import EstimatePanel
+from lmm_tui.widgets.field import ConfigField
 from lmm_tui.widgets.key_bar import FormKeys
 
 NEVER_S = 1e6
@@ -315,6 +317,47 @@ async def test_a_small_terminal_scrolls_to_what_is_focused(size: tuple[int, int]
             focused = seat.screen.focused
             assert focused is not None
             assert seat.screen.query_one("#body").region.contains_region(focused.region)
+
+
+async def test_every_option_of_the_tree_has_its_field_on_one_tab():
+    async with seated(resolve(assignments={"stage": "grpo"})) as seat:
+        seen: list[str] = []
+        for tab in TABS:
+            shown = [field for field in seat.screen.query(ConfigField) if field.region.height]
+            keys = [field.option.key for field in shown]
+            assert keys == [key for key in keys_of(tab) if matters(key, "grpo")]
+            seen += keys
+            await seat.press("pagedown")
+        everything = [option.key for option in options()]
+        assert len(set(seen)) == len(seen)
+        assert set(everything) - set(seen) == {
+            key for key in everything if key.startswith(("dpo.", "distill."))
+        }
+        await seat.press("pageup", "pagedown")
+        assert seat.screen._tab == 0
+
+
+async def test_a_stage_brings_its_own_options_and_a_changed_tab_is_marked():
+    async with seated() as seat:
+        await seat.press("pagedown")
+        assert not seat.says("label smoothing") and not seat.says("stage ●")
+        await seat.type_into("lora.rank", "8")
+        assert seat.screen.config.lora.rank == 8 and seat.says("stage ●")
+        await seat.press("pageup")
+        seat.screen.field("stage").editor.focus()
+        await seat.press("right", "right", "pagedown")
+        assert seat.screen.config.stage == "dpo" and seat.says("label smoothing")
+        assert seat.says("--set lora.rank=8")
+
+
+async def test_what_is_wrong_on_another_tab_is_gone_to():
+    async with seated() as seat:
+        await seat.press(*["pagedown"] * TABS.index("optimisation"))
+        await seat.type_into("optim.beta1", "2")
+        await seat.press("pageup", "pageup", "enter")
+        await seat.until(lambda: seat.says("Not started; put right what is marked: beta1"))
+        assert seat.screen.focused is seat.screen.field("optim.beta1").editor
+        assert not seat.answers
 
 
 def test_launch_opens_it_without_torch_and_numpy():
