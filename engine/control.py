@@ -32,7 +32,7 @@ _MAX_CLIENTS = 16
 _MAX_WAITING = 64
 """Commands of one client that wait for the loop."""
 _BACKLOG = 128
-_LINES_PER_S = 200.0
+_LINES_PER_S = 100.0
 _BURST = 256.0
 """Lines of all clients together: what more comes waits with its sender, not in the loop."""
 

@@ -52,6 +52,8 @@ class EngineHost:
     """
 
     def __init__(self, config: RunConfig, resume: RunDir | None = None) -> None:
+        if resume is not None:
+            config = _where_it_is_now(config, resume)
         if config.start_from is None or resume is not None:
             config = config.completed()  # Else what follows from the weights' shape is not known.
         self.run_dir = resume or RunDir(Path(config.runs_dir) / (config.name or _new_name(config)))
@@ -177,6 +179,15 @@ class EngineHost:
             | {package: version(package) for package in _PACKAGES},
             resumed_steps=before.resumed_steps if before else [],
         )
+
+
+def _where_it_is_now(config: RunConfig, run: RunDir) -> RunConfig:
+    """A run that was moved has its own tokenizer in another place than it was told."""
+    given, own = config.data.tokenizer, run.path / "tokenizer.json"
+    if given is None or Path(given).expanduser().exists() or not own.is_file():
+        return config
+    data = config.data.model_copy(update={"tokenizer": str(own)})
+    return config.model_copy(update={"data": data})
 
 
 def _refuse_finished(run_dir: RunDir, steps: int) -> None:

@@ -33,6 +33,8 @@ FORMAT = 1
 RUNS_DIR = "runs"
 """Where runs are kept unless a person says otherwise."""
 
+SOCKET = "control.sock"
+
 STALE_AFTER_S = 10.0
 ACTIVE_STATES = frozenset({"starting", "running", "paused", "stopping"})
 ENDED_STATES = frozenset({"finished", "stopped", "failed"})
@@ -169,7 +171,7 @@ class RunDir:
         Unix socket paths end at 107 bytes (`man 7 unix`); a run that lies deeper gets its
         socket in the user's runtime folder, named by a hash of the run's path.
         """
-        inside = self.path.resolve() / "control.sock"
+        inside = self.path.resolve() / SOCKET
         if len(os.fsencode(inside)) <= 100:
             return inside
         import hashlib
@@ -206,13 +208,23 @@ class RunDir:
         """`status.state`, or `crashed` (owner gone on this host) or `stale` (silent for 10 s)."""
         if status.state not in ACTIVE_STATES:
             return status.state
-        same_host = info.host == socket.gethostname()
-        if same_host and not _process_alive(info.pid, info.pid_started):
-            return "crashed"
         now = time.time() if now is None else now
         # A run that has not written its first status yet is as old as its start.
-        last_sign = max(status.heartbeat, info.started)
-        return "stale" if now - last_sign > STALE_AFTER_S else status.state
+        silent_s = now - max(status.heartbeat, info.started)
+        if info.host == socket.gethostname():
+            if not psutil.pid_exists(info.pid):
+                return "crashed"
+            # Setting the clock moves the start of every process; whoever writes is alive.
+            silent = abs(silent_s) > STALE_AFTER_S
+            if silent and not _started_at(info.pid, info.pid_started):
+                return "crashed"
+        return "stale" if silent_s > STALE_AFTER_S else status.state
+
+    def listening_at(self, info: RunInfo) -> Path:
+        """Where its process listens; a moved or copied run has nothing to say to the old place."""
+        here, recorded = self.socket_path(), Path(info.socket)
+        # In a runtime folder it is named by a hash of this place, and only the folder may differ.
+        return recorded if recorded.name == here.name != SOCKET else here
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -344,7 +356,7 @@ def replace_text(path: Path, text: str) -> None:
     aside.replace(path)
 
 
-def _process_alive(pid: int, started: float) -> bool:
+def _started_at(pid: int, started: float) -> bool:
     try:
         # Process start times come from clock ticks; two readings differ by far less than this.
         return abs(psutil.Process(pid).create_time() - started) < 2.0

@@ -100,7 +100,7 @@ class RunSession:
         if not self.view.active:
             return control.Reply(False, f"the run is {self.view.state}: nothing left to {command}")
         try:
-            path = Path(self.view.info.socket or self.run_dir.socket_path())
+            path = self.run_dir.listening_at(self.view.info)
             return control.send(path, command, args, timeout_s)
         except control.ControlError as error:
             return control.Reply(False, str(error))

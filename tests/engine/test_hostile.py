@@ -4,16 +4,18 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import curve, lines
+from conftest import curve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config import resolve
 from engine.control import ControlError, send
 from engine.host import EngineHost
+from metrics.follow import JsonlFollower
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +82,21 @@ def test_no_message_stops_stalls_or_changes_a_run(
     while host.status.status.step == step:
         assert not host.join(0.001), host.error
     assert host.run_dir.config.read_bytes() == before
-    assert not any(event.get("ok") for event in lines(host.run_dir.events))
+    assert not any(event.get("ok") for event in JsonlFollower(host.run_dir.events).poll())
 
 
-def test_after_all_of_that_every_step_is_there_and_commands_are_obeyed(host: EngineHost) -> None:
+def test_after_all_of_that_two_monitors_at_once_are_obeyed_and_every_step_is_there(
+    host: EngineHost,
+) -> None:
     reply = send(host.run_dir.socket_path(), "set", {"lr": 1e-5})
     assert reply.ok and reply.step <= host.status.status.step
     path = host.run_dir.socket_path()
+    with ThreadPoolExecutor(2) as monitors:
+        asked = [monitors.submit(send, path, "set", {"clip": 1 + n / 10}) for n in range(20)]
+        asked += [monitors.submit(send, path, name) for name in ("pause", "resume") * 3]
+        replies = [one.result(30) for one in asked]
+    assert all(one.ok and one.step >= reply.step for one in replies)
+    assert send(path, "resume").ok
     stopped = send(path, "stop")
     assert host.join(30) and stopped.ok
     assert list(curve(host.run_dir)) == list(range(1, stopped.step + 1))

@@ -75,10 +75,41 @@ def test_states_are_derived_from_heartbeat_and_process(tmp_path: Path) -> None:
     assert run.derived_state(alive, running, now) == "running"
     assert run.derived_state(alive, running, now + 11) == "stale"
     gone = replace(alive, pid_started=alive.pid_started - 100)
-    assert run.derived_state(gone, running, now) == "crashed"
+    assert run.derived_state(gone, running, now + 11) == "crashed"
+    assert run.derived_state(replace(alive, pid=2**22 + 1), running, now) == "crashed"
     elsewhere = replace(gone, host="another-host")
     assert run.derived_state(elsewhere, running, now) == "running"
     assert run.derived_state(gone, RunStatus(state="finished"), now) == "finished"
+
+
+def test_a_clock_that_was_set_makes_no_living_run_crash(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    now = time.time()
+    for jump in (-3600, 3600):
+        # The kernel counts from its boot, so the start of a process moves with the clock.
+        info = replace(run.read_info(), started=min(now, now - jump))
+        moved = replace(info, pid_started=info.pid_started - jump)
+        beating = RunStatus(state="running", heartbeat=now)
+        assert run.derived_state(moved, beating, now) == "running"
+    ahead = RunStatus(state="running", heartbeat=now + 3600)
+    reused = replace(run.read_info(), pid_started=1.0)
+    assert run.derived_state(reused, ahead, now) == "crashed"
+    assert run.derived_state(replace(reused, host="another-host"), ahead, now) == "running"
+
+
+def test_a_copy_of_a_run_does_not_speak_to_the_process_of_the_original(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, copy = RunDir(tmp_path / "original"), RunDir(tmp_path / "copy")
+    info = identity("original", socket=str(original.socket_path()))
+    assert original.listening_at(info) == original.path / "control.sock"
+    assert copy.listening_at(info) == copy.path / "control.sock"
+    deep, deep_copy = RunDir(tmp_path / ("x" * 120)), RunDir(tmp_path / ("y" * 120))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    info = identity("deep", socket=str(deep.socket_path()))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/8")
+    assert deep.listening_at(info) == Path(info.socket)
+    assert deep_copy.listening_at(info) == deep_copy.socket_path()
 
 
 def test_a_run_without_a_status_yet_is_starting(tmp_path: Path) -> None:
