@@ -60,7 +60,7 @@ class EngineHost:
         if resume is None and self.run_dir.exists():
             raise RunDirError(
                 f"{self.run_dir.path}: holds a run already; choose another --name, or go on "
-                f"with --resume {self.run_dir.name}"
+                f"with `lmm-tui resume {self.run_dir.name}`"
             )
         if resume is not None:
             _refuse_finished(resume, config.train.steps)

@@ -42,7 +42,7 @@ def for_crash(pid: int, name: str, has_checkpoint: bool) -> tuple[str, str]:
     """What is known of a run whose process vanished, and the way back."""
     what = f"Process {pid} is gone and left no word: killed, out of memory, or a power cut."
     if has_checkpoint:
-        return what, f"Go on from its last checkpoint: lmm-tui launch --resume {name}"
+        return what, f"Go on from its last checkpoint: lmm-tui resume {name}"
     return what, "It left no checkpoint; output.log may know more."
 
 

@@ -189,7 +189,7 @@ def farewell(
         "checkpoint": str(checkpoint or ""),
         "plots": ", ".join([*map(str, plots[:1]), *(path.name for path in plots[1:])]),
         "look": f"lmm-tui monitor {name}",
-        "go on": f"lmm-tui train --resume {name}{more}" if checkpoint else "",
+        "go on": f"lmm-tui resume {name}{more}" if checkpoint else "",
     }
     return _sheet(rows)
 

@@ -102,7 +102,7 @@ async def test_a_run_whose_process_is_gone_is_crashed_and_says_how_to_go_on(tmp_
     (run.dir.checkpoints / "step-000000020").mkdir(parents=True)
     async with cockpit(run) as (app, _):
         assert "CRASHED" in screen_text(app)
-        assert "lmm-tui launch --resume lost" in screen_text(app)
+        assert "lmm-tui resume lost" in screen_text(app)
     run.close()
 
 

@@ -206,7 +206,7 @@ def test_train_goes_from_flags_to_pictures_and_can_go_on(small: list[str], capsy
     for picture in run.plots.glob("*.png"):
         assert picture.name in shown
     assert {path.name for path in run.plots.iterdir()} == {"training.png", "probes.png"}
-    assert "lmm-tui train --resume small --steps 24" in shown
+    assert "lmm-tui resume small --steps 24" in shown
 
     assert cli.run(["train", "--resume", "small", "--steps", "20"]) == 0
     shown = capsys.readouterr().out
@@ -262,7 +262,7 @@ def test_a_signal_stops_with_a_checkpoint(
     assert str(checkpoint) in shown
     assert status().state == "stopped"
     assert f"step {status().step} of 100000" in shown
-    assert "lmm-tui train --resume small\n" in shown
+    assert "lmm-tui resume small\n" in shown
 
 
 def test_what_cannot_be_trained_is_one_sentence(small: list[str], capsys: Capture) -> None:

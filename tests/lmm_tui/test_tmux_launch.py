@@ -111,7 +111,7 @@ def test_launch_watch_probe_and_stop_leaves_plots_checkpoint_and_samples(tmux, t
     tmux.wait_for("Stop after this step, with a checkpoint")
     tmux.press("s")
     last = tmux.wait_for("go on")
-    assert "stopped, step" in last and "lmm-tui train --resume demo" in last
+    assert "stopped, step" in last and "lmm-tui resume demo" in last
     assert {path.name for path in run.plots.iterdir()} == {"training.png", "probes.png"}
     assert all(path.stat().st_size > 10_000 for path in run.plots.iterdir())
     checkpoint = max(run.checkpoints.iterdir())
