@@ -23,11 +23,15 @@ from textual.widgets import Button, Input, Static
 
 from engine.config import ConfigError, Option, RunConfig, check, lookup, options
 from engine.rundir import RunDir
+from lmm_errors import LmmError
 from lmm_tui.data_facts import DataFacts, look
 from lmm_tui.estimate import Estimate, command_line, estimate
 from lmm_tui.keys import bindings
+from lmm_tui.screens.dialogs import AskDialog
 from lmm_tui.screens.form_tabs import ESSENTIALS, TABS, keys_of, matters, section_of
+from lmm_tui.settings_files import SOURCES, load_settings, save_settings
 from lmm_tui.text import clean
+from lmm_tui.trial import seconds_a_step
 from lmm_tui.widgets.estimate import EstimatePanel, Outlook, run_name
 from lmm_tui.widgets.field import CHANGED_MARK, ConfigField, field_id, to_text
 from lmm_tui.widgets.key_bar import FormKeys
@@ -62,6 +66,15 @@ class DataSeen(Message):
     facts: DataFacts
 
 
+@dataclass
+class Tried(Message):
+    """A thread knows how long a step of `config` takes, or why not."""
+
+    config: RunConfig
+    seconds_a_step: float | None
+    problem: str = ""
+
+
 class ConfigureScreen(Screen[RunConfig | None]):
     """Dismisses with a configuration that may be started, or with None to leave."""
 
@@ -82,6 +95,8 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self._start_wanted = False
         self._refused: tuple[ConfigField, str] | None = None
         self._tab = 0
+        self._trying = False
+        self._measured: Tried | None = None
 
     @property
     def config(self) -> RunConfig:
@@ -192,11 +207,14 @@ class ConfigureScreen(Screen[RunConfig | None]):
         if field.option.key in ("stage", *_DATA_KEYS):
             self._look_soon()
         if field.option.key == "stage":
-            for each in self.query(ConfigField):
-                each.display = matters(each.option.key, self._config.stage)
+            self._judge_stage()
         self._show_tabs()
         self._update()
         self._show_help()
+
+    def _judge_stage(self) -> None:
+        for field in self.query(ConfigField):
+            field.display = matters(field.option.key, self._config.stage)
 
     @on(events.DescendantFocus)
     def _focus_moved(self) -> None:
@@ -215,6 +233,63 @@ class ConfigureScreen(Screen[RunConfig | None]):
     @on(events.Click, "#command")
     def _command_clicked(self) -> None:
         self.action_copy()
+
+    # Settings from and to elsewhere
+
+    def action_load(self) -> None:
+        """Ask where settings are, and take them all."""
+        loaded: list[RunConfig] = []
+
+        def judge(source: str) -> str:
+            try:
+                loaded.append(load_settings(source, self._config.runs_dir))
+            except ConfigError as error:
+                return str(error)
+            return ""
+
+        ask = AskDialog("load settings", f"From {SOURCES}:", judge=judge)
+        self.app.push_screen(ask, lambda found: self._take(loaded[-1]) if found else None)
+
+    def _take(self, config: RunConfig) -> None:
+        self._config = config
+        for field in self.query(ConfigField):
+            field.show(lookup(config, field.option.key))
+        self._judge_stage()
+        self._look_soon()
+        self._update()
+
+    def action_save(self) -> None:
+        """Ask for the name of a new file, and write the settings there."""
+
+        def judge(target: str) -> str:
+            try:
+                self.notify(f"written to {save_settings(target, self._config)}", markup=False)
+            except ConfigError as error:
+                return str(error)
+            return ""
+
+        name = self._config.name or f"{self._config.stage}-{self._config.model.preset}"
+        self.app.push_screen(AskDialog("save settings", "To a new file:", f"{name}.toml", judge))
+
+    def action_try(self) -> None:
+        """Find out in a process aside how long a step takes."""
+        config = self._config
+        if self._trying:
+            return
+        self._trying = True
+        self._say("Trying a few steps …")
+        _in_thread(lambda: self.post_message(_tried(config)))
+
+    def on_tried(self, event: Tried) -> None:
+        self._trying = False
+        if _but_for_length(event.config) != _but_for_length(self._config):
+            self._say("The settings have changed: what was tried counts no more")
+        elif event.seconds_a_step is None:
+            self._say(f"Not tried: {event.problem}")
+        else:
+            self._measured = event
+            self._show_help()
+            self._update()
 
     # Starting and leaving
 
@@ -262,12 +337,16 @@ class ConfigureScreen(Screen[RunConfig | None]):
             self.field("model.preset").complain(str(error))
             return
         device = self._device()
+        measured = self._measured
+        if measured and _but_for_length(measured.config) != _but_for_length(self._config):
+            measured = self._measured = None
         self.query_one(EstimatePanel).outlook = Outlook(
             config=self._config,
             estimate=sized,
             data=self._data.words if self._data else "looking …",
             device=f"{device.name}, {device.description}" if device else "looking …",
             memory_total=device.memory if device else None,
+            seconds_a_step=measured.seconds_a_step if measured else None,
         )
         self.query_one("#command", Static).update(f"$ {clean(command_line(self._config))}")
 
@@ -360,6 +439,18 @@ def _tab_id(index: int) -> str:
 
 def _in_thread(function: Callable[[], object]) -> None:
     threading.Thread(target=function, daemon=True).start()
+
+
+def _tried(config: RunConfig) -> Tried:
+    try:
+        return Tried(config, seconds_a_step(config))
+    except LmmError as error:
+        return Tried(config, None, str(error))
+
+
+def _but_for_length(config: RunConfig) -> RunConfig:
+    """The configuration without its length: a step takes as long in a longer run."""
+    return check("train.steps", 1, check("name", None, config))
 
 
 def _what_is_read(config: RunConfig) -> tuple[object, ...]:

@@ -15,7 +15,7 @@ from textual.widget import Widget
 
 from engine.config import RunConfig
 from lmm_tui.estimate import Estimate, exact, size
-from lmm_tui.summary import count
+from lmm_tui.summary import count, duration
 from lmm_tui.text import clean
 
 LABEL_WIDTH = 13
@@ -44,6 +44,8 @@ class Outlook:
     """The device in a few words, such as `cuda:0, NVIDIA H100`."""
     memory_total: int | None
     """Bytes of that device's memory, None while that is not known."""
+    seconds_a_step: float | None = None
+    """Measured in a trial, None where there was none."""
 
     @property
     def memory_share(self) -> float | None:
@@ -98,6 +100,7 @@ def table(outlook: Outlook) -> Content:
         ("a step", _a_step(outlook)),
         ("in all", _in_all(outlook)),
         ("epochs", _epochs(sized) or "known once the data is"),
+        ("time", _time(outlook) or "ctrl+t tries a few steps"),
         ("", ""),
         ("memory", f"about {size(sized.memory)}{_of_total(outlook)}"),
         ("", "METER"),
@@ -126,6 +129,7 @@ def sentences(outlook: Outlook) -> Content:
             f"{_a_step(outlook)} a step"
             + (f", {exact(sized.total_tokens)} in all" if sized.total_tokens else "")
             + (f", epochs: {epochs}" if epochs else "")
+            + (f", {_time(outlook)}" if outlook.seconds_a_step else "")
         ),
         Content.assemble(
             f"memory about {size(sized.memory)}{_of_total(outlook)}",
@@ -195,6 +199,13 @@ def _epochs(sized: Estimate) -> str:
         return ""
     shown = f"{sized.epochs:.2g}" if sized.epochs < 100 else f"{sized.epochs:,.0f}"
     return f"about {shown} of about {count(sized.corpus_tokens or 0)} tokens"
+
+
+def _time(outlook: Outlook) -> str:
+    if outlook.seconds_a_step is None:
+        return ""
+    seconds = outlook.seconds_a_step * outlook.config.train.steps
+    return f"about {duration(seconds)} at {outlook.seconds_a_step:.3g} s a step"
 
 
 def _checkpoints(sized: Estimate) -> str:

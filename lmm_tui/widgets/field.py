@@ -128,9 +128,13 @@ class ConfigField(Widget):
             self._complaint = problem
             self.refresh(layout=True)
 
+    def show(self, value: Any) -> None:
+        """Put another value into the editor, as if it had been typed."""
+        self._editor.value = to_text(self.option, value)
+
     def reset(self) -> None:
         """Back to the default."""
-        self._editor.value = to_text(self.option, self.option.default)
+        self.show(self.option.default)
 
     def set_choices(self, choices: Sequence[str]) -> None:
         if isinstance(self._editor, Choice):

@@ -12,12 +12,14 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
-from engine.config import RunConfig, lookup, options, resolve
+from engine.config import RunConfig, check, lookup, options, resolve
 from engine.rundir import RunDir, RunInfo
+from lmm_tui.aside import AsideError
 from lmm_tui.estimate import command_line
 from lmm_tui.screens import configure
 from lmm_tui.screens.configure import ConfigureScreen
 from lmm_tui.screens.form_tabs import FORM, TABS, keys_of, matters
+from lmm_tui.trial import seconds_a_step
 from lmm_tui.widgets.choice import Choice
 from lmm_tui.widgets.estimate import EstimatePanel
 from lmm_tui.widgets.field import ConfigField
@@ -358,6 +360,67 @@ async def test_what_is_wrong_on_another_tab_is_gone_to():
         await seat.until(lambda: seat.says("Not started; put right what is marked: beta1"))
         assert seat.screen.focused is seat.screen.field("optim.beta1").editor
         assert not seat.answers
+
+
+async def test_settings_are_saved_to_a_new_file_and_loaded_again(tmp_path: Path):
+    async with seated(resolve(assignments={"stage": "dpo", "lora.rank": 4})) as seat:
+        await seat.press("pagedown")
+        target = str(tmp_path / "mine.toml")
+        for expected in ("written to", "is there already"):
+            await seat.press("ctrl+s")
+            seat.pilot.app.screen.query_one(Input).value = target
+            await seat.press("enter")
+            await seat.pilot.pause()
+            assert resolve(Path(target)) == seat.screen.config
+            shown = "".join(str(part) for part in seat.pilot.app._notifications)
+            refusal = seat.pilot.app.screen.query("#refusal")
+            assert expected in (str(refusal.first().render()) if refusal else shown)
+        await seat.press("escape", "pageup")
+        seat.screen.field("stage").editor.focus()
+        await seat.press("left", "left")
+        assert seat.screen.config.stage == "pretrain"
+        await seat.press("ctrl+o")
+        seat.pilot.app.screen.query_one(Input).value = target
+        await seat.press("enter")
+        await seat.until(lambda: seat.screen.config == resolve(Path(target)))
+        assert seat.screen.field("stage").text == "dpo"
+        assert seat.screen.field("lora.rank").text == "4"
+        assert seat.screen.field("dpo.beta").display and not seat.screen._wrong()
+
+
+async def test_a_stage_of_a_recipe_is_loaded_and_nonsense_is_refused(tmp_path: Path):
+    async with seated() as seat:
+        await seat.press("ctrl+o", *"nowhere", "enter")
+        await seat.pilot.pause()
+        dialog = seat.pilot.app.screen
+        assert "nowhere: holds no settings" in str(dialog.query_one("#refusal").render())
+        dialog.query_one(Input).value = "tiny:sft"
+        await seat.press("enter")
+        await seat.until(lambda: seat.screen.config.stage == "sft")
+        assert seat.screen.config.start_from == "tiny-pretrain"
+        assert seat.screen.field("train.steps").text == str(seat.screen.config.train.steps)
+
+
+async def test_a_trial_tells_how_long_the_run_takes_until_something_changes(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(configure, "seconds_a_step", lambda config: 0.5)
+    async with seated(size=(200, 50)) as seat:
+        assert seat.says("ctrl+t tries a few steps")
+        await seat.press("ctrl+t")
+        await seat.until(lambda: seat.says("about 8 min 20 s at 0.5 s a step"))
+        await seat.type_into("train.steps", "100")
+        assert seat.says("about 50 s at 0.5 s a step")
+        await seat.type_into("train.batch_size", "8")
+        assert seat.says("ctrl+t tries a few steps")
+
+
+@pytest.mark.slow
+def test_a_trial_does_real_steps_and_says_why_where_it_cannot(tmp_path: Path):
+    small = resolve(assignments={"train.batch_size": 2, "data.seq_len": 32, "device": "cpu"})
+    assert 0 < seconds_a_step(small) < 60
+    with pytest.raises(AsideError, match="no file, folder or glob"):
+        seconds_a_step(check("data.source", str(tmp_path / "none.txt"), small))
 
 
 def test_launch_opens_it_without_torch_and_numpy():

@@ -1,0 +1,64 @@
+"""Settings from elsewhere and to elsewhere: TOML files, another run, a stage of a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.config import ConfigError, RunConfig, resolve, to_toml
+from engine.recipe import load_recipe, recipe_names
+from engine.rundir import RunDir, run_or_path
+
+SOURCES = f"a .toml file, a run, or RECIPE:STAGE of {', '.join(recipe_names())}"
+
+
+def load_settings(source: str, runs_dir: str) -> RunConfig:
+    """The settings that `source` means (see SOURCES), for a run of a name yet to be found.
+
+    Raises ConfigError: one sentence.
+    """
+    source = source.strip()
+    if source.endswith(".toml"):
+        return resolve(Path(source).expanduser())
+    recipe, colon, stage = source.partition(":")
+    if colon:
+        found = load_recipe(recipe).step_of(stage or None)
+        return found.config(recipe, {"runs_dir": runs_dir, "name": None})
+    run = RunDir(run_or_path(source, runs_dir))
+    if not source or not run.config.is_file():
+        raise ConfigError(f"{source or 'nothing'}: holds no settings; give {SOURCES}")
+    return resolve(run.config, {"runs_dir": runs_dir, "name": None})
+
+
+def save_settings(target: str, config: RunConfig) -> Path:
+    """Write a new TOML file that `--config` reads; raises ConfigError where one is there."""
+    path = Path(target.strip()).expanduser()
+    if path.suffix != ".toml":
+        raise ConfigError(f"{path}: give it a name that ends in .toml")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(to_toml(config))
+    except FileExistsError:
+        raise ConfigError(f"{path}: is there already; choose another name") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+    return path
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = resolve(assignments={"train.steps": 7, "stage": "dpo"})
+        saved = save_settings(f"{folder}/mine.toml", wanted)
+        assert load_settings(str(saved), "runs") == wanted
+        for call in (
+            lambda: save_settings(str(saved), wanted),
+            lambda: load_settings("tiny:nothing", "runs"),
+            lambda: load_settings(f"{folder}/none", "runs"),
+        ):
+            try:
+                call()
+            except ConfigError as error:
+                print(error)
+        print(load_settings("tiny:sft", folder).start_from)
+    print("=== 自测通过 ===")
