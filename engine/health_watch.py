@@ -15,8 +15,9 @@ from engine.alert_notice import Notices
 from engine.events import EventLog, Level
 from lmm_errors import LmmError
 from metrics.follow import MetricsFollower
-from metrics.health import RULES, Alert, Health, Rule, examine
+from metrics.health import RULES, Alert, Health, Rule
 from metrics.health_config import rules_of
+from metrics.health_scan import examine
 from metrics.series import SeriesStore
 
 if TYPE_CHECKING:

@@ -14,10 +14,17 @@ Ints: TypeAlias = NDArray[np.int64]
 
 def union(columns: Sequence[Ints]) -> Ints:
     """All numbers of some strictly ascending columns, ascending; at least one column."""
-    first = columns[0]
-    if all(len(other) == len(first) and bool((other == first).all()) for other in columns):
-        return first
-    return np.unique(np.concatenate(columns))
+    longest = max(columns, key=len)
+    others = [column for column in columns if not _within(column, longest)]
+    return np.unique(np.concatenate([longest, *others])) if others else longest
+
+
+def _within(column: Ints, longer: Ints) -> bool:
+    """Whether all numbers of a column are in a longer one."""
+    if column is longer or np.array_equal(column, longer):
+        return True
+    at = longer.searchsorted(column)
+    return bool((at < len(longer)).all() and (longer[at] == column).all())
 
 
 class Column:

@@ -16,6 +16,7 @@ from metrics.health_conditions import (
     BelowOwnMedian,
     Collapse,
     Condition,
+    Finding,
     FirstLoss,
     LoudLayer,
     NonFinite,
@@ -27,8 +28,6 @@ from metrics.health_conditions import (
     TooGood,
     ZeroLayer,
 )
-from metrics.rows import rows_of
-from metrics.series import MAX_STEP, SeriesStore
 from metrics.values import strict
 
 Severity = Literal["notice", "warning", "error"]
@@ -128,35 +127,46 @@ class Health:
         from fresh weights; leave them out for one that goes on from trained weights."""
         self.alerts: list[Alert] = []
         self.last_step: int | None = None
-        self._rules = [(rule, deepcopy(rule.condition)) for rule in rules]
-        self._references = dict(references or {})
+        self.rules = [(rule, deepcopy(rule.condition)) for rule in rules]
+        """Each with a condition that remembers the rows so far."""
+        self.references = dict(references or {})
         self._open: dict[tuple[str, str], tuple[Alert, int]] = {}
 
     def observe(self, step: int, row: Mapping[str, float]) -> list[Alert]:
         """The alerts that begin with a row; `row` maps metrics to what was measured at `step`."""
         self.last_step = step
         begun: list[Alert] = []
-        for rule, condition in self._rules:
-            found = condition.look(step, row, self._references)
-            if found:
-                for finding in found:
-                    key = rule.name, finding.where
-                    if key not in self._open:
-                        begun.append(
-                            Alert(step, rule.name, rule.severity, finding.what, rule.suspect,
-                                  rule.advice, finding.values, finding.where)
-                        )  # fmt: skip
-                        self._open[key] = begun[-1], 0
-            if found is not None and self._open:
-                self._calm_down(rule, {finding.where for finding in found})
+        for rule, condition in self.rules:
+            found = condition.look(step, row, self.references)
+            if found is not None and (found or self._open):
+                begun += self.judge(rule, step, found)
         self.alerts += begun
         return begun
 
+    def judge(self, rule: Rule, step: int, found: list[Finding]) -> list[Alert]:
+        """The alerts that begin with what a rule found in a row that it could judge."""
+        begun: list[Alert] = []
+        for finding in found:
+            key = rule.name, finding.where
+            if key not in self._open:
+                begun.append(
+                    Alert(step, rule.name, rule.severity, finding.what, rule.suspect,
+                          rule.advice, finding.values, finding.where)
+                )  # fmt: skip
+                self._open[key] = begun[-1], 0
+        if self._open:
+            self._calm_down(rule, {finding.where for finding in found})
+        return begun
+
+    def is_open(self, rule: Rule) -> bool:
+        """Whether an episode of a rule goes on."""
+        return any(name == rule.name for name, _ in self._open)
+
     @property
     def open_alerts(self) -> list[Alert]:
-        """Alerts whose episode goes on, the gravest first."""
+        """Alerts whose episode goes on, the gravest first, then the oldest."""
         alerts = [alert for alert, _ in self._open.values()]
-        return sorted(alerts, key=lambda alert: -SEVERITIES.index(alert.severity))
+        return sorted(alerts, key=lambda it: (-SEVERITIES.index(it.severity), it.step))
 
     def verdict(self) -> str:
         """Is this run healthy? In one line."""
@@ -180,13 +190,6 @@ class Health:
                 del self._open[key]
             else:
                 self._open[key] = alert, calm
-
-
-def examine(store: SeriesStore, health: Health, last: int = MAX_STEP) -> None:
-    """Show `health` all that a store holds after the step it saw last, up to the step `last`."""
-    first = -MAX_STEP if health.last_step is None else health.last_step + 1
-    for step, _, row in rows_of(store, first, last):
-        health.observe(step, row)
 
 
 if __name__ == "__main__":

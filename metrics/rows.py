@@ -6,7 +6,7 @@ and arrays, no files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, compress
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -36,17 +36,21 @@ def add_rows(store: SeriesStore, rows: list[Row]) -> int:
 
 
 def rows_of(
-    store: SeriesStore, first: int = -MAX_STEP, last: int = MAX_STEP
+    store: SeriesStore,
+    first: int = -MAX_STEP,
+    last: int = MAX_STEP,
+    only: Iterable[str] | None = None,
 ) -> list[tuple[int, float, dict[str, float]]]:
     """Step, time (unix seconds, NaN where unknown) and values of what a store holds.
 
-    Only the steps from `first` to `last`, both included.
+    Of the steps from `first` to `last`, both included, and of the metrics `only`, or of all.
     """
     rows: dict[int, dict[str, float]] = {}
     times: dict[int, float] = {}
-    for name in store.names():
+    for name in store.names() if only is None else only:
         series = store.get(name)
-        assert series is not None
+        if series is None:
+            continue
         at, when, values = (column.tolist() for column in series.between(first, last))
         times.update(zip(at, when, strict=True))
         for step, value in zip(at, values, strict=True):

@@ -30,8 +30,9 @@ def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) 
     """Say whether RUN (a name, a path or a foreign log; default: the newest) is healthy."""
     from lmm_tui.run_health import health_references, rules_of_run
     from lmm_tui.session import RunSession
-    from metrics.health import Health, examine
+    from metrics.health import Health
     from metrics.health_config import load_rules
+    from metrics.health_scan import examine
 
     session = RunSession(find_path(run, runs_dir))
     session.poll()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fake_run import FakeRun
 
+from lmm_tui import run_health
 from lmm_tui.run_health import RunHealth
 from lmm_tui.session import RunSession
 
@@ -95,9 +96,20 @@ def test_the_run_s_own_rules_are_used_and_broken_ones_stop_nothing(tmp_path: Pat
 def test_a_backlog_is_worked_off_look_by_look(tmp_path: Path) -> None:
     run = FakeRun(tmp_path / "long", state="finished")
     run.train(1, 1500)
+    assert run_health._BACKLOG > 1500
     _, health = opened(run)
     looks = 0
     while not (seen := health.look()).complete:
         looks += 1
     assert looks > 2 and seen.verdict == "healthy up to step 1500"
+    run.close()
+
+
+def test_a_long_backlog_is_judged_by_the_column(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path / "longer", state="finished")
+    run.train(1, 4000)
+    run.metrics.write({"step": 4001, "train/loss": 99.0})
+    _, health = opened(run)
+    seen = health.look()
+    assert seen.complete and [alert.step for alert in seen.open] == [4001]
     run.close()

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metrics import names
-from metrics.health import RULES, Alert, Health, Rule, examine
+from metrics.health import RULES, Alert, Health, Rule
 from metrics.health_conditions import Threshold
 from metrics.health_config import HealthConfigError, load_rules
+from metrics.health_scan import examine
 from metrics.health_window import Recent, RecentMedian
 from metrics.series import SeriesStore
 
