@@ -157,7 +157,7 @@ def test_no_command_that_prints_passes_an_escape_sequence_on(run: RunDir) -> Non
 
 def test_no_page_of_the_cockpit_passes_an_escape_sequence_on(run: RunDir) -> None:
     program = "from lmm_tui.cli import main; main()"
-    seen = printed(program, ["monitor", str(run.path)], keys=b"1234567890", quiet_s=0.25)
+    seen = printed(program, ["monitor", str(run.path)], keys=b"1234567890", quiet_s=0.12)
     assert b"demo" in seen and "␛]52".encode() in seen, seen[-3000:]
     assert_harmless(seen)
 

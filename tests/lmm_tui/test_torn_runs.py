@@ -21,7 +21,7 @@ from lmm_tui.widgets.samples_panel import _word
 FILES = ("run.json", "status.json", "metrics.jsonl", "events.jsonl", "samples.jsonl", "config.toml")
 
 IN_ONE_FOLDER = settings(
-    max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 
 
@@ -31,7 +31,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     event = {"time": 1.5, "step": 3, "kind": "alert", "level": "error", "message": "loss is NaN"}
     sample = {"step": 3, "kind": "sample", "prompt": "小", "text": "兔", "reward": 0.5}
     tokens = {"step": 3, "kind": "token_losses", "tokens": ["a", "b"], "losses": [0.5, 2.0]}
-    run.events.write_text(json.dumps(event) + "\n" + json.dumps(event) + "\n")
+    run.events.write_text(json.dumps(event) + "\n")
     run.samples.write_text(json.dumps(sample) + "\n" + json.dumps(tokens) + "\n")
     run.write_config('stage = "pretrain"\n')
     return run
