@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from metrics.grads import GradNorms
 from metrics.names import OUTPUT_PROBES, REPRESENTATION_PROBES
 from metrics.probes import ModelProbe, ProbeError, participation_ratio
 
@@ -398,6 +400,25 @@ class TestAttaching:
             probe = ModelProbe()
             probe.attach(wrapped, names)
             assert probe.layers == ("layers.0", "layers.3")
+
+    def test_a_model_in_ddp_trains_and_reads_as_without(self, tmp_path: Path) -> None:
+        store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+        torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+        try:
+            torch.manual_seed(0)
+            plain = Toy(as_tuple=True).eval()
+            read = []
+            for model in (plain, nn.parallel.DistributedDataParallel(plain)):
+                probe = ModelProbe()
+                probe.attach(model, LAYERS)
+                probe.activate()
+                model(batch_ids()).sum().backward()
+                read.append(probe.compute_representation_diversity())
+            assert read[0] == read[1] and "layers.3/participation_ratio" in read[1]
+            wrapped = GradNorms(model.named_parameters())
+            assert wrapped.layers == GradNorms(plain.named_parameters()).layers
+        finally:
+            torch.distributed.destroy_process_group()
 
     def test_compiled_models_are_found_under_their_plain_names(self) -> None:
         probe = ModelProbe()
