@@ -24,7 +24,7 @@ from lmm_errors import LmmError
 from lmm_tui import themes
 from lmm_tui.capture import Terminal
 from lmm_tui.habits import NO_HABITS, Habits
-from lmm_tui.keys import KEYS, bindings
+from lmm_tui.keys import KEYS, bindings, keymap
 from lmm_tui.messages import Departure, OpenRun, SettingsAnswered, StartFrom
 from lmm_tui.screens import places
 from lmm_tui.screens.help import HelpScreen
@@ -138,6 +138,7 @@ class CockpitApp(App[Departure]):
         if self._terminal is not None:
             self._terminal.claim_prints()
             self.set_interval(_FEEL_TERMINAL_EVERY_S, self._feel_terminal)
+        self.set_keymap(keymap())
         if self._session is not None:
             self.push_screen(self._make_dashboard(self._session))
         elif self._config is not None:
@@ -259,7 +260,7 @@ class CockpitApp(App[Departure]):
     def _open(self, session: RunSession) -> None:
         if isinstance(self.screen, PlaceScreen):
             self.pop_screen()
-        for name in places.OF_A_RUN:
+        for name in places.GO_WITH_THE_RUN:
             if self.is_screen_installed(name):
                 stale = self.get_screen(name)
                 self.uninstall_screen(stale)
@@ -331,7 +332,7 @@ class CockpitApp(App[Departure]):
         )
 
     def action_help(self) -> None:
-        self.push_screen(HelpScreen())
+        self.push_screen(HelpScreen(self._where(self.screen)))
 
     def action_toggle_theme(self) -> None:
         self.theme = themes.other(self.theme)

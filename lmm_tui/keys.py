@@ -13,7 +13,16 @@ from typing import Literal
 from textual.binding import Binding, BindingType
 
 Where = Literal[
-    "app", "configure", "dashboard", "dialog", "place", "list", "runs", "checkpoints", "log"
+    "app",
+    "configure",
+    "dashboard",
+    "dialog",
+    "place",
+    "list",
+    "runs",
+    "checkpoints",
+    "log",
+    "system",
 ]
 """A screen, or what many have: every screen, those beside the dashboard, their lists."""
 
@@ -86,6 +95,7 @@ SCREENS = (
     ("2", "runs", "All runs: open, compare, rename, resume, delete"),
     ("5", "checkpoints", "What the run has saved: keep, evaluate, convert, start from, erase"),
     ("6", "log", "What the run has printed: followed, searched, narrowed"),
+    ("7", "system", "Processors, memory, disk and graphics cards of this machine"),
     ("8", "configure", "A new run: decide its settings and start it"),
 )
 """The screens by number; each opens with its digit, from the palette and from the help."""
@@ -801,6 +811,15 @@ KEYS: tuple[Key, ...] = (
 )
 
 
+TOGETHER: tuple[tuple[Where, ...], ...] = (
+    ("app", "dashboard"),
+    *(("app", "place", "list", where) for where in ("runs", "checkpoints", "log", "system")),
+    ("configure",),
+    ("dialog",),
+)
+"""Places whose keys work at the same time, so that none of them may mean two things."""
+
+
 def bindings(where: Where) -> list[BindingType]:
     """What belongs into the BINDINGS of the app or of a screen."""
     return [key.binding() for key in KEYS if key.where == where]
@@ -818,6 +837,11 @@ def remap(keymap: Mapping[str, tuple[str, ...]]) -> None:
     """
     _remapped.clear()
     _remapped.update(keymap)
+
+
+def keymap() -> dict[str, str]:
+    """What was remapped, as Textual takes it."""
+    return {name: ",".join(keys) for name, keys in _remapped.items()}
 
 
 def help_groups() -> Iterator[tuple[str, list[Key]]]:

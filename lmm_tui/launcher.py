@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.rundir import RunDir
 from lmm_errors import LmmError
-from lmm_tui import habits, terminal
+from lmm_tui import habits, keymap, keys, terminal
 from lmm_tui.app import CockpitApp
 from lmm_tui.capture import Terminal
 from lmm_tui.grace import GRACE_S, TERMINATED, leave_after
@@ -63,6 +63,7 @@ def launch_cockpit(
     nothing started; 1: failed; 143: ended by SIGTERM with no checkpoint of the end.
     Raises LmmError where the run was refused.
     """
+    keys.remap(keymap.load())
     if detach:
         engine = partial(_start_detached, resume=resume, retries=retries, grace_s=grace_s)
         return _launch_detached(config, engine, configure=configure, mouse=mouse)
@@ -78,6 +79,7 @@ def monitor_cockpit(
     """
     from lmm_tui.session import RunSession
 
+    keys.remap(keymap.load())
     session = None if run_dir is None else RunSession(run_dir.path)
 
     def make_app(extras: dict[str, Any]) -> CockpitApp:

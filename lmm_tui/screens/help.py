@@ -1,41 +1,99 @@
-"""The help screen: every key of the one table, by group, and where to read on."""
+"""Every key of the one table, by group, those of the screen below first; with search."""
 
 from __future__ import annotations
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import HorizontalGroup, VerticalScroll
+from textual.containers import HorizontalGroup, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from lmm_tui.keys import help_groups
+from lmm_tui.keys import Key, help_groups
+from lmm_tui.locations import config_file
+from lmm_tui.text import clean
+from lmm_tui.widgets.filter_line import FilterLine
 
 CHARTS = """\
 Dim band: lowest to highest value in a column. Line: smoothed. Marks: held-out text.
 Dotted levels: ln V is guessing, unigram and bigram entropy are counting words."""
 
+_WIDE = 100
 
-class HelpScreen(ModalScreen[None]):
-    """Closed by the key that opened it, by escape and by q."""
 
-    BINDINGS = [
-        Binding("escape,question_mark,f1,q", "dismiss", "close", id="help.close", show=False)
-    ]
-    AUTO_FOCUS = "#help"
+class _Row(HorizontalGroup):
+    """A key, what it does, and by which name it can be given other keys."""
+
+    def __init__(self, key: Key) -> None:
+        super().__init__()
+        self.key = key
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(id="help") as panel:
+        yield Static(Content(self.key.shown), classes="key")
+        yield Static(Content(self.key.help), classes="meaning")
+        yield Static(Content(self.key.id), classes="name")
+
+    def matches(self, words: list[str]) -> bool:
+        text = " ".join((self.key.shown, self.key.title, self.key.help, self.key.id)).casefold()
+        return all(word in text for word in words)
+
+
+class HelpScreen(ModalScreen[None]):
+    """Closed by the key that opened it, by escape and by q; `where` is the screen below."""
+
+    BINDINGS = [
+        Binding("escape,question_mark,f1,q", "dismiss", "close", id="help.close", show=False),
+        Binding("slash", "find", "search", id="help.find", show=False),
+    ]
+    AUTO_FOCUS = "#keys"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (_WIDE, "-wide")]
+
+    def __init__(self, where: str = "dashboard") -> None:
+        super().__init__()
+        self._where = where
+
+    def compose(self) -> ComposeResult:
+        groups = sorted(help_groups(), key=lambda group: not self._is_of_here(group[1]))
+        with Vertical(id="help") as panel:
             panel.border_title = "keys"
-            panel.border_subtitle = "esc closes"
-            for group, keys in help_groups():
-                yield Static(group, classes="group")
-                for key in keys:
-                    with HorizontalGroup():
-                        yield Static(Content(key.shown), classes="key")
-                        yield Static(Content(key.help), classes="meaning")
-            yield Static("Charts", classes="group")
-            yield Static(CHARTS)
+            panel.border_subtitle = "/ searches · esc closes"
+            yield FilterLine("search keys")
+            with VerticalScroll(id="keys"):
+                for title, keys in groups:
+                    with Vertical(classes="section"):
+                        yield Static(title, classes="group")
+                        for key in keys:
+                            yield _Row(key)
+                yield Static("Charts", classes="group")
+                yield Static(CHARTS)
+                yield Static("Your own keys", classes="group")
+                yield Static(
+                    Content(
+                        f"{clean(str(config_file('keys.toml')))} gives a name other keys:\n"
+                        '"run.pause" = "f5,space"'
+                    )
+                )
+
+    def _is_of_here(self, keys: list[Key]) -> bool:
+        return any(key.where == self._where for key in keys)
+
+    def action_find(self) -> None:
+        self.query_one(FilterLine).open()
+
+    @on(FilterLine.Edited)
+    def _find(self, message: FilterLine.Edited) -> None:
+        words = message.text.casefold().split()
+        for section in self.query(".section"):
+            rows = section.query(_Row)
+            for row in rows:
+                row.display = row.matches(words)
+            section.display = any(row.display for row in rows)
+        self.query_one("#keys").scroll_home(animate=False)
+
+    @on(FilterLine.Left)
+    def _left(self) -> None:
+        self.query_one("#keys").focus()
 
 
 if __name__ == "__main__":
@@ -45,11 +103,12 @@ if __name__ == "__main__":
 
     async def show() -> int:
         app: App[None] = App()
-        async with app.run_test(size=(80, 24)):
+        async with app.run_test(size=(80, 24)) as pilot:
             await app.push_screen(HelpScreen())
-            return len(app.screen.query(".key"))
+            await pilot.press("slash", *"pause")
+            return sum(row.display for row in app.screen.query(_Row))
 
     shown = asyncio.run(show())
     print(shown, "keys")
-    assert shown == sum(len(keys) for _, keys in help_groups())
+    assert 0 < shown < sum(len(keys) for _, keys in help_groups())
     print("=== 自测通过 ===")

@@ -9,7 +9,6 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -155,11 +154,9 @@ def current_settings(config: Path) -> dict[str, float]:
 
 
 def _lookup(tree: dict[str, Any], key: str) -> Any:
-    return reduce(
-        lambda table, part: table.get(part) if isinstance(table, dict) else None,
-        key.split("."),
-        tree,
-    )
+    section, _, name = key.partition(".")
+    table = tree.get(section)
+    return table.get(name) if isinstance(table, dict) else None
 
 
 if __name__ == "__main__":

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from lmm_tui.session import RunSession
 
 OF_A_RUN = frozenset({"checkpoints", "log"})
-"""Screens that show the run that is open, so that they go with it."""
+"""Screens that cannot be without a run that is open."""
+
+GO_WITH_THE_RUN = OF_A_RUN | {"system"}
+"""Screens that are made anew when another run is opened."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,17 @@ def _log(around: Around) -> PlaceScreen:
     return LogScreen(around.session.run_dir)
 
 
+def _system(around: Around) -> PlaceScreen:
+    from lmm_tui.screens.system import SystemScreen
+
+    return SystemScreen(around.runs_dir, around.session.run_dir if around.session else None)
+
+
 _MAKERS: dict[str, Callable[[Around], PlaceScreen]] = {
     "runs": _runs,
     "checkpoints": _checkpoints,
     "log": _log,
+    "system": _system,
 }
 
 PLACES = frozenset(_MAKERS)

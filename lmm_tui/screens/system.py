@@ -1,0 +1,205 @@
+"""The machine that the run is on: processors, memory, disk, graphics cards, the run's process.
+
+It is read in a thread, and only while somebody looks.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from engine.rundir import RunDir
+from lmm_errors import LmmError
+from lmm_tui.machine import Card, Machine, ProcessReading, Reading
+from lmm_tui.screens.place import PlaceScreen
+from lmm_tui.session import ATTACHABLE_STATES
+from lmm_tui.summary import duration
+from lmm_tui.text import clean
+from lmm_tui.units import size
+from lmm_tui.widgets.screen_strip import ScreenStrip
+from lmm_tui.widgets.spark import spark
+
+KEPT = 300
+"""Readings behind the little curves: ten minutes."""
+
+_QUIET = "$foreground 60%"
+_LABEL = 14
+_WARM, _HOT = 0.75, 0.92
+
+
+@dataclass
+class MachineRead(Message):
+    """A thread has looked at the machine."""
+
+    reading: Reading
+
+
+class SystemScreen(PlaceScreen):
+    """`run` is the one that is open, or None: then it is the machine alone."""
+
+    PLACE = "system"
+
+    def __init__(self, runs_dir: Path, run: RunDir | None) -> None:
+        super().__init__()
+        self._runs_dir = runs_dir
+        self._run = run
+        self._machine: Machine | None = None
+        self._elsewhere = ""
+        self._past: dict[str, deque[float]] = {}
+
+    def compose_body(self) -> ComposeResult:
+        with VerticalScroll(id="machine"):
+            yield Static("Reading …", id="gauges")
+
+    def look(self) -> None:
+        self.in_background("machine", self._read)
+
+    def _read(self) -> MachineRead:
+        if self._machine is None:
+            self._machine = Machine(self._runs_dir, self._pid())
+        return MachineRead(self._machine.read())
+
+    def _pid(self) -> int | None:
+        """Of the run's process, where that is on this machine and alive."""
+        if self._run is None:
+            return None
+        try:
+            info, status = self._run.read_info(), self._run.read_status()
+        except LmmError:
+            return None
+        if info.host != socket.gethostname():
+            self._elsewhere = f"{self._run.name} is on {info.host}, another machine"
+            return None
+        alive = self._run.derived_state(info, status) in ATTACHABLE_STATES
+        return info.pid if alive else None
+
+    def on_machine_read(self, message: MachineRead) -> None:
+        reading = message.reading
+        for name, value in _curves(reading).items():
+            self._past.setdefault(name, deque(maxlen=KEPT)).append(value)
+        self._show(reading)
+
+    def _show(self, reading: Reading) -> None:
+        width = max(self.size.width - 4, 20)
+        lines = [
+            self._gauge("CPU", reading.cpu, f"load {reading.load:.1f}", width),
+            *_cores(reading.cores, width),
+            self._gauge(
+                "RAM",
+                reading.memory_used / reading.memory_total,
+                f"{size(reading.memory_used)} of {size(reading.memory_total)}",
+                width,
+            ),
+        ]
+        if reading.swap_total:
+            share = reading.swap_used / reading.swap_total
+            words = f"{size(reading.swap_used)} of {size(reading.swap_total)}"
+            lines.append(self._gauge("swap", share, words, width))
+        share = reading.disk_used / reading.disk_total
+        free = f"{size(reading.disk_free)} free for {self._runs_dir}"
+        lines += [self._gauge("disk", share, free, width), Content()]
+        lines += self._cards(reading.cards, width)
+        lines += [Content(), *self._process(reading.process, width)]
+        self.query_one("#gauges", Static).update(Content("\n").join(lines))
+        self.query_one(ScreenStrip).show((f"{socket.gethostname()} · every 2 s  ", _QUIET))
+
+    def _cards(self, cards: tuple[Card, ...], width: int) -> list[Content]:
+        if not cards:
+            words = "no NVIDIA card is seen here (pip install nvidia-ml-py shows those there are)"
+            return [_line("GPU", words, width)]
+        lines = []
+        for index, card in enumerate(cards):
+            heat = "" if card.celsius is None else f"{card.celsius:.0f} °C"
+            power = "" if card.watts is None else f"{card.watts:.0f} W"
+            words = " · ".join(filter(None, (card.name, heat, power)))
+            lines.append(self._gauge(f"GPU {index}", card.busy, words, width))
+            held = "" if card.by_process is None else f", the run {size(card.by_process)}"
+            words = f"{size(card.memory_used)} of {size(card.memory_total)}{held}"
+            share = card.memory_used / max(card.memory_total, 1)
+            lines.append(self._gauge(f"GPU {index} memory", share, words, width))
+        return lines
+
+    def _process(self, process: ProcessReading | None, width: int) -> list[Content]:
+        if process is None:
+            name = self._run.name if self._run else ""
+            gone = f"{name} has no process here any more" if name else "no run is open"
+            return [_line("process", self._elsewhere or gone, width)]
+        words = (
+            f"{process.cpu:.2f} processors · {size(process.memory)} · {process.threads} threads · "
+            f"{duration(process.seconds)} of work · pid {process.pid}"
+        )
+        past = spark(np.array(self._past.get("process", ())), max(min(width - _LABEL, 60), 1))
+        return [
+            _line("process", words, width),
+            _line("", process.command, width),
+            Content.styled(" " * _LABEL + past, "$accent"),
+        ]
+
+    def _gauge(self, label: str, share: float, words: str, width: int) -> Content:
+        """A bar, a number, words, and what it was, as far as there is room."""
+        bar = max(min((width - _LABEL) // 3, 40), 8)
+        filled = round(min(max(share, 0.0), 1.0) * bar)
+        colour = "$error" if share >= _HOT else "$warning" if share >= _WARM else "$success"
+        past = self._past.get(label, ())
+        line = Content.assemble(
+            (f"{label:<{_LABEL}}", _QUIET),
+            ("━" * filled, colour),
+            ("─" * (bar - filled), "$panel"),
+            f" {share:4.0%}  ",
+            (clean(words), ""),
+        )
+        left = width - line.cell_length - 2
+        if past and left >= 8:
+            line = line + Content.styled("  " + spark(np.array(past), min(left, 60)), "$accent")
+        return line.truncate(width, ellipsis=True)
+
+
+def _curves(reading: Reading) -> dict[str, float]:
+    """What has a history, by the label of its gauge."""
+    curves = {"CPU": reading.cpu, "RAM": reading.memory_used / reading.memory_total}
+    for index, card in enumerate(reading.cards):
+        curves[f"GPU {index}"] = card.busy
+    if reading.process is not None:
+        curves["process"] = reading.process.cpu
+    return curves
+
+
+def _cores(cores: tuple[float, ...], width: int) -> list[Content]:
+    """A letter a core, as high as it is busy."""
+    blocks = "▁▂▃▄▅▆▇█"
+    shown = "".join(blocks[min(int(share * len(blocks)), len(blocks) - 1)] for share in cores)
+    return [_line(f"{len(cores)} cores", shown, width)]
+
+
+def _line(label: str, words: str, width: int) -> Content:
+    line = Content.assemble((f"{label:<{_LABEL}}", _QUIET), clean(words))
+    return line.truncate(width, ellipsis=True)
+
+
+if __name__ == "__main__":
+    import asyncio
+    import os
+
+    from textual.app import App
+
+    async def look_around() -> str:
+        app: App[None] = App()
+        async with app.run_test(size=(100, 20)) as pilot:
+            screen = SystemScreen(Path(), None)
+            await app.push_screen(screen)
+            while "RAM" not in str(screen.query_one("#gauges", Static).content):
+                await pilot.pause(0.01)
+            return str(screen.query_one("#gauges", Static).content)
+
+    print(seen := asyncio.run(look_around()))
+    assert f"{os.cpu_count()} cores" in seen
+    print("=== 自测通过 ===")
