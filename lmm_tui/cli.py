@@ -30,12 +30,18 @@ COMMANDS = {
     "send": "Send a command to a live run",
     "eval": "Score a model by lm-eval and compare its checkpoints",
     "convert": "Write a model as a Hugging Face folder or a MiniMind file",
+    "serve-run": "Serve a run to a monitor on another machine, over ssh",
     "doctor": "Check devices, versions, terminal and folders",
 }
-"""Every command and its one line of help; `commands/<name>.py` holds it as `command`."""
+"""Every command and its one line of help; `commands/<name>.py` holds it as `command`, a dash in
+its name being an underscore."""
 
 USER_ERROR = 2
 INTERRUPTED = 130
+
+
+def _module(name: str) -> str:
+    return name.replace("-", "_")
 
 
 class _LazyGroup(click.Group):
@@ -45,7 +51,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"lmm_tui.commands.{cmd_name}").command
+        command: click.Command = import_module(f"lmm_tui.commands.{_module(cmd_name)}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -11,6 +11,7 @@ from lmm_errors import LmmError
 from lmm_tui import terminal
 from lmm_tui.commands.folder import runs_dir_option
 from lmm_tui.finding import find_path
+from lmm_tui.remote import is_remote, mirrored
 
 
 @click.command("monitor")
@@ -18,10 +19,15 @@ from lmm_tui.finding import find_path
 @runs_dir_option
 @click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal")
 def command(run: str | None, runs_dir: Path, no_mouse: bool) -> int:
-    """Watch and steer RUN (a name, a path or a foreign log; default: the newest).
+    """Watch and steer RUN (a name, a path, a foreign log or HOST:PATH; default: the newest).
 
     Where there is no run yet it opens the list of runs, and waits for one.
     """
+    if run is not None and is_remote(run) and terminal.can_host_app():
+        from lmm_tui.launcher import monitor_cockpit
+
+        with mirrored(run) as mirror:
+            return monitor_cockpit(mirror, mouse=not no_mouse)
     waits = run is None and not list_runs(runs_dir) and terminal.can_host_app()
     chosen = None if waits else RunDir(find_path(run, runs_dir))
     if not terminal.can_host_app():

@@ -1,0 +1,77 @@
+"""What goes over one ssh process between a cockpit here and a run there: JSON lines, deflated.
+
+There: `Sender`, here: `Receiver`. A greeting comes first, so that what a login shell prints before
+it is passed over. Ten scalars at ten steps a second are about 1.3 kB/s. It knows no run.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+GREETING = b"lmm-tui serve-run 1\n"
+_CHUNK = 1 << 16
+
+
+class Sender:
+    """Writes messages; safe to call from any thread."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._deflate = zlib.compressobj(9)
+        stream.write(GREETING)
+        stream.flush()
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Raises OSError where nobody reads any more."""
+        line = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        with self._lock:
+            self._stream.write(self._deflate.compress(line))
+            self._stream.write(self._deflate.flush(zlib.Z_SYNC_FLUSH))
+            self._stream.flush()
+
+
+class Receiver:
+    """The messages on a stream, until it ends or what comes is no message."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        inflate = zlib.decompressobj()
+        begun = _after_greeting(self._stream)
+        rest = b""
+        while begun and (data := self._stream.read1(_CHUNK)):  # type: ignore[attr-defined]
+            try:
+                *lines, rest = (rest + inflate.decompress(data)).split(b"\n")
+                yield from map(json.loads, lines)
+            except (zlib.error, ValueError):
+                return
+
+
+def _after_greeting(stream: IO[bytes]) -> bool:
+    """Whether the greeting came; what is read is all up to its end."""
+    while line := stream.readline(_CHUNK):
+        if line.endswith(GREETING):
+            return True
+    return False
+
+
+if __name__ == "__main__":
+    from io import BufferedReader, BytesIO
+    from typing import cast
+
+    wire = BytesIO()
+    wire.write(b"Last login: yesterday\nWelcome! ")
+    sender = Sender(wire)
+    for step in range(3):
+        sender.send({"step": step, "text": "从前"})
+    wire.seek(0)
+    got = list(Receiver(BufferedReader(cast(Any, wire))))
+    print(got)
+    assert [message["step"] for message in got] == [0, 1, 2]
+    print("=== 自测通过 ===")
