@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from processes import PROGRAM, until
 
@@ -78,6 +79,27 @@ def test_sigterm_ends_in_time_even_if_a_step_does_not(small: list[str]) -> None:
     began = time.monotonic()
     training.communicate(timeout=30)
     assert training.returncode == 128 + signal.SIGTERM and time.monotonic() - began < 10
+
+
+@pytest.mark.slow
+def test_a_run_that_is_suspended_waits_and_goes_on_without_a_gap(small: list[str]) -> None:
+    flags = [*small, "--steps", "100000"]
+    # In a group of its own but in our session: to a session's leader ctrl+z means nothing.
+    training = subprocess.Popen(
+        [*PROGRAM, "train", *flags], stdout=subprocess.DEVNULL, process_group=0
+    )
+    run = RunDir("runs/small")
+    until(lambda: run.exists() and run.read_status().step > 5)
+    process = psutil.Process(training.pid)
+    training.send_signal(signal.SIGTSTP)
+    until(lambda: process.status() == psutil.STATUS_STOPPED)
+    suspended_at = max(losses(run))
+    training.send_signal(signal.SIGCONT)
+    training.send_signal(signal.SIGWINCH)
+    until(lambda: run.read_status().step > suspended_at + 5)
+    training.send_signal(signal.SIGTERM)
+    assert training.wait(30) == 0
+    assert sorted(losses(run)) == list(range(1, run.read_status().step + 1))
 
 
 @pytest.mark.slow
