@@ -289,11 +289,11 @@ class _Owner:
         if status.step:
             # Not the time since the launch: a finished run may be looked at for hours.
             seconds = status.heartbeat - info.started
-            _print(last_words(host.run_dir, seconds), host.run_dir.output)
+            terminal.say(last_words(host.run_dir, seconds), host.run_dir.output)
         if host.error:
             if host.refused:
                 raise LmmError(host.error)
-            _print(host.error, host.run_dir.output)
+            terminal.say(host.error, host.run_dir.output)
             return 1
         return TERMINATED if self._terminated and not host.saved else 0
 
@@ -348,15 +348,6 @@ def _leave_foreign(session: RunSession, departure: Departure | None) -> int:
         print(f"the screen crashed; {name} is not touched", file=sys.stderr)
         return 1
     return TERMINATED if departure is Departure.TERMINATE else 0
-
-
-def _print(text: str, log: Path) -> None:
-    """To the terminal, or into the log where the terminal has gone."""
-    try:
-        print(text, flush=True)
-    except OSError:
-        terminal.leave(log)
-        print(text, flush=True)
 
 
 @contextmanager
