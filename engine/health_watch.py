@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Literal
 from engine.alert_notice import Notices
 from engine.events import EventLog, Level
 from lmm_errors import LmmError
-from metrics.follow import MetricsFollower
+from metrics.follow import parse
 from metrics.health import RULES, Alert, Health, Rule
 from metrics.health_config import rules_of
 from metrics.health_scan import examine
+from metrics.rows import Row, add_rows
 from metrics.series import SeriesStore
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ ACTIONS: tuple[Action, ...] = ("rollback", "checkpoint", "pause")
 _LEVELS: dict[str, Level] = {"notice": "info", "warning": "warning", "error": "error"}
 _LOOK_BACK = 4096
 """Steps before a resume that say which episodes go on; no rule remembers that many."""
+
+_TAIL_BYTES = 16 << 20
 
 _BAD_STEP = next(rule for rule in RULES if rule.name == "non_finite")
 BAD_STEP = {"rule": _BAD_STEP.name, "suspect": _BAD_STEP.suspect, "advice": _BAD_STEP.advice}
@@ -71,7 +74,7 @@ class HealthWatch:
     def catch_up(self, metrics: Path, step: int) -> None:
         """Look at what was logged up to `step` without a word: it was told before."""
         store = SeriesStore()
-        MetricsFollower(metrics, store).poll()
+        add_rows(store, _last_rows(metrics))
         self._health.last_step = step - _LOOK_BACK
         examine(store, self._health, step)
 
@@ -102,6 +105,16 @@ class HealthWatch:
 
     def _tell_failure(self, sentence: str) -> None:
         self._events.write("alert", sentence, step=self._step, level="warning")
+
+
+def _last_rows(metrics: Path) -> list[Row]:
+    """Those in the last megabytes of a file, which may be long."""
+    if not metrics.exists():
+        return []
+    with metrics.open("rb") as file:
+        file.seek(max(file.seek(0, 2) - _TAIL_BYTES, 0))
+        lines = file.read().split(b"\n")
+    return [row for line in lines if line and (row := parse(line)) is not None]
 
 
 def _rules(section: HealthConfig, bad_steps: bool) -> tuple[Rule, ...]:
