@@ -25,7 +25,7 @@ from lmm_tui import themes
 from lmm_tui.capture import Terminal
 from lmm_tui.habits import NO_HABITS, Habits
 from lmm_tui.keys import KEYS, bindings, keymap
-from lmm_tui.messages import Departure, OpenRun, SettingsAnswered, StartFrom
+from lmm_tui.messages import OVERLAY, Departure, OpenRun, SettingsAnswered, StartFrom
 from lmm_tui.screens import places
 from lmm_tui.screens.help import HelpScreen
 from lmm_tui.screens.place import PlaceScreen
@@ -194,6 +194,8 @@ class CockpitApp(App[Departure]):
 
     def action_go(self, name: str) -> None:
         """Show the screen called `name` in the key table."""
+        if self.screen.name == OVERLAY:
+            self.pop_screen()
         if name == "configure":
             self._configure_another()
         elif name == "dashboard":
@@ -343,16 +345,19 @@ class CockpitApp(App[Departure]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette offers what the keys do, and Textual's choice of themes."""
         for key in KEYS:
-            if key.palette and key.where in ("app", self._where(screen)):
+            if key.palette and key.where in ("app", *self._places(screen)):
                 yield SystemCommand(
                     key.title.capitalize(), key.help, partial(self._press, screen, key.action)
                 )
         yield SystemCommand("Choose a theme", "Pick one of all themes", self.action_change_theme)
 
-    def _where(self, screen: Screen[object]) -> str:
+    def _places(self, screen: Screen[object]) -> tuple[str, ...]:
+        """Where the keys of a screen stand in the table."""
         if isinstance(screen, PlaceScreen):
-            return screen.PLACE
-        return "dashboard" if screen is self.dashboard else ""
+            return (screen.PLACE,)
+        if screen.name == OVERLAY:
+            return ("charts",)
+        return ("dashboard", "charts") if screen is self.dashboard else ()
 
     async def _press(self, screen: Screen[object], action: str) -> None:
         await self.run_action(action, screen)

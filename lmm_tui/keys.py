@@ -16,6 +16,8 @@ Where = Literal[
     "app",
     "configure",
     "dashboard",
+    "charts",
+    "overlay",
     "dialog",
     "place",
     "list",
@@ -252,7 +254,7 @@ KEYS: tuple[Key, ...] = (
         "zoom in",
         "Show half as much of the run: around the cursor, or at the live edge",
         "Charts: the focused one, or all",
-        "dashboard",
+        "charts",
         bar=10,
         palette=True,
     ),
@@ -263,7 +265,7 @@ KEYS: tuple[Key, ...] = (
         "zoom out",
         "Show twice as much of the run",
         "Charts: the focused one, or all",
-        "dashboard",
+        "charts",
         palette=True,
     ),
     Key(
@@ -273,7 +275,7 @@ KEYS: tuple[Key, ...] = (
         "earlier",
         "Move the window half its width to the left",
         "Charts: the focused one, or all",
-        "dashboard",
+        "charts",
         palette=True,
     ),
     Key(
@@ -283,7 +285,7 @@ KEYS: tuple[Key, ...] = (
         "later",
         "Move the window half its width to the right; at the end it follows the run",
         "Charts: the focused one, or all",
-        "dashboard",
+        "charts",
         palette=True,
     ),
     Key(
@@ -293,7 +295,7 @@ KEYS: tuple[Key, ...] = (
         "all",
         "Show the whole run again",
         "Charts: the focused one, or all",
-        "dashboard",
+        "charts",
         palette=True,
     ),
     Key(
@@ -303,7 +305,7 @@ KEYS: tuple[Key, ...] = (
         "start",
         "Move the window to the start of the run",
         "Charts: the focused one, or all",
-        "dashboard",
+        "charts",
         palette=True,
     ),
     Key(
@@ -313,7 +315,7 @@ KEYS: tuple[Key, ...] = (
         "live edge",
         "Move the window to the live edge and stay there",
         "Charts: the focused one, or all",
-        "dashboard",
+        "charts",
         palette=True,
     ),
     Key(
@@ -323,7 +325,7 @@ KEYS: tuple[Key, ...] = (
         "cursor left",
         "Show the values at a step: a click sets the cursor, esc drops it",
         "Charts: the focused one, or all",
-        "dashboard",
+        "charts",
         palette=True,
     ),
     Key(
@@ -333,7 +335,7 @@ KEYS: tuple[Key, ...] = (
         "cursor right",
         "Move the cursor to the right",
         "Charts: the focused one, or all",
-        "dashboard",
+        "charts",
         palette=True,
     ),
     Key(
@@ -343,7 +345,7 @@ KEYS: tuple[Key, ...] = (
         "smoothing",
         "Smooth the lines more, after the last level not at all; the raw band stays",
         "Charts: the focused one, or all",
-        "dashboard",
+        "charts",
         palette=True,
     ),
     Key(
@@ -353,7 +355,7 @@ KEYS: tuple[Key, ...] = (
         "log axis",
         "Change between a linear and a logarithmic y axis",
         "Charts: the focused one, or all",
-        "dashboard",
+        "charts",
         palette=True,
     ),
     Key(
@@ -363,7 +365,7 @@ KEYS: tuple[Key, ...] = (
         "x axis",
         "Go from steps to tokens to time",
         "Charts: the focused one, or all",
-        "dashboard",
+        "charts",
         palette=True,
     ),
     Key(
@@ -585,6 +587,18 @@ KEYS: tuple[Key, ...] = (
         "runs",
         bar=4,
     ),
+    Key(
+        "runs.overlay",
+        ("o",),
+        "overlay",
+        "overlay",
+        "Draw the curves of the marked runs over each other",
+        "Runs",
+        "runs",
+        bar=5,
+        palette=True,
+    ),
+    Key("overlay.close", ("escape", "o"), "close", "back", "Go back", "", "overlay", bar=1),
     Key(
         "runs.differences",
         ("d",),
@@ -812,7 +826,8 @@ KEYS: tuple[Key, ...] = (
 
 
 TOGETHER: tuple[tuple[Where, ...], ...] = (
-    ("app", "dashboard"),
+    ("app", "dashboard", "charts"),
+    ("app", "overlay", "charts"),
     *(("app", "place", "list", where) for where in ("runs", "checkpoints", "log", "system")),
     ("configure",),
     ("dialog",),
@@ -820,14 +835,14 @@ TOGETHER: tuple[tuple[Where, ...], ...] = (
 """Places whose keys work at the same time, so that none of them may mean two things."""
 
 
-def bindings(where: Where) -> list[BindingType]:
+def bindings(*where: Where) -> list[BindingType]:
     """What belongs into the BINDINGS of the app or of a screen."""
-    return [key.binding() for key in KEYS if key.where == where]
+    return [key.binding() for key in KEYS if key.where in where]
 
 
-def bar_keys(where: Where) -> list[Key]:
+def bar_keys(*where: Where) -> list[Key]:
     """The keys of a screen's key bar: its own in the order of the table, then those of the app."""
-    return [key for place in (where, "app") for key in KEYS if key.bar and key.where == place]
+    return [key for place in (*where, "app") for key in KEYS if key.bar and key.where == place]
 
 
 def remap(keymap: Mapping[str, tuple[str, ...]]) -> None:

@@ -13,6 +13,9 @@ from textual.message import Message
 
 from engine.control import Reply
 
+OVERLAY = "overlay"
+"""The name of the screen that lies over the list of runs."""
+
 
 class Departure(Enum):
     """Why the app left the screen; whoever started the app decides what follows."""

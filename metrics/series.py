@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -309,6 +309,19 @@ class Series:
         self._kept.clear()
 
 
+class Store(Protocol):
+    """What a picture needs to know of what it draws."""
+
+    def __len__(self) -> int: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def last_step(self) -> int | None: ...
+    def get(self, name: str) -> Series | None: ...
+    def span(self, axis: Axis) -> tuple[float, float]: ...
+    def translate(self, x: float, source: Axis, target: Axis) -> float: ...
+
+
 class SeriesStore:
     """All series of one run.
 
@@ -319,14 +332,18 @@ class SeriesStore:
     def __init__(self) -> None:
         self.version = 0
         """Grows with every change."""
-        self.generation = 0
-        """Grows when history was dropped, not when rows were added."""
+        self._generation = 0
         self._index = _Index()
         self._series: dict[str, Series] = {}
 
     def __len__(self) -> int:
         """The number of rows."""
         return len(self._index)
+
+    @property
+    def generation(self) -> int:
+        """Grows when history was dropped, not when rows were added."""
+        return self._generation
 
     @property
     def last_step(self) -> int | None:
@@ -376,7 +393,7 @@ class SeriesStore:
             for name in measured:
                 if name in self._series:
                     self._series[name]._truncate(at)
-            self.generation += 1
+            self._generation += 1
         else:
             at = len(self)
             self._extend_index(
@@ -427,7 +444,7 @@ class SeriesStore:
             series._truncate(rows)
         self._index.truncate(rows)
         self.version += 1
-        self.generation += 1
+        self._generation += 1
 
     def clear(self) -> None:
         """Drop everything."""

@@ -14,7 +14,6 @@ from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
-from textual.screen import Screen
 from textual.timer import Timer
 
 from engine.control import Reply
@@ -26,6 +25,7 @@ from lmm_tui.messages import CommandDone, ExportDone
 from lmm_tui.narrow import NarrowCompositor
 from lmm_tui.run_health import RunHealth
 from lmm_tui.screens.book import Book, Shelf
+from lmm_tui.screens.gestures import Gestures
 from lmm_tui.screens.panels import (
     LAYER_NORMS,
     make_chart,
@@ -48,12 +48,9 @@ from lmm_tui.widgets.notice import Notice
 from lmm_tui.widgets.page_strip import PageStrip
 from lmm_tui.widgets.probe_panel import ProbePanel
 from lmm_tui.widgets.progress import RunProgress
-from lmm_tui.widgets.run_picture import RunPicture
 from lmm_tui.widgets.samples_panel import SamplesPanel
 from lmm_tui.widgets.ticks import round_end
 from lmm_tui.widgets.tiles import Tiles
-from lmm_tui.widgets.viewport import AXES, fit, pan, smoother, to_live_edge, to_start, zoom
-from metrics.series import Axis
 
 LOOK_EVERY_S = 0.25
 LOOK_OVER_SSH_EVERY_S = 0.5
@@ -73,21 +70,11 @@ LONGEST_REST_S, LONGEST_REST_BESIDE_TRAINING_S = 1.0, 4.0
 
 _JUDGE_AT_ONCE_S = 0.02
 
-_ZOOMS = {"in": 2.0, "out": 0.5}
-_GESTURES = {
-    "left": pan(-0.5),
-    "right": pan(0.5),
-    "fit": fit,
-    "start": to_start,
-    "live": to_live_edge,
-    "smooth": smoother,
-}
 
-
-class DashboardScreen(Screen[None]):
+class DashboardScreen(Gestures):
     """Everything there is to see of a run; `owned` means that it trains in this process."""
 
-    BINDINGS = bindings("dashboard")
+    BINDINGS = bindings("dashboard", "charts")
     AUTO_FOCUS = ""
 
     def __init__(self, session: RunSession, *, owned: bool) -> None:
@@ -318,62 +305,8 @@ class DashboardScreen(Screen[None]):
             self._open_page()
         elif self._book.words:
             self.query_one(FilterLine).leave(drop=True)
-        elif any(picture.cursor is not None for picture in self._pictures):
-            self._point_at(None)
-        else:
+        elif not self.drop_cursor():
             self.set_focus(None)
-
-    # Gestures: on the focused picture, or on all
-
-    def action_gesture(self, name: str) -> None:
-        for picture in self._meant():
-            if name in _ZOOMS:
-                picture.apply(zoom(_ZOOMS[name], picture.cursor))
-            else:
-                picture.apply(_GESTURES[name])
-
-    def action_toggle_log(self) -> None:
-        for picture in self._meant():
-            if isinstance(picture, Chart):
-                picture.toggle_log()
-
-    def action_next_axis(self) -> None:
-        """Only axes on which the run moves: a foreign log may have no time and no tokens."""
-        series = self.session.series
-        if not len(series):
-            return
-        axes = [axis for axis in AXES if axis == "step" or series.span(axis)[1] > 0]
-        for picture in self._meant():
-            picture.turn_to_axis(axes[(axes.index(picture.view.axis) + 1) % len(axes)])
-
-    def action_move_cursor(self, cells: int) -> None:
-        pictures = [picture for picture in self._meant() if picture.is_on_screen]
-        if pictures:
-            pictures[0].move_cursor(cells)
-            self._point_at(pictures[0].cursor, pictures[0].view.axis)
-
-    def on_run_picture_pointed(self, message: RunPicture.Pointed) -> None:
-        picture = message.picture
-        if message.zoom == 1:
-            self._point_at(message.x, picture.view.axis)
-            return
-        for each in self._meant() if self.focused is not picture else [picture]:
-            if each.view.axis == picture.view.axis:
-                each.apply(zoom(message.zoom, message.x))
-
-    @property
-    def _pictures(self) -> list[RunPicture]:
-        return [one for one in self.query("RunPicture") if isinstance(one, RunPicture)]
-
-    def _meant(self) -> list[RunPicture]:
-        focused = self.focused
-        return [focused] if isinstance(focused, RunPicture) else self._pictures
-
-    def _point_at(self, x: float | None, axis: Axis = "step") -> None:
-        """The cursor is the same in all pictures that have this axis."""
-        for picture in self._pictures:
-            if x is None or picture.view.axis == axis:
-                picture.point_at(x)
 
     def _turn_to(self, index: int) -> None:
         self._book.turn_to(index)

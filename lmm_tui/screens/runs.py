@@ -243,6 +243,14 @@ class RunsScreen(PlaceScreen):
         if run := self._under_cursor():
             self.post_message(OpenRun(run.summary.path))
 
+    def action_overlay(self) -> None:
+        if not self._marked:
+            self.toast("mark runs with space first", "overlay")
+            return
+        from lmm_tui.screens.overlay import OverlayScreen
+
+        self.app.push_screen(OverlayScreen(self.marked))
+
     # What is done to runs
 
     def action_differences(self) -> None:

@@ -15,7 +15,7 @@ from lmm_tui.widgets.canvas import Canvas
 from lmm_tui.widgets.plot import Kind, Mark, Plot, Trace
 from lmm_tui.widgets.plot_area import GUTTER, cells_across
 from lmm_tui.widgets.run_picture import RunPicture
-from metrics.series import SeriesStore
+from metrics.series import SeriesStore, Store
 
 __all__ = ["Chart", "Kind", "Mark", "Trace"]
 
@@ -59,7 +59,7 @@ class Chart(RunPicture):
         self._plot.log = not self._plot.log
         self.update_canvas()
 
-    def update_from(self, store: SeriesStore, x_end: float | None = None) -> None:
+    def update_from(self, store: Store, x_end: float | None = None) -> None:
         """Show what the store holds now; all of it goes up to step `x_end` (unset: a round one)."""
         self.store, self.x_end = store, x_end
         self.update_canvas()

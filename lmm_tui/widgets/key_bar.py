@@ -14,12 +14,12 @@ from lmm_tui.widgets.line import Line
 class PlaceKeys(Line):
     """The keys of a screen; where the line is short, those of the last ranks go first."""
 
-    def __init__(self, where: Where, id: str | None = None) -> None:
+    def __init__(self, *where: Where, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._where: Where = where
+        self._where = where
 
     def compose_line(self, width: int) -> Content:
-        keys = bar_keys(self._where)
+        keys = bar_keys(*self._where)
         worded = {key.id: self._word(key) for key in keys if self._useful(key)}
         for key in sorted(keys, key=lambda key: key.bar, reverse=True):
             if sum(part.cell_length for part in worded.values()) <= width:
@@ -38,7 +38,7 @@ class KeyBar(PlaceKeys):
     """`p probe  space pause  …`; says `resume` while the run is paused, and only what can work."""
 
     def __init__(self, id: str | None = None) -> None:
-        super().__init__("dashboard", id=id)
+        super().__init__("dashboard", "charts", id=id)
         self._active = True
         self._paused = False
         self._pages = 1

@@ -29,7 +29,7 @@ from lmm_tui.widgets.ticks import (
 from lmm_tui.widgets.viewport import SMOOTHING, Viewport, Whole
 from metrics.column import Floats
 from metrics.names import describe
-from metrics.series import Axis, Bins, Point, Series, SeriesStore, robust_range
+from metrics.series import Axis, Bins, Point, Series, SeriesStore, Store, robust_range
 
 MIN_WIDTH, MIN_HEIGHT = 20, 5
 """The smallest whole plot; below there is only a title."""
@@ -119,7 +119,7 @@ class Plot:
 
     def draw(
         self,
-        store: SeriesStore,
+        store: Store,
         width: int,
         height: int,
         x_end: float | None = None,
@@ -158,7 +158,7 @@ class Plot:
             (store.translate(mark.step, "step", view.axis), mark.severe) for mark in marks
         )
         above, below = area.mark_cut({one.line_ink: one.scaled for one in shown})
-        nonfinite = area.mark_nonfinite({one.series.name: one.bins for one in shown}.values())
+        nonfinite = area.mark_nonfinite({one.trace.metric: one.bins for one in shown}.values())
         notes = [
             (f"{nonfinite} NaN/Inf" if nonfinite else "", ALARM),
             (f"{self.glyphs.below}{below}" if below else "", LABEL),
@@ -168,7 +168,7 @@ class Plot:
         notes = [note for note in notes if note[0]]
         if cursor is not None and x0 <= cursor <= x1:
             area.cursor(cursor)
-            nearest = {one.series.name: one.series.nearest(cursor, view.axis) for one in shown}
+            nearest = {one.trace.metric: one.series.nearest(cursor, view.axis) for one in shown}
             step = round(store.translate(cursor, view.axis, "step"))
             self._draw_title(canvas, shown, [*notes, (f"at {step:,}", TITLE)], nearest)
         else:
@@ -184,7 +184,7 @@ class Plot:
         ]
         return " ".join(filter(None, words))
 
-    def _look(self, store: SeriesStore, x0: float, x1: float, columns: int) -> list[_Shown]:
+    def _look(self, store: Store, x0: float, x1: float, columns: int) -> list[_Shown]:
         shown = []
         for number, trace in enumerate(self.traces):
             series = store.get(trace.metric)
@@ -228,7 +228,7 @@ class Plot:
         self._y_range = round_decades(low, high) if self.log else round_range(low, high)
         return self._y_range
 
-    def _frame(self, store: SeriesStore, width: int, height: int, window: Window) -> Canvas:
+    def _frame(self, store: Store, width: int, height: int, window: Window) -> Canvas:
         """The axes on an otherwise empty canvas."""
         key = width, height, self._view.axis, window
         if self._frame_of != key:
@@ -298,7 +298,7 @@ class Plot:
             legend = [(self.title, TITLE)]
             for one in chosen:
                 ink = one.band_ink if one.trace.kind == "band" else one.line_ink
-                point = nearest.get(one.series.name)
+                point = nearest.get(one.trace.metric)
                 value = figure(point.value if point else float(one.series.values[-1]))
                 if len(self.traces) == 1:
                     legend.append((f"  {value}", one.line_ink))

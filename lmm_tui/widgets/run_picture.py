@@ -15,7 +15,7 @@ from textual.message import Message
 from lmm_tui.widgets.canvas_view import CanvasView
 from lmm_tui.widgets.plot import Mark
 from lmm_tui.widgets.viewport import Gesture, Viewport, Whole, onto
-from metrics.series import Axis, SeriesStore
+from metrics.series import Axis, SeriesStore, Store
 
 
 class RunPicture(CanvasView):
@@ -35,7 +35,7 @@ class RunPicture(CanvasView):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.store = SeriesStore()
+        self.store: Store = SeriesStore()
         self.x_end: float | None = None
 
     @abstractmethod
@@ -120,9 +120,10 @@ if __name__ == "__main__":
         def data_cells(self) -> tuple[int, int]:
             return 7, 50
 
-    demo = Demo()
+    demo, run = Demo(), SeriesStore()
     for step in range(1, 101):
-        demo.store.append({"step": step, "tokens": 64 * step})
+        run.append({"step": step, "tokens": 64 * step})
+    demo.store = run
     demo.apply(zoom(4))
     demo.move_cursor(-5)
     demo.turn_to_axis("tokens")

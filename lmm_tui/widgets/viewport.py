@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from lmm_tui.widgets.ticks import round_end
-from metrics.series import Axis, SeriesStore
+from metrics.series import Axis, Store
 
 Span: TypeAlias = tuple[float, float]
 
@@ -33,7 +33,7 @@ class Whole:
     last: float
 
     @classmethod
-    def of(cls, store: SeriesStore, axis: Axis, x_end: float | None = None) -> Whole:
+    def of(cls, store: Store, axis: Axis, x_end: float | None = None) -> Whole:
         """The axis of a store that has rows, up to step `x_end`, or to a round number."""
         first, last = store.span(axis)
         start = first if axis == "time" else 0.0
@@ -129,7 +129,7 @@ def smoother(view: Viewport, whole: Whole) -> Viewport:
     return replace(view, smoothing=(view.smoothing + 1) % len(SMOOTHING))
 
 
-def onto(axis: Axis, view: Viewport, store: SeriesStore) -> Viewport:
+def onto(axis: Axis, view: Viewport, store: Store) -> Viewport:
     """The same part of the run on another axis."""
     if view.window is None:
         return replace(view, axis=axis)

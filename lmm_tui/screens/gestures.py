@@ -1,0 +1,120 @@
+"""What keys and mouse do to pictures of runs, on any screen: on the focused one, or on all.
+
+A mixin of screens; which part of a run that shows is worked out in `widgets/viewport`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.screen import Screen
+
+from lmm_tui.widgets import viewport
+from lmm_tui.widgets.chart import Chart
+from lmm_tui.widgets.run_picture import RunPicture
+from lmm_tui.widgets.viewport import fit, pan, smoother, to_live_edge, to_start, zoom
+from metrics.series import Axis
+
+_ZOOMS = {"in": 2.0, "out": 0.5}
+_GESTURES = {
+    "left": pan(-0.5),
+    "right": pan(0.5),
+    "fit": fit,
+    "start": to_start,
+    "live": to_live_edge,
+    "smooth": smoother,
+}
+
+
+class Gestures(Screen[None]):
+    """For screens with the bindings of `charts`."""
+
+    AXES: ClassVar[tuple[Axis, ...]] = viewport.AXES
+
+    def action_gesture(self, name: str) -> None:
+        for picture in self._meant():
+            if name in _ZOOMS:
+                picture.apply(zoom(_ZOOMS[name], picture.cursor))
+            else:
+                picture.apply(_GESTURES[name])
+
+    def action_toggle_log(self) -> None:
+        for picture in self._meant():
+            if isinstance(picture, Chart):
+                picture.toggle_log()
+
+    def action_next_axis(self) -> None:
+        """Only axes on which the run moves: a foreign log may have no time and no tokens."""
+        for picture in self._meant():
+            store = picture.store
+            if len(store):
+                axes = [axis for axis in self.AXES if axis == "step" or store.span(axis)[1] > 0]
+                picture.turn_to_axis(axes[(axes.index(picture.view.axis) + 1) % len(axes)])
+
+    def action_move_cursor(self, cells: int) -> None:
+        pictures = [picture for picture in self._meant() if picture.is_on_screen]
+        if pictures:
+            pictures[0].move_cursor(cells)
+            self._point_at(pictures[0].cursor, pictures[0].view.axis)
+
+    def on_run_picture_pointed(self, message: RunPicture.Pointed) -> None:
+        picture = message.picture
+        if message.zoom == 1:
+            self._point_at(message.x, picture.view.axis)
+            return
+        for each in self._meant() if self.focused is not picture else [picture]:
+            if each.view.axis == picture.view.axis:
+                each.apply(zoom(message.zoom, message.x))
+
+    @property
+    def _pictures(self) -> list[RunPicture]:
+        return [one for one in self.query("RunPicture") if isinstance(one, RunPicture)]
+
+    def _meant(self) -> list[RunPicture]:
+        focused = self.focused
+        return [focused] if isinstance(focused, RunPicture) else self._pictures
+
+    def _point_at(self, x: float | None, axis: Axis = "step") -> None:
+        """The cursor is the same in all pictures that have this axis."""
+        for picture in self._pictures:
+            if x is None or picture.view.axis == axis:
+                picture.point_at(x)
+
+    def drop_cursor(self) -> bool:
+        """Take the cursor away; whether there was one."""
+        there = any(picture.cursor is not None for picture in self._pictures)
+        self._point_at(None)
+        return there
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App, ComposeResult
+
+    from lmm_tui.keys import bindings
+    from lmm_tui.widgets.chart import Trace
+    from metrics.series import SeriesStore
+
+    class Demo(Gestures):
+        BINDINGS = bindings("charts")
+
+        def compose(self) -> ComposeResult:
+            yield Chart("m", [Trace("m", "m", "blue", "line")])
+
+    async def zoom_in() -> bool:
+        store = SeriesStore()
+        for step in range(1, 101):
+            store.append({"step": step, "m": step})
+        app: App[None] = App()
+        async with app.run_test(size=(60, 10)) as pilot:
+            await app.push_screen(Demo())
+            chart = app.screen.query_one(Chart)
+            chart.update_from(store)
+            await pilot.press("plus")
+            return chart.view.follows
+
+    zoomed = asyncio.run(zoom_in())
+    print(zoomed)
+    assert zoomed
+    print("=== 自测通过 ===")
