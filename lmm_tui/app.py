@@ -334,7 +334,7 @@ class CockpitApp(App[Departure]):
         )
 
     def action_help(self) -> None:
-        self.push_screen(HelpScreen(self._where(self.screen)))
+        self.push_screen(HelpScreen(*self._places(self.screen)))
 
     def action_toggle_theme(self) -> None:
         self.theme = themes.other(self.theme)

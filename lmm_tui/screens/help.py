@@ -40,7 +40,7 @@ class _Row(HorizontalGroup):
 
 
 class HelpScreen(ModalScreen[None]):
-    """Closed by the key that opened it, by escape and by q; `where` is the screen below."""
+    """Closed by the key that opened it, by escape and by q; `where` are the places of the screen below."""
 
     BINDINGS = [
         Binding("escape,question_mark,f1,q", "dismiss", "close", id="help.close", show=False),
@@ -49,7 +49,7 @@ class HelpScreen(ModalScreen[None]):
     AUTO_FOCUS = "#keys"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (_WIDE, "-wide")]
 
-    def __init__(self, where: str = "dashboard") -> None:
+    def __init__(self, *where: str) -> None:
         super().__init__()
         self._where = where
 
@@ -76,7 +76,7 @@ class HelpScreen(ModalScreen[None]):
                 )
 
     def _is_of_here(self, keys: list[Key]) -> bool:
-        return any(key.where == self._where for key in keys)
+        return any(key.where in self._where for key in keys)
 
     def action_find(self) -> None:
         self.query_one(FilterLine).open()
