@@ -71,11 +71,16 @@ def launch_cockpit(
 
 
 def monitor_cockpit(
-    run_dir: RunDir | None, *, runs_dir: Path | None = None, mouse: bool = True
+    run_dir: RunDir | None,
+    *,
+    runs_dir: Path | None = None,
+    mouse: bool = True,
+    called: str | None = None,
 ) -> int:
     """Show a run of another process, or one that has ended; returns the exit code.
 
-    None opens the list of the runs in `runs_dir`.
+    None opens the list of the runs in `runs_dir`. `called` is how a person names the run, where
+    that is not by its directory.
     """
     from lmm_tui.session import RunSession
 
@@ -91,7 +96,8 @@ def monitor_cockpit(
             departure = visit.stay()
     if visit.session is None:
         return int(departure is None)
-    return _leave_foreign(visit.session, departure)
+    name = called or run_argument(visit.session.run_dir.path)
+    return _leave_foreign(name, visit.session, departure)
 
 
 class Visit:
@@ -332,9 +338,8 @@ def _launch_detached(
     return _leave_foreign(visit.session, departure) if visit.session else int(departure is None)
 
 
-def _leave_foreign(session: RunSession, departure: Departure | None) -> int:
+def _leave_foreign(name: str, session: RunSession, departure: Departure | None) -> int:
     """What is left to do and say for a run that trains elsewhere."""
-    name = run_argument(session.run_dir.path)
     if departure is Departure.STOP:
         session.poll()
         print(f"{name}: stopping after the step in progress, with a checkpoint …", flush=True)

@@ -27,7 +27,7 @@ def command(run: str | None, runs_dir: Path, no_mouse: bool) -> int:
         from lmm_tui.launcher import monitor_cockpit
 
         with mirrored(run) as mirror:
-            return monitor_cockpit(mirror, mouse=not no_mouse)
+            return monitor_cockpit(mirror, mouse=not no_mouse, called=run)
     waits = run is None and not list_runs(runs_dir) and terminal.can_host_app()
     chosen = None if waits else RunDir(find_path(run, runs_dir))
     if not terminal.can_host_app():
