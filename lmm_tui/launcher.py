@@ -96,8 +96,7 @@ def monitor_cockpit(
             departure = visit.stay()
     if visit.session is None:
         return int(departure is None)
-    name = called or run_argument(visit.session.run_dir.path)
-    return _leave_foreign(name, visit.session, departure)
+    return _leave_foreign(visit.session, departure, called)
 
 
 class Visit:
@@ -338,8 +337,11 @@ def _launch_detached(
     return _leave_foreign(visit.session, departure) if visit.session else int(departure is None)
 
 
-def _leave_foreign(name: str, session: RunSession, departure: Departure | None) -> int:
+def _leave_foreign(
+    session: RunSession, departure: Departure | None, called: str | None = None
+) -> int:
     """What is left to do and say for a run that trains elsewhere."""
+    name = called or run_argument(session.run_dir.path)
     if departure is Departure.STOP:
         session.poll()
         print(f"{name}: stopping after the step in progress, with a checkpoint …", flush=True)
