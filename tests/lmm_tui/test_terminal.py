@@ -50,3 +50,22 @@ def test_a_pipe_is_no_place_to_write_over(monkeypatch: pytest.MonkeyPatch) -> No
         assert not terminal.can_redraw(stream)
         assert not terminal.has_colour(stream)
     os.close(read_end)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("log_is_full", [True, False])
+def test_words_that_find_a_full_disk_are_said_once_or_not_at_all(
+    log_is_full: bool, tmp_path: Path
+) -> None:
+    log = Path("/dev/full") if log_is_full else tmp_path / "output.log"
+    program = (
+        "import sys; from pathlib import Path; from lmm_tui import terminal;"
+        "log = Path(sys.argv[1]); terminal.say('one', log); terminal.say('two', log);"
+        "print('three'); print('four', file=sys.stderr)"
+    )
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(log)], stdout=full, stderr=full, check=False
+        )
+    assert done.returncode == 0
+    assert log_is_full or log.read_text().split() == ["one", "two", "three", "four"]
