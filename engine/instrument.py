@@ -10,7 +10,7 @@
                 break
 
 It writes a run directory and opens its control socket, so that `lmm-tui monitor` can watch, pause
-and stop the script. It knows no model, no loop and no torch; a row costs about 50 µs.
+and stop the script. It knows no model, no loop and no torch; a row costs about 80 µs.
 """
 
 from __future__ import annotations
