@@ -65,8 +65,8 @@ def in_tmux() -> bool:
 def leave(log: Path) -> None:
     """Give the terminal up: read nothing from now on, and let `log` take what is printed.
 
-    After a hang-up a print would raise otherwise, and end what it only reports on. What was not
-    printed yet goes there as well, or nowhere where the disk of `log` is full.
+    After a hang-up a print would raise otherwise, and end what it only reports on; on a full disk
+    it is lost. Safe in a signal handler: it flushes nothing.
     """
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -75,7 +75,6 @@ def leave(log: Path) -> None:
             with place.open("ab") as target:
                 os.dup2(target.fileno(), 1)
                 os.dup2(target.fileno(), 2)
-            sys.stdout.flush()
         except OSError:
             continue
         break
@@ -102,6 +101,7 @@ def say(text: str, log: Path) -> None:
         print(text, flush=True)
     except OSError:
         leave(log)
+        print(text)  # What a stream could not write is not in it any more.
 
 
 if __name__ == "__main__":
