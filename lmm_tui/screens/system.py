@@ -105,7 +105,7 @@ class SystemScreen(PlaceScreen):
             words = f"{size(reading.swap_used)} of {size(reading.swap_total)}"
             lines.append(self._gauge("swap", share, words, width))
         share = reading.disk_used / reading.disk_total
-        free = f"{size(reading.disk_free)} free for {self._runs_dir}"
+        free = f"{size(reading.disk_free)} free for {self._runs_dir.name or self._runs_dir}"
         lines += [self._gauge("disk", share, free, width), Content()]
         lines += self._cards(reading.cards, width)
         lines += [Content(), *self._process(reading.process, width)]
@@ -114,7 +114,7 @@ class SystemScreen(PlaceScreen):
 
     def _cards(self, cards: tuple[Card, ...], width: int) -> list[Content]:
         if not cards:
-            words = "no NVIDIA card is seen here (pip install nvidia-ml-py shows those there are)"
+            words = "none seen; with nvidia-ml-py installed, NVIDIA cards are"
             return [_line("GPU", words, width)]
         lines = []
         for index, card in enumerate(cards):
@@ -134,8 +134,8 @@ class SystemScreen(PlaceScreen):
             gone = f"{name} has no process here any more" if name else "no run is open"
             return [_line("process", self._elsewhere or gone, width)]
         words = (
-            f"{process.cpu:.2f} processors · {size(process.memory)} · {process.threads} threads · "
-            f"{duration(process.seconds)} of work · pid {process.pid}"
+            f"pid {process.pid} · {process.cpu:.2f} processors · {size(process.memory)} · "
+            f"{process.threads} threads · {duration(process.seconds)} of work"
         )
         past = spark(np.array(self._past.get("process", ())), max(min(width - _LABEL, 60), 1))
         return [
