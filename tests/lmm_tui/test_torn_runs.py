@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from made_runs import make_run
 
 from engine.rundir import RunDir, RunDirError, RunStatus, list_runs
+from lmm_tui import cli
 from lmm_tui.headless import event_line, progress_line, sample_line
 from lmm_tui.session import RunSession
 from lmm_tui.summary import RunSummary, runs_table, status_record, status_sheet
@@ -142,3 +143,20 @@ def test_a_status_that_is_damaged_while_somebody_looks_leaves_the_one_before(
     run.status_file.write_text('{"state": "running", "step": "8"}')
     session.poll()
     assert session.view.status.step == 7
+
+
+def test_rows_from_a_clock_that_was_set_are_drawn_judged_and_counted_like_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, rows=60)
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row["time"] += (0, -86_400, 1e6)[number // 20]
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for words in (["plot", "--text"], ["status"], ["health"]):
+        assert cli.run([*words, str(run.path)]) in (0, 1)
+    shown = capsys.readouterr()
+    assert shown.err == "" and "loss" in shown.out
+    session = look(run)
+    assert session is not None and session.unreadable_lines == 0
+    assert list(values(session)["train/loss"]) == list(range(1, 61))
