@@ -10,7 +10,8 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from textual import on
 from textual.app import ComposeResult
@@ -23,7 +24,6 @@ from lmm_tui.export import export_in_background
 from lmm_tui.keys import bindings
 from lmm_tui.messages import CommandDone, ExportDone
 from lmm_tui.narrow import NarrowCompositor
-from lmm_tui.run_health import RunHealth
 from lmm_tui.screens.book import Book, Shelf
 from lmm_tui.screens.gestures import Gestures
 from lmm_tui.screens.panels import (
@@ -52,6 +52,9 @@ from lmm_tui.widgets.samples_panel import SamplesPanel
 from lmm_tui.widgets.ticks import round_end
 from lmm_tui.widgets.tiles import Tiles
 
+if TYPE_CHECKING:
+    from lmm_tui.run_health import RunHealth
+
 LOOK_EVERY_S = 0.25
 LOOK_OVER_SSH_EVERY_S = 0.5
 """Where bytes count."""
@@ -68,7 +71,7 @@ SHARE, SHARE_BESIDE_TRAINING = 0.03, 0.012
 LONGEST_REST_S, LONGEST_REST_BESIDE_TRAINING_S = 1.0, 4.0
 """However slow the machine, pictures are never older than this."""
 
-_JUDGE_AT_ONCE_S = 0.02
+_JUDGE_AT_ONCE_S = 0.005
 
 
 class DashboardScreen(Gestures):
@@ -84,7 +87,7 @@ class DashboardScreen(Gestures):
         self.owned = owned
         self._stage = session.view.info.stage
         self._book = Book()
-        self._health = RunHealth(session)
+        self._health: RunHealth | None = None
         self._judging = False
         self._pending: list[str] = []
         self._notes: list[dict[str, Any]] = []
@@ -120,6 +123,7 @@ class DashboardScreen(Gestures):
         self._show()
         self._pace()
         self._read_on()
+        self.call_after_refresh(self._begin_to_judge)
 
     # Looking
 
@@ -188,23 +192,31 @@ class DashboardScreen(Gestures):
         self.query_one(RunProgress).show(view)
         self.query_one(ProbePanel).update_from(session.series)
         self.query_one(SamplesPanel).show(session.samples)
-        self._judge()
+        if self._health is not None:
+            self._judge(self._health)
         self.query_one(EventLog).show(self._all_events())
         self._show_notice()
         self._show_keys()
         self._announce()
 
-    def _judge(self) -> None:
+    def _begin_to_judge(self) -> None:
+        # The rules are not loaded before there is something to see.
+        from lmm_tui.run_health import RunHealth
+
+        self._health = RunHealth(self.session)
+        self._judge(self._health)
+
+    def _judge(self, health: RunHealth) -> None:
         """Let the rules see what is new; a long past is worked off between other things."""
-        seen = self._health.look(_JUDGE_AT_ONCE_S if self._judging else READ_AT_ONCE_S / 10)
+        seen = health.look(_JUDGE_AT_ONCE_S)
         self.query_one(HealthPanel).show(seen.verdict, seen.open, seen.alerts)
         if not seen.complete and not self._judging:
             self._judging = True
-            self.set_timer(_JUDGE_AT_ONCE_S, self._judge_on)
+            self.set_timer(_JUDGE_AT_ONCE_S, partial(self._judge_on, health))
 
-    def _judge_on(self) -> None:
+    def _judge_on(self, health: RunHealth) -> None:
         self._judging = False
-        self._judge()
+        self._judge(health)
 
     def _show_pictures(self) -> None:
         self._pictures_at, self._spent_before = time.monotonic(), time.thread_time()

@@ -40,7 +40,7 @@ class _Row(HorizontalGroup):
 
 
 class HelpScreen(ModalScreen[None]):
-    """Closed by the key that opened it, by escape and by q; `where` are the places of the screen below."""
+    """Closed by the key that opened it, by escape and by q; `where`: the places below."""
 
     BINDINGS = [
         Binding("escape,question_mark,f1,q", "dismiss", "close", id="help.close", show=False),

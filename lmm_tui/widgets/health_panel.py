@@ -6,12 +6,15 @@ It is given alerts and knows no rules.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 
 from lmm_tui.text import clean
 from lmm_tui.widgets.feed import Feed
-from metrics.health import Alert
+
+if TYPE_CHECKING:
+    from metrics.health import Alert
 
 _STYLES = {"error": "$text-error", "warning": "$text-warning", "notice": "$accent"}
 _MOST_SHOWN = 100
@@ -50,6 +53,8 @@ def _past(alert: Alert) -> Content:
 
 
 if __name__ == "__main__":
+    from metrics.health import Alert
+
     spike = Alert(120, "loss_spike", "warning", "loss \x1b[2Jis 9", "a bad batch", "look at it", {})
     lines = [_advice(spike), _past(spike)]
     print(*lines, sep="\n")
