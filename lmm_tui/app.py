@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,6 +88,7 @@ class CockpitApp(App[Departure]):
         self.register_theme(themes.LIGHT)
         wanted = themes.preferred(habits.theme)
         self.theme = wanted if wanted in self.available_themes else themes.DARK.name
+        self._theme_at_first = self.theme
 
     @property
     def session(self) -> RunSession | None:
@@ -103,7 +105,8 @@ class CockpitApp(App[Departure]):
     @property
     def habits(self) -> Habits:
         """What is worth keeping of this visit."""
-        return Habits(screen=self._habits.screen, theme=self.theme)
+        chosen = self.theme != self._theme_at_first
+        return replace(self._habits, theme=self.theme if chosen else self._habits.theme)
 
     @property
     def dashboard(self) -> DashboardScreen | None:
@@ -217,7 +220,7 @@ class CockpitApp(App[Departure]):
             self.switch_screen(name)
         else:
             self.push_screen(name)
-        self._habits = Habits(screen=name)
+        self._habits = replace(self._habits, screen=name)
 
     def _go_back(self) -> None:
         if self._session is None:
@@ -225,7 +228,7 @@ class CockpitApp(App[Departure]):
             return
         if isinstance(self.screen, PlaceScreen):
             self.pop_screen()
-        self._habits = Habits(screen="dashboard")
+        self._habits = replace(self._habits, screen="dashboard")
 
     def _say_that_no_run_is_open(self) -> None:
         self.notify("Enter opens the run under the cursor.", title="no run is open")
@@ -272,7 +275,7 @@ class CockpitApp(App[Departure]):
             self.push_screen(self._make_dashboard(session))
         else:
             self.switch_screen(self._make_dashboard(session))
-        self._habits = Habits(screen="dashboard")
+        self._habits = replace(self._habits, screen="dashboard")
 
     # Keys
 

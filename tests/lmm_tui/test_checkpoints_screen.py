@@ -2,6 +2,7 @@
 
 import time
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from fake_run import FakeRun
@@ -9,6 +10,8 @@ from looking import screen_text, toasts, until, until_read
 
 from engine import checkpoint_files
 from engine.checkpoint_files import FORMAT, seal
+from engine.evaluation.job import EvaluateError, Job, Outcome, Score
+from engine.evaluation.records import Record
 from engine.rundir import checkpoint_name
 from lmm_errors import LmmError
 from lmm_tui.app import CockpitApp
@@ -119,6 +122,35 @@ async def test_the_command_line_can_be_copied(run, key, words):
         assert words in app.clipboard and str(path) in app.clipboard
 
 
+async def test_e_evaluates_beside_and_says_how_it_came_out(run, monkeypatch):
+    path = save(run, 100)
+    score = Score("lmm_sums", "acc", 0.25, None, None, 10, None)
+    job = Job(str(path), ("lmm_sums",))
+    record = Record(0.0, run.dir.name, 100, job, Outcome((score,), 0, "", {}))
+    started, ended = [], [record, EvaluateError("the evaluation was cancelled")]
+
+    class Beside:
+        def start(self, checkpoint):
+            started.append(checkpoint)
+            return True
+
+        def collect(self):
+            return [ended.pop(0)] if started and ended else []
+
+        def close(self):
+            started.append("closed")
+
+    monkeypatch.setattr("lmm_tui.screens.checkpoints._evaluation_beside", lambda run: Beside())
+    async with listing(run, 1) as (app, pilot):
+        await pilot.press("e", "y")
+        await until(pilot, lambda: started == [path])
+        app.screen.look()
+        app.screen.look()
+        await until(pilot, lambda: "the evaluation was cancelled" in toasts(app))
+        assert "step 100: lmm_sums 0.250; kept in evals/" in toasts(app)
+    assert started == [path, "closed"]
+
+
 async def test_v_finds_a_file_that_is_not_what_was_written(run):
     path = save(run, 100)
     async with listing(run, 1) as (app, pilot):
@@ -131,6 +163,8 @@ async def test_v_finds_a_file_that_is_not_what_was_written(run):
 
 async def test_c_asks_for_a_path_and_says_what_refused_it(run, tmp_path, monkeypatch):
     save(run, 100)
+    monkeypatch.chdir(tmp_path)
+    Path("taken").mkdir()
     asked = []
 
     def convert(source, target, *, merge):
@@ -139,11 +173,11 @@ async def test_c_asks_for_a_path_and_says_what_refused_it(run, tmp_path, monkeyp
 
     monkeypatch.setattr("lmm_tui.convert_aside.convert_aside", convert)
     async with listing(run, 1) as (app, pilot):
-        await pilot.press("c", "ctrl+u", *str(tmp_path), "enter")
+        await pilot.press("c", "ctrl+u", *"taken", "enter")
         await until_read(pilot, "nothing is overwritten")
-        await pilot.press(*"/hf", "enter")
+        await pilot.press(*"/../hf", "enter")
         await until(pilot, lambda: "not converted: [b]no tokenizer[/b]" in toasts(app))
-    assert asked == [(checkpoint_name(100), tmp_path / "hf", False)]
+    assert asked == [(checkpoint_name(100), Path("taken/../hf"), False)]
 
 
 def test_a_conversion_that_fails_says_why_in_one_sentence(tmp_path):

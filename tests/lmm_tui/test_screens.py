@@ -22,7 +22,7 @@ from lmm_tui.screens.runs import RunsScreen
 from lmm_tui.session import RunSession
 from lmm_tui.widgets.table import Table
 
-SIZES = [(200, 50), (120, 30), (80, 24), (60, 15)]
+SIZES = [(200, 50), (60, 15)]
 
 
 @pytest.fixture
@@ -267,6 +267,13 @@ async def test_habits_that_cannot_be_read_mean_the_defaults(run, tmp_path, kept)
         await pilot.pause()
         assert isinstance(app.screen, DashboardScreen)
         assert app.theme == "lmm-dark"
+
+
+async def test_a_theme_that_nobody_chose_is_not_kept(run):
+    app = open_on(run)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+    assert app.habits.theme == ""
 
 
 def test_habits_that_cannot_be_kept_are_no_error(tmp_path):
