@@ -7,10 +7,10 @@ really happened. A command that cannot be done says why and changes nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine.config import check, lookup
+from engine.config import RunConfig, check, lookup
 from engine.control import Mailbox, Reply, Request
 from engine.events import EventLog
 from lmm_errors import LmmError
@@ -36,11 +36,30 @@ _SAMPLE_OPTIONS = {
 }
 """What may be said about a sample besides its prompt, and the setting whose bounds hold for it."""
 
+Question = Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]
+"""From arguments to words for a person and data for a program."""
+
 _TASK = re.compile(r"\w[\w.:+-]*")
 
 
 class CommandError(LmmError):
     """A command with arguments that it does not take."""
+
+
+def sampling(args: Mapping[str, Any], config: RunConfig, *also: str) -> dict[str, Any]:
+    """`max_tokens`, `temperature` and `top_p` as far as given, within the bounds of the settings.
+
+    CommandError for anything else; `also` are names that the refusal lists as well.
+    """
+    options: dict[str, Any] = {}
+    for name, value in args.items():
+        key = _SAMPLE_OPTIONS.get(name)
+        if key is None:
+            raise CommandError(
+                f"unknown option {name}; it takes {', '.join((*also, *_SAMPLE_OPTIONS))}"
+            )
+        options[name] = lookup(check(key, value, config), key)
+    return options
 
 
 class StopRequested(Exception):
@@ -75,6 +94,7 @@ class Commands:
             "evaluate": self._evaluate,
             "set": self._set,
         }
+        self._questions = {"talk": trainer.talk, "read": trainer.read}
 
     def serve(self) -> None:
         """Do what waits; while paused, stay here. Raises StopRequested."""
@@ -100,6 +120,9 @@ class Commands:
         if request.command == "stop":
             self._events.write("command", "stop", step=step, args=request.args)
             raise StopRequested(request, save=bool(request.args.get("checkpoint", True)))
+        if ask := self._questions.get(request.command):
+            request.answer(self._told(ask, request))
+            return
         try:
             reply = Reply(True, self._handlers[request.command](request.args), step)
         except (LmmError, OSError) as error:
@@ -113,6 +136,15 @@ class Commands:
             ok=reply.ok,
         )
         request.answer(reply)
+
+    def _told(self, ask: Question, request: Request) -> Reply:
+        """A question changes nothing and comes by the dozen: it is no event."""
+        step = self._trainer.step
+        try:
+            words, data = ask(request.args)
+        except LmmError as error:
+            return Reply(False, f"{request.command}: {error}", step)
+        return Reply(True, words, step, data)
 
     def _pause(self, args: dict[str, Any]) -> str:
         self._paused = True
@@ -129,15 +161,10 @@ class Commands:
         return f"checkpoint {self._trainer.save(pinned)}{', kept for good' if pinned else ''}"
 
     def _sample(self, args: dict[str, Any]) -> str:
-        options: dict[str, Any] = {}
-        for name, value in args.items():
-            if name == "prompt":
-                options[name] = str(value)
-            elif key := _SAMPLE_OPTIONS.get(name):
-                options[name] = lookup(check(key, value, self._trainer.config), key)
-            else:
-                takes = ", ".join(("prompt", *_SAMPLE_OPTIONS))
-                raise CommandError(f"unknown option {name}; it takes {takes}")
+        rest = {name: value for name, value in args.items() if name != "prompt"}
+        options = sampling(rest, self._trainer.config, "prompt")
+        if "prompt" in args:
+            options["prompt"] = str(args["prompt"])
         return f"{len(self._trainer.sample(**options))} samples written"
 
     def _evaluate(self, args: dict[str, Any]) -> str:
@@ -184,6 +211,10 @@ if __name__ == "__main__":
             return "step-000000004"
 
         def pause(self) -> None: ...
+
+        def talk(self, args: object) -> None: ...
+
+        def read(self, args: object) -> None: ...
 
     with tempfile.TemporaryDirectory() as folder:
         box = Mailbox()

@@ -25,7 +25,18 @@ from typing import Any
 from engine.peer import is_own
 from lmm_errors import LmmError
 
-COMMANDS = ("pause", "resume", "stop", "checkpoint", "probe", "sample", "evaluate", "set")
+COMMANDS = (
+    "pause",
+    "resume",
+    "stop",
+    "checkpoint",
+    "probe",
+    "sample",
+    "evaluate",
+    "set",
+    "talk",
+    "read",
+)
 
 _MAX_LINE = 64 * 1024
 _MAX_CLIENTS = 16

@@ -39,6 +39,7 @@ from engine.sampler import Sampler
 from engine.saver import Saver
 from engine.schedule import lr_factor
 from engine.stages.base import MicroBatch, load_stage
+from engine.talk import Speaker
 from engine.weights import Weights, read_weights
 from lmm_errors import LmmError
 from metrics.names import VAL_LOSS, describe
@@ -174,6 +175,21 @@ class Trainer:
             self._sampler.record_token_losses(self.step, self._stage.specimen)
         self._events.write("sample", f"{len(texts)} samples", step=self.step)
         return texts
+
+    def talk(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Some tokens of a reply; as `engine.talk.Speaker.talk`."""
+        with self._aside("talking"):
+            return self._speaker().talk(args, self.config)
+
+    def read(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The loss of each token of a text; as `engine.talk.Speaker.read`."""
+        with self._aside("reading"):
+            return self._speaker().read(args)
+
+    def _speaker(self) -> Speaker:
+        self._flush()
+        stage = self._stage
+        return Speaker(self._model, stage.tokenizer, stage.turn_ids, stage.stop_ids, stage.specimen)
 
     def change(self, config: RunConfig) -> None:
         """Go on with other settings; the run directory remembers them for a resume."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from data.prepare import Progress
 from data.tokenizer import Tokenizer
+from data.turns import Turn
 from engine.config import RunConfig
 from engine.model import Decoder
 from engine.rundir import RunDir
@@ -96,6 +97,10 @@ class Stage(ABC):
         """What the model is to go on from, for a prompt of a sample."""
         return self.tokenizer.encode(text) or [self.tokenizer.eos_id]
 
+    def turn_ids(self, turns: Sequence[Turn]) -> list[int]:
+        """What the model is to go on from, after some turns of a talk."""
+        return plain_ids(turns, self.tokenizer)
+
     @property
     def stop_ids(self) -> Collection[int]:
         """Tokens that end what the model says."""
@@ -107,6 +112,11 @@ class Stage(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
         """Go on from a `state_dict`."""
+
+
+def plain_ids(turns: Sequence[Turn], tokenizer: Tokenizer) -> list[int]:
+    """A talk with a model that knows no turns: one text, that goes on where the last one ends."""
+    return tokenizer.encode("".join(turn.content for turn in turns)) or [tokenizer.eos_id]
 
 
 def mean_losses(stage: Stage, model: Decoder, batches: Iterator[MicroBatch]) -> dict[str, float]:

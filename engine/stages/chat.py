@@ -53,7 +53,10 @@ class ChatStage(Stage):
         self.notes = []
 
     def prompt_ids(self, text: str) -> list[int]:
-        return render_prompt((Turn("user", text),), self.tokenizer, self.template)
+        return self.turn_ids((Turn("user", text),))
+
+    def turn_ids(self, turns: Sequence[Turn]) -> list[int]:
+        return render_prompt(turns, self.tokenizer, self.template)
 
     @property
     def stop_ids(self) -> Collection[int]:

@@ -6,7 +6,7 @@ a run, a checkpoint, a Hugging Face folder or a `.pth` with the student's vocabu
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from data.prepare import Progress
 from data.tokenizer import Tokenizer
+from data.turns import Turn
 from engine.config import ConfigError, DistillConfig, RunConfig
 from engine.loss import chunked_loss
 from engine.model import Decoder
@@ -81,6 +82,9 @@ class DistillStage(Stage):
 
     def prompt_ids(self, text: str) -> list[int]:
         return self._source.prompt_ids(text)
+
+    def turn_ids(self, turns: Sequence[Turn]) -> list[int]:
+        return self._source.turn_ids(turns)
 
     @property
     def stop_ids(self) -> Collection[int]:

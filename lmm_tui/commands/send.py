@@ -28,6 +28,8 @@ def command(run: str, name: str, arguments: tuple[str, ...], runs_dir: Path) -> 
     checkpoint  [pin=true]
     stop    [checkpoint=false]
     sample  [prompt=TEXT] [max_tokens=N] [temperature=T] [top_p=P]
+    talk    prompt=TEXT [tokens=N] [temperature=T] [top_p=P]
+    read    [text=TEXT]
     set     [lr=X] [clip=X] [log_every=N] [val_every=N] [probe_every=N]
             [sample_every=N] [checkpoint_every=N]
 
