@@ -74,7 +74,7 @@ class LogScreen(PlaceScreen):
         amount = size(view.window.size)
         facts = [f"{self._run.name}/{self._run.output.name} · {amount}"]
         if self._narrowed:
-            facts.append(f"{len(view.lines):,} with “{self._narrowed}”")
+            facts.append(f"{view.count:,} with “{self._narrowed}”")
         self.query_one(ScreenStrip).show(
             (" · ".join(facts), _QUIET),
             (" · following  ", "$success") if view.following else (" · stands  ", "$warning"),

@@ -55,11 +55,17 @@ class LogView(ScrollView, can_focus=True):
         return [*self.window.lines, unfinished] if unfinished else self.window.lines
 
     @property
-    def top(self) -> int:
-        """The offset of the line in the middle of the screen."""
-        lines = self.lines
-        index = min(int(self.scroll_offset.y + self.size.height // 2), len(lines) - 1)
-        return lines[index].offset if lines else 0
+    def count(self) -> int:
+        """How many `lines` there are."""
+        if self._only is not None:
+            return len(self._only)
+        return len(self.window.lines) + (self.window.unfinished is not None)
+
+    def _line_at(self, index: int) -> LogLine | None:
+        lines = self.window.lines if self._only is None else self._only
+        if index < len(lines):
+            return lines[index]
+        return self.window.unfinished if self._only is None and index == len(lines) else None
 
     def look(self) -> None:
         """Show what was appended meanwhile."""
@@ -145,7 +151,7 @@ class LogView(ScrollView, can_focus=True):
         super().watch_scroll_y(old_value, new_value)
         if round(new_value) == round(old_value):
             return
-        last = max(len(self.lines) - self.size.height, 0)
+        last = max(self.count - self.size.height, 0)
         if self.following:
             pass
         elif new_value < old_value:
@@ -172,13 +178,13 @@ class LogView(ScrollView, can_focus=True):
     def _grown(self) -> None:
         self._measure()
         if self.following:
-            self.scroll_to(y=max(len(self.lines) - self.size.height, 0), animate=False, force=True)
+            self.scroll_to(y=max(self.count - self.size.height, 0), animate=False, force=True)
         self.refresh()
         self.post_message(self.Moved())
 
     def _measure(self) -> None:
         # Wide enough for any line: how long lines are is known only to those that are drawn.
-        self.virtual_size = Size(max(self.size.width, 400), len(self.lines))
+        self.virtual_size = Size(max(self.size.width, 400), self.count)
 
     def on_resize(self) -> None:
         self._grown()
@@ -191,16 +197,13 @@ class LogView(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
-        lines = self.lines
-        index = y + self.scroll_offset.y
-        if not lines:
+        found = self._line_at(y + self.scroll_offset.y)
+        if not self.count:
             texts = self._empty.split("\n")
             text = texts[y - 1] if 1 <= y <= len(texts) else ""
             line = Content.styled(f"  {text}", "$foreground" if y == 1 else "$foreground 60%")
-        elif index < len(lines):
-            line = self._word(lines[index], width)
         else:
-            line = Content()
+            line = self._word(found, width) if found else Content()
         return Visual.to_strips(self, line, width, 1, self.visual_style, pad=True)[0]
 
     def _word(self, line: LogLine, width: int) -> Content:
