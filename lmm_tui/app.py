@@ -78,6 +78,7 @@ class CockpitApp(App[Departure]):
         self._own = session if owned else None
         self._runs_dir = runs_dir
         self._habits = habits
+        self._last_dashboard: DashboardScreen | None = None
         self._terminal = terminal
         self._on_painted = on_painted
         self._notice = notice
@@ -106,7 +107,9 @@ class CockpitApp(App[Departure]):
     def habits(self) -> Habits:
         """What is worth keeping of this visit."""
         chosen = self.theme != self._theme_at_first
-        return replace(self._habits, theme=self.theme if chosen else self._habits.theme)
+        habits = replace(self._habits, theme=self.theme if chosen else self._habits.theme)
+        # Asked for after the app has ended, too, when no screen is on the stack any more.
+        return habits.with_shelf(self._last_dashboard.shelf) if self._last_dashboard else habits
 
     @property
     def dashboard(self) -> DashboardScreen | None:
@@ -135,7 +138,9 @@ class CockpitApp(App[Departure]):
         # Charts need numpy, 0.2 s: the configure screen opens without.
         from lmm_tui.screens.dashboard import DashboardScreen
 
-        return DashboardScreen(session, owned=session is self._own)
+        owned, shelf = session is self._own, self.habits.shelf
+        self._last_dashboard = DashboardScreen(session, owned=owned, shelf=shelf)
+        return self._last_dashboard
 
     def on_mount(self) -> None:
         if self._terminal is not None:

@@ -1,4 +1,4 @@
-"""What the cockpit keeps from one start to the next: the screen and the theme used last.
+"""What the cockpit keeps from one start to the next: screen, theme, and the shelf of metrics.
 
 Nobody depends on it: a file that is missing, broken or cannot be written means the defaults.
 """
@@ -6,19 +6,29 @@ Nobody depends on it: a file that is missing, broken or cannot be written means 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from engine.rundir import replace_text
 from lmm_tui.locations import config_file
+from lmm_tui.shelf import Shelf
 
 
 @dataclass(frozen=True)
 class Habits:
-    """Names of a screen and of a theme; empty where none was chosen."""
+    """Names of a screen and of a theme, empty where none was chosen; metrics as in `Shelf`."""
 
     screen: str = ""
     theme: str = ""
+    pinned: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+
+    @property
+    def shelf(self) -> Shelf:
+        return Shelf(self.pinned, frozenset(self.hidden))
+
+    def with_shelf(self, shelf: Shelf) -> Habits:
+        return replace(self, pinned=shelf.pinned, hidden=tuple(sorted(shelf.hidden)))
 
 
 NO_HABITS = Habits()
@@ -28,10 +38,20 @@ def load(path: Path | None = None) -> Habits:
     """What was kept in `path` (default: `state.json` among the settings)."""
     try:
         found = json.loads((path or config_file("state.json")).read_text(encoding="utf-8"))
-        known = {item.name: found[item.name] for item in fields(Habits) if item.name in found}
-    except (OSError, ValueError, TypeError):
+        return Habits(
+            screen=_text(found.get("screen", "")),
+            theme=_text(found.get("theme", "")),
+            pinned=tuple(map(_text, found.get("pinned", ()))),
+            hidden=tuple(map(_text, found.get("hidden", ()))),
+        )
+    except (OSError, ValueError, TypeError, AttributeError):
         return NO_HABITS
-    return Habits(**known) if all(isinstance(value, str) for value in known.values()) else NO_HABITS
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
 
 
 def keep(habits: Habits, path: Path | None = None) -> None:
@@ -49,9 +69,10 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "new" / "state.json"
-        keep(Habits("log", "lmm-light"), file)
+        kept = Habits("log", "lmm-light").with_shelf(Shelf(("val/loss",), frozenset({"mine"})))
+        keep(kept, file)
         print(load(file))
-        assert load(file) == Habits("log", "lmm-light")
+        assert load(file) == kept and kept.shelf.pinned == ("val/loss",)
         file.write_text("[broken")
         assert load(file) == NO_HABITS
     print("=== 自测通过 ===")

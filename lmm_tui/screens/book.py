@@ -7,47 +7,22 @@ It knows names, pages and sizes, and nothing of widgets.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from textual.geometry import Size
 
 from lmm_tui.screens.groups import grid, grouped, matching
 from lmm_tui.screens.pages import pages_for
+from lmm_tui.shelf import Shelf
 from lmm_tui.widgets.tiles import Page
 
 _METRIC = "metric-"
 
 
-@dataclass(frozen=True)
-class Shelf:
-    """What somebody wants to see first, in this order, and what not at all."""
-
-    pinned: tuple[str, ...] = ()
-    hidden: frozenset[str] = frozenset()
-
-    def pin(self, metric: str) -> Shelf:
-        """Pin it, or take the pin out."""
-        kept = tuple(name for name in self.pinned if name != metric)
-        return replace(self, pinned=(*kept, metric) if kept == self.pinned else kept)
-
-    def move(self, metric: str, by: int) -> Shelf:
-        """Move what is pinned by so many places."""
-        if metric not in self.pinned:
-            return self
-        others = [name for name in self.pinned if name != metric]
-        place = min(max(self.pinned.index(metric) + by, 0), len(others))
-        return replace(self, pinned=(*others[:place], metric, *others[place:]))
-
-    def hide(self, metric: str) -> Shelf:
-        """Hide it, or show it again."""
-        return replace(self, hidden=self.hidden ^ {metric})
-
-
 class Book:
     """Always has an open page; `lay_out` after anything that it depends on has changed."""
 
-    def __init__(self) -> None:
-        self.shelf = Shelf()
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
         self.words = ""
         """What is searched for: pages are then those with metrics that match."""
         self._index = 0
@@ -113,7 +88,7 @@ class Book:
 
 
 if __name__ == "__main__":
-    book = Book()
+    book = Book(Shelf())
     measured = ["train/loss", "val/loss", *(f"mine/{number}" for number in range(30))]
     book.lay_out(measured, Size(200, 50), Size(200, 45))
     print([page.title for page in book.pages])
@@ -121,6 +96,4 @@ if __name__ == "__main__":
     book.lay_out(measured, Size(200, 50), Size(200, 45))
     print([page.title for page in book.pages], sorted(book.page.panels)[:2])
     assert len(book.page.panels) == 12 and book.metric_of("metric-1") == "val/loss"
-    shelf = Shelf().pin("a").pin("b").move("b", -1)
-    assert shelf.pinned == ("b", "a") and shelf.pin("b").pinned == ("a",)
     print("=== 自测通过 ===")

@@ -24,7 +24,7 @@ from lmm_tui.export import export_in_background
 from lmm_tui.keys import bindings
 from lmm_tui.messages import CommandDone, ExportDone
 from lmm_tui.narrow import NarrowCompositor
-from lmm_tui.screens.book import Book, Shelf
+from lmm_tui.screens.book import Book
 from lmm_tui.screens.gestures import Gestures
 from lmm_tui.screens.panels import (
     LAYER_NORMS,
@@ -36,6 +36,7 @@ from lmm_tui.screens.panels import (
     titles_of,
 )
 from lmm_tui.session import RunSession, RunView
+from lmm_tui.shelf import NOTHING, Shelf
 from lmm_tui.text import clean
 from lmm_tui.widgets.chart import Chart
 from lmm_tui.widgets.event_log import EventLog
@@ -80,13 +81,13 @@ class DashboardScreen(Gestures):
     BINDINGS = bindings("dashboard", "charts")
     AUTO_FOCUS = ""
 
-    def __init__(self, session: RunSession, *, owned: bool) -> None:
+    def __init__(self, session: RunSession, *, owned: bool, shelf: Shelf = NOTHING) -> None:
         super().__init__()
         self._compositor = NarrowCompositor()
         self.session = session
         self.owned = owned
         self._stage = session.view.info.stage
-        self._book = Book()
+        self._book = Book(shelf)
         self._health: RunHealth | None = None
         self._judging = False
         self._pending: list[str] = []
@@ -98,6 +99,11 @@ class DashboardScreen(Gestures):
         self._announced = len(session.events)
         self._timer: Timer | None = None
         self._period = 0.0
+
+    @property
+    def shelf(self) -> Shelf:
+        """What is pinned and what is hidden."""
+        return self._book.shelf
 
     def compose(self) -> ComposeResult:
         yield RunHeader()

@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 from test_dashboard import cockpit, screen_text
 from textual.geometry import Region, Size
 
-from lmm_tui.screens.book import Book, Shelf
+from lmm_tui.app import CockpitApp
+from lmm_tui.habits import Habits, keep, load
+from lmm_tui.screens.book import Book
 from lmm_tui.screens.groups import grid, grouped, matching
 from lmm_tui.screens.pages import pages_for
+from lmm_tui.session import RunSession
+from lmm_tui.shelf import Shelf
 from lmm_tui.widgets.chart import Chart
 from lmm_tui.widgets.filter_line import FilterLine
 from lmm_tui.widgets.health_panel import HealthPanel
@@ -70,7 +74,7 @@ def test_a_shelf_keeps_order_and_forgets_what_is_taken_off() -> None:
 
 
 def test_a_book_of_two_thousand_metrics_turns_round() -> None:
-    book, screen = Book(), Size(200, 50)
+    book, screen = Book(Shelf()), Size(200, 50)
     metrics = [f"mine/{number}" for number in range(2000)]
     book.lay_out(metrics, screen, Size(200, 44))
     assert not book.lay_out(metrics, screen, Size(200, 44))
@@ -122,6 +126,22 @@ async def test_pinned_metrics_come_first_and_hidden_ones_go(run):
         panels = {page.title: page.panels for page in app.screen._book.pages}
         shown = {app.screen._book.metric_of(panel) for panel in panels["optimisation"]}
         assert "pinned" in panels and "train/lr" not in shown and "train/grad_norm" in shown
+
+
+async def test_what_is_pinned_is_found_again_at_the_next_start(run, tmp_path):
+    file = tmp_path / "state.json"
+    app = CockpitApp(RunSession(run.dir.path), habits=load(file))
+    async with app.run_test(size=(200, 50)) as pilot:
+        await pilot.press("slash", *"lr", "enter", "tab", "P")
+    keep(app.habits, file)
+    assert load(file).shelf == Shelf(("train/lr",))
+    again = CockpitApp(RunSession(run.dir.path), habits=load(file))
+    async with again.run_test(size=(200, 50)) as pilot:
+        await pilot.press("n")
+        assert open_metrics(again) == ["train/lr"]
+    for broken in ('{"pinned": [1]}', '{"pinned": 1}', "[]", '{"theme": {}}'):
+        file.write_text(broken)
+        assert load(file) == Habits()
 
 
 async def test_two_thousand_metrics_are_no_burden(tmp_path):
