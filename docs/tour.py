@@ -1,0 +1,132 @@
+"""Draw every screen of the cockpit on real runs as the SVG pictures of the tour and the README.
+
+`python docs/tour.py RUN...` opens the first run on each screen and lays the others over it; all in
+one folder, `--runs-dir`. No terminal is needed. The pictures name no font of the web: they look the
+same offline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from engine.config import RunConfig
+from engine.rundir import find_run
+from lmm_errors import LmmError
+from lmm_tui.app import CockpitApp
+from lmm_tui.messages import Departure
+from lmm_tui.screens.configure import ConfigureScreen
+from lmm_tui.session import RunSession
+
+FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Noto Sans Mono CJK SC', monospace"
+PATIENCE_S = 60.0
+SETTLE_S = 1.0
+FOLDER = Path(__file__).parent / "pictures"
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture: the keys that lead to it from the dashboard, and the size of the terminal."""
+
+    name: str
+    keys: Sequence[str] = ()
+    size: tuple[int, int] = (150, 42)
+
+
+VIEWS = (
+    View("dashboard"),
+    View("dashboard-80x24", size=(80, 24)),
+    View("zoom", ("tab", "plus", "plus", "s", *["shift+left"] * 30, "enter")),
+    View("metrics", ("n", "n", "n")),
+    View("search", ("slash", *"grad")),
+    View("help", ("question_mark",)),
+    View("change", ("L",)),
+    View("runs", ("2",)),
+    View("overlay", ("2", "space", "space", "o")),
+    View("samples", ("3",)),
+    View("evaluate", ("4",)),
+    View("checkpoints", ("5",)),
+    View("log", ("6",)),
+    View("system", ("7",)),
+)
+FORMS = (View("configure"), View("configure-stage", ("right", "pagedown")))
+
+
+async def of_run(run: Path, view: View) -> str:
+    """A view of a run, once all of it has been read and drawn."""
+    session = RunSession(run)
+    app = CockpitApp(session)
+    async with app.run_test(size=view.size) as pilot:
+        async with asyncio.timeout(PATIENCE_S):
+            while session.loading or not session.series.names():
+                await pilot.pause(0.1)
+        return await _drawn(app, pilot, view, f"lmm-tui monitor {session.run_dir.name}")
+
+
+async def of_form(view: View) -> str:
+    """A view of the configure screen, once it knows the devices and the data."""
+    app = CockpitApp(config=RunConfig(), start=_no_start)
+    async with app.run_test(size=view.size) as pilot:
+        async with asyncio.timeout(PATIENCE_S):
+            while not (isinstance(app.screen, ConfigureScreen) and app.screen.settled):
+                await pilot.pause(0.1)
+        return await _drawn(app, pilot, view, "lmm-tui launch")
+
+
+async def _drawn(app: CockpitApp, pilot: Pilot[Departure], view: View, title: str) -> str:
+    await pilot.pause(SETTLE_S)
+    for key in view.keys:
+        await pilot.press(key)
+        await pilot.pause(0.05 if key.startswith("shift") else 0.3)
+    await pilot.pause(SETTLE_S)
+    return _portable(app.export_screenshot(title=title))
+
+
+def _no_start(config: RunConfig) -> RunSession:
+    raise AssertionError("nobody presses Start here")
+
+
+def _portable(svg: str) -> str:
+    """Without web fonts, and with the same ids each time so that a diff shows what changed."""
+    svg = re.sub(r"@font-face\s*\{.*?\}\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"terminal-\d+", "terminal", svg)
+    return re.sub(r"font-family:\s*Fira Code, monospace|font-family:\s*arial", _family, svg)
+
+
+def _family(found: re.Match[str]) -> str:
+    return f"font-family: {FONTS}"
+
+
+def _write(view: View, svg: str) -> None:
+    path = FOLDER / f"{view.name}.svg"
+    path.write_text(svg, encoding="utf-8")
+    print(f"{path}: {len(svg) / 1000:.0f} kB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", nargs="?", help="name or folder of a run; default: the newest")
+    parser.add_argument("--runs-dir", default="runs", help="folder that holds the runs")
+    parser.add_argument("--only", metavar="NAME", help="draw one picture")
+    asked = parser.parse_args()
+    FOLDER.mkdir(exist_ok=True)
+    run = find_run(asked.run, asked.runs_dir)
+    for view in VIEWS:
+        if asked.only in (None, view.name):
+            _write(view, asyncio.run(of_run(run.path, view)))
+    for view in FORMS:
+        if asked.only in (None, view.name):
+            _write(view, asyncio.run(of_form(view)))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LmmError as error:
+        raise SystemExit(str(error)) from None
