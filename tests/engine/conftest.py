@@ -1,16 +1,12 @@
 """A run small enough to train in a second, and what it left behind."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import MakeConfig
 
 from engine.config import RunConfig, resolve
-from engine.rundir import RunDir
-
-MakeConfig = Callable[..., RunConfig]
 
 
 @pytest.fixture(scope="session")
@@ -50,12 +46,3 @@ def small(tmp_path: Path, token_cache: Path) -> MakeConfig:
         return resolve(assignments=assignments)
 
     return make
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def curve(run_dir: RunDir, name: str = "train/loss") -> dict[int, float]:
-    """step -> value; of several lines for one step the last counts, as readers have it."""
-    return {row["step"]: row[name] for row in lines(run_dir.metrics) if name in row}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MakeConfig, curve, lines
+from small_runs import MakeConfig, curve, lines
 
 from engine.bad_steps import _step_and_put_back, step_unless
 from engine.checkpoint import load

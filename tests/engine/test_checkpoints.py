@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MakeConfig, curve, lines
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_runs import MakeConfig, curve, lines
 
 from engine import checkpoint
 from engine.checkpoint import CheckpointState, Snapshot, load, save

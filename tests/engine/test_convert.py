@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MakeConfig, curve
 from safetensors.torch import load_file, save_file
+from small_runs import MakeConfig, curve
 
 from data.chatml import CHAT_TEMPLATE
 from data.own_template import find_source

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import MakeConfig, curve, lines
 from faults import Refusals, full
 from forked import processes
+from small_runs import MakeConfig, curve, lines
 
 from engine.checkpoint_files import verify
 from engine.config import RunConfig, resolve

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MakeConfig
+from small_runs import MakeConfig
 
 from data.chatml import CHAT_TEMPLATE
 from data.tasks import test_set as held_out

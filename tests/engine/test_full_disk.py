@@ -4,8 +4,8 @@ import resource
 import threading
 from pathlib import Path
 
-from conftest import MakeConfig, curve, lines
 from forked import processes
+from small_runs import MakeConfig, curve, lines
 
 from engine.checkpoint_files import verify
 from engine.config import RunConfig

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MakeConfig, lines
+from small_runs import MakeConfig, lines
 
 from engine.config import RunConfig
 from engine.events import EventLog

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import curve
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_runs import curve
 
 from engine.config import resolve
 from engine.control import ControlError, send

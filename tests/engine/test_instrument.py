@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import curve, lines
+from small_runs import curve, lines
 
 from engine import control
 from engine.config import ConfigError

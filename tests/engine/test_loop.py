@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MakeConfig, curve, lines
+from small_runs import MakeConfig, curve, lines
 
 from engine.config import RunConfig, load_toml
 from engine.control import ControlError, Reply

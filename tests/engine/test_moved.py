@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from conftest import MakeConfig, curve
+from small_runs import MakeConfig, curve
 
 from engine.config import RunConfig, resolve
 from engine.control import send

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import MakeConfig, curve, lines
 from safetensors.torch import load_file
+from small_runs import MakeConfig, curve, lines
 from torch.nn.functional import log_softmax
 
 from data.tokenizer import IM_END

@@ -1,0 +1,20 @@
+"""Configurations of small runs, and what such a run has written."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.config import RunConfig
+from engine.rundir import RunDir
+
+MakeConfig = Callable[..., RunConfig]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def curve(run_dir: RunDir, name: str = "train/loss") -> dict[int, float]:
+    """step -> value; of several lines for one step the last counts, as readers have it."""
+    return {row["step"]: row[name] for row in lines(run_dir.metrics) if name in row}
