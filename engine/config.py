@@ -300,6 +300,33 @@ class HealthConfig(Section):
     )
 
 
+class ProbeConfig(Section):
+    """What a probe measures beyond the nine numbers, all off; costs are of a `tiny` step."""
+
+    attention: bool = Field(
+        False, description="Largest logit and entropy of attention by layer; 1 % of a step"
+    )
+    activations: bool = Field(
+        False, description="RMS and outliers of the activations by layer; 2 % of a step"
+    )
+    mlp: bool = Field(False, description="Share of dead MLP units by layer; 1 % of a step")
+    rank: bool = Field(
+        False, description="Effective rank of each layer's representations; 3 % of a step"
+    )
+    updates: bool = Field(
+        False,
+        description="Update-to-weight ratio by layer; 2 % of a step, a copy of the weights",
+    )
+    noise: bool = Field(
+        False, description="Gradient noise scale, with two or more micro-batches; 1 % of a step"
+    )
+    calibration: bool = Field(
+        False,
+        description="logsumexp, 1 % of a step; and the calibration error, a forward pass of one "
+        "micro-batch more at each validation",
+    )
+
+
 class RunConfig(Section):
     """Everything that defines a run."""
 
@@ -320,6 +347,7 @@ class RunConfig(Section):
     log: LogConfig = Field(default_factory=LogConfig)
     eval: EvalConfig = Field(default_factory=EvalConfig)
     health: HealthConfig = Field(default_factory=HealthConfig)
+    probe: ProbeConfig = Field(default_factory=ProbeConfig)
     lora: LoraConfig = Field(default_factory=LoraConfig)
     dpo: DpoConfig = Field(default_factory=DpoConfig)
     grpo: GrpoConfig = Field(default_factory=GrpoConfig)

@@ -39,6 +39,7 @@ from engine.sampler import Sampler
 from engine.saver import Saver
 from engine.schedule import lr_factor
 from engine.stages.base import MicroBatch, load_stage
+from engine.stages.likelihood import LikelihoodStage
 from engine.talk import Speaker
 from engine.weights import Weights, read_weights
 from lmm_errors import LmmError
@@ -142,6 +143,7 @@ class Trainer:
             device.autocast(self._device, self._precision),
         ):
             numbers = self._stage.held_out(self._model)
+            numbers |= self._calibration()
         if not numbers:
             return "nothing is held out"
         self.val_loss = numbers.get(VAL_LOSS)
@@ -150,6 +152,13 @@ class Trainer:
         sentence = ", ".join(f"{describe(name).title} {numbers[name]:.4g}" for name in numbers)
         self._events.write("eval", sentence, step=self.step, numbers=numbers)
         return sentence
+
+    def _calibration(self) -> dict[str, float]:
+        """Of what stages that learn from text hold out; others have no text of their own."""
+        if not isinstance(self._stage, LikelihoodStage):
+            return {}
+        batch = next(self._stage.validation(), None)
+        return {} if batch is None else self._observer.deep.calibrate(batch)
 
     def evaluate(self, tasks: tuple[str, ...] = ()) -> str:
         """Save, and let lm-eval score that checkpoint beside the training; says what began."""
@@ -249,6 +258,7 @@ class Trainer:
                 device.peak_flops(self._device, self._precision),
             ),
             compiled=config.train.compile,
+            deep=config.probe,
             look=self._health.observe,
         )
         self._evaluations = EvaluationBeside(
@@ -423,8 +433,10 @@ class Trainer:
         norms = self._observer.grads.measure()
         self._observer.grads.clip(self.config.optim.clip)
         bad = bad_steps.is_bad(loss, norms.total)
+        with self._observer.updating(norms, weight, probing):
+            for optimizer in self._optimizers:
+                bad_steps.step_unless(bad, optimizer, self._scaler)
         for optimizer in self._optimizers:
-            bad_steps.step_unless(bad, optimizer, self._scaler)
             optimizer.zero_grad(set_to_none=True)
         self._scaler.update()
         self._flush()
@@ -457,6 +469,8 @@ class Trainer:
                 for index, batch in enumerate(cut(micro_batches, self._parts)):
                     with self._observer.watching(batch, probing and index == 0):
                         loss += self._forward_backward(batch, weight, stats)
+                    if probing and index == 0 and not self._scaler.is_enabled():
+                        self._observer.deep.see_first_gradient(batch.weight)
                 return loss, stats
             except Exception as error:
                 if not device.is_out_of_memory(error):

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.config import ProbeConfig
+from engine.deep_watch import DeepWatch
 from engine.model import Decoder
 from engine.stages.base import MicroBatch
 from metrics.grads import GradNorms, LayerNorms
@@ -64,9 +66,10 @@ class Observer:
         speed: SpeedMeter,
         *,
         compiled: bool,
+        deep: ProbeConfig | None = None,
         look: Callable[[int, Mapping[str, float]], object] = lambda step, row: None,
     ) -> None:
-        """`look` is shown every row that is logged."""
+        """`look` is shown every row that is logged; `deep` says what else a probe measures."""
         self.grads = GradNorms(model.named_parameters())
         self.speed = speed
         self._tracker = tracker
@@ -77,6 +80,7 @@ class Observer:
         count = model.shape.num_layers
         depths = sorted({0, count // 2, count - 1})
         self._probe.attach(model, [f"model.layers.{depth}" for depth in depths])
+        self.deep = DeepWatch(model, deep or ProbeConfig())
         self._found: dict[str, float] = {}
         self._skipped = 0
 
@@ -126,22 +130,35 @@ class Observer:
         labels_BxT = batch.labels_BxT
         if self._compiled:
             labels_BxT = labels_BxT[:_PROBE_SEQUENCES]
-            with torch.no_grad():
+            with torch.no_grad(), self.deep.watching():
                 hidden.append(backbone.forward(batch.ids_BxT[:_PROBE_SEQUENCES]))
             yield
         else:
             hook = backbone.register_forward_hook(lambda _, __, out: hidden.append(out.detach()))
             try:
-                yield
+                with self.deep.watching():
+                    yield
             finally:
                 hook.remove()
         self._found = self._measure(hidden[0], labels_BxT)
         self._probe.deactivate()
 
+    @contextmanager
+    def updating(self, norms: LayerNorms, weight: int, probing: bool) -> Iterator[None]:
+        """Watch the optimiser step of a probed step, whose micro-batches weigh `weight`."""
+        if not probing:
+            yield
+            return
+        self.deep.see_gradient(norms.total, weight)
+        with self.deep.updating():
+            yield
+
     def finish_probe(self, step: int, tokens: int) -> str:
         """Log what `watching` found; a short sentence for people."""
         found = self._found
         self._tracker.log_probe_metrics(found, {})
+        for name, value in self.deep.take().items():
+            self._tracker.update(name, value)
         self._log(step, tokens)
         return ", ".join(f"{name} {found[name]:.3g}" for name in PROBES if name in found)
 
@@ -151,11 +168,14 @@ class Observer:
         return self._tracker.trouble
 
     def state_dict(self) -> dict[str, Any]:
-        return {**self._tracker.state_dict(), "skipped": self._skipped}
+        own = {"skipped": self._skipped, "deep": self.deep.state_dict()}
+        return {**self._tracker.state_dict(), **own}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._tracker.load_state_dict(state)
         self._skipped = state.get("skipped", 0)
+        if "deep" in state:
+            self.deep.load_state_dict(state["deep"])
 
     def close(self) -> None:
         self._tracker.close()
@@ -172,6 +192,7 @@ class Observer:
         order = torch.randperm(len(counted), generator=generator)[:_PROBE_TOKENS]
         rows = counted[order].to(labels_N.device)
         logits_NxV = self._model.head(hidden_BxTxD.flatten(0, 1)[rows])
+        self.deep.see_logits(logits_NxV)
         output = self._probe.compute_output_distribution(logits_NxV, labels_N[rows], shift=False)
         return output | self._probe.compute_representation_diversity()
 

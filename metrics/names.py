@@ -23,6 +23,10 @@ VAL_EXACT = "val/exact"
 REWARD = "grpo/reward"
 PROBE = "probe/"
 GRAD_LAYER = "grad/"
+DEEP = "deep/"
+VAL_ECE = "val/ece"
+LOG_NORMALISER = "deep/logsumexp"
+NOISE_SCALE = "deep/noise_scale"
 SYSTEM = "system/"
 
 OUTPUT_PROBES = (
@@ -36,6 +40,17 @@ OUTPUT_PROBES = (
 REPRESENTATION_PROBES = ("cosine_sim_intra", "cosine_sim_inter", "participation_ratio")
 PROBES = OUTPUT_PROBES + REPRESENTATION_PROBES
 """The nine probe numbers, in the order in which panels show them."""
+
+DEEP_LAYERS: dict[str, str] = {
+    "attn_logit_max": "largest attention logit",
+    "attn_entropy": "attention entropy",
+    "act_rms": "activation RMS",
+    "act_outlier": "largest activation / RMS",
+    "dead_units": "dead MLP units",
+    "effective_rank": "effective rank",
+    "update_ratio": "update / weight",
+}
+"""Deep probes that have a number for each layer, `deep/act_rms/layers.3`, and their titles."""
 
 Better = Literal["lower", "higher", "neither"]
 
@@ -65,6 +80,9 @@ KNOWN: dict[str, MetricName] = {
     VAL_LOSS: MetricName("val loss", "nats", better="lower"),
     VAL_PPL: MetricName("val PPL", log=True, better="lower"),
     VAL_BITS_PER_BYTE: MetricName("bits/byte", "bits", better="lower"),
+    VAL_ECE: MetricName("calibration error", better="lower"),
+    LOG_NORMALISER: MetricName("logsumexp", "nats"),
+    NOISE_SCALE: MetricName("gradient noise scale", "labels", log=True),
     PROBE + "entropy": MetricName("entropy", "nats"),
     PROBE + "top1_acc": MetricName("top-1 accuracy", better="higher"),
     PROBE + "top5_acc": MetricName("top-5 accuracy", better="higher"),
@@ -108,6 +126,9 @@ STAGE_NUMBERS: dict[str, tuple[str, ...]] = {
 
 def describe(name: str) -> MetricName:
     """How to show a series; a name of somebody else's is its own title."""
+    family, _, layer = name.removeprefix(DEEP).partition("/")
+    if layer and name.startswith(DEEP) and family in DEEP_LAYERS:
+        return MetricName(f"{DEEP_LAYERS[family]} {layer}")
     return KNOWN.get(name) or STAGED.get(name) or MetricName(name)
 
 

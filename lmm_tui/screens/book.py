@@ -14,8 +14,10 @@ from lmm_tui.screens.groups import grid, grouped, matching
 from lmm_tui.screens.pages import pages_for
 from lmm_tui.shelf import Shelf
 from lmm_tui.widgets.tiles import Page
+from metrics import names
 
 _METRIC = "metric-"
+_LAYERS = "layers-"
 
 
 class Book:
@@ -79,12 +81,26 @@ class Book:
         pinned = [metric for metric in self.shelf.pinned if metric in measured]
         shown = [metric for metric in self._metrics if metric not in self.shelf.hidden]
         pages = [*pages_for(screen), *grid("pinned", self._panels(pinned), tiles)]
+        pages += grid("layers over time", layer_maps(shown), tiles)
         for group, members in grouped(shown).items():
             pages += grid(group, self._panels(members), tiles)
         return pages
 
     def _panels(self, metrics: Sequence[str]) -> list[str]:
         return [f"{_METRIC}{self._numbers[metric]}" for metric in metrics]
+
+
+def layer_maps(metrics: Sequence[str]) -> list[str]:
+    """A panel for each deep probe that has been measured layer by layer."""
+    measured = {name.split("/")[1] for name in metrics if name.startswith(names.DEEP)}
+    return [_LAYERS + family for family in names.DEEP_LAYERS if family in measured]
+
+
+def layer_prefix(panel: str) -> str | None:
+    """What the series begin with that a map of layers shows; None for other panels."""
+    if not panel.startswith(_LAYERS):
+        return None
+    return f"{names.DEEP}{panel.removeprefix(_LAYERS)}/"
 
 
 if __name__ == "__main__":

@@ -24,11 +24,12 @@ from lmm_tui.export import export_in_background
 from lmm_tui.keys import bindings
 from lmm_tui.messages import CommandDone, ExportDone
 from lmm_tui.narrow import NarrowCompositor
-from lmm_tui.screens.book import Book
+from lmm_tui.screens.book import Book, layer_prefix
 from lmm_tui.screens.gestures import Gestures
 from lmm_tui.screens.panels import (
     LAYER_NORMS,
     make_chart,
+    make_layer_map,
     make_pictures,
     marks_of,
     numbers_of,
@@ -235,8 +236,11 @@ class DashboardScreen(Gestures):
                 chart.references = levels
             chart.marks = marks
             chart.update_from(session.series, x_end)
-        norms = [name for name in session.series.names() if name.startswith(LAYER_NORMS)]
-        self.query_one(HeatMap).update_from(session.series, norms, x_end)
+        measured = session.series.names()
+        for heat_map in self.query(HeatMap):
+            prefix = layer_prefix(str(heat_map.id)) or LAYER_NORMS
+            layers = [name for name in measured if name.startswith(prefix)]
+            heat_map.update_from(session.series, layers, x_end)
         self._pictures_stale = False
 
     def _show_notice(self) -> None:
@@ -341,9 +345,13 @@ class DashboardScreen(Gestures):
         there = {child.id for child in tiles.children}
         first = self.query_one("#first", Chart)
         for panel in page.panels - there:
-            metric = self._book.metric_of(panel)
-            assert metric is not None
-            chart = make_chart(metric, self._book.number_of(metric), panel)
+            chart: Chart | HeatMap
+            if prefix := layer_prefix(panel):
+                chart = make_layer_map(prefix, panel)
+            else:
+                metric = self._book.metric_of(panel)
+                assert metric is not None
+                chart = make_chart(metric, self._book.number_of(metric), panel)
             chart.view, chart.cursor = first.view, first.cursor
             tiles.mount(chart)
         tiles.open_page(page)

@@ -32,7 +32,7 @@ _SECTIONS = {
     "data": ("data", ""),
     "training": ("train",),
     "optimisation": ("optim",),
-    "probes, logs": ("log",),
+    "probes, logs": ("log", "probe"),
     "evaluation": ("eval",),
     "health": ("health",),
 }

@@ -17,6 +17,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("losses", (names.TRAIN_LOSS, names.TRAIN_PPL, "val/")),
     ("optimisation", (names.LR, names.GRAD_NORM, "train/clip", names.SKIPPED, names.GRAD_LAYER)),
     ("probe history", (names.PROBE,)),
+    ("deep probes", (names.DEEP,)),
     ("speeds", (names.TOKENS_PER_S, names.STEPS_PER_S, names.MFU)),
     ("system", (names.SYSTEM,)),
     ("stage", tuple(f"{stage}/" for stage in names.STAGE_NUMBERS)),

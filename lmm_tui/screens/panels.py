@@ -86,6 +86,12 @@ def make_chart(metric: str, number: int, panel: str) -> Chart:
     return _as_panel(chart)
 
 
+def make_layer_map(prefix: str, panel: str) -> HeatMap:
+    """Layers as rows, for the series that begin so: `deep/act_rms/`."""
+    family = prefix.removeprefix(names.DEEP).strip("/")
+    return _as_panel(HeatMap(f"{names.DEEP_LAYERS[family]} by layer", id=panel))
+
+
 def _as_panel(picture: Picture) -> Picture:
     picture.can_focus = True
     picture.add_class("picture")

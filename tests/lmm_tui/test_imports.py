@@ -26,7 +26,16 @@ TORCH_FREE_ENGINE = (
     "script_commands",
     "shape",
 )
-TORCH_NEEDED_METRICS = ("grads", "layers", "probes")
+TORCH_NEEDED_METRICS = (
+    "activations",
+    "attention",
+    "calibration",
+    "deep",
+    "grads",
+    "layers",
+    "probes",
+    "updates",
+)
 """What sits on the training side; all else of metrics is the reading side."""
 
 
