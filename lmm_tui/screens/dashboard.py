@@ -345,17 +345,19 @@ class DashboardScreen(Gestures):
         there = {child.id for child in tiles.children}
         first = self.query_one("#first", Chart)
         for panel in page.panels - there:
-            chart: Chart | HeatMap
-            if prefix := layer_prefix(panel):
-                chart = make_layer_map(prefix, panel)
-            else:
-                metric = self._book.metric_of(panel)
-                assert metric is not None
-                chart = make_chart(metric, self._book.number_of(metric), panel)
-            chart.view, chart.cursor = first.view, first.cursor
-            tiles.mount(chart)
+            picture = self._make_picture(panel)
+            picture.view, picture.cursor = first.view, first.cursor
+            tiles.mount(picture)
         tiles.open_page(page)
         self._show_pictures()
+
+    def _make_picture(self, panel: str) -> Chart | HeatMap:
+        """What a panel shows that is not of the overview."""
+        if prefix := layer_prefix(panel):
+            return make_layer_map(prefix, panel)
+        metric = self._book.metric_of(panel)
+        assert metric is not None
+        return make_chart(metric, self._book.number_of(metric), panel)
 
     # Metrics: search, pin, hide
 
