@@ -2,7 +2,7 @@
 
 import math
 
-from conftest import MakeConfig, curve, lines
+from small_runs import MakeConfig, curve, lines
 
 from engine.config import ProbeConfig
 from engine.host import EngineHost
