@@ -56,7 +56,11 @@ class Speaker:
         tokens = _whole("tokens", asked.pop("tokens", _PIECE), 1, _MOST_AT_ONCE)
         seed = _whole("seed", asked.pop("seed", 0), 0, 2**31)
         options = {"max_tokens": tokens} | sampling(asked, config)
-        chosen = {"temperature": config.log.temperature, "top_p": config.log.top_p} | options
+        chosen: dict[str, Any] = {
+            "temperature": config.log.temperature,
+            "top_p": config.log.top_p,
+        }
+        chosen |= options
         new = list(
             generate(
                 self.model,

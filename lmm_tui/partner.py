@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.control import Reply
-from engine.rundir import checkpoint_step, list_checkpoints
+from engine.rundir import RunDir, checkpoint_step, list_checkpoints
 from lmm_tui.session import RunSession
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -196,10 +196,14 @@ def recent(turns: Turns) -> Turns:
     return kept
 
 
-def partners(session: RunSession) -> list[Partner]:
-    """All of a run, the best first: the live model, then checkpoints, the newest first."""
+def partners(run: RunDir) -> list[Partner]:
+    """All of a run, the best first: the live model, then checkpoints, the newest first.
+
+    Raises LmmError where the run has gone.
+    """
+    session = RunSession(run.path)
     live: list[Partner] = [LivePartner(session)] if session.view.active else []
-    saved = reversed(list_checkpoints(session.run_dir.checkpoints))
+    saved = reversed(list_checkpoints(run.checkpoints))
     return live + [CheckpointPartner(path.resolve()) for path in saved]
 
 

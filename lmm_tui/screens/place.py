@@ -25,6 +25,8 @@ class PlaceScreen(Screen[None]):
     """A screen with a number; `PLACE` is its name in the key table."""
 
     PLACE: ClassVar[Where]
+    TAB: ClassVar[Where | None] = None
+    """The numbered screen that it is reached from, where it has no number of its own."""
     LOOK_EVERY_S: ClassVar[float] = 2.0
     BINDINGS = bindings("place")
 
@@ -34,7 +36,7 @@ class PlaceScreen(Screen[None]):
         self._busy: set[str] = set()
 
     def compose(self) -> ComposeResult:
-        yield ScreenStrip(self.PLACE)
+        yield ScreenStrip(self.TAB or self.PLACE)
         yield from self.compose_body()
         yield PlaceKeys(self.PLACE)
 
@@ -57,7 +59,7 @@ class PlaceScreen(Screen[None]):
             self._looking.pause()
 
     async def action_back(self) -> None:
-        await self.run_action("app.go('dashboard')")
+        await self.run_action(f"app.go('{self.TAB or 'dashboard'}')")
 
     def in_background(self, name: str, work: Callable[[], Message]) -> bool:
         """Do `work` in a thread and post what it returns; False where `name` is still at it.

@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from lmm_tui.screens.place import PlaceScreen
     from lmm_tui.session import RunSession
 
-OF_A_RUN = frozenset({"checkpoints", "log"})
+OF_A_RUN = frozenset({"checkpoints", "log", "samples", "chat", "tokens", "evaluate"})
 """Screens that cannot be without a run that is open."""
 
 GO_WITH_THE_RUN = OF_A_RUN | {"system"}
 """Screens that are made anew when another run is opened."""
+
+
+BEHIND = {"chat": "samples", "tokens": "samples"}
+"""Screens without a number, and the one that each is reached from."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,43 @@ def _system(around: Around) -> PlaceScreen:
     return SystemScreen(around.runs_dir, around.session.run_dir if around.session else None)
 
 
+def _samples(around: Around) -> PlaceScreen:
+    from lmm_tui.screens.samples import SamplesScreen
+
+    assert around.session is not None
+    return SamplesScreen(around.session.run_dir)
+
+
+def _chat(around: Around) -> PlaceScreen:
+    from lmm_tui.screens.chat import ChatScreen
+
+    assert around.session is not None
+    return ChatScreen(around.session.run_dir)
+
+
+def _tokens(around: Around) -> PlaceScreen:
+    from lmm_tui.screens.tokens import TokensScreen
+
+    assert around.session is not None
+    return TokensScreen(around.session.run_dir)
+
+
+def _evaluate(around: Around) -> PlaceScreen:
+    from lmm_tui.screens.evaluate import EvaluateScreen
+
+    assert around.session is not None
+    return EvaluateScreen(around.session.run_dir)
+
+
 _MAKERS: dict[str, Callable[[Around], PlaceScreen]] = {
     "runs": _runs,
     "checkpoints": _checkpoints,
     "log": _log,
     "system": _system,
+    "samples": _samples,
+    "chat": _chat,
+    "tokens": _tokens,
+    "evaluate": _evaluate,
 }
 
 PLACES = frozenset(_MAKERS)
@@ -75,5 +111,5 @@ if __name__ == "__main__":
     from lmm_tui.keys import SCREENS
 
     print(sorted(PLACES))
-    assert {name for _, name, _ in SCREENS} == PLACES | {"dashboard", "configure"}
+    assert {name for _, name, _ in SCREENS} | BEHIND.keys() == PLACES | {"dashboard", "configure"}
     print("=== 自测通过 ===")

@@ -15,8 +15,8 @@ from lmm_tui.widgets.feed import Feed
 
 MOST_SHOWN = 40
 
-_LOSS_STYLES = ((1.0, "$text-success"), (3.0, ""), (5.0, "$text-warning"))
-_HIGHEST_STYLE = "$text-error"
+LOSS_STYLES = ((1.0, "$text-success"), (3.0, ""), (5.0, "$text-warning"))
+HIGHEST_STYLE = "$text-error"
 
 
 class SamplesPanel(Feed):
@@ -60,18 +60,19 @@ def _token_losses(record: Mapping[str, Any]) -> Content:
     if not isinstance(tokens, list) or not isinstance(losses, list):
         return Content()
     parts = [
-        (clean(str(token)), _loss_style(loss)) for token, loss in zip(tokens, losses, strict=False)
+        (clean(str(token)), loss_style(loss)) for token, loss in zip(tokens, losses, strict=False)
     ]
     return Content.assemble(("loss by token ", "$foreground 60%"), *parts)
 
 
-def _loss_style(loss: object) -> str:
+def loss_style(loss: object) -> str:
+    """The colour of a loss in nats, calm to alarming; none where it is not a number."""
     if not isinstance(loss, int | float):
         return ""
-    for limit, style in _LOSS_STYLES:
+    for limit, style in LOSS_STYLES:
         if loss < limit:
             return style
-    return _HIGHEST_STYLE
+    return HIGHEST_STYLE
 
 
 def _number(step: object) -> str:

@@ -63,7 +63,7 @@ def said(partner, *, piece, manner=GREEDY, stopped=lambda: False):
 
 
 def test_a_reply_in_pieces_is_the_reply_in_one_go(session):
-    live = partners(session)[0]
+    live = partners(session.run_dir)[0]
     pieces, whole = said(live, piece=3), said(live, piece=20)
     assert len(pieces) > 1 == len(whole)
     assert pieces[-1].data["text"] == whole[0].data["text"]
@@ -72,7 +72,7 @@ def test_a_reply_in_pieces_is_the_reply_in_one_go(session):
 
 
 def test_a_checkpoint_says_and_reads_what_the_model_did_when_it_was_saved(session):
-    live, saved = partners(session)
+    live, saved = partners(session.run_dir)
     try:
         assert said(saved, piece=20)[-1].data == said(live, piece=20)[-1].data
         asked = {"text": "the cat sat on the mat"}
@@ -84,7 +84,7 @@ def test_a_checkpoint_says_and_reads_what_the_model_did_when_it_was_saved(sessio
 
 
 def test_a_token_that_is_likeliest_has_the_loss_of_its_probability(session):
-    read = partners(session)[0].ask("read", {}).data
+    read = partners(session.run_dir)[0].ask("read", {}).data
     assert read["losses"][0] is None and read["top"][0] == []
     for token, loss, top in list(zip(read["tokens"], read["losses"], read["top"], strict=True))[1:]:
         assert len(top) == 5
@@ -98,7 +98,7 @@ def test_a_token_that_is_likeliest_has_the_loss_of_its_probability(session):
 
 def test_questions_are_no_events_and_training_goes_on_between_them(session, host):
     before = host.run_dir.events.read_text()
-    live = partners(session)[0]
+    live = partners(session.run_dir)[0]
     steps = []
     assert session.send("resume").ok
     try:
@@ -114,7 +114,7 @@ def test_questions_are_no_events_and_training_goes_on_between_them(session, host
 
 def test_a_reply_stops_when_told(session):
     asked = []
-    replies = said(partners(session)[0], piece=2, stopped=lambda: len(asked) > 1 or asked.append(1))
+    replies = said(partners(session.run_dir)[0], piece=2, stopped=lambda: len(asked) > 1 or asked.append(1))
     assert len(replies) == 2
 
 
@@ -136,7 +136,7 @@ def test_a_reply_stops_when_told(session):
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused_in_a_sentence(session, command, args, words):
-    reply = partners(session)[0].ask(command, args)
+    reply = partners(session.run_dir)[0].ask(command, args)
     assert not reply.ok and words in reply.message
 
 
@@ -151,7 +151,7 @@ def test_a_checkpoint_that_cannot_be_read_says_why_and_leaves_no_process(tmp_pat
 
 
 def test_a_child_that_is_killed_is_started_again_by_the_next_question(session):
-    saved = partners(session)[1]
+    saved = partners(session.run_dir)[1]
     try:
         assert saved.ask("talk", {"prompt": "x"}).ok
         os.kill(saved._child.pid, 9)

@@ -1,0 +1,225 @@
+"""A talk with a model of the run: its reply grows as it is made, and stops when told.
+
+Where the stage teaches answers each turn stands by itself; else the model goes on from the text
+that both have written. The talk is kept as long as the screen is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from engine.control import Reply
+from engine.rundir import RunDir
+from lmm_errors import LmmError
+from lmm_tui.keys import bindings
+from lmm_tui.partner import Manner, Partner, Turns, read_manner, reply_to
+from lmm_tui.screens.partner_choice import PartnerScreen
+from lmm_tui.screens.samples import ask_manner
+from lmm_tui.text import clean
+from lmm_tui.widgets.screen_strip import ScreenStrip
+
+_QUIET = "$foreground 60%"
+
+
+@dataclass
+class Piece(Message):
+    """A reply has grown, or was refused."""
+
+    reply: Reply
+
+
+@dataclass
+class Said(Message):
+    """A reply has ended."""
+
+
+class ChatScreen(PartnerScreen):
+    """A talk with a model of `run`."""
+
+    PLACE = "chat"
+    BINDINGS = bindings("chat")
+    AUTO_FOCUS = "#saying"
+
+    def __init__(self, run: RunDir) -> None:
+        super().__init__(run)
+        self._turns: Turns = []
+        self._growing: str | None = None
+        """The reply so far, while it is made."""
+        self._trouble = ""
+        self._manner = Manner()
+        self._stopped = False
+        self._seed = 0
+        self._step = 0
+
+    def compose_body(self) -> ComposeResult:
+        with VerticalScroll(id="talk"):
+            yield Static(id="turns")
+        yield Input(placeholder="", compact=True, id="saying")
+
+    def on_mount(self) -> None:
+        self._show()
+
+    def partner_changed(self) -> None:
+        self._trouble = ""
+        self._show()
+
+    def _in_turns(self) -> bool:
+        try:
+            return self.run_dir.read_info().stage != "pretrain"
+        except LmmError:
+            return True
+
+    # Asking
+
+    @on(Input.Submitted, "#saying")
+    def _say(self, event: Input.Submitted) -> None:
+        event.stop()
+        if self.partner is None:
+            self.toast("nobody answers; m chooses who does, where there is somebody", "chat")
+        elif self._growing is not None:
+            self.toast("the reply is still being made; escape stops it", "chat")
+        elif event.value:
+            event.input.value = ""
+            self._turns.append(["user", event.value])
+            self._begin(self.partner)
+
+    def _begin(self, partner: Partner) -> None:
+        turns = [list(turn) for turn in self._turns]
+        manner, seed = self._manner, self._seed
+        self._growing, self._stopped, self._trouble = "", False, ""
+        self._seed += 1
+
+        def ask() -> Said:
+            for reply in reply_to(partner, turns, manner, seed=seed, stopped=lambda: self._stopped):
+                self.post_message(Piece(reply))
+            return Said()
+
+        self.in_background("reply", ask)
+        self._show()
+
+    def on_piece(self, message: Piece) -> None:
+        reply = message.reply
+        if self._growing is None:
+            return
+        if reply.ok:
+            self._growing, self._step = str(reply.data["text"]), reply.step
+        else:
+            self._trouble = reply.message
+        self._show()
+
+    def on_said(self) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self._growing:
+            self._turns.append(["assistant", self._growing])
+        self._growing = None
+        self._show()
+
+    # Keys
+
+    def action_write(self) -> None:
+        self.query_one("#saying").focus()
+
+    def action_stop(self) -> None:
+        """What has come until now stays."""
+        self._stopped = True
+
+    def action_anew(self) -> None:
+        self._stopped = True
+        self._turns, self._growing, self._trouble = [], None, ""
+        self._show()
+
+    def action_manner(self) -> None:
+        self.app.push_screen(ask_manner(self._manner), self._decided)
+
+    def _decided(self, text: str | None) -> None:
+        if text is not None:
+            self._manner = read_manner(text)
+            self._show()
+
+    async def action_back(self) -> None:
+        """One thing at a time: stop the reply, leave the line, leave the screen."""
+        if self._growing is not None and not self._stopped:
+            self.action_stop()
+        elif self.query_one("#saying").has_focus:
+            self.query_one("#talk").focus()
+        else:
+            await super().action_back()
+
+    # What is shown
+
+    def _show(self) -> None:
+        in_turns = self._in_turns()
+        self.query_one("#turns", Static).update(self._worded(in_turns))
+        self.query_one("#talk").scroll_end(animate=False)
+        line = self.query_one("#saying", Input)
+        line.placeholder = (
+            f"say something to the {self.who}" if in_turns else f"the {self.who} goes on from this"
+        )
+        manner = f" · {self._manner}" if str(self._manner) else ""
+        facts = f"{self.run_dir.name} · {self.who}{manner}  "
+        self.query_one(ScreenStrip).show((facts, "$foreground 70%"))
+
+    def _worded(self, in_turns: bool) -> Content:
+        if self.partner is None:
+            return self.nobody()
+        if not self._turns:
+            return self._greeting(in_turns)
+        growing = [] if self._growing is None else [["assistant", self._growing]]
+        parts: list[Content] = []
+        for role, text in [*self._turns, *growing]:
+            words = clean(text, newlines="keep")
+            mine = role == "user"
+            if in_turns:
+                name = "you    " if mine else "model  "
+                parts += [Content.styled(name, "bold $accent" if mine else "bold $success")]
+            parts += [Content.styled(words, "$accent" if mine else "")]
+            if in_turns:
+                parts += [Content("\n\n" if not mine else "\n")]
+        if self._growing is not None:
+            parts.append(Content.styled("▌", "$success"))
+            parts.append(Content.styled(f"  step {self._step:,}" if self._step else "", _QUIET))
+        if self._trouble:
+            trouble = clean(self._trouble, newlines="keep")
+            parts.append(Content.styled(f"\n{trouble}", "$text-error"))
+        return Content.assemble(*parts)
+
+    def _greeting(self, in_turns: bool) -> Content:
+        first = (
+            "Write below; enter sends."
+            if in_turns
+            else "This model was not taught to answer: it goes on from what you write below."
+        )
+        return Content.assemble(
+            f"{first}\n",
+            (
+                "Training goes on while a live model talks, a few tokens between two steps.\n"
+                "escape stops a reply, then leaves the line; m, o, n and s work there.",
+                _QUIET,
+            ),
+        )
+
+    def on_unmount(self) -> None:
+        self._stopped = True
+        super().on_unmount()
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        alone = ChatScreen(RunDir(place))
+        print(alone._worded(in_turns=True))
+        alone._turns, alone.partner = [["user", "1 + 1?\x1b"]], object()  # type: ignore[assignment]
+        alone._growing = "two"
+        print(alone._worded(in_turns=True))
+        assert "\x1b" not in alone._worded(in_turns=False).plain
+    print("=== 自测通过 ===")
