@@ -26,6 +26,8 @@ from lmm_tui.text import clean
 from lmm_tui.widgets.screen_strip import ScreenStrip
 
 _QUIET = "$foreground 60%"
+_NAME = 7
+"""Cells for the names of the two who talk."""
 
 
 @dataclass
@@ -176,14 +178,14 @@ class ChatScreen(PartnerScreen):
         growing = [] if self._growing is None else [["assistant", self._growing]]
         parts: list[Content] = []
         for role, text in [*self._turns, *growing]:
-            words = clean(text, newlines="keep")
             mine = role == "user"
+            words = Content.styled(clean(text, newlines="keep"), "$accent" if mine else "")
             if in_turns:
-                name = "you    " if mine else "model  "
-                parts += [Content.styled(name, "bold $accent" if mine else "bold $success")]
-            parts += [Content.styled(words, "$accent" if mine else "")]
-            if in_turns:
-                parts += [Content("\n\n" if not mine else "\n")]
+                who = ("you", "bold $accent") if mine else ("model", "bold $success")
+                parts.append(_turn(*who, words, self.query_one("#talk").content_size.width))
+                parts.append(Content("\n" if mine else "\n\n"))
+            else:
+                parts.append(words)
         if self._growing is not None:
             parts.append(Content.styled("▌", "$success"))
             parts.append(Content.styled(f"  step {self._step:,}" if self._step else "", _QUIET))
@@ -207,9 +209,19 @@ class ChatScreen(PartnerScreen):
             ),
         )
 
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show)
+
     def on_unmount(self) -> None:
         self._stopped = True
         super().on_unmount()
+
+
+def _turn(name: str, style: str, words: Content, width: int) -> Content:
+    """The words in a column of their own, beside the name of who says them."""
+    lines = words.wrap(max(width - _NAME, 10)) or [Content()]
+    names = [Content.styled(name.ljust(_NAME), style)] + [Content(" " * _NAME)] * (len(lines) - 1)
+    return Content("\n").join(map(Content.append, names, lines))
 
 
 if __name__ == "__main__":
@@ -220,6 +232,7 @@ if __name__ == "__main__":
         print(alone._worded(in_turns=True))
         alone._turns, alone.partner = [["user", "1 + 1?\x1b"]], object()  # type: ignore[assignment]
         alone._growing = "two"
-        print(alone._worded(in_turns=True))
+        print(alone._worded(in_turns=False))
         assert "\x1b" not in alone._worded(in_turns=False).plain
+    print(_turn("model", "", Content("one two three four five"), 20))
     print("=== 自测通过 ===")

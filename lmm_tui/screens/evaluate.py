@@ -152,7 +152,7 @@ class EvaluateScreen(PlaceScreen):
     def _rows(self) -> dict[str, tuple[str, str, Callable[[], None]]]:
         """What can be changed: value, whether it is special, and how."""
         setup = self._setup
-        chosen = setup.checkpoint or (self._checkpoints[0] if self._checkpoints else None)
+        chosen = setup.checkpoint or next(iter(self._checkpoints), None)
         newest = " (newest)" if setup.checkpoint is None and chosen else ""
         checkpoint = f"step {checkpoint_step(chosen):,}{newest}" if chosen else "none yet"
         shots = "as the task says" if setup.shots is None else str(setup.shots)
@@ -260,7 +260,7 @@ class EvaluateScreen(PlaceScreen):
     # Evaluating
 
     def action_run(self) -> None:
-        checkpoint = self._setup.checkpoint or (self._checkpoints or [None])[0]
+        checkpoint = self._setup.checkpoint or next(iter(self._checkpoints), None)
         if checkpoint is None:
             self.toast("nothing is saved yet; c on the dashboard writes a checkpoint", "evaluate")
             return

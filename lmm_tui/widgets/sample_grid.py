@@ -21,7 +21,7 @@ from lmm_tui.text import clean, fit
 
 _WIDTH = 30
 """Cells that a column of text has at least, where there is room."""
-_HEIGHT = 5
+_HEIGHT = 4
 _QUIET = "$foreground 60%"
 
 Record = Mapping[str, Any]

@@ -4,16 +4,20 @@ import pytest
 
 from lmm_tui.app import CockpitApp
 from lmm_tui.keys import FORBIDDEN, KEYS, SCREENS, TOGETHER, bar_keys, bindings, help_groups
+from lmm_tui.screens.chat import ChatScreen
 from lmm_tui.screens.checkpoints import CheckpointsScreen
 from lmm_tui.screens.configure import ConfigureScreen
 from lmm_tui.screens.dashboard import DashboardScreen
+from lmm_tui.screens.evaluate import EvaluateScreen
 from lmm_tui.screens.gestures import Gestures
 from lmm_tui.screens.log import LogScreen
 from lmm_tui.screens.overlay import OverlayScreen
 from lmm_tui.screens.place import PlaceScreen
-from lmm_tui.screens.places import PLACES
+from lmm_tui.screens.places import BEHIND, PLACES
 from lmm_tui.screens.quit_dialog import QuitDialog
 from lmm_tui.screens.runs import RunsScreen
+from lmm_tui.screens.samples import SamplesScreen
+from lmm_tui.screens.tokens import TokensScreen
 from lmm_tui.widgets.table import Table
 
 OWNERS = {
@@ -28,6 +32,10 @@ OWNERS = {
     "runs": RunsScreen,
     "checkpoints": CheckpointsScreen,
     "log": LogScreen,
+    "samples": SamplesScreen,
+    "chat": ChatScreen,
+    "tokens": TokensScreen,
+    "evaluate": EvaluateScreen,
 }
 
 
@@ -47,7 +55,9 @@ def test_no_key_means_two_things_in_one_place(places):
 
 def test_every_place_of_the_table_has_an_owner_and_every_screen_a_maker():
     assert {row.where for row in KEYS} <= set(OWNERS)
-    assert {name for _, name, _ in SCREENS} == PLACES | {"dashboard", "configure"}
+    numbered = {name for _, name, _ in SCREENS}
+    assert numbered | BEHIND.keys() == PLACES | {"dashboard", "configure"}
+    assert set(BEHIND.values()) <= numbered
 
 
 @pytest.mark.parametrize("row", KEYS, ids=lambda row: row.id)
