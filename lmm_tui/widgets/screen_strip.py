@@ -45,9 +45,9 @@ class ScreenStrip(Line):
         if key.title == self._opened:
             return Content.styled(f" {shown} {key.title} ", "bold $accent reverse")
         return Content.from_markup(
-            f"[@click={key.action}] [$accent]$shown[/][$foreground 70%]$title[/] [/]",
+            f"[@click={key.action}] [$accent]$shown[/][$foreground 70%]$title[/][/]",
             shown=shown,
-            title=f" {key.title}" if named else "",
+            title=f" {key.title} " if named else "",
         )
 
 

@@ -114,7 +114,8 @@ def test_questions_are_no_events_and_training_goes_on_between_them(session, host
 
 def test_a_reply_stops_when_told(session):
     asked = []
-    replies = said(partners(session.run_dir)[0], piece=2, stopped=lambda: len(asked) > 1 or asked.append(1))
+    live = partners(session.run_dir)[0]
+    replies = said(live, piece=2, stopped=lambda: len(asked) > 1 or asked.append(1))
     assert len(replies) == 2
 
 
