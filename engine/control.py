@@ -358,8 +358,9 @@ def _listen(path: Path) -> socket.socket:
 
 
 def _no_socket(path: Path, error: OSError) -> ControlError:
+    reason = error.strerror or error
     return ControlError(
-        f"{path}: no socket can be made there ({error.strerror}); choose another --runs-dir"
+        f"{path}: no socket can be made there ({reason}); choose another --runs-dir"
     )
 
 

@@ -216,7 +216,8 @@ class DashboardScreen(Gestures):
     def _judge(self, health: RunHealth) -> None:
         """Let the rules see what is new; a long past is worked off between other things."""
         seen = health.look(_JUDGE_AT_ONCE_S)
-        self.query_one(HealthPanel).show(seen.verdict, seen.open, seen.alerts)
+        if len(self.session.series):
+            self.query_one(HealthPanel).show(seen.verdict, seen.open, seen.alerts)
         if not seen.complete and not self._judging:
             self._judging = True
             self.set_timer(_JUDGE_AT_ONCE_S, partial(self._judge_on, health))

@@ -29,7 +29,9 @@ class HealthPanel(Feed):
     def show(self, verdict: str, going_on: Sequence[Alert], alerts: Sequence[Alert]) -> None:
         """`going_on` are those of `alerts` whose episode has not ended, the gravest first."""
         style = _STYLES[going_on[0].severity] if going_on else "$text-success"
-        lines = [Content.styled(clean(verdict), style)]
+        # A verdict that names the last step would have the screen laid out anew at every step.
+        line = clean(verdict) if alerts else "healthy so far"
+        lines = [Content.styled(line, style)]
         lines += [_advice(alert) for alert in going_on]
         over = [alert for alert in reversed(alerts) if alert not in going_on][:_MOST_SHOWN]
         lines += [_past(alert) for alert in over]

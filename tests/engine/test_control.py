@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import stat
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -77,15 +78,16 @@ def test_the_socket_is_private_and_removed_at_the_end(loop: Loop, tmp_path: Path
 
 
 def test_the_folder_that_a_socket_needs_is_made_for_its_user_alone(
-    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setattr("engine.rundir.tempfile.gettempdir", lambda: str(tmp_path))
-    path = RunDir(tmp_path / ("x" * 120)).socket_path()
-    server = ControlServer(loop.mailbox, path)
-    assert path.parent.parent == tmp_path and send(path, "pause").ok
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    server.close()
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are too long for a socket.
+        monkeypatch.setattr("engine.rundir.tempfile.gettempdir", lambda: folder)
+        path = RunDir(Path(folder) / ("x" * 120)).socket_path()
+        server = ControlServer(loop.mailbox, path)
+        assert path.parent.parent == Path(folder) and send(path, "pause").ok
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        server.close()
 
 
 def test_a_dead_socket_is_replaced_and_a_file_is_not(loop: Loop, tmp_path: Path) -> None:

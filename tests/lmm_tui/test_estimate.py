@@ -19,6 +19,7 @@ BY_KEY = {
     "device": st.sampled_from(["auto", "cpu", "mps", "cuda", "cuda:7"]),
     "name": st.from_regex(r"[A-Za-z0-9][\w.+-]{0,30}", fullmatch=True),
     "data.kinds": st.lists(st.sampled_from(KINDS), max_size=3),
+    "health.webhook": st.sampled_from(["https://box.example/alerts", "http://[::1]:8080/?a=b&c"]),
     "grpo.weights": st.lists(st.floats(-10, 10), max_size=3),
 }
 # They must fit each other; what happens where they don't is test_config's business.
