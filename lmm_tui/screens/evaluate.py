@@ -42,6 +42,7 @@ VIEWS = ("scores", "history", "all runs")
 _COLUMNS = (Column("name", "evaluate", 11), Column("value", "", 14, grows=True))
 _MOST_OFFERED = 9
 _BAR = 20
+_SHORTEST = 6
 
 
 @dataclass(frozen=True)
@@ -267,7 +268,7 @@ class EvaluateScreen(PlaceScreen):
         setup = replace(self._setup, checkpoint=checkpoint)
         self._cancelled, self._progress = False, None
         if self.in_background("evaluate", lambda: self._evaluate(setup, checkpoint)):
-            self._busy_with = checkpoint.name
+            self._busy_with = f"step {checkpoint_step(checkpoint):,}"
             self._show_state()
         else:
             self.toast("an evaluation is under way; x cancels it", "evaluate", severe=True)
@@ -362,15 +363,16 @@ class EvaluateScreen(PlaceScreen):
         elif (at := self._progress) is None or not at.total:
             text = Content.assemble((f"{self._busy_with}  ", "bold"), "starting lm-eval …")
         else:
-            full = round(_BAR * at.done / at.total)
             left = "" if at.eta_s is None else f" · {duration(at.eta_s)} left"
             known = f" · {at.remembered} known" if at.remembered else ""
+            name, facts = f"{self._busy_with}  ", f"  {at.done}/{at.total} answers{left}"
+            room = self.query_one("#state").content_size.width - len(name) - len(facts)
+            if room - len(known) >= _SHORTEST:
+                room, facts = room - len(known), facts + known
+            bar = max(min(room, _BAR), _SHORTEST)
+            full = round(bar * at.done / at.total)
             text = Content.assemble(
-                (f"{self._busy_with}  ", "bold"),
-                ("━" * full, "$accent"),
-                ("━" * (_BAR - full), "$panel"),
-                f"  {at.done}/{at.total} answers{left}{known}",
-                ("  x cancels", QUIET),
+                (name, "bold"), ("━" * full, "$accent"), ("━" * (bar - full), "$panel"), facts
             )
         self.query_one("#state", Static).update(text)
 
@@ -444,9 +446,9 @@ class EvaluateScreen(PlaceScreen):
 
 def _history_chart(asked: Asked, chance: float | None) -> Chart:
     traces = [
-        Trace("score", "score", "blue", "marks"),
         Trace("low", "95 % low", "grey", "line"),
         Trace("high", "95 % high", "grey", "line"),
+        Trace("score", "score", "blue", "marks"),
     ]
     return Chart(asked.words, traces, references={} if chance is None else {"chance": chance})
 
