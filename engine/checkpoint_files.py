@@ -79,11 +79,16 @@ def verify(path: Path, without: Collection[str] = ()) -> None:
 
 
 def newest_intact(
-    folder: Path, without: Collection[str] = ()
+    folder: Path, without: Collection[str] = (), before: int | None = None
 ) -> tuple[Path | None, dict[Path, CheckpointError]]:
-    """The newest checkpoint in `folder` that verifies, and what is wrong with those after it."""
+    """The newest checkpoint in `folder` that verifies, and what is wrong with those after it.
+
+    Only those of steps before `before` count, where that is given.
+    """
     trouble: dict[Path, CheckpointError] = {}
     for path in reversed(list_checkpoints(folder)):
+        if before is not None and checkpoint_step(path) >= before:
+            continue
         try:
             verify(path, without)
         except CheckpointError as error:

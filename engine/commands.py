@@ -93,6 +93,7 @@ class Commands:
             "sample": self._sample,
             "evaluate": self._evaluate,
             "set": self._set,
+            "rollback": self._rollback,
         }
         self._questions = {"talk": trainer.talk, "read": trainer.read}
 
@@ -177,6 +178,13 @@ class Commands:
             if not _TASK.fullmatch(name):
                 raise CommandError(f"{name!r} is no name of an lm-eval task")
         return self._trainer.evaluate(names)
+
+    def _rollback(self, args: dict[str, Any]) -> str:
+        """Go on from an earlier checkpoint with the data that comes next."""
+        before = args.get("before")
+        if set(args) - {"before"} or not (before is None or (type(before) is int and before > 0)):
+            raise CommandError("it takes before=STEP, the step to go back behind, or nothing")
+        return self._trainer.roll_back(before)
 
     def _set(self, args: dict[str, Any]) -> str:
         config = self._trainer.config

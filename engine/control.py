@@ -34,6 +34,7 @@ COMMANDS = (
     "sample",
     "evaluate",
     "set",
+    "rollback",
     "talk",
     "read",
 )

@@ -13,6 +13,7 @@ Kind = Literal[
     "resume",
     "checkpoint",
     "probe",
+    "spike",
     "sample",
     "eval",
     "command",

@@ -8,7 +8,7 @@ directory, whoever wants to steer it writes to its mailbox.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,8 @@ from engine.rundir import LIKELIHOOD_STAGES, RunDir, checkpoint_step, run_or_pat
 from engine.sampler import Sampler
 from engine.saver import Saver
 from engine.schedule import lr_factor
+from engine.spikes import RULES as SPIKE_RULES
+from engine.spikes import SpikeKeeper
 from engine.stages.base import MicroBatch, load_stage
 from engine.stages.likelihood import LikelihoodStage
 from engine.talk import Speaker
@@ -79,6 +81,7 @@ class Trainer:
         self._bad: Reading | None = None
         self._bad_before = False
         self._rolled_back = False
+        self._spikes: list[tuple[int, str, str]] = []
         self._lr_scale = 1.0
         self._parts = 1
         self._unsaved = False
@@ -99,6 +102,7 @@ class Trainer:
             raise
         finally:
             self._saver.close()
+            self._keeper.close()
         return "finished"
 
     def _train(self) -> None:
@@ -109,6 +113,7 @@ class Trainer:
             with self._observer.speed.excluded():
                 self._commands.serve()
             self._train_step()
+            self._keep_spikes()
             self._answer_bad_step()
             self._look_after_step()
             self._answer_alerts()
@@ -200,6 +205,25 @@ class Trainer:
         stage = self._stage
         return Speaker(self._model, stage.tokenizer, stage.turn_ids, stage.stop_ids, stage.specimen)
 
+    def roll_back(self, before: int | None) -> str:
+        """Take the weights from before a step, and go on past it; says what was done.
+
+        A checkpoint follows, so that no resume comes back to what was left. Raises CheckpointError.
+        """
+        self._flush()
+        self._saver.settle()
+        path, _ = files.newest_intact(self._host.run_dir.checkpoints, before=before)
+        if path is None:
+            of = "" if before is None else f" from before step {before}"
+            raise CheckpointError(f"there is no intact checkpoint{of} to go back to")
+        with self._aside(f"going back to {path.name}"):
+            self._load(path)
+        if self._saver.has(self.step):
+            files.set_aside(self._saver.wait())
+            self._saver.forget()
+        self._begin_save()
+        return f"back to the weights of {path.name}, on with the data after step {self.step}"
+
     def change(self, config: RunConfig) -> None:
         """Go on with other settings; the run directory remembers them for a resume."""
         self._host.run_dir.write_config(to_toml(config))
@@ -259,7 +283,7 @@ class Trainer:
             ),
             compiled=config.train.compile,
             deep=config.probe,
-            look=self._health.observe,
+            look=self._look_at_row,
         )
         self._evaluations = EvaluationBeside(
             self._host.run_dir,
@@ -272,6 +296,7 @@ class Trainer:
                 data_dir=config.eval.data_dir,
             ),
         )
+        self._keeper = SpikeKeeper(self._host.run_dir, self._stage.tokenizer, self._events)
         self._sampler = Sampler(self._model, self._stage, self._host.run_dir)
         self._saver = Saver(
             self._host.run_dir.checkpoints, self._host.run_dir.metrics, self._tell_checkpoint
@@ -514,6 +539,27 @@ class Trainer:
                 "optim.lr, or with train.on_nonfinite skip"
             )
 
+    def _look_at_row(self, step: int, row: Mapping[str, float]) -> None:
+        for alert in self._health.observe(step, row):
+            if alert.rule in SPIKE_RULES:
+                self._spikes.append((alert.step, alert.rule, alert.what))
+
+    def _keep_spikes(self) -> None:
+        """The batches of steps that stood out, one after several rules of the same step."""
+        spikes, self._spikes = self._spikes, []
+        if not self._stage.repeatable:
+            return
+        for step, (rule, what) in {step: (rule, what) for step, rule, what in spikes}.items():
+            with self._aside(f"keeping the batch of step {step}"):
+                self._keeper.keep(
+                    step,
+                    rule,
+                    what,
+                    self._model,
+                    list(cut(self._stage.micro_batches(step - 1), self._parts)),
+                    device.autocast(self._device, self._precision),
+                )
+
     def _answer_alerts(self) -> None:
         """Whatever the configuration wants done about what health has found."""
         for action, rule in self._health.due():
@@ -592,6 +638,9 @@ class Trainer:
         self._tell_trouble()
         if reading.skipped:
             self._bad = reading
+            if not self._bad_before:
+                what = f"loss is {reading.loss}, gradient norm {reading.norm}"
+                self._spikes.append((reading.step, BAD_STEP["rule"], what))
         else:
             self._bad_before = self._rolled_back = False
         left = self.config.train.steps - numbers.step

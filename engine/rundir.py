@@ -115,6 +115,7 @@ class RunDir:
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
         self.evals = self.path / "evals"
+        self.spikes = self.path / "spikes"
         self.plots = self.path / "plots"
         self.output = self.path / "output.log"
         self.lock_file = self.path / "run.lock"

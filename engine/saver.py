@@ -43,6 +43,10 @@ class Saver:
         self._step, self._last = step, Future()
         self._last.set_result(path)
 
+    def forget(self) -> None:
+        """What was saved last is there no more."""
+        self._step, self._last = -1, None
+
     def has(self, step: int) -> bool:
         """Whether the state after `step` is saved, or about to be; False once that failed."""
         if self._last is None or self._step != step:

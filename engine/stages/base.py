@@ -72,6 +72,8 @@ class Stage(ABC):
     """What samples are asked unless the configuration says."""
     answers = False
     """Whether what the model says is an answer, or goes on where the prompt ends."""
+    repeatable = True
+    """Whether the data of a step can be made again later, without consequences."""
     specimen: list[int]
     """Held-out tokens whose losses are shown one by one."""
 

@@ -82,6 +82,8 @@ class AnswerBatch(MicroBatch):
 class GrpoStage(ChatStage):
     """`train.batch_size` counts prompts, each with a group of answers."""
 
+    repeatable = False  # The answers of a step are the model's of then.
+
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         self._settings, self._train, self._log = config.grpo, config.train, config.log
         self._rewards = load_rewards(self._settings.rewards, str(device))
