@@ -25,6 +25,7 @@ COMMANDS = {
     "runs": "List the runs",
     "status": "Show how a run is doing",
     "plot": "Draw a run's curves, as PNG or as text",
+    "spikes": "Show the batches of steps whose loss or gradient spiked",
     "health": "Say whether a run is healthy, and what was wrong when",
     "export": "Write a run's metrics as CSV, JSON lines or TensorBoard events",
     "send": "Send a command to a live run",

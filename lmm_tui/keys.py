@@ -29,6 +29,7 @@ Where = Literal[
     "chat",
     "tokens",
     "evaluate",
+    "spikes",
 ]
 """A screen, or what many have: every screen, those beside the dashboard, their lists."""
 
@@ -374,6 +375,26 @@ KEYS: tuple[Key, ...] = (
         "charts",
         palette=True,
     ),
+    Key(
+        "spikes.open",
+        ("i",),
+        "spikes",
+        "spikes",
+        "Look at the batches of steps that stood out, and go back behind one",
+        "Run",
+        "dashboard",
+        palette=True,
+    ),
+    Key(
+        "spikes.back",
+        ("r",),
+        "go_back",
+        "go back",
+        "Take the weights from before the step and skip its batch; asks",
+        "",
+        "spikes",
+    ),
+    Key("spikes.leave", ("escape", "i", "q"), "leave", "close", "Go back", "", "spikes"),
     Key(
         "metric.search",
         ("slash",),
@@ -1219,6 +1240,7 @@ TOGETHER: tuple[tuple[Where, ...], ...] = (
     ("app", "place", "list", "evaluate"),
     ("configure",),
     ("dialog",),
+    ("spikes", "list"),
 )
 """Places whose keys work at the same time, so that none of them may mean two things."""
 

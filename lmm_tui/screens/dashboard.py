@@ -36,6 +36,7 @@ from lmm_tui.screens.panels import (
     references_for,
     titles_of,
 )
+from lmm_tui.screens.spikes import SpikesScreen
 from lmm_tui.session import RunSession, RunView
 from lmm_tui.shelf import NOTHING, Shelf
 from lmm_tui.text import clean
@@ -405,6 +406,21 @@ class DashboardScreen(Gestures):
 
     def action_validate(self) -> None:
         self._ask("evaluate")
+
+    def action_spikes(self) -> None:
+        folder, live = self.session.run_dir.spikes, self.session.view.active
+        self.app.push_screen(SpikesScreen(folder, live=live), self._go_back)
+
+    def _go_back(self, step: int | None) -> None:
+        """Behind a spike, on past its batch."""
+        if step is not None and self._begin("rollback"):
+            threading.Thread(
+                target=self._send_rollback, args=(step,), name="commands", daemon=True
+            ).start()
+
+    def _send_rollback(self, step: int) -> None:
+        reply = self.session.send("rollback", {"before": step})
+        self.post_message(CommandDone("rollback", reply))
 
     def action_export(self) -> None:
         if self._begin("export"):

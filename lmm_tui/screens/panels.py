@@ -117,7 +117,7 @@ def marks_of(events: Sequence[Mapping[str, Any]]) -> tuple[Mark, ...]:
 def _steers(event: Mapping[str, Any]) -> bool:
     """Whether somebody changed how the run goes on."""
     command = str(event.get("message", "")).partition(":")[0]
-    return event.get("kind") == "command" and command in ("set", "pause", "resume")
+    return event.get("kind") == "command" and command in ("set", "pause", "resume", "rollback")
 
 
 if __name__ == "__main__":

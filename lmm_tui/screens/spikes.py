@@ -5,6 +5,7 @@ It reads files and returns what somebody decided: the step to go back behind, or
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from textual import on
@@ -97,8 +98,12 @@ class SpikesScreen(ModalScreen[int | None]):
         )
         self.app.push_screen(
             ChoiceDialog("go back", question, [Choice("back", "y", "Go back and skip it")]),
-            lambda answer: self.dismiss(step) if answer == "back" else None,
+            partial(self._answered, step),
         )
+
+    def _answered(self, step: int, answer: str | None) -> None:
+        if answer == "back":
+            self.dismiss(step)
 
     def _step(self) -> int | None:
         cursor = self.query_one(Table).cursor

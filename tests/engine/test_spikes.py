@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -202,5 +201,5 @@ def test_a_step_without_a_spike_names_those_there_are(tmp_path: Path) -> None:
 def test_a_file_is_plain_json(tmp_path: Path) -> None:
     path = write_spike(tmp_path, Spike(7, 0.0, "loss_spike", "rose", [text()]))
     assert json.loads(path.read_text())["sequences"][0]["tokens"] == ["a", " cat"]
-    assert os.listdir(tmp_path) == ["step-7.json"]
+    assert [*tmp_path.iterdir()] == [path] and path.name == "step-7.json"
     assert RunDir(tmp_path.parent).spikes.name == "spikes"
