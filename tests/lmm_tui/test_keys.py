@@ -17,8 +17,8 @@ from lmm_tui.screens.places import BEHIND, PLACES
 from lmm_tui.screens.quit_dialog import QuitDialog
 from lmm_tui.screens.runs import RunsScreen
 from lmm_tui.screens.samples import SamplesScreen
-from lmm_tui.screens.tokens import TokensScreen
 from lmm_tui.screens.spikes import SpikesScreen
+from lmm_tui.screens.tokens import TokensScreen
 from lmm_tui.widgets.table import Table
 
 OWNERS = {
