@@ -12,9 +12,9 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
-from engine.config import RunConfig, check, lookup, options, resolve
+from engine.config import RunConfig, lookup, options, resolve
 from engine.rundir import RunDir, RunInfo
-from lmm_tui.aside import AsideError
+from lmm_tui.aside import run_aside
 from lmm_tui.estimate import command_line
 from lmm_tui.screens import configure
 from lmm_tui.screens.configure import ConfigureScreen
@@ -416,11 +416,20 @@ async def test_a_trial_tells_how_long_the_run_takes_until_something_changes(
 
 
 @pytest.mark.slow
-def test_a_trial_does_real_steps_and_says_why_where_it_cannot(tmp_path: Path):
+def test_a_trial_does_real_steps():
     small = resolve(assignments={"train.batch_size": 2, "data.seq_len": 32, "device": "cpu"})
     assert 0 < seconds_a_step(small) < 60
-    with pytest.raises(AsideError, match="no file, folder or glob"):
-        seconds_a_step(check("data.source", str(tmp_path / "none.txt"), small))
+
+
+async def test_a_trial_that_is_refused_says_why(monkeypatch: pytest.MonkeyPatch):
+    def refuse(config: RunConfig) -> float:
+        run_aside(["train", "--stage", "nonsense"])
+        return 0.0
+
+    monkeypatch.setattr(configure, "seconds_a_step", refuse)
+    async with seated() as seat:
+        await seat.press("ctrl+t")
+        await seat.until(lambda: seat.says("Not tried:") and seat.says("nonsense"))
 
 
 def test_launch_opens_it_without_torch_and_numpy():
