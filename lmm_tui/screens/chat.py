@@ -32,14 +32,17 @@ _NAME = 7
 
 @dataclass
 class Piece(Message):
-    """A reply has grown, or was refused."""
+    """The reply of a number has grown, or was refused."""
 
+    number: int
     reply: Reply
 
 
 @dataclass
 class Said(Message):
-    """A reply has ended."""
+    """The reply of a number has ended."""
+
+    number: int
 
 
 class ChatScreen(PartnerScreen):
@@ -57,7 +60,8 @@ class ChatScreen(PartnerScreen):
         self._trouble = ""
         self._manner = Manner()
         self._stopped = False
-        self._seed = 0
+        self._number = 0
+        """Of the reply that is made, or was made last; what comes of others is of no interest."""
         self._step = 0
 
     def compose_body(self) -> ComposeResult:
@@ -94,21 +98,24 @@ class ChatScreen(PartnerScreen):
 
     def _begin(self, partner: Partner) -> None:
         turns = [list(turn) for turn in self._turns]
-        manner, seed = self._manner, self._seed
+        self._number += 1
+        manner, number = self._manner, self._number
         self._growing, self._stopped, self._trouble = "", False, ""
-        self._seed += 1
+
+        def stopped() -> bool:
+            return self._stopped or number != self._number
 
         def ask() -> Said:
-            for reply in reply_to(partner, turns, manner, seed=seed, stopped=lambda: self._stopped):
-                self.post_message(Piece(reply))
-            return Said()
+            for reply in reply_to(partner, turns, manner, seed=number, stopped=stopped):
+                self.post_message(Piece(number, reply))
+            return Said(number)
 
-        self.in_background("reply", ask)
+        self.in_background(f"reply {number}", ask)
         self._show()
 
     def on_piece(self, message: Piece) -> None:
         reply = message.reply
-        if self._growing is None:
+        if message.number != self._number:
             return
         if reply.ok:
             self._growing, self._step = str(reply.data["text"]), reply.step
@@ -116,10 +123,9 @@ class ChatScreen(PartnerScreen):
             self._trouble = reply.message
         self._show()
 
-    def on_said(self) -> None:
-        self._end()
-
-    def _end(self) -> None:
+    def on_said(self, message: Said) -> None:
+        if message.number != self._number:
+            return
         if self._growing:
             self._turns.append(["assistant", self._growing])
         self._growing = None
@@ -135,7 +141,7 @@ class ChatScreen(PartnerScreen):
         self._stopped = True
 
     def action_anew(self) -> None:
-        self._stopped = True
+        self._number += 1
         self._turns, self._growing, self._trouble = [], None, ""
         self._show()
 

@@ -22,7 +22,7 @@ from lmm_tui.session import RunSession
 from lmm_tui.widgets.sample_grid import SampleBook, SampleGrid
 from lmm_tui.widgets.token_text import TokenText
 
-SIZES = [(200, 50), (120, 30), (80, 24), (60, 15)]
+SIZES = [(200, 50), (120, 30), (60, 15)]
 REPLY = "It is 19,\x1b[2J of course."
 TOKENS = ["The", " cat", " \x1b[2Jsat", "\n", " 小兔子"]
 READ = {
@@ -184,6 +184,20 @@ async def test_the_history_goes_along_and_can_be_forgotten(run):
         await pilot.press("i", *"three", "enter")
         await until(pilot, lambda: len(seen) == 3)
         assert seen[2] == [["user", "three"]]
+
+
+async def test_a_talk_begun_anew_hears_nothing_of_the_one_before(run):
+    hold = threading.Event()
+    talking(run, hold)
+    async with opened(run, "c") as (app, pilot):
+        await until_read(pilot, "live model")
+        await pilot.press(*"old", "enter")
+        await until_read(pilot, REPLY[:8])
+        app.screen.action_anew()
+        await pilot.press(*"new", "enter")
+        hold.set()
+        await until(pilot, lambda: app.screen._growing is None)
+        assert [text for _, text in app.screen._turns] == ["new", REPLY]
 
 
 async def test_letters_typed_into_the_line_are_text_and_outside_they_are_keys(run):
