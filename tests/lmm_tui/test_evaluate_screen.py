@@ -25,7 +25,7 @@ from lmm_tui.widgets.braille import ASCII, BRAILLE
 from lmm_tui.widgets.chart import Chart
 from lmm_tui.widgets.table import Table
 
-SIZES = [(200, 50), (120, 30), (80, 24), (60, 15)]
+SIZES = [(120, 30), (80, 24), (60, 15)]
 
 
 @pytest.fixture
@@ -131,14 +131,14 @@ async def test_every_setting_is_asked_for_and_wrong_ones_are_refused(run, tmp_pa
         await until_read(pilot, "step 100")
         await change(pilot, "backend", "h")
         await until_read(pilot, "transformers")
-        await change(pilot, "tasks", "ctrl+u", *"lmm_sums, lmm_talk", "enter")
-        await until_read(pilot, "lmm_sums lmm_talk")
+        await change(pilot, "tasks", "ctrl+u", *"a, b", "enter")
+        await until_read(pilot, "a b")
         await change(pilot, "limit", "ctrl+u", "x", "enter")
         await until_read(pilot, "expected a whole number")
         await pilot.press("ctrl+u", "0", "enter")
         await until_read(pilot, "all questions")
         await change(pilot, "few-shot", "2", "enter")
-        await change(pilot, "local data", *"/nowhere", "enter")
+        await change(pilot, "local data", *"/no", "enter")
         await until_read(pilot, "no such folder")
         await pilot.press("ctrl+u", "enter")
         await change(pilot, "device", "ctrl+u", *"cpu", "enter")
@@ -148,7 +148,7 @@ async def test_every_setting_is_asked_for_and_wrong_ones_are_refused(run, tmp_pa
         setup = app.screen._setup
         assert setup.job(setup.checkpoint) == Job(
             str(run.dir.checkpoints / checkpoint_name(100)),
-            ("lmm_sums", "lmm_talk"),
+            ("a", "b"),
             backend="hf",
             device="cpu",
             limit=None,

@@ -71,7 +71,7 @@ def test_a_reply_in_pieces_is_the_reply_in_one_go(session):
     assert all(late[: len(early)] == early for early, late in pairwise(texts))
 
 
-def test_a_checkpoint_says_and_reads_what_the_model_did_when_it_was_saved(session):
+def test_a_checkpoint_says_and_reads_what_the_model_did_and_outlives_its_process(session):
     live, saved = partners(session.run_dir)
     try:
         assert said(saved, piece=20)[-1].data == said(live, piece=20)[-1].data
@@ -79,8 +79,13 @@ def test_a_checkpoint_says_and_reads_what_the_model_did_when_it_was_saved(sessio
         mine, its = live.ask("read", asked), saved.ask("read", asked)
         assert mine.data["tokens"] == its.data["tokens"]
         assert mine.data["losses"][1:] == pytest.approx(its.data["losses"][1:], abs=1e-3)
+        os.kill(saved._child.pid, 9)
+        saved._child.wait()
+        assert "ask again" in saved.ask("talk", {"prompt": "x"}).message
+        assert saved.ask("talk", {"prompt": "x"}).ok
     finally:
         saved.close()
+    assert saved._child is None
 
 
 def test_a_token_that_is_likeliest_has_the_loss_of_its_probability(session):
@@ -149,18 +154,6 @@ def test_a_checkpoint_that_cannot_be_read_says_why_and_leaves_no_process(tmp_pat
     assert not reply.ok and "config.toml" in reply.message
     partner.close()
     assert not partner.ask("talk", {"prompt": "x"}).ok
-
-
-def test_a_child_that_is_killed_is_started_again_by_the_next_question(session):
-    saved = partners(session.run_dir)[1]
-    try:
-        assert saved.ask("talk", {"prompt": "x"}).ok
-        os.kill(saved._child.pid, 9)
-        saved._child.wait()
-        assert "ask again" in saved.ask("talk", {"prompt": "x"}).message
-        assert saved.ask("talk", {"prompt": "x"}).ok
-    finally:
-        saved.close()
 
 
 def test_a_long_talk_fits_into_a_line_of_the_control_socket():
