@@ -48,7 +48,7 @@ def keep(run, step, value, **asked):
         Score("lmm_sums", "exact_match", value / 2, 0.03, None, 100, 0),
     )
     job = Job("model", ("lmm_all",), limit=100, **asked)
-    record = Record(time.time() - 600 + step / 10, run.name, step, job, Outcome(scores, 0, "", {}))
+    record = Record(time.time() - 9050 + step / 10, run.name, step, job, Outcome(scores, 0, "", {}))
     write_record(record, file_in_run(record, run))
 
 
