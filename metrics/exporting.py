@@ -1,4 +1,6 @@
-"""A store as a file for other programs: CSV, JSON lines or TensorBoard events; knows no runs."""
+"""A store as a file for other programs: CSV, JSON lines, Parquet or TensorBoard events.
+
+It knows no runs."""
 
 from __future__ import annotations
 
@@ -52,10 +54,35 @@ def export_tensorboard(store: SeriesStore, target: Path) -> None:
     writer.close()
 
 
+def export_parquet(store: SeriesStore, target: Path) -> None:
+    """A row a step in 64-bit columns; a null is what was not measured.
+
+    Raises ExportError where pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise ExportError(
+            f"{target}: Parquet needs pyarrow; install it (`pip install pyarrow`) or choose csv"
+        ) from None
+
+    rows = rows_of(store)
+    columns = {
+        "step": pa.array([step for step, _, _ in rows], pa.int64()),
+        "time": pa.array([at if math.isfinite(at) else None for _, at, _ in rows], pa.float64()),
+    }
+    for name in store.names():
+        columns[name] = pa.array([row.get(name) for _, _, row in rows], pa.float64())
+    with target.open("xb") as file:
+        pq.write_table(pa.table(columns), file)
+
+
 FORMATS: dict[str, Callable[[SeriesStore, Path], None]] = {
     "csv": export_csv,
     "jsonl": export_jsonl,
     "tensorboard": export_tensorboard,
+    "parquet": export_parquet,
 }
 
 

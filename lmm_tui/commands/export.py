@@ -11,7 +11,12 @@ from lmm_tui.commands.folder import runs_dir_option
 from lmm_tui.finding import find_path
 from lmm_tui.text import clean
 
-_SUFFIXES = {"csv": ".csv", "jsonl": ".jsonl", "tensorboard": ".tensorboard"}
+_SUFFIXES = {
+    "csv": ".csv",
+    "jsonl": ".jsonl",
+    "tensorboard": ".tensorboard",
+    "parquet": ".parquet",
+}
 
 
 @click.command("export")
