@@ -87,6 +87,60 @@ class Screen:
         os.close(self._terminal)
 
 
+class Typist:
+    """Somebody at a terminal of 200x50 with a command in it: presses keys, and waits for ink."""
+
+    def __init__(self, command: list[str], folder: Path, **environment: str) -> None:
+        self.seen = b""
+        """The last that was painted."""
+        self.process, self._terminal = start_in_terminal(command, folder, **environment)
+
+    def read_until(self, condition: Callable[[], bool]) -> None:
+        """Read what is painted until it, or something else, is as wanted."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while not condition():
+            self._read(0.05)
+            if time.monotonic() > deadline:
+                raise TimeoutError(self.seen[-2000:].decode("utf-8", "replace"))
+
+    def read_until_quiet(self, quiet_s: float) -> float:
+        """Until nothing came for so long; when the last byte came, by `time.perf_counter`."""
+        last = time.perf_counter()
+        while self._read(quiet_s):
+            last = time.perf_counter()
+        return last
+
+    def first_byte(self, keys: bytes, quiet_s: float = 0.03) -> float:
+        """Seconds from a key, pressed while nothing is being painted, to what comes next."""
+        self.read_until_quiet(quiet_s)
+        started = time.perf_counter()
+        os.write(self._terminal, keys)
+        if not self._read(_PATIENCE_S):
+            raise TimeoutError(f"nothing was painted after {keys!r}")
+        return time.perf_counter() - started
+
+    def painted(self, keys: bytes, quiet_s: float) -> float:
+        """Seconds from a key to the last byte of its answer, after which it is quiet."""
+        to_first = self.first_byte(keys, quiet_s)
+        began = time.perf_counter()
+        return to_first + self.read_until_quiet(quiet_s) - began
+
+    def close(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        os.close(self._terminal)
+
+    def _read(self, timeout_s: float) -> bool:
+        if not select.select([self._terminal], [], [], timeout_s)[0]:
+            return False
+        try:
+            data = os.read(self._terminal, 1 << 16)
+        except OSError:  # The command has ended.
+            raise RuntimeError(self.seen[-2000:].decode("utf-8", "replace")) from None
+        self.seen = (self.seen + data)[-1_000_000:]
+        return True
+
+
 def has_braille(seen: bytes) -> bool:
     """Whether a curve has been drawn."""
     return any(char in seen for char in _BRAILLE)
