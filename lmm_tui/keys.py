@@ -188,6 +188,16 @@ KEYS: tuple[Key, ...] = (
         palette=True,
     ),
     Key(
+        "run.export_shown",
+        ("E",),
+        "export_shown",
+        "export what is shown",
+        "Write what is on the screen: plots as PNG, the screen as SVG, its curves as CSV",
+        "Run",
+        "dashboard",
+        palette=True,
+    ),
+    Key(
         "run.set",
         ("L",),
         "app.change_settings",

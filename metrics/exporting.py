@@ -7,12 +7,13 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lmm_errors import LmmError
 from metrics.rows import rows_of
-from metrics.series import SeriesStore
+from metrics.series import MAX_STEP, SeriesStore
 from metrics.values import strict
 
 
@@ -20,26 +21,44 @@ class ExportError(LmmError):
     """A target that can't be written."""
 
 
-def export_csv(store: SeriesStore, target: Path) -> None:
+@dataclass(frozen=True)
+class Part:
+    """The steps from `first` to `last`, both included, of the metrics `only`, or of all."""
+
+    first: int = -MAX_STEP
+    last: int = MAX_STEP
+    only: Sequence[str] | None = None
+
+    def columns(self, store: SeriesStore) -> list[str]:
+        return store.names() if self.only is None else list(self.only)
+
+    def rows(self, store: SeriesStore) -> list[tuple[int, float, dict[str, float]]]:
+        return rows_of(store, self.first, self.last, self.only)
+
+
+WHOLE = Part()
+
+
+def export_csv(store: SeriesStore, target: Path, part: Part = WHOLE) -> None:
     """A row a step; an empty cell is what was not measured, `nan` and `inf` are values."""
-    columns = store.names()
+    columns = part.columns(store)
     with target.open("x", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["step", "time", *columns])
-        for step, at, row in rows_of(store):
+        for step, at, row in part.rows(store):
             time = at if math.isfinite(at) else ""
             writer.writerow([step, time, *(row.get(name, "") for name in columns)])
 
 
-def export_jsonl(store: SeriesStore, target: Path) -> None:
+def export_jsonl(store: SeriesStore, target: Path, part: Part = WHOLE) -> None:
     """The rows of a metrics.jsonl, without what a resumed run has superseded."""
     with target.open("x", encoding="utf-8") as file:
-        for step, at, row in rows_of(store):
+        for step, at, row in part.rows(store):
             time = {"time": at} if math.isfinite(at) else {}
             file.write(json.dumps({"step": step, **time, **strict(row)}) + "\n")
 
 
-def export_tensorboard(store: SeriesStore, target: Path) -> None:
+def export_tensorboard(store: SeriesStore, target: Path, part: Part = WHOLE) -> None:
     """One event file in a new folder; TensorBoard keeps values as 32-bit floats."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -47,14 +66,14 @@ def export_tensorboard(store: SeriesStore, target: Path) -> None:
 
     target.mkdir()
     writer = EventFileWriter(str(target))
-    for step, at, row in rows_of(store):
+    for step, at, row in part.rows(store):
         values = [Summary.Value(tag=name, simple_value=value) for name, value in row.items()]
         time = at if math.isfinite(at) else 0.0
         writer.add_event(Event(step=step, wall_time=time, summary=Summary(value=values)))
     writer.close()
 
 
-def export_parquet(store: SeriesStore, target: Path) -> None:
+def export_parquet(store: SeriesStore, target: Path, part: Part = WHOLE) -> None:
     """A row a step in 64-bit columns; a null is what was not measured.
 
     Raises ExportError where pyarrow is not installed.
@@ -67,18 +86,18 @@ def export_parquet(store: SeriesStore, target: Path) -> None:
             f"{target}: Parquet needs pyarrow; install it (`pip install pyarrow`) or choose csv"
         ) from None
 
-    rows = rows_of(store)
+    rows = part.rows(store)
     columns = {
         "step": pa.array([step for step, _, _ in rows], pa.int64()),
         "time": pa.array([at if math.isfinite(at) else None for _, at, _ in rows], pa.float64()),
     }
-    for name in store.names():
+    for name in part.columns(store):
         columns[name] = pa.array([row.get(name) for _, _, row in rows], pa.float64())
     with target.open("xb") as file:
         pq.write_table(pa.table(columns), file)
 
 
-FORMATS: dict[str, Callable[[SeriesStore, Path], None]] = {
+FORMATS: dict[str, Callable[[SeriesStore, Path, Part], None]] = {
     "csv": export_csv,
     "jsonl": export_jsonl,
     "tensorboard": export_tensorboard,
@@ -86,10 +105,13 @@ FORMATS: dict[str, Callable[[SeriesStore, Path], None]] = {
 }
 
 
-def export(store: SeriesStore, to: str, target: Path) -> None:
-    """Write `store` as one of FORMATS. Raises ExportError; what exists is never replaced."""
+def export(store: SeriesStore, to: str, target: Path, part: Part = WHOLE) -> None:
+    """Write a part of `store` as one of FORMATS; what exists is never replaced.
+
+    Raises ExportError.
+    """
     try:
-        FORMATS[to](store, target)
+        FORMATS[to](store, target, part)
     except OSError as error:
         raise ExportError(f"{target}: {error.strerror}; name another place with -o") from None
 

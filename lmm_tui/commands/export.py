@@ -30,19 +30,44 @@ _SUFFIXES = {
     metavar="PATH",
     help="A new file, or folder of events; default: the run's name, here",
 )
-def command(run: str | None, runs_dir: Path, to: str, output: Path | None) -> None:
+@click.option("--from-step", type=int, metavar="N", help="Leave out what is before step N")
+@click.option("--to-step", type=int, metavar="N", help="Leave out what is after step N")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this; repeatable")
+def command(
+    run: str | None,
+    runs_dir: Path,
+    to: str,
+    output: Path | None,
+    from_step: int | None,
+    to_step: int | None,
+    metrics: tuple[str, ...],
+) -> None:
     """Write the metrics of RUN (a name, a path or a foreign log; default: the newest)."""
     from lmm_tui.session import RunSession
-    from metrics.exporting import export
+    from metrics.exporting import WHOLE, Part, export
 
     path = find_path(run, runs_dir)
     session = RunSession(path)
     session.poll()
     if not session.series.names():
         raise LmmError(f"{path}: no metrics yet; wait for the first step")
+    unknown = [name for name in metrics if session.series.get(name) is None]
+    if unknown:
+        raise LmmError(f"{path}: no metric {unknown[0]!r}; it has {_some(session.series.names())}")
+    part = Part(
+        WHOLE.first if from_step is None else from_step,
+        WHOLE.last if to_step is None else to_step,
+        metrics or None,
+    )
+    if not part.rows(session.series):
+        raise LmmError(f"{path}: nothing was measured in these steps; leave out --from-step")
     target = output or Path(path.resolve().name + _SUFFIXES[to])
-    export(session.series, to, target)
+    export(session.series, to, target, part)
     click.echo(clean(str(target)))
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import time
 import tomllib
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual import on
@@ -20,11 +21,13 @@ from textual.timer import Timer
 from engine.control import Reply
 from lmm_errors import LmmError
 from lmm_tui import advice, terminal
-from lmm_tui.export import export_in_background
+from lmm_tui.export import export_in_background, tabulate_in_background
 from lmm_tui.keys import bindings
 from lmm_tui.messages import CommandDone, ExportDone
 from lmm_tui.narrow import NarrowCompositor
+from lmm_tui.screens import shown
 from lmm_tui.screens.book import Book, layer_prefix
+from lmm_tui.screens.dialogs import ChoiceDialog
 from lmm_tui.screens.gestures import Gestures
 from lmm_tui.screens.panels import (
     LAYER_NORMS,
@@ -423,8 +426,43 @@ class DashboardScreen(Gestures):
         self.post_message(CommandDone("rollback", reply))
 
     def action_export(self) -> None:
-        if self._begin("export"):
-            threading.Thread(target=self._export, name="export", daemon=True).start()
+        self._export(lambda: export_in_background(self.session.run_dir.path))
+
+    def action_export_shown(self) -> None:
+        text = f"Written into {self.session.run_dir.plots}; nothing there is replaced."
+        dialog = ChoiceDialog("export", text, shown.CHOICES, first=shown.PNG)
+        self.app.push_screen(dialog, self._export_chosen)
+
+    def _export_chosen(self, kind: str | None) -> None:
+        match kind:
+            case shown.PNG:
+                self.action_export()
+            case shown.SVG:
+                # The dialog is still on the screen.
+                self.call_after_refresh(self._export_screen)
+            case shown.CSV:
+                self._export_curves()
+
+    def _export_screen(self) -> None:
+        picture = self.app.export_screenshot(title=clean(self.session.view.info.name))
+        self._export(lambda: [shown.write_picture(self.session.run_dir.plots, picture)])
+
+    def _export_curves(self) -> None:
+        charts = [chart for chart in self.query(Chart) if chart.is_on_screen]
+        curves = shown.Curves.of(charts)
+        if curves is None:
+            self._toast("no curve is on the screen; n turns the page", "export")
+            return
+        page = charts[0].title if self._zoomed else self._book.page.title
+        run = self.session.run_dir
+
+        def write() -> list[Path]:
+            run.plots.mkdir(parents=True, exist_ok=True)
+            target = curves.file(run.plots, page)
+            tabulate_in_background(run.path, target, curves.metrics, curves.first, curves.last)
+            return [target]
+
+        self._export(write)
 
     def _ask(self, *commands: str) -> None:
         """Send commands one after the other, as long as each succeeds.
@@ -454,12 +492,17 @@ class DashboardScreen(Gestures):
             else:
                 self.post_message(CommandDone(command, Reply(True, "")))
 
-    def _export(self) -> None:
-        try:
-            paths = export_in_background(self.session.run_dir.path)
-            self.post_message(ExportDone(tuple(map(str, paths))))
-        except (LmmError, OSError) as error:
-            self.post_message(ExportDone((), str(error)))
+    def _export(self, write: Callable[[], list[Path]]) -> None:
+        """In a plain daemon thread, as commands are sent."""
+
+        def export() -> None:
+            try:
+                self.post_message(ExportDone(tuple(map(str, write()))))
+            except (LmmError, OSError) as error:
+                self.post_message(ExportDone((), str(error)))
+
+        if self._begin("export"):
+            threading.Thread(target=export, name="export", daemon=True).start()
 
     def on_command_done(self, message: CommandDone) -> None:
         self._pending.remove(message.command)
@@ -525,7 +568,6 @@ if __name__ == "__main__":
     import asyncio
     import json
     import tempfile
-    from pathlib import Path
 
     from textual.app import App
 

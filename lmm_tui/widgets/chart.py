@@ -46,6 +46,11 @@ class Chart(RunPicture):
         return self._plot.title
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """What its traces show, measured or not."""
+        return tuple(trace.metric for trace in self._plot.traces)
+
+    @property
     def references(self) -> Mapping[str, float]:
         return self._references
 
