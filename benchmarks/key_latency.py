@@ -18,7 +18,7 @@ from engine.rundir import RunDir
 TITLE = "key_latency: from a key to its first byte, while nano trains in the same process"
 
 LIMIT_MS = 50.0
-ROUNDS = 25
+ROUNDS = 10
 KEYS = {
     "+": b"+",
     "left": b"\x1b[D",
@@ -29,7 +29,7 @@ KEYS = {
     "?": b"?",
     "escape": b"\x1b",
 }
-_STEPS_FIRST = 20
+_STEPS_FIRST = 5
 """Charts that hold something to zoom into."""
 
 
