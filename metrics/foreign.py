@@ -1,8 +1,8 @@
 """Logs of other people's training, followed like our own: what a path is, is found out here.
 
 TensorBoard folders and event files, Hugging Face `trainer_state.json`, Lightning's `metrics.csv`,
-JSON lines or CSV with a step column, and console output. It knows no run directory and no screen;
-a run directory of ours is for others to recognise.
+offline runs of W&B, JSON lines or CSV with a step column, and console output. It knows no run
+directory and no screen; a run directory of ours is for others to recognise.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from metrics.follow import MetricsFollower, ParseLines
 from metrics.log_lines import OURS, ConsoleLines, CsvLines, JsonLines, LineParser, under_our_names
 from metrics.rows import Row, add_rows
 from metrics.series import SeriesStore
+from metrics.wandb_log import WandbFollower, find_wandb_file
 
 _PARSERS: dict[str, type[LineParser]] = {
     ".jsonl": JsonLines,
@@ -27,6 +28,7 @@ _PARSERS: dict[str, type[LineParser]] = {
     ".out": ConsoleLines,
 }
 _STATE = "trainer_state.json"
+_WANDB = ".wandb"
 _SUMMARY = "train_runtime"
 """Is in the last entry of an ended training, whose `train_loss` is a mean over all its steps."""
 
@@ -73,10 +75,12 @@ def open_log(path: Path, store: SeriesStore) -> LogFollower:
         return _follow_events(path, store)
     if path.name == _STATE:
         return StateFollower(path, store)
+    if path.suffix == _WANDB:
+        return WandbFollower(path, store)
     parser = _PARSERS.get(path.suffix.lower())
     if parser is None:
         raise UnknownLogError(
-            f"{path}: is no log that is known; it may end in {', '.join(_PARSERS)}, "
+            f"{path}: is no log that is known; it may end in {', '.join([*_PARSERS, _WANDB])}, "
             f"be a {_STATE} or a TensorBoard file"
         )
     return MetricsFollower(path, store, lambda: _all_by(parser()))
@@ -100,8 +104,8 @@ def _log_in(folder: Path) -> Path | None:
     newest = sorted((path for path in states if path.is_file()), key=lambda at: at.stat().st_mtime)
     if newest:
         return newest[-1]
-    return next((at for at in (folder / "metrics.csv", folder / "metrics.jsonl") if at.is_file()),
-                None)  # fmt: skip
+    usual = folder / "metrics.csv", folder / "metrics.jsonl"
+    return next((path for path in usual if path.is_file()), None) or find_wandb_file(folder)
 
 
 def _all_by(parser: LineParser) -> ParseLines:
