@@ -165,6 +165,24 @@ def test_no_damage_brings_it_down_and_none_of_it_is_shown(
     assert reader.bad_lines or len(found) == 30
 
 
+def test_a_file_that_ends_anywhere_shows_what_is_whole_and_waits(tmp_path: Path) -> None:
+    path = tmp_path / "events.out.tfevents.1"
+    events: list[Event_] = [(step, {"a": float(step)}) for step in range(12)]
+    whole = written(path, events)
+    size = (len(whole) - len(written(path, []))) / 12
+    shown = 0
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        store = SeriesStore()
+        reader = EventReader(lambda: [path], store)
+        reader.poll()
+        found = points_of(store).get("a", [])
+        assert found == [(step, float(step)) for step in range(len(found))]
+        assert not reader.bad_lines and shown <= len(found) <= end / size
+        shown = len(found)
+    assert shown == 11
+
+
 def test_one_damaged_record_costs_one_point(tmp_path: Path) -> None:
     path = tmp_path / "events.out.tfevents.1"
     data = bytearray(written(path, [(step, {"a": float(step)}) for step in range(30)]))
