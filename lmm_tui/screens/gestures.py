@@ -49,7 +49,9 @@ class Gestures(Screen[None]):
             store = picture.store
             if len(store):
                 axes = [axis for axis in self.AXES if axis == "step" or store.span(axis)[1] > 0]
-                picture.turn_to_axis(axes[(axes.index(picture.view.axis) + 1) % len(axes)])
+                # A file that was replaced may have lost the axis that is shown.
+                at = axes.index(picture.view.axis) if picture.view.axis in axes else -1
+                picture.turn_to_axis(axes[(at + 1) % len(axes)])
 
     def action_move_cursor(self, cells: int) -> None:
         pictures = [picture for picture in self._meant() if picture.is_on_screen]
