@@ -88,7 +88,7 @@ def _tokens(around: Around) -> PlaceScreen:
 
 
 def _evaluate(around: Around) -> PlaceScreen:
-    from lmm_tui.screens.evaluate import EvaluateScreen
+    from lmm_tui.screens.evaluation import EvaluateScreen
 
     assert around.session is not None
     return EvaluateScreen(around.session.run_dir)

@@ -19,7 +19,7 @@ from lmm_tui.keys import KEYS
 from lmm_tui.score_words import interval
 from lmm_tui.screens.dashboard import DashboardScreen
 from lmm_tui.screens.dialogs import AskDialog, ChoiceDialog
-from lmm_tui.screens.evaluate import EvaluateScreen, Progressed
+from lmm_tui.screens.evaluation import EvaluateScreen, Progressed
 from lmm_tui.session import RunSession
 from lmm_tui.widgets.braille import ASCII, BRAILLE
 from lmm_tui.widgets.chart import Chart

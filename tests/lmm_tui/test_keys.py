@@ -8,7 +8,7 @@ from lmm_tui.screens.chat import ChatScreen
 from lmm_tui.screens.checkpoints import CheckpointsScreen
 from lmm_tui.screens.configure import ConfigureScreen
 from lmm_tui.screens.dashboard import DashboardScreen
-from lmm_tui.screens.evaluate import EvaluateScreen
+from lmm_tui.screens.evaluation import EvaluateScreen
 from lmm_tui.screens.gestures import Gestures
 from lmm_tui.screens.log import LogScreen
 from lmm_tui.screens.overlay import OverlayScreen
