@@ -16,7 +16,7 @@ TITLE = "open_run: first plots and all points of runs of 100 thousand and 1 mill
 
 _MONITOR = [sys.executable, "-c", "from lmm_tui.cli import main; main()", "monitor"]
 _LOAD = """
-import resource, sys
+import sys
 from metrics.follow import MetricsFollower
 from metrics.series import SeriesStore
 from pathlib import Path
@@ -25,7 +25,9 @@ follower = MetricsFollower(Path(sys.argv[1]), store)
 follower.poll()
 while follower.behind:
     follower.poll()
-print(len(store), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not getrusage: it counts what the parent had when it forked.
+status = open("/proc/self/status").read().splitlines()
+print(len(store), next(line.split()[1] for line in status if line.startswith("VmHWM")))
 """
 
 

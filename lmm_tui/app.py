@@ -28,7 +28,6 @@ from lmm_tui.habits import NO_HABITS, Habits
 from lmm_tui.keys import KEYS, bindings, keymap
 from lmm_tui.messages import OVERLAY, Departure, OpenRun, SettingsAnswered, StartFrom
 from lmm_tui.screens import places
-from lmm_tui.screens.help import HelpScreen
 from lmm_tui.screens.place import PlaceScreen
 from lmm_tui.screens.quit_dialog import QuitDialog
 from lmm_tui.screens.too_small import TooSmallScreen, too_small
@@ -342,6 +341,8 @@ class CockpitApp(App[Departure]):
         )
 
     def action_help(self) -> None:
+        from lmm_tui.screens.help import HelpScreen
+
         self.push_screen(HelpScreen(*self._places(self.screen)))
 
     def action_toggle_theme(self) -> None:

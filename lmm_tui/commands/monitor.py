@@ -11,7 +11,6 @@ from lmm_errors import LmmError
 from lmm_tui import terminal
 from lmm_tui.commands.folder import runs_dir_option
 from lmm_tui.finding import find_path
-from lmm_tui.remote import is_remote, mirrored
 
 
 @click.command("monitor")
@@ -23,11 +22,13 @@ def command(run: str | None, runs_dir: Path, no_mouse: bool) -> int:
 
     Where there is no run yet it opens the list of runs, and waits for one.
     """
-    if run is not None and is_remote(run) and terminal.can_host_app():
+    if run is not None and ":" in run and terminal.can_host_app():
         from lmm_tui.launcher import monitor_cockpit
+        from lmm_tui.remote import is_remote, mirrored
 
-        with mirrored(run) as mirror:
-            return monitor_cockpit(mirror, mouse=not no_mouse, called=run)
+        if is_remote(run):
+            with mirrored(run) as mirror:
+                return monitor_cockpit(mirror, mouse=not no_mouse, called=run)
     waits = run is None and not list_runs(runs_dir) and terminal.can_host_app()
     chosen = None if waits else RunDir(find_path(run, runs_dir))
     if not terminal.can_host_app():

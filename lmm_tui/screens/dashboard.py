@@ -27,7 +27,6 @@ from lmm_tui.messages import CommandDone, ExportDone
 from lmm_tui.narrow import NarrowCompositor
 from lmm_tui.screens import shown
 from lmm_tui.screens.book import Book, layer_prefix
-from lmm_tui.screens.dialogs import ChoiceDialog
 from lmm_tui.screens.gestures import Gestures
 from lmm_tui.screens.panels import (
     LAYER_NORMS,
@@ -39,7 +38,6 @@ from lmm_tui.screens.panels import (
     references_for,
     titles_of,
 )
-from lmm_tui.screens.spikes import SpikesScreen
 from lmm_tui.session import RunSession, RunView
 from lmm_tui.shelf import NOTHING, Shelf
 from lmm_tui.text import clean
@@ -219,6 +217,8 @@ class DashboardScreen(Gestures):
 
     def _judge(self, health: RunHealth) -> None:
         """Let the rules see what is new; a long past is worked off between other things."""
+        if self.session.loading:
+            return  # There is something to see sooner without.
         seen = health.look(_JUDGE_AT_ONCE_S)
         if len(self.session.series):
             self.query_one(HealthPanel).show(seen.verdict, seen.open, seen.alerts)
@@ -411,6 +411,8 @@ class DashboardScreen(Gestures):
         self._ask("evaluate")
 
     def action_spikes(self) -> None:
+        from lmm_tui.screens.spikes import SpikesScreen
+
         folder, live = self.session.run_dir.spikes, self.session.view.active
         self.app.push_screen(SpikesScreen(folder, live=live), self._go_back)
 
@@ -429,6 +431,8 @@ class DashboardScreen(Gestures):
         self._export(lambda: export_in_background(self.session.run_dir.path))
 
     def action_export_shown(self) -> None:
+        from lmm_tui.screens.dialogs import ChoiceDialog
+
         text = f"Written into {self.session.run_dir.plots}; nothing there is replaced."
         dialog = ChoiceDialog("export", text, shown.CHOICES, first=shown.PNG)
         self.app.push_screen(dialog, self._export_chosen)
