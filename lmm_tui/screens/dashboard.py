@@ -67,7 +67,7 @@ LOOK_BESIDE_TRAINING_EVERY_S = 1.0
 wait for the slowest."""
 LOOK_AT_ENDED_EVERY_S = 1.0
 """An ended run may still be resumed."""
-READ_AT_ONCE_S = 0.05
+READ_FIRST_S, READ_AT_ONCE_S = 0.015, 0.05
 """The longest that reading a big file may keep the keys waiting."""
 
 SHARE, SHARE_BESIDE_TRAINING = 0.03, 0.012
@@ -126,13 +126,12 @@ class DashboardScreen(Gestures):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        self.session.poll(READ_AT_ONCE_S)
+        self.session.poll(READ_FIRST_S)
         self._announced = len(self.session.events)
         self.query_one(ProbePanel).expect(self._when_probed())
         self._show()
         self._pace()
-        self._read_on()
-        self.call_after_refresh(self._begin_to_judge)
+        self.call_after_refresh(self._painted)
 
     # Looking
 
@@ -208,8 +207,9 @@ class DashboardScreen(Gestures):
         self._show_keys()
         self._announce()
 
-    def _begin_to_judge(self) -> None:
-        # The rules are not loaded before there is something to see.
+    def _painted(self) -> None:
+        """Whatever else there is to read and to load waits until there is something to see."""
+        self._read_on()
         from lmm_tui.run_health import RunHealth
 
         self._health = RunHealth(self.session)
