@@ -350,6 +350,15 @@ def writing(path: Path) -> Iterator[None]:
         ) from None
 
 
+def version_of(path: Path) -> tuple[int, int] | None:
+    """Tells one version of an atomically replaced file from the next; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write a file as a whole: no reader sees a half of it."""
     aside = path.with_suffix(f".{os.getpid()}.tmp")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.rundir import RunDir, RunDirError
+from engine.rundir import RunDir, RunDirError, version_of
 from lmm_tui.session import ATTACHABLE_STATES
 from lmm_tui.summary import RunSummary
 
@@ -46,7 +46,7 @@ class RunList:
         found: dict[Path, tuple[object, ListedRun]] = {}
         for path in _subfolders(self._folder):
             run = RunDir(path)
-            stamps = tuple(map(_stamp, (run.info_file, run.status_file, run.note_file)))
+            stamps = tuple(map(version_of, (run.info_file, run.status_file, run.note_file)))
             known = self._known.get(path)
             try:
                 if known is None or known[0] != stamps:
@@ -133,14 +133,6 @@ def _subfolders(folder: Path) -> list[Path]:
         return [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError:
         return []
-
-
-def _stamp(path: Path) -> object:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
 
 
 if __name__ == "__main__":

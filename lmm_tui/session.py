@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import control
-from engine.rundir import ACTIVE_STATES, RunDir, RunInfo, RunStatus
+from engine.rundir import ACTIVE_STATES, RunDir, RunInfo, RunStatus, version_of
 from lmm_tui.finding import is_foreign
 from metrics import names
 from metrics.follow import JsonlFollower, MetricsFollower
@@ -111,7 +111,7 @@ class RunSession:
         if self._foreign:
             return self._look_at_log()
         now = time.monotonic()
-        stamps = _stamp(self.run_dir.info_file), _stamp(self.run_dir.status_file)
+        stamps = version_of(self.run_dir.info_file), version_of(self.run_dir.status_file)
         if stamps == self._stamps and now - self._looked < _ASK_AGAIN_S:
             return self.view
         if stamps == self._stamps and None not in stamps:
@@ -134,15 +134,6 @@ class RunSession:
         loss = self.series.get(names.TRAIN_LOSS)
         status = RunStatus(state, step, heartbeat=written, loss=loss.last_value if loss else None)
         return RunView(info, status, state)
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Tells one version of an atomically replaced file from the next."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
 
 
 if __name__ == "__main__":
