@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,17 @@ if TYPE_CHECKING:
     from lmm_tui.screens.place import PlaceScreen
     from lmm_tui.session import RunSession
 
-OF_A_RUN = frozenset({"checkpoints", "log", "samples", "chat", "tokens", "evaluate"})
+_OF_A_RUN = {
+    "checkpoints": ("checkpoints", "CheckpointsScreen"),
+    "log": ("log", "LogScreen"),
+    "samples": ("samples", "SamplesScreen"),
+    "chat": ("chat", "ChatScreen"),
+    "tokens": ("tokens", "TokensScreen"),
+    "evaluate": ("evaluation", "EvaluateScreen"),
+}
+"""Module here and class of the screens that are made from nothing but the run that is open."""
+
+OF_A_RUN = frozenset(_OF_A_RUN)
 """Screens that cannot be without a run that is open."""
 
 GO_WITH_THE_RUN = OF_A_RUN | {"system"}
@@ -46,63 +58,25 @@ def _runs(around: Around) -> PlaceScreen:
     return RunsScreen(around.runs_dir, around.shown_run)
 
 
-def _checkpoints(around: Around) -> PlaceScreen:
-    from lmm_tui.screens.checkpoints import CheckpointsScreen
-
-    assert around.session is not None
-    return CheckpointsScreen(around.session.run_dir)
-
-
-def _log(around: Around) -> PlaceScreen:
-    from lmm_tui.screens.log import LogScreen
-
-    assert around.session is not None
-    return LogScreen(around.session.run_dir)
-
-
 def _system(around: Around) -> PlaceScreen:
     from lmm_tui.screens.system import SystemScreen
 
     return SystemScreen(around.runs_dir, around.session.run_dir if around.session else None)
 
 
-def _samples(around: Around) -> PlaceScreen:
-    from lmm_tui.screens.samples import SamplesScreen
-
+def _of_a_run(name: str, around: Around) -> PlaceScreen:
+    module, screen = _OF_A_RUN[name]
     assert around.session is not None
-    return SamplesScreen(around.session.run_dir)
-
-
-def _chat(around: Around) -> PlaceScreen:
-    from lmm_tui.screens.chat import ChatScreen
-
-    assert around.session is not None
-    return ChatScreen(around.session.run_dir)
-
-
-def _tokens(around: Around) -> PlaceScreen:
-    from lmm_tui.screens.tokens import TokensScreen
-
-    assert around.session is not None
-    return TokensScreen(around.session.run_dir)
-
-
-def _evaluate(around: Around) -> PlaceScreen:
-    from lmm_tui.screens.evaluation import EvaluateScreen
-
-    assert around.session is not None
-    return EvaluateScreen(around.session.run_dir)
+    made: PlaceScreen = getattr(import_module(f"lmm_tui.screens.{module}"), screen)(
+        around.session.run_dir
+    )
+    return made
 
 
 _MAKERS: dict[str, Callable[[Around], PlaceScreen]] = {
     "runs": _runs,
-    "checkpoints": _checkpoints,
-    "log": _log,
     "system": _system,
-    "samples": _samples,
-    "chat": _chat,
-    "tokens": _tokens,
-    "evaluate": _evaluate,
+    **{name: partial(_of_a_run, name) for name in _OF_A_RUN},
 }
 
 PLACES = frozenset(_MAKERS)
