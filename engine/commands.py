@@ -128,14 +128,7 @@ class Commands:
             reply = Reply(True, self._handlers[request.command](request.args), step)
         except (LmmError, OSError) as error:
             reply = Reply(False, f"{request.command}: {error}", step)
-        self._events.write(
-            "command",
-            f"{request.command}: {reply.message}" if reply.ok else reply.message,
-            step=step,
-            level="info" if reply.ok else "warning",
-            args=request.args,
-            ok=reply.ok,
-        )
+        self._events.write_command(request, reply)
         request.answer(reply)
 
     def _told(self, ask: Question, request: Request) -> Reply:

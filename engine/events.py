@@ -6,6 +6,7 @@ import logging
 import time
 from typing import Any, Literal
 
+from engine.control import Reply, Request
 from engine.rundir import JsonlWriter, RunDir
 
 Kind = Literal[
@@ -46,6 +47,17 @@ class EventLog:
             }
         )
         log.log(getattr(logging, level.upper()), "step %d: %s: %s", step, kind, message)
+
+    def write_command(self, request: Request, reply: Reply) -> None:
+        """That a command was asked for, and what came of it."""
+        self.write(
+            "command",
+            f"{request.command}: {reply.message}" if reply.ok else reply.message,
+            step=reply.step,
+            level="info" if reply.ok else "warning",
+            args=request.args,
+            ok=reply.ok,
+        )
 
     def close(self) -> None:
         self._writer.close()

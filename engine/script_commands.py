@@ -111,7 +111,7 @@ class ScriptCommands:
             reply = Reply(True, handler(request.args), self._step)
         except LmmError as error:
             reply = Reply(False, f"{request.command}: {error}", self._step)
-        self._tell(request, reply)
+        self._events.write_command(request, reply)
         request.answer(reply)
 
     def _stop(self, request: Request) -> None:
@@ -128,16 +128,6 @@ class ScriptCommands:
                 reply = Reply(False, f"stopped, but {error}", self._step)
         self._events.write("command", "stop", step=self._step, args=request.args)
         self._stops.append((request, reply))
-
-    def _tell(self, request: Request, reply: Reply) -> None:
-        self._events.write(
-            "command",
-            f"{request.command}: {reply.message}" if reply.ok else reply.message,
-            step=reply.step,
-            level="info" if reply.ok else "warning",
-            args=request.args,
-            ok=reply.ok,
-        )
 
     def _resume(self) -> str:
         self._paused = False
