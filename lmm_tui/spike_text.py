@@ -8,10 +8,11 @@ from __future__ import annotations
 from rich.text import Text
 
 from engine.spike_files import Spike, SpikeText
+from lmm_tui.loss_levels import level
 from lmm_tui.text import clean
 
-_STYLES = ((1.0, "green"), (3.0, ""), (5.0, "yellow"))
-_HIGHEST = "bold red"
+_STYLES = ("green", "", "yellow", "bold red")
+"""Of each level of loss."""
 LEGEND = "tokens: green below 1 nat, plain below 3, yellow below 5, red above; grey is not counted"
 
 
@@ -37,9 +38,7 @@ def _sequence(one: SpikeText) -> Text:
 
 
 def _style(loss: float | None) -> str:
-    if loss is None:
-        return "dim"
-    return next((style for limit, style in _STYLES if loss < limit), _HIGHEST)
+    return "dim" if loss is None else _STYLES[level(loss)]
 
 
 if __name__ == "__main__":

@@ -20,11 +20,12 @@ from textual.widgets import Static
 from engine.control import Reply
 from engine.rundir import RunDir
 from lmm_tui.keys import bindings
+from lmm_tui.loss_levels import LIMITS, SURPRISING
 from lmm_tui.partner import LivePartner
 from lmm_tui.screens.dialogs import AskDialog
 from lmm_tui.screens.partner_choice import PartnerScreen
 from lmm_tui.text import clean, fit
-from lmm_tui.widgets.samples_panel import HIGHEST_STYLE, LOSS_STYLES
+from lmm_tui.widgets.samples_panel import LOSS_STYLES
 from lmm_tui.widgets.screen_strip import ScreenStrip
 from lmm_tui.widgets.token_text import TokenText
 from metrics.follow import JsonlFollower
@@ -188,10 +189,10 @@ class TokensScreen(PartnerScreen):
 
 def _legend() -> Content:
     parts: list[tuple[str, str]] = []
-    for limit, style in LOSS_STYLES:
+    for limit, style in zip(LIMITS, LOSS_STYLES, strict=False):
         parts += [(f"<{limit:g}", style), (" ", "")]
     return Content.assemble(
-        ("nats ", _QUIET), *parts, (f"≥{LOSS_STYLES[-1][0]:g}", f"{HIGHEST_STYLE} underline")
+        ("nats ", _QUIET), *parts, (f"≥{SURPRISING:g}", f"{LOSS_STYLES[-1]} underline")
     )
 
 

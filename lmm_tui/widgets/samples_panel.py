@@ -10,13 +10,14 @@ from typing import Any
 
 from textual.content import Content
 
+from lmm_tui.loss_levels import level
 from lmm_tui.text import clean
 from lmm_tui.widgets.feed import Feed
 
 MOST_SHOWN = 40
 
-LOSS_STYLES = ((1.0, "$text-success"), (3.0, ""), (5.0, "$text-warning"))
-HIGHEST_STYLE = "$text-error"
+LOSS_STYLES = ("$text-success", "", "$text-warning", "$text-error")
+"""Of each level of loss."""
 
 
 class SamplesPanel(Feed):
@@ -67,12 +68,7 @@ def _token_losses(record: Mapping[str, Any]) -> Content:
 
 def loss_style(loss: object) -> str:
     """The colour of a loss in nats, calm to alarming; none where it is not a number."""
-    if not isinstance(loss, int | float):
-        return ""
-    for limit, style in LOSS_STYLES:
-        if loss < limit:
-            return style
-    return HIGHEST_STYLE
+    return LOSS_STYLES[level(loss)] if isinstance(loss, int | float) else ""
 
 
 def _number(step: object) -> str:

@@ -18,11 +18,9 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.visual import Visual
 
+from lmm_tui.loss_levels import SURPRISING
 from lmm_tui.text import NEWLINE_MARK, clean, fit
 from lmm_tui.widgets.samples_panel import loss_style
-
-SURPRISING = 5.0
-"""Nats from which a token counts as a surprise."""
 
 
 class TokenText(ScrollView, can_focus=True):
