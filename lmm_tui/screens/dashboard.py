@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ from lmm_tui.screens.panels import (
     references_for,
     titles_of,
 )
+from lmm_tui.screens.toasting import Toasting
 from lmm_tui.session import RunSession, RunView
 from lmm_tui.shelf import NOTHING, Shelf
 from lmm_tui.text import clean
@@ -78,7 +79,7 @@ LONGEST_REST_S, LONGEST_REST_BESIDE_TRAINING_S = 1.0, 4.0
 _JUDGE_AT_ONCE_S = 0.005
 
 
-class DashboardScreen(Gestures):
+class DashboardScreen(Gestures, Toasting):
     """Everything there is to see of a run; `owned` means that it trains in this process."""
 
     BINDINGS = bindings("dashboard", "charts")
@@ -278,7 +279,7 @@ class DashboardScreen(Gestures):
         """Say alerts and errors aloud, but only those that happen while somebody watches."""
         for event in self.session.events[self._announced :]:
             if event.get("level") in ("warning", "error") and event.get("kind") == "alert":
-                self._toast(str(event.get("message", "")), "alert", severe=True)
+                self.toast(str(event.get("message", "")), "alert", severe=True)
         self._announced = len(self.session.events)
 
     def _all_events(self) -> list[Mapping[str, Any]]:
@@ -325,7 +326,7 @@ class DashboardScreen(Gestures):
             self.query_one(Tiles).zoom(str(self.focused.id))
             self._show_pictures()
         else:
-            self._toast("tab to a panel first; then enter zooms it", "zoom")
+            self.toast("tab to a panel first; then enter zooms it", "zoom")
 
     def action_restore(self) -> None:
         if self._zoomed:
@@ -391,7 +392,7 @@ class DashboardScreen(Gestures):
     def _shelve(self, change: Callable[[Shelf, str], Shelf]) -> None:
         metric = self._book.metric_of(self.focused.id if self.focused else None)
         if metric is None:
-            self._toast("tab to the chart of a metric first: n shows them all", "metrics")
+            self.toast("tab to the chart of a metric first: n shows them all", "metrics")
         else:
             self._book.shelf = change(self._book.shelf, metric)
             self._show_keys()
@@ -418,14 +419,8 @@ class DashboardScreen(Gestures):
 
     def _go_back(self, step: int | None) -> None:
         """Behind a spike, on past its batch."""
-        if step is not None and self._begin("rollback"):
-            threading.Thread(
-                target=self._send_rollback, args=(step,), name="commands", daemon=True
-            ).start()
-
-    def _send_rollback(self, step: int) -> None:
-        reply = self.session.send("rollback", {"before": step})
-        self.post_message(CommandDone("rollback", reply))
+        if step is not None:
+            self._ask("rollback", before=step)
 
     def action_export(self) -> None:
         self._export(lambda: export_in_background(self.session.run_dir.path))
@@ -455,7 +450,7 @@ class DashboardScreen(Gestures):
         charts = [chart for chart in self.query(Chart) if chart.is_on_screen]
         curves = shown.Curves.of(charts)
         if curves is None:
-            self._toast("no curve is on the screen; n turns the page", "export")
+            self.toast("no curve is on the screen; n turns the page", "export")
             return
         page = charts[0].title if self._zoomed else self._book.page.title
         run = self.session.run_dir
@@ -468,30 +463,30 @@ class DashboardScreen(Gestures):
 
         self._export(write)
 
-    def _ask(self, *commands: str) -> None:
-        """Send commands one after the other, as long as each succeeds.
+    def _ask(self, *commands: str, **args: Any) -> None:
+        """Send commands with these arguments one after the other, as long as each succeeds.
 
         In a plain daemon thread: Textual waits for its workers when it ends, and a step can
         take minutes.
         """
         if self._begin(*commands):
             threading.Thread(
-                target=self._send_all, args=commands, name="commands", daemon=True
+                target=self._send_all, args=(commands, args), name="commands", daemon=True
             ).start()
 
     def _begin(self, *tasks: str) -> bool:
         if any(task in self._pending for task in tasks):
-            self._toast("asked already; it is done between two steps", tasks[0])
+            self.toast("asked already; it is done between two steps", tasks[0])
             return False
         self._pending += tasks
         self._show()
         return True
 
-    def _send_all(self, *commands: str) -> None:
+    def _send_all(self, commands: Sequence[str], args: Mapping[str, Any]) -> None:
         reply = Reply(True, "")
         for command in commands:
             if reply.ok:
-                reply = self.session.send(command)
+                reply = self.session.send(command, args)
                 self.post_message(CommandDone(command, reply))
             else:
                 self.post_message(CommandDone(command, Reply(True, "")))
@@ -512,7 +507,7 @@ class DashboardScreen(Gestures):
         self._pending.remove(message.command)
         reply = message.reply
         if reply.message:
-            self._toast(reply.message, message.command, severe=not reply.ok)
+            self.toast(reply.message, message.command, severe=not reply.ok)
         if not reply.ok:
             self._note("command", f"{message.command}: {reply.message}", "warning")
         self.look()
@@ -521,7 +516,7 @@ class DashboardScreen(Gestures):
     def on_export_done(self, message: ExportDone) -> None:
         self._pending.remove("export")
         text = message.error or f"wrote {', '.join(message.paths)}"
-        self._toast(text, "export", severe=bool(message.error))
+        self.toast(text, "export", severe=bool(message.error))
         self._note("export", text, "warning" if message.error else "info")
         self._show()
 
@@ -529,14 +524,6 @@ class DashboardScreen(Gestures):
         step = self.session.view.status.step
         self._notes.append(
             {"time": time.time(), "step": step, "kind": kind, "level": level, "message": text}
-        )
-
-    def _toast(self, text: str, title: str, *, severe: bool = False) -> None:
-        self.notify(
-            clean(text, newlines="keep"),
-            title=title,
-            severity="warning" if severe else "information",
-            markup=False,
         )
 
 

@@ -12,16 +12,15 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.message import Message
-from textual.screen import Screen
 from textual.timer import Timer
 
 from lmm_tui.keys import Where, bindings
-from lmm_tui.text import clean
+from lmm_tui.screens.toasting import Toasting
 from lmm_tui.widgets.key_bar import PlaceKeys
 from lmm_tui.widgets.screen_strip import ScreenStrip
 
 
-class PlaceScreen(Screen[None]):
+class PlaceScreen(Toasting):
     """A screen with a number; `PLACE` is its name in the key table."""
 
     PLACE: ClassVar[Where]
@@ -79,15 +78,6 @@ class PlaceScreen(Screen[None]):
 
         threading.Thread(target=run, name=name, daemon=True).start()
         return True
-
-    def toast(self, text: str, title: str, *, severe: bool = False) -> None:
-        """Say something of foreign origin, cleaned and not as markup."""
-        self.notify(
-            clean(text, newlines="keep"),
-            title=title,
-            severity="warning" if severe else "information",
-            markup=False,
-        )
 
 
 if __name__ == "__main__":
