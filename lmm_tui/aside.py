@@ -1,11 +1,11 @@
-"""One of our own commands in a process aside: neither screen nor training waits for torch."""
+"""Work of ours in a process aside: neither screen nor training waits for torch, or feels it."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lmm_errors import LmmError
@@ -19,7 +19,7 @@ sys.exit(run(sys.argv[2:]))
 
 
 class AsideError(LmmError):
-    """A command that failed; the text is its last line."""
+    """A child that failed; the text is its last line."""
 
 
 def run_aside(arguments: Sequence[str], *, niceness: int = 0) -> str:
@@ -27,22 +27,42 @@ def run_aside(arguments: Sequence[str], *, niceness: int = 0) -> str:
 
     Raises AsideError with the sentence of the command that refused.
     """
+    try:
+        words = run_program(_PROGRAM, [str(niceness), *arguments]).strip().splitlines()
+    except AsideError as error:
+        raise AsideError(str(error).removeprefix("lmm-tui: ")) from None
+    return words[-1].removeprefix("lmm-tui: ") if words else "exit code 0"
+
+
+def run_program(
+    program: str,
+    arguments: Sequence[str],
+    *,
+    told: str = "",
+    timeout_s: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run a program of ours with `told` as its input; all that it printed.
+
+    Raises AsideError with the last words of one that failed, TimeoutExpired after `timeout_s`.
+    """
     here = str(Path(__file__).resolve().parents[1])
+    # A session of its own: closing the terminal must not leave half a file.
     done = subprocess.run(
-        [sys.executable, "-P", "-c", _PROGRAM, str(niceness), *arguments],
-        env=os.environ | {"PYTHONPATH": here},
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-P", "-c", program, *arguments],
+        env=os.environ | {"PYTHONPATH": here} | dict(environment or {}),
+        input=told,
         capture_output=True,
         text=True,
         errors="replace",
+        timeout=timeout_s,
         start_new_session=True,
         check=False,
     )
-    words = (done.stderr if done.returncode else done.stdout).strip().splitlines()
-    last = words[-1].removeprefix("lmm-tui: ") if words else f"exit code {done.returncode}"
     if done.returncode:
-        raise AsideError(last)
-    return last
+        words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise AsideError(words[-1])
+    return done.stdout
 
 
 if __name__ == "__main__":

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from subprocess import TimeoutExpired
 
 from lmm_errors import LmmError
+from lmm_tui.aside import AsideError, run_program
 
 TIMEOUT_S = 120
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 
 _DRAW = """
 import os, sys
@@ -59,27 +59,15 @@ def tabulate_in_background(
 
 def _in_background(program: str, run: Path, told: str = "") -> str:
     """Run `program` on a run; what it printed."""
-    here = str(Path(__file__).resolve().parents[1])
-    environment = os.environ | {"PYTHONPATH": here, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    arguments = [str(run.resolve())]
     try:
-        # A session of its own: closing the terminal must not leave half a file.
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", program, str(run.resolve())],
-            env=environment,
-            input=told,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_S,
-            start_new_session=True,
-            check=False,
+        return run_program(
+            program, arguments, told=told, timeout_s=TIMEOUT_S, environment=_ENVIRONMENT
         )
-    except subprocess.TimeoutExpired:
+    except TimeoutExpired:
         raise ExportError(f"{run}: nothing was written within {TIMEOUT_S} s") from None
-    if done.returncode:
-        words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise ExportError(f"{run}: it could not be written: {words[-1]}")
-    return done.stdout
+    except AsideError as error:
+        raise ExportError(f"{run}: it could not be written: {error}") from None
 
 
 if __name__ == "__main__":
