@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from fake_run import FakeRun
+from looking import until
 
 from engine.config import resolve
 from lmm_errors import LmmError
@@ -22,14 +23,6 @@ def run(tmp_path):
     made = FakeRun(tmp_path / "first-words")
     yield made
     made.close()
-
-
-async def until(pilot, condition):
-    for _ in range(500):
-        if condition():
-            return
-        await pilot.pause(0.01)
-    raise AssertionError("waited in vain")
 
 
 async def test_a_confirmed_configuration_is_started_off_the_ui_thread_and_shown(run):

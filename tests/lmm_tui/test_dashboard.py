@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from fake_run import FakeRun
+from looking import screen_text, toasts, until
 from textual.widgets import Input
 
 from engine.control import Reply
@@ -37,26 +38,6 @@ async def cockpit(run, size=(120, 30), owned=True):
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.pause()
         yield app, pilot
-
-
-async def until(pilot, condition, timeout_s=10.0):
-    """Wait for something that other threads bring about."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        await pilot.pause(0.01)
-
-
-def screen_text(app):
-    """What is on the screen, as a person reads it."""
-    return "\n".join(
-        "".join(segment.text for segment in strip)
-        for strip in app.screen._compositor.render_strips()
-    )
-
-
-def toasts(app):
-    return [toast.message for toast in app._notifications]
 
 
 def answer_well(request):

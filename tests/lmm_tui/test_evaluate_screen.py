@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from fake_run import FakeRun
 from looking import screen_text, toasts, until, until_read
 
 from engine.config import resolve
@@ -26,14 +25,6 @@ from lmm_tui.widgets.chart import Chart
 from lmm_tui.widgets.table import Table
 
 SIZES = [(120, 30), (80, 24), (60, 15)]
-
-
-@pytest.fixture
-def run(tmp_path):
-    made = FakeRun(tmp_path / "runs" / "first-words")
-    made.train(1, 20)
-    yield made
-    made.close()
 
 
 def save(run, *steps):

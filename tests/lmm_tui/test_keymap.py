@@ -1,7 +1,6 @@
 """A person's own keys are bound and shown everywhere, and a wrong file is refused at the start."""
 
 import pytest
-from fake_run import FakeRun
 from looking import screen_text, until, until_read
 
 from lmm_tui import keymap, keys, terminal
@@ -18,14 +17,6 @@ from lmm_tui.session import RunSession
 def _usual_keys_afterwards():
     yield
     keys.remap({})
-
-
-@pytest.fixture
-def run(tmp_path):
-    made = FakeRun(tmp_path / "runs" / "first-words")
-    made.train(1, 20)
-    yield made
-    made.close()
 
 
 def write(text):

@@ -4,7 +4,6 @@ import time
 from contextlib import asynccontextmanager
 
 import pytest
-from fake_run import FakeRun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from looking import screen_text, until, until_read
@@ -17,14 +16,6 @@ from lmm_tui.screens.dashboard import DashboardScreen
 from lmm_tui.screens.log import LogScreen
 from lmm_tui.session import RunSession
 from lmm_tui.widgets.log_view import LogView
-
-
-@pytest.fixture
-def run(tmp_path):
-    made = FakeRun(tmp_path / "runs" / "first-words")
-    made.train(1, 20)
-    yield made
-    made.close()
 
 
 @asynccontextmanager

@@ -6,7 +6,8 @@ import pytest
 from fake_run import FakeRun
 from hypothesis import given
 from hypothesis import strategies as st
-from test_dashboard import cockpit, screen_text
+from looking import screen_text
+from test_dashboard import cockpit
 from textual.geometry import Region, Size
 
 from lmm_tui.app import CockpitApp

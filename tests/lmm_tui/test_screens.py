@@ -25,14 +25,6 @@ from lmm_tui.widgets.table import Table
 SIZES = [(200, 50), (60, 15)]
 
 
-@pytest.fixture
-def run(tmp_path):
-    made = FakeRun(tmp_path / "runs" / "first-words")
-    made.train(1, 20)
-    yield made
-    made.close()
-
-
 def open_on(run, **more):
     return CockpitApp(RunSession(run.dir.path), **more)
 

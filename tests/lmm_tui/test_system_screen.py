@@ -13,14 +13,6 @@ from lmm_tui.screens.system import SystemScreen
 from lmm_tui.session import RunSession
 
 
-@pytest.fixture
-def run(tmp_path):
-    made = FakeRun(tmp_path / "runs" / "first-words")
-    made.train(1, 20)
-    yield made
-    made.close()
-
-
 @pytest.mark.parametrize("size", [(200, 50), (60, 15)])
 async def test_it_shows_processors_memory_disk_and_the_process_of_the_run(run, size):
     app = CockpitApp(RunSession(run.dir.path))
