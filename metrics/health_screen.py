@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import TypeAlias
@@ -148,7 +149,10 @@ def _(condition: Risen, table: Table, references: Values) -> Screen:
     del references
     steps, values, others = table.finite(condition.metric)
     means = _rolling_mean(values, condition.window)
-    best = np.fmin(np.fmin.accumulate(means), condition.best) if len(means) else means
+    started = deepcopy(condition)  # The first windows reach back before the table.
+    for step, value in zip(steps[: condition.window], values, strict=False):
+        started.remember(int(step), {condition.metric: float(value)}, {})
+    best = np.fmin(np.fmin.accumulate(means), started.best) if len(means) else means
     risen = means > (1 + condition.share) * best - _slack(means)
 
     def prepare(fresh: Condition, before: Condition, step: int) -> None:

@@ -39,7 +39,7 @@ SHORT: tuple[Condition, ...] = (
     FirstLoss(above=0.5),
     TooGood(until=40),
     StuckAt(LOSS, "ln V", 0.5, 10, window=4),
-    StuckAt(LOSS, 3.0, 0.25, 10, window=3),
+    StuckAt(LOSS, 3.0, 0.25, 10, window=4),
     Spike(LOSS, sigmas=2.0, times=1.5, window=8, least=4),
     Spike(names.GRAD_NORM, sigmas=0.5, times=1.0, window=4, least=2),
     Risen(LOSS, window=4, sigmas=0.5),
@@ -49,9 +49,10 @@ SHORT: tuple[Condition, ...] = (
     Collapse(after=10),
     BelowOwnMedian(LOSS, rows=2, window=8, least=4),
     Threshold(LOSS, above=5.0, below=1.0, rows=2),
-    Threshold("val/loss", above=5.0, rows=3),
+    Threshold("val/loss", above=5.0, rows=4),
 )
-"""Every condition, with windows so short that little data sets it off."""
+"""Every condition, with windows so short that little data sets it off, and powers of two, so that
+means are exact however they are taken."""
 
 RULES_OF_SHORT = [
     Rule(str(number), condition, "warning", "s", "a", calm=3)
@@ -123,6 +124,13 @@ def test_scanned_in_two_parts_it_finds_what_row_by_row_is_found(
     rows: list[tuple[int, Row]], cut: float
 ) -> None:
     compare(rows, RULES_OF_SHORT, [round(cut * len(rows))])
+
+
+def test_a_low_that_lies_across_the_cut_is_what_a_mean_has_risen_from() -> None:
+    losses = [3.0, 2.0, 3.0, 3.0, 3.0, 3.0, 4.0, 3.0, 3.0, 2.0, 4.0, 2.0, 2.0]
+    rule = Rule("risen", Risen(LOSS, window=4, sigmas=0.5), "warning", "s", "a", calm=3)
+    for cut in range(1, len(losses)):
+        compare([(step, {LOSS: loss}) for step, loss in enumerate(losses)], [rule], [cut])
 
 
 def long_run(seed: int, steps: int = 4000) -> list[tuple[int, Row]]:
