@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from fake_run import FakeRun
 from looking import screen_text, toasts, until
+from test_every_key_on_bad_data import PRESSED
 from textual.widgets import Input
 
 from engine.control import Reply
@@ -156,7 +157,7 @@ async def test_text_of_models_and_files_never_reaches_the_terminal_raw(tmp_path)
     )
     run.event(60, "alert", HOSTILE, "error")
     run.write_status(activity=HOSTILE, error=HOSTILE)
-    for size in SIZES:
+    for size in (SIZES[0], SIZES[-1]):
         async with cockpit(run, size) as (app, pilot):
             for _ in pages_for(app.size):
                 await pilot.press("n")
@@ -349,12 +350,13 @@ async def test_export_of_a_run_without_values_says_why_and_the_screen_stays(run)
         assert app.is_running
 
 
-@pytest.mark.parametrize("state", ["starting", "running", "failed"])
+@pytest.mark.parametrize("state", ["starting", "failed"])
 async def test_no_key_breaks_a_run_without_a_single_value(run, state):
+    """Those that only look are pressed by the tests of odd data."""
     run.serve(answer_well)
     run.write_status(state=state)
-    places = ("app", "dashboard", "charts")
-    rows = [row for row in KEYS if row.where in places and row.id != "run.export"]
+    rows = [row for row in KEYS if row.where in ("app", "dashboard") and row.id != "run.export"]
+    rows = [row for row in rows if row.keys[0] not in PRESSED]
     leaving = [row for row in rows if "quit" in row.action]
     async with cockpit(run, (80, 24)) as (app, pilot):
         for row in [row for row in rows if row not in leaving] + leaving:
