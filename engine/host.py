@@ -10,6 +10,7 @@ import contextlib
 import logging
 import platform
 import re
+import shutil
 import socket
 import threading
 import time
@@ -71,6 +72,7 @@ class EngineHost:
         self.refused = False
         """Whether `error` is a sentence for a person: what was asked for cannot be trained."""
         self._stop: StopRequested | None = None
+        self._is_new = resume is None
         self.run_dir.create()
         with contextlib.ExitStack() as opened:
             self._lock = opened.enter_context(self.run_dir.lock())
@@ -108,6 +110,12 @@ class EngineHost:
         if self._stop is None:
             return self.state == "finished"
         return self._stop.saved or not self._stop.save
+
+    def refusal(self) -> LmmError:
+        """What to raise for a run that was refused; one that did no step leaves its name free."""
+        if self._is_new and not self.status.status.step:
+            shutil.rmtree(self.run_dir.path)
+        return LmmError(self.error)
 
     def run(self) -> str:
         """Train to the end in this thread; returns `finished`, `stopped` or `failed`."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from engine.config import DataConfig, RunConfig
 from lmm_errors import LmmError
-from lmm_tui.estimate import size
+from lmm_tui.units import size
 
 COUNTING_S = 0.5
 """How long to add up the files of a folder; somebody may be typing the path of a whole disk."""

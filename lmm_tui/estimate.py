@@ -97,16 +97,6 @@ def command_line(config: RunConfig, program: str = "lmm-tui train") -> str:
     return shlex.join(words)
 
 
-def size(value: float) -> str:
-    """`512 B`, `6.2 MB`, `15.6 GB`, in powers of ten as disks are sold."""
-    unit = "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 999.5:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.3g} {unit}" if value < 999.5 else f"{value:,.0f} {unit}"
-
-
 def exact(number: int) -> str:
     """A count with all its digits while they are few, then as `lmm_tui.summary.count`."""
     return f"{number:,}" if number < 100_000 else count(number)
@@ -115,7 +105,7 @@ def exact(number: int) -> str:
 if __name__ == "__main__":
     shown = RunConfig.model_validate({"model": {"preset": "tiny"}, "optim": {"lr": 1e-3}})
     sized = estimate(shown, corpus_bytes=6_000_000)
-    print(f"{count(sized.shape.parameters)} parameters, {size(sized.memory)}")
+    print(f"{count(sized.shape.parameters)} parameters, {sized.memory:,} bytes")
     print(f"{exact(sized.total_tokens)} tokens, {sized.epochs:.2f} epochs")
     print(command_line(shown))
     assert sized.tokens_per_step * shown.train.steps == sized.total_tokens

@@ -17,7 +17,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from engine.rundir import RunDir
-from lmm_errors import LmmError
 from lmm_tui import terminal
 from lmm_tui.grace import GRACE_S, leave_after
 from lmm_tui.last_words import last_words
@@ -178,7 +177,7 @@ def _conclude(host: EngineHost, progress: Progress, received: list[int]) -> int:
             progress.say(f"{picture}\n")
         progress.say(last_words(host.run_dir, progress.seconds))
     if host.refused:
-        raise LmmError(host.error)
+        raise host.refusal()
     if host.error:
         print(host.error, file=sys.stderr)
         return 1

@@ -20,7 +20,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from engine.rundir import RunDir
-from lmm_errors import LmmError
 from lmm_tui import habits, keymap, keys, terminal
 from lmm_tui.app import CockpitApp
 from lmm_tui.capture import Terminal
@@ -297,7 +296,7 @@ class _Owner:
             terminal.say(last_words(host.run_dir, seconds), host.run_dir.output)
         if host.error:
             if host.refused:
-                raise LmmError(host.error)
+                raise host.refusal()
             terminal.say(host.error, host.run_dir.output)
             return 1
         return TERMINATED if self._terminated and not host.saved else 0

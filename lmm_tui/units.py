@@ -35,13 +35,14 @@ def change(value: float) -> str:
     return f"{value:+.{digits}f}" if size < 1000 else f"{value:+,.0f}"
 
 
-def size(amount: int) -> str:
-    """Bytes for people: `3.1 MB`, three digits at most."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if amount >= unit:
-            scaled = amount / unit
-            return f"{scaled:.{1 if scaled < 99.95 else 0}f} {name}"
-    return f"{amount} B"
+def size(amount: float) -> str:
+    """Bytes for people, three digits at most: `512 B`, `3.1 MB`, in powers of ten as disks are."""
+    unit = "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount < 999.5:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:,.{1 if unit != 'B' and amount < 99.95 else 0}f} {unit}"
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from engine.config import RunConfig
-from lmm_tui.estimate import Estimate, exact, size
+from lmm_tui.estimate import Estimate, exact
 from lmm_tui.summary import count, duration
 from lmm_tui.text import clean
+from lmm_tui.units import size
 
 LABEL_WIDTH = 13
 METER_WIDTH = 16

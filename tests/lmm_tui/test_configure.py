@@ -294,7 +294,7 @@ async def test_devices_are_found_behind_the_person_and_offered(monkeypatch: pyte
 @pytest.mark.parametrize("size", [(200, 50), (120, 30), (80, 24)], ids="{0[0]}x{0[1]}".format)
 async def test_it_looks_like_this(size: tuple[int, int], snapshot):
     async with seated(resolve(assignments={"train.batch_size": 32}), size) as seat:
-        await seat.until(lambda: seat.says("built in, 6 MB"))
+        await seat.until(lambda: seat.says("built in, 6.0 MB"))
         await seat.type_into("train.steps", "1e")
         await seat.pilot.pause()
         assert seat.text == snapshot
@@ -303,10 +303,10 @@ async def test_it_looks_like_this(size: tuple[int, int], snapshot):
 @pytest.mark.parametrize(("before", "after"), [((200, 50), (80, 24)), ((80, 24), (200, 50))])
 async def test_a_resized_terminal_shows_what_a_new_one_of_that_size_does(before, after):
     async with seated(size=after) as seat:
-        await seat.until(lambda: seat.says("built in, 6 MB"))
+        await seat.until(lambda: seat.says("built in, 6.0 MB"))
         expected = seat.text
     async with seated(size=before) as seat:
-        await seat.until(lambda: seat.says("built in, 6 MB"))
+        await seat.until(lambda: seat.says("built in, 6.0 MB"))
         await seat.pilot.resize_terminal(*after)
         await seat.until(lambda: seat.text == expected)
 

@@ -11,7 +11,8 @@ from data.task import KINDS
 from engine.config import ConfigError, RunConfig, options, resolve
 from engine.shape import PRESETS
 from lmm_tui.commands.settings import read_settings, settings_options
-from lmm_tui.estimate import bytes_per_token, command_line, estimate, exact, size
+from lmm_tui.estimate import bytes_per_token, command_line, estimate, exact
+from lmm_tui.units import size
 from lmm_tui.widgets.estimate import Outlook, sentences, table
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
@@ -162,12 +163,12 @@ def test_there_is_no_verdict_before_the_device_is_known():
 
 
 def test_sizes_and_counts_are_short():
-    assert [size(n) for n in (0, 999, 999.6, 6.06e6, 15.6e9, 3e15)] == [
+    assert [size(n) for n in (0, 999, 999.6, 6.06e6, 156e9, 3e15)] == [
         "0 B",
         "999 B",
-        "1 kB",
-        "6.06 MB",
-        "15.6 GB",
+        "1.0 kB",
+        "6.1 MB",
+        "156 GB",
         "3,000 TB",
     ]
     assert [exact(n) for n in (4096, 99_999, 4_096_000)] == ["4,096", "99,999", "4.10M"]
