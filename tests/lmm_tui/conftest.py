@@ -1,7 +1,13 @@
 """A run to look at; and no test reads or changes the settings of whoever runs it."""
 
 import pytest
+import textual._wait
 from fake_run import FakeRun
+
+# After each key a pilot waits until the process has been idle for a fiftieth of a second; a few
+# thousand keys are pressed here. What takes longer than a key is waited for by its outcome.
+textual._wait.SLEEP_GRANULARITY = 1 / 200
+textual._wait.SLEEP_IDLE = textual._wait.SLEEP_GRANULARITY / 20
 
 
 @pytest.fixture(autouse=True)

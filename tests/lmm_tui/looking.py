@@ -20,6 +20,13 @@ async def until(pilot, condition, timeout_s=10.0):
         await pilot.pause(0.01)
 
 
+async def settled(pilot):
+    """Wait until what was opened has been painted to the end."""
+    before = None
+    while before != (before := pilot.app.screen._compositor.render_strips()):
+        await pilot.pause(0.05)
+
+
 async def until_read(pilot, text):
     """Wait until `text` is on the screen."""
     await until(pilot, lambda: text in screen_text(pilot.app))

@@ -318,16 +318,21 @@ async def test_a_small_terminal_scrolls_to_what_is_focused(size: tuple[int, int]
             await seat.press("down")
             focused = seat.screen.focused
             assert focused is not None
-            assert seat.screen.query_one("#body").region.contains_region(focused.region)
+            body = seat.screen.query_one("#body")
+            await seat.until(lambda: body.region.contains_region(focused.region))  # noqa: B023
+
+
+def shown_keys(seat) -> list[str]:
+    fields = seat.screen.query(ConfigField)
+    return [field.option.key for field in fields if field.region.height]
 
 
 async def test_every_option_of_the_tree_has_its_field_on_one_tab():
     async with seated(resolve(assignments={"stage": "grpo"})) as seat:
         seen: list[str] = []
         for tab in TABS:
-            shown = [field for field in seat.screen.query(ConfigField) if field.region.height]
-            keys = [field.option.key for field in shown]
-            assert keys == [key for key in keys_of(tab) if matters(key, "grpo")]
+            keys = [key for key in keys_of(tab) if matters(key, "grpo")]
+            await seat.until(lambda: shown_keys(seat) == keys)  # noqa: B023
             seen += keys
             await seat.press("pagedown")
         everything = [option.key for option in options()]

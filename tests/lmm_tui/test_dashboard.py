@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from fake_run import FakeRun
-from looking import screen_text, toasts, until
+from looking import screen_text, settled, toasts, until
 from test_every_key_on_bad_data import PRESSED
 from textual.widgets import Input
 
@@ -181,6 +181,7 @@ async def test_markup_in_a_sample_is_text(run):
 async def test_nothing_is_painted_when_nothing_changed(run, monkeypatch):
     run.train(1, 300)
     async with cockpit(run, (200, 50)) as (app, pilot):
+        await settled(pilot)
         painted = []
         display = app._display
         monkeypatch.setattr(

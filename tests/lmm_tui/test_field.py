@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from looking import until
 from textual.app import App
 from textual.widgets import Input
 
@@ -91,11 +92,11 @@ async def test_the_message_stands_below_the_field_and_goes_when_it_is_right():
         field.editor.focus()
         await pilot.press("x")
         assert field.problem == "needs a whole number from 1 to 100,000,000"
-        assert field.size.height == 2
+        await until(pilot, lambda: field.size.height == 2)
         assert field.problem in field.render().plain.splitlines()[1]
         assert field.value == 1000
         await pilot.press("backspace", "2", "0")
-        assert not field.problem and field.size.height == 1
+        await until(pilot, lambda: not field.problem and field.size.height == 1)
     assert app.said[-1] == ("train.steps", 20, "")
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from fake_run import FakeRun
+from looking import settled
 from rich.console import Console
 from textual.geometry import Region
 
@@ -54,7 +55,7 @@ def run(tmp_path):
 async def test_a_run_painted_in_parts_looks_as_if_painted_at_once(run, size, monkeypatch):
     app = CockpitApp(RunSession(run.dir.path))
     async with app.run_test(size=size) as pilot:
-        await pilot.pause()
+        await settled(pilot)
         seen = Screen(app)
         display = app._display
         monkeypatch.setattr(
@@ -79,7 +80,7 @@ async def test_a_new_step_costs_few_bytes(run, monkeypatch):
     app = CockpitApp(RunSession(run.dir.path))
     run.train(101, 605)
     async with app.run_test(size=(200, 50)) as pilot:
-        await pilot.pause()
+        await settled(pilot)
         seen = Screen(app)
         monkeypatch.setattr(app, "_display", lambda screen, update: seen.show(update))
         run.train(606, 606)

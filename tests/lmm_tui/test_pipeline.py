@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.loop import Trainer
 from engine.rundir import RunDir
 from lmm_tui.cli import run
 
@@ -70,11 +71,11 @@ def test_it_walks_all_steps_and_does_nothing_twice(
     assert again.count("done before") == 2
 
 
-def test_a_step_that_was_interrupted_goes_on(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_step_that_was_interrupted_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     args = ["pipeline", "small.toml", "--device", "cpu", "--name", "mine"]
-    assert run([*args, "--set", "data.source=nowhere.jsonl"]) == 2
+    with monkeypatch.context() as broken:
+        broken.setattr(Trainer, "_begin_save", lambda self: 1 / 0)
+        assert run(args) == 1
     first = RunDir(folder / "runs" / "mine-pretrain")
     assert first.read_status().state == "failed"
     assert run(args) == 0

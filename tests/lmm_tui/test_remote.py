@@ -59,8 +59,9 @@ def test_a_run_is_mirrored_as_it_grows_and_takes_commands(ssh: Path, run: FakeRu
         until(lambda: at(30))
         assert session.view.info.name == "far run" and session.view.state == "running"
         run.train(31, 55)
-        until(lambda: at(55) and session.view.status.step == 55 and session.events)
-        assert session.samples and session.view.status.tokens_per_s == 20_480.0
+        until(lambda: at(55) and session.view.status.step == 55)
+        until(lambda: (session.poll(), session.events and session.samples)[1])
+        assert session.view.status.tokens_per_s == 20_480.0
         assert session.send("set", {"lr": 0.1}) == Reply(True, "set {'lr': 0.1}", 31)
         assert mirror.metrics.read_bytes() == run.dir.metrics.read_bytes()
     assert not mirror.path.exists()
