@@ -400,7 +400,8 @@ class EvaluateScreen(PlaceScreen):
         elif history:
             self._draw_history(self._asked)
         else:
-            width = max(self.query_one("#page").content_size.width - 1, 20)
+            # With room for a scroll bar; the page itself is 0 wide until it has a place again.
+            width = max(self.query_one("#results").content_size.width - 3, 20)
             glyphs = glyphs_for()
             if self._view == 2:
                 text = run_lines(self._asked, self._runs, self._run.path.name, width, glyphs)

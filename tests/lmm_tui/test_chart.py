@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from looking import until
 from rich.color import Color, ColorSystem
 from textual.app import App, ComposeResult
 from textual.geometry import Region
@@ -346,7 +347,7 @@ async def test_a_chart_follows_its_size() -> None:
         chart.update_from(run_of(1000))
         for size in ((40, 10), (20, 5), (120, 40), (3, 1)):
             await pilot.resize_terminal(*size)
-            await pilot.pause()
+            await until(pilot, lambda: chart.size == size)  # noqa: B023
             rows = shown(chart)
             assert len(rows) == size[1] and {len(row) for row in rows} == {size[0]}
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from looking import screen_text, toasts, until, until_read
+from looking import screen_text, settled, toasts, until, until_read
 
 from engine.config import resolve
 from engine.evaluation.job import Job, Outcome, Progress, Score
@@ -232,6 +232,6 @@ async def test_each_page_looks_as_it_did(run, tmp_path, snapshot, size, turns):
         await until_read(pilot, "step 300 (newest)")
         await pilot.press(*["v"] * turns)
         await until_read(pilot, ("0.300", "0.3000", "0.750")[turns])
-        await pilot.pause()
+        await settled(pilot)
         lines = [line.partition(" ago")[0] for line in screen_text(app).splitlines()]
         assert "\n".join(lines) == snapshot

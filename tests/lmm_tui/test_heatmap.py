@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from looking import until
 from textual.app import App, ComposeResult
 
 from lmm_tui.widgets.canvas import ALARM, FIRST_FREE_INK, LABEL
@@ -59,7 +60,7 @@ async def test_any_number_of_layers_fits(count: int) -> None:
         heat_map.update_from(store, store.names(), 200)
         for size in ((60, 10), (20, 4), (7, 2), (120, 40)):
             await pilot.resize_terminal(*size)
-            await pilot.pause()
+            await until(pilot, lambda: heat_map.size == size)  # noqa: B023
             rows = shown(heat_map)
             assert len(rows) == size[1] and {len(row) for row in rows} == {size[0]}
         painted = heat_map._canvas.inks[1:-1, 20] >= FIRST_FREE_INK

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from fake_run import FakeRun
+from looking import settled
 
 from lmm_tui.app import CockpitApp
 from lmm_tui.session import RunSession
@@ -34,7 +35,7 @@ async def test_every_page(run, snapshot, size, page):
     app = CockpitApp(RunSession(run.dir.path))
     async with app.run_test(size=size) as pilot:
         await pilot.press(*"n" * (page - 1))
-        await pilot.pause()
+        await settled(pilot)
         strips = app.screen._compositor.render_strips()
     assert "\n".join(strip.text.rstrip() for strip in strips) == snapshot
 

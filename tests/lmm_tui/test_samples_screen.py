@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from fake_run import FakeRun
-from looking import screen_text, toasts, until, until_read
+from looking import screen_text, settled, toasts, until, until_read
 from textual.events import Paste
 from textual.widgets import Input
 
@@ -314,5 +314,5 @@ async def test_each_looks_as_it_did(run, snapshot, size, way):
         if way == "c":
             await pilot.press(*"hi", "enter")
             await until(pilot, lambda: app.screen._turns[1:] and app.screen._growing is None)
-        await pilot.pause()
+        await settled(pilot)
         assert screen_text(app) == snapshot

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from fake_run import FakeRun
-from looking import screen_text, until_read
+from looking import screen_text, settled, until_read
 
 from engine.checkpoint_files import FORMAT, pin, seal
 from engine.rundir import checkpoint_name
@@ -75,7 +75,7 @@ async def test_a_screen(run, snapshot, size, keys, awaited):
         await until_read(pilot, {"2": "base", "5": "step"}.get(keys[0], awaited))
         await pilot.press(*keys[1:])
         await until_read(pilot, awaited)
-        await pilot.pause()
+        await settled(pilot)
         lines = screen_text(app).splitlines()
         for dialog in app.screen.query("#dialog, #help"):
             # What lies behind it has pictures of its own.
