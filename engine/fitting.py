@@ -1,69 +1,62 @@
-"""Micro-batches cut into parts, so that a step that was too large for the memory fits after all.
+"""Work cut into parts, so that a step that was too large for the memory fits after all.
 
 The parts together are the same data with the same weight; only what is in memory at a time is less.
+How a micro-batch is cut is known to its own class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import torch
-from torch import Tensor
 
+from engine.device import is_out_of_memory
 from engine.stages.base import MicroBatch
 from lmm_errors import LmmError
+
+T = TypeVar("T")
 
 
 class MemoryExhaustedError(LmmError):
     """A step that does not fit into the memory and cannot be made smaller."""
 
 
-def cut(batches: Iterable[MicroBatch], parts: int) -> list[MicroBatch]:
-    """Each micro-batch along its rows into `parts`, or into single rows where it has fewer.
+def fit(attempt: Callable[[], T], make_room: Callable[[], None]) -> T:
+    """What `attempt` returns, once it does: each time it runs out of memory, `make_room` first."""
+    while True:
+        try:
+            return attempt()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        # Not in the handler: until it is left the error holds what fills the memory.
+        make_room()
 
-    The weight of a part is not counted again: it is the share of its rows, rounded.
-    """
+
+def cut(batches: Iterable[MicroBatch], parts: int) -> list[MicroBatch]:
+    """Each micro-batch in `parts`, or in its units where it has fewer."""
     return [part for batch in batches for part in _cut(batch, parts)]
 
 
 def more_parts(batches: Sequence[MicroBatch], parts: int, where: str) -> int:
     """Twice as many parts; MemoryExhaustedError, saying what would fit, where there are none."""
-    if any(type(batch) is not MicroBatch for batch in batches):
-        raise MemoryExhaustedError(
-            f"train.batch_size: a micro-batch of this stage does not fit into the memory of "
-            f"{where} and cannot be cut; halve train.batch_size and double train.grad_accum"
-        )
-    rows, width = max(batch.ids_BxT.shape for batch in batches)
-    if parts >= rows:
-        raise MemoryExhaustedError(
-            f"data.seq_len: not even one sequence of {width} tokens fits into the memory of "
-            f"{where}; take a smaller model, or data.seq_len {width // 2}"
-        )
-    return parts * 2
+    if parts < max(batch.units for batch in batches):
+        return parts * 2
+    largest = max(cut(batches, parts), key=lambda part: part.ids_BxT.numel())
+    raise MemoryExhaustedError(
+        f"data.seq_len: not even one {largest.unit} of {largest.ids_BxT.numel()} tokens fits into "
+        f"the memory of {where}; take a smaller model, or data.seq_len "
+        f"{largest.ids_BxT.shape[1] // 2}"
+    )
 
 
 def _cut(batch: MicroBatch, parts: int) -> list[MicroBatch]:
-    rows = batch.ids_BxT.shape[0]
-    size = -(-rows // parts)
-    if size == rows:
+    units = batch.units
+    size = -(-units // parts)
+    if size == units:
         return [batch]
-
-    def piece(tensor: Tensor | None, first: int) -> Tensor | None:
-        return None if tensor is None else tensor[first : first + size]
-
-    return [
-        replace(
-            batch,
-            ids_BxT=batch.ids_BxT[first : first + size],
-            labels_BxT=batch.labels_BxT[first : first + size],
-            positions_BxT=piece(batch.positions_BxT, first),
-            segments_BxT=piece(batch.segments_BxT, first),
-            weight=round(batch.weight * min(size, rows - first) / rows),
-            tokens=round(batch.tokens * min(size, rows - first) / rows),
-        )
-        for first in range(0, rows, size)
-    ]
+    return [batch.part(first, min(first + size, units)) for first in range(0, units, size)]
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from engine.config import ConfigError, ModelConfig, RunConfig, to_toml
 from engine.evaluation.beside import EvaluationBeside
 from engine.evaluation.job import Job
 from engine.evaluation.records import Record
-from engine.fitting import cut, more_parts
+from engine.fitting import cut, fit, more_parts
 from engine.generate import evaluating
 from engine.health_watch import BAD_STEP, HealthWatch
 from engine.model import Decoder
@@ -149,6 +149,7 @@ class Trainer:
         ):
             numbers = self._stage.held_out(self._model)
             numbers |= self._calibration()
+        self._tell_notes()
         if not numbers:
             return "nothing is held out"
         self.val_loss = numbers.get(VAL_LOSS)
@@ -176,7 +177,7 @@ class Trainer:
     def probe(self) -> str:
         """Measure the probe numbers now, on the data of the step to come; training is untouched."""
         self._flush()
-        batch = self._stage.micro_batches(self.step)[0]
+        batch = cut(self._stage.micro_batches(self.step)[:1], self._parts)[0]
         with self._aside("probing"), torch.no_grad(), self._observer.watching(batch, True):
             self._stage.loss(self._model, batch)
         return self._finish_probe()
@@ -247,8 +248,7 @@ class Trainer:
             start = read_weights(run_or_path(config.start_from, config.runs_dir))
             config = self._adopt(start)
         self._stage = load_stage(config, self._device, self._report_progress)
-        for note in self._stage.notes:
-            self._events.write("alert", note, step=self.step, level="warning")
+        self._tell_notes()
         own_tokenizer = self._host.run_dir.path / "tokenizer.json"
         if saved is None or not own_tokenizer.is_file():
             with writing(own_tokenizer):
@@ -452,7 +452,10 @@ class Trainer:
         micro_batches = self._stage.micro_batches(self.step)
         weight = sum(batch.weight for batch in micro_batches)
         tokens = sum(batch.tokens for batch in micro_batches)
-        loss, stats = self._gradients(micro_batches, weight, probing)
+        loss, stats = fit(
+            lambda: self._gradients(micro_batches, weight, probing),
+            lambda: self._make_room(micro_batches),
+        )
         for optimizer in self._optimizers:
             self._scaler.unscale_(optimizer)
         norms = self._observer.grads.measure()
@@ -486,22 +489,15 @@ class Trainer:
     def _gradients(
         self, micro_batches: list[MicroBatch], weight: int, probing: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss and sums of a step, its gradients left in place; cut smaller until it fits."""
-        while True:
-            loss = torch.zeros((), device=self._device)
-            stats: dict[str, Tensor] = {}
-            try:
-                for index, batch in enumerate(cut(micro_batches, self._parts)):
-                    with self._observer.watching(batch, probing and index == 0):
-                        loss += self._forward_backward(batch, weight, stats)
-                    if probing and index == 0 and not self._scaler.is_enabled():
-                        self._observer.deep.see_first_gradient(batch.weight)
-                return loss, stats
-            except Exception as error:
-                if not device.is_out_of_memory(error):
-                    raise
-            # Not in the handler: until it is left the error holds what fills the memory.
-            self._make_room(micro_batches)
+        """Loss and sums of a step, its gradients left in place."""
+        loss = torch.zeros((), device=self._device)
+        stats: dict[str, Tensor] = {}
+        for index, batch in enumerate(cut(micro_batches, self._parts)):
+            with self._observer.watching(batch, probing and index == 0):
+                loss += self._forward_backward(batch, weight, stats)
+            if probing and index == 0 and not self._scaler.is_enabled():
+                self._observer.deep.see_first_gradient(batch.weight)
+        return loss, stats
 
     def _make_room(self, micro_batches: list[MicroBatch]) -> None:
         self._parts = more_parts(micro_batches, self._parts, str(self._device))
@@ -597,6 +593,7 @@ class Trainer:
     def _look_after_step(self) -> None:
         """Whatever is due every so many steps."""
         step, log = self.step, self.config.log
+        self._tell_notes()
         if _due(step, log.val_every):
             self.validate()
         if _due(step, log.sample_every):
@@ -608,6 +605,11 @@ class Trainer:
         self._tell_evaluations()
         if _due(step + 1, log.probe_every):
             self._probe_due = True
+
+    def _tell_notes(self) -> None:
+        for note in self._stage.notes:
+            self._events.write("alert", note, step=self.step, level="warning")
+        self._stage.notes.clear()
 
     def _tell_evaluations(self) -> None:
         """What lm-eval has found by now."""

@@ -44,25 +44,60 @@ def rollout(
     top_p: float,
     seed: int,
     stop_ids: Collection[int],
+    parts: int = 1,
 ) -> Rollouts:
     """`samples` answers to each prompt, of up to `max_tokens` tokens.
 
     `temperature` and `top_p` as in `engine.generate.draw`. Equal seeds draw equal answers, whatever
-    prompts come after theirs. Raises GenerateError for an empty prompt, for one that leaves no room
-    for its answer, and for logits that are not finite.
+    prompts come after theirs, and in however many `parts` they are made to save memory. Raises
+    GenerateError for an empty prompt, for one that leaves no room for its answer, and for logits
+    that are not finite.
     """
     _check(prompts, max_tokens, model.shape.max_positions)
-    device = model.head_weight.device
     rows = len(prompts) * samples
-    uniforms = torch.rand(rows, max_tokens, generator=torch.Generator().manual_seed(seed))
-    uniforms_NxT = uniforms.to(device)
+    uniforms_NxT = torch.rand(rows, max_tokens, generator=torch.Generator().manual_seed(seed))
+    prompt_of_N = torch.arange(len(prompts)).repeat_interleave(samples)
+    size = -(-rows // parts)
+    said = Rollouts([], [], [])
+    for uniforms_AxT, prompt_of_A in zip(
+        uniforms_NxT.split(size), prompt_of_N.split(size), strict=True
+    ):
+        first, last = int(prompt_of_A[0]), int(prompt_of_A[-1])
+        tokens_AxT, log_probs_AxT = _say(
+            model,
+            prompts[first : last + 1],
+            prompt_of_A - first,
+            uniforms_AxT,
+            temperature,
+            top_p,
+            stop_ids,
+        )
+        if not log_probs_AxT.isfinite().all():
+            raise GenerateError(DIVERGED)
+        _add(said, tokens_AxT.tolist(), log_probs_AxT.cpu(), frozenset(stop_ids))
+    return said
+
+
+def _say(
+    model: Decoder,
+    prompts: Sequence[Sequence[int]],
+    prompt_of_N: Tensor,
+    uniforms_NxT: Tensor,
+    temperature: float,
+    top_p: float,
+    stop_ids: Collection[int],
+) -> tuple[Tensor, Tensor]:
+    """Tokens and their log-probabilities, (N, T) both; what comes after a stop id counts not."""
+    device = model.head_weight.device
+    rows, max_tokens = uniforms_NxT.shape
+    uniforms_NxT = uniforms_NxT.to(device)
     stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=device)
     tokens_NxT = torch.full((rows, max_tokens), -1, device=device)
     log_probs_NxT = torch.zeros(rows, max_tokens, device=device)
 
     with evaluating(model):
         logits_PxV, cache = _read(model, prompts, max_tokens)
-        copies_N = torch.arange(len(prompts), device=device).repeat_interleave(samples)
+        copies_N = prompt_of_N.to(device)
         cache.take(copies_N)
         logits_MxV = logits_PxV[copies_N]
         rows_M = torch.arange(rows, device=device)
@@ -79,9 +114,7 @@ def rollout(
                 cache.take(going)
                 rows_M, ended_M, new_M = rows_M[going], ended_M[going], new_M[going]
             logits_MxV = _logits(model, new_M.unsqueeze(1), cache)
-    if not log_probs_NxT.isfinite().all():
-        raise GenerateError(DIVERGED)
-    return _cut(tokens_NxT.tolist(), log_probs_NxT.cpu(), frozenset(stop_ids))
+    return tokens_NxT, log_probs_NxT
 
 
 def _check(prompts: Sequence[Sequence[int]], max_tokens: int, context: int) -> None:
@@ -118,18 +151,18 @@ def _log_probs(logits_MxV: Tensor, chosen_M: Tensor) -> Tensor:
     return logits_MxV.log_softmax(-1).gather(1, chosen_M.unsqueeze(1)).squeeze(1)
 
 
-def _cut(tokens: list[list[int]], log_probs_NxT: Tensor, stop_ids: frozenset[int]) -> Rollouts:
+def _add(
+    said: Rollouts, tokens: list[list[int]], log_probs_NxT: Tensor, stop_ids: frozenset[int]
+) -> None:
     """Each row up to its first stop id."""
     lengths = [
         next((at for at, token in enumerate(row, start=1) if token in stop_ids), len(row))
         for row in tokens
     ]
     ids = [row[:length] for row, length in zip(tokens, lengths, strict=True)]
-    return Rollouts(
-        ids=ids,
-        ended=[row[-1] in stop_ids for row in ids],
-        log_probs=[row[:length] for row, length in zip(log_probs_NxT, lengths, strict=True)],
-    )
+    said.ids.extend(ids)
+    said.ended.extend(row[-1] in stop_ids for row in ids)
+    said.log_probs.extend(row[:length] for row, length in zip(log_probs_NxT, lengths, strict=True))
 
 
 if __name__ == "__main__":

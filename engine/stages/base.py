@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -33,8 +33,11 @@ class MicroBatch:
     """What one forward and backward pass sees; tensors are int64 on the training device.
 
     Labels are already shifted, -100 is not counted. Where sequences are packed, `positions_BxT`
-    count from 0 in each and `segments_BxT` tell them apart.
+    count from 0 in each and `segments_BxT` tell them apart. It can be cut into units, which are its
+    rows, unless a stage knows of something that must stay together.
     """
+
+    unit: ClassVar[str] = "sequence"
 
     ids_BxT: Tensor
     labels_BxT: Tensor
@@ -49,6 +52,30 @@ class MicroBatch:
         """The model's last hidden states, (B, T, D)."""
         return model.backbone(
             self.ids_BxT, positions=self.positions_BxT, segments_BxT=self.segments_BxT
+        )
+
+    @property
+    def units(self) -> int:
+        """Into how many parts it can be cut at most."""
+        return len(self.ids_BxT)
+
+    def part(self, first: int, last: int) -> Self:
+        """The units from `first` up to `last`; the losses of all parts add up to that of the whole.
+
+        The weight of a row is not counted again: it is the share of its batch, rounded.
+        """
+
+        def rows(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[first:last]
+
+        return replace(
+            self,
+            ids_BxT=self.ids_BxT[first:last],
+            labels_BxT=self.labels_BxT[first:last],
+            positions_BxT=rows(self.positions_BxT),
+            segments_BxT=rows(self.segments_BxT),
+            weight=round(self.weight * (last - first) / self.units),
+            tokens=round(self.tokens * (last - first) / self.units),
         )
 
 
@@ -67,7 +94,7 @@ class Stage(ABC):
     references: dict[str, float]
     """Loss levels that help to read the curve, nats per token."""
     notes: list[str]
-    """What a person should know of the data, such as lines that were left out."""
+    """What a person should know and was not told yet, such as lines that were left out."""
     prompts: tuple[str, ...]
     """What samples are asked unless the configuration says."""
     answers = False
@@ -143,5 +170,6 @@ def load_stage(config: RunConfig, device: torch.device, progress: Progress) -> S
 
 if __name__ == "__main__":
     batch = MicroBatch(torch.zeros(2, 4, dtype=torch.long), torch.full((2, 4), -100), 0, 8)
-    print(batch.ids_BxT.shape, list(_CLASSES))
+    print(batch.ids_BxT.shape, batch.part(1, 2).ids_BxT.shape, list(_CLASSES))
+    assert batch.units == 2 and batch.part(1, 2).tokens == 4
     print("=== 自测通过 ===")

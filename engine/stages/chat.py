@@ -10,13 +10,15 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from data.dataset import Dataset
 from data.holdout import Split
 from data.own_template import OwnTemplate
-from data.packing import Rows
-from data.spans import Template
+from data.packing import Packed, Rows
+from data.spans import Rendered, Template
 from data.task import KINDS
 from data.template import CHATML, render_prompt
 from data.tokenizer import Tokenizer
@@ -87,6 +89,17 @@ def packed_batch(rows: Rows, device: torch.device, weight: int) -> MicroBatch:
     )
 
 
+def pack_answers(answers: Sequence[Rendered], seq_len: int) -> tuple[Rows, NDArray[np.int64]]:
+    """Answers in rows of `seq_len` places, or of fewer where that is all they take.
+
+    And which answer each counted label belongs to, (N,). Each must fit, and teach something.
+    """
+    packed = Packed(answers, min(seq_len, sum(len(ids) - 1 for ids, _ in answers)))
+    every = np.arange(packed.rows)
+    rows = packed.lay_out(every)
+    return rows, packed.items_of(every, rows.segments)[rows.labels >= 0]
+
+
 def read_side(read: Reader[T], data: DataConfig, side: Split) -> Dataset[T]:
     """One side of the configured rows."""
     return read(data.source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data))
@@ -119,4 +132,6 @@ if __name__ == "__main__":
     asked = render_prompt((Turn("user", "2 + 2"),), tokenizer, template)
     print(tokenizer.vocab_size, tokenizer.token_strings(asked))
     assert tokenizer.decode(asked).endswith("<|im_start|>assistant\n")
+    laid, answer_of = pack_answers([([1, 2, 3], [False, True, True]), ([1, 4], [False, True])], 64)
+    assert laid.labels.tolist() == [[2, 3, 4]] and answer_of.tolist() == [0, 0, 1]
     print("=== 自测通过 ===")

@@ -8,8 +8,9 @@ first step, and kept in the run directory; or every time, by a second model.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from torch import Tensor
 
 from data.errors import DataError
 from data.order import Order
-from data.packing import Packed
 from data.preference import read_pairs
 from data.prepare import Progress
 from data.spans import Rendered
@@ -32,7 +32,7 @@ from engine.preference import dpo_loss, implicit_rewards
 from engine.rundir import RunDir
 from engine.stages import reference
 from engine.stages.base import Losses, MicroBatch, mean_losses
-from engine.stages.chat import ChatStage, packed_batch, read_side
+from engine.stages.chat import ChatStage, pack_answers, packed_batch, read_side
 from lmm_errors import LmmError
 
 
@@ -40,12 +40,48 @@ from lmm_errors import LmmError
 class PairBatch(MicroBatch):
     """B pairs, as 2B answers in packed rows: the chosen ones, then the rejected ones."""
 
+    unit: ClassVar[str] = "pair of answers"
+
+    pairs: Sequence[tuple[Rendered, Rendered]]
+    """Chosen and rejected, before they were packed."""
     answer_of_N: Tensor
     """Which of the 2B answers each counted label belongs to."""
     lengths_2xB: Tensor
     """Counted labels of each answer."""
     reference_2xB: Tensor | None
     """Log-probabilities under the reference; None where the live one is to be asked."""
+
+    @classmethod
+    def of(
+        cls,
+        pairs: Sequence[tuple[Rendered, Rendered]],
+        reference_2xB: Tensor | None,
+        seq_len: int,
+        device: torch.device,
+    ) -> Self:
+        """Pairs packed into rows of up to `seq_len` places."""
+        answers = [pair[side] for side in (0, 1) for pair in pairs]
+        rows, answer_of = pack_answers(answers, seq_len)
+        return cls(
+            **vars(packed_batch(rows, device, weight=len(pairs))),
+            pairs=pairs,
+            answer_of_N=torch.from_numpy(answer_of).to(device),
+            lengths_2xB=torch.from_numpy(np.bincount(answer_of).reshape(2, -1)).to(device),
+            reference_2xB=None if reference_2xB is None else reference_2xB.to(device),
+        )
+
+    @property
+    def units(self) -> int:
+        return len(self.pairs)
+
+    def part(self, first: int, last: int) -> Self:
+        known = self.reference_2xB
+        return self.of(
+            self.pairs[first:last],
+            None if known is None else known[:, first:last],
+            seq_len=self.ids_BxT.shape[1],
+            device=self.ids_BxT.device,
+        )
 
 
 class _Pairs:
@@ -166,17 +202,12 @@ class DpoStage(ChatStage):
         return torch.cat(found)
 
     def _batch(self, pairs: _Pairs, indices: NDArray[np.int64]) -> PairBatch:
-        answers = [pairs.items[at][side] for side in (0, 1) for at in indices]
-        packed = Packed(answers, self._config.data.seq_len)
-        every = np.arange(packed.rows)
-        rows = packed.lay_out(every)
-        answer_of = packed.items_of(every, rows.segments)[rows.labels >= 0]
         known = pairs.reference_Px2
-        return PairBatch(
-            **vars(packed_batch(rows, self._device, weight=len(indices))),
-            answer_of_N=torch.from_numpy(answer_of).to(self._device),
-            lengths_2xB=torch.from_numpy(np.bincount(answer_of).reshape(2, -1)).to(self._device),
-            reference_2xB=None if known is None else known[indices].T.to(self._device),
+        return PairBatch.of(
+            [pairs.items[at] for at in indices],
+            None if known is None else known[indices].T,
+            self._config.data.seq_len,
+            self._device,
         )
 
     def _render(self, pairs: Iterable[Pair]) -> _Pairs:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -22,14 +22,15 @@ from torch import Tensor
 
 from data.errors import DataError
 from data.order import Order
-from data.packing import Packed
 from data.prepare import Progress
 from data.prompts import read_prompts
+from data.spans import Rendered
 from data.template import render_prompt
 from data.turns import Prompt, question
 from engine.adapters import without_adapters
 from engine.config import ConfigError, RunConfig
-from engine.device import to_device
+from engine.device import empty_cache, to_device
+from engine.fitting import MemoryExhaustedError, fit
 from engine.loss import LogProbs, token_log_probs
 from engine.model import Decoder
 from engine.policy_loss import group_advantages, groups_without_spread, policy_loss
@@ -38,7 +39,7 @@ from engine.rollout import Rollouts, rollout
 from engine.rundir import JsonlWriter, RunDir
 from engine.stages import reference
 from engine.stages.base import Losses, MicroBatch
-from engine.stages.chat import ChatStage, packed_batch, read_side
+from engine.stages.chat import ChatStage, pack_answers, packed_batch, read_side
 
 log = logging.getLogger("engine")
 
@@ -66,6 +67,10 @@ class Round:
 class AnswerBatch(MicroBatch):
     """A answers in packed rows, of at most T tokens each."""
 
+    unit: ClassVar[str] = "answer with its prompt"
+
+    answers: Sequence[Rendered]
+    """Each after its prompt, before they were packed."""
     answer_of_N: Tensor
     """Which answer each counted label belongs to."""
     place_of_N: Tensor
@@ -77,6 +82,38 @@ class AnswerBatch(MicroBatch):
     """Tokens of an answer, over the whole step."""
     sums: dict[str, Tensor]
     """What is known before the forward pass."""
+
+    @classmethod
+    def of(
+        cls, answers: Sequence[Rendered], seq_len: int, device: torch.device, **known: Any
+    ) -> Self:
+        """Answers packed into rows of up to `seq_len` places; `known` are the fields after T."""
+        rows, answer_of = pack_answers(answers, seq_len)
+        prompt_lengths = np.array([learnt.index(True) for _, learnt in answers])
+        place_of = rows.positions[rows.labels >= 0] - prompt_lengths[answer_of] + 1
+        return cls(
+            **vars(packed_batch(rows, device, weight=len(answers))),
+            answers=answers,
+            answer_of_N=to_device(answer_of, device),
+            place_of_N=to_device(place_of, device),
+            **known,
+        )
+
+    @property
+    def units(self) -> int:
+        return len(self.answers)
+
+    def part(self, first: int, last: int) -> Self:
+        return self.of(
+            self.answers[first:last],
+            seq_len=self.ids_BxT.shape[1],
+            device=self.ids_BxT.device,
+            old_log_p_AxT=self.old_log_p_AxT[first:last],
+            mask_AxT=self.mask_AxT[first:last],
+            advantages_A=self.advantages_A[first:last],
+            mean_length=self.mean_length,
+            sums={name: value * (last - first) / self.units for name, value in self.sums.items()},
+        )
 
 
 class GrpoStage(ChatStage):
@@ -111,6 +148,7 @@ class GrpoStage(ChatStage):
         )
         self._order = Order(len(self._prompts), config.train.seed)
         self._round: Round | None = None
+        self._rollout_parts = 1
         self._model: Decoder | None = None
         self._reference: Decoder | None = None
         self.references = {}
@@ -171,14 +209,17 @@ class GrpoStage(ChatStage):
         return {f"val/{_key(name)}": _mean(_numbers(values)) for name, values in named.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """The round, where later steps learn from it again."""
+        """How finely answers are made, and the round where later steps learn from it again."""
+        state = {"rollout_parts": self._rollout_parts}
         if self._round is None or self._settings.updates == 1:
-            return {}
-        return asdict(self._round)
+            return state
+        return state | asdict(self._round)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state:
-            self._round = Round(**state)
+        # Runs of before answers could be cut have no count of parts.
+        self._rollout_parts = state.get("rollout_parts", 1)
+        if asked := {name: value for name, value in state.items() if name != "rollout_parts"}:
+            self._round = Round(**asked)
 
     # A round
 
@@ -218,15 +259,33 @@ class GrpoStage(ChatStage):
         temperature: float,
         seed: int,
     ) -> Rollouts:
-        return rollout(
-            model,
-            prompts,
-            samples=samples,
-            max_tokens=self._settings.max_tokens,
-            temperature=temperature,
-            top_p=self._settings.top_p,
-            seed=seed,
-            stop_ids=self.stop_ids,
+        return fit(
+            lambda: rollout(
+                model,
+                prompts,
+                samples=samples,
+                max_tokens=self._settings.max_tokens,
+                temperature=temperature,
+                top_p=self._settings.top_p,
+                seed=seed,
+                stop_ids=self.stop_ids,
+                parts=self._rollout_parts,
+            ),
+            lambda: self._answer_fewer_at_once(len(prompts) * samples),
+        )
+
+    def _answer_fewer_at_once(self, answers: int) -> None:
+        if self._rollout_parts >= answers:
+            most = self._settings.max_tokens
+            raise MemoryExhaustedError(
+                f"grpo.max_tokens: not even one answer of {most} tokens can be made in the memory "
+                f"of {self._device}; take a smaller model, or grpo.max_tokens {most // 2}"
+            )
+        self._rollout_parts *= 2
+        empty_cache(self._device)
+        self.notes.append(
+            f"out of memory on {self._device}: answers are made in {self._rollout_parts} parts "
+            "from here on; each step still learns from as many"
         )
 
     def _judge(self, prompts: Sequence[Prompt], said: Rollouts) -> Scores:
@@ -287,26 +346,18 @@ class GrpoStage(ChatStage):
         """The groups from `first` up to `last`."""
         group, device = self._settings.group, self._device
         answers = range(first * group, last * group)
-        prompts = [self._ids[asked.prompts[answer // group]] for answer in answers]
         items = []
-        for prompt, answer in zip(prompts, answers, strict=True):
-            said = asked.ids[answer]
+        for answer in answers:
+            prompt, said = self._ids[asked.prompts[answer // group]], asked.ids[answer]
             items.append((prompt + said, [False] * len(prompt) + [True] * len(said)))
-        packed = Packed(items, self._seq_len)
-        every = np.arange(packed.rows)
-        rows = packed.lay_out(every)
-        counted = rows.labels >= 0
-        answer_of = packed.items_of(every, rows.segments)[counted]
-        prompt_lengths = np.array([*map(len, prompts)])
-        place_of = rows.positions[counted] - prompt_lengths[answer_of] + 1
         old_AxT = torch.nn.utils.rnn.pad_sequence(
             [asked.log_probs[answer] for answer in answers], batch_first=True
         )
         lengths = torch.tensor([len(asked.ids[answer]) for answer in answers])
-        return AnswerBatch(
-            **vars(packed_batch(rows, device, weight=len(answers))),
-            answer_of_N=to_device(answer_of, device),
-            place_of_N=to_device(place_of, device),
+        return AnswerBatch.of(
+            items,
+            self._seq_len,
+            device,
             old_log_p_AxT=old_AxT.to(device),
             mask_AxT=(torch.arange(old_AxT.shape[1]) < lengths.unsqueeze(1)).float().to(device),
             advantages_A=advantages_GxK[first:last].flatten().to(device),

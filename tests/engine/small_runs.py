@@ -18,3 +18,14 @@ def lines(path: Path) -> list[dict[str, Any]]:
 def curve(run_dir: RunDir, name: str = "train/loss") -> dict[int, float]:
     """step -> value; of several lines for one step the last counts, as readers have it."""
     return {row["step"]: row[name] for row in lines(run_dir.metrics) if name in row}
+
+
+def of_stage(small: MakeConfig, chats: str, stage: str, **changes: object) -> RunConfig:
+    source = {"sft": "chats", "dpo": "pairs", "grpo": "prompts", "distill": "chats"}[stage]
+    if stage == "grpo":
+        changes = {"grpo__group": 4, "grpo__max_tokens": 8} | changes
+    return small(stage=stage, data__source=f"{chats}/{source}.jsonl", data__seq_len=64, **changes)
+
+
+def silent(label: str, done: int, total: int) -> None:
+    """Nobody watches."""

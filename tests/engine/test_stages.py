@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_runs import MakeConfig, curve, lines
+from small_runs import MakeConfig, curve, lines, of_stage, silent
 from torch.nn.functional import log_softmax
 
 from data.tokenizer import IM_END
@@ -29,39 +29,6 @@ def train(config: RunConfig, resume: RunDir | None = None) -> EngineHost:
     host.run()
     assert host.error == ""
     return host
-
-
-def silent(label: str, done: int, total: int) -> None:
-    """Nobody watches."""
-
-
-@pytest.fixture
-def chats(tmp_path: Path) -> str:
-    """Conversations, pairs and prompts in one schema each, small enough to render at once."""
-    for name, row in {
-        "chats": lambda a, b: {
-            "messages": [
-                {"role": "user", "content": f"{a} + {b}?"},
-                {"role": "assistant", "content": f"{a + b}"},
-            ]
-        },
-        "pairs": lambda a, b: {
-            "prompt": f"{a} + {b}?",
-            "chosen": str(a + b),
-            "rejected": f"no {a + b}",
-        },
-        "prompts": lambda a, b: {"prompt": f"{a} + {b}?", "answer": a + b},
-    }.items():
-        rows = (json.dumps(row(a, b)) for a in range(12) for b in range(12))
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    return str(tmp_path)
-
-
-def of_stage(small: MakeConfig, chats: str, stage: str, **changes: object) -> RunConfig:
-    source = {"sft": "chats", "dpo": "pairs", "grpo": "prompts", "distill": "chats"}[stage]
-    if stage == "grpo":
-        changes = {"grpo__group": 4, "grpo__max_tokens": 8} | changes
-    return small(stage=stage, data__source=f"{chats}/{source}.jsonl", data__seq_len=64, **changes)
 
 
 LORA = {"lora__rank": 4, "lora__dropout": 0.1}
