@@ -67,7 +67,10 @@ class Training:
         self.model = Decoder(shape)
         self.model.init_weights(0)
         self.optimizers = build_optimizers(self.model, config.optim, config.peak_lr)
-        self.observer = Observer(self.model, TrainingTracker(folder), SpeedMeter(), compiled=False)
+        tracker = TrainingTracker(folder)
+        self.observer = Observer(
+            self.model, tracker, SpeedMeter(), compiled=False, steps_per_epoch=1000
+        )
         self.step = 0
         self._watch = watch
 

@@ -36,6 +36,11 @@ class Batches:
         self._inputs = store.ids[:used].reshape(self.blocks, seq_len)
         self._labels = store.ids[1 : used + 1].reshape(self.blocks, seq_len)
 
+    @property
+    def epoch(self) -> float:
+        """Micro-batches in an epoch."""
+        return self.blocks / self._batch_size
+
     def __len__(self) -> int:
         """Full micro-batches in an epoch, at least one."""
         return max(1, self.blocks // self._batch_size)

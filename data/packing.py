@@ -145,6 +145,11 @@ class PackedBatches:
         self._batch_size = batch_size
         self._order = Order(packed.rows, seed)
 
+    @property
+    def epoch(self) -> float:
+        """Micro-batches in an epoch."""
+        return self._packed.rows / self._batch_size
+
     def __len__(self) -> int:
         """Full micro-batches in an epoch, at least one."""
         return max(1, self._packed.rows // self._batch_size)

@@ -282,6 +282,7 @@ class Trainer:
                 device.peak_flops(self._device, self._precision),
             ),
             compiled=config.train.compile,
+            steps_per_epoch=self._stage.steps_per_epoch,
             deep=config.probe,
             look=self._look_at_row,
         )

@@ -66,6 +66,7 @@ class Observer:
         speed: SpeedMeter,
         *,
         compiled: bool,
+        steps_per_epoch: float,
         deep: ProbeConfig | None = None,
         look: Callable[[int, Mapping[str, float]], object] = lambda step, row: None,
     ) -> None:
@@ -74,6 +75,7 @@ class Observer:
         self.speed = speed
         self._tracker = tracker
         self._look = look
+        self._steps_per_epoch = steps_per_epoch
         self._model = model
         self._compiled = compiled
         self._probe = ModelProbe(max_tokens=_PROBE_TOKENS)
@@ -181,7 +183,8 @@ class Observer:
         self._tracker.close()
 
     def _log(self, step: int, tokens: int) -> None:
-        self._look(step, self._tracker.log(step=step, tokens=tokens))
+        epoch = step / self._steps_per_epoch
+        self._look(step, self._tracker.log(step=step, tokens=tokens, epoch=epoch))
 
     @torch.no_grad()
     def _measure(self, hidden_BxTxD: Tensor, labels_BxT: Tensor) -> dict[str, float]:
@@ -208,9 +211,8 @@ if __name__ == "__main__":
     ids = torch.randint(0, 50, (2, 16))
     micro_batch = MicroBatch(ids, ids.roll(-1, 1), ids.numel(), ids.numel())
     with tempfile.TemporaryDirectory() as folder:
-        observer = Observer(
-            decoder, TrainingTracker(folder, tensorboard=False), SpeedMeter(), compiled=False
-        )
+        tracker = TrainingTracker(folder, tensorboard=False)
+        observer = Observer(decoder, tracker, SpeedMeter(), compiled=False, steps_per_epoch=8)
         with observer.watching(micro_batch, True):
             scores = decoder(ids)
             loss_sum = torch.nn.functional.cross_entropy(scores.flatten(0, 1), ids.flatten())

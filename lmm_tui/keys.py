@@ -380,7 +380,7 @@ KEYS: tuple[Key, ...] = (
         ("x",),
         "next_axis",
         "x axis",
-        "Go from steps to tokens to time",
+        "Go from steps to tokens, time and epochs",
         "Charts: the focused one, or all",
         "charts",
         palette=True,

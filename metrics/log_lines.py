@@ -124,6 +124,7 @@ class ConsoleLines:
         if epoch:
             number_of, at, steps = map(int, epoch.groups())
             found["step"] = (number_of - 1) * steps + at
+            found["epoch"] = number_of - 1 + at / max(steps, 1)
         row = under_our_names(found) or {}
         return row if len(row) > 1 else {}
 

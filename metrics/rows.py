@@ -70,8 +70,8 @@ def _add_runs(store: SeriesStore, steps: Ints, rows: list[Row]) -> None:
         if start < end:
             run = rows[start:end]
             block = _block(run)
-            times, tokens = _axis("time", run), _axis("tokens", run)
-            store.extend(steps[start:end], block, times, tokens)
+            axes = [_axis(key, run) for key in ("time", "tokens", "epoch")]
+            store.extend(steps[start:end], block, *axes)
         start = end
 
 

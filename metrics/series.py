@@ -20,9 +20,9 @@ from metrics.names import Better
 from metrics.pyramid import Pyramid
 from metrics.values import NON_FINITE
 
-Axis = Literal["step", "tokens", "time"]
+Axis = Literal["step", "tokens", "time", "epoch"]
 
-INDEX_KEYS = ("step", "time", "tokens")
+INDEX_KEYS = ("step", "time", "tokens", "epoch")
 """The keys of a row that say where it is; all others are metrics."""
 
 MAX_STEP = 2**53
@@ -91,18 +91,19 @@ def whole_step(value: object) -> int | None:
 
 
 class _Index:
-    """Where the rows are on the three axes, shared by all series of a store."""
+    """Where the rows are on the four axes, shared by all series of a store."""
 
     def __init__(self) -> None:
         self.step = Column(np.int64)
         self.time = Column(np.float64)
         self.tokens = Column(np.float64)
+        self.epoch = Column(np.float64)
 
     def __len__(self) -> int:
         return len(self.step)
 
     def truncate(self, size: int) -> None:
-        for column in (self.step, self.time, self.tokens):
+        for column in (self.step, self.time, self.tokens, self.epoch):
             column.truncate(size)
 
     def rows_at(self, positions: Floats, axis: Axis) -> Ints:
@@ -400,6 +401,7 @@ class SeriesStore:
                 np.array([step]),
                 np.array([_finite_or_nan(row.get("time"))]),
                 np.array([_finite_or_nan(row.get("tokens"))]),
+                np.array([_finite_or_nan(row.get("epoch"))]),
             )
         for name, value in measured.items():
             self._series_of(name)._extend(at, None, np.array([value]))
@@ -412,11 +414,12 @@ class SeriesStore:
         block: Block,
         times: Floats | None = None,
         tokens: Floats | None = None,
+        epochs: Floats | None = None,
     ) -> None:
         """Add many rows at once: `steps` strictly increasing and beyond `last_step`.
 
-        NaN in `times` or `tokens` is taken as not given. Raises ValueError where the steps do
-        not increase.
+        NaN in `times`, `tokens` or `epochs` is taken as not given. Raises ValueError where the
+        steps do not increase.
         """
         last = self.last_step
         if len(steps) == 0:
@@ -429,6 +432,7 @@ class SeriesStore:
             steps,
             missing if times is None else times,
             missing if tokens is None else tokens,
+            missing if epochs is None else epochs,
         )
         for name, (rows, values) in block.items():
             self._series_of(name)._extend(start, rows, values)
@@ -456,9 +460,10 @@ class SeriesStore:
             series = self._series[name] = Series(name, self._index)
         return series
 
-    def _extend_index(self, steps: Ints, times: Floats, tokens: Floats) -> None:
+    def _extend_index(self, steps: Ints, times: Floats, tokens: Floats, epochs: Floats) -> None:
         # Clocks step back and rows lack a time; what is searched must be sorted.
-        for column, given in ((self._index.time, times), (self._index.tokens, tokens)):
+        index = self._index
+        for column, given in ((index.time, times), (index.tokens, tokens), (index.epoch, epochs)):
             floor = column.view[-1] if len(column) else 0.0
             known = np.where(np.isfinite(given), given, floor)
             column.extend(np.maximum(np.maximum.accumulate(known), floor))

@@ -230,10 +230,13 @@ class TrainingTracker:
         """Commit under the name by which training scripts know it; the same as `log`."""
         return self.log(step)
 
-    def log(self, step: int | None = None, tokens: int | None = None) -> dict[str, float]:
+    def log(
+        self, step: int | None = None, tokens: int | None = None, epoch: float | None = None
+    ) -> dict[str, float]:
         """Commit what was updated as the row of `step`, by default the step after the last.
 
-        `tokens` is how many were seen so far. Returns the new scalars as plain numbers.
+        `tokens` is how many were seen so far, `epoch` how often the data were. Returns the new
+        scalars as plain numbers.
         """
         step = self.step + 1 if step is None else step
         self.tokens = self.tokens if tokens is None else tokens
@@ -242,7 +245,7 @@ class TrainingTracker:
             again = self._last_row if step == self.step else {}
             self._last_row = {**again, **scalars}
             now = time.time()
-            self._write(_line(step, now, self.tokens, self._last_row))
+            self._write(_line(step, now, self.tokens, epoch, self._last_row))
             if self._mirror is not None:
                 self._mirror.write(step, now, scalars)
         self.step = step
@@ -301,11 +304,15 @@ class TrainingTracker:
             )
 
 
-def _line(step: int, now: float, tokens: int, scalars: Mapping[str, float]) -> bytes:
+def _line(
+    step: int, now: float, tokens: int, epoch: float | None, scalars: Mapping[str, float]
+) -> bytes:
     """Strict JSON: what is not finite becomes a string that `float` reads back."""
     row: dict[str, Any] = {"step": step, "time": round(now, 3)}
     if tokens:
         row["tokens"] = tokens
+    if epoch is not None:
+        row["epoch"] = round(epoch, 6)
     for name, value in scalars.items():
         row[name] = strict(value)
     return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

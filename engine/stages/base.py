@@ -101,6 +101,8 @@ class Stage(ABC):
     """Whether what the model says is an answer, or goes on where the prompt ends."""
     repeatable = True
     """Whether the data of a step can be made again later, without consequences."""
+    steps_per_epoch: float
+    """Optimiser steps in which the training data are seen once."""
     specimen: list[int]
     """Held-out tokens whose losses are shown one by one."""
 

@@ -47,6 +47,7 @@ class DistillStage(Stage):
         self.tokenizer = self._source.tokenizer
         _check_vocabulary(teacher.tokenizer, teacher.shape.vocab_size, self.tokenizer, settings)
         self.references, self.notes = self._source.references, self._source.notes
+        self.steps_per_epoch = self._source.steps_per_epoch
         self.prompts, self.specimen = self._source.prompts, self._source.specimen
         self.answers = self._source.answers
         self._settings = settings

@@ -121,6 +121,8 @@ class DpoStage(ChatStage):
         if not self._val.items:
             self.notes.append("no validation: no pair is held out")
         self._order = Order(len(self._train.items), config.train.seed)
+        train = config.train
+        self.steps_per_epoch = len(self._train.items) / (train.batch_size * train.grad_accum)
         self._live: Decoder | None = None
         self.references = {"ln 2": math.log(2)}
         self.specimen = (self._val.items or self._train.items)[0][0][0]

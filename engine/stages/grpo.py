@@ -147,12 +147,18 @@ class GrpoStage(ChatStage):
             list(read_side(read_prompts, config.data, "test"))
         )
         self._order = Order(len(self._prompts), config.train.seed)
+        self.steps_per_epoch = self._settings.updates * len(self._prompts) / self._asked_at_once
         self._round: Round | None = None
         self._rollout_parts = 1
         self._model: Decoder | None = None
         self._reference: Decoder | None = None
         self.references = {}
         self.specimen = (self._held_out_ids or self._ids)[0]
+
+    @property
+    def _asked_at_once(self) -> int:
+        """Prompts of a round."""
+        return self._train.batch_size * self._train.grad_accum
 
     def begin(self, model: Decoder, run_dir: RunDir, fresh: bool) -> None:
         self._model = model
@@ -226,8 +232,7 @@ class GrpoStage(ChatStage):
     def _ask(self, number: int) -> Round:
         """Let the policy answer, and judge it: a pure function of the policy, seed and number."""
         assert self._model is not None
-        count = self._train.batch_size * self._train.grad_accum
-        prompts = self._order.take(number, count).tolist()
+        prompts = self._order.take(number, self._asked_at_once).tolist()
         said = self._roll(
             self._model,
             [self._ids[at] for at in prompts],

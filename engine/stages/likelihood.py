@@ -23,8 +23,12 @@ T_co = TypeVar("T_co", covariant=True)
 class Indexed(Protocol[T_co]):
     """Micro-batches by number: `data.batches.Batches`, `data.packing.PackedBatches`."""
 
-    def __len__(self) -> int:
+    @property
+    def epoch(self) -> float:
         """Micro-batches in an epoch."""
+
+    def __len__(self) -> int:
+        """Full ones in an epoch, at least one."""
 
     def get(self, index: int) -> T_co:
         """A pure function of `index`, from 0 without end."""
@@ -40,6 +44,7 @@ class LikelihoodStage(Stage, Generic[T]):
         self._val_batches = config.log.val_batches
         self._device = device
         self._train, self._val = train, val
+        self.steps_per_epoch = train.epoch / self._grad_accum
 
     @abstractmethod
     def _load(self, rows: T) -> MicroBatch:
@@ -62,6 +67,8 @@ class LikelihoodStage(Stage, Generic[T]):
 if __name__ == "__main__":
 
     class Numbers:
+        epoch = 3.5
+
         def __len__(self) -> int:
             return 3
 

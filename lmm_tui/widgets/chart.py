@@ -21,7 +21,7 @@ __all__ = ["Chart", "Kind", "Mark", "Trace"]
 
 
 class Chart(RunPicture):
-    """Traces of a store over steps, tokens or time; call `update_from` as often as you like."""
+    """Traces of a store on any of its axes; call `update_from` as often as you like."""
 
     DEFAULT_CSS = """
     Chart { width: 1fr; height: 1fr; }

@@ -41,6 +41,12 @@ def round_ticks(low: float, high: float, most: int) -> list[float]:
     return _multiples(low, high, round_step(high - low, most))
 
 
+def whole_ticks(low: float, high: float, most: int) -> list[float]:
+    """The same of what has no fractions."""
+    step = round_step(high - low, most)
+    return _multiples(low, high, step if step.is_integer() else 5.0 if step > 1 else 1.0)
+
+
 def log_ticks(low: float, high: float, most: int) -> list[float]:
     """Ticks of a log axis in [low, high], both positive: 1-2-5 a decade, or whole decades.
 
@@ -170,7 +176,7 @@ def clock_label(seconds: float) -> str:
 
 def x_ticks(low: float, high: float, width: int, axis: Axis) -> list[tuple[float, str]]:
     """Places and labels for an axis of `width` cells: labels never touch."""
-    make = clock_ticks if axis == "time" else round_ticks
+    make = _TICKS[axis]
     label = clock_label if axis == "time" else count_label
     for most in range(max(width // 9, 2), 0, -1):
         ticks = [(value, label(value)) for value in make(low, high, most)]
@@ -193,6 +199,14 @@ def y_ticks(
         if labels and len(labels) <= height and max(map(len, labels)) <= width:
             return list(zip(values, labels, strict=True))
     return []
+
+
+_TICKS = {
+    "step": whole_ticks,
+    "tokens": whole_ticks,
+    "time": clock_ticks,
+    "epoch": round_ticks,
+}
 
 
 def log_label(value: float) -> str:

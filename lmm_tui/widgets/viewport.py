@@ -14,12 +14,12 @@ from metrics.series import Axis, Store
 
 Span: TypeAlias = tuple[float, float]
 
-AXES: tuple[Axis, ...] = ("step", "tokens", "time")
+AXES: tuple[Axis, ...] = ("step", "tokens", "time", "epoch")
 SMOOTHING = (0.0, 0.6, 0.85, 0.95)
 """How much of the average before stays in the one after, column by column, a level each."""
 
-_NARROWEST = {"step": 4.0, "tokens": 1.0, "time": 1.0}
-"""No window is smaller: a step has nothing inside."""
+_NARROWEST = {"step": 4.0, "tokens": 4.0, "time": 1.0, "epoch": 1e-4}
+"""Nothing narrower is shown: a step has nothing inside."""
 _HOPS = 8
 """Into how many hops a window that follows the run divides its width: rare, so cheap."""
 
@@ -41,7 +41,7 @@ class Whole:
             end = max(x_end, last)
         else:
             end = start + round_end(last - start)
-        return cls(start, max(end, start + 1), last)
+        return cls(start, max(end, start + _NARROWEST[axis]), last)
 
     def within(self, start: float, width: float) -> Span:
         """A window of this width, moved to where there is something."""

@@ -88,7 +88,8 @@ def test_without_a_seed_blocks_come_in_order():
     ("tokens", "batch_size", "count"), [(101, 4, 2), (101, 10, 1), (101, 64, 1), (201, 4, 5)]
 )
 def test_length_is_the_full_batches_of_an_epoch(tokens, batch_size, count):
-    assert len(Batches(store(tokens), 10, batch_size, seed=0)) == count
+    batches = Batches(store(tokens), 10, batch_size, seed=0)
+    assert len(batches) == count and batches.epoch == tokens // 10 / batch_size
 
 
 def test_fewer_blocks_than_a_batch_wrap_through_epochs():

@@ -11,12 +11,15 @@ from safetensors.torch import load_file
 from small_runs import MakeConfig, curve, lines, of_stage, silent
 from torch.nn.functional import log_softmax
 
+from data.preference import read_pairs
+from data.prompts import read_prompts
 from data.tokenizer import IM_END
 from engine.config import RunConfig
 from engine.convert import convert, hf_config
 from engine.host import EngineHost
 from engine.model import Decoder
 from engine.rundir import RunDir, list_checkpoints
+from engine.stages.chat import read_side
 from engine.stages.dpo import DpoStage, PairBatch
 from engine.stages.sft import SftStage
 from engine.weights import WeightsError, read_weights
@@ -29,6 +32,26 @@ def train(config: RunConfig, resume: RunDir | None = None) -> EngineHost:
     host.run()
     assert host.error == ""
     return host
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "a_step"),
+    [
+        ("dpo", {"train__grad_accum": 2}, 8),
+        ("grpo", {"train__grad_accum": 2}, 8),
+        ("grpo", {"grpo__updates": 2}, 2),
+    ],
+    ids=str,
+)
+def test_an_epoch_has_passed_once_all_examples_were_seen(
+    small: MakeConfig, chats: str, stage: str, changes: dict[str, object], a_step: float
+) -> None:
+    config = of_stage(small, chats, stage, train__steps=2, train__batch_size=4, **changes)
+    kept = read_side(read_pairs if stage == "dpo" else read_prompts, config.data, "train")
+    examples = len(list(kept))
+    assert 0 < examples < 144, "some are held out"
+    epochs = curve(train(config).run_dir, "epoch")
+    assert epochs == {step: pytest.approx(step * a_step / examples, abs=1e-6) for step in (1, 2)}
 
 
 LORA = {"lora__rank": 4, "lora__dropout": 0.1}

@@ -124,6 +124,7 @@ class FakeRun:
             "step": step,
             "time": 1e9 + step / 5,
             "tokens": step * 4096,
+            "epoch": step / 500,
             "train/loss": loss,
             "train/loss_ema": self._loss(step),
             "train/ppl": math.exp(loss),

@@ -207,7 +207,9 @@ async def test_every_chart_key_does_what_the_help_says(run):
         await pilot.press("y", "s", "x")
         assert first._plot.log is not before
         assert first.view.smoothing == 1 and first.view.axis == "tokens"
-        await pilot.press("x", "x", "y", "s", "s", "s", "up", "home")
+        await pilot.press("x", "x", "x")
+        assert first.view.axis == "step"
+        await pilot.press("y", "s", "s", "s", "up", "home")
         assert first.view.window[0] == 0 and not first.view.follows
         await pilot.press("end")
         assert first.view.follows

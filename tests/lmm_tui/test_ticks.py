@@ -19,6 +19,7 @@ from lmm_tui.widgets.ticks import (
     round_step,
     round_ticks,
     tick_labels,
+    whole_ticks,
     x_ticks,
     y_ticks,
 )
@@ -45,6 +46,13 @@ def test_ticks_lie_in_the_range(ends: tuple[float, float], most: int) -> None:
     slack = 1e-6 * (high - low) + 1e-9 * abs(low)
     assert all(low - slack <= tick <= high + slack for tick in ticks)
     assert len(ticks) <= most + 1
+
+
+@given(st.floats(0, 1e6), st.floats(0.5, 1e6), st.integers(1, 30))
+def test_steps_and_tokens_are_counted_in_whole_numbers(low: float, span: float, most: int) -> None:
+    ticks = whole_ticks(low, low + span, most)
+    assert all(tick.is_integer() for tick in ticks) and len(ticks) <= 2 * most + 1
+    assert ticks == sorted(set(ticks))
 
 
 def test_ticks_have_no_binary_noise() -> None:

@@ -38,7 +38,7 @@ def points(store: SeriesStore, name: str) -> list[tuple[int, float]]:
             "Epoch:[2/3](100/900), loss: 6.125, logits_loss: 6.1, aux_loss: 0.0, "
             "lr: 0.00050000, epoch_time: 3.0min",
             {"step": 1000, "train/loss": 6.125, "logits_loss": 6.1, "aux_loss": 0.0,
-             "train/lr": 5e-4},
+             "train/lr": 5e-4, "epoch": 1 + 100 / 900},
         ),
         ("iter 100: loss 4.2000, time 12.50ms, mfu 3.10%",
          {"step": 100, "train/loss": 4.2}),
@@ -78,6 +78,7 @@ def test_a_trainer_state_is_followed(tmp_path: Path) -> None:
     state.write_text(json.dumps({"log_history": history}))
     assert follower.poll()
     assert points(store, names.TRAIN_LOSS) == [(10, 2.5), (20, 2.0)]
+    assert store.span("epoch") == (0.1, 0.2)
     assert points(store, names.VAL_LOSS) == [(20, 2.2)]
     state.write_text('{"log_hist')
     assert follower.poll() and follower.bad_lines == 1
