@@ -58,6 +58,16 @@ def rows_of(
     return [(step, times[step], rows[step]) for step in sorted(rows)]
 
 
+def numbers_among(values: Sequence[Any]) -> tuple[Ints | None, Floats]:
+    """Where values are measured numbers, None for everywhere; and those numbers."""
+    plain = _all_numbers(values)
+    if plain is not None:
+        return None, plain
+    numbers = list(map(number, values))
+    positions = np.array([at for at, value in enumerate(numbers) if value is not None], np.int64)
+    return positions, np.array([value for value in numbers if value is not None], float)
+
+
 def _add_runs(store: SeriesStore, steps: Ints, rows: list[Row]) -> None:
     # A run of rows ends where a step does not increase: there a resumed run starts over.
     ends = [*(np.flatnonzero(np.diff(steps) <= 0) + 1).tolist(), len(rows)]
@@ -89,13 +99,9 @@ def _block(rows: list[Row]) -> dict[str, tuple[Ints | None, Floats]]:
             having_it = {shape: name in shape for shape in shapes}
             mask = [having_it[key] for key in keys]
             at, having = np.flatnonzero(mask), list(compress(rows, mask))
-        values = list(map(itemgetter(name), having))
-        measured = _all_numbers(values)
-        if measured is None:
-            numbers = list(map(number, values))
-            is_number = np.array([value is not None for value in numbers])
-            at = np.flatnonzero(is_number) if at is None else at[is_number]
-            measured = np.array([value for value in numbers if value is not None], float)
+        positions, measured = numbers_among(list(map(itemgetter(name), having)))
+        if positions is not None:
+            at = positions if at is None else at[positions]
         block[name] = at, measured
     return block
 

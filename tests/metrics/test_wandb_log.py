@@ -7,12 +7,14 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metrics.foreign import is_log, open_log
 from metrics.series import SeriesStore
+from metrics.wandb_history import HistoryReader
 from metrics.wandb_log import WandbFollower
 
 REAL = Path(__file__).parent / "files" / "run-real.wandb"
@@ -33,15 +35,21 @@ def field(number: int, data: bytes) -> bytes:
     return varint(number << 3 | 2) + varint(len(data)) + data
 
 
+def history_of(row: dict[str, object]) -> bytes:
+    items = [
+        field(1, field(2, key.encode()) + field(16, json.dumps(value).encode()))
+        for key, value in row.items()
+    ]
+    step = row["_step"]
+    number = b"\x08" + varint(step) if isinstance(step, int) and step > 0 else b""
+    return field(2, b"".join(items) + field(2, number))
+
+
 def log_of(rows: list[dict[str, object]]) -> bytes:
     """A file as wandb frames it, by LevelDB's log format."""
     out = bytearray(b":W&B" + struct.pack("<HB", 0xBEE1, 0))
     for row in rows:
-        items = [
-            field(1, field(1, key.encode()) + field(16, json.dumps(value).encode()))
-            for key, value in row.items()
-        ]
-        data = field(2, b"".join(items))
+        data = history_of(row)
         first = True
         while data or first:
             room = BLOCK - len(out) % BLOCK
@@ -176,3 +184,60 @@ def test_a_file_that_begins_anew_is_read_anew(tmp_path: Path) -> None:
     follower.poll()
     path.write_bytes(log_of(rows_with(range(100, 102), 10)))
     assert follower.poll() and list(values(store, "a")) == [100, 101]
+
+
+OUR_NAMES = {
+    "_step": "step",
+    "_timestamp": "time",
+    "loss": "train/loss",
+    "Loss": "train/loss",
+    "step": "wandb/step",
+}
+JSON = st.one_of(
+    st.floats(width=32),
+    st.integers(-(2**70), 2**70),
+    st.sampled_from([None, True, "NaN", "ä\x82\x01", {"deep": 1}, "x" * 200]),
+)
+ROWS = st.lists(
+    st.dictionaries(st.sampled_from(["loss", "Loss", "step", "_timestamp", "a", "k" * 130]), JSON),
+    min_size=1,
+    max_size=9,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    rows=ROWS, steps=st.lists(st.integers(-3, 40), min_size=9, max_size=9), ordered=st.booleans()
+)
+def test_many_steps_at_once_are_read_as_each_alone(
+    rows: list[dict[str, object]], steps: list[int], ordered: bool
+) -> None:
+    numbers = range(9) if ordered else steps
+    whole = [{"_step": step, **row} for step, row in zip(numbers, rows, strict=False)]
+    records = [b"\x08\x05" + history_of(row) for row in whole]
+    together, alone = SeriesStore(), SeriesStore()
+    reader = HistoryReader(together)
+    assert reader.add(records[:2]) + reader.add(records[2:]) == 0
+    for row in whole:
+        ours: dict[str, object] = {}
+        for key, value in row.items():
+            ours.setdefault(OUR_NAMES.get(key, key), value)
+        assert alone.append(ours)
+    assert sorted(together.names()) == sorted(alone.names())
+    assert together.steps.tolist() == alone.steps.tolist()
+    for name in alone.names():
+        found, expected = together.get(name), alone.get(name)
+        assert found is not None and expected is not None
+        for column in ("steps", "times", "values"):
+            assert np.array_equal(getattr(found, column), getattr(expected, column), equal_nan=True)
+
+
+def test_the_folder_of_all_runs_shows_the_newest(tmp_path: Path) -> None:
+    for run in ("run-20261101_101010-b", "offline-run-20261102_101010-a"):
+        log = tmp_path / run / f"run-{run[-1]}.wandb"
+        log.parent.mkdir()
+        log.write_bytes(log_of([{"_step": 1, run[-1]: 5}]))
+    (tmp_path / "offline-run-20261103_101010-c").mkdir()
+    store = SeriesStore()
+    assert is_log(tmp_path) and open_log(tmp_path, store).poll()
+    assert store.names() == ["a"]
