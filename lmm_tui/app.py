@@ -26,6 +26,7 @@ from lmm_tui import themes
 from lmm_tui.capture import Terminal
 from lmm_tui.habits import NO_HABITS, Habits
 from lmm_tui.keys import KEYS, bindings, keymap
+from lmm_tui.language import tr
 from lmm_tui.messages import OVERLAY, Departure, OpenRun, SettingsAnswered, StartFrom
 from lmm_tui.screens import places
 from lmm_tui.screens.place import PlaceScreen
@@ -356,9 +357,13 @@ class CockpitApp(App[Departure]):
         for key in KEYS:
             if key.palette and key.where in ("app", *self._places(screen)):
                 yield SystemCommand(
-                    key.title.capitalize(), key.help, partial(self._press, screen, key.action)
+                    tr(key.title).capitalize(),
+                    tr(key.help),
+                    partial(self._press, screen, key.action),
                 )
-        yield SystemCommand("Choose a theme", "Pick one of all themes", self.action_change_theme)
+        yield SystemCommand(
+            tr("Choose a theme"), tr("Pick one of all themes"), self.action_change_theme
+        )
 
     def _places(self, screen: Screen[object]) -> tuple[str, ...]:
         """Where the keys of a screen stand in the table."""

@@ -15,6 +15,8 @@ from io import TextIOWrapper
 import click
 
 from lmm_errors import LmmError
+from lmm_tui import language
+from lmm_tui.language import tr
 
 COMMANDS = {
     "launch": "Start a run and watch it in the cockpit",
@@ -41,6 +43,17 @@ USER_ERROR = 2
 INTERRUPTED = 130
 
 
+LANGUAGE = click.Option(
+    ["--lang"],
+    type=click.Choice(language.LANGUAGES),
+    expose_value=False,
+    is_eager=True,
+    callback=lambda context, option, asked: language.choose(asked) if asked else None,
+    help="Language of the interface (default: that of LC_ALL or LANG)",
+)
+"""Before the command or after it."""
+
+
 def _module(name: str) -> str:
     return name.replace("-", "_")
 
@@ -53,17 +66,20 @@ class _LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"lmm_tui.commands.{_module(cmd_name)}").command
+        if LANGUAGE not in command.params:
+            command.params.append(LANGUAGE)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([*COMMANDS.items()])
+            formatter.write_dl([(name, tr(text)) for name, text in COMMANDS.items()])
 
 
 @click.group(
     cls=_LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
+    params=[LANGUAGE],
 )
 @click.version_option(package_name="lmm-tui", prog_name="lmm-tui")
 @click.pass_context
@@ -86,6 +102,7 @@ def run(args: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    language.choose()
     try:
         code = cli.main([*args], prog_name="lmm-tui", standalone_mode=False)
         sys.stdout.flush()

@@ -12,6 +12,8 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
+from lmm_tui.language import tr
+
 Where = Literal[
     "app",
     "configure",
@@ -66,10 +68,10 @@ class Key:
         return Binding(
             ",".join(self.keys),
             self.action,
-            self.title,
+            tr(self.title),
             show=bool(self.bar),
             priority=self.where == "app" and "ctrl+c" in self.keys,
-            tooltip=self.help,
+            tooltip=tr(self.help),
             id=self.id,
         )
 

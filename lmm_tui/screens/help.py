@@ -11,15 +11,20 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from lmm_tui.keys import Key, help_groups
+from lmm_tui.language import mark, tr
 from lmm_tui.locations import config_file
 from lmm_tui.text import clean
 from lmm_tui.widgets.filter_line import FilterLine
 
-CHARTS = """\
+CHARTS = mark("""\
 Dim band: lowest to highest value in a column. Line: smoothed. Marks: held-out text.
-Dotted levels: ln V is guessing, unigram and bigram entropy are counting words."""
+Dotted levels: ln V is guessing, unigram and bigram entropy are counting words.""")
 
 _WIDE = 100
+
+
+def _shown_file() -> str:
+    return clean(str(config_file("keys.toml")))
 
 
 class _Row(HorizontalGroup):
@@ -31,11 +36,12 @@ class _Row(HorizontalGroup):
 
     def compose(self) -> ComposeResult:
         yield Static(Content(self.key.shown), classes="key")
-        yield Static(Content(self.key.help), classes="meaning")
+        yield Static(Content(tr(self.key.help)), classes="meaning")
         yield Static(Content(self.key.id), classes="name")
 
     def matches(self, words: list[str]) -> bool:
-        text = " ".join((self.key.shown, self.key.title, self.key.help, self.key.id)).casefold()
+        said = (self.key.title, self.key.help)
+        text = " ".join((self.key.shown, *said, *map(tr, said), self.key.id)).casefold()
         return all(word in text for word in words)
 
 
@@ -56,22 +62,22 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         groups = sorted(help_groups(), key=lambda group: not self._is_of_here(group[1]))
         with Vertical(id="help") as panel:
-            panel.border_title = "keys"
-            panel.border_subtitle = "/ searches · esc closes"
-            yield FilterLine("search keys")
+            panel.border_title = tr("keys")
+            panel.border_subtitle = tr("/ searches · esc closes")
+            yield FilterLine(tr("search keys"))
             with VerticalScroll(id="keys"):
                 for title, keys in groups:
                     with Vertical(classes="section"):
-                        yield Static(title, classes="group")
+                        yield Static(tr(title), classes="group")
                         for key in keys:
                             yield _Row(key)
-                yield Static("Charts", classes="group")
-                yield Static(CHARTS)
-                yield Static("Your own keys", classes="group")
+                yield Static(tr("Charts"), classes="group")
+                yield Static(tr(CHARTS))
+                yield Static(tr("Your own keys"), classes="group")
                 yield Static(
                     Content(
-                        f"{clean(str(config_file('keys.toml')))} gives a name other keys:\n"
-                        '"run.pause" = "f5,space"'
+                        tr("{file} gives a name other keys:", file=_shown_file())
+                        + '\n"run.pause" = "f5,space"'
                     )
                 )
 

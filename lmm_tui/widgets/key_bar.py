@@ -8,6 +8,7 @@ from __future__ import annotations
 from textual.content import Content
 
 from lmm_tui.keys import KEYS, Key, Where, bar_keys
+from lmm_tui.language import tr
 from lmm_tui.widgets.line import Line
 
 
@@ -31,7 +32,7 @@ class PlaceKeys(Line):
         return True
 
     def _word(self, key: Key) -> Content:
-        return pressable(key, key.title)
+        return pressable(key, tr(key.title))
 
 
 class KeyBar(PlaceKeys):
@@ -56,7 +57,7 @@ class KeyBar(PlaceKeys):
 
     def _word(self, key: Key) -> Content:
         resumes = key.id == "run.pause" and self._paused
-        return pressable(key, "resume" if resumes else key.title)
+        return pressable(key, tr("resume" if resumes else key.title))
 
 
 class FormKeys(Line):
@@ -66,7 +67,7 @@ class FormKeys(Line):
         line = Content()
         for key in KEYS:
             if key.where == "configure":
-                longer = line + pressable(key, key.title)
+                longer = line + pressable(key, tr(key.title))
                 if longer.cell_length > width:
                     break
                 line = longer

@@ -1,0 +1,108 @@
+"""All that the interface says in English it says in Chinese, and in the language asked for."""
+
+from __future__ import annotations
+
+import ast
+import string
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from processes import PROGRAM
+
+from lmm_tui import cli, language
+from lmm_tui.keys import KEYS
+from lmm_tui.language import catalogue, locale_language, tr
+
+ROOT = Path(__file__).resolve().parents[2]
+CHINESE = catalogue("zh")
+
+
+@pytest.fixture
+def in_chinese() -> Iterator[None]:
+    language._words.update(CHINESE)
+    yield
+    language._words.clear()
+
+
+def said_in_code() -> set[str]:
+    """Every text that is given to `tr`, or marked for it, as it stands."""
+    said = set()
+    for file in (ROOT / "lmm_tui").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("tr", "mark"):
+                said |= {
+                    part.value
+                    for part in ast.walk(node.args[0])
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str)
+                }
+    return said
+
+
+def said_from_tables() -> set[str]:
+    """What is given to `tr` from tables, by name."""
+    said = {*cli.COMMANDS.values()}
+    for key in KEYS:
+        said |= {key.title, key.help, key.group}
+    return said - {""}
+
+
+def places(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_all_that_is_said_has_its_chinese() -> None:
+    missing = (said_in_code() | said_from_tables()) - CHINESE.keys()
+    assert not missing
+
+
+def test_the_chinese_has_nothing_that_nobody_says() -> None:
+    said = said_in_code() | said_from_tables()
+    assert not CHINESE.keys() - said
+
+
+def test_a_translation_has_the_same_places_for_values() -> None:
+    for english, chinese in CHINESE.items():
+        if "{" in english:
+            assert places(english) == places(chinese), english
+
+
+@pytest.mark.parametrize(
+    ("environment", "spoken"),
+    [
+        ({"LC_ALL": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "zh_TW.UTF-8"}, "zh"),
+        ({"LC_ALL": "C", "LANG": "zh_CN.UTF-8"}, "en"),
+        ({"LC_ALL": "", "LC_MESSAGES": "zh_CN.UTF-8", "LANG": "de_DE.UTF-8"}, "zh"),
+        ({"LANG": "fr_FR.UTF-8"}, "en"),
+        ({}, "en"),
+    ],
+)
+def test_the_locale_chooses_as_posix_has_it(environment: dict[str, str], spoken: str) -> None:
+    assert locale_language(environment) == spoken
+
+
+@pytest.mark.parametrize(
+    ("args", "locale", "encoding", "chinese"),
+    [
+        ([], "zh_CN.UTF-8", "utf-8", True),
+        (["--lang", "en"], "zh_CN.UTF-8", "utf-8", False),
+        (["--lang", "zh"], "en_US.UTF-8", "utf-8", True),
+        (["--lang", "zh"], "en_US.UTF-8", "latin-1", False),
+    ],
+)
+def test_what_is_asked_for_wins_over_the_locale(
+    args: list[str], locale: str, encoding: str, chinese: bool
+) -> None:
+    done = subprocess.run(
+        [*PROGRAM, *args, "--help"],
+        capture_output=True,
+        env={"LC_ALL": locale, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert ("列出" in done.stdout.decode(encoding)) is chinese, done.stderr
+
+
+def test_english_is_as_it_stands() -> None:
+    assert tr("quit") == "quit" and tr("{count} of {all}", count=3, all=4) == "3 of 4"
