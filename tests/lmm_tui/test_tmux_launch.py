@@ -182,7 +182,7 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     tmux.wait_for("PAUSED")
     paused_at = run.read_status().step
     tmux.press("c")
-    wait_until(tmux, lambda: (run.checkpoints / f"step-{paused_at:09d}").is_dir())
+    wait_until(tmux, (run.checkpoints / f"step-{paused_at:09d}").is_dir)
 
     # Evaluate what was saved.
     tmux.press("4")
