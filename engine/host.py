@@ -41,6 +41,7 @@ from engine.rundir import (
     writing,
 )
 from lmm_errors import LmmError
+from metrics.appending import LineFile
 
 _PACKAGES = ("torch", "numpy", "tokenizers", "lmm-tui")
 
@@ -166,8 +167,7 @@ class EngineHost:
 
     def _close_log(self) -> None:
         logging.getLogger("engine").removeHandler(self._log_handler)
-        with contextlib.suppress(OSError):  # Of a full disk.
-            self._log_handler.close()
+        self._log_handler.close()
 
     def _identify(self, resume: RunDir | None) -> RunInfo:
         process = psutil.Process()
@@ -218,15 +218,23 @@ def _new_name(config: RunConfig) -> str:
     return next(name for name in names if not (Path(config.runs_dir) / name).exists())
 
 
-class _LogFile(logging.FileHandler):
-    """What cannot be written on a full disk is not worth a traceback on the screen."""
+class _LogFile(logging.Handler):
+    """Whoever logs waits for no disk, and no full one is worth a traceback on the screen."""
 
-    def handleError(self, record: logging.LogRecord) -> None:
-        pass
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = LineFile(path)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._file.append(self.format(record).encode("utf-8", "replace") + b"\n")
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
 
 
 def _log_to(path: Path) -> logging.Handler:
-    handler = _LogFile(path, encoding="utf-8", errors="replace")
+    handler = _LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("engine")
     logger.setLevel(logging.INFO)

@@ -300,7 +300,10 @@ class Trainer:
         self._keeper = SpikeKeeper(self._host.run_dir, self._stage.tokenizer, self._events)
         self._sampler = Sampler(self._model, self._stage, self._host.run_dir)
         self._saver = Saver(
-            self._host.run_dir.checkpoints, self._host.run_dir.metrics, self._tell_checkpoint
+            self._host.run_dir.checkpoints,
+            self._host.run_dir.metrics,
+            self._observer.settle,
+            self._tell_checkpoint,
         )
         if saved is not None:
             self._restore(saved)
@@ -414,6 +417,18 @@ class Trainer:
         with self._aside(f"copying the state of step {self.step}"):
             retention = Retention(log.keep, log.keep_best, log.keep_every)
             self._saver.begin(self.step, self._snapshot, retention)
+
+    def _save_in_time(self) -> bool:
+        """Begin a checkpoint, unless that would hold up the training; whether it is begun."""
+        with self._aside("waiting for the checkpoint before"):
+            hangs = self._saver.hangs()
+        if not hangs:
+            self._begin_save()
+        elif not self._unsaved:
+            text = "the disk does not answer: checkpoints are left out until the last is written"
+            self._events.write("alert", text, step=self.step, level="error")
+            self._unsaved = True
+        return not hangs
 
     def _snapshot(self) -> Snapshot:
         lora = self.config.lora
@@ -563,8 +578,8 @@ class Trainer:
             if action == "rollback":
                 done = self._roll_back()
             elif action == "checkpoint":
-                self._begin_save()
-                done = "a checkpoint is written"
+                written = self._save_in_time()
+                done = "a checkpoint is written" if written else "no checkpoint, the disk hangs"
             else:
                 self._commands.hold()
                 done = "paused; look at it, then go on (resume)"
@@ -600,7 +615,7 @@ class Trainer:
         if _due(step, log.sample_every):
             self._try("no sample", self.sample)
         if _due(step, log.checkpoint_every):
-            self._begin_save()
+            self._save_in_time()
         if _due(step, self.config.eval.every):
             self._try("not evaluated", self._evaluate)
         self._tell_evaluations()
@@ -659,7 +674,7 @@ class Trainer:
         """One alert when metrics can no longer be written, and one word when they can again."""
         trouble = self._observer.trouble
         if trouble and not self._trouble:
-            text = f"metrics cannot be written ({trouble}): rows wait in memory; make room"
+            text = f"metrics cannot be written ({trouble}): rows wait in memory until they can"
             self._events.write("alert", text, step=self.step, level="error")
         elif self._trouble and not trouble:
             text = "metrics are written again, with those that waited"

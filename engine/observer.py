@@ -169,6 +169,10 @@ class Observer:
         """Why rows of metrics wait in memory; empty while they are written."""
         return self._tracker.trouble
 
+    def settle(self) -> None:
+        """Wait until the rows are written or refused; for other threads than the training's."""
+        self._tracker.settle()
+
     def state_dict(self) -> dict[str, Any]:
         own = {"skipped": self._skipped, "deep": self.deep.state_dict()}
         return {**self._tracker.state_dict(), **own}

@@ -247,18 +247,17 @@ def checkpoint_step(path: Path) -> int:
 class JsonlWriter:
     """Appends JSON objects, a line each, flushed per line; a torn last line is ended first.
 
-    On a full disk they wait in memory, as `LineFile` says; RunDirError where it cannot be opened.
+    While a disk is full or does not answer they wait in memory, as `LineFile` says; RunDirError
+    where it cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
         with writing(path):
             self._file = LineFile(path)
 
     def write(self, record: Mapping[str, Any]) -> None:
         line = json.dumps(strict(record), ensure_ascii=False, allow_nan=False, default=str)
-        with self._lock:
-            self._file.append(line.encode("utf-8", "replace") + b"\n")
+        self._file.append(line.encode("utf-8", "replace") + b"\n")
 
     def close(self) -> None:
         self._file.close()

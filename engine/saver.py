@@ -6,13 +6,16 @@ It knows neither loop nor model: it is handed a copied state, and says what beca
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Protocol
 
 from engine import checkpoint
 from engine.checkpoint import Snapshot
 from engine.checkpoint_files import CheckpointError, Retention
+
+PATIENCE_S = 10.0
+"""How long training waits for the checkpoint before, when the next one is due."""
 
 
 class Tell(Protocol):
@@ -24,13 +27,18 @@ class Tell(Protocol):
 class Saver:
     """Saves into one folder; the file `curves` is on disk before a checkpoint of its steps is."""
 
-    def __init__(self, folder: Path, curves: Path, tell: Tell) -> None:
+    def __init__(
+        self, folder: Path, curves: Path, settle_curves: Callable[[], None], tell: Tell
+    ) -> None:
+        """`settle_curves` returns once what is to be in `curves` is written, or refused."""
         self._folder = folder
         self._curves = curves
+        self._settle_curves = settle_curves
         self._tell = tell
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._last: Future[Path] | None = None
         self._step = -1
+        self._late = False
 
     def begin(self, step: int, take: Callable[[], Snapshot], retention: Retention) -> None:
         """Copy the state now and write it meanwhile; waits first for the one before."""
@@ -63,12 +71,20 @@ class Saver:
         if self._last is not None:
             self._last.exception()
 
+    def hangs(self) -> bool:
+        """Whether what is being written takes so long that training should not wait for it."""
+        if self._last is None:
+            return False
+        self._late = bool(wait([self._last], 0 if self._late else PATIENCE_S).not_done)
+        return self._late
+
     def close(self) -> None:
         """Wait for what is being written."""
         self._thread.shutdown()
 
     def _save(self, snapshot: Snapshot, retention: Retention) -> Path:
         step = snapshot.state.step
+        self._settle_curves()
         try:
             path = checkpoint.save(self._folder, snapshot, retention, self._curves)
         except CheckpointError as error:
@@ -91,7 +107,9 @@ if __name__ == "__main__":
     told: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        saver = Saver(place / "kept", place / "none", lambda _, got: told.append(str(got)))
+        saver = Saver(
+            place / "kept", place / "none", lambda: None, lambda _, got: told.append(str(got))
+        )
         saver.begin(1, lambda: demo(1), Retention(last=1))
         print(saver.wait().name, saver.has(1), saver.has(2))
         (place / "kept").rename(place / "gone")

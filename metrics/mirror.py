@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from metrics.appending import PATIENCE_S
+
 _log = logging.getLogger(__name__)
 
 _QUEUED_ROWS = 10_000
@@ -37,12 +39,14 @@ _Queue = queue.Queue[_Row | None]
 class TensorBoardMirror:
     """Writes rows into one new event file in `directory`, which is made at the first row.
 
-    A row costs its caller a queue entry (1 µs) and, once 10,000 rows wait, time. The rows appear
-    within seconds, and all of them at `close`, which also happens at interpreter exit.
+    A row costs its caller a queue entry (1 µs) and, once 10,000 rows wait, time, until that has
+    once taken longer than PATIENCE_S; from then on rows without room are left out. The rows appear
+    within seconds, and all that were taken at `close`, which also happens at interpreter exit.
     """
 
     def __init__(self, directory: Path) -> None:
         self._queue: _Queue = queue.Queue(_QUEUED_ROWS)
+        self._patience_s = PATIENCE_S
         self._thread = threading.Thread(
             target=_run, args=(directory, self._queue), name="tensorboard", daemon=True
         )
@@ -53,7 +57,12 @@ class TensorBoardMirror:
 
     def write(self, step: int, time: float, scalars: Mapping[str, float]) -> None:
         """Mirror one row; `scalars` is not copied and must not be changed afterwards."""
-        self._queue.put(_Row(step, time, scalars))
+        try:
+            self._queue.put(_Row(step, time, scalars), timeout=self._patience_s)
+        except queue.Full:
+            if self._patience_s:
+                _log.warning("TensorBoard rows are left out: the disk does not answer")
+            self._patience_s = 0.0
 
 
 def _close(rows: _Queue, thread: threading.Thread) -> None:

@@ -2,7 +2,7 @@
 
 Rows go to metrics.jsonl, flushed line by line, and a copy to TensorBoard. Works beside any
 training script; knows no model, no schedule and no reader. A row of thirty scalars costs about
-20 µs; numbers that are still on a device are fetched together, at the commit.
+30 µs; numbers that are still on a device are fetched together, at the commit.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class TrainingTracker:
 
     @property
     def waiting_rows(self) -> int:
-        """Rows in memory that are written once there is space again."""
+        """Rows in memory that are written once the disk takes them again."""
         return self._file.waiting
 
     @property
@@ -269,6 +269,10 @@ class TrainingTracker:
         self.loss_ema.nonfinite = state["nonfinite_losses"]
         self._clips.load_state_dict(state["clip_window"])
 
+    def settle(self) -> None:
+        """Wait until each row is in metrics.jsonl or refused, however long that takes."""
+        self._file.settle()
+
     def close(self) -> None:
         """Finish the TensorBoard mirror and close the file; what was not committed is dropped."""
         self._file.close()
@@ -298,7 +302,7 @@ class TrainingTracker:
         self._file.append(line)
         if was_well and self._file.trouble:
             _log.warning(
-                "%s: a row could not be written (%s); rows wait in memory until there is space",
+                "%s: a row could not be written (%s); rows wait in memory until it can",
                 self.log_dir / METRICS_FILE,
                 self._file.trouble,
             )

@@ -12,7 +12,7 @@ import math
 import re
 import time
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
@@ -162,7 +162,7 @@ class GrpoStage(ChatStage):
 
     def begin(self, model: Decoder, run_dir: RunDir, fresh: bool) -> None:
         self._model = model
-        self._run_dir = run_dir
+        self._samples = JsonlWriter(run_dir.samples)
         # With adapters the reference is the model without them: no second one is needed.
         if self._settings.beta and not self._adapted:
             self._reference = reference.frozen_model(model, run_dir, fresh)
@@ -308,12 +308,11 @@ class GrpoStage(ChatStage):
     def _show(self, asked: Round, step: int) -> None:
         """Write down the best and the worst answer to a few prompts, with what they earned."""
         group = self._settings.group
-        with closing(JsonlWriter(self._run_dir.samples)) as samples:
-            for place, at in enumerate(asked.prompts[:_SHOWN_GROUPS]):
-                answers = range(place * group, (place + 1) * group)
-                ranked = sorted(answers, key=lambda answer: asked.totals[answer])
-                for answer in (ranked[-1], ranked[0]):
-                    samples.write(self._sample(asked, at, answer, step))
+        for place, at in enumerate(asked.prompts[:_SHOWN_GROUPS]):
+            answers = range(place * group, (place + 1) * group)
+            ranked = sorted(answers, key=lambda answer: asked.totals[answer])
+            for answer in (ranked[-1], ranked[0]):
+                self._samples.write(self._sample(asked, at, answer, step))
 
     def _sample(self, asked: Round, prompt: int, answer: int, step: int) -> dict[str, Any]:
         return {

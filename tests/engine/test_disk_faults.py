@@ -1,5 +1,6 @@
 """Writing fails at one place after the other: training goes on, and what was there stays."""
 
+import contextlib
 import errno
 import os
 import sys
@@ -8,15 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults import Refusals, full
+from faults import Refusals, full, hanging
 from forked import processes
 from small_runs import MakeConfig, curve, lines
 
+from engine import saver
 from engine.checkpoint_files import verify
 from engine.config import RunConfig, resolve
 from engine.host import EngineHost
 from engine.rundir import RunDir, RunDirError, list_checkpoints
 from lmm_errors import LmmError
+from metrics import appending
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="has no /dev/full")
 
@@ -123,6 +126,44 @@ def test_files_that_fill_up_while_they_are_open_end_no_run_and_lose_no_line(
     assert sum(row["kind"] == "sample" for row in lines(run.samples)) == 16
     texts = [event["message"] for event in lines(run.events) if event["kind"] == "alert"]
     assert sum("metrics cannot be written (No space left on device)" in text for text in texts) == 1
+
+
+def train_while_the_disk_hangs(config: RunConfig) -> None:
+    appending.PATIENCE_S, saver.PATIENCE_S = 0.1, 0.4
+    host = EngineHost(config)
+    run, refusals = host.run_dir, Refusals()
+    host.start()
+    wait(host, lambda: host.status.status.step > 3)
+    with contextlib.ExitStack() as hung:
+        for path in (run.metrics, run.events, run.samples, run.output):
+            hung.enter_context(hanging(path))
+        refusals.begin("small/", None)
+        wait(host, lambda: refusals.refused > 1)  # Status and checkpoint.
+        step = host.status.status.step
+        wait(host, lambda: host.status.status.step > step + 20)
+        refusals.end()
+        assert host.mailbox.send("sample", {"max_tokens": 2}).result(20).ok
+    saved = list_checkpoints(run.checkpoints)[-1]
+    wait(host, lambda: list_checkpoints(run.checkpoints)[-1] > saved)
+    assert host.stop().result(20).ok
+    assert host.join(20) and (host.state, host.error) == ("stopped", "")
+
+
+def test_a_disk_that_hangs_holds_up_no_run_and_gets_every_line_later(small: MakeConfig) -> None:
+    config = small(train__steps=STEPS, log__checkpoint_every=2, log__probe_every=0)
+    in_a_child(train_while_the_disk_hangs, config)
+    run = RunDir(Path(config.runs_dir) / "small")
+    assert sorted(curve(run)) == list(range(1, run.read_status().step + 1))
+    texts = [event["message"] for event in lines(run.events) if event["kind"] == "alert"]
+    assert set(texts) == {
+        "metrics cannot be written (the disk does not answer): rows wait in memory until they can",
+        "metrics are written again, with those that waited",
+        "the disk does not answer: checkpoints are left out until the last is written",
+    }
+    # Of more than twenty steps; a slow machine may be late more than once.
+    assert len(texts) < 10
+    assert sum(row["kind"] == "sample" for row in lines(run.samples)) == 4
+    assert "checkpoints are left out" in run.output.read_text()
 
 
 def start_where_nothing_can_be_written(config: RunConfig) -> None:
