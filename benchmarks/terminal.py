@@ -11,12 +11,17 @@ import select
 import signal
 import struct
 import subprocess
+import tempfile
 import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 _PATIENCE_S = 60.0
+_SETTINGS = tempfile.TemporaryDirectory()
+"""So that nobody's habits are measured, nor changed: the cockpit opens where it was left."""
+_ASKS_FOR_SYNCHRONIZED, _HAS_SYNCHRONIZED = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
+"""Whether frames can be held back until they are whole: most terminals of today answer so."""
 _BRAILLE = {chr(code).encode() for code in range(0x2801, 0x2900)}
 
 
@@ -30,11 +35,13 @@ def start_in_terminal(
 ) -> tuple[subprocess.Popen[bytes], int]:
     """A command in a terminal of 200x50, and the file descriptor of that terminal's other end."""
     terminal, its_end = pty.openpty()
-    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+    set_size(its_end, 200, 50)
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=ordinary_environment() | {"TERM": "xterm-256color"} | environment,
+        env=ordinary_environment()
+        | {"TERM": "xterm-256color", "XDG_CONFIG_HOME": tempfile.mkdtemp(dir=_SETTINGS.name)}
+        | environment,
         stdin=its_end,
         stdout=its_end,
         stderr=its_end,
@@ -42,6 +49,10 @@ def start_in_terminal(
     )
     os.close(its_end)
     return process, terminal
+
+
+def set_size(terminal: int, columns: int, lines: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
 
 class Screen:
@@ -93,6 +104,8 @@ class Typist:
     def __init__(self, command: list[str], folder: Path, **environment: str) -> None:
         self.seen = b""
         """The last that was painted."""
+        self.received = 0
+        """Bytes, since the start."""
         self.process, self._terminal = start_in_terminal(command, folder, **environment)
 
     def read_until(self, condition: Callable[[], bool]) -> None:
@@ -125,6 +138,24 @@ class Typist:
         began = time.perf_counter()
         return to_first + self.read_until_quiet(quiet_s) - began
 
+    def read_for(self, seconds: float) -> int:
+        """How many bytes come in that time."""
+        before, ends = self.received, time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            self._read(left)
+        return self.received - before
+
+    def resize(self, columns: int, lines: int, quiet_s: float) -> tuple[float, bytes]:
+        """Seconds from a new size to the last byte painted for it, and all of these bytes."""
+        self.read_until_quiet(quiet_s)
+        self.seen = b""
+        started = time.perf_counter()
+        set_size(self._terminal, columns, lines)
+        # It has no controlling terminal whose kernel would say so.
+        os.killpg(self.process.pid, signal.SIGWINCH)
+        self._read(_PATIENCE_S)
+        return self.read_until_quiet(quiet_s) - started, self.seen
+
     def close(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -137,7 +168,10 @@ class Typist:
             data = os.read(self._terminal, 1 << 16)
         except OSError:  # The command has ended.
             raise RuntimeError(self.seen[-2000:].decode("utf-8", "replace")) from None
+        self.received += len(data)
         self.seen = (self.seen + data)[-1_000_000:]
+        if _ASKS_FOR_SYNCHRONIZED in data:
+            os.write(self._terminal, _HAS_SYNCHRONIZED)
         return True
 
 

@@ -9,7 +9,6 @@ All screens are pseudo-terminals of 200x50 that nobody looks at.
 from __future__ import annotations
 
 import json
-import math
 import os
 import select
 import statistics
@@ -17,16 +16,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from benchmarks.live_run import HISTORY, SCALARS, STEPS_PER_S, training
 from benchmarks.terminal import make_finished_run, start_in_terminal
 from engine.host import EngineHost
-from engine.rundir import RunDir, RunStatus
+from engine.rundir import RunDir
 from lmm_tui.app import CockpitApp
 from lmm_tui.capture import Terminal
 from lmm_tui.launcher import SWITCH_INTERVAL_S
@@ -44,10 +42,6 @@ STEPS_A_TURN, SECONDS_A_TURN = 6, 2.0
 """A turn has at least so many steps and lasts at least so long: short, for machines drift."""
 WATCH_S = 12.0
 SETTLE_S = 3.0
-
-HISTORY = 2000
-STEPS_PER_S = 50
-SCALARS = 10
 
 
 @dataclass(frozen=True)
@@ -216,7 +210,7 @@ def _watch_live(folder: Path) -> Cost:
     """A run that began a while ago: the x axis of a young one grows all the time."""
     make_finished_run(folder / "live", HISTORY)
     run = RunDir(folder / "live")
-    with _training(run):
+    with training(run):
         return _watch(run)
 
 
@@ -229,52 +223,6 @@ def _watch(run: RunDir) -> Cost:
         return screen.cost(WATCH_S)
     finally:
         screen.close()
-
-
-@contextmanager
-def _training(run: RunDir) -> Iterator[None]:
-    """Rows and heartbeats as a loop at `STEPS_PER_S` would write them."""
-    ended = threading.Event()
-
-    def write() -> None:
-        status = RunStatus("running", total_steps=100_000, total_tokens=409_600_000)
-        with run.metrics.open("a") as file:
-            for step in range(HISTORY + 1, status.total_steps):
-                file.write(_row(step))
-                file.flush()
-                if step % STEPS_PER_S == 0:
-                    eta = (status.total_steps - step) / STEPS_PER_S
-                    run.write_status(
-                        replace(
-                            status,
-                            step=step,
-                            tokens=step * 4096,
-                            heartbeat=time.time(),
-                            eta_s=eta,
-                            tokens_per_s=STEPS_PER_S * 4096.0,
-                        )
-                    )
-                if ended.wait(1 / STEPS_PER_S):
-                    return
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        writer.join()
-
-
-def _row(step: int) -> str:
-    noise = math.sin(step * 12.9898) * 43758.5453 % 1 - 0.5
-    loss = 2.5 + 4.4 * math.exp(-step / 800) + 0.3 * noise
-    row = {"step": step, "time": 1e9 + step / STEPS_PER_S, "tokens": step * 4096}
-    row |= {"train/loss": loss, "train/loss_ema": loss - 0.3 * noise, "train/ppl": math.exp(loss)}
-    row |= {"train/lr": 1e-3 / (1 + step / 1e4), "train/grad_norm": 1 + noise**2}
-    row |= {"train/clip_rate": 0.4 + 0.1 * noise, "train/tokens_per_s": 2e5 * (1 + 0.05 * noise)}
-    row |= {f"grad/layers.{layer}": 0.3 + 0.1 * layer + 0.1 * noise for layer in range(3)}
-    return json.dumps(row) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,63 @@
+"""What several cases watch: a run that goes on as a loop would write it, without training."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from engine.rundir import RunDir, RunStatus
+
+HISTORY = 2000
+STEPS_PER_S = 50
+SCALARS = 10
+
+
+@contextmanager
+def training(run: RunDir) -> Iterator[None]:
+    """Rows and heartbeats as a loop at `STEPS_PER_S` would write them."""
+    ended = threading.Event()
+
+    def write() -> None:
+        status = RunStatus("running", total_steps=100_000, total_tokens=409_600_000)
+        with run.metrics.open("a") as file:
+            for step in range(HISTORY + 1, status.total_steps):
+                file.write(_row(step))
+                file.flush()
+                if step % STEPS_PER_S == 0:
+                    eta = (status.total_steps - step) / STEPS_PER_S
+                    run.write_status(
+                        replace(
+                            status,
+                            step=step,
+                            tokens=step * 4096,
+                            heartbeat=time.time(),
+                            eta_s=eta,
+                            tokens_per_s=STEPS_PER_S * 4096.0,
+                        )
+                    )
+                if ended.wait(1 / STEPS_PER_S):
+                    return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        writer.join()
+
+
+def _row(step: int) -> str:
+    noise = math.sin(step * 12.9898) * 43758.5453 % 1 - 0.5
+    loss = 2.5 + 4.4 * math.exp(-step / 800) + 0.3 * noise
+    row = {"step": step, "time": 1e9 + step / STEPS_PER_S, "tokens": step * 4096}
+    row |= {"train/loss": loss, "train/loss_ema": loss - 0.3 * noise, "train/ppl": math.exp(loss)}
+    row |= {"train/lr": 1e-3 / (1 + step / 1e4), "train/grad_norm": 1 + noise**2}
+    row |= {"train/clip_rate": 0.4 + 0.1 * noise, "train/tokens_per_s": 2e5 * (1 + 0.05 * noise)}
+    row |= {f"grad/layers.{layer}": 0.3 + 0.1 * layer + 0.1 * noise for layer in range(3)}
+    return json.dumps(row) + "\n"
