@@ -82,12 +82,12 @@ class HistoryReader:
         steps = _axis(columns.pop("step", None), count)
         if not _are_steps_after(self._store.last_step, steps):
             return False
-        times, tokens = (_axis(columns.pop(key, None), count) for key in ("time", "tokens"))
+        times = _axis(columns.pop("time", None), count)
         block = {
             name: (None if len(rows) == count else rows, floats)
             for name, (rows, floats) in columns.items()
         }
-        self._store.extend(steps.astype(np.int64), block, times, tokens)
+        self._store.extend(steps.astype(np.int64), block, times)
         return True
 
     def _columns(self, numbers: Ints, rows: Ints, values: list[Any]) -> _Columns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -19,6 +20,9 @@ from metrics.wandb_log import WandbFollower
 
 REAL = Path(__file__).parent / "files" / "run-real.wandb"
 """By wandb 0.31.0: `loss` 3 / (i + 1), `val/acc` i / 10 with a NaN, nested and text, six steps."""
+
+INSPECTED = REAL.with_suffix(".jsonl")
+"""The items of history that `wandb leet inspect --json` finds in it."""
 
 BLOCK = 32768
 
@@ -91,6 +95,27 @@ def test_a_file_of_wandb_s_own_is_read_value_for_value(tmp_path: Path, as_folder
         2 * i: i / 10 for i in (0, 1, 2, 4, 5)
     }
     assert not follower.bad_lines and "note" not in store.names()
+
+
+def test_wandb_s_own_reader_finds_the_same() -> None:
+    store = SeriesStore()
+    WandbFollower(REAL, store).poll()
+    found: dict[int, dict[str, float]] = {}
+    for name in store.names():
+        series = store.get(name)
+        assert series is not None
+        for step, time, value in zip(series.steps, series.times, series.values, strict=True):
+            found.setdefault(int(step), {"_timestamp": float(time)})[name] = float(value)
+    expected: dict[int, dict[str, float]] = {}
+    for line in INSPECTED.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        del row["note"]
+        row["train/loss"] = row.pop("loss")
+        step = row.pop("_step")
+        expected[step] = {name: float(value) for name, value in row.items()}
+    for rows in (found, expected):
+        assert math.isnan(rows[6].pop("val/acc"))
+    assert found == expected
 
 
 def test_a_file_cut_anywhere_waits_for_the_rest(tmp_path: Path) -> None:
