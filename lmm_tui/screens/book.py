@@ -30,6 +30,7 @@ class Book:
         self._index = 0
         self._metrics: list[str] = []
         self._numbers: dict[str, int] = {}
+        self._known: list[str] = []
         self._pages: Sequence[Page] = pages_for(Size(0, 0))
         self._of: object = None
 
@@ -52,7 +53,9 @@ class Book:
             return False
         self._of, self._metrics = of, list(metrics)
         for metric in metrics:
-            self._numbers.setdefault(metric, len(self._numbers))
+            if metric not in self._numbers:
+                self._numbers[metric] = len(self._known)
+                self._known.append(metric)
         before = self._pages
         self._pages = tuple(self._make(screen, tiles))
         self._index = min(self._index, len(self._pages) - 1)
@@ -66,8 +69,7 @@ class Book:
         """What a panel of a grid shows; None for a panel of the overview."""
         if panel is None or not panel.startswith(_METRIC):
             return None
-        number = int(panel.removeprefix(_METRIC))
-        return next(name for name, known in self._numbers.items() if known == number)
+        return self._known[int(panel.removeprefix(_METRIC))]
 
     def number_of(self, metric: str) -> int:
         return self._numbers[metric]

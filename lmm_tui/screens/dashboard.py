@@ -28,9 +28,10 @@ from lmm_tui.narrow import NarrowCompositor
 from lmm_tui.screens import shown
 from lmm_tui.screens.book import Book, layer_prefix
 from lmm_tui.screens.gestures import Gestures
+from lmm_tui.screens.groups import panels_a_page
+from lmm_tui.screens.metric_charts import MetricCharts
 from lmm_tui.screens.panels import (
     LAYER_NORMS,
-    make_chart,
     make_layer_map,
     make_pictures,
     marks_of,
@@ -114,7 +115,7 @@ class DashboardScreen(Gestures, Toasting):
         yield RunProgress()
         yield Notice()
         yield PageStrip()
-        yield Tiles(
+        tiles = Tiles(
             *make_pictures(self._stage),
             ProbePanel(numbers_of(self._stage), id="probes"),
             SamplesPanel(id="samples"),
@@ -123,6 +124,8 @@ class DashboardScreen(Gestures, Toasting):
             page=self._book.page,
             id="panels",
         )
+        self._metric_charts = MetricCharts(self._book, tiles)
+        yield tiles
         yield FilterLine("words of a metric's name; enter keeps them, esc shows all metrics again")
         yield KeyBar()
 
@@ -323,7 +326,7 @@ class DashboardScreen(Gestures, Toasting):
             self._open_page()
         elif self.focused is not None and self.focused.parent is self.query_one(Tiles):
             self._zoomed = True
-            self.query_one(Tiles).zoom(str(self.focused.id))
+            self.query_one(Tiles).zoom_to(self.focused)
             self._show_pictures()
         else:
             self.toast("tab to a panel first; then enter zooms it", "zoom")
@@ -345,30 +348,24 @@ class DashboardScreen(Gestures, Toasting):
         """Show the open page, with charts for its metrics and none for those of other pages."""
         self._zoomed = False
         tiles, page = self.query_one(Tiles), self._book.page
-        for chart in self.query(Chart):
-            if chart.id not in page.panels and self._book.metric_of(chart.id):
-                chart.remove()
-        there = {child.id for child in tiles.children}
         first = self.query_one("#first", Chart)
-        for panel in page.panels - there:
-            picture = self._make_picture(panel)
-            picture.view, picture.cursor = first.view, first.cursor
-            tiles.mount(picture)
+        self._metric_charts.show_page(like=first)
+        there = {child.id for child in tiles.children}
+        for panel in page.panels:
+            if panel not in there and (prefix := layer_prefix(panel)):
+                layer_map = make_layer_map(prefix, panel)
+                layer_map.view, layer_map.cursor = first.view, first.cursor
+                tiles.mount(layer_map)
         tiles.open_page(page)
         self._show_pictures()
-
-    def _make_picture(self, panel: str) -> Chart | HeatMap:
-        """What a panel shows that is not of the overview."""
-        if prefix := layer_prefix(panel):
-            return make_layer_map(prefix, panel)
-        metric = self._book.metric_of(panel)
-        assert metric is not None
-        return make_chart(metric, self._book.number_of(metric), panel)
 
     # Metrics: search, pin, hide
 
     def action_search(self) -> None:
         self.query_one(FilterLine).open()
+        # The first letter would have to wait for them.
+        page = panels_a_page(self.query_one(Tiles).size)
+        self.call_after_refresh(self._metric_charts.reserve, page)
 
     @on(FilterLine.Edited)
     def _search(self, message: FilterLine.Edited) -> None:
@@ -390,12 +387,14 @@ class DashboardScreen(Gestures, Toasting):
         self._shelve(lambda shelf, metric: shelf.move(metric, by))
 
     def _shelve(self, change: Callable[[Shelf, str], Shelf]) -> None:
-        metric = self._book.metric_of(self.focused.id if self.focused else None)
+        panel = self.query_one(Tiles).panel_of(self.focused) if self.focused else None
+        metric = self._book.metric_of(panel)
         if metric is None:
             self.toast("tab to the chart of a metric first: n shows them all", "metrics")
         else:
             self._book.shelf = change(self._book.shelf, metric)
             self._show_keys()
+            self.set_focus(self._metric_charts.chart_of(metric) or self.focused)
 
     # Steering
 

@@ -57,10 +57,19 @@ def _searched(metric: str) -> str:
     return f"{metric} {names.describe(metric).title}".casefold()
 
 
+def panels_a_page(size: Size) -> int:
+    """The most panels that a page of a grid has."""
+    across, down = _across_and_down(size)
+    return across * down
+
+
+def _across_and_down(size: Size) -> tuple[int, int]:
+    return max(size.width // _CELL.width, 1), max(size.height // _CELL.height, 1)
+
+
 def grid(title: str, panels: Sequence[str], size: Size) -> list[Page]:
     """Pages that show these panels in rows of equal height, a short row stretched: no holes."""
-    across = max(size.width // _CELL.width, 1)
-    down = max(size.height // _CELL.height, 1)
+    across, down = _across_and_down(size)
     each = across * down
     parts = [panels[start : start + each] for start in range(0, len(panels), each)]
     pages = []

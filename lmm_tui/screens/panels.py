@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from lmm_tui.palette import SERIES_COLORS
+from lmm_tui.widgets.braille import glyphs_for
 from lmm_tui.widgets.chart import Chart, Kind, Mark, Trace
 from lmm_tui.widgets.heatmap import HeatMap
+from lmm_tui.widgets.plot import Plot
 from lmm_tui.widgets.run_picture import RunPicture
 from metrics import names
 
@@ -77,13 +79,20 @@ def make_pictures(stage: str) -> list[Chart | HeatMap]:
     return [_as_panel(picture) for picture in pictures]
 
 
-def make_chart(metric: str, number: int, panel: str) -> Chart:
-    """The picture of one metric, in a colour by its number; what is rare gets marks."""
+def make_metric_chart() -> Chart:
+    """A chart for one metric or another, out of sight until it has one."""
+    chart = _as_panel(Chart("", ()))
+    chart.display = False
+    return chart
+
+
+def plot_of(metric: str, number: int) -> Plot:
+    """How one metric is drawn, in a colour by its number; what is rare gets marks."""
     known = names.describe(metric)
     kind: Kind = "marks" if metric.startswith(("val/", names.PROBE)) else "line"
     color = SERIES_COLORS[number % len(SERIES_COLORS)]
-    chart = Chart(known.title, [Trace(metric, known.title, color, kind)], log=known.log, id=panel)
-    return _as_panel(chart)
+    traces = [Trace(metric, known.title, color, kind)]
+    return Plot(known.title, traces, log=known.log, glyphs=glyphs_for())
 
 
 def make_layer_map(prefix: str, panel: str) -> HeatMap:

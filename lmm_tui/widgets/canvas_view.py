@@ -9,7 +9,8 @@ from abc import abstractmethod
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.geometry import Region
+from textual.geometry import NULL_SIZE, Region
+from textual.reactive import Reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -22,11 +23,15 @@ class CanvasView(Widget):
 
     ALLOW_SELECT = False
 
+    # Nothing else depends on its size: Textual would lay out and paint everything once more.
+    virtual_size = Reactive(NULL_SIZE, layout=False, repaint=False)
+
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self._canvas = Canvas(0, 0)
         self._drawn: object = None
         self._styles: list[Style] = []
+        self._recolored = False
 
     @abstractmethod
     def depends_on(self) -> object:
@@ -52,15 +57,27 @@ class CanvasView(Widget):
             return
         before = self._canvas
         self._draw()
-        if changes := list(self._canvas.changes(before)):
+        if changes := list(self._canvas.changes(before, recolored=self._recolored)):
             self.refresh(*changes)
+        self._recolored = False
+
+    def recolor(self) -> None:
+        """The free inks look otherwise from now on."""
+        if self._styles:
+            self._styles, self._recolored = self._make_styles(), True
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """A part at the cost of that part; Textual's way goes over whole lines, several times."""
-        part = crop.translate((-self.gutter.left, -self.gutter.top))
-        if not self.content_size.region.contains_region(part):
+        wanted = crop.translate((-self.gutter.left, -self.gutter.top))
+        part = wanted.intersection(self.content_size.region)
+        if part.height < wanted.height or self.styles.gutter != self.styles.padding:
             return super().render_lines(crop)
-        return self._strips(part)
+        strips = self._strips(part)
+        if part == wanted:
+            return strips
+        left, right = part.x - wanted.x, wanted.right - part.right
+        before, after = ([Segment(" " * gap, self._styles[0])] * bool(gap) for gap in (left, right))
+        return [Strip([*before, *strip, *after], wanted.width) for strip in strips]
 
     def render_line(self, y: int) -> Strip:
         return self._strips(Region(0, y, self.size.width, 1))[0]

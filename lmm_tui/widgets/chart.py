@@ -42,6 +42,17 @@ class Chart(RunPicture):
         self._references = dict(references or {})
 
     @property
+    def plot(self) -> Plot:
+        """What it draws; with another it shows something else in the same place."""
+        return self._plot
+
+    @plot.setter
+    def plot(self, plot: Plot) -> None:
+        self._plot = plot
+        self.recolor()
+        self.update_canvas()
+
+    @property
     def title(self) -> str:
         return self._plot.title
 
@@ -77,7 +88,7 @@ class Chart(RunPicture):
             len(series) if (series := self.store.get(trace.metric)) else 0
             for trace in self._plot.traces
         )
-        return self.looked_at(), lengths, self._references, self._plot.log
+        return self.looked_at(), lengths, self._references, self._plot, self._plot.log
 
     def draw(self, width: int, height: int) -> Canvas:
         return self._plot.draw(

@@ -1,17 +1,18 @@
 """Pages of panels: a page is columns of rows of panels, and fills whatever room there is.
 
-Panels keep their identity while pages turn and sizes change; those that are not on the page are
+Widgets keep their identity while pages turn and sizes change; those that are not on the page are
 not displayed, so they cost nothing. It knows nothing of what a panel shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from textual.geometry import NULL_OFFSET, Region, Size, Spacing
+from textual.geometry import NULL_OFFSET, NULL_SIZE, Region, Size, Spacing
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
+from textual.reactive import Reactive
 from textual.widget import Widget
 
 
@@ -36,8 +37,9 @@ class Page:
     columns: tuple[Column, ...]
 
     @property
-    def panels(self) -> frozenset[str]:
-        return frozenset(
+    def panels(self) -> tuple[str, ...]:
+        """Column by column, each from the top left."""
+        return tuple(
             panel for column in self.columns for row in column.rows for panel in row.panels
         )
 
@@ -75,31 +77,36 @@ def divide(length: int, weights: list[int]) -> list[int]:
 class _TileLayout(Layout):
     name = "tiles"
 
-    def __init__(self, page: Page) -> None:
-        self._page = page
+    def __init__(self, page: Page, panel_of: Callable[[Widget], str | None]) -> None:
+        self._page, self._panel_of = page, panel_of
 
     def arrange(
         self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True
     ) -> ArrangeResult:
         regions = dict(self._page.regions(size))
         return [
-            WidgetPlacement(regions[child.id], NULL_OFFSET, Spacing(), child)
+            WidgetPlacement(regions[panel], NULL_OFFSET, Spacing(), child)
             for child in children
-            if child.id in regions
+            if (panel := self._panel_of(child)) in regions
         ]
 
 
 class Tiles(Widget):
-    """Shows one page of its children."""
+    """Shows one page of its children, each of which is the panel of its id or of another name."""
 
     DEFAULT_CSS = """
     Tiles { height: 1fr; width: 1fr; }
     """
 
+    # Its children have their places already: Textual would lay out everything once more.
+    virtual_size = Reactive(NULL_SIZE, layout=False, repaint=False)
+
     def __init__(self, *children: Widget, page: Page, id: str | None = None) -> None:
         super().__init__(*children, id=id)
         self._page = page
-        self._tile_layout = _TileLayout(page)
+        self._names: dict[Widget, str | None] = {}
+        self._places: dict[Widget, Region] = {}
+        self._tile_layout = _TileLayout(page, self.panel_of)
 
     @property
     def layout(self) -> Layout:
@@ -109,22 +116,42 @@ class Tiles(Widget):
     def page(self) -> Page:
         return self._page
 
-    def zoom(self, panel: str) -> None:
-        """Give one panel the whole page, until a page is opened."""
-        self.open_page(Page(panel, (Column((Row((panel,)),)),)))
+    def panel_of(self, child: Widget) -> str | None:
+        """Which panel a child is now."""
+        return self._names.get(child, child.id)
+
+    def zoom_to(self, child: Widget) -> None:
+        """Give one child the whole page, until a page is opened."""
+        if panel := self.panel_of(child):
+            self.open_page(Page(panel, (Column((Row((panel,)),)),)))
+
+    def rename(self, child: Widget, panel: str | None) -> None:
+        """Make a child this panel, or none, once a page is opened."""
+        self._names[child] = panel
 
     def open_page(self, page: Page) -> None:
+        """Show a page; where every child stays in its place, that costs nothing."""
         self._page = page
-        self._tile_layout = _TileLayout(page)
-        self._show_panels()
-        self.refresh(layout=True)
+        self._tile_layout = _TileLayout(page, self.panel_of)
+        if self._find_places() != self._places:
+            self._show_panels()
+            self.refresh(layout=True)
 
     def on_mount(self) -> None:
         self._show_panels()
 
+    def _find_places(self) -> dict[Widget, Region]:
+        regions = dict(self._page.regions(self.size))
+        return {
+            child: regions[panel]
+            for child in self.children
+            if (panel := self.panel_of(child)) in regions
+        }
+
     def _show_panels(self) -> None:
+        self._places = self._find_places()
         for child in self.children:
-            child.display = child.id in self._page.panels
+            child.display = child in self._places
 
 
 if __name__ == "__main__":

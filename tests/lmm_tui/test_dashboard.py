@@ -209,7 +209,7 @@ async def test_every_panel_of_every_page_is_inside_the_screen(run, size):
             await pilot.pause()
             tiles = app.screen.query_one(Tiles)
             shown = [child for child in tiles.children if child.display]
-            assert {child.id for child in shown} == page.panels
+            assert {child.id for child in shown} == set(page.panels)
             area = sum(child.region.area for child in shown)
             assert area == tiles.region.area
             assert all(tiles.region.contains_region(child.region) for child in shown)
@@ -249,7 +249,7 @@ async def test_enter_gives_the_focused_panel_the_page_and_escape_takes_it_back(r
         await pilot.press("tab", "tab", "enter")
         focused = app.focused
         assert [child for child in tiles.children if child.display] == [focused]
-        assert focused.size.width >= 110
+        await until(pilot, lambda: focused.size.width >= 110)
         await pilot.press("escape")
         assert len(tiles.page.panels) > 1
 

@@ -33,8 +33,9 @@ def run(tmp_path):
 
 def open_metrics(app):
     """Of the charts that are shown, one metric each."""
-    metrics = [app.screen._book.metric_of(chart.id) for chart in app.screen.query(Chart)]
-    return [metric for metric in metrics if metric]
+    book, tiles = app.screen._book, app.screen.query_one(Tiles)
+    shown = [tiles.panel_of(chart) for chart in app.screen.query(Chart) if chart.display]
+    return [metric for panel in shown if (metric := book.metric_of(panel))]
 
 
 @given(st.integers(1, 60), st.integers(60, 400), st.integers(10, 100))
@@ -111,6 +112,33 @@ async def test_slash_filters_as_one_types_and_escape_shows_all_again(run):
         assert not app.screen.query_one(FilterLine).display
         await pilot.press("slash", *"val", "enter", "tab", "enter")
         assert app.screen._zoomed and len(app.screen.query_one(Tiles).page.panels) == 1
+
+
+async def test_letters_of_a_search_make_no_widget_and_forget_no_gesture(run):
+    async with cockpit(run, (120, 30)) as (app, pilot):
+        screen = app.screen
+        await pilot.press("slash", "l", "o")
+        charts = list(screen.query(Chart))
+        await pilot.press("s", "s", "enter", "tab", "y")
+        toggled, metric = screen.focused.plot, open_metrics(app)[0]
+        assert toggled.log and toggled.traces[0].metric == metric
+        await pilot.press("slash", *["backspace"] * 4, *"lr")
+        assert open_metrics(app) == ["train/lr"]
+        await pilot.press(*["backspace"] * 2, *"loss")
+        assert open_metrics(app)[0] == metric and list(screen.query(Chart)) == charts
+        assert any(chart.plot is toggled and chart.is_on_screen for chart in charts)
+
+
+async def test_focus_goes_with_a_pinned_metric_that_is_moved(run):
+    async with cockpit(run, (200, 50)) as (app, pilot):
+        for words in ("lr", "grad_norm"):
+            await pilot.press("slash", *words, "enter", "tab", "P", "escape")
+        await pilot.press("n", "tab")
+        metrics = app.screen.focused.metrics
+        await pilot.press("greater_than_sign")
+        assert app.screen.focused.metrics == metrics
+        await pilot.press("less_than_sign")
+        assert app.screen._book.shelf.pinned[0] == metrics[0]
 
 
 async def test_pinned_metrics_come_first_and_hidden_ones_go(run):
