@@ -22,7 +22,7 @@ TITLE = "bytes_per_second: sent to a terminal beside a live, a paused and a fini
 
 LIMIT_LIVE_PER_S = 10_000
 LIMIT_AT_REST = 0
-LIMIT_RESIZE_MS = 250.0
+LIMIT_RESIZE_MS = 200.0
 WATCH_S, SETTLE_S = 10.0, 3.0
 SIZES = ((80, 24), (200, 50)) * 3
 _QUIET_S = 0.3

@@ -387,6 +387,8 @@ class CockpitApp(App[Departure]):
             self.push_screen(TooSmallScreen())
         elif small and not too_small(event.size):
             self.pop_screen()
+        if dashboard := self.dashboard:
+            dashboard.terminal_resized()
 
 
 def _start_detached(config: RunConfig) -> RunSession:

@@ -1,51 +1,142 @@
 """Paints and sends what changed on a screen and no more.
 
 For one new dot Textual 8.2 renders every widget that the changes of a frame span, and sends the
-line from the left edge of its widget on (`textual._compositor`): over ssh most of what a live run
-costs. Here only the changed parts are rendered and sent. It knows nothing of what is shown.
+line from the left edge of its widget on (`textual._compositor`); for one new size, or another page,
+it paints the whole screen up to five times. Over ssh that is most of what a run costs to watch.
+Here only the changed parts are rendered and sent, and of a whole frame only what the terminal does
+not show yet. It knows nothing of what is shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from rich.console import Console
 from rich.control import Control
-from textual._compositor import Compositor, CompositorUpdate
-from textual.geometry import Region
+from textual._compositor import Compositor, CompositorUpdate, LayoutUpdate
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+Line: TypeAlias = Mapping[int, Strip]
+"""Strips by the column they start in."""
+Piece: TypeAlias = tuple[int, int, Strip]
+"""Column and line where it starts."""
 
-@dataclass(frozen=True)
-class NarrowUpdate(CompositorUpdate):
-    """Pieces of lines, each with where it starts."""
 
-    pieces: tuple[tuple[int, int, Strip], ...]
+class Shown:
+    """What a terminal shows, as far as that is known."""
+
+    def __init__(self) -> None:
+        self._lines: dict[int, Line] = {}
+        self._size = Size()
+
+    def forget(self) -> None:
+        """Somebody else has painted there."""
+        self._lines.clear()
+
+    def forget_line(self, y: int) -> None:
+        self._lines.pop(y, None)
+
+    def replace(self, lines: Mapping[int, Line], size: Size) -> Iterator[Piece]:
+        """Show these lines; yields the pieces that were not there already."""
+        if size != self._size:
+            self.forget()
+        self._size = size
+        for y, line in lines.items():
+            before = self._lines.get(y, {})
+            self._lines[y] = line
+            comparable = before.keys() == line.keys()
+            for x, strip in line.items():
+                if not (comparable and before[x] == strip):
+                    yield x, y, strip
+
+
+class Update(CompositorUpdate, ABC):
+    """Sent by Textual, which may drop it instead: only what was taken is shown."""
+
+    @abstractmethod
+    def take(self) -> Iterable[Piece]:
+        """What has to be sent; it counts as shown from then on."""
 
     def render_segments(self, console: Console) -> str:
         return "".join(
             Control.move_to(x, y).segment.text + strip.render(console)
-            for x, y, strip in self.pieces
+            for x, y, strip in self.take()
         )
 
 
+@dataclass(frozen=True)
+class NarrowUpdate(Update):
+    """Pieces of lines."""
+
+    pieces: tuple[Piece, ...]
+    shown: Shown
+
+    def take(self) -> tuple[Piece, ...]:
+        for _, y, _ in self.pieces:
+            self.shown.forget_line(y)
+        return self.pieces
+
+
+@dataclass(frozen=True)
+class LinesUpdate(Update):
+    """Whole lines, of which only what is new is sent."""
+
+    lines: Mapping[int, Line]
+    size: Size
+    shown: Shown
+
+    def take(self) -> Iterator[Piece]:
+        return self.shown.replace(self.lines, self.size)
+
+
 class NarrowCompositor(Compositor):
-    """Textual's compositor, with partial updates made from the changed parts alone."""
+    """Textual's compositor, with updates made from the changed parts alone.
+
+    Call `forget` whenever something else may have painted on the terminal.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown = Shown()
+
+    def forget(self) -> None:
+        """Paint all of the next whole frame."""
+        self._shown.forget()
+
+    def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
+        if simplify:  # For a picture in a file.
+            return super().render_full_update(simplify)
+        return self._update_lines(set(range(self.size.height)))  # type: ignore[return-value]
 
     def render_partial_update(self) -> CompositorUpdate | None:  # type: ignore[override]
         changed: dict[Widget, list[Region]] = {}
+        left = self.size.area // 2
         for region in self._dirty_regions:
             widget = self._owner(region)
-            if widget is None:
-                return super().render_partial_update()
+            left -= region.area
+            if widget is None or left < 0:  # After a layout one region lies within the other.
+                lines = {y for each in self._dirty_regions for y in each.line_range}
+                return self._update_lines(lines)
             changed.setdefault(widget, []).append(region)
         self._dirty_regions.clear()
         pieces = tuple(
             piece for widget, regions in changed.items() for piece in self._cut(widget, regions)
         )
-        return NarrowUpdate(pieces) if pieces else None
+        return NarrowUpdate(pieces, self._shown) if pieces else None
+
+    def _update_lines(self, wanted: set[int]) -> LinesUpdate:
+        self._dirty_regions.clear()
+        there = sorted(wanted.intersection(range(self.size.height)))
+        if not there:
+            return LinesUpdate({}, self.size, self._shown)
+        part = Region(0, there[0], self.size.width, there[-1] + 1 - there[0])
+        chops = self._render_chops(part, wanted.__contains__)
+        return LinesUpdate({y: chops[y] for y in there}, self.size, self._shown)
 
     def _owner(self, region: Region) -> Widget | None:
         """The widget that alone shows in a region of the screen."""
@@ -57,7 +148,7 @@ class NarrowCompositor(Compositor):
                 break
         return None
 
-    def _cut(self, widget: Widget, regions: list[Region]) -> Iterator[tuple[int, int, Strip]]:
+    def _cut(self, widget: Widget, regions: list[Region]) -> Iterator[Piece]:
         area, _ = self.visible_widgets[widget]
         for region in regions:
             strips = widget.render_lines(region.translate(-area.offset))
@@ -80,7 +171,7 @@ if __name__ == "__main__":
         def compose(self) -> ComposeResult:
             yield Static("loss 2.71")
 
-    async def show() -> str:
+    async def show() -> tuple[str, str]:
         app: App[None] = App()
         async with app.run_test(size=(20, 2)) as pilot:
             await app.push_screen(Narrow())
@@ -89,9 +180,12 @@ if __name__ == "__main__":
             compositor._dirty_regions = {Region(5, 0, 4, 1)}
             update = compositor.render_partial_update()
             assert isinstance(update, NarrowUpdate)
-            return update.render_segments(Console())
+            part = update.render_segments(Console())
+            compositor.render_full_update().render_segments(Console())
+            again = compositor.render_full_update().render_segments(Console())
+            return part, again
 
-    sent = asyncio.run(show())
+    sent, sent_again = asyncio.run(show())
     print(repr(sent))
-    assert "\x1b[1;6H" in sent and "2.71" in sent and "loss" not in sent
+    assert "\x1b[1;6H" in sent and "2.71" in sent and "loss" not in sent and not sent_again
     print("=== 自测通过 ===")

@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
+from textual.geometry import Size
 from textual.timer import Timer
 
 from engine.control import Reply
@@ -88,7 +89,7 @@ class DashboardScreen(Gestures, Toasting):
 
     def __init__(self, session: RunSession, *, owned: bool, shelf: Shelf = NOTHING) -> None:
         super().__init__()
-        self._compositor = NarrowCompositor()
+        self._compositor = self._painter = NarrowCompositor()
         self.session = session
         self.owned = owned
         self._stage = session.view.info.stage
@@ -302,14 +303,28 @@ class DashboardScreen(Gestures, Toasting):
 
     # Size, pages, focus
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
+        """Take the page for the new size before Textual lays out and paints for it."""
+        tiles, before = self.query_one(Tiles).size, self._painter.size
+        if tiles and event.size != before:
+            # What is not tiles stays as high as it was.
+            lines = tiles.height + event.size.height - before.height
+            room = Size(event.size.width, max(lines, 0))
+            if self._book.lay_out(self.session.series.names(), event.size, room):
+                self._open_page()
         self.call_after_refresh(self._show)
 
+    def terminal_resized(self) -> None:
+        """Whatever the terminal has made of what it showed: paint all of it."""
+        self._painter.forget()
+
     def on_screen_suspend(self) -> None:
+        self._painter.forget()
         if self._timer is not None:
             self._timer.pause()
 
     def on_screen_resume(self) -> None:
+        self._painter.forget()
         if self._timer is not None:
             self._timer.resume()
             self.look()

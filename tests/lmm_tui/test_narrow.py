@@ -7,7 +7,7 @@ from rich.console import Console
 from textual.geometry import Region
 
 from lmm_tui.app import CockpitApp
-from lmm_tui.narrow import NarrowCompositor, NarrowUpdate
+from lmm_tui.narrow import LinesUpdate, NarrowCompositor, NarrowUpdate, Update
 from lmm_tui.session import RunSession
 
 
@@ -24,14 +24,17 @@ class Screen:
         return [self._cells(strip) for strip in self._app.screen._compositor.render_strips()]
 
     def show(self, update):
-        if isinstance(update, NarrowUpdate):
-            self.narrow += 1
-            self.sent += len(update.render_segments(Console()).encode())
-            for x, y, strip in update.pieces:
-                cells = self._cells(strip)
-                self.rows[y][x : x + len(cells)] = cells
-        else:
-            self.rows = self._whole()
+        if update is None:
+            return
+        self.narrow += isinstance(update, NarrowUpdate)
+        width, height = self._app.size
+        of_dashboard = isinstance(update, Update)
+        if not of_dashboard or (width, height) != (len(self.rows[0]), len(self.rows)):
+            self.rows = [[("?", "")] * width for _ in range(height)]
+        for x, y, strip in update.take() if of_dashboard else ():
+            self.sent += len(strip.render(Console()).encode())
+            cells = self._cells(strip)
+            self.rows[y][x : x + len(cells)] = cells
 
     def _cells(self, strip):
         """A text and style for every cell; the second half of a wide character is empty."""
@@ -74,6 +77,28 @@ async def test_a_run_painted_in_parts_looks_as_if_painted_at_once(run, size, mon
         await pilot.pause()
         assert seen.narrow > 20
         assert seen.rows == seen._whole()
+        for key in ("question_mark", "escape", "2", "1"):
+            await pilot.press(key)
+            await pilot.pause()
+        assert seen.rows == seen._whole()
+
+
+async def test_a_new_size_is_painted_once(run, monkeypatch):
+    app = CockpitApp(RunSession(run.dir.path))
+    async with app.run_test(size=(200, 50)) as pilot:
+        await settled(pilot)
+        seen = Screen(app)
+        monkeypatch.setattr(app, "_display", lambda screen, update: seen.show(update))
+        for size in ((80, 24), (60, 15), (200, 50)):
+            seen.sent = 0
+            await pilot.resize_terminal(*size)
+            await settled(pilot)
+            assert seen.rows == seen._whole()
+            whole = sum(
+                len(strip.render(Console()).encode())
+                for strip in app.screen._compositor.render_strips()
+            )
+            assert seen.sent < 1.5 * whole
 
 
 async def test_a_new_step_costs_few_bytes(run, monkeypatch):
@@ -90,12 +115,13 @@ async def test_a_new_step_costs_few_bytes(run, monkeypatch):
         assert 0 < seen.sent < 5000
 
 
-async def test_where_widgets_overlap_textual_paints(run):
+async def test_where_widgets_overlap_whole_lines_are_painted(run):
     app = CockpitApp(RunSession(run.dir.path))
     async with app.run_test(size=(200, 50)) as pilot:
         await pilot.pause()
         compositor = app.screen._compositor
         assert isinstance(compositor, NarrowCompositor)
         compositor._dirty_regions = {Region(0, 0, 200, 50)}
-        assert not isinstance(compositor.render_partial_update(), NarrowUpdate)
+        update = compositor.render_partial_update()
+        assert isinstance(update, LinesUpdate) and len(update.lines) == 50
         assert not compositor._dirty_regions
