@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import App, SystemCommand
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from engine.rundir import RUNS_DIR
@@ -33,6 +34,7 @@ from lmm_tui.screens import places
 from lmm_tui.screens.place import PlaceScreen
 from lmm_tui.screens.quit_dialog import QuitDialog
 from lmm_tui.screens.too_small import TooSmallScreen, too_small
+from lmm_tui.sixteen import SixteenColors
 from lmm_tui.text import clean
 
 if TYPE_CHECKING:
@@ -89,8 +91,16 @@ class CockpitApp(App[Departure]):
         self.register_theme(themes.DARK)
         self.register_theme(themes.LIGHT)
         wanted = themes.preferred(habits.theme)
+        # Textual has taken TEXTUAL_THEME before our themes were there: setting it were no change.
+        self.set_reactive(App.theme, "")
         self.theme = wanted if wanted in self.available_themes else themes.DARK.name
         self._theme_at_first = self.theme
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        filters = super().get_line_filters()
+        if self.console.color_system != "standard" or self.no_color:
+            return filters
+        return [*filters, SixteenColors(dark=self.current_theme.dark)]
 
     @property
     def session(self) -> RunSession | None:

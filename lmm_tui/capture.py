@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, TextIO, cast
 
+from lmm_tui.spelling import Spelling, spelling_for
 from lmm_tui.terminal import forgiving
 
 
@@ -28,11 +29,13 @@ class TerminalStream(io.TextIOWrapper):
     """
 
     lost = False
+    spelling: Spelling | None = None
+    """How to write what the terminal has no glyphs for."""
 
     def write(self, text: str) -> int:
         if not self.lost:
             with self._losing():
-                return super().write(text)
+                return super().write(text.translate(self.spelling) if self.spelling else text)
         return len(text)
 
     def flush(self) -> None:
@@ -70,6 +73,7 @@ class Terminal:
         encoding = getattr(sys.__stdout__, "encoding", None) or "utf-8"
         copy = io.BufferedWriter(io.FileIO(os.dup(1), "w"))
         self._screen = TerminalStream(cast(BinaryIO, copy), encoding=encoding, errors="replace")
+        self._screen.spelling = spelling_for(self._screen)
         sys.__stdout__ = sys.__stderr__ = self._screen  # type: ignore[misc]
         self._point_at(self._aside.fileno())
         self._printed = [forgiving(descriptor) for descriptor in (1, 2)]

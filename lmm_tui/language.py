@@ -63,7 +63,7 @@ def catalogue(language: str) -> dict[str, str]:
 
 
 def _can_show(language: str, stream: TextIO) -> bool:
-    return language == "en" or terminal.has_unicode(stream)
+    return language == "en" or terminal.has_chinese(stream)
 
 
 if __name__ == "__main__":

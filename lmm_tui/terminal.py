@@ -35,13 +35,27 @@ def is_dumb() -> bool:
 
 
 def has_unicode(stream: TextIO) -> bool:
-    """Whether box drawing and Chinese come out as themselves."""
-    return (stream.encoding or "ascii").lower().replace("_", "-") in ("utf-8", "utf8")
+    """Whether box drawing and Chinese come out as themselves.
+
+    Python writes UTF-8 in the locale C too; who sets that one says that the terminal does not.
+    """
+    names = (os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    locale = next(filter(None, names), "UTF-8")
+    return _is_utf8(stream.encoding or "ascii") and _is_utf8(locale)
+
+
+def _is_utf8(name: str) -> bool:
+    return "utf8" in name.lower().replace("-", "").replace("_", "")
 
 
 def has_braille(stream: TextIO) -> bool:
     """Whether braille patterns do; the Linux console has no glyphs for them."""
     return has_unicode(stream) and os.environ.get("TERM") != "linux"
+
+
+def has_chinese(stream: TextIO) -> bool:
+    """Whether Chinese comes out as itself; the font of the Linux console has 512 glyphs at most."""
+    return has_braille(stream)
 
 
 def has_colour(stream: TextIO) -> bool:

@@ -1,4 +1,4 @@
-"""Dots into characters: spans of dots to cells of braille, quadrants or ASCII, all in numpy.
+"""Dots into characters: spans of dots to cells of braille, half blocks or ASCII, all in numpy.
 
 A curve is a span of dots per dot column, and so is a band, a line and a mark; dot row 0 is the
 top. It knows no data, no axis and no widget.
@@ -74,7 +74,8 @@ def _braille() -> str:
 
 
 BRAILLE = GlyphSet("braille", 2, 4, _braille(), nonfinite="╳")
-QUADRANTS = GlyphSet("quadrants", 2, 2, " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█", swatch="─")
+HALVES = GlyphSet("halves", 1, 2, " ▀▄█", nonfinite="x", alert="♦", event="○", swatch="─")
+"""All of it is in code page 437, which is what a Linux console has."""
 ASCII = GlyphSet(
     name="ascii",
     columns=1,
@@ -99,7 +100,7 @@ def glyphs_for(stream: TextIO | None = None) -> GlyphSet:
     stream = stream or sys.__stderr__
     if stream is None or not terminal.has_unicode(stream):
         return ASCII
-    return BRAILLE if terminal.has_braille(stream) else QUADRANTS
+    return BRAILLE if terminal.has_braille(stream) else HALVES
 
 
 def line_spans(row: Floats) -> tuple[Floats, Floats]:
@@ -157,7 +158,7 @@ def text_of(codes: Codes) -> list[str]:
 
 if __name__ == "__main__":
     wave = 11.5 - 11 * np.sin(np.arange(120) / 12) * np.exp(-np.arange(120) / 80)
-    for chosen in (BRAILLE, QUADRANTS, ASCII):
+    for chosen in (BRAILLE, HALVES, ASCII):
         scaled = wave[:: 2 // chosen.columns] * (chosen.rows * 6 - 1) / 23
         shown = span_patterns(*line_spans(scaled), down=6, glyphs=chosen)
         print("\n".join(text_of(chosen.codes[shown])))

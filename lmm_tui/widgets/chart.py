@@ -91,6 +91,7 @@ class Chart(RunPicture):
         return self.looked_at(), lengths, self._references, self._plot, self._plot.log
 
     def draw(self, width: int, height: int) -> Canvas:
+        self._plot.signed = self.app.no_color or self.app.console.color_system == "standard"
         return self._plot.draw(
             self.store,
             width,

@@ -38,6 +38,9 @@ Kind: TypeAlias = Literal["band", "line", "marks"]
 
 WHOLE = Viewport()
 
+SIGNS = "o+*#@%&$"
+"""What tells lines apart where colours do not, in the order of the traces."""
+
 _NEAR = 0.35
 """How far beyond the data, in its spread, a reference may lie to be worth showing."""
 
@@ -100,6 +103,8 @@ class Plot:
         glyphs: GlyphSet = BRAILLE,
     ) -> None:
         self.title = clean(title)
+        self.signed = False
+        """Whether lines carry signs, which the legend explains: for screens without colours."""
         self.traces = tuple(traces)
         self._log = log
         self.glyphs = glyphs
@@ -152,6 +157,9 @@ class Plot:
                 smooth = SMOOTHING[view.smoothing] if one.trace.kind == "line" else 0.0
                 values = smoothed(one.scaled.mean, smooth)
                 area.line(values, one.line_ink, marks=one.trace.kind == "marks")
+        signs = self._signs(shown)
+        for place, one in enumerate(one for one in shown if one.line_ink in signs):
+            area.sign(one.scaled.mean, signs[one.line_ink], one.line_ink, place, len(signs))
         for label, level in levels.items():
             area.reference_label(label, level)
         area.mark_times(
@@ -174,6 +182,13 @@ class Plot:
         else:
             self._draw_title(canvas, shown, notes)
         return canvas
+
+    def _signs(self, shown: Sequence[_Shown]) -> dict[int, str]:
+        """The signs of lines, by their ink, where there is more than one to tell apart."""
+        lines = [one for one in shown if one.trace.kind != "band"]
+        if not self.signed or len(lines) < 2:
+            return {}
+        return {one.line_ink: SIGNS[self.traces.index(one.trace) % len(SIGNS)] for one in lines}
 
     def _view_in_words(self) -> str:
         """What is unusual about the view."""
@@ -293,6 +308,7 @@ class Plot:
     ) -> list[tuple[str, int]]:
         """Title, with label and last value of all traces, of lines, of the last one, or of none."""
         lines = [one for one in shown if one.trace.kind != "band"]
+        signs = self._signs(shown)
         legend: list[tuple[str, int]] = []
         for chosen in (shown, lines, shown[-1:], ()):
             legend = [(self.title, TITLE)]
@@ -304,7 +320,7 @@ class Plot:
                     legend.append((f"  {value}", one.line_ink))
                 else:
                     legend += [
-                        (f"  {self.glyphs.swatch} ", ink),
+                        (f"  {signs.get(ink, self.glyphs.swatch)} ", ink),
                         (clean(one.trace.label), LABEL),
                         (f" {value}", TITLE),
                     ]

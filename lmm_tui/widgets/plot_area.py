@@ -28,6 +28,9 @@ _BLANK = ord(" ")
 _MARK_SPACING = 10
 """Dot columns a mark needs for itself; points that are denser are a line without marks."""
 
+_SIGN_SPACING = 6
+"""Cells from a sign on one line to that on the next."""
+
 
 def cells_across(width: int) -> int:
     """The cells that show data in a plot of this width; one stays free at the right."""
@@ -91,6 +94,18 @@ class PlotArea:
         self._lines |= patterns
         self._stamp(self._lines, shown)
         self._tint(mine, ink)
+
+    def sign(self, values: Floats, sign: str, ink: int, place: int, places: int) -> None:
+        """Put a sign on a line again and again, at the first of `places` that others do not use."""
+        rows = self._rows(values)
+        known = np.flatnonzero(np.isfinite(rows))
+        spacing = _SIGN_SPACING * places
+        for cell in range(_SIGN_SPACING // 2 + place * _SIGN_SPACING, self.across, spacing):
+            dot = cell * self._glyphs.columns
+            if len(known) and known[0] <= dot <= known[-1]:
+                row = round(np.interp(dot, known, rows[known]))
+                if 0 <= row < self._dots_down:
+                    self._canvas.put(GUTTER + cell, 1 + row // self._glyphs.rows, sign, ink)
 
     def reference(self, level: float) -> None:
         """A dotted line."""

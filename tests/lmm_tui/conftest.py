@@ -1,4 +1,4 @@
-"""A run to look at; and no test reads or changes the settings of whoever runs it."""
+"""A run to look at; and no test depends on settings and terminal of whoever runs it."""
 
 import pytest
 import textual._wait
@@ -13,6 +13,8 @@ textual._wait.SLEEP_IDLE = textual._wait.SLEEP_GRANULARITY / 20
 @pytest.fixture(autouse=True)
 def _settings_of_nobody(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.delenv("NO_COLOR", raising=False)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lmm_tui.widgets.braille import (
     ASCII,
     BRAILLE,
-    QUADRANTS,
+    HALVES,
     GlyphSet,
     glyphs_for,
     line_spans,
@@ -49,10 +49,8 @@ def test_every_braille_pattern_shows_its_dots(pattern: int) -> None:
 @pytest.mark.parametrize(
     ("rows", "glyphs", "shown"),
     [
-        (["#.", ".."], QUADRANTS, "▘"),
-        ([".#", "#."], QUADRANTS, "▞"),
-        (["##", "#."], QUADRANTS, "▛"),
-        ([".#", "##"], QUADRANTS, "▟"),
+        (["#.#", "..#"], HALVES, "▀ █"),
+        (["...", "#.#"], HALVES, "▄ ▄"),
         (["#.#", "..#"], ASCII, "' :"),
         (["...", "#.#"], ASCII, ". ."),
     ],
@@ -92,7 +90,7 @@ def test_a_steep_line_is_one_dot_wide() -> None:
 def test_spans_become_the_dots_between_their_ends(ends: list[tuple[int, int]]) -> None:
     ends = ends[: len(ends) // 2 * 2]
     top, bottom = np.array(ends, float).T
-    for glyphs in (BRAILLE, QUADRANTS, ASCII):
+    for glyphs in (BRAILLE, HALVES, ASCII):
         shown = span_patterns(top, bottom, 5, glyphs)
         for column, (first, last) in enumerate(ends):
             cell, bit = divmod(column, glyphs.columns)
@@ -108,7 +106,7 @@ def test_spans_become_the_dots_between_their_ends(ends: list[tuple[int, int]]) -
     ("encoding", "term", "glyphs"),
     [
         ("utf-8", "xterm-256color", BRAILLE),
-        ("UTF-8", "linux", QUADRANTS),
+        ("UTF-8", "linux", HALVES),
         ("ascii", "xterm-256color", ASCII),
         ("latin-1", "linux", ASCII),
     ],
@@ -117,7 +115,16 @@ def test_the_terminal_decides_the_glyphs(
     monkeypatch: pytest.MonkeyPatch, encoding: str, term: str, glyphs: GlyphSet
 ) -> None:
     monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
     assert glyphs_for(io.TextIOWrapper(io.BytesIO(), encoding=encoding)) is glyphs
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "de_DE.ISO-8859-1", "zh_CN.GB18030"])
+def test_a_locale_that_is_not_utf_8_means_ascii_whatever_python_writes(
+    monkeypatch: pytest.MonkeyPatch, locale: str
+) -> None:
+    monkeypatch.setenv("LC_ALL", locale)
+    assert glyphs_for(io.TextIOWrapper(io.BytesIO(), encoding="utf-8")) is ASCII
 
 
 def test_the_ascii_set_is_ascii() -> None:

@@ -15,7 +15,7 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 
 from lmm_tui import palette
-from lmm_tui.widgets.braille import ASCII, BRAILLE, QUADRANTS, GlyphSet, text_of
+from lmm_tui.widgets.braille import ASCII, BRAILLE, HALVES, GlyphSet, text_of
 from lmm_tui.widgets.canvas import ALARM, REFERENCE, Canvas
 from lmm_tui.widgets.chart import Chart, Trace
 from lmm_tui.widgets.plot import Plot, band_ink, line_ink
@@ -214,7 +214,7 @@ def test_the_y_range_stays_while_it_fits() -> None:
     assert [row[:40] for row in before[1:]] == [row[:40] for row in after[1:]]
 
 
-@pytest.mark.parametrize("glyphs", [BRAILLE, QUADRANTS, ASCII], ids=lambda glyphs: glyphs.name)
+@pytest.mark.parametrize("glyphs", [BRAILLE, HALVES, ASCII], ids=lambda glyphs: glyphs.name)
 def test_every_glyph_set_draws_the_whole_chart(glyphs: GlyphSet) -> None:
     store = run_of(1000)
     store.append({"step": 1001, "train/loss": "NaN"})
@@ -239,7 +239,7 @@ ROW_VALUES = st.lists(
     st.integers(1, 60),
     st.integers(1, 20),
     st.booleans(),
-    st.sampled_from([BRAILLE, QUADRANTS, ASCII]),
+    st.sampled_from([BRAILLE, HALVES, ASCII]),
     st.sampled_from([None, 1.0, 30.0, 1e9]),
     st.sampled_from(["line", "band", "marks"]),
 )
@@ -403,3 +403,20 @@ def test_colours_are_the_same_on_256_colour_terminals(dark: bool) -> None:
         shown = parsed.downgrade(ColorSystem.EIGHT_BIT).get_truecolor()
         # Rich rounds light greys to the next entry of the ramp, ten levels away.
         assert max(abs(a - b) for a, b in zip(shown, parsed.get_truecolor(), strict=True)) <= 10
+
+
+def test_lines_carry_the_signs_of_the_legend_where_colours_do_not_tell_them_apart() -> None:
+    store = SeriesStore()
+    for step in range(1, 101):
+        store.append({"step": step, "low": 1.0, "high": 9.0})
+    traces = [Trace("low", "low", "blue", "line"), Trace("high", "high", "orange", "line")]
+    plot = Plot("both", traces)
+    plot.signed = True
+    title, *rows = text_of(plot.draw(store, 60, 12).codes)
+    assert "o low 1.0" in title and "+ high 9.0" in title
+    (above,) = [row for row in rows if row.count("+") > 2]
+    (below,) = [row for row in rows if row.count("o") > 2]
+    assert rows.index(above) < rows.index(below)
+    plot = Plot("one", traces[:1])
+    plot.signed = True
+    assert not any("o" in row for row in text_of(plot.draw(store, 60, 12).codes)[1:])
