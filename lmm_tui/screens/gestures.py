@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.widget import Widget
 
 from lmm_tui.widgets import viewport
 from lmm_tui.widgets.chart import Chart
@@ -28,6 +30,9 @@ _GESTURES = {
 
 class Gestures(Screen[None]):
     """For screens with the bindings of `charts`."""
+
+    # What gets or loses the focus paints itself: Textual would paint the whole screen as well.
+    focused = Reactive[Widget | None](None, repaint=False)
 
     AXES: ClassVar[tuple[Axis, ...]] = viewport.AXES
 

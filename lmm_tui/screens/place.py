@@ -12,7 +12,9 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.message import Message
+from textual.reactive import Reactive
 from textual.timer import Timer
+from textual.widget import Widget
 
 from lmm_tui.keys import Where, bindings
 from lmm_tui.screens.toasting import Toasting
@@ -28,6 +30,9 @@ class PlaceScreen(Toasting):
     """The numbered screen that it is reached from, where it has no number of its own."""
     LOOK_EVERY_S: ClassVar[float] = 2.0
     BINDINGS = bindings("place")
+
+    # What gets or loses the focus paints itself: Textual would paint the whole screen as well.
+    focused = Reactive[Widget | None](None, repaint=False)
 
     def __init__(self) -> None:
         super().__init__()

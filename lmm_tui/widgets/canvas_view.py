@@ -9,7 +9,7 @@ from abc import abstractmethod
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.geometry import NULL_SIZE, Region
+from textual.geometry import NULL_SIZE, Region, Size
 from textual.reactive import Reactive
 from textual.strip import Strip
 from textual.widget import Widget
@@ -32,6 +32,7 @@ class CanvasView(Widget):
         self._drawn: object = None
         self._styles: list[Style] = []
         self._recolored = False
+        self._unseen = True
 
     @abstractmethod
     def depends_on(self) -> object:
@@ -49,7 +50,8 @@ class CanvasView(Widget):
         """Paint the changed parts of changed lines, at next to no cost where there are none."""
         if not self.is_attached or self.depends_on() == self._drawn:
             return
-        if not self.is_on_screen or self._is_stale():
+        self._unseen = not self.is_on_screen
+        if self._unseen or self._is_stale():
             # It is drawn when it is shown; until then nothing has to be computed.
             if self._drawn is not None:
                 self._drawn = None
@@ -87,6 +89,16 @@ class CanvasView(Widget):
             self._draw()
             self._styles = self._make_styles()
         return self._canvas.strips(part, self._styles)
+
+    def _size_updated(
+        self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
+    ) -> bool:
+        """What a layout shows at first or anew is painted with it, and not once more after it."""
+        changed = super()._size_updated(size, virtual_size, container_size, layout)
+        if changed or self._unseen:
+            self._exchange_repaint_regions()
+            self._unseen = False
+        return changed
 
     def notify_style_update(self) -> None:
         super().notify_style_update()

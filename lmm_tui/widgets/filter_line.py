@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from textual import events
+from textual.geometry import NULL_SIZE
 from textual.message import Message
+from textual.reactive import Reactive
 from textual.widgets import Input
 
 
@@ -19,6 +21,9 @@ class FilterLine(Input):
     FilterLine { display: none; }
     FilterLine.-textual-compact { height: 1; padding: 0 2; background: $surface; }
     """
+
+    # It is as wide as its screen: Textual would lay out the screen for every letter.
+    virtual_size = Reactive(NULL_SIZE, layout=False, repaint=False)
 
     @dataclass
     class Edited(Message):
