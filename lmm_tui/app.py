@@ -29,7 +29,7 @@ from lmm_tui.capture import Terminal
 from lmm_tui.habits import NO_HABITS, Habits
 from lmm_tui.keys import KEYS, bindings, keymap
 from lmm_tui.language import tr
-from lmm_tui.messages import OVERLAY, Departure, OpenRun, SettingsAnswered, StartFrom
+from lmm_tui.messages import CONFIGURE, OVERLAY, Departure, OpenRun, SettingsAnswered, StartFrom
 from lmm_tui.screens import places
 from lmm_tui.screens.place import PlaceScreen
 from lmm_tui.screens.quit_dialog import QuitDialog
@@ -228,7 +228,7 @@ class CockpitApp(App[Departure]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Digits are for the form while it is open: what was typed there must not get lost."""
-        return action != "go" or not self._is_form_open()
+        return action != "go" or self.screen.name != CONFIGURE
 
     def _go_to(self, name: str) -> None:
         if not self.is_screen_installed(name):
@@ -260,13 +260,6 @@ class CockpitApp(App[Departure]):
         from engine.config import resolve
 
         self._configure(resolve(assignments={"runs_dir": str(self.runs_dir), **settings}))
-
-    def _is_form_open(self) -> bool:
-        if self._config is None and self._session is None:
-            return False
-        from lmm_tui.screens.configure import ConfigureScreen
-
-        return isinstance(self.screen, ConfigureScreen)
 
     def _shown_run(self) -> Path | None:
         return None if self._session is None else self._session.run_dir.path

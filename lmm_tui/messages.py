@@ -15,6 +15,8 @@ from engine.control import Reply
 
 OVERLAY = "overlay"
 """The name of the screen that lies over the list of runs."""
+CONFIGURE = "configure"
+"""The name of the form, to know it without importing it."""
 
 
 class Departure(Enum):

@@ -27,6 +27,7 @@ from lmm_errors import LmmError
 from lmm_tui.data_facts import DataFacts, look
 from lmm_tui.estimate import Estimate, command_line, estimate
 from lmm_tui.keys import bindings
+from lmm_tui.messages import CONFIGURE
 from lmm_tui.screens.dialogs import AskDialog
 from lmm_tui.screens.form_tabs import ESSENTIALS, TABS, keys_of, matters, section_of
 from lmm_tui.settings_files import SOURCES, load_settings, save_settings
@@ -85,7 +86,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
     BINDINGS = bindings("configure")
 
     def __init__(self, config: RunConfig) -> None:
-        super().__init__()
+        super().__init__(name=CONFIGURE)
         self._given = config
         self._config = config
         self._devices: list[DeviceInfo] = []
@@ -156,7 +157,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self.field("start_from").show_unset("nothing: new weights")
         self._show_tabs()
         self._update()
-        self._look_soon()
+        self.call_after_refresh(self._look_at_data)
         self.set_timer(DEVICES_AFTER_S, self._find_devices)
 
     def on_resize(self, event: events.Resize) -> None:

@@ -1,6 +1,7 @@
 """Screens are reached by digits, names and clicks, left by escape, and look only while on top."""
 
 import json
+import sys
 import threading
 
 import pytest
@@ -47,6 +48,15 @@ async def test_every_digit_opens_its_screen_and_escape_goes_back(run, size):
             await pilot.press("escape")
             await pilot.pause()
             assert isinstance(app.screen, DashboardScreen)
+
+
+async def test_no_digit_but_its_own_waits_for_the_form_to_be_imported(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lmm_tui.screens.configure", None)
+    app = open_on(run)
+    async with app.run_test(size=(60, 15)) as pilot:
+        await pilot.press("7")
+        await pilot.pause()
+        assert isinstance(app.screen, PlaceScreen) and app.screen.PLACE == "system"
 
 
 async def test_a_digit_on_one_screen_opens_the_next_and_only_one_lies_on_the_dashboard(run):
