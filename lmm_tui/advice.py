@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import re
 
+from lmm_tui.language import mark, tr
+
 _KNOWN = (
     (
         r"out of memory|OutOfMemory|Cannot allocate memory|DefaultCPUAllocator",
-        "Lower train.batch_size and raise train.grad_accum as much, or lower data.seq_len.",
+        mark("Lower train.batch_size and raise train.grad_accum as much, or lower data.seq_len."),
     ),
     (
         r"No space left|ENOSPC|Disk quota",
-        "Free some disk space, or choose another --runs-dir; fewer checkpoints: log.keep.",
+        mark("Free some disk space, or choose another --runs-dir; fewer checkpoints: log.keep."),
     ),
     (
         r"non-?finite|\bnan\b|\binf\b",
-        "Lower optim.lr or raise optim.warmup_steps, and resume from the last checkpoint.",
+        mark("Lower optim.lr or raise optim.warmup_steps, and resume from the last checkpoint."),
     ),
     (
         r"CUDA error|device-side assert|cuDNN|CUBLAS|NCCL",
-        "Try the same run with --device cpu to tell the device from the code.",
+        mark("Try the same run with --device cpu to tell the device from the code."),
     ),
 )
 
@@ -34,16 +36,18 @@ def for_failure(error: str, has_traceback: bool) -> str:
     """
     for pattern, advice in _KNOWN:
         if re.search(pattern, error, re.IGNORECASE):
-            return advice
-    return "The whole traceback is in output.log and events.jsonl." if has_traceback else ""
+            return tr(advice)
+    return tr("The whole traceback is in output.log and events.jsonl.") if has_traceback else ""
 
 
 def for_crash(pid: int, name: str, has_checkpoint: bool) -> tuple[str, str]:
     """What is known of a run whose process vanished, and the way back."""
-    what = f"Process {pid} is gone and left no word: killed, out of memory, or a power cut."
+    what = tr(
+        "Process {pid} is gone and left no word: killed, out of memory, or a power cut.", pid=pid
+    )
     if has_checkpoint:
-        return what, f"Go on from its last checkpoint: lmm-tui resume {name}"
-    return what, "It left no checkpoint; output.log may know more."
+        return what, tr("Go on from its last checkpoint:") + f" lmm-tui resume {name}"
+    return what, tr("It left no checkpoint; output.log may know more.")
 
 
 if __name__ == "__main__":

@@ -205,7 +205,7 @@ class CockpitApp(App[Departure]):
             session = await asyncio.to_thread(start, config)
         except LmmError as error:
             self._configure(config)
-            self.notify(clean(str(error)), title="not started", severity="error", markup=False)
+            self.notify(clean(str(error)), title=tr("not started"), severity="error", markup=False)
             return
         if first and self._owned:
             self._own = session
@@ -249,7 +249,7 @@ class CockpitApp(App[Departure]):
         self._habits = replace(self._habits, screen="dashboard")
 
     def _say_that_no_run_is_open(self) -> None:
-        self.notify("Enter opens the run under the cursor.", title="no run is open")
+        self.notify(tr("Enter opens the run under the cursor."), title=tr("no run is open"))
         if not isinstance(self.screen, PlaceScreen):
             self._go_to("runs")
 
@@ -271,7 +271,7 @@ class CockpitApp(App[Departure]):
         try:
             self._open(RunSession(message.path))
         except LmmError as error:
-            self.notify(clean(str(error)), title="not opened", severity="error", markup=False)
+            self.notify(clean(str(error)), title=tr("not opened"), severity="error", markup=False)
 
     def _open(self, session: RunSession) -> None:
         if isinstance(self.screen, PlaceScreen):
@@ -322,7 +322,9 @@ class CockpitApp(App[Departure]):
         """Ask what shall be changed in the run that is open, and have it changed."""
         session = self._session
         if session is None or not session.view.active:
-            self.notify("Only a live run can be changed; this one has ended.", title="change")
+            self.notify(
+                tr("Only a live run can be changed; this one has ended."), title=tr("change")
+            )
             return
         from lmm_tui.screens.live_settings import LiveSettings, current_settings
 
@@ -342,7 +344,7 @@ class CockpitApp(App[Departure]):
         reply = message.reply
         self.notify(
             clean(reply.message),
-            title="change",
+            title=tr("change"),
             severity="information" if reply.ok else "warning",
             markup=False,
         )

@@ -152,5 +152,6 @@ if __name__ == "__main__":
     ):
         print(console.row(said))
     assert console.row(b"iter 100: loss 4.2") == {"step": 100, names.TRAIN_LOSS: 4.2}
-    assert console.row(b"Epoch:[2/2](1/9), loss: 6.0") == {"step": 10, names.TRAIN_LOSS: 6.0}
+    row = console.row(b"Epoch:[2/2](1/4), loss: 6.0")
+    assert row == {"step": 5, "epoch": 1.25, names.TRAIN_LOSS: 6.0}
     print("=== 自测通过 ===")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from textual.geometry import Size
 
+from lmm_tui.language import tr
 from lmm_tui.screens.groups import grid, grouped, matching
 from lmm_tui.screens.pages import pages_for
 from lmm_tui.shelf import Shelf
@@ -77,15 +78,20 @@ class Book:
     def _make(self, screen: Size, tiles: Size) -> list[Page]:
         if self.words:
             found = matching(self._metrics, self.words)
-            title = f"{self.words}: {len(found):,} of {len(self._metrics):,}"
+            title = tr(
+                "{words}: {count:,} of {all:,}",
+                words=self.words,
+                count=len(found),
+                all=len(self._metrics),
+            )
             return grid(title, self._panels(found), tiles) or [Page(title, ())]
         measured = set(self._metrics)
         pinned = [metric for metric in self.shelf.pinned if metric in measured]
         shown = [metric for metric in self._metrics if metric not in self.shelf.hidden]
-        pages = [*pages_for(screen), *grid("pinned", self._panels(pinned), tiles)]
-        pages += grid("layers over time", layer_maps(shown), tiles)
+        pages = [*pages_for(screen), *grid(tr("pinned"), self._panels(pinned), tiles)]
+        pages += grid(tr("layers over time"), layer_maps(shown), tiles)
         for group, members in grouped(shown).items():
-            pages += grid(group, self._panels(members), tiles)
+            pages += grid(tr(group), self._panels(members), tiles)
         return pages
 
     def _panels(self, metrics: Sequence[str]) -> list[str]:

@@ -24,6 +24,7 @@ from lmm_errors import LmmError
 from lmm_tui import advice, terminal
 from lmm_tui.export import export_in_background, tabulate_in_background
 from lmm_tui.keys import bindings
+from lmm_tui.language import mark, tr
 from lmm_tui.messages import CommandDone, ExportDone
 from lmm_tui.narrow import NarrowCompositor
 from lmm_tui.screens import shown
@@ -127,7 +128,9 @@ class DashboardScreen(Gestures, Toasting):
         )
         self._metric_charts = MetricCharts(self._book, tiles)
         yield tiles
-        yield FilterLine("words of a metric's name; enter keeps them, esc shows all metrics again")
+        yield FilterLine(
+            tr("words of a metric's name; enter keeps them, esc shows all metrics again")
+        )
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -257,7 +260,7 @@ class DashboardScreen(Gestures, Toasting):
         view, notice = self.session.view, self.query_one(Notice)
         if view.state == "failed":
             details = _last_traceback(self.session.events)
-            what = view.status.error or (details or "the run failed").splitlines()[-1]
+            what = view.status.error or (details or tr("the run failed")).splitlines()[-1]
             notice.say(what, advice.for_failure(what, bool(details)))
         elif view.state == "crashed":
             checkpoints = self.session.run_dir.checkpoints
@@ -275,9 +278,15 @@ class DashboardScreen(Gestures, Toasting):
         self.query_one(KeyBar).show(
             active=view.active, paused=view.state == "paused", pages=len(book.pages)
         )
-        own = titles_of(self._stage)
-        titles = tuple(own.get(page.title.strip("{}"), page.title) for page in book.pages)
+        titles = tuple(self._named(page.title) for page in book.pages)
         self.query_one(PageStrip).show(titles, book.index)
+
+    def _named(self, title: str) -> str:
+        """The title of a page, in which two pictures are called as they are in this stage."""
+        title = tr(title)
+        for panel, own in titles_of(self._stage).items():
+            title = title.replace(f"{{{panel}}}", tr(own))
+        return title
 
     def _announce(self) -> None:
         """Say alerts and errors aloud, but only those that happen while somebody watches."""
@@ -298,8 +307,12 @@ class DashboardScreen(Gestures, Toasting):
             every = int(settings["log"]["probe_every"])
         except (OSError, ValueError, KeyError, TypeError):
             every = 0
-        first = f"The first probe comes at step {every:,}; " if every else ""
-        return f"{first}p probes the live model, at any time."
+        if not every:
+            return tr("p probes the live model, at any time.")
+        return tr(
+            "The first probe comes at step {step:,}; p probes the live model, at any time.",
+            step=every,
+        )
 
     # Size, pages, focus
 
@@ -344,7 +357,7 @@ class DashboardScreen(Gestures, Toasting):
             self.query_one(Tiles).zoom_to(self.focused)
             self._show_pictures()
         else:
-            self.toast("tab to a panel first; then enter zooms it", "zoom")
+            self.toast(tr("tab to a panel first; then enter zooms it"), "zoom")
 
     def action_restore(self) -> None:
         if self._zoomed:
@@ -405,7 +418,7 @@ class DashboardScreen(Gestures, Toasting):
         panel = self.query_one(Tiles).panel_of(self.focused) if self.focused else None
         metric = self._book.metric_of(panel)
         if metric is None:
-            self.toast("tab to the chart of a metric first: n shows them all", "metrics")
+            self.toast(tr("tab to the chart of a metric first: n shows them all"), mark("metrics"))
         else:
             self._book.shelf = change(self._book.shelf, metric)
             self._show_keys()
@@ -442,8 +455,10 @@ class DashboardScreen(Gestures, Toasting):
     def action_export_shown(self) -> None:
         from lmm_tui.screens.dialogs import ChoiceDialog
 
-        text = f"Written into {self.session.run_dir.plots}; nothing there is replaced."
-        dialog = ChoiceDialog("export", text, shown.CHOICES, first=shown.PNG)
+        text = tr(
+            "Written into {folder}; nothing there is replaced.", folder=self.session.run_dir.plots
+        )
+        dialog = ChoiceDialog(tr("export"), text, shown.CHOICES, first=shown.PNG)
         self.app.push_screen(dialog, self._export_chosen)
 
     def _export_chosen(self, kind: str | None) -> None:
@@ -464,7 +479,7 @@ class DashboardScreen(Gestures, Toasting):
         charts = [chart for chart in self.query(Chart) if chart.is_on_screen]
         curves = shown.Curves.of(charts)
         if curves is None:
-            self.toast("no curve is on the screen; n turns the page", "export")
+            self.toast(tr("no curve is on the screen; n turns the page"), "export")
             return
         page = charts[0].title if self._zoomed else self._book.page.title
         run = self.session.run_dir
@@ -490,7 +505,7 @@ class DashboardScreen(Gestures, Toasting):
 
     def _begin(self, *tasks: str) -> bool:
         if any(task in self._pending for task in tasks):
-            self.toast("asked already; it is done between two steps", tasks[0])
+            self.toast(tr("asked already; it is done between two steps"), tasks[0])
             return False
         self._pending += tasks
         self._show()
@@ -529,7 +544,7 @@ class DashboardScreen(Gestures, Toasting):
 
     def on_export_done(self, message: ExportDone) -> None:
         self._pending.remove("export")
-        text = message.error or f"wrote {', '.join(message.paths)}"
+        text = message.error or tr("wrote {files}", files=", ".join(message.paths))
         self.toast(text, "export", severe=bool(message.error))
         self._note("export", text, "warning" if message.error else "info")
         self._show()
@@ -545,10 +560,10 @@ def _what_comes_next(view: RunView) -> tuple[str, str]:
     """For a run that has not measured anything yet."""
     if view.state == "starting":
         return (
-            view.status.activity or "loading torch",
-            "Then training begins. ? shows the keys, q leaves or stops.",
+            view.status.activity or tr("loading torch"),
+            tr("Then training begins. ? shows the keys, q leaves or stops."),
         )
-    return "The first step is under way", "The charts fill in as steps are done."
+    return tr("The first step is under way"), tr("The charts fill in as steps are done.")
 
 
 def _x_end(last_step: int, total: int) -> float:

@@ -15,6 +15,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from lmm_tui.language import mark, tr
 from lmm_tui.text import clean
 
 
@@ -27,7 +28,7 @@ class Choice:
     label: str
 
 
-STAY = Choice("", "escape", "Leave all as it is")
+STAY = Choice("", "escape", mark("Leave all as it is"))
 
 
 class ChoiceDialog(ModalScreen[str]):
@@ -52,7 +53,7 @@ class ChoiceDialog(ModalScreen[str]):
                 yield Static(Content(clean(self._code)), classes="code")
             for index, choice in enumerate(self._choices):
                 key = "esc" if choice.key == "escape" else choice.key
-                label = Content.assemble((f"{key:<4}", "bold"), clean(choice.label))
+                label = Content.assemble((f"{key:<4}", "bold"), clean(tr(choice.label)))
                 yield Button(label, id=f"choice-{index}", compact=True)
 
     def on_mount(self) -> None:

@@ -10,18 +10,22 @@ from functools import cache
 
 from textual.geometry import Size
 
+from lmm_tui.language import mark, tr
 from lmm_tui.widgets.tiles import Column, Page, Row
 from metrics import names
 
-OTHER = "other"
+OTHER = mark("other")
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("losses", (names.TRAIN_LOSS, names.TRAIN_PPL, "val/")),
-    ("optimisation", (names.LR, names.GRAD_NORM, "train/clip", names.SKIPPED, names.GRAD_LAYER)),
-    ("probe history", (names.PROBE,)),
-    ("deep probes", (names.DEEP,)),
-    ("speeds", (names.TOKENS_PER_S, names.STEPS_PER_S, names.MFU)),
-    ("system", (names.SYSTEM,)),
-    ("stage", tuple(f"{stage}/" for stage in names.STAGE_NUMBERS)),
+    (mark("losses"), (names.TRAIN_LOSS, names.TRAIN_PPL, "val/")),
+    (
+        mark("optimisation"),
+        (names.LR, names.GRAD_NORM, "train/clip", names.SKIPPED, names.GRAD_LAYER),
+    ),
+    (mark("probe history"), (names.PROBE,)),
+    (mark("deep probes"), (names.DEEP,)),
+    (mark("speeds"), (names.TOKENS_PER_S, names.STEPS_PER_S, names.MFU)),
+    (mark("system"), (names.SYSTEM,)),
+    (mark("stage"), tuple(f"{stage}/" for stage in names.STAGE_NUMBERS)),
 )
 """A metric belongs to the first group with a beginning of its name."""
 
@@ -54,7 +58,8 @@ def matching(metrics: Iterable[str], words: str) -> list[str]:
 @cache
 def _searched(metric: str) -> str:
     """What is searched for words: made once, since thousands are at every letter."""
-    return f"{metric} {names.describe(metric).title}".casefold()
+    title = names.describe(metric).title
+    return f"{metric} {title} {tr(title)}".casefold()
 
 
 def panels_a_page(size: Size) -> int:

@@ -19,6 +19,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from lmm_tui.language import mark, tr
+
 Changes = dict[str, float]
 """By the names of the command `set`."""
 
@@ -37,10 +39,10 @@ class LiveSetting:
         try:
             value = float(text)
         except ValueError:
-            raise ValueError("is not a number") from None
+            raise ValueError(tr("is not a number")) from None
         if self.least is None:
             if not math.isfinite(value) or value <= 0:
-                raise ValueError("must be above 0")
+                raise ValueError(tr("must be above 0"))
             return value
         if not math.isfinite(value) or value != int(value) or value < self.least:
             raise ValueError(f"must be a number of steps, {self.least} or more")
@@ -48,13 +50,13 @@ class LiveSetting:
 
 
 SETTINGS = (
-    LiveSetting("lr", "optim.lr", "learning rate", None),
-    LiveSetting("clip", "optim.clip", "clip at norm", None),
-    LiveSetting("log_every", "log.every", "log every", 1),
-    LiveSetting("val_every", "log.val_every", "validate every", 0),
-    LiveSetting("probe_every", "log.probe_every", "probe every", 0),
-    LiveSetting("sample_every", "log.sample_every", "sample every", 0),
-    LiveSetting("checkpoint_every", "log.checkpoint_every", "save every", 0),
+    LiveSetting("lr", "optim.lr", mark("learning rate"), None),
+    LiveSetting("clip", "optim.clip", mark("clip at norm"), None),
+    LiveSetting("log_every", "log.every", mark("log every"), 1),
+    LiveSetting("val_every", "log.val_every", mark("validate every"), 0),
+    LiveSetting("probe_every", "log.probe_every", mark("probe every"), 0),
+    LiveSetting("sample_every", "log.sample_every", mark("sample every"), 0),
+    LiveSetting("checkpoint_every", "log.checkpoint_every", mark("save every"), 0),
 )
 """What the loop takes; it judges every value again, and better."""
 
@@ -70,15 +72,15 @@ class LiveSettings(ModalScreen[Changes | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog") as dialog:
-            dialog.border_title = "change the live run"
+            dialog.border_title = tr("change the live run")
             with Vertical(id="settings"):
                 for setting in SETTINGS:
                     with HorizontalGroup():
-                        yield Static(setting.label, classes="label")
+                        yield Static(tr(setting.label), classes="label")
                         yield Input(self._shown(setting), compact=True, id=setting.name)
             yield Static("", id="verdict")
-            yield Button("enter  Show what would change", id="go", compact=True)
-            yield Button("esc    Leave all as it is", id="stay", compact=True)
+            yield Button(f"enter  {tr('Show what would change')}", id="go", compact=True)
+            yield Button(f"esc    {tr('Leave all as it is')}", id="stay", compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#lr", Input).focus()
@@ -100,24 +102,25 @@ class LiveSettings(ModalScreen[Changes | None]):
             try:
                 value = setting.judge(text)
             except ValueError as error:
-                wrong.append(f"{setting.label} {error}")
+                wrong.append(f"{tr(setting.label)} {error}")
                 continue
             self._changes[setting.name] = value
             before = self._shown(setting) or "?"
-            lines.append(f"{setting.label}  {before} → {value:g}")
+            lines.append(f"{tr(setting.label)}  {before} → {value:g}")
         self._say_go(confirming=False)
-        said = wrong or lines or ["Type another value; up and down go from field to field."]
+        said = wrong or lines or [tr("Type another value; up and down go from field to field.")]
         style = "$text-error" if wrong else "bold" if lines else "$foreground 60%"
         self.query_one("#verdict", Static).update(Content.styled("\n".join(said), style))
         return bool(lines) and not wrong
 
     def _say_go(self, *, confirming: bool) -> None:
         button = self.query_one("#go", Button)
-        button.label = (
-            "enter  Change it now, after the step in progress"
+        said = (
+            tr("Change it now, after the step in progress")
             if confirming
-            else "enter  Show what would change"
+            else tr("Show what would change")
         )
+        button.label = f"enter  {said}"
         button.set_class(confirming, "-confirming")
 
     @on(Input.Submitted)

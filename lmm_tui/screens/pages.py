@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from textual.geometry import Size
 
+from lmm_tui.language import mark
 from lmm_tui.widgets.probe_panel import LINES as PROBE_LINES
 from lmm_tui.widgets.tiles import Column, Page, Row
 
@@ -16,7 +17,7 @@ _VERDICT, _HEALTH = Row(("health",), lines=3), Row(("health",), lines=5)
 
 _WALL = (
     Page(
-        "everything",
+        mark("everything"),
         (
             Column(
                 (
@@ -42,7 +43,7 @@ _WALL = (
 
 _TALL = (
     Page(
-        "training",
+        mark("training"),
         (
             Column(
                 (
@@ -56,21 +57,21 @@ _TALL = (
         ),
     ),
     Page(
-        "model",
+        mark("model"),
         (Column((Row(("lr", "speed"), 5), Row(("layers",), 5), Row(("samples",), 6))),),
     ),
 )
 
 _DESK = (
     Page(
-        "training",
+        mark("training"),
         (
             Column((Row(("first",), 6), Row(("second", "grad"), 5)), weight=21),
             Column((_PROBES, Row(("samples",)), _VERDICT, Row(("events",))), weight=12),
         ),
     ),
     Page(
-        "model",
+        mark("model"),
         (
             Column((Row(("lr", "speed"), 5), Row(("layers",), 6)), weight=21),
             Column((Row(("samples",)), Row(("events",))), weight=12),
@@ -80,24 +81,24 @@ _DESK = (
 
 _BOOK = (
     Page("{first}", (Column((Row(("first",), 5), _VERDICT, Row(("events",), 2))),)),
-    Page("gradients", (Column((Row(("grad",)), Row(("layers",)))),)),
-    Page("{second}, LR", (Column((Row(("second",)), Row(("lr", "speed")))),)),
-    Page("probes", (Column((_PROBES, Row(("health",)))),)),
-    Page("samples", (Column((Row(("samples",)),)),)),
+    Page(mark("gradients"), (Column((Row(("grad",)), Row(("layers",)))),)),
+    Page(mark("{second}, LR"), (Column((Row(("second",)), Row(("lr", "speed")))),)),
+    Page(mark("probes"), (Column((_PROBES, Row(("health",)))),)),
+    Page(mark("samples"), (Column((Row(("samples",)),)),)),
 )
 
 _CARD = tuple(
     Page(title, (Column((Row(panels),)),))
     for title, panels in (
         ("{first}", ("first",)),
-        ("gradients", ("grad",)),
-        ("layers", ("layers",)),
+        (mark("gradients"), ("grad",)),
+        (mark("layers"), ("layers",)),
         ("{second}", ("second",)),
-        ("LR, speed", ("lr", "speed")),
-        ("probes", ("probes",)),
-        ("samples", ("samples",)),
-        ("health", ("health",)),
-        ("events", ("events",)),
+        (mark("LR, speed"), ("lr", "speed")),
+        (mark("probes"), ("probes",)),
+        (mark("samples"), ("samples",)),
+        (mark("health"), ("health",)),
+        (mark("events"), ("events",)),
     )
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from lmm_tui.language import mark, tr
 from lmm_tui.palette import SERIES_COLORS
 from lmm_tui.widgets.braille import glyphs_for
 from lmm_tui.widgets.chart import Chart, Kind, Mark, Trace
@@ -20,35 +21,35 @@ LAYER_NORMS = names.GRAD_LAYER
 _LOSS = "loss"
 _TRACES = {
     _LOSS: [
-        Trace(names.TRAIN_LOSS, "train", "blue", "band"),
-        Trace(names.TRAIN_LOSS_EMA, "EMA", "blue", "line"),
-        Trace(names.VAL_LOSS, "val", "orange", "marks"),
+        Trace(names.TRAIN_LOSS, mark("train"), "blue", "band"),
+        Trace(names.TRAIN_LOSS_EMA, mark("EMA"), "blue", "line"),
+        Trace(names.VAL_LOSS, mark("val"), "orange", "marks"),
     ],
-    "PPL": [
-        Trace(names.TRAIN_PPL, "train", "blue", "line"),
-        Trace(names.VAL_PPL, "val", "orange", "marks"),
+    mark("PPL"): [
+        Trace(names.TRAIN_PPL, mark("train"), "blue", "line"),
+        Trace(names.VAL_PPL, mark("val"), "orange", "marks"),
     ],
-    "preference": [
-        Trace("dpo/accuracy", "accuracy", "blue", "line"),
-        Trace("dpo/margin", "margin", "green", "line"),
-        Trace("val/accuracy", "val accuracy", "orange", "marks"),
+    mark("preference"): [
+        Trace("dpo/accuracy", mark("accuracy"), "blue", "line"),
+        Trace("dpo/margin", mark("margin"), "green", "line"),
+        Trace("val/accuracy", mark("val accuracy"), "orange", "marks"),
     ],
-    "reward": [
-        Trace(names.REWARD, "mean", "blue", "line"),
-        Trace("grpo/flat_groups", "flat groups", "purple", "line"),
-        Trace("val/reward", "val", "orange", "marks"),
+    mark("reward"): [
+        Trace(names.REWARD, mark("mean"), "blue", "line"),
+        Trace("grpo/flat_groups", mark("flat groups"), "purple", "line"),
+        Trace("val/reward", mark("val"), "orange", "marks"),
     ],
-    "teacher": [
-        Trace("distill/kl", "KL", "blue", "line"),
-        Trace("distill/ce", "CE", "purple", "line"),
-        Trace("val/kl", "val KL", "orange", "marks"),
+    mark("teacher"): [
+        Trace("distill/kl", mark("KL"), "blue", "line"),
+        Trace("distill/ce", mark("CE"), "purple", "line"),
+        Trace("val/kl", mark("val KL"), "orange", "marks"),
     ],
-    "grad": [
-        Trace(names.GRAD_NORM, "norm", "purple", "line"),
-        Trace(names.CLIP_RATE, "clipped", "red", "line"),
+    mark("grad"): [
+        Trace(names.GRAD_NORM, mark("norm"), "purple", "line"),
+        Trace(names.CLIP_RATE, mark("clipped"), "red", "line"),
     ],
-    "learning rate": [Trace(names.LR, "LR", "green", "line")],
-    "tokens/s": [Trace(names.TOKENS_PER_S, "tokens/s", "cyan", "line")],
+    mark("learning rate"): [Trace(names.LR, mark("LR"), "green", "line")],
+    mark("tokens/s"): [Trace(names.TOKENS_PER_S, mark("tokens/s"), "cyan", "line")],
 }
 _OF_STAGE = {"dpo": "preference", "grpo": "reward", "distill": "teacher"}
 
@@ -75,7 +76,7 @@ def make_pictures(stage: str) -> list[Chart | HeatMap]:
         Chart(title, _TRACES[title], log=title == "PPL", id=panel)
         for panel, title in panels.items()
     ]
-    pictures.append(HeatMap("gradient norms by layer", id="layers"))
+    pictures.append(HeatMap(tr("gradient norms by layer"), id="layers"))
     return [_as_panel(picture) for picture in pictures]
 
 
@@ -98,7 +99,7 @@ def plot_of(metric: str, number: int) -> Plot:
 def make_layer_map(prefix: str, panel: str) -> HeatMap:
     """Layers as rows, for the series that begin so: `deep/act_rms/`."""
     family = prefix.removeprefix(names.DEEP).strip("/")
-    return _as_panel(HeatMap(f"{names.DEEP_LAYERS[family]} by layer", id=panel))
+    return _as_panel(HeatMap(tr("{what} by layer", what=tr(names.DEEP_LAYERS[family])), id=panel))
 
 
 def _as_panel(picture: Picture) -> Picture:

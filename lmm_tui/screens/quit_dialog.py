@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from lmm_tui.keys import bindings
+from lmm_tui.language import tr
 from lmm_tui.messages import Departure
 
 
@@ -27,18 +28,17 @@ class QuitDialog(ModalScreen[Departure | None]):
 
     def compose(self) -> ComposeResult:
         goes_on = (
-            "training goes on in this process, without a screen"
+            tr("training goes on in this process, without a screen")
             if self._owned
-            else "the run does not notice"
+            else tr("the run does not notice")
         )
         with Vertical(id="dialog") as dialog:
-            dialog.border_title = "leave the run"
-            yield Button(f"[b]d[/b]   Detach: {goes_on}", id="detach", compact=True)
-            yield Button(
-                "[b]s[/b]   Stop after this step, with a checkpoint", id="stop", compact=True
-            )
-            yield Button("[b]esc[/b] Stay", id="cancel", compact=True)
-            yield Static("q or ctrl+c once more detaches", classes="hint")
+            dialog.border_title = tr("leave the run")
+            yield Button(f"[b]d[/b]   {tr('Detach')}: {goes_on}", id="detach", compact=True)
+            stop = tr("Stop after this step, with a checkpoint")
+            yield Button(f"[b]s[/b]   {stop}", id="stop", compact=True)
+            yield Button(f"[b]esc[/b] {tr('Stay')}", id="cancel", compact=True)
+            yield Static(tr("q or ctrl+c once more detaches"), classes="hint")
 
     @on(Button.Pressed)
     def leave(self, event: Button.Pressed) -> None:

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from lmm_tui.language import mark
 from lmm_tui.screens.dialogs import Choice
 from lmm_tui.widgets.chart import Chart
 
 PNG, SVG, CSV = "png", "svg", "csv"
 CHOICES = (
-    Choice(PNG, "p", "The plots of the whole run, as PNG"),
-    Choice(SVG, "s", "The screen as it is, as SVG"),
-    Choice(CSV, "c", "The curves that are shown, from edge to edge, as CSV"),
+    Choice(PNG, "p", mark("The plots of the whole run, as PNG")),
+    Choice(SVG, "s", mark("The screen as it is, as SVG")),
+    Choice(CSV, "c", mark("The curves that are shown, from edge to edge, as CSV")),
 )
 
 _LONGEST_NAME = 40

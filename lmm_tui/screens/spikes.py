@@ -17,12 +17,13 @@ from textual.widgets import Static
 from engine.spike_files import SpikeError, list_spikes, read_spike
 from lmm_errors import LmmError
 from lmm_tui.keys import bindings
+from lmm_tui.language import mark, tr
 from lmm_tui.screens.dialogs import Choice, ChoiceDialog
 from lmm_tui.spike_text import spike_body, spike_heading
 from lmm_tui.text import clean
 from lmm_tui.widgets.table import Column, Table, TableRow
 
-_EMPTY = (
+_EMPTY = mark(
     "No step has stood out so far.\n"
     "A step whose loss or gradient spikes, or is no number, leaves its batch here."
 )
@@ -48,12 +49,12 @@ class SpikesScreen(ModalScreen[int | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="spikes") as panel:
-            panel.border_title = "spikes"
-            panel.border_subtitle = "r goes back and skips it · esc" if self._live else "esc"
+            panel.border_title = tr("spikes")
+            panel.border_subtitle = tr("r goes back and skips it · esc") if self._live else "esc"
             yield Table(
-                (Column("step", "step", 9, right=True), Column("rule", "rule", 11),
-                 Column("what", "what", 20, grows=True)),
-                _EMPTY,
+                (Column("step", tr("step"), 9, right=True), Column("rule", tr("rule"), 11),
+                 Column("what", tr("what"), 20, grows=True)),
+                tr(_EMPTY),
             )  # fmt: skip
             with VerticalScroll(can_focus=True):
                 yield Static(id="spike")
@@ -64,12 +65,12 @@ class SpikesScreen(ModalScreen[int | None]):
             try:
                 spike = read_spike(self._folder, step)
             except SpikeError as error:
-                cells = {"step": f"{step:,}", "rule": "unreadable", "what": str(error)}
+                cells = {"step": f"{step:,}", "rule": tr("unreadable"), "what": str(error)}
             else:
                 cells = {"step": f"{step:,}", "rule": spike.rule, "what": spike.what}
             rows.append(TableRow(str(step), cells))
         table = self.query_one(Table)
-        table.show(rows, empty=_EMPTY)
+        table.show(rows, empty=tr(_EMPTY))
         self._show()
 
     @on(Table.Moved)
@@ -92,12 +93,15 @@ class SpikesScreen(ModalScreen[int | None]):
         step = self._step()
         if step is None or not self._live:
             return
-        question = (
-            f"Take the weights of the last checkpoint from before step {step:,}, and go on with "
-            "the data that comes next? What was learned since is gone; the batch is not seen again."
+        question = tr(
+            "Take the weights of the last checkpoint from before step {step:,}, and go on with the "
+            "data that comes next? What was learned since is gone; the batch is not seen again.",
+            step=step,
         )
         self.app.push_screen(
-            ChoiceDialog("go back", question, [Choice("back", "y", "Go back and skip it")]),
+            ChoiceDialog(
+                tr("go back"), question, [Choice("back", "y", mark("Go back and skip it"))]
+            ),
             partial(self._answered, step),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.screen import Screen
 
+from lmm_tui.language import tr
 from lmm_tui.text import clean
 
 
@@ -14,7 +15,7 @@ class Toasting(Screen[None]):
         """Say something of foreign origin, cleaned and not as markup."""
         self.notify(
             clean(text, newlines="keep"),
-            title=title,
+            title=tr(title),
             severity="warning" if severe else "information",
             markup=False,
         )

@@ -9,6 +9,8 @@ from textual.geometry import Size
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from lmm_tui.language import tr
+
 SMALLEST = Size(60, 15)
 
 
@@ -34,9 +36,9 @@ class TooSmallScreen(ModalScreen[None]):
         need = f"{SMALLEST.width}x{SMALLEST.height}"
         self.query_one(Static).update(
             Content.assemble(
-                (f"{size.width}x{size.height} is too small", "bold"),
-                f"\nplease make it {need}",
-                ("\nthe run is not affected; q leaves", "$foreground 70%"),
+                (tr("{size} is too small", size=f"{size.width}x{size.height}"), "bold"),
+                "\n" + tr("please make it {size}", size=need),
+                ("\n" + tr("the run is not affected; q leaves"), "$foreground 70%"),
             )
         )
 

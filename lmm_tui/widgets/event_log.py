@@ -12,6 +12,7 @@ from typing import Any
 
 from textual.content import Content
 
+from lmm_tui.language import tr
 from lmm_tui.text import clean
 from lmm_tui.widgets.feed import Feed
 
@@ -25,7 +26,7 @@ class EventLog(Feed):
     """A line an event: time, step, kind, message; alerts and errors in full."""
 
     def __init__(self, id: str | None = None) -> None:
-        super().__init__("events", "What happens to the run is listed here.", id)
+        super().__init__(tr("events"), tr("What happens to the run is listed here."), id)
         self._events: Sequence[Mapping[str, Any]] = ()
 
     def show(self, events: Sequence[Mapping[str, Any]]) -> None:

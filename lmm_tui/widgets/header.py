@@ -9,6 +9,7 @@ import time
 
 from textual.content import Content
 
+from lmm_tui.language import tr
 from lmm_tui.session import RunView
 from lmm_tui.summary import count, duration
 from lmm_tui.text import clean
@@ -57,8 +58,12 @@ class RunHeader(Line):
         info = self._view.info
         model = " ".join(filter(None, (info.model, parameters(info.parameters))))
         arithmetic = " ".join(filter(None, (info.device, info.precision)))
-        stage = f"{info.stage} from {info.parent}" if info.parent else info.stage
-        details = (stage, model, arithmetic, f"pid {info.pid} on {info.host}")
+        stage = info.stage
+        if info.parent:
+            stage = tr("{stage} from {parent}", stage=info.stage, parent=info.parent)
+        # A foreign log does not say whose it is.
+        process = tr("pid {pid} on {host}", pid=info.pid, host=info.host) if info.pid else ""
+        details = (stage, model, arithmetic, process)
         left: list[Part] = [badge(self._view.state)]
         left.append((f" {clean(info.name)} ", "bold"))
         left += [(f" {clean(text)} ", "$foreground 70%") for text in details if text]
@@ -67,24 +72,29 @@ class RunHeader(Line):
     def _now(self, view: RunView) -> list[Part]:
         parts: list[Part] = []
         if self._unreadable:
-            lines = "line" if self._unreadable == 1 else "lines"
-            parts.append((f" {self._unreadable} unreadable {lines} ", "$warning"))
+            one = self._unreadable == 1
+            text = tr(
+                "{count} unreadable line" if one else "{count} unreadable lines",
+                count=self._unreadable,
+            )
+            parts.append((f" {text} ", "$warning"))
         if view.state == "stale":
             silence = duration(time.time() - max(view.status.heartbeat, view.info.started))
-            parts.append((f" no sign of life for {silence} ", "$warning"))
+            parts.append((f" {tr('no sign of life for {time}', time=silence)} ", "$warning"))
         elif self._loading:
-            parts.append((" reading… ", "$accent"))
+            parts.append((f" {tr('reading…')} ", "$accent"))
         elif view.active and view.status.activity:
             parts.append((f" {clean(view.status.activity)} ", "$accent"))
         if self._pending:
-            parts.append((f" asked: {', '.join(self._pending)} ", "$warning"))
+            commands = ", ".join(map(tr, self._pending))
+            parts.append((f" {tr('asked: {commands}', commands=commands)} ", "$warning"))
         return parts
 
 
 def badge(state: str) -> Part:
     """The state as a coloured field."""
     sign, colour = BADGES.get(state, ("?", "$warning"))
-    return f" {sign} {state.upper()} ", f"bold {colour} reverse"
+    return f" {sign} {tr(state.upper())} ", f"bold {colour} reverse"
 
 
 def parameters(number: int) -> str:

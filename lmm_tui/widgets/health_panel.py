@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from lmm_tui.language import tr
 from lmm_tui.text import clean
 from lmm_tui.widgets.feed import Feed
 
@@ -24,33 +25,45 @@ class HealthPanel(Feed):
     """What goes on now comes first, with its advice; then what is over, the newest on top."""
 
     def __init__(self, id: str | None = None) -> None:
-        super().__init__("health", "Nothing was measured yet.", id)
+        super().__init__(tr("health"), tr("Nothing was measured yet."), id)
 
     def show(self, verdict: str, going_on: Sequence[Alert], alerts: Sequence[Alert]) -> None:
         """`going_on` are those of `alerts` whose episode has not ended, the gravest first."""
         style = _STYLES[going_on[0].severity] if going_on else "$text-success"
         # A verdict that names the last step would have the screen laid out anew at every step.
-        line = clean(verdict) if alerts else "healthy so far"
+        line = clean(verdict) if alerts else tr("healthy so far")
         lines = [Content.styled(line, style)]
         lines += [_advice(alert) for alert in going_on]
         over = [alert for alert in reversed(alerts) if alert not in going_on][:_MOST_SHOWN]
         lines += [_past(alert) for alert in over]
-        state = f"{len(going_on)} open" if going_on else "ok"
-        self.set_text(Content("\n").join(lines), f"{state}, {len(over)} over" if over else state)
+        state = tr("{count} open", count=len(going_on)) if going_on else tr("ok")
+        if over:
+            state += tr(", {count} over", count=len(over))
+        self.set_text(Content("\n").join(lines), state)
 
 
 def _advice(alert: Alert) -> Content:
     return Content.assemble(
         ("▸ ", _STYLES[alert.severity]),
-        (clean(alert.advice), ""),
-        (f"  ({alert.rule}, since step {alert.step:,})", "$foreground 60%"),
+        (tr(clean(alert.advice)), ""),
+        (
+            "  (" + tr("{rule}, since step {step:,}", rule=alert.rule, step=alert.step) + ")",
+            "$foreground 60%",
+        ),
     )
 
 
 def _past(alert: Alert) -> Content:
     return Content.assemble(
         (f"{alert.step:>6,}  ", "$foreground 70%"),
-        (f"{clean(alert.what)}; suspect {clean(alert.suspect)}", "$foreground 80%"),
+        (
+            tr(
+                "{what}; suspect {suspect}",
+                what=clean(alert.what),
+                suspect=tr(clean(alert.suspect)),
+            ),
+            "$foreground 80%",
+        ),
     )
 
 

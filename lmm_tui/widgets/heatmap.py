@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rich.cells import cell_len
 from rich.style import Style
 
+from lmm_tui.language import tr
 from lmm_tui.palette import ramp
 from lmm_tui.text import clean, fit
 from lmm_tui.widgets.braille import ASCII, glyphs_for
@@ -95,7 +96,7 @@ class HeatMap(RunPicture):
         series = self._series()
         if not series or width < MIN_WIDTH or height < MIN_HEIGHT:
             if not series and height > 1:
-                text = "no values yet"
+                text = tr("no values yet")
                 canvas.put(max((width - len(text)) // 2, 0), height // 2, text, LABEL)
             return canvas
         labels = short_names([one.name for one in series])

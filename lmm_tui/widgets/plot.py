@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from rich.cells import cell_len
 
+from lmm_tui.language import tr
 from lmm_tui.palette import SeriesColor
 from lmm_tui.text import clean
 from lmm_tui.units import figure
@@ -178,7 +179,9 @@ class Plot:
             area.cursor(cursor)
             nearest = {one.trace.metric: one.series.nearest(cursor, view.axis) for one in shown}
             step = round(store.translate(cursor, view.axis, "step"))
-            self._draw_title(canvas, shown, [*notes, (f"at {step:,}", TITLE)], nearest)
+            self._draw_title(
+                canvas, shown, [*notes, (tr("at {step:,}", step=step), TITLE)], nearest
+            )
         else:
             self._draw_title(canvas, shown, notes)
         return canvas
@@ -193,9 +196,9 @@ class Plot:
     def _view_in_words(self) -> str:
         """What is unusual about the view."""
         words = [
-            self._view.axis if self._view.axis != "step" else "",
-            f"smooth {self._view.smoothing}" if self._view.smoothing else "",
-            "follow" if self._view.follows else "zoom" if self._view.window else "",
+            tr(self._view.axis) if self._view.axis != "step" else "",
+            tr("smooth {level}", level=self._view.smoothing) if self._view.smoothing else "",
+            tr("follow") if self._view.follows else tr("zoom") if self._view.window else "",
         ]
         return " ".join(filter(None, words))
 
@@ -272,10 +275,10 @@ class Plot:
 
     def _draw_title_only(self, width: int, height: int, measured: bool) -> Canvas:
         canvas = Canvas(width, height)
-        canvas.put(0, 0, self.title, TITLE)
+        canvas.put(0, 0, tr(self.title), TITLE)
         if not measured and height > 1:
-            text = "no values yet"
-            canvas.put(max((width - len(text)) // 2, 0), height // 2, text, LABEL)
+            text = tr("no values yet")
+            canvas.put(max((width - cell_len(text)) // 2, 0), height // 2, text, LABEL)
         return canvas
 
     def _draw_title(
@@ -289,17 +292,17 @@ class Plot:
 
         With `nearest`, its values instead of the last ones.
         """
-        room = canvas.width - 1 - sum(len(text) + 2 for text, _ in notes)
+        room = canvas.width - 1 - sum(cell_len(text) + 2 for text, _ in notes)
         x = 0
         for text, ink in self._legend(shown, room, nearest or {}):
             canvas.put(x, 0, text, ink)
             x += cell_len(text)
         standing = _standing(shown[-1], several=len(shown) > 1)
         end = canvas.width - 1
-        if standing and nearest is None and x + 2 + len(standing) <= room:
+        if standing and nearest is None and x + 2 + cell_len(standing) <= room:
             notes = [*notes, (standing, LABEL)]
         for text, ink in notes:
-            end -= len(text)
+            end -= cell_len(text)
             canvas.put(end, 0, text, ink)
             end -= 2
 
@@ -311,7 +314,7 @@ class Plot:
         signs = self._signs(shown)
         legend: list[tuple[str, int]] = []
         for chosen in (shown, lines, shown[-1:], ()):
-            legend = [(self.title, TITLE)]
+            legend = [(tr(self.title), TITLE)]
             for one in chosen:
                 ink = one.band_ink if one.trace.kind == "band" else one.line_ink
                 point = nearest.get(one.trace.metric)
@@ -321,7 +324,7 @@ class Plot:
                 else:
                     legend += [
                         (f"  {signs.get(ink, self.glyphs.swatch)} ", ink),
-                        (clean(one.trace.label), LABEL),
+                        (tr(clean(one.trace.label)), LABEL),
                         (f" {value}", TITLE),
                     ]
             if sum(cell_len(text) for text, _ in legend) <= width:
@@ -347,8 +350,8 @@ def _standing(one: _Shown, *, several: bool) -> str:
     """How a trace does: its best value, or how it moved over a tenth of the run."""
     best = one.series.best(describe(one.series.name).better)
     if best is not None:
-        whose = f"{clean(one.trace.label)} " if several else ""
-        return f"best {whose}{figure(best.value)} @{best.step:,}"
+        whose = f"{tr(clean(one.trace.label))} " if several else ""
+        return tr("best {value} @{step:,}", value=whose + figure(best.value), step=best.step)
     means = one.bins.mean[np.isfinite(one.bins.mean)]
     part = len(means) // 10
     if part == 0:
@@ -358,9 +361,8 @@ def _standing(one: _Shown, *, several: bool) -> str:
         return ""
     sign = "+" if now > before else ""
     first, last = one.series.span("step")
-    return (
-        f"{sign}{figure(now - before)} in {count_label(round((last - first) * part / len(means)))}"
-    )
+    steps = count_label(round((last - first) * part / len(means)))
+    return tr("{change} in {steps}", change=sign + figure(now - before), steps=steps)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.widget import Widget
 
+from lmm_tui.language import mark, tr
 from lmm_tui.text import fit
 from lmm_tui.units import change, figure
 from lmm_tui.widgets.spark import spark
@@ -23,9 +24,9 @@ LINES = len(PROBES)
 _NAME, _VALUE, _CHANGE = 20, 8, 8
 _SHORT_NAME = 15
 _SHORT_NAMES = {
-    "cosine, within": "cosine within",
-    "cosine, between": "cosine between",
-    "participation ratio": "participation",
+    "cosine, within": mark("cosine within"),
+    "cosine, between": mark("cosine between"),
+    "participation ratio": mark("participation"),
 }
 
 
@@ -40,9 +41,9 @@ class ProbePanel(Widget, can_focus=True):
         """`names` of the series, of which a screen has room for `LINES`."""
         super().__init__(id=id)
         self._names = tuple(names)
-        self._title = "probes" if self._names == PROBE_NAMES else "stage and probes"
+        self._title = tr("probes" if self._names == PROBE_NAMES else "stage and probes")
         self.border_title = self._title
-        self._empty = "p probes the live model, at any time."
+        self._empty = tr("p probes the live model, at any time.")
         self._store = SeriesStore()
         self._seen = (-1, -1)
 
@@ -61,7 +62,8 @@ class ProbePanel(Widget, can_focus=True):
             return
         self._seen = seen
         if known:
-            self.border_title = f"{self._title} · step {seen[0]:,}"
+            step = tr("step {step:,}", step=seen[0])
+            self.border_title = f"{self._title} · {step}"
         self.refresh()
 
     def render(self) -> Content:
@@ -75,7 +77,7 @@ class ProbePanel(Widget, can_focus=True):
         title = describe(name).title
         roomy = width >= _NAME + _VALUE + _CHANGE + 8
         name_width = _NAME if roomy else _SHORT_NAME
-        label = fit(title if roomy else _SHORT_NAMES.get(title, title), name_width)
+        label = fit(tr(title if roomy else _SHORT_NAMES.get(title, title)), name_width)
         if series is None or not len(series):
             return Content.assemble((label, "$foreground 80%"), (f"{'–':>{_VALUE}}", ""))
         values = series.values

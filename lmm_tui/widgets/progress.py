@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 
 from engine.rundir import RunStatus
+from lmm_tui.language import tr
 from lmm_tui.session import RunView
 from lmm_tui.summary import count, duration
 from lmm_tui.widgets.header import BADGES
@@ -51,7 +52,7 @@ def _facts(view: RunView) -> list[str]:
     return [
         f"{status.step:,} / {status.total_steps:,}",
         f"{view.progress:.0%}" if view.progress < 1 or view.state == "finished" else "99%",
-        f"{count(status.tokens)} tokens",
+        tr("{count} tokens", count=count(status.tokens)),
         *([f"{count(status.tokens_per_s)} tok/s"] if status.tokens_per_s else []),
         _time(view, status),
     ]
@@ -59,8 +60,8 @@ def _facts(view: RunView) -> list[str]:
 
 def _time(view: RunView, status: RunStatus) -> str:
     if not view.active:
-        return f"took {duration(status.heartbeat - view.info.started)}"
-    return "ETA –" if status.eta_s is None else f"ETA {duration(status.eta_s)}"
+        return tr("took {time}", time=duration(status.heartbeat - view.info.started))
+    return tr("ETA {time}", time="–" if status.eta_s is None else duration(status.eta_s))
 
 
 def _joined(facts: list[str]) -> Content:

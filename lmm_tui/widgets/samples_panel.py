@@ -10,6 +10,7 @@ from typing import Any
 
 from textual.content import Content
 
+from lmm_tui.language import tr
 from lmm_tui.loss_levels import level
 from lmm_tui.text import clean
 from lmm_tui.widgets.feed import Feed
@@ -24,7 +25,7 @@ class SamplesPanel(Feed):
     """Prompts in the accent colour, continuations plain, tokens coloured by their loss."""
 
     def __init__(self, id: str | None = None) -> None:
-        super().__init__("samples", "p asks the model for text, at any time.", id)
+        super().__init__(tr("samples"), tr("p asks the model for text, at any time."), id)
 
     def show(self, samples: Sequence[Mapping[str, Any]]) -> None:
         """Show `samples`, oldest first."""
@@ -36,7 +37,8 @@ class SamplesPanel(Feed):
         for record in reversed(latest):
             if record.get("step") != step:
                 step = record.get("step")
-                paragraphs.append(Content.styled(f"step {_number(step)}", "$foreground 60%"))
+                said = tr("step {step}", step=_number(step))
+                paragraphs.append(Content.styled(said, "$foreground 60%"))
             paragraphs.append(_word(record))
         count = sum(record.get("kind") != "token_losses" for record in samples)
         self.set_text(Content("\n").join(paragraphs), f"{count:,}")
@@ -46,7 +48,9 @@ def _word(record: Mapping[str, Any]) -> Content:
     if record.get("kind") == "token_losses":
         return _token_losses(record)
     reward = record.get("reward")
-    earned = f"  reward {reward:.3g}" if isinstance(reward, int | float) else ""
+    earned = ""
+    if isinstance(reward, int | float):
+        earned = "  " + tr("reward {value:.3g}", value=reward)
     return Content.assemble(
         ("▸ ", "$accent"),
         (clean(str(record.get("prompt", ""))), "$accent"),
@@ -63,7 +67,7 @@ def _token_losses(record: Mapping[str, Any]) -> Content:
     parts = [
         (clean(str(token)), loss_style(loss)) for token, loss in zip(tokens, losses, strict=False)
     ]
-    return Content.assemble(("loss by token ", "$foreground 60%"), *parts)
+    return Content.assemble((tr("loss by token") + " ", "$foreground 60%"), *parts)
 
 
 def loss_style(loss: object) -> str:

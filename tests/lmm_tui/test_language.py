@@ -9,11 +9,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_run import FakeRun
+from looking import screen_text, settled, until_read
 from processes import PROGRAM
+from rich.cells import cell_len
+from syrupy.assertion import SnapshotAssertion
 
 from lmm_tui import cli, language
+from lmm_tui.app import CockpitApp
 from lmm_tui.keys import KEYS
 from lmm_tui.language import catalogue, locale_language, tr
+from lmm_tui.session import RunSession
+from lmm_tui.widgets.header import BADGES
+from lmm_tui.widgets.viewport import AXES
+from metrics import names
+from metrics.health import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 CHINESE = catalogue("zh")
@@ -45,6 +55,10 @@ def said_from_tables() -> set[str]:
     said = {*cli.COMMANDS.values()}
     for key in KEYS:
         said |= {key.title, key.help, key.group}
+    for rule in RULES:
+        said |= {rule.suspect, rule.advice}
+    said |= {name.title for name in (names.KNOWN | names.STAGED).values()}
+    said |= {*names.DEEP_LAYERS.values(), *(state.upper() for state in BADGES), *AXES}
     return said - {""}
 
 
@@ -106,3 +120,18 @@ def test_what_is_asked_for_wins_over_the_locale(
 
 def test_english_is_as_it_stands() -> None:
     assert tr("quit") == "quit" and tr("{count} of {all}", count=3, all=4) == "3 of 4"
+
+
+@pytest.mark.parametrize("size", [(200, 50), (80, 24)], ids="{0[0]}x{0[1]}".format)
+async def test_the_dashboard_in_chinese_keeps_its_columns(
+    in_chinese: None, tmp_path: Path, snapshot: SnapshotAssertion, size: tuple[int, int]
+) -> None:
+    run = FakeRun(tmp_path / "first-words", host="gpu-box", pid=4242)
+    run.train(1, 400)
+    async with CockpitApp(RunSession(run.dir.path)).run_test(size=size) as pilot:
+        await until_read(pilot, "训练中")
+        await settled(pilot)
+        seen = screen_text(pilot.app)
+    run.close()
+    assert all(cell_len(line) <= size[0] for line in seen.splitlines())
+    assert seen == snapshot
