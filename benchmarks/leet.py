@@ -1,8 +1,8 @@
 """How soon an offline run of W&B's is on the screen, against W&B's own terminal viewer LEET.
 
-Both open the same file, which wandb wrote, in the same terminal, and both paint while they read. So
-there are two clocks: to the first curve, be it of the first few hundred steps, and to the curves
-of the whole run. wandb is looked for in the environment variable LMM_WANDB and on PATH.
+Both open the same file, which wandb wrote, in the same terminal, and both paint while they read:
+LEET's first curve is that of the first few hundred steps. What is held to the limit is the first
+plot of the run, all of it. wandb is looked for in the environment variable LMM_WANDB and on PATH.
 """
 
 from __future__ import annotations
@@ -93,11 +93,14 @@ def run() -> None:
         for _ in range(ROUNDS):
             ours.append(on_screen([*_MONITOR, str(log)], folder, last_step))
             theirs.append(on_screen([wandb, "leet", str(log)], folder, b"Finished"))
-        for at, what in enumerate(("first curve, of any steps", "curves of the whole run")):
-            our_s, their_s = (statistics.median(run[at] for run in runs) for runs in (ours, theirs))
-            ratio = their_s / our_s
-            print(f"{what:<26} ours {our_s:5.2f} s  leet {their_s:5.2f} s  limit {LIMIT:.0f}x  "
-                  f"measured {ratio:.1f}x  {'PASS' if ratio >= LIMIT else 'FAIL'}")  # fmt: skip
+        (our_first, our_plot), (their_first, their_plot) = (
+            [statistics.median(run[at] for run in runs) for at in (0, 1)] for runs in (ours, theirs)
+        )
+        print(f"first curve, of some steps  ours {our_first:.2f} s  leet {their_first:.2f} s")
+        ratio = their_plot / our_plot
+        print(f"first plot of the run  ours {our_plot:.2f} s  leet {their_plot:.2f} s  "
+              f"limit {LIMIT:.0f}x  measured {ratio:.1f}x  "
+              f"{'PASS' if ratio >= LIMIT else 'FAIL'}")  # fmt: skip
         found, wrong = differences(wandb, log)
         print(f"limit 0 values other than by wandb's reader  measured {wrong} of {found:,}  "
               f"{'FAIL' if wrong or not found else 'PASS'}")  # fmt: skip
