@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from engine.rundir import RunDir
 from lmm_tui import terminal
 from lmm_tui.grace import GRACE_S, leave_after
+from lmm_tui.language import tr
 from lmm_tui.last_words import last_words
 from lmm_tui.session import RunSession, RunView
 from lmm_tui.summary import count, duration
@@ -53,13 +54,13 @@ def train(config: RunConfig, resume: RunDir | None = None, *, grace_s: float = G
     with _signals(host, grace_s) as received:
         asked = False
         host.start()
-        progress.say(f"run {clean(str(host.run_dir.path))}")
+        progress.say(f"{tr('run')} {clean(str(host.run_dir.path))}")
         ended = False
         while not ended:
             ended = host.join(_LOOK_EVERY_S)
             if received and not asked:
                 asked = True
-                progress.say("stopping after this step, with a checkpoint (Ctrl+C: at once)")
+                progress.say(tr("stopping after this step, with a checkpoint (Ctrl+C: at once)"))
             if not ended:
                 progress.look()
     progress.look()
@@ -134,23 +135,23 @@ def progress_line(view: RunView, series: SeriesStore) -> str:
     """How far, how well and how fast, on one line; while it is set up, what it does."""
     status = view.status
     if not status.step:
-        waiting_for = "loading" if view.state == "starting" else "first step"
-        return clean(f"{view.state}: {status.activity or waiting_for}")
-    parts = [f"step {status.step}/{status.total_steps}", f"{view.progress:.0%}"]
+        waiting_for = tr("loading") if view.state == "starting" else tr("first step")
+        return clean(f"{tr(view.state)}: {status.activity or waiting_for}")
+    parts = [f"{tr('step')} {status.step}/{status.total_steps}", f"{view.progress:.0%}"]
     if view.state != "running" or status.activity:
-        parts.append(status.activity or view.state)
+        parts.append(status.activity or tr(view.state))
     if (reward := series.get(names.REWARD)) and reward.last_value is not None:
-        parts.append(f"reward {reward.last_value:.3f}")
+        parts.append(f"{tr('reward')} {reward.last_value:.3f}")
     elif status.loss is not None:
-        parts.append(f"loss {status.loss:.3f}")
+        parts.append(f"{tr('loss')} {status.loss:.3f}")
     if status.val_loss is not None:
-        parts.append(f"val {status.val_loss:.3f}")
+        parts.append(f"{tr('val')} {status.val_loss:.3f}")
     if lr := series.get(names.LR):
         parts.append(f"lr {lr.last_value:.2e}")
     if status.tokens_per_s:
         parts.append(f"{count(status.tokens_per_s)} tok/s")
     if status.eta_s is not None:
-        parts.append(f"{duration(status.eta_s)} to go")
+        parts.append(tr("{time} to go", time=duration(status.eta_s)))
     return clean("  ".join(parts))
 
 

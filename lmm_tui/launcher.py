@@ -24,6 +24,7 @@ from lmm_tui import habits, keymap, keys, terminal
 from lmm_tui.app import CockpitApp
 from lmm_tui.capture import Terminal
 from lmm_tui.grace import GRACE_S, TERMINATED, leave_after
+from lmm_tui.language import tr
 from lmm_tui.messages import Departure
 from lmm_tui.summary import run_argument
 from lmm_tui.text import clean
@@ -254,10 +255,12 @@ class _Owner:
     def _interrupt(self) -> None:
         """Ctrl+C with no screen open: the first asks for the end, the second makes it."""
         if self._stop_asked:
-            self._screen.say("left at once, without a checkpoint of the last steps")
+            self._screen.say(tr("left at once, without a checkpoint of the last steps"))
             os._exit(INTERRUPTED)
         self._stop()
-        self._screen.say("stopping after this step, with a checkpoint; ctrl+c again leaves at once")
+        self._screen.say(
+            tr("stopping after this step, with a checkpoint; ctrl+c again leaves at once")
+        )
 
     def _give_up_terminal(self) -> None:
         if self._host is not None:
@@ -269,18 +272,22 @@ class _Owner:
             self._give_up_terminal()
         elif departure in (Departure.STOP, Departure.TERMINATE):
             self._stop()
-            self._screen.say("stopping after this step, with a checkpoint …")
+            self._screen.say(tr("stopping after this step, with a checkpoint …"))
         elif departure is not Departure.QUIT:
-            crashed = "" if departure else f"The screen crashed, see {self._host.run_dir.output}. "
-            self._screen.say(crashed + self._how_to_come_back(self._host.run_dir))
+            crashed = tr("The screen crashed, see {file}. ", file=self._host.run_dir.output)
+            self._screen.say(
+                ("" if departure else crashed) + self._how_to_come_back(self._host.run_dir)
+            )
 
     def _how_to_come_back(self, run: RunDir) -> str:
-        return (
-            f"Training goes on in this process, {os.getpid()}.\n"
-            f"  see it again      lmm-tui monitor {run_argument(run.path)}   (another terminal)\n"
+        return tr(
+            "Training goes on in this process, {pid}.\n"
+            "  see it again      lmm-tui monitor {run}   (another terminal)\n"
             "  free this prompt  ctrl+z, then bg   (training waits in between; `lmm-tui launch "
             "--detach` needs none of this)\n"
-            "  stop it           ctrl+c, with a checkpoint"
+            "  stop it           ctrl+c, with a checkpoint",
+            pid=os.getpid(),
+            run=run_argument(run.path),
         )
 
     def _conclude(self, host: EngineHost) -> int:

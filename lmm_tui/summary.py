@@ -16,10 +16,12 @@ from typing import Any
 from rich.cells import cell_len
 
 from engine.rundir import LIKELIHOOD_STAGES, RUNS_DIR, RunDir, RunInfo, RunStatus
+from lmm_tui.language import mark, tr
 from lmm_tui.text import clean, fit
 from metrics.values import perplexity, strict
 
 NOTHING = "-"
+RUNS_HEAD = ("NAME", "STATE", "STAGE", "MODEL", "STEP", "LOSS", "VAL", "TOK/S", "STARTED")
 STATUS_FORMAT = 1
 """Version of `status_record`; keys are only ever added to one version."""
 
@@ -124,22 +126,31 @@ def status_sheet(run: RunSummary) -> str:
     """What `lmm-tui status` prints: a word and its value a line."""
     info, status = run.info, run.status
     rows = {
-        "run": info.name,
-        "state": _state(run),
-        "error": status.error,
-        "model": f"{info.model}, {count(info.parameters)} parameters, {info.stage}"
+        mark("run"): info.name,
+        mark("state"): _state(run),
+        mark("error"): status.error,
+        mark("model"): tr(
+            "{model}, {count} parameters, {stage}",
+            model=info.model,
+            count=count(info.parameters),
+            stage=info.stage,
+        )
         if info.parameters
         else f"{info.model}, {info.stage}",
-        "from": lineage(info),
-        "device": ", ".join(filter(None, (info.device, info.precision))),
-        "loss": _losses(run),
-        "levels": ", ".join(f"{name} {level:.2f}" for name, level in info.references.items()),
-        "tokens": f"{count(status.tokens)} of {count(status.total_tokens)}"
+        mark("from"): lineage(info),
+        mark("device"): ", ".join(filter(None, (info.device, info.precision))),
+        mark("loss"): _losses(run),
+        mark("levels"): ", ".join(f"{name} {level:.2f}" for name, level in info.references.items()),
+        mark("tokens"): tr(
+            "{part} of {all}", part=count(status.tokens), all=count(status.total_tokens)
+        )
         if status.total_tokens
         else "",
-        "speed": f"{count(status.tokens_per_s)} tokens/s" if status.tokens_per_s else "",
-        "process": f"pid {info.pid} on {info.host}",
-        "folder": str(run.path),
+        mark("speed"): f"{count(status.tokens_per_s)} {tr('tokens/s')}"
+        if status.tokens_per_s
+        else "",
+        mark("process"): tr("pid {pid} on {host}", pid=info.pid, host=info.host),
+        mark("folder"): str(run.path),
     }
     return _sheet(rows)
 
@@ -147,18 +158,18 @@ def status_sheet(run: RunSummary) -> str:
 def runs_table(runs: Sequence[RunSummary], now: float | None = None) -> str:
     """What `lmm-tui runs` prints: a line a run, in the order given."""
     now = time.time() if now is None else now
-    head = ("NAME", "STATE", "STAGE", "MODEL", "STEP", "LOSS", "VAL", "TOK/S", "STARTED")
+    head = tuple(map(tr, RUNS_HEAD))
     rows = [
         (
             run.path.name,
-            run.state,
+            tr(run.state),
             run.info.stage,
             run.info.model,
             f"{run.status.step}/{run.status.total_steps}",
             number(run.status.loss, 3),
             number(run.status.val_loss, 3),
             count(run.status.tokens_per_s) if run.status.tokens_per_s else NOTHING,
-            f"{duration(now - run.info.started)} ago",
+            tr("{time} ago", time=duration(now - run.info.started)),
         )
         for run in runs
     ]
@@ -176,32 +187,39 @@ def farewell(
     """The last words of a run that trained here: how it went, what is left, what to do next."""
     status = run.status
     fell = f"{number(first_loss, 3)} → {number(status.loss, 3)}"
-    speed = f" ({count(status.tokens_per_s)} tokens/s)" if status.tokens_per_s else ""
+    speed = f" ({count(status.tokens_per_s)} {tr('tokens/s')})" if status.tokens_per_s else ""
     name = run_argument(run.path)
     unfinished = status.step < status.total_steps
     more = "" if unfinished else f" --steps {2 * status.total_steps}"
     rows = {
-        "run": name,
-        "state": _state(run),
-        "error": status.error,
-        "loss": fell + _validation(run) if status.loss is not None else "",
-        "time": duration(seconds) + speed,
-        "checkpoint": str(checkpoint or ""),
-        "plots": ", ".join([*map(str, plots[:1]), *(path.name for path in plots[1:])]),
-        "look": f"lmm-tui monitor {name}",
-        "go on": f"lmm-tui resume {name}{more}" if checkpoint else "",
+        mark("run"): name,
+        mark("state"): _state(run),
+        mark("error"): status.error,
+        mark("loss"): fell + _validation(run) if status.loss is not None else "",
+        mark("time"): duration(seconds) + speed,
+        mark("checkpoint"): str(checkpoint or ""),
+        mark("plots"): ", ".join([*map(str, plots[:1]), *(path.name for path in plots[1:])]),
+        mark("look"): f"lmm-tui monitor {name}",
+        mark("go on"): f"lmm-tui resume {name}{more}" if checkpoint else "",
     }
     return _sheet(rows)
 
 
 def _state(run: RunSummary) -> str:
     status = run.status
-    parts = [run.state + (f" ({status.activity})" if status.activity else "")]
+    parts = [tr(run.state) + (f" ({status.activity})" if status.activity else "")]
     if status.total_steps:
         share = status.step / status.total_steps
-        parts.append(f"step {status.step} of {status.total_steps} ({share:.0%})")
+        parts.append(
+            tr(
+                "step {step} of {all} ({share:.0%})",
+                step=status.step,
+                all=status.total_steps,
+                share=share,
+            )
+        )
     if status.eta_s is not None and run.state == "running":
-        parts.append(f"{duration(status.eta_s)} to go")
+        parts.append(tr("{time} to go", time=duration(status.eta_s)))
     return ", ".join(parts)
 
 
@@ -212,7 +230,7 @@ def _losses(run: RunSummary) -> str:
 
 def _validation(run: RunSummary) -> str:
     loss = run.status.val_loss
-    return "" if loss is None else f", validation {_with_ppl(loss, run.info.stage)}"
+    return "" if loss is None else tr(", validation {loss}", loss=_with_ppl(loss, run.info.stage))
 
 
 def _with_ppl(loss: float, stage: str) -> str:
@@ -224,8 +242,9 @@ def _with_ppl(loss: float, stage: str) -> str:
 
 
 def _sheet(rows: Mapping[str, str]) -> str:
-    width = max(map(len, rows)) + 2
-    return "\n".join(f"{word:<{width}}{clean(text)}" for word, text in rows.items() if text)
+    said = {tr(word): clean(text) for word, text in rows.items() if text}
+    width = max(map(cell_len, map(tr, rows))) + 2
+    return "\n".join(f"{fit(word, width)}{text}" for word, text in said.items())
 
 
 def _table(rows: Sequence[Sequence[str]], right: set[int]) -> str:

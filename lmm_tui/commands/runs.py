@@ -8,6 +8,7 @@ import click
 
 from engine.rundir import list_runs
 from lmm_tui.commands.folder import runs_dir_option
+from lmm_tui.language import tr
 from lmm_tui.summary import RunSummary, runs_table
 
 
@@ -19,7 +20,7 @@ def command(runs_dir: Path) -> None:
     if runs:
         click.echo(runs_table(runs))
     else:
-        click.echo(f"{runs_dir}: no runs yet; `lmm-tui launch` starts one")
+        click.echo(tr("{folder}: no runs yet; `lmm-tui launch` starts one", folder=runs_dir))
 
 
 if __name__ == "__main__":

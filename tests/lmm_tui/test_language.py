@@ -20,6 +20,7 @@ from lmm_tui.app import CockpitApp
 from lmm_tui.keys import KEYS
 from lmm_tui.language import catalogue, locale_language, tr
 from lmm_tui.session import RunSession
+from lmm_tui.summary import RUNS_HEAD
 from lmm_tui.widgets.header import BADGES
 from lmm_tui.widgets.viewport import AXES
 from metrics import names
@@ -58,7 +59,13 @@ def said_from_tables() -> set[str]:
     for rule in RULES:
         said |= {rule.suspect, rule.advice}
     said |= {name.title for name in (names.KNOWN | names.STAGED).values()}
-    said |= {*names.DEEP_LAYERS.values(), *(state.upper() for state in BADGES), *AXES}
+    said |= {
+        *names.DEEP_LAYERS.values(),
+        *(state.upper() for state in BADGES),
+        *BADGES,
+        *RUNS_HEAD,
+        *AXES,
+    }
     return said - {""}
 
 
