@@ -1,0 +1,129 @@
+"""A long list of keys, group by group, that can be searched; it words only what is on the screen.
+
+One widget, for a widget a word takes half a second to open. It knows neither screens nor files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+
+from rich.cells import cell_len, set_cell_size
+from textual.content import Content
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.visual import Visual
+
+from lmm_tui.keys import Key
+from lmm_tui.language import tr
+from lmm_tui.widgets.line import Part
+
+_KEY, _NAME, _LEAST_MEANING = 14, 22, 50
+"""Cells of the columns; names go where meanings would have less than the least."""
+
+
+class KeyList(ScrollView, can_focus=True):
+    """Keys, what they do, and by which name each can be given other keys; then `notes`."""
+
+    DEFAULT_CSS = """
+    KeyList { height: auto; background: transparent; scrollbar-size: 0 1; }
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[tuple[str, Sequence[Key]]],
+        notes: Sequence[tuple[str, str]],
+        id: str | None = None,
+    ) -> None:
+        """Titles of groups and help are translated here, notes are words already."""
+        super().__init__(id=id)
+        self._groups, self._notes = groups, notes
+        self._words: list[str] = []
+        self._lines: list[list[Part]] = []
+        self._lines_of: object = None
+
+    def search(self, text: str) -> None:
+        """Only the keys that have all these words in any of their columns."""
+        self._words = text.casefold().split()
+        self._measure()
+        self.scroll_home(animate=False)
+        self.refresh(layout=True)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return len(self._worded(width))
+
+    def on_resize(self) -> None:
+        self._measure()
+
+    def _measure(self) -> None:
+        self.virtual_size = Size(self.size.width, len(self._worded(self.size.width)))
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        lines, at = self._worded(width), y + round(self.scroll_offset.y)
+        line = Content.assemble(*lines[at]) if at < len(lines) else Content()
+        return Visual.to_strips(self, line, width, 1, self.visual_style, pad=True)[0]
+
+    def _worded(self, width: int) -> list[list[Part]]:
+        of = width, tuple(self._words)
+        if of != self._lines_of:
+            self._lines_of, self._lines = of, list(self._word(width))
+        return self._lines
+
+    def _word(self, width: int) -> Iterator[list[Part]]:
+        named = width - _KEY - _NAME >= _LEAST_MEANING
+        meaning = width - _KEY - (_NAME if named else 0)
+        for title, keys in self._groups:
+            found = [key for key in keys if _matches(key, self._words)]
+            if found:
+                yield from ([], [(tr(title), "bold")])
+            for key in found:
+                names = _wrap(key.id, _NAME) if named else []
+                columns = _wrap(key.shown, _KEY), _wrap(tr(key.help), meaning), names
+                for shown, said, name in zip_longest(*columns, fillvalue=""):
+                    yield [
+                        (set_cell_size(shown, _KEY), "$accent"),
+                        (set_cell_size(said, meaning), ""),
+                        (name, "$foreground 50%"),
+                    ]
+        for title, text in self._notes:
+            yield from ([], [(title, "bold")])
+            for line in text.splitlines():
+                yield from ([(part, "")] for part in _wrap(line, width))
+
+
+def _matches(key: Key, words: Sequence[str]) -> bool:
+    said = (key.title, key.help)
+    text = " ".join((key.shown, *said, *map(tr, said), key.id)).casefold()
+    return all(word in text for word in words)
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    if cell_len(text) <= width:
+        return [text]
+    return [line.plain for line in Content(text).wrap(max(width, 1))]
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App, ComposeResult
+
+    from lmm_tui.keys import help_groups
+
+    class Demo(App[None]):
+        def compose(self) -> ComposeResult:
+            yield KeyList(list(help_groups()), [("Notes", "word " * 30)])
+
+    async def search() -> list[str]:
+        app = Demo()
+        async with app.run_test(size=(90, 12)) as pilot:
+            keys = app.query_one(KeyList)
+            keys.search("pause")
+            await pilot.pause()
+            return [keys.render_line(y).text.rstrip() for y in range(keys.size.height)]
+
+    print("\n".join(seen := asyncio.run(search())))
+    assert any("run.pause" in line for line in seen) and "Notes" in seen
+    print("=== 自测通过 ===")
