@@ -27,7 +27,7 @@ from lmm_errors import LmmError
 from lmm_tui import themes
 from lmm_tui.capture import Terminal
 from lmm_tui.habits import NO_HABITS, Habits
-from lmm_tui.keys import KEYS, bindings, keymap
+from lmm_tui.keys import KEYS, Key, bindings, keymap
 from lmm_tui.language import tr
 from lmm_tui.messages import CONFIGURE, OVERLAY, Departure, OpenRun, SettingsAnswered, StartFrom
 from lmm_tui.screens import places
@@ -352,7 +352,13 @@ class CockpitApp(App[Departure]):
     def action_help(self) -> None:
         from lmm_tui.screens.help import HelpScreen
 
-        self.push_screen(HelpScreen(*self._places(self.screen)))
+        below = self.screen
+
+        async def press(key: Key | None) -> None:
+            if key is not None:
+                await self._press(below, key.action)
+
+        self.push_screen(HelpScreen(*self._places(below)), press)
 
     def action_toggle_theme(self) -> None:
         self.theme = themes.other(self.theme)

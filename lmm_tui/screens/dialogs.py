@@ -92,24 +92,36 @@ class AskDialog(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog") as dialog:
             dialog.border_title = self._title
-            dialog.border_subtitle = "enter · esc"
+            dialog.border_subtitle = pressed("enter", "answer") + " · " + pressed("esc", "stay")
             yield Static(Content(clean(self._text, newlines="keep")), classes="question")
             yield Input(clean(self._value), compact=True, select_on_focus=False, id="answer")
             yield Static("", id="refusal")
 
     @on(Input.Submitted)
-    def answer(self, event: Input.Submitted) -> None:
-        event.stop()
-        refusal = self._judge(event.value) if self._judge else ""
+    def action_answer(self) -> None:
+        answer = self.query_one("#answer", Input).value
+        refusal = self._judge(answer) if self._judge else ""
         if refusal:
             self.query_one("#refusal", Static).update(Content(clean(refusal)))
         else:
-            self.dismiss(event.value)
+            self.dismiss(answer)
+
+    @on(Input.Changed)
+    def _answer_changes(self) -> None:
+        self.query_one("#refusal", Static).update("")
+
+    def action_stay(self) -> None:
+        self.dismiss(None)
 
     def on_key(self, event: events.Key) -> None:
         if event.key == "escape":
             event.stop()
-            self.dismiss(None)
+            self.action_stay()
+
+
+def pressed(key: str, action: str) -> str:
+    """Markup for the frame of a panel: a key that can be clicked, too."""
+    return f"[@click=screen.{action}]{key}[/]"
 
 
 if __name__ == "__main__":

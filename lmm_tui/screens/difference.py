@@ -10,6 +10,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from lmm_tui.run_care import Difference
+from lmm_tui.screens.dialogs import pressed
 from lmm_tui.text import clean
 from lmm_tui.widgets.table import Column, Table, TableRow
 
@@ -31,7 +32,7 @@ class DifferenceScreen(ModalScreen[None]):
         first, second = self._names
         with Vertical(id="difference") as panel:
             panel.border_title = f"settings that differ · {len(self._found)}"
-            panel.border_subtitle = "esc closes"
+            panel.border_subtitle = pressed("esc closes", "dismiss")
             yield Table(
                 (
                     Column("key", "setting", 22),

@@ -1,4 +1,4 @@
-"""What keys and mouse do to pictures of runs, on any screen: on the focused one, or on all.
+"""What keys do to the focused picture of a run, or to all; and what the mouse does, to all.
 
 A mixin of screens; which part of a run that shows is worked out in `widgets/viewport`.
 """
@@ -14,7 +14,16 @@ from textual.widget import Widget
 from lmm_tui.widgets import viewport
 from lmm_tui.widgets.chart import Chart
 from lmm_tui.widgets.run_picture import RunPicture
-from lmm_tui.widgets.viewport import fit, pan, smoother, to_live_edge, to_start, zoom
+from lmm_tui.widgets.viewport import (
+    Gesture,
+    fit,
+    frame,
+    pan,
+    smoother,
+    to_live_edge,
+    to_start,
+    zoom,
+)
 from metrics.series import Axis
 
 _ZOOMS = {"in": 2.0, "out": 0.5}
@@ -69,9 +78,20 @@ class Gestures(Screen[None]):
         if message.zoom == 1:
             self._point_at(message.x, picture.view.axis)
             return
-        for each in self._meant() if self.focused is not picture else [picture]:
-            if each.view.axis == picture.view.axis:
-                each.apply(zoom(message.zoom, message.x))
+        self._apply_to_all(picture.view.axis, zoom(message.zoom, message.x))
+
+    def on_run_picture_framed(self, message: RunPicture.Framed) -> None:
+        self._point_at(None)
+        self._apply_to_all(message.picture.view.axis, frame(message.x0, message.x1))
+
+    def on_run_picture_dragged(self, message: RunPicture.Dragged) -> None:
+        self._apply_to_all(message.picture.view.axis, pan(-message.by))
+
+    def _apply_to_all(self, axis: Axis, gesture: Gesture) -> None:
+        """What the mouse does in one picture holds for all on the same axis, as the cursor does."""
+        for each in self._pictures:
+            if each.view.axis == axis:
+                each.apply(gesture)
 
     @property
     def _pictures(self) -> list[RunPicture]:

@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from lmm_tui.keys import Key, help_groups
 from lmm_tui.language import mark, tr
 from lmm_tui.locations import config_file
+from lmm_tui.screens.dialogs import pressed
 from lmm_tui.text import clean
 from lmm_tui.widgets.filter_line import FilterLine
 from lmm_tui.widgets.key_list import KeyList
@@ -19,13 +20,20 @@ CHARTS = mark("""\
 Dim band: lowest to highest value in a column. Line: smoothed. Marks: held-out text.
 Dotted levels: ln V is guessing, unigram and bigram entropy are counting words.""")
 
+MOUSE = mark("""\
+A click sets the cursor, a drag shows what it spans, the wheel zooms; a drag on the x axis, or one
+with ctrl, moves. A click on a key in this list or below presses it.""")
+
 
 def _shown_file() -> str:
     return clean(str(config_file("keys.toml")))
 
 
-class HelpScreen(ModalScreen[None]):
-    """Closed by the key that opened it, by escape and by q; `where`: the places below."""
+class HelpScreen(ModalScreen[Key | None]):
+    """Dismissed with a key that was clicked; `where`: the places whose keys work below.
+
+    Closed by the key that opened it, by escape and by q.
+    """
 
     BINDINGS = [
         Binding("escape,question_mark,f1,q", "dismiss", "close", id="help.close", show=False),
@@ -41,10 +49,11 @@ class HelpScreen(ModalScreen[None]):
         groups = sorted(help_groups(), key=lambda group: not self._is_of_here(group[1]))
         with Vertical(id="help") as panel:
             panel.border_title = tr("keys")
-            panel.border_subtitle = tr("/ searches · esc closes")
+            panel.border_subtitle = pressed(tr("/ searches · esc closes"), "dismiss")
             yield FilterLine(tr("search keys"))
             notes = (
                 (tr("Charts"), tr(CHARTS)),
+                (tr("Mouse"), tr(MOUSE)),
                 (
                     tr("Your own keys"),
                     tr("{file} gives a name other keys:", file=_shown_file())
@@ -55,6 +64,11 @@ class HelpScreen(ModalScreen[None]):
 
     def _is_of_here(self, keys: list[Key]) -> bool:
         return any(key.where in self._where for key in keys)
+
+    @on(KeyList.Clicked)
+    def _press(self, message: KeyList.Clicked) -> None:
+        if message.key.where in ("app", *self._where):
+            self.dismiss(message.key)
 
     def action_find(self) -> None:
         self.query_one(FilterLine).open()

@@ -18,7 +18,7 @@ from engine.spike_files import SpikeError, list_spikes, read_spike
 from lmm_errors import LmmError
 from lmm_tui.keys import bindings
 from lmm_tui.language import mark, tr
-from lmm_tui.screens.dialogs import Choice, ChoiceDialog
+from lmm_tui.screens.dialogs import Choice, ChoiceDialog, pressed
 from lmm_tui.spike_text import spike_body, spike_heading
 from lmm_tui.text import clean
 from lmm_tui.widgets.table import Column, Table, TableRow
@@ -50,7 +50,11 @@ class SpikesScreen(ModalScreen[int | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="spikes") as panel:
             panel.border_title = tr("spikes")
-            panel.border_subtitle = tr("r goes back and skips it · esc") if self._live else "esc"
+            leave, back = (
+                pressed("esc", "leave"),
+                pressed(tr("r goes back and skips it"), "go_back"),
+            )
+            panel.border_subtitle = f"{back} · {leave}" if self._live else leave
             yield Table(
                 (Column("step", tr("step"), 9, right=True), Column("rule", tr("rule"), 11),
                  Column("what", tr("what"), 20, grows=True)),

@@ -50,6 +50,9 @@ class FilterLine(Input):
         self.display = bool(self.value)
         self.post_message(self.Left(self.value))
 
+    def on_blur(self) -> None:
+        self.display = bool(self.value)
+
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
         self.post_message(self.Edited(event.value))

@@ -63,6 +63,7 @@ class _Grid:
 class HeatMap(RunPicture):
     """Series of a store as rows, the first on top; call `update_from` as often as you like."""
 
+    AXIS_ROWS = 1
     DEFAULT_CSS = """
     HeatMap { width: 1fr; height: 1fr; }
     """

@@ -6,11 +6,14 @@ One widget, for a widget a word takes half a second to open. It knows neither sc
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 
 from rich.cells import cell_len, set_cell_size
+from textual import events
 from textual.content import Content
 from textual.geometry import Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.visual import Visual
@@ -23,12 +26,25 @@ _KEY, _NAME, _LEAST_MEANING = 14, 22, 50
 """Cells of the columns; names go where meanings would have less than the least."""
 
 
+class _Line:
+    """Parts of a line, and the key that it is about."""
+
+    def __init__(self, *parts: Part, key: Key | None = None) -> None:
+        self.parts, self.key = parts, key
+
+
 class KeyList(ScrollView, can_focus=True):
     """Keys, what they do, and by which name each can be given other keys; then `notes`."""
 
     DEFAULT_CSS = """
     KeyList { height: auto; background: transparent; scrollbar-size: 0 1; }
     """
+
+    @dataclass
+    class Clicked(Message):
+        """A line of this key was clicked."""
+
+        key: Key
 
     def __init__(
         self,
@@ -40,7 +56,7 @@ class KeyList(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._groups, self._notes = groups, notes
         self._words: list[str] = []
-        self._lines: list[list[Part]] = []
+        self._lines: list[_Line] = []
         self._lines_of: object = None
 
     def search(self, text: str) -> None:
@@ -62,35 +78,41 @@ class KeyList(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         width = self.size.width
         lines, at = self._worded(width), y + round(self.scroll_offset.y)
-        line = Content.assemble(*lines[at]) if at < len(lines) else Content()
+        line = Content.assemble(*lines[at].parts) if at < len(lines) else Content()
         return Visual.to_strips(self, line, width, 1, self.visual_style, pad=True)[0]
 
-    def _worded(self, width: int) -> list[list[Part]]:
+    def on_click(self, event: events.Click) -> None:
+        lines, at = self._worded(self.size.width), event.y + round(self.scroll_offset.y)
+        if at < len(lines) and (key := lines[at].key):
+            self.post_message(self.Clicked(key))
+
+    def _worded(self, width: int) -> list[_Line]:
         of = width, tuple(self._words)
         if of != self._lines_of:
             self._lines_of, self._lines = of, list(self._word(width))
         return self._lines
 
-    def _word(self, width: int) -> Iterator[list[Part]]:
+    def _word(self, width: int) -> Iterator[_Line]:
         named = width - _KEY - _NAME >= _LEAST_MEANING
         meaning = width - _KEY - (_NAME if named else 0)
         for title, keys in self._groups:
             found = [key for key in keys if _matches(key, self._words)]
             if found:
-                yield from ([], [(tr(title), "bold")])
+                yield from (_Line(), _Line((tr(title), "bold")))
             for key in found:
                 names = _wrap(key.id, _NAME) if named else []
                 columns = _wrap(key.shown, _KEY), _wrap(tr(key.help), meaning), names
                 for shown, said, name in zip_longest(*columns, fillvalue=""):
-                    yield [
+                    yield _Line(
                         (set_cell_size(shown, _KEY), "$accent"),
                         (set_cell_size(said, meaning), ""),
                         (name, "$foreground 50%"),
-                    ]
+                        key=key,
+                    )
         for title, text in self._notes:
-            yield from ([], [(title, "bold")])
+            yield from (_Line(), _Line((title, "bold")))
             for line in text.splitlines():
-                yield from ([(part, "")] for part in _wrap(line, width))
+                yield from (_Line((part, "")) for part in _wrap(line, width))
 
 
 def _matches(key: Key, words: Sequence[str]) -> bool:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from textual import events
 from textual.message import Message
@@ -17,6 +18,18 @@ from lmm_tui.widgets.plot import Mark
 from lmm_tui.widgets.viewport import Gesture, Viewport, Whole, onto
 from metrics.series import Axis, SeriesStore, Store
 
+_SHORTEST_DRAG = 2
+"""Cells; a hand that trembles on a click wants no other window."""
+
+
+@dataclass(frozen=True)
+class _Press:
+    """A button is down: where it was, in cells and on the x axis, and whether it moves the axis."""
+
+    cell: int
+    x: float
+    moves: bool
+
 
 class RunPicture(CanvasView):
     """Subclasses draw `store` as `view` has it and say which cells have data."""
@@ -24,6 +37,9 @@ class RunPicture(CanvasView):
     view = Viewport()
     cursor: float | None = None
     marks: Sequence[Mark] = ()
+
+    AXIS_ROWS: ClassVar[int] = 2
+    """Rows at the bottom with the x axis: dragged there, the picture moves."""
 
     @dataclass
     class Pointed(Message):
@@ -33,10 +49,26 @@ class RunPicture(CanvasView):
         x: float
         zoom: float = 1.0
 
+    @dataclass
+    class Framed(Message):
+        """The mouse was dragged from `x0` to `x1`: that part is wanted."""
+
+        picture: RunPicture
+        x0: float
+        x1: float
+
+    @dataclass
+    class Dragged(Message):
+        """The axis was dragged to the right by this share of the window."""
+
+        picture: RunPicture
+        by: float
+
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self.store: Store = SeriesStore()
         self.x_end: float | None = None
+        self._pressed: _Press | None = None
 
     @abstractmethod
     def data_cells(self) -> tuple[int, int]:
@@ -80,11 +112,37 @@ class RunPicture(CanvasView):
         return id(self.store), self.store.generation, self.x_end, *view
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        self._tell(event)
+        if (x := self._x_at(event)) is None:
+            return
+        moves = event.button != 1 or event.ctrl or event.y >= self.size.height - self.AXIS_ROWS
+        self._pressed = _Press(event.x, x, moves)
+        self.capture_mouse()
+        if not moves:
+            self.post_message(self.Pointed(self, x))
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        if event.button:
-            self._tell(event)
+        pressed = self._pressed
+        if pressed is None:
+            return
+        if not pressed.moves:
+            if (x := self._x_at(event)) is not None:
+                self.post_message(self.Pointed(self, x))
+        elif event.x != pressed.cell:
+            by = (event.x - pressed.cell) / self.data_cells()[1]
+            self._pressed = replace(pressed, cell=event.x)
+            self.post_message(self.Dragged(self, by))
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        pressed, self._pressed = self._pressed, None
+        if pressed is None:
+            return
+        self.release_mouse()
+        if pressed.moves or abs(event.x - pressed.cell) < _SHORTEST_DRAG:
+            return
+        first, count = self.data_cells()
+        cell = min(max(event.x - self.gutter.left - first, 0), count - 1)
+        if (x := self._x_of(cell)) is not None:
+            self.post_message(self.Framed(self, pressed.x, x))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         self._tell(event, zoom=1.25)
@@ -92,13 +150,22 @@ class RunPicture(CanvasView):
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         self._tell(event, zoom=0.8)
 
-    def _tell(self, event: events.MouseEvent, zoom: float = 1.0) -> None:
+    def _tell(self, event: events.MouseEvent, zoom: float) -> None:
+        if (x := self._x_at(event)) is not None:
+            self.post_message(self.Pointed(self, x, zoom))
+
+    def _x_at(self, event: events.MouseEvent) -> float | None:
+        """The place on the x axis under the mouse, None beside the data."""
         first, count = self.data_cells()
         cell = event.x - self.gutter.left - first
-        if (whole := self.whole) and 0 <= cell < count:
-            start, end = self.view.span(whole)
-            x = start + (cell + 0.5) / count * (end - start)
-            self.post_message(self.Pointed(self, x, zoom))
+        return self._x_of(cell) if 0 <= cell < count else None
+
+    def _x_of(self, cell: int) -> float | None:
+        whole, count = self.whole, self.data_cells()[1]
+        if whole is None:
+            return None
+        start, end = self.view.span(whole)
+        return start + (cell + 0.5) / count * (end - start)
 
 
 if __name__ == "__main__":

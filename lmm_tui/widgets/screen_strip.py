@@ -5,6 +5,7 @@ A click on a name opens it, as its digit does. It knows no screen but by the key
 
 from __future__ import annotations
 
+from textual import events
 from textual.content import Content
 
 from lmm_tui.keys import KEYS, Key
@@ -36,6 +37,11 @@ class ScreenStrip(Line):
         room = max(width - tabs.cell_length - 1, 0)
         facts = facts.truncate(room, ellipsis=True)
         return Content.assemble(tabs, " " * (width - tabs.cell_length - facts.cell_length), facts)
+
+    async def on_click(self, event: events.Click) -> None:
+        """Back to the marked screen from one that is reached from it: a link has other colours."""
+        if event.style.reverse:
+            await self.run_action(f"app.go('{self._opened}')")
 
     def _tabs(self, *, named: bool) -> Content:
         screens = [key for key in KEYS if key.id.startswith("go.")]

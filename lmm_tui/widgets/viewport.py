@@ -94,6 +94,16 @@ def zoom(factor: float, at: float | None = None) -> Gesture:
     return zoomed
 
 
+def frame(x0: float, x1: float) -> Gesture:
+    """Show what lies between two places."""
+
+    def framed(view: Viewport, whole: Whole) -> Viewport:
+        width = max(abs(x1 - x0), _NARROWEST[view.axis])
+        return replace(view, window=whole.within(min(x0, x1), width), follows=False)
+
+    return framed
+
+
 def pan(share: float) -> Gesture:
     """Move the window by a share of its width; at the live edge it follows the run."""
 
