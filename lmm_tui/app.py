@@ -96,6 +96,10 @@ class CockpitApp(App[Departure]):
         self.theme = wanted if wanted in self.available_themes else themes.DARK.name
         self._theme_at_first = self.theme
 
+    def export_screenshot(self, *, title: str | None = None, simplify: bool = True) -> str:
+        # Of frames that are not simple only what a terminal does not show yet is there.
+        return super().export_screenshot(title=title, simplify=simplify)
+
     def get_line_filters(self) -> Sequence[LineFilter]:
         filters = super().get_line_filters()
         if self.console.color_system != "standard" or self.no_color:

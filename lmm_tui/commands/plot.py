@@ -1,4 +1,4 @@
-"""`lmm-tui plot [RUN]`: the curves of a run as one PNG page, or the loss as text."""
+"""`lmm-tui plot [RUN]`: all curves on a page, the dashboard as SVG, or the loss as text."""
 
 from __future__ import annotations
 
@@ -20,15 +20,31 @@ from lmm_tui.text import clean
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE.png",
-    help="Draw all curves on one page; an existing picture is replaced",
+    help="Draw all curves on one page, PNG, SVG or PDF; an existing picture is replaced",
 )
+@click.option(
+    "--screen",
+    type=click.Path(path_type=Path),
+    metavar="FILE.svg",
+    help="Keep the dashboard as SVG, as on a terminal of --size",
+)
+@click.option("--size", default="120x36", show_default=True, help="Columns and rows of --screen")
 @click.option("--text", "as_text", is_flag=True, help="Draw the loss right here")
-def command(run: str | None, runs_dir: Path, output: Path | None, as_text: bool) -> None:
+def command(
+    run: str | None,
+    runs_dir: Path,
+    output: Path | None,
+    screen: Path | None,
+    size: str,
+    as_text: bool,
+) -> None:
     """Draw the curves of RUN (a name, a path or a foreign log; default: the newest)."""
-    if output is None and not as_text:
-        raise click.UsageError("Give --output FILE.png or --text")
+    if output is None and screen is None and not as_text:
+        raise click.UsageError("Give --output FILE.png, --screen FILE.svg or --text")
     if output is not None:
-        _check_target(output)
+        _check_target("--output", output, ".png", ".svg", ".pdf")
+    if screen is not None:
+        _check_target("--screen", screen, ".svg")
     from lmm_tui.session import RunSession
 
     session = RunSession(find_path(run, runs_dir))
@@ -45,20 +61,28 @@ def command(run: str | None, runs_dir: Path, output: Path | None, as_text: bool)
         title = clean(session.view.info.name)
         draw_page(session.series, session.view.info.references, output, title)
         click.echo(clean(str(output)))
+    if screen is not None:
+        import asyncio
+
+        from lmm_tui.screen_picture import dashboard_picture, read_size
+
+        picture = asyncio.run(dashboard_picture(session, read_size(size)))
+        screen.write_text(picture, encoding="utf-8")
+        click.echo(clean(str(screen)))
 
 
-def _check_target(output: Path) -> None:
+def _check_target(option: str, target: Path, *suffixes: str) -> None:
     """Refuse what is no picture's name, so that nothing but a picture is ever replaced."""
-    if output.suffix.lower() != ".png" or output.is_dir():
-        raise LmmError(f"--output {output}: give the name of a .png file")
-    if not output.parent.is_dir():
-        raise LmmError(f"--output {output}: there is no folder {output.parent}; make it first")
+    if target.suffix.lower() not in suffixes or target.is_dir():
+        raise LmmError(f"{option} {target}: give the name of a {' or '.join(suffixes)} file")
+    if not target.parent.is_dir():
+        raise LmmError(f"{option} {target}: there is no folder {target.parent}; make it first")
 
 
 if __name__ == "__main__":
-    for wrong in ("curves.svg", "/nowhere/curves.png"):
+    for wrong in ("curves.jpg", "/nowhere/curves.png"):
         try:
-            _check_target(Path(wrong))
+            _check_target("--output", Path(wrong), ".png")
         except LmmError as refusal:
             print(refusal)
     print("=== 自测通过 ===")

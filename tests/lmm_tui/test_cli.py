@@ -197,7 +197,8 @@ MISTAKES = {
     "nothing to plot": (["plot", "ghost", "--text"], "ghost"),
     "no terminal": (["monitor", "held"], "lmm-tui status"),
     "neither picture": (["plot", "held"], "--output"),
-    "picture of no kind": (["plot", "held", "-o", "loss.svg"], ".png"),
+    "picture of no kind": (["plot", "held", "-o", "loss.jpg"], ".png or .svg"),
+    "screen of no kind": (["plot", "held", "--screen", "loss.png"], ".svg"),
     "picture onto a folder": (["plot", "held", "-o", "held.png"], "held.png"),
     "picture nowhere": (["plot", "held", "-o", "none/loss.png"], "none"),
     "unmeasured run": (["plot", "held", "--text"], "no metrics"),
@@ -332,6 +333,22 @@ def test_plot_as_text_and_as_picture(tmp_path: Path, capsys: Capture) -> None:
     assert "loss, nats" in shown and "unigram 5.50" in shown
     assert shown.splitlines()[-1] == "curves.png"
     assert target.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_can_be_exported_from_the_screen_can_be_from_the_command_line(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    make_run(tmp_path / "runs", rows=60)
+    assert (
+        cli.run(["plot", "--output", "page.svg", "--screen", "screen.svg", "--size", "80x24"]) == 0
+    )
+    assert cli.run(["export", "--to", "csv", "--from-step", "10", "-o", "curves.csv"]) == 0
+    assert capsys.readouterr().out.split() == ["page.svg", "screen.svg", "curves.csv"]
+    assert "</svg>" in (tmp_path / "page.svg").read_text()
+    screen = (tmp_path / "screen.svg").read_text()
+    assert "FINISHED" in screen and "unigram" in screen and len(screen) < 200_000
+    assert cli.run(["plot", "--screen", "screen.svg", "--size", "80by24"]) == 2
+    assert "such as 120x36" in capsys.readouterr().err
 
 
 # -- steering a run ------------------------------------------------------------------------
