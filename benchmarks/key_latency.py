@@ -29,6 +29,8 @@ KEYS = {
     "?": b"?",
     "escape": b"\x1b",
 }
+_QUIET_S = 0.15
+"""Before a key: it must be no answer to the one before, nor make another key of an escape."""
 _STEPS_FIRST = 5
 """Charts that hold something to zoom into."""
 
@@ -45,7 +47,7 @@ def run() -> None:
             )
             for _ in range(ROUNDS):
                 for name, sent in KEYS.items():
-                    taken[name].append(1e3 * typist.first_byte(sent))
+                    taken[name].append(1e3 * typist.first_byte(sent, _QUIET_S))
             steps = trained.read_status().step - _STEPS_FIRST
         finally:
             typist.close()

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import App, SystemCommand
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
 
 from engine.rundir import RUNS_DIR
 from lmm_errors import LmmError
-from lmm_tui import themes
+from lmm_tui import quick_escape, themes
 from lmm_tui.capture import Terminal
 from lmm_tui.habits import NO_HABITS, Habits
 from lmm_tui.keys import KEYS, Key, bindings, keymap
@@ -105,6 +106,10 @@ class CockpitApp(App[Departure]):
         if self.console.color_system != "standard" or self.no_color:
             return filters
         return [*filters, SixteenColors(dark=self.current_theme.dark)]
+
+    def get_driver_class(self) -> type[Driver]:
+        quick_escape.install()
+        return super().get_driver_class()
 
     @property
     def session(self) -> RunSession | None:
