@@ -21,9 +21,14 @@ from engine.checkpoint_files import (
     read_state,
 )
 from engine.rundir import RunDir, checkpoint_step
+from lmm_tui.language import mark
 
 ADAPTER = "adapter"
-_PARTS = (("model.safetensors", "weights"), (TRAINING, "optimiser"), (ADAPTER, "adapter"))
+_PARTS = (
+    ("model.safetensors", mark("weights")),
+    (TRAINING, mark("optimiser")),
+    (ADAPTER, mark("adapter")),
+)
 
 
 @dataclass(frozen=True)

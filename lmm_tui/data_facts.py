@@ -15,6 +15,7 @@ from pathlib import Path
 
 from engine.config import DataConfig, RunConfig
 from lmm_errors import LmmError
+from lmm_tui.language import tr
 from lmm_tui.units import size
 
 COUNTING_S = 0.5
@@ -55,17 +56,19 @@ def _source(config: DataConfig, text: bool) -> tuple[str, int | None]:
     from data.corpus import BUILTIN
 
     if config.source == BUILTIN and not text:
-        return f"built-in questions: {', '.join(config.kinds) or 'all kinds'}", None
+        kinds = ", ".join(config.kinds) or tr("all kinds")
+        return tr("built-in questions: {kinds}", kinds=kinds), None
     if config.source == BUILTIN:
         total = round(config.builtin_mb * 1e6)
-        return f"built in, {size(total)}", total
+        return tr("built in, {size}", size=size(total)), total
     suffixes = files.SUFFIXES if text else dataset.SUFFIXES
     deadline = time.monotonic() + COUNTING_S
     count = total = 0
     try:
         for path in _walk(Path(config.source).expanduser(), suffixes):
             if time.monotonic() > deadline:
-                return f"{count:,} files and more, {size(total)} so far", None
+                seen = tr("{count:,} files and more, {size} so far", count=count, size=size(total))
+                return seen, None
             if path is not None:
                 count += 1
                 total += path.stat().st_size
@@ -73,7 +76,11 @@ def _source(config: DataConfig, text: bool) -> tuple[str, int | None]:
         raise LmmError(f"{config.source!r} cannot be read ({error.strerror})") from None
     if not count:
         files.find(config.source, suffixes)  # Words the refusal.
-    words = f"{count:,} file{'' if count == 1 else 's'}, {size(total)}"
+    words = tr(
+        "{count:,} file, {size}" if count == 1 else "{count:,} files, {size}",
+        count=count,
+        size=size(total),
+    )
     return words, total if text else None
 
 

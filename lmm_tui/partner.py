@@ -19,6 +19,7 @@ from typing import Any
 
 from engine.control import Reply
 from engine.rundir import RunDir, checkpoint_step, list_checkpoints
+from lmm_tui.language import mark, tr
 from lmm_tui.session import RunSession
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +49,7 @@ class Partner(ABC):
 class LivePartner(Partner):
     """The model as it is between two steps: training goes on while it talks."""
 
-    name = "live model"
+    name = mark("live model")
 
     def __init__(self, session: RunSession) -> None:
         self._session = session
@@ -138,18 +139,20 @@ def read_manner(text: str) -> Manner:
         name, equals, value = word.partition("=")
         kind = {"temperature": float, "top_p": float, "max_tokens": int}.get(name)
         if kind is None or not equals:
-            raise ValueError(f"{word}: expected temperature=X, top_p=X or max_tokens=N")
+            raise ValueError(
+                tr("{word}: expected temperature=X, top_p=X or max_tokens=N", word=word)
+            )
         try:
             found[name] = kind(value)
         except ValueError:
-            raise ValueError(f"{word}: {value!r} is no number") from None
+            raise ValueError(tr("{word}: {value!r} is no number", word=word, value=value)) from None
     manner = Manner(**found)
     if manner.temperature is not None and not 0 <= manner.temperature <= 10:
-        raise ValueError("temperature is from 0, the likeliest word always, to 10")
+        raise ValueError(tr("temperature is from 0, the likeliest word always, to 10"))
     if manner.top_p is not None and not 0 < manner.top_p <= 1:
-        raise ValueError("top_p is above 0 and at most 1")
+        raise ValueError(tr("top_p is above 0 and at most 1"))
     if manner.max_tokens is not None and not 1 <= manner.max_tokens <= 4096:
-        raise ValueError("max_tokens is from 1 to 4096")
+        raise ValueError(tr("max_tokens is from 1 to 4096"))
     return manner
 
 
@@ -210,8 +213,8 @@ def partners(run: RunDir) -> list[Partner]:
 def label_of(partner: Partner) -> str:
     """As a person calls it."""
     if isinstance(partner, CheckpointPartner):
-        return f"step {checkpoint_step(partner.path):,}"
-    return partner.name
+        return tr("step {step:,}", step=checkpoint_step(partner.path))
+    return tr(partner.name)
 
 
 def _start(path: Path) -> subprocess.Popen[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.rundir import RunDir, RunDirError, version_of
+from lmm_tui.language import tr
 from lmm_tui.session import ATTACHABLE_STATES
 from lmm_tui.summary import RunSummary
 
@@ -118,7 +119,8 @@ def _is_value(value: object) -> bool:
 
 def _haystack(run: ListedRun) -> str:
     info = run.summary.info
-    parts = (run.name, run.summary.state, info.stage, info.model, info.parent, run.note)
+    state = run.summary.state
+    parts = (run.name, state, tr(state), info.stage, info.model, info.parent, run.note)
     return " ".join(parts).casefold()
 
 

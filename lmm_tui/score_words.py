@@ -12,7 +12,8 @@ from textual.content import Content
 
 from engine.evaluation.job import Score
 from engine.evaluation.records import Record
-from lmm_tui.text import clean, fit
+from lmm_tui.language import tr
+from lmm_tui.text import clean, fit, right
 from lmm_tui.widgets.braille import ASCII, GlyphSet
 
 QUIET = "$foreground 60%"
@@ -43,9 +44,10 @@ class Asked:
 
     @property
     def words(self) -> str:
-        shots = f", {self.shots} shots" if self.shots else ""
-        chat = ", chat" if self.chat else ""
-        return f"{self.task} {self.metric} ({self.questions} questions{shots}{chat})"
+        facts = [tr("{count} questions", count=self.questions)]
+        facts += [tr("{count} shots", count=self.shots)] if self.shots else []
+        facts += [tr("chat")] if self.chat else []
+        return f"{self.task} {self.metric} ({', '.join(facts)})"
 
 
 def scores_by_question(records: Sequence[Record]) -> dict[Asked, list[tuple[Record, Score]]]:
@@ -62,9 +64,9 @@ def score_lines(record: Record, width: int, glyphs: GlyphSet) -> Content:
     room = width - 44
     bar = min(max(room, 0), 40) if room >= 12 else 0
     name = max(min(width - 33 - (bar + 2 if bar else 0), 30), 12)
-    head = f"{'task':<{name}} {'value':>6} {'± 95 %':>7} "
+    head = f"{fit(tr('task'), name)} {right(tr('value'), 6)} {'± 95 %':>7} "
     head += f" {'0' + '1'.rjust(bar - 1)} " if bar else ""
-    lines = [Content.styled(f"{head}{'chance':>7} {'asked':>6}", QUIET)]
+    lines = [Content.styled(f"{head}{right(tr('chance'), 7)} {right(tr('asked'), 6)}", QUIET)]
     for score in record.outcome.scores:
         better = score.chance is not None and score.value - (score.margin or 0) > score.chance
         parts: list[tuple[str, str]] = [
@@ -77,7 +79,10 @@ def score_lines(record: Record, width: int, glyphs: GlyphSet) -> Content:
         parts.append((f"{number(score.chance):>7} {score.questions:>6}", QUIET))
         lines.append(Content.assemble(*parts))
     if record.outcome.truncated:
-        cut = f"{record.outcome.truncated} prompts were longer than the context: start cut"
+        cut = tr(
+            "{count} prompts were longer than the context: start cut",
+            count=record.outcome.truncated,
+        )
         lines.append(Content.styled(cut, "$warning"))
     return Content("\n").join(lines)
 
@@ -93,7 +98,8 @@ def run_lines(
     rows.sort(key=lambda row: -row[2].value)
     bar = min(max(width - 48, 0), 40) if width >= 60 else 0
     name_width = max(min(width - 28 - (bar + 2 if bar else 0), 30), 12)
-    head = f"{'run':<{name_width}} {'step':>9} {'value':>6} {'± 95 %':>7} "
+    head = f"{fit(tr('run'), name_width)} {right(tr('step'), 9)} {right(tr('value'), 6)} "
+    head += f"{'± 95 %':>7} "
     head += f" {'0' + '1'.rjust(bar - 1)} " if bar else ""
     lines = [Content.styled(head, QUIET)]
     for name, record, score in rows:
@@ -107,7 +113,7 @@ def run_lines(
             parts.append((f" {interval(score, bar, glyphs)} ", "$accent"))
         lines.append(Content.assemble(*parts))
     if len(rows) < 2:
-        lines.append(Content.styled("no other run was asked the same yet", QUIET))
+        lines.append(Content.styled(tr("no other run was asked the same yet"), QUIET))
     return Content("\n").join(lines)
 
 

@@ -7,12 +7,17 @@ from pathlib import Path
 from engine.config import ConfigError, RunConfig, resolve, to_toml
 from engine.recipe import load_recipe, recipe_names
 from engine.rundir import RunDir, run_or_path
+from lmm_tui.language import tr
 
-SOURCES = f"a .toml file, a run, or RECIPE:STAGE of {', '.join(recipe_names())}"
+
+def sources() -> str:
+    """Where settings can be loaded from, in words."""
+    recipes = ", ".join(recipe_names())
+    return tr("a .toml file, a run, or RECIPE:STAGE of {recipes}", recipes=recipes)
 
 
 def load_settings(source: str, runs_dir: str) -> RunConfig:
-    """The settings that `source` means (see SOURCES), for a run of a name yet to be found.
+    """The settings that `source` means (see `sources`), for a run of a name yet to be found.
 
     Raises ConfigError: one sentence.
     """
@@ -25,7 +30,10 @@ def load_settings(source: str, runs_dir: str) -> RunConfig:
         return found.config(recipe, {"runs_dir": runs_dir, "name": None})
     run = RunDir(run_or_path(source, runs_dir))
     if not source or not run.config.is_file():
-        raise ConfigError(f"{source or 'nothing'}: holds no settings; give {SOURCES}")
+        given = source or tr("nothing")
+        raise ConfigError(
+            tr("{given}: holds no settings; give {sources}", given=given, sources=sources())
+        )
     return resolve(run.config, {"runs_dir": runs_dir, "name": None})
 
 
@@ -33,12 +41,12 @@ def save_settings(target: str, config: RunConfig) -> Path:
     """Write a new TOML file that `--config` reads; raises ConfigError where one is there."""
     path = Path(target.strip()).expanduser()
     if path.suffix != ".toml":
-        raise ConfigError(f"{path}: give it a name that ends in .toml")
+        raise ConfigError(tr("{path}: give it a name that ends in .toml", path=path))
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(to_toml(config))
     except FileExistsError:
-        raise ConfigError(f"{path}: is there already; choose another name") from None
+        raise ConfigError(tr("{path}: is there already; choose another name", path=path)) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
     return path

@@ -64,6 +64,11 @@ def fit(text: str, width: int) -> str:
     return set_cell_size(text, width - 1) + "…" if width > 0 else ""
 
 
+def right(text: str, width: int) -> str:
+    """As `fit`, with the padding at its start."""
+    return " " * (width - cell_len(text)) + text if cell_len(text) < width else fit(text, width)
+
+
 def _cap_marks(line: str) -> str:
     if line.isascii():
         return line

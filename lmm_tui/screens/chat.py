@@ -19,10 +19,11 @@ from engine.control import Reply
 from engine.rundir import RunDir
 from lmm_errors import LmmError
 from lmm_tui.keys import bindings
+from lmm_tui.language import tr
 from lmm_tui.partner import Manner, Partner, Turns, read_manner, reply_to
 from lmm_tui.screens.partner_choice import PartnerScreen
 from lmm_tui.screens.samples import ask_manner
-from lmm_tui.text import clean
+from lmm_tui.text import clean, fit
 from lmm_tui.widgets.screen_strip import ScreenStrip
 
 _QUIET = "$foreground 60%"
@@ -88,9 +89,9 @@ class ChatScreen(PartnerScreen):
     def _say(self, event: Input.Submitted) -> None:
         event.stop()
         if self.partner is None:
-            self.toast("nobody answers; m chooses who does, where there is somebody", "chat")
+            self.toast(tr("nobody answers; m chooses who does, where there is somebody"), "chat")
         elif self._growing is not None:
-            self.toast("the reply is still being made; escape stops it", "chat")
+            self.toast(tr("the reply is still being made; escape stops it"), "chat")
         elif event.value:
             event.input.value = ""
             self._turns.append(["user", event.value])
@@ -169,8 +170,9 @@ class ChatScreen(PartnerScreen):
         self.query_one("#turns", Static).update(self._worded(in_turns))
         self.query_one("#talk").scroll_end(animate=False)
         line = self.query_one("#saying", Input)
-        line.placeholder = (
-            f"say something to the {self.who}" if in_turns else f"the {self.who} goes on from this"
+        line.placeholder = tr(
+            "say something to the {who}" if in_turns else "the {who} goes on from this",
+            who=self.who,
         )
         manner = f" · {self._manner}" if str(self._manner) else ""
         facts = f"{self.run_dir.name} · {self.who}{manner}  "
@@ -187,14 +189,15 @@ class ChatScreen(PartnerScreen):
             mine = role == "user"
             words = Content.styled(clean(text, newlines="keep"), "$accent" if mine else "")
             if in_turns:
-                who = ("you", "bold $accent") if mine else ("model", "bold $success")
+                who = (tr("you"), "bold $accent") if mine else (tr("model"), "bold $success")
                 parts.append(_turn(*who, words, self.query_one("#talk").content_size.width))
                 parts.append(Content("\n" if mine else "\n\n"))
             else:
                 parts.append(words)
         if self._growing is not None:
             parts.append(Content.styled("▌", "$success"))
-            parts.append(Content.styled(f"  step {self._step:,}" if self._step else "", _QUIET))
+            step = "  " + tr("step {step:,}", step=self._step) if self._step else ""
+            parts.append(Content.styled(step, _QUIET))
         if self._trouble:
             trouble = clean(self._trouble, newlines="keep")
             parts.append(Content.styled(f"\n{trouble}", "$text-error"))
@@ -202,15 +205,17 @@ class ChatScreen(PartnerScreen):
 
     def _greeting(self, in_turns: bool) -> Content:
         first = (
-            "Write below; enter sends."
+            tr("Write below; enter sends.")
             if in_turns
-            else "This model was not taught to answer: it goes on from what you write below."
+            else tr("This model was not taught to answer: it goes on from what you write below.")
         )
         return Content.assemble(
             f"{first}\n",
             (
-                "Training goes on while a live model talks, a few tokens between two steps.\n"
-                "escape stops a reply, then leaves the line; m, o, n and s work there.",
+                tr(
+                    "Training goes on while a live model talks, a few tokens between two steps.\n"
+                    "escape stops a reply, then leaves the line; m, o, n and s work there."
+                ),
                 _QUIET,
             ),
         )
@@ -226,7 +231,7 @@ class ChatScreen(PartnerScreen):
 def _turn(name: str, style: str, words: Content, width: int) -> Content:
     """The words in a column of their own, beside the name of who says them."""
     lines = words.wrap(max(width - _NAME, 10)) or [Content()]
-    names = [Content.styled(name.ljust(_NAME), style)] + [Content(" " * _NAME)] * (len(lines) - 1)
+    names = [Content.styled(fit(name, _NAME), style)] + [Content(" " * _NAME)] * (len(lines) - 1)
     return Content("\n").join(map(Content.append, names, lines))
 
 

@@ -23,6 +23,7 @@ from engine.rundir import RunDir
 from lmm_errors import LmmError
 from lmm_tui.checkpoint_list import ADAPTER, CheckpointList, ListedCheckpoint, best_of
 from lmm_tui.keys import bindings
+from lmm_tui.language import mark, tr
 from lmm_tui.messages import StartFrom
 from lmm_tui.run_list import ListedRun
 from lmm_tui.screens.dialogs import AskDialog, Choice, ChoiceDialog
@@ -31,20 +32,20 @@ from lmm_tui.summary import NOTHING, RunSummary, count, duration, number, run_ar
 from lmm_tui.text import clean
 from lmm_tui.units import size
 from lmm_tui.widgets.screen_strip import ScreenStrip
-from lmm_tui.widgets.table import Column, Table, TableRow
+from lmm_tui.widgets.table import Column, Table, TableRow, titled
 
 if TYPE_CHECKING:
     from engine.evaluation.beside import EvaluationBeside
 
 COLUMNS = (
-    Column("step", "step", 11, right=True),
-    Column("val", "val loss", 8, right=True),
-    Column("loss", "loss", 7, right=True, rank=3),
-    Column("tokens", "tokens", 7, right=True, rank=4),
-    Column("size", "size", 8, right=True, rank=1),
-    Column("age", "age", 12, right=True, rank=2),
-    Column("kept", "kept as", 12, grows=True),
-    Column("parts", "holds", 26, grows=True, rank=5),
+    Column("step", mark("step"), 11, right=True),
+    Column("val", mark("val loss"), 8, right=True),
+    Column("loss", mark("loss"), 7, right=True, rank=3),
+    Column("tokens", mark("tokens"), 7, right=True, rank=4),
+    Column("size", mark("size"), 8, right=True, rank=1),
+    Column("age", mark("age"), 12, right=True, rank=2),
+    Column("kept", mark("kept as"), 12, grows=True),
+    Column("parts", mark("holds"), 26, grows=True, rank=5),
 )
 _QUIET = "$foreground 70%"
 
@@ -83,7 +84,7 @@ class CheckpointsScreen(PlaceScreen):
         self._evaluation: EvaluationBeside | None = None
 
     def compose_body(self) -> ComposeResult:
-        yield Table(COLUMNS, "Reading …")
+        yield Table(titled(COLUMNS), tr("Reading …"))
         yield Static(id="detail")
 
     def look(self) -> None:
@@ -110,19 +111,21 @@ class CheckpointsScreen(PlaceScreen):
         rows = [self._row(one, one is best, now) for one in self._checkpoints]
         self.query_one(Table).show(rows, empty=self._emptiness())
         total = sum(one.bytes for one in self._checkpoints)
-        many = "1 checkpoint" if len(rows) == 1 else f"{len(rows)} checkpoints"
+        many = tr("1 checkpoint") if len(rows) == 1 else tr("{count} checkpoints", count=len(rows))
         facts = f"{self._run.name} · {many} · {size(total)}  "
         self.query_one(ScreenStrip).show((facts, _QUIET))
         self._show_detail()
 
     def _emptiness(self) -> str:
         if self._live:
-            return "No checkpoint yet.\nc on the dashboard writes one after the step in progress."
-        return "This run has saved nothing.\n2 lists the other runs."
+            return tr(
+                "No checkpoint yet.\nc on the dashboard writes one after the step in progress."
+            )
+        return tr("This run has saved nothing.\n2 lists the other runs.")
 
     @staticmethod
     def _row(one: ListedCheckpoint, best: bool, now: float) -> TableRow:
-        kept = ", ".join(one.kept) or "nothing keeps it"
+        kept = ", ".join(map(tr, one.kept)) or tr("nothing keeps it")
         return TableRow(
             one.path.name,
             {
@@ -132,8 +135,8 @@ class CheckpointsScreen(PlaceScreen):
                 "tokens": count(one.tokens) if one.tokens else NOTHING,
                 "size": size(one.bytes),
                 "age": (duration(now - one.written), _QUIET),
-                "kept": ("damaged", "$error") if one.trouble else (kept, ""),
-                "parts": (", ".join(one.parts), _QUIET),
+                "kept": (tr("damaged"), "$error") if one.trouble else (kept, ""),
+                "parts": (", ".join(map(tr, one.parts)), _QUIET),
             },
             one.pinned,
         )
@@ -142,13 +145,14 @@ class CheckpointsScreen(PlaceScreen):
         one = self._under_cursor()
         lines = [Content(), Content(), Content()]
         if one is not None:
-            holds = ", ".join(one.parts) or "nothing that training knows"
+            holds = ", ".join(map(tr, one.parts)) or tr("nothing that training knows")
+            stays = tr("● stays for good: it is pinned") if one.pinned else ""
             lines = [
                 Content.assemble((one.path.name, "bold"), (f"  {holds}", _QUIET)),
                 Content.styled(clean(str(one.path)), _QUIET),
                 Content.styled(clean(one.trouble), "$error")
                 if one.trouble
-                else Content.styled("● stays for good: it is pinned" if one.pinned else "", _QUIET),
+                else Content.styled(stays, _QUIET),
             ]
         width = max(self.size.width - 4, 1)
         text = Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)
@@ -177,15 +181,18 @@ class CheckpointsScreen(PlaceScreen):
             self._work("pin", partial(_unpin, one.path))
         else:
             question = ChoiceDialog(
-                "unpin",
-                f"Nothing but the pin keeps {one.path.name}: the next checkpoint would remove it.",
-                [Choice("unpin", "y", "Unpin it")],
+                tr("unpin"),
+                tr(
+                    "Nothing but the pin keeps {name}: the next checkpoint would remove it.",
+                    name=one.path.name,
+                ),
+                [Choice("unpin", "y", mark("Unpin it"))],
             )
             self.app.push_screen(question, partial(self._if, "unpin", partial(_unpin, one.path)))
 
     def action_check(self) -> None:
         if one := self._under_cursor():
-            self.toast(f"reading all of {one.path.name} …", "check")
+            self.toast(tr("reading all of {name} …", name=one.path.name), "check")
             self._work("check", partial(_check, one.path))
 
     def action_delete(self) -> None:
@@ -193,15 +200,22 @@ class CheckpointsScreen(PlaceScreen):
         if one is None:
             return
         if self._live and len(self._checkpoints) == 1:
-            self.toast("the only checkpoint of a live run stays", "delete", severe=True)
+            self.toast(tr("the only checkpoint of a live run stays"), "delete", severe=True)
             return
-        pinned = " It is pinned." if one.pinned else ""
-        loss = "" if one.val_loss is None else f", validation loss {one.val_loss:.4f}"
+        loss = ""
+        pinned = tr(" It is pinned.") if one.pinned else ""
+        if one.val_loss is not None:
+            loss = tr(", validation loss {loss:.4f}", loss=one.val_loss)
         question = ChoiceDialog(
-            "erase a checkpoint",
-            f"{one.path.name}: {size(one.bytes)}{loss}.{pinned}\n"
-            "It is erased; there is no trash for checkpoints.",
-            [Choice("delete", "y", "Erase it for good")],
+            tr("erase a checkpoint"),
+            tr(
+                "{name}: {size}{loss}.{pinned}\nIt is erased; there is no trash for checkpoints.",
+                name=one.path.name,
+                size=size(one.bytes),
+                loss=loss,
+                pinned=pinned,
+            ),
+            [Choice("delete", "y", mark("Erase it for good"))],
         )
         harm = partial(_erase, self._run, one.path)
         self.app.push_screen(question, partial(self._if, "delete", harm))
@@ -209,12 +223,15 @@ class CheckpointsScreen(PlaceScreen):
     def action_evaluate(self) -> None:
         if one := self._under_cursor():
             question = ChoiceDialog(
-                "evaluate a checkpoint",
-                f"Ask {one.path.name} the built-in questions, in a process of its own that takes "
-                "what time it needs from the machine.",
+                tr("evaluate a checkpoint"),
+                tr(
+                    "Ask {name} the built-in questions, in a process of its own that takes what "
+                    "time it needs from the machine.",
+                    name=one.path.name,
+                ),
                 [
-                    Choice("go", "y", "Evaluate it now"),
-                    Choice("copy", "c", "Copy the command line"),
+                    Choice("go", "y", mark("Evaluate it now")),
+                    Choice("copy", "c", mark("Copy the command line")),
                 ],
                 code=f"lmm-tui eval --run {run_argument(one.path)}",
                 first="go",
@@ -228,9 +245,9 @@ class CheckpointsScreen(PlaceScreen):
             if self._evaluation is None:
                 self._evaluation = _evaluation_beside(self._run)
             if self._evaluation.start(path):
-                self.toast(f"asking {path.name} …", "evaluate")
+                self.toast(tr("asking {name} …", name=path.name), "evaluate")
             else:
-                self.toast("the last evaluation is still under way", "evaluate", severe=True)
+                self.toast(tr("the last evaluation is still under way"), "evaluate", severe=True)
 
     def _collect(self) -> None:
         """Say what came of evaluations that have ended."""
@@ -239,14 +256,20 @@ class CheckpointsScreen(PlaceScreen):
                 self.toast(str(ended), "evaluate", severe=True)
                 continue
             scores = [f"{score.task} {score.value:.3f}" for score in ended.outcome.scores]
-            self.toast(f"step {ended.step}: {', '.join(scores)}; kept in evals/", "evaluate")
+            said = tr(
+                "step {step}: {scores}; kept in evals/", step=ended.step, scores=", ".join(scores)
+            )
+            self.toast(said, "evaluate")
 
     def action_convert(self) -> None:
         if one := self._under_cursor():
             asked = AskDialog(
-                "convert",
-                f"{one.path.name} becomes a new Hugging Face folder, or a new MiniMind .pth file, "
-                "at this path; weights stay as they are",
+                tr("convert"),
+                tr(
+                    "{name} becomes a new Hugging Face folder, or a new MiniMind .pth file, at "
+                    "this path; weights stay as they are",
+                    name=one.path.name,
+                ),
                 f"{self._run.name}-{one.step}-hf",
                 _judge_target,
             )
@@ -255,17 +278,21 @@ class CheckpointsScreen(PlaceScreen):
     def _convert(self, one: ListedCheckpoint, target: str | None) -> None:
         if target is not None:
             self._work("convert", partial(_convert, one, Path(target).expanduser()))
-            self.toast(f"converting {one.path.name} …", "convert")
+            self.toast(tr("converting {name} …", name=one.path.name), "convert")
 
     def action_fork(self) -> None:
         if one := self._under_cursor():
             command = f"lmm-tui launch --from {run_argument(one.path)}"
             question = ChoiceDialog(
-                "start from a checkpoint",
-                f"A new run begins with the weights of {one.path.name} of {self._run.name}.",
+                tr("start from a checkpoint"),
+                tr(
+                    "A new run begins with the weights of {name} of {run}.",
+                    name=one.path.name,
+                    run=self._run.name,
+                ),
                 [
-                    Choice("configure", "y", "Configure it here"),
-                    Choice("copy", "c", "Copy the command line"),
+                    Choice("configure", "y", mark("Configure it here")),
+                    Choice("copy", "c", mark("Copy the command line")),
                 ],
                 code=command,
                 first="configure",
@@ -286,7 +313,7 @@ class CheckpointsScreen(PlaceScreen):
 
     def _copy(self, command: str) -> None:
         self.app.copy_to_clipboard(command)
-        self.toast(command, "copied")
+        self.toast(command, mark("copied"))
 
     def _if(self, wanted: str, work: Callable[[], str], answer: str | None) -> None:
         if answer == wanted:
@@ -300,7 +327,7 @@ class CheckpointsScreen(PlaceScreen):
                 return WorkDone(title, str(error), ok=False)
 
         if not self.in_background(title, done):
-            self.toast("still at it", title, severe=True)
+            self.toast(tr("still at it"), title, severe=True)
 
     def on_work_done(self, message: WorkDone) -> None:
         self.toast(message.text, message.title, severe=not message.ok)
@@ -309,17 +336,17 @@ class CheckpointsScreen(PlaceScreen):
 
 def _pin(path: Path) -> str:
     checkpoint_files.pin(path)
-    return f"{path.name} stays for good"
+    return tr("{name} stays for good", name=path.name)
 
 
 def _unpin(path: Path) -> str:
     checkpoint_files.unpin(path)
-    return f"{path.name} is no longer pinned"
+    return tr("{name} is no longer pinned", name=path.name)
 
 
 def _check(path: Path) -> str:
     checkpoint_files.verify(path)
-    return f"{path.name} is intact: every file is as it was written"
+    return tr("{name} is intact: every file is as it was written", name=path.name)
 
 
 def _erase(run: RunDir, path: Path) -> str:
@@ -328,7 +355,7 @@ def _erase(run: RunDir, path: Path) -> str:
     if not others and ListedRun(RunSummary.of(run)).live:
         raise checkpoint_files.CheckpointError("the only checkpoint of a live run stays")
     checkpoint_files.remove(path)
-    return f"{path.name} is gone"
+    return tr("{name} is gone", name=path.name)
 
 
 def _convert(one: ListedCheckpoint, target: Path) -> str:
@@ -339,9 +366,9 @@ def _convert(one: ListedCheckpoint, target: Path) -> str:
 
 def _judge_target(text: str) -> str:
     if not text.strip():
-        return "give a path, such as my-model or my-model.pth"
+        return tr("give a path, such as my-model or my-model.pth")
     if Path(text).expanduser().exists():
-        return f"{text}: exists already; nothing is overwritten, give another name"
+        return tr("{path}: exists already; nothing is overwritten, give another name", path=text)
     return ""
 
 

@@ -27,14 +27,22 @@ from lmm_errors import LmmError
 from lmm_tui.data_facts import DataFacts, look
 from lmm_tui.estimate import Estimate, command_line, estimate
 from lmm_tui.keys import bindings
+from lmm_tui.language import tr
 from lmm_tui.messages import CONFIGURE
 from lmm_tui.screens.dialogs import AskDialog
 from lmm_tui.screens.form_tabs import ESSENTIALS, TABS, keys_of, matters, section_of
-from lmm_tui.settings_files import SOURCES, load_settings, save_settings
+from lmm_tui.settings_files import load_settings, save_settings, sources
 from lmm_tui.text import clean
 from lmm_tui.trial import seconds_a_step
 from lmm_tui.widgets.estimate import EstimatePanel, Outlook, run_name
-from lmm_tui.widgets.field import CHANGED_MARK, ConfigField, field_id, to_text
+from lmm_tui.widgets.field import (
+    CHANGED_MARK,
+    UNSET,
+    ConfigField,
+    allowed_words,
+    field_id,
+    to_text,
+)
 from lmm_tui.widgets.key_bar import FormKeys
 from lmm_tui.widgets.page_strip import PageStrip
 
@@ -120,14 +128,16 @@ class ConfigureScreen(Screen[RunConfig | None]):
         wide = self.app.size.width >= WIDE
         self.set_class(wide, "-wide")
         self.set_class(self.app.size.height >= TALL, "-tall")
-        yield Static(Content.assemble(("lmm-tui", "bold $accent"), "  new run"), id="title")
+        yield Static(
+            Content.assemble(("lmm-tui", "bold $accent"), f"  {tr('new run')}"), id="title"
+        )
         yield PageStrip()
         with Vertical(id="body"):
             with Vertical(id="form"):
                 yield Vertical(*self._fields(ESSENTIALS), id=_tab_id(0), classes="tab")
                 with Horizontal(id="buttons"):
-                    yield Button("Start", id="start", variant="primary", compact=True)
-                    yield Button("Leave", id="leave", compact=True)
+                    yield Button(tr("Start"), id="start", variant="primary", compact=True)
+                    yield Button(tr("Leave"), id="leave", compact=True)
                 yield Static(id="explanation")
             with Vertical(id="outlook"):
                 yield EstimatePanel(compact=not wide)
@@ -142,7 +152,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
             field = ConfigField(
                 known[key],
                 lookup(self._config, key),
-                heading="" if section == above else section,
+                heading="" if section == above else tr(section),
                 choices=("auto", "cpu") if key == "device" else (),
             )
             field.set_class(section != above, "-heading")
@@ -151,10 +161,10 @@ class ConfigureScreen(Screen[RunConfig | None]):
             yield field
 
     def on_mount(self) -> None:
-        self.query_one("#form").border_title = "configuration"
-        self.query_one("#outlook").border_title = "estimate"
-        self.field("data.tokenizer").show_unset("of what it starts from, or made here")
-        self.field("start_from").show_unset("nothing: new weights")
+        self.query_one("#form").border_title = tr("configuration")
+        self.query_one("#outlook").border_title = tr("estimate")
+        self.field("data.tokenizer").show_unset(tr("of what it starts from, or made here"))
+        self.field("start_from").show_unset(tr("nothing: new weights"))
         self._show_tabs()
         self._update()
         self.call_after_refresh(self._look_at_data)
@@ -194,7 +204,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         titles = []
         for tab in TABS:
             changed = any(lookup(self._config, key) != usual[key] for key in keys_of(tab))
-            titles.append(f"{tab} {CHANGED_MARK}" if changed else tab)
+            titles.append(f"{tr(tab)} {CHANGED_MARK}" if changed else tr(tab))
         self.query_one(PageStrip).show(tuple(titles), self._tab)
 
     # Editing
@@ -229,7 +239,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
     def action_copy(self) -> None:
         """Put the command that starts this run on the clipboard."""
         self.app.copy_to_clipboard(command_line(self._config))
-        self.notify("The command is on the clipboard", timeout=3)
+        self.notify(tr("The command is on the clipboard"), timeout=3)
 
     @on(events.Click, "#command")
     def _command_clicked(self) -> None:
@@ -248,7 +258,8 @@ class ConfigureScreen(Screen[RunConfig | None]):
                 return str(error)
             return ""
 
-        ask = AskDialog("load settings", f"From {SOURCES}:", judge=judge)
+        question = tr("From {sources}:", sources=sources())
+        ask = AskDialog(tr("load settings"), question, judge=judge)
         self.app.push_screen(ask, lambda found: self._take(loaded[-1]) if found else None)
 
     def _take(self, config: RunConfig) -> None:
@@ -264,13 +275,15 @@ class ConfigureScreen(Screen[RunConfig | None]):
 
         def judge(target: str) -> str:
             try:
-                self.notify(f"written to {save_settings(target, self._config)}", markup=False)
+                written = save_settings(target, self._config)
+                self.notify(tr("written to {file}", file=written), markup=False)
             except ConfigError as error:
                 return str(error)
             return ""
 
         name = self._config.name or f"{self._config.stage}-{self._config.model.preset}"
-        self.app.push_screen(AskDialog("save settings", "To a new file:", f"{name}.toml", judge))
+        ask = AskDialog(tr("save settings"), tr("To a new file:"), f"{name}.toml", judge)
+        self.app.push_screen(ask)
 
     def action_try(self) -> None:
         """Find out in a process aside how long a step takes."""
@@ -278,15 +291,15 @@ class ConfigureScreen(Screen[RunConfig | None]):
         if self._trying:
             return
         self._trying = True
-        self._say("Trying a few steps …")
+        self._say(tr("Trying a few steps …"))
         _in_thread(lambda: self.post_message(_tried(config)))
 
     def on_tried(self, event: Tried) -> None:
         self._trying = False
         if _but_for_length(event.config) != _but_for_length(self._config):
-            self._say("The settings have changed: what was tried counts no more")
+            self._say(tr("The settings have changed: what was tried counts no more"))
         elif event.seconds_a_step is None:
-            self._say(f"Not tried: {event.problem}")
+            self._say(tr("Not tried: {why}", why=event.problem))
         else:
             self._measured = event
             self._show_help()
@@ -302,13 +315,14 @@ class ConfigureScreen(Screen[RunConfig | None]):
         if wrong := self._wrong():
             key = wrong[0].option.key
             await self._show_tab(next(at for at, tab in enumerate(TABS) if key in keys_of(tab)))
-            names = ", ".join(field.option.label for field in wrong)
-            self._refused = wrong[0], f"Not started; put right what is marked: {names}"
+            names = ", ".join(tr(field.option.label) for field in wrong)
+            why = tr("Not started; put right what is marked: {names}", names=names)
+            self._refused = wrong[0], why
             wrong[0].editor.focus()
             self._show_help()
         elif self._data is None:
             self._start_wanted = True
-            self._say("Looking at the data …")
+            self._say(tr("Looking at the data …"))
         else:
             self.dismiss(self._config)
 
@@ -319,7 +333,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
             self.dismiss(None)
             return
         self._leaving = True
-        self._say("What you changed would be lost: leave once more to leave, edit to stay")
+        self._say(tr("What you changed would be lost: leave once more to leave, edit to stay"))
 
     def _wrong(self) -> list[ConfigField]:
         return [field for field in self.query(ConfigField) if field.problem and field.display]
@@ -332,7 +346,8 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self.field("name").show_unset(run_name(self._config))
         try:
             sized = self._estimate()
-            self.field("optim.lr").show_unset(f"{self._config.peak_lr:.2g} for this model")
+            peak = tr("{lr:.2g} for this model", lr=self._config.peak_lr)
+            self.field("optim.lr").show_unset(peak)
             self.field("model.preset").complain("")
         except ConfigError as error:
             self.field("model.preset").complain(str(error))
@@ -344,8 +359,8 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self.query_one(EstimatePanel).outlook = Outlook(
             config=self._config,
             estimate=sized,
-            data=self._data.words if self._data else "looking …",
-            device=f"{device.name}, {device.description}" if device else "looking …",
+            data=self._data.words if self._data else tr("looking …"),
+            device=f"{device.name}, {device.description}" if device else tr("looking …"),
             memory_total=device.memory if device else None,
             seconds_a_step=measured.seconds_a_step if measured else None,
         )
@@ -377,7 +392,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
             return
         small_print = _small_print(field.option)
         shown.update(
-            Content.assemble(field.option.help, "\n", (small_print, "$foreground 50%")),
+            Content.assemble(tr(field.option.help), "\n", (small_print, "$foreground 50%")),
             layout=False,
         )
 
@@ -461,12 +476,18 @@ def _what_is_read(config: RunConfig) -> tuple[object, ...]:
 def _name_taken(config: RunConfig) -> str:
     if config.name is None or not RunDir(Path(config.runs_dir) / config.name).exists():
         return ""
-    return f"{config.runs_dir} holds a run of this name; choose another, or leave it empty"
+    return tr(
+        "{folder} holds a run of this name; choose another, or leave it empty",
+        folder=config.runs_dir,
+    )
 
 
 def _small_print(option: Option) -> str:
-    default = to_text(option, option.default) or "unset"
-    return " · ".join(filter(None, (option.allowed, f"default {default}", option.key)))
+    default = to_text(option, option.default) or UNSET
+    if option.kind is bool or default == UNSET:
+        default = tr(default)
+    said = tr("default {value}", value=default)
+    return " · ".join(filter(None, (allowed_words(option), said, option.key)))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
+from lmm_tui.language import tr
 from lmm_tui.run_care import Difference
 from lmm_tui.screens.dialogs import pressed
 from lmm_tui.text import clean
@@ -31,11 +32,11 @@ class DifferenceScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         first, second = self._names
         with Vertical(id="difference") as panel:
-            panel.border_title = f"settings that differ · {len(self._found)}"
-            panel.border_subtitle = pressed("esc closes", "dismiss")
+            panel.border_title = f"{tr('settings that differ')} · {len(self._found)}"
+            panel.border_subtitle = pressed(tr("esc closes"), "dismiss")
             yield Table(
                 (
-                    Column("key", "setting", 22),
+                    Column("key", tr("setting"), 22),
                     Column("first", first, 12, grows=True),
                     Column("second", second, 12, grows=True),
                 ),
@@ -54,7 +55,9 @@ class DifferenceScreen(ModalScreen[None]):
             )
             for item in self._found
         ]
-        empty = "The two runs have the same settings.\nOnly chance and data can tell them apart."
+        empty = tr(
+            "The two runs have the same settings.\nOnly chance and data can tell them apart."
+        )
         self.query_one(Table).show(rows, empty=empty)
 
 

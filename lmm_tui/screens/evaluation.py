@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical, VerticalScroll
@@ -27,6 +28,7 @@ from engine.evaluation.records import Record, file_in_run, read_records, write_r
 from engine.rundir import RunDir, checkpoint_step, list_checkpoints
 from lmm_errors import LmmError
 from lmm_tui.keys import bindings
+from lmm_tui.language import mark, tr
 from lmm_tui.score_words import QUIET, Asked, run_lines, score_lines, scores_by_question
 from lmm_tui.screens.dialogs import AskDialog, Choice, ChoiceDialog
 from lmm_tui.screens.place import PlaceScreen
@@ -35,11 +37,11 @@ from lmm_tui.text import clean
 from lmm_tui.widgets.braille import glyphs_for
 from lmm_tui.widgets.chart import Chart, Trace
 from lmm_tui.widgets.screen_strip import ScreenStrip
-from lmm_tui.widgets.table import Column, Table, TableRow
+from lmm_tui.widgets.table import Column, Table, TableRow, titled
 from metrics.series import SeriesStore
 
-VIEWS = ("scores", "history", "all runs")
-_COLUMNS = (Column("name", "evaluate", 11), Column("value", "", 14, grows=True))
+VIEWS = (mark("scores"), mark("history"), mark("all runs"))
+_COLUMNS = (Column("name", mark("evaluate"), 11), Column("value", "", 14, grows=True))
 _MOST_OFFERED = 9
 _BAR = 20
 _SHORTEST = 6
@@ -120,7 +122,7 @@ class EvaluateScreen(PlaceScreen):
 
     def compose_body(self) -> ComposeResult:
         with Container(id="evaluation"):
-            yield Table(_COLUMNS, "")
+            yield Table(titled(_COLUMNS), "")
             with Vertical(id="results"):
                 yield Static(id="state")
                 yield Static(id="views")
@@ -154,23 +156,27 @@ class EvaluateScreen(PlaceScreen):
         """What can be changed: value, whether it is special, and how."""
         setup = self._setup
         chosen = setup.checkpoint or next(iter(self._checkpoints), None)
-        newest = " (newest)" if setup.checkpoint is None and chosen else ""
-        checkpoint = f"step {checkpoint_step(chosen):,}{newest}" if chosen else "none yet"
-        shots = "as the task says" if setup.shots is None else str(setup.shots)
-        backends = {"run": "our decoder", "hf": "transformers"}
+        checkpoint = tr("none yet")
+        if chosen:
+            newest = setup.checkpoint is None
+            checkpoint = tr(
+                "step {step:,} (newest)" if newest else "step {step:,}",
+                step=checkpoint_step(chosen),
+            )
+        shots = tr("as the task says") if setup.shots is None else str(setup.shots)
+        backends = {"run": tr("our decoder"), "hf": "transformers"}
+        limit = tr("all questions")
+        if setup.limit is not None:
+            limit = tr("{count} questions", count=setup.limit)
         return {
-            "checkpoint": (checkpoint, "" if chosen else "$warning", self._ask_checkpoint),
-            "backend": (backends[setup.backend], "", self._ask_backend),
-            "tasks": (" ".join(setup.tasks), "", self._ask_tasks),
-            "limit": (
-                "all questions" if setup.limit is None else f"{setup.limit} questions",
-                "",
-                self._ask_limit,
-            ),
-            "few-shot": (shots, "", self._ask_shots),
-            "template": ("chat" if setup.chat else "none", "", self._toggle_chat),
-            "local data": (setup.data_dir or "–", "", self._ask_data),
-            "device": (setup.device, "", self._ask_device),
+            mark("checkpoint"): (checkpoint, "" if chosen else "$warning", self._ask_checkpoint),
+            mark("backend"): (backends[setup.backend], "", self._ask_backend),
+            mark("tasks"): (" ".join(setup.tasks), "", self._ask_tasks),
+            mark("limit"): (limit, "", self._ask_limit),
+            mark("few-shot"): (shots, "", self._ask_shots),
+            mark("template"): (tr("chat") if setup.chat else tr("none"), "", self._toggle_chat),
+            mark("local data"): (setup.data_dir or "–", "", self._ask_data),
+            mark("device"): (setup.device, "", self._ask_device),
         }
 
     @on(Table.Opened)
@@ -186,7 +192,7 @@ class EvaluateScreen(PlaceScreen):
     def _ask_checkpoint(self) -> None:
         offered = self._checkpoints[:_MOST_OFFERED]
         if not offered:
-            self.toast("nothing is saved yet; c on the dashboard writes a checkpoint", "evaluate")
+            self._say_nothing_is_saved()
             return
         choices = [
             Choice(str(number), str(number), path.name) for number, path in enumerate(offered, 1)
@@ -196,48 +202,56 @@ class EvaluateScreen(PlaceScreen):
             if answer:
                 self._change(checkpoint=offered[int(answer) - 1])
 
-        title = "which checkpoint"
-        text = "The newest ones; `lmm-tui eval --run PATH` takes any."
+        title = tr("which checkpoint")
+        text = tr("The newest ones; `lmm-tui eval --run PATH` takes any.")
         self.app.push_screen(ChoiceDialog(title, text, choices, first="1"), chosen)
+
+    def _say_nothing_is_saved(self) -> None:
+        said = tr("nothing is saved yet; c on the dashboard writes a checkpoint")
+        self.toast(said, "evaluate")
 
     def _ask_backend(self) -> None:
         choices = [
-            Choice("run", "r", "Our own decoder"),
-            Choice("hf", "h", "transformers, on the converted checkpoint"),
+            Choice("run", "r", mark("Our own decoder")),
+            Choice("hf", "h", mark("transformers, on the converted checkpoint")),
         ]
 
         def chosen(answer: str | None) -> None:
             if answer:
                 self._change(backend=answer)
 
-        text = "Both score the same questions; the second one checks the first."
+        text = tr("Both score the same questions; the second one checks the first.")
         self.app.push_screen(
-            ChoiceDialog("backend", text, choices, first=self._setup.backend), chosen
+            ChoiceDialog(tr("backend"), text, choices, first=self._setup.backend), chosen
         )
 
     def _ask_tasks(self) -> None:
-        text = f"Names with spaces between them. Built in: {', '.join(NAMES)}; or lm-eval's own."
-        self._ask("tasks", text, " ".join(self._setup.tasks), _tasks, "tasks")
+        text = tr(
+            "Names with spaces between them. Built in: {names}; or lm-eval's own.",
+            names=", ".join(NAMES),
+        )
+        self._ask(tr("tasks"), text, " ".join(self._setup.tasks), _tasks, "tasks")
 
     def _ask_limit(self) -> None:
-        text = "The first so many questions of each task; 0 asks all."
-        self._ask("limit", text, str(self._setup.limit or 0), lambda t: _whole(t) or None, "limit")
+        text = tr("The first so many questions of each task; 0 asks all.")
+        value = str(self._setup.limit or 0)
+        self._ask(tr("limit"), text, value, lambda t: _whole(t) or None, "limit")
 
     def _ask_shots(self) -> None:
-        text = "Worked examples before each question; empty is what the task says."
+        text = tr("Worked examples before each question; empty is what the task says.")
         value = "" if self._setup.shots is None else str(self._setup.shots)
-        self._ask("few-shot", text, value, lambda t: _whole(t) if t.strip() else None, "shots")
+        self._ask(tr("few-shot"), text, value, lambda t: _whole(t) if t.strip() else None, "shots")
 
     def _ask_data(self) -> None:
-        text = (
+        text = tr(
             "A folder with hellaswag.jsonl, arc_easy.jsonl, gsm8k.jsonl or mmlu/<subject>.jsonl; "
             "empty for none."
         )
-        self._ask("local data", text, self._setup.data_dir or "", _folder, "data_dir")
+        self._ask(tr("local data"), text, self._setup.data_dir or "", _folder, "data_dir")
 
     def _ask_device(self) -> None:
-        text = "cpu, cuda, cuda:1, mps, or auto"
-        self._ask("device", text, self._setup.device, lambda t: t.strip() or "auto", "device")
+        text = tr("cpu, cuda, cuda:1, mps, or auto")
+        self._ask(tr("device"), text, self._setup.device, lambda t: t.strip() or "auto", "device")
 
     def _toggle_chat(self) -> None:
         self._change(chat=not self._setup.chat)
@@ -263,15 +277,15 @@ class EvaluateScreen(PlaceScreen):
     def action_run(self) -> None:
         checkpoint = self._setup.checkpoint or next(iter(self._checkpoints), None)
         if checkpoint is None:
-            self.toast("nothing is saved yet; c on the dashboard writes a checkpoint", "evaluate")
+            self._say_nothing_is_saved()
             return
         setup = replace(self._setup, checkpoint=checkpoint)
         self._cancelled, self._progress = False, None
         if self.in_background("evaluate", lambda: self._evaluate(setup, checkpoint)):
-            self._busy_with = f"step {checkpoint_step(checkpoint):,}"
+            self._busy_with = tr("step {step:,}", step=checkpoint_step(checkpoint))
             self._show_state()
         else:
-            self.toast("an evaluation is under way; x cancels it", "evaluate", severe=True)
+            self.toast(tr("an evaluation is under way; x cancels it"), "evaluate", severe=True)
 
     def _evaluate(self, setup: Setup, checkpoint: Path) -> Evaluated:
         try:
@@ -303,16 +317,17 @@ class EvaluateScreen(PlaceScreen):
     def on_evaluated(self, message: Evaluated) -> None:
         self._busy_with, self._progress = "", None
         if message.record is None:
-            said = "cancelled; r goes on where it was" if self._cancelled else message.trouble
+            cancelled = tr("cancelled; r goes on where it was")
+            said = cancelled if self._cancelled else message.trouble
             self.toast(said, "evaluate", severe=not self._cancelled)
         else:
-            self.toast(message.record.sentence, "evaluated")
+            self.toast(message.record.sentence, mark("evaluated"))
         self._show_state()
         self.look()
 
     def action_cancel(self) -> None:
         if not self._busy_with:
-            self.toast("nothing is being evaluated; r begins", "evaluate")
+            self.toast(tr("nothing is being evaluated; r begins"), "evaluate")
             return
         self._cancelled = True
         if (running := self._evaluation) is not None:
@@ -346,29 +361,32 @@ class EvaluateScreen(PlaceScreen):
 
     def _show(self) -> None:
         rows = [
-            TableRow(name, {"name": name, "value": (clean(value), style)})
+            TableRow(name, {"name": tr(name), "value": (clean(value), style)})
             for name, (value, style, _) in self._rows().items()
         ]
         self.query_one(Table).show(rows, empty="")
         many = len(self._records)
-        facts = f"{self._run.name} · {many} evaluation{'' if many == 1 else 's'}  "
-        self.query_one(ScreenStrip).show((facts, "$foreground 70%"))
+        said = tr("1 evaluation") if many == 1 else tr("{count} evaluations", count=many)
+        self.query_one(ScreenStrip).show((f"{self._run.name} · {said}  ", "$foreground 70%"))
         self._show_state()
         self._show_views()
         self._show_page()
 
     def _show_state(self) -> None:
         if not self._busy_with:
-            text = Content.styled("r evaluates · enter changes a setting · v turns the page", QUIET)
+            keys = tr("r evaluates · enter changes a setting · v turns the page")
+            text = Content.styled(keys, QUIET)
         elif (at := self._progress) is None or not at.total:
-            text = Content.assemble((f"{self._busy_with}  ", "bold"), "starting lm-eval …")
+            text = Content.assemble((f"{self._busy_with}  ", "bold"), tr("starting lm-eval …"))
         else:
-            left = "" if at.eta_s is None else f" · {duration(at.eta_s)} left"
-            known = f" · {at.remembered} known" if at.remembered else ""
-            name, facts = f"{self._busy_with}  ", f"  {at.done}/{at.total} answers{left}"
-            room = self.query_one("#state").content_size.width - len(name) - len(facts)
-            if room - len(known) >= _SHORTEST:
-                room, facts = room - len(known), facts + known
+            known = f" · {tr('{count} known', count=at.remembered)}" if at.remembered else ""
+            name = f"{self._busy_with}  "
+            facts = "  " + tr("{done}/{total} answers", done=at.done, total=at.total)
+            if at.eta_s is not None:
+                facts += f" · {tr('{time} left', time=duration(at.eta_s))}"
+            room = self.query_one("#state").content_size.width - cell_len(name) - cell_len(facts)
+            if room - cell_len(known) >= _SHORTEST:
+                room, facts = room - cell_len(known), facts + known
             bar = max(min(room, _BAR), _SHORTEST)
             full = round(bar * at.done / at.total)
             text = Content.assemble(
@@ -381,7 +399,7 @@ class EvaluateScreen(PlaceScreen):
             Content.from_markup(
                 f"[@click=screen.view({number})][{'bold $accent' if chosen else '$foreground 70%'}]"
                 "$title[/][/]   ",
-                title=title,
+                title=tr(title),
             )
             for number, title in enumerate(VIEWS)
             for chosen in (number == self._view,)
@@ -414,11 +432,14 @@ class EvaluateScreen(PlaceScreen):
         """Every evaluation of the run, the one made last on top."""
         parts: list[Content] = []
         for record in sorted(self._records, key=lambda record: -record.time):
-            limit = f"first {record.job.limit}" if record.job.limit else "all questions"
-            ago = duration(max(time.time() - record.time, 0))
-            facts = f"  {limit} · {record.job.backend} · {ago} ago"
+            limit = tr("all questions")
+            if record.job.limit:
+                limit = tr("first {count}", count=record.job.limit)
+            ago = tr("{time} ago", time=duration(max(time.time() - record.time, 0)))
+            facts = f"  {limit} · {record.job.backend} · {ago}"
+            step = tr("step {step:,}", step=record.step or 0)
             parts += [
-                Content.assemble((f"step {record.step or 0:,}", "bold $accent"), (facts, QUIET)),
+                Content.assemble((step, "bold $accent"), (facts, QUIET)),
                 score_lines(record, width, glyphs_for()),
                 Content(),
             ]
@@ -447,20 +468,21 @@ class EvaluateScreen(PlaceScreen):
 
 def _history_chart(asked: Asked, chance: float | None) -> Chart:
     traces = [
-        Trace("low", "95 % low", "grey", "line"),
-        Trace("high", "95 % high", "grey", "line"),
-        Trace("score", "score", "blue", "marks"),
+        Trace("low", tr("95 % low"), "grey", "line"),
+        Trace("high", tr("95 % high"), "grey", "line"),
+        Trace("score", tr("score"), "blue", "marks"),
     ]
-    return Chart(asked.words, traces, references={} if chance is None else {"chance": chance})
+    references = {} if chance is None else {tr("chance"): chance}
+    return Chart(asked.words, traces, references=references)
 
 
 def _emptiness(saved: bool) -> Content:
     first = (
-        "No scores yet: r asks the checkpoint at the left the built-in questions."
+        tr("No scores yet: r asks the checkpoint at the left the built-in questions.")
         if saved
-        else "Nothing is saved yet: c on the dashboard writes a checkpoint of a live run."
+        else tr("Nothing is saved yet: c on the dashboard writes a checkpoint of a live run.")
     )
-    more = "They are scored by lm-eval in a process of its own, and kept in evals/ of the run."
+    more = tr("They are scored by lm-eval in a process of its own, and kept in evals/ of the run.")
     return Content.assemble(f"{first}\n", (more, QUIET))
 
 
@@ -474,20 +496,21 @@ def _converted(checkpoint: Path, target: Path) -> Path:
 def _tasks(text: str) -> tuple[str, ...]:
     names = tuple(text.replace(",", " ").split())
     if not names:
-        raise ValueError(f"name one task at least, such as {ALL}")
+        raise ValueError(tr("name one task at least, such as {task}", task=ALL))
     return names
 
 
 def _whole(text: str) -> int:
     if not text.strip().isdecimal():
-        raise ValueError(f"{text.strip() or 'nothing'}: expected a whole number, 0 or more")
+        given = text.strip() or tr("nothing")
+        raise ValueError(tr("{given}: expected a whole number, 0 or more", given=given))
     return int(text)
 
 
 def _folder(text: str) -> str | None:
     folder = text.strip()
     if folder and not Path(folder).expanduser().is_dir():
-        raise ValueError(f"{folder}: no such folder")
+        raise ValueError(tr("{folder}: no such folder", folder=folder))
     return str(Path(folder).expanduser()) if folder else None
 
 

@@ -6,8 +6,9 @@ Data only; it knows no widget.
 from __future__ import annotations
 
 from engine.config import options
+from lmm_tui.language import mark
 
-ESSENTIALS = "essentials"
+ESSENTIALS = mark("essentials")
 FORM = (
     "stage",
     "device",
@@ -27,14 +28,14 @@ FORM = (
 
 _STAGED = ("dpo", "grpo", "distill")
 _SECTIONS = {
-    "stage": ("lora", *_STAGED),
-    "model": ("model",),
-    "data": ("data", ""),
-    "training": ("train",),
-    "optimisation": ("optim",),
-    "probes, logs": ("log", "probe"),
-    "evaluation": ("eval",),
-    "health": ("health",),
+    mark("stage"): ("lora", *_STAGED),
+    mark("model"): ("model",),
+    mark("data"): ("data", ""),
+    mark("training"): ("train",),
+    mark("optimisation"): ("optim",),
+    mark("probes, logs"): ("log", "probe"),
+    mark("evaluation"): ("eval",),
+    mark("health"): ("health",),
 }
 TABS = (ESSENTIALS, *_SECTIONS)
 

@@ -13,6 +13,7 @@ from textual.message import Message
 
 from engine.rundir import RunDir
 from lmm_tui.keys import bindings
+from lmm_tui.language import tr
 from lmm_tui.log_window import LogLine
 from lmm_tui.screens.place import PlaceScreen
 from lmm_tui.units import size
@@ -57,10 +58,10 @@ class LogScreen(PlaceScreen):
     def compose_body(self) -> ComposeResult:
         yield LogView(
             self._run.output,
-            "Nothing was printed yet.\nWhat the engine prints, logs and warns of is kept here.",
+            tr("Nothing was printed yet.\nWhat the engine prints, logs and warns of is kept here."),
         )
-        yield FilterLine("find", id="find")
-        yield FilterLine("only lines with", id="narrow")
+        yield FilterLine(tr("find"), id="find")
+        yield FilterLine(tr("only lines with"), id="narrow")
 
     def look(self) -> None:
         self.query_one(LogView).look()
@@ -74,10 +75,12 @@ class LogScreen(PlaceScreen):
         amount = size(view.window.size)
         facts = [f"{self._run.name}/{self._run.output.name} · {amount}"]
         if self._narrowed:
-            facts.append(f"{view.count:,} with “{self._narrowed}”")
+            facts.append(tr("{count:,} with “{words}”", count=view.count, words=self._narrowed))
         self.query_one(ScreenStrip).show(
             (" · ".join(facts), _QUIET),
-            (" · following  ", "$success") if view.following else (" · stands  ", "$warning"),
+            (f" · {tr('following')}  ", "$success")
+            if view.following
+            else (f" · {tr('stands')}  ", "$warning"),
         )
 
     # Finding
@@ -115,7 +118,7 @@ class LogScreen(PlaceScreen):
         """Go to the next line with what is searched for."""
         view, wanted = self.query_one(LogView), self._wanted
         if not wanted:
-            self.toast("/ asks what to search for", "find")
+            self.toast(tr("/ asks what to search for"), "find")
             return
         start = view.found if view.found is not None else view.window.size
         lines = [line.offset for line in view.lines]
@@ -131,7 +134,7 @@ class LogScreen(PlaceScreen):
         if message.offset is not None:
             self.query_one(LogView).go_to(message.offset)
         else:
-            self.toast(f"no more lines with “{message.wanted}” that way", "find")
+            self.toast(tr("no more lines with “{words}” that way", words=message.wanted), "find")
 
     def _match(self) -> None:
         view, wanted = self.query_one(LogView), self._narrowed

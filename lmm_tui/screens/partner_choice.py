@@ -6,10 +6,10 @@ from textual.content import Content
 
 from engine.rundir import RunDir
 from lmm_errors import LmmError
+from lmm_tui.language import tr
 from lmm_tui.partner import CheckpointPartner, Partner, label_of, partners
 from lmm_tui.screens.dialogs import Choice, ChoiceDialog
 from lmm_tui.screens.place import PlaceScreen
-from lmm_tui.text import clean
 
 _MOST_OFFERED = 9
 
@@ -42,9 +42,8 @@ class PartnerScreen(PlaceScreen):
     def action_choose(self) -> None:
         found = self._found()[:_MOST_OFFERED]
         if not found:
-            self.toast(
-                "the run is not live and has no checkpoint; 2 lists the other runs", "who answers"
-            )
+            said = tr("the run is not live and has no checkpoint; 2 lists the other runs")
+            self.toast(said, "who answers")
             return
         choices = [
             Choice(str(number), str(number), label_of(one)) for number, one in enumerate(found, 1)
@@ -55,9 +54,11 @@ class PartnerScreen(PlaceScreen):
                 self._take(found[int(answer) - 1])
 
         question = ChoiceDialog(
-            "who answers",
-            "The live model answers between two of its steps; a checkpoint is read by a process "
-            "of its own, on the CPU.",
+            tr("who answers"),
+            tr(
+                "The live model answers between two of its steps; a checkpoint is read by a "
+                "process of its own, on the CPU."
+            ),
             choices,
             first="1",
         )
@@ -73,14 +74,14 @@ class PartnerScreen(PlaceScreen):
     def who(self) -> str:
         """Who answers, in a few words."""
         if self.partner is None:
-            return "nobody answers"
+            return tr("nobody answers")
         return label_of(self.partner)
 
     def nobody(self) -> Content:
         """What to do where nobody answers."""
         return Content.assemble(
-            "Nobody answers: the run is not live and has saved nothing.\n",
-            (clean("2 lists the other runs; R there goes on with one that ended."), "dim"),
+            tr("Nobody answers: the run is not live and has saved nothing.") + "\n",
+            (tr("2 lists the other runs; R there goes on with one that ended."), "dim"),
         )
 
     def on_unmount(self) -> None:

@@ -22,6 +22,7 @@ from engine.rundir import RunDir
 from lmm_errors import LmmError
 from lmm_tui import run_care
 from lmm_tui.keys import bindings
+from lmm_tui.language import mark, tr
 from lmm_tui.messages import OpenRun
 from lmm_tui.run_list import LARGEST_FIRST, SORT_KEYS, ListedRun, RunList, ancestry, arranged
 from lmm_tui.screens.dialogs import AskDialog, Choice, ChoiceDialog
@@ -32,20 +33,20 @@ from lmm_tui.text import clean
 from lmm_tui.widgets.filter_line import FilterLine
 from lmm_tui.widgets.header import BADGES
 from lmm_tui.widgets.screen_strip import ScreenStrip
-from lmm_tui.widgets.table import Column, Table, TableRow
+from lmm_tui.widgets.table import Column, Table, TableRow, titled
 
 COLUMNS = (
-    Column("name", "name", 16, grows=True),
-    Column("state", "state", 10),
-    Column("stage", "stage", 8, rank=5),
-    Column("model", "model", 8, rank=6),
-    Column("step", "step", 13, right=True, rank=1),
-    Column("loss", "loss", 7, right=True),
-    Column("val", "val", 7, right=True, rank=3),
+    Column("name", mark("name"), 16, grows=True),
+    Column("state", mark("state"), 10),
+    Column("stage", mark("stage"), 8, rank=5),
+    Column("model", mark("model"), 8, rank=6),
+    Column("step", mark("step"), 13, right=True, rank=1),
+    Column("loss", mark("loss"), 7, right=True),
+    Column("val", mark("val"), 7, right=True, rank=3),
     Column("speed", "tok/s", 6, right=True, rank=4),
-    Column("age", "age", 12, right=True, rank=2),
-    Column("from", "from", 12, grows=True, rank=7),
-    Column("note", "note", 16, grows=True, rank=8),
+    Column("age", mark("age"), 12, right=True, rank=2),
+    Column("from", mark("from"), 12, grows=True, rank=7),
+    Column("note", mark("note"), 16, grows=True, rank=8),
 )
 
 _CURRENT = "bold $accent"
@@ -96,9 +97,9 @@ class RunsScreen(PlaceScreen):
         return tuple(run.summary.path for run in shown if run and run.summary.path in self._marked)
 
     def compose_body(self) -> ComposeResult:
-        yield Table(COLUMNS, "Reading …")
+        yield Table(titled(COLUMNS), tr("Reading …"))
         yield Static(id="detail")
-        yield FilterLine("name, state, stage, model, note")
+        yield FilterLine(tr("name, state, stage, model, note"))
 
     def look(self) -> None:
         self.in_background("runs", lambda: RunsRead(self._list.read()))
@@ -124,19 +125,25 @@ class RunsScreen(PlaceScreen):
             empty=self._emptiness(),
         )
         live = sum(run.live for run in runs)
-        all_of_them = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
-        facts = [f"{len(kept)} of {len(runs)}" if self._wanted else all_of_them]
-        facts += [f"{live} live"] if live else []
-        facts += [f"{len(self._marked)} marked"] if self._marked else []
+        if self._wanted:
+            facts = [tr("{count} of {all}", count=len(kept), all=len(runs))]
+        else:
+            facts = [tr("1 run") if len(runs) == 1 else tr("{count} runs", count=len(runs))]
+        facts += [tr("{count} live", count=live)] if live else []
+        facts += [tr("{count} marked", count=len(self._marked))] if self._marked else []
         self.query_one(ScreenStrip).show((f"{' · '.join(facts)}  ", _QUIET))
         self._show_detail()
 
     def _emptiness(self) -> str:
         if self._wanted:
-            return f"No run is called or noted “{self._wanted}”.\nesc shows all runs again."
-        return (
-            f"No runs in {self._folder} yet.\n"
-            "8 configures and starts one here; `lmm-tui launch` does so on a command line."
+            return tr(
+                "No run is called or noted “{words}”.\nesc shows all runs again.",
+                words=self._wanted,
+            )
+        return tr(
+            "No runs in {folder} yet.\n"
+            "8 configures and starts one here; `lmm-tui launch` does so on a command line.",
+            folder=self._folder,
         )
 
     def _row(self, run: ListedRun, now: float) -> TableRow:
@@ -149,7 +156,7 @@ class RunsScreen(PlaceScreen):
             run.name,
             {
                 "name": (run.name, _CURRENT if current else ""),
-                "state": (f"{sign} {run.summary.state}", colour),
+                "state": (f"{sign} {tr(run.summary.state)}", colour),
                 "stage": info.stage,
                 "model": info.model,
                 "step": steps,
@@ -170,8 +177,9 @@ class RunsScreen(PlaceScreen):
             return
         info = run.summary.info
         chain = " → ".join(ancestry(run, self._runs or ()))
-        words = [info.model, info.device, info.precision, f"pid {info.pid} on {info.host}"]
-        last = run.summary.status.error or run.note or "no note; n writes one"
+        process = tr("pid {pid} on {host}", pid=info.pid, host=info.host)
+        words = [info.model, info.device, info.precision, process]
+        last = run.summary.status.error or run.note or tr("no note; n writes one")
         lines = [
             Content.assemble(
                 (clean(chain), "bold"),
@@ -245,7 +253,7 @@ class RunsScreen(PlaceScreen):
 
     def action_overlay(self) -> None:
         if not self._marked:
-            self.toast("mark runs with space first", "overlay")
+            self.toast(tr("mark runs with space first"), "overlay")
             return
         from lmm_tui.screens.overlay import OverlayScreen
 
@@ -256,7 +264,8 @@ class RunsScreen(PlaceScreen):
     def action_differences(self) -> None:
         marked = self.marked
         if len(marked) != 2:
-            self.toast(f"mark two runs with space first; {len(marked)} are marked", "differences")
+            said = tr("mark two runs with space first; {count} are marked", count=len(marked))
+            self.toast(said, "differences")
             return
         try:
             found = run_care.differences(*map(RunDir, marked))
@@ -276,7 +285,8 @@ class RunsScreen(PlaceScreen):
                     return str(error)
                 return ""
 
-            asked = AskDialog("rename", f"{run.name} shall be called", run.name, judge)
+            question = tr("{name} shall be called", name=run.name)
+            asked = AskDialog(tr("rename"), question, run.name, judge)
             self.app.push_screen(asked, partial(self._rename, path))
 
     def _rename(self, path: Path, name: str | None) -> None:
@@ -285,16 +295,16 @@ class RunsScreen(PlaceScreen):
 
             def work() -> CareTaken:
                 moved = run_care.rename(RunDir(path), name).path
-                return CareTaken(
-                    "rename", f"{path.name} is {name} now", opens=moved if follows else None
-                )
+                said = tr("{old} is {new} now", old=path.name, new=name)
+                return CareTaken("rename", said, opens=moved if follows else None)
 
             self._take_care("rename", work)
 
     def action_note(self) -> None:
         if run := self._under_cursor():
             path = run.summary.path
-            asked = AskDialog("note", f"A few words about {run.name}; none removes them", run.note)
+            question = tr("A few words about {name}; none removes them", name=run.name)
+            asked = AskDialog(tr("note"), question, run.note)
             self.app.push_screen(asked, partial(self._note, path))
 
     def _note(self, path: Path, text: str | None) -> None:
@@ -302,17 +312,22 @@ class RunsScreen(PlaceScreen):
 
             def work() -> CareTaken:
                 run_care.note(RunDir(path), text)
-                return CareTaken("note", "noted" if text.strip() else "the note is gone")
+                return CareTaken("note", tr("noted") if text.strip() else tr("the note is gone"))
 
             self._take_care("note", work)
 
     def action_delete(self) -> None:
         if (run := self._at_rest("delete")) is not None:
             question = ChoiceDialog(
-                "delete a run",
-                f"{run.name}: {run.summary.state} at step {run.summary.status.step:,}.\n"
-                f"It is moved to {run.summary.path.parent / run_care.TRASH}, not erased.",
-                [Choice("delete", "y", "Move it to the trash")],
+                tr("delete a run"),
+                tr(
+                    "{name}: {state} at step {step:,}.\nIt is moved to {trash}, not erased.",
+                    name=run.name,
+                    state=tr(run.summary.state),
+                    step=run.summary.status.step,
+                    trash=run.summary.path.parent / run_care.TRASH,
+                ),
+                [Choice("delete", "y", mark("Move it to the trash"))],
             )
             self.app.push_screen(question, partial(self._delete, run.summary.path))
 
@@ -320,7 +335,8 @@ class RunsScreen(PlaceScreen):
         if answer == "delete":
 
             def work() -> CareTaken:
-                return CareTaken("delete", f"moved to {run_care.throw_away(RunDir(path))}")
+                moved = run_care.throw_away(RunDir(path))
+                return CareTaken("delete", tr("moved to {place}", place=moved))
 
             self._take_care("delete", work)
 
@@ -330,14 +346,16 @@ class RunsScreen(PlaceScreen):
             ended = 0 < status.total_steps <= status.step
             steps = 2 * status.total_steps if ended else None
             more = f" --steps {steps}" if steps else ""
-            goal = " All its steps are done; this adds as many again." if ended else ""
+            said = tr("{name} goes on from its last intact checkpoint.", name=run.name)
+            if ended:
+                said += " " + tr("All its steps are done; this adds as many again.")
             command = f"lmm-tui resume {run_argument(path)}{more}"
             question = ChoiceDialog(
-                "resume a run",
-                f"{run.name} goes on from its last intact checkpoint.{goal}",
+                tr("resume a run"),
+                said,
                 [
-                    Choice("start", "y", "Resume it now, in a process of its own"),
-                    Choice("copy", "c", "Copy the command line"),
+                    Choice("start", "y", mark("Resume it now, in a process of its own")),
+                    Choice("copy", "c", mark("Copy the command line")),
                 ],
                 code=command,
             )
@@ -346,15 +364,16 @@ class RunsScreen(PlaceScreen):
     def _resume(self, path: Path, steps: int | None, command: str, answer: str | None) -> None:
         if answer == "copy":
             self.app.copy_to_clipboard(command)
-            self.toast(command, "copied")
+            self.toast(command, mark("copied"))
         elif answer == "start":
 
             def work() -> CareTaken:
                 started = _go_on(RunDir(path), steps)
-                return CareTaken("resume", f"{path.name} trains in process {started}", opens=path)
+                said = tr("{name} trains in process {pid}", name=path.name, pid=started)
+                return CareTaken("resume", said, opens=path)
 
             if self._take_care("resume", work):
-                self.toast(f"starting an engine for {path.name} …", "resume")
+                self.toast(tr("starting an engine for {name} …", name=path.name), "resume")
 
     def _take_care(self, name: str, work: Callable[[], CareTaken]) -> bool:
         """Do `work` beside the screen; what refuses it is told, not raised."""
@@ -387,7 +406,9 @@ class RunsScreen(PlaceScreen):
         """The run under the cursor, unless it is alive: then nobody may touch its folder."""
         run = self._under_cursor()
         if run is not None and run.live:
-            self.toast(f"{run.name} is {run.summary.state}; stop it first", what, severe=True)
+            state = tr(run.summary.state)
+            said = tr("{name} is {state}; stop it first", name=run.name, state=state)
+            self.toast(said, what, severe=True)
             return None
         return run
 

@@ -20,6 +20,7 @@ from engine.control import Reply
 from engine.rundir import RunDir
 from lmm_errors import LmmError
 from lmm_tui.keys import bindings
+from lmm_tui.language import mark, tr
 from lmm_tui.partner import Manner, read_manner
 from lmm_tui.screens.dialogs import AskDialog
 from lmm_tui.screens.place import PlaceScreen
@@ -29,7 +30,7 @@ from lmm_tui.widgets.sample_grid import SampleBook, SampleGrid
 from lmm_tui.widgets.screen_strip import ScreenStrip
 from metrics.follow import JsonlFollower
 
-_EMPTY = (
+_EMPTY = mark(
     "No samples yet.\n"
     "s asks a live model for some; a asks it to go on from a prompt of yours.\n"
     "c talks with it, or with a checkpoint; w shows what surprises it in a text."
@@ -69,7 +70,7 @@ class SamplesScreen(PlaceScreen):
         self._awaited: str | None = None
 
     def compose_body(self) -> ComposeResult:
-        yield SampleGrid(_EMPTY)
+        yield SampleGrid(tr(_EMPTY))
         with VerticalScroll(id="whole"):
             yield Static(id="said")
 
@@ -88,7 +89,8 @@ class SamplesScreen(PlaceScreen):
     def _show_facts(self) -> None:
         prompts, steps = len(self._book.prompts), len(self._book.steps)
         manner = str(self._manner)
-        facts = f"{prompts} prompts · {steps} steps" + (f" · {manner}" if manner else "")
+        facts = tr("{prompts} prompts · {steps} steps", prompts=prompts, steps=steps)
+        facts += f" · {manner}" if manner else ""
         self.query_one(ScreenStrip).show((f"{self._run.name} · {facts}  ", _QUIET))
 
     @on(SampleGrid.Moved)
@@ -99,14 +101,14 @@ class SamplesScreen(PlaceScreen):
         prompt, step = place
         parts: list[Content] = []
         for record in self._book.at(prompt, step)[-8:]:
-            facts = [f"step {step:,}"]
+            facts = [tr("step {step:,}", step=step)]
             facts += [
-                f"{word} {value:g}"
+                f"{tr(word)} {value:g}"
                 for word, key in (
-                    ("temperature", "temperature"),
+                    (mark("temperature"), "temperature"),
                     ("top-p", "top_p"),
-                    ("tokens", "tokens"),
-                    ("reward", "reward"),
+                    (mark("tokens"), "tokens"),
+                    (mark("reward"), "reward"),
                 )
                 if isinstance(value := record.get(key), int | float)
             ]
@@ -118,7 +120,8 @@ class SamplesScreen(PlaceScreen):
                     clean(str(record.get("text", "")), newlines="keep"),
                 )
             )
-        said = Content("\n").join(parts) if parts else Content.styled("nothing said here", _QUIET)
+        parts = parts or [Content.styled(tr("nothing said here"), _QUIET)]
+        said = Content("\n").join(parts)
         self.query_one("#said", Static).update(said)
         self.query_one("#whole").scroll_home(animate=False)
 
@@ -149,9 +152,9 @@ class SamplesScreen(PlaceScreen):
 
     def action_add(self) -> None:
         asked = AskDialog(
-            "a prompt",
-            "The live model goes on from it, or answers, after the step in progress.",
-            judge=lambda text: "" if text.strip() else "write something to go on from",
+            tr("a prompt"),
+            tr("The live model goes on from it, or answers, after the step in progress."),
+            judge=lambda text: "" if text.strip() else tr("write something to go on from"),
         )
         self.app.push_screen(asked, self._prompted)
 
@@ -171,7 +174,7 @@ class SamplesScreen(PlaceScreen):
                 return Sampled(Reply(False, str(error)), prompt)
 
         if not self.in_background("sample", ask):
-            self.toast("the last request is still under way", "sample", severe=True)
+            self.toast(tr("the last request is still under way"), mark("sample"), severe=True)
 
     def on_sampled(self, message: Sampled) -> None:
         self.toast(message.reply.message, "sample", severe=not message.reply.ok)
@@ -199,9 +202,11 @@ def ask_manner(manner: Manner) -> AskDialog:
         return ""
 
     return AskDialog(
-        "how it speaks",
-        "temperature=0.8 top_p=0.95 max_tokens=200, any of them; what is left out is as in the "
-        "settings of the run. Temperature 0 always takes the likeliest token.",
+        tr("how it speaks"),
+        tr(
+            "temperature=0.8 top_p=0.95 max_tokens=200, any of them; what is left out is as in the "
+            "settings of the run. Temperature 0 always takes the likeliest token."
+        ),
         str(manner),
         judge,
     )

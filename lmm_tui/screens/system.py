@@ -19,11 +19,12 @@ from textual.widgets import Static
 
 from engine.rundir import RunDir
 from lmm_errors import LmmError
+from lmm_tui.language import tr
 from lmm_tui.machine import Card, Machine, ProcessReading, Reading
 from lmm_tui.screens.place import PlaceScreen
 from lmm_tui.session import ATTACHABLE_STATES
 from lmm_tui.summary import duration
-from lmm_tui.text import clean
+from lmm_tui.text import clean, fit
 from lmm_tui.units import size
 from lmm_tui.widgets.screen_strip import ScreenStrip
 from lmm_tui.widgets.spark import spark
@@ -58,7 +59,7 @@ class SystemScreen(PlaceScreen):
 
     def compose_body(self) -> ComposeResult:
         with VerticalScroll(id="machine"):
-            yield Static("Reading …", id="gauges")
+            yield Static(tr("Reading …"), id="gauges")
 
     def look(self) -> None:
         self.in_background("machine", self._read)
@@ -77,7 +78,9 @@ class SystemScreen(PlaceScreen):
         except LmmError:
             return None
         if info.host != socket.gethostname():
-            self._elsewhere = f"{self._run.name} is on {info.host}, another machine"
+            self._elsewhere = tr(
+                "{name} is on {host}, another machine", name=self._run.name, host=info.host
+            )
             return None
         alive = self._run.derived_state(info, status) in ATTACHABLE_STATES
         return info.pid if alive else None
@@ -91,30 +94,31 @@ class SystemScreen(PlaceScreen):
     def _show(self, reading: Reading) -> None:
         width = max(self.size.width - 4, 20)
         lines = [
-            self._gauge("CPU", reading.cpu, f"load {reading.load:.1f}", width),
+            self._gauge("CPU", reading.cpu, tr("load {load:.1f}", load=reading.load), width),
             *_cores(reading.cores, width),
             self._gauge(
                 "RAM",
                 reading.memory_used / reading.memory_total,
-                f"{size(reading.memory_used)} of {size(reading.memory_total)}",
+                _of(reading.memory_used, reading.memory_total),
                 width,
             ),
         ]
         if reading.swap_total:
             share = reading.swap_used / reading.swap_total
-            words = f"{size(reading.swap_used)} of {size(reading.swap_total)}"
-            lines.append(self._gauge("swap", share, words, width))
+            words = _of(reading.swap_used, reading.swap_total)
+            lines.append(self._gauge(tr("swap"), share, words, width))
         share = reading.disk_used / reading.disk_total
-        free = f"{size(reading.disk_free)} free for {self._runs_dir.name or self._runs_dir}"
-        lines += [self._gauge("disk", share, free, width), Content()]
+        folder = self._runs_dir.name or self._runs_dir
+        free = tr("{size} free for {folder}", size=size(reading.disk_free), folder=folder)
+        lines += [self._gauge(tr("disk"), share, free, width), Content()]
         lines += self._cards(reading.cards, width)
         lines += [Content(), *self._process(reading.process, width)]
         self.query_one("#gauges", Static).update(Content("\n").join(lines))
-        self.query_one(ScreenStrip).show((f"{socket.gethostname()} · every 2 s  ", _QUIET))
+        self.query_one(ScreenStrip).show((f"{socket.gethostname()} · {tr('every 2 s')}  ", _QUIET))
 
     def _cards(self, cards: tuple[Card, ...], width: int) -> list[Content]:
         if not cards:
-            words = "none seen; with nvidia-ml-py installed, NVIDIA cards are"
+            words = tr("none seen; with nvidia-ml-py installed, NVIDIA cards are")
             return [_line("GPU", words, width)]
         lines = []
         for index, card in enumerate(cards):
@@ -122,24 +126,30 @@ class SystemScreen(PlaceScreen):
             power = "" if card.watts is None else f"{card.watts:.0f} W"
             words = " · ".join(filter(None, (card.name, heat, power)))
             lines.append(self._gauge(f"GPU {index}", card.busy, words, width))
-            held = "" if card.by_process is None else f", the run {size(card.by_process)}"
-            words = f"{size(card.memory_used)} of {size(card.memory_total)}{held}"
+            words = _of(card.memory_used, card.memory_total)
+            if card.by_process is not None:
+                words += tr(", the run {size}", size=size(card.by_process))
             share = card.memory_used / max(card.memory_total, 1)
-            lines.append(self._gauge(f"GPU {index} memory", share, words, width))
+            lines.append(self._gauge(tr("GPU {index} memory", index=index), share, words, width))
         return lines
 
     def _process(self, process: ProcessReading | None, width: int) -> list[Content]:
         if process is None:
             name = self._run.name if self._run else ""
-            gone = f"{name} has no process here any more" if name else "no run is open"
-            return [_line("process", self._elsewhere or gone, width)]
-        words = (
-            f"pid {process.pid} · {process.cpu:.2f} processors · {size(process.memory)} · "
-            f"{process.threads} threads · {duration(process.seconds)} of work"
+            gone = tr("{name} has no process here any more", name=name)
+            gone = gone if name else tr("no run is open")
+            return [_line(tr("process"), self._elsewhere or gone, width)]
+        words = tr(
+            "pid {pid} · {cpu:.2f} processors · {memory} · {threads} threads · {time} of work",
+            pid=process.pid,
+            cpu=process.cpu,
+            memory=size(process.memory),
+            threads=process.threads,
+            time=duration(process.seconds),
         )
         past = spark(np.array(self._past.get("process", ())), max(min(width - _LABEL, 60), 1))
         return [
-            _line("process", words, width),
+            _line(tr("process"), words, width),
             _line("", process.command, width),
             Content.styled(" " * _LABEL + past, "$accent"),
         ]
@@ -151,7 +161,7 @@ class SystemScreen(PlaceScreen):
         colour = "$error" if share >= _HOT else "$warning" if share >= _WARM else "$success"
         past = self._past.get(label, ())
         line = Content.assemble(
-            (f"{label:<{_LABEL}}", _QUIET),
+            (fit(label, _LABEL), _QUIET),
             ("━" * filled, colour),
             ("─" * (bar - filled), "$panel"),
             f" {share:4.0%}  ",
@@ -177,11 +187,15 @@ def _cores(cores: tuple[float, ...], width: int) -> list[Content]:
     """A letter a core, as high as it is busy."""
     blocks = "▁▂▃▄▅▆▇█"
     shown = "".join(blocks[min(int(share * len(blocks)), len(blocks) - 1)] for share in cores)
-    return [_line(f"{len(cores)} cores", shown, width)]
+    return [_line(tr("{count} cores", count=len(cores)), shown, width)]
+
+
+def _of(used: int, total: int) -> str:
+    return tr("{used} of {total}", used=size(used), total=size(total))
 
 
 def _line(label: str, words: str, width: int) -> Content:
-    line = Content.assemble((f"{label:<{_LABEL}}", _QUIET), clean(words))
+    line = Content.assemble((fit(label, _LABEL), _QUIET), clean(words))
     return line.truncate(width, ellipsis=True)
 
 

@@ -20,6 +20,7 @@ from textual.widgets import Static
 from engine.control import Reply
 from engine.rundir import RunDir
 from lmm_tui.keys import bindings
+from lmm_tui.language import tr
 from lmm_tui.loss_levels import LIMITS, SURPRISING
 from lmm_tui.partner import LivePartner
 from lmm_tui.screens.dialogs import AskDialog
@@ -88,16 +89,15 @@ class TokensScreen(PartnerScreen):
             if asked is None and not isinstance(partner, LivePartner):
                 asked = _held_out(self.run_dir)
                 if asked is None:
-                    reply = Reply(
-                        False, "held-out text is known to the live model alone; e writes another"
-                    )
+                    why = tr("held-out text is known to the live model alone; e writes another")
+                    reply = Reply(False, why)
                     return ReadDone(reply, None, who)
             return ReadDone(
                 partner.ask("read", {} if asked is None else {"text": asked}), text, who
             )
 
         if not self.in_background("read", ask):
-            self.toast("the last text is still being read", "tokens", severe=True)
+            self.toast(tr("the last text is still being read"), "tokens", severe=True)
 
     def on_read_done(self, message: ReadDone) -> None:
         if not message.reply.ok:
@@ -106,7 +106,9 @@ class TokensScreen(PartnerScreen):
                 self._explain()
             return
         self._text, self._data = message.text, message.reply.data
-        step = f" · step {message.reply.step:,}" if message.who == LivePartner.name else ""
+        step = ""
+        if message.who == tr(LivePartner.name):
+            step = " · " + tr("step {step:,}", step=message.reply.step)
         self._words = f"{message.who}{step} · {message.reply.message}"
         self.query_one(TokenText).show(self._data["tokens"], self._data["losses"])
         self._show_facts()
@@ -116,10 +118,12 @@ class TokensScreen(PartnerScreen):
 
     def action_write(self) -> None:
         asked = AskDialog(
-            "a text",
-            "The model reads it token by token. A text of several lines can be pasted into the "
-            "token view itself.",
-            judge=lambda text: "" if text.strip() else "write something to be read",
+            tr("a text"),
+            tr(
+                "The model reads it token by token. A text of several lines can be pasted into the "
+                "token view itself."
+            ),
+            judge=lambda text: "" if text.strip() else tr("write something to be read"),
         )
         self.app.push_screen(asked, self._written)
 
@@ -141,7 +145,7 @@ class TokensScreen(PartnerScreen):
 
     def action_surprise(self, by: int) -> None:
         if not self.query_one(TokenText).next_surprise(by):
-            self.toast("no token of 5 nats or more that way", "tokens")
+            self.toast(tr("no token of 5 nats or more that way"), "tokens")
 
     @on(TokenText.Moved)
     def _moved(self, message: TokenText.Moved) -> None:
@@ -158,8 +162,11 @@ class TokensScreen(PartnerScreen):
         if self._data:
             return
         waiting = Content.assemble(
-            "The text is being read …\n" if self.partner else "",
-            ("e writes a text, pasting works as well; v reads held-out text of the run.", _QUIET),
+            tr("The text is being read …") + "\n" if self.partner else "",
+            (
+                tr("e writes a text, pasting works as well; v reads held-out text of the run."),
+                _QUIET,
+            ),
         )
         self.query_one(TokenText).explain(waiting if self.partner else self.nobody())
 
@@ -167,11 +174,12 @@ class TokensScreen(PartnerScreen):
         """The token under the cursor and what the model had in mind for its place."""
         token = str(self._data["tokens"][index])
         loss = self._data["losses"][index]
-        lines = [Content.assemble((_quoted(token), "bold"), (f"  token {index + 1}", _QUIET))]
+        place = tr("token {number}", number=index + 1)
+        lines = [Content.assemble((_quoted(token), "bold"), (f"  {place}", _QUIET))]
         if loss is None:
-            lines.append(Content.styled("the first: nothing stands before it", _QUIET))
+            lines.append(Content.styled(tr("the first: nothing stands before it"), _QUIET))
         else:
-            lines.append(Content(f"loss {loss:.3f}   p {math.exp(-loss):.3g}"))
+            lines.append(Content(f"{tr('loss')} {loss:.3f}   p {math.exp(-loss):.3g}"))
         for word, chance in self._data["top"][index]:
             bar = "━" * max(round(chance * _BAR), 1 if chance > 0.01 else 0)
             hit = word == token

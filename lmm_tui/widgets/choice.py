@@ -5,7 +5,7 @@ It shows as many choices as fit and slides with the taken one. It knows strings,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -53,8 +53,17 @@ class Choice(Widget, can_focus=True):
         def control(self) -> Choice:
             return self.choice
 
-    def __init__(self, choices: Sequence[str], value: str, *, id: str | None = None) -> None:
+    def __init__(
+        self,
+        choices: Sequence[str],
+        value: str,
+        *,
+        said: Callable[[str], str] = str,
+        id: str | None = None,
+    ) -> None:
+        """`said` is how a choice is shown."""
         super().__init__(id=id)
+        self._said = said
         self._choices: tuple[str, ...] = ()
         self.set_reactive(Choice.value, value)
         self.set_choices(choices)
@@ -97,12 +106,12 @@ class Choice(Widget, can_focus=True):
     def _pieces(self) -> list[tuple[str, str | None]]:
         """What is shown from left to right: a text, and the choice that it stands for."""
         room = self.size.width
-        airy = [(f" {clean(name)} ", name) for name in self._choices]
+        airy = [(f" {clean(self._said(name))} ", name) for name in self._choices]
         if _width(airy) <= room:
             return list(airy)
         dense: list[tuple[str, str | None]] = []
         for name in self._choices:
-            dense += [(" ", None), (clean(name), name)]
+            dense += [(" ", None), (clean(self._said(name)), name)]
         if _width(dense) <= room:
             return dense
         return self._slid(dense, room)

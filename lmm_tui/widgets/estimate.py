@@ -15,8 +15,9 @@ from textual.widget import Widget
 
 from engine.config import RunConfig
 from lmm_tui.estimate import Estimate, exact
+from lmm_tui.language import mark, tr
 from lmm_tui.summary import count, duration
-from lmm_tui.text import clean
+from lmm_tui.text import clean, fit
 from lmm_tui.units import size
 
 LABEL_WIDTH = 13
@@ -25,11 +26,11 @@ TIGHT = 0.7
 """Share of a memory above which the first-order estimate may turn out too small."""
 
 _AIMS = {
-    "pretrain": "to continue text",
-    "sft": "to answer",
-    "dpo": "to prefer better answers",
-    "grpo": "to earn rewards",
-    "distill": "to follow a teacher",
+    "pretrain": mark("to continue text"),
+    "sft": mark("to answer"),
+    "dpo": mark("to prefer better answers"),
+    "grpo": mark("to earn rewards"),
+    "distill": mark("to follow a teacher"),
 }
 
 
@@ -59,8 +60,8 @@ class Outlook:
         if share is None:
             return "", ""
         if share > 1:
-            return "does not fit", "$error"
-        return ("tight", "$warning") if share > TIGHT else ("fits", "$success")
+            return tr("does not fit"), "$error"
+        return (tr("tight"), "$warning") if share > TIGHT else (tr("fits"), "$success")
 
 
 class EstimatePanel(Widget):
@@ -87,31 +88,41 @@ def table(outlook: Outlook) -> Content:
     """A row a figure, for a panel of 48 columns or more."""
     config, sized = outlook.config, outlook.estimate
     shape = sized.shape
-    layers = count(shape.num_layers * shape.layer_parameters)
+    parameters = tr(
+        "{count}, {layers} of them in layers",
+        count=count(shape.parameters),
+        layers=count(shape.num_layers * shape.layer_parameters),
+    )
+    layers = tr("{count} of width {width}", count=shape.num_layers, width=shape.hidden_size)
+    heads = tr(
+        "{heads} heads over {kv_heads} of keys and values",
+        heads=shape.num_heads,
+        kv_heads=shape.num_kv_heads,
+    )
     rows: list[tuple[str, str]] = [
-        (config.stage, f"{_origin(config)}, {_AIMS[config.stage]}"),
-        ("data", outlook.data),
-        ("device", outlook.device),
+        (config.stage, tr("{origin}, {aim}", origin=_origin(config), aim=tr(_AIMS[config.stage]))),
+        (tr("data"), outlook.data),
+        (tr("device"), outlook.device),
         ("", ""),
-        ("parameters", f"{count(shape.parameters)}, {layers} of them in layers"),
-        ("layers", f"{shape.num_layers} of width {shape.hidden_size}"),
-        ("attention", f"{shape.num_heads} heads over {shape.num_kv_heads} of keys and values"),
-        ("vocabulary", f"{exact(shape.vocab_size)} tokens"),
+        (tr("parameters"), parameters),
+        (tr("layers"), layers),
+        (tr("attention"), heads),
+        (tr("vocabulary"), tr("{count} tokens", count=exact(shape.vocab_size))),
         ("", ""),
-        ("a step", _a_step(outlook)),
-        ("in all", _in_all(outlook)),
-        ("epochs", _epochs(sized) or "known once the data is"),
-        ("time", _time(outlook) or "ctrl+t tries a few steps"),
+        (tr("a step"), _a_step(outlook)),
+        (tr("in all"), _in_all(outlook)),
+        (tr("epochs"), _epochs(sized) or tr("known once the data is")),
+        (tr("time"), _time(outlook) or tr("ctrl+t tries a few steps")),
         ("", ""),
-        ("memory", f"about {size(sized.memory)}{_of_total(outlook)}"),
+        (tr("memory"), _memory(outlook)),
         ("", "METER"),
-        ("disk", _checkpoints(sized)),
-        ("folder", folder(config)),
+        (tr("disk"), _checkpoints(sized)),
+        (tr("folder"), folder(config)),
     ]
     lines = []
     for label, value in rows:
         shown = _meter(outlook) if value == "METER" else Content(clean(value))
-        lines.append(Content.assemble((label.ljust(LABEL_WIDTH), "$foreground-muted"), shown))
+        lines.append(Content.assemble((fit(label, LABEL_WIDTH), "$foreground-muted"), shown))
     return Content("\n").join(lines)
 
 
@@ -120,22 +131,29 @@ def sentences(outlook: Outlook) -> Content:
     sized = outlook.estimate
     shape = sized.shape
     verdict, colour = outlook.verdict
-    epochs = _epochs(sized)
+    steps = [tr("{things} a step", things=_a_step(outlook))]
+    if sized.total_tokens:
+        steps.append(tr("{count} in all", count=exact(sized.total_tokens)))
+    if epochs := _epochs(sized):
+        steps.append(tr("epochs: {count}", count=epochs))
+    if outlook.seconds_a_step:
+        steps.append(_time(outlook))
     lines = [
         Content(
-            f"{count(shape.parameters)} parameters in {shape.num_layers} layers of width "
-            f"{shape.hidden_size}, {exact(shape.vocab_size)} tokens in the vocabulary"
+            tr(
+                "{parameters} parameters in {layers} layers of width {width}, {vocabulary} tokens "
+                "in the vocabulary",
+                parameters=count(shape.parameters),
+                layers=shape.num_layers,
+                width=shape.hidden_size,
+                vocabulary=exact(shape.vocab_size),
+            )
         ),
-        Content(
-            f"{_a_step(outlook)} a step"
-            + (f", {exact(sized.total_tokens)} in all" if sized.total_tokens else "")
-            + (f", epochs: {epochs}" if epochs else "")
-            + (f", {_time(outlook)}" if outlook.seconds_a_step else "")
-        ),
+        Content(", ".join(steps)),
         Content.assemble(
-            f"memory about {size(sized.memory)}{_of_total(outlook)}",
+            f"{tr('memory')} {_memory(outlook)}",
             (f" ({verdict})" if verdict else "", colour),
-            f" · disk {_checkpoints(sized)}",
+            f" · {tr('disk')} {_checkpoints(sized)}",
         ),
         Content(
             clean(
@@ -158,7 +176,9 @@ def folder(config: RunConfig) -> str:
 
 
 def _origin(config: RunConfig) -> str:
-    return f"from {config.start_from}" if config.start_from else "from scratch"
+    if config.start_from:
+        return tr("from {source}", source=config.start_from)
+    return tr("from scratch")
 
 
 def _meter(outlook: Outlook) -> Content:
@@ -174,46 +194,62 @@ def _meter(outlook: Outlook) -> Content:
     )
 
 
-def _of_total(outlook: Outlook) -> str:
-    return f" of {size(outlook.memory_total)}" if outlook.memory_total else ""
+def _memory(outlook: Outlook) -> str:
+    needed = size(outlook.estimate.memory)
+    if not outlook.memory_total:
+        return tr("about {size}", size=needed)
+    return tr("about {size} of {total}", size=needed, total=size(outlook.memory_total))
 
 
 def _a_step(outlook: Outlook) -> str:
     config = outlook.config
     things = exact(config.train.batch_size * config.train.grad_accum)
     if config.stage == "dpo":
-        return f"{things} pairs"
+        return tr("{count} pairs", count=things)
     if config.stage == "grpo":
-        return f"{things} prompts, {config.grpo.group} answers each"
-    return f"{exact(outlook.estimate.tokens_per_step)} tokens"
+        return tr(
+            "{prompts} prompts, {answers} answers each", prompts=things, answers=config.grpo.group
+        )
+    return tr("{count} tokens", count=exact(outlook.estimate.tokens_per_step))
 
 
 def _in_all(outlook: Outlook) -> str:
     sized = outlook.estimate
     if not sized.total_tokens:
-        return f"{exact(outlook.config.train.steps)} steps"
-    return f"{exact(sized.total_tokens)} tokens, {_operations(sized.flops)}"
+        return tr("{count} steps", count=exact(outlook.config.train.steps))
+    tokens = tr("{count} tokens", count=exact(sized.total_tokens))
+    return f"{tokens}, {_operations(sized.flops)}"
 
 
 def _epochs(sized: Estimate) -> str:
     if sized.epochs is None:
         return ""
     shown = f"{sized.epochs:.2g}" if sized.epochs < 100 else f"{sized.epochs:,.0f}"
-    return f"about {shown} of about {count(sized.corpus_tokens or 0)} tokens"
+    tokens = count(sized.corpus_tokens or 0)
+    return tr("about {epochs} of about {tokens} tokens", epochs=shown, tokens=tokens)
 
 
 def _time(outlook: Outlook) -> str:
     if outlook.seconds_a_step is None:
         return ""
     seconds = outlook.seconds_a_step * outlook.config.train.steps
-    return f"about {duration(seconds)} at {outlook.seconds_a_step:.3g} s a step"
+    return tr(
+        "about {time} at {seconds:.3g} s a step",
+        time=duration(seconds),
+        seconds=outlook.seconds_a_step,
+    )
 
 
 def _checkpoints(sized: Estimate) -> str:
     each = size(sized.checkpoint)
     if sized.checkpoints == 1:
-        return f"about {each}, 1 checkpoint"
-    return f"about {size(sized.checkpoint * sized.checkpoints)}, {sized.checkpoints} x {each}"
+        return tr("about {size}, 1 checkpoint", size=each)
+    return tr(
+        "about {size}, {count} x {each}",
+        size=size(sized.checkpoint * sized.checkpoints),
+        count=sized.checkpoints,
+        each=each,
+    )
 
 
 def _operations(flops: float) -> str:

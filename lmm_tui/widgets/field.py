@@ -6,7 +6,6 @@ neither other fields nor the file system: a screen that finds more wrong says so
 
 from __future__ import annotations
 
-import textwrap
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,10 +22,11 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from engine.config import ConfigError, Option, RunConfig, check, lookup, toml_value
-from lmm_tui.text import REPLACEMENT, clean
+from lmm_tui.language import mark, tr
+from lmm_tui.text import REPLACEMENT, clean, fit
 from lmm_tui.widgets.choice import Choice
 
-UNSET = "unset"
+UNSET = mark("unset")
 CHANGED_MARK = "●"
 HEADING_WIDTH = 9
 LABEL_WIDTH = 28
@@ -65,16 +65,15 @@ class ConfigField(Widget):
         *,
         heading: str = "",
         choices: Sequence[str] = (),
-        unset: str = UNSET,
     ) -> None:
-        """`choices` are for an option that lists none itself; `unset` is shown for None."""
+        """`choices` are for an option that lists none itself."""
         super().__init__(id=field_id(option.key))
         self.option = option
         self.value = value
         self._refusal = ""
         self._complaint = ""
         self._heading = heading
-        self._editor = self._make_editor(choices or _choices(option), unset)
+        self._editor = self._make_editor(choices or _choices(option))
         self._judged = self.text
 
     @property
@@ -104,11 +103,11 @@ class ConfigField(Widget):
 
     def render(self) -> Content:
         """The label, left of the editor, and below both what is wrong."""
-        mark = CHANGED_MARK if self.changed else " "
+        sign = CHANGED_MARK if self.changed else " "
         label = Content.assemble(
-            (self._heading.ljust(HEADING_WIDTH), "$foreground-muted"),
-            (f"{mark} ", "$accent"),
-            (self.option.label, "$error" if self.problem else ""),
+            (fit(self._heading, HEADING_WIDTH), "$foreground-muted"),
+            (f"{sign} ", "$accent"),
+            (tr(self.option.label), "$error" if self.problem else ""),
         )
         indent = " " * (LABEL_WIDTH + 1)
         message = [
@@ -117,7 +116,10 @@ class ConfigField(Widget):
         return Content("\n").join([label, *message])
 
     def _message_lines(self, width: int) -> list[str]:
-        return textwrap.wrap(clean(self.problem), max(width - LABEL_WIDTH - 1, 16))
+        if not self.problem:
+            return []
+        lines = Content(clean(self.problem)).wrap(max(width - LABEL_WIDTH - 1, 16))
+        return [line.plain.rstrip() for line in lines]
 
     def complain(self, problem: str) -> None:
         """Say what else is wrong with an allowed value; an empty text takes it back.
@@ -162,11 +164,11 @@ class ConfigField(Widget):
         self.refresh(layout=bool(before) or bool(self.problem))
         self.post_message(self.Changed(self))
 
-    def _make_editor(self, choices: Sequence[str], unset: str) -> Choice | Input:
+    def _make_editor(self, choices: Sequence[str]) -> Choice | Input:
         text = to_text(self.option, self.value)
         if choices:
-            return Choice(choices, text)
-        return Input(text, placeholder=unset, compact=True, highlighter=_Visible())
+            return Choice(choices, text, said=tr if self.option.kind is bool else str)
+        return Input(text, placeholder=tr(UNSET), compact=True, highlighter=_Visible())
 
 
 def field_id(key: str) -> str:
@@ -177,12 +179,23 @@ def field_id(key: str) -> str:
 def to_text(option: Option, value: Any) -> str:
     """A value as its editor shows it; `parse` is the way back."""
     if option.kind is bool:
-        return {None: UNSET, False: "no", True: "yes"}[value]
+        return {None: UNSET, False: mark("no"), True: mark("yes")}[value]
     if value is None:
         return ""
     if option.kind is list:
         return toml_value(value)
     return str(value)
+
+
+def allowed_words(option: Option) -> str:
+    """What a number may be, in the language of the interface; empty for the rest."""
+    number, _, span = option.allowed.partition(" from ")
+    if span:
+        low, _, high = span.partition(" to ")
+        return tr("{number} from {low} to {high}", number=tr(number), low=low, high=high)
+    number, *bounds = option.allowed.split(", ")
+    limits = [bound.rpartition(" ") for bound in bounds]
+    return ", ".join([tr(number), *(f"{tr(word)} {limit}" for word, _, limit in limits)])
 
 
 def parse(option: Option, text: str) -> Any:
@@ -198,7 +211,7 @@ def parse(option: Option, text: str) -> Any:
         return lookup(check(option.key, given, _DEFAULTS), option.key)
     except ConfigError as error:
         if option.allowed:
-            raise ConfigError(f"needs a {option.allowed}") from None
+            raise ConfigError(tr("needs a {allowed}", allowed=allowed_words(option))) from None
         raise ConfigError(str(error).removeprefix(f"{option.key}: ")) from None
 
 
@@ -208,7 +221,7 @@ def _list(text: str) -> list[Any]:
     except tomllib.TOMLDecodeError:
         found = None
     if not isinstance(found, list):
-        raise ConfigError('needs a list such as ["one", "two"]')
+        raise ConfigError(tr('needs a list such as ["one", "two"]'))
     return found
 
 

@@ -8,7 +8,7 @@ nothing of what a row stands for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from textual import events
 from textual.content import Content
@@ -19,6 +19,7 @@ from textual.strip import Strip
 from textual.visual import Visual
 
 from lmm_tui.keys import bindings
+from lmm_tui.language import tr
 from lmm_tui.text import clean, fit
 from lmm_tui.widgets.line import Part
 
@@ -47,6 +48,11 @@ class TableRow:
     key: str
     cells: Mapping[str, str | Part]
     marked: bool = False
+
+
+def titled(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns with their titles in the language of the interface."""
+    return tuple(replace(column, title=tr(column.title)) for column in columns)
 
 
 class Table(ScrollView, can_focus=True):

@@ -15,10 +15,12 @@ from processes import PROGRAM
 from rich.cells import cell_len
 from syrupy.assertion import SnapshotAssertion
 
+from engine import config
 from lmm_tui import cli, language
 from lmm_tui.app import CockpitApp
 from lmm_tui.keys import KEYS
 from lmm_tui.language import catalogue, locale_language, tr
+from lmm_tui.screens.form_tabs import section_of
 from lmm_tui.session import RunSession
 from lmm_tui.summary import RUNS_HEAD
 from lmm_tui.widgets.header import BADGES
@@ -66,6 +68,10 @@ def said_from_tables() -> set[str]:
         *RUNS_HEAD,
         *AXES,
     }
+    for option in config.options():
+        said |= {option.label, option.help, section_of(option.key)}
+    said |= {*config._BOUNDS.values(), "whole number", "number"}
+    said |= {"last", "best", "every", "pinned"}  # What keeps a checkpoint.
     return said - {""}
 
 
