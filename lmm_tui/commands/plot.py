@@ -63,7 +63,10 @@ def command(
         click.echo(clean(str(output)))
     if screen is not None:
         import asyncio
+        import os
 
+        # Whatever the terminal here has, a file has all colours.
+        os.environ["COLORTERM"] = "truecolor"
         from lmm_tui.screen_picture import dashboard_picture, read_size
 
         picture = asyncio.run(dashboard_picture(session, read_size(size)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from lmm_tui.language import tr
@@ -64,10 +65,12 @@ class RunHeader(Line):
         # A foreign log does not say whose it is.
         process = tr("pid {pid} on {host}", pid=info.pid, host=info.host) if info.pid else ""
         details = (stage, model, arithmetic, process)
-        left: list[Part] = [badge(self._view.state)]
-        left.append((f" {clean(info.name)} ", "bold"))
+        left, now = [badge(self._view.state)], self._now(self._view)
+        taken = sum(cell_len(text) for text, _ in (*left, *now))
+        name = Content(clean(info.name)).truncate(max(width - taken - 2, 1), ellipsis=True)
+        left.append((f" {name.plain} ", "bold"))
         left += [(f" {clean(text)} ", "$foreground 70%") for text in details if text]
-        return spread(width, left, self._now(self._view))
+        return spread(width, left, now)
 
     def _now(self, view: RunView) -> list[Part]:
         parts: list[Part] = []
