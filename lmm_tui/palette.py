@@ -13,7 +13,8 @@ from typing import Literal, get_args
 SeriesColor = Literal["blue", "orange", "green", "purple", "cyan", "red", "yellow", "grey"]
 
 SERIES_COLORS: tuple[SeriesColor, ...] = get_args(SeriesColor)
-"""In the order in which they should be used; the first three also differ to colour-blind eyes."""
+"""In the order in which they should be used. All differ, in lightness where not in hue, to eyes
+that see no red, no green or no blue, too."""
 
 
 @dataclass(frozen=True)
@@ -37,22 +38,22 @@ class ChartColors:
 _DARK: dict[str, Shade] = {
     "blue": Shade("#5fafff", "#005f87"),
     "orange": Shade("#ffaf5f", "#875f00"),
-    "green": Shade("#87d787", "#005f5f"),
-    "purple": Shade("#d787ff", "#5f5f87"),
-    "cyan": Shade("#5fd7d7", "#005f5f"),
-    "red": Shade("#ff8787", "#875f5f"),
-    "yellow": Shade("#d7d75f", "#5f5f00"),
-    "grey": Shade("#bcbcbc", "#585858"),
+    "green": Shade("#afd7af", "#5f875f"),
+    "purple": Shade("#af00ff", "#5f0087"),
+    "cyan": Shade("#00ffff", "#005f5f"),
+    "red": Shade("#d70000", "#5f0000"),
+    "yellow": Shade("#ffff00", "#5f5f00"),
+    "grey": Shade("#585858", "#303030"),
 }
 _LIGHT: dict[str, Shade] = {
     "blue": Shade("#005fd7", "#87afff"),
-    "orange": Shade("#d75f00", "#ffaf87"),
-    "green": Shade("#008700", "#87d787"),
-    "purple": Shade("#8700d7", "#d7afff"),
-    "cyan": Shade("#008787", "#87d7d7"),
-    "red": Shade("#d70000", "#ffafaf"),
-    "yellow": Shade("#878700", "#d7d787"),
-    "grey": Shade("#585858", "#bcbcbc"),
+    "orange": Shade("#af875f", "#d7af87"),
+    "green": Shade("#00af00", "#87d787"),
+    "purple": Shade("#875faf", "#d7afff"),
+    "cyan": Shade("#005f5f", "#87afaf"),
+    "red": Shade("#5f0000", "#d7afaf"),
+    "yellow": Shade("#5f5f00", "#afaf87"),
+    "grey": Shade("#949494", "#c6c6c6"),
 }
 _CHART_DARK = ChartColors(axis="#626262", label="#a8a8a8", reference="#8a8a8a", alarm="#ff5f5f")
 _CHART_LIGHT = ChartColors(axis="#a8a8a8", label="#626262", reference="#767676", alarm="#d70000")
