@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from lmm_tui.session import RunSession
 
 _FEEL_TERMINAL_EVERY_S = 0.5
+_OLD_GARBAGE_AFTER = 100
+"""So many collections of younger garbage."""
 
 
 class CockpitApp(App[Departure]):
@@ -180,8 +182,10 @@ class CockpitApp(App[Departure]):
         self.call_after_refresh(self._painted)
 
     def _painted(self) -> None:
-        # All this stays: going over it again takes a twentieth of a second out of an answer.
+        # All this stays, and so does most of what comes: going over it takes a twentieth of a
+        # second out of an answer, every few seconds of pressing keys.
         gc.freeze()
+        gc.set_threshold(*gc.get_threshold()[:2], _OLD_GARBAGE_AFTER)
         # Not before: an app that exits while it mounts leaves half-made screens.
         self._event_loop = asyncio.get_running_loop()
         if self._leaving is not None:

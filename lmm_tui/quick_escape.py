@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from textual import constants
 from textual.drivers import linux_driver
 
-DELAY_S = 0.025
+DELAY_S = 0.015
 """The codes of keys come in one piece, over ssh, too."""
 
 
