@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Literal
 
 from packaging.requirements import Requirement
+from rich.cells import cell_len
 
 from lmm_tui import terminal
+from lmm_tui.language import mark, tr
+from lmm_tui.text import fit
 
 Verdict = Literal["ok", "note", "problem"]
 
@@ -42,11 +45,13 @@ def examine(runs_dir: Path) -> list[Finding]:
     """All findings, in the order in which they are best read."""
     checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "python": _python,
-        "packages": _packages,
+        mark("packages"): _packages,
         "torch": _torch,
-        "terminal": _terminal,
-        "runs folder": lambda: _folder("runs folder", runs_dir, "give --runs-dir"),
-        "cache folder": lambda: _folder("cache folder", _cache_folder(), "set data.cache_dir"),
+        mark("terminal"): _terminal,
+        mark("runs folder"): lambda: _folder("runs folder", runs_dir, tr("give --runs-dir")),
+        mark("cache folder"): lambda: _folder(
+            "cache folder", _cache_folder(), tr("set data.cache_dir")
+        ),
     }
     findings: list[Finding] = []
     for topic, check in checks.items():
@@ -59,12 +64,12 @@ def examine(runs_dir: Path) -> list[Finding]:
 
 def report(findings: list[Finding], columns: int) -> str:
     """The findings in lines of at most `columns`, advice below what it is about."""
-    width = max(len(finding.topic) for finding in findings)
+    width = max(cell_len(tr(finding.topic)) for finding in findings)
     indent = " " * (width + 6)
     lines = []
     for finding in findings:
         text = textwrap.wrap(finding.text, max(columns - len(indent), 20), break_on_hyphens=False)
-        lines.append(f"{_MARKS[finding.verdict]}  {finding.topic:<{width}}  {text[0]}")
+        lines.append(f"{_MARKS[finding.verdict]}  {fit(tr(finding.topic), width)}  {text[0]}")
         lines += [indent + more for more in text[1:]]
         if finding.advice:
             lines.append(f"{indent}→ {finding.advice}")
@@ -76,8 +81,12 @@ def _python() -> Iterator[Finding]:
     yield Finding(
         "python",
         "ok" if new_enough else "problem",
-        f"{platform.python_version()} on {platform.platform(terse=True)}",
-        "" if new_enough else "install Python 3.11 or newer",
+        tr(
+            "{version} on {platform}",
+            version=platform.python_version(),
+            platform=platform.platform(terse=True),
+        ),
+        "" if new_enough else tr("install Python 3.11 or newer"),
     )
 
 
@@ -98,7 +107,11 @@ def _packages() -> Iterator[Finding]:
         yield Finding(
             wanted.name,
             "problem",
-            f"{version or 'missing'}, needs {wanted.specifier}",
+            tr(
+                "{version}, needs {wanted}",
+                version=version or tr("missing"),
+                wanted=wanted.specifier,
+            ),
             f"pip install '{wanted.name}{wanted.specifier}'",
         )
     yield Finding("lmm-tui", "ok", metadata.version("lmm-tui"))
@@ -110,27 +123,32 @@ def _torch() -> Iterator[Finding]:
 
     from engine.device import DeviceError, describe_devices, require_compiler
 
-    build = torch.version.cuda or torch.version.hip or "none"
-    yield Finding("torch", "ok", f"{torch.__version__}, built for CUDA/ROCm: {build}")
+    build = torch.version.cuda or torch.version.hip or tr("none")
+    text = tr("{version}, built for CUDA/ROCm: {build}", version=torch.__version__, build=build)
+    yield Finding("torch", "ok", text)
     devices = describe_devices()
     for device in devices:
         memory = f"{device.memory / 2**30:.0f} GiB"
-        yield Finding(
-            device.name, "ok", f"{device.description}, {memory}, trains in {device.precision}"
+        text = tr(
+            "{device}, {memory}, trains in {precision}",
+            device=device.description,
+            memory=memory,
+            precision=device.precision,
         )
+        yield Finding(device.name, "ok", text)
     if devices[0].name == "cpu" and shutil.which("nvidia-smi"):
         yield Finding(
             "cuda",
             "problem",
-            "nvidia-smi is here, but torch sees no GPU",
-            "install the CUDA build of torch (pytorch.org) or update the driver",
+            tr("nvidia-smi is here, but torch sees no GPU"),
+            tr("install the CUDA build of torch (pytorch.org) or update the driver"),
         )
     try:
         require_compiler()
     except DeviceError as error:
         yield Finding("compiler", "note", str(error))
     else:
-        yield Finding("compiler", "ok", "train.compile can be used")
+        yield Finding(mark("compiler"), "ok", tr("train.compile can be used"))
 
 
 def _terminal() -> Iterator[Finding]:
@@ -139,18 +157,23 @@ def _terminal() -> Iterator[Finding]:
         yield Finding(
             "terminal",
             "note",
-            f"TERM {term}, no cockpit here: not a terminal, or redirected",
-            "`lmm-tui train` and `lmm-tui plot --text` do without",
+            tr("TERM {term}, no cockpit here: not a terminal, or redirected", term=term),
+            tr("`lmm-tui train` and `lmm-tui plot --text` do without"),
         )
     else:
-        yield Finding("terminal", "ok", f"TERM {term}, {_colours(term)} colours{_surroundings()}")
+        text = tr("TERM {term}, {count} colours", term=term, count=_colours(term))
+        yield Finding("terminal", "ok", text + _surroundings())
     size = terminal.size()
     small = size.columns < _SMALLEST[0] or size.lines < _SMALLEST[1]
     yield Finding(
         "size",
         "problem" if small and terminal.can_host_app() else "ok",
         f"{size.columns}x{size.lines}",
-        "the cockpit needs at least {}x{}, {}x{} reads well".format(*_SMALLEST, *_COMFORTABLE)
+        tr(
+            "the cockpit needs at least {smallest}, {comfortable} reads well",
+            smallest="{}x{}".format(*_SMALLEST),
+            comfortable="{}x{}".format(*_COMFORTABLE),
+        )
         if small
         else "",
     )
@@ -158,13 +181,14 @@ def _terminal() -> Iterator[Finding]:
         yield Finding(
             "encoding",
             "problem",
-            f"{sys.stdout.encoding}: no braille, no Chinese",
-            "use a UTF-8 locale, such as `export LC_ALL=C.UTF-8`",
+            tr("{encoding}: no braille, no Chinese", encoding=sys.stdout.encoding),
+            tr("use a UTF-8 locale, such as `export LC_ALL=C.UTF-8`"),
         )
     elif not terminal.has_braille(sys.stdout):
-        yield Finding("encoding", "note", "UTF-8, but this console has no braille glyphs")
+        text = tr("UTF-8, but this console has no braille glyphs")
+        yield Finding("encoding", "note", text)
     else:
-        yield Finding("encoding", "ok", "UTF-8")
+        yield Finding(mark("encoding"), "ok", "UTF-8")
 
 
 def _folder(topic: str, folder: Path, otherwise: str) -> Iterator[Finding]:
@@ -175,15 +199,18 @@ def _folder(topic: str, folder: Path, otherwise: str) -> Iterator[Finding]:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        yield Finding(topic, "problem", f"{folder}: not writable ({error.strerror})", otherwise)
+        text = tr("{folder}: not writable ({why})", folder=folder, why=error.strerror)
+        yield Finding(topic, "problem", text, otherwise)
         return
     free = shutil.disk_usage(nearest).free
     scarce = free < _LITTLE_SPACE
     yield Finding(
         topic,
         "note" if scarce else "ok",
-        f"{folder}, {free / 2**30:.1f} GiB free",
-        f"checkpoints need space: {otherwise}, or lower log.keep" if scarce else "",
+        tr("{folder}, {size:.1f} GiB free", folder=folder, size=free / 2**30),
+        tr("checkpoints need space: {advice}, or lower log.keep", advice=otherwise)
+        if scarce
+        else "",
     )
 
 
@@ -195,9 +222,9 @@ def _cache_folder() -> Path:
 
 def _colours(term: str) -> str:
     if os.environ.get("NO_COLOR"):
-        return "no"
+        return tr("no")
     if os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
-        return "16 million"
+        return tr("16 million")
     return "256" if "256color" in term else "16"
 
 
@@ -207,7 +234,7 @@ def _surroundings() -> str:
         for name, there in (("tmux", terminal.in_tmux()), ("ssh", terminal.over_ssh()))
         if there
     ]
-    return f", in {' over '.join(names)}" if names else ""
+    return tr(", in {where}", where=tr(" over ").join(names)) if names else ""
 
 
 if __name__ == "__main__":

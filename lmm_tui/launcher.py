@@ -24,7 +24,7 @@ from lmm_tui import habits, keymap, keys, terminal
 from lmm_tui.app import CockpitApp
 from lmm_tui.capture import Terminal
 from lmm_tui.grace import GRACE_S, TERMINATED, leave_after
-from lmm_tui.language import tr
+from lmm_tui.language import mark, tr
 from lmm_tui.messages import Departure
 from lmm_tui.summary import run_argument
 from lmm_tui.text import clean
@@ -120,7 +120,7 @@ class Visit:
                 return Departure.HANGUP
             if departure is not None or time.monotonic() - opened < _SHORTEST_LIFE_S:
                 return departure
-            notice = "The screen crashed and was opened again; output.log says why."
+            notice = tr("The screen crashed and was opened again; output.log says why.")
 
     @contextmanager
     def signals(
@@ -350,15 +350,17 @@ def _leave_foreign(
     name = called or run_argument(session.run_dir.path)
     if departure is Departure.STOP:
         session.poll()
-        print(f"{name}: stopping after the step in progress, with a checkpoint …", flush=True)
+        said = tr("{run}: stopping after the step in progress, with a checkpoint …", run=name)
+        print(said, flush=True)
         reply = session.send("stop")
         print(f"{name}: {clean(reply.message)}")
         return 0 if reply.ok else 1
     if departure is Departure.DETACH:
         pid = session.view.info.pid
-        print(f"{name} goes on in process {pid}; `lmm-tui monitor {name}` shows it again")
+        said = mark("{run} goes on in process {pid}; `lmm-tui monitor {run}` shows it again")
+        print(tr(said, run=name, pid=pid))
     if departure is None:
-        print(f"the screen crashed; {name} is not touched", file=sys.stderr)
+        print(tr("the screen crashed; {run} is not touched", run=name), file=sys.stderr)
         return 1
     return TERMINATED if departure is Departure.TERMINATE else 0
 

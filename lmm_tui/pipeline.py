@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.cells import cell_len
 
 from engine.config import RunConfig
 from engine.recipe import Recipe
 from engine.rundir import RunDir
 from lmm_tui import headless
+from lmm_tui.language import tr
 from lmm_tui.summary import duration
+from lmm_tui.text import fit
 from metrics.follow import MetricsFollower
 from metrics.series import SeriesStore
 
@@ -47,16 +50,17 @@ def walk(recipe: Recipe, prefix: str, assignments: Mapping[str, Any]) -> int:
     for step, config in zip(recipe.steps, configs, strict=True):
         assert config.name is not None
         run = RunDir(Path(config.runs_dir) / config.name)
-        click.echo(f"\n== {step.name}: {step.stage}, {config.train.steps} steps")
+        steps = tr("{count} steps", count=config.train.steps)
+        click.echo(f"\n== {step.name}: {step.stage}, {steps}")
         seconds = None
         if run.exists() and run.read_status().state == "finished":
-            click.echo(f"{run.path} is finished already")
+            click.echo(tr("{run} is finished already", run=run.path))
         else:
             began = time.monotonic()
             if code := headless.train(config, run if run.exists() else None):
                 return code
             if run.read_status().state != "finished":
-                click.echo("stopped; the same command goes on from here")
+                click.echo(tr("stopped; the same command goes on from here"))
                 return 1
             seconds = time.monotonic() - began
         outcomes.append(_outcome(step.name, config, run, recipe, seconds))
@@ -69,13 +73,14 @@ def report(outcomes: list[Outcome]) -> str:
     """A Markdown table, a row a step."""
     held_out = [name for name in _HELD_OUT if any(name in o.held_out for o in outcomes)]
     kinds = list(dict.fromkeys(kind for outcome in outcomes for kind in outcome.right))
-    head = ["step", "stage", "steps", "time", *held_out, *(f"{kind}, exact" for kind in kinds)]
+    head = [tr("step"), tr("stage"), tr("steps"), tr("time"), *held_out]
+    head += [tr("{kind}, exact", kind=kind) for kind in kinds]
     rows = [
         [
             outcome.name,
             outcome.stage,
             f"{outcome.steps:,}",
-            "done before" if outcome.seconds is None else duration(outcome.seconds),
+            tr("done before") if outcome.seconds is None else duration(outcome.seconds),
             *(_number(outcome.held_out.get(name), 3) for name in held_out),
             *(_number(outcome.right.get(kind), 3) for kind in kinds),
         ]
@@ -85,9 +90,9 @@ def report(outcomes: list[Outcome]) -> str:
 
 
 def _markdown(rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     head, *rest = (
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        "| " + " | ".join(fit(cell, width) for cell, width in zip(row, widths, strict=True)) + " |"
         for row in rows
     )
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
@@ -127,7 +132,7 @@ def _quiz(run: RunDir, recipe: Recipe) -> dict[str, float]:
 
 def _words(outcome: Outcome) -> str:
     right = ", ".join(f"{kind} {share:.1%}" for kind, share in outcome.right.items())
-    return f"answered exactly: {right}" if right else ""
+    return tr("answered exactly: {shares}", shares=right) if right else ""
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -47,7 +47,7 @@ class Asked:
         facts = [tr("{count} questions", count=self.questions)]
         facts += [tr("{count} shots", count=self.shots)] if self.shots else []
         facts += [tr("chat")] if self.chat else []
-        return f"{self.task} {self.metric} ({', '.join(facts)})"
+        return f"{self.task} {self.metric} ({tr(', ').join(facts)})"
 
 
 def scores_by_question(records: Sequence[Record]) -> dict[Asked, list[tuple[Record, Score]]]:

@@ -8,6 +8,7 @@ import click
 
 from engine.rundir import run_or_path
 from lmm_tui.commands.folder import runs_dir_option
+from lmm_tui.language import tr
 from lmm_tui.text import clean
 
 
@@ -27,7 +28,12 @@ def command(source: str, target: Path, merge: bool, runs_dir: Path) -> None:
     weights = convert(run_or_path(source, runs_dir), target, merge=merge)
     millions = weights.shape.parameters / 1e6
     click.echo(
-        f"{clean(str(target))}: {millions:.2f}M parameters from {clean(str(weights.origin))}"
+        tr(
+            "{target}: {millions:.2f}M parameters from {origin}",
+            target=clean(str(target)),
+            millions=millions,
+            origin=clean(str(weights.origin)),
+        )
     )
 
 

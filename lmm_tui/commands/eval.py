@@ -6,8 +6,10 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+from rich.cells import cell_len
 
 from engine.evaluation.flags import EvaluationCommand, evaluation_options
+from lmm_tui.language import tr
 from lmm_tui.summary import duration
 from lmm_tui.text import clean
 
@@ -36,7 +38,7 @@ def command(**flags: Any) -> None:
         text = Request(**flags).answer(line.show)
     except KeyboardInterrupt:
         line.end()
-        click.echo("cancelled; the same command goes on where it was", err=True)
+        click.echo(tr("cancelled; the same command goes on where it was"), err=True)
         raise click.Abort from None
     finally:
         line.end()
@@ -50,21 +52,24 @@ class _ProgressLine:
         self._out = out
         self._shown = 0
         self._visible = out.isatty()
-        self._write("starting lm-eval")
+        self._write(tr("starting lm-eval"))
 
     def show(self, at: Progress) -> None:
-        left = "" if at.eta_s is None else f", {duration(at.eta_s)} left"
-        kept = f", {at.remembered} of them known" if at.remembered else ""
-        self._write(f"{at.done}/{at.total} answers{kept}{left}")
+        said = [tr("{done}/{total} answers", done=at.done, total=at.total)]
+        if at.remembered:
+            said.append(tr("{count} of them known", count=at.remembered))
+        if at.eta_s is not None:
+            said.append(tr("{time} left", time=duration(at.eta_s)))
+        self._write(tr(", ").join(said))
 
     def end(self) -> None:
         self._write("")
 
     def _write(self, text: str) -> None:
         if self._visible:
-            self._out.write(f"\r{text:<{self._shown}}\r{text}")
+            self._out.write(f"\r{' ' * self._shown}\r{text}")
             self._out.flush()
-            self._shown = len(text)
+            self._shown = cell_len(text)
 
 
 if __name__ == "__main__":

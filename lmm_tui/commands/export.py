@@ -9,6 +9,7 @@ import click
 from lmm_errors import LmmError
 from lmm_tui.commands.folder import runs_dir_option
 from lmm_tui.finding import find_path
+from lmm_tui.language import tr
 from lmm_tui.text import clean
 
 _SUFFIXES = {
@@ -67,7 +68,9 @@ def command(
 
 
 def _some(names: list[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")
+    return ", ".join(names[:most]) + (
+        tr(" and {count} more", count=len(names) - most) if names[most:] else ""
+    )
 
 
 if __name__ == "__main__":

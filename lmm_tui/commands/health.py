@@ -10,6 +10,7 @@ import click
 
 from lmm_tui.commands.folder import runs_dir_option
 from lmm_tui.finding import find_path
+from lmm_tui.language import tr
 from lmm_tui.text import clean
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ def _sheet(health: Health) -> str:
     for alert in health.alerts:
         lines += [
             "",
-            clean(f"step {alert.step}  {alert.severity}  {alert.rule}: {alert.what}"),
-            clean(f"  suspect: {alert.suspect}"),
-            clean(f"  do: {alert.advice}"),
+            clean(f"{tr('step')} {alert.step}  {tr(alert.severity)}  {alert.rule}: {alert.what}"),
+            clean("  " + tr("suspect: {what}", what=tr(alert.suspect))),
+            clean("  " + tr("do: {what}", what=tr(alert.advice))),
         ]
     return "\n".join(lines)
 

@@ -10,6 +10,7 @@ import click
 from lmm_errors import LmmError
 from lmm_tui import terminal
 from lmm_tui.commands.settings import Start, grace_option, read_settings, settings_options
+from lmm_tui.language import tr
 from lmm_tui.summary import run_argument
 
 
@@ -76,7 +77,7 @@ def begin(start: Start, context: click.Context, *, configure: bool) -> int:
 def _launch_headless(start: Start, grace_s: float) -> int:
     from lmm_tui import headless
 
-    click.echo("no terminal for the cockpit here; training without it", err=True)
+    click.echo(tr("no terminal for the cockpit here; training without it"), err=True)
     return headless.train(start.config, start.resume, grace_s=grace_s)
 
 
@@ -85,7 +86,10 @@ def _launch_detached(start: Start, retries: int, grace_s: float) -> int:
 
     engine = detached.start(start.config, start.resume, retries=retries, grace_s=grace_s)
     name = run_argument(engine.run.path)
-    click.echo(f"training in process {engine.pid}; attach with `lmm-tui monitor {name}`")
+    said = tr(
+        "training in process {pid}; attach with `lmm-tui monitor {run}`", pid=engine.pid, run=name
+    )
+    click.echo(said)
     return 0
 
 

@@ -12,6 +12,7 @@ from engine.control import COMMANDS
 from engine.rundir import find_run
 from lmm_errors import LmmError
 from lmm_tui.commands.folder import runs_dir_option
+from lmm_tui.language import tr
 from lmm_tui.text import clean
 
 
@@ -42,7 +43,7 @@ def command(run: str, name: str, arguments: tuple[str, ...], runs_dir: Path) -> 
     if not reply.ok:
         click.echo(f"lmm-tui: {words}", err=True)
         return 1
-    click.echo(f"step {reply.step}: {words}")
+    click.echo(tr("step {step}: {words}", step=reply.step, words=words))
     return 0
 
 

@@ -11,6 +11,7 @@ import click
 from engine.rundir import find_run
 from engine.spike_files import list_spikes, read_spike
 from lmm_tui.commands.folder import runs_dir_option
+from lmm_tui.language import tr
 from lmm_tui.text import clean
 from metrics.values import strict
 
@@ -36,7 +37,7 @@ def command(run: str | None, step: int | None, runs_dir: Path, as_json: bool) ->
             for one in spikes:
                 click.echo(f"{one.step:>9,}  {clean(one.rule):<11} {clean(one.what)}")
         else:
-            click.echo(f"{clean(found.name)}: no step stood out so far")
+            click.echo(tr("{run}: no step stood out so far", run=clean(found.name)))
         return
     spike = read_spike(found.spikes, step)
     if as_json:

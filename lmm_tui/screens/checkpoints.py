@@ -125,7 +125,7 @@ class CheckpointsScreen(PlaceScreen):
 
     @staticmethod
     def _row(one: ListedCheckpoint, best: bool, now: float) -> TableRow:
-        kept = ", ".join(map(tr, one.kept)) or tr("nothing keeps it")
+        kept = tr(", ").join(map(tr, one.kept)) or tr("nothing keeps it")
         return TableRow(
             one.path.name,
             {
@@ -136,7 +136,7 @@ class CheckpointsScreen(PlaceScreen):
                 "size": size(one.bytes),
                 "age": (duration(now - one.written), _QUIET),
                 "kept": (tr("damaged"), "$error") if one.trouble else (kept, ""),
-                "parts": (", ".join(map(tr, one.parts)), _QUIET),
+                "parts": (tr(", ").join(map(tr, one.parts)), _QUIET),
             },
             one.pinned,
         )
@@ -145,7 +145,7 @@ class CheckpointsScreen(PlaceScreen):
         one = self._under_cursor()
         lines = [Content(), Content(), Content()]
         if one is not None:
-            holds = ", ".join(map(tr, one.parts)) or tr("nothing that training knows")
+            holds = tr(", ").join(map(tr, one.parts)) or tr("nothing that training knows")
             stays = tr("● stays for good: it is pinned") if one.pinned else ""
             lines = [
                 Content.assemble((one.path.name, "bold"), (f"  {holds}", _QUIET)),

@@ -100,7 +100,7 @@ def table(outlook: Outlook) -> Content:
         kv_heads=shape.num_kv_heads,
     )
     rows: list[tuple[str, str]] = [
-        (config.stage, tr("{origin}, {aim}", origin=_origin(config), aim=tr(_AIMS[config.stage]))),
+        (config.stage, tr(", ").join([_origin(config), tr(_AIMS[config.stage])])),
         (tr("data"), outlook.data),
         (tr("device"), outlook.device),
         ("", ""),
@@ -149,7 +149,7 @@ def sentences(outlook: Outlook) -> Content:
                 vocabulary=exact(shape.vocab_size),
             )
         ),
-        Content(", ".join(steps)),
+        Content(tr(", ").join(steps)),
         Content.assemble(
             f"{tr('memory')} {_memory(outlook)}",
             (f" ({verdict})" if verdict else "", colour),
@@ -218,7 +218,7 @@ def _in_all(outlook: Outlook) -> str:
     if not sized.total_tokens:
         return tr("{count} steps", count=exact(outlook.config.train.steps))
     tokens = tr("{count} tokens", count=exact(sized.total_tokens))
-    return f"{tokens}, {_operations(sized.flops)}"
+    return tr(", ").join([tokens, _operations(sized.flops)])
 
 
 def _epochs(sized: Estimate) -> str:

@@ -195,7 +195,7 @@ def allowed_words(option: Option) -> str:
         return tr("{number} from {low} to {high}", number=tr(number), low=low, high=high)
     number, *bounds = option.allowed.split(", ")
     limits = [bound.rpartition(" ") for bound in bounds]
-    return ", ".join([tr(number), *(f"{tr(word)} {limit}" for word, _, limit in limits)])
+    return tr(", ").join([tr(number), *(f"{tr(word)} {limit}" for word, _, limit in limits)])
 
 
 def parse(option: Option, text: str) -> Any:

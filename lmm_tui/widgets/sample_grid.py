@@ -17,6 +17,7 @@ from textual.strip import Strip
 from textual.visual import Visual
 from textual.widget import Widget
 
+from lmm_tui.language import tr
 from lmm_tui.text import clean, fit
 
 _WIDTH = 30
@@ -216,7 +217,7 @@ class SampleGrid(Widget, can_focus=True):
         parts = [(fit(f"  {before}", layout.margin), _QUIET)]
         for step in steps:
             last = step == steps[-1] and after
-            text = f"step {step:,}" + (f"  {after} ›" if last else "")
+            text = tr("step {step:,}", step=step) + (f"  {after} ›" if last else "")
             style = "bold $accent" if step == at else _QUIET
             parts.append((fit(text, layout.width), style))
         return Content.assemble(*parts)

@@ -4,6 +4,8 @@ import pytest
 import textual._wait
 from fake_run import FakeRun
 
+from lmm_tui import language
+
 # After each key a pilot waits until the process has been idle for a fiftieth of a second; a few
 # thousand keys are pressed here. What takes longer than a key is waited for by its outcome.
 textual._wait.SLEEP_GRANULARITY = 1 / 200
@@ -24,3 +26,10 @@ def run(tmp_path):
     made.train(1, 20)
     yield made
     made.close()
+
+
+@pytest.fixture
+def in_chinese():
+    language._words.update(language.catalogue("zh"))
+    yield
+    language._words.clear()

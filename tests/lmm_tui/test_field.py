@@ -1,18 +1,20 @@
 """A field is made from its option alone, and tells right values from wrong ones at once."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from looking import until
+from looking import screen_text, settled, until
+from rich.cells import cell_len
 from textual.app import App
 from textual.widgets import Input
 
 from engine.config import ConfigError, options
 from lmm_tui.widgets.choice import Choice
-from lmm_tui.widgets.field import ConfigField, parse, to_text
+from lmm_tui.widgets.field import ConfigField, allowed_words, parse, to_text
 
 OPTIONS = {option.key: option for option in options()}
 
@@ -207,3 +209,19 @@ async def test_what_an_unset_value_comes_to_is_shown_in_its_place():
     async with app.run_test():
         app.fields[0].show_unset("0.003 for this model")
         assert app.query_one(Input).placeholder == "0.003 for this model"
+
+
+def test_what_numbers_may_be_is_said_in_chinese(in_chinese):
+    numbers = [option for option in OPTIONS.values() if option.allowed]
+    assert not [option.key for option in numbers if re.search("[a-z]", allowed_words(option))]
+
+
+async def test_a_refusal_in_chinese_is_wrapped_not_cut(in_chinese):
+    app = Form(make("train.seed", 0))
+    async with app.run_test(size=(56, 6)) as pilot:
+        app.fields[0].editor.value = "-1"
+        await until(pilot, lambda: app.fields[0].problem)
+        await settled(pilot)
+        lines = screen_text(app).splitlines()
+    assert "".join("".join(lines[1:]).split()) == app.fields[0].problem.replace(" ", "")
+    assert all(cell_len(line) <= 56 for line in lines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import string
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from rich.cells import cell_len
 from syrupy.assertion import SnapshotAssertion
 
 from engine import config
-from lmm_tui import cli, language
+from lmm_tui import cli
 from lmm_tui.app import CockpitApp
 from lmm_tui.keys import KEYS
 from lmm_tui.language import catalogue, locale_language, tr
@@ -26,17 +25,10 @@ from lmm_tui.summary import RUNS_HEAD
 from lmm_tui.widgets.header import BADGES
 from lmm_tui.widgets.viewport import AXES
 from metrics import names
-from metrics.health import RULES
+from metrics.health import RULES, SEVERITIES
 
 ROOT = Path(__file__).resolve().parents[2]
 CHINESE = catalogue("zh")
-
-
-@pytest.fixture
-def in_chinese() -> Iterator[None]:
-    language._words.update(CHINESE)
-    yield
-    language._words.clear()
 
 
 def said_in_code() -> set[str]:
@@ -71,6 +63,7 @@ def said_from_tables() -> set[str]:
     for option in config.options():
         said |= {option.label, option.help, section_of(option.key)}
     said |= {*config._BOUNDS.values(), "whole number", "number"}
+    said |= set(SEVERITIES)
     said |= {"last", "best", "every", "pinned"}  # What keeps a checkpoint.
     return said - {""}
 

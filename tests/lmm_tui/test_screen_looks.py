@@ -84,6 +84,15 @@ async def test_a_screen(run, snapshot, size, keys, awaited):
     assert "\n".join(lines) == snapshot
 
 
+async def test_the_list_of_runs_in_chinese_keeps_its_columns(in_chinese, run, snapshot):
+    app = CockpitApp(RunSession(run.dir.path))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until_read(pilot, "base → chat")
+        await settled(pilot)
+        assert screen_text(app) == snapshot
+
+
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_the_list_of_runs_in_colour(run, snap_compare, size):
     async def open_list(pilot):
