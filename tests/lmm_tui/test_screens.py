@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from fake_run import FakeRun
-from looking import screen_text, toasts, until, until_read
+from looking import screen_text, settled, toasts, until, until_read
 from textual.widgets import Input
 
 from lmm_tui import habits
@@ -290,3 +290,15 @@ async def test_a_run_that_starts_is_seen_before_any_habit(run):
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         assert isinstance(app.screen, DashboardScreen)
+
+
+async def test_news_never_covers_a_question_and_is_told_after_it(run):
+    app = open_on(run)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.press("question_mark")
+        await until_read(pilot, "esc closes")
+        app.notify("held-out loss rises", timeout=60)
+        await settled(pilot)
+        assert "held-out loss rises" not in screen_text(app)
+        await pilot.press("escape")
+        await until_read(pilot, "held-out loss rises")
