@@ -24,7 +24,7 @@ from data.template import CHATML, render_prompt
 from data.tokenizer import Tokenizer
 from data.turns import Turn
 from engine.convert import convert
-from engine.evaluation import builtin
+from engine.evaluation import builtin, child
 from engine.evaluation.beside import EvaluationBeside
 from engine.evaluation.child import Report, evaluate_here
 from engine.evaluation.job import EvaluateError, Job, Outcome, Progress
@@ -238,15 +238,17 @@ class Enough(Exception):
 
 @pytest.mark.slow
 def test_a_cancelled_evaluation_goes_on_where_it_was(
-    job: Job, outcome: Outcome, tmp_path: Path
+    job: Job, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(child, "_REPORT_EVERY_S", 0.0)  # Else a fast machine is done before.
+
     def watch(at: Progress) -> None:
         if 0 < at.done < at.total:
             raise Enough
 
     asked = replace(job, tasks=(*job.tasks, "lmm_copying", "lmm_talk", "lmm_sorting"))
     with pytest.raises(Enough):
-        evaluate(replace(asked, batch_size=1), watch, tmp_path / "cache")
+        here(replace(asked, batch_size=1), tmp_path, watch)
     [kept] = (tmp_path / "cache" / "answers").iterdir()
     with kept.open("a") as file:
         file.write('["torn')
