@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,6 +115,7 @@ def main() -> None:
     parser.add_argument("--runs-dir", default="runs", help="folder that holds the runs")
     parser.add_argument("--only", metavar="NAME", help="draw one picture")
     asked = parser.parse_args()
+    os.environ["COLORTERM"] = "truecolor"  # Whatever terminal this is called from.
     FOLDER.mkdir(exist_ok=True)
     run = find_run(asked.run, asked.runs_dir)
     for view in VIEWS:
