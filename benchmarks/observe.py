@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from engine.config import RunConfig
 from engine.loss import loss_sum
+from engine.memory import keep_freed_memory
 from engine.model import Decoder
 from engine.observer import Observer, StepNumbers
 from engine.optim import build_optimizers
@@ -130,6 +131,7 @@ class Training:
 
 
 def run() -> None:
+    keep_freed_memory()  # As every run does.
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         training = Training(Path(folder), watch)

@@ -25,7 +25,7 @@ from metrics.probes import ModelProbe
 from metrics.speed import SpeedMeter
 from metrics.tracker import TrainingTracker
 
-_PROBE_TOKENS = 512
+_PROBE_TOKENS = 384
 _PROBE_SEQUENCES = 4
 
 
