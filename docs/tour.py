@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from textual.pilot import Pilot
 from engine.config import RunConfig
 from engine.rundir import find_run
 from lmm_errors import LmmError
+from lmm_tui import terminal
 from lmm_tui.app import CockpitApp
 from lmm_tui.messages import Departure
 from lmm_tui.screens.configure import ConfigureScreen
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--runs-dir", default="runs", help="folder that holds the runs")
     parser.add_argument("--only", metavar="NAME", help="draw one picture")
     asked = parser.parse_args()
-    os.environ["COLORTERM"] = "truecolor"  # Whatever terminal this is called from.
+    terminal.draw_for_files()
     FOLDER.mkdir(exist_ok=True)
     run = find_run(asked.run, asked.runs_dir)
     for view in VIEWS:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
@@ -56,6 +55,8 @@ def mark(text: str) -> str:
 
 def catalogue(language: str) -> dict[str, str]:
     """All that is said in a language, by the English for it."""
+    import tomllib
+
     words: dict[str, str] = {}
     for file in sorted(Path(__file__).with_name(language).glob("*.toml")):
         words |= tomllib.loads(file.read_text("utf-8"))

@@ -63,6 +63,11 @@ def has_colour(stream: TextIO) -> bool:
     return can_redraw(stream) and not os.environ.get("NO_COLOR")
 
 
+def draw_for_files() -> None:
+    """Have what is drawn from now on in all colours: it goes to files, not to the terminal here."""
+    os.environ["COLORTERM"] = "truecolor"
+
+
 def size() -> os.terminal_size:
     """Columns and lines; 80 by 24 where nobody knows."""
     return shutil.get_terminal_size()

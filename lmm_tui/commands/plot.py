@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lmm_errors import LmmError
+from lmm_tui import terminal
 from lmm_tui.commands.folder import runs_dir_option
 from lmm_tui.finding import find_path
 from lmm_tui.text import clean
@@ -63,10 +64,8 @@ def command(
         click.echo(clean(str(output)))
     if screen is not None:
         import asyncio
-        import os
 
-        # Whatever the terminal here has, a file has all colours.
-        os.environ["COLORTERM"] = "truecolor"
+        terminal.draw_for_files()
         from lmm_tui.screen_picture import dashboard_picture, read_size
 
         picture = asyncio.run(dashboard_picture(session, read_size(size)))

@@ -1,4 +1,4 @@
-"""Configurations of small runs, and what such a run has written."""
+"""Configurations of small runs, such runs, and what they have written."""
 
 import json
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import RunConfig
+from engine.host import EngineHost
 from engine.rundir import RunDir
 
 MakeConfig = Callable[..., RunConfig]
@@ -18,6 +19,20 @@ def lines(path: Path) -> list[dict[str, Any]]:
 def curve(run_dir: RunDir, name: str = "train/loss") -> dict[int, float]:
     """step -> value; of several lines for one step the last counts, as readers have it."""
     return {row["step"]: row[name] for row in lines(run_dir.metrics) if name in row}
+
+
+def run(config: RunConfig, resume: RunDir | None = None) -> EngineHost:
+    """A run from beginning to end, however that is."""
+    host = EngineHost(config, resume)
+    host.run()
+    return host
+
+
+def train(config: RunConfig, resume: RunDir | None = None) -> EngineHost:
+    """A run that ends well."""
+    host = run(config, resume)
+    assert host.error == ""
+    return host
 
 
 def of_stage(small: MakeConfig, chats: str, stage: str, **changes: object) -> RunConfig:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import MakeConfig, curve, lines, of_stage, silent
+from small_runs import MakeConfig, curve, lines, of_stage, run, silent
 from torch import Tensor
 
 from engine import rollout
@@ -128,12 +128,6 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(rollout, "_say", say)
 
     return arrange
-
-
-def run(config: Any, resume: RunDir | None = None) -> EngineHost:
-    host = EngineHost(config, resume)
-    host.run()
-    return host
 
 
 def alerts(host: EngineHost) -> list[str]:

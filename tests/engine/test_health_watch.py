@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import MakeConfig, lines
+from small_runs import MakeConfig, lines, run
 
 from engine.config import RunConfig
 from engine.events import EventLog
@@ -48,12 +48,6 @@ def noise_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         monkeypatch.setattr(PretrainStage, "loss", loss)
 
     return arrange
-
-
-def run(config: RunConfig, resume: RunDir | None = None) -> EngineHost:
-    host = EngineHost(config, resume)
-    host.run()
-    return host
 
 
 def alerts(run_dir: RunDir, rule: str | None = None) -> list[dict[str, Any]]:

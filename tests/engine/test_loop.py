@@ -6,20 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import MakeConfig, curve, lines
+from small_runs import MakeConfig, curve, lines, train
 
-from engine.config import RunConfig, load_toml
+from engine.config import load_toml
 from engine.control import ControlError, Reply
 from engine.host import EngineHost
 from engine.rundir import RunDir, RunDirError, list_checkpoints
 from engine.stages.pretrain import PretrainStage
-
-
-def train(config: RunConfig, resume: RunDir | None = None) -> EngineHost:
-    host = EngineHost(config, resume)
-    host.run()
-    assert host.error == ""
-    return host
 
 
 def run_until(host: EngineHost, step: int) -> None:

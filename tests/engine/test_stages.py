@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_runs import MakeConfig, curve, lines, of_stage, silent
+from small_runs import MakeConfig, curve, lines, of_stage, silent, train
 from torch.nn.functional import log_softmax
 
 from data.preference import read_pairs
 from data.prompts import read_prompts
 from data.tokenizer import IM_END
-from engine.config import RunConfig
 from engine.convert import convert, hf_config
 from engine.host import EngineHost
 from engine.model import Decoder
@@ -25,13 +24,6 @@ from engine.stages.sft import SftStage
 from engine.weights import WeightsError, read_weights
 
 CPU = torch.device("cpu")
-
-
-def train(config: RunConfig, resume: RunDir | None = None) -> EngineHost:
-    host = EngineHost(config, resume)
-    host.run()
-    assert host.error == ""
-    return host
 
 
 @pytest.mark.parametrize(
