@@ -18,6 +18,7 @@ from lmm_tui import terminal
 LANGUAGES = ("en", "zh")
 
 _words: dict[str, str] = {}
+_chosen = ["en"]
 
 
 def choose(asked: str | None = None) -> str:
@@ -29,10 +30,21 @@ def choose(asked: str | None = None) -> str:
     language = asked or locale_language(os.environ)
     if not _can_show(language, sys.stdout):
         language = "en"
+    use(language)
+    return language
+
+
+def use(language: str) -> None:
+    """Speak one of LANGUAGES from now on."""
     _words.clear()
+    _chosen[0] = language
     if language != "en":
         _words.update(catalogue(language))
-    return language
+
+
+def chosen() -> str:
+    """The language that is in use, one of LANGUAGES."""
+    return _chosen[0]
 
 
 def locale_language(environment: Mapping[str, str]) -> str:
@@ -55,10 +67,15 @@ def mark(text: str) -> str:
 
 def catalogue(language: str) -> dict[str, str]:
     """All that is said in a language, by the English for it."""
+    return read(Path(__file__).with_name(language))
+
+
+def read(folder: Path) -> dict[str, str]:
+    """What stands in the files of a folder, in one table."""
     import tomllib
 
     words: dict[str, str] = {}
-    for file in sorted(Path(__file__).with_name(language).glob("*.toml")):
+    for file in sorted(folder.glob("*.toml")):
         words |= tomllib.loads(file.read_text("utf-8"))
     return words
 

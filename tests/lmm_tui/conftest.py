@@ -30,6 +30,6 @@ def run(tmp_path):
 
 @pytest.fixture
 def in_chinese():
-    language._words.update(language.catalogue("zh"))
+    language.use("zh")
     yield
-    language._words.clear()
+    language.use("en")
