@@ -132,11 +132,32 @@ class NarrowCompositor(Compositor):
     def _update_lines(self, wanted: set[int]) -> LinesUpdate:
         self._dirty_regions.clear()
         there = sorted(wanted.intersection(range(self.size.height)))
-        if not there:
-            return LinesUpdate({}, self.size, self._shown)
-        part = Region(0, there[0], self.size.width, there[-1] + 1 - there[0])
-        chops = self._render_chops(part, wanted.__contains__)
-        return LinesUpdate({y: chops[y] for y in there}, self.size, self._shown)
+        return LinesUpdate(self._lines(there), self.size, self._shown)
+
+    def _lines(self, wanted: list[int]) -> dict[int, Line]:
+        """Lines from front to back: what nobody sees, such as containers, is not rendered."""
+        lines: dict[int, dict[int, Strip]] = {y: {} for y in wanted}
+        gaps = {y: [(0, self.size.width)] for y in wanted}
+        for widget, (area, clip) in self.visible_widgets.items():  # The topmost first.
+            shown = area.intersection(clip)
+            left, right = shown.column_span
+            rows = [y for y in shown.line_range if _overlap(gaps.get(y, ()), left, right)]
+            if not rows:
+                continue
+            part = Region(left, rows[0], shown.width, rows[-1] + 1 - rows[0])
+            strips = widget.render_lines(part.translate(-area.offset))
+            for y in rows:
+                strip, still = strips[y - part.y], []
+                for start, end in gaps[y]:
+                    first, last = max(start, left), min(end, right)
+                    if first >= last:
+                        still.append((start, end))
+                        continue
+                    whole = (first, last) == (left, right)
+                    lines[y][first] = strip if whole else strip.crop(first - left, last - left)
+                    still += [gap for gap in ((start, first), (last, end)) if gap[0] < gap[1]]
+                gaps[y] = still
+        return dict(lines)
 
     def _owner(self, region: Region) -> Widget | None:
         """The widget that alone shows in a region of the screen."""
@@ -154,6 +175,10 @@ class NarrowCompositor(Compositor):
             strips = widget.render_lines(region.translate(-area.offset))
             for y, strip in zip(region.line_range, strips, strict=True):
                 yield region.x, y, strip
+
+
+def _overlap(gaps: Iterable[tuple[int, int]], left: int, right: int) -> bool:
+    return any(start < right and left < end for start, end in gaps)
 
 
 if __name__ == "__main__":

@@ -82,12 +82,9 @@ class Canvas:
         """Give the cells of a block an ink."""
         self.inks[y : y + len(where), x : x + where.shape[1]][where] = ink
 
-    def changes(self, since: Canvas, *, recolored: bool = False) -> Iterator[Region]:
-        """The parts of rows that differ from a canvas of the same size, whose free inks may have
-        looked otherwise."""
+    def changes(self, since: Canvas) -> Iterator[Region]:
+        """The parts of rows that differ from a canvas of the same size."""
         different = (self.codes != since.codes) | (self.inks != since.inks)
-        if recolored:
-            different |= self.inks >= FIRST_FREE_INK
         for y in np.flatnonzero(different.any(axis=1)).tolist():
             (columns,) = different[y].nonzero()
             for part in np.split(columns, np.flatnonzero(np.diff(columns) > _GAP) + 1):

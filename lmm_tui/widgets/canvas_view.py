@@ -31,7 +31,6 @@ class CanvasView(Widget):
         self._canvas = Canvas(0, 0)
         self._drawn: object = None
         self._styles: list[Style] = []
-        self._recolored = False
         self._unseen = True
 
     @abstractmethod
@@ -59,14 +58,13 @@ class CanvasView(Widget):
             return
         before = self._canvas
         self._draw()
-        if changes := list(self._canvas.changes(before, recolored=self._recolored)):
+        if changes := list(self._canvas.changes(before)):
             self.refresh(*changes)
-        self._recolored = False
 
-    def recolor(self) -> None:
-        """The free inks look otherwise from now on."""
-        if self._styles:
-            self._styles, self._recolored = self._make_styles(), True
+    def renew(self) -> None:
+        """It is another picture from now on, which is drawn once, when it is painted."""
+        self._drawn, self._styles = None, []
+        self.refresh()
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """A part at the cost of that part; Textual's way goes over whole lines, several times."""

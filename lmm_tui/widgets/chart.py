@@ -49,8 +49,7 @@ class Chart(RunPicture):
     @plot.setter
     def plot(self, plot: Plot) -> None:
         self._plot = plot
-        self.recolor()
-        self.update_canvas()
+        self.renew()
 
     @property
     def title(self) -> str:

@@ -125,3 +125,19 @@ async def test_where_widgets_overlap_whole_lines_are_painted(run):
         update = compositor.render_partial_update()
         assert isinstance(update, LinesUpdate) and len(update.lines) == 50
         assert not compositor._dirty_regions
+
+
+@pytest.mark.parametrize("size", [(200, 50), (80, 24)])
+async def test_what_lies_over_other_widgets_is_painted_over_them(run, size, monkeypatch):
+    app = CockpitApp(RunSession(run.dir.path))
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        seen = Screen(app)
+        monkeypatch.setattr(app, "_display", lambda screen, update: seen.show(update))
+        before = seen._whole()
+        app.screen.toast("检查点写好了 checkpoint written", "checkpoint")
+        await settled(pilot)
+        assert seen.rows == seen._whole() != before
+        app.clear_notifications()
+        await settled(pilot)
+        assert seen.rows == seen._whole()
