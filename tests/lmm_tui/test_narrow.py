@@ -2,7 +2,7 @@
 
 import pytest
 from fake_run import FakeRun
-from looking import settled
+from looking import screen_text, settled, until, until_read
 from rich.console import Console
 from textual.geometry import Region
 
@@ -134,10 +134,11 @@ async def test_what_lies_over_other_widgets_is_painted_over_them(run, size, monk
         await settled(pilot)
         seen = Screen(app)
         monkeypatch.setattr(app, "_display", lambda screen, update: seen.show(update))
-        before = seen._whole()
         app.screen.toast("检查点写好了 checkpoint written", "checkpoint")
+        await until_read(pilot, "检查点写好了")
         await settled(pilot)
-        assert seen.rows == seen._whole() != before
+        assert seen.rows == seen._whole()
         app.clear_notifications()
+        await until(pilot, lambda: "检查点写好了" not in screen_text(app))
         await settled(pilot)
         assert seen.rows == seen._whole()
