@@ -130,7 +130,7 @@ async def test_where_widgets_overlap_whole_lines_are_painted(run):
 @pytest.mark.parametrize("size", [(200, 50), (80, 24)])
 async def test_what_lies_over_other_widgets_is_painted_over_them(run, size, monkeypatch):
     app = CockpitApp(RunSession(run.dir.path))
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         await settled(pilot)
         seen = Screen(app)
         monkeypatch.setattr(app, "_display", lambda screen, update: seen.show(update))
