@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike
 
 from metrics.column import Column, Floats, Ints, union
 from metrics.event_records import Bytes, Records, split
-from metrics.series import INDEX_KEYS, MAX_STEP, SeriesStore
+from metrics.log_lines import TAKEN
+from metrics.series import MAX_STEP, SeriesStore
 
 _CHUNK_BYTES = 8 << 20
 
@@ -116,7 +117,7 @@ class EventReader:
         if tag not in self._names:
             name = self._rename(tag)
             name = tag if name in self._names.values() else name
-            self._names[tag] = f"tag/{name}" if name in INDEX_KEYS else name
+            self._names[tag] = f"tag/{name}" if name in TAKEN else name
         return self._names[tag]
 
     def _rebuild(self) -> None:
@@ -137,15 +138,19 @@ class EventReader:
             if row:
                 self._store.append({"step": last, **row})
         steps = union([steps for steps, _, _ in columns.values()])
-        times = np.full(len(steps), np.nan)
+        times, epochs = np.full(len(steps), np.nan), np.full(len(steps), np.nan)
         block: dict[str, tuple[Ints | None, Floats]] = {}
         for name, (own, at, values) in columns.items():
             if not len(own):
                 continue
             rows = None if len(own) == len(steps) else steps.searchsorted(own)
-            times[slice(None) if rows is None else rows] = at
-            block[name] = rows, values
-        self._store.extend(steps, block, times)
+            places = slice(None) if rows is None else rows
+            times[places] = at
+            if name == "epoch":
+                epochs[places] = values
+            else:
+                block[name] = rows, values
+        self._store.extend(steps, block, times, epochs=epochs)
 
 
 class _File:

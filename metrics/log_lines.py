@@ -26,8 +26,12 @@ OURS: dict[str, str] = {
     **dict.fromkeys(("tokens_per_second", "tok/s", "tokens_per_s"), names.TOKENS_PER_S),
     "perplexity": names.TRAIN_PPL,
     "ppl": names.TRAIN_PPL,
+    "train/epoch": "epoch",
 }
-"""What other programs call our metrics, in lower case."""
+"""What other programs call our metrics, and the epoch, in lower case."""
+
+TAKEN = ("step", "time", "tokens")
+"""Keys of a row that are no metrics with us; to others they may be, and get another name."""
 
 STEPS = ("step", "global_step", "trainer/global_step", "_step", "iter", "iteration")
 """Names of the step, the likeliest first."""

@@ -18,9 +18,9 @@ import orjson
 from numpy.typing import NDArray
 
 from metrics.column import Floats, Ints
-from metrics.log_lines import OURS
+from metrics.log_lines import OURS, TAKEN
 from metrics.rows import Row, add_rows, numbers_among
-from metrics.series import INDEX_KEYS, MAX_STEP, SeriesStore
+from metrics.series import MAX_STEP, SeriesStore
 
 # Record: 08 number, 12 <History> or 1a <Summary>. History: 0a <Item> for each, 12 <step>.
 # Item: [0a key] [12 nested_key]* 82 01 value_json. Lengths below 128 take one byte.
@@ -82,12 +82,12 @@ class HistoryReader:
         steps = _axis(columns.pop("step", None), count)
         if not _are_steps_after(self._store.last_step, steps):
             return False
-        times = _axis(columns.pop("time", None), count)
+        times, epochs = (_axis(columns.pop(key, None), count) for key in ("time", "epoch"))
         block = {
             name: (None if len(rows) == count else rows, floats)
             for name, (rows, floats) in columns.items()
         }
-        self._store.extend(steps.astype(np.int64), block, times)
+        self._store.extend(steps.astype(np.int64), block, times, epochs=epochs)
         return True
 
     def _columns(self, numbers: Ints, rows: Ints, values: list[Any]) -> _Columns:
@@ -211,7 +211,7 @@ def _name_and_value(item: bytes) -> tuple[str, bytes]:
             value = data
     key = ".".join(parts)
     known = {"_step": "step", "_timestamp": "time"}.get(key) or OURS.get(key.lower(), key)
-    return f"wandb/{key}" if key in INDEX_KEYS else known, value
+    return f"wandb/{key}" if key in TAKEN else known, value
 
 
 def _values(text: bytes) -> list[object]:

@@ -241,3 +241,13 @@ def test_steps_that_go_back_are_put_in_order(tmp_path: Path) -> None:
         written(path, events)
         reader.poll()
         assert points_of(store) == expected(events)
+
+
+def test_an_epoch_among_the_tags_is_an_axis(tmp_path: Path) -> None:
+    with SummaryWriter(tmp_path) as writer:
+        for step in range(9):
+            writer.add_scalar("train/loss", 1.0, step)
+            if step % 2 == 0:
+                writer.add_scalar("epoch", step / 4, step)
+    store = read_event_files(find_event_files(tmp_path))
+    assert store.names() == ["train/loss"] and store.span("epoch") == (0.0, 2.0)

@@ -217,6 +217,7 @@ OUR_NAMES = {
     "loss": "train/loss",
     "Loss": "train/loss",
     "step": "wandb/step",
+    "train/epoch": "epoch",
 }
 JSON = st.one_of(
     st.floats(width=32),
@@ -224,7 +225,10 @@ JSON = st.one_of(
     st.sampled_from([None, True, "NaN", "ä\x82\x01", {"deep": 1}, "x" * 200]),
 )
 ROWS = st.lists(
-    st.dictionaries(st.sampled_from(["loss", "Loss", "step", "_timestamp", "a", "k" * 130]), JSON),
+    st.dictionaries(
+        st.sampled_from(["loss", "step", "_timestamp", "epoch", "train/epoch", "a", "k" * 130]),
+        JSON,
+    ),
     min_size=1,
     max_size=9,
 )
@@ -255,6 +259,7 @@ def test_many_steps_at_once_are_read_as_each_alone(
         assert found is not None and expected is not None
         for column in ("steps", "times", "values"):
             assert np.array_equal(getattr(found, column), getattr(expected, column), equal_nan=True)
+    assert together.span("epoch") == alone.span("epoch")
 
 
 def test_the_folder_of_all_runs_shows_the_newest(tmp_path: Path) -> None:
@@ -266,3 +271,11 @@ def test_the_folder_of_all_runs_shows_the_newest(tmp_path: Path) -> None:
     store = SeriesStore()
     assert is_log(tmp_path) and open_log(tmp_path, store).poll()
     assert store.names() == ["a"]
+
+
+def test_epochs_are_an_axis_as_they_are_of_other_logs(tmp_path: Path) -> None:
+    path = tmp_path / "run-1.wandb"
+    path.write_bytes(log_of([{"_step": at, "train/epoch": at / 4, "loss": 1.0} for at in range(9)]))
+    store = SeriesStore()
+    WandbFollower(path, store).poll()
+    assert store.names() == ["train/loss"] and store.span("epoch") == (0.0, 2.0)
