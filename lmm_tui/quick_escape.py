@@ -1,8 +1,8 @@
 """The escape key at once: Textual 8.2 takes 0.1 to 0.2 s to see that no longer code follows.
 
 Its parser gives up waiting after `constants.ESCAPE_DELAY`, but is asked only when its input thread
-wakes, every 0.1 s. Here that thread looks again soon after input, and only then: an idle terminal
-wakes nobody more often. It knows nothing of the app.
+wakes, every 0.1 s. Here that thread looks again soon after input, and only then; where nobody has
+pressed a key for a while, it sleeps longer. It knows nothing of the app.
 """
 
 from __future__ import annotations
@@ -18,16 +18,26 @@ DELAY_S = 0.015
 """The codes of keys come in one piece, over ssh, too."""
 
 
+_USUAL_WAITS = 20
+"""So many before the long ones: whoever leaves by a key doesn't wait for one."""
+_LONG_WAIT_S = 0.5
+"""The end of an app by a signal may take as much longer."""
+
+
 class SoonAgain(selectors.SelectSelector):
-    """After something was ready, the next wait is a short one."""
+    """After something was ready, the next wait is a short one; after long silence they are long."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._heard = False
+        self._in_vain = 1
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(constants.ESCAPE_DELAY if self._heard else timeout)
-        self._heard = bool(ready)
+        if self._in_vain == 0:
+            timeout = constants.ESCAPE_DELAY
+        elif self._in_vain > _USUAL_WAITS:
+            timeout = _LONG_WAIT_S
+        ready = super().select(timeout)
+        self._in_vain = 0 if ready else self._in_vain + 1
         return ready
 
 
