@@ -31,6 +31,7 @@ from lmm_tui.habits import NO_HABITS, Habits
 from lmm_tui.keys import KEYS, Key, bindings, keymap
 from lmm_tui.language import tr
 from lmm_tui.messages import CONFIGURE, OVERLAY, Departure, OpenRun, SettingsAnswered, StartFrom
+from lmm_tui.retelling import retell
 from lmm_tui.screens import places
 from lmm_tui.screens.place import PlaceScreen
 from lmm_tui.screens.quit_dialog import QuitDialog
@@ -218,7 +219,9 @@ class CockpitApp(App[Departure]):
             session = await asyncio.to_thread(start, config)
         except LmmError as error:
             self._configure(config)
-            self.notify(clean(str(error)), title=tr("not started"), severity="error", markup=False)
+            self.notify(
+                clean(retell(str(error))), title=tr("not started"), severity="error", markup=False
+            )
             return
         if first and self._owned:
             self._own = session
@@ -284,7 +287,9 @@ class CockpitApp(App[Departure]):
         try:
             self._open(RunSession(message.path))
         except LmmError as error:
-            self.notify(clean(str(error)), title=tr("not opened"), severity="error", markup=False)
+            self.notify(
+                clean(retell(str(error))), title=tr("not opened"), severity="error", markup=False
+            )
 
     def _open(self, session: RunSession) -> None:
         if isinstance(self.screen, PlaceScreen):
@@ -356,7 +361,7 @@ class CockpitApp(App[Departure]):
     def on_settings_answered(self, message: SettingsAnswered) -> None:
         reply = message.reply
         self.notify(
-            clean(reply.message),
+            clean(retell(reply.message)),
             title=tr("change"),
             severity="information" if reply.ok else "warning",
             markup=False,

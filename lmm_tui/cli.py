@@ -123,9 +123,10 @@ def run(args: Sequence[str]) -> int:
 
 
 def _refuse(sentence: str) -> int:
+    from lmm_tui.retelling import retell
     from lmm_tui.text import clean
 
-    click.echo(f"lmm-tui: {clean(sentence)}", err=True)
+    click.echo(f"lmm-tui: {clean(retell(sentence))}", err=True)
     return USER_ERROR
 
 

@@ -22,6 +22,7 @@ from rich.cells import cell_len
 
 from lmm_tui import terminal
 from lmm_tui.language import mark, tr
+from lmm_tui.retelling import retell
 from lmm_tui.text import fit
 
 Verdict = Literal["ok", "note", "problem"]
@@ -146,7 +147,7 @@ def _torch() -> Iterator[Finding]:
     try:
         require_compiler()
     except DeviceError as error:
-        yield Finding("compiler", "note", str(error))
+        yield Finding("compiler", "note", retell(str(error)))
     else:
         yield Finding(mark("compiler"), "ok", tr("train.compile can be used"))
 

@@ -21,6 +21,7 @@ from lmm_tui import terminal
 from lmm_tui.grace import GRACE_S, leave_after
 from lmm_tui.language import tr
 from lmm_tui.last_words import last_words
+from lmm_tui.retelling import retell
 from lmm_tui.session import RunSession, RunView
 from lmm_tui.summary import count, duration
 from lmm_tui.text import clean, fit
@@ -136,10 +137,10 @@ def progress_line(view: RunView, series: SeriesStore) -> str:
     status = view.status
     if not status.step:
         waiting_for = tr("loading") if view.state == "starting" else tr("first step")
-        return clean(f"{tr(view.state)}: {status.activity or waiting_for}")
+        return clean(f"{tr(view.state)}: {retell(status.activity) or waiting_for}")
     parts = [f"{tr('step')} {status.step}/{status.total_steps}", f"{view.progress:.0%}"]
     if view.state != "running" or status.activity:
-        parts.append(status.activity or tr(view.state))
+        parts.append(retell(status.activity) or tr(view.state))
     if (reward := series.get(names.REWARD)) and reward.last_value is not None:
         parts.append(f"{tr('reward')} {reward.last_value:.3f}")
     elif status.loss is not None:
@@ -157,7 +158,9 @@ def progress_line(view: RunView, series: SeriesStore) -> str:
 
 def event_line(event: dict[str, Any]) -> str:
     mark = {"warning": "! ", "error": "!! "}.get(str(event.get("level")), "")
-    return clean(f"{mark}step {event.get('step')}: {event.get('kind')}: {event.get('message', '')}")
+    kind, message = str(event.get("kind")), str(event.get("message", ""))
+    words = f"{tr(kind)}: {retell(message)}"
+    return clean(mark + tr("step {step}: {words}", step=event.get("step"), words=words))
 
 
 def sample_line(sample: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from engine.rundir import RunDir, list_checkpoints
 from lmm_errors import LmmError
 from lmm_tui.language import tr
+from lmm_tui.retelling import retell
 from lmm_tui.session import RunSession
 from lmm_tui.summary import RunSummary, farewell
 from metrics import names
@@ -40,7 +41,7 @@ def _export(run: RunDir) -> tuple[list[Path], str]:
     try:
         return export_plots(run.path), ""
     except (OSError, LmmError) as error:
-        return [], "\n" + tr("plots not written: {why}", why=error)
+        return [], "\n" + tr("plots not written: {why}", why=retell(str(error)))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from lmm_tui.capture import Terminal
 from lmm_tui.grace import GRACE_S, TERMINATED, leave_after
 from lmm_tui.language import mark, tr
 from lmm_tui.messages import Departure
+from lmm_tui.retelling import retell
 from lmm_tui.summary import run_argument
 from lmm_tui.text import clean
 
@@ -353,7 +354,7 @@ def _leave_foreign(
         said = tr("{run}: stopping after the step in progress, with a checkpoint …", run=name)
         print(said, flush=True)
         reply = session.send("stop")
-        print(f"{name}: {clean(reply.message)}")
+        print(f"{name}: {clean(retell(reply.message))}")
         return 0 if reply.ok else 1
     if departure is Departure.DETACH:
         pid = session.view.info.pid

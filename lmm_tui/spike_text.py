@@ -9,6 +9,7 @@ from rich.text import Text
 
 from engine.spike_files import Spike, SpikeText
 from lmm_tui.loss_levels import level
+from lmm_tui.retelling import retell
 from lmm_tui.text import clean
 
 _STYLES = ("green", "", "yellow", "bold red")
@@ -18,7 +19,8 @@ LEGEND = "tokens: green below 1 nat, plain below 3, yellow below 5, red above; g
 
 def spike_heading(spike: Spike) -> Text:
     return Text.assemble(
-        (f"step {spike.step:,}  {clean(spike.rule)}", "bold"), "\n", clean(spike.what), "\n",
+        (f"step {spike.step:,}  {clean(spike.rule)}", "bold"), "\n",
+        clean(retell(spike.what)), "\n",
         (LEGEND, "dim"),
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from rich.cells import cell_len
 
 from engine.rundir import LIKELIHOOD_STAGES, RUNS_DIR, RunDir, RunInfo, RunStatus
 from lmm_tui.language import mark, tr
+from lmm_tui.retelling import retell
 from lmm_tui.text import clean, fit
 from metrics.values import perplexity, strict
 
@@ -128,7 +129,7 @@ def status_sheet(run: RunSummary) -> str:
     rows = {
         mark("run"): info.name,
         mark("state"): _state(run),
-        mark("error"): status.error,
+        mark("error"): retell(status.error),
         mark("model"): tr(
             "{model}, {count} parameters, {stage}",
             model=info.model,
@@ -194,7 +195,7 @@ def farewell(
     rows = {
         mark("run"): name,
         mark("state"): _state(run),
-        mark("error"): status.error,
+        mark("error"): retell(status.error),
         mark("loss"): fell + _validation(run) if status.loss is not None else "",
         mark("time"): duration(seconds) + speed,
         mark("checkpoint"): str(checkpoint or ""),
@@ -207,7 +208,7 @@ def farewell(
 
 def _state(run: RunSummary) -> str:
     status = run.status
-    parts = [tr(run.state) + (f" ({status.activity})" if status.activity else "")]
+    parts = [tr(run.state) + (f" ({retell(status.activity)})" if status.activity else "")]
     if status.total_steps:
         share = status.step / status.total_steps
         parts.append(

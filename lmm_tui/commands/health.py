@@ -11,10 +11,11 @@ import click
 from lmm_tui.commands.folder import runs_dir_option
 from lmm_tui.finding import find_path
 from lmm_tui.language import tr
+from lmm_tui.retelling import retell
 from lmm_tui.text import clean
 
 if TYPE_CHECKING:
-    from metrics.health import Health
+    from metrics.health import Alert, Health
 
 
 @click.command("health")
@@ -57,15 +58,19 @@ def _record(health: Health) -> dict[str, Any]:
 
 
 def _sheet(health: Health) -> str:
-    lines = [clean(health.verdict())]
+    lines = [clean(retell(health.verdict()))]
     for alert in health.alerts:
         lines += [
             "",
-            clean(f"{tr('step')} {alert.step}  {tr(alert.severity)}  {alert.rule}: {alert.what}"),
+            clean(f"{tr('step')} {alert.step}  {tr(alert.severity)}  {_found(alert)}"),
             clean("  " + tr("suspect: {what}", what=tr(alert.suspect))),
             clean("  " + tr("do: {what}", what=tr(alert.advice))),
         ]
     return "\n".join(lines)
+
+
+def _found(alert: Alert) -> str:
+    return f"{alert.rule}: {retell(alert.what)}"
 
 
 if __name__ == "__main__":

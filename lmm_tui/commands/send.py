@@ -13,6 +13,7 @@ from engine.rundir import find_run
 from lmm_errors import LmmError
 from lmm_tui.commands.folder import runs_dir_option
 from lmm_tui.language import tr
+from lmm_tui.retelling import retell
 from lmm_tui.text import clean
 
 
@@ -39,7 +40,7 @@ def command(run: str, name: str, arguments: tuple[str, ...], runs_dir: Path) -> 
     from lmm_tui.session import RunSession
 
     reply = RunSession(find_run(run, runs_dir).path).send(name, parse_arguments(arguments))
-    words = clean(reply.message, newlines="keep")
+    words = clean(retell(reply.message), newlines="keep")
     if not reply.ok:
         click.echo(f"lmm-tui: {words}", err=True)
         return 1

@@ -12,6 +12,7 @@ from engine.rundir import find_run
 from engine.spike_files import list_spikes, read_spike
 from lmm_tui.commands.folder import runs_dir_option
 from lmm_tui.language import tr
+from lmm_tui.retelling import retell
 from lmm_tui.text import clean
 from metrics.values import strict
 
@@ -35,7 +36,7 @@ def command(run: str | None, step: int | None, runs_dir: Path, as_json: bool) ->
             click.echo(json.dumps(records, indent=1))
         elif spikes:
             for one in spikes:
-                click.echo(f"{one.step:>9,}  {clean(one.rule):<11} {clean(one.what)}")
+                click.echo(f"{one.step:>9,}  {clean(one.rule):<11} {clean(retell(one.what))}")
         else:
             click.echo(tr("{run}: no step stood out so far", run=clean(found.name)))
         return

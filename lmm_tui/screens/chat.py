@@ -21,6 +21,7 @@ from lmm_errors import LmmError
 from lmm_tui.keys import bindings
 from lmm_tui.language import tr
 from lmm_tui.partner import Manner, Partner, Turns, read_manner, reply_to
+from lmm_tui.retelling import retell
 from lmm_tui.screens.partner_choice import PartnerScreen
 from lmm_tui.screens.samples import ask_manner
 from lmm_tui.text import clean, fit
@@ -199,7 +200,7 @@ class ChatScreen(PartnerScreen):
             step = "  " + tr("step {step:,}", step=self._step) if self._step else ""
             parts.append(Content.styled(step, _QUIET))
         if self._trouble:
-            trouble = clean(self._trouble, newlines="keep")
+            trouble = clean(retell(self._trouble), newlines="keep")
             parts.append(Content.styled(f"\n{trouble}", "$text-error"))
         return Content.assemble(*parts)
 

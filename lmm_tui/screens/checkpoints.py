@@ -25,6 +25,7 @@ from lmm_tui.checkpoint_list import ADAPTER, CheckpointList, ListedCheckpoint, b
 from lmm_tui.keys import bindings
 from lmm_tui.language import mark, tr
 from lmm_tui.messages import StartFrom
+from lmm_tui.retelling import retell
 from lmm_tui.run_list import ListedRun
 from lmm_tui.screens.dialogs import AskDialog, Choice, ChoiceDialog
 from lmm_tui.screens.place import PlaceScreen
@@ -150,7 +151,7 @@ class CheckpointsScreen(PlaceScreen):
             lines = [
                 Content.assemble((one.path.name, "bold"), (f"  {holds}", _QUIET)),
                 Content.styled(clean(str(one.path)), _QUIET),
-                Content.styled(clean(one.trouble), "$error")
+                Content.styled(clean(retell(one.trouble)), "$error")
                 if one.trouble
                 else Content.styled(stays, _QUIET),
             ]

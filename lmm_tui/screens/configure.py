@@ -29,6 +29,7 @@ from lmm_tui.estimate import Estimate, command_line, estimate
 from lmm_tui.keys import bindings
 from lmm_tui.language import tr
 from lmm_tui.messages import CONFIGURE
+from lmm_tui.retelling import retell
 from lmm_tui.screens.dialogs import AskDialog
 from lmm_tui.screens.form_tabs import ESSENTIALS, TABS, keys_of, matters, section_of
 from lmm_tui.settings_files import load_settings, save_settings, sources
@@ -299,7 +300,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         if _but_for_length(event.config) != _but_for_length(self._config):
             self._say(tr("The settings have changed: what was tried counts no more"))
         elif event.seconds_a_step is None:
-            self._say(tr("Not tried: {why}", why=event.problem))
+            self._say(tr("Not tried: {why}", why=retell(event.problem)))
         else:
             self._measured = event
             self._show_help()

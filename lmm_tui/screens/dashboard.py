@@ -27,6 +27,7 @@ from lmm_tui.keys import bindings
 from lmm_tui.language import mark, tr
 from lmm_tui.messages import CommandDone, ExportDone
 from lmm_tui.narrow import NarrowCompositor
+from lmm_tui.retelling import retell
 from lmm_tui.screens import shown
 from lmm_tui.screens.book import Book, layer_prefix
 from lmm_tui.screens.gestures import Gestures
@@ -261,7 +262,7 @@ class DashboardScreen(Gestures, Toasting):
         if view.state == "failed":
             details = _last_traceback(self.session.events)
             what = view.status.error or (details or tr("the run failed")).splitlines()[-1]
-            notice.say(what, advice.for_failure(what, bool(details)))
+            notice.say(retell(what), advice.for_failure(what, bool(details)))
         elif view.state == "crashed":
             checkpoints = self.session.run_dir.checkpoints
             kept = checkpoints.is_dir() and any(checkpoints.iterdir())
@@ -560,7 +561,7 @@ def _what_comes_next(view: RunView) -> tuple[str, str]:
     """For a run that has not measured anything yet."""
     if view.state == "starting":
         return (
-            view.status.activity or tr("loading torch"),
+            retell(view.status.activity) or tr("loading torch"),
             tr("Then training begins. ? shows the keys, q leaves or stops."),
         )
     return tr("The first step is under way"), tr("The charts fill in as steps are done.")

@@ -16,6 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from lmm_tui.language import mark, tr
+from lmm_tui.retelling import retell
 from lmm_tui.text import clean
 
 
@@ -102,7 +103,7 @@ class AskDialog(ModalScreen[str | None]):
         answer = self.query_one("#answer", Input).value
         refusal = self._judge(answer) if self._judge else ""
         if refusal:
-            self.query_one("#refusal", Static).update(Content(clean(refusal)))
+            self.query_one("#refusal", Static).update(Content(clean(retell(refusal))))
         else:
             self.dismiss(answer)
 

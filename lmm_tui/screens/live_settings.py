@@ -45,7 +45,7 @@ class LiveSetting:
                 raise ValueError(tr("must be above 0"))
             return value
         if not math.isfinite(value) or value != int(value) or value < self.least:
-            raise ValueError(f"must be a number of steps, {self.least} or more")
+            raise ValueError(tr("must be a number of steps, {least} or more", least=self.least))
         return int(value)
 
 

@@ -24,6 +24,7 @@ from lmm_tui import run_care
 from lmm_tui.keys import bindings
 from lmm_tui.language import mark, tr
 from lmm_tui.messages import OpenRun
+from lmm_tui.retelling import retell
 from lmm_tui.run_list import LARGEST_FIRST, SORT_KEYS, ListedRun, RunList, ancestry, arranged
 from lmm_tui.screens.dialogs import AskDialog, Choice, ChoiceDialog
 from lmm_tui.screens.difference import DifferenceScreen
@@ -179,7 +180,7 @@ class RunsScreen(PlaceScreen):
         chain = " → ".join(ancestry(run, self._runs or ()))
         process = tr("pid {pid} on {host}", pid=info.pid, host=info.host)
         words = [info.model, info.device, info.precision, process]
-        last = run.summary.status.error or run.note or tr("no note; n writes one")
+        last = retell(run.summary.status.error) or run.note or tr("no note; n writes one")
         lines = [
             Content.assemble(
                 (clean(chain), "bold"),

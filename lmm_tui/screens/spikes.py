@@ -18,6 +18,7 @@ from engine.spike_files import SpikeError, list_spikes, read_spike
 from lmm_errors import LmmError
 from lmm_tui.keys import bindings
 from lmm_tui.language import mark, tr
+from lmm_tui.retelling import retell
 from lmm_tui.screens.dialogs import Choice, ChoiceDialog, pressed
 from lmm_tui.spike_text import spike_body, spike_heading
 from lmm_tui.text import clean
@@ -69,9 +70,9 @@ class SpikesScreen(ModalScreen[int | None]):
             try:
                 spike = read_spike(self._folder, step)
             except SpikeError as error:
-                cells = {"step": f"{step:,}", "rule": tr("unreadable"), "what": str(error)}
+                cells = {"step": f"{step:,}", "rule": tr("unreadable"), "what": retell(str(error))}
             else:
-                cells = {"step": f"{step:,}", "rule": spike.rule, "what": spike.what}
+                cells = {"step": f"{step:,}", "rule": spike.rule, "what": retell(spike.what)}
             rows.append(TableRow(str(step), cells))
         table = self.query_one(Table)
         table.show(rows, empty=tr(_EMPTY))
@@ -86,7 +87,7 @@ class SpikesScreen(ModalScreen[int | None]):
         try:
             spike = read_spike(self._folder, step)
         except LmmError as error:
-            shown.update(clean(str(error)))
+            shown.update(clean(retell(str(error))))
             return
         shown.update(spike_heading(spike).append("\n\n").append_text(spike_body(spike)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.screen import Screen
 
 from lmm_tui.language import tr
+from lmm_tui.retelling import retell
 from lmm_tui.text import clean
 
 
@@ -12,9 +13,9 @@ class Toasting(Screen[None]):
     """A mixin of screens."""
 
     def toast(self, text: str, title: str, *, severe: bool = False) -> None:
-        """Say something of foreign origin, cleaned and not as markup."""
+        """Say something of foreign origin, told again, cleaned and not as markup."""
         self.notify(
-            clean(text, newlines="keep"),
+            clean(retell(text), newlines="keep"),
             title=tr(title),
             severity="warning" if severe else "information",
             markup=False,

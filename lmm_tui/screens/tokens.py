@@ -23,6 +23,7 @@ from lmm_tui.keys import bindings
 from lmm_tui.language import tr
 from lmm_tui.loss_levels import LIMITS, SURPRISING
 from lmm_tui.partner import LivePartner
+from lmm_tui.retelling import retell
 from lmm_tui.screens.dialogs import AskDialog
 from lmm_tui.screens.partner_choice import PartnerScreen
 from lmm_tui.text import clean, fit
@@ -109,7 +110,7 @@ class TokensScreen(PartnerScreen):
         step = ""
         if message.who == tr(LivePartner.name):
             step = " · " + tr("step {step:,}", step=message.reply.step)
-        self._words = f"{message.who}{step} · {message.reply.message}"
+        self._words = f"{message.who}{step} · {retell(message.reply.message)}"
         self.query_one(TokenText).show(self._data["tokens"], self._data["losses"])
         self._show_facts()
 

@@ -13,6 +13,7 @@ from typing import Any
 from textual.content import Content
 
 from lmm_tui.language import tr
+from lmm_tui.retelling import retell
 from lmm_tui.text import clean
 from lmm_tui.widgets.feed import Feed
 
@@ -48,11 +49,12 @@ class EventLog(Feed):
 def _line(event: Mapping[str, Any], width: int) -> Content:
     """One line; only what somebody has to act on may take more."""
     style = _STYLES.get(str(event.get("level")), "")
+    kind, message = str(event.get("kind", "")), str(event.get("message", ""))
     line = Content.assemble(
         (_clock(event.get("time")) + "  " if width >= _WIDE else "", "$foreground 50%"),
         (f"{_step(event.get('step'))}  ", "$foreground 70%"),
-        (f"{clean(str(event.get('kind', '')))} ", style or "$accent"),
-        (clean(str(event.get("message", ""))), style),
+        (f"{clean(tr(kind))} ", style or "$accent"),
+        (clean(retell(message)), style),
     )
     return line if style else line.truncate(max(width, 1), ellipsis=True)
 

@@ -23,6 +23,7 @@ from textual.widgets import Input
 
 from engine.config import ConfigError, Option, RunConfig, check, lookup, toml_value
 from lmm_tui.language import mark, tr
+from lmm_tui.retelling import retell
 from lmm_tui.text import REPLACEMENT, clean, fit
 from lmm_tui.widgets.choice import Choice
 
@@ -118,7 +119,7 @@ class ConfigField(Widget):
     def _message_lines(self, width: int) -> list[str]:
         if not self.problem:
             return []
-        lines = Content(clean(self.problem)).wrap(max(width - LABEL_WIDTH - 1, 16))
+        lines = Content(clean(retell(self.problem))).wrap(max(width - LABEL_WIDTH - 1, 16))
         return [line.plain.rstrip() for line in lines]
 
     def complain(self, problem: str) -> None:

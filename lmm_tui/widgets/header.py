@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from lmm_tui.language import tr
+from lmm_tui.retelling import retell
 from lmm_tui.session import RunView
 from lmm_tui.summary import count, duration
 from lmm_tui.text import clean
@@ -87,7 +88,7 @@ class RunHeader(Line):
         elif self._loading:
             parts.append((f" {tr('reading…')} ", "$accent"))
         elif view.active and view.status.activity:
-            parts.append((f" {clean(view.status.activity)} ", "$accent"))
+            parts.append((f" {clean(retell(view.status.activity))} ", "$accent"))
         if self._pending:
             commands = ", ".join(map(tr, self._pending))
             parts.append((f" {tr('asked: {commands}', commands=commands)} ", "$warning"))

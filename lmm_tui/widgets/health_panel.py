@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from lmm_tui.language import tr
+from lmm_tui.retelling import retell
 from lmm_tui.text import clean
 from lmm_tui.widgets.feed import Feed
 
@@ -31,7 +32,7 @@ class HealthPanel(Feed):
         """`going_on` are those of `alerts` whose episode has not ended, the gravest first."""
         style = _STYLES[going_on[0].severity] if going_on else "$text-success"
         # A verdict that names the last step would have the screen laid out anew at every step.
-        line = clean(verdict) if alerts else tr("healthy so far")
+        line = clean(retell(verdict)) if alerts else tr("healthy so far")
         lines = [Content.styled(line, style)]
         lines += [_advice(alert) for alert in going_on]
         over = [alert for alert in reversed(alerts) if alert not in going_on][:_MOST_SHOWN]
@@ -59,7 +60,7 @@ def _past(alert: Alert) -> Content:
         (
             tr(
                 "{what}; suspect {suspect}",
-                what=clean(alert.what),
+                what=clean(retell(alert.what)),
                 suspect=tr(clean(alert.suspect)),
             ),
             "$foreground 80%",

@@ -6,6 +6,7 @@ import ast
 import string
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from fake_run import FakeRun
@@ -15,6 +16,7 @@ from rich.cells import cell_len
 from syrupy.assertion import SnapshotAssertion
 
 from engine import config
+from engine.events import Kind
 from lmm_tui import cli
 from lmm_tui.app import CockpitApp
 from lmm_tui.keys import KEYS
@@ -63,7 +65,7 @@ def said_from_tables() -> set[str]:
     for option in config.options():
         said |= {option.label, option.help, section_of(option.key)}
     said |= {*config._BOUNDS.values(), "whole number", "number"}
-    said |= set(SEVERITIES)
+    said |= {*SEVERITIES, *get_args(Kind)}
     said |= {"last", "best", "every", "pinned"}  # What keeps a checkpoint.
     return said - {""}
 
