@@ -200,7 +200,8 @@ def _folder(topic: str, folder: Path, otherwise: str) -> Iterator[Finding]:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        text = tr("{folder}: not writable ({why})", folder=folder, why=error.strerror)
+        why = retell(error.strerror or str(error))
+        text = tr("{folder}: not writable ({why})", folder=folder, why=why)
         yield Finding(topic, "problem", text, otherwise)
         return
     free = shutil.disk_usage(nearest).free

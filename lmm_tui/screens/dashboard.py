@@ -191,7 +191,9 @@ class DashboardScreen(Gestures, Toasting):
     def _lose_run(self, why: str) -> None:
         if self._timer is not None:
             self._timer.stop()
-        self.query_one(Notice).say(why, tr("What was read before is still shown. q leaves."))
+        self.query_one(Notice).say(
+            retell(why), tr("What was read before is still shown. q leaves.")
+        )
 
     def _show(self) -> None:
         self._show_facts()

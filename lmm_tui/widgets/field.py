@@ -119,8 +119,14 @@ class ConfigField(Widget):
     def _message_lines(self, width: int) -> list[str]:
         if not self.problem:
             return []
-        lines = Content(clean(retell(self.problem))).wrap(max(width - LABEL_WIDTH - 1, 16))
+        lines = Content(clean(self._told_problem())).wrap(max(width - LABEL_WIDTH - 1, 16))
         return [line.plain.rstrip() for line in lines]
+
+    def _told_problem(self) -> str:
+        """In the language of the interface, where sentences are known with the key before them."""
+        key = self.option.key
+        told = retell(f"{key}: {self.problem}")
+        return told.removeprefix(key).lstrip(":： ")
 
     def complain(self, problem: str) -> None:
         """Say what else is wrong with an allowed value; an empty text takes it back.

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from looking import screen_text, settled, until
+from looking import screen_text, settled, until, until_read
 from rich.cells import cell_len
 from textual.app import App
 from textual.widgets import Input
@@ -225,3 +225,12 @@ async def test_a_refusal_in_chinese_is_wrapped_not_cut(in_chinese):
         lines = screen_text(app).splitlines()
     assert "".join("".join(lines[1:]).split()) == app.fields[0].problem.replace(" ", "")
     assert all(cell_len(line) <= 56 for line in lines)
+
+
+async def test_what_is_wrong_with_a_value_is_said_in_chinese(in_chinese):
+    app = Form(make("train.freeze"), make("optim.lr"))
+    async with app.run_test(size=(120, 24)) as pilot:
+        app.fields[0].complain("'x' matches no parameter; names look like norm.weight")
+        app.fields[1].complain("should be a finite number (got nan)")
+        await until_read(pilot, "没有参数与 'x' 匹配；参数名形如 norm.weight")
+        await until_read(pilot, "应为有限的数（给的是 nan）")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from processes import PROGRAM
 from spoken import said_by_floors
 
+from lmm_tui.headless import event_line
 from lmm_tui.language import catalogue
 from lmm_tui.retelling import LONGEST, Template, retell, sentences
 
@@ -150,3 +151,13 @@ def test_a_sentence_full_of_joints_is_told_at_once(in_chinese: None) -> None:
     began = time.perf_counter()
     retell("; ".join(f"a{at}: b c, d e" for at in range(100))[:LONGEST])
     assert time.perf_counter() - began < 2
+
+
+def test_an_event_is_told_in_chinese(in_chinese: None) -> None:
+    event = {
+        "step": 9,
+        "kind": "alert",
+        "level": "error",
+        "message": "loss is nan, gradient norm 2",
+    }
+    assert event_line(event) == "!! 第 9 步：告警: 损失为 nan，梯度范数为 2"
