@@ -15,6 +15,7 @@ from pathlib import Path
 from string import Formatter
 
 from lmm_tui import language
+from metrics import names
 
 LONGEST = 1000
 """Characters of a sentence that is still looked at."""
@@ -102,6 +103,12 @@ def _sentences(spoken: str) -> _Sentences:
     return _Sentences({key: known[key] for key in known if "{0}" not in key}, templates)
 
 
+def _title(probe: str) -> str:
+    """What a probe is called on the screen; anything else is as it was."""
+    known = names.KNOWN.get(names.PROBE + probe)
+    return known.title if known else probe
+
+
 @lru_cache(_REMEMBERED)
 def _retold(spoken: str, sentence: str) -> str:
     return _Telling(_sentences(spoken), sentence).told
@@ -129,7 +136,7 @@ class _Telling:
             return said, 0
         if measured := _MEASURED.fullmatch(sentence):
             what, number = measured.groups()
-            if (said := self._said(what)) != what:
+            if (said := self._said(_title(what))) != what:
                 return f"{said} {number}", 0
         best = sentence, len(sentence)
         for template in self._templates:

@@ -122,6 +122,7 @@ def test_a_refusal_is_chinese_but_for_names(
             "损失为 nan，梯度范数为 nan：该步略过，退回 step-1 的权重，学习率 x 0.5",
         ),
         ("val loss 2.31, val PPL 10.1", "验证损失 2.31，验证 PPL 10.1"),
+        ("entropy 0.125, top1_acc 0.5", "熵 0.125，top-1 准确率 0.5"),
         ("tokenising 45%", "分词 45%"),
         (
             "unknown command 'x'; choose from pause, resume, stop",
