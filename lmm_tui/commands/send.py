@@ -40,7 +40,8 @@ def command(run: str, name: str, arguments: tuple[str, ...], runs_dir: Path) -> 
     from lmm_tui.session import RunSession
 
     reply = RunSession(find_run(run, runs_dir).path).send(name, parse_arguments(arguments))
-    words = clean(retell(reply.message), newlines="keep")
+    by_model = reply.ok and name == "talk"
+    words = clean(reply.message if by_model else retell(reply.message), newlines="keep")
     if not reply.ok:
         click.echo(f"lmm-tui: {words}", err=True)
         return 1
