@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from engine.evaluation.flags import EvaluationCommand, evaluation_options
 from lmm_tui.language import tr
+from lmm_tui.retelling import retell
 from lmm_tui.summary import duration
 from lmm_tui.text import clean
 
@@ -42,7 +43,7 @@ def command(**flags: Any) -> None:
         raise click.Abort from None
     finally:
         line.end()
-    click.echo(clean(text, newlines="keep"))
+    click.echo(clean("\n".join(map(retell, text.split("\n"))), newlines="keep"))
 
 
 class _ProgressLine:

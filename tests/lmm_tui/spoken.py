@@ -30,6 +30,8 @@ SPEAKERS = {
     "engine/config.py": ("_sentence", "_suggestion"),
     "engine/evaluation/local_tasks.py": ("_wrong",),
     "engine/evaluation/process.py": ("_failure",),
+    "engine/evaluation/report.py": ("outcome_table",),
+    "engine/evaluation/request.py": ("_evaluate", "_write_tasks"),
     "engine/hf_callback.py": ("_ask_to_save",),
     "engine/loop.py": (
         "validate",
@@ -37,7 +39,6 @@ SPEAKERS = {
         "roll_back",
         "_answer_alerts",
         "_roll_back",
-        "_flush",
     ),
     "engine/rundir.py": ("lock",),
     "engine/script_commands.py": ("hold", "checkpoint", "_resume", "_sample"),
@@ -61,6 +62,7 @@ LOOSE = (
     "below",
     '"{0}", turn {1}',
     "exit code {0}",
+    "loss is {0}, gradient norm {1}",
     "pause: paused",
     "pid {0} on {1} since {2}",
     "resume: running",
@@ -213,10 +215,10 @@ def said_by_floors() -> dict[str, str]:
         for function in functions(tree):
             scope = scope_of(function)
             said = [*_said_in(function)]
-            said += _worded_in(function) if function.name in speakers else []
+            said += _worded_in(function, scope) if function.name in speakers else []
             spoken += [(node, scope) for node in said]
         for node, known in spoken:
-            for text in texts(node, known):
+            for text in itertools.chain(*(lines.split("\n") for lines in texts(node, known))):
                 if has_words(text):
                     found[told(text)] = str(file)
     return found
@@ -243,18 +245,17 @@ def _said_in(function: ast.FunctionDef) -> Iterator[ast.expr]:
                 yield value
 
 
-def _worded_in(function: ast.FunctionDef) -> Iterator[ast.expr]:
-    """All that a function returns or gives a name to."""
+def _worded_in(function: ast.FunctionDef, followed: Scope) -> Iterator[ast.expr]:
+    """All that a function returns, or gives to a name that can't be followed to where it goes."""
     for node in ast.walk(function):
         match node:
             case ast.Return(value=ast.Tuple(elts=values)):
                 yield from values
-            case (
-                ast.Return(value=ast.expr() as value)
-                | ast.Assign(value=value)
-                | ast.Lambda(body=value)
-            ):
+            case ast.Return(value=ast.expr() as value) | ast.Lambda(body=value):
                 yield value
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                if PLACE in _known(ast.Name(name), followed):
+                    yield value
 
 
 def _said_to(
