@@ -159,7 +159,7 @@ def progress_line(view: RunView, series: SeriesStore) -> str:
 def event_line(event: dict[str, Any]) -> str:
     mark = {"warning": "! ", "error": "!! "}.get(str(event.get("level")), "")
     kind, message = str(event.get("kind")), str(event.get("message", ""))
-    words = f"{tr(kind)}: {retell(message)}"
+    words = tr("{kind}: {message}", kind=tr(kind), message=retell(message))
     return clean(mark + tr("step {step}: {words}", step=event.get("step"), words=words))
 
 

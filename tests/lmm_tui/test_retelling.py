@@ -161,4 +161,4 @@ def test_an_event_is_told_in_chinese(in_chinese: None) -> None:
         "level": "error",
         "message": "loss is nan, gradient norm 2",
     }
-    assert event_line(event) == "!! 第 9 步：告警: 损失为 nan，梯度范数为 2"
+    assert event_line(event) == "!! 第 9 步：告警：损失为 nan，梯度范数为 2"
