@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
+from itertools import pairwise
 
 import click
 
 from lmm_errors import LmmError
 from lmm_tui import language
-from lmm_tui.language import tr
 
 COMMANDS = {
     "launch": "Start a run and watch it in the cockpit",
@@ -47,11 +47,18 @@ LANGUAGE = click.Option(
     ["--lang"],
     type=click.Choice(language.LANGUAGES),
     expose_value=False,
-    is_eager=True,
-    callback=lambda context, option, asked: language.choose(asked) if asked else None,
     help="Language of the interface (default: that of LC_ALL or LANG)",
 )
-"""Before the command or after it."""
+"""Before the command or after it; `run` has heeded it by then, so that refusals are in it, too."""
+
+
+class _Context(click.Context):
+    def make_formatter(self) -> click.HelpFormatter:
+        if language.chosen() == "en":
+            return super().make_formatter()
+        from lmm_tui.command_help import TranslatedHelp
+
+        return TranslatedHelp(width=self.terminal_width, max_width=self.max_content_width)
 
 
 def _module(name: str) -> str:
@@ -59,6 +66,8 @@ def _module(name: str) -> str:
 
 
 class _LazyGroup(click.Group):
+    context_class = _Context
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*COMMANDS]
 
@@ -68,11 +77,12 @@ class _LazyGroup(click.Group):
         command: click.Command = import_module(f"lmm_tui.commands.{_module(cmd_name)}").command
         if LANGUAGE not in command.params:
             command.params.append(LANGUAGE)
+            command.context_class = _Context
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, tr(text)) for name, text in COMMANDS.items()])
+            formatter.write_dl([*COMMANDS.items()])
 
 
 @click.group(
@@ -102,7 +112,7 @@ def run(args: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    language.choose()
+    language.choose(_asked_language(args))
     try:
         code = cli.main([*args], prog_name="lmm-tui", standalone_mode=False)
         sys.stdout.flush()
@@ -120,6 +130,12 @@ def run(args: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _asked_language(args: Sequence[str]) -> str | None:
+    asked = [value for flag, value in pairwise(args) if flag == "--lang"]
+    asked += [arg.partition("=")[2] for arg in args if arg.startswith("--lang=")]
+    return asked[0] if asked and asked[0] in language.LANGUAGES else None
 
 
 def _refuse(sentence: str) -> int:

@@ -10,7 +10,6 @@ import platform
 import shutil
 import sys
 import tempfile
-import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,7 +22,7 @@ from rich.cells import cell_len
 from lmm_tui import terminal
 from lmm_tui.language import mark, tr
 from lmm_tui.retelling import retell
-from lmm_tui.text import fit
+from lmm_tui.text import fit, wrap
 
 Verdict = Literal["ok", "note", "problem"]
 
@@ -69,7 +68,7 @@ def report(findings: list[Finding], columns: int) -> str:
     indent = " " * (width + 6)
     lines = []
     for finding in findings:
-        text = textwrap.wrap(finding.text, max(columns - len(indent), 20), break_on_hyphens=False)
+        text = wrap(finding.text, max(columns - len(indent), 20))
         lines.append(f"{_MARKS[finding.verdict]}  {fit(tr(finding.topic), width)}  {text[0]}")
         lines += [indent + more for more in text[1:]]
         if finding.advice:

@@ -7,10 +7,11 @@ no stream.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Literal
 
-from rich.cells import cell_len, get_character_cell_size, set_cell_size
+from rich.cells import cell_len, chop_cells, get_character_cell_size, set_cell_size
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 NEWLINE_MARK = "\N{RETURN SYMBOL}"
@@ -18,6 +19,15 @@ NEWLINE_MARK = "\N{RETURN SYMBOL}"
 _TAB = " " * 4
 _MAX_MARKS = 3
 """Combining marks kept on one letter: Vietnamese needs 2, pointed Hebrew 3, 'Zalgo' dozens."""
+
+_OPENING, _CLOSING = "（《「『“‘【", "，。、；：？！）》」』”’】…"
+_HAN = "\u2e80-\u2fff\u3040-\u9fff\uf900-\ufaff"
+_PIECE = re.compile(
+    rf"\s+|\[[^\s\]]*\]?|[{_OPENING}]*(?:[{_HAN}]|[^\s{_HAN}{_OPENING}{_CLOSING}]+)?[{_CLOSING}]*"
+)
+"""What stays on one line: space, a word, or a character, with the punctuation that clings to it.
+
+So does what stands in brackets, where it holds no space."""
 
 
 class _Visible(dict[int, str]):
@@ -69,6 +79,21 @@ def right(text: str, width: int) -> str:
     return " " * (width - cell_len(text)) + text if cell_len(text) < width else fit(text, width)
 
 
+def wrap(text: str, width: int) -> list[str]:
+    """`text` in lines of at most `width` cells, one at least.
+
+    They break at spaces and between Chinese characters, but never before a `，` or after a `（`;
+    within a word only where a whole line is too short for it.
+    """
+    lines = [""]
+    for found in _PIECE.findall(text):
+        for piece in chop_cells(found, width):
+            if lines[-1] and cell_len((lines[-1] + piece).rstrip()) > width:
+                lines.append("")
+            lines[-1] += piece if lines[-1] else piece.lstrip()
+    return [line.rstrip() for line in lines]
+
+
 def _cap_marks(line: str) -> str:
     if line.isascii():
         return line
@@ -88,4 +113,5 @@ if __name__ == "__main__":
     print("|" + fit(clean("小兔子 went home"), 8) + "|")
     assert clean(clean(hostile)) == clean(hostile)
     assert cell_len(fit("小兔子", 4)) == 4
+    print(*wrap("小兔子 went home，（很远），天黑了。", 8), sep=" / ")
     print("=== 自测通过 ===")

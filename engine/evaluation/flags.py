@@ -77,7 +77,13 @@ _OPTIONS = (
         metavar="N",
         help=f"The first N questions of each task, 0 for all [default: {DEFAULT_LIMIT}]",
     ),
-    click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        default=8,
+        show_default=True,
+        help="Questions that are scored at once",
+    ),
     click.option(
         "--num-fewshot",
         type=click.IntRange(min=0),

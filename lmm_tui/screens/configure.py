@@ -28,6 +28,7 @@ from lmm_tui.data_facts import DataFacts, look
 from lmm_tui.estimate import Estimate, command_line, estimate
 from lmm_tui.keys import bindings
 from lmm_tui.language import tr
+from lmm_tui.limits import limits_in_words
 from lmm_tui.messages import CONFIGURE
 from lmm_tui.retelling import retell
 from lmm_tui.screens.dialogs import AskDialog
@@ -40,7 +41,6 @@ from lmm_tui.widgets.field import (
     CHANGED_MARK,
     UNSET,
     ConfigField,
-    allowed_words,
     field_id,
     to_text,
 )
@@ -488,7 +488,7 @@ def _small_print(option: Option) -> str:
     if option.kind is bool or default == UNSET:
         default = tr(default)
     said = tr("default {value}", value=default)
-    return " · ".join(filter(None, (allowed_words(option), said, option.key)))
+    return " · ".join(filter(None, (limits_in_words(option.allowed), said, option.key)))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from textual.widgets import Input
 
 from engine.config import ConfigError, Option, RunConfig, check, lookup, toml_value
 from lmm_tui.language import mark, tr
+from lmm_tui.limits import limits_in_words
 from lmm_tui.retelling import retell
 from lmm_tui.text import REPLACEMENT, clean, fit
 from lmm_tui.widgets.choice import Choice
@@ -194,17 +195,6 @@ def to_text(option: Option, value: Any) -> str:
     return str(value)
 
 
-def allowed_words(option: Option) -> str:
-    """What a number may be, in the language of the interface; empty for the rest."""
-    number, _, span = option.allowed.partition(" from ")
-    if span:
-        low, _, high = span.partition(" to ")
-        return tr("{number} from {low} to {high}", number=tr(number), low=low, high=high)
-    number, *bounds = option.allowed.split(", ")
-    limits = [bound.rpartition(" ") for bound in bounds]
-    return tr(", ").join([tr(number), *(f"{tr(word)} {limit}" for word, _, limit in limits)])
-
-
 def parse(option: Option, text: str) -> Any:
     """The value that a text stands for; ConfigError with what is allowed where it is none."""
     given: Any = text
@@ -218,7 +208,9 @@ def parse(option: Option, text: str) -> Any:
         return lookup(check(option.key, given, _DEFAULTS), option.key)
     except ConfigError as error:
         if option.allowed:
-            raise ConfigError(tr("needs a {allowed}", allowed=allowed_words(option))) from None
+            raise ConfigError(
+                tr("needs a {allowed}", allowed=limits_in_words(option.allowed))
+            ) from None
         raise ConfigError(str(error).removeprefix(f"{option.key}: ")) from None
 
 

@@ -13,8 +13,9 @@ from textual.app import App
 from textual.widgets import Input
 
 from engine.config import ConfigError, options
+from lmm_tui.limits import limits_in_words
 from lmm_tui.widgets.choice import Choice
-from lmm_tui.widgets.field import ConfigField, allowed_words, parse, to_text
+from lmm_tui.widgets.field import ConfigField, parse, to_text
 
 OPTIONS = {option.key: option for option in options()}
 
@@ -213,7 +214,9 @@ async def test_what_an_unset_value_comes_to_is_shown_in_its_place():
 
 def test_what_numbers_may_be_is_said_in_chinese(in_chinese):
     numbers = [option for option in OPTIONS.values() if option.allowed]
-    assert not [option.key for option in numbers if re.search("[a-z]", allowed_words(option))]
+    assert not [
+        option.key for option in numbers if re.search("[a-z]", limits_in_words(option.allowed))
+    ]
 
 
 async def test_a_refusal_in_chinese_is_wrapped_not_cut(in_chinese):

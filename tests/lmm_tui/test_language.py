@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 import string
 import subprocess
 from pathlib import Path
 from typing import get_args
 
+import click
 import pytest
 from fake_run import FakeRun
 from looking import screen_text, settled, until_read
@@ -17,8 +19,9 @@ from syrupy.assertion import SnapshotAssertion
 
 from engine import config
 from engine.events import Kind
-from lmm_tui import cli
+from lmm_tui import cli, language
 from lmm_tui.app import CockpitApp
+from lmm_tui.command_help import paragraphs
 from lmm_tui.keys import KEYS
 from lmm_tui.language import catalogue, locale_language, tr
 from lmm_tui.screens.form_tabs import section_of
@@ -67,7 +70,19 @@ def said_from_tables() -> set[str]:
     said |= {*config._BOUNDS.values(), "whole number", "number"}
     said |= {*SEVERITIES, *get_args(Kind)}
     said |= {"last", "best", "every", "pinned"}  # What keeps a checkpoint.
-    return said - {""}
+    return (said | said_by_help()) - {""}
+
+
+def said_by_help() -> set[str]:
+    """What `--help` of any command says, click's own words among it."""
+    bounded = {f"{option.help} ({option.allowed})" for option in config.options()}
+    said = {"Options", "Commands", "Usage: "}
+    context = click.Context(cli.cli)
+    for command in (cli.cli, *(cli.cli.get_command(context, name) for name in cli.COMMANDS)):
+        said |= {*paragraphs(command.help)}
+        said |= {param.help or "" for param in command.get_params(click.Context(command))
+                 if isinstance(param, click.Option)}  # fmt: skip
+    return said - bounded
 
 
 def places(text: str) -> set[str]:
@@ -124,6 +139,31 @@ def test_what_is_asked_for_wins_over_the_locale(
         check=False,
     )
     assert ("列出" in done.stdout.decode(encoding)) is chinese, done.stderr
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_the_help_of_a_command_is_chinese_in_lines_that_fit(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        assert cli.run(["--lang", "zh", name, "--help"]) == 0
+        first = capsys.readouterr().out
+        assert cli.run([name, "--help", "--lang", "zh"]) == 0
+        assert capsys.readouterr().out == first
+    finally:
+        language.use("en")
+    assert not re.search(r"[a-z]+ [a-z]+ [a-z]+ [a-z]+", first), "four English words in a row"
+    assert max(map(cell_len, first.splitlines())) <= 90  # Examples stay as they are written.
+
+
+def test_a_wrong_option_is_refused_in_the_language_asked_for_behind_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    try:
+        assert cli.run(["runs", "--no-such-thing", "--lang=zh"]) == cli.USER_ERROR
+    finally:
+        language.use("en")
+    assert re.search(r"[\u4e00-\u9fff]", capsys.readouterr().err)
 
 
 def test_english_is_as_it_stands() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len, get_character_cell_size
 
-from lmm_tui.text import clean, fit
+from lmm_tui.text import clean, fit, wrap
 
 OBEYED = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
 INVISIBLE = "\u200b\u200d\u200e\u200f\u202a\u202e\u2060\u2066\u2069\ufeff\U000e0041"
@@ -79,3 +79,14 @@ def test_fit_cuts_wide_characters_in_whole_cells() -> None:
     assert fit("小兔子", 5) == "小兔…"
     assert fit("小兔子", 4) == "小 …"
     assert fit("ab", 5) == "ab   "
+
+
+@given(st.text("小兔子，。（）[]：abc ", max_size=60), st.integers(4, 20))
+def test_wrapped_text_fits_and_loses_nothing_but_space(text, width):
+    lines = wrap(text, width)
+    assert all(cell_len(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_a_line_begins_with_no_comma_and_ends_with_no_opening_bracket():
+    assert wrap("小兔子，很远（天黑）。", 7) == ["小兔", "子，很", "远（天", "黑）。"]
