@@ -389,7 +389,7 @@ class CockpitApp(App[Departure]):
         for key in KEYS:
             if key.palette and key.where in ("app", *self._places(screen)):
                 yield SystemCommand(
-                    tr(key.title).capitalize(),
+                    key.named.capitalize(),
                     tr(key.help),
                     partial(self._press, screen, key.action),
                 )

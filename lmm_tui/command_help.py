@@ -93,7 +93,7 @@ def _meaning(text: str) -> str:
     said = tr(text)
     if said == text and text.endswith(")"):
         about, _, allowed = text[:-1].rpartition(" (")
-        said = tr("{about} ({allowed})", about=tr(about), allowed=limits_in_words(allowed))
+        said = tr("{help} ({allowed})", help=tr(about), allowed=limits_in_words(allowed))
     return f"{said}{bracket}{added}"
 
 

@@ -137,7 +137,13 @@ def progress_line(view: RunView, series: SeriesStore) -> str:
     status = view.status
     if not status.step:
         waiting_for = tr("loading") if view.state == "starting" else tr("first step")
-        return clean(f"{tr(view.state)}: {retell(status.activity) or waiting_for}")
+        return clean(
+            tr(
+                "{kind}: {message}",
+                kind=tr(view.state),
+                message=retell(status.activity) or waiting_for,
+            )
+        )
     parts = [f"{tr('step')} {status.step}/{status.total_steps}", f"{view.progress:.0%}"]
     if view.state != "running" or status.activity:
         parts.append(retell(status.activity) or tr(view.state))
@@ -148,9 +154,9 @@ def progress_line(view: RunView, series: SeriesStore) -> str:
     if status.val_loss is not None:
         parts.append(f"{tr('val')} {status.val_loss:.3f}")
     if lr := series.get(names.LR):
-        parts.append(f"lr {lr.last_value:.2e}")
+        parts.append(f"{tr('lr')} {lr.last_value:.2e}")
     if status.tokens_per_s:
-        parts.append(f"{count(status.tokens_per_s)} tok/s")
+        parts.append(f"{count(status.tokens_per_s)} {tr('tok/s')}")
     if status.eta_s is not None:
         parts.append(tr("{time} to go", time=duration(status.eta_s)))
     return clean("  ".join(parts))
@@ -168,8 +174,9 @@ def sample_line(sample: dict[str, Any]) -> str:
     words = f"{sample.get('prompt', '')}{arrow}{sample.get('text', '')}"
     reward = sample.get("reward")
     # First, since a long answer is cut off.
-    earned = f" (reward {reward:.3g})" if isinstance(reward, int | float) else ""
-    return clean(f"step {sample.get('step')}: sample{earned}: {words}")
+    earned = f" ({tr('reward')} {reward:.3g})" if isinstance(reward, int | float) else ""
+    words = tr("{kind}: {message}", kind=f"{tr('sample')}{earned}", message=words)
+    return clean(tr("step {step}: {words}", step=sample.get("step"), words=words))
 
 
 def _conclude(host: EngineHost, progress: Progress, received: list[int]) -> int:

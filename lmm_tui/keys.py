@@ -64,11 +64,16 @@ class Key:
         """The current keys as a person calls them."""
         return " ".join(_NAMES.get(key, key) for key in self.current)
 
+    @property
+    def named(self) -> str:
+        """Its title in the language of the interface; a word may mean another thing elsewhere."""
+        return tr(self.title, about=self.group)
+
     def binding(self) -> Binding:
         return Binding(
             ",".join(self.keys),
             self.action,
-            tr(self.title),
+            self.named,
             show=bool(self.bar),
             priority=self.where == "app" and "ctrl+c" in self.keys,
             tooltip=tr(self.help),

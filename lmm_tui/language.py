@@ -54,9 +54,13 @@ def locale_language(environment: Mapping[str, str]) -> str:
     return spoken if spoken in LANGUAGES else "en"
 
 
-def tr(text: str, /, **values: object) -> str:
-    """`text` in the chosen language, with `values` in the places that it names in braces."""
-    said = _words.get(text, text)
+def tr(text: str, /, *, about: str = "", **values: object) -> str:
+    """`text` in the chosen language, with `values` in the places that it names in braces.
+
+    A word that means another thing somewhere stands in the catalogue as `about|text`, too: `run`
+    is a noun, but on the screen "Evaluate" it is what one does there.
+    """
+    said = _words.get(f"{about}|{text}") or _words.get(text, text)
     return said.format(**values) if values else said
 
 

@@ -73,7 +73,7 @@ def report(outcomes: list[Outcome]) -> str:
     """A Markdown table, a row a step."""
     held_out = [name for name in _HELD_OUT if any(name in o.held_out for o in outcomes)]
     kinds = list(dict.fromkeys(kind for outcome in outcomes for kind in outcome.right))
-    head = [tr("step"), tr("stage"), tr("steps"), tr("time"), *held_out]
+    head = [tr("step", about="recipe"), tr("stage"), tr("steps"), tr("time"), *held_out]
     head += [tr("{kind}, exact", kind=kind) for kind in kinds]
     rows = [
         [

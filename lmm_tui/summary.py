@@ -221,7 +221,7 @@ def _state(run: RunSummary) -> str:
         )
     if status.eta_s is not None and run.state == "running":
         parts.append(tr("{time} to go", time=duration(status.eta_s)))
-    return ", ".join(parts)
+    return tr(", ").join(parts)
 
 
 def _losses(run: RunSummary) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm_tui import terminal
+from lmm_tui.language import mark, tr
 from lmm_tui.text import clean
 from metrics import names
 from metrics.series import Series, SeriesStore
@@ -62,9 +63,9 @@ class _Line:
 
 
 _LINES = (
-    _Line(names.TRAIN_LOSS, "raw", "gray", ".", "⠐⠄⠂"),
-    _Line(names.TRAIN_LOSS_EMA, "EMA", "cyan", "*", "⠤⠤⠤", joined=True),
-    _Line(names.VAL_LOSS, "val", "orange", "o", ""),
+    _Line(names.TRAIN_LOSS, mark("raw"), "gray", ".", "⠐⠄⠂"),
+    _Line(names.TRAIN_LOSS_EMA, mark("EMA"), "cyan", "*", "⠤⠤⠤", joined=True),
+    _Line(names.VAL_LOSS, mark("val"), "orange", "o", ""),
 )
 
 
@@ -160,9 +161,10 @@ def _headline(drawn: list[_Line], braille: bool, raw: Series) -> str:
     from plotext._utility import colorize
 
     signs = [((braille and line.braille) or line.sign, line) for line in drawn]
-    legend = [f"{colorize(sign, line.colour)} {line.label}" for sign, line in signs]
+    legend = [f"{colorize(sign, line.colour)} {tr(line.label)}" for sign, line in signs]
     lost = int(np.count_nonzero(~np.isfinite(raw.values)))
-    return "   ".join(["loss, nats", *legend, *([f"{lost} not finite"] if lost else [])])
+    odd = [tr("{count} not finite", count=lost)] if lost else []
+    return "   ".join([tr("loss, nats"), *legend, *odd])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -9,7 +10,7 @@ import click
 from rich.cells import cell_len
 
 from engine.evaluation.flags import EvaluationCommand, evaluation_options
-from lmm_tui.language import tr
+from lmm_tui.language import mark, tr
 from lmm_tui.retelling import retell
 from lmm_tui.summary import duration
 from lmm_tui.text import clean
@@ -43,7 +44,31 @@ def command(**flags: Any) -> None:
         raise click.Abort from None
     finally:
         line.end()
-    click.echo(clean("\n".join(map(retell, text.split("\n"))), newlines="keep"))
+    click.echo(clean("\n".join(map(_in_words, text.split("\n"))), newlines="keep"))
+
+
+_HEADS = (
+    mark("TASK"),
+    mark("METRIC"),
+    mark("VALUE"),
+    mark("CHANCE"),
+    mark("QUESTIONS"),
+    mark("SHOTS"),
+)
+_HEAD = re.compile(rf"STEP (?P<step>\d+)|{'|'.join(_HEADS)}")
+
+
+def _in_words(line: str) -> str:
+    """A line of the answer; the head of a table is as wide in every language."""
+    return _HEAD.sub(_head, line) if line.startswith(_HEADS[0]) else retell(line)
+
+
+def _head(found: re.Match[str]) -> str:
+    step = found["step"]
+    word = tr("STEP {step}", step=step) if step else tr(found[0])
+    padding = " " * (len(found[0]) - cell_len(word))
+    starts = found[0] in _HEADS[:2] or found.string[found.end() :].lstrip().startswith("CHANCE")
+    return word + padding if starts else padding + word
 
 
 class _ProgressLine:

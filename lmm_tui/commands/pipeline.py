@@ -6,6 +6,7 @@ import click
 
 from engine.config import parse_assignment
 from engine.recipe import load_recipe, recipe_names
+from lmm_tui.language import tr
 
 
 @click.command("pipeline")
@@ -34,7 +35,7 @@ def command(
     """
     if recipe is None:
         for name in recipe_names():
-            click.echo(f"{name:<12} {load_recipe(name).about}")
+            click.echo(f"{name:<12} {tr(load_recipe(name).about)}")
         return 0
     found = load_recipe(recipe)
     given = {"runs_dir": runs_dir, "device": device}

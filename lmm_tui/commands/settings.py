@@ -29,6 +29,8 @@ from engine.config import (
 from engine.recipe import load_recipe
 from engine.rundir import RunDir, find_run
 from lmm_tui.grace import GRACE_S
+from lmm_tui.language import tr
+from lmm_tui.limits import limits_in_words
 
 FLAGS = {
     "stage": "--stage",
@@ -185,10 +187,10 @@ def _printed(config: RunConfig) -> str:
     """The settings as TOML; those that are unset, which TOML cannot say, as comments."""
     config = config.completed()
     unset = [option for option in options() if lookup(config, option.key) is None]
-    lines = ["", "# Unset:"] if unset else []
+    lines = ["", tr("# Unset:")] if unset else []
     for option in unset:
-        allowed = f" ({option.allowed})" if option.allowed else ""
-        lines.append(f"# {option.key:<24} {option.help}{allowed}")
+        allowed = f" ({limits_in_words(option.allowed)})" if option.allowed else ""
+        lines.append(f"# {option.key:<24} {tr(option.help)}{allowed}")
     return "\n".join([to_toml(config).rstrip(), *lines])
 
 

@@ -32,7 +32,7 @@ class PlaceKeys(Line):
         return True
 
     def _word(self, key: Key) -> Content:
-        return pressable(key, tr(key.title))
+        return pressable(key, key.named)
 
 
 class KeyBar(PlaceKeys):
@@ -57,7 +57,7 @@ class KeyBar(PlaceKeys):
 
     def _word(self, key: Key) -> Content:
         resumes = key.id == "run.pause" and self._paused
-        return pressable(key, tr("resume" if resumes else key.title))
+        return pressable(key, tr("resume") if resumes else key.named)
 
 
 class FormKeys(Line):
@@ -67,7 +67,7 @@ class FormKeys(Line):
         line = Content()
         for key in KEYS:
             if key.where == "configure":
-                longer = line + pressable(key, tr(key.title))
+                longer = line + pressable(key, key.named)
                 if longer.cell_length > width:
                     break
                 line = longer

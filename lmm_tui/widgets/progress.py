@@ -53,7 +53,7 @@ def _facts(view: RunView) -> list[str]:
         f"{status.step:,} / {status.total_steps:,}",
         f"{view.progress:.0%}" if view.progress < 1 or view.state == "finished" else "99%",
         tr("{count} tokens", count=count(status.tokens)),
-        *([f"{count(status.tokens_per_s)} tok/s"] if status.tokens_per_s else []),
+        *([f"{count(status.tokens_per_s)} {tr('tok/s')}"] if status.tokens_per_s else []),
         _time(view, status),
     ]
 

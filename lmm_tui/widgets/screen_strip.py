@@ -9,7 +9,6 @@ from textual import events
 from textual.content import Content
 
 from lmm_tui.keys import KEYS, Key
-from lmm_tui.language import tr
 from lmm_tui.text import clean
 from lmm_tui.widgets.key_bar import shown_key
 from lmm_tui.widgets.line import Line, Part
@@ -50,11 +49,11 @@ class ScreenStrip(Line):
     def _tab(self, key: Key, *, named: bool) -> Content:
         shown = shown_key(key)
         if key.title == self._opened:
-            return Content.styled(f" {shown} {tr(key.title)} ", "bold $accent reverse")
+            return Content.styled(f" {shown} {key.named} ", "bold $accent reverse")
         return Content.from_markup(
             f"[@click={key.action}] [$accent]$shown[/][$foreground 70%]$title[/][/]",
             shown=shown,
-            title=f" {tr(key.title)} " if named else "",
+            title=f" {key.named} " if named else "",
         )
 
 

@@ -19,9 +19,11 @@ from syrupy.assertion import SnapshotAssertion
 
 from engine import config
 from engine.events import Kind
+from engine.recipe import load_recipe, recipe_names
 from lmm_tui import cli, language
 from lmm_tui.app import CockpitApp
 from lmm_tui.command_help import paragraphs
+from lmm_tui.commands.eval import _in_words
 from lmm_tui.keys import KEYS
 from lmm_tui.language import catalogue, locale_language, tr
 from lmm_tui.screens.form_tabs import section_of
@@ -55,6 +57,7 @@ def said_from_tables() -> set[str]:
     said = {*cli.COMMANDS.values()}
     for key in KEYS:
         said |= {key.title, key.help, key.group}
+        said |= {named for named in (f"{key.group}|{key.title}",) if named in CHINESE}
     for rule in RULES:
         said |= {rule.suspect, rule.advice}
     said |= {name.title for name in (names.KNOWN | names.STAGED).values()}
@@ -69,6 +72,7 @@ def said_from_tables() -> set[str]:
         said |= {option.label, option.help, section_of(option.key)}
     said |= {*config._BOUNDS.values(), "whole number", "number"}
     said |= {*SEVERITIES, *get_args(Kind)}
+    said |= {load_recipe(name).about for name in recipe_names()} | {"recipe|step"}
     said |= {"last", "best", "every", "pinned"}  # What keeps a checkpoint.
     return (said | said_by_help()) - {""}
 
@@ -164,6 +168,18 @@ def test_a_wrong_option_is_refused_in_the_language_asked_for_behind_it(
     finally:
         language.use("en")
     assert re.search(r"[\u4e00-\u9fff]", capsys.readouterr().err)
+
+
+def test_a_word_that_means_two_things_is_said_by_what_it_is_about(in_chinese: None) -> None:
+    assert tr("run") == "训练" and tr("run", about="Evaluate") == "开始评测"
+    titles = {key.id: key.named for key in KEYS}
+    assert titles["runs.resume"] == "续训" and tr("quit", about="Evaluate") == tr("quit")
+
+
+def test_the_head_of_a_table_of_scores_keeps_its_columns(in_chinese: None) -> None:
+    head = "TASK      METRIC       QUESTIONS  CHANCE        STEP 40"
+    said = _in_words(head)
+    assert cell_len(said) == len(head) and "第 40 步" in said and not re.search("[A-Z]", said)
 
 
 def test_english_is_as_it_stands() -> None:
