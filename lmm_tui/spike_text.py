@@ -8,35 +8,43 @@ from __future__ import annotations
 from rich.text import Text
 
 from engine.spike_files import Spike, SpikeText
+from lmm_tui.language import mark, tr
 from lmm_tui.loss_levels import level
 from lmm_tui.retelling import retell
 from lmm_tui.text import clean
 
 _STYLES = ("green", "", "yellow", "bold red")
 """Of each level of loss."""
-LEGEND = "tokens: green below 1 nat, plain below 3, yellow below 5, red above; grey is not counted"
+LEGEND = mark(
+    "tokens: green below 1 nat, plain below 3, yellow below 5, red above; grey is not counted"
+)
 
 
 def spike_heading(spike: Spike) -> Text:
     return Text.assemble(
-        (f"step {spike.step:,}  {clean(spike.rule)}", "bold"), "\n",
+        (f"{tr('step {step:,}', step=spike.step)}  {clean(spike.rule)}", "bold"), "\n",
         clean(retell(spike.what)), "\n",
-        (LEGEND, "dim"),
+        (tr(LEGEND), "dim"),
     )  # fmt: skip
 
 
 def spike_body(spike: Spike) -> Text:
     """The sequences, the worst first."""
     parts = [_sequence(one) for one in spike.sequences]
-    return Text("\n\n").join(parts) if parts else Text("no sequence was kept", "dim")
+    return Text("\n\n").join(parts) if parts else Text(tr("no sequence was kept"), "dim")
 
 
 def _sequence(one: SpikeText) -> Text:
     tokens = [
         (clean(token), _style(loss)) for token, loss in zip(one.tokens, one.losses, strict=False)
     ]
-    where = f"micro-batch {one.micro_batch}, row {one.row}: {one.loss:.3f} nats a token\n"
-    return Text.assemble((where, "dim"), *tokens)
+    where = tr(
+        "micro-batch {batch}, row {row}: {loss:.3f} nats a token",
+        batch=one.micro_batch,
+        row=one.row,
+        loss=one.loss,
+    )
+    return Text.assemble((f"{where}\n", "dim"), *tokens)
 
 
 def _style(loss: float | None) -> str:
