@@ -22,6 +22,7 @@ from textual.app import App, SystemCommand
 from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.widget import Widget
 
 from engine.rundir import RUNS_DIR
 from lmm_errors import LmmError
@@ -79,6 +80,7 @@ class CockpitApp(App[Departure]):
     ) -> None:
         self._session = session
         super().__init__()
+        self._in_sixteen = self.console.color_system == "standard"
         self._config = config
         self._start = start
         self._owned = owned
@@ -101,12 +103,27 @@ class CockpitApp(App[Departure]):
         self._theme_at_first = self.theme
 
     def export_screenshot(self, *, title: str | None = None, simplify: bool = True) -> str:
-        # Of frames that are not simple only what a terminal does not show yet is there.
-        return super().export_screenshot(title=title, simplify=simplify)
+        """The screen as SVG, in full colour whatever the terminal shows."""
+        self._draw_in_sixteen(False)
+        try:
+            # Of frames that are not simple only what a terminal does not show yet is there.
+            return super().export_screenshot(title=title, simplify=simplify)
+        finally:
+            self._draw_in_sixteen(self.console.color_system == "standard")
+
+    def _draw_in_sixteen(self, wanted: bool) -> None:
+        """What is on the screen is drawn again where this changes its colours."""
+        if wanted == self._in_sixteen:
+            return
+        self._in_sixteen = wanted
+        for screen in (self.screen, *self._background_screens):
+            for widget in screen.walk_children(Widget, with_self=True):
+                widget.notify_style_update()
+                widget.refresh()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         filters = super().get_line_filters()
-        if self.console.color_system != "standard" or self.no_color:
+        if not self._in_sixteen or self.no_color:
             return filters
         return [*filters, SixteenColors(dark=self.current_theme.dark)]
 

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Literal
 
@@ -66,13 +67,15 @@ def report(findings: list[Finding], columns: int) -> str:
     """The findings in lines of at most `columns`, advice below what it is about."""
     width = max(cell_len(tr(finding.topic)) for finding in findings)
     indent = " " * (width + 6)
+    room = max(columns - len(indent), 20)
     lines = []
     for finding in findings:
-        text = wrap(finding.text, max(columns - len(indent), 20))
+        text = wrap(finding.text, room)
         lines.append(f"{_MARKS[finding.verdict]}  {fit(tr(finding.topic), width)}  {text[0]}")
         lines += [indent + more for more in text[1:]]
         if finding.advice:
-            lines.append(f"{indent}→ {finding.advice}")
+            for arrow, advice in zip(chain("→", repeat(" ")), wrap(finding.advice, room - 2)):
+                lines.append(f"{indent}{arrow} {advice}")
     return "\n".join(lines)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from colorsys import rgb_to_hls
 from functools import lru_cache
+from typing import Any
 
 from rich.color import Color as RichColor
 from rich.color import ColorType
 from rich.segment import Segment
 from rich.style import Style
+from textual.app import App
 from textual.color import Color
 from textual.filter import LineFilter
 
@@ -22,6 +24,11 @@ _BLACK, _GREY, _DARK_GREY, _WHITE = 0, 7, 8, 15
 _BRIGHT = 8
 _LIGHT = (2, 3, 6, _GREY, 10, 11, 14, _WHITE)
 _LEAST_SATURATION = 0.2
+
+
+def has_few_colours(app: App[Any]) -> bool:
+    """Whether lines of different colours may look alike: in sixteen colours, or without any."""
+    return app.no_color or app.console.color_system == "standard"
 
 
 class SixteenColors(LineFilter):

@@ -28,6 +28,7 @@ _PIECE = re.compile(
 """What stays on one line: space, a word, or a character, with the punctuation that clings to it.
 
 So does what stands in brackets, where it holds no space."""
+_PART = re.compile(r"[^-/]*[-/]|[^-/]+")
 
 
 class _Visible(dict[int, str]):
@@ -83,11 +84,13 @@ def wrap(text: str, width: int) -> list[str]:
     """`text` in lines of at most `width` cells, one at least.
 
     They break at spaces and between Chinese characters, but never before a `，` or after a `（`;
-    within a word only where a whole line is too short for it.
+    within a word only where a whole line is too short for it, after a hyphen or a slash if it can
+    be.
     """
     lines = [""]
     for found in _PIECE.findall(text):
-        for piece in chop_cells(found, width):
+        parts = _PART.findall(found) if cell_len(found) > width else [found]
+        for piece in (piece for part in parts for piece in chop_cells(part, width)):
             if lines[-1] and cell_len((lines[-1] + piece).rstrip()) > width:
                 lines.append("")
             lines[-1] += piece if lines[-1] else piece.lstrip()

@@ -87,8 +87,11 @@ class LiveSettings(ModalScreen[Changes | None]):
         self._judge()
 
     def _shown(self, setting: LiveSetting) -> str:
+        """The value in a field that nobody has edited: it may be rounded, for it is not sent."""
         known = self._current.get(setting.name)
-        return "" if known is None else f"{known:g}"
+        if known is None:
+            return ""
+        return _written(known, 4) if setting.least is None else f"{known:.0f}"
 
     @on(Input.Changed)
     def _judge(self) -> bool:
@@ -106,7 +109,7 @@ class LiveSettings(ModalScreen[Changes | None]):
                 continue
             self._changes[setting.name] = value
             before = self._shown(setting) or "?"
-            lines.append(f"{tr(setting.label)}  {before} → {value:g}")
+            lines.append(f"{tr(setting.label)}  {before} → {_written(value, 6)}")
         self._say_go(confirming=False)
         said = wrong or lines or [tr("Type another value; up and down go from field to field.")]
         style = "$text-error" if wrong else "bold" if lines else "$foreground 60%"
@@ -154,6 +157,11 @@ def current_settings(config: Path) -> dict[str, float]:
         return {}
     values = {setting.name: _lookup(found, setting.key) for setting in SETTINGS}
     return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+
+
+def _written(value: float, digits: int) -> str:
+    """A number as people write it: 0.005196, 3e-5."""
+    return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def _lookup(tree: dict[str, Any], key: str) -> Any:

@@ -20,10 +20,12 @@ from lmm_tui.palette import SERIES_COLORS, SeriesColor, shade
 from lmm_tui.screens.gestures import Gestures
 from lmm_tui.screens.groups import grid
 from lmm_tui.session import RunSession
+from lmm_tui.sixteen import has_few_colours
 from lmm_tui.text import clean
 from lmm_tui.widgets.chart import Chart, Kind, Trace
 from lmm_tui.widgets.key_bar import PlaceKeys
 from lmm_tui.widgets.line import Line
+from lmm_tui.widgets.plot import sign_of
 from lmm_tui.widgets.tiles import Page, Tiles
 from metrics import names
 from metrics.overlay import Overlay
@@ -48,7 +50,7 @@ _READ_AT_ONCE_S = 0.02
 
 
 class RunLegend(Line):
-    """The names of the runs in their colours, as many as fit."""
+    """The names of the runs in their colours, or with the signs of their curves; what fits."""
 
     def __init__(self, runs: Sequence[tuple[str, SeriesColor]]) -> None:
         super().__init__()
@@ -56,9 +58,14 @@ class RunLegend(Line):
 
     def compose_line(self, width: int) -> Content:
         dark = self.app.current_theme.dark
+        signed = len(self._runs) > len(SERIES_COLORS) or has_few_colours(self.app)
         parts = [
-            Content.assemble((" ━ ", shade(color, dark=dark).line), clean(name), " ")
-            for name, color in self._runs
+            Content.assemble(
+                (f" {sign_of(number) if signed else '━'} ", shade(color, dark=dark).line),
+                clean(name),
+                " ",
+            )
+            for number, (name, color) in enumerate(self._runs)
         ]
         return Content.assemble(*parts).truncate(max(width, 1), ellipsis=True)
 

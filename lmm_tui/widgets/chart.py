@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from rich.style import Style
 
-from lmm_tui.palette import shade
+from lmm_tui.palette import SERIES_COLORS, shade
+from lmm_tui.sixteen import has_few_colours
 from lmm_tui.widgets.braille import glyphs_for
 from lmm_tui.widgets.canvas import Canvas
 from lmm_tui.widgets.plot import Kind, Mark, Plot, Trace
@@ -90,7 +91,8 @@ class Chart(RunPicture):
         return self.looked_at(), lengths, self._references, self._plot, self._plot.log
 
     def draw(self, width: int, height: int) -> Canvas:
-        self._plot.signed = self.app.no_color or self.app.console.color_system == "standard"
+        alike = len(self._plot.traces) > len(SERIES_COLORS)
+        self._plot.signed = alike or has_few_colours(self.app)
         return self._plot.draw(
             self.store,
             width,

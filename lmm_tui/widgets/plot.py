@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -39,8 +40,13 @@ Kind: TypeAlias = Literal["band", "line", "marks"]
 
 WHOLE = Viewport()
 
-SIGNS = "o+*#@%&$"
-"""What tells lines apart where colours do not, in the order of the traces."""
+_SIGNS = "o+*#@%&$" + ascii_uppercase
+
+
+def sign_of(trace: int) -> str:
+    """What tells the line with this number from others where colours do not."""
+    return _SIGNS[trace % len(_SIGNS)]
+
 
 _NEAR = 0.35
 """How far beyond the data, in its spread, a reference may lie to be worth showing."""
@@ -187,11 +193,11 @@ class Plot:
         return canvas
 
     def _signs(self, shown: Sequence[_Shown]) -> dict[int, str]:
-        """The signs of lines, by their ink, where there is more than one to tell apart."""
-        lines = [one for one in shown if one.trace.kind != "band"]
-        if not self.signed or len(lines) < 2:
+        """The signs of lines, by their ink, where there can be more than one to tell apart."""
+        if not self.signed or sum(trace.kind != "band" for trace in self.traces) < 2:
             return {}
-        return {one.line_ink: SIGNS[self.traces.index(one.trace) % len(SIGNS)] for one in lines}
+        lines = [one for one in shown if one.trace.kind != "band"]
+        return {one.line_ink: sign_of(self.traces.index(one.trace)) for one in lines}
 
     def _view_in_words(self) -> str:
         """What is unusual about the view."""

@@ -118,9 +118,13 @@ def test_a_check_that_fails_is_a_finding(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_report_keeps_to_its_columns() -> None:
     findings = [
         Finding("packages", "ok", ", ".join(["some-package 1.2.3"] * 20)),
-        Finding("size", "problem", "40x10", "make it larger"),
+        Finding("size", "problem", "40x10", "make it larger, or ask for a smaller one"),
     ]
-    lines = report(findings, 60).splitlines()
-    assert all(len(line) <= 60 for line in lines)
-    assert lines[0].startswith("ok  packages  some-package")
-    assert lines[-2:] == ["!!  size      40x10", "              → make it larger"]
+    lines = report(findings, 40).splitlines()
+    assert all(len(line) <= 40 for line in lines)
+    assert lines[0] == "ok  packages  some-package 1.2.3,"
+    assert lines[-3:] == [
+        "!!  size      40x10",
+        "              → make it larger, or ask",
+        "                for a smaller one",
+    ]

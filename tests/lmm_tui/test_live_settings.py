@@ -55,6 +55,23 @@ async def test_old_and_new_are_shown_and_a_second_enter_sends_them(run):
     assert sent == [("set", {"lr": 0.0005, "log_every": 10})]
 
 
+async def test_a_long_number_is_shown_short_and_not_sent_as_it_is_shown(run):
+    run.dir.config.write_text("[optim]\nlr = 0.00519615\nclip = 1\n[log]\nval_every = 1234567\n")
+    run.serve(lambda request: Reply(True, "changed"))
+    app = CockpitApp(RunSession(run.dir.path))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("L")
+        await until_read(pilot, "learning rate")
+        values = {field.id: field.value for field in app.screen.query(Input)}
+        assert (values["lr"], values["clip"], values["val_every"]) == ("0.005196", "1", "1234567")
+        await pilot.press("enter", "enter")
+        assert isinstance(app.screen, LiveSettings)
+        await pilot.press("ctrl+a", "ctrl+k", *"5e-5", "enter")
+        await until_read(pilot, "learning rate  0.005196 → 5e-5")
+        await pilot.press("escape")
+    assert run.asked == []
+
+
 @pytest.mark.parametrize(
     "text, words",
     [

@@ -51,6 +51,22 @@ async def test_marked_runs_are_drawn_over_each_other_on_the_same_axes(runs, tmp_
         assert colours["calm"] != colours["wild"]
 
 
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "linux", "COLORTERM": ""}])
+async def test_without_colours_the_legend_has_the_signs_of_the_curves(
+    runs, tmp_path, monkeypatch, environment
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    app = CockpitApp(runs_dir=tmp_path)
+    async with app.run_test(size=(60, 15)) as pilot:
+        await open_overlay(app, pilot)
+        await until(pilot, lambda: screen_text(app).count("o") > 5)
+        legend, *curves = screen_text(app).splitlines()
+        signs = {name: legend[legend.index(name) - 2] for name in ("calm", "wild")}
+        assert set(signs.values()) == {"o", "+"}
+        assert all(sum(sign in row for row in curves) > 2 for sign in signs.values())
+
+
 async def test_the_overlay_has_the_gestures_of_charts_and_goes_back(runs, tmp_path):
     app = CockpitApp(runs_dir=tmp_path)
     async with app.run_test(size=(120, 30)) as pilot:

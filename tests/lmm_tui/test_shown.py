@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
-from looking import toasts, until
+from looking import settled, toasts, until
 from made_runs import make_run
 
 from lmm_tui import cli
@@ -74,6 +75,29 @@ async def test_the_screen_is_written_as_it_is_without_the_dialog(tmp_path: Path)
     text = picture.read_text().replace("&#160;", " ")
     assert text.startswith("<svg") and "first-words" in text and "Leave all as it is" not in text
     assert len(text) < 200_000  # A frame of a terminal, not what Python says of its parts.
+
+
+async def test_a_terminal_of_sixteen_colours_writes_the_picture_in_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, rows=30)
+
+    async def colours() -> tuple[set[str], set[str]]:
+        app = CockpitApp(RunSession(run.path))
+        async with app.run_test(size=(120, 30)) as pilot:
+            await settled(pilot)
+            drawn = set(re.findall(r"fill: (#\w+)", app.export_screenshot()))
+            await settled(pilot)
+            strips = app.screen._compositor.render_strips()
+        styles = [segment.style for strip in strips for segment in strip if segment.style]
+        return drawn, {style.color.name for style in styles if style.color}
+
+    in_full, _ = await colours()
+    monkeypatch.delenv("COLORTERM")
+    monkeypatch.setenv("TERM", "xterm")
+    drawn, shown = await colours()
+    assert drawn == in_full
+    assert not any(name.startswith("#") for name in shown)
 
 
 async def test_staying_writes_nothing_and_no_curve_says_so(tmp_path: Path) -> None:

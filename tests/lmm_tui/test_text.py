@@ -88,5 +88,14 @@ def test_wrapped_text_fits_and_loses_nothing_but_space(text, width):
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
+def test_a_word_longer_than_a_line_breaks_after_a_hyphen_or_slash():
+    assert wrap("on Linux-6.18-x86_64-with-glibc", 12) == [
+        "on Linux-",
+        "6.18-x86_64-",
+        "with-glibc",
+    ]
+    assert wrap("/root/.cache/lmm-tui", 8) == ["/root/", ".cache/", "lmm-tui"]
+
+
 def test_a_line_begins_with_no_comma_and_ends_with_no_opening_bracket():
     assert wrap("小兔子，很远（天黑）。", 7) == ["小兔", "子，很", "远（天", "黑）。"]
