@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from itertools import chain, repeat
 from pathlib import Path
 from typing import Literal
 
@@ -74,8 +73,8 @@ def report(findings: list[Finding], columns: int) -> str:
         lines.append(f"{_MARKS[finding.verdict]}  {fit(tr(finding.topic), width)}  {text[0]}")
         lines += [indent + more for more in text[1:]]
         if finding.advice:
-            for arrow, advice in zip(chain("→", repeat(" ")), wrap(finding.advice, room - 2)):
-                lines.append(f"{indent}{arrow} {advice}")
+            first, *further = wrap(finding.advice, room - 2)
+            lines += [f"{indent}→ {first}", *(f"{indent}  {more}" for more in further)]
     return "\n".join(lines)
 
 
