@@ -26,7 +26,7 @@ from textual.widget import Widget
 
 from engine.rundir import RUNS_DIR
 from lmm_errors import LmmError
-from lmm_tui import quick_escape, themes
+from lmm_tui import narrow, quick_escape, themes
 from lmm_tui.capture import Terminal
 from lmm_tui.habits import NO_HABITS, Habits
 from lmm_tui.keys import KEYS, Key, bindings, keymap
@@ -79,6 +79,7 @@ class CockpitApp(App[Departure]):
         habits: Habits = NO_HABITS,
     ) -> None:
         self._session = session
+        narrow.install()
         super().__init__()
         self._in_sixteen = self.console.color_system == "standard"
         self._config = config
@@ -183,6 +184,7 @@ class CockpitApp(App[Departure]):
         return self._last_dashboard
 
     def on_mount(self) -> None:
+        self.app_resume_signal.subscribe(self, lambda _: narrow.shown_of(self).forget())
         if self._terminal is not None:
             self._terminal.claim_prints()
             self.set_interval(_FEEL_TERMINAL_EVERY_S, self._feel_terminal)
@@ -433,8 +435,8 @@ class CockpitApp(App[Departure]):
             self.push_screen(TooSmallScreen())
         elif small and not too_small(event.size):
             self.pop_screen()
-        if dashboard := self.dashboard:
-            dashboard.terminal_resized()
+        # Who knows what the terminal has made of what it showed.
+        narrow.shown_of(self).forget()
 
 
 def _start_detached(config: RunConfig) -> RunSession:

@@ -3,8 +3,8 @@
 For one new dot Textual 8.2 renders every widget that the changes of a frame span, and sends the
 line from the left edge of its widget on (`textual._compositor`); for one new size, or another page,
 it paints the whole screen up to five times. Over ssh that is most of what a run costs to watch.
-Here only the changed parts are rendered and sent, and of a whole frame only what the terminal does
-not show yet. It knows nothing of what is shown.
+Here only the changed parts are rendered and sent, and of a whole frame, be it the first of another
+screen, only what the terminal does not show yet. It knows nothing of what is shown.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
+import textual.screen
 from rich.console import Console
 from rich.control import Control
 from textual._compositor import Compositor, CompositorUpdate, LayoutUpdate
+from textual._context import active_app
+from textual.app import App
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
@@ -53,6 +57,19 @@ class Shown:
             for x, strip in line.items():
                 if not (comparable and before[x] == strip):
                     yield x, y, strip
+
+
+_shown: WeakKeyDictionary[App[Any], Shown] = WeakKeyDictionary()
+
+
+def shown_of(app: App[Any]) -> Shown:
+    """By all screens of an app; call its `forget` when somebody else has painted there."""
+    return _shown.setdefault(app, Shown())
+
+
+def install() -> None:
+    """For every screen that is made from now on."""
+    textual.screen.Compositor = NarrowCompositor  # type: ignore[misc]
 
 
 class Update(CompositorUpdate, ABC):
@@ -95,18 +112,7 @@ class LinesUpdate(Update):
 
 
 class NarrowCompositor(Compositor):
-    """Textual's compositor, with updates made from the changed parts alone.
-
-    Call `forget` whenever something else may have painted on the terminal.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown = Shown()
-
-    def forget(self) -> None:
-        """Paint all of the next whole frame."""
-        self._shown.forget()
+    """Textual's compositor, with updates made from the changed parts alone."""
 
     def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
         if simplify:  # For a picture in a file.
@@ -127,12 +133,12 @@ class NarrowCompositor(Compositor):
         pieces = tuple(
             piece for widget, regions in changed.items() for piece in self._cut(widget, regions)
         )
-        return NarrowUpdate(pieces, self._shown) if pieces else None
+        return NarrowUpdate(pieces, shown_of(active_app.get())) if pieces else None
 
     def _update_lines(self, wanted: set[int]) -> LinesUpdate:
         self._dirty_regions.clear()
         there = sorted(wanted.intersection(range(self.size.height)))
-        return LinesUpdate(self._lines(there), self.size, self._shown)
+        return LinesUpdate(self._lines(there), self.size, shown_of(active_app.get()))
 
     def _lines(self, wanted: list[int]) -> dict[int, Line]:
         """Lines from front to back: what nobody sees, such as containers, is not rendered."""
@@ -184,23 +190,18 @@ def _overlap(gaps: Iterable[tuple[int, int]], left: int, right: int) -> bool:
 if __name__ == "__main__":
     import asyncio
 
-    from textual.app import App, ComposeResult
-    from textual.screen import Screen
+    from textual.app import ComposeResult
     from textual.widgets import Static
 
-    class Narrow(Screen[None]):
-        def __init__(self) -> None:
-            super().__init__()
-            self._compositor = NarrowCompositor()
-
+    class Demo(App[None]):
         def compose(self) -> ComposeResult:
             yield Static("loss 2.71")
 
+    install()
+
     async def show() -> tuple[str, str]:
-        app: App[None] = App()
-        async with app.run_test(size=(20, 2)) as pilot:
-            await app.push_screen(Narrow())
-            await pilot.pause()
+        app = Demo()
+        async with app.run_test(size=(20, 2)):
             compositor = app.screen._compositor
             compositor._dirty_regions = {Region(5, 0, 4, 1)}
             update = compositor.render_partial_update()

@@ -26,7 +26,6 @@ from lmm_tui.export import export_in_background, tabulate_in_background
 from lmm_tui.keys import bindings
 from lmm_tui.language import mark, tr
 from lmm_tui.messages import CommandDone, ExportDone
-from lmm_tui.narrow import NarrowCompositor
 from lmm_tui.retelling import retell
 from lmm_tui.screens import shown
 from lmm_tui.screens.book import Book, layer_prefix
@@ -91,7 +90,6 @@ class DashboardScreen(Gestures, Toasting):
 
     def __init__(self, session: RunSession, *, owned: bool, shelf: Shelf = NOTHING) -> None:
         super().__init__()
-        self._compositor = self._painter = NarrowCompositor()
         self.session = session
         self.owned = owned
         self._stage = session.view.info.stage
@@ -321,7 +319,7 @@ class DashboardScreen(Gestures, Toasting):
 
     def on_resize(self, event: events.Resize) -> None:
         """Take the page for the new size before Textual lays out and paints for it."""
-        tiles, before = self.query_one(Tiles).size, self._painter.size
+        tiles, before = self.query_one(Tiles).size, self._compositor.size
         if tiles and event.size != before:
             # What is not tiles stays as high as it was.
             lines = tiles.height + event.size.height - before.height
@@ -330,17 +328,11 @@ class DashboardScreen(Gestures, Toasting):
                 self._open_page()
         self.call_after_refresh(self._show)
 
-    def terminal_resized(self) -> None:
-        """Whatever the terminal has made of what it showed: paint all of it."""
-        self._painter.forget()
-
     def on_screen_suspend(self) -> None:
-        self._painter.forget()
         if self._timer is not None:
             self._timer.pause()
 
     def on_screen_resume(self) -> None:
-        self._painter.forget()
         if self._timer is not None:
             self._timer.resume()
             self.look()
