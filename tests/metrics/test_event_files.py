@@ -71,6 +71,19 @@ def test_every_value_is_that_of_tensorboard_s_reader(tmp_path: Path, module: str
     assert len(found["train/loss"]) == 302
 
 
+def test_what_lightning_logs_is_that_of_tensorboard_s_reader(tmp_path: Path) -> None:
+    logger = pytest.importorskip("lightning.pytorch.loggers").TensorBoardLogger(tmp_path)
+    for step in range(300):
+        logger.log_metrics({"train_loss": 9.0 / (step + 1), "lr": 1e-3, "epoch": step // 100}, step)
+        if step % 7 == 0:
+            logger.log_metrics({"val_loss": -float(step)}, step)
+    logger.finalize("success")
+    expected = theirs(Path(logger.log_dir))
+    assert expected.pop("epoch")[-1] == (299, 2.0)  # With us an axis.
+    found = ours(Path(logger.log_dir))
+    assert found == expected and len(found["train_loss"]) == 300
+
+
 def test_numbers_in_tensors_are_read(tmp_path: Path) -> None:
     with SummaryWriter(str(tmp_path)) as writer:
         for step in range(5):
