@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import App, SystemCommand
+from textual.command import CommandPalette
 from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
@@ -399,6 +400,11 @@ class CockpitApp(App[Departure]):
 
     def action_toggle_theme(self) -> None:
         self.theme = themes.other(self.theme)
+
+    def action_command_palette(self) -> None:
+        """Textual's, which speaks English."""
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(CommandPalette(placeholder=tr("Search for commands…")))
 
     async def action_quit(self) -> None:
         self.action_request_quit()

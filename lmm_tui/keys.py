@@ -12,7 +12,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-from lmm_tui.language import tr
+from lmm_tui.language import mark, tr
 
 Where = Literal[
     "app",
@@ -115,6 +115,16 @@ SCREENS = (
     ("8", "configure", "A new run: decide its settings and start it"),
 )
 """The screens by number; each opens with its digit, from the palette and from the help."""
+
+SHORT_NAMES = {
+    "dashboard": mark("dash"),
+    "samples": mark("samp"),
+    "evaluate": mark("eval"),
+    "checkpoints": mark("ckpt"),
+    "system": mark("sys"),
+    "configure": mark("new"),
+}
+"""Of screens, for a line that has no room for all their names."""
 
 KEYS: tuple[Key, ...] = (
     *(

@@ -176,8 +176,7 @@ class ChatScreen(PartnerScreen):
             who=self.who,
         )
         manner = f" · {self._manner}" if str(self._manner) else ""
-        facts = f"{self.run_dir.name} · {self.who}{manner}  "
-        self.query_one(ScreenStrip).show((facts, "$foreground 70%"))
+        self.query_one(ScreenStrip).show(f"{self.who}{manner}", subject=self.run_dir.name)
 
     def _worded(self, in_turns: bool) -> Content:
         if self.partner is None:

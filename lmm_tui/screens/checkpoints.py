@@ -113,8 +113,7 @@ class CheckpointsScreen(PlaceScreen):
         self.query_one(Table).show(rows, empty=self._emptiness())
         total = sum(one.bytes for one in self._checkpoints)
         many = tr("1 checkpoint") if len(rows) == 1 else tr("{count} checkpoints", count=len(rows))
-        facts = f"{self._run.name} · {many} · {size(total)}  "
-        self.query_one(ScreenStrip).show((facts, _QUIET))
+        self.query_one(ScreenStrip).show(f"{many} · {size(total)}", subject=self._run.name)
         self._show_detail()
 
     def _emptiness(self) -> str:

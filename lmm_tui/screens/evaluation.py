@@ -367,7 +367,7 @@ class EvaluateScreen(PlaceScreen):
         self.query_one(Table).show(rows, empty="")
         many = len(self._records)
         said = tr("1 evaluation") if many == 1 else tr("{count} evaluations", count=many)
-        self.query_one(ScreenStrip).show((f"{self._run.name} · {said}  ", "$foreground 70%"))
+        self.query_one(ScreenStrip).show(said, subject=self._run.name)
         self._show_state()
         self._show_views()
         self._show_page()
@@ -478,7 +478,7 @@ def _history_chart(asked: Asked, chance: float | None) -> Chart:
 
 def _emptiness(saved: bool) -> Content:
     first = (
-        tr("No scores yet: r asks the checkpoint at the left the built-in questions.")
+        tr("No scores yet: r asks this checkpoint the built-in questions.")
         if saved
         else tr("Nothing is saved yet: c on the dashboard writes a checkpoint of a live run.")
     )

@@ -22,7 +22,6 @@ from lmm_tui.widgets.log_view import LogView
 from lmm_tui.widgets.screen_strip import ScreenStrip
 
 MOST_MATCHES = 5000
-_QUIET = "$foreground 70%"
 
 
 @dataclass
@@ -73,14 +72,15 @@ class LogScreen(PlaceScreen):
     def _show_facts(self) -> None:
         view = self.query_one(LogView)
         amount = size(view.window.size)
-        facts = [f"{self._run.name}/{self._run.output.name} · {amount}"]
+        facts = [amount]
         if self._narrowed:
             facts.append(tr("{count:,} with “{words}”", count=view.count, words=self._narrowed))
         self.query_one(ScreenStrip).show(
-            (" · ".join(facts), _QUIET),
-            (f" · {tr('following')}  ", "$success")
+            " · ".join(facts),
+            (f" · {tr('following')}", "$success")
             if view.following
-            else (f" · {tr('stands')}  ", "$warning"),
+            else (f" · {tr('stands')}", "$warning"),
+            subject=f"{self._run.name}/{self._run.output.name}",
         )
 
     # Finding

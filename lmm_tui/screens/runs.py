@@ -132,7 +132,7 @@ class RunsScreen(PlaceScreen):
             facts = [tr("1 run") if len(runs) == 1 else tr("{count} runs", count=len(runs))]
         facts += [tr("{count} live", count=live)] if live else []
         facts += [tr("{count} marked", count=len(self._marked))] if self._marked else []
-        self.query_one(ScreenStrip).show((f"{' · '.join(facts)}  ", _QUIET))
+        self.query_one(ScreenStrip).show(" · ".join(facts))
         self._show_detail()
 
     def _emptiness(self) -> str:

@@ -89,9 +89,12 @@ class SamplesScreen(PlaceScreen):
     def _show_facts(self) -> None:
         prompts, steps = len(self._book.prompts), len(self._book.steps)
         manner = str(self._manner)
-        facts = tr("{prompts} prompts · {steps} steps", prompts=prompts, steps=steps)
-        facts += f" · {manner}" if manner else ""
-        self.query_one(ScreenStrip).show((f"{self._run.name} · {facts}  ", _QUIET))
+        facts = [
+            tr("1 prompt") if prompts == 1 else tr("{count} prompts", count=prompts),
+            tr("1 step") if steps == 1 else tr("{count} steps", count=steps),
+            *([manner] if manner else []),
+        ]
+        self.query_one(ScreenStrip).show(" · ".join(facts), subject=self._run.name)
 
     @on(SampleGrid.Moved)
     def _moved(self) -> None:

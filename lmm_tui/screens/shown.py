@@ -21,7 +21,7 @@ PNG, SVG, CSV = "png", "svg", "csv"
 CHOICES = (
     Choice(PNG, "p", mark("The plots of the whole run, as PNG")),
     Choice(SVG, "s", mark("The screen as it is, as SVG")),
-    Choice(CSV, "c", mark("The curves that are shown, from edge to edge, as CSV")),
+    Choice(CSV, "c", mark("The curves that are shown, as CSV")),
 )
 
 _LONGEST_NAME = 40

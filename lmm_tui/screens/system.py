@@ -114,11 +114,11 @@ class SystemScreen(PlaceScreen):
         lines += self._cards(reading.cards, width)
         lines += [Content(), *self._process(reading.process, width)]
         self.query_one("#gauges", Static).update(Content("\n").join(lines))
-        self.query_one(ScreenStrip).show((f"{socket.gethostname()} · {tr('every 2 s')}  ", _QUIET))
+        self.query_one(ScreenStrip).show(tr("every 2 s"), subject=socket.gethostname())
 
     def _cards(self, cards: tuple[Card, ...], width: int) -> list[Content]:
         if not cards:
-            words = tr("none seen; with nvidia-ml-py installed, NVIDIA cards are")
+            words = tr("none seen; nvidia-ml-py shows NVIDIA cards")
             return [_line("GPU", words, width)]
         lines = []
         for index, card in enumerate(cards):

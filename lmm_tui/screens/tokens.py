@@ -156,8 +156,11 @@ class TokensScreen(PartnerScreen):
     # What is shown
 
     def _show_facts(self) -> None:
-        facts = self._words or f"{self.run_dir.name} · {self.who}"
-        self.query_one(ScreenStrip).show((f"{facts}  ", "$foreground 70%"))
+        strip = self.query_one(ScreenStrip)
+        if self._words:
+            strip.show(self._words)
+        else:
+            strip.show(self.who, subject=self.run_dir.name)
 
     def _explain(self) -> None:
         if self._data:

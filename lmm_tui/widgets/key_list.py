@@ -67,22 +67,27 @@ class KeyList(ScrollView, can_focus=True):
         self.refresh(layout=True)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return len(self._worded(width))
+        return len(self._worded(width - 1))
+
+    @property
+    def _room(self) -> int:
+        """Cells beside the scroll bar."""
+        return max(self.size.width - 1, 1)
 
     def on_resize(self) -> None:
         self._measure()
 
     def _measure(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self._worded(self.size.width)))
+        self.virtual_size = Size(self._room, len(self._worded(self._room)))
 
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
+        width = self._room
         lines, at = self._worded(width), y + round(self.scroll_offset.y)
         line = Content.assemble(*lines[at].parts) if at < len(lines) else Content()
         return Visual.to_strips(self, line, width, 1, self.visual_style, pad=True)[0]
 
     def on_click(self, event: events.Click) -> None:
-        lines, at = self._worded(self.size.width), event.y + round(self.scroll_offset.y)
+        lines, at = self._worded(self._room), event.y + round(self.scroll_offset.y)
         if at < len(lines) and (key := lines[at].key):
             self.post_message(self.Clicked(key))
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.cells import set_cell_size
 from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
@@ -19,6 +18,7 @@ from textual.visual import Visual
 
 from lmm_tui.keys import bindings
 from lmm_tui.log_window import LONGEST_LINE, LogLine, LogWindow
+from lmm_tui.text import fit
 
 _STYLES = (("Traceback", "$text-error"), ("ERROR", "$text-error"), ("WARNING", "$text-warning"))
 
@@ -210,7 +210,7 @@ class LogView(ScrollView, can_focus=True):
         text = line.text
         style = next((style for word, style in _STYLES if word in text), "")
         left = int(self.scroll_offset.x)
-        shown = set_cell_size(text[left:], width)
+        shown = fit(text[left:], width)
         content = Content.styled(shown, style) if style else Content(shown)
         if self._wanted:
             lowered = shown.lower()

@@ -59,7 +59,7 @@ async def test_every_screen_is_reached_and_left(path):
         for behind in ("chat", "tokens"):
             await click(pilot, behind, last=True)
             await until(pilot, lambda behind=behind: behind == app.screen.PLACE)
-            await click(pilot, "3 samples")
+            await click(pilot, "3 samp")
             await until(pilot, lambda: app.screen.PLACE == "samples")
         await click(pilot, " 1 ")
         await until(pilot, lambda: isinstance(app.screen, DashboardScreen))

@@ -50,6 +50,21 @@ async def test_every_digit_opens_its_screen_and_escape_goes_back(run, size):
             assert isinstance(app.screen, DashboardScreen)
 
 
+async def test_at_80_columns_every_screen_says_what_the_digits_open(run):
+    app = open_on(run)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        for digit, name, _ in SCREENS:
+            if name in PLACES:
+                await pilot.press(digit)
+                await until(pilot, lambda name=name: name == getattr(app.screen, "PLACE", ""))
+                await settled(pilot)
+                strip = screen_text(app).splitlines()[0]
+                for called in ("1 dash", "2 runs", "3 samp", "4 eval", "6 log", "8 new"):
+                    assert called in strip
+                assert "…" not in strip and len(strip) <= 80
+
+
 async def test_no_digit_but_its_own_waits_for_the_form_to_be_imported(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "lmm_tui.screens.configure", None)
     app = open_on(run)
