@@ -55,6 +55,7 @@ _LIGHT: dict[str, Shade] = {
     "yellow": Shade("#5f5f00", "#afaf87"),
     "grey": Shade("#949494", "#c6c6c6"),
 }
+_COLOURLESS_DARK, _COLOURLESS_LIGHT = Shade("#d0d0d0", "#626262"), Shade("#303030", "#a8a8a8")
 _CHART_DARK = ChartColors(axis="#626262", label="#a8a8a8", reference="#8a8a8a", alarm="#ff5f5f")
 _CHART_LIGHT = ChartColors(axis="#a8a8a8", label="#626262", reference="#767676", alarm="#d70000")
 
@@ -65,8 +66,13 @@ _RAMP = (
 )
 
 
-def shade(color: SeriesColor, *, dark: bool) -> Shade:
-    """The two strengths of a series colour on a dark or a light screen."""
+def shade(color: SeriesColor, *, dark: bool, colourless: bool = False) -> Shade:
+    """The two strengths of a series colour on a dark or a light screen.
+
+    Without colours they are the same greys for all: violet as a grey could hardly be seen.
+    """
+    if colourless:
+        return _COLOURLESS_DARK if dark else _COLOURLESS_LIGHT
     return (_DARK if dark else _LIGHT)[color]
 
 

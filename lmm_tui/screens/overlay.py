@@ -57,11 +57,14 @@ class RunLegend(Line):
         self._runs = runs
 
     def compose_line(self, width: int) -> Content:
-        dark = self.app.current_theme.dark
+        dark, colourless = self.app.current_theme.dark, self.app.no_color
         signed = len(self._runs) > len(SERIES_COLORS) or has_few_colours(self.app)
         parts = [
             Content.assemble(
-                (f" {sign_of(number) if signed else '━'} ", shade(color, dark=dark).line),
+                (
+                    f" {sign_of(number) if signed else '━'} ",
+                    shade(color, dark=dark, colourless=colourless).line,
+                ),
                 clean(name),
                 " ",
             )

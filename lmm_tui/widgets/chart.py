@@ -105,7 +105,10 @@ class Chart(RunPicture):
         )
 
     def ink_styles(self, base: Style, *, dark: bool) -> list[Style]:
-        strengths = [shade(trace.color, dark=dark) for trace in self._plot.traces]
+        strengths = [
+            shade(trace.color, dark=dark, colourless=self.app.no_color)
+            for trace in self._plot.traces
+        ]
         return [
             base + Style(color=color)
             for strength in strengths

@@ -420,3 +420,18 @@ def test_lines_carry_the_signs_of_the_legend_where_colours_do_not_tell_them_apar
     plot = Plot("one", traces[:1])
     plot.signed = True
     assert not any("o" in row for row in text_of(plot.draw(store, 60, 12).codes)[1:])
+
+
+async def test_without_colours_no_line_is_too_dark_to_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    store = SeriesStore()
+    store.extend(np.arange(1, 101), {name: (None, np.ones(100)) for name in palette.SERIES_COLORS})
+    chart = Chart("all", [Trace(name, name, name, "line") for name in palette.SERIES_COLORS])
+
+    async with OneChart(chart).run_test(size=(60, 12)):
+        chart.update_from(store)
+        chart.render_line(5)
+        inks = [chart._styles[line_ink(number)].color for number in range(len(store.names()))]
+    assert all(ink is not None and min(ink.get_truecolor()) > 0xA0 for ink in inks)
