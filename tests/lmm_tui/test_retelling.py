@@ -53,8 +53,9 @@ def test_a_sentence_is_told_again_with_all_that_stands_in_it(in_chinese: None) -
 def test_whatever_stands_in_a_sentence_it_is_told(in_chinese: None) -> None:
     @given(st.sampled_from(TEMPLATES), st.lists(st.text(), min_size=8, max_size=8))
     def check(english: str, values: list[str]) -> None:
-        told = retell(english.format(*values))
-        assert told != english.format(*values) or Template(english, "").is_joint
+        sentence = english.format(*values)
+        same = CHINESE[english].format(*values) == sentence
+        assert retell(sentence) != sentence or same or Template(english, "").is_joint
 
     check()
 
