@@ -140,7 +140,7 @@ class NarrowCompositor(Compositor):
         there = sorted(wanted.intersection(range(self.size.height)))
         return LinesUpdate(self._lines(there), self.size, shown_of(active_app.get()))
 
-    def _lines(self, wanted: list[int]) -> dict[int, Line]:
+    def _lines(self, wanted: list[int]) -> Mapping[int, Line]:
         """Lines from front to back: what nobody sees, such as containers, is not rendered."""
         lines: dict[int, dict[int, Strip]] = {y: {} for y in wanted}
         gaps = {y: [(0, self.size.width)] for y in wanted}
@@ -163,7 +163,7 @@ class NarrowCompositor(Compositor):
                     lines[y][first] = strip if whole else strip.crop(first - left, last - left)
                     still += [gap for gap in ((start, first), (last, end)) if gap[0] < gap[1]]
                 gaps[y] = still
-        return dict(lines)
+        return lines
 
     def _owner(self, region: Region) -> Widget | None:
         """The widget that alone shows in a region of the screen."""

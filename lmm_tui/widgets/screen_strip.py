@@ -49,12 +49,13 @@ class ScreenStrip(Line):
         names = {key.title: key.named for key in _SCREENS}
         short = names | {title: tr(name) for title, name in SHORT_NAMES.items()}
         facts = self._worded(self._subject)
-        for tabs in (self._tabs(names, " "), self._tabs(names), self._tabs(short)):
+        for named, end in ((names, " "), (names, ""), (short, "")):
+            tabs = self._tabs(named, end)
             if tabs.cell_length + facts.cell_length < width:
                 return _at_the_ends(tabs, facts, width)
         facts = self._worded("")
         if tabs.cell_length + facts.cell_length >= width:
-            tabs = self._tabs({})
+            tabs = self._tabs({}, "")
         room = width - tabs.cell_length - facts.cell_length - cell_len(_BETWEEN) - 1
         if room >= _LEAST_SUBJECT:
             facts = self._worded(fit(self._subject, min(room, cell_len(self._subject))))
@@ -69,7 +70,7 @@ class ScreenStrip(Line):
         if event.style.reverse:
             await self.run_action(f"app.go('{self._opened}')")
 
-    def _tabs(self, names: Mapping[str, str], end: str = "") -> Content:
+    def _tabs(self, names: Mapping[str, str], end: str) -> Content:
         """All screens by key, those in `names` with what they are called there."""
         return Content.assemble(*(self._tab(key, names, end) for key in _SCREENS))
 

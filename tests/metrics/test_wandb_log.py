@@ -226,7 +226,9 @@ JSON = st.one_of(
 )
 ROWS = st.lists(
     st.dictionaries(
-        st.sampled_from(["loss", "step", "_timestamp", "epoch", "train/epoch", "a", "k" * 130]),
+        st.sampled_from(
+            ["loss", "Loss", "step", "_timestamp", "epoch", "train/epoch", "a", "k" * 130]
+        ),
         JSON,
     ),
     min_size=1,
