@@ -22,6 +22,7 @@ from textual.app import App, SystemCommand
 from textual.command import CommandPalette
 from textual.driver import Driver
 from textual.filter import LineFilter
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -219,6 +220,10 @@ class CockpitApp(App[Departure]):
         if self._terminal is not None and self._terminal.hung_up:
             self.exit(Departure.HANGUP)
 
+    def _say(self, text: str, title: str, severity: SeverityLevel) -> None:
+        """What a floor below has worded: told again, cleaned and not as markup."""
+        self.notify(clean(retell(text)), title=title, severity=severity, markup=False)
+
     # From a configuration to a run
 
     def _configure(self, config: RunConfig) -> None:
@@ -239,9 +244,7 @@ class CockpitApp(App[Departure]):
             session = await asyncio.to_thread(start, config)
         except LmmError as error:
             self._configure(config)
-            self.notify(
-                clean(retell(str(error))), title=tr("not started"), severity="error", markup=False
-            )
+            self._say(str(error), tr("not started"), "error")
             return
         if first and self._owned:
             self._own = session
@@ -307,9 +310,7 @@ class CockpitApp(App[Departure]):
         try:
             self._open(RunSession(message.path))
         except LmmError as error:
-            self.notify(
-                clean(retell(str(error))), title=tr("not opened"), severity="error", markup=False
-            )
+            self._say(str(error), tr("not opened"), "error")
 
     def _open(self, session: RunSession) -> None:
         if isinstance(self.screen, PlaceScreen):
@@ -380,12 +381,7 @@ class CockpitApp(App[Departure]):
 
     def on_settings_answered(self, message: SettingsAnswered) -> None:
         reply = message.reply
-        self.notify(
-            clean(retell(reply.message)),
-            title=tr("change"),
-            severity="information" if reply.ok else "warning",
-            markup=False,
-        )
+        self._say(reply.message, tr("change"), "information" if reply.ok else "warning")
 
     def action_help(self) -> None:
         from lmm_tui.screens.help import HelpScreen
