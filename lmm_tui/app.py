@@ -28,7 +28,7 @@ from textual.widget import Widget
 
 from engine.rundir import RUNS_DIR
 from lmm_errors import LmmError
-from lmm_tui import narrow, quick_escape, themes
+from lmm_tui import behind, narrow, quick_escape, themes
 from lmm_tui.capture import Terminal
 from lmm_tui.habits import NO_HABITS, Habits
 from lmm_tui.keys import KEYS, Key, bindings, keymap
@@ -82,6 +82,7 @@ class CockpitApp(App[Departure]):
     ) -> None:
         self._session = session
         narrow.install()
+        behind.install()
         super().__init__()
         self._in_sixteen = self.console.color_system == "standard"
         self._config = config

@@ -22,6 +22,7 @@ from textual._compositor import Compositor, CompositorUpdate, LayoutUpdate
 from textual._context import active_app
 from textual.app import App
 from textual.geometry import Region, Size
+from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -42,8 +43,16 @@ class Shown:
         """Somebody else has painted there."""
         self._lines.clear()
 
-    def forget_line(self, y: int) -> None:
-        self._lines.pop(y, None)
+    def patch(self, piece: Piece) -> None:
+        """This has been painted over what was there."""
+        left, y, strip = piece
+        right = left + strip.cell_length
+        patched: dict[int, Strip] = {}
+        for x, old in self._lines.get(y, {}).items():
+            before, after = old.crop(0, max(left - x, 0)), old.crop(max(right - x, 0))
+            over = strip.crop(max(x - left, 0), x + old.cell_length - left)
+            patched[x] = Strip.join([before, over, after]) if over else old
+        self._lines[y] = patched
 
     def replace(self, lines: Mapping[int, Line], size: Size) -> Iterator[Piece]:
         """Show these lines; yields the pieces that were not there already."""
@@ -53,9 +62,11 @@ class Shown:
         for y, line in lines.items():
             before = self._lines.get(y, {})
             self._lines[y] = line
-            comparable = before.keys() == line.keys()
+            if before.keys() != line.keys():
+                whole = _whole(before)
+                before = {x: whole.crop(x, x + strip.cell_length) for x, strip in line.items()}
             for x, strip in line.items():
-                if not (comparable and before[x] == strip):
+                if not _same_cells(before[x], strip):
                     yield x, y, strip
 
 
@@ -70,6 +81,8 @@ def shown_of(app: App[Any]) -> Shown:
 def install() -> None:
     """For every screen that is made from now on."""
     textual.screen.Compositor = NarrowCompositor  # type: ignore[misc]
+    # Those that get or lose the focus paint themselves; the rest of the screen is as it was.
+    vars(Screen)["focused"]._repaint = False
 
 
 class Update(CompositorUpdate, ABC):
@@ -94,8 +107,8 @@ class NarrowUpdate(Update):
     shown: Shown
 
     def take(self) -> tuple[Piece, ...]:
-        for _, y, _ in self.pieces:
-            self.shown.forget_line(y)
+        for piece in self.pieces:
+            self.shown.patch(piece)
         return self.pieces
 
 
@@ -134,6 +147,11 @@ class NarrowCompositor(Compositor):
             piece for widget, regions in changed.items() for piece in self._cut(widget, regions)
         )
         return NarrowUpdate(pieces, shown_of(active_app.get())) if pieces else None
+
+    def whole_lines(self) -> list[Strip]:
+        """All that the screen shows, from the top."""
+        lines = self._lines(list(range(self.size.height)))
+        return [_whole(line) for line in lines.values()]
 
     def _update_lines(self, wanted: set[int]) -> LinesUpdate:
         self._dirty_regions.clear()
@@ -181,6 +199,15 @@ class NarrowCompositor(Compositor):
             strips = widget.render_lines(region.translate(-area.offset))
             for y, strip in zip(region.line_range, strips, strict=True):
                 yield region.x, y, strip
+
+
+def _whole(line: Line) -> Strip:
+    return Strip.join(line[x] for x in sorted(line))
+
+
+def _same_cells(one: Strip, other: Strip) -> bool:
+    """However they are cut into segments."""
+    return one == other or (one.text == other.text and one.simplify() == other.simplify())
 
 
 def _overlap(gaps: Iterable[tuple[int, int]], left: int, right: int) -> bool:

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 from textual import constants
 from textual.drivers import linux_driver
 
-DELAY_S = 0.015
-"""The codes of keys come in one piece, over ssh, too."""
+DELAY_S = 0.01
+"""The codes of keys come in one piece, over ssh, too; tmux waits as long."""
 
 
 _USUAL_WAITS = 20

@@ -80,6 +80,8 @@ LONGEST_REST_S, LONGEST_REST_BESIDE_TRAINING_S = 1.0, 4.0
 """However slow the machine, pictures are never older than this."""
 
 _JUDGE_AT_ONCE_S = 0.005
+_RESERVE_AFTER_S = 0.2
+"""What is asked for has been painted by then."""
 
 
 class DashboardScreen(Gestures, Toasting):
@@ -327,6 +329,7 @@ class DashboardScreen(Gestures, Toasting):
             if self._book.lay_out(self.session.series.names(), event.size, room):
                 self._open_page()
         self.call_after_refresh(self._show)
+        self.set_timer(_RESERVE_AFTER_S, self._reserve)
 
     def on_screen_suspend(self) -> None:
         if self._timer is not None:
@@ -382,13 +385,14 @@ class DashboardScreen(Gestures, Toasting):
         tiles.open_page(page)
         self._show_pictures()
 
+    def _reserve(self) -> None:
+        """Another page, or what the first letter of a search finds, would have to wait for them."""
+        self._metric_charts.reserve(panels_a_page(self.query_one(Tiles).size))
+
     # Metrics: search, pin, hide
 
     def action_search(self) -> None:
         self.query_one(FilterLine).open()
-        # The first letter would have to wait for them.
-        page = panels_a_page(self.query_one(Tiles).size)
-        self.call_after_refresh(self._metric_charts.reserve, page)
 
     @on(FilterLine.Edited)
     def _search(self, message: FilterLine.Edited) -> None:

@@ -62,12 +62,13 @@ class KeyList(ScrollView, can_focus=True):
     def search(self, text: str) -> None:
         """Only the keys that have all these words in any of their columns."""
         self._words = text.casefold().split()
-        self._measure()
+        self._measure(self._room)
         self.scroll_home(animate=False)
         self.refresh(layout=True)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return len(self._worded(width - 1))
+        self._measure(width - 1)
+        return self.virtual_size.height
 
     @property
     def _room(self) -> int:
@@ -75,10 +76,10 @@ class KeyList(ScrollView, can_focus=True):
         return max(self.size.width - 1, 1)
 
     def on_resize(self) -> None:
-        self._measure()
+        self._measure(self._room)
 
-    def _measure(self) -> None:
-        self.virtual_size = Size(self._room, len(self._worded(self._room)))
+    def _measure(self, width: int) -> None:
+        self.virtual_size = Size(width, len(self._worded(width)))
 
     def render_line(self, y: int) -> Strip:
         width = self._room

@@ -4,11 +4,16 @@ import pytest
 from fake_run import FakeRun
 from looking import screen_text, settled, until, until_read
 from rich.console import Console
+from rich.segment import Segment
 from textual.geometry import Region
+from textual.renderables.background_screen import BackgroundScreen
+from textual.strip import Strip
 
 from lmm_tui.app import CockpitApp
+from lmm_tui.behind import Behind
 from lmm_tui.narrow import LinesUpdate, NarrowCompositor, NarrowUpdate, Update
 from lmm_tui.session import RunSession
+from lmm_tui.widgets.key_list import KeyList
 
 
 class Screen:
@@ -19,6 +24,7 @@ class Screen:
         self.rows = self._whole()
         self.narrow = 0
         self.sent = 0
+        self.cells = 0
 
     def _whole(self):
         return [self._cells(strip) for strip in self._app.screen._compositor.render_strips()]
@@ -33,6 +39,7 @@ class Screen:
             self.rows = [[("?", "")] * width for _ in range(height)]
         for x, y, strip in update.take() if of_dashboard else ():
             self.sent += len(strip.render(Console()).encode())
+            self.cells += strip.cell_length
             cells = self._cells(strip)
             self.rows[y][x : x + len(cells)] = cells
 
@@ -90,15 +97,11 @@ async def test_a_new_size_is_painted_once(run, monkeypatch):
         seen = Screen(app)
         monkeypatch.setattr(app, "_display", lambda screen, update: seen.show(update))
         for size in ((80, 24), (60, 15), (200, 50)):
-            seen.sent = 0
+            seen.cells = 0
             await pilot.resize_terminal(*size)
             await settled(pilot)
             assert seen.rows == seen._whole()
-            whole = sum(
-                len(strip.render(Console()).encode())
-                for strip in app.screen._compositor.render_strips()
-            )
-            assert seen.sent < 1.5 * whole
+            assert seen.cells < 1.5 * size[0] * size[1]
 
 
 async def test_a_new_step_costs_few_bytes(run, monkeypatch):
@@ -113,6 +116,47 @@ async def test_a_new_step_costs_few_bytes(run, monkeypatch):
         app.screen._show()
         await pilot.pause()
         assert 0 < seen.sent < 5000
+
+
+async def test_the_focus_and_a_dialog_cost_what_they_change(run, monkeypatch):
+    app = CockpitApp(RunSession(run.dir.path))
+    async with app.run_test(size=(200, 50)) as pilot:
+        await settled(pilot)
+        seen = Screen(app)
+        monkeypatch.setattr(app, "_display", lambda screen, update: seen.show(update))
+        app.screen.refresh()
+        await settled(pilot)
+        run.train(101, 120)
+        app.screen._show()
+        await settled(pilot)
+        seen.cells = 0
+        await pilot.press("tab")
+        await settled(pilot)
+        assert 0 < seen.cells < 0.3 * 200 * 50
+        seen.cells = 0
+        await pilot.press("question_mark")
+        await until(pilot, lambda: app.screen.query(KeyList))
+        keys = app.screen.query_one(KeyList)
+        await until(pilot, lambda: keys.show_vertical_scrollbar)
+        await pilot.pause()
+        assert 0 < seen.cells < 1.1 * 200 * 50
+
+
+async def test_behind_a_dialog_is_the_shade_that_textual_gives(run):
+    app = CockpitApp(RunSession(run.dir.path))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        below = app.screen
+        await pilot.press("question_mark")
+        await settled(pilot)
+        color = app.screen.styles.background
+        ours = Behind(below, color).render_strips(80, 24, None, None)
+        segments = app.console.render(BackgroundScreen(below, color), app.console.options)
+        theirs = [Strip(line) for line in Segment.split_lines(segments)]
+        assert color.a < 1 and len(ours) == 24
+        assert [strip.simplify() for strip in ours] == [
+            strip.simplify() for strip in theirs if strip.cell_length
+        ]
 
 
 async def test_where_widgets_overlap_whole_lines_are_painted(run):
