@@ -133,6 +133,9 @@ class NarrowCompositor(Compositor):
         return self._update_lines(set(range(self.size.height)))  # type: ignore[return-value]
 
     def render_partial_update(self) -> CompositorUpdate | None:  # type: ignore[override]
+        if self.size != active_app.get().size:  # What is laid out for that comes next.
+            self._dirty_regions.clear()
+            return None
         changed: dict[Widget, list[Region]] = {}
         left = self.size.area // 2
         for region in self._dirty_regions:

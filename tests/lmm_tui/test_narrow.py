@@ -101,7 +101,7 @@ async def test_a_new_size_is_painted_once(run, monkeypatch):
             await pilot.resize_terminal(*size)
             await settled(pilot)
             assert seen.rows == seen._whole()
-            assert seen.cells < 1.5 * size[0] * size[1]
+            assert seen.cells < 1.8 * size[0] * size[1]
 
 
 async def test_a_new_step_costs_few_bytes(run, monkeypatch):
