@@ -20,7 +20,7 @@ from engine.rundir import RunDir
 from lmm_errors import LmmError
 from lmm_tui.keys import bindings
 from lmm_tui.language import tr
-from lmm_tui.partner import Manner, Partner, Turns, read_manner, reply_to
+from lmm_tui.partner import LivePartner, Manner, Partner, Turns, read_manner, reply_to
 from lmm_tui.retelling import retell
 from lmm_tui.screens.partner_choice import PartnerScreen
 from lmm_tui.screens.samples import ask_manner
@@ -209,13 +209,16 @@ class ChatScreen(PartnerScreen):
             if in_turns
             else tr("This model was not taught to answer: it goes on from what you write below.")
         )
+        aside = (
+            tr("Training goes on while a live model talks, a few tokens between two steps.")
+            if isinstance(self.partner, LivePartner)
+            else tr("A checkpoint talks in a process of its own, on the CPU.")
+        )
         return Content.assemble(
             f"{first}\n",
             (
-                tr(
-                    "Training goes on while a live model talks, a few tokens between two steps.\n"
-                    "escape stops a reply, then leaves the line; m, o, n and s work there."
-                ),
+                f"{aside}\n"
+                + tr("escape stops a reply, then leaves the line; m, o, n and s work there."),
                 _QUIET,
             ),
         )

@@ -44,6 +44,7 @@ from lmm_tui.screens.panels import (
 from lmm_tui.screens.toasting import Toasting
 from lmm_tui.session import RunSession, RunView
 from lmm_tui.shelf import NOTHING, Shelf
+from lmm_tui.summary import run_argument
 from lmm_tui.text import clean
 from lmm_tui.widgets.chart import Chart
 from lmm_tui.widgets.event_log import EventLog
@@ -137,7 +138,7 @@ class DashboardScreen(Gestures, Toasting):
     def on_mount(self) -> None:
         self.session.poll(READ_FIRST_S)
         self._announced = len(self.session.events)
-        self.query_one(ProbePanel).expect(self._when_probed())
+        self._first_probe = self._when_probed()
         self._show()
         self._pace()
         self.call_after_refresh(self._painted)
@@ -209,8 +210,12 @@ class DashboardScreen(Gestures, Toasting):
             loading=session.loading,
         )
         self.query_one(RunProgress).show(view)
-        self.query_one(ProbePanel).update_from(session.series)
-        self.query_one(SamplesPanel).show(session.samples)
+        ended = "" if view.active else tr("The run has ended without any.")
+        probes, samples = self.query_one(ProbePanel), self.query_one(SamplesPanel)
+        probes.expect(ended or self._first_probe)
+        probes.update_from(session.series)
+        samples.expect(ended or tr("p asks the model for text, at any time."))
+        samples.show(session.samples)
         if self._health is not None:
             self._judge(self._health)
         self.query_one(EventLog).show(self._all_events())
@@ -268,7 +273,9 @@ class DashboardScreen(Gestures, Toasting):
         elif view.state == "crashed":
             checkpoints = self.session.run_dir.checkpoints
             kept = checkpoints.is_dir() and any(checkpoints.iterdir())
-            notice.say(*advice.for_crash(view.info.pid, view.info.name, kept))
+            path, name = self.session.run_dir.path, view.info.name
+            name = run_argument(path) if path.name == name else name  # The mirror of one elsewhere.
+            notice.say(*advice.for_crash(view.info.pid, name, kept))
         elif view.active and not len(self.session.series):
             notice.say(*_what_comes_next(view), calm=True)
         else:

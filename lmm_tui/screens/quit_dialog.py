@@ -34,7 +34,8 @@ class QuitDialog(ModalScreen[Departure | None]):
         )
         with Vertical(id="dialog") as dialog:
             dialog.border_title = tr("leave the run")
-            yield Button(f"[b]d[/b]   {tr('Detach')}: {goes_on}", id="detach", compact=True)
+            detach = tr("Detach: {goes_on}", goes_on=goes_on)
+            yield Button(f"[b]d[/b]   {detach}", id="detach", compact=True)
             stop = tr("Stop after this step, with a checkpoint")
             yield Button(f"[b]s[/b]   {stop}", id="stop", compact=True)
             yield Button(f"[b]esc[/b] {tr('Stay')}", id="cancel", compact=True)

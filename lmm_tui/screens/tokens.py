@@ -97,7 +97,9 @@ class TokensScreen(PartnerScreen):
                 partner.ask("read", {} if asked is None else {"text": asked}), text, who
             )
 
-        if not self.in_background("read", ask):
+        if self.in_background("read", ask):
+            self._explain(reading=True)
+        else:
             self.toast(tr("the last text is still being read"), "tokens", severe=True)
 
     def on_read_done(self, message: ReadDone) -> None:
@@ -162,11 +164,11 @@ class TokensScreen(PartnerScreen):
         else:
             strip.show(self.who, subject=self.run_dir.name)
 
-    def _explain(self) -> None:
+    def _explain(self, *, reading: bool = False) -> None:
         if self._data:
             return
         waiting = Content.assemble(
-            tr("The text is being read …") + "\n" if self.partner else "",
+            tr("The text is being read …") + "\n" if reading else "",
             (
                 tr("e writes a text, pasting works as well; v reads held-out text of the run."),
                 _QUIET,

@@ -42,7 +42,7 @@ class EventLog(Feed):
         if not self._events:
             return
         latest = self._events[-MOST_SHOWN:]
-        lines = [_line(event, self.size.width - 2) for event in reversed(latest)]
+        lines = [_line(event, self.text_width) for event in reversed(latest)]
         self.set_text(Content("\n").join(lines), f"{len(self._events):,}")
 
 
@@ -56,7 +56,7 @@ def _line(event: Mapping[str, Any], width: int) -> Content:
         (f"{clean(tr(kind))} ", style or "$accent"),
         (clean(retell(message)), style),
     )
-    return line if style else line.truncate(max(width, 1), ellipsis=True)
+    return line if style else line.truncate(width, ellipsis=True)
 
 
 def _clock(seconds: object) -> str:

@@ -15,7 +15,7 @@ class Feed(VerticalScroll):
     """`title` with a count in the border, text or an explanation of its absence inside."""
 
     DEFAULT_CSS = """
-    Feed { scrollbar-size-vertical: 1; }
+    Feed { scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
     Feed > Static { width: 1fr; padding: 0 1; }
     """
 
@@ -27,6 +27,17 @@ class Feed(VerticalScroll):
 
     def compose(self) -> ComposeResult:
         yield Static(self._shown)
+
+    @property
+    def text_width(self) -> int:
+        """Cells for a line, with the scrollbar there or not."""
+        return max(self.scrollable_content_region.width - 2, 1)
+
+    def expect(self, sentence: str) -> None:
+        """Say why there is no text, for as long as there is none."""
+        if self.border_title == self._title and sentence != self._shown.plain:
+            self._shown = Content(sentence)
+            self.query_one(Static).update(self._shown)
 
     def set_text(self, text: Content, count: str) -> None:
         """Show `text`, and `count` behind the title; nothing happens where both are known."""

@@ -303,7 +303,7 @@ class Plot:
         for text, ink in self._legend(shown, room, nearest or {}):
             canvas.put(x, 0, text, ink)
             x += cell_len(text)
-        standing = _standing(shown[-1], several=len(shown) > 1)
+        standing = _standing(_chief(shown), several=len(shown) > 1)
         end = canvas.width - 1
         if standing and nearest is None and x + 2 + cell_len(standing) <= room:
             notes = [*notes, (standing, LABEL)]
@@ -315,11 +315,11 @@ class Plot:
     def _legend(
         self, shown: Sequence[_Shown], width: int, nearest: Mapping[str, Point | None]
     ) -> list[tuple[str, int]]:
-        """Title, with label and last value of all traces, of lines, of the last one, or of none."""
+        """Title, with label and last value: of all traces, of lines, of the chief one, of none."""
         lines = [one for one in shown if one.trace.kind != "band"]
         signs = self._signs(shown)
         legend: list[tuple[str, int]] = []
-        for chosen in (shown, lines, shown[-1:], ()):
+        for chosen in (shown, lines, [_chief(shown)], ()):
             legend = [(tr(self.title), TITLE)]
             for one in chosen:
                 ink = one.band_ink if one.trace.kind == "band" else one.line_ink
@@ -352,23 +352,33 @@ def smoothed(values: Floats, weight: float) -> Floats:
     return np.where(known, total / np.maximum(weights, 1e-300), np.nan)
 
 
+def _chief(shown: Sequence[_Shown]) -> _Shown:
+    """The trace that counts where there is room for one: the last that can be good or bad."""
+    judged = [one for one in shown if describe(one.series.name).better != "neither"]
+    return (judged or shown[:1])[-1]
+
+
 def _standing(one: _Shown, *, several: bool) -> str:
     """How a trace does: its best value, or how it moved over a tenth of the run."""
+    whose = tr(clean(one.trace.label)) if several else ""
     best = one.series.best(describe(one.series.name).better)
     if best is not None:
-        whose = f"{tr(clean(one.trace.label))} " if several else ""
-        return tr("best {value} @{step:,}", value=whose + figure(best.value), step=best.step)
+        value = f"{whose} {figure(best.value)}".lstrip()
+        return tr("best {value} @{step:,}", value=value, step=best.step)
     means = one.bins.mean[np.isfinite(one.bins.mean)]
     part = len(means) // 10
     if part == 0:
         return ""
     before, now = means[-2 * part : -part].mean(), means[-part:].mean()
-    if not abs(now - before) >= 1e-3 * abs(before):
+    if now == before or not abs(now - before) >= 1e-3 * abs(before):
         return ""
     sign = "+" if now > before else ""
     first, last = one.series.span("step")
     steps = count_label(round((last - first) * part / len(means)))
-    return tr("{change} in {steps}", change=sign + figure(now - before), steps=steps)
+    moved = sign + figure(now - before)
+    if whose:
+        return tr("{whose} {change} in {steps}", whose=whose, change=moved, steps=steps)
+    return tr("{change} in {steps}", change=moved, steps=steps)
 
 
 if __name__ == "__main__":

@@ -81,6 +81,19 @@ def test_a_narrow_title_keeps_lines_before_bands() -> None:
     assert titles[2].startswith("loss")
 
 
+def test_a_title_with_room_for_one_trace_keeps_the_one_that_counts() -> None:
+    store = SeriesStore()
+    for step in range(1, 101):
+        store.append({"step": step, "train/grad_norm": 1 / step, "train/clip_rate": 0.0588})
+    traces = [
+        Trace("train/grad_norm", "norm", "magenta", "line"),
+        Trace("train/clip_rate", "clipped", "red", "line"),
+    ]
+    assert "norm -" in lines(Plot("gradients", traces).draw(store, 90, 8))[0]
+    title = lines(Plot("gradients", traces).draw(store, 34, 8))[0]
+    assert "norm 0.0100" in title and "clipped" not in title
+
+
 def test_an_empty_chart_says_so() -> None:
     rows = lines(Plot("PPL", ONE).draw(SeriesStore(), 40, 9))
     assert rows[0].startswith("PPL") and "no values yet" in rows[4]

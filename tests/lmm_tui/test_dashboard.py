@@ -84,8 +84,19 @@ async def test_a_run_whose_process_is_gone_is_crashed_and_says_how_to_go_on(tmp_
     (run.dir.checkpoints / "step-000000020").mkdir(parents=True)
     async with cockpit(run) as (app, _):
         assert "CRASHED" in screen_text(app)
-        assert "lmm-tui resume lost" in screen_text(app)
+        # It lies in no folder `runs`, so its name alone would not do.
+        assert "lmm-tui resume /" in screen_text(app)
+        assert "The run has ended without any." in screen_text(app)
     run.close()
+
+
+async def test_an_event_takes_one_line_also_beside_a_scrollbar(run):
+    run.train(1, 20)
+    for step in range(30):
+        run.event(step, "eval", "val loss 1.887, exact answers 0.03516 and so on and so forth")
+    async with cockpit(run) as (app, _):
+        text = app.screen.query_one("#events Static")
+        assert text.size.height == 30 > app.screen.query_one("#events").size.height
 
 
 async def test_a_silent_run_of_another_host_is_stale_and_says_for_how_long(tmp_path):

@@ -228,6 +228,14 @@ async def test_where_nobody_could_answer_it_says_what_to_do(run, keys):
         assert "no checkpoint" in " ".join(toasts(app))
 
 
+async def test_of_a_checkpoint_nobody_says_that_training_goes_on(run):
+    run.write_status(state="finished")
+    (run.dir.checkpoints / checkpoint_name(600)).mkdir(parents=True)
+    async with opened(run, "c") as (app, pilot):
+        await until_read(pilot, "in a process of its own")
+        assert "Training goes on" not in screen_text(app)
+
+
 async def test_another_model_is_chosen_from_those_that_there_are(run):
     (run.dir.checkpoints / checkpoint_name(300)).mkdir(parents=True)
     talking(run)
@@ -259,6 +267,21 @@ async def test_the_cursor_shows_what_was_likeliest_there(run, size):
         assert view.cursor > 2
         await pilot.press("home", "up", "end", "escape")
         await until(pilot, lambda: isinstance(app.screen, SamplesScreen))
+
+
+async def test_as_long_as_a_text_is_read_it_says_so(run):
+    hold = threading.Event()
+
+    def answer(request):
+        assert hold.wait(20)
+        return Reply(True, "loss 4.1 over 4 tokens", 600, READ)
+
+    run.serve(answer)
+    async with opened(run, "w") as (app, pilot):
+        await until_read(pilot, "The text is being read")
+        assert "Nobody answers" not in screen_text(app)
+        hold.set()
+        await until_read(pilot, "loss 4.1")
 
 
 async def test_a_text_is_typed_pasted_or_clicked_into(run):
