@@ -318,8 +318,9 @@ def _described(device: torch.device) -> tuple[str, int]:
         return properties.name, properties.total_memory
     if device.type == "mps":
         return "Apple GPU", torch.mps.recommended_max_memory()
-    threads = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    return threads, psutil.virtual_memory().total
+    threads = torch.get_num_threads()
+    plural = "" if threads == 1 else "s"
+    return f"{platform.machine()} CPU, {threads} thread{plural}", psutil.virtual_memory().total
 
 
 def _cuda_has_bf16(device: torch.device) -> bool:

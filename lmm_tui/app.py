@@ -39,7 +39,7 @@ from lmm_tui.screens import places
 from lmm_tui.screens.place import PlaceScreen
 from lmm_tui.screens.quit_dialog import QuitDialog
 from lmm_tui.screens.too_small import TooSmallScreen, too_small
-from lmm_tui.sixteen import SixteenColors
+from lmm_tui.sixteen import SixteenColors, has_sixteen_colours
 from lmm_tui.text import clean
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class CockpitApp(App[Departure]):
         narrow.install()
         behind.install()
         super().__init__()
-        self._in_sixteen = self.console.color_system == "standard"
+        self._in_full_colour = False
         self._config = config
         self._start = start
         self._owned = owned
@@ -108,18 +108,18 @@ class CockpitApp(App[Departure]):
 
     def export_screenshot(self, *, title: str | None = None, simplify: bool = True) -> str:
         """The screen as SVG, in full colour whatever the terminal shows."""
-        self._draw_in_sixteen(False)
+        self._draw_in_full_colour(True)
         try:
             # Of frames that are not simple only what a terminal does not show yet is there.
             return super().export_screenshot(title=title, simplify=simplify)
         finally:
-            self._draw_in_sixteen(self.console.color_system == "standard")
+            self._draw_in_full_colour(False)
 
-    def _draw_in_sixteen(self, wanted: bool) -> None:
+    def _draw_in_full_colour(self, wanted: bool) -> None:
         """What is on the screen is drawn again where this changes its colours."""
-        if wanted == self._in_sixteen:
+        if not has_sixteen_colours(self):
             return
-        self._in_sixteen = wanted
+        self._in_full_colour = wanted
         for screen in (self.screen, *self._background_screens):
             for widget in screen.walk_children(Widget, with_self=True):
                 widget.notify_style_update()
@@ -127,7 +127,7 @@ class CockpitApp(App[Departure]):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         filters = super().get_line_filters()
-        if not self._in_sixteen or self.no_color:
+        if self._in_full_colour or not has_sixteen_colours(self):
             return filters
         return [*filters, SixteenColors(dark=self.current_theme.dark)]
 

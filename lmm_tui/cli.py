@@ -120,7 +120,9 @@ def run(args: Sequence[str]) -> int:
         return _refuse(str(error))
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "lmm-tui"
-        return _refuse(f"{error.format_message().rstrip('.')}; see `{command} --help`")
+        # click lists choices one a line.
+        sentence = " ".join(error.format_message().split()).rstrip(".")
+        return _refuse(f"{sentence}; see `{command} --help`")
     except click.ClickException as error:
         return _refuse(error.format_message())
     except click.Abort:

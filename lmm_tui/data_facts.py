@@ -15,7 +15,7 @@ from pathlib import Path
 
 from engine.config import DataConfig, RunConfig
 from lmm_errors import LmmError
-from lmm_tui.language import tr
+from lmm_tui.language import listed, tr
 from lmm_tui.units import size
 
 COUNTING_S = 0.5
@@ -56,7 +56,7 @@ def _source(config: DataConfig, text: bool) -> tuple[str, int | None]:
     from data.corpus import BUILTIN
 
     if config.source == BUILTIN and not text:
-        kinds = ", ".join(config.kinds) or tr("all kinds")
+        kinds = listed(config.kinds) or tr("all kinds")
         return tr("built-in questions: {kinds}", kinds=kinds), None
     if config.source == BUILTIN:
         total = round(config.builtin_mb * 1e6)

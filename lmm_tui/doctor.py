@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from rich.cells import cell_len
 
 from lmm_tui import terminal
-from lmm_tui.language import mark, tr
+from lmm_tui.language import listed, mark, tr
 from lmm_tui.retelling import retell
 from lmm_tui.text import fit, wrap
 
@@ -117,7 +117,7 @@ def _packages() -> Iterator[Finding]:
             f"pip install '{wanted.name}{wanted.specifier}'",
         )
     yield Finding("lmm-tui", "ok", metadata.version("lmm-tui"))
-    yield Finding("packages", "ok", ", ".join(there))
+    yield Finding("packages", "ok", listed(there))
 
 
 def _torch() -> Iterator[Finding]:
@@ -133,7 +133,7 @@ def _torch() -> Iterator[Finding]:
         memory = f"{device.memory / 2**30:.0f} GiB"
         text = tr(
             "{device}, {memory}, trains in {precision}",
-            device=device.description,
+            device=retell(device.description),
             memory=memory,
             precision=device.precision,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -60,8 +60,13 @@ def tr(text: str, /, *, about: str = "", **values: object) -> str:
     A word that means another thing somewhere stands in the catalogue as `about|text`, too: `run`
     is a noun, but on the screen "Evaluate" it is what one does there.
     """
-    said = _words.get(f"{about}|{text}") or _words.get(text, text)
+    said = (about and _words.get(f"{about}|{text}")) or _words.get(text, text)
     return said.format(**values) if values else said
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names side by side; facts, which are parts of a sentence, are joined by `tr(", ")`."""
+    return tr(", ", about="names").join(names)
 
 
 def mark(text: str) -> str:
@@ -92,7 +97,7 @@ if __name__ == "__main__":
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     assert choose("zh") == "zh"
     print(tr("quit"), tr("{file} gives a name other keys:", file="x"), len(_words), "phrases")
-    assert tr("quit") == "退出"
+    assert tr("quit") == "退出" and listed(["a", "b"]) == "a、b"
     assert choose("en") == "en" and tr("quit") == "quit"
     assert locale_language({"LC_ALL": "C", "LANG": "zh_CN.UTF-8"}) == "en"
     print("=== 自测通过 ===")

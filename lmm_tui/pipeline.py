@@ -131,7 +131,7 @@ def _quiz(run: RunDir, recipe: Recipe) -> dict[str, float]:
 
 
 def _words(outcome: Outcome) -> str:
-    right = ", ".join(f"{kind} {share:.1%}" for kind, share in outcome.right.items())
+    right = tr(", ").join(f"{kind} {share:.1%}" for kind, share in outcome.right.items())
     return tr("answered exactly: {shares}", shares=right) if right else ""
 
 

@@ -22,6 +22,9 @@ LONGEST = 1000
 _REMEMBERED = 2048
 _MEASURED = re.compile(r"(.+) (-?(?:\d[\d.e+-]*%?|nan|inf))")
 """A metric, or what a run is busy with, and its number."""
+_NAME = r"'[^']*'|\"[^\"]*\"|[\w.:*-][\w.:*/-]*"
+_NAMES = re.compile(rf"(?:{_NAME})(?:, (?:{_NAME}))+")
+"""What is listed where words ask for it; a path from the root may have commas of its own."""
 
 
 def retell(sentence: str) -> str:
@@ -122,16 +125,19 @@ class _Telling:
         self._templates = [
             it for it in known.templates if all(map(sentence.__contains__, it.literals))
         ]
-        self._known: dict[str, tuple[str, int]] = {}
+        self._known: dict[tuple[str, bool], tuple[str, int]] = {}
         self.told = self._tell(sentence)[0]
 
-    def _tell(self, sentence: str) -> tuple[str, int]:
-        """A part of the sentence told again, and how many characters of it are left as they are."""
-        if sentence not in self._known:
-            self._known[sentence] = self._best(sentence)
-        return self._known[sentence]
+    def _tell(self, sentence: str, asked: bool = False) -> tuple[str, int]:
+        """A part of the sentence told again, and how many characters of it are left as they are.
 
-    def _best(self, sentence: str) -> tuple[str, int]:
+        It is `asked` for where words stand before it.
+        """
+        if (sentence, asked) not in self._known:
+            self._known[sentence, asked] = self._best(sentence, asked)
+        return self._known[sentence, asked]
+
+    def _best(self, sentence: str, asked: bool) -> tuple[str, int]:
         if (said := self._said(sentence)) != sentence:
             return said, 0
         if measured := _MEASURED.fullmatch(sentence):
@@ -141,7 +147,10 @@ class _Telling:
         best = sentence, len(sentence)
         for template in self._templates:
             for values in template.readings(sentence):
-                told = [self._value(value, template) for value in values]
+                told = [
+                    self._value(value, template, asked or any(map(str.isalpha, before)))
+                    for before, value in zip(template.literals, values, strict=False)
+                ]
                 left = sum(rest for _, rest in told)
                 texts = [text for text, _ in told]
                 if left < best[1] and not (template.is_joint and texts == values):
@@ -162,10 +171,14 @@ class _Telling:
         texts = [text for text, _ in told]
         return (sentence if texts == parts else "，".join(texts)), 0
 
-    def _value(self, value: str, template: Template | None = None) -> tuple[str, int]:
+    def _value(
+        self, value: str, template: Template | None = None, asked: bool = False
+    ) -> tuple[str, int]:
         """What is no sentence is a name: `stop` is a word only where other words ask for it."""
+        if asked and _NAMES.fullmatch(value):
+            return language.listed(re.findall(_NAME, value)), 0
         if " " in value.strip():
-            return self._tell(value)
+            return self._tell(value, asked)
         named = template is None or template.is_joint
         return (value if named else self._whole.get(value, value)), 0
 

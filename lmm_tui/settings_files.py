@@ -7,12 +7,12 @@ from pathlib import Path
 from engine.config import ConfigError, RunConfig, resolve, to_toml
 from engine.recipe import load_recipe, recipe_names
 from engine.rundir import RunDir, run_or_path
-from lmm_tui.language import tr
+from lmm_tui.language import listed, tr
 
 
 def sources() -> str:
     """Where settings can be loaded from, in words."""
-    recipes = ", ".join(recipe_names())
+    recipes = listed(recipe_names())
     return tr("a .toml file, a run, or RECIPE:STAGE of {recipes}", recipes=recipes)
 
 

@@ -26,9 +26,14 @@ _LIGHT = (2, 3, 6, _GREY, 10, 11, 14, _WHITE)
 _LEAST_SATURATION = 0.2
 
 
+def has_sixteen_colours(app: App[Any]) -> bool:
+    """Whether its terminal shows sixteen colours, and is to show colours at all."""
+    return app.console.color_system == "standard" and not app.no_color
+
+
 def has_few_colours(app: App[Any]) -> bool:
     """Whether lines of different colours may look alike: in sixteen colours, or without any."""
-    return app.no_color or app.console.color_system == "standard"
+    return app.no_color or has_sixteen_colours(app)
 
 
 class SixteenColors(LineFilter):

@@ -16,7 +16,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from engine.rundir import LIKELIHOOD_STAGES, RUNS_DIR, RunDir, RunInfo, RunStatus
-from lmm_tui.language import mark, tr
+from lmm_tui.language import listed, mark, tr
 from lmm_tui.retelling import retell
 from lmm_tui.text import clean, fit
 from metrics.values import perplexity, strict
@@ -80,7 +80,7 @@ def run_argument(path: Path) -> str:
 def lineage(info: RunInfo) -> str:
     """Whose weights a run started from, such as `base, step-000000600 (pretrain)`."""
     stage = f" ({info.parent_stage})" if info.parent_stage else ""
-    return ", ".join(filter(None, (info.parent, info.parent_checkpoint))) + stage
+    return tr(", ").join(filter(None, (info.parent, info.parent_checkpoint))) + stage
 
 
 def status_record(run: RunSummary) -> dict[str, Any]:
@@ -137,11 +137,13 @@ def status_sheet(run: RunSummary) -> str:
             stage=info.stage,
         )
         if info.parameters
-        else f"{info.model}, {info.stage}",
+        else tr(", ").join((info.model, info.stage)),
         mark("from"): lineage(info),
-        mark("device"): ", ".join(filter(None, (info.device, info.precision))),
+        mark("device"): tr(", ").join(filter(None, (info.device, info.precision))),
         mark("loss"): _losses(run),
-        mark("levels"): ", ".join(f"{name} {level:.2f}" for name, level in info.references.items()),
+        mark("levels"): tr(", ").join(
+            f"{name} {level:.2f}" for name, level in info.references.items()
+        ),
         mark("tokens"): tr(
             "{part} of {all}", part=count(status.tokens), all=count(status.total_tokens)
         )
@@ -199,7 +201,7 @@ def farewell(
         mark("loss"): fell + _validation(run) if status.loss is not None else "",
         mark("time"): duration(seconds) + speed,
         mark("checkpoint"): str(checkpoint or ""),
-        mark("plots"): ", ".join([*map(str, plots[:1]), *(path.name for path in plots[1:])]),
+        mark("plots"): listed([*map(str, plots[:1]), *(path.name for path in plots[1:])]),
         mark("look"): f"lmm-tui monitor {name}",
         mark("go on"): f"lmm-tui resume {name}{more}" if checkpoint else "",
     }

@@ -9,7 +9,7 @@ import click
 from lmm_errors import LmmError
 from lmm_tui.commands.folder import runs_dir_option
 from lmm_tui.finding import find_path
-from lmm_tui.language import tr
+from lmm_tui.language import listed, tr
 from lmm_tui.text import clean
 
 _SUFFIXES = {
@@ -68,7 +68,7 @@ def command(
 
 
 def _some(names: list[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (
+    return listed(names[:most]) + (
         tr(" and {count} more", count=len(names) - most) if names[most:] else ""
     )
 

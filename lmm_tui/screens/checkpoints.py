@@ -257,7 +257,9 @@ class CheckpointsScreen(PlaceScreen):
                 continue
             scores = [f"{score.task} {score.value:.3f}" for score in ended.outcome.scores]
             said = tr(
-                "step {step}: {scores}; kept in evals/", step=ended.step, scores=", ".join(scores)
+                "step {step}: {scores}; kept in evals/",
+                step=ended.step,
+                scores=tr(", ").join(scores),
             )
             self.toast(said, "evaluate")
 

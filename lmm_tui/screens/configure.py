@@ -27,7 +27,7 @@ from lmm_errors import LmmError
 from lmm_tui.data_facts import DataFacts, look
 from lmm_tui.estimate import Estimate, command_line, estimate
 from lmm_tui.keys import bindings
-from lmm_tui.language import tr
+from lmm_tui.language import listed, tr
 from lmm_tui.limits import limits_in_words
 from lmm_tui.messages import CONFIGURE
 from lmm_tui.retelling import retell
@@ -316,7 +316,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         if wrong := self._wrong():
             key = wrong[0].option.key
             await self._show_tab(next(at for at, tab in enumerate(TABS) if key in keys_of(tab)))
-            names = ", ".join(tr(field.option.label) for field in wrong)
+            names = listed(tr(field.option.label) for field in wrong)
             why = tr("Not started; put right what is marked: {names}", names=names)
             self._refused = wrong[0], why
             wrong[0].editor.focus()
@@ -361,7 +361,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
             config=self._config,
             estimate=sized,
             data=self._data.words if self._data else tr("looking …"),
-            device=f"{device.name}, {device.description}" if device else tr("looking …"),
+            device=_in_words(device) if device else tr("looking …"),
             memory_total=device.memory if device else None,
             seconds_a_step=measured.seconds_a_step if measured else None,
         )
@@ -452,6 +452,10 @@ class ConfigureScreen(Screen[RunConfig | None]):
 
 def _tab_id(index: int) -> str:
     return f"tab-{index}"
+
+
+def _in_words(device: DeviceInfo) -> str:
+    return tr(", ").join((device.name, retell(device.description)))
 
 
 def _in_thread(function: Callable[[], object]) -> None:

@@ -24,7 +24,7 @@ from lmm_errors import LmmError
 from lmm_tui import advice, terminal
 from lmm_tui.export import export_in_background, tabulate_in_background
 from lmm_tui.keys import bindings
-from lmm_tui.language import mark, tr
+from lmm_tui.language import listed, mark, tr
 from lmm_tui.messages import CommandDone, ExportDone
 from lmm_tui.retelling import retell
 from lmm_tui.screens import shown
@@ -550,7 +550,7 @@ class DashboardScreen(Gestures, Toasting):
 
     def on_export_done(self, message: ExportDone) -> None:
         self._pending.remove("export")
-        text = message.error or tr("wrote {files}", files=", ".join(message.paths))
+        text = message.error or tr("wrote {files}", files=listed(message.paths))
         self.toast(text, "export", severe=bool(message.error))
         self._note("export", text, "warning" if message.error else "info")
         self._show()

@@ -28,7 +28,7 @@ from engine.evaluation.records import Record, file_in_run, read_records, write_r
 from engine.rundir import RunDir, checkpoint_step, list_checkpoints
 from lmm_errors import LmmError
 from lmm_tui.keys import bindings
-from lmm_tui.language import mark, tr
+from lmm_tui.language import listed, mark, tr
 from lmm_tui.score_words import QUIET, Asked, run_lines, score_lines, scores_by_question
 from lmm_tui.screens.dialogs import AskDialog, Choice, ChoiceDialog
 from lmm_tui.screens.place import PlaceScreen
@@ -228,7 +228,7 @@ class EvaluateScreen(PlaceScreen):
     def _ask_tasks(self) -> None:
         text = tr(
             "Names with spaces between them. Built in: {names}; or lm-eval's own.",
-            names=", ".join(NAMES),
+            names=listed(NAMES),
         )
         self._ask(tr("tasks"), text, " ".join(self._setup.tasks), _tasks, "tasks")
 

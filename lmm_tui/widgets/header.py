@@ -10,7 +10,7 @@ import time
 from rich.cells import cell_len
 from textual.content import Content
 
-from lmm_tui.language import tr
+from lmm_tui.language import listed, tr
 from lmm_tui.retelling import retell
 from lmm_tui.session import RunView
 from lmm_tui.summary import count, duration
@@ -90,7 +90,7 @@ class RunHeader(Line):
         elif view.active and view.status.activity:
             parts.append((f" {clean(retell(view.status.activity))} ", "$accent"))
         if self._pending:
-            commands = ", ".join(map(tr, self._pending))
+            commands = listed(map(tr, self._pending))
             parts.append((f" {tr('asked: {commands}', commands=commands)} ", "$warning"))
         return parts
 

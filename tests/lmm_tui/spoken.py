@@ -28,6 +28,7 @@ SPEAKERS = {
     "data/rows.py": ("refusal", "_loads"),
     "engine/commands.py": ("_pause", "_resume", "_checkpoint", "_sample", "__init__"),
     "engine/config.py": ("_sentence", "_suggestion"),
+    "engine/device.py": ("_described",),
     "engine/evaluation/local_tasks.py": ("_wrong",),
     "engine/evaluation/process.py": ("_failure",),
     "engine/evaluation/report.py": ("outcome_table",),

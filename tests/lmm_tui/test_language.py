@@ -72,7 +72,7 @@ def said_from_tables() -> set[str]:
         said |= {option.label, option.help, section_of(option.key)}
     said |= {*config._BOUNDS.values(), "whole number", "number"}
     said |= {*SEVERITIES, *get_args(Kind)}
-    said |= {load_recipe(name).about for name in recipe_names()} | {"recipe|step"}
+    said |= {load_recipe(name).about for name in recipe_names()} | {"recipe|step", "names|, "}
     said |= {"last", "best", "every", "pinned"}  # What keeps a checkpoint.
     return (said | said_by_help()) - {""}
 

@@ -91,6 +91,11 @@ def refused(*args: str, folder: Path) -> str:
             ("train", "--data", "odd.jsonl", "--steps", "1"),
             'odd.jsonl:1：没有键 "text"；1 行中有 1 行有误，超过 1%：请修正或去掉它们',
         ),
+        (
+            ("train", "--stp", "1"),
+            "没有选项 '--stp'。（是否指其一：'--set'、'--stage'、'--steps'？）；"
+            "见 `lmm-tui train --help`",
+        ),
         (("runs", "--nonsense"), "没有选项 '--nonsense'；见 `lmm-tui runs --help`"),
         (("train", "--steps", "x"), "'--steps' 的值不对：'x' 不是整数；见 `lmm-tui train --help`"),
     ],
@@ -127,8 +132,17 @@ def test_a_refusal_is_chinese_but_for_names(
         ("tokenising 45%", "分词 45%"),
         (
             "unknown command 'x'; choose from pause, resume, stop",
-            "未知命令 'x'；可选 pause, resume, stop",
+            "未知命令 'x'；可选 pause、resume、stop",
         ),
+        (
+            "Missing argument 'COMMAND'. Choose from: pause, resume; see `lmm-tui send --help`",
+            "缺少参数 'COMMAND'。可选：pause、resume；见 `lmm-tui send --help`",
+        ),
+        (
+            "No such option: --stp (Possible options: --set, --steps); see `lmm-tui --help`",
+            "没有选项 --stp。（是否指其一：--set、--steps？）；见 `lmm-tui --help`",
+        ),
+        ("x86_64 CPU, 1 thread", "x86_64 CPU，1 线程"),
         (
             "data.seq_len: not even one pair of answers of 128 tokens fits into the memory of "
             "cuda:0; take a smaller model, or data.seq_len 64",
