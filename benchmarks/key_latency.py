@@ -1,8 +1,8 @@
 """How soon a key is answered while `nano` trains in the same process, on a terminal of 200x50.
 
-The clock runs from the key press to the first byte of what is painted next. Keys are pressed while
-nothing is being painted; what the screen paints by itself once a second may be taken for an answer
-in a few cases of a hundred, which a 95th percentile does not notice.
+The clock runs from the key press to the first character that is painted next. Keys are pressed
+while nothing is being painted; what the screen paints by itself once a second may be taken for an
+answer in a few cases of a hundred, which a 95th percentile does not notice.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.terminal import Typist
 from engine.rundir import RunDir
 
-TITLE = "key_latency: from a key to its first byte, while nano trains in the same process"
+TITLE = "key_latency: from a key to its first sign, while nano trains in the same process"
 
 LIMIT_MS = 50.0
 ROUNDS = 10
@@ -47,7 +47,7 @@ def run() -> None:
             )
             for _ in range(ROUNDS):
                 for name, sent in KEYS.items():
-                    taken[name].append(1e3 * typist.first_byte(sent, _QUIET_S))
+                    taken[name].append(1e3 * typist.first_sign(sent, _QUIET_S))
             steps = trained.read_status().step - _STEPS_FIRST
         finally:
             typist.close()

@@ -54,7 +54,7 @@ def _open(typist: Typist) -> tuple[float, float]:
     typist.painted(b" ", 0.1)
     typist.seen = b""
     started = time.perf_counter()
-    typist.first_byte(b"o")
+    typist.first_sign(b"o")
     typist.read_until(lambda: has_braille(typist.seen))
     first = time.perf_counter() - started
     return first, typist.read_until_quiet(_QUIET_S) - started

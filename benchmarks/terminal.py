@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -22,6 +23,8 @@ _SETTINGS = tempfile.TemporaryDirectory()
 """So that nobody's habits are measured, nor changed: the cockpit opens where it was left."""
 _ASKS_FOR_SYNCHRONIZED, _HAS_SYNCHRONIZED = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
 """Whether frames can be held back until they are whole: most terminals of today answer so."""
+_CODES = re.compile(rb"\x1b(\[[\x20-\x3f]*[\x40-\x7e]?|\][^\x07]*\x07?)?")
+"""That say where, in which colour, with which pointer: nothing of them is seen."""
 _BRAILLE = {chr(code).encode() for code in range(0x2801, 0x2900)}
 
 
@@ -123,18 +126,20 @@ class Typist:
             last = time.perf_counter()
         return last
 
-    def first_byte(self, keys: bytes, quiet_s: float = 0.03) -> float:
-        """Seconds from a key, pressed while nothing is being painted, to what comes next."""
+    def first_sign(self, keys: bytes, quiet_s: float = 0.03) -> float:
+        """Seconds from a key, pressed while nothing is being painted, to what is seen next."""
         self.read_until_quiet(quiet_s)
+        self.seen = b""
         started = time.perf_counter()
         os.write(self._terminal, keys)
-        if not self._read(_PATIENCE_S):
-            raise TimeoutError(f"nothing was painted after {keys!r}")
+        while not _CODES.sub(b"", self.seen):
+            if not self._read(_PATIENCE_S):
+                raise TimeoutError(f"nothing was painted after {keys!r}")
         return time.perf_counter() - started
 
     def painted(self, keys: bytes, quiet_s: float) -> float:
         """Seconds from a key to the last byte of its answer, after which it is quiet."""
-        to_first = self.first_byte(keys, quiet_s)
+        to_first = self.first_sign(keys, quiet_s)
         began = time.perf_counter()
         return to_first + self.read_until_quiet(quiet_s) - began
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -63,10 +64,10 @@ class Shown:
             before = self._lines.get(y, {})
             self._lines[y] = line
             if before.keys() != line.keys():
-                whole = _whole(before)
-                before = {x: whole.crop(x, x + strip.cell_length) for x, strip in line.items()}
+                ends = [x + line[x].cell_length for x in sorted(line)]
+                before = dict(zip(sorted(line), _whole(before).divide(ends), strict=False))
             for x, strip in line.items():
-                if not _same_cells(before[x], strip):
+                if not (x in before and _same_cells(before[x], strip)):
                     yield x, y, strip
 
 
@@ -210,7 +211,12 @@ def _whole(line: Line) -> Strip:
 
 def _same_cells(one: Strip, other: Strip) -> bool:
     """However they are cut into segments."""
-    return one == other or (one.text == other.text and one.simplify() == other.simplify())
+    if one == other:
+        return True
+    starts = [segment.style for strip in (one, other) for segment in islice(strip, 1)]
+    return (
+        starts[:1] == starts[1:] and one.text == other.text and one.simplify() == other.simplify()
+    )
 
 
 def _overlap(gaps: Iterable[tuple[int, int]], left: int, right: int) -> bool:

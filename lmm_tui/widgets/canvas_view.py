@@ -31,6 +31,7 @@ class CanvasView(Widget):
         self._canvas = Canvas(0, 0)
         self._drawn: object = None
         self._styles: list[Style] = []
+        self._strips_of_all: list[Strip] = []
         self._unseen = True
 
     @abstractmethod
@@ -86,7 +87,11 @@ class CanvasView(Widget):
         if self._drawn is None or self._is_stale():
             self._draw()
             self._styles = self._make_styles()
-        return self._canvas.strips(part, self._styles)
+        if part.size != self.content_size:
+            return self._canvas.strips(part, self._styles)
+        if not self._strips_of_all:
+            self._strips_of_all = self._canvas.strips(part, self._styles)
+        return self._strips_of_all
 
     def _size_updated(
         self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
@@ -108,6 +113,7 @@ class CanvasView(Widget):
     def _draw(self) -> None:
         self._drawn = self.depends_on()
         self._canvas = self.draw(*self.size)
+        self._strips_of_all = []
 
     def _make_styles(self) -> list[Style]:
         dark = self.app.current_theme.dark
