@@ -5,12 +5,14 @@ A mixin of screens; which part of a run that shows is worked out in `widgets/vie
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import ClassVar
 
 from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
+from lmm_tui.language import tr
 from lmm_tui.widgets import viewport
 from lmm_tui.widgets.chart import Chart
 from lmm_tui.widgets.run_picture import RunPicture
@@ -27,6 +29,7 @@ from lmm_tui.widgets.viewport import (
 from metrics.series import Axis
 
 _ZOOMS = {"in": 2.0, "out": 0.5}
+_SAID_FOR_S = 2.0
 _GESTURES = {
     "left": pan(-0.5),
     "right": pan(0.5),
@@ -45,12 +48,26 @@ class Gestures(Screen[None]):
 
     AXES: ClassVar[tuple[Axis, ...]] = viewport.AXES
 
+    _said_until = 0.0
+    """When a key that is held down may have its answer said again."""
+
     def action_gesture(self, name: str) -> None:
+        if name in _ZOOMS:
+            self._zoom(_ZOOMS[name])
+            return
         for picture in self._meant():
-            if name in _ZOOMS:
-                picture.apply(zoom(_ZOOMS[name], picture.cursor))
-            else:
-                picture.apply(_GESTURES[name])
+            picture.apply(_GESTURES[name])
+
+    def _zoom(self, factor: float) -> None:
+        wholes = {picture: whole for picture in self._meant() if (whole := picture.whole)}
+        moved = False
+        for picture, whole in wholes.items():
+            moved |= picture.view.can_zoom(factor, whole)
+            picture.apply(zoom(factor, picture.cursor))
+        if wholes and not moved and monotonic() > self._said_until:
+            self._said_until = monotonic() + _SAID_FOR_S
+            said = tr("This is as near as it gets." if factor > 1 else "All of it is shown.")
+            self.notify(said, timeout=_SAID_FOR_S)
 
     def action_toggle_log(self) -> None:
         for picture in self._meant():

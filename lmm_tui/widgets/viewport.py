@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import isclose
 from typing import TypeAlias
 
 from lmm_tui.widgets.ticks import round_end
@@ -69,6 +70,13 @@ class Viewport:
         hop = (end - start) / _HOPS
         ahead = -(-(whole.last - whole.start) // hop) * hop + whole.start
         return whole.within(ahead - (end - start), end - start)
+
+    def can_zoom(self, factor: float, whole: Whole) -> bool:
+        """Whether anything is left to come nearer to, or to step back from."""
+        if factor < 1:
+            return self.window is not None
+        start, end = self.span(whole)
+        return not isclose(end - start, _NARROWEST[self.axis], rel_tol=1e-6)
 
 
 Gesture: TypeAlias = Callable[[Viewport, Whole], Viewport]

@@ -7,6 +7,7 @@ import pytest
 from fake_run import FakeRun
 from hypothesis import given
 from hypothesis import strategies as st
+from looking import toasts
 from test_dashboard import cockpit
 
 from engine.events import EventLog
@@ -198,6 +199,22 @@ async def test_gestures_go_to_all_pictures_or_to_the_focused_one(run):
         await pilot.press("0", "escape")
         assert set(views(app).values()) == {Viewport()}
         assert window[1] - window[0] < 200
+
+
+async def test_zooming_further_than_it_goes_says_so_once(run):
+    async with cockpit(run, (80, 24)) as (app, pilot):
+        await pilot.press(*["plus"] * 12)
+        assert toasts(app) == ["This is as near as it gets."]
+        first = app.screen.query_one("#first", Chart)
+        assert not first.view.can_zoom(2, first.whole)
+
+
+async def test_zooming_out_of_all_there_is_says_so(run):
+    async with cockpit(run, (80, 24)) as (app, pilot):
+        await pilot.press("plus", "minus")
+        assert not toasts(app)
+        await pilot.press("minus")
+        assert toasts(app) == ["All of it is shown."]
 
 
 async def test_every_chart_key_does_what_the_help_says(run):
