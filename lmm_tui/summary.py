@@ -19,6 +19,7 @@ from engine.rundir import LIKELIHOOD_STAGES, RUNS_DIR, RunDir, RunInfo, RunStatu
 from lmm_tui.language import listed, mark, tr
 from lmm_tui.retelling import retell
 from lmm_tui.text import clean, fit
+from lmm_tui.units import figure
 from metrics.values import perplexity, strict
 
 NOTHING = "-"
@@ -68,8 +69,10 @@ def count(number: float) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Fixed digits, or a dash where it was not measured."""
-    return NOTHING if value is None else f"{value:.{digits}f}"
+    """So many decimals, four digits of what is large, or a dash where it was not measured."""
+    if value is None:
+        return NOTHING
+    return f"{value:.{digits}f}" if abs(value) < 100 else figure(value)
 
 
 def run_argument(path: Path) -> str:

@@ -390,7 +390,7 @@ class EvaluateScreen(PlaceScreen):
             bar = max(min(room, _BAR), _SHORTEST)
             full = round(bar * at.done / at.total)
             text = Content.assemble(
-                (name, "bold"), ("━" * full, "$accent"), ("━" * (bar - full), "$panel"), facts
+                (name, "bold"), ("━" * full, "$accent"), ("─" * (bar - full), "$panel"), facts
             )
         self.query_one("#state", Static).update(text)
 

@@ -353,9 +353,9 @@ def smoothed(values: Floats, weight: float) -> Floats:
 
 
 def _chief(shown: Sequence[_Shown]) -> _Shown:
-    """The trace that counts where there is room for one: the last that can be good or bad."""
-    judged = [one for one in shown if describe(one.series.name).better != "neither"]
-    return (judged or shown[:1])[-1]
+    """The trace that counts where there is room for one: what is held out, else the first line."""
+    rank = {"marks": 0, "line": 1, "band": 2}
+    return min(shown, key=lambda one: rank[one.trace.kind])
 
 
 def _standing(one: _Shown, *, several: bool) -> str:

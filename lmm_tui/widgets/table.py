@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rich.cells import cell_len
 from textual import events
 from textual.content import Content
 from textual.geometry import Region, Size
@@ -227,7 +228,8 @@ class Table(ScrollView, can_focus=True):
         cells: list[str | Part] = []
         for column, room in self.layout_columns(width):
             sign = ("↓" if falling else "↑") if column.id == by else ""
-            text = _placed(column.title + sign, room, right=column.right)
+            gap = " " if sign and cell_len(column.title) + 1 < room else ""
+            text = _placed(f"{column.title}{gap}{sign}", room, right=column.right)
             cells.append((text, "bold $accent" if sign else "$foreground 60%"))
         return _joined("  ", cells, width)
 

@@ -273,6 +273,13 @@ def test_runs_lists_the_newest_first(tmp_path: Path, capsys: Capture) -> None:
     assert second.split()[:2] == ["older", "finished"]
 
 
+def test_runs_has_a_column_for_the_loss_of_a_diverged_run(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path / "runs", "lost", loss=18_589.8, val_loss=4.85e8)
+    assert cli.run(["runs"]) == 0
+    said = capsys.readouterr().out
+    assert " 18,590 " in said and " 4.85e8 " in said
+
+
 def test_runs_of_an_empty_folder(capsys: Capture) -> None:
     assert cli.run(["runs"]) == 0
     assert "no runs yet" in capsys.readouterr().out

@@ -115,6 +115,12 @@ def test_writing_in_sixteen_colours_is_never_lost_in_its_ground():
     assert as_sixteen("#5fafff", "#26415c", dark=True) == (15, 4)
 
 
+@pytest.mark.parametrize("rows", [spelling._ASCII, spelling._CONSOLE])
+def test_what_a_bar_has_done_differs_from_what_is_left(rows):
+    done, left = "━─".translate(spelling.Spelling(rows, "ascii"))
+    assert done != left
+
+
 @given(st.text())
 def test_whatever_is_spelt_otherwise_keeps_its_cells(text):
     for rows, encoding, allowed in (
