@@ -23,6 +23,7 @@ from lmm_tui.keys import bindings
 from lmm_tui.language import tr
 from lmm_tui.loss_levels import LIMITS, SURPRISING
 from lmm_tui.partner import LivePartner
+from lmm_tui.pieces import text_of
 from lmm_tui.retelling import retell
 from lmm_tui.screens.dialogs import AskDialog
 from lmm_tui.screens.partner_choice import PartnerScreen
@@ -221,7 +222,7 @@ def _held_out(run: RunDir) -> str | None:
         for record in JsonlFollower(run.samples).poll()
         if record.get("kind") == "token_losses" and isinstance(record.get("tokens"), list)
     ]
-    return "".join(map(str, records[-1]["tokens"])) if records else None
+    return text_of(list(map(str, records[-1]["tokens"]))) if records else None
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from textual.content import Content
 
 from lmm_tui.language import tr
 from lmm_tui.loss_levels import level
+from lmm_tui.pieces import spans
 from lmm_tui.text import clean
 from lmm_tui.widgets.feed import Feed
 
@@ -26,11 +27,13 @@ class SamplesPanel(Feed):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(tr("samples"), tr("p asks the model for text, at any time."), id)
+        self._worded = 0
 
     def show(self, samples: Sequence[Mapping[str, Any]]) -> None:
-        """Show `samples`, oldest first."""
-        if not samples:
+        """Show `samples`, oldest first; nothing is worded anew where there are no more of them."""
+        if len(samples) == self._worded:
             return
+        self._worded = len(samples)
         latest = samples[-MOST_SHOWN:]
         paragraphs: list[Content] = []
         step = None
@@ -65,7 +68,7 @@ def _token_losses(record: Mapping[str, Any]) -> Content:
     if not isinstance(tokens, list) or not isinstance(losses, list):
         return Content()
     parts = [
-        (clean(str(token)), loss_style(loss)) for token, loss in zip(tokens, losses, strict=False)
+        (clean(span.text), loss_style(span.worst(losses))) for span in spans(list(map(str, tokens)))
     ]
     return Content.assemble((tr("loss by token") + " ", "$foreground 60%"), *parts)
 

@@ -1,11 +1,13 @@
 """A text token by token, each in the colour of the loss that a model has on it.
 
-A cursor walks over the tokens; whoever shows the text hears where it is. It knows the tokens and
-their losses, no model.
+A cursor walks over the tokens; whoever shows the text hears where it is. A character that is
+spread over several tokens is shown whole, in the colour of the worst of them. It knows the tokens
+and their losses, no model.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +21,7 @@ from textual.strip import Strip
 from textual.visual import Visual
 
 from lmm_tui.loss_levels import SURPRISING
+from lmm_tui.pieces import Span, spans
 from lmm_tui.text import NEWLINE_MARK, clean, fit
 from lmm_tui.widgets.samples_panel import loss_style
 
@@ -39,15 +42,16 @@ class TokenText(ScrollView, can_focus=True):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._tokens: list[str] = []
+        self._spans: list[Span] = []
         self._losses: list[float | None] = []
         self._lines: list[list[tuple[int, str]]] = []
+        """The number of each span and what is written for it."""
         self._notice = Content()
         self.cursor = 0
 
     def show(self, tokens: Sequence[str], losses: Sequence[float | None]) -> None:
         """Another text; foreign characters are cleaned here."""
-        self._tokens = [clean(token) or "·" for token in tokens]
+        self._spans = spans(tokens)
         self._losses = list(losses)
         self.cursor = 0
         self._lay_out()
@@ -57,7 +61,7 @@ class TokenText(ScrollView, can_focus=True):
     def explain(self, notice: Content) -> None:
         """What stands here while there is no text."""
         self._notice = notice
-        self._tokens = []
+        self._spans = []
         self._lay_out()
 
     def move(self, by: int) -> None:
@@ -66,17 +70,15 @@ class TokenText(ScrollView, can_focus=True):
 
     def move_lines(self, by: int) -> None:
         """To the token at about the same place, so many lines further."""
-        for number, line in enumerate(self._lines):
-            if line and line[0][0] <= self.cursor <= line[-1][0]:
-                target = self._lines[max(0, min(number + by, len(self._lines) - 1))]
-                offset = _left_of(line, self.cursor)
-                self._go(_at(target, offset))
-                return
+        number = self._line_of_cursor()
+        if self._spans:
+            target = self._lines[max(0, min(number + by, len(self._lines) - 1))]
+            self._go_to_span(_at(target, _left_of(self._lines[number], self._span_at(self.cursor))))
 
     def next_surprise(self, by: int) -> bool:
         """To the next token with a loss of SURPRISING or more, backwards for -1; False: none."""
         index = self.cursor + by
-        while 0 <= index < len(self._tokens):
+        while 0 <= index < self._count:
             loss = self._losses[index]
             if loss is not None and not loss < SURPRISING:
                 self._go(index)
@@ -85,24 +87,43 @@ class TokenText(ScrollView, can_focus=True):
         return False
 
     def _go(self, index: int) -> None:
-        if not self._tokens:
+        if not self._spans:
             return
-        self.cursor = max(0, min(index, len(self._tokens) - 1))
-        for number, line in enumerate(self._lines):
-            if line and line[0][0] <= self.cursor <= line[-1][0]:
-                top, height = self.scroll_offset.y, self.size.height
-                if number < top:
-                    self.scroll_to(y=number, animate=False, force=True)
-                elif number >= top + height:
-                    self.scroll_to(y=number - height + 1, animate=False, force=True)
+        self.cursor = max(0, min(index, self._count - 1))
+        number, top, height = self._line_of_cursor(), self.scroll_offset.y, self.size.height
+        if number < top:
+            self.scroll_to(y=number, animate=False, force=True)
+        elif number >= top + height:
+            self.scroll_to(y=number - height + 1, animate=False, force=True)
         self.refresh()
         self.post_message(self.Moved(self.cursor))
+
+    def _go_to_span(self, number: int) -> None:
+        self._go(self._spans[number].start)
+
+    @property
+    def _count(self) -> int:
+        """Of tokens."""
+        return self._spans[-1].stop if self._spans else 0
+
+    def _span_at(self, index: int) -> int:
+        """The number of the span that a token is part of."""
+        return bisect_right(self._spans, index, key=lambda span: span.start) - 1
+
+    def _line_of_cursor(self) -> int:
+        span = self._span_at(self.cursor)
+        found = (
+            number
+            for number, line in enumerate(self._lines)
+            if line and line[0][0] <= span <= line[-1][0]
+        )
+        return next(found, 0)
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
         number = -1 if offset is None else offset.y + self.scroll_offset.y
         if offset is not None and 0 <= number < len(self._lines) and self._lines[number]:
-            self._go(_at(self._lines[number], offset.x))
+            self._go_to_span(_at(self._lines[number], offset.x))
 
     def on_resize(self) -> None:
         self._lay_out()
@@ -117,14 +138,15 @@ class TokenText(ScrollView, can_focus=True):
         width = max(self.content_size.width, 4)
         self._lines = [[]]
         used = 0
-        for index, token in enumerate(self._tokens):
-            shown = token if cell_len(token) <= width else fit(token, width)
+        for number, span in enumerate(self._spans):
+            text = clean(span.text) or "·"
+            shown = text if cell_len(text) <= width else fit(text, width)
             if used + cell_len(shown) > width:
                 self._lines.append([])
                 used = 0
-            self._lines[-1].append((index, shown))
+            self._lines[-1].append((number, shown))
             used += cell_len(shown)
-            if token.endswith(NEWLINE_MARK):
+            if text.endswith(NEWLINE_MARK):
                 self._lines.append([])
                 used = 0
         self.virtual_size = Size(width, len(self._lines))
@@ -133,7 +155,7 @@ class TokenText(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         width = self.content_size.width
         number = y + self.scroll_offset.y
-        if not self._tokens:
+        if not self._spans:
             lines = self._notice.wrap(max(width, 4))
             line = lines[y] if y < len(lines) else Content()
         elif number < len(self._lines):
@@ -143,27 +165,28 @@ class TokenText(ScrollView, can_focus=True):
         line = line.pad_right(max(width - line.cell_length, 0))
         return Visual.to_strips(self, line, width, 1, self.visual_style, pad=True)[0]
 
-    def _styled(self, index: int, shown: str) -> tuple[str, str]:
-        loss = self._losses[index] if index < len(self._losses) else None
+    def _styled(self, number: int, shown: str) -> tuple[str, str]:
+        span = self._spans[number]
+        loss = span.worst(self._losses)
         style = loss_style(loss)
-        if index == self.cursor:
+        if span.start <= self.cursor < span.stop:
             return shown, f"{style} reverse bold".strip() if self.has_focus else f"{style} reverse"
         if loss is not None and not loss < SURPRISING:
             return shown, f"{style} underline".strip()
         return shown, style
 
 
-def _left_of(line: Sequence[tuple[int, str]], index: int) -> int:
-    return sum(cell_len(shown) for at, shown in line if at < index)
+def _left_of(line: Sequence[tuple[int, str]], span: int) -> int:
+    return sum(cell_len(shown) for number, shown in line if number < span)
 
 
 def _at(line: Sequence[tuple[int, str]], offset: int) -> int:
-    """The token that stands `offset` cells from the left, the last one where there is none."""
+    """The span that stands `offset` cells from the left, the last one where there is none."""
     left = 0
-    for index, shown in line:
+    for number, shown in line:
         left += cell_len(shown)
         if offset < left:
-            return index
+            return number
     return line[-1][0] if line else 0
 
 

@@ -13,6 +13,7 @@ from engine.control import Reply
 from engine.rundir import checkpoint_name
 from lmm_tui.app import CockpitApp
 from lmm_tui.keys import KEYS
+from lmm_tui.partner import CheckpointPartner
 from lmm_tui.screens.chat import ChatScreen
 from lmm_tui.screens.dashboard import DashboardScreen
 from lmm_tui.screens.dialogs import AskDialog, ChoiceDialog
@@ -282,6 +283,36 @@ async def test_as_long_as_a_text_is_read_it_says_so(run):
         assert "Nobody answers" not in screen_text(app)
         hold.set()
         await until_read(pilot, "loss 4.1")
+
+
+async def test_a_character_of_three_tokens_is_shown_whole_and_walked_through(run):
+    tokens = ["小<E5>", "<88>", "<BA>", "子"]
+    read = {"tokens": tokens, "losses": [None, 1.0, 6.0, 2.0], "top": [[]] * 4}
+    run.serve(lambda request: Reply(True, "loss 3 over 3 tokens", 600, read))
+    async with opened(run, "w") as (_, pilot):
+        await until_read(pilot, "小刺子")
+        await pilot.press("right", "right")
+        await until_read(pilot, "“<BA>”  token 3")
+        await pilot.press("right")
+        await until_read(pilot, "“子”  token 4")
+
+
+async def test_a_checkpoint_reads_the_held_out_text_and_not_how_its_bytes_are_written(
+    run, monkeypatch
+):
+    asked = []
+
+    def ask(partner, command, args):
+        asked.append(args)
+        return Reply(True, "loss 4.1 over 4 tokens", 600, READ)
+
+    monkeypatch.setattr(CheckpointPartner, "ask", ask)
+    run.samples.write({"kind": "token_losses", "tokens": ["<E5>", "<88>", "<BA>"], "losses": []})
+    run.write_status(state="finished")
+    (run.dir.checkpoints / checkpoint_name(600)).mkdir(parents=True)
+    async with opened(run, "w") as (_, pilot):
+        await until(pilot, lambda: asked)
+        assert asked == [{"text": "刺"}]
 
 
 async def test_a_text_is_typed_pasted_or_clicked_into(run):
