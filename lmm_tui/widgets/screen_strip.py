@@ -6,6 +6,7 @@ A click on a name opens it, as its digit does. It knows no screen but by the key
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 from rich.cells import cell_len
 from textual import events
@@ -28,7 +29,7 @@ class ScreenStrip(Line):
     """` 1 dashboard  2 runs  … `; at the right facts, and before them what they are about.
 
     Where that is too long screens have short names, then the subject is cut or goes; where it is
-    still too long the keys stand without names.
+    still too long, as many as there is room for have names, from the first, and the rest keys.
     """
 
     def __init__(self, opened: str, id: str | None = None) -> None:
@@ -54,8 +55,10 @@ class ScreenStrip(Line):
             if tabs.cell_length + facts.cell_length < width:
                 return _at_the_ends(tabs, facts, width)
         facts = self._worded("")
-        if tabs.cell_length + facts.cell_length >= width:
-            tabs = self._tabs({}, "")
+        for count in range(len(short), -1, -1):
+            tabs = self._tabs(dict(islice(short.items(), count)), "")
+            if tabs.cell_length + facts.cell_length < width:
+                break
         room = width - tabs.cell_length - facts.cell_length - cell_len(_BETWEEN) - 1
         if room >= _LEAST_SUBJECT:
             facts = self._worded(fit(self._subject, min(room, cell_len(self._subject))))
@@ -97,4 +100,5 @@ if __name__ == "__main__":
         print(strip.compose_line(columns))
         assert strip.compose_line(columns).cell_length == columns
     assert "8 new" in strip.compose_line(80).plain
+    assert "5 ckpt  6 7 8" in strip.compose_line(60).plain
     print("=== 自测通过 ===")

@@ -1,6 +1,7 @@
 """Screens are reached by digits, names and clicks, left by escape, and look only while on top."""
 
 import json
+import re
 import sys
 import threading
 
@@ -12,7 +13,7 @@ from textual.widgets import Input
 from lmm_tui import habits
 from lmm_tui.app import CockpitApp
 from lmm_tui.habits import Habits
-from lmm_tui.keys import SCREENS
+from lmm_tui.keys import SCREENS, SHORT_NAMES
 from lmm_tui.messages import Departure
 from lmm_tui.screens.configure import ConfigureScreen
 from lmm_tui.screens.dashboard import DashboardScreen
@@ -21,6 +22,7 @@ from lmm_tui.screens.places import PLACES
 from lmm_tui.screens.quit_dialog import QuitDialog
 from lmm_tui.screens.runs import RunsScreen
 from lmm_tui.session import RunSession
+from lmm_tui.widgets.screen_strip import ScreenStrip
 from lmm_tui.widgets.table import Table
 
 SIZES = [(200, 50), (60, 15)]
@@ -40,7 +42,8 @@ async def test_every_digit_opens_its_screen_and_escape_goes_back(run, size):
             await pilot.pause()
             if name in PLACES:
                 assert isinstance(app.screen, PlaceScreen) and name == app.screen.PLACE
-                assert f"{digit} {name}" in screen_text(app)
+                strip = screen_text(app).splitlines()[0]
+                assert any(f"{digit} {called}" in strip for called in (name, SHORT_NAMES.get(name)))
                 widths = {len(line) for line in screen_text(app).splitlines()}
                 assert max(widths) <= size[0]
             elif name == "configure":
@@ -63,6 +66,15 @@ async def test_at_80_columns_every_screen_says_what_the_digits_open(run):
                 for called in ("1 dash", "2 runs", "3 samp", "4 eval", "6 log", "8 new"):
                     assert called in strip
                 assert "…" not in strip and len(strip) <= 80
+
+
+@pytest.mark.parametrize("facts, named", [(14, 5), (20, 4), (30, 2), (60, 1)])
+def test_at_60_columns_as_many_screens_have_names_as_the_facts_leave_room_for(facts, named):
+    strip = ScreenStrip("runs")
+    strip._facts = (("." * facts, ""),)
+    line = strip.compose_line(60).plain
+    assert "2 runs" in line and len(line) == 60
+    assert len(re.findall("[1-8] [a-z]+", line)) == named
 
 
 async def test_no_digit_but_its_own_waits_for_the_form_to_be_imported(run, monkeypatch):
