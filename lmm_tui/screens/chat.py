@@ -25,6 +25,7 @@ from lmm_tui.retelling import retell
 from lmm_tui.screens.partner_choice import PartnerScreen
 from lmm_tui.screens.samples import ask_manner
 from lmm_tui.text import clean, fit
+from lmm_tui.widgets.entry import Entry
 from lmm_tui.widgets.screen_strip import ScreenStrip
 
 _QUIET = "$foreground 60%"
@@ -69,7 +70,7 @@ class ChatScreen(PartnerScreen):
     def compose_body(self) -> ComposeResult:
         with VerticalScroll(id="talk"):
             yield Static(id="turns")
-        yield Input(placeholder="", compact=True, id="saying")
+        yield Entry(id="saying")
 
     def on_mount(self) -> None:
         self._show()
@@ -170,8 +171,7 @@ class ChatScreen(PartnerScreen):
         in_turns = self._in_turns()
         self.query_one("#turns", Static).update(self._worded(in_turns))
         self.query_one("#talk").scroll_end(animate=False)
-        line = self.query_one("#saying", Input)
-        line.placeholder = tr(
+        self.query_one("#saying", Entry).prompt = tr(
             "say something to the {who}" if in_turns else "the {who} goes on from this",
             who=self.who,
         )

@@ -27,6 +27,7 @@ from lmm_tui.limits import limits_in_words
 from lmm_tui.retelling import retell
 from lmm_tui.text import REPLACEMENT, clean, fit
 from lmm_tui.widgets.choice import Choice
+from lmm_tui.widgets.entry import Entry
 
 UNSET = mark("unset")
 CHANGED_MARK = "●"
@@ -152,8 +153,8 @@ class ConfigField(Widget):
 
     def show_unset(self, text: str) -> None:
         """What an unset value will come to, shown in its place."""
-        if isinstance(self._editor, Input):
-            self._editor.placeholder = text
+        if isinstance(self._editor, Entry):
+            self._editor.prompt = text
 
     @on(Input.Changed)
     @on(Choice.Changed)
@@ -172,11 +173,11 @@ class ConfigField(Widget):
         self.refresh(layout=bool(before) or bool(self.problem))
         self.post_message(self.Changed(self))
 
-    def _make_editor(self, choices: Sequence[str]) -> Choice | Input:
+    def _make_editor(self, choices: Sequence[str]) -> Choice | Entry:
         text = to_text(self.option, self.value)
         if choices:
             return Choice(choices, text, said=tr if self.option.kind is bool else str)
-        return Input(text, placeholder=tr(UNSET), compact=True, highlighter=_Visible())
+        return Entry(text, prompt=tr(UNSET), highlighter=_Visible())
 
 
 def field_id(key: str) -> str:

@@ -13,8 +13,10 @@ from textual.message import Message
 from textual.reactive import Reactive
 from textual.widgets import Input
 
+from lmm_tui.widgets.entry import Entry
 
-class FilterLine(Input):
+
+class FilterLine(Entry):
     """Opened by its screen; enter keeps what was typed, escape drops it."""
 
     DEFAULT_CSS = """
@@ -38,7 +40,7 @@ class FilterLine(Input):
         text: str
 
     def __init__(self, prompt: str, id: str | None = None) -> None:
-        super().__init__(placeholder=prompt, compact=True, id=id)
+        super().__init__(prompt=prompt, id=id)
 
     def open(self) -> None:
         self.display = True

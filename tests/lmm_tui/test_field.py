@@ -237,3 +237,12 @@ async def test_what_is_wrong_with_a_value_is_said_in_chinese(in_chinese):
         app.fields[1].complain("should be a finite number (got nan)")
         await until_read(pilot, "没有参数与 'x' 匹配；参数名形如 norm.weight")
         await until_read(pilot, "应为有限的数（给的是 nan）")
+
+
+async def test_what_an_unset_value_comes_to_is_cut_visibly():
+    app = Form(make("name"))
+    async with app.run_test(size=(60, 4)) as pilot:
+        app.fields[0].show_unset("pretrain-a-model-with-a-long-name-<date>")
+        await until_read(pilot, "pretrain-a-model-with-a-lon…")
+        await pilot.resize_terminal(80, 4)
+        await until_read(pilot, "-<date>")
