@@ -316,7 +316,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         if wrong := self._wrong():
             key = wrong[0].option.key
             await self._show_tab(next(at for at, tab in enumerate(TABS) if key in keys_of(tab)))
-            names = listed(tr(field.option.label) for field in wrong)
+            names = listed(field.called for field in wrong)
             why = tr("Not started; put right what is marked: {names}", names=names)
             self._refused = wrong[0], why
             wrong[0].editor.focus()

@@ -152,7 +152,7 @@ def sentences(outlook: Outlook) -> Content:
         Content(tr(", ").join(steps)),
         Content.assemble(
             f"{tr('memory')} {_memory(outlook)}",
-            (f" ({verdict})" if verdict else "", colour),
+            (tr(" ({verdict})", verdict=verdict) if verdict else "", colour),
             f" · {tr('disk')} {_checkpoints(sized)}",
         ),
         Content(

@@ -95,6 +95,11 @@ class ConfigField(Widget):
         return self._refusal or self._complaint
 
     @property
+    def called(self) -> str:
+        """The label in the language of the interface."""
+        return tr(self.option.label, about=self.option.key.partition(".")[0])
+
+    @property
     def changed(self) -> bool:
         return self.value != self.option.default
 
@@ -110,7 +115,7 @@ class ConfigField(Widget):
         label = Content.assemble(
             (fit(self._heading, HEADING_WIDTH), "$foreground-muted"),
             (f"{sign} ", "$accent"),
-            (tr(self.option.label), "$error" if self.problem else ""),
+            (self.called, "$error" if self.problem else ""),
         )
         indent = " " * (LABEL_WIDTH + 1)
         message = [

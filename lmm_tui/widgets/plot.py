@@ -353,7 +353,19 @@ def smoothed(values: Floats, weight: float) -> Floats:
 
 
 def _chief(shown: Sequence[_Shown]) -> _Shown:
-    """The trace that counts where there is room for one: what is held out, else the first line."""
+    """The trace that counts where there is room for one: what is held out, else the first line.
+
+    Of several runs it is the best.
+    """
+    names = {one.series.name for one in shown}
+    if len(names) == 1 < len(shown) and (better := describe(names.pop()).better) != "neither":
+        sign = 1 if better == "lower" else -1
+
+        def reached(one: _Shown) -> float:
+            best = one.series.best(better)
+            return math.inf if best is None else sign * best.value
+
+        return min(shown, key=reached)
     rank = {"marks": 0, "line": 1, "band": 2}
     return min(shown, key=lambda one: rank[one.trace.kind])
 

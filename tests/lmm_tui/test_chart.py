@@ -21,6 +21,7 @@ from lmm_tui.widgets.chart import Chart, Trace
 from lmm_tui.widgets.plot import Plot, band_ink, line_ink
 from lmm_tui.widgets.plot_area import GUTTER
 from lmm_tui.widgets.viewport import Viewport
+from metrics.overlay import Overlay
 from metrics.series import SeriesStore
 
 LOSS = [
@@ -92,6 +93,14 @@ def test_a_title_with_room_for_one_trace_keeps_the_one_that_counts() -> None:
     assert "norm -" in lines(Plot("gradients", traces).draw(store, 90, 8))[0]
     title = lines(Plot("gradients", traces).draw(store, 34, 8))[0]
     assert "norm 0.0100" in title and "clipped" not in title
+
+
+def test_of_several_runs_the_title_names_the_best() -> None:
+    stores = {"calm": SeriesStore(), "wild": SeriesStore()}
+    for loss, store in enumerate(stores.values(), start=2):
+        store.append({"step": 9, "val/loss": float(6 - loss)})
+    traces = [Trace(Overlay.name(key, "val/loss"), key, "blue", "marks") for key in stores]
+    assert "best wild 3.000 @9" in lines(Plot("val loss", traces).draw(Overlay(stores), 90, 8))[0]
 
 
 def test_an_empty_chart_says_so() -> None:

@@ -69,7 +69,9 @@ def said_from_tables() -> set[str]:
         *AXES,
     }
     for option in config.options():
-        said |= {option.label, option.help, section_of(option.key)}
+        section, label = section_of(option.key), option.label
+        said |= {label, option.help, section}
+        said |= {named for named in (f"{section}|{label}",) if named in CHINESE}
     said |= {*config._BOUNDS.values(), "whole number", "number"}
     said |= {*SEVERITIES, *get_args(Kind)}
     said |= {load_recipe(name).about for name in recipe_names()} | {"recipe|step", "names|, "}
