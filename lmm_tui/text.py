@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Literal
 
 from rich.cells import cell_len, chop_cells, get_character_cell_size, set_cell_size
@@ -87,14 +89,25 @@ def wrap(text: str, width: int) -> list[str]:
     within a word only where a whole line is too short for it, after a hyphen or a slash if it can
     be.
     """
-    lines = [""]
+    text = text.lstrip()
+    edges = [0, *breaks(text, width), len(text)]
+    return [text[start:stop].rstrip() for start, stop in pairwise(edges)]
+
+
+def breaks(text: str, width: int) -> Iterator[int]:
+    """Where the lines of `wrap` begin, but for the first; space at the beginning stays."""
+    at = taken = 0
     for found in _PIECE.findall(text):
-        parts = _PART.findall(found) if cell_len(found) > width else [found]
-        for piece in (piece for part in parts for piece in chop_cells(part, width)):
-            if lines[-1] and cell_len((lines[-1] + piece).rstrip()) > width:
-                lines.append("")
-            lines[-1] += piece if lines[-1] else piece.lstrip()
-    return [line.rstrip() for line in lines]
+        pieces = [found]
+        if cell_len(found) > width and not found.isspace():
+            pieces = [part for word in _PART.findall(found) for part in chop_cells(word, width)]
+        for piece in pieces:
+            cells = cell_len(piece)
+            if cells and taken and taken + cells > width and not piece.isspace():
+                yield at
+                taken = 0
+            taken += cells
+            at += len(piece)
 
 
 def _cap_marks(line: str) -> str:

@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from engine.control import Reply
 from engine.rundir import RunDir
@@ -26,6 +26,7 @@ from lmm_tui.screens.partner_choice import PartnerScreen
 from lmm_tui.screens.samples import ask_manner
 from lmm_tui.text import clean, fit
 from lmm_tui.widgets.entry import Entry
+from lmm_tui.widgets.prose import Prose, wrapped
 from lmm_tui.widgets.screen_strip import ScreenStrip
 
 _QUIET = "$foreground 60%"
@@ -69,7 +70,7 @@ class ChatScreen(PartnerScreen):
 
     def compose_body(self) -> ComposeResult:
         with VerticalScroll(id="talk"):
-            yield Static(id="turns")
+            yield Prose(id="turns")
         yield Entry(id="saying")
 
     def on_mount(self) -> None:
@@ -169,7 +170,7 @@ class ChatScreen(PartnerScreen):
 
     def _show(self) -> None:
         in_turns = self._in_turns()
-        self.query_one("#turns", Static).update(self._worded(in_turns))
+        self.query_one("#turns", Prose).update(self._worded(in_turns))
         self.query_one("#talk").scroll_end(animate=False)
         self.query_one("#saying", Entry).prompt = tr(
             "say something to the {who}" if in_turns else "the {who} goes on from this",
@@ -190,7 +191,9 @@ class ChatScreen(PartnerScreen):
             words = Content.styled(clean(text, newlines="keep"), "$accent" if mine else "")
             if in_turns:
                 who = (tr("you"), "bold $accent") if mine else (tr("model"), "bold $success")
-                parts.append(_turn(*who, words, self.query_one("#talk").content_size.width))
+                parts.append(
+                    _turn(*who, words, self.query_one("#talk").scrollable_content_region.width)
+                )
                 parts.append(Content("\n" if mine else "\n\n"))
             else:
                 parts.append(words)
@@ -233,7 +236,7 @@ class ChatScreen(PartnerScreen):
 
 def _turn(name: str, style: str, words: Content, width: int) -> Content:
     """The words in a column of their own, beside the name of who says them."""
-    lines = words.wrap(max(width - _NAME, 10)) or [Content()]
+    lines = wrapped(words, max(width - _NAME, 10))
     names = [Content.styled(fit(name, _NAME), style)] + [Content(" " * _NAME)] * (len(lines) - 1)
     return Content("\n").join(map(Content.append, names, lines))
 

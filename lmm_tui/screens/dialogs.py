@@ -18,6 +18,7 @@ from textual.widgets import Button, Input, Static
 from lmm_tui.language import mark, tr
 from lmm_tui.retelling import retell
 from lmm_tui.text import clean
+from lmm_tui.widgets.prose import Prose
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class ChoiceDialog(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog") as dialog:
             dialog.border_title = self._title
-            yield Static(Content(clean(self._text, newlines="keep")), classes="question")
+            yield Prose(Content(clean(self._text, newlines="keep")), classes="question")
             if self._code:
                 yield Static(Content(clean(self._code)), classes="code")
             for index, choice in enumerate(self._choices):
@@ -94,7 +95,7 @@ class AskDialog(ModalScreen[str | None]):
         with Vertical(id="dialog") as dialog:
             dialog.border_title = self._title
             dialog.border_subtitle = pressed("enter", "answer") + " · " + pressed("esc", "stay")
-            yield Static(Content(clean(self._text, newlines="keep")), classes="question")
+            yield Prose(Content(clean(self._text, newlines="keep")), classes="question")
             yield Input(clean(self._value), compact=True, select_on_focus=False, id="answer")
             yield Static("", id="refusal")
 

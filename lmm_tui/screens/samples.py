@@ -14,7 +14,6 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
 
 from engine.control import Reply
 from engine.rundir import RunDir
@@ -26,6 +25,7 @@ from lmm_tui.screens.dialogs import AskDialog
 from lmm_tui.screens.place import PlaceScreen
 from lmm_tui.session import RunSession
 from lmm_tui.text import clean
+from lmm_tui.widgets.prose import Prose
 from lmm_tui.widgets.sample_grid import SampleBook, SampleGrid
 from lmm_tui.widgets.screen_strip import ScreenStrip
 from metrics.follow import JsonlFollower
@@ -72,7 +72,7 @@ class SamplesScreen(PlaceScreen):
     def compose_body(self) -> ComposeResult:
         yield SampleGrid(tr(_EMPTY))
         with VerticalScroll(id="whole"):
-            yield Static(id="said")
+            yield Prose(id="said")
 
     def look(self) -> None:
         self.in_background("samples", lambda: SamplesRead(self._follower.poll()))
@@ -125,7 +125,7 @@ class SamplesScreen(PlaceScreen):
             )
         parts = parts or [Content.styled(tr("nothing said here"), _QUIET)]
         said = Content("\n").join(parts)
-        self.query_one("#said", Static).update(said)
+        self.query_one("#said", Prose).update(said)
         self.query_one("#whole").scroll_home(animate=False)
 
     def action_move(self, by: int) -> None:

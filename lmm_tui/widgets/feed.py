@@ -8,7 +8,8 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
+
+from lmm_tui.widgets.prose import Prose
 
 
 class Feed(VerticalScroll):
@@ -26,7 +27,7 @@ class Feed(VerticalScroll):
         self.border_title = title
 
     def compose(self) -> ComposeResult:
-        yield Static(self._shown)
+        yield Prose(self._shown)
 
     @property
     def text_width(self) -> int:
@@ -37,7 +38,7 @@ class Feed(VerticalScroll):
         """Say why there is no text, for as long as there is none."""
         if self.border_title == self._title and sentence != self._shown.plain:
             self._shown = Content(sentence)
-            self.query_one(Static).update(self._shown)
+            self.query_one(Prose).update(self._shown)
 
     def set_text(self, text: Content, count: str) -> None:
         """Show `text`, and `count` behind the title; nothing happens where both are known."""
@@ -45,7 +46,7 @@ class Feed(VerticalScroll):
             return
         self._shown = text
         self.border_title = f"{self._title} · {count}"
-        self.query_one(Static).update(text)
+        self.query_one(Prose).update(text)
 
 
 if __name__ == "__main__":
@@ -63,7 +64,7 @@ if __name__ == "__main__":
             feed = app.query_one(Feed)
             feed.set_text(Content("first\nsecond"), "2")
             await pilot.pause()
-            print(feed.border_title, "|", feed.query_one(Static).content)
+            print(feed.border_title, "|", feed.query_one(Prose).content)
             assert feed.border_title == "events · 2"
 
     asyncio.run(show())

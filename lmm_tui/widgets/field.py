@@ -25,7 +25,7 @@ from engine.config import ConfigError, Option, RunConfig, check, lookup, toml_va
 from lmm_tui.language import mark, tr
 from lmm_tui.limits import limits_in_words
 from lmm_tui.retelling import retell
-from lmm_tui.text import REPLACEMENT, clean, fit
+from lmm_tui.text import REPLACEMENT, clean, fit, wrap
 from lmm_tui.widgets.choice import Choice
 from lmm_tui.widgets.entry import Entry
 
@@ -126,8 +126,7 @@ class ConfigField(Widget):
     def _message_lines(self, width: int) -> list[str]:
         if not self.problem:
             return []
-        lines = Content(clean(self._told_problem())).wrap(max(width - LABEL_WIDTH - 1, 16))
-        return [line.plain.rstrip() for line in lines]
+        return wrap(clean(self._told_problem()), max(width - LABEL_WIDTH - 1, 16))
 
     def _told_problem(self) -> str:
         """In the language of the interface, where sentences are known with the key before them."""

@@ -20,6 +20,7 @@ from textual.visual import Visual
 
 from lmm_tui.keys import Key
 from lmm_tui.language import tr
+from lmm_tui.text import wrap
 from lmm_tui.widgets.line import Part
 
 _KEY, _NAME, _LEAST_MEANING = 14, 22, 50
@@ -128,9 +129,7 @@ def _matches(key: Key, words: Sequence[str]) -> bool:
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    if cell_len(text) <= width:
-        return [text]
-    return [line.plain for line in Content(text).wrap(max(width, 1))]
+    return [text] if cell_len(text) <= width else wrap(text, max(width, 1))
 
 
 if __name__ == "__main__":

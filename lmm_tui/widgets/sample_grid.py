@@ -19,6 +19,7 @@ from textual.widget import Widget
 
 from lmm_tui.language import tr
 from lmm_tui.text import clean, fit
+from lmm_tui.widgets.prose import wrapped
 
 _WIDTH = 30
 """Cells that a column of text has at least, where there is room."""
@@ -234,7 +235,7 @@ class SampleGrid(Widget, can_focus=True):
 
 def _wrapped(text: Content, width: int, most: int, line: int) -> Content:
     """A line of a text that has `most` lines; the last one says that there is more."""
-    lines = text.wrap(max(width, 2))
+    lines = wrapped(text, max(width, 2))
     if line >= min(len(lines), max(most, 1)):
         return Content()
     shown = lines[line]
