@@ -164,7 +164,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
     def on_mount(self) -> None:
         self.query_one("#form").border_title = tr("configuration")
         self.query_one("#outlook").border_title = tr("estimate")
-        self.field("data.tokenizer").show_unset(tr("of its start, or made here"))
+        self.field("data.tokenizer").show_unset(tr("inherited, or trained here"))
         self.field("start_from").show_unset(tr("nothing: new weights"))
         self._show_tabs()
         self._update()

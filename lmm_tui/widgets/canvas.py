@@ -18,10 +18,10 @@ from textual.strip import Strip
 
 from lmm_tui.widgets.braille import Codes, text_of
 
-BLANK, TITLE, LABEL, AXIS, REFERENCE, ALARM = range(6)
-"""Inks that all pictures share; a blank cell has none."""
+BLANK, TITLE, LABEL, AXIS, REFERENCE, ALARM, NAME = range(7)
+"""Inks that all pictures share; a blank cell has none. What the picture is called is in NAME."""
 
-FIRST_FREE_INK = 6
+FIRST_FREE_INK = 7
 
 _SPACE = ord(" ")
 _SECOND_HALF = 0

@@ -125,6 +125,8 @@ class CanvasView(Widget):
             base + Style(color=colors.axis),
             base + Style(color=colors.reference),
             base + Style(color=colors.alarm, bold=True),
+            # The ground of what has the focus is a shade that few terminals show.
+            base + Style(bold=True, reverse=self.has_focus),
             *self.ink_styles(base, dark=dark),
         ]
         looks = [Segment(" ", style) for style in styles]

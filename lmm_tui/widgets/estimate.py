@@ -95,7 +95,7 @@ def table(outlook: Outlook) -> Content:
     )
     layers = tr("{count} of width {width}", count=shape.num_layers, width=shape.hidden_size)
     heads = tr(
-        "{heads} heads over {kv_heads} of keys and values",
+        "{heads} query heads, {kv_heads} KV heads",
         heads=shape.num_heads,
         kv_heads=shape.num_kv_heads,
     )

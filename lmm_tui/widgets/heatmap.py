@@ -19,7 +19,7 @@ from lmm_tui.language import tr
 from lmm_tui.palette import ramp
 from lmm_tui.text import clean, fit
 from lmm_tui.widgets.braille import ASCII, glyphs_for
-from lmm_tui.widgets.canvas import ALARM, FIRST_FREE_INK, LABEL, TITLE, Canvas
+from lmm_tui.widgets.canvas import ALARM, FIRST_FREE_INK, LABEL, NAME, Canvas
 from lmm_tui.widgets.run_picture import RunPicture
 from lmm_tui.widgets.ticks import log_label, round_decades, x_ticks
 from lmm_tui.widgets.viewport import Whole
@@ -93,7 +93,7 @@ class HeatMap(RunPicture):
     def draw(self, width: int, height: int) -> Canvas:
         """Rows are one or more lines high, or two share a line where there are many."""
         canvas = Canvas(width, height)
-        canvas.put(0, 0, self._title, TITLE)
+        canvas.put(0, 0, self._title, NAME)
         series = self._series()
         if not series or width < MIN_WIDTH or height < MIN_HEIGHT:
             if not series and height > 1:

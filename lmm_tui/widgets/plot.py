@@ -19,7 +19,7 @@ from lmm_tui.palette import SeriesColor
 from lmm_tui.text import clean
 from lmm_tui.units import figure
 from lmm_tui.widgets.braille import BRAILLE, GlyphSet
-from lmm_tui.widgets.canvas import ALARM, AXIS, FIRST_FREE_INK, LABEL, TITLE, Canvas
+from lmm_tui.widgets.canvas import ALARM, AXIS, FIRST_FREE_INK, LABEL, NAME, TITLE, Canvas
 from lmm_tui.widgets.plot_area import GUTTER, LARGEST, PlotArea, Window, cells_across
 from lmm_tui.widgets.ticks import (
     count_label,
@@ -281,7 +281,7 @@ class Plot:
 
     def _draw_title_only(self, width: int, height: int, measured: bool) -> Canvas:
         canvas = Canvas(width, height)
-        canvas.put(0, 0, tr(self.title), TITLE)
+        canvas.put(0, 0, tr(self.title), NAME)
         if not measured and height > 1:
             text = tr("no values yet")
             canvas.put(max((width - cell_len(text)) // 2, 0), height // 2, text, LABEL)
@@ -320,7 +320,7 @@ class Plot:
         signs = self._signs(shown)
         legend: list[tuple[str, int]] = []
         for chosen in (shown, lines, [_chief(shown)], ()):
-            legend = [(tr(self.title), TITLE)]
+            legend = [(tr(self.title), NAME)]
             for one in chosen:
                 ink = one.band_ink if one.trace.kind == "band" else one.line_ink
                 point = nearest.get(one.trace.metric)

@@ -7,7 +7,7 @@ import pytest
 from fake_run import FakeRun
 from hypothesis import given
 from hypothesis import strategies as st
-from looking import toasts
+from looking import toasts, until
 from test_dashboard import cockpit
 
 from engine.events import EventLog
@@ -199,6 +199,25 @@ async def test_gestures_go_to_all_pictures_or_to_the_focused_one(run):
         await pilot.press("0", "escape")
         assert set(views(app).values()) == {Viewport()}
         assert window[1] - window[0] < 200
+
+
+async def test_without_colours_the_name_of_the_picture_with_the_focus_stands_out(run, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def standing_out():
+        lines = {each.id: each.render_line(0) for each in app.screen._pictures if each.size}
+        return [
+            name
+            for name, line in lines.items()
+            if any(part.style and part.style.reverse for part in line)
+        ]
+
+    async with cockpit(run, (200, 50)) as (app, pilot):
+        assert standing_out() == []
+        await pilot.press("tab")
+        await until(pilot, lambda: standing_out() == [app.focused.id])
+        await pilot.press("escape")
+        await until(pilot, lambda: standing_out() == [])
 
 
 async def test_zooming_further_than_it_goes_says_so_once(run):
