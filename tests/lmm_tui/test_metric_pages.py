@@ -6,7 +6,7 @@ import pytest
 from fake_run import FakeRun
 from hypothesis import given
 from hypothesis import strategies as st
-from looking import screen_text
+from looking import screen_text, until
 from test_dashboard import cockpit
 from textual.geometry import Region, Size
 
@@ -36,6 +36,23 @@ def open_metrics(app):
     book, tiles = app.screen._book, app.screen.query_one(Tiles)
     shown = [tiles.panel_of(chart) for chart in app.screen.query(Chart) if chart.display]
     return [metric for panel in shown if (metric := book.metric_of(panel))]
+
+
+def charts_of_metrics(app):
+    """Shown or in reserve; those of the overview have a name."""
+    return [chart for chart in app.screen.query(Chart) if chart.id is None]
+
+
+async def test_a_page_that_nobody_has_opened_has_its_charts_already(run):
+    async with cockpit(run, size=(200, 50)) as (app, pilot):
+        pages = app.screen._book.pages
+        most = max(sum(panel.startswith("metric") for panel in page.panels) for page in pages)
+        assert most > 0
+        await until(pilot, lambda: len(charts_of_metrics(app)) >= most)
+        made = charts_of_metrics(app)
+        await pilot.press("n")
+        await until(pilot, lambda: open_metrics(app))
+        assert charts_of_metrics(app) == made
 
 
 @given(st.integers(1, 60), st.integers(60, 400), st.integers(10, 100))
