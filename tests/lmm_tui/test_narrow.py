@@ -126,10 +126,14 @@ async def test_the_focus_and_a_dialog_cost_what_they_change(run, monkeypatch):
         monkeypatch.setattr(app, "_display", lambda screen, update: seen.show(update))
         app.screen.refresh()
         await settled(pilot)
+        app.screen._timer.pause()
         run.train(101, 120)
         app.screen._show()
         await settled(pilot)
         seen.cells = 0
+        app.screen.refresh()
+        await settled(pilot)
+        assert seen.cells == 0
         await pilot.press("tab")
         await settled(pilot)
         assert 0 < seen.cells < 0.3 * 200 * 50
