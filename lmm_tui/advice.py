@@ -46,7 +46,8 @@ def for_crash(pid: int, name: str, has_checkpoint: bool) -> tuple[str, str]:
         "Process {pid} is gone and left no word: killed, out of memory, or a power cut.", pid=pid
     )
     if has_checkpoint:
-        return what, tr("Go on from its last checkpoint:") + f" lmm-tui resume {name}"
+        way = tr("Go on from its last checkpoint: {command}", command=f"lmm-tui resume {name}")
+        return what, way
     return what, tr("It left no checkpoint; output.log may know more.")
 
 
