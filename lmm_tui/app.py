@@ -30,6 +30,7 @@ from engine.rundir import RUNS_DIR
 from lmm_errors import LmmError
 from lmm_tui import behind, narrow, quick_escape, themes
 from lmm_tui.capture import Terminal
+from lmm_tui.command_search import CommandSearch
 from lmm_tui.habits import NO_HABITS, Habits
 from lmm_tui.keys import KEYS, Key, bindings, keymap
 from lmm_tui.language import tr
@@ -66,6 +67,7 @@ class CockpitApp(App[Departure]):
     TITLE = "lmm-tui"
     BINDINGS = bindings("app")
     ENABLE_COMMAND_PALETTE = True
+    COMMANDS = {CommandSearch}
 
     def __init__(
         self,

@@ -349,7 +349,7 @@ class RunsScreen(PlaceScreen):
             more = f" --steps {steps}" if steps else ""
             said = tr("{name} goes on from its last intact checkpoint.", name=run.name)
             if ended:
-                said += " " + tr("All its steps are done; this adds as many again.")
+                said = tr("{said} All its steps are done; this adds as many again.", said=said)
             command = f"lmm-tui resume {run_argument(path)}{more}"
             question = ChoiceDialog(
                 tr("resume a run"),

@@ -397,6 +397,27 @@ async def test_the_palette_offers_the_keys_and_does_them(run):
         await until(pilot, lambda: run.asked == ["evaluate"])
 
 
+async def test_in_chinese_the_palette_finds_a_command_by_its_english_name_too(in_chinese, run):
+    run.serve(answer_well)
+    async with cockpit(run) as (app, pilot):
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: app.screen.query(Input))
+        await pilot.press(*"validate")
+        await until(pilot, lambda: "立即测量留出文本上的损失" in screen_text(app))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: run.asked == ["evaluate"])
+
+
+async def test_a_search_of_the_palette_that_finds_nothing_leads_to_the_help(run):
+    async with cockpit(run) as (app, pilot):
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: app.screen.query(Input))
+        await pilot.press(*"zzzz")
+        await until_read(pilot, "No command has such a name")
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+
+
 async def test_t_changes_between_dark_and_light(run):
     async with cockpit(run) as (app, pilot):
         before = app.current_theme.dark
