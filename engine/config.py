@@ -285,7 +285,7 @@ class HealthConfig(Section):
         None, min_length=1, description="A TOML file that switches off, tunes or adds rules"
     )
     thresholds: list[str] = Field(
-        [], description="More rules, such as 'system/memory > 7e9' (mean of 8 rows)"
+        [], description="More rules, such as 'system/memory_gb > 7' (mean of 8 rows)"
     )
     pause: list[str] = Field([], description="Rules whose alert pauses the run")
     checkpoint: list[str] = Field([], description="Rules whose alert has a checkpoint written")

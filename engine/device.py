@@ -256,7 +256,7 @@ def empty_cache(device: torch.device) -> None:
 
 
 def memory_used(device: torch.device) -> int:
-    """Bytes of the device's memory that this process holds."""
+    """Bytes of the device's memory, or of the host's for a CPU, that this process holds."""
     if device.type == "cuda":
         return torch.cuda.memory_reserved(device)
     if device.type == "mps":

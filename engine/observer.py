@@ -17,10 +17,11 @@ from torch import Tensor
 
 from engine.config import ProbeConfig
 from engine.deep_watch import DeepWatch
+from engine.device import memory_used
 from engine.model import Decoder
 from engine.stages.base import MicroBatch
 from metrics.grads import GradNorms, LayerNorms
-from metrics.names import PROBES, SKIPPED, VAL_LOSS
+from metrics.names import MEMORY, PROBES, SKIPPED, VAL_LOSS
 from metrics.probes import ModelProbe
 from metrics.speed import SpeedMeter
 from metrics.tracker import TrainingTracker
@@ -105,6 +106,7 @@ class Observer:
             self._skipped += 1
             tracker.update(SKIPPED, self._skipped)
         if numbers.step % log_every == 0:
+            tracker.update(MEMORY, memory_used(numbers.loss.device) / 1e9)
             self._log(numbers.step, numbers.tokens)
         return Reading(numbers.step, loss, norm, skipped)
 

@@ -4,11 +4,11 @@
     enabled = false
     [rules.loss_spike]
     sigmas = 8.0
-    [thresholds.hot]
-    metric = "system/temperature"
-    above = 85.0
+    [thresholds.full]
+    metric = "system/memory_gb"
+    above = 7.0
     rows = 5
-    advice = "clean the fans"
+    advice = "halve train.batch_size, double train.grad_accum"
 
 It knows the rules' names and fields, not what they do.
 """
@@ -87,7 +87,7 @@ def _bound(text: str) -> Rule:
     except ValueError:
         limit = math.nan
     if found is None or math.isnan(limit):
-        raise HealthConfigError(f"{text}: is no threshold; write one like 'system/memory > 7e9'")
+        raise HealthConfigError(f"{text}: is no threshold; write one like 'system/memory_gb > 7'")
     side = "above" if found["side"] == ">" else "below"
     condition = Threshold(found["metric"], rows=_ROWS_OF_BOUND, **{side: limit})
     return Rule(text, condition, "warning", f"{found['metric']} is out of bounds", "look at it")

@@ -28,6 +28,7 @@ VAL_ECE = "val/ece"
 LOG_NORMALISER = "deep/logsumexp"
 NOISE_SCALE = "deep/noise_scale"
 SYSTEM = "system/"
+MEMORY = "system/memory_gb"
 
 OUTPUT_PROBES = (
     "entropy",
@@ -77,6 +78,7 @@ KNOWN: dict[str, MetricName] = {
     TOKENS_PER_S: MetricName("tokens/s", better="higher"),
     STEPS_PER_S: MetricName("steps/s", better="higher"),
     MFU: MetricName("MFU", better="higher"),
+    MEMORY: MetricName("memory", "GB", better="lower"),
     VAL_LOSS: MetricName("val loss", "nats", better="lower"),
     VAL_PPL: MetricName("val PPL", log=True, better="lower"),
     VAL_BITS_PER_BYTE: MetricName("bits/byte", "bits", better="lower"),

@@ -178,7 +178,7 @@ class TrainingTracker:
         self.close()
 
     def update(self, name: str, value: Scalar) -> None:
-        """Any scalar under its slash name, such as `system/memory`."""
+        """Any scalar under its slash name, such as `system/memory_gb`."""
         self._pending[name] = _own(value)
 
     def update_loss(self, loss: Scalar, split: str = "train") -> None:
