@@ -26,6 +26,7 @@ from metrics.health_conditions import (
     StuckAt,
     Threshold,
     TooGood,
+    WorseThanGuessing,
     ZeroLayer,
 )
 from metrics.values import strict
@@ -75,6 +76,8 @@ RULES: tuple[Rule, ...] = (
          "lower the standard deviation of the initial weights"),
     Rule("first_loss_low", FirstLoss(below=0.5), "warning", "a leak, or labels that aren't shifted",
          "check the shift of the labels and the causal mask"),
+    Rule("diverged", WorseThanGuessing(), "error", "too high an LR, or too short a warm-up",
+         "go back to a checkpoint from before, or start anew, with a lower LR"),
     Rule("too_good", TooGood(), "error",
          "a causal leak, labels not shifted, pads that count, or duplicates",
          "check the mask, the shift and what is labelled; look for repeated documents"),

@@ -132,6 +132,27 @@ class TooGood(Condition):
 
 
 @dataclass
+class WorseThanGuessing(Condition):
+    """The loss stays above ln V, which a guess among V tokens costs."""
+
+    margin: float = 0.5
+    """Nats over ln V."""
+    rows: int = 16
+    """In a row: a single bad batch is no divergence."""
+    _above: int = field(default=0, init=False, repr=False)
+
+    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+        loss, level = row.get(names.TRAIN_LOSS), references.get("ln V")
+        if loss is None or level is None or not math.isfinite(loss):
+            return None
+        self._above = self._above + 1 if loss > level + self.margin else 0
+        if self._above < self.rows:
+            return []
+        what = f"loss {loss:.3g} at step {step} is worse than guessing: ln V is {level:.2f}"
+        return [Finding(what, {names.TRAIN_LOSS: loss, "ln V": level})]
+
+
+@dataclass
 class StuckAt(Condition):
     """The mean of a metric stays within a margin of a level."""
 

@@ -62,6 +62,7 @@ FAULTS: dict[str, tuple[Callable[[int, Row], Row], int]] = {
     "non_finite": (lambda s, _: {names.TRAIN_LOSS: math.nan} if s >= 700 else {}, 700),
     "first_loss_high": (lambda s, _: {names.TRAIN_LOSS: 9.0} if s == 1 else {}, 1),
     "first_loss_low": (lambda s, _: {names.TRAIN_LOSS: 5.0} if s == 1 else {}, 1),
+    "diverged": (lambda s, _: {names.TRAIN_LOSS: 8.0} if s >= 700 else {}, 715),
     "too_good": (lambda s, r: {names.TRAIN_LOSS: r[names.TRAIN_LOSS] * 0.5}, 0),
     "stuck_at_uniform": (lambda s, _: {names.TRAIN_LOSS: 6.93 + s % 2 / 50}, 200),
     "stuck_at_unigram": (
