@@ -159,7 +159,8 @@ class Commands:
         options = sampling(rest, self._trainer.config, "prompt")
         if "prompt" in args:
             options["prompt"] = str(args["prompt"])
-        return f"{len(self._trainer.sample(**options))} samples written"
+        count = len(self._trainer.sample(**options))
+        return f"{count} sample{'' if count == 1 else 's'} written"
 
     def _evaluate(self, args: dict[str, Any]) -> str:
         """On held-out data now; with `tasks=a,b` by lm-eval, beside the training."""

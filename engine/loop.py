@@ -188,7 +188,9 @@ class Trainer:
         with self._aside("sampling"):
             texts = self._sampler.sample(self.step, self.config.log, **options)
             self._sampler.record_token_losses(self.step, self._stage.specimen)
-        self._events.write("sample", f"{len(texts)} samples", step=self.step)
+        self._events.write(
+            "sample", f"{len(texts)} sample{'' if len(texts) == 1 else 's'}", step=self.step
+        )
         return texts
 
     def talk(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:

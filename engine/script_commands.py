@@ -153,8 +153,8 @@ class ScriptCommands:
             {"time": round(time.time(), 3), "step": self._step, "kind": "sample"}
             | {"prompt": prompt, "text": text}
         )
-        self._events.write("sample", "1 samples", step=self._step)
-        return "1 samples written"
+        self._events.write("sample", "1 sample", step=self._step)
+        return "1 sample written"
 
 
 def _given(name: str, function: Any) -> Any:

@@ -26,8 +26,10 @@ def command(run: str, name: str, arguments: tuple[str, ...], runs_dir: Path) -> 
     """Send COMMAND to the live RUN and wait until the loop has done it.
 
     \b
-    pause, resume, probe, evaluate
+    pause, resume, probe
+    evaluate    [tasks=NAME,NAME]
     checkpoint  [pin=true]
+    rollback    [before=STEP]
     stop    [checkpoint=false]
     sample  [prompt=TEXT] [max_tokens=N] [temperature=T] [top_p=P]
     talk    prompt=TEXT [tokens=N] [temperature=T] [top_p=P]
