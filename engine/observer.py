@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from engine.device import memory_used
 from engine.model import Decoder
 from engine.stages.base import MicroBatch
 from metrics.grads import GradNorms, LayerNorms
-from metrics.names import MEMORY, PROBES, SKIPPED, VAL_LOSS
+from metrics.names import CPU, MEMORY, PROBES, SKIPPED, VAL_LOSS
 from metrics.probes import ModelProbe
 from metrics.speed import SpeedMeter
 from metrics.tracker import TrainingTracker
@@ -86,6 +87,8 @@ class Observer:
         self.deep = DeepWatch(model, deep or ProbeConfig())
         self._found: dict[str, float] = {}
         self._skipped = 0
+        self._process = psutil.Process()
+        self._process.cpu_percent()  # The next call says what was used since this one.
 
     def record(self, numbers: StepNumbers, log_every: int) -> Reading:
         """Read a step's tensors, in one copy, and log them where a row is due."""
@@ -107,6 +110,7 @@ class Observer:
             tracker.update(SKIPPED, self._skipped)
         if numbers.step % log_every == 0:
             tracker.update(MEMORY, memory_used(numbers.loss.device) / 1e9)
+            tracker.update(CPU, self._process.cpu_percent())
             self._log(numbers.step, numbers.tokens)
         return Reading(numbers.step, loss, norm, skipped)
 

@@ -29,6 +29,7 @@ LOG_NORMALISER = "deep/logsumexp"
 NOISE_SCALE = "deep/noise_scale"
 SYSTEM = "system/"
 MEMORY = "system/memory_gb"
+CPU = "system/cpu_percent"
 
 OUTPUT_PROBES = (
     "entropy",
@@ -78,7 +79,8 @@ KNOWN: dict[str, MetricName] = {
     TOKENS_PER_S: MetricName("tokens/s", better="higher"),
     STEPS_PER_S: MetricName("steps/s", better="higher"),
     MFU: MetricName("MFU", better="higher"),
-    MEMORY: MetricName("memory", "GB", better="lower"),
+    MEMORY: MetricName("memory, GB"),
+    CPU: MetricName("CPU, %"),
     VAL_LOSS: MetricName("val loss", "nats", better="lower"),
     VAL_PPL: MetricName("val PPL", log=True, better="lower"),
     VAL_BITS_PER_BYTE: MetricName("bits/byte", "bits", better="lower"),

@@ -73,6 +73,7 @@ def test_a_run_leaves_all_that_its_directory_promises(small: MakeConfig) -> None
     assert math.sqrt(
         sum(value**2 for name, value in first.items() if name.startswith("grad/"))
     ) == pytest.approx(first["train/grad_norm"], rel=1e-5)
+    assert max(row.get("system/cpu_percent", 0) for row in rows) > 10
     assert 0.05 < first["system/memory_gb"] < psutil.virtual_memory().total / 1e9
     assert list(curve(run, "val/loss")) == [5, 10, 12]
     assert list(curve(run, "probe/entropy")) == [4, 8, 12]
