@@ -1,8 +1,8 @@
-"""Draw every screen of the cockpit on real runs as the SVG pictures of the tour and the README.
+"""Draw every screen of the cockpit on a real run as the SVG pictures of the tour and the README.
 
-`python docs/tour.py RUN...` opens the first run on each screen and lays the others over it; all in
-one folder, `--runs-dir`. No terminal is needed. The pictures name no font of the web: they look the
-same offline.
+`python docs/tour.py RUN` opens the run on each screen; two of the runs beside it in `--runs-dir`
+are laid over each other. No terminal is needed. The pictures name no font of the web: they look
+the same offline. `--lang zh` draws those of the Chinese tour.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ from textual.pilot import Pilot
 from engine.config import RunConfig
 from engine.rundir import find_run
 from lmm_errors import LmmError
-from lmm_tui import terminal
+from lmm_tui import language, terminal
 from lmm_tui.app import CockpitApp
 from lmm_tui.messages import Departure
 from lmm_tui.screens.configure import ConfigureScreen
+from lmm_tui.screens.place import PlaceScreen
 from lmm_tui.session import RunSession
 
 FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Noto Sans Mono CJK SC', monospace"
 PATIENCE_S = 60.0
 SETTLE_S = 1.0
-FOLDER = Path(__file__).parent / "pictures"
+_PICTURES = Path(__file__).parent / "pictures"
+FOLDERS = {"en": _PICTURES, "zh": _PICTURES / "zh"}
+_KEYS = {" ": "space"}
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,13 @@ VIEWS = (
     View("metrics", ("n", "n", "n")),
     View("search", ("slash", *"grad")),
     View("help", ("question_mark",)),
+    View("palette", ("ctrl+p", *"check")),
     View("runs", ("2",)),
     View("overlay", ("2", "home", "space", "space", "o")),
+    View("differences", ("2", "home", "space", "space", "d")),
     View("samples", ("3",)),
+    View("chat", ("3", "c", *"Once upon a time", "enter")),
+    View("tokens", ("3", "w", *["down"] * 3, *["right"] * 6)),
     View("evaluate", ("4",)),
     View("checkpoints", ("5",)),
     View("log", ("6",)),
@@ -82,8 +89,11 @@ async def of_form(view: View) -> str:
 async def _drawn(app: CockpitApp, pilot: Pilot[Departure], view: View, title: str) -> str:
     await pilot.pause(SETTLE_S)
     for key in view.keys:
-        await pilot.press(key)
+        await pilot.press(_KEYS.get(key, key))
         await pilot.pause(0.05 if key.startswith("shift") else 0.3)
+        async with asyncio.timeout(PATIENCE_S):
+            while isinstance(app.screen, PlaceScreen) and app.screen.busy:
+                await pilot.pause(0.1)
     await pilot.pause(SETTLE_S)
     return _portable(app.export_screenshot(title=title))
 
@@ -103,8 +113,8 @@ def _family(found: re.Match[str]) -> str:
     return f"font-family: {FONTS}"
 
 
-def _write(view: View, svg: str) -> None:
-    path = FOLDER / f"{view.name}.svg"
+def _write(folder: Path, view: View, svg: str) -> None:
+    path = folder / f"{view.name}.svg"
     path.write_text(svg, encoding="utf-8")
     print(f"{path}: {len(svg) / 1000:.0f} kB")
 
@@ -114,16 +124,19 @@ def main() -> None:
     parser.add_argument("run", nargs="?", help="name or folder of a run; default: the newest")
     parser.add_argument("--runs-dir", default="runs", help="folder that holds the runs")
     parser.add_argument("--only", metavar="NAME", help="draw one picture")
+    parser.add_argument("--lang", choices=tuple(FOLDERS), default="en", help="of the interface")
     asked = parser.parse_args()
     terminal.draw_for_files()
-    FOLDER.mkdir(exist_ok=True)
+    language.use(asked.lang)
+    folder = FOLDERS[asked.lang]
+    folder.mkdir(exist_ok=True)
     run = find_run(asked.run, asked.runs_dir)
     for view in VIEWS:
         if asked.only in (None, view.name):
-            _write(view, asyncio.run(of_run(run.path, view)))
+            _write(folder, view, asyncio.run(of_run(run.path, view)))
     for view in FORMS:
         if asked.only in (None, view.name):
-            _write(view, asyncio.run(of_form(view)))
+            _write(folder, view, asyncio.run(of_form(view)))
 
 
 if __name__ == "__main__":

@@ -29,3 +29,9 @@ def shape(page):
 @pytest.mark.parametrize("chinese", ROOT.glob("docs/*.zh.md"), ids=lambda page: page.stem)
 def test_a_page_has_the_same_parts_in_both_languages(chinese):
     assert shape(chinese) == shape(chinese.with_name(chinese.name.replace(".zh", "")))
+
+
+@pytest.mark.parametrize(("tour", "pictures"), [("tour", "*.svg"), ("tour.zh", "zh/*.svg")])
+def test_every_picture_is_in_the_tour(tour, pictures):
+    drawn = set((ROOT / "docs/pictures").glob(pictures))
+    assert drawn and drawn <= set(links(ROOT / f"docs/{tour}.md"))

@@ -65,6 +65,11 @@ class PlaceScreen(Toasting):
     async def action_back(self) -> None:
         await self.run_action(f"app.go('{self.TAB or 'dashboard'}')")
 
+    @property
+    def busy(self) -> bool:
+        """Whether something that was asked for is still being done."""
+        return bool(self._busy)
+
     def in_background(self, name: str, work: Callable[[], Message]) -> bool:
         """Do `work` in a thread and post what it returns; False where `name` is still at it.
 
