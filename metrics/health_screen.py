@@ -32,6 +32,7 @@ from metrics.health_conditions import (
     Threshold,
     TooGood,
     Values,
+    WorseThanGuessing,
     ZeroLayer,
     is_block,
 )
@@ -117,6 +118,13 @@ def _(condition: TooGood, table: Table, references: Values) -> Screen:
     steps, values = table.column(names.TRAIN_LOSS)
     early = steps[: steps.searchsorted(condition.until, side="right")]
     return Screen((names.TRAIN_LOSS,), early[values[: len(early)] < condition.share * level])
+
+
+@screen_of.register
+def _(condition: WorseThanGuessing, table: Table, references: Values) -> Screen:
+    steps, values, others = table.finite(names.TRAIN_LOSS)
+    above = values > references.get("ln V", math.inf) + condition.margin
+    return Screen((names.TRAIN_LOSS,), steps[above], condition.rows + others)
 
 
 @screen_of.register

@@ -25,6 +25,7 @@ from metrics.health_conditions import (
     StuckAt,
     Threshold,
     TooGood,
+    WorseThanGuessing,
     ZeroLayer,
 )
 from metrics.health_scan import examine
@@ -38,6 +39,7 @@ SHORT: tuple[Condition, ...] = (
     NonFinite(),
     FirstLoss(above=0.5),
     TooGood(until=40),
+    WorseThanGuessing(rows=3),
     StuckAt(LOSS, "ln V", 0.5, 10, window=4),
     StuckAt(LOSS, 3.0, 0.25, 10, window=4),
     Spike(LOSS, sigmas=2.0, times=1.5, window=8, least=4),
