@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import platform
 import re
 import shutil
 import socket
+import sys
 import threading
 import time
 import traceback
@@ -89,12 +91,23 @@ class EngineHost:
                 self.run_dir.write_info(self._info)
             self.status = StatusWriter(self.run_dir, RunStatus(total_steps=config.train.steps))
             opened.pop_all()
-        self._thread = threading.Thread(target=self.run, name="train")
+        self._thread = threading.Thread(target=self._run_aside, name="train")
+        self._nice = 0
 
-    def start(self) -> None:
-        """Run in a thread of its own; whoever starts it joins it."""
+    def start(self, nice: int = 0) -> None:
+        """Run in a thread of its own; whoever starts it joins it.
+
+        By `nice` (see nice(2)) it and the threads it starts give way to the others of the process;
+        Linux alone knows that of a thread.
+        """
         keep_freed_memory()
+        self._nice = nice
         self._thread.start()
+
+    def _run_aside(self) -> None:
+        if self._nice and sys.platform == "linux":
+            os.nice(self._nice)
+        self.run()
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for the run to end; True once it has."""

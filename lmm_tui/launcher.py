@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 SWITCH_INTERVAL_S = 0.0005
 """Of the interpreter while screen and training share it; the usual 5 ms make a step wait."""
 
+BESIDE_SCREEN = 5
+"""How nice training is to the screen: with all cores training, a key waits for its turn of one."""
+
 INTERRUPTED = 128 + signal.SIGINT
 
 _SHORTEST_LIFE_S = 5.0
@@ -240,7 +243,7 @@ class _Owner:
         """Only after the first paint: importing torch keeps the interpreter busy for a second."""
         if self._host is not None and not self._training:
             self._training = True
-            self._host.start()
+            self._host.start(nice=BESIDE_SCREEN)
 
     def _stop(self) -> None:
         if self._host is not None and not self._stop_asked:

@@ -1,6 +1,9 @@
 """The training loop: what it promises about resuming, observing and steering."""
 
 import math
+import os
+import sys
+import threading
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -278,3 +281,17 @@ def test_a_run_that_gets_no_socket_leaves_its_name_free(small: MakeConfig, tmp_p
     assert run.socket_path().read_text() == "mine"
     run.socket_path().unlink()
     assert train(small(train__steps=1)).state == "finished"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no niceness")
+def test_training_gives_way_to_a_screen_in_its_process(small: MakeConfig) -> None:
+    host = EngineHost(small(train__steps=100_000))
+    host.start(nice=5)
+    while not host.status.status.step:
+        assert not host.join(0.005), host.error
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    (training,) = (one.native_id for one in threading.enumerate() if one.name == "train")
+    assert os.getpriority(os.PRIO_PROCESS, training or 0) == min(ours + 5, 19)
+    host.stop()
+    host.join()
+    assert host.state == "stopped"
