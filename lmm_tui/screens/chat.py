@@ -172,9 +172,9 @@ class ChatScreen(PartnerScreen):
         in_turns = self._in_turns()
         self.query_one("#turns", Prose).update(self._worded(in_turns))
         self.query_one("#talk").scroll_end(animate=False)
+        who = tr("the live model") if isinstance(self.partner, LivePartner) else self.who
         self.query_one("#saying", Entry).prompt = tr(
-            "say something to the {who}" if in_turns else "the {who} goes on from this",
-            who=self.who,
+            "say something to {who}" if in_turns else "{who} goes on from this", who=who
         )
         manner = f" · {self._manner}" if str(self._manner) else ""
         self.query_one(ScreenStrip).show(f"{self.who}{manner}", subject=self.run_dir.name)
