@@ -91,8 +91,6 @@ class EngineHost:
                 self.run_dir.write_info(self._info)
             self.status = StatusWriter(self.run_dir, RunStatus(total_steps=config.train.steps))
             opened.pop_all()
-        self._thread = threading.Thread(target=self._run_aside, name="train")
-        self._nice = 0
 
     def start(self, nice: int = 0) -> None:
         """Run in a thread of its own; whoever starts it joins it.
@@ -101,12 +99,12 @@ class EngineHost:
         Linux alone knows that of a thread.
         """
         keep_freed_memory()
-        self._nice = nice
+        self._thread = threading.Thread(target=self._run_aside, args=(nice,), name="train")
         self._thread.start()
 
-    def _run_aside(self) -> None:
-        if self._nice and sys.platform == "linux":
-            os.nice(self._nice)
+    def _run_aside(self, nice: int) -> None:
+        if nice and sys.platform == "linux":
+            os.nice(nice)
         self.run()
 
     def join(self, timeout_s: float | None = None) -> bool:

@@ -2,6 +2,8 @@
 
 import time
 
+from textual.widgets import Input
+
 
 def screen_text(app):
     """What is on the screen, as a person reads it."""
@@ -30,3 +32,12 @@ async def settled(pilot):
 async def until_read(pilot, text):
     """Wait until `text` is on the screen."""
     await until(pilot, lambda: text in screen_text(pilot.app))
+
+
+async def do_by_palette(pilot, words, found):
+    """Search the palette for `words`, and do the first that it finds once `found` is read there."""
+    await pilot.press("ctrl+p")
+    await until(pilot, lambda: pilot.app.screen.query(Input))
+    await pilot.press(*words)
+    await until_read(pilot, found)
+    await pilot.press("down", "enter")

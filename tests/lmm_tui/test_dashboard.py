@@ -6,9 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 from fake_run import FakeRun
-from looking import screen_text, settled, toasts, until, until_read
+from looking import do_by_palette, screen_text, settled, toasts, until, until_read
 from test_every_key_on_bad_data import PRESSED
-from textual.widgets import Input
 
 from engine.control import Reply
 from lmm_tui.app import CockpitApp
@@ -388,33 +387,21 @@ async def test_question_mark_shows_the_help_and_hides_it(run):
 
 async def test_the_palette_offers_the_keys_and_does_them(run):
     run.serve(answer_well)
-    async with cockpit(run) as (app, pilot):
-        await pilot.press("ctrl+p")
-        await until(pilot, lambda: app.screen.query(Input))
-        await pilot.press(*"validate")
-        await until(pilot, lambda: "Measure the loss" in screen_text(app))
-        await pilot.press("down", "enter")
+    async with cockpit(run) as (_, pilot):
+        await do_by_palette(pilot, "validate", "Measure the loss")
         await until(pilot, lambda: run.asked == ["evaluate"])
 
 
 async def test_in_chinese_the_palette_finds_a_command_by_its_english_name_too(in_chinese, run):
     run.serve(answer_well)
-    async with cockpit(run) as (app, pilot):
-        await pilot.press("ctrl+p")
-        await until(pilot, lambda: app.screen.query(Input))
-        await pilot.press(*"validate")
-        await until(pilot, lambda: "立即测量留出文本上的损失" in screen_text(app))
-        await pilot.press("down", "enter")
+    async with cockpit(run) as (_, pilot):
+        await do_by_palette(pilot, "validate", "立即测量留出文本上的损失")
         await until(pilot, lambda: run.asked == ["evaluate"])
 
 
 async def test_a_search_of_the_palette_that_finds_nothing_leads_to_the_help(run):
     async with cockpit(run) as (app, pilot):
-        await pilot.press("ctrl+p")
-        await until(pilot, lambda: app.screen.query(Input))
-        await pilot.press(*"zzzz")
-        await until_read(pilot, "No command has such a name")
-        await pilot.press("down", "enter")
+        await do_by_palette(pilot, "zzzz", "No command has such a name")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
 
 

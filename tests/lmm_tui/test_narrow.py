@@ -53,6 +53,13 @@ class Screen:
         return cells
 
 
+def watched(app, monkeypatch):
+    """The screen of a terminal that is sent whatever the app paints from now on."""
+    seen = Screen(app)
+    monkeypatch.setattr(app, "_display", lambda screen, update: seen.show(update))
+    return seen
+
+
 @pytest.fixture
 def run(tmp_path):
     made = FakeRun(tmp_path / "first-words")
@@ -94,14 +101,17 @@ async def test_a_new_size_is_painted_once(run, monkeypatch):
     app = CockpitApp(RunSession(run.dir.path))
     async with app.run_test(size=(200, 50)) as pilot:
         await settled(pilot)
-        seen = Screen(app)
-        monkeypatch.setattr(app, "_display", lambda screen, update: seen.show(update))
+        seen = watched(app, monkeypatch)
         for size in ((80, 24), (60, 15), (200, 50)):
-            seen.cells = 0
+            seen.sent = 0
             await pilot.resize_terminal(*size)
             await settled(pilot)
             assert seen.rows == seen._whole()
-            assert seen.cells < 1.8 * size[0] * size[1]
+            whole = sum(
+                len(strip.render(Console()).encode())
+                for strip in app.screen._compositor.render_strips()
+            )
+            assert seen.sent < 1.5 * whole
 
 
 async def test_a_new_step_costs_few_bytes(run, monkeypatch):
@@ -109,8 +119,7 @@ async def test_a_new_step_costs_few_bytes(run, monkeypatch):
     run.train(101, 605)
     async with app.run_test(size=(200, 50)) as pilot:
         await settled(pilot)
-        seen = Screen(app)
-        monkeypatch.setattr(app, "_display", lambda screen, update: seen.show(update))
+        seen = watched(app, monkeypatch)
         run.train(606, 606)
         app.screen.look()
         app.screen._show()
@@ -122,8 +131,7 @@ async def test_the_focus_and_a_dialog_cost_what_they_change(run, monkeypatch):
     app = CockpitApp(RunSession(run.dir.path))
     async with app.run_test(size=(200, 50)) as pilot:
         await settled(pilot)
-        seen = Screen(app)
-        monkeypatch.setattr(app, "_display", lambda screen, update: seen.show(update))
+        seen = watched(app, monkeypatch)
         app.screen.refresh()
         await settled(pilot)
         app.screen._timer.pause()
@@ -180,8 +188,7 @@ async def test_what_lies_over_other_widgets_is_painted_over_them(run, size, monk
     app = CockpitApp(RunSession(run.dir.path))
     async with app.run_test(size=size, notifications=True) as pilot:
         await settled(pilot)
-        seen = Screen(app)
-        monkeypatch.setattr(app, "_display", lambda screen, update: seen.show(update))
+        seen = watched(app, monkeypatch)
         app.screen.toast("检查点写好了 checkpoint written", "checkpoint")
         await until_read(pilot, "检查点写好了")
         await settled(pilot)

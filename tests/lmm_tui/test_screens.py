@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from fake_run import FakeRun
-from looking import screen_text, settled, toasts, until, until_read
+from looking import do_by_palette, screen_text, settled, toasts, until, until_read
 from textual.widgets import Input
 
 from lmm_tui import habits
@@ -137,11 +137,7 @@ async def test_the_palette_knows_every_screen(run):
         await pilot.pause()
         titles = [command.title for command in app.get_system_commands(app.screen)]
         assert {name.capitalize() for _, name, _ in SCREENS} <= set(titles)
-        await pilot.press("ctrl+p")
-        await until(pilot, lambda: app.screen.query(Input))
-        await pilot.press(*"runs")
-        await until_read(pilot, "All runs")
-        await pilot.press("down", "enter")
+        await do_by_palette(pilot, "runs", "All runs")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
 
