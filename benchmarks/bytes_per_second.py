@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.live_run import HISTORY, SCALARS, STEPS_PER_S, training
 from benchmarks.terminal import Typist, has_braille, make_finished_run
-from engine.rundir import RunDir, StatusWriter
+from lmm_tui.engine.run.run_dir import RunDir, StatusWriter
 
 TITLE = "bytes_per_second: sent to a terminal beside a live, a paused and a finished run"
 
@@ -26,7 +26,7 @@ LIMIT_RESIZE_MS = 200.0
 WATCH_S, SETTLE_S = 10.0, 3.0
 SIZES = ((80, 24), (200, 50)) * 3
 _QUIET_S = 0.3
-_MONITOR = [sys.executable, "-c", "from lmm_tui.cli import main; main()", "monitor", "run"]
+_MONITOR = [sys.executable, "-c", "from lmm_tui.cli.main import main; main()", "monitor", "run"]
 
 
 def run() -> None:

@@ -12,14 +12,20 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.terminal import Typist, has_braille, make_finished_run
-from lmm_tui.keys import SCREENS
+from lmm_tui.cockpit.keys import SCREENS
 
 TITLE = "cold_start: seconds from a digit to the screen it opens, each for the first time"
 
 LIMIT_S = 0.5
 ROUNDS = 3
 _QUIET_S = 0.3
-_MONITOR = [sys.executable, "-c", "from lmm_tui.cli import main; main()", "monitor", "finished"]
+_MONITOR = [
+    sys.executable,
+    "-c",
+    "from lmm_tui.cli.main import main; main()",
+    "monitor",
+    "finished",
+]
 
 
 def run() -> None:

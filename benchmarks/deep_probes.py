@@ -15,13 +15,13 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.observe import Stopwatch
-from engine.config import ProbeConfig, RunConfig
-from engine.deep_watch import DeepWatch
-from engine.loss import loss_sum
-from engine.model import Decoder
-from engine.optim import build_optimizers
-from engine.shape import PRESETS
-from engine.stages.base import MicroBatch
+from lmm_tui.engine.config.config import ProbeConfig, RunConfig
+from lmm_tui.engine.config.model_shape import PRESETS
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.loss import loss_sum
+from lmm_tui.engine.stages.base import MicroBatch
+from lmm_tui.engine.training.deep_probes import DeepWatch
+from lmm_tui.engine.training.optim import build_optimizers
 
 TITLE = "deep probes: cost of each beside a step of `tiny`, next to what its help states"
 

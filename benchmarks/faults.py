@@ -54,7 +54,7 @@ def high_lr() -> Iterator[Settings]:
 @contextmanager
 def frozen_layer() -> Iterator[Settings]:
     """No gradient arrives at the parameters of a block."""
-    from engine.model import Decoder
+    from lmm_tui.engine.model.decoder import Decoder
 
     real = Decoder.init_weights
 
@@ -71,7 +71,7 @@ def frozen_layer() -> Iterator[Settings]:
 @contextmanager
 def causal_leak() -> Iterator[Settings]:
     """Attention looks ahead."""
-    from engine import model
+    from lmm_tui.engine.model import decoder
 
     def attend(
         q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None
@@ -79,14 +79,14 @@ def causal_leak() -> Iterator[Settings]:
         del mask
         return torch.nn.functional.scaled_dot_product_attention(q, k, v, enable_gqa=True)
 
-    with patch.object(model, "_attend", attend):
+    with patch.object(decoder, "_attend", attend):
         yield {"model.hidden_size": 64, "model.num_layers": 2}
 
 
 @contextmanager
 def _batches(change: Callable[[int, Any], None]) -> Iterator[None]:
     """`change` is shown the step (from 1) and the micro-batches of every step, in place."""
-    from engine.stages.pretrain import PretrainStage
+    from lmm_tui.engine.stages.pretrain import PretrainStage
 
     real = PretrainStage.micro_batches
 
@@ -176,8 +176,8 @@ FAULTS: dict[str, tuple[Callable[[], Any], tuple[str, ...], str]] = {
 
 def alerts_of(folder: Path, settings: Settings) -> list[dict[str, Any]]:
     """Train, and give back what health said; slowness is the machine's."""
-    from engine.config import resolve
-    from engine.host import EngineHost
+    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.training.run_host import EngineHost
 
     name = f"run-{len(list(folder.iterdir()))}"
     given = _SMALL | {"runs_dir": str(folder), "name": name, "data.cache_dir": f"{folder}/cache"}

@@ -16,7 +16,7 @@ _OURS = """
 import sys, time
 from pathlib import Path
 begun = time.perf_counter()
-from metrics.event_files import find_event_files, read_event_files
+from lmm_tui.metrics.readers.event_files import find_event_files, read_event_files
 store = read_event_files(find_event_files(Path(sys.argv[1])))
 points = sum(len(store.get(name)) for name in store.names())
 """
@@ -62,7 +62,7 @@ def lag() -> float:
     """Median seconds from a flushed point to its being in a session that polls at 4 Hz."""
     from torch.utils.tensorboard import SummaryWriter
 
-    from lmm_tui.session import RunSession
+    from lmm_tui.runs.session import RunSession
 
     with tempfile.TemporaryDirectory() as scratch:
         writer = SummaryWriter(scratch)

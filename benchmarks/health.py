@@ -6,12 +6,12 @@ import time
 
 import numpy as np
 
-from metrics import names
-from metrics.column import Floats
-from metrics.health import Health
-from metrics.health_scan import examine
-from metrics.rows import rows_of
-from metrics.series import SeriesStore
+from lmm_tui.metrics import names
+from lmm_tui.metrics.health.health import Health
+from lmm_tui.metrics.health.scan import examine
+from lmm_tui.metrics.series.growing_array import Floats
+from lmm_tui.metrics.series.rows import rows_of
+from lmm_tui.metrics.series.series import SeriesStore
 
 TITLE = "health: all rules over a million steps of 20 metrics, and over one row"
 

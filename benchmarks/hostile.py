@@ -24,9 +24,9 @@ from pathlib import Path
 import psutil
 
 from benchmarks.terminal import ordinary_environment
-from engine.control import send
-from engine.rundir import RunDir
-from lmm_tui.session import RunSession
+from lmm_tui.engine.run.control import send
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.runs.session import RunSession
 
 TITLE = "hostile: a run under 10,000 hostile messages misses no step and keeps its speed"
 
@@ -103,7 +103,7 @@ def hostile_message(dice: random.Random) -> bytes:
 
 def _start(folder: Path) -> subprocess.Popen[bytes]:
     words = [word for key, value in _SETTINGS.items() for word in ("--set", f"{key}={value}")]
-    command = "from lmm_tui.cli import main; main()"
+    command = "from lmm_tui.cli.main import main; main()"
     flags = ["train", "--device", "cpu", "--steps", "1000000", "--name", "hostile", *words]
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(

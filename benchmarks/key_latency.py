@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.terminal import Typist
-from engine.rundir import RunDir
+from lmm_tui.engine.run.run_dir import RunDir
 
 TITLE = "key_latency: from a key to its first sign, while nano trains in the same process"
 
@@ -60,7 +60,7 @@ def run() -> None:
 
 
 def _command(folder: Path) -> list[str]:
-    program = "from lmm_tui.cli import main; main()"
+    program = "from lmm_tui.cli.main import main; main()"
     words = f"launch -y --steps 1000000 --model nano --device cpu --name keys --runs-dir {folder}"
     return [sys.executable, "-c", program, *words.split()]
 

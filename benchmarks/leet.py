@@ -17,16 +17,16 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.terminal import Screen, has_braille
-from metrics.log_lines import OURS
-from metrics.series import SeriesStore
-from metrics.wandb_log import WandbFollower
+from lmm_tui.metrics.readers.log_lines import OURS
+from lmm_tui.metrics.readers.wandb_log import WandbFollower
+from lmm_tui.metrics.series.series import SeriesStore
 
 TITLE = "leet: an offline run of W&B's on the screen, against wandb leet"
 
 STEPS = 100_000
 LIMIT = 5.0
 ROUNDS = 3
-_MONITOR = [sys.executable, "-c", "from lmm_tui.cli import main; main()", "monitor"]
+_MONITOR = [sys.executable, "-c", "from lmm_tui.cli.main import main; main()", "monitor"]
 _WRITE = """
 import math, sys
 import wandb

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from engine.rundir import RunDir, RunStatus
+from lmm_tui.engine.run.run_dir import RunDir, RunStatus
 
 HISTORY = 2000
 STEPS_PER_S = 50

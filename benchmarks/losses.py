@@ -16,7 +16,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from engine import policy_loss, preference
+from lmm_tui.engine.stages import policy_loss, preference_loss
 
 TITLE = "losses: DPO and GRPO losses and gradients against trl's"
 
@@ -40,7 +40,7 @@ def run() -> None:
 def differences() -> dict[str, float]:
     """The largest difference of each loss, in its value or in its gradients."""
     torch.manual_seed(0)
-    found = {f"dpo {kind}": _dpo(kind, 0.0) for kind in get_args(preference.Kind)}
+    found = {f"dpo {kind}": _dpo(kind, 0.0) for kind in get_args(preference_loss.Kind)}
     found["dpo sigmoid, smoothed"] = _dpo("sigmoid", 0.1)
     for kind in get_args(policy_loss.Kind):
         for beta in (0.0, 0.04):
@@ -60,7 +60,7 @@ def _compare(ours: Loss, theirs: Loss, log_p: Tensor) -> float:
     return float((results[0] - results[1]).abs().max())
 
 
-def _dpo(kind: preference.Kind, label_smoothing: float) -> float:
+def _dpo(kind: preference_loss.Kind, label_smoothing: float) -> float:
     lengths_2B = torch.randint(1, _TOKENS, (2 * _PAIRS,))
     mask_2BxT = (torch.arange(_TOKENS) < lengths_2B.unsqueeze(1)).long()
     log_p_2BxT = -torch.rand(2 * _PAIRS, _TOKENS) * 3 * mask_2BxT
@@ -68,7 +68,7 @@ def _dpo(kind: preference.Kind, label_smoothing: float) -> float:
 
     def ours(log_p: Tensor) -> Tensor:
         chosen_lengths, rejected_lengths = lengths_2B.chunk(2)
-        return preference.dpo_loss(
+        return preference_loss.dpo_loss(
             *log_p.sum(1).chunk(2),
             *reference_2B.chunk(2),
             beta=_BETA,

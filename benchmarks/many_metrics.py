@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.terminal import Typist, has_braille, make_finished_run
-from lmm_tui.app import CockpitApp
-from lmm_tui.session import RunSession
+from lmm_tui.cockpit.app import CockpitApp
+from lmm_tui.runs.session import RunSession
 
 TITLE = "many_metrics: each letter of a search among 2,000 metrics of 10,000 steps"
 

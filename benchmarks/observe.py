@@ -18,17 +18,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from engine.config import RunConfig
-from engine.loss import loss_sum
-from engine.memory import keep_freed_memory
-from engine.model import Decoder
-from engine.observer import Observer, StepNumbers
-from engine.optim import build_optimizers
-from engine.shape import PRESETS
-from engine.stages.base import MicroBatch
-from metrics.probes import ModelProbe
-from metrics.speed import SpeedMeter
-from metrics.tracker import TrainingTracker
+from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.config.model_shape import PRESETS
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.loss import loss_sum
+from lmm_tui.engine.stages.base import MicroBatch
+from lmm_tui.engine.training.freed_memory import keep_freed_memory
+from lmm_tui.engine.training.observer import Observer, StepNumbers
+from lmm_tui.engine.training.optim import build_optimizers
+from lmm_tui.metrics.probes import ModelProbe
+from lmm_tui.metrics.step.speed import SpeedMeter
+from lmm_tui.metrics.tracker import TrainingTracker
 
 TITLE = "observation: cost of a row and of a probe beside a step of `tiny`"
 

@@ -14,11 +14,11 @@ from benchmarks.terminal import Screen, has_braille, make_finished_run
 
 TITLE = "open_run: first plots and all points of runs of 100 thousand and 1 million steps"
 
-_MONITOR = [sys.executable, "-c", "from lmm_tui.cli import main; main()", "monitor"]
+_MONITOR = [sys.executable, "-c", "from lmm_tui.cli.main import main; main()", "monitor"]
 _LOAD = """
 import sys
-from metrics.follow import MetricsFollower
-from metrics.series import SeriesStore
+from lmm_tui.metrics.readers.json_lines import MetricsFollower
+from lmm_tui.metrics.series.series import SeriesStore
 from pathlib import Path
 store = SeriesStore()
 follower = MetricsFollower(Path(sys.argv[1]), store)

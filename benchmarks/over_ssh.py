@@ -24,8 +24,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.terminal import start_in_terminal
-from engine.rundir import RunDir, list_checkpoints
-from lmm_tui.session import RunSession
+from lmm_tui.engine.run.run_dir import RunDir, list_checkpoints
+from lmm_tui.runs.session import RunSession
 
 TITLE = "over_ssh: a run launched over ssh outlives its connection and obeys the next one"
 
@@ -115,7 +115,7 @@ def _wait(ready: Callable[[], bool], why: Callable[[], str] = lambda: "") -> Non
 
 
 def _remote(place: Path, words: str) -> str:
-    program = shlex.join([sys.executable, "-c", "from lmm_tui.cli import main; main()"])
+    program = shlex.join([sys.executable, "-c", "from lmm_tui.cli.main import main; main()"])
     return f"cd {shlex.quote(str(place))} && OMP_NUM_THREADS=1 exec {program} {words}"
 
 

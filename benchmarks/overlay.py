@@ -24,7 +24,7 @@ _QUIET_S = 1.5
 _COCKPIT = """
 import sys
 from pathlib import Path
-from lmm_tui.app import CockpitApp
+from lmm_tui.cockpit.app import CockpitApp
 CockpitApp(runs_dir=Path(sys.argv[1])).run()
 """
 

@@ -18,10 +18,10 @@ import numpy as np
 from rich.style import Style
 from textual.geometry import Region
 
-from lmm_tui.palette import SERIES_COLORS, shade
-from lmm_tui.widgets.canvas import FIRST_FREE_INK, Canvas
-from lmm_tui.widgets.plot import Plot, Trace
-from metrics.series import SeriesStore
+from lmm_tui.charts.canvas import FIRST_FREE_INK, Canvas
+from lmm_tui.charts.palette import SERIES_COLORS, shade
+from lmm_tui.charts.plot import Plot, Trace
+from lmm_tui.metrics.series.series import SeriesStore
 
 TITLE = "redraw: one 100x30 chart of three series, 10k to 10M points"
 

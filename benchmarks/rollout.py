@@ -15,9 +15,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from engine.model import Decoder
-from engine.rollout import rollout
-from engine.shape import PRESETS
+from lmm_tui.engine.config.model_shape import PRESETS
+from lmm_tui.engine.generation.rollout import rollout
+from lmm_tui.engine.model.decoder import Decoder
 
 TITLE = "rollout: 8 answers to each of 8 prompts against transformers' generate"
 

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from engine.checkpoint_files import verify
-from engine.rundir import RunDir, list_checkpoints
-from lmm_errors import LmmError
-from lmm_tui.session import RunSession
+from lmm_tui.engine.checkpoints.checkpoint_files import verify
+from lmm_tui.engine.run.run_dir import RunDir, list_checkpoints
+from lmm_tui.errors import LmmError
+from lmm_tui.runs.session import RunSession
 
 TITLE = "soak: kill -9 at any instant, and inside checkpoint writes; the curve stays the same"
 
@@ -59,7 +59,13 @@ _SETTINGS = {
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(
-    ["lmm_tui.headless", "engine.loop", "engine.host", "engine.stages.pretrain", "torch._dynamo"]
+    [
+        "lmm_tui.cli.headless",
+        "lmm_tui.engine.training.loop",
+        "lmm_tui.engine.training.run_host",
+        "lmm_tui.engine.stages.pretrain",
+        "torch._dynamo",
+    ]
 )
 
 
@@ -211,9 +217,9 @@ def _be_the_command(place: Path, name: str, command: Sequence[str]) -> None:
     os.dup2(log, 2)
     # multiprocessing leaves a closed one to its children, and commands ask it for its terminal.
     sys.__stdin__ = sys.stdin
-    from lmm_tui import cli
+    from lmm_tui.cli import main
 
-    sys.exit(cli.run(command))
+    sys.exit(main.run(command))
 
 
 def _said(run: RunDir, place: Path) -> str:

@@ -21,7 +21,7 @@ from benchmarks.terminal import Screen, has_braille, make_finished_run, ordinary
 TITLE = "startup: seconds until there is something to see"
 
 ROUNDS = 5
-_PROGRAM = [sys.executable, "-c", "from lmm_tui.cli import main; main()"]
+_PROGRAM = [sys.executable, "-c", "from lmm_tui.cli.main import main; main()"]
 _CONFIGURE_TEXT = b"batch size"
 _REPORT_MODULES = """
 import atexit, sys

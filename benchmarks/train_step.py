@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from engine.config import RunConfig, resolve
+from lmm_tui.engine.config.config import RunConfig, resolve
 
 TITLE = "training step: our loop against transformers' Trainer on Qwen3"
 
@@ -146,8 +146,8 @@ class Turns:
 
 def ours(case: Case, folder: Path, step_done: Callable[[], None]) -> None:
     """The run as `lmm-tui train` hosts it."""
-    from engine import loop
-    from engine.host import EngineHost
+    from lmm_tui.engine.training import loop
+    from lmm_tui.engine.training.run_host import EngineHost
 
     class Timed(loop.Trainer):
         def _train_step(self) -> None:
@@ -171,7 +171,7 @@ def trainer(case: Case, folder: Path, step_done: Callable[[], None]) -> None:
         TrainingArguments,
     )
 
-    from engine.stages.pretrain import PretrainStage
+    from lmm_tui.engine.stages.pretrain import PretrainStage
 
     class Report(TrainerCallback):
         def on_step_end(self, *_: object, **__: object) -> None:

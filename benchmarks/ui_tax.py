@@ -23,13 +23,13 @@ import psutil
 
 from benchmarks.live_run import HISTORY, SCALARS, STEPS_PER_S, training
 from benchmarks.terminal import make_finished_run, start_in_terminal
-from engine.host import EngineHost
-from engine.rundir import RunDir
-from lmm_tui.app import CockpitApp
-from lmm_tui.capture import Terminal
-from lmm_tui.launcher import SWITCH_INTERVAL_S
-from lmm_tui.messages import Departure
-from lmm_tui.session import RunSession
+from lmm_tui.cli.launcher import SWITCH_INTERVAL_S
+from lmm_tui.cockpit.app import CockpitApp
+from lmm_tui.cockpit.messages import Departure
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.training.run_host import EngineHost
+from lmm_tui.runs.session import RunSession
+from lmm_tui.terminal.capture import Terminal
 
 TITLE = "dashboard: its cost beside training, beside a live run, beside nothing"
 
@@ -136,7 +136,7 @@ def _speed_beside_training(folder: Path) -> float:
 
 def train_in_turns(report: str) -> None:
     """The training process: opens and leaves the dashboard while training goes on."""
-    from engine.config import resolve
+    from lmm_tui.engine.config.config import resolve
 
     never = {f"log.{name}_every": 0 for name in ("val", "probe", "sample", "checkpoint")}
     with tempfile.TemporaryDirectory() as folder, Terminal() as terminal:
@@ -215,7 +215,7 @@ def _watch_live(folder: Path) -> Cost:
 
 
 def _watch(run: RunDir) -> Cost:
-    program = "import sys; from lmm_tui.cli import run; sys.exit(run(sys.argv[1:]))"
+    program = "import sys; from lmm_tui.cli.main import run; sys.exit(run(sys.argv[1:]))"
     screen = _Screen([sys.executable, "-c", program, "monitor", str(run.path)], run.path)
     try:
         screen.wait_for(b"learning rate")

@@ -24,15 +24,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data.chat import read_conversations
-from data.stories import story
-from data.template import render
-from engine.config import RunConfig, resolve
-from engine.loss import IGNORE
-from engine.model import Decoder
-from engine.stages.base import Stage
-from engine.stages.pretrain import PretrainStage
-from engine.stages.sft import SftStage
+from lmm_tui.data.builtin.stories import story
+from lmm_tui.data.chat.conversations import read_conversations
+from lmm_tui.data.chat.template import render
+from lmm_tui.engine.config.config import RunConfig, resolve
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.loss import IGNORE
+from lmm_tui.engine.stages.base import Stage
+from lmm_tui.engine.stages.pretrain import PretrainStage
+from lmm_tui.engine.stages.sft import SftStage
 
 TITLE = "useful_tokens: tokens learnt a second against padded rows and all logits"
 

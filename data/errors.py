@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmm_errors import LmmError
+from lmm_tui.errors import LmmError
 
 
 class DataError(LmmError):

@@ -16,15 +16,16 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from engine.config import RunConfig
-from engine.rundir import find_run
-from lmm_errors import LmmError
-from lmm_tui import language, terminal
-from lmm_tui.app import CockpitApp
-from lmm_tui.messages import Departure
-from lmm_tui.screens.configure import ConfigureScreen
-from lmm_tui.screens.place import PlaceScreen
-from lmm_tui.session import RunSession
+from lmm_tui.cockpit.app import CockpitApp
+from lmm_tui.cockpit.messages import Departure
+from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+from lmm_tui.cockpit.screens.configure import ConfigureScreen
+from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.run.run_dir import find_run
+from lmm_tui.errors import LmmError
+from lmm_tui.i18n import language
+from lmm_tui.runs.session import RunSession
+from lmm_tui.terminal import capabilities
 
 FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Noto Sans Mono CJK SC', monospace"
 PATIENCE_S = 60.0
@@ -126,7 +127,7 @@ def main() -> None:
     parser.add_argument("--only", metavar="NAME", help="draw one picture")
     parser.add_argument("--lang", choices=tuple(FOLDERS), default="en", help="of the interface")
     asked = parser.parse_args()
-    terminal.draw_for_files()
+    capabilities.draw_for_files()
     language.use(asked.lang)
     folder = FOLDERS[asked.lang]
     folder.mkdir(exist_ok=True)

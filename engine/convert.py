@@ -1,7 +1,7 @@
 """Models into other formats: a Hugging Face folder (Qwen3ForCausalLM) or MiniMind's `.pth`.
 
-Reading the formats is `engine.weights`; this file writes them. Weights are copied, never changed,
-so logits stay equal. `lmm-tui convert` is its command line.
+Reading the formats is `engine.checkpoints.weights`; this file writes them. Weights are copied,
+never changed, so logits stay equal. `lmm-tui convert` is its command line.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from data.chatml import CHAT_TEMPLATE
-from data.own_template import find_source
-from data.tokenizer import IM_END, IM_START, Tokenizer
-from engine.checkpoint import ADAPTER
-from engine.shape import ModelShape
-from engine.weights import Weights, WeightsError, read_weights
+from lmm_tui.data.chat.chatml import CHAT_TEMPLATE
+from lmm_tui.data.chat.tokenizer_template import find_source
+from lmm_tui.data.tokenizing.tokenizer import IM_END, IM_START, Tokenizer
+from lmm_tui.engine.checkpoints.checkpoint import ADAPTER
+from lmm_tui.engine.checkpoints.weights import Weights, WeightsError, read_weights
+from lmm_tui.engine.config.model_shape import ModelShape
 
 _HEAD = "lm_head.weight"
 _EMBEDDING = "model.embed_tokens.weight"
@@ -114,7 +114,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 if __name__ == "__main__":
     import tempfile
 
-    from engine.model import Decoder
+    from lmm_tui.engine.model.decoder import Decoder
 
     ids = torch.arange(12).reshape(1, 12)
     with tempfile.TemporaryDirectory() as place:

@@ -24,7 +24,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from lmm_errors import LmmError
+from lmm_tui.errors import LmmError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 
-from engine.evaluation.flags import EvaluationCommand, evaluation_options
-from engine.evaluation.job import Progress
-from engine.evaluation.request import Request
-from lmm_errors import LmmError
+from lmm_tui.engine.evaluation.command import Request
+from lmm_tui.engine.evaluation.flags import EvaluationCommand, evaluation_options
+from lmm_tui.engine.evaluation.job import Progress
+from lmm_tui.errors import LmmError
 
 _LINE_EVERY_S = 5.0
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from lmm_errors import LmmError
-from metrics.layers import group_by_layer, strip_wrappers
-from metrics.names import OUTPUT_PROBES, REPRESENTATION_PROBES
+from lmm_tui.errors import LmmError
+from lmm_tui.metrics.layers import group_by_layer, strip_wrappers
+from lmm_tui.metrics.names import OUTPUT_PROBES, REPRESENTATION_PROBES
 
 IGNORE_INDEX = -100
 _MAX_SEQUENCES = 64

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
-from lmm_errors import LmmError
-from metrics import names
-from metrics.appending import LineFile
-from metrics.mirror import TensorBoardMirror
-from metrics.values import perplexity, strict
+from lmm_tui.errors import LmmError
+from lmm_tui.metrics import names
+from lmm_tui.metrics.values import perplexity, strict
+from lmm_tui.metrics.writers.line_file import LineFile
+from lmm_tui.metrics.writers.tensorboard_mirror import TensorBoardMirror
 
 if TYPE_CHECKING:
     from torch import Tensor

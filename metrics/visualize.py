@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from lmm_errors import LmmError
-from metrics.series import SeriesStore
-from metrics.subject import Subject, of_json_log, of_log_dir, of_run
+from lmm_tui.errors import LmmError
+from lmm_tui.metrics.plots.plot_source import Subject, of_json_log, of_log_dir, of_run
+from lmm_tui.metrics.series.series import SeriesStore
 
 _DPI = 150
 _FORMATS = (".png", ".pdf", ".svg")
@@ -68,14 +68,14 @@ def _draw(page: Literal["whole", "training", "probes"], output: Path, subject: S
         raise VisualizeError(f"{subject.title}: nothing was measured yet")
     import matplotlib as mpl
 
-    from metrics import pages, pens
+    from lmm_tui.metrics.plots import page_layout, plot_style
 
     aside = output.with_name(f".{os.getpid()}.{output.name}")
     # A name in a script that no installed font has, or has in bold, is drawn as well as it goes.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    with mpl.rc_context(pens.settings()), warnings.catch_warnings():
+    with mpl.rc_context(plot_style.settings()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
-        figure = pages.draw(page, subject)
+        figure = page_layout.draw(page, subject)
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(aside, dpi=_DPI)
@@ -108,7 +108,7 @@ def _self_test() -> None:
     import math
     import tempfile
 
-    from metrics.tracker import TrainingTracker
+    from lmm_tui.metrics.tracker import TrainingTracker
 
     with tempfile.TemporaryDirectory() as folder:
         with TrainingTracker(folder, tensorboard=False) as tracker:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from repository import ROOT
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:

@@ -1,11 +1,10 @@
 """The documents: whatever they link to is there, and every picture of the tour is shown."""
 
 import re
-from pathlib import Path
 
 import pytest
+from repository import ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 _PART = re.compile(r"#+ |\||```\w*")
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")

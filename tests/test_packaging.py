@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,19 +13,19 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("lmm_tui", "engine", "metrics", "data", "recipes")
+FOLDERS = ("lmm_tui", "engine", "metrics", "data")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 @pytest.mark.slow
 def test_the_wheel_holds_everything_that_runs(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    for package in PACKAGES:
+    for folder in FOLDERS:
         ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / package, source / package, ignore=ignore)
-    for name in ("pyproject.toml", "lmm_errors.py", "README.md"):
+        shutil.copytree(ROOT / folder, source / folder, symlinks=True, ignore=ignore)
+    for name in ("pyproject.toml", "lmm_tui/errors.py", "README.md"):
         shutil.copy(ROOT / name, source)
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
     done = subprocess.run(
@@ -38,16 +39,17 @@ def test_the_wheel_holds_everything_that_runs(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
         [entry_points] = [name for name in held if name.endswith("entry_points.txt")]
-        assert "lmm-tui = lmm_tui.cli:main" in archive.read(entry_points).decode()
+        assert "lmm-tui = lmm_tui.cli.main:main" in archive.read(entry_points).decode()
+    package = source / "lmm_tui"
     wanted = {
-        str(path.relative_to(source))
-        for package in PACKAGES
-        for path in (source / package).rglob("*")
-        if path.suffix in (".py", ".tcss", ".toml")
+        str((Path(folder) / name).relative_to(source))
+        for folder, _, names in os.walk(package, followlinks=True)
+        for name in names
+        if Path(name).suffix in (".py", ".tcss", ".toml", ".typed")
     }
-    assert {"lmm_tui/cockpit.tcss", "recipes/tiny.toml"} <= wanted
-    assert wanted | {"lmm_errors.py"} <= held
-    assert not any(name.startswith(("tests/", "benchmarks/")) for name in held)
+    assert {"lmm_tui/cockpit/cockpit.tcss", "lmm_tui/engine/config/recipes/tiny.toml"} <= wanted
+    assert wanted <= held
+    assert {Path(name).parts[0] for name in held if ".dist-info/" not in name} == {"lmm_tui"}
 
 
 def test_pins_satisfy_every_requirement() -> None:

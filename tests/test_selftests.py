@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("lmm_tui", "engine", "metrics", "data")
 PASSED = "=== 自测通过 ==="
 SHARDS = 2
@@ -22,7 +22,6 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHON
 
 def module_files() -> list[str]:
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
-    files.append(ROOT / "lmm_errors.py")
     return sorted(str(path.relative_to(ROOT)) for path in files if path.name != "__init__.py")
 
 
@@ -35,7 +34,7 @@ def last_line(output: str) -> str:
 def test_every_module_file_passes_its_self_test(shard: int) -> None:
     files = module_files()[shard::SHARDS]
     done = subprocess.run(
-        [sys.executable, "tests/run_alone.py", *files],
+        [sys.executable, "tests/support/run_alone.py", *files],
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
@@ -55,7 +54,13 @@ def test_every_module_file_passes_its_self_test(shard: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["lmm_errors.py", "metrics/names.py", "engine/config.py", "lmm_tui/commands/runs.py"]
+    "file",
+    [
+        "lmm_tui/errors.py",
+        "metrics/names.py",
+        "engine/config/config.py",
+        "lmm_tui/cli/commands/runs.py",
+    ],
 )
 def test_a_few_of_them_in_a_process_of_their_own(file: str) -> None:
     done = subprocess.run(

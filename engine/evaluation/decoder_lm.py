@@ -23,12 +23,12 @@ from lm_eval.models.utils import (
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from torch import Tensor
 
-from data.spans import Template
-from data.tokenizer import Tokenizer
-from data.turns import Turn
-from engine.evaluation.job import EvaluateError
-from engine.model import Decoder
-from engine.rollout import rollout
+from lmm_tui.data.chat.spans import Template
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.data.turns import Turn
+from lmm_tui.engine.evaluation.job import EvaluateError
+from lmm_tui.engine.generation.rollout import rollout
+from lmm_tui.engine.model.decoder import Decoder
 
 Pair = tuple[list[int], list[int]]
 """Token ids of a context and of what is weighed after it, both not empty."""
@@ -202,9 +202,9 @@ def _weigh(logits_CxV: Tensor, continuation: list[int]) -> tuple[float, bool]:
 
 
 if __name__ == "__main__":
-    from data.template import CHATML
-    from engine.generate import token_losses
-    from engine.shape import ModelShape
+    from lmm_tui.data.chat.template import CHATML
+    from lmm_tui.engine.config.model_shape import ModelShape
+    from lmm_tui.engine.generation.generate import token_losses
 
     words = Tokenizer.train(["the cat sat on the mat"] * 9, 280)
     tiny = Decoder(ModelShape(words.vocab_size, 32, 2, 4, 2, 8, 64, max_positions=48))

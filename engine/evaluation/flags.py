@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from engine.evaluation.builtin import ALL
-from engine.rundir import RUNS_DIR
+from lmm_tui.engine.evaluation.builtin_tasks import ALL
+from lmm_tui.engine.run.run_dir import RUNS_DIR
 
 DEFAULT_LIMIT = 100
 SMOKE_LIMIT = 10
@@ -46,7 +46,7 @@ def spread(args: list[str]) -> list[str]:
 
 
 def evaluation_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add every flag; the values arrive as `engine.evaluation.request.Request` takes them."""
+    """Add every flag; the values arrive as `engine.evaluation.command.Request` takes them."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lmm_errors import LmmError
+from lmm_tui.errors import LmmError
 
 Backend = Literal["run", "hf"]
 """Our own decoder, or transformers through lm-eval's HFLM."""

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from engine.evaluation.builtin import NAMES
-from engine.evaluation.job import EvaluateError, Job
+from lmm_tui.engine.evaluation.builtin_tasks import NAMES
+from lmm_tui.engine.evaluation.job import EvaluateError, Job
 
 _MMLU = "mmlu"
 

@@ -6,13 +6,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from data.own_template import OwnTemplate, find_source
-from data.spans import Template
-from data.template import CHATML
-from data.tokenizer import IM_END, IM_START, Tokenizer
-from engine.device import resolve_device
-from engine.evaluation.job import Backend, EvaluateError, Job
-from engine.weights import read_weights
+from lmm_tui.data.chat.spans import Template
+from lmm_tui.data.chat.template import CHATML
+from lmm_tui.data.chat.tokenizer_template import OwnTemplate, find_source
+from lmm_tui.data.tokenizing.tokenizer import IM_END, IM_START, Tokenizer
+from lmm_tui.engine.checkpoints.weights import read_weights
+from lmm_tui.engine.device import resolve_device
+from lmm_tui.engine.evaluation.job import Backend, EvaluateError, Job
 
 
 def open_model(job: Job) -> Any:
@@ -32,7 +32,7 @@ def versions(backend: Backend) -> dict[str, str]:
 
 
 def _open_ours(job: Job) -> Any:
-    from engine.evaluation.decoder_lm import DecoderLM
+    from lmm_tui.engine.evaluation.decoder_lm import DecoderLM
 
     weights = read_weights(Path(job.model))
     if weights.tokenizer is None:

@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from data.prepare import user_cache
-from engine.evaluation.job import EvaluateError, Job, Outcome, Progress
+from lmm_tui.data.preparation.prepare import user_cache
+from lmm_tui.engine.evaluation.job import EvaluateError, Job, Outcome, Progress
 
 _PATIENCE_S = 5.0
 
@@ -42,7 +42,7 @@ class Evaluation:
         self._printed = (Path(self._scratch.name) / "stderr").open("w+b")
         self._cancelled = False
         # -P: a file in the working directory must not pass for a package of lm-eval's.
-        command = [sys.executable, "-P", "-m", "engine.evaluation.child"]
+        command = [sys.executable, "-P", "-m", "lmm_tui.engine.evaluation.worker"]
         self._child = subprocess.Popen(
             [*command, job.to_json(), self._scratch.name, str(self._cache)],
             stdin=subprocess.DEVNULL,

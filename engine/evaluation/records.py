@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.evaluation.job import EvaluateError, Job, Outcome
-from engine.rundir import RunDir, checkpoint_name, replace_text
-from metrics.values import strict
+from lmm_tui.engine.evaluation.job import EvaluateError, Job, Outcome
+from lmm_tui.engine.run.run_dir import RunDir, checkpoint_name, replace_text
+from lmm_tui.metrics.values import strict
 
 FORMAT = 1
 

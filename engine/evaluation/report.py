@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.evaluation.job import Outcome, Score
-from engine.evaluation.records import Record
+from lmm_tui.engine.evaluation.job import Outcome, Score
+from lmm_tui.engine.evaluation.records import Record
 
 _NOTHING = "–"
 
@@ -81,7 +81,7 @@ def _table(rows: Sequence[Sequence[str]], left: int) -> str:
 
 
 if __name__ == "__main__":
-    from engine.evaluation.job import Job
+    from lmm_tui.engine.evaluation.job import Job
 
     quiz = Score("lmm_choice", "acc", 0.5, 0.1, 0.375, 26, 0)
     demo = Outcome((quiz, Score("lmm_sums", "exact_match", 0.9, 0.05, None, 40, 0)), 3, "", {})

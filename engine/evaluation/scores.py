@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from engine.evaluation.job import Score
+from lmm_tui.engine.evaluation.job import Score
 
 
 def scores_of(found: Mapping[str, Any]) -> tuple[Score, ...]:

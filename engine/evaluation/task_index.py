@@ -16,9 +16,9 @@ from typing import Any
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.tasks import TaskManager
 
-from engine.evaluation import builtin
-from engine.evaluation.job import EvaluateError, Job
-from engine.evaluation.local_tasks import expected_file, tasks_folder, write_overlays
+from lmm_tui.engine.evaluation import builtin_tasks
+from lmm_tui.engine.evaluation.job import EvaluateError, Job
+from lmm_tui.engine.evaluation.local_tasks import expected_file, tasks_folder, write_overlays
 
 _OURS = "lmm_"
 
@@ -37,7 +37,7 @@ class TaskIndex:
             local = [name for name in job.tasks if expected_file(name) is not None]
             write_overlays(local, Path(job.data_dir), scratch / "overlays", job.num_fewshot)
             folders.append(scratch / "overlays")
-        foreign = [name for name in job.tasks if name not in (*builtin.NAMES, *local)]
+        foreign = [name for name in job.tasks if name not in (*builtin_tasks.NAMES, *local)]
         self.manager = _manager(folders, foreign)
         self.manager.context = context
 
@@ -71,11 +71,11 @@ class _Manager(TaskManager):
 
 def builtin_folder(cache: Path) -> Path:
     """Where the built-in tasks are kept, written once for each version of them."""
-    folder = (cache / f"tasks-{builtin.content_key()}").resolve()
+    folder = (cache / f"tasks-{builtin_tasks.content_key()}").resolve()
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=cache))
-        builtin.write_tasks(aside, folder)
+        builtin_tasks.write_tasks(aside, folder)
         try:
             aside.rename(folder)
         except OSError:  # Another evaluation was faster.
@@ -103,8 +103,8 @@ def _manager(folders: Sequence[Path], foreign: Sequence[str]) -> _Manager:
 
 def _unknown(name: str) -> EvaluateError:
     return EvaluateError(
-        f"{name}: no such task; built in are {', '.join(builtin.NAMES)}, and `lm_eval ls tasks` "
-        "lists those that need the hub"
+        f"{name}: no such task; built in are {', '.join(builtin_tasks.NAMES)}, and "
+        "`lm_eval ls tasks` lists those that need the hub"
     )
 
 
@@ -132,7 +132,7 @@ def _refusal(names: Sequence[str], error: Exception) -> EvaluateError:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
-        index = TaskIndex(Job("", (builtin.ALL,)), 512, home / "scratch", home / "cache")
+        index = TaskIndex(Job("", (builtin_tasks.ALL,)), 512, home / "scratch", home / "cache")
         print(index.manager.all_tasks)
-        assert builtin.ALL in index.manager.all_groups
+        assert builtin_tasks.ALL in index.manager.all_groups
     print("=== 自测通过 ===")

@@ -11,20 +11,20 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from data.prepare import Progress
-from data.tokenizer import Tokenizer
-from data.turns import Turn
-from engine.config import RunConfig
-from engine.model import Decoder
-from engine.rundir import RunDir
-from metrics.names import VAL_LOSS
+from lmm_tui.data.preparation.prepare import Progress
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.data.turns import Turn
+from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.metrics.names import VAL_LOSS
 
 _CLASSES = {
-    "pretrain": "engine.stages.pretrain:PretrainStage",
-    "sft": "engine.stages.sft:SftStage",
-    "dpo": "engine.stages.dpo:DpoStage",
-    "grpo": "engine.stages.grpo:GrpoStage",
-    "distill": "engine.stages.distill:DistillStage",
+    "pretrain": "lmm_tui.engine.stages.pretrain:PretrainStage",
+    "sft": "lmm_tui.engine.stages.sft:SftStage",
+    "dpo": "lmm_tui.engine.stages.dpo:DpoStage",
+    "grpo": "lmm_tui.engine.stages.grpo:GrpoStage",
+    "distill": "lmm_tui.engine.stages.distill:DistillStage",
 }
 
 

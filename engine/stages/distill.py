@@ -13,18 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data.prepare import Progress
-from data.tokenizer import Tokenizer
-from data.turns import Turn
-from engine.config import ConfigError, DistillConfig, RunConfig
-from engine.loss import chunked_loss
-from engine.model import Decoder
-from engine.rundir import run_or_path
-from engine.stages.base import Losses, MicroBatch, Stage, mean_losses
-from engine.stages.likelihood import LikelihoodStage
-from engine.stages.pretrain import PretrainStage
-from engine.stages.sft import SftStage
-from engine.weights import read_weights
+from lmm_tui.data.preparation.prepare import Progress
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.data.turns import Turn
+from lmm_tui.engine.checkpoints.weights import read_weights
+from lmm_tui.engine.config.config import ConfigError, DistillConfig, RunConfig
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.loss import chunked_loss
+from lmm_tui.engine.run.run_dir import run_or_path
+from lmm_tui.engine.stages.base import Losses, MicroBatch, Stage, mean_losses
+from lmm_tui.engine.stages.likelihood import LikelihoodStage
+from lmm_tui.engine.stages.pretrain import PretrainStage
+from lmm_tui.engine.stages.sft import SftStage
 
 
 class DistillStage(Stage):

@@ -17,23 +17,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.errors import DataError
-from data.order import Order
-from data.preference import read_pairs
-from data.prepare import Progress
-from data.spans import Rendered
-from data.template import render_all
-from data.turns import Conversation, Pair
-from engine.config import RunConfig
-from engine.generate import evaluating
-from engine.loss import token_log_probs
-from engine.model import Decoder
-from engine.preference import dpo_loss, implicit_rewards
-from engine.rundir import RunDir
-from engine.stages import reference
-from engine.stages.base import Losses, MicroBatch, mean_losses
-from engine.stages.chat import ChatStage, pack_answers, packed_batch, read_side
-from lmm_errors import LmmError
+from lmm_tui.data.batching.order import Order
+from lmm_tui.data.chat.preferences import read_pairs
+from lmm_tui.data.chat.spans import Rendered
+from lmm_tui.data.chat.template import render_all
+from lmm_tui.data.errors import DataError
+from lmm_tui.data.preparation.prepare import Progress
+from lmm_tui.data.turns import Conversation, Pair
+from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.generation.generate import evaluating
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.loss import token_log_probs
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.stages import reference_model
+from lmm_tui.engine.stages.base import Losses, MicroBatch, mean_losses
+from lmm_tui.engine.stages.chat_base import ChatStage, pack_answers, packed_batch, read_side
+from lmm_tui.engine.stages.preference_loss import dpo_loss, implicit_rewards
+from lmm_tui.errors import LmmError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,13 +129,13 @@ class DpoStage(ChatStage):
 
     def begin(self, model: Decoder, run_dir: RunDir, fresh: bool) -> None:
         if self._settings.reference == "live":
-            self._live = reference.frozen_model(model, run_dir, fresh)
+            self._live = reference_model.frozen_model(model, run_dir, fresh)
             return
         sets = {"train": self._train, "val": self._val}
         if fresh:
             measured = {name: self._measure(model, pairs, name) for name, pairs in sets.items()}
-            reference.keep(run_dir, measured)
-        kept = reference.read(run_dir)
+            reference_model.keep(run_dir, measured)
+        kept = reference_model.read(run_dir)
         for name, pairs in sets.items():
             if len(kept[name]) != len(pairs.items):
                 raise LmmError(
@@ -239,7 +239,7 @@ if __name__ == "__main__":
     import tempfile
     from pathlib import Path
 
-    from engine.config import resolve
+    from lmm_tui.engine.config.config import resolve
 
     lines = (
         json.dumps({"prompt": f"{n} + 1?", "chosen": str(n + 1), "rejected": str(n)})

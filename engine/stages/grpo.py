@@ -1,8 +1,9 @@
 """Reinforcement learning from verifiable rewards: groups of answers to a prompt, judged together.
 
 A round asks some prompts, several answers to each, and lets one optimiser step or more learn from
-them. How answers are made, judged and weighed is `engine.rollout`, `engine.rewards` and
-`engine.policy_loss`; this file puts them together, without padding.
+them. How answers are made, judged and weighed is `engine.generation.rollout`,
+`engine.stages.rewards` and
+`engine.stages.policy_loss`; this file puts them together, without padding.
 """
 
 from __future__ import annotations
@@ -20,26 +21,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.errors import DataError
-from data.order import Order
-from data.prepare import Progress
-from data.prompts import read_prompts
-from data.spans import Rendered
-from data.template import render_prompt
-from data.turns import Prompt, question
-from engine.adapters import without_adapters
-from engine.config import ConfigError, RunConfig
-from engine.device import empty_cache, to_device
-from engine.fitting import MemoryExhaustedError, fit
-from engine.loss import LogProbs, token_log_probs
-from engine.model import Decoder
-from engine.policy_loss import group_advantages, groups_without_spread, policy_loss
-from engine.rewards import Sample, Scores, load_rewards, score
-from engine.rollout import Rollouts, rollout
-from engine.rundir import JsonlWriter, RunDir
-from engine.stages import reference
-from engine.stages.base import Losses, MicroBatch
-from engine.stages.chat import ChatStage, pack_answers, packed_batch, read_side
+from lmm_tui.data.batching.order import Order
+from lmm_tui.data.chat.prompts import read_prompts
+from lmm_tui.data.chat.spans import Rendered
+from lmm_tui.data.chat.template import render_prompt
+from lmm_tui.data.errors import DataError
+from lmm_tui.data.preparation.prepare import Progress
+from lmm_tui.data.turns import Prompt, question
+from lmm_tui.engine.config.config import ConfigError, RunConfig
+from lmm_tui.engine.device import empty_cache, to_device
+from lmm_tui.engine.generation.rollout import Rollouts, rollout
+from lmm_tui.engine.model.adapters import without_adapters
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.loss import LogProbs, token_log_probs
+from lmm_tui.engine.run.run_dir import JsonlWriter, RunDir
+from lmm_tui.engine.stages import reference_model
+from lmm_tui.engine.stages.base import Losses, MicroBatch
+from lmm_tui.engine.stages.chat_base import ChatStage, pack_answers, packed_batch, read_side
+from lmm_tui.engine.stages.oom_split import MemoryExhaustedError, fit
+from lmm_tui.engine.stages.policy_loss import group_advantages, groups_without_spread, policy_loss
+from lmm_tui.engine.stages.rewards import Sample, Scores, load_rewards, score
 
 log = logging.getLogger("engine")
 
@@ -165,7 +166,7 @@ class GrpoStage(ChatStage):
         self._samples = JsonlWriter(run_dir.samples)
         # With adapters the reference is the model without them: no second one is needed.
         if self._settings.beta and not self._adapted:
-            self._reference = reference.frozen_model(model, run_dir, fresh)
+            self._reference = reference_model.frozen_model(model, run_dir, fresh)
 
     def micro_batches(self, step: int) -> list[MicroBatch]:
         number = step // self._settings.updates
@@ -446,7 +447,7 @@ if __name__ == "__main__":
     import tempfile
     from pathlib import Path
 
-    from engine.config import resolve
+    from lmm_tui.engine.config.config import resolve
 
     lines = (json.dumps({"prompt": f"{n} + 1?", "answer": n + 1}) for n in range(99))
     with tempfile.TemporaryDirectory() as folder:

@@ -11,17 +11,17 @@ from typing import Generic, Protocol, TypeVar
 
 import torch
 
-from engine.config import RunConfig
-from engine.loss import loss_sum
-from engine.model import Decoder
-from engine.stages.base import Losses, MicroBatch, Stage
+from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.loss import loss_sum
+from lmm_tui.engine.stages.base import Losses, MicroBatch, Stage
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
 class Indexed(Protocol[T_co]):
-    """Micro-batches by number: `data.batches.Batches`, `data.packing.PackedBatches`."""
+    """Micro-batches by number: `Batches` or `PackedBatches` of `data.batching`."""
 
     @property
     def epoch(self) -> float:

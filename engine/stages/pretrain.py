@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.batches import Batches
-from data.prepare import Progress, prepare
-from engine.config import RunConfig
-from engine.device import to_device
-from engine.model import Decoder
-from engine.stages.base import MicroBatch, mean_losses
-from engine.stages.likelihood import LikelihoodStage
-from metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
+from lmm_tui.data.batching.batches import Batches
+from lmm_tui.data.preparation.prepare import Progress, prepare
+from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.device import to_device
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.stages.base import MicroBatch, mean_losses
+from lmm_tui.engine.stages.likelihood import LikelihoodStage
+from lmm_tui.metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
 
 IdsAndLabels = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -78,7 +78,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
 if __name__ == "__main__":
     import tempfile
 
-    from engine.config import resolve
+    from lmm_tui.engine.config.config import resolve
 
     with tempfile.TemporaryDirectory() as folder:
         settings = resolve(

@@ -6,19 +6,19 @@ import logging
 
 import torch
 
-from data.chat import read_conversations
-from data.corpus import BUILTIN
-from data.errors import DataError
-from data.packing import Packed, PackedBatches, Rows, pack
-from data.prepare import Progress
-from data.template import render_all
-from engine.config import RunConfig
-from engine.model import Decoder
-from engine.quiz import exact_match
-from engine.stages.base import MicroBatch, mean_losses
-from engine.stages.chat import ChatStage, kinds_of, packed_batch, read_side
-from engine.stages.likelihood import LikelihoodStage
-from metrics.names import VAL_EXACT
+from lmm_tui.data.batching.packing import Packed, PackedBatches, Rows, pack
+from lmm_tui.data.chat.conversations import read_conversations
+from lmm_tui.data.chat.template import render_all
+from lmm_tui.data.errors import DataError
+from lmm_tui.data.preparation.prepare import Progress
+from lmm_tui.data.text.corpus import BUILTIN
+from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.generation.exact_match import exact_match
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.stages.base import MicroBatch, mean_losses
+from lmm_tui.engine.stages.chat_base import ChatStage, kinds_of, packed_batch, read_side
+from lmm_tui.engine.stages.likelihood import LikelihoodStage
+from lmm_tui.metrics.names import VAL_EXACT
 
 log = logging.getLogger("engine")
 
@@ -92,7 +92,7 @@ if __name__ == "__main__":
     import tempfile
     from pathlib import Path
 
-    from engine.config import resolve
+    from lmm_tui.engine.config.config import resolve
 
     lines = (json.dumps({"instruction": f"{n} + 1?", "output": str(n + 1)}) for n in range(99))
     with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from small_runs import MakeConfig
 
-from engine.config import RunConfig, resolve
+from lmm_tui.engine.config.config import RunConfig, resolve
 
 
 @pytest.fixture(scope="session")

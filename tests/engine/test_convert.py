@@ -10,15 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from small_runs import MakeConfig, curve
 
-from data.chatml import CHAT_TEMPLATE
-from data.own_template import find_source
-from data.tokenizer import Tokenizer
-from engine.config import resolve
-from engine.convert import convert
-from engine.host import EngineHost
-from engine.model import Decoder
-from engine.shape import ModelShape
-from engine.weights import Weights, WeightsError, read_weights
+from lmm_tui.data.chat.chatml import CHAT_TEMPLATE
+from lmm_tui.data.chat.tokenizer_template import find_source
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.engine.checkpoints.weights import Weights, WeightsError, read_weights
+from lmm_tui.engine.config.config import resolve
+from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.convert import convert
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.training.run_host import EngineHost
 
 IDS = torch.arange(24).reshape(2, 12)
 

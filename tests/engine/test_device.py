@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine import device as devices
-from engine.device import DeviceError
+from lmm_tui.engine import device as devices
+from lmm_tui.engine.device import DeviceError
 
 CPU = torch.device("cpu")
 

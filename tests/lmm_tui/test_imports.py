@@ -9,50 +9,32 @@ from pathlib import Path
 
 import pytest
 from made_runs import make_run
+from repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "transformers", "matplotlib.pyplot", "tensorboard", "lm_eval")
 SLOW = ("pydantic", "textual", "plotext", "matplotlib", "numpy", "tokenizers")
 
-TORCH_FREE_ENGINE = (
-    "alert_notice",
-    "config",
-    "control",
-    "events",
-    "health_watch",
-    "host",
-    "instrument",
-    "rundir",
-    "script_commands",
-    "shape",
-)
-TORCH_NEEDED_METRICS = (
-    "activations",
-    "attention",
-    "calibration",
-    "deep",
-    "grads",
-    "layers",
-    "probes",
-    "updates",
-)
-"""What sits on the training side; all else of metrics is the reading side."""
+TORCH_FREE_ENGINE = ("config", "health", "instrument", "run", "training.run_host")
+TORCH_NEEDED_METRICS = ("deep", "layers", "probes", "step.grad_norms", "step.update_ratio")
+"""Of engine what is read without torch, of metrics what needs it: packages and modules."""
 
 
 def modules(package: str) -> list[str]:
-    """All modules of a package, dotted."""
+    """All modules of a folder of the checkout, by their installed names."""
     paths = (ROOT / package).rglob("*.py")
     found = (".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths)
-    return sorted(name.removesuffix(".__init__") for name in found)
+    names = (name.removesuffix(".__init__") for name in found)
+    return sorted(name if package == "lmm_tui" else f"lmm_tui.{name}" for name in names)
+
+
+def within(name: str, package: str, parts: tuple[str, ...]) -> bool:
+    wanted = tuple(f"lmm_tui.{package}.{part}" for part in parts)
+    return name in wanted or name.startswith(tuple(f"{part}." for part in wanted))
 
 
 READING_PATH = [
-    *(f"engine.{name}" for name in TORCH_FREE_ENGINE),
-    *(
-        name
-        for name in modules("metrics")
-        if name.removeprefix("metrics.") not in TORCH_NEEDED_METRICS
-    ),
+    *(name for name in modules("engine") if within(name, "engine", TORCH_FREE_ENGINE)),
+    *(name for name in modules("metrics") if not within(name, "metrics", TORCH_NEEDED_METRICS)),
     *modules("data"),
     *modules("lmm_tui"),
 ]
@@ -72,7 +54,7 @@ def loaded(program: str, folder: Path, *wanted: str) -> set[str]:
 
 
 def command(*args: str) -> str:
-    return f"from lmm_tui.cli import run; assert run({list(args)!r}) == 0"
+    return f"from lmm_tui.cli.main import run; assert run({list(args)!r}) == 0"
 
 
 def test_help_imports_next_to_nothing(tmp_path: Path) -> None:
@@ -84,9 +66,11 @@ def test_the_reading_path_is_free_of_torch(tmp_path: Path) -> None:
     assert not loaded(program, tmp_path, *HEAVY)
 
 
-@pytest.mark.parametrize("module", ["lmm_tui.session", "lmm_tui.launcher"])
+@pytest.mark.parametrize("module", ["lmm_tui.runs.session", "lmm_tui.cli.launcher"])
 def test_a_monitor_starts_without_the_configuration_tree(module: str, tmp_path: Path) -> None:
-    assert not loaded(f"import {module}", tmp_path, *HEAVY, "pydantic", "engine.config")
+    assert not loaded(
+        f"import {module}", tmp_path, *HEAVY, "pydantic", "lmm_tui.engine.config.config"
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.checkpoint import checkpoint
 
-from metrics.grads import GradNorms
-from metrics.names import OUTPUT_PROBES, REPRESENTATION_PROBES
-from metrics.probes import ModelProbe, ProbeError, participation_ratio
+from lmm_tui.metrics.names import OUTPUT_PROBES, REPRESENTATION_PROBES
+from lmm_tui.metrics.probes import ModelProbe, ProbeError, participation_ratio
+from lmm_tui.metrics.step.grad_norms import GradNorms
 
 VOCAB = 6400
 

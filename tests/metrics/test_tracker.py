@@ -13,11 +13,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics.follow import MetricsFollower
-from metrics.grads import GradNorms
-from metrics.probes import ModelProbe
-from metrics.series import SeriesStore
-from metrics.tracker import ClipWindow, Ema, TrackerError, TrainingTracker, perplexity
+from lmm_tui.metrics.probes import ModelProbe
+from lmm_tui.metrics.readers.json_lines import MetricsFollower
+from lmm_tui.metrics.series.series import SeriesStore
+from lmm_tui.metrics.step.grad_norms import GradNorms
+from lmm_tui.metrics.tracker import ClipWindow, Ema, TrackerError, TrainingTracker, perplexity
 
 
 def refuse(constant: str) -> None:
@@ -212,7 +212,7 @@ class TestRows:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """No GPU here, so the CPU plays one: nothing is read before the commit."""
-        monkeypatch.setattr("metrics.tracker._own", lambda value: value)
+        monkeypatch.setattr("lmm_tui.metrics.tracker._own", lambda value: value)
         tracker = quiet(tmp_path)
         tracker.update_loss(torch.tensor(2.0))
         tracker.update_lr(0.1)
@@ -293,7 +293,7 @@ class TestResume:
     def test_rows_are_there_when_the_process_is_killed(self, tmp_path: Path) -> None:
         script = (
             "import os, signal, sys\n"
-            "from metrics.tracker import TrainingTracker\n"
+            "from lmm_tui.metrics.tracker import TrainingTracker\n"
             "tracker = TrainingTracker(sys.argv[1])\n"
             "tracker.update_loss(1.5)\n"
             "tracker.log()\n"
@@ -332,7 +332,8 @@ class TestTrouble:
 
     def test_importing_the_tracker_imports_no_heavy_library(self) -> None:
         script = (
-            "import sys, metrics.tracker, metrics.speed, metrics.layers\n"
+            "import sys, lmm_tui.metrics.tracker, lmm_tui.metrics.step.speed, "
+            "lmm_tui.metrics.layers\n"
             "heavy = {'torch', 'tensorboard', 'matplotlib', 'numpy', 'pydantic'}\n"
             "sys.exit(', '.join(heavy & sys.modules.keys()) or None)\n"
         )
@@ -388,7 +389,7 @@ class TestTensorBoard:
     def test_a_script_that_forgets_to_close_loses_nothing(self, tmp_path: Path) -> None:
         script = (
             "import sys\n"
-            "from metrics.tracker import TrainingTracker\n"
+            "from lmm_tui.metrics.tracker import TrainingTracker\n"
             "tracker = TrainingTracker(sys.argv[1])\n"
             "for step in range(100):\n"
             "    tracker.update_loss(1.0 / (step + 1))\n"

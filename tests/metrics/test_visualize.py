@@ -19,13 +19,14 @@ from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from metrics import names, pages, panels, pens
-from metrics.event_files import find_event_files, read_event_files
-from metrics.series import SeriesStore
-from metrics.strokes import COLUMNS, Curve, Window
-from metrics.subject import Subject, of_log_dir
-from metrics.tracker import TrainingTracker
-from metrics.visualize import draw_page, export_plots, main
+from lmm_tui.metrics import names
+from lmm_tui.metrics.plots import page_layout, panels, plot_style
+from lmm_tui.metrics.plots.decimate import COLUMNS, Curve, Window
+from lmm_tui.metrics.plots.plot_source import Subject, of_log_dir
+from lmm_tui.metrics.readers.event_files import find_event_files, read_event_files
+from lmm_tui.metrics.series.series import SeriesStore
+from lmm_tui.metrics.tracker import TrainingTracker
+from lmm_tui.metrics.visualize import draw_page, export_plots, main
 
 REFERENCES = {"ln V": 6.93, "unigram": 5.5, "bigram": 3.6}
 
@@ -74,8 +75,8 @@ def texts_of(figure: Figure) -> str:
 
 
 def page(store: SeriesStore, **about: object) -> Figure:
-    with rc_context(pens.settings()):
-        figure = pages.draw("whole", Subject(store, "demo", references=REFERENCES, **about))
+    with rc_context(plot_style.settings()):
+        figure = page_layout.draw("whole", Subject(store, "demo", references=REFERENCES, **about))
         figure.canvas.draw()
     return figure
 
@@ -166,8 +167,8 @@ class TestPage:
     def test_names_are_text_and_never_mathematics(self) -> None:
         store = measured(3)
         store.append({"step": 4, r"mine/$\frac$": 1.0})
-        with rc_context(pens.settings()):
-            figure = pages.draw("whole", Subject(store, "a $x_1 b\x1b[31m\n"))
+        with rc_context(plot_style.settings()):
+            figure = page_layout.draw("whole", Subject(store, "a $x_1 b\x1b[31m\n"))
             figure.canvas.draw()
         assert figure.texts[0].get_text() == "a $x_1 b\ufffd[31m\ufffd"
         assert r"mine/$\frac$" in texts_of(figure)
@@ -190,7 +191,7 @@ class TestTrouble:
         figure = page(measured(300, nan_from=200))
         assert "NaN/Inf at 101 steps" in texts_of(figure)
         assert "train NaN" in texts_of(figure)
-        with rc_context(pens.settings()):
+        with rc_context(plot_style.settings()):
             image = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)
         loss = axes_of(figure, "Loss").get_window_extent()
         bottom = image.shape[0] - int(loss.y0) - 4
@@ -277,14 +278,14 @@ class TestNumbers:
         ],
     )
     def test_values_are_written_as_people_do(self, value: float, text: str) -> None:
-        assert pens.number(value) == text
+        assert plot_style.number(value) == text
 
     @pytest.mark.parametrize(
         ("value", "text"),
         [(0.5, "0.5"), (1500, "1.5k"), (2e6, "2M"), (5e-4, "0.0005"), (5e-5, "5e-5"), (0, "0")],
     )
     def test_ticks_are_short(self, value: float, text: str) -> None:
-        assert pens.tick(value) == text
+        assert plot_style.tick(value) == text
 
     def test_a_chinese_font_is_used_where_there_is_one(
         self, monkeypatch: pytest.MonkeyPatch
@@ -292,7 +293,7 @@ class TestNumbers:
         installed = font_manager.fontManager.ttflist
         chinese = replace(installed[0], name="Noto Sans CJK SC")
         monkeypatch.setattr(font_manager.fontManager, "ttflist", [*installed, chinese])
-        *latin, last = pens.settings()["font.family"]
+        *latin, last = plot_style.settings()["font.family"]
         assert latin and last == "Noto Sans CJK SC"
 
 
@@ -415,7 +416,7 @@ class TestFiles:
 
     def test_importing_it_imports_no_heavy_library(self) -> None:
         script = (
-            "import sys, metrics.visualize\n"
+            "import sys, lmm_tui.metrics.visualize\n"
             "heavy = {'torch', 'tensorboard', 'matplotlib', 'pydantic', 'transformers'}\n"
             "sys.exit(', '.join(heavy & sys.modules.keys()) or None)\n"
         )

@@ -1,0 +1,1 @@
+"""Which tokens a batch holds: packing, batches and the order of examples."""

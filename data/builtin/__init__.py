@@ -1,0 +1,1 @@
+"""Built-in stories and tasks, generated from a seed."""

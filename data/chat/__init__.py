@@ -1,0 +1,1 @@
+"""Conversations, preference pairs and prompts, and the templates that render them."""

@@ -1,0 +1,103 @@
+"""Preference pairs: the built-in ones, or the user's, given as whole conversations or as a prompt
+with two answers.
+
+It splits off what both have in common, the prompt, and leaves out pairs that teach nothing. It
+knows no template, no tokens and no loss.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lmm_tui.data.builtin import tasks
+from lmm_tui.data.builtin.holdout import Split, split
+from lmm_tui.data.builtin.task import KINDS
+from lmm_tui.data.chat.conversations import parse_turns, says_something
+from lmm_tui.data.text.corpus import BUILTIN
+from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
+from lmm_tui.data.turns import Pair, Turn, question
+
+Pairs = Dataset[Pair]
+
+EXPECTED = 'expected {"chosen", "rejected", optionally "prompt"}, each text or a list of turns'
+
+
+def read_pairs(
+    source: str,
+    *,
+    side: Split = "train",
+    val_fraction: float = 0.05,
+    kinds: Sequence[str] = KINDS,
+) -> Pairs:
+    """One side of `builtin`, or of .json and .jsonl files, a folder or a glob of them.
+
+    Of files, `val_fraction` is held out, by a hash of the question, as in
+    `data.chat.conversations`. `kinds` are those of the built-in questions.
+    """
+    if source == BUILTIN:
+        return Dataset(lambda _: tasks.pairs(side, kinds=kinds))
+    return from_files(
+        source, parse_pair, lambda pair: split(question(pair.prompt), val_fraction) == side
+    )
+
+
+def parse_pair(row: dict[str, Any]) -> Pair:
+    """What a row holds; ValueError says what was expected where it is no pair to learn from.
+
+    Lists of turns may hold the prompt as well, as UltraFeedback's do beside a `prompt` of text.
+    """
+    if row.get("chosen") is None or row.get("rejected") is None:
+        raise ValueError(f"{EXPECTED}; {shape_of(row)}")
+    prompt = _turns(row["prompt"], "prompt", "user") if row.get("prompt") is not None else ()
+    chosen = _whole(prompt, _turns(row["chosen"], "chosen", "assistant"))
+    rejected = _whole(prompt, _turns(row["rejected"], "rejected", "assistant"))
+    if chosen == rejected:
+        raise ValueError("chosen equals rejected; expected two answers that differ")
+    shared = _shared(chosen, rejected)
+    pair = Pair(chosen[:shared], chosen[shared:], rejected[shared:])
+    for name, turns in (("chosen", pair.chosen), ("rejected", pair.rejected)):
+        if not turns or not all(says_something(t) for t in turns if t.role == "assistant"):
+            raise ValueError(f'"{name}" is empty where the other has an answer; expected one')
+        if turns[0].role != "assistant":
+            raise ValueError("chosen and rejected ask different things; expected one prompt")
+    if not pair.prompt:
+        raise ValueError(f"no prompt before the answers; {EXPECTED}")
+    return pair
+
+
+def _turns(value: Any, key: str, role: str) -> tuple[Turn, ...]:
+    """Of a list of turns, or of text that somebody of this role says."""
+    if isinstance(value, str):
+        return (Turn(role, value),)
+    return parse_turns(value, key)
+
+
+def _whole(prompt: tuple[Turn, ...], turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """The prompt and what follows it; turns that don't start with an answer bring their own."""
+    return prompt + turns if turns[0].role == "assistant" else turns
+
+
+def _shared(chosen: tuple[Turn, ...], rejected: tuple[Turn, ...]) -> int:
+    """How many turns are the same at the start."""
+    pairs = zip(chosen, rejected, strict=False)
+    same = next((at for at, (one, other) in enumerate(pairs) if one != other), None)
+    return min(len(chosen), len(rejected)) if same is None else same
+
+
+if __name__ == "__main__":
+    demo_row = {"prompt": "1 + 1?", "chosen": "2", "rejected": "3"}
+    with tempfile.TemporaryDirectory() as scratch:
+        demo = Path(scratch, "demo.jsonl")
+        demo.write_text(json.dumps(demo_row), encoding="utf-8")
+        print(list(read_pairs(str(demo), val_fraction=0)))
+    for bad in ({**demo_row, "rejected": "2"}, {**demo_row, "chosen": ""}, {"text": "x"}):
+        try:
+            parse_pair(bad)
+        except ValueError as error:
+            print(error)
+    assert parse_pair(demo_row).prompt == (Turn("user", "1 + 1?"),)
+    print("=== 自测通过 ===")

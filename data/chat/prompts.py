@@ -1,0 +1,92 @@
+"""Prompts to answer, with the right answer where it is known: the built-in ones, or the user's.
+
+It knows nothing of how answers are made, judged or rewarded.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lmm_tui.data.builtin import tasks
+from lmm_tui.data.builtin.holdout import Split, split
+from lmm_tui.data.builtin.task import KINDS
+from lmm_tui.data.chat.conversations import parse_turns
+from lmm_tui.data.text.corpus import BUILTIN
+from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
+from lmm_tui.data.turns import Prompt, Turn, question
+
+Prompts = Dataset[Prompt]
+
+EXPECTED = 'expected {"prompt", optionally "answer"}, {"conversations": […]} or {"messages": […]}'
+
+
+def read_prompts(
+    source: str,
+    *,
+    side: Split = "train",
+    val_fraction: float = 0.05,
+    kinds: Sequence[str] = KINDS,
+) -> Prompts:
+    """One side of `builtin`, or of .json and .jsonl files, a folder or a glob of them.
+
+    Of files, `val_fraction` is held out, by a hash of the question, as in
+    `data.chat.conversations`. `kinds` are those of the built-in questions.
+    """
+    if source == BUILTIN:
+        return Dataset(lambda _: tasks.prompts(side, kinds=kinds))
+    return from_files(
+        source, parse_prompt, lambda prompt: split(question(prompt.turns), val_fraction) == side
+    )
+
+
+def parse_prompt(row: dict[str, Any]) -> Prompt:
+    """What a row holds; ValueError says what was expected where it is no prompt.
+
+    Of a conversation that ends with the assistant, that turn is taken off (MiniMind's RL files
+    have an empty one there) and is the answer if it says anything.
+    """
+    answer = row.get("answer")
+    if isinstance(answer, int | float) and not isinstance(answer, bool):
+        answer = str(answer)
+    if not isinstance(answer, str | None):
+        raise ValueError('"answer" is neither text nor a number; expected one of them')
+    for key in ("prompt", "conversations", "messages"):
+        if row.get(key) is not None:
+            break
+    else:
+        raise ValueError(f"{EXPECTED}; {shape_of(row)}")
+    if key == "prompt" and isinstance(row[key], str):
+        turns: tuple[Turn, ...] = (Turn("user", row[key]),)
+    else:
+        turns = parse_turns(row[key], key, row.get("tools"))
+    if turns[-1].role == "assistant":
+        answer = turns[-1].content.strip() or None if answer is None else answer
+        turns = turns[:-1]
+    if not turns or turns[-1].role not in {"user", "tool"}:
+        raise ValueError("nothing to answer; expected a user's turn before the assistant's")
+    if not turns[-1].content.strip():
+        raise ValueError("the prompt is empty; expected something to answer")
+    return Prompt(turns, answer)
+
+
+if __name__ == "__main__":
+    rows = (
+        {"prompt": "1 + 1?", "answer": 2},
+        {
+            "conversations": [
+                {"role": "user", "content": "你好"},
+                {"role": "assistant", "content": ""},
+            ]
+        },
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        demo = Path(scratch, "demo.json")
+        demo.write_text(json.dumps(rows), encoding="utf-8")
+        found = list(read_prompts(str(demo), val_fraction=0))
+    print(found)
+    assert [prompt.answer for prompt in found] == ["2", None]
+    print("=== 自测通过 ===")

@@ -1,0 +1,306 @@
+"""From a source of text to token stores ready for training, made once and then taken from a cache.
+
+A cache entry is a folder named by a hash of the text and of the tokenizer, and never changes; how
+much of it is held out is decided when it is opened. It knows no model, no batch and no run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lmm_tui.data.errors import DataError
+from lmm_tui.data.preparation.entropy import unigram_and_bigram
+from lmm_tui.data.text.corpus import BUILTIN, TextSource, open_text
+from lmm_tui.data.text.json_rows import BadLine, Skipped
+from lmm_tui.data.tokenizing.token_store import TokenStore, write_tokens
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, done, total); may raise to break off."""
+
+_FORMAT = 1
+"""Part of every key: raise it where the same text would give other tokens."""
+
+_SAMPLE_BYTES = 4_000_000
+_SAMPLE_DOCUMENT = 65536
+_CHUNK_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Tokenised text, split into what is trained on and what is held out."""
+
+    tokenizer: Tokenizer
+    train: TokenStore
+    val: TokenStore
+    unigram_entropy: float
+    """Of the training tokens, nats a token; see `data.preparation.entropy`."""
+    bigram_entropy: float
+    """Of the training tokens given the one before, nats a token."""
+    bytes_per_token: float
+    """Of the held-out text: bits per byte = nats per token / (ln 2 · this)."""
+    documents: int
+    skipped: tuple[str, ...]
+    """`file:line: why` of the first 100 JSONL lines that were left out."""
+    skipped_count: int
+    """How many were left out in all."""
+
+
+def prepare(
+    source: str,
+    *,
+    tokenizer: str | None,
+    vocab_size: int,
+    seq_len: int,
+    val_fraction: float,
+    builtin_mb: float,
+    cache_dir: Path | None,
+    progress: Progress | None,
+) -> Corpus:
+    """The text of `source`, tokenised, from the cache where it was prepared before.
+
+    source: `builtin`, or a .txt or .jsonl file, a folder or a glob of them.
+    tokenizer: a tokenizer.json or Hugging Face folder; None trains one of `vocab_size` tokens.
+    val_fraction: the share of the tokens, taken from the end, that is held out.
+    cache_dir: None is `$XDG_CACHE_HOME/lmm-tui` or `~/.cache/lmm-tui`.
+    progress: an exception from it ends the preparation and leaves nothing behind.
+
+    Raises DataError, one sentence, where text, tokenizer or cache cannot be used.
+    """
+    report = _silent if progress is None else progress
+    text = open_text(source, builtin_mb)
+    given = Tokenizer.load(Path(tokenizer).expanduser()) if tokenizer else None
+    vocabulary = given.fingerprint if given else f"trained {vocab_size}"
+    cache = (cache_dir or user_cache()).expanduser()
+    entry = cache / _key(text.identity(report), vocabulary)
+    if not entry.is_dir():
+        try:
+            _build(entry, text, source, given, vocab_size, report)
+        except OSError as error:
+            raise DataError(
+                f"data.cache_dir: {cache} cannot be written ({error.strerror}); "
+                "make room there or choose another folder"
+            ) from None
+    return _open(entry, text, given, seq_len, val_fraction, report)
+
+
+def user_cache() -> Path:
+    """Where text is kept unless `data.cache_dir` says otherwise."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmm-tui"
+
+
+def _key(identity: str, vocabulary: str) -> str:
+    parts = json.dumps([_FORMAT, identity, vocabulary])
+    return hashlib.blake2b(parts.encode(), digest_size=12).hexdigest()
+
+
+def _build(
+    entry: Path,
+    text: TextSource,
+    source: str,
+    given: Tokenizer | None,
+    vocab_size: int,
+    progress: Progress,
+) -> None:
+    """Make a cache entry beside its place and move it there; whoever is second uses the first's."""
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
+    try:
+        size, sample, skipped = _survey(text, source, progress)
+        if given is None:
+            progress("training the tokenizer", 0, 1)
+            tokenizer = Tokenizer.train(sample, vocab_size)
+            tokenizer.save(aside)
+        else:
+            tokenizer = given
+        sample.clear()
+        write_tokens(
+            aside / "tokens.bin",
+            _tokenised(text, tokenizer, size, progress),
+            tokenizer.vocab_size,
+            tokenizer.fingerprint,
+        )
+        record = {"source": source, "skipped": asdict(skipped)}
+        _write_json(aside / "corpus.json", record)
+        try:
+            aside.rename(entry)
+        except OSError:
+            if not entry.is_dir():
+                raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _survey(text: TextSource, source: str, progress: Progress) -> tuple[int, list[str], Skipped]:
+    """Read everything once: bytes of text, a sample to learn a tokenizer from, lines left out.
+
+    The sample is every n-th document, about 4 MB, so that it is of the whole corpus.
+    """
+    skipped = Skipped()
+    every = -(-text.size // _SAMPLE_BYTES)
+    sample: list[str] = []
+    size = told = 0
+    for number, document in enumerate(text.documents(skipped)):
+        size += len(document.encode())
+        if number % every == 0:
+            sample.append(document[:_SAMPLE_DOCUMENT])
+        if size - told >= _CHUNK_BYTES:
+            told = size
+            progress("reading", min(size, text.size), text.size)
+    if skipped.too_many:
+        raise DataError(skipped.refusal(text.locate(skipped.first[0])))
+    if not sample:
+        raise DataError(f"data.source: {source!r} holds no text; give files that do")
+    progress("reading", text.size, text.size)
+    return size, sample, skipped
+
+
+def _tokenised(
+    text: TextSource, tokenizer: Tokenizer, size: int, progress: Progress
+) -> Iterator[tuple[list[int], int]]:
+    """(ids with the end token, bytes of text) of each document."""
+    done = 0
+    for chunk in _chunks(text.documents(Skipped())):
+        for document, ids in zip(chunk, tokenizer.encode_batch(chunk), strict=True):
+            length = len(document.encode())
+            done += length
+            yield [*ids, tokenizer.eos_id], length
+        progress("tokenising", done, size)
+
+
+def _chunks(documents: Iterator[str]) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    held = 0
+    for document in documents:
+        chunk.append(document)
+        held += len(document)
+        if held >= _CHUNK_BYTES:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
+        yield chunk
+
+
+def _open(
+    entry: Path,
+    text: TextSource,
+    given: Tokenizer | None,
+    seq_len: int,
+    val_fraction: float,
+    progress: Progress,
+) -> Corpus:
+    tokenizer = given or _kept_tokenizer(entry)
+    store = TokenStore.open(entry / "tokens.bin", tokenizer.fingerprint)
+    cut = _cut(store, seq_len, val_fraction)
+    train, val = store.split(cut)
+    unigram, bigram = _entropies(entry / f"entropy-{cut}.json", train, progress)
+    skipped = _kept_skipped(entry / "corpus.json")
+    return Corpus(
+        tokenizer=tokenizer,
+        train=train,
+        val=val,
+        unigram_entropy=unigram,
+        bigram_entropy=bigram,
+        bytes_per_token=val.bytes_per_token,
+        documents=store.documents,
+        skipped=tuple(text.locate(bad) for bad in skipped.first),
+        skipped_count=skipped.count,
+    )
+
+
+def _cut(store: TokenStore, seq_len: int, val_fraction: float) -> int:
+    """Index of the first held-out token.
+
+    Both sides get one sequence at least. The cut falls between two documents, unless that would
+    hold out more than twice what was asked for: then it falls inside one.
+    """
+    block = seq_len + 1
+    if store.tokens < 2 * block:
+        raise DataError(
+            f"data.source: corpus shorter than one sequence: has {store.tokens} tokens, needs "
+            f"{2 * block} (data.seq_len + 1, to train on and to hold out each); give more text "
+            "or a smaller data.seq_len"
+        )
+    asked = max(block, round(store.tokens * val_fraction))
+    latest = min(store.tokens - block, store.tokens - asked)
+    before = int(np.searchsorted(store.document_ends, latest, side="right"))
+    end = int(store.document_ends[before - 1]) if before else 0
+    return end if end >= max(block, store.tokens - 2 * asked) else max(block, latest)
+
+
+def _entropies(record: Path, train: TokenStore, progress: Progress) -> tuple[float, float]:
+    """Of the training tokens; remembered in the cache entry, by where it was cut."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(record.read_text(encoding="utf-8"))
+        return float(known["unigram"]), float(known["bigram"])
+    progress("measuring entropy", 0, 1)
+    unigram, bigram = unigram_and_bigram(train.ids)
+    with suppress(OSError):  # A cache that may only be read is still of use.
+        _write_json(record, {"unigram": unigram, "bigram": bigram})
+    return unigram, bigram
+
+
+def _kept_tokenizer(entry: Path) -> Tokenizer:
+    try:
+        return Tokenizer.load(entry)
+    except DataError:
+        raise _damaged(entry / "tokenizer.json") from None
+
+
+def _kept_skipped(record: Path) -> Skipped:
+    try:
+        kept = json.loads(record.read_text(encoding="utf-8"))["skipped"]
+        return Skipped(kept["lines"], kept["count"], [BadLine(**bad) for bad in kept["first"]])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise _damaged(record) from None
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(f"{path}: is damaged; delete {path.parent}, and it will be made again")
+
+
+def _write_json(path: Path, record: dict[str, Any]) -> None:
+    """Atomically: two processes may open the same entry."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    aside.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
+    aside.replace(path)
+
+
+def _silent(label: str, done: int, total: int) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+
+        def demo() -> Corpus:
+            return prepare(
+                BUILTIN,
+                tokenizer=None,
+                vocab_size=512,
+                seq_len=64,
+                val_fraction=0.05,
+                builtin_mb=0.2,
+                cache_dir=Path(scratch),
+                progress=lambda label, done, total: print(f"{label} {done}/{total}"),
+            )
+
+        made, again = demo(), demo()
+        print(
+            f"{made.documents} documents, {made.train.tokens} + {made.val.tokens} tokens, "
+            f"{made.bytes_per_token:.2f} bytes a token, entropy {made.unigram_entropy:.3f} and "
+            f"{made.bigram_entropy:.3f} nats"
+        )
+        assert (made.train.ids == again.train.ids).all()
+    print("=== 自测通过 ===")

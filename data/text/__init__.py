@@ -1,0 +1,1 @@
+"""Where text comes from: files, rows, datasets and the built-in corpus."""

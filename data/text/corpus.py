@@ -1,0 +1,114 @@
+"""Where text comes from: the built-in mix, or the user's files, as one stream of documents.
+
+Every source has an identity that is known without reading it anew more than it must: the key
+under which its tokens are cached. It knows no tokenizer and no tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Protocol
+
+from lmm_tui.data.builtin.stories import story
+from lmm_tui.data.builtin.sums import sums
+from lmm_tui.data.text.files import FileText, find
+from lmm_tui.data.text.json_rows import BadLine, Skipped
+from lmm_tui.data.text.stdlib_text import stdlib_texts
+
+BUILTIN = "builtin"
+
+_SEED = 2024
+_STDLIB_SHARE = 0.7
+_GENERATOR = (
+    *("text/corpus.py", "text/passages.py", "text/stdlib_text.py", "builtin/holdout.py"),
+    *("builtin/stories.py", "builtin/story_plots.py", "builtin/sums.py", "builtin/world.py"),
+)
+
+
+class TextSource(Protocol):
+    """A stream of documents that can be read more than once and is the same each time."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes there are to read."""
+
+    def identity(self, progress: Callable[[str, int, int], None]) -> str:
+        """Equal for equal text."""
+
+    def documents(self, skipped: Skipped) -> Iterator[str]:
+        """The documents, none of them blank; what had to be left out goes to `skipped`."""
+
+    def locate(self, bad: BadLine) -> str:
+        """Where a line that was left out stands, for people."""
+
+
+class BuiltinText:
+    """About 70 % of this Python's standard library and 30 % stories and sums, shuffled.
+
+    Where the library gives less than its share, stories and sums fill up.
+    """
+
+    def __init__(self, megabytes: float) -> None:
+        self.size = round(megabytes * 1e6)
+
+    def identity(self, progress: Callable[[str, int, int], None]) -> str:
+        """Known without reading the library: a Python build has one, and our code is hashed."""
+        return f"{BUILTIN} {self.size} {sys.version} {_generator_version()}"
+
+    def documents(self, skipped: Skipped) -> Iterator[str]:
+        return iter(self._texts)
+
+    def locate(self, bad: BadLine) -> str:
+        raise AssertionError("the built-in corpus has no bad lines")
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        texts = list(_up_to(round(_STDLIB_SHARE * self.size), stdlib_texts(_SEED)))
+        missing = self.size - sum(_bytes(text) for text in texts)
+        texts += _up_to(missing, generated_texts(_SEED))
+        Random(_SEED).shuffle(texts)
+        return texts
+
+
+def generated_texts(seed: int) -> Iterator[str]:
+    """Stories and sums without end, two to one."""
+    for index in count():
+        yield sums(seed, index) if index % 3 == 2 else story(seed, index)
+
+
+def open_text(source: str, builtin_mb: float) -> TextSource:
+    """The text that `data.source` means; DataError where there is none."""
+    return BuiltinText(builtin_mb) if source == BUILTIN else FileText(find(source))
+
+
+def _up_to(size: int, texts: Iterable[str]) -> Iterator[str]:
+    """Texts of `size` bytes together; the one that would pass it is the first left out."""
+    for text in texts:
+        size -= _bytes(text)
+        if size < 0:
+            return
+        yield text
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode())
+
+
+def _generator_version() -> str:
+    sources = ((Path(__file__).parents[1] / name).read_bytes() for name in _GENERATOR)
+    return hashlib.blake2b(b"".join(sources), digest_size=8).hexdigest()
+
+
+if __name__ == "__main__":
+    builtin = open_text(BUILTIN, builtin_mb=0.8)
+    found = list(builtin.documents(Skipped()))
+    print(builtin.identity(lambda *_: None))
+    print(f"{len(found)} documents, {sum(map(_bytes, found)) / 1e6:.2f} MB")
+    assert found == list(BuiltinText(0.8).documents(Skipped()))
+    print("=== 自测通过 ===")

@@ -1,0 +1,181 @@
+"""The user's own text: .txt and .jsonl files, folders and globs of them, read as documents.
+
+Reads line by line, so that a corpus may be larger than memory, and says exactly where something
+is wrong. It knows no tokenizer and no cache.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from lmm_tui.data.errors import DataError
+from lmm_tui.data.text.json_rows import BOM, BadLine, Skipped, json_lines
+from lmm_tui.data.text.passages import documents
+
+SUFFIXES = (".txt", ".jsonl")
+
+
+class FileText:
+    """Documents of some files, in the order of the files."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+        self._stamps = [stamp(path) for path in paths]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(size for size, _ in self._stamps)
+
+    def identity(self, progress: Callable[[str, int, int], None]) -> str:
+        """A hash of the contents, of their order and of how each is read; names play no part."""
+        whole = hashlib.blake2b(digest_size=16)
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for done, (path, digest) in enumerate(
+                zip(self.paths, pool.map(_digest, self.paths), strict=True), start=1
+            ):
+                whole.update(path.suffix.lower().encode() + digest)
+                progress("hashing", done, len(self.paths))
+        return f"files {whole.hexdigest()}"
+
+    def documents(self, skipped: Skipped) -> Iterator[str]:
+        """All documents, none of them blank; broken JSONL lines go to `skipped`.
+
+        Raises DataError at text that is not UTF-8, and where a file has changed since the start.
+        """
+        for index, (path, before) in enumerate(zip(self.paths, self._stamps, strict=True)):
+            with opened(path) as file:
+                if path.suffix.lower() == ".jsonl":
+                    texts = json_lines(file, index, _text_of, skipped)
+                    yield from (text for text in texts if text.strip())
+                else:
+                    yield from documents(_text_lines(file, path))
+            check_unchanged(path, before)
+
+    def locate(self, bad: BadLine) -> str:
+        """`file:line: why`, for people."""
+        return f"{self.paths[bad.file]}:{bad.line}: {bad.why}"
+
+
+def find(source: str, suffixes: tuple[str, str] = SUFFIXES) -> list[Path]:
+    """The files that `source` means: a file, a folder (searched recursively) or a glob; sorted.
+
+    Folders and globs give their files with these suffixes, hidden ones left out. Raises
+    DataError where there are none.
+    """
+    one, other = suffixes
+    given = Path(source).expanduser()
+    try:
+        if given.is_file():
+            matches = [given]
+        elif given.is_dir():
+            matches = _inside(given)
+        else:
+            matches = []
+            for match in map(Path, glob.glob(str(given), recursive=True)):  # noqa: PTH207
+                matches += _inside(match) if match.is_dir() else [match]
+    except OSError as error:
+        raise DataError(f"data.source: {source!r} cannot be read ({error.strerror})") from None
+    found = sorted({path for path in matches if path.suffix.lower() in suffixes})
+    if found:
+        return found
+    if given.is_dir():
+        problem = f"the folder {source!r} holds no {one} or {other} file"
+    elif matches:
+        problem = f"{source!r} is neither {one} nor {other}"
+    else:
+        problem = f"no file, folder or glob matches {source!r}"
+    raise DataError(
+        f"data.source: {problem}; "
+        f"give 'builtin', {one} or {other} files, a folder or a glob of them"
+    )
+
+
+def _inside(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
+def _text_lines(file: BufferedReader, path: Path) -> Iterator[str]:
+    offset = 0
+    for number, raw in enumerate(file, start=1):
+        line = raw.removeprefix(BOM) if number == 1 else raw
+        try:
+            yield line.decode().replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            byte = offset + len(raw) - len(line) + error.start
+            raise DataError(
+                f"{path}:{number}: not UTF-8 text (byte {byte} of the file); "
+                "convert the file to UTF-8"
+            ) from None
+        offset += len(raw)
+
+
+def _text_of(record: dict[str, Any]) -> str:
+    """The `text` of a JSONL line; ValueError says why there is none."""
+    if "text" not in record:
+        raise ValueError('no key "text"')
+    if not isinstance(record["text"], str):
+        raise ValueError('"text" is not a string')
+    return record["text"]
+
+
+def _digest(path: Path) -> bytes:
+    with opened(path) as file:
+        return hashlib.file_digest(file, "blake2b").digest()
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Tells a file from what it was or becomes: bytes, and when it was last changed."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def check_unchanged(path: Path, before: tuple[int, int]) -> None:
+    """DataError where a file is no longer what it was at the stamp `before`."""
+    if stamp(path) != before:
+        raise DataError(f"{path}: changed while it was read; start again when it is done")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """The file, to read bytes from; DataError where that does not work."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be read ({error.strerror}); mend that or leave it out")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        demo = Path(scratch, "demo.jsonl")
+        demo.write_text('{"text": "one"}\n{"txt": "two"}\n{"text": "three"}\n', encoding="utf-8")
+        corpus, report = FileText(find(f"{scratch}/*.jsonl")), Skipped()
+        print(list(corpus.documents(report)), [corpus.locate(bad) for bad in report.first])
+        assert report.too_many
+        try:
+            find(f"{scratch}/*.txt")
+        except DataError as refusal:
+            print(refusal)
+    print("=== 自测通过 ===")

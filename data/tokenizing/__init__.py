@@ -1,0 +1,1 @@
+"""The tokenizer and the store of token ids."""

@@ -1,0 +1,246 @@
+"""Text to token ids and back: byte-level BPE from `tokenizers`, trained here or brought along.
+
+Special tokens are MiniMind's; spelt out in a text they are those tokens, as its files have them,
+unless the text is encoded as plain. It knows no corpus, no chat and no model.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+
+from lmm_tui.data.errors import DataError
+
+# Set, tokenizers runs its threads without the warning about forks; a forked child goes without.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+os.register_at_fork(after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLELISM="false"))
+
+END_OF_TEXT, IM_START, IM_END = SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+"""Ids 0, 1 and 2 of a tokenizer that we train: end of a document and padding; ChatML's turns."""
+
+# Digits stand alone, so that sums line up; a word takes the space before it along.
+_PRE_TOKENS = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+# Bytes of a token. Chinese has no spaces: without a bound whole clauses that often recur become
+# tokens, and the words in them are never learnt.
+_LONGEST = 15
+_OTHER_ENDS = ("</s>", "<eos>", "<|end_of_text|>", "<|eot_id|>", IM_END)
+
+
+class Tokenizer:
+    """A vocabulary and its merges. Safe to use from several threads."""
+
+    def __init__(self, backend: tokenizers.Tokenizer, end: str) -> None:
+        """Takes over `backend` (a tokenizers.Tokenizer); `end` is the token after a document."""
+        backend.no_truncation()
+        backend.no_padding()
+        self._backend = backend
+        self._end = end
+        eos_id = backend.token_to_id(end)
+        assert eos_id is not None, f"{end} is not in the vocabulary"
+        self.eos_id = eos_id
+        self.vocab_size: int = max(backend.get_vocab().values()) + 1
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int) -> Tokenizer:
+        """Learn merges from `texts` until there are `vocab_size` tokens; fewer texts may give less.
+
+        The same texts in the same order give the same tokenizer. `vocab_size` is at least 259.
+        """
+        backend = tokenizers.Tokenizer(models.BPE())
+        backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(_PRE_TOKENS), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+        backend.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=list(SPECIAL_TOKENS),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            max_token_length=_LONGEST,
+            show_progress=False,
+        )
+        backend.train_from_iterator(texts, trainer)
+        return cls(backend, END_OF_TEXT)
+
+    @classmethod
+    def load(cls, path: Path) -> Tokenizer:
+        """From a tokenizer.json, or the (Hugging Face) folder that holds one; else DataError."""
+        file = _file(path)
+        if not file.is_file():
+            missing = f"holds no {file.name}" if path.is_dir() else "no such file"
+            raise DataError(
+                f"data.tokenizer: {path}: {missing}; give a tokenizer.json or a folder with one"
+            )
+        try:
+            backend = tokenizers.Tokenizer.from_file(str(file))
+        except Exception as error:  # tokenizers raises nothing more specific.
+            raise DataError(f"data.tokenizer: {file}: not a tokenizer ({error})") from None
+        candidates = (END_OF_TEXT, _configured_end(_config(file)), *_OTHER_ENDS)
+        for end in candidates:
+            if end and backend.token_to_id(end) is not None:
+                return cls(backend, end)
+        raise DataError(
+            f"data.tokenizer: {file}: has no token that ends a document; add {END_OF_TEXT}, or an "
+            "eos_token in tokenizer_config.json"
+        )
+
+    def save(self, path: Path, chat_template: str | None = None) -> None:
+        """Write tokenizer.json and tokenizer_config.json into the folder `path`.
+
+        `path` may also be the file itself, if it ends in .json. `load` and transformers'
+        AutoTokenizer read both. `chat_template` is Jinja, for `apply_chat_template`.
+        """
+        file = _file(path, new=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(self._serialised, encoding="utf-8")
+        config: dict[str, Any] = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "eos_token": self._end,
+            "pad_token": self._end,
+            "clean_up_tokenization_spaces": False,
+        }
+        if chat_template is not None:
+            config["chat_template"] = chat_template
+        _config(file).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """32 hex digits: equal for tokenizers that give the same ids for every document."""
+        content = f"{self._end}\n{self._serialised}"
+        return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`, nothing added; a lone surrogate, which UTF-8 cannot hold, becomes `?`."""
+        utf8 = text.encode("utf-8", "replace").decode()
+        return self._backend.encode(utf8, add_special_tokens=False).ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, on all cores and without the GIL; `texts` hold no surrogates."""
+        found = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in found]
+
+    def encode_plain(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, in which the special tokens are letters like any others.
+
+        So text from outside cannot end a turn or start one; otherwise as `encode`.
+        """
+        utf8 = [text.encode("utf-8", "replace").decode() for text in texts]
+        found = self._plain.encode_batch_fast(utf8, add_special_tokens=False)
+        return [encoding.ids for encoding in found]
+
+    def id_of(self, token: str) -> int | None:
+        """The id of one token, given as it is spelt; None where the vocabulary lacks it."""
+        found: int | None = self._backend.token_to_id(token)
+        return found
+
+    @cached_property
+    def end_ids(self) -> frozenset[int]:
+        """What ends a document and, where the vocabulary has it, what ends a turn."""
+        turn_end = self.id_of(IM_END)
+        return frozenset({self.eos_id} if turn_end is None else {self.eos_id, turn_end})
+
+    @cached_property
+    def special_tokens(self) -> tuple[str, ...]:
+        """The tokens that `encode` makes of their spelling and `encode_plain` doesn't."""
+        added = self._backend.get_added_tokens_decoder().values()
+        return tuple(token.content for token in added if token.special)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`, control tokens spelt out; an incomplete character gives U+FFFD."""
+        return self._backend.decode([int(token) for token in ids], skip_special_tokens=False)
+
+    def token_strings(self, ids: Iterable[int]) -> list[str]:
+        """One readable string a token; bytes of a split character are shown as `<E5>`.
+
+        An id without a token (padding of a larger model) is shown as `<#id>`.
+        """
+        return [self._token_string(int(token)) for token in ids]
+
+    def _token_string(self, token: int) -> str:
+        piece = self._backend.id_to_token(token)
+        if piece is None:
+            return f"<#{token}>"
+        if not self._byte_level:
+            return piece.replace("▁", " ")  # SentencePiece's mark of a space.
+        try:
+            raw = bytes(_BYTE_OF[char] for char in piece)
+        except KeyError:
+            return piece  # A special token is not written in the byte alphabet.
+        return raw.decode("utf-8", "lmm-tui-hex")
+
+    @cached_property
+    def _plain(self) -> tokenizers.Tokenizer:
+        """A copy, since how it treats special tokens is a state that threads would share."""
+        copy = tokenizers.Tokenizer.from_str(self._serialised)
+        copy.encode_special_tokens = True
+        return copy
+
+    @cached_property
+    def _serialised(self) -> str:
+        return self._backend.to_str()
+
+    @cached_property
+    def _byte_level(self) -> bool:
+        return "ByteLevel" in repr(self._backend.decoder)
+
+
+def _file(path: Path, new: bool = False) -> Path:
+    folder = path.suffix != ".json" if new else path.is_dir()
+    return path / "tokenizer.json" if folder else path
+
+
+def _config(file: Path) -> Path:
+    return file.with_name("tokenizer_config.json")
+
+
+def _configured_end(config: Path) -> str:
+    """The eos_token of a Hugging Face configuration, or "" where it says none."""
+    try:
+        found: Any = json.loads(config.read_text(encoding="utf-8"))["eos_token"]
+        return str(found["content"] if isinstance(found, dict) else found or "")
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """The character that stands for each byte in byte-level BPE (GPT-2's `bytes_to_unicode`).
+
+    Printable Latin-1 stands for itself; the other bytes take code points from 256 on, in order.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in set(printable)]
+    return {chr(byte): byte for byte in printable} | {
+        chr(256 + position): byte for position, byte in enumerate(hidden)
+    }
+
+
+def _as_hex(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    broken = error.object[error.start : error.end]
+    return "".join(f"<{byte:02X}>" for byte in broken), error.end
+
+
+_BYTE_OF = _byte_alphabet()
+_handler: Callable[[UnicodeError], tuple[str, int]] = _as_hex
+codecs.register_error("lmm-tui-hex", _handler)
+
+
+if __name__ == "__main__":
+    learnt = Tokenizer.train(["the rabbit and the river 12 + 7 = 19 "] * 9, vocab_size=280)
+    coded = learnt.encode("the river, 12 + 7; 兔")
+    print(learnt.vocab_size, coded, learnt.token_strings(coded))
+    assert learnt.decode(coded) == "the river, 12 + 7; 兔"
+    assert learnt.decode(coded[:-1]).endswith("�")
+    assert learnt.encode(END_OF_TEXT) == [learnt.eos_id]
+    print("=== 自测通过 ===")

@@ -1,0 +1,154 @@
+"""What can be asked of a model that lies in memory: to go on with a talk, and to read a text.
+
+Both are pure questions: nothing is trained and nothing is recorded, and each is asked with all
+that it needs, so that whoever asks may stop at any moment. A reply therefore comes in pieces: each
+question hands in the tokens that were said so far. It knows neither who trains nor who asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.data.turns import ROLES, Turn
+from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.generation.generate import evaluating, generate
+from lmm_tui.engine.generation.sampling_options import sampling
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.loss import token_nll
+from lmm_tui.engine.run.control import CommandError
+
+LONGEST_READ = 1024
+"""Tokens of a text that are read; what is longer is cut there."""
+
+_PIECE = 8
+"""Tokens of a reply unless `tokens` says."""
+_MOST_AT_ONCE = 512
+_LIKELIEST = 5
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A model, and how words become its tokens."""
+
+    model: Decoder
+    tokenizer: Tokenizer
+    turn_ids: Callable[[Sequence[Turn]], list[int]]
+    """What the model goes on from, after these turns."""
+    stop_ids: Collection[int]
+    specimen: Sequence[int] = ()
+    """Held-out tokens, read where no text is given."""
+
+    def talk(self, args: Mapping[str, Any], config: RunConfig) -> tuple[str, dict[str, Any]]:
+        """The next `tokens` tokens of the reply to `turns`, after those `so_far`.
+
+        `turns` is a list of [role, text], `prompt` short for one user turn; `so_far` a list of
+        token ids; `temperature` and `top_p` as for samples, `seed` an int. The data are all `ids`
+        of the reply until now, the `text` they spell, and whether the model `ended` it.
+        Raises CommandError for arguments that are none of these, GenerateError as `generate`.
+        """
+        asked = dict(args)
+        turns = _turns(asked)
+        said = _ids(asked.pop("so_far", []), self.model.shape.vocab_size)
+        tokens = _whole("tokens", asked.pop("tokens", _PIECE), 1, _MOST_AT_ONCE)
+        seed = _whole("seed", asked.pop("seed", 0), 0, 2**31)
+        options = {"max_tokens": tokens} | sampling(asked, config)
+        chosen: dict[str, Any] = {
+            "temperature": config.log.temperature,
+            "top_p": config.log.top_p,
+        }
+        chosen |= options
+        new = list(
+            generate(
+                self.model,
+                self.turn_ids(turns) + said,
+                seed=seed + len(said),
+                stop_ids=self.stop_ids,
+                **chosen,
+            )
+        )
+        ids = said + new
+        text = self.tokenizer.decode(ids)
+        return text, {"ids": ids, "text": text, "ended": len(new) < chosen["max_tokens"]}
+
+    @torch.no_grad()
+    def read(self, args: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """How surprised the model is by each token of `text`, or of held-out text.
+
+        The data: `tokens` as strings; `losses`, -log p in nats, the first None; and `top`, for
+        each token the five that were likeliest in its place as [string, probability].
+        """
+        if unknown := set(args) - {"text"}:
+            raise CommandError(f"unknown option {min(unknown)}; it takes text")
+        text = args.get("text")
+        ids = list(self.specimen) if text is None else self.tokenizer.encode(str(text))
+        ids = ids[: min(LONGEST_READ, self.model.shape.max_positions)]
+        if len(ids) < 2:
+            raise CommandError("a text of two tokens or more is needed; give text=…")
+        text_1xT = torch.tensor([ids], device=self.model.head_weight.device)
+        with evaluating(self.model):
+            hidden_1xTxD = self.model.model.forward(text_1xT[:, :-1])
+        losses = token_nll(hidden_1xTxD, self.model.head_weight, text_1xT[:, 1:])[0].tolist()
+        likeliest = self.model.head(hidden_1xTxD[0]).float().softmax(-1).topk(_LIKELIEST)
+        words = self.tokenizer.token_strings
+        top = [
+            [[word, round(p, 5)] for word, p in zip(words(row), chances, strict=True)]
+            for row, chances in zip(
+                likeliest.indices.tolist(), likeliest.values.tolist(), strict=True
+            )
+        ]
+        data = {
+            "tokens": words(ids),
+            "losses": [None, *(round(loss, 4) for loss in losses)],
+            "top": [[], *top],
+        }
+        return f"loss {sum(losses) / len(losses):.4f} over {len(losses)} tokens", data
+
+
+def _turns(asked: dict[str, Any]) -> list[Turn]:
+    prompt = asked.pop("prompt", None)
+    found = asked.pop("turns", None)
+    if found is None and prompt is not None:
+        found = [["user", str(prompt)]]
+    try:
+        turns = [Turn(role, content) for role, content in found]
+    except (TypeError, ValueError):
+        turns = []
+    right = all(turn.role in ROLES and isinstance(turn.content, str) for turn in turns)
+    if not turns or not right:
+        raise CommandError('turns: expected [["user", TEXT], …], or prompt=TEXT')
+    return turns
+
+
+def _ids(found: object, vocab_size: int) -> list[int]:
+    if isinstance(found, list) and all(
+        type(token) is int and 0 <= token < vocab_size for token in found
+    ):
+        return found
+    raise CommandError(f"so_far: expected a list of token ids below {vocab_size}")
+
+
+def _whole(name: str, value: object, least: int, most: int) -> int:
+    if type(value) is int and least <= value <= most:
+        return value
+    raise CommandError(f"{name}: expected a whole number from {least} to {most} (got {value!r})")
+
+
+if __name__ == "__main__":
+    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.model_shape import ModelShape
+
+    english = Tokenizer.train(["the cat sat on the mat"] * 20, 270)
+    tiny = Decoder(ModelShape(english.vocab_size, 16, 1, 2, 1, 8, 32))
+    tiny.init_weights(0)
+    demo = Speaker(tiny, english, lambda turns: english.encode(turns[-1].content), ())
+    settings = resolve().completed()
+    _, first = demo.talk({"prompt": "the cat", "tokens": 3}, settings)
+    _, second = demo.talk({"prompt": "the cat", "so_far": first["ids"], "tokens": 2}, settings)
+    print(repr(second["text"]), demo.read({"text": "the cat sat"})[0])
+    assert second["ids"][:3] == first["ids"] and len(second["ids"]) == 5
+    print("=== 自测通过 ===")

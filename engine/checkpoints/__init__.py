@@ -1,0 +1,1 @@
+"""State on disk: checkpoints, their files, and weights from elsewhere."""

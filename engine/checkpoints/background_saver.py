@@ -1,0 +1,121 @@
+"""Writes checkpoints beside the training: a thread, and at most one checkpoint in flight.
+
+It knows neither loop nor model: it is handed a copied state, and says what became of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Protocol
+
+from lmm_tui.engine.checkpoints import checkpoint
+from lmm_tui.engine.checkpoints.checkpoint import Snapshot
+from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError, Retention
+
+PATIENCE_S = 10.0
+"""How long training waits for the checkpoint before, when the next one is due."""
+
+
+class Tell(Protocol):
+    """Called in the writing thread: where a checkpoint is now, or why there is none."""
+
+    def __call__(self, step: int, outcome: Path | CheckpointError) -> None: ...
+
+
+class Saver:
+    """Saves into one folder; the file `curves` is on disk before a checkpoint of its steps is."""
+
+    def __init__(
+        self, folder: Path, curves: Path, settle_curves: Callable[[], None], tell: Tell
+    ) -> None:
+        """`settle_curves` returns once what is to be in `curves` is written, or refused."""
+        self._folder = folder
+        self._curves = curves
+        self._settle_curves = settle_curves
+        self._tell = tell
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._last: Future[Path] | None = None
+        self._step = -1
+        self._late = False
+
+    def begin(self, step: int, take: Callable[[], Snapshot], retention: Retention) -> None:
+        """Copy the state now and write it meanwhile; waits first for the one before."""
+        self.settle()
+        self._step = step
+        self._last = self._thread.submit(self._save, take(), retention)
+
+    def adopt(self, step: int, path: Path) -> None:
+        """The state after `step` lies at `path` already."""
+        self._step, self._last = step, Future()
+        self._last.set_result(path)
+
+    def forget(self) -> None:
+        """What was saved last is there no more."""
+        self._step, self._last = -1, None
+
+    def has(self, step: int) -> bool:
+        """Whether the state after `step` is saved, or about to be; False once that failed."""
+        if self._last is None or self._step != step:
+            return False
+        return not self._last.done() or self._last.exception() is None
+
+    def wait(self) -> Path:
+        """Where the checkpoint that was begun last is; raises its CheckpointError."""
+        assert self._last is not None
+        return self._last.result()
+
+    def settle(self) -> None:
+        """Wait for what is being written, whatever becomes of it."""
+        if self._last is not None:
+            self._last.exception()
+
+    def hangs(self) -> bool:
+        """Whether what is being written takes so long that training should not wait for it."""
+        if self._last is None:
+            return False
+        self._late = bool(wait([self._last], 0 if self._late else PATIENCE_S).not_done)
+        return self._late
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self._thread.shutdown()
+
+    def _save(self, snapshot: Snapshot, retention: Retention) -> Path:
+        step = snapshot.state.step
+        self._settle_curves()
+        try:
+            path = checkpoint.save(self._folder, snapshot, retention, self._curves)
+        except CheckpointError as error:
+            self._tell(step, error)
+            raise
+        self._tell(step, path)
+        return path
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    import torch
+
+    from lmm_tui.engine.checkpoints.checkpoint import CheckpointState
+
+    def demo(step: int) -> Snapshot:
+        return Snapshot.take(CheckpointState(step, 0, "x"), {"w": torch.zeros(4)}, {})
+
+    told: list[str] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        saver = Saver(
+            place / "kept", place / "none", lambda: None, lambda _, got: told.append(str(got))
+        )
+        saver.begin(1, lambda: demo(1), Retention(last=1))
+        print(saver.wait().name, saver.has(1), saver.has(2))
+        (place / "kept").rename(place / "gone")
+        (place / "kept").touch()
+        saver.begin(2, lambda: demo(2), Retention(last=1))
+        saver.close()
+        print(told[-1].replace(scratch, "…"))
+        assert saver.has(1) is saver.has(2) is False and len(told) == 2
+    print("=== 自测通过 ===")

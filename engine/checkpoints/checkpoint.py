@@ -1,0 +1,164 @@
+"""Checkpoints: a complete resumable state, copied from the model, written aside and renamed.
+
+`model.safetensors` holds the weights, `training.pt` optimisers, scaler and random states
+(read back with `weights_only=True`), `state.json` counters, what a person may want to know and
+the checksums of all; `adapter/` is there where LoRA is trained, as peft saves it, and the weights
+are what it stands on. It knows no loop and no stage: it saves and loads what it is handed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lmm_tui.engine.checkpoints import checkpoint_files as files
+from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, TRAINING, CheckpointError, Retention
+from lmm_tui.engine.model.adapters import Adapter
+from lmm_tui.engine.run.run_dir import checkpoint_name, list_checkpoints
+
+ADAPTER = "adapter"
+
+
+@dataclass(frozen=True)
+class CheckpointState:
+    """`state.json`: where training stood."""
+
+    step: int
+    tokens: int
+    tokenizer: str
+    """Fingerprint of the vocabulary that the weights speak."""
+    loss: float | None = None
+    val_loss: float | None = None
+    observer: dict[str, Any] = field(default_factory=dict)
+    lr_scale: float = 1.0
+    """What rollbacks have made of the learning rate."""
+    parts: int = 1
+    """How many parts a micro-batch is cut into, to fit into the memory."""
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A state that training no longer touches: every tensor is a copy, on the CPU."""
+
+    state: CheckpointState
+    model: dict[str, Tensor]
+    training: dict[str, Any]
+    adapter: Adapter | None
+
+    @classmethod
+    def take(
+        cls,
+        state: CheckpointState,
+        model: Mapping[str, Tensor],
+        training: Mapping[str, Any],
+        adapter: Adapter | None = None,
+    ) -> Snapshot:
+        """`training` holds nested dicts, lists and tuples of tensors and plain values."""
+        if adapter is not None:
+            adapter = Adapter(_copied(adapter.tensors), adapter.config)
+        return cls(state, _copied(dict(model)), _copied(dict(training)), adapter)
+
+
+def save(
+    folder: Path, snapshot: Snapshot, retention: Retention, curves: Path | None = None
+) -> Path:
+    """Write one checkpoint and remove those that nothing keeps; `curves` is made durable first.
+
+    Raises CheckpointError where it cannot be written; the others are as they were then.
+    """
+    target = folder / checkpoint_name(snapshot.state.step)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if curves is not None and curves.exists():
+            files.fsync(curves)
+        aside = files.place_aside(target)
+        _write(aside, snapshot)
+        files.put_in_place(aside, target)
+    except Exception as error:
+        # torch and safetensors have errors of their own for a full disk.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{target}: checkpoint not written ({reason}); those before it are intact"
+        ) from error
+    with suppress(OSError):  # What cannot be removed now is tried again after the next one.
+        files.prune(folder, retention)
+    return target
+
+
+def load(
+    path: Path, device: torch.device
+) -> tuple[CheckpointState, dict[str, Tensor], dict[str, Any]]:
+    """State, model weights and training state of a checkpoint that `verify` has passed.
+
+    Raises CheckpointError where it is not usable all the same.
+    """
+    try:
+        state = CheckpointState(**files.read_state(path))
+        model = load_file(path / "model.safetensors", device=str(device))
+        training = torch.load(path / TRAINING, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path}: damaged checkpoint ({reason}); remove it to resume from the one before"
+        ) from error
+    return state, model, training
+
+
+def read_adapter(path: Path) -> Adapter | None:
+    """The adapter in a checkpoint, on the CPU; None where all weights are trained."""
+    folder = path / ADAPTER
+    if not folder.is_dir():
+        return None
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        return Adapter(load_file(folder / "adapter_model.safetensors"), config)
+    except Exception as error:
+        raise CheckpointError(
+            f"{folder}: damaged adapter ({error}); remove {path.name} to use the one before"
+        ) from error
+
+
+def _write(aside: Path, snapshot: Snapshot) -> None:
+    save_file(snapshot.model, aside / "model.safetensors", metadata={"format": "pt"})
+    if adapter := snapshot.adapter:
+        (aside / ADAPTER).mkdir()
+        save_file(adapter.tensors, aside / ADAPTER / "adapter_model.safetensors", {"format": "pt"})
+        # peft's configuration holds a set.
+        config = json.dumps(adapter.config, indent=1, ensure_ascii=False, default=sorted)
+        (aside / ADAPTER / "adapter_config.json").write_text(config, encoding="utf-8")
+    torch.save(snapshot.training, aside / TRAINING)
+    files.seal(aside, asdict(snapshot.state))
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True).contiguous()
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item) for item in value)
+    return value
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        weights = {"w": torch.arange(4.0)}
+        for step in (1, 2, 3):
+            frozen = Snapshot.take(CheckpointState(step, step * 8, "x"), weights, {"rng": [1]})
+            save(Path(place), frozen, Retention(last=2))
+        kept = list_checkpoints(Path(place))
+        print([path.name for path in kept])
+        loaded, tensors, extra = load(kept[-1], torch.device("cpu"))
+        assert loaded.step == 3 and torch.equal(tensors["w"], weights["w"]) and extra["rng"] == [1]
+    print("=== 自测通过 ===")

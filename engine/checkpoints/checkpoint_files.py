@@ -1,0 +1,243 @@
+"""The files of a checkpoint as files: checksums, marks, and which of them are kept.
+
+Whoever only reads asks here whether a checkpoint is whole, without torch; what the files say to
+a model is `engine.checkpoints.checkpoint`'s business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmm_tui.engine.run.run_dir import checkpoint_step, list_checkpoints
+from lmm_tui.errors import LmmError
+
+FORMAT = 2
+"""1 had no checksums."""
+
+STATE = "state.json"
+TRAINING = "training.pt"
+PINNED = "pinned"
+
+_WRITING = ".writing-"
+_REMOVING = ".removing-"
+_DAMAGED = "damaged-"
+
+
+class CheckpointError(LmmError):
+    """A checkpoint that is missing, damaged, of another model, or could not be written."""
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Which checkpoints stay; a pinned one always does."""
+
+    last: int
+    best: int = 0
+    """By `val_loss`; of equals the first, whose measurement it was."""
+    every: int = 0
+    """Steps between those that stay for good; 0 is none."""
+
+
+def seal(path: Path, content: Mapping[str, Any]) -> None:
+    """Write state.json: `content`, the SHA-256 of every other file there, and its own.
+
+    The files are read back for it, so what is sealed is what a reader gets.
+    """
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    sums = {file.relative_to(path).as_posix(): _sum_of(file) for file in files}
+    sealed = {**content, "files": sums}
+    sealed["digest"] = _digest(sealed)
+    (path / STATE).write_text(json.dumps(sealed, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What was sealed, without its checksums; CheckpointError where it is not that."""
+    content, _ = _read_sealed(path)
+    return content
+
+
+def verify(path: Path, without: Collection[str] = ()) -> None:
+    """Raises CheckpointError unless every file, but those in `without`, is as it was written."""
+    _, sums = _read_sealed(path)
+    for name, expected in sums.items():
+        if name in without:
+            continue
+        try:
+            found = _sum_of(path / name)
+        except OSError as error:
+            raise _damaged(path, f"{name}: {error.strerror}") from None
+        if found != expected:
+            raise _damaged(path, f"{name} is not what was written")
+
+
+def newest_intact(
+    folder: Path, without: Collection[str] = (), before: int | None = None
+) -> tuple[Path | None, dict[Path, CheckpointError]]:
+    """The newest checkpoint in `folder` that verifies, and what is wrong with those after it.
+
+    Only those of steps before `before` count, where that is given.
+    """
+    trouble: dict[Path, CheckpointError] = {}
+    for path in reversed(list_checkpoints(folder)):
+        if before is not None and checkpoint_step(path) >= before:
+            continue
+        try:
+            verify(path, without)
+        except CheckpointError as error:
+            trouble[path] = error
+        else:
+            return path, trouble
+    return None, trouble
+
+
+def set_aside(path: Path) -> None:
+    """Take a damaged checkpoint out of the way of every reader; nothing of it is deleted."""
+    target = path.with_name(_DAMAGED + path.name)
+    shutil.rmtree(target, ignore_errors=True)
+    path.rename(target)
+
+
+def pin(path: Path) -> None:
+    """Keep this checkpoint for good."""
+    (path / PINNED).touch()
+    fsync(path)
+
+
+def unpin(path: Path) -> None:
+    """Keep this checkpoint no longer than the others are kept."""
+    (path / PINNED).unlink(missing_ok=True)
+    fsync(path)
+
+
+def place_aside(target: Path) -> Path:
+    """An empty folder to write `target` in; what earlier writers left half-done is removed."""
+    for left in target.parent.iterdir():
+        if left.name.startswith((_WRITING, _REMOVING)):
+            shutil.rmtree(left, ignore_errors=True)  # What stays takes space, and no more.
+    aside = target.with_name(_WRITING + target.name)
+    aside.mkdir()
+    return aside
+
+
+def put_in_place(aside: Path, target: Path) -> None:
+    """Make what was written durable, then visible under its name, in one rename."""
+    for path in [*aside.rglob("*"), aside]:
+        fsync(path)
+    if target.exists():
+        remove(target)
+    aside.rename(target)
+    fsync(target.parent)
+
+
+def prune(folder: Path, retention: Retention) -> None:
+    """Remove the checkpoints that nothing keeps."""
+    for path, reasons in kept_by(folder, retention).items():
+        if not reasons:
+            remove(path)
+
+
+def kept_by(folder: Path, retention: Retention) -> dict[Path, tuple[str, ...]]:
+    """What keeps each checkpoint: `last`, `best`, `every`, `pinned` or nothing."""
+    saved = list_checkpoints(folder)
+    last, best = saved[-retention.last :], _best(saved, retention.best)
+    reasons: dict[Path, tuple[str, ...]] = {}
+    for path in saved:
+        stays = bool(retention.every) and checkpoint_step(path) % retention.every == 0
+        found = {
+            "last": path in last,
+            "best": path in best,
+            "every": stays,
+            "pinned": (path / PINNED).exists(),
+        }
+        reasons[path] = tuple(reason for reason, holds in found.items() if holds)
+    return reasons
+
+
+def remove(path: Path) -> None:
+    """Erase a checkpoint; under another name first: half of one must not look like one."""
+    doomed = path.with_name(_REMOVING + path.name)
+    path.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def fsync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _best(saved: list[Path], count: int) -> list[Path]:
+    losses: list[tuple[float, Path]] = []
+    for path in saved if count else ():
+        try:
+            loss = read_state(path).get("val_loss")
+        except CheckpointError:
+            continue
+        if isinstance(loss, float) and math.isfinite(loss):
+            losses.append((loss, path))
+    return [path for _, path in sorted(losses)[:count]]
+
+
+def _read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    try:
+        found = json.loads((path / STATE).read_text(encoding="utf-8"))
+        written_as = found["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, f"{STATE}: {type(error).__name__}") from None
+    if not isinstance(written_as, int) or written_as > FORMAT:
+        raise CheckpointError(
+            f"{path}: format {written_as} is newer than this lmm-tui reads ({FORMAT}); "
+            "upgrade lmm-tui"
+        )
+    if written_as == 1:
+        return found, {}
+    digest = found.pop("digest", None)
+    if digest != _digest(found) or not isinstance(found.get("files"), dict):
+        raise _damaged(path, f"{STATE} is not what was written")
+    return found, found.pop("files")
+
+
+def _damaged(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"{path}: damaged checkpoint ({reason}); use the one before")
+
+
+def _sum_of(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        for step, val_loss in ((10, 3.0), (20, 2.0), (30, 4.0), (40, 5.0)):
+            target = place / f"step-{step:09d}"
+            aside = place_aside(target)
+            (aside / "weights").write_bytes(bytes(100))
+            seal(aside, {"format": FORMAT, "step": step, "val_loss": val_loss})
+            put_in_place(aside, target)
+        pin(place / "step-000000010")
+        print({path.name: why for path, why in kept_by(place, Retention(last=1, best=1)).items()})
+        prune(place, Retention(last=1, best=1))
+        print([path.name for path in list_checkpoints(place)])
+        (target / "weights").write_bytes(bytes(99) + b"\1")
+        found, trouble = newest_intact(place)
+        print(found and found.name, str(trouble[target]).replace(scratch, "…"))
+        assert found == place / "step-000000020"
+    print("=== 自测通过 ===")

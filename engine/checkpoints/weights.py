@@ -1,0 +1,261 @@
+"""Weights from outside the run that uses them: where they may come from, and what shape they have.
+
+Reads our checkpoints (LoRA adapters merged), Hugging Face folders of Qwen3 models and MiniMind's
+`.pth` files. All three name their tensors alike, so reading is checking: what a `Decoder` cannot
+represent is refused with the reason. Nothing here unpickles more than tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lmm_tui.engine.checkpoints.checkpoint import read_adapter
+from lmm_tui.engine.checkpoints.checkpoint_files import TRAINING, newest_intact, verify
+from lmm_tui.engine.config.config import RunConfig, resolve
+from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.model.adapters import merged
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.errors import LmmError
+
+log = logging.getLogger("engine")
+
+_EMBEDDING = "model.embed_tokens.weight"
+_HEAD = "lm_head.weight"
+# Rotary tables, which MiniMind may save and we compute.
+_TABLES = re.compile(r"(.*\.)?(freqs_cos|freqs_sin|inv_freq)")
+
+
+class WeightsError(LmmError):
+    """Weights that are missing, damaged, or of a model that a Decoder cannot represent."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model at rest: fp32 tensors under Qwen3's names, and its tokenizer where one lies near."""
+
+    shape: ModelShape
+    tensors: dict[str, Tensor]
+    tokenizer: Path | None
+    origin: Path
+    """What was really read: a checkpoint, a folder or a file."""
+    merged: bool = False
+    """Whether LoRA adapters, which stood beside the weights, are part of them here."""
+
+    def decoder(self) -> Decoder:
+        """The model itself, on the CPU."""
+        model = Decoder(self.shape)
+        model.load_state_dict(self.tensors)
+        return model
+
+
+def read_weights(path: Path) -> Weights:
+    """The weights at `path`: a run (its newest checkpoint), a checkpoint, a HF folder, a `.pth`.
+
+    Raises WeightsError: one sentence that says what was found and what would do.
+    """
+    if path.suffix == ".pth":
+        return _read_pth(path)
+    if not path.is_dir():
+        raise WeightsError(
+            f"{path}: no such run, checkpoint, Hugging Face folder or .pth file to start from"
+        )
+    if (path / "run.json").is_file():
+        found, trouble = newest_intact(RunDir(path).checkpoints, without=[TRAINING])
+        for error in trouble.values():
+            if found is None:
+                raise error
+            log.warning("%s", error)
+        if found is None:
+            raise WeightsError(f"{path}: this run has no checkpoint yet")
+        return _read_verified(found)
+    if (path / "state.json").is_file():
+        verify(path, without=[TRAINING])
+        return _read_verified(path)
+    if (path / "config.json").is_file():
+        return _read_hf(path)
+    raise WeightsError(
+        f"{path}: neither a run, nor a checkpoint, nor a Hugging Face folder (no config.json)"
+    )
+
+
+def infer_shape(tensors: Mapping[str, Tensor], rope_theta: float = 1e6) -> ModelShape:
+    """The shape that the tensors' names and sizes spell; WeightsError where they spell none."""
+
+    def size(name: str) -> tuple[int, int]:
+        if name not in tensors:
+            raise WeightsError(
+                f"tensor {name} is missing; a dense Qwen3 or MiniMind-3 model has it"
+            )
+        return tensors[name].shape[0], tensors[name].shape[-1]
+
+    layer = "model.layers.0."
+    vocab_size, hidden_size = size(_EMBEDDING)
+    head_dim, _ = size(layer + "self_attn.q_norm.weight")
+    layers = {
+        int(match[1]) for name in tensors if (match := re.match(r"model\.layers\.(\d+)\.", name))
+    }
+    head = tensors.get(_HEAD)
+    return ModelShape(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        num_layers=len(layers),
+        num_heads=size(layer + "self_attn.q_proj.weight")[0] // head_dim,
+        num_kv_heads=size(layer + "self_attn.k_proj.weight")[0] // head_dim,
+        head_dim=head_dim,
+        intermediate_size=size(layer + "mlp.gate_proj.weight")[0],
+        rope_theta=rope_theta,
+        tie_embeddings=head is None or torch.equal(head, tensors[_EMBEDDING]),
+    )
+
+
+def _read_verified(path: Path) -> Weights:
+    run_dir = RunDir(path.parent.parent)
+    config: RunConfig = resolve(run_dir.config)
+    tensors = _load_safetensors([path / "model.safetensors"], path)
+    adapter = read_adapter(path)
+    if adapter is not None:
+        tensors = merged(tensors, adapter)
+    shape = config.model.shape(tensors[_EMBEDDING].shape[0])
+    tokenizer = run_dir.path / "tokenizer.json"
+    return replace(_checked(shape, tensors, tokenizer, path), merged=adapter is not None)
+
+
+def _read_hf(path: Path) -> Weights:
+    found = _load_json(path / "config.json")
+    shape = _shape_of_hf(found, path)
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(_load_json(index)["weight_map"].values()))
+        if any(Path(name).name != name for name in names):
+            raise WeightsError(f"{index}: names files outside its folder")
+    else:
+        names = ["model.safetensors"]
+    tensors = _load_safetensors([path / name for name in names], path)
+    return _checked(shape, tensors, path / "tokenizer.json", path)
+
+
+def _read_pth(path: Path) -> Weights:
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such file") from None
+    except Exception as error:
+        # A pickle with code in it ends here as well: weights_only refuses to run it.
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{path}: not a file of plain weights ({reason})") from None
+    found = found.get("model", found) if isinstance(found, dict) else found
+    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise WeightsError(f"{path}: holds no table of tensors")
+    tensors = {
+        name.removeprefix("module.").removeprefix("_orig_mod."): tensor
+        for name, tensor in found.items()
+        if not _TABLES.fullmatch(name)
+    }
+    try:
+        shape = infer_shape(tensors)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    return _checked(shape, tensors, path.parent / "tokenizer.json", path)
+
+
+def _shape_of_hf(config: Mapping[str, Any], path: Path) -> ModelShape:
+    if config.get("model_type") != "qwen3":
+        raise WeightsError(
+            f"{path}: is a {config.get('model_type')} model; only dense Qwen3 folders can be read"
+        )
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    refused = {
+        "attention_bias": bool(config.get("attention_bias")),
+        "use_sliding_window": bool(config.get("use_sliding_window")),
+        "rope scaling": rope.get("rope_type", "default") != "default",
+        "hidden_act": config.get("hidden_act", "silu") != "silu",
+    }
+    for name, present in refused.items():
+        if present:
+            raise WeightsError(f"{path}: config.json sets {name}, which our decoder does not have")
+    heads = config["num_attention_heads"]
+    return ModelShape(
+        vocab_size=config["vocab_size"],
+        hidden_size=config["hidden_size"],
+        num_layers=config["num_hidden_layers"],
+        num_heads=heads,
+        num_kv_heads=config.get("num_key_value_heads", heads),
+        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+        intermediate_size=config["intermediate_size"],
+        max_positions=config.get("max_position_embeddings", 32768),
+        rope_theta=float(rope.get("rope_theta") or config.get("rope_theta", 1e6)),
+        rms_eps=config.get("rms_norm_eps", 1e-6),
+        tie_embeddings=config.get("tie_word_embeddings", False),
+    )
+
+
+def _checked(
+    shape: ModelShape, tensors: dict[str, Tensor], tokenizer: Path, origin: Path
+) -> Weights:
+    """Name the first tensor that a Decoder of this shape would not take."""
+    if shape.tie_embeddings:
+        tensors = {name: tensor for name, tensor in tensors.items() if name != _HEAD}
+    with torch.device("meta"):
+        wanted = Decoder(shape).state_dict()
+    for name, tensor in wanted.items():
+        if name not in tensors:
+            raise WeightsError(f"{origin}: tensor {name} is missing")
+        if tensors[name].shape != tensor.shape:
+            raise WeightsError(
+                f"{origin}: tensor {name} is {tuple(tensors[name].shape)}, "
+                f"the model's configuration says {tuple(tensor.shape)}"
+            )
+    if extra := next((name for name in tensors if name not in wanted), None):
+        raise WeightsError(f"{origin}: tensor {extra} has no place in our decoder")
+    fp32 = {name: tensor.float() for name, tensor in tensors.items()}
+    return Weights(shape, fp32, tokenizer if tokenizer.is_file() else None, origin)
+
+
+def _load_safetensors(files: list[Path], origin: Path) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            tensors |= load_file(file)
+        except FileNotFoundError:
+            raise WeightsError(f"{origin}: {file.name} is missing") from None
+        except (OSError, SafetensorError) as error:
+            raise WeightsError(f"{file}: damaged ({error})") from None
+    return tensors
+
+
+def _load_json(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error})") from None
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    tiny = Decoder(ModelShape(300, 32, 2, 4, 2, 8, 64))
+    tiny.init_weights(0)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "tiny_32.pth"
+        torch.save({name: tensor.half() for name, tensor in tiny.state_dict().items()}, file)
+        weights = read_weights(file)
+        print(weights.shape)
+        assert weights.shape == tiny.shape
+        try:
+            read_weights(Path(folder))
+        except WeightsError as error:
+            print(str(error).removeprefix(folder))
+    print("=== 自测通过 ===")

@@ -1,0 +1,1 @@
+"""The configuration tree, model shapes and recipes."""

@@ -1,0 +1,142 @@
+"""Recipes: the settings of a whole path of stages in one TOML file, ours or somebody's own.
+
+A file has `about`, settings `[common…]` of all steps, and a `[[step]]` table for each run, with its
+`name`, `stage`, `from` (the step whose weights it starts from; by default the one before, "" for
+none) and what else it sets. It knows no torch and starts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from lmm_tui.data.builtin.task import KINDS
+from lmm_tui.engine.config.config import ConfigError, RunConfig, load_toml, resolve
+
+_KEYS = {"about", "common", "step", "quiz"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of a recipe; `source` is the step whose weights it starts from, or None."""
+
+    name: str
+    stage: str
+    source: str | None
+    settings: dict[str, Any]
+    """As nested tables, the stage and those of `[common]` included."""
+
+    def config(self, prefix: str, assignments: Mapping[str, Any]) -> RunConfig:
+        """The run `PREFIX-NAME`; assignments (dotted keys) have the last word."""
+        start = {} if self.source is None else {"start_from": f"{prefix}-{self.source}"}
+        base = {**self.settings, "name": f"{prefix}-{self.name}", **start}
+        return resolve(assignments=assignments, base=base)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str
+    about: str
+    steps: tuple[Step, ...]
+    kinds: tuple[str, ...]
+    """The built-in questions that the models are asked after each step; may be empty."""
+    questions: int
+    """Of each kind."""
+
+    def step_of(self, stage: str | None) -> Step:
+        """The step of a stage, the first one where it does not matter; else ConfigError."""
+        for step in self.steps:
+            if stage in (None, step.stage):
+                return step
+        stages = ", ".join(step.stage for step in self.steps)
+        raise ConfigError(f"recipe {self.name}: has no stage {stage}; it has {stages}")
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with lmm-tui."""
+    names = (file.name for file in _folder().iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """One of ours by its name, or any TOML file by its path; ConfigError where it is no recipe."""
+    if name.endswith(".toml"):
+        return _read(load_toml(Path(name)), Path(name).stem, name)
+    with resources.as_file(_folder() / f"{name}.toml") as file:
+        if not file.is_file():
+            known = ", ".join(recipe_names())
+            raise ConfigError(f"no recipe {name!r}; give one of {known}, or the path of a .toml")
+        return _read(load_toml(file), name, f"recipe {name}")
+
+
+def _folder() -> Traversable:
+    return resources.files("lmm_tui.engine.config") / "recipes"
+
+
+def _read(table: Mapping[str, Any], name: str, where: str) -> Recipe:
+    if unknown := next((key for key in table if key not in _KEYS), None):
+        raise ConfigError(f"{where}: unknown key {unknown}; it takes {', '.join(sorted(_KEYS))}")
+    tables = table.get("step")
+    if not isinstance(tables, list) or not tables:
+        raise ConfigError(f"{where}: has no [[step]]; a recipe has one for each stage")
+    steps: list[Step] = []
+    for given in tables:
+        steps.append(_step(given, steps, table.get("common", {}), where))
+    quiz = table.get("quiz", {})
+    kinds = tuple(quiz.get("kinds", ()))
+    if wrong := next((kind for kind in kinds if kind not in KINDS), None):
+        raise ConfigError(f"{where}: quiz.kinds: unknown kind {wrong}; it takes {', '.join(KINDS)}")
+    return Recipe(
+        name, str(table.get("about", "")), tuple(steps), kinds, int(quiz.get("questions", 200))
+    )
+
+
+def _step(
+    given: Mapping[str, Any], before: Sequence[Step], common: Mapping[str, Any], where: str
+) -> Step:
+    own = dict(given)
+    stage = str(own.pop("stage", "pretrain"))
+    name = str(own.pop("name", stage))
+    names = [step.name for step in before]
+    if name in names:
+        raise ConfigError(f"{where}: two steps are called {name}; give one another name")
+    source = str(own.pop("from", names[-1] if names else ""))
+    if source and source not in names:
+        raise ConfigError(f"{where}: step {name} starts from {source!r}, no step before it")
+    step = Step(name, stage, source or None, _merged(common, own | {"stage": stage}))
+    try:
+        step.config("x", {})
+    except ConfigError as error:
+        raise ConfigError(f"{where}: step {name}: {error}") from None
+    return step
+
+
+def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables within tables; `own` wins."""
+    merged = dict(common)
+    for key, value in own.items():
+        below = merged.get(key)
+        nested = isinstance(value, Mapping) and isinstance(below, Mapping)
+        merged[key] = _merged(below or {}, value) if nested else value
+    return merged
+
+
+if __name__ == "__main__":
+    demo = {
+        "about": "two steps",
+        "common": {"model": {"preset": "tiny"}, "train": {"steps": 9}},
+        "step": [{"stage": "pretrain"}, {"stage": "sft", "train": {"batch_size": 2}}],
+    }
+    recipe = _read(demo, "demo", "demo.toml")
+    last = recipe.steps[1].config("mine", {"device": "cpu"})
+    print(last.name, last.start_from, last.model.preset, last.train.steps, last.train.batch_size)
+    assert (last.start_from, last.train.steps) == ("mine-pretrain", 9)
+    try:
+        _read({"step": [{"from": "nowhere"}]}, "demo", "demo.toml")
+    except ConfigError as refusal:
+        print(refusal)
+    print("=== 自测通过 ===")

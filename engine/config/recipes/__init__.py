@@ -1,0 +1,1 @@
+"""The recipes that come with lmm-tui; `engine.config.recipe` reads them."""

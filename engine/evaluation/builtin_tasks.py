@@ -1,0 +1,147 @@
+"""The built-in tasks as lm-eval's own YAML: the held-out questions of `data.builtin.tasks`.
+
+`lmm_<kind>` writes an answer and is right if its first line is exactly that; `lmm_choice` weighs
+the answer against near misses; `lmm_all` is all of them. It knows no lm-eval: any `lm_eval` runs
+what is written here, by `--include_path`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import yaml
+
+from lmm_tui.data import builtin
+from lmm_tui.data.builtin.task import KINDS, Task
+from lmm_tui.data.builtin.tasks import task, test_set
+
+CHOICE = "lmm_choice"
+ALL = "lmm_all"
+NAMES = (*(f"lmm_{kind}" for kind in KINDS), CHOICE, ALL)
+"""What `--tasks` may name without any file or network."""
+
+_VERSION = 1.0
+_QUESTIONS = 200
+"""Of each kind; as many of all kinds together are in lmm_choice."""
+_EXAMPLES = 50
+_LONGEST_ANSWER = 64
+"""Tokens; the longest answer has 32 characters."""
+
+
+def write_tasks(folder: Path, place: Path | None = None) -> None:
+    """Write every built-in task into `folder`: YAML, and its questions as JSON lines beside it.
+
+    The YAML names the questions by their path; `place` is where the folder is going to lie, if it
+    is moved afterwards.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    place = place or folder
+    for kind in KINDS:
+        _write_rows(folder / f"{kind}.jsonl", map(_question, test_set(kind, _QUESTIONS)))
+        _write_rows(folder / f"{kind}.examples.jsonl", map(_question, _examples(kind)))
+        _write_yaml(folder / f"lmm_{kind}.yaml", _answering(place, kind))
+    share = _QUESTIONS // len(KINDS)
+    mixed = [drawn for kind in KINDS for drawn in test_set(kind, share)]
+    # Mixed, so that any first part of them has every kind.
+    Random("choice").shuffle(mixed)
+    _write_rows(folder / "choice.jsonl", map(_choices, mixed))
+    examples = [drawn for kind in KINDS for drawn in _examples(kind)[: _EXAMPLES // len(KINDS)]]
+    _write_rows(folder / "choice.examples.jsonl", map(_choices, examples))
+    _write_yaml(folder / f"{CHOICE}.yaml", _choosing(place))
+    members = [name for name in NAMES if name != ALL]
+    _write_yaml(folder / f"{ALL}.yaml", {"group": ALL, "task": members})
+
+
+def content_key() -> str:
+    """8 hex digits that change when the questions do: a hash of the code that writes them."""
+    sources = sorted(Path(builtin.__file__).parent.iterdir())
+    content = b"".join(
+        source.read_bytes() for source in (*filter(Path.is_file, sources), Path(__file__))
+    )
+    return hashlib.blake2b(content, digest_size=4).hexdigest()
+
+
+def _answering(place: Path, kind: str) -> dict[str, Any]:
+    first_line = {"function": "regex", "regex_pattern": r"\s*(\S.*\S|\S)", "group_select": 0}
+    return _common(place, kind) | {
+        "task": f"lmm_{kind}",
+        "output_type": "generate_until",
+        "doc_to_target": "{{answer}}",
+        "generation_kwargs": {
+            "until": ["\n\n"],
+            "max_gen_toks": _LONGEST_ANSWER,
+            "do_sample": False,
+        },
+        "filter_list": [
+            {"name": "first-line", "filter": [first_line, {"function": "take_first"}]},
+        ],
+        "metric_list": [_mean("exact_match")],
+    }
+
+
+def _choosing(place: Path) -> dict[str, Any]:
+    return _common(place, "choice") | {
+        "task": CHOICE,
+        "output_type": "multiple_choice",
+        "doc_to_choice": "choices",
+        "doc_to_target": "right",
+        "metric_list": [_mean("acc"), _mean("acc_norm")],
+    }
+
+
+def _common(place: Path, name: str) -> dict[str, Any]:
+    files = {"train": f"{name}.examples.jsonl", "test": f"{name}.jsonl"}
+    return {
+        "dataset_path": "json",
+        "dataset_kwargs": {
+            "data_files": {split: str((place / file).resolve()) for split, file in files.items()}
+        },
+        "fewshot_split": "train",
+        "test_split": "test",
+        "doc_to_text": "{{question}}",
+        "target_delimiter": "\n",
+        "metadata": {"version": _VERSION},
+    }
+
+
+def _mean(metric: str) -> dict[str, Any]:
+    return {"metric": metric, "aggregation": "mean", "higher_is_better": True}
+
+
+def _examples(kind: str) -> list[Task]:
+    return [task("examples", index, "train", (kind,)) for index in range(_EXAMPLES)]
+
+
+def _question(drawn: Task) -> dict[str, Any]:
+    return {"question": drawn.question, "answer": drawn.answer}
+
+
+def _choices(drawn: Task) -> dict[str, Any]:
+    choices = [drawn.answer, *drawn.misses]
+    Random(drawn.question).shuffle(choices)
+    right = choices.index(drawn.answer)
+    return {"question": drawn.question, "choices": choices, "right": right}
+
+
+def _write_rows(path: Path, rows: Any) -> None:
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def _write_yaml(path: Path, config: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as scratch:
+        write_tasks(Path(scratch))
+        print((Path(scratch) / "lmm_sums.yaml").read_text())
+        print((Path(scratch) / "choice.jsonl").read_text().splitlines()[0])
+        assert {path.stem for path in Path(scratch).glob("*.yaml")} == set(NAMES)
+    print("=== 自测通过 ===")

@@ -1,0 +1,133 @@
+"""One call of the command, from its flags to what it prints: what both command lines share.
+
+It prints nothing itself and knows no terminal.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmm_tui.engine.evaluation.builtin_tasks import ALL, write_tasks
+from lmm_tui.engine.evaluation.flags import DEFAULT_LIMIT, SMOKE_LIMIT
+from lmm_tui.engine.evaluation.job import Backend, EvaluateError, Job, Progress
+from lmm_tui.engine.evaluation.model_source import Subject, find_subject
+from lmm_tui.engine.evaluation.process import evaluate
+from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records, write_record
+from lmm_tui.engine.evaluation.report import history_table, outcome_table
+from lmm_tui.engine.evaluation.smoke_model import make_model
+from lmm_tui.engine.run.run_dir import find_run
+
+
+@dataclass(frozen=True)
+class Request:
+    """The flags of `evaluation_options`, each under its own name."""
+
+    run: str | None
+    model_path: str | None
+    backend: Backend | None
+    tasks: tuple[str, ...]
+    limit: int | None
+    batch_size: int
+    num_fewshot: int | None
+    device: str
+    chat: bool
+    data_dir: Path | None
+    output: Path | None
+    smoke: bool
+    history: str | None
+    write_tasks: Path | None
+    runs_dir: Path
+
+    def answer(self, report: Callable[[Progress], None]) -> str:
+        """Do what is asked and say how it came out; LmmError where that is impossible."""
+        if self.write_tasks is not None:
+            return self._write_tasks(self.write_tasks)
+        if self.history is not None:
+            return self._show_history(self.history)
+        if self.output is not None and not self.output.parent.is_dir():
+            raise EvaluateError(
+                f"--output {self.output}: there is no folder {self.output.parent}; make it first"
+            )
+        with tempfile.TemporaryDirectory(prefix="lmm-smoke-") as scratch:
+            return self._evaluate(self._subject(Path(scratch)), report)
+
+    def _evaluate(self, subject: Subject, report: Callable[[Progress], None]) -> str:
+        job = self._job(subject)
+        outcome = evaluate(job, report)
+        run = subject.run
+        record = Record(time.time(), run.name if run else "", subject.step, job, outcome)
+        files = [file_in_run(record, run)] if run else []
+        files += [self.output] if self.output else []
+        for file in files:
+            write_record(record, file)
+        asked = f"the first {job.limit} questions of each task" if job.limit else "all questions"
+        kept = f"; kept in {', '.join(map(_from_here, files))}" if files else ""
+        step = f", step {subject.step}" if run else ""
+        return f"{outcome_table(outcome)}\n{_from_here(subject.model)}{step}: {asked}{kept}"
+
+    def _job(self, subject: Subject) -> Job:
+        default = SMOKE_LIMIT if self.smoke else DEFAULT_LIMIT
+        return Job(
+            model=str(subject.model),
+            tasks=self.tasks or (ALL,),
+            backend=self.backend or ("hf" if self.model_path else "run"),
+            device=self.device,
+            limit=(default if self.limit is None else self.limit) or None,
+            batch_size=self.batch_size,
+            num_fewshot=self.num_fewshot,
+            chat=self.chat,
+            data_dir=None if self.data_dir is None else str(self.data_dir),
+        )
+
+    def _subject(self, scratch: Path) -> Subject:
+        if self.run and self.model_path:
+            raise EvaluateError("--run and --model-path both name a model; give one of them")
+        if self.model_path:
+            return Subject(Path(self.model_path))
+        if self.smoke and self.run is None:
+            return Subject(make_model(scratch))
+        if self.backend == "hf":
+            raise EvaluateError(
+                "--backend hf reads a Hugging Face folder; give it as --model-path "
+                "(`lmm-tui convert RUN DIR` makes one)"
+            )
+        return find_subject(self.run, self.runs_dir)
+
+    def _show_history(self, name: str) -> str:
+        run = find_run(name, self.runs_dir)
+        records = read_records(run)
+        if not records:
+            raise EvaluateError(
+                f"{run.evals}: nothing is kept of this run; `lmm-tui eval --run {run.name}` "
+                "evaluates it"
+            )
+        return history_table(records)
+
+    @staticmethod
+    def _write_tasks(folder: Path) -> str:
+        if folder.exists():
+            raise EvaluateError(f"{folder}: exists already; give a new folder")
+        write_tasks(folder)
+        return f"{folder}: run them by `lm_eval --include_path {folder} --tasks {ALL}`"
+
+
+def _from_here(path: Path) -> str:
+    """As short as it can be named in the working directory."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+if __name__ == "__main__":
+    nothing = (None, None, None, (), None, 8, None, "auto", False, None, None, False)
+    with tempfile.TemporaryDirectory() as home:
+        places = Path(home)
+        print(Request(*nothing, None, places / "tasks", places).answer(print).removeprefix(home))
+        try:
+            Request(*nothing, None, None, places).answer(print)
+        except Exception as refusal:
+            print(str(refusal).removeprefix(home))
+    print("=== 自测通过 ===")

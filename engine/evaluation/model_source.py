@@ -1,0 +1,72 @@
+"""What is evaluated: a checkpoint of a run, or a model that lies anywhere.
+
+It knows no torch: names and folders are looked at, no weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmm_tui.engine.evaluation.job import EvaluateError
+from lmm_tui.engine.run.run_dir import (
+    RunDir,
+    checkpoint_step,
+    find_run,
+    list_checkpoints,
+    run_or_path,
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    model: Path
+    """What `engine.checkpoints.weights.read_weights` reads."""
+    run: RunDir | None = None
+    step: int | None = None
+    """Of the run, where the model is one of its checkpoints."""
+
+
+def find_subject(name: str | None, runs_dir: Path) -> Subject:
+    """A run (its newest checkpoint), a checkpoint, a folder or a file; None is the newest run.
+
+    Raises LmmError where there is no such thing, or nothing to evaluate in it.
+    """
+    path = None if name is None else run_or_path(name, runs_dir)
+    if path is not None and (path / "state.json").is_file():
+        return _checkpoint(path)
+    if path is not None and path.exists() and not (path / "run.json").is_file():
+        return Subject(path)
+    run = find_run(name, runs_dir)
+    checkpoints = list_checkpoints(run.checkpoints)
+    if not checkpoints:
+        raise EvaluateError(
+            f"{run.path}: this run has no checkpoint yet; `lmm-tui send {run.name} checkpoint` "
+            "makes one while it is live"
+        )
+    return _checkpoint(checkpoints[-1])
+
+
+def _checkpoint(path: Path) -> Subject:
+    path = path.resolve()
+    run = RunDir(path.parent.parent)
+    return Subject(path, run, checkpoint_step(path)) if run.exists() else Subject(path)
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    from lmm_tui.engine.run.run_dir import RunInfo, checkpoint_name
+
+    with tempfile.TemporaryDirectory() as scratch:
+        demo = RunDir(Path(scratch) / "demo")
+        demo.create()
+        demo.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "here", 1, 0.0))
+        try:
+            find_subject("demo", Path(scratch))
+        except EvaluateError as refusal:
+            print(str(refusal).removeprefix(scratch))
+        (demo.checkpoints / checkpoint_name(7)).mkdir(parents=True)
+        (demo.checkpoints / checkpoint_name(7) / "state.json").touch()
+        assert find_subject("demo", Path(scratch)).step == 7
+    print("=== 自测通过 ===")

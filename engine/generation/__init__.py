@@ -1,0 +1,1 @@
+"""Token loops: sampling, batched rollouts, exact-match questions."""

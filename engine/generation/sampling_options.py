@@ -1,0 +1,44 @@
+"""Sampling options as a command gives them, checked against the bounds of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lmm_tui.engine.config.config import RunConfig, check, lookup
+from lmm_tui.engine.run.control import CommandError
+
+_SAMPLE_OPTIONS = {
+    "max_tokens": "log.sample_tokens",
+    "temperature": "log.temperature",
+    "top_p": "log.top_p",
+}
+"""What may be said about a sample besides its prompt, and the setting whose bounds hold for it."""
+
+
+def sampling(args: Mapping[str, Any], config: RunConfig, *also: str) -> dict[str, Any]:
+    """`max_tokens`, `temperature` and `top_p` as far as given, within the bounds of the settings.
+
+    CommandError for anything else; `also` are names that the refusal lists as well.
+    """
+    options: dict[str, Any] = {}
+    for name, value in args.items():
+        key = _SAMPLE_OPTIONS.get(name)
+        if key is None:
+            raise CommandError(
+                f"unknown option {name}; it takes {', '.join((*also, *_SAMPLE_OPTIONS))}"
+            )
+        options[name] = lookup(check(key, value, config), key)
+    return options
+
+
+if __name__ == "__main__":
+    from lmm_tui.engine.config.config import resolve
+
+    settings = resolve().completed()
+    print(sampling({"temperature": 0.5}, settings))
+    try:
+        sampling({"heat": 1}, settings, "prompt")
+    except CommandError as refusal:
+        print(refusal)
+    print("=== 自测通过 ===")

@@ -1,0 +1,1 @@
+"""Health rules beside training: alerts become events and notifications."""

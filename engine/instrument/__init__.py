@@ -1,0 +1,1 @@
+"""The cockpit for other people's training scripts: `lmm_run`, Hugging Face, Lightning."""

@@ -1,0 +1,94 @@
+"""The cockpit for Lightning: a logger that writes the run's rows, a callback that steers.
+
+Lightning is no dependency of ours and imported when they are made; `lightning` and
+`pytorch_lightning` are both known.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lmm_tui.engine.instrument.script_run import ScriptRun, SilentRun, lmm_run
+from lmm_tui.errors import LmmError
+
+_PACKAGES = ("lightning.pytorch", "pytorch_lightning")
+
+
+class NoLightningError(LmmError):
+    """Neither of Lightning's packages is installed."""
+
+
+def lmm_lightning(path: Path | str, **options: Any) -> tuple[Any, Any]:
+    """A `Logger` and a `Callback` for one `Trainer`, which make its fit a run in `path`.
+
+    `options` are those of `lmm_run`. Raises NoLightningError where Lightning is missing.
+    """
+    package = next((name for name in _PACKAGES if find_spec(name.partition(".")[0])), None)
+    if package is None:
+        raise NoLightningError("lightning is not installed; pip install lightning")
+    logger_base = import_module(f"{package}.loggers").Logger
+    callback_base = import_module(f"{package}.callbacks").Callback
+    held: list[ScriptRun | SilentRun] = []
+
+    class LmmLogger(logger_base):  # type: ignore[valid-type,misc]
+        """Writes what the module logs; Lightning's steps are kept."""
+
+        @property
+        def name(self) -> str:
+            return Path(path).name
+
+        @property
+        def version(self) -> str:
+            return ""
+
+        def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+            """They are in Lightning's own files."""
+
+        def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+            for run in held:
+                # A validation may be logged with the step before; rows never go back.
+                run.log(metrics, step=max(run.step, run.step if step is None else step))
+
+    class LmmCallback(callback_base):  # type: ignore[valid-type,misc]
+        """Begins and ends the run, and asks for commands after each batch."""
+
+        def on_fit_start(self, trainer: Any, module: Any) -> None:
+            def save() -> str:
+                to = Path(path) / "lightning" / f"step-{trainer.global_step:09d}.ckpt"
+                trainer.save_checkpoint(to)
+                return to.name
+
+            total = trainer.estimated_stepping_batches
+            steps = int(total) if math.isfinite(total) and total > 0 else 0
+            given = {"model": type(module).__name__, "checkpoint": save, **options}
+            held.append(lmm_run(path, steps, **given))
+
+        def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
+            trainer.should_stop |= any(run.should_stop for run in held)
+
+        def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
+            _close(exception)
+
+        def teardown(self, trainer: Any, module: Any, stage: str) -> None:
+            _close(None)
+
+    def _close(error: BaseException | None) -> None:
+        while held:
+            held.pop().close(error)
+
+    return LmmLogger(), LmmCallback()
+
+
+if __name__ == "__main__":
+    if any(find_spec(name.partition(".")[0]) for name in _PACKAGES):
+        print(*(type(part).__mro__[1].__name__ for part in lmm_lightning("runs/demo")))
+    else:
+        try:
+            lmm_lightning("runs/demo")
+        except NoLightningError as refusal:
+            print(refusal)
+    print("=== 自测通过 ===")

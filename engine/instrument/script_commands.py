@@ -1,0 +1,193 @@
+"""What commands do to somebody's own training script: it is told, asked, or made to wait.
+
+Whoever runs the script gives the functions that save, probe, sample and evaluate; what was not
+given is refused with that reason. It knows no model and no loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lmm_tui.engine.run.control import Mailbox, Reply, Request
+from lmm_tui.engine.run.events import EventLog, Kind
+from lmm_tui.engine.run.run_dir import JsonlWriter, RunDir, StatusWriter
+from lmm_tui.errors import LmmError
+from lmm_tui.metrics.names import PROBE
+
+_ASK_AGAIN_S = 0.5
+
+
+class ScriptCommandError(LmmError):
+    """A command that the script cannot do."""
+
+
+@dataclass(frozen=True)
+class ScriptFunctions:
+    """What a script can do when asked between two steps."""
+
+    checkpoint: Callable[[], object] | None = None
+    """Saves; what it returns is shown."""
+    probe: Callable[[], Mapping[str, float]] | None = None
+    evaluate: Callable[[], Mapping[str, float]] | None = None
+    sample: Callable[[str], str] | None = None
+    """From a prompt to a text."""
+
+
+class ScriptCommands:
+    """Serves one script's mailbox, in the script's own thread."""
+
+    def __init__(
+        self,
+        functions: ScriptFunctions,
+        mailbox: Mailbox,
+        events: EventLog,
+        status: StatusWriter,
+        run_dir: RunDir,
+        record: Callable[[Mapping[str, float]], None],
+    ) -> None:
+        """`record` adds numbers to the row of the step at hand."""
+        self.stop_asked = False
+        self._functions = functions
+        self._mailbox = mailbox
+        self._events = events
+        self._status = status
+        self._samples = JsonlWriter(run_dir.samples)
+        self._record = record
+        self._paused = False
+        self._stops: list[tuple[Request, Reply]] = []
+        self._handlers: dict[str, Callable[[dict[str, Any]], str]] = {
+            "pause": lambda args: self.hold(),
+            "resume": lambda args: self._resume(),
+            "checkpoint": lambda args: self.checkpoint(),
+            "probe": lambda args: self._measure("probe", functions.probe, PROBE),
+            "evaluate": lambda args: self._measure("eval", functions.evaluate, "val/"),
+            "sample": self._sample,
+        }
+
+    def serve(self) -> None:
+        """Do what waits; while paused, stay here."""
+        while True:
+            if request := self._mailbox.take(_ASK_AGAIN_S if self._paused else None):
+                self._do(request)
+            elif not self._paused:
+                return
+
+    def hold(self) -> str:
+        """Pause as if asked to."""
+        self._paused = True
+        self._status.update(state="paused", eta_s=None)
+        return "paused"
+
+    def checkpoint(self) -> str:
+        """Have the script save; raises ScriptCommandError where it can't or fails."""
+        save = _given("checkpoint", self._functions.checkpoint)
+        where = _called("checkpoint", save)
+        name = "saved" if where is None else str(where)
+        self._events.write("checkpoint", name, step=self._step)
+        return name
+
+    def close(self) -> None:
+        """Answer who asked for the end, and refuse the rest."""
+        for request, reply in self._stops:
+            request.answer(reply)
+        self._mailbox.close()
+        self._samples.close()
+
+    @property
+    def _step(self) -> int:
+        return self._status.status.step
+
+    def _do(self, request: Request) -> None:
+        if request.command == "stop":
+            self._stop(request)
+            return
+        try:
+            handler = self._handlers.get(request.command)
+            if handler is None:
+                raise ScriptCommandError("this run is a script of its own; change it there")
+            reply = Reply(True, handler(request.args), self._step)
+        except LmmError as error:
+            reply = Reply(False, f"{request.command}: {error}", self._step)
+        self._events.write_command(request, reply)
+        request.answer(reply)
+
+    def _stop(self, request: Request) -> None:
+        """Answered at the end: until then it has not stopped."""
+        self.stop_asked = True
+        self._paused = False
+        self._status.update(state="stopping")
+        reply = Reply(True, "stopped without a checkpoint", self._step)
+        if request.args.get("checkpoint", True) and self._functions.checkpoint:
+            try:
+                self.checkpoint()
+                reply = Reply(True, "stopped with a checkpoint", self._step)
+            except LmmError as error:
+                reply = Reply(False, f"stopped, but {error}", self._step)
+        self._events.write("command", "stop", step=self._step, args=request.args)
+        self._stops.append((request, reply))
+
+    def _resume(self) -> str:
+        self._paused = False
+        self._status.update(state="running")
+        return "running"
+
+    def _measure(
+        self, kind: Kind, function: Callable[[], Mapping[str, float]] | None, prefix: str
+    ) -> str:
+        found = _called(kind, _given(kind, function))
+        if not isinstance(found, Mapping):
+            raise ScriptCommandError(f"the script's function gave no numbers by name: {found!r}")
+        self._record({name if "/" in name else prefix + name: found[name] for name in found})
+        sentence = ", ".join(f"{name} {float(value):.3g}" for name, value in found.items())
+        self._events.write(kind, sentence, step=self._step)
+        return sentence
+
+    def _sample(self, args: dict[str, Any]) -> str:
+        prompt = str(args.get("prompt", ""))
+        sample = _given("sample", self._functions.sample)
+        text = str(_called("sample", lambda: sample(prompt)))
+        self._samples.write(
+            {"time": round(time.time(), 3), "step": self._step, "kind": "sample"}
+            | {"prompt": prompt, "text": text}
+        )
+        self._events.write("sample", "1 sample", step=self._step)
+        return "1 sample written"
+
+
+def _given(name: str, function: Any) -> Any:
+    if function is None:
+        raise ScriptCommandError(f"the script has no function for it; pass {name}= to lmm_run")
+    return function
+
+
+def _called(name: str, function: Callable[[], Any]) -> Any:
+    """Whatever somebody else's function raises, their training goes on."""
+    try:
+        return function()
+    except Exception as error:
+        raise ScriptCommandError(
+            f"the script's {name} failed ({type(error).__name__}: {error}); correct it there"
+        ) from error
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    from lmm_tui.engine.run.run_dir import RunStatus
+
+    with tempfile.TemporaryDirectory() as folder:
+        place, box = RunDir(folder), Mailbox()
+        log, beat = EventLog(place), StatusWriter(place, RunStatus("running", 7, 10))
+        able = ScriptFunctions(checkpoint=lambda: "model.pt", sample=str.upper)
+        commands = ScriptCommands(able, box, log, beat, place, record=print)
+        asked = [box.send("sample", {"prompt": "abc"}), box.send("probe"), box.send("stop")]
+        commands.serve()
+        assert commands.stop_asked and not asked[2].done()
+        commands.close()
+        print(*(answer.result() for answer in asked), sep="\n")
+        beat.close()
+        log.close()
+    print("=== 自测通过 ===")

@@ -1,0 +1,1 @@
+"""The decoder, its adapters and its chunked loss."""

@@ -1,0 +1,168 @@
+"""What of a model is trained: LoRA adapters beside its weights (`peft`), or all but what is frozen.
+
+Adapters live inside the Decoder, which keeps its contract. They are kept apart from the weights
+they stand beside, in peft's own format. It knows no stage and no checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmm_tui.engine.config.config import ConfigError, LoraConfig
+from lmm_tui.engine.model.decoder import Decoder
+
+_NAME = "default"
+"""Of the one adapter, as peft calls it."""
+_PREFIX = "base_model.model."
+"""Before the names in an adapter file: the wrapper that peft puts around a model."""
+_BASE, _LORA = ".base_layer", ".lora_"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What peft keeps in a folder: adapter_model.safetensors and adapter_config.json."""
+
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]
+
+
+def add_adapters(model: Decoder, config: LoraConfig, seed: int) -> None:
+    """Freeze the weights and put an adapter of rank `config.rank` beside each target (arXiv
+    2106.09685). ConfigError where a target matches nothing. No global generator is touched."""
+    import peft
+
+    names = [name for name, _ in model.named_modules()]
+    for target in config.targets:
+        if not any(name.rpartition(".")[2] == target or name == target for name in names):
+            ends = sorted({name.rpartition(".")[2] for name in names if name.endswith("_proj")})
+            raise ConfigError(
+                f"lora.targets: no module is called {target!r}; choose from {', '.join(ends)}"
+            )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        peft.inject_adapter_in_model(_peft_config(config), model)
+
+
+def freeze(model: Decoder, patterns: Sequence[str]) -> None:
+    """Leave parameters out of training whose names match; ConfigError where a pattern matches none,
+    or where nothing is left to train."""
+    for pattern in patterns:
+        matching = [p for name, p in model.named_parameters() if fnmatchcase(name, pattern)]
+        if not matching:
+            example = next(name for name, _ in model.named_parameters())
+            raise ConfigError(
+                f"train.freeze: {pattern!r} matches no parameter; names look like {example}"
+            )
+        for parameter in matching:
+            parameter.requires_grad_(False)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ConfigError("train.freeze: nothing is left to train; give fewer patterns")
+
+
+@contextmanager
+def without_adapters(model: Decoder) -> Iterator[None]:
+    """The model as it was before its adapters, for a moment."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+
+
+def weights_of(model: Decoder) -> dict[str, Tensor]:
+    """The model's own weights, under the names that they have without adapters."""
+    return {
+        name.replace(_BASE, ""): tensor
+        for name, tensor in model.state_dict().items()
+        if _LORA not in name
+    }
+
+
+def adapter_of(model: Decoder, config: LoraConfig) -> Adapter:
+    """The adapters as peft saves them."""
+    import peft
+
+    state = peft.get_peft_model_state_dict(model, adapter_name=_NAME)
+    return Adapter(
+        {_PREFIX + name: tensor for name, tensor in state.items()},
+        {**_peft_config(config).to_dict(), "inference_mode": True},
+    )
+
+
+def load_adapted(model: Decoder, weights: Mapping[str, Tensor], adapter: Adapter) -> None:
+    """Put weights and adapters, as `weights_of` and `adapter_of` gave them, into such a model."""
+    names = {name.replace(_BASE, ""): name for name in model.state_dict() if _LORA not in name}
+    state = {names[name]: tensor for name, tensor in weights.items()}
+    for name, tensor in adapter.tensors.items():
+        module, _, kind = name.removeprefix(_PREFIX).rpartition(_LORA)
+        state[f"{module}{_LORA}{kind.replace('.weight', f'.{_NAME}.weight')}"] = tensor
+    model.load_state_dict(state)
+
+
+def merged(weights: Mapping[str, Tensor], adapter: Adapter) -> dict[str, Tensor]:
+    """W + alpha / rank * B @ A: weights that need no adapter. ConfigError for other kinds."""
+    config = adapter.config
+    plain = config.get("peft_type") == "LORA" and not any(
+        config.get(key) for key in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern")
+    )
+    if not plain:
+        raise ConfigError("the adapter is not plain LoRA; only that can be merged")
+    scale = config["lora_alpha"] / config["r"]
+    found = dict(weights)
+    for name, a_RxI in adapter.tensors.items():
+        if not name.endswith(f"{_LORA}A.weight"):
+            continue
+        b_OxR = adapter.tensors[name.replace("lora_A", "lora_B")]
+        own = name.removeprefix(_PREFIX).replace(f"{_LORA}A", "")
+        found[own] = found[own] + scale * (b_OxR.float() @ a_RxI.float())
+    return found
+
+
+def _peft_config(config: LoraConfig) -> Any:
+    import peft
+
+    return peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=[*config.targets],
+        task_type="CAUSAL_LM",
+    )
+
+
+if __name__ == "__main__":
+    from lmm_tui.engine.config.model_shape import ModelShape
+
+    shape = ModelShape(64, 32, 2, 4, 2, 8, 64)
+    decoder = Decoder(shape)
+    decoder.init_weights(0)
+    ids = torch.randint(0, 64, (1, 9))
+    settings = LoraConfig(rank=4)
+    with torch.no_grad():
+        before = decoder(ids)
+        add_adapters(decoder, settings, seed=0)
+        for name, parameter in decoder.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.1)
+        after = decoder(ids)
+        with without_adapters(decoder):
+            assert torch.equal(decoder(ids), before)
+        plain = Decoder(shape)
+        plain.load_state_dict(merged(weights_of(decoder), adapter_of(decoder, settings)))
+        difference = (plain(ids) - after).abs().max().item()
+    trained = sum(p.numel() for p in decoder.parameters() if p.requires_grad)
+    print(f"{trained} of {shape.parameters} trained, merged {difference:.1e} off")
+    assert difference < 1e-5 < (after - before).abs().max()
+    print("=== 自测通过 ===")

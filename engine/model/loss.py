@@ -1,0 +1,242 @@
+"""Next-token cross entropy in chunks of tokens: the logits of a whole batch never exist.
+
+It knows hidden states, a head matrix and labels; neither models nor stages. While a chunk's logits
+exist they give its loss and both gradients, so nothing is computed twice and memory stays that of
+one chunk. (2 cores, 1,024 tokens, hidden 512, vocabulary 6,400: 126 ms forward and backward;
+chunks that are recomputed in the backward pass take 180 ms, all logits at once 130 to 300.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lmm_tui.engine.device import logits_budget
+
+IGNORE = -100
+"""The label of a position that has nothing to predict."""
+
+
+def loss_sum(hidden_BxTxD: Tensor, head_weight_VxD: Tensor, labels_BxT: Tensor) -> Tensor:
+    """Sum of -log p(label) in nats over labels != IGNORE; a scalar, fp32, differentiable once.
+
+    `labels_BxT` are already shifted. Only labelled rows meet the head matrix: to find them is the
+    one wait for the device here. Under autocast the products take its dtype, the softmax fp32.
+    """
+    hidden_NxD, labels_N, _ = _labelled(hidden_BxTxD, labels_BxT)
+    if torch.is_grad_enabled():
+        return _LossAndGradients.apply(hidden_NxD, head_weight_VxD, labels_N)
+    return _nll(hidden_NxD, head_weight_VxD, labels_N).sum()
+
+
+@torch.no_grad()
+def token_nll(hidden_BxTxD: Tensor, head_weight_VxD: Tensor, labels_BxT: Tensor) -> Tensor:
+    """-log p(label) in nats at each position, fp32 (B, T); zero where the label is IGNORE."""
+    hidden_NxD, labels_N, rows_N = _labelled(hidden_BxTxD, labels_BxT)
+    nll_N = _nll(hidden_NxD, head_weight_VxD, labels_N)
+    return nll_N.new_zeros(labels_BxT.numel()).index_copy_(0, rows_N, nll_N).view_as(labels_BxT)
+
+
+def token_log_probs(hidden_BxTxD: Tensor, head_weight_VxD: Tensor, labels_BxT: Tensor) -> LogProbs:
+    """log p of each counted label, differentiable, for losses that weigh tokens unequally.
+
+    The logits of a chunk are made again in the backward pass.
+    """
+    hidden_NxD, labels_N, rows_N = _labelled(hidden_BxTxD, labels_BxT)
+    log_p_N, entropy_N = _TokenLogProbs.apply(hidden_NxD, head_weight_VxD, labels_N)
+    return LogProbs(log_p_N, entropy_N, rows_N)
+
+
+Cost = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""(hidden (N, D), head (V, D), labels (N,), rows (N,) in B * T) -> sums (K,) of a few tokens."""
+
+
+def chunked_loss(
+    cost: Cost, hidden_BxTxD: Tensor, head_weight_VxD: Tensor, labels_BxT: Tensor
+) -> Tensor:
+    """The sums (K,) of any cost over the counted labels, in chunks; the first one differentiable.
+
+    Gradients come from autograd chunk by chunk, so only one chunk's logits exist at a time.
+    """
+    hidden_NxD, labels_N, rows_N = _labelled(hidden_BxTxD, labels_BxT)
+    if not torch.is_grad_enabled():
+        parts = [
+            cost(hidden_NxD[rows], head_weight_VxD, labels_N[rows], rows_N[rows])
+            for rows in _chunks(labels_N, head_weight_VxD)
+        ]
+        return torch.stack(parts).sum(0)
+    sums: Tensor = _Chunked.apply(cost, hidden_NxD, head_weight_VxD, labels_N, rows_N)
+    return sums
+
+
+class _Chunked(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        cost: Cost,
+        hidden_NxD: Tensor,
+        weight_VxD: Tensor,
+        labels_N: Tensor,
+        rows_N: Tensor,
+    ) -> Tensor:
+        parts: list[Tensor] = []
+        grad_hidden_NxD = torch.empty_like(hidden_NxD)
+        grad_weight_VxD = torch.zeros_like(weight_VxD)
+        head = weight_VxD.detach().requires_grad_(ctx.needs_input_grad[2])
+        for rows in _chunks(labels_N, weight_VxD):
+            hidden = hidden_NxD[rows].detach().requires_grad_()
+            of = (hidden, head) if head.requires_grad else (hidden,)
+            with torch.enable_grad():
+                sums = cost(hidden, head, labels_N[rows], rows_N[rows])
+                grads = torch.autograd.grad(sums[0], of)
+            parts.append(sums.detach())
+            grad_hidden_NxD[rows] = grads[0]
+            if head.requires_grad:
+                grad_weight_VxD += grads[1]
+        ctx.save_for_backward(grad_hidden_NxD, grad_weight_VxD)
+        return torch.stack(parts).sum(0)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_K: Tensor) -> tuple[None, Tensor, Tensor, None, None]:
+        grad_hidden_NxD, grad_weight_VxD = ctx.saved_tensors
+        return None, grad_hidden_NxD * grad_K[0], grad_weight_VxD * grad_K[0], None, None
+
+
+class LogProbs(NamedTuple):
+    log_p_N: Tensor
+    """Nats, fp32."""
+    entropy_N: Tensor
+    """Of the distribution that the label was drawn from, nats; without a gradient."""
+    rows_N: Tensor
+    """Where each label is in B * T, ascending."""
+
+
+class _TokenLogProbs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_NxD: Tensor, weight_VxD: Tensor, labels_N: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        compute = _compute_dtype(hidden_NxD)
+        weight = weight_VxD.to(compute)
+        log_p_N = hidden_NxD.new_empty(len(labels_N), dtype=_softmax_dtype(compute))
+        entropy_N = torch.empty_like(log_p_N)
+        for rows in _chunks(labels_N, weight):
+            logits = hidden_NxD[rows].to(compute) @ weight.T
+            log_p = torch.log_softmax(logits, dim=-1, dtype=log_p_N.dtype)
+            log_p_N[rows] = log_p.gather(1, labels_N[rows].unsqueeze(1)).squeeze(1)
+            entropy_N[rows] = -(log_p.exp() * log_p).sum(-1)
+        ctx.save_for_backward(hidden_NxD, weight_VxD, labels_N)
+        ctx.compute = compute
+        ctx.mark_non_differentiable(entropy_N)
+        return log_p_N, entropy_N
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_N: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        hidden_NxD, weight_VxD, labels_N = ctx.saved_tensors
+        weight = weight_VxD.to(ctx.compute)
+        grad_hidden_NxD = torch.empty_like(hidden_NxD)
+        grad_weight_VxD = torch.zeros_like(weight_VxD) if ctx.needs_input_grad[1] else None
+        for rows in _chunks(labels_N, weight):
+            hidden, label = hidden_NxD[rows].to(ctx.compute), labels_N[rows].unsqueeze(1)
+            grad = grad_N[rows].unsqueeze(1)
+            # d(log p_label) / d(logits) = one_hot(label) - softmax(logits)
+            p = torch.softmax(hidden @ weight.T, dim=-1, dtype=grad.dtype)
+            grad_logits = p.mul_(-grad).scatter_add_(1, label, grad).to(ctx.compute)
+            grad_hidden_NxD[rows] = (grad_logits @ weight).to(grad_hidden_NxD.dtype)
+            if grad_weight_VxD is not None:
+                grad_weight_VxD += grad_logits.T @ hidden
+        return grad_hidden_NxD, grad_weight_VxD, None
+
+
+class _LossAndGradients(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden_NxD: Tensor, weight_VxD: Tensor, labels_N: Tensor) -> Tensor:
+        compute = _compute_dtype(hidden_NxD)
+        weight = weight_VxD.to(compute)
+        total = torch.zeros((), dtype=_softmax_dtype(compute), device=hidden_NxD.device)
+        grad_hidden_NxD = torch.empty_like(hidden_NxD)
+        grad_weight_VxD = torch.zeros_like(weight_VxD) if ctx.needs_input_grad[1] else None
+        for rows in _chunks(labels_N, weight):
+            hidden, label = hidden_NxD[rows].to(compute), labels_N[rows].unsqueeze(1)
+            log_p = torch.log_softmax(hidden @ weight.T, dim=-1, dtype=total.dtype)
+            total -= log_p.gather(1, label).sum()
+            # d(-log p_label) / d(logits) = softmax(logits) - one_hot(label)
+            grad_logits = log_p.exp_()
+            grad_logits.scatter_add_(1, label, grad_logits.new_full(label.shape, -1.0))
+            grad_logits = grad_logits.to(compute)
+            grad_hidden_NxD[rows] = grad_logits @ weight
+            if grad_weight_VxD is None:
+                continue
+            if compute == grad_weight_VxD.dtype:
+                grad_weight_VxD.addmm_(grad_logits.T, hidden)
+            else:
+                grad_weight_VxD += grad_logits.T @ hidden
+        ctx.save_for_backward(grad_hidden_NxD, grad_weight_VxD)
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        grad_hidden_NxD, grad_weight_VxD = ctx.saved_tensors
+        scaled = None if grad_weight_VxD is None else grad_weight_VxD * grad_total
+        return grad_hidden_NxD * grad_total, scaled, None
+
+
+def _labelled(hidden_BxTxD: Tensor, labels_BxT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Hidden states and labels of the labelled positions, and where these are in B * T."""
+    hidden_MxD, labels_M = hidden_BxTxD.flatten(0, 1), labels_BxT.flatten()
+    rows_N = (labels_M != IGNORE).nonzero().squeeze(1)
+    if len(rows_N) == len(labels_M):
+        return hidden_MxD, labels_M, rows_N
+    return hidden_MxD.index_select(0, rows_N), labels_M[rows_N], rows_N
+
+
+def _nll(hidden_NxD: Tensor, weight_VxD: Tensor, labels_N: Tensor) -> Tensor:
+    compute = _compute_dtype(hidden_NxD)
+    weight = weight_VxD.to(compute)
+    nll_N = torch.empty(len(labels_N), dtype=_softmax_dtype(compute), device=hidden_NxD.device)
+    for rows in _chunks(labels_N, weight):
+        log_p = torch.log_softmax(hidden_NxD[rows].to(compute) @ weight.T, -1, dtype=nll_N.dtype)
+        nll_N[rows] = -log_p.gather(1, labels_N[rows].unsqueeze(1)).squeeze(1)
+    return nll_N
+
+
+def _chunks(labels_N: Tensor, weight_VxD: Tensor) -> Iterator[slice]:
+    size = max(1, logits_budget(weight_VxD.device) // len(weight_VxD))
+    return (slice(start, start + size) for start in range(0, len(labels_N), size))
+
+
+def _compute_dtype(hidden: Tensor) -> torch.dtype:
+    kind = hidden.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+
+
+def _softmax_dtype(compute: torch.dtype) -> torch.dtype:
+    return torch.promote_types(compute, torch.float32)
+
+
+if __name__ == "__main__":
+    from torch.nn.functional import cross_entropy
+
+    hidden = torch.randn(2, 9, 16, requires_grad=True)
+    head = torch.randn(32, 16, requires_grad=True)
+    labels = torch.randint(0, 32, (2, 9))
+    labels[0, :4] = IGNORE
+    chunked = loss_sum(hidden, head, labels)
+    whole = cross_entropy((hidden @ head.T).flatten(0, 1), labels.flatten(), reduction="sum")
+    differences = [
+        (ours - theirs).abs().max().item()
+        for ours, theirs in zip(
+            torch.autograd.grad(chunked, (hidden, head)),
+            torch.autograd.grad(whole, (hidden, head)),
+            strict=True,
+        )
+    ]
+    print(f"loss {chunked.item():.4f}, plain {whole.item():.4f}, gradients differ by {differences}")
+    assert max(differences) < 1e-4
+    print("=== 自测通过 ===")

@@ -1,0 +1,1 @@
+"""The run directory, its events and its control socket; free of torch."""

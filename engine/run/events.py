@@ -1,0 +1,75 @@
+"""What happened in a run: one line in events.jsonl, and the same line in the engine's log."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Literal
+
+from lmm_tui.engine.run.control import Reply, Request
+from lmm_tui.engine.run.run_dir import JsonlWriter, RunDir
+
+Kind = Literal[
+    "start",
+    "resume",
+    "checkpoint",
+    "probe",
+    "spike",
+    "sample",
+    "eval",
+    "command",
+    "alert",
+    "error",
+    "end",
+]
+Level = Literal["info", "warning", "error"]
+
+log = logging.getLogger("engine")
+
+
+class EventLog:
+    """Writes events of one run; safe to call from any thread."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self._writer = JsonlWriter(run_dir.events)
+
+    def write(
+        self, kind: Kind, message: str, *, step: int, level: Level = "info", **details: Any
+    ) -> None:
+        self._writer.write(
+            {
+                "time": round(time.time(), 3),
+                "step": step,
+                "kind": kind,
+                "level": level,
+                "message": message,
+                **details,
+            }
+        )
+        log.log(getattr(logging, level.upper()), "step %d: %s: %s", step, kind, message)
+
+    def write_command(self, request: Request, reply: Reply) -> None:
+        """That a command was asked for, and what came of it."""
+        self.write(
+            "command",
+            f"{request.command}: {reply.message}" if reply.ok else reply.message,
+            step=reply.step,
+            level="info" if reply.ok else "warning",
+            args=request.args,
+            ok=reply.ok,
+        )
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+if __name__ == "__main__":
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        events = EventLog(RunDir(folder))
+        events.write("alert", "loss is NaN", step=12, level="warning", layer="layers.3")
+        events.close()
+        print((Path(folder) / "events.jsonl").read_text())
+    print("=== 自测通过 ===")

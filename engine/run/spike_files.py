@@ -1,0 +1,127 @@
+"""The spikes that a run has kept: a `spikes/step-N.json` each, the texts of a step that stood out.
+
+Reads and writes files and knows no model. A text in them is whatever the data holds: it is cleaned
+by whoever shows it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+from lmm_tui.errors import LmmError
+from lmm_tui.metrics.values import strict
+
+MOST_KEPT = 50
+"""Spikes of a run; the oldest goes for a new one."""
+MOST_SEQUENCES = 8
+MOST_TOKENS = 1024
+"""Of each sequence: a file stays below a few hundred kilobytes."""
+
+
+class SpikeError(LmmError):
+    """A spike that is not there, or whose file cannot be read."""
+
+
+@dataclass(frozen=True)
+class SpikeText:
+    """One sequence of the step's batch."""
+
+    micro_batch: int
+    row: int
+    loss: float
+    """Mean over its counted tokens, nats, by the model after the step."""
+    text: str
+    ids: list[int]
+    tokens: list[str]
+    """Each id as it reads."""
+    losses: list[float | None]
+    """By token; None where it is not counted, as the first never is."""
+
+
+@dataclass(frozen=True)
+class Spike:
+    """A step whose loss or gradient stood out, with the worst of its sequences first."""
+
+    step: int
+    time: float
+    rule: str
+    what: str
+    sequences: list[SpikeText]
+
+
+def spike_path(folder: Path, step: int) -> Path:
+    return folder / f"step-{step}.json"
+
+
+def list_spikes(folder: Path) -> list[int]:
+    """The steps of the spikes kept in `folder`, in order; none where there is no folder."""
+    numbers = (path.stem.removeprefix("step-") for path in folder.glob("step-*.json"))
+    return sorted(int(number) for number in numbers if number.isdecimal())
+
+
+def write_spike(folder: Path, spike: Spike) -> Path:
+    """Write one as a whole, and make room for it; raises OSError and leaves nothing behind."""
+    folder.mkdir(exist_ok=True)
+    path = spike_path(folder, spike.step)
+    aside = path.with_suffix(".tmp")
+    try:
+        aside.write_bytes(orjson.dumps(strict(asdict(spike))))
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    for step in list_spikes(folder)[:-MOST_KEPT]:
+        spike_path(folder, step).unlink(missing_ok=True)
+    return path
+
+
+def read_spike(folder: Path, step: int) -> Spike:
+    """The spike of a step. Raises SpikeError."""
+    path = spike_path(folder, step)
+    try:
+        found = json.loads(path.read_bytes())
+        texts = [
+            SpikeText(
+                micro_batch=int(one["micro_batch"]),
+                row=int(one["row"]),
+                loss=float(one["loss"]),
+                text=str(one["text"]),
+                ids=[int(token) for token in one["ids"]],
+                tokens=[str(token) for token in one["tokens"]],
+                losses=[None if loss is None else float(loss) for loss in one["losses"]],
+            )
+            for one in found["sequences"]
+        ]
+        return Spike(
+            int(found["step"]), float(found["time"]), str(found["rule"]), str(found["what"]), texts
+        )
+    except FileNotFoundError:
+        raise SpikeError(f"{path}: no spike was kept at step {step}; {_there(folder)}") from None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise SpikeError(f"{path}: cannot be read as a spike ({error}); delete it") from None
+
+
+def _there(folder: Path) -> str:
+    steps: Sequence[int] = list_spikes(folder)
+    return f"there are {', '.join(map(str, steps))}" if steps else "there are none"
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        kept = Path(place) / "spikes"
+        text = SpikeText(0, 1, float("nan"), "a cat", [5, 6], ["a", " cat"], [None, float("nan")])
+        write_spike(kept, Spike(44, 0.0, "loss_spike", "loss rose", [text]))
+        print(read_spike(kept, 44))
+        assert list_spikes(kept) == [44]
+        try:
+            read_spike(kept, 45)
+        except SpikeError as refusal:
+            print(str(refusal).replace(place, "…"))
+    print("=== 自测通过 ===")

@@ -1,0 +1,137 @@
+"""What the stages that speak in turns have in common: a tokenizer, a chat template, prompts.
+
+It knows conversations as text; what is learnt from them is the stages' own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lmm_tui.data.batching.packing import Packed, Rows
+from lmm_tui.data.builtin.holdout import Split
+from lmm_tui.data.builtin.task import KINDS
+from lmm_tui.data.chat.spans import Rendered, Template
+from lmm_tui.data.chat.template import CHATML, render_prompt
+from lmm_tui.data.chat.tokenizer_template import OwnTemplate
+from lmm_tui.data.text.dataset import Dataset
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.data.turns import Turn
+from lmm_tui.engine.config.config import DataConfig, RunConfig
+from lmm_tui.engine.device import to_device
+from lmm_tui.engine.stages.base import MicroBatch, Stage
+
+_SAMPLE_CHARACTERS = 2_000_000
+"""Of the conversations, to learn a tokenizer from."""
+
+
+T = TypeVar("T")
+
+
+class Reader(Protocol[T]):
+    """`read_conversations`, `read_pairs` or `read_prompts`."""
+
+    def __call__(
+        self, source: str, *, side: Split, val_fraction: float, kinds: Sequence[str]
+    ) -> Dataset[T]: ...
+
+
+class ChatStage(Stage):
+    """A stage whose prompts are questions and whose texts end where the assistant's turn does."""
+
+    answers = True
+    prompts = ("17 + 25 = ?", "把 3 1 2 从小到大排列。", "Reverse the word: river", "你好")
+
+    def __init__(self, config: RunConfig, texts: Iterable[str]) -> None:
+        """`texts` teach a tokenizer where the configuration has none."""
+        self.tokenizer, self.template = _words(config, texts)
+        self.references = {"ln V": math.log(self.tokenizer.vocab_size)}
+        self.notes = []
+
+    def prompt_ids(self, text: str) -> list[int]:
+        return self.turn_ids((Turn("user", text),))
+
+    def turn_ids(self, turns: Sequence[Turn]) -> list[int]:
+        return render_prompt(turns, self.tokenizer, self.template)
+
+    @property
+    def stop_ids(self) -> Collection[int]:
+        return self.tokenizer.end_ids
+
+    def note_skipped(self, rows: Dataset[Any], source: str) -> None:
+        """Say how many rows of a pass were left out."""
+        if rows.skipped.count:
+            self.notes.append(
+                f"{rows.skipped.count} rows of {source} left out, the first: {rows.skipped_rows[0]}"
+            )
+
+
+def kinds_of(data: DataConfig) -> tuple[str, ...]:
+    """The kinds of built-in questions that are asked."""
+    return tuple(data.kinds) or KINDS
+
+
+def packed_batch(rows: Rows, device: torch.device, weight: int) -> MicroBatch:
+    """Packed rows on the device."""
+    return MicroBatch(
+        to_device(rows.ids, device),
+        to_device(rows.labels, device),
+        weight=weight,
+        tokens=int((rows.segments > 0).sum()),
+        positions_BxT=to_device(rows.positions, device),
+        segments_BxT=to_device(rows.segments, device),
+    )
+
+
+def pack_answers(answers: Sequence[Rendered], seq_len: int) -> tuple[Rows, NDArray[np.int64]]:
+    """Answers in rows of `seq_len` places, or of fewer where that is all they take.
+
+    And which answer each counted label belongs to, (N,). Each must fit, and teach something.
+    """
+    packed = Packed(answers, min(seq_len, sum(len(ids) - 1 for ids, _ in answers)))
+    every = np.arange(packed.rows)
+    rows = packed.lay_out(every)
+    return rows, packed.items_of(every, rows.segments)[rows.labels >= 0]
+
+
+def read_side(read: Reader[T], data: DataConfig, side: Split) -> Dataset[T]:
+    """One side of the configured rows."""
+    return read(data.source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data))
+
+
+def _words(config: RunConfig, texts: Iterable[str]) -> tuple[Tokenizer, Template]:
+    if config.data.tokenizer is None:
+        return Tokenizer.train(_some(texts), config.model.shape().vocab_size), CHATML
+    path = Path(config.data.tokenizer).expanduser()
+    tokenizer = Tokenizer.load(path)
+    own = config.data.template == "own"
+    return tokenizer, OwnTemplate.load(path, tokenizer) if own else CHATML
+
+
+def _some(texts: Iterable[str]) -> Iterator[str]:
+    """The first texts, up to about `_SAMPLE_CHARACTERS`."""
+    left = _SAMPLE_CHARACTERS
+    for text in texts:
+        if left <= 0:
+            return
+        left -= len(text)
+        yield text
+
+
+if __name__ == "__main__":
+    from lmm_tui.engine.config.config import resolve
+
+    print(list(_some(["ab"] * 3)), kinds_of(DataConfig(kinds=["talk"])))
+    tokenizer, template = _words(resolve(), ["What is 2 + 2? assistant user"] * 9)
+    asked = render_prompt((Turn("user", "2 + 2"),), tokenizer, template)
+    print(tokenizer.vocab_size, tokenizer.token_strings(asked))
+    assert tokenizer.decode(asked).endswith("<|im_start|>assistant\n")
+    laid, answer_of = pack_answers([([1, 2, 3], [False, True, True]), ([1, 4], [False, True])], 64)
+    assert laid.labels.tolist() == [[2, 3, 4]] and answer_of.tolist() == [0, 0, 1]
+    print("=== 自测通过 ===")

@@ -1,0 +1,66 @@
+"""What a stage compares the policy with: the model as the run began, kept in the run directory.
+
+It knows no stage: whoever trains against a reference asks here for what is left of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lmm_tui.engine.model.adapters import weights_of
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.errors import LmmError
+
+_FILE = "reference.safetensors"
+
+
+def keep(run_dir: RunDir, tensors: dict[str, Tensor]) -> None:
+    """Write what a resumed run will need of the reference."""
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, _path(run_dir))
+
+
+def read(run_dir: RunDir) -> dict[str, Tensor]:
+    """What `keep` wrote; LmmError where it is gone."""
+    path = _path(run_dir)
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise LmmError(
+            f"{path}: what the run began with cannot be read ({error}); start a new run"
+        ) from None
+
+
+def frozen_model(model: Decoder, run_dir: RunDir, fresh: bool) -> Decoder:
+    """A second model, as the first one is now or, resumed, as it was when the run began."""
+    if fresh:
+        keep(run_dir, weights_of(model))
+    reference = Decoder(model.shape)
+    reference.load_state_dict(read(run_dir))
+    return reference.to(model.head_weight.device).requires_grad_(False).eval()
+
+
+def _path(run_dir: RunDir) -> Path:
+    return run_dir.path / _FILE
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    from lmm_tui.engine.config.model_shape import ModelShape
+
+    policy = Decoder(ModelShape(64, 32, 1, 4, 2, 8, 64))
+    policy.init_weights(0)
+    with tempfile.TemporaryDirectory() as folder:
+        began = frozen_model(policy, RunDir(folder), fresh=True)
+        with torch.no_grad():
+            policy.head_weight.zero_()
+        again = frozen_model(policy, RunDir(folder), fresh=False)
+    assert torch.equal(again.head_weight, began.head_weight)
+    print(float(again.head_weight.abs().sum()), float(policy.head_weight.detach().abs().sum()))
+    print("=== 自测通过 ===")

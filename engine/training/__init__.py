@@ -1,0 +1,1 @@
+"""The training loop: its step, optimisers, schedule, observation, commands and run host."""

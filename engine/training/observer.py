@@ -1,0 +1,235 @@
+"""Applies the metrics package to our own loop: one row a logged step, probes when they are due.
+
+What it costs beside a `tiny` step is measured by `python -m benchmarks observe`. It changes
+nothing in training: losses are equal to the last bit with it and without.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+
+from lmm_tui.engine.config.config import ProbeConfig
+from lmm_tui.engine.device import memory_used
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.stages.base import MicroBatch
+from lmm_tui.engine.training.deep_probes import DeepWatch
+from lmm_tui.metrics.names import CPU, MEMORY, PROBES, SKIPPED, VAL_LOSS
+from lmm_tui.metrics.probes import ModelProbe
+from lmm_tui.metrics.step.grad_norms import GradNorms, LayerNorms
+from lmm_tui.metrics.step.speed import SpeedMeter
+from lmm_tui.metrics.tracker import TrainingTracker
+
+_PROBE_TOKENS = 384
+_PROBE_SEQUENCES = 4
+
+
+@dataclass(frozen=True)
+class StepNumbers:
+    """What one optimiser step left behind; tensors stay on the device until they are read."""
+
+    step: int
+    tokens: int
+    """Seen so far, this step included."""
+    lr: float
+    loss: Tensor
+    norms: LayerNorms
+    max_norm: float
+    stats: dict[str, Tensor]
+    scaled: bool = False
+    """Whether the gradient was scaled for fp16, where an overflow is part of the search."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a step's numbers turned out to be."""
+
+    step: int
+    loss: float
+    norm: float
+    skipped: bool
+    """Whether the update was left out, since they are no numbers."""
+
+
+class Observer:
+    """Tracker, gradient norms, speed and probe of one run."""
+
+    def __init__(
+        self,
+        model: Decoder,
+        tracker: TrainingTracker,
+        speed: SpeedMeter,
+        *,
+        compiled: bool,
+        steps_per_epoch: float,
+        deep: ProbeConfig | None = None,
+        look: Callable[[int, Mapping[str, float]], object] = lambda step, row: None,
+    ) -> None:
+        """`look` is shown every row that is logged; `deep` says what else a probe measures."""
+        self.grads = GradNorms(model.named_parameters())
+        self.speed = speed
+        self._tracker = tracker
+        self._look = look
+        self._steps_per_epoch = steps_per_epoch
+        self._model = model
+        self._compiled = compiled
+        self._probe = ModelProbe(max_tokens=_PROBE_TOKENS)
+        count = model.shape.num_layers
+        depths = sorted({0, count // 2, count - 1})
+        self._probe.attach(model, [f"model.layers.{depth}" for depth in depths])
+        self.deep = DeepWatch(model, deep or ProbeConfig())
+        self._found: dict[str, float] = {}
+        self._skipped = 0
+        self._process = psutil.Process()
+        self._process.cpu_percent()  # The next call says what was used since this one.
+
+    def record(self, numbers: StepNumbers, log_every: int) -> Reading:
+        """Read a step's tensors, in one copy, and log them where a row is due."""
+        norms, stats = numbers.norms, numbers.stats
+        values = [numbers.loss, norms.total, *norms.layers, *stats.values()]
+        loss, norm, *others = torch.stack([value.float() for value in values]).tolist()
+        layers = dict(zip(norms.names, others, strict=False))
+        tracker = self._tracker
+        tracker.update_loss(loss, "train")
+        tracker.update_lr(numbers.lr)
+        tracker.update_grad_norm(norm, numbers.max_norm)
+        tracker.update_layer_norms(layers)
+        for name, value in zip(stats, others[len(layers) :], strict=True):
+            tracker.update(name, value)
+        tracker.update_speed(self.speed.steps_per_s, self.speed.tokens_per_s, self.speed.mfu)
+        skipped = not math.isfinite(loss) or not (math.isfinite(norm) or numbers.scaled)
+        if skipped:
+            self._skipped += 1
+            tracker.update(SKIPPED, self._skipped)
+        if numbers.step % log_every == 0:
+            tracker.update(MEMORY, memory_used(numbers.loss.device) / 1e9)
+            tracker.update(CPU, self._process.cpu_percent())
+            self._log(numbers.step, numbers.tokens)
+        return Reading(numbers.step, loss, norm, skipped)
+
+    def record_held_out(self, step: int, tokens: int, numbers: Mapping[str, float]) -> None:
+        """A row of what was measured on held-out data."""
+        for name, value in numbers.items():
+            if name == VAL_LOSS:
+                self._tracker.update_loss(value, "val")
+            else:
+                self._tracker.update(name, value)
+        self._log(step, tokens)
+
+    @contextmanager
+    def watching(self, batch: MicroBatch, probing: bool) -> Iterator[None]:
+        """Probe the forward pass inside, where asked to.
+
+        Hooks would make a compiled backbone compile again: it gets a small plain pass instead.
+        """
+        if not probing:
+            yield
+            return
+        hidden: list[Tensor] = []
+        self._probe.activate()
+        backbone = self._model.model
+        labels_BxT = batch.labels_BxT
+        if self._compiled:
+            labels_BxT = labels_BxT[:_PROBE_SEQUENCES]
+            with torch.no_grad(), self.deep.watching():
+                hidden.append(backbone.forward(batch.ids_BxT[:_PROBE_SEQUENCES]))
+            yield
+        else:
+            hook = backbone.register_forward_hook(lambda _, __, out: hidden.append(out.detach()))
+            try:
+                with self.deep.watching():
+                    yield
+            finally:
+                hook.remove()
+        self._found = self._measure(hidden[0], labels_BxT)
+        self._probe.deactivate()
+
+    @contextmanager
+    def updating(self, norms: LayerNorms, weight: int, probing: bool) -> Iterator[None]:
+        """Watch the optimiser step of a probed step, whose micro-batches weigh `weight`."""
+        if not probing:
+            yield
+            return
+        self.deep.see_gradient(norms.total, weight)
+        with self.deep.updating():
+            yield
+
+    def finish_probe(self, step: int, tokens: int) -> str:
+        """Log what `watching` found; a short sentence for people."""
+        found = self._found
+        self._tracker.log_probe_metrics(found, {})
+        for name, value in self.deep.take().items():
+            self._tracker.update(name, value)
+        self._log(step, tokens)
+        return ", ".join(f"{name} {found[name]:.3g}" for name in PROBES if name in found)
+
+    @property
+    def trouble(self) -> str:
+        """Why rows of metrics wait in memory; empty while they are written."""
+        return self._tracker.trouble
+
+    def settle(self) -> None:
+        """Wait until the rows are written or refused; for other threads than the training's."""
+        self._tracker.settle()
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {"skipped": self._skipped, "deep": self.deep.state_dict()}
+        return {**self._tracker.state_dict(), **own}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._tracker.load_state_dict(state)
+        self._skipped = state.get("skipped", 0)
+        if "deep" in state:
+            self.deep.load_state_dict(state["deep"])
+
+    def close(self) -> None:
+        self._tracker.close()
+
+    def _log(self, step: int, tokens: int) -> None:
+        epoch = step / self._steps_per_epoch
+        self._look(step, self._tracker.log(step=step, tokens=tokens, epoch=epoch))
+
+    @torch.no_grad()
+    def _measure(self, hidden_BxTxD: Tensor, labels_BxT: Tensor) -> dict[str, float]:
+        """Logits are made for the sampled tokens only."""
+        labels_N = labels_BxT.flatten()
+        counted = (labels_N >= 0).nonzero().squeeze(1).cpu()
+        generator = torch.Generator().manual_seed(0)
+        order = torch.randperm(len(counted), generator=generator)[:_PROBE_TOKENS]
+        rows = counted[order].to(labels_N.device)
+        logits_NxV = self._model.head(hidden_BxTxD.flatten(0, 1)[rows])
+        self.deep.see_logits(logits_NxV)
+        output = self._probe.compute_output_distribution(logits_NxV, labels_N[rows], shift=False)
+        return output | self._probe.compute_representation_diversity()
+
+
+if __name__ == "__main__":
+    import tempfile
+    from pathlib import Path
+
+    from lmm_tui.engine.config.model_shape import ModelShape
+
+    decoder = Decoder(ModelShape(50, 16, 2, 2, 1, 8, 32))
+    decoder.init_weights(0)
+    ids = torch.randint(0, 50, (2, 16))
+    micro_batch = MicroBatch(ids, ids.roll(-1, 1), ids.numel(), ids.numel())
+    with tempfile.TemporaryDirectory() as folder:
+        tracker = TrainingTracker(folder, tensorboard=False)
+        observer = Observer(decoder, tracker, SpeedMeter(), compiled=False, steps_per_epoch=8)
+        with observer.watching(micro_batch, True):
+            scores = decoder(ids)
+            loss_sum = torch.nn.functional.cross_entropy(scores.flatten(0, 1), ids.flatten())
+            loss_sum.backward()
+        found = observer.grads.measure()
+        observer.record(StepNumbers(1, 32, 1e-3, loss_sum.detach(), found, 1.0, {}), log_every=1)
+        print(observer.finish_probe(1, 32))
+        observer.close()
+        print((Path(folder) / "metrics.jsonl").read_text())
+    print("=== 自测通过 ===")

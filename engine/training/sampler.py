@@ -1,0 +1,95 @@
+"""What the model says: samples and token-level losses of the live model, into samples.jsonl."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from lmm_tui.engine.config.config import LogConfig
+from lmm_tui.engine.generation.generate import generate, token_losses
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.run.run_dir import JsonlWriter, RunDir
+from lmm_tui.engine.stages.base import Stage
+
+_LOSS_TOKENS = 96
+
+
+class Sampler:
+    """Generates from one model; training, its mode and its random numbers stay untouched."""
+
+    def __init__(self, model: Decoder, stage: Stage, run_dir: RunDir) -> None:
+        self._model = model
+        self._stage = stage
+        self._writer = JsonlWriter(run_dir.samples)
+
+    def sample(
+        self,
+        step: int,
+        settings: LogConfig,
+        *,
+        prompt: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+    ) -> list[str]:
+        """One continuation of `prompt`, or of each of the usual prompts; also recorded."""
+        chosen: dict[str, Any] = {
+            "max_tokens": settings.sample_tokens if max_tokens is None else max_tokens,
+            "temperature": settings.temperature if temperature is None else temperature,
+            "top_p": settings.top_p if top_p is None else top_p,
+        }
+        texts = []
+        usual = settings.prompts or self._stage.prompts
+        for number, text in enumerate([prompt] if prompt else usual):
+            ids = self._stage.prompt_ids(text)
+            seed = step * len(usual) + number
+            stop_ids = self._stage.stop_ids
+            new_ids = list(generate(self._model, ids, seed=seed, stop_ids=stop_ids, **chosen))
+            texts.append(self._stage.tokenizer.decode(new_ids))
+            self._write(
+                step,
+                "sample",
+                prompt=text,
+                text=texts[-1],
+                tokens=len(new_ids),
+                temperature=chosen["temperature"],
+                top_p=chosen["top_p"],
+                answer=self._stage.answers,
+            )
+        return texts
+
+    def record_token_losses(self, step: int, ids: Sequence[int]) -> None:
+        """The loss of each token of a text, given those before it; the first has none."""
+        ids = ids[:_LOSS_TOKENS]
+        losses = [round(loss, 4) for loss in token_losses(self._model, ids)]
+        tokens = self._stage.tokenizer.token_strings(ids)[1:]
+        self._write(step, "token_losses", tokens=tokens, losses=losses)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _write(self, step: int, kind: str, **record: object) -> None:
+        self._writer.write({"time": round(time.time(), 3), "step": step, "kind": kind, **record})
+
+
+if __name__ == "__main__":
+    import tempfile
+    from pathlib import Path
+    from types import SimpleNamespace
+
+    from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+    from lmm_tui.engine.config.model_shape import ModelShape
+
+    words = Tokenizer.train(["the cat sat on the mat"] * 20, 270)
+    stage = SimpleNamespace(
+        tokenizer=words, prompts=(), stop_ids=(), prompt_ids=words.encode, answers=False
+    )
+    tiny = Decoder(ModelShape(words.vocab_size, 16, 1, 2, 1, 8, 32))
+    tiny.init_weights(0)
+    with tempfile.TemporaryDirectory() as folder:
+        sampler = Sampler(tiny, stage, RunDir(folder))  # type: ignore[arg-type]
+        print(sampler.sample(1, LogConfig(), prompt="the cat", max_tokens=5))
+        sampler.close()
+        print((Path(folder) / "samples.jsonl").read_text())
+    print("=== 自测通过 ===")

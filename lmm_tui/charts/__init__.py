@@ -1,0 +1,1 @@
+"""The chart engine: canvas, braille raster, axes and ticks, viewport, heat map, sparkline."""

@@ -1,0 +1,98 @@
+"""Our colours on a terminal that has sixteen: by hue and lightness, not by the nearest of them.
+
+The nearest to a light green is white there, and then nothing is green any more. It knows themes
+only as dark or light.
+"""
+
+from __future__ import annotations
+
+from colorsys import rgb_to_hls
+from functools import lru_cache
+from typing import Any
+
+from rich.color import Color as RichColor
+from rich.color import ColorType
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import App
+from textual.color import Color
+from textual.filter import LineFilter
+
+_HUES = (1, 3, 2, 6, 4, 5)
+"""Red, yellow, green, cyan, blue and magenta, as terminals number them."""
+_BLACK, _GREY, _DARK_GREY, _WHITE = 0, 7, 8, 15
+_BRIGHT = 8
+_LIGHT = (2, 3, 6, _GREY, 10, 11, 14, _WHITE)
+_LEAST_SATURATION = 0.2
+
+
+def has_sixteen_colours(app: App[Any]) -> bool:
+    """Whether its terminal shows sixteen colours, and is to show colours at all."""
+    return app.console.color_system == "standard" and not app.no_color
+
+
+def has_few_colours(app: App[Any]) -> bool:
+    """Whether lines of different colours may look alike: in sixteen colours, or without any."""
+    return app.no_color or has_sixteen_colours(app)
+
+
+class SixteenColors(LineFilter):
+    """Replaces every true colour by one of the sixteen."""
+
+    def __init__(self, *, dark: bool) -> None:
+        super().__init__()
+        self._dark = dark
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        return [
+            Segment(text, style and _sixteen(style, self._dark, text != " "), control)
+            for text, style, control in segments
+        ]
+
+
+@lru_cache(1024)
+def _sixteen(style: Style, dark: bool, written: bool) -> Style:
+    """The style in sixteen colours; what is `written` differs from what it is written on."""
+    ink = _number(style.color, dark)
+    ground = _number(style.bgcolor, dark)
+    if written and ink is not None and ground is not None and _alike(ink, ground):
+        ink = _BLACK if ground in _LIGHT else _WHITE
+    colors = [None if color is None else RichColor.from_ansi(color) for color in (ink, ground)]
+    return style + Style.from_color(*colors)
+
+
+def _alike(ink: int, ground: int) -> bool:
+    """Whether writing in one on the other could not be read."""
+    return ink % _BRIGHT == ground % _BRIGHT and {ink, ground} != {_BLACK, _DARK_GREY}
+
+
+def _number(color: RichColor | None, dark: bool) -> int | None:
+    if color is None or color.type is ColorType.DEFAULT:
+        return None
+    red, green, blue = color.get_truecolor()
+    hue, lightness, saturation = rgb_to_hls(red / 255, green / 255, blue / 255)
+    if lightness > 0.9:
+        return _WHITE
+    if saturation < _LEAST_SATURATION or max(red, green, blue) - min(red, green, blue) < 24:
+        if lightness < (0.15 if dark else 0.3):
+            return _BLACK
+        return _DARK_GREY if lightness < 0.55 else _GREY
+    if lightness < 0.1:
+        return _BLACK
+    return _HUES[int(hue * 6 + 0.5) % 6] + (_BRIGHT if lightness > 0.55 else 0)
+
+
+if __name__ == "__main__":
+    from lmm_tui.charts.palette import SERIES_COLORS, ramp, shade
+
+    for is_dark in (True, False):
+        print(
+            {
+                c: _number(RichColor.parse(shade(c, dark=is_dark).line), is_dark)
+                for c in SERIES_COLORS
+            }
+        )
+    levels = [_number(RichColor.parse(color), True) for color in ramp(dark=True)]
+    print(levels)
+    assert len(set(levels)) >= 6
+    print("=== 自测通过 ===")

@@ -1,0 +1,175 @@
+"""A widget that shows a canvas, and paints only what changed on it.
+
+It follows size and theme; what is on the canvas, and when that changes, is its subclass's matter.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import NULL_SIZE, Region, Size
+from textual.reactive import Reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from lmm_tui.charts.canvas import Canvas
+from lmm_tui.charts.palette import chart_colors
+
+
+class CanvasView(Widget):
+    """Subclasses say what the picture depends on, draw it, and give their inks a look."""
+
+    ALLOW_SELECT = False
+
+    # Nothing else depends on its size: Textual would lay out and paint everything once more.
+    virtual_size = Reactive(NULL_SIZE, layout=False, repaint=False)
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._canvas = Canvas(0, 0)
+        self._drawn: object = None
+        self._styles: list[Style] = []
+        self._strips_of_all: list[Strip] = []
+        self._unseen = True
+
+    @abstractmethod
+    def depends_on(self) -> object:
+        """What the picture is made of but for size and theme; equal values, equal pictures."""
+
+    @abstractmethod
+    def draw(self, width: int, height: int) -> Canvas:
+        """The picture at this size."""
+
+    @abstractmethod
+    def ink_styles(self, base: Style, *, dark: bool) -> list[Style]:
+        """The looks of the inks from FIRST_FREE_INK on; `base` has the background."""
+
+    def update_canvas(self) -> None:
+        """Paint the changed parts of changed lines, at next to no cost where there are none."""
+        if not self.is_attached or self.depends_on() == self._drawn:
+            return
+        self._unseen = not self.is_on_screen
+        if self._unseen or self._is_stale():
+            # It is drawn when it is shown; until then nothing has to be computed.
+            if self._drawn is not None:
+                self._drawn = None
+                self.refresh()
+            return
+        before = self._canvas
+        self._draw()
+        if changes := list(self._canvas.changes(before)):
+            self.refresh(*changes)
+
+    def renew(self) -> None:
+        """It is another picture from now on, which is drawn once, when it is painted."""
+        self._drawn, self._styles = None, []
+        self.refresh()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """A part at the cost of that part; Textual's way goes over whole lines, several times."""
+        wanted = crop.translate((-self.gutter.left, -self.gutter.top))
+        part = wanted.intersection(self.content_size.region)
+        if part.height < wanted.height or self.styles.gutter != self.styles.padding:
+            return super().render_lines(crop)
+        strips = self._strips(part)
+        if part == wanted:
+            return strips
+        left, right = part.x - wanted.x, wanted.right - part.right
+        before, after = ([Segment(" " * gap, self._styles[0])] * bool(gap) for gap in (left, right))
+        return [Strip([*before, *strip, *after], wanted.width) for strip in strips]
+
+    def render_line(self, y: int) -> Strip:
+        return self._strips(Region(0, y, self.size.width, 1))[0]
+
+    def _strips(self, part: Region) -> list[Strip]:
+        if self._drawn is None or self._is_stale():
+            self._draw()
+            self._styles = self._make_styles()
+        if part.size != self.content_size:
+            return self._canvas.strips(part, self._styles)
+        if not self._strips_of_all:
+            self._strips_of_all = self._canvas.strips(part, self._styles)
+        return self._strips_of_all
+
+    def _size_updated(
+        self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
+    ) -> bool:
+        """What a layout shows at first or anew is painted with it, and not once more after it."""
+        changed = super()._size_updated(size, virtual_size, container_size, layout)
+        if changed or self._unseen:
+            self._exchange_repaint_regions()
+            self._unseen = False
+        return changed
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._styles = []
+
+    def _is_stale(self) -> bool:
+        return not self._styles or self.size != (self._canvas.width, self._canvas.height)
+
+    def _draw(self) -> None:
+        self._drawn = self.depends_on()
+        self._canvas = self.draw(*self.size)
+        self._strips_of_all = []
+
+    def _make_styles(self) -> list[Style]:
+        dark = self.app.current_theme.dark
+        base, colors = self.rich_style, chart_colors(dark=dark)
+        styles = [
+            base,
+            base + Style(bold=True),
+            base + Style(color=colors.label),
+            base + Style(color=colors.axis),
+            base + Style(color=colors.reference),
+            base + Style(color=colors.alarm, bold=True),
+            # The ground of what has the focus is a shade that few terminals show.
+            base + Style(bold=True, reverse=self.has_focus),
+            *self.ink_styles(base, dark=dark),
+        ]
+        looks = [Segment(" ", style) for style in styles]
+        for line_filter in self.get_line_filters():  # NO_COLOR is one.
+            looks = line_filter.apply(looks, self.background_colors[1])
+        return [look.style or base for look in looks]
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App, ComposeResult
+
+    from lmm_tui.charts.canvas import TITLE
+
+    class Word(CanvasView):
+        word = "steps"
+
+        def depends_on(self) -> str:
+            return self.word
+
+        def draw(self, width: int, height: int) -> Canvas:
+            canvas = Canvas(width, height)
+            canvas.put(1, 0, self.word, TITLE)
+            return canvas
+
+        def ink_styles(self, base: Style, *, dark: bool) -> list[Style]:
+            return []
+
+    class Demo(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Word()
+
+    async def show() -> str:
+        app = Demo()
+        async with app.run_test(size=(10, 1)) as pilot:
+            view = app.query_one(Word)
+            view.word = "stops"
+            view.update_canvas()
+            await pilot.pause()
+            return view.render_line(0).text
+
+    text = asyncio.run(show())
+    print(repr(text))
+    assert text == " stops    "
+    print("=== 自测通过 ===")

@@ -1,0 +1,142 @@
+"""A chart on the screen: traces of a store, which it follows at the pace of whoever asks it to.
+
+It knows nothing of sessions, runs or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.style import Style
+
+from lmm_tui.charts.ansi16 import has_few_colours
+from lmm_tui.charts.braille import glyphs_for
+from lmm_tui.charts.canvas import Canvas
+from lmm_tui.charts.palette import SERIES_COLORS, shade
+from lmm_tui.charts.plot import Kind, Mark, Plot, Trace
+from lmm_tui.charts.plot_area import GUTTER, cells_across
+from lmm_tui.charts.run_chart import RunPicture
+from lmm_tui.metrics.series.series import SeriesStore, Store
+
+__all__ = ["Chart", "Kind", "Mark", "Trace"]
+
+
+class Chart(RunPicture):
+    """Traces of a store on any of its axes; call `update_from` as often as you like."""
+
+    DEFAULT_CSS = """
+    Chart { width: 1fr; height: 1fr; }
+    """
+
+    def __init__(
+        self,
+        title: str,
+        traces: Sequence[Trace],
+        *,
+        log: bool = False,
+        references: Mapping[str, float] | None = None,
+        id: str | None = None,
+    ) -> None:
+        """`references` are labelled horizontal lines, drawn where they are near the data."""
+        super().__init__(id=id)
+        self._plot = Plot(title, traces, log=log, glyphs=glyphs_for())
+        self._references = dict(references or {})
+
+    @property
+    def plot(self) -> Plot:
+        """What it draws; with another it shows something else in the same place."""
+        return self._plot
+
+    @plot.setter
+    def plot(self, plot: Plot) -> None:
+        self._plot = plot
+        self.renew()
+
+    @property
+    def title(self) -> str:
+        return self._plot.title
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What its traces show, measured or not."""
+        return tuple(trace.metric for trace in self._plot.traces)
+
+    @property
+    def references(self) -> Mapping[str, float]:
+        return self._references
+
+    @references.setter
+    def references(self, references: Mapping[str, float]) -> None:
+        self._references = dict(references)
+        self.update_canvas()
+
+    def toggle_log(self) -> None:
+        """Change between a linear and a logarithmic y axis."""
+        self._plot.log = not self._plot.log
+        self.update_canvas()
+
+    def update_from(self, store: Store, x_end: float | None = None) -> None:
+        """Show what the store holds now; all of it goes up to step `x_end` (unset: a round one)."""
+        self.store, self.x_end = store, x_end
+        self.update_canvas()
+
+    def data_cells(self) -> tuple[int, int]:
+        return GUTTER, cells_across(self.size.width)
+
+    def depends_on(self) -> object:
+        lengths = tuple(
+            len(series) if (series := self.store.get(trace.metric)) else 0
+            for trace in self._plot.traces
+        )
+        return self.looked_at(), lengths, self._references, self._plot, self._plot.log
+
+    def draw(self, width: int, height: int) -> Canvas:
+        alike = len(self._plot.traces) > len(SERIES_COLORS)
+        self._plot.signed = alike or has_few_colours(self.app)
+        return self._plot.draw(
+            self.store,
+            width,
+            height,
+            self.x_end,
+            self._references,
+            self.view,
+            self.cursor,
+            self.marks,
+        )
+
+    def ink_styles(self, base: Style, *, dark: bool) -> list[Style]:
+        strengths = [
+            shade(trace.color, dark=dark, colourless=self.app.no_color)
+            for trace in self._plot.traces
+        ]
+        return [
+            base + Style(color=color)
+            for strength in strengths
+            for color in (strength.line, strength.band)
+        ]
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App, ComposeResult
+
+    store = SeriesStore()
+    for step in range(1, 500):
+        store.append({"step": step, "train/loss": 7 / step**0.2})
+
+    class Demo(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Chart("loss", [Trace("train/loss", "train", "blue", "line")])
+
+    async def show() -> str:
+        app = Demo()
+        async with app.run_test(size=(60, 12)):
+            chart = app.query_one(Chart)
+            chart.update_from(store)
+            return "\n".join(chart.render_line(y).text for y in range(12))
+
+    picture = asyncio.run(show())
+    print(picture)
+    assert "500" in picture and "best" in picture
+    print("=== 自测通过 ===")

@@ -1,0 +1,217 @@
+"""The part of a plot that shows data: bands, lines, marks and references on cells of a canvas.
+
+It is given bins and a window to show them in, and knows no series, no ticks and no title.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.cells import cell_len
+
+from lmm_tui.charts.braille import GlyphSet, Patterns, line_spans, span_patterns
+from lmm_tui.charts.canvas import ALARM, LABEL, REFERENCE, Canvas, Mask
+from lmm_tui.metrics.series.growing_array import Floats
+from lmm_tui.metrics.series.series import Bins
+
+GUTTER = 7
+"""Cells left of the data: labels of up to six and the axis; alike everywhere, so plots align."""
+
+LARGEST = 1e300
+"""The end of any y axis: differences of larger numbers are no floats any more."""
+
+_BLANK = ord(" ")
+
+_MARK_SPACING = 10
+"""Dot columns a mark needs for itself; points that are denser are a line without marks."""
+
+_SIGN_SPACING = 6
+"""Cells from a sign on one line to that on the next."""
+
+
+def cells_across(width: int) -> int:
+    """The cells that show data in a plot of this width; one stays free at the right."""
+    return width - GUTTER - 1
+
+
+@dataclass(frozen=True)
+class Window:
+    """What part of the data is shown; y is log10 of the values on a log plot."""
+
+    x0: float
+    x1: float
+    y0: float
+    y1: float
+
+
+class PlotArea:
+    """Draws on all of a canvas but its title line, its gutter and the two lines of its x axis."""
+
+    def __init__(self, canvas: Canvas, glyphs: GlyphSet, window: Window) -> None:
+        self.across, self.down = cells_across(canvas.width), canvas.height - 3
+        self._canvas, self._glyphs, self._window = canvas, glyphs, window
+        self._dots_down = self.down * glyphs.rows
+        self._bands: Patterns = np.zeros((self.down, self.across), np.uint8)
+        self._lines = self._bands.copy()
+
+    def cell_x(self, x: float) -> int:
+        """The canvas column of an x in the window."""
+        share = (x - self._window.x0) / (self._window.x1 - self._window.x0)
+        return GUTTER + min(int(share * self.across), self.across - 1)
+
+    def cell_y(self, level: float) -> int:
+        """The canvas row of a y in the window."""
+        return 1 + self._dot(level) // self._glyphs.rows
+
+    def holds(self, level: float) -> bool:
+        return self._window.y0 <= level <= self._window.y1
+
+    def band(self, bins: Bins, ink: int) -> None:
+        """Fill from the lowest to the highest value of each column."""
+        top, bottom = np.rint(self._rows(bins.high)), np.rint(self._rows(bins.low))
+        patterns = span_patterns(top, bottom, self.down, self._glyphs)
+        self._bands |= patterns
+        self._stamp(self._bands, patterns > 0)
+        self._tint(patterns > 0, ink)
+
+    def line(self, values: Floats, ink: int, *, marks: bool) -> None:
+        """Join the values; with `marks`, thicken what is known where that is rare."""
+        rows = self._rows(values)
+        top, bottom = line_spans(rows)
+        if marks:
+            known = np.flatnonzero(np.isfinite(rows))
+            if len(known) and (len(known) - 1) * _MARK_SPACING <= known[-1] - known[0]:
+                at = np.rint(rows[known])
+                for column in (known, np.minimum(known + 1, len(rows) - 1)):
+                    top[column], bottom[column] = at - 1, at + 1
+        patterns = span_patterns(top, bottom, self.down, self._glyphs)
+        shown = patterns > 0
+        # Lines that run through the same cell share it and take turns with its colour.
+        mine = shown & ((self._lines == 0) | (np.arange(self.across) // 2 % 2 == 0))
+        self._lines |= patterns
+        self._stamp(self._lines, shown)
+        self._tint(mine, ink)
+
+    def sign(self, values: Floats, sign: str, ink: int, place: int, places: int) -> None:
+        """Put a sign on a line again and again, at the first of `places` that others do not use."""
+        rows = self._rows(values)
+        known = np.flatnonzero(np.isfinite(rows))
+        spacing = _SIGN_SPACING * places
+        for cell in range(_SIGN_SPACING // 2 + place * _SIGN_SPACING, self.across, spacing):
+            dot = cell * self._glyphs.columns
+            if len(known) and known[0] <= dot <= known[-1]:
+                row = round(np.interp(dot, known, rows[known]))
+                if 0 <= row < self._dots_down:
+                    self._canvas.put(GUTTER + cell, 1 + row // self._glyphs.rows, sign, ink)
+
+    def reference(self, level: float) -> None:
+        """A dotted line."""
+        if not self.holds(level):
+            return
+        y, dot = divmod(self._dot(level), self._glyphs.rows)
+        row = np.full(self.across * self._glyphs.columns, np.nan)
+        row[:: 3 if self._glyphs.columns > 1 else 2] = dot
+        patterns = span_patterns(row, row, 1, self._glyphs)
+        self._stamp(patterns, patterns > 0, y)
+        self._tint(patterns > 0, REFERENCE, y)
+
+    def reference_label(self, label: str, level: float) -> None:
+        """Name a dotted line where no curve is: at its right end, else at its left, else not."""
+        size = cell_len(label)
+        if not self.holds(level) or size + 2 > self.across:
+            return
+        y = self.cell_y(level)
+        for start in (self.across - size - 1, 1):
+            place = self._lines[y - 1, start : start + size]
+            if not place.any():
+                place[:] = 1
+                self._canvas.put(GUTTER + start, y, label, REFERENCE)
+                return
+
+    def mark_cut(self, traces: Mapping[int, Bins]) -> tuple[int, int]:
+        """Mark where values, by ink, leave the window; how many peaks that are, up and down."""
+        slack = 1e-9 * (self._window.y1 - self._window.y0)
+        counts = []
+        for y, glyph, beyond in (
+            (1, self._glyphs.above, [b.high > self._window.y1 + slack for b in traces.values()]),
+            (
+                self.down,
+                self._glyphs.below,
+                [b.low < self._window.y0 - slack for b in traces.values()],
+            ),
+        ):
+            cut = np.zeros(self.across, bool)
+            for ink, flags in zip(traces, beyond, strict=True):
+                cells = self._cells(flags)
+                cut |= cells
+                for x in cells.nonzero()[0].tolist():
+                    self._canvas.put(GUTTER + x, y, glyph, ink)
+            counts.append(int(np.count_nonzero(cut[1:] & ~cut[:-1])) + bool(cut[0]))
+        return counts[0], counts[1]
+
+    def mark_times(self, marks: Iterable[tuple[float, bool]]) -> None:
+        """Mark on the x axis what happened, by its x; what is severe covers what is not."""
+        inside = {
+            (severe, self.cell_x(x))
+            for x, severe in marks
+            if self._window.x0 <= x <= self._window.x1
+        }
+        for severe, x in sorted(inside):
+            glyph, ink = (self._glyphs.alert, ALARM) if severe else (self._glyphs.event, LABEL)
+            self._canvas.put(x, 1 + self.down, glyph, ink)
+
+    def cursor(self, x: float) -> None:
+        """A line from top to bottom wherever nothing else is."""
+        column = self.cell_x(x)
+        for y in range(1, 1 + self.down):
+            if self._canvas.codes[y, column] == _BLANK:
+                self._canvas.put(column, y, self._glyphs.vertical, LABEL)
+
+    def mark_nonfinite(self, binned: Iterable[Bins]) -> int:
+        """Mark on the x axis where values are not finite; returns how many they are."""
+        counts = np.sum([bins.nonfinite for bins in binned], axis=0)
+        for x in self._cells(counts > 0).nonzero()[0].tolist():
+            self._canvas.put(GUTTER + x, 1 + self.down, self._glyphs.nonfinite, ALARM)
+        return int(counts.sum())
+
+    def _dot(self, level: float) -> int:
+        """The dot row of a y in the window."""
+        share = (self._window.y1 - level) / (self._window.y1 - self._window.y0)
+        return round(share * (self._dots_down - 1))
+
+    def _rows(self, values: Floats) -> Floats:
+        """Dot rows, not rounded, of values; what is outside lands just outside."""
+        window = self._window
+        within = np.minimum(np.maximum(values, -2 * LARGEST), 2 * LARGEST)
+        with np.errstate(over="ignore"):
+            rows = (window.y1 - within) * ((self._dots_down - 1) / (window.y1 - window.y0))
+        return np.minimum(np.maximum(rows, -2), self._dots_down + 1)
+
+    def _cells(self, flags: NDArray[np.bool_]) -> Mask:
+        return flags.reshape(-1, self._glyphs.columns).max(axis=1)
+
+    def _stamp(self, patterns: Patterns, shown: Mask, y: int = 0) -> None:
+        self._canvas.stamp(GUTTER, 1 + y, self._glyphs.codes[patterns], shown)
+
+    def _tint(self, shown: Mask, ink: int, y: int = 0) -> None:
+        self._canvas.tint(GUTTER, 1 + y, shown, ink)
+
+
+if __name__ == "__main__":
+    from lmm_tui.charts.braille import BRAILLE, text_of
+
+    wave = np.sin(np.arange(104) / 10)
+    demo = Bins(wave - 0.3, wave + 0.3, wave, np.zeros(104, np.int64))
+    page = Canvas(60, 11)
+    area = PlotArea(page, BRAILLE, Window(0, 1, -1.3, 1.2))
+    area.band(demo, 6)
+    area.reference(0.8)
+    area.line(demo.mean, 7, marks=False)
+    area.reference_label("0.8", 0.8)
+    print(area.mark_cut({7: demo}))
+    print("\n".join(text_of(page.codes[1:-2])))
+    assert "0.8" in "".join(text_of(page.codes))
+    print("=== 自测通过 ===")

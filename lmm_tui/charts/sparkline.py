@@ -1,0 +1,53 @@
+"""A series as one line of text: the shape of it, at the height of a letter."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lmm_tui.metrics.series.growing_array import Floats
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+MISSING = "·"
+
+
+def spark(values: Floats, width: int) -> str:
+    """`values` in at most `width` cells, the newest at the right; `·` where none is finite.
+
+    Where several values share a cell it shows the one furthest from the mean of all: spikes are
+    the message. A flat series stands at mid-height.
+    """
+    values = np.asarray(values, float)
+    if width <= 0 or not len(values):
+        return ""
+    cells = np.array_split(values, width) if len(values) > width else np.split(values, len(values))
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return MISSING * len(cells)
+    low, high = finite.min(), finite.max()
+    centre = (finite / len(finite)).sum()
+    shown = []
+    for cell in cells:
+        measured = cell[np.isfinite(cell)]
+        if not len(measured):
+            shown.append(MISSING)
+            continue
+        value = measured[np.abs(measured / 2 - centre / 2).argmax()]
+        shown.append(BLOCKS[_level(value, low, high)])
+    return "".join(shown)
+
+
+def _level(value: float, low: float, high: float) -> int:
+    if low == high:
+        return len(BLOCKS) // 2 - 1
+    # Halves first: the difference of two huge numbers may not be a float.
+    share = (value / 2 - low / 2) / (high / 2 - low / 2)
+    return min(int(share * len(BLOCKS)), len(BLOCKS) - 1)
+
+
+if __name__ == "__main__":
+    noisy = np.sin(np.arange(1000) / 80)
+    noisy[500] = 4.0
+    print(spark(noisy, 60))
+    assert len(spark(noisy, 60)) == 60 and spark(noisy, 60).count("█") == 1
+    assert spark(np.array([1.0, np.nan, 2.0]), 8) == "▁·█"
+    print("=== 自测通过 ===")

@@ -1,0 +1,183 @@
+"""The loss of a run as text, drawn once: for `plot --text` and after a run without a cockpit.
+
+The only place that knows plotext, and its traps: every picture has a figure of its own, and what
+it is given is finite, inside the limits and binned to the columns it has. Live charts are the
+widgets' business.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.metrics import names
+from lmm_tui.metrics.series.series import Series, SeriesStore
+from lmm_tui.terminal import capabilities
+from lmm_tui.terminal.safe_text import clean
+
+_LARGEST = (110, 24)
+_SMALLEST = (32, 8)
+_BOX_TO_ASCII = str.maketrans("─│┌┐└┘├┤┬┴┼", "-|+++++++++")
+_BRAILLE_COLUMNS = 2
+_Y_LABELS = 8
+_HUGE = 1e30  # Beyond it differences overflow.
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Where a picture goes: columns and rows of text, and what they can show."""
+
+    width: int
+    height: int
+    colour: bool
+    braille: bool
+
+    @classmethod
+    def of_terminal(cls) -> Canvas:
+        """As wide as the terminal behind stdout, within reason; 80 columns where there is none."""
+        size = capabilities.size()
+        return cls(
+            width=min(size.columns - 1, _LARGEST[0]),
+            height=min(size.lines - 6, _LARGEST[1]),
+            colour=capabilities.has_colour(sys.stdout),
+            braille=capabilities.has_braille(sys.stdout),
+        )
+
+
+@dataclass(frozen=True)
+class _Line:
+    metric: str
+    label: str
+    colour: str
+    sign: str
+    """What draws it where there is no braille."""
+    braille: str
+    """What it looks like in braille; empty where it is drawn with `sign` even then."""
+    joined: bool = False
+    """Whether its means are joined; else the low and high of every column are dots."""
+
+
+_LINES = (
+    _Line(names.TRAIN_LOSS, mark("raw"), "gray", ".", "⠐⠄⠂"),
+    _Line(names.TRAIN_LOSS_EMA, mark("EMA"), "cyan", "*", "⠤⠤⠤", joined=True),
+    _Line(names.VAL_LOSS, mark("val"), "orange", "o", ""),
+)
+
+
+def loss_picture(
+    store: SeriesStore, references: Mapping[str, float], canvas: Canvas | None = None
+) -> str:
+    """Training and validation loss over steps, in nats; "" where no finite loss was logged.
+
+    `references` (label to level) become horizontal lines where they lie inside the picture.
+    Values beyond the bulk of the curve are drawn at its edge; non-finite ones are counted.
+    """
+    canvas = canvas or Canvas.of_terminal()
+    raw = store.get(names.TRAIN_LOSS)
+    if raw is None or not np.isfinite(raw.values).any():
+        return ""
+    from plotext._figure import _figure_class  # plotext's module-level figure is shared state.
+    from plotext._utility import uncolorize
+
+    width, height = max(canvas.width, _SMALLEST[0]), max(canvas.height, _SMALLEST[1])
+    columns = (width - _Y_LABELS) * (_BRAILLE_COLUMNS if canvas.braille else 1)
+    x_end = float(store.last_step or 1)
+    low, high = _limits(raw, x_end, columns)
+    figure = _figure_class()
+    figure._limit_size(False, False)
+    figure.plot_size(width, height - 1)
+    figure.theme("clear")
+    figure.xlim(0, x_end)
+    figure.ylim(low, high)
+    figure.xticks(*_ticks(0, x_end, min(width // 12, int(x_end))))
+    figure.yticks(*_ticks(low, high, height // 4))
+    for label, level in references.items():
+        if low < level < high:
+            figure.horizontal_line(level, color="gray")
+            figure.text(f"{clean(label)} {level:.2f}", x_end, level, alignment="right")
+    drawn = []
+    for line in _LINES:
+        series = store.get(line.metric)
+        x, y = _points(series, line, x_end, columns) if series else ([], [])
+        if x:
+            marker = "braille" if canvas.braille and line.braille else line.sign
+            draw = figure.plot if line.joined else figure.scatter
+            draw(x, np.clip(y, low, high).tolist(), marker=marker, color=line.colour)
+            drawn.append(line)
+    text = f"{_headline(drawn, canvas.braille, raw)}\n{figure.build()}"
+    if not canvas.colour:
+        text = uncolorize(text)
+    if not canvas.braille:
+        text = text.translate(_BOX_TO_ASCII)
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _limits(raw: Series, x_end: float, columns: int) -> tuple[float, float]:
+    """The y range: the bulk of the curve and where it began, so that no spike flattens it."""
+    bins = raw.bins(0, x_end, columns)
+    lows, highs = (
+        values[np.isfinite(values)].clip(-_HUGE, _HUGE) for values in (bins.low, bins.high)
+    )
+    bulk_low, bulk_high = np.percentile(lows, 5), np.percentile(highs, 95)
+    reach = 0.5 * (bulk_high - bulk_low)
+    low = max(lows.min(), bulk_low - reach)
+    high = min(highs.max(), max(bulk_high + reach, highs[0]))
+    margin = max(0.03 * (high - low), 1e-3 * abs(high), 1e-9)
+    return float(low - margin), float(high + margin)
+
+
+def _points(
+    series: Series, line: _Line, x_end: float, columns: int
+) -> tuple[list[float], list[float]]:
+    """Where a line is drawn; finite."""
+    bins = series.bins(0, x_end, columns)
+    x = (np.arange(columns) + 0.5) * x_end / columns
+    if line.joined:
+        y = bins.mean
+    else:
+        x, y = np.concatenate((x, x)), np.concatenate((bins.low, bins.high))
+    there = np.isfinite(y)
+    return x[there].tolist(), y[there].tolist()
+
+
+def _ticks(low: float, high: float, wanted: int) -> tuple[list[float], list[str]]:
+    """About `wanted` round positions (1, 2 or 5 times a power of ten) with their labels."""
+    rough = (high - low) / max(wanted, 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = power * next(round_ for round_ in (1, 2, 5, 10) if rough <= round_ * power * 1.0001)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    shape = f".{digits}f" if digits < 6 and high < 1e9 else ".3g"
+    first, last = math.ceil(low / step), math.floor(high / step)
+    places = [index * step for index in range(first, last + 1)]
+    return places, [format(place, shape) for place in places]
+
+
+def _headline(drawn: list[_Line], braille: bool, raw: Series) -> str:
+    from plotext._utility import colorize
+
+    signs = [((braille and line.braille) or line.sign, line) for line in drawn]
+    legend = [f"{colorize(sign, line.colour)} {tr(line.label)}" for sign, line in signs]
+    lost = int(np.count_nonzero(~np.isfinite(raw.values)))
+    odd = [tr("{count} not finite", count=lost)] if lost else []
+    return "   ".join([tr("loss, nats"), *legend, *odd])
+
+
+if __name__ == "__main__":
+    demo = SeriesStore()
+    for step in range(1, 301):
+        loss = 5 * math.exp(-step / 60) + 2 + 0.2 * math.sin(step * 1.7)
+        row = {"step": step, names.TRAIN_LOSS: 1e9 if step == 150 else loss}
+        row[names.TRAIN_LOSS_EMA] = 5 * math.exp(-step / 60) + 2
+        if step % 50 == 0:
+            row[names.VAL_LOSS] = 5 * math.exp(-step / 60) + 2.3
+        demo.append(row)
+    levels = {"unigram": 4.5}
+    print(loss_picture(demo, levels, Canvas(76, 16, colour=False, braille=True)))
+    print(plain := loss_picture(demo, levels, Canvas(60, 12, colour=False, braille=False)))
+    assert plain.isascii()
+    print("=== 自测通过 ===")

@@ -1,0 +1,30 @@
+"""`lmm-tui doctor`: what this machine, this installation and this terminal can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.terminal import capabilities
+from lmm_tui.terminal.safe_text import clean
+
+
+@click.command("doctor")
+@runs_dir_option
+def command(runs_dir: Path) -> int:
+    """Check devices, versions, terminal and folders, and say what to do about problems.
+
+    Exits with 1 where there is a problem.
+    """
+    from lmm_tui.cli.doctor_checks import examine, report
+
+    findings = examine(runs_dir)
+    click.echo(clean(report(findings, capabilities.size().columns - 1), newlines="keep"))
+    return 1 if any(finding.verdict == "problem" for finding in findings) else 0
+
+
+if __name__ == "__main__":
+    print([parameter.name for parameter in command.params])
+    print("=== 自测通过 ===")

@@ -1,0 +1,103 @@
+"""`lmm-tui eval`: ask a model questions, score its answers, compare them over checkpoints."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+from rich.cells import cell_len
+
+from lmm_tui.engine.evaluation.flags import EvaluationCommand, evaluation_options
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.runs.status_text import duration
+from lmm_tui.terminal.safe_text import clean
+
+if TYPE_CHECKING:
+    from lmm_tui.engine.evaluation.job import Progress
+
+
+@click.command("eval", cls=EvaluationCommand)
+@evaluation_options
+def command(**flags: Any) -> None:
+    """Score a model by lm-eval: on questions of our own, on local files, or on the hub's.
+
+    \b
+    lmm-tui eval                                    the newest run, built-in questions
+    lmm-tui eval --run demo --tasks lmm_sums lmm_talk --apply-chat-template
+    lmm-tui eval --model-path DIR --tasks hellaswag arc_easy mmlu gsm8k --data-dir FILES
+    lmm-tui eval --history demo                     scores by step
+    lmm-tui eval --smoke --device cpu               does it work here?
+
+    Ctrl+C cancels; the same command goes on where it was. Scores of a run are kept in its evals/.
+    """
+    from lmm_tui.engine.evaluation.command import Request
+
+    line = _ProgressLine(sys.stderr)
+    try:
+        text = Request(**flags).answer(line.show)
+    except KeyboardInterrupt:
+        line.end()
+        click.echo(tr("cancelled; the same command goes on where it was"), err=True)
+        raise click.Abort from None
+    finally:
+        line.end()
+    click.echo(clean("\n".join(map(_in_words, text.split("\n"))), newlines="keep"))
+
+
+_HEADS = (
+    mark("TASK"),
+    mark("METRIC"),
+    mark("VALUE"),
+    mark("CHANCE"),
+    mark("QUESTIONS"),
+    mark("SHOTS"),
+)
+_HEAD = re.compile(rf"STEP (?P<step>\d+)|{'|'.join(_HEADS)}")
+
+
+def _in_words(line: str) -> str:
+    """A line of the answer; the head of a table is as wide in every language."""
+    return _HEAD.sub(_head, line) if line.startswith(_HEADS[0]) else retell(line)
+
+
+def _head(found: re.Match[str]) -> str:
+    step = found["step"]
+    word = tr("STEP {step}", step=step) if step else tr(found[0])
+    padding = " " * (len(found[0]) - cell_len(word))
+    starts = found[0] in _HEADS[:2] or found.string[found.end() :].lstrip().startswith("CHANCE")
+    return word + padding if starts else padding + word
+
+
+class _ProgressLine:
+    """One line that is written over; nothing where there is no terminal."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._shown = 0
+        self._visible = out.isatty()
+        self._write(tr("starting lm-eval"))
+
+    def show(self, at: Progress) -> None:
+        said = [tr("{done}/{total} answers", done=at.done, total=at.total)]
+        if at.remembered:
+            said.append(tr("{count} of them known", count=at.remembered))
+        if at.eta_s is not None:
+            said.append(tr("{time} left", time=duration(at.eta_s)))
+        self._write(tr(", ").join(said))
+
+    def end(self) -> None:
+        self._write("")
+
+    def _write(self, text: str) -> None:
+        if self._visible:
+            self._out.write(f"\r{' ' * self._shown}\r{text}")
+            self._out.flush()
+            self._shown = cell_len(text)
+
+
+if __name__ == "__main__":
+    command(["--help"], standalone_mode=False)
+    print("=== 自测通过 ===")

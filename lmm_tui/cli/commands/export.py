@@ -1,0 +1,85 @@
+"""`lmm-tui export [RUN] --to csv`: the numbers of a run or a foreign log for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.errors import LmmError
+from lmm_tui.i18n.language import listed, tr
+from lmm_tui.runs.run_lookup import find_path
+from lmm_tui.terminal.safe_text import clean
+
+_SUFFIXES = {
+    "csv": ".csv",
+    "jsonl": ".jsonl",
+    "tensorboard": ".tensorboard",
+    "parquet": ".parquet",
+}
+
+
+@click.command("export")
+@click.argument("run", required=False)
+@runs_dir_option
+@click.option("--to", type=click.Choice([*_SUFFIXES]), required=True, help="What to write")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A new file, or folder of events; default: the run's name, here",
+)
+@click.option("--from-step", type=int, metavar="N", help="Leave out what is before step N")
+@click.option("--to-step", type=int, metavar="N", help="Leave out what is after step N")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this; repeatable")
+def command(
+    run: str | None,
+    runs_dir: Path,
+    to: str,
+    output: Path | None,
+    from_step: int | None,
+    to_step: int | None,
+    metrics: tuple[str, ...],
+) -> None:
+    """Write the metrics of RUN (a name, a path or a foreign log; default: the newest)."""
+    from lmm_tui.metrics.writers.exporting import WHOLE, Part, export
+    from lmm_tui.runs.session import RunSession
+
+    path = find_path(run, runs_dir)
+    session = RunSession(path)
+    session.poll()
+    if not session.series.names():
+        raise LmmError(f"{path}: no metrics yet; wait for the first step")
+    unknown = [name for name in metrics if session.series.get(name) is None]
+    if unknown:
+        raise LmmError(f"{path}: no metric {unknown[0]!r}; it has {_some(session.series.names())}")
+    part = Part(
+        WHOLE.first if from_step is None else from_step,
+        WHOLE.last if to_step is None else to_step,
+        metrics or None,
+    )
+    if not part.rows(session.series):
+        raise LmmError(f"{path}: nothing was measured in these steps; leave out --from-step")
+    target = output or Path(path.resolve().name + _SUFFIXES[to])
+    export(session.series, to, target, part)
+    click.echo(clean(str(target)))
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    return listed(names[:most]) + (
+        tr(" and {count} more", count=len(names) - most) if names[most:] else ""
+    )
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "train.log"
+        log.write_text("step: 1, loss: 2.5\n")
+        target = Path(folder) / "out.csv"
+        command([str(log), "--to", "csv", "-o", str(target)], standalone_mode=False)
+        print(target.read_text())
+    print("=== 自测通过 ===")

@@ -1,0 +1,84 @@
+"""`lmm-tui health [RUN]`: is this run healthy, and what was wrong when, for people or programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.runs.run_lookup import find_path
+from lmm_tui.terminal.safe_text import clean
+
+if TYPE_CHECKING:
+    from lmm_tui.metrics.health.health import Alert, Health
+
+
+@click.command("health")
+@click.argument("run", required=False)
+@runs_dir_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, its keys stable")
+@click.option(
+    "--rules",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Switch off, tune or add rules; else the run's own are used",
+)
+def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) -> None:
+    """Say whether RUN (a name, a path or a foreign log; default: the newest) is healthy."""
+    from lmm_tui.metrics.health.health import Health
+    from lmm_tui.metrics.health.rules_file import load_rules
+    from lmm_tui.metrics.health.scan import examine
+    from lmm_tui.runs.run_health import health_references, rules_of_run
+    from lmm_tui.runs.session import RunSession
+
+    session = RunSession(find_path(run, runs_dir))
+    session.poll()
+    chosen = rules_of_run(session.run_dir) if rules is None else load_rules(rules)
+    health = Health(chosen, health_references(session.view.info))
+    examine(session.series, health)
+    if as_json:
+        record = {"run": session.view.info.name, **_record(health)}
+        click.echo(json.dumps(record, indent=1, allow_nan=False))
+    else:
+        click.echo(_sheet(health))
+
+
+def _record(health: Health) -> dict[str, Any]:
+    return {
+        "verdict": health.verdict(),
+        "step": health.last_step,
+        "open": [alert.rule for alert in health.open_alerts],
+        "alerts": [alert.record() for alert in health.alerts],
+    }
+
+
+def _sheet(health: Health) -> str:
+    lines = [clean(retell(health.verdict()))]
+    for alert in health.alerts:
+        lines += [
+            "",
+            clean(f"{tr('step')} {alert.step}  {tr(alert.severity)}  {_found(alert)}"),
+            clean("  " + tr("suspect: {what}", what=tr(alert.suspect))),
+            clean("  " + tr("do: {what}", what=tr(alert.advice))),
+        ]
+    return "\n".join(lines)
+
+
+def _found(alert: Alert) -> str:
+    return f"{alert.rule}: {retell(alert.what)}"
+
+
+if __name__ == "__main__":
+    from lmm_tui.metrics.health.health import Health
+
+    demo = Health()
+    for step in range(1, 5):
+        demo.observe(step, {"train/loss": float("nan") if step == 4 else 3.0})
+    print(_sheet(demo))
+    assert _record(demo)["open"] == ["non_finite"]
+    print("=== 自测通过 ===")

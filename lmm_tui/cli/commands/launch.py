@@ -1,0 +1,98 @@
+"""`lmm-tui launch`: a run in its cockpit; without a terminal, the same run without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from lmm_tui.cli.settings import Start, grace_option, read_settings, settings_options
+from lmm_tui.errors import LmmError
+from lmm_tui.i18n.language import tr
+from lmm_tui.runs.status_text import run_argument
+from lmm_tui.terminal import capabilities
+
+
+def cockpit_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add how a run is shown and kept alive, for `begin`."""
+    for decorate in (
+        grace_option,
+        click.option(
+            "--retries",
+            metavar="N",
+            type=click.IntRange(0, 1000),
+            default=0,
+            help="With --detach: resume a run that crashed, up to N times",
+        ),
+        click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal"),
+        click.option(
+            "--detach", is_flag=True, help="Train in a process of its own that outlives this one"
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+@click.command("launch")
+@settings_options
+@click.option("-y", "--yes", is_flag=True, help="Start at once, without the configure screen")
+@cockpit_options
+@click.pass_context
+def command(context: click.Context, yes: bool, **_: object) -> int:
+    """Start a run and watch it in the cockpit.
+
+    Without a terminal it trains like `lmm-tui train`.
+    """
+    start = read_settings(context)
+    if start is None:
+        return 0
+    return begin(start, context, configure=not yes and start.resume is None)
+
+
+def begin(start: Start, context: click.Context, *, configure: bool) -> int:
+    """Train and show what was asked for, in the cockpit where there is a terminal for it."""
+    detach: bool = context.params["detach"]
+    retries: int = context.params["retries"]
+    grace_s: float = context.params["grace"]
+    if retries and not detach:
+        raise LmmError("--retries: only a run in a process of its own is resumed; add --detach")
+    if capabilities.can_host_app():
+        from lmm_tui.cli.launcher import launch_cockpit
+
+        return launch_cockpit(
+            start.config,
+            resume=start.resume,
+            configure=configure,
+            detach=detach,
+            retries=retries,
+            grace_s=grace_s,
+            mouse=not context.params["no_mouse"],
+        )
+    if detach:
+        return _launch_detached(start, retries, grace_s)
+    return _launch_headless(start, grace_s)
+
+
+def _launch_headless(start: Start, grace_s: float) -> int:
+    from lmm_tui.cli import headless
+
+    click.echo(tr("no terminal for the cockpit here; training without it"), err=True)
+    return headless.train(start.config, start.resume, grace_s=grace_s)
+
+
+def _launch_detached(start: Start, retries: int, grace_s: float) -> int:
+    from lmm_tui.runs import detached
+
+    engine = detached.start(start.config, start.resume, retries=retries, grace_s=grace_s)
+    name = run_argument(engine.run.path)
+    said = tr(
+        "training in process {pid}; attach with `lmm-tui monitor {run}`", pid=engine.pid, run=name
+    )
+    click.echo(said)
+    return 0
+
+
+if __name__ == "__main__":
+    assert command(["--yes", "--steps", "20", "--print-config"], standalone_mode=False) == 0
+    print("=== 自测通过 ===")

@@ -1,0 +1,52 @@
+"""`lmm-tui monitor [RUN]`: the cockpit for a run of another process, or for one that has ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.engine.run.run_dir import RunDir, list_runs
+from lmm_tui.errors import LmmError
+from lmm_tui.runs.run_lookup import find_path
+from lmm_tui.terminal import capabilities
+
+
+@click.command("monitor")
+@click.argument("run", required=False)
+@runs_dir_option
+@click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal")
+def command(run: str | None, runs_dir: Path, no_mouse: bool) -> int:
+    """Watch and steer RUN (a name, a path, a foreign log or HOST:PATH; default: the newest).
+
+    Where there is no run yet it opens the list of runs, and waits for one.
+    """
+    if run is not None and ":" in run and capabilities.can_host_app():
+        from lmm_tui.cli.launcher import monitor_cockpit
+        from lmm_tui.runs.remote.mirror import is_remote, mirrored
+
+        if is_remote(run):
+            with mirrored(run) as mirror:
+                return monitor_cockpit(mirror, mouse=not no_mouse, called=run)
+    waits = run is None and not list_runs(runs_dir) and capabilities.can_host_app()
+    chosen = None if waits else RunDir(find_path(run, runs_dir))
+    if not capabilities.can_host_app():
+        raise LmmError(
+            "monitor needs a terminal; `lmm-tui status` and `lmm-tui plot --text` do without"
+        )
+    from lmm_tui.cli.launcher import monitor_cockpit
+
+    beside = None if chosen and chosen.exists() else runs_dir
+    return monitor_cockpit(chosen, runs_dir=beside, mouse=not no_mouse)
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as empty:
+        try:
+            command(["--runs-dir", empty], standalone_mode=False)
+        except LmmError as refusal:
+            print(str(refusal).replace(empty, "RUNS"))
+    print("=== 自测通过 ===")

@@ -1,0 +1,51 @@
+"""`lmm-tui pipeline`: all the stages of a recipe, one run after another."""
+
+from __future__ import annotations
+
+import click
+
+from lmm_tui.engine.config.config import parse_assignment
+from lmm_tui.engine.config.recipe import load_recipe, recipe_names
+from lmm_tui.i18n.language import tr
+
+
+@click.command("pipeline")
+@click.argument("recipe", required=False)
+@click.option("--name", "prefix", help="Runs are called NAME-STEP; by default the recipe's name")
+@click.option("--runs-dir", help="Folder that holds the runs")
+@click.option("--device", help="Device of all steps")
+@click.option(
+    "--set",
+    "assignments",
+    metavar="SECTION.KEY=VALUE",
+    multiple=True,
+    help="A setting of all steps; may be repeated",
+)
+def command(
+    recipe: str | None,
+    prefix: str | None,
+    runs_dir: str | None,
+    device: str | None,
+    assignments: tuple[str, ...],
+) -> int:
+    """Train all the stages of RECIPE in order, each as a run of its own.
+
+    RECIPE is a name or the path of a TOML file; without one, the recipes are listed. The same
+    command goes on where it was interrupted.
+    """
+    if recipe is None:
+        for name in recipe_names():
+            click.echo(f"{name:<12} {tr(load_recipe(name).about)}")
+        return 0
+    found = load_recipe(recipe)
+    given = {"runs_dir": runs_dir, "device": device}
+    assigned = dict(parse_assignment(text) for text in assignments)
+    assigned |= {key: value for key, value in given.items() if value is not None}
+    from lmm_tui.cli import recipe_runner
+
+    return recipe_runner.walk(found, prefix or found.name, assigned)
+
+
+if __name__ == "__main__":
+    assert command([], standalone_mode=False) == 0
+    print("=== 自测通过 ===")

@@ -1,0 +1,90 @@
+"""`lmm-tui plot [RUN]`: all curves on a page, the dashboard as SVG, or the loss as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.errors import LmmError
+from lmm_tui.runs.run_lookup import find_path
+from lmm_tui.terminal import capabilities
+from lmm_tui.terminal.safe_text import clean
+
+
+@click.command("plot")
+@click.argument("run", required=False)
+@runs_dir_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Draw all curves on one page, PNG, SVG or PDF; an existing picture is replaced",
+)
+@click.option(
+    "--screen",
+    type=click.Path(path_type=Path),
+    metavar="FILE.svg",
+    help="Keep the dashboard as SVG, as on a terminal of --size",
+)
+@click.option("--size", default="120x36", show_default=True, help="Columns and rows of --screen")
+@click.option("--text", "as_text", is_flag=True, help="Draw the loss right here")
+def command(
+    run: str | None,
+    runs_dir: Path,
+    output: Path | None,
+    screen: Path | None,
+    size: str,
+    as_text: bool,
+) -> None:
+    """Draw the curves of RUN (a name, a path or a foreign log; default: the newest)."""
+    if output is None and screen is None and not as_text:
+        raise click.UsageError("Give --output FILE.png, --screen FILE.svg or --text")
+    if output is not None:
+        _check_target("--output", output, ".png", ".svg", ".pdf")
+    if screen is not None:
+        _check_target("--screen", screen, ".svg")
+    from lmm_tui.runs.session import RunSession
+
+    session = RunSession(find_path(run, runs_dir))
+    session.poll()
+    if not session.series.names():
+        raise LmmError(f"{session.run_dir.path}: no metrics yet; wait for the first step")
+    if as_text:
+        from lmm_tui.charts.text_plot import loss_picture
+
+        click.echo(loss_picture(session.series, session.view.info.references))
+    if output is not None:
+        from lmm_tui.metrics.visualize import draw_page
+
+        title = clean(session.view.info.name)
+        draw_page(session.series, session.view.info.references, output, title)
+        click.echo(clean(str(output)))
+    if screen is not None:
+        import asyncio
+
+        capabilities.draw_for_files()
+        from lmm_tui.cockpit.dashboard_svg import dashboard_picture, read_size
+
+        picture = asyncio.run(dashboard_picture(session, read_size(size)))
+        screen.write_text(picture, encoding="utf-8")
+        click.echo(clean(str(screen)))
+
+
+def _check_target(option: str, target: Path, *suffixes: str) -> None:
+    """Refuse what is no picture's name, so that nothing but a picture is ever replaced."""
+    if target.suffix.lower() not in suffixes or target.is_dir():
+        raise LmmError(f"{option} {target}: give the name of a {' or '.join(suffixes)} file")
+    if not target.parent.is_dir():
+        raise LmmError(f"{option} {target}: there is no folder {target.parent}; make it first")
+
+
+if __name__ == "__main__":
+    for wrong in ("curves.jpg", "/nowhere/curves.png"):
+        try:
+            _check_target("--output", Path(wrong), ".png")
+        except LmmError as refusal:
+            print(refusal)
+    print("=== 自测通过 ===")

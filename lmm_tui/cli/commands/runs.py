@@ -1,0 +1,31 @@
+"""`lmm-tui runs`: one line a run, the one started last first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.engine.run.run_dir import list_runs
+from lmm_tui.i18n.language import tr
+from lmm_tui.runs.status_text import RunSummary, runs_table
+
+
+@click.command("runs")
+@runs_dir_option
+def command(runs_dir: Path) -> None:
+    """List the runs in a folder, the newest first."""
+    runs = [RunSummary.of(run) for run in list_runs(runs_dir)]
+    if runs:
+        click.echo(runs_table(runs))
+    else:
+        click.echo(tr("{folder}: no runs yet; `lmm-tui launch` starts one", folder=runs_dir))
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as empty:
+        command(["--runs-dir", empty], standalone_mode=False)
+    print("=== 自测通过 ===")

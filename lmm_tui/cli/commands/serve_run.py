@@ -1,0 +1,30 @@
+"""`lmm-tui serve-run PATH`: what a remote monitor runs over ssh; nothing for people."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from lmm_tui.errors import LmmError
+
+
+@click.command("serve-run")
+@click.argument("run", type=click.Path(path_type=Path))
+def command(run: Path) -> int:
+    """Serve RUN on stdin and stdout to `lmm-tui monitor HOST:RUN` on another machine."""
+    from lmm_tui.runs.remote.server import RunServer, refuse
+
+    try:
+        server = RunServer(run, sys.stdin.buffer, sys.stdout.buffer)
+    except LmmError as error:
+        refuse(error, sys.stdout.buffer)
+        return 2
+    server.serve()
+    return 0
+
+
+if __name__ == "__main__":
+    print(command.help)
+    print("=== 自测通过 ===")

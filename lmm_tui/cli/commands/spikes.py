@@ -1,0 +1,70 @@
+"""`lmm-tui spikes [RUN] [STEP]`: the batches that a run has kept because a step stood out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.engine.run.run_dir import find_run
+from lmm_tui.engine.run.spike_files import list_spikes, read_spike
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.metrics.values import strict
+from lmm_tui.terminal.safe_text import clean
+
+
+@click.command("spikes")
+@click.argument("run", required=False)
+@click.argument("step", required=False, type=click.IntRange(min=1))
+@runs_dir_option
+@click.option("--json", "as_json", is_flag=True, help="JSON, its keys stable")
+def command(run: str | None, step: int | None, runs_dir: Path, as_json: bool) -> None:
+    """List the spikes of RUN (a name or a path; default: the newest run), or show that of STEP.
+
+    A step that stood out is kept with its worst sequences: text, tokens and the loss of each. To
+    go back behind it and leave it out: `lmm-tui send RUN rollback before=STEP`.
+    """
+    found = find_run(run, runs_dir)
+    if step is None:
+        spikes = [read_spike(found.spikes, at) for at in list_spikes(found.spikes)]
+        if as_json:
+            records = [{"step": one.step, "rule": one.rule, "what": one.what} for one in spikes]
+            click.echo(json.dumps(records, indent=1))
+        elif spikes:
+            for one in spikes:
+                click.echo(f"{one.step:>9,}  {clean(one.rule):<11} {clean(retell(one.what))}")
+        else:
+            click.echo(tr("{run}: no step stood out so far", run=clean(found.name)))
+        return
+    spike = read_spike(found.spikes, step)
+    if as_json:
+        click.echo(json.dumps(strict(asdict(spike)), indent=1, allow_nan=False))
+        return
+    from rich.console import Console
+
+    from lmm_tui.runs.spike_text import spike_body, spike_heading
+
+    console = Console(highlight=False, markup=False)
+    console.print(spike_heading(spike))
+    console.print(spike_body(spike))
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    from lmm_tui.engine.run.run_dir import RunDir, RunInfo
+    from lmm_tui.engine.run.spike_files import Spike, SpikeText, write_spike
+
+    with tempfile.TemporaryDirectory() as folder:
+        demo = RunDir(Path(folder) / "demo")
+        demo.create()
+        demo.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "elsewhere", 1, 0.0))
+        text = SpikeText(0, 0, 7.2, "a cat", [1, 2], ["a", " cat"], [None, 7.2])
+        write_spike(demo.spikes, Spike(44, 0.0, "loss_spike", "loss went to 7.2", [text]))
+        command(["--runs-dir", folder], standalone_mode=False)
+        command(["demo", "44", "--runs-dir", folder], standalone_mode=False)
+    print("=== 自测通过 ===")

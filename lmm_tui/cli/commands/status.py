@@ -1,0 +1,42 @@
+"""`lmm-tui status [RUN]`: how a run is doing, for people or for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.engine.run.run_dir import find_run
+from lmm_tui.runs.status_text import RunSummary, status_record, status_sheet
+
+
+@click.command("status")
+@click.argument("run", required=False)
+@runs_dir_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, its keys stable")
+def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
+    """Show how RUN (a name or a path; default: the newest run) is doing.
+
+    The state is what the run says of itself, or `stale` (silent for 10 s) or `crashed`.
+    """
+    summary = RunSummary.of(find_run(run, runs_dir))
+    if as_json:
+        click.echo(json.dumps(status_record(summary), indent=1, allow_nan=False))
+    else:
+        click.echo(status_sheet(summary))
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    from lmm_tui.engine.run.run_dir import RunDir, RunInfo
+
+    with tempfile.TemporaryDirectory() as folder:
+        demo = RunDir(Path(folder) / "demo")
+        demo.create()
+        demo.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "elsewhere", 1, 0.0))
+        command(["--runs-dir", folder], standalone_mode=False)
+        command(["--runs-dir", folder, "--json"], standalone_mode=False)
+    print("=== 自测通过 ===")

@@ -1,0 +1,248 @@
+"""Looks at the machine, the installation and the terminal, and says what to do about problems.
+
+Every check is a function that returns findings and never raises: a doctor that fails is no help.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from packaging.requirements import Requirement
+from rich.cells import cell_len
+
+from lmm_tui.i18n.language import listed, mark, tr
+from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.terminal import capabilities
+from lmm_tui.terminal.safe_text import fit, wrap
+
+Verdict = Literal["ok", "note", "problem"]
+
+_MARKS: dict[Verdict, str] = {"ok": "ok", "note": "--", "problem": "!!"}
+_SMALLEST, _COMFORTABLE = (60, 15), (80, 24)
+_LITTLE_SPACE = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at; `advice` says what to do where something is."""
+
+    topic: str
+    verdict: Verdict
+    text: str
+    advice: str = ""
+
+
+def examine(runs_dir: Path) -> list[Finding]:
+    """All findings, in the order in which they are best read."""
+    checks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "python": _python,
+        mark("packages"): _packages,
+        "torch": _torch,
+        mark("terminal"): _terminal,
+        mark("runs folder"): lambda: _folder("runs folder", runs_dir, tr("give --runs-dir")),
+        mark("cache folder"): lambda: _folder(
+            "cache folder", _cache_folder(), tr("set data.cache_dir")
+        ),
+    }
+    findings: list[Finding] = []
+    for topic, check in checks.items():
+        try:
+            findings += check()
+        except Exception as error:
+            findings.append(Finding(topic, "problem", f"{type(error).__name__}: {error}"))
+    return findings
+
+
+def report(findings: list[Finding], columns: int) -> str:
+    """The findings in lines of at most `columns`, advice below what it is about."""
+    width = max(cell_len(tr(finding.topic)) for finding in findings)
+    indent = " " * (width + 6)
+    room = max(columns - len(indent), 20)
+    lines = []
+    for finding in findings:
+        text = wrap(finding.text, room)
+        lines.append(f"{_MARKS[finding.verdict]}  {fit(tr(finding.topic), width)}  {text[0]}")
+        lines += [indent + more for more in text[1:]]
+        if finding.advice:
+            first, *further = wrap(finding.advice, room - 2)
+            lines += [f"{indent}→ {first}", *(f"{indent}  {more}" for more in further)]
+    return "\n".join(lines)
+
+
+def _python() -> Iterator[Finding]:
+    new_enough = sys.version_info >= (3, 11)
+    yield Finding(
+        "python",
+        "ok" if new_enough else "problem",
+        tr(
+            "{version} on {platform}",
+            version=platform.python_version(),
+            platform=platform.platform(terse=True),
+        ),
+        "" if new_enough else tr("install Python 3.11 or newer"),
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    """What `pyproject.toml` asks for against what is there."""
+    there = []
+    for line in metadata.requires("lmm-tui") or []:
+        wanted = Requirement(line)
+        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = metadata.version(wanted.name)
+        except metadata.PackageNotFoundError:
+            version = ""
+        if version and wanted.specifier.contains(version, prereleases=True):
+            there.append(f"{wanted.name} {version}")
+            continue
+        yield Finding(
+            wanted.name,
+            "problem",
+            tr(
+                "{version}, needs {wanted}",
+                version=version or tr("missing"),
+                wanted=wanted.specifier,
+            ),
+            f"pip install '{wanted.name}{wanted.specifier}'",
+        )
+    yield Finding("lmm-tui", "ok", metadata.version("lmm-tui"))
+    yield Finding("packages", "ok", listed(there))
+
+
+def _torch() -> Iterator[Finding]:
+    import torch
+
+    from lmm_tui.engine.device import DeviceError, describe_devices, require_compiler
+
+    build = torch.version.cuda or torch.version.hip or tr("none")
+    text = tr("{version}, built for CUDA/ROCm: {build}", version=torch.__version__, build=build)
+    yield Finding("torch", "ok", text)
+    devices = describe_devices()
+    for device in devices:
+        memory = f"{device.memory / 2**30:.0f} GiB"
+        text = tr(
+            "{device}, {memory}, trains in {precision}",
+            device=retell(device.description),
+            memory=memory,
+            precision=device.precision,
+        )
+        yield Finding(device.name, "ok", text)
+    if devices[0].name == "cpu" and shutil.which("nvidia-smi"):
+        yield Finding(
+            "cuda",
+            "problem",
+            tr("nvidia-smi is here, but torch sees no GPU"),
+            tr("install the CUDA build of torch (pytorch.org) or update the driver"),
+        )
+    try:
+        require_compiler()
+    except DeviceError as error:
+        yield Finding("compiler", "note", retell(str(error)))
+    else:
+        yield Finding(mark("compiler"), "ok", tr("train.compile can be used"))
+
+
+def _terminal() -> Iterator[Finding]:
+    term = os.environ.get("TERM", "unset")
+    if not capabilities.can_host_app():
+        yield Finding(
+            "terminal",
+            "note",
+            tr("TERM {term}, no cockpit here: not a terminal, or redirected", term=term),
+            tr("`lmm-tui train` and `lmm-tui plot --text` do without"),
+        )
+    else:
+        text = tr("TERM {term}, {count} colours", term=term, count=_colours(term))
+        yield Finding("terminal", "ok", text + _surroundings())
+    size = capabilities.size()
+    small = size.columns < _SMALLEST[0] or size.lines < _SMALLEST[1]
+    yield Finding(
+        "size",
+        "problem" if small and capabilities.can_host_app() else "ok",
+        f"{size.columns}x{size.lines}",
+        tr(
+            "the cockpit needs at least {smallest}, {comfortable} reads well",
+            smallest="{}x{}".format(*_SMALLEST),
+            comfortable="{}x{}".format(*_COMFORTABLE),
+        )
+        if small
+        else "",
+    )
+    if not capabilities.has_unicode(sys.stdout):
+        yield Finding(
+            "encoding",
+            "problem",
+            tr("{encoding}: no braille, no Chinese", encoding=sys.stdout.encoding),
+            tr("use a UTF-8 locale, such as `export LC_ALL=C.UTF-8`"),
+        )
+    elif not capabilities.has_braille(sys.stdout):
+        text = tr("UTF-8, but this console has no braille glyphs")
+        yield Finding("encoding", "note", text)
+    else:
+        yield Finding(mark("encoding"), "ok", "UTF-8")
+
+
+def _folder(topic: str, folder: Path, otherwise: str) -> Iterator[Finding]:
+    nearest = folder.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        why = retell(error.strerror or str(error))
+        text = tr("{folder}: not writable ({why})", folder=folder, why=why)
+        yield Finding(topic, "problem", text, otherwise)
+        return
+    free = shutil.disk_usage(nearest).free
+    scarce = free < _LITTLE_SPACE
+    yield Finding(
+        topic,
+        "note" if scarce else "ok",
+        tr("{folder}, {size:.1f} GiB free", folder=folder, size=free / 2**30),
+        tr("checkpoints need space: {advice}, or lower log.keep", advice=otherwise)
+        if scarce
+        else "",
+    )
+
+
+def _cache_folder() -> Path:
+    from lmm_tui.data.preparation.prepare import user_cache
+
+    return user_cache()
+
+
+def _colours(term: str) -> str:
+    if os.environ.get("NO_COLOR"):
+        return tr("no")
+    if os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
+        return tr("16 million")
+    return "256" if "256color" in term else "16"
+
+
+def _surroundings() -> str:
+    names = [
+        name
+        for name, there in (("tmux", capabilities.in_tmux()), ("ssh", capabilities.over_ssh()))
+        if there
+    ]
+    return tr(", in {where}", where=tr(" over ").join(names)) if names else ""
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        found = [*_python(), *_packages(), *_terminal(), *_folder("runs", Path(place), "…")]
+    print(report(found, 79))
+    assert {finding.topic for finding in found} >= {"python", "packages", "size", "runs"}
+    print("=== 自测通过 ===")

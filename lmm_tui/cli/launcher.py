@@ -1,0 +1,393 @@
+"""Brings a run and a screen together: owns the training thread, lets the app visit, tidies up.
+
+Whatever ends the visit (a key, a closed ssh, SIGTERM, a crash of the screen), training is only
+ever ended by its owner here, at a step boundary, with a checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from threading import Timer
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from lmm_tui.cockpit import keymap, keys, preferences
+from lmm_tui.cockpit.app import CockpitApp
+from lmm_tui.cockpit.messages import Departure
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.runs.shutdown import GRACE_S, TERMINATED, leave_after
+from lmm_tui.runs.status_text import run_argument
+from lmm_tui.terminal import capabilities
+from lmm_tui.terminal.capture import Terminal
+from lmm_tui.terminal.safe_text import clean
+
+if TYPE_CHECKING:
+    from lmm_tui.engine.config.config import RunConfig
+    from lmm_tui.engine.training.run_host import EngineHost
+    from lmm_tui.runs.session import RunSession
+
+SWITCH_INTERVAL_S = 0.0005
+"""Of the interpreter while screen and training share it; the usual 5 ms make a step wait."""
+
+BESIDE_SCREEN = 5
+"""How nice training is to the screen: with all cores training, a key waits for its turn of one."""
+
+INTERRUPTED = 128 + signal.SIGINT
+
+_SHORTEST_LIFE_S = 5.0
+"""A screen that crashed sooner than this is not opened again."""
+
+MakeApp = Callable[[dict[str, Any]], CockpitApp]
+
+
+def launch_cockpit(
+    config: RunConfig,
+    *,
+    resume: RunDir | None = None,
+    configure: bool,
+    detach: bool = False,
+    retries: int = 0,
+    grace_s: float = GRACE_S,
+    mouse: bool = True,
+) -> int:
+    """Start a run and show it; returns the exit code once both have ended.
+
+    `configure` opens the configure screen first. With `detach` training has a process of its own
+    and this returns as soon as the screen is left; it is resumed up to `retries` times where it
+    crashes. SIGTERM leaves it `grace_s` for its checkpoint. 0: finished, stopped, detached or
+    nothing started; 1: failed; 143: ended by SIGTERM with no checkpoint of the end.
+    Raises LmmError where the run was refused.
+    """
+    keys.remap(keymap.load())
+    if detach:
+        engine = partial(_start_detached, resume=resume, retries=retries, grace_s=grace_s)
+        return _launch_detached(config, engine, configure=configure, mouse=mouse)
+    return _Owner(config, resume, grace_s).run(configure=configure, mouse=mouse)
+
+
+def monitor_cockpit(
+    run_dir: RunDir | None,
+    *,
+    runs_dir: Path | None = None,
+    mouse: bool = True,
+    called: str | None = None,
+) -> int:
+    """Show a run of another process, or one that has ended; returns the exit code.
+
+    None opens the list of the runs in `runs_dir`. `called` is how a person names the run, where
+    that is not by its directory.
+    """
+    from lmm_tui.runs.session import RunSession
+
+    keys.remap(keymap.load())
+    session = None if run_dir is None else RunSession(run_dir.path)
+
+    def make_app(extras: dict[str, Any]) -> CockpitApp:
+        return CockpitApp(visit.session or session, runs_dir=runs_dir, **extras)
+
+    with Terminal() as screen:
+        visit = Visit(screen, make_app, mouse=mouse)
+        with visit.signals():
+            departure = visit.stay()
+    if visit.session is None:
+        return int(departure is None)
+    return _leave_foreign(visit.session, departure, called)
+
+
+class Visit:
+    """The app on a borrowed terminal: opened again where it crashes, left in good order."""
+
+    def __init__(self, screen: Terminal, make_app: MakeApp, *, mouse: bool) -> None:
+        self.session: RunSession | None = None
+        """The run that was shown when the app was left last."""
+        self._screen = screen
+        self._make_app = make_app
+        self._mouse = mouse
+        self._app: CockpitApp | None = None
+
+    def stay(self) -> Departure | None:
+        """Returns once the screen is left; None where it crashed and would only do so again."""
+        notice = ""
+        while True:
+            opened = time.monotonic()
+            departure = self._open(notice)
+            if departure is None and self._screen.hung_up:
+                return Departure.HANGUP
+            if departure is not None or time.monotonic() - opened < _SHORTEST_LIFE_S:
+                return departure
+            notice = tr("The screen crashed and was opened again; output.log says why.")
+
+    @contextmanager
+    def signals(
+        self,
+        *,
+        terminate: Callable[[], None] = lambda: None,
+        hang_up: Callable[[], None] = lambda: None,
+        interrupt: Callable[[], None] = lambda: None,
+    ) -> Iterator[None]:
+        """Within the block signals leave the app, if it is there, and tell its owner.
+
+        `hang_up` and `interrupt` are only called where there is no app; `terminate` always.
+        One block for the whole visit and what follows: a closed ssh hangs up twice.
+        """
+
+        def on_terminate(number: int, frame: FrameType | None) -> None:
+            terminate()
+            if self._app is not None:
+                self._app.leave_soon(Departure.TERMINATE)
+
+        def on_hang_up(number: int, frame: FrameType | None) -> None:
+            if self._app is not None:
+                self._app.leave_soon(Departure.HANGUP)
+            else:
+                hang_up()
+
+        def on_interrupt(number: int, frame: FrameType | None) -> None:
+            if self._app is not None:
+                self._app.interrupt()
+            else:
+                interrupt()
+
+        before = {
+            signal.SIGTERM: signal.signal(signal.SIGTERM, on_terminate),
+            signal.SIGHUP: signal.signal(signal.SIGHUP, on_hang_up),
+            signal.SIGINT: signal.signal(signal.SIGINT, on_interrupt),
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _open(self, notice: str) -> Departure | None:
+        extras = {"terminal": self._screen, "notice": notice, "habits": preferences.load()}
+        self._app = self._make_app(extras)
+        try:
+            return self._app.run(mouse=self._mouse)
+        except Exception:
+            traceback.print_exc()
+            return None
+        finally:
+            self.session = self._app.session
+            preferences.keep(self._app.habits)
+            self._app = None
+            # Textual's own handlers draw; they must not outlive its screen.
+            for number in (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH):
+                signal.signal(number, signal.SIG_DFL)
+
+
+class _Owner:
+    """Trains in this process; the app comes and goes."""
+
+    def __init__(self, config: RunConfig, resume: RunDir | None, grace_s: float) -> None:
+        self._config = config
+        self._resume = resume
+        self._host: EngineHost | None = None
+        self._session: RunSession | None = None
+        self._training = False
+        self._stop_asked = False
+        self._grace_s = grace_s
+        self._terminated = False
+        self._timer: Timer | None = None
+
+    def run(self, *, configure: bool, mouse: bool) -> int:
+        with Terminal() as self._screen:
+            if not configure:
+                self._open_run(self._config)
+            visit = Visit(self._screen, self._make_app, mouse=mouse)
+            with visit.signals(
+                terminate=self._terminate, hang_up=self._give_up_terminal, interrupt=self._interrupt
+            ):
+                with _switch_interval(SWITCH_INTERVAL_S):
+                    departure = visit.stay()
+                if self._host is not None:
+                    self._start_training()
+                    self._after(departure)
+                    while not self._host.join(0.5):
+                        pass  # Signal handlers run between two waits.
+        if self._host is None:
+            return TERMINATED if self._terminated else int(departure is None)
+        return self._conclude(self._host)
+
+    def _make_app(self, extras: dict[str, Any]) -> CockpitApp:
+        extras["runs_dir"] = Path(self._config.runs_dir)
+        if self._session is None:
+            return CockpitApp(config=self._config, start=self._begin, owned=True, **extras)
+        return CockpitApp(self._session, owned=True, on_painted=self._start_training, **extras)
+
+    def _begin(self, config: RunConfig) -> RunSession:
+        """The configure screen is done; called in a thread of the app."""
+        session = self._open_run(config)
+        self._start_training()
+        return session
+
+    def _open_run(self, config: RunConfig) -> RunSession:
+        from lmm_tui.engine.training.run_host import EngineHost
+        from lmm_tui.runs.session import RunSession
+
+        self._host = EngineHost(config, self._resume)
+        self._screen.redirect(self._host.run_dir.output)
+        self._session = RunSession(self._host.run_dir.path)
+        return self._session
+
+    def _start_training(self) -> None:
+        """Only after the first paint: importing torch keeps the interpreter busy for a second."""
+        if self._host is not None and not self._training:
+            self._training = True
+            self._host.start(nice=BESIDE_SCREEN)
+
+    def _stop(self) -> None:
+        if self._host is not None and not self._stop_asked:
+            self._stop_asked = True
+            self._host.stop()
+
+    def _terminate(self) -> None:
+        self._terminated = True
+        if self._host is not None and self._timer is None:
+            self._timer = leave_after(self._grace_s)
+        self._stop()
+
+    def _interrupt(self) -> None:
+        """Ctrl+C with no screen open: the first asks for the end, the second makes it."""
+        if self._stop_asked:
+            self._screen.say(tr("left at once, without a checkpoint of the last steps"))
+            os._exit(INTERRUPTED)
+        self._stop()
+        self._screen.say(
+            tr("stopping after this step, with a checkpoint; ctrl+c again leaves at once")
+        )
+
+    def _give_up_terminal(self) -> None:
+        if self._host is not None:
+            capabilities.leave(self._host.run_dir.output)
+
+    def _after(self, departure: Departure | None) -> None:
+        assert self._host is not None
+        if departure is Departure.HANGUP:
+            self._give_up_terminal()
+        elif departure in (Departure.STOP, Departure.TERMINATE):
+            self._stop()
+            self._screen.say(tr("stopping after this step, with a checkpoint …"))
+        elif departure is not Departure.QUIT:
+            crashed = tr("The screen crashed, see {file}. ", file=self._host.run_dir.output)
+            self._screen.say(
+                ("" if departure else crashed) + self._how_to_come_back(self._host.run_dir)
+            )
+
+    def _how_to_come_back(self, run: RunDir) -> str:
+        return tr(
+            "Training goes on in this process, {pid}.\n"
+            "  see it again      lmm-tui monitor {run}   (another terminal)\n"
+            "  free this prompt  ctrl+z, then bg   (training waits in between; `lmm-tui launch "
+            "--detach` needs none of this)\n"
+            "  stop it           ctrl+c, with a checkpoint",
+            pid=os.getpid(),
+            run=run_argument(run.path),
+        )
+
+    def _conclude(self, host: EngineHost) -> int:
+        """The last words; then the exit code, or the error that refused the run."""
+        if self._timer is not None:
+            self._timer.cancel()
+        from lmm_tui.runs.run_summary import last_words
+
+        info, status = host.run_dir.read_info(), host.run_dir.read_status()
+        if status.step:
+            # Not the time since the launch: a finished run may be looked at for hours.
+            seconds = status.heartbeat - info.started
+            capabilities.say(last_words(host.run_dir, seconds), host.run_dir.output)
+        if host.error:
+            if host.refused:
+                raise host.refusal()
+            capabilities.say(host.error, host.run_dir.output)
+            return 1
+        return TERMINATED if self._terminated and not host.saved else 0
+
+
+def _start_detached(
+    config: RunConfig, *, resume: RunDir | None, retries: int, grace_s: float
+) -> RunDir:
+    from lmm_tui.runs.detached import start
+
+    return start(config, resume, retries=retries, grace_s=grace_s).run
+
+
+def _launch_detached(
+    config: RunConfig, engine: Callable[[RunConfig], RunDir], *, configure: bool, mouse: bool
+) -> int:
+    from lmm_tui.runs.session import RunSession
+
+    sessions: list[RunSession] = []
+
+    def begin(chosen: RunConfig) -> RunSession:
+        sessions.append(RunSession(engine(chosen).path))
+        return sessions[-1]
+
+    def make_app(extras: dict[str, Any]) -> CockpitApp:
+        extras["runs_dir"] = Path(config.runs_dir)
+        if shown := visit.session or (sessions[-1] if sessions else None):
+            return CockpitApp(shown, **extras)
+        return CockpitApp(config=config, start=begin, **extras)
+
+    if not configure:
+        begin(config)
+    with Terminal() as screen:
+        visit = Visit(screen, make_app, mouse=mouse)
+        with visit.signals():
+            departure = visit.stay()
+    return _leave_foreign(visit.session, departure) if visit.session else int(departure is None)
+
+
+def _leave_foreign(
+    session: RunSession, departure: Departure | None, called: str | None = None
+) -> int:
+    """What is left to do and say for a run that trains elsewhere."""
+    name = called or run_argument(session.run_dir.path)
+    if departure is Departure.STOP:
+        session.poll()
+        said = tr("{run}: stopping after the step in progress, with a checkpoint …", run=name)
+        print(said, flush=True)
+        reply = session.send("stop")
+        print(f"{name}: {clean(retell(reply.message))}")
+        return 0 if reply.ok else 1
+    if departure is Departure.DETACH:
+        pid = session.view.info.pid
+        said = mark("{run} goes on in process {pid}; `lmm-tui monitor {run}` shows it again")
+        print(tr(said, run=name, pid=pid))
+    if departure is None:
+        print(tr("the screen crashed; {run} is not touched", run=name), file=sys.stderr)
+        return 1
+    return TERMINATED if departure is Departure.TERMINATE else 0
+
+
+@contextmanager
+def _switch_interval(seconds: float) -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(seconds)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+if __name__ == "__main__":
+    with _switch_interval(SWITCH_INTERVAL_S):
+        print(f"{sys.getswitchinterval():.4f} s")
+    told: list[str] = []
+    with Terminal() as borrowed:
+        no_visit = Visit(borrowed, lambda extras: CockpitApp(**extras), mouse=False)
+        with no_visit.signals(hang_up=lambda: told.append("hang up")):
+            os.kill(os.getpid(), signal.SIGHUP)
+    print(told)
+    assert told == ["hang up"]
+    print("=== 自测通过 ===")

@@ -1,0 +1,241 @@
+"""From flags, `--set`, a TOML file and a run to resume to the one configuration that is meant.
+
+Names, types, defaults and help of the flags are read from the configuration tree; precedence is
+defaults < a recipe or the resumed run's own < file < flags and `--set`. A key given by both of the
+latter is refused, since nobody can tell which was meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from lmm_tui.engine.config.config import (
+    ConfigError,
+    Option,
+    RunConfig,
+    load_toml,
+    lookup,
+    options,
+    parse_assignment,
+    resolve,
+    to_toml,
+)
+from lmm_tui.engine.config.recipe import load_recipe
+from lmm_tui.engine.run.run_dir import RunDir, find_run
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.option_range import limits_in_words
+from lmm_tui.planning.command_line import FLAGS
+from lmm_tui.runs.shutdown import GRACE_S
+
+_CHANGEABLE = (
+    "device",
+    "train.steps",
+    "train.precision",
+    "train.compile",
+    "train.threads",
+    "train.on_nonfinite",
+    "train.rollback_lr_factor",
+    "data.cache_dir",
+)
+_CHANGEABLE_SECTIONS = ("optim.", "log.")
+_FIXED = ("optim.name",)
+"""What may change when a run goes on: nothing that its weights or its data order hang on."""
+
+
+grace_option = click.option(
+    "--grace",
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    default=GRACE_S,
+    show_default=True,
+    help="What SIGTERM leaves the run for its checkpoint",
+)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a command line asks to start; `resume` is the run to go on with."""
+
+    config: RunConfig
+    resume: RunDir | None
+
+
+def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags; the command hands what it gets for them to `read_settings`."""
+    known = {option.key: option for option in options()}
+    decorators = [
+        *(_flag(name, known[key]) for key, name in FLAGS.items()),
+        click.option(
+            "--recipe",
+            metavar="NAME",
+            help="Settings of a recipe's step for --stage, or of its first; see `lmm-tui pipeline`",
+        ),
+        click.option("--resume", metavar="RUN", help="Go on with a run, as `lmm-tui resume` does"),
+    ]
+    return _decorated(_general_options(function), decorators)
+
+
+def resume_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what a run that goes on may be told, for `read_resumed`."""
+    known = {option.key: option for option in options()}
+    flags = {key: FLAGS[key] for key in ("device", "train.steps", "runs_dir")}
+    decorators = [
+        click.argument("run", required=False),
+        *(_flag(name, known[key], show_default=False) for key, name in flags.items()),
+    ]
+    return _decorated(_general_options(function), decorators)
+
+
+def _general_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    decorators = [
+        click.option(
+            "--config",
+            "file",
+            metavar="FILE.toml",
+            type=click.Path(path_type=Path),
+            help="Settings from a file, such as a run's config.toml",
+        ),
+        click.option(
+            "--set",
+            "assignments",
+            metavar="SECTION.KEY=VALUE",
+            multiple=True,
+            help="Any setting of --print-config; may be repeated",
+        ),
+        click.option("--print-config", is_flag=True, help="Print the settings and start nothing"),
+    ]
+    return _decorated(function, decorators)
+
+
+def _decorated(
+    function: Callable[..., Any], decorators: Sequence[Callable[..., Any]]
+) -> Callable[..., Any]:
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def read_settings(context: click.Context) -> Start | None:
+    """What to start, or None where `--print-config` was all that was wanted.
+
+    Raises LmmError with the flag, or the file and line, that is wrong.
+    """
+    given = context.params
+    typed = _typed_flags(context)
+    file: Path | None = given["file"]
+    if given["resume"] is None:
+        base = _recipe(given["recipe"], typed.get("stage"))
+        start = Start(resolve(file, _assigned(typed, given["assignments"]), base), None)
+    elif given["recipe"] is not None:
+        raise ConfigError("--recipe: a run that goes on has its settings; leave out one of both")
+    else:
+        start = _go_on(given["resume"], context)
+    return _asked_for(start, context)
+
+
+def read_resumed(context: click.Context) -> Start | None:
+    """The run to go on with, the newest where none is named; else as `read_settings`."""
+    return _asked_for(_go_on(context.params["run"], context), context)
+
+
+def _go_on(name: str | None, context: click.Context) -> Start:
+    given, typed = context.params, _typed_flags(context)
+    run = find_run(name, typed.pop("runs_dir", given[_parameter(FLAGS["runs_dir"])]))
+    return Start(_resumed(run, given["file"], _assigned(typed, given["assignments"])), run)
+
+
+def _asked_for(start: Start, context: click.Context) -> Start | None:
+    if context.params["print_config"]:
+        click.echo(_printed(start.config))
+        return None
+    return start
+
+
+def _typed_flags(context: click.Context) -> dict[str, Any]:
+    """The keys whose flag was typed, so that it beats a file even with the default value."""
+    names = {key: _parameter(name) for key, name in FLAGS.items()}
+    source = context.get_parameter_source
+    return {
+        key: context.params[name]
+        for key, name in names.items()
+        if source(name) is ParameterSource.COMMANDLINE
+    }
+
+
+def _recipe(name: str | None, stage: str | None) -> dict[str, Any]:
+    return {} if name is None else load_recipe(name).step_of(stage).settings
+
+
+def _printed(config: RunConfig) -> str:
+    """The settings as TOML; those that are unset, which TOML cannot say, as comments."""
+    config = config.completed()
+    unset = [option for option in options() if lookup(config, option.key) is None]
+    lines = ["", tr("# Unset:")] if unset else []
+    for option in unset:
+        allowed = f" ({limits_in_words(option.allowed)})" if option.allowed else ""
+        lines.append(f"# {option.key:<24} {tr(option.help)}{allowed}")
+    return "\n".join([to_toml(config).rstrip(), *lines])
+
+
+def _flag(
+    name: str, option: Option, show_default: bool = True
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    kind = click.Choice(option.choices) if option.choices else option.kind
+    help_text = f"{option.help} ({option.allowed})" if option.allowed else option.help
+    return click.option(
+        name, type=kind, default=option.default, show_default=show_default, help=help_text
+    )
+
+
+def _parameter(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")
+
+
+def _assigned(typed: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Flags and `--set` as one mapping of dotted keys; of a repeated `--set` the last counts."""
+    assigned = dict(parse_assignment(text) for text in assignments)
+    for key in assigned.keys() & typed.keys():
+        raise ConfigError(f"{key}: given by {FLAGS[key]} and by --set; leave one out")
+    return {**typed, **assigned}
+
+
+def _resumed(run: RunDir, file: Path | None, assigned: Mapping[str, Any]) -> RunConfig:
+    """The run's own settings with what was asked for now, where that may change."""
+    saved = resolve(run.config)
+    wanted = resolve(file, assigned, base=load_toml(run.config))
+    for option in options():
+        before, after = lookup(saved, option.key), lookup(wanted, option.key)
+        if before != after and not _may_change(option.key):
+            raise ConfigError(
+                f"{option.key}: cannot change from {before} to {after} when {run.name} goes on; "
+                "start a new run for that"
+            )
+    return wanted
+
+
+def _may_change(key: str) -> bool:
+    return key in _CHANGEABLE or (key.startswith(_CHANGEABLE_SECTIONS) and key not in _FIXED)
+
+
+if __name__ == "__main__":
+
+    @click.command()
+    @settings_options
+    @click.pass_context
+    def demo(context: click.Context, **_: object) -> None:
+        start = read_settings(context)
+        print(start.config.train.steps if start else "nothing to start")
+
+    demo(["--steps", "20", "--set", "optim.lr=1e-3"], standalone_mode=False)
+    demo(["--print-config"], standalone_mode=False)
+    try:
+        demo(["--steps", "20", "--set", "train.steps=30"], standalone_mode=False)
+    except ConfigError as refusal:
+        print(refusal)
+    print("=== 自测通过 ===")

@@ -1,0 +1,486 @@
+"""The Textual app: wires screens, keys and themes to a run, and knows when to leave the terminal.
+
+It owns no training: it is given a session, or a function that starts a run, and returns a
+Departure that says what its owner shall do next. On the stack of screens the dashboard (or the
+form that comes before it) lies lowest, at most one other screen on it, dialogs on top; the one on
+top is the only one that looks at anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import events
+from textual.app import App, SystemCommand
+from textual.command import CommandPalette
+from textual.driver import Driver
+from textual.filter import LineFilter
+from textual.notifications import SeverityLevel
+from textual.screen import Screen
+from textual.widget import Widget
+
+from lmm_tui.charts.ansi16 import SixteenColors, has_sixteen_colours
+from lmm_tui.cockpit import themes
+from lmm_tui.cockpit.command_search import CommandSearch
+from lmm_tui.cockpit.keys import KEYS, Key, bindings, keymap
+from lmm_tui.cockpit.messages import (
+    CONFIGURE,
+    OVERLAY,
+    Departure,
+    OpenRun,
+    SettingsAnswered,
+    StartFrom,
+)
+from lmm_tui.cockpit.preferences import NO_HABITS, Habits
+from lmm_tui.cockpit.screens import screen_registry
+from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
+from lmm_tui.cockpit.screens.too_small import TooSmallScreen, too_small
+from lmm_tui.engine.run.run_dir import RUNS_DIR
+from lmm_tui.errors import LmmError
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.terminal.capture import Terminal
+from lmm_tui.terminal.safe_text import clean
+from lmm_tui.textual_patches import backdrop, escape_key, partial_repaint
+
+if TYPE_CHECKING:
+    from lmm_tui.cockpit.screens.dashboard import DashboardScreen
+    from lmm_tui.engine.config.config import RunConfig
+    from lmm_tui.runs.session import RunSession
+
+_FEEL_TERMINAL_EVERY_S = 0.5
+_OLD_GARBAGE_AFTER = 100
+"""So many collections of younger garbage."""
+
+
+class CockpitApp(App[Departure]):
+    """A screen on one run, and on all others.
+
+    With `session` it opens the dashboard. With `config` it asks for the configuration first and
+    calls `start` with it, in a thread; LmmError from there is shown and the question asked again.
+    With neither it opens the list of runs. `owned` runs train in this process; a run that is
+    configured while there is one already gets a process of its own. `on_painted` is called once,
+    after the first paint. `habits` are those of the last visit; a run that starts is seen first.
+    """
+
+    CSS_PATH = "cockpit.tcss"
+    TITLE = "lmm-tui"
+    BINDINGS = bindings("app")
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS = {CommandSearch}
+
+    def __init__(
+        self,
+        session: RunSession | None = None,
+        *,
+        config: RunConfig | None = None,
+        start: Callable[[RunConfig], RunSession] | None = None,
+        owned: bool = False,
+        terminal: Terminal | None = None,
+        on_painted: Callable[[], None] | None = None,
+        notice: str = "",
+        runs_dir: Path | None = None,
+        habits: Habits = NO_HABITS,
+    ) -> None:
+        self._session = session
+        partial_repaint.install()
+        backdrop.install()
+        super().__init__()
+        self._in_full_colour = False
+        self._config = config
+        self._start = start
+        self._owned = owned
+        self._own = session if owned else None
+        self._runs_dir = runs_dir
+        self._habits = habits
+        self._last_dashboard: DashboardScreen | None = None
+        self._terminal = terminal
+        self._on_painted = on_painted
+        self._notice = notice
+        self._event_loop: asyncio.AbstractEventLoop | None = None
+        self._leaving: Departure | None = None
+        self.animation_level = "none"
+        self.register_theme(themes.DARK)
+        self.register_theme(themes.LIGHT)
+        wanted = themes.preferred(habits.theme)
+        # Textual has taken TEXTUAL_THEME before our themes were there: setting it were no change.
+        self.set_reactive(App.theme, "")
+        self.theme = wanted if wanted in self.available_themes else themes.DARK.name
+        self._theme_at_first = self.theme
+
+    def export_screenshot(self, *, title: str | None = None, simplify: bool = True) -> str:
+        """The screen as SVG, in full colour whatever the terminal shows."""
+        self._draw_in_full_colour(True)
+        try:
+            # Of frames that are not simple only what a terminal does not show yet is there.
+            return super().export_screenshot(title=title, simplify=simplify)
+        finally:
+            self._draw_in_full_colour(False)
+
+    def _draw_in_full_colour(self, wanted: bool) -> None:
+        """What is on the screen is drawn again where this changes its colours."""
+        if not has_sixteen_colours(self):
+            return
+        self._in_full_colour = wanted
+        for screen in (self.screen, *self._background_screens):
+            for widget in screen.walk_children(Widget, with_self=True):
+                widget.notify_style_update()
+                widget.refresh()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        filters = super().get_line_filters()
+        if self._in_full_colour or not has_sixteen_colours(self):
+            return filters
+        return [*filters, SixteenColors(dark=self.current_theme.dark)]
+
+    def get_driver_class(self) -> type[Driver]:
+        escape_key.install()
+        return super().get_driver_class()
+
+    @property
+    def session(self) -> RunSession | None:
+        """The run that is open."""
+        return self._session
+
+    @property
+    def runs_dir(self) -> Path:
+        """The folder whose runs are listed."""
+        if self._runs_dir is None and self._session is not None:
+            return self._session.run_dir.path.parent
+        return self._runs_dir or Path(RUNS_DIR)
+
+    @property
+    def habits(self) -> Habits:
+        """What is worth keeping of this visit."""
+        chosen = self.theme != self._theme_at_first
+        habits = replace(self._habits, theme=self.theme if chosen else self._habits.theme)
+        # Asked for after the app has ended, too, when no screen is on the stack any more.
+        return habits.with_shelf(self._last_dashboard.shelf) if self._last_dashboard else habits
+
+    @property
+    def dashboard(self) -> DashboardScreen | None:
+        """The dashboard, covered or not, once there is a run."""
+        if self._session is None:
+            return None
+        from lmm_tui.cockpit.screens.dashboard import DashboardScreen
+
+        for screen in self.screen_stack:
+            if isinstance(screen, DashboardScreen):
+                return screen
+        return None
+
+    def leave_soon(self, departure: Departure) -> None:
+        """Leave the screen; may be called from a signal handler or another thread."""
+        self._leaving = departure
+        if self._event_loop is not None:
+            self._event_loop.call_soon_threadsafe(self.exit, departure)
+
+    def interrupt(self) -> None:
+        """As if ctrl+c had been pressed; may be called from a signal handler."""
+        if self._event_loop is not None:
+            self._event_loop.call_soon_threadsafe(self.action_request_quit)
+
+    def _make_dashboard(self, session: RunSession) -> DashboardScreen:
+        # Charts need numpy, 0.2 s: the configure screen opens without.
+        from lmm_tui.cockpit.screens.dashboard import DashboardScreen
+
+        owned, shelf = session is self._own, self.habits.shelf
+        self._last_dashboard = DashboardScreen(session, owned=owned, shelf=shelf)
+        return self._last_dashboard
+
+    def on_mount(self) -> None:
+        self.app_resume_signal.subscribe(self, lambda _: partial_repaint.shown_of(self).forget())
+        if self._terminal is not None:
+            self._terminal.claim_prints()
+            self.set_interval(_FEEL_TERMINAL_EVERY_S, self._feel_terminal)
+        self.set_keymap(keymap())
+        if self._session is not None:
+            self.push_screen(self._make_dashboard(self._session))
+        elif self._config is not None:
+            self._configure(self._config)
+        else:
+            self._go_to("runs")
+        if (
+            self._session is not None
+            and not self._owned
+            and self._habits.screen in screen_registry.PLACES
+        ):
+            self._go_to(self._habits.screen)
+        if self._notice:
+            self.notify(self._notice, severity="warning", markup=False)
+        self.call_after_refresh(self._painted)
+
+    def _painted(self) -> None:
+        # All this stays, and so does most of what comes: going over it takes a twentieth of a
+        # second out of an answer, every few seconds of pressing keys.
+        gc.freeze()
+        gc.set_threshold(*gc.get_threshold()[:2], _OLD_GARBAGE_AFTER)
+        # Not before: an app that exits while it mounts leaves half-made screens.
+        self._event_loop = asyncio.get_running_loop()
+        if self._leaving is not None:
+            self.exit(self._leaving)
+        elif self._on_painted is not None:
+            self._on_painted()
+
+    def _feel_terminal(self) -> None:
+        """A dead terminal would keep Textual's input thread spinning."""
+        if self._terminal is not None and self._terminal.hung_up:
+            self.exit(Departure.HANGUP)
+
+    def _say(self, text: str, title: str, severity: SeverityLevel) -> None:
+        """What a floor below has worded: told again, cleaned and not as markup."""
+        self.notify(clean(retell(text)), title=title, severity=severity, markup=False)
+
+    # From a configuration to a run
+
+    def _configure(self, config: RunConfig) -> None:
+        from lmm_tui.cockpit.screens.configure import ConfigureScreen
+
+        self.push_screen(ConfigureScreen(config), self._configured)
+
+    def _configured(self, config: RunConfig | None) -> None:
+        if config is not None:
+            self.run_worker(self._begin(config), name="start")
+        elif self._session is None and not isinstance(self.screen, PlaceScreen):
+            self.exit(Departure.QUIT)
+
+    async def _begin(self, config: RunConfig) -> None:
+        first = self._session is None and self._start is not None
+        start = self._start if first and self._start is not None else _start_detached
+        try:
+            session = await asyncio.to_thread(start, config)
+        except LmmError as error:
+            self._configure(config)
+            self._say(str(error), tr("not started"), "error")
+            return
+        if first and self._owned:
+            self._own = session
+        self._open(session)
+
+    # From screen to screen
+
+    def action_go(self, name: str) -> None:
+        """Show the screen called `name` in the key table."""
+        if self.screen.name == OVERLAY:
+            self.pop_screen()
+        if name == "configure":
+            self._configure_another()
+        elif name == "dashboard":
+            self._go_back()
+        elif name in screen_registry.OF_A_RUN and self._session is None:
+            self._say_that_no_run_is_open()
+        else:
+            self._go_to(name)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Digits are for the form while it is open: what was typed there must not get lost."""
+        return action != "go" or self.screen.name != CONFIGURE
+
+    def _go_to(self, name: str) -> None:
+        if not self.is_screen_installed(name):
+            around = screen_registry.Around(self.runs_dir, self._session, self._shown_run)
+            self.install_screen(screen_registry.make(name, around), name)
+        if isinstance(self.screen, PlaceScreen):
+            self.switch_screen(name)
+        else:
+            self.push_screen(name)
+        self._habits = replace(self._habits, screen=name)
+
+    def _go_back(self) -> None:
+        if self._session is None:
+            self._say_that_no_run_is_open()
+            return
+        if isinstance(self.screen, PlaceScreen):
+            self.pop_screen()
+        self._habits = replace(self._habits, screen="dashboard")
+
+    def _say_that_no_run_is_open(self) -> None:
+        self.notify(tr("Enter opens the run under the cursor."), title=tr("no run is open"))
+        if not isinstance(self.screen, PlaceScreen):
+            self._go_to("runs")
+
+    def on_start_from(self, message: StartFrom) -> None:
+        self._configure_another(start_from=str(message.checkpoint))
+
+    def _configure_another(self, **settings: str) -> None:
+        from lmm_tui.engine.config.config import resolve
+
+        self._configure(resolve(assignments={"runs_dir": str(self.runs_dir), **settings}))
+
+    def _shown_run(self) -> Path | None:
+        return None if self._session is None else self._session.run_dir.path
+
+    def on_open_run(self, message: OpenRun) -> None:
+        """A run was chosen in a list: its dashboard takes the place of the one before."""
+        from lmm_tui.runs.session import RunSession
+
+        try:
+            self._open(RunSession(message.path))
+        except LmmError as error:
+            self._say(str(error), tr("not opened"), "error")
+
+    def _open(self, session: RunSession) -> None:
+        if isinstance(self.screen, PlaceScreen):
+            self.pop_screen()
+        for name in screen_registry.GO_WITH_THE_RUN:
+            if self.is_screen_installed(name):
+                stale = self.get_screen(name)
+                self.uninstall_screen(stale)
+                stale.remove()
+        was_open, self._session = self.dashboard, session
+        if was_open is None:
+            self.push_screen(self._make_dashboard(session))
+        else:
+            self.switch_screen(self._make_dashboard(session))
+        self._habits = replace(self._habits, screen="dashboard")
+
+    # Keys
+
+    def action_request_quit(self) -> None:
+        """Ask how to leave a live run; a second request in a row leaves.
+
+        Where runs are trained in this process the question is about the one that is, whichever
+        is shown; a run elsewhere goes on anyway.
+        """
+        session = self._own if self._owned else self._session
+        if session is None or not self._is_live(session):
+            self.exit(Departure.QUIT)
+        elif isinstance(self.screen, QuitDialog | TooSmallScreen):
+            self.exit(Departure.DETACH)
+        else:
+            self.push_screen(QuitDialog(owned=self._owned), self._answered)
+
+    def _is_live(self, session: RunSession) -> bool:
+        if session is not self._session:
+            try:
+                session.poll(0.0)
+            except LmmError:
+                return False
+        return session.view.active
+
+    def _answered(self, departure: Departure | None) -> None:
+        if departure is not None:
+            self.exit(departure)
+
+    # Settings of the live run
+
+    def action_change_settings(self) -> None:
+        """Ask what shall be changed in the run that is open, and have it changed."""
+        session = self._session
+        if session is None or not session.view.active:
+            self.notify(
+                tr("Only a live run can be changed; this one has ended."), title=tr("change")
+            )
+            return
+        from lmm_tui.cockpit.screens.live_settings import LiveSettings, current_settings
+
+        asked = LiveSettings(current_settings(session.run_dir.config))
+        self.push_screen(asked, partial(self._change_settings, session))
+
+    def _change_settings(self, session: RunSession, changes: dict[str, float] | None) -> None:
+        """In a plain thread: the answer comes after the step in progress."""
+        if changes:
+            threading.Thread(
+                target=lambda: self.post_message(SettingsAnswered(session.send("set", changes))),
+                name="settings",
+                daemon=True,
+            ).start()
+
+    def on_settings_answered(self, message: SettingsAnswered) -> None:
+        reply = message.reply
+        self._say(reply.message, tr("change"), "information" if reply.ok else "warning")
+
+    def action_help(self) -> None:
+        from lmm_tui.cockpit.screens.help import HelpScreen
+
+        below = self.screen
+
+        async def press(key: Key | None) -> None:
+            if key is not None:
+                await self._press(below, key.action)
+
+        self.push_screen(HelpScreen(*self._places(below)), press)
+
+    def action_toggle_theme(self) -> None:
+        self.theme = themes.other(self.theme)
+
+    def action_command_palette(self) -> None:
+        """Textual's, which speaks English."""
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(CommandPalette(placeholder=tr("Search for commands…")))
+
+    async def action_quit(self) -> None:
+        self.action_request_quit()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette offers what the keys do, and Textual's choice of themes."""
+        for key in KEYS:
+            if key.palette and key.where in ("app", *self._places(screen)):
+                yield SystemCommand(
+                    key.named.capitalize(),
+                    tr(key.help),
+                    partial(self._press, screen, key.action),
+                )
+        yield SystemCommand(
+            tr("Choose a theme"), tr("Pick one of all themes"), self.action_change_theme
+        )
+
+    def _places(self, screen: Screen[object]) -> tuple[str, ...]:
+        """Where the keys of a screen stand in the table."""
+        if isinstance(screen, PlaceScreen):
+            return (screen.PLACE,)
+        if screen.name == OVERLAY:
+            return ("charts",)
+        return ("dashboard", "charts") if screen is self.dashboard else ()
+
+    async def _press(self, screen: Screen[object], action: str) -> None:
+        await self.run_action(action, screen)
+
+    # Size
+
+    def on_resize(self, event: events.Resize) -> None:
+        small = isinstance(self.screen, TooSmallScreen)
+        if too_small(event.size) and not small:
+            self.push_screen(TooSmallScreen())
+        elif small and not too_small(event.size):
+            self.pop_screen()
+        # Who knows what the terminal has made of what it showed.
+        partial_repaint.shown_of(self).forget()
+
+
+def _start_detached(config: RunConfig) -> RunSession:
+    """A run in a process of its own, as `lmm-tui launch --detach` starts it."""
+    from lmm_tui.runs.detached import start
+    from lmm_tui.runs.session import RunSession
+
+    return RunSession(start(config).run.path)
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    from lmm_tui.engine.run.run_dir import RunDir, RunInfo, RunStatus
+    from lmm_tui.runs.session import RunSession
+
+    async def leave_a_finished_run(path: Path) -> Departure | None:
+        run = RunDir(path)
+        run.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "box", 1, 0.0))
+        run.write_status(RunStatus("finished", 10, 10))
+        app = CockpitApp(RunSession(path))
+        async with app.run_test(size=(80, 24)) as pilot:
+            await pilot.press("question_mark", "escape", "t", "q")
+        return app.return_value
+
+    with tempfile.TemporaryDirectory() as folder:
+        left = asyncio.run(leave_a_finished_run(Path(folder)))
+    print(left)
+    assert left is Departure.QUIT
+    print("=== 自测通过 ===")

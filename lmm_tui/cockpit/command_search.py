@@ -1,0 +1,58 @@
+"""What the command palette finds: commands by their name here, or by the English one.
+
+So nobody has to change the input method for a word, and what finds nothing leads to the list of
+keys. It knows names, not what a command does.
+"""
+
+from __future__ import annotations
+
+from textual.command import Hit, Hits
+from textual.system_commands import SystemCommandsProvider
+
+from lmm_tui.cockpit.keys import KEYS
+from lmm_tui.i18n.language import tr
+
+_LAST = 1e-6
+"""A score below that of everything that matches."""
+
+
+class CommandSearch(SystemCommandsProvider):
+    """The commands of the app, and the help where none of them is meant."""
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        english = {key.named.capitalize(): key.title for key in KEYS}
+        found = False
+        for name, help_text, callback, _ in self.app.get_system_commands(self.screen):
+            score = matcher.match(name)
+            if best := max(score, matcher.match(english.get(name, ""))):
+                found = True
+                shown = matcher.highlight(name) if score else name
+                yield Hit(best, shown, callback, help=help_text)
+        if not found:
+            yield Hit(
+                _LAST,
+                tr("No command has such a name"),
+                self.app.action_help,  # type: ignore[attr-defined]
+                help=tr("Show all keys and what they do"),
+            )
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App
+
+    class Demo(App[None]):
+        def action_help(self) -> None:
+            pass
+
+    async def ask(query: str) -> list[str]:
+        app = Demo()
+        async with app.run_test():
+            search = CommandSearch(app.screen)
+            return [str(hit.prompt) async for hit in search.search(query)]
+
+    print(asyncio.run(ask("quit")), asyncio.run(ask("no such thing")))
+    assert asyncio.run(ask("zzzz")) == ["No command has such a name"]
+    print("=== 自测通过 ===")

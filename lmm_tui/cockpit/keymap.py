@@ -1,0 +1,129 @@
+"""A person's own keys, from `keys.toml` among the settings: `"run.pause" = "space,f5"`.
+
+Whatever is wrong there is refused in one sentence before anything starts. It dispatches nothing:
+`lmm_tui.cockpit.keys` shows what was moved, and Textual binds it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+
+from textual.keys import Keys, _character_to_key
+
+from lmm_tui.cockpit.keys import FORBIDDEN, KEYS, TOGETHER, Key
+from lmm_tui.cockpit.locations import config_file
+from lmm_tui.errors import LmmError
+
+Keymap = Mapping[str, tuple[str, ...]]
+"""Ids of rows of the key table, and the keys that they have instead of their own."""
+
+_MODIFIERS = re.compile(r"(?:(?:ctrl|shift|alt|super|hyper|meta)\+)*")
+_NAMED = frozenset(key.value for key in Keys)
+
+
+class KeymapError(LmmError):
+    """A file of keys that cannot be used as it is."""
+
+
+def load(path: Path | None = None) -> Keymap:
+    """The key map of `path` (default: `keys.toml` among the settings); empty without a file.
+
+    Raises KeymapError with the file and the id that is wrong.
+    """
+    path = path or config_file("keys.toml")
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise KeymapError(f"{path}: cannot be read as TOML ({error})") from None
+    keymap = {name: _keys(path, name, value) for name, value in _flat(found)}
+    _refuse_clashes(path, keymap)
+    return keymap
+
+
+def _flat(table: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
+    """`[run]` with `pause = …` means the same as `"run.pause" = …`."""
+    pairs: list[tuple[str, object]] = []
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        pairs += _flat(value, f"{name}.") if isinstance(value, dict) else [(name, value)]
+    return pairs
+
+
+def _keys(path: Path, name: str, value: object) -> tuple[str, ...]:
+    known = [row.id for row in KEYS]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}?" if near else "? in the cockpit lists the names"
+        raise KeymapError(f"{path}: nothing is called {name!r}; {hint}")
+    if not isinstance(value, str) or not value.strip():
+        raise KeymapError(f'{path}: {name} must be keys in quotes, such as "f5" or "p,f5"')
+    keys = tuple(_named(part.strip()) for part in value.split(",") if part.strip())
+    for key in keys:
+        if key in FORBIDDEN:
+            raise KeymapError(
+                f"{path}: {name}: {key} never arrives, since terminals, tmux or editors take it; "
+                "choose another"
+            )
+        if not _is_key(key):
+            raise KeymapError(
+                f"{path}: {name}: no key is called {key!r}; names are like f5, ctrl+x, slash"
+            )
+    return keys
+
+
+def _refuse_clashes(path: Path, keymap: Keymap) -> None:
+    for places in TOGETHER:
+        owners: dict[str, Key] = {}
+        rows = [row for row in KEYS if row.where in places]
+        for row in rows:
+            for key in keymap.get(row.id, row.keys):
+                other = owners.setdefault(key, row)
+                if other is not row and (row.id in keymap or other.id in keymap):
+                    raise KeymapError(
+                        f"{path}: {key} is both {other.id} and {row.id}; give one of them another"
+                    )
+
+
+def _named(key: str) -> str:
+    return _character_to_key(key) if len(key) == 1 else key
+
+
+def _is_key(key: str) -> bool:
+    name = key[_MODIFIERS.match(key).end() :]  # type: ignore[union-attr]
+    if len(name) == 1 or name in _NAMED:
+        return bool(name)
+    try:
+        unicodedata.lookup(name.replace("_", " "))
+    except KeyError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "keys.toml"
+        file.write_text('[run]\npause = "f5,!"\n"probe" = "ctrl+t"\n')
+        print(load(file))
+        for wrong in (
+            '"run.paus" = "f5"',
+            '"run.pause" = "ctrl+z"',
+            '"run.pause" = "p"',
+            '"run.pause" = "crtl+x"',
+        ):
+            file.write_text(wrong)
+            try:
+                load(file)
+            except KeymapError as refusal:
+                print(str(refusal).replace(folder, "…"))
+            else:
+                raise AssertionError(wrong)
+    print("=== 自测通过 ===")

@@ -1,0 +1,78 @@
+"""What the cockpit keeps from one start to the next: screen, theme, and the shelf of metrics.
+
+Nobody depends on it: a file that is missing, broken or cannot be written means the defaults.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from lmm_tui.cockpit.locations import config_file
+from lmm_tui.cockpit.pinned_metrics import Shelf
+from lmm_tui.engine.run.run_dir import replace_text
+
+
+@dataclass(frozen=True)
+class Habits:
+    """Names of a screen and of a theme, empty where none was chosen; metrics as in `Shelf`."""
+
+    screen: str = ""
+    theme: str = ""
+    pinned: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+
+    @property
+    def shelf(self) -> Shelf:
+        return Shelf(self.pinned, frozenset(self.hidden))
+
+    def with_shelf(self, shelf: Shelf) -> Habits:
+        return replace(self, pinned=shelf.pinned, hidden=tuple(sorted(shelf.hidden)))
+
+
+NO_HABITS = Habits()
+
+
+def load(path: Path | None = None) -> Habits:
+    """What was kept in `path` (default: `state.json` among the settings)."""
+    try:
+        found = json.loads((path or config_file("state.json")).read_text(encoding="utf-8"))
+        return Habits(
+            screen=_text(found.get("screen", "")),
+            theme=_text(found.get("theme", "")),
+            pinned=tuple(map(_text, found.get("pinned", ()))),
+            hidden=tuple(map(_text, found.get("hidden", ()))),
+        )
+    except (OSError, ValueError, TypeError, AttributeError):
+        return NO_HABITS
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+def keep(habits: Habits, path: Path | None = None) -> None:
+    """Keep `habits` for the next start."""
+    path = path or config_file("state.json")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, json.dumps(asdict(habits), indent=1) + "\n")
+    except OSError:
+        pass  # A full or read-only home is no reason to complain at the end of a day.
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "new" / "state.json"
+        kept = Habits("log", "lmm-light").with_shelf(Shelf(("val/loss",), frozenset({"mine"})))
+        keep(kept, file)
+        print(load(file))
+        assert load(file) == kept and kept.shelf.pinned == ("val/loss",)
+        file.write_text("[broken")
+        assert load(file) == NO_HABITS
+    print("=== 自测通过 ===")

@@ -1,0 +1,154 @@
+"""Scores of evaluations as styled text: values with their error bars, and runs beside each other.
+
+Pure functions of records; an error bar is the 95 % interval on a scale from 0 to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from lmm_tui.charts.braille import ASCII, GlyphSet
+from lmm_tui.engine.evaluation.job import Score
+from lmm_tui.engine.evaluation.records import Record
+from lmm_tui.i18n.language import tr
+from lmm_tui.terminal.safe_text import clean, fit, right
+
+QUIET = "$foreground 60%"
+_NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What makes two scores comparable."""
+
+    task: str
+    metric: str
+    questions: int
+    shots: int | None
+    chat: bool
+    data_dir: str | None
+
+    @classmethod
+    def of(cls, record: Record, score: Score) -> Asked:
+        return cls(
+            score.task,
+            score.metric,
+            score.questions,
+            score.num_fewshot,
+            record.job.chat,
+            record.job.data_dir,
+        )
+
+    @property
+    def words(self) -> str:
+        facts = [tr("{count} questions", count=self.questions)]
+        facts += [tr("{count} shots", count=self.shots)] if self.shots else []
+        facts += [tr("chat")] if self.chat else []
+        return f"{self.task} {self.metric} ({tr(', ').join(facts)})"
+
+
+def scores_by_question(records: Sequence[Record]) -> dict[Asked, list[tuple[Record, Score]]]:
+    """Every kind of score that was ever measured, in the order of steps."""
+    found: dict[Asked, list[tuple[Record, Score]]] = {}
+    for record in records:
+        for score in record.outcome.scores:
+            found.setdefault(Asked.of(record, score), []).append((record, score))
+    return found
+
+
+def score_lines(record: Record, width: int, glyphs: GlyphSet) -> Content:
+    """One evaluation: a line a score with value, error bar, chance and questions."""
+    room = width - 44
+    bar = min(max(room, 0), 40) if room >= 12 else 0
+    name = max(min(width - 33 - (bar + 2 if bar else 0), 30), 12)
+    head = f"{fit(tr('task'), name)} {right(tr('value'), 6)} {'± 95 %':>7} "
+    head += f" {'0' + '1'.rjust(bar - 1)} " if bar else ""
+    lines = [Content.styled(f"{head}{right(tr('chance'), 7)} {right(tr('asked'), 6)}", QUIET)]
+    for score in record.outcome.scores:
+        better = score.chance is not None and score.value - (score.margin or 0) > score.chance
+        parts: list[tuple[str, str]] = [
+            (fit(clean(f"{score.task} {score.metric}"), name), ""),
+            (f" {number(score.value):>6}", "bold $success" if better else "bold"),
+            (f" {number(score.margin):>7} ", QUIET),
+        ]
+        if bar:
+            parts.append((f" {interval(score, bar, glyphs)} ", "$accent"))
+        parts.append((f"{number(score.chance):>7} {score.questions:>6}", QUIET))
+        lines.append(Content.assemble(*parts))
+    if record.outcome.truncated:
+        cut = tr(
+            "{count} prompts were longer than the context: start cut",
+            count=record.outcome.truncated,
+        )
+        lines.append(Content.styled(cut, "$warning"))
+    return Content("\n").join(lines)
+
+
+def run_lines(
+    asked: Asked, runs: Mapping[str, Sequence[Record]], own: str, width: int, glyphs: GlyphSet
+) -> Content:
+    """The last score of each run that was asked the same, the highest first."""
+    rows: list[tuple[str, Record, Score]] = []
+    for name, records in runs.items():
+        if measured := scores_by_question(records).get(asked):
+            rows.append((name, *measured[-1]))
+    rows.sort(key=lambda row: -row[2].value)
+    bar = min(max(width - 48, 0), 40) if width >= 60 else 0
+    name_width = max(min(width - 28 - (bar + 2 if bar else 0), 30), 12)
+    head = f"{fit(tr('run'), name_width)} {right(tr('step'), 9)} {right(tr('value'), 6)} "
+    head += f"{'± 95 %':>7} "
+    head += f" {'0' + '1'.rjust(bar - 1)} " if bar else ""
+    lines = [Content.styled(head, QUIET)]
+    for name, record, score in rows:
+        parts: list[tuple[str, str]] = [
+            (fit(clean(name), name_width), "bold $accent" if name == own else ""),
+            (f" {record.step or 0:>9,}", QUIET),
+            (f" {number(score.value):>6}", "bold"),
+            (f" {number(score.margin):>7} ", QUIET),
+        ]
+        if bar:
+            parts.append((f" {interval(score, bar, glyphs)} ", "$accent"))
+        lines.append(Content.assemble(*parts))
+    if len(rows) < 2:
+        lines.append(Content.styled(tr("no other run was asked the same yet"), QUIET))
+    return Content("\n").join(lines)
+
+
+def interval(score: Score, width: int, glyphs: GlyphSet) -> str:
+    """`··┊··├──●──┤···`: value, 95 % interval and chance from 0 to 1; blank off that scale."""
+    if not 0 <= score.value <= 1:
+        return " " * width
+    void, line, low, high, dot, guess = ".-[]o|" if glyphs is ASCII else "·─├┤●┊"
+
+    def cell(value: float) -> int:
+        return max(0, min(round(value * (width - 1)), width - 1))
+
+    cells = [void] * width
+    if score.chance is not None:
+        cells[cell(score.chance)] = guess
+    if score.margin is not None:
+        first, last = cell(score.value - score.margin), cell(score.value + score.margin)
+        cells[first : last + 1] = line * (last + 1 - first)
+        cells[first], cells[last] = low, high
+    cells[cell(score.value)] = dot
+    return "".join(cells)
+
+
+def number(value: float | None) -> str:
+    """Three digits, or a dash."""
+    return _NOTHING if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+
+
+if __name__ == "__main__":
+    from lmm_tui.charts.braille import BRAILLE
+    from lmm_tui.engine.evaluation.job import Job, Outcome
+
+    quiz = Score("lmm_choice", "acc", 0.5, 0.1, 0.25, 26, 0)
+    kept = Record(0.0, "demo", 100, Job("m", ("lmm_choice",)), Outcome((quiz,), 2, "", {}))
+    print(score_lines(kept, 90, BRAILLE))
+    print(run_lines(Asked.of(kept, quiz), {"demo": [kept], "other": [kept]}, "demo", 90, BRAILLE))
+    assert interval(quiz, 11, ASCII) == "..|[-o-]..."[:11]
+    print("=== 自测通过 ===")

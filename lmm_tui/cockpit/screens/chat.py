@@ -1,0 +1,255 @@
+"""A talk with a model of the run: its reply grows as it is made, and stops when told.
+
+Where the stage teaches answers each turn stands by itself; else the model goes on from the text
+that both have written. The talk is kept as long as the screen is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input
+
+from lmm_tui.cockpit.chat_backend import LivePartner, Manner, Partner, Turns, read_manner, reply_to
+from lmm_tui.cockpit.keys import bindings
+from lmm_tui.cockpit.screens.backend_screen import PartnerScreen
+from lmm_tui.cockpit.screens.samples import ask_manner
+from lmm_tui.cockpit.widgets.prose import Prose, wrapped
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenStrip
+from lmm_tui.cockpit.widgets.text_input import Entry
+from lmm_tui.engine.run.control import Reply
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.errors import LmmError
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.terminal.safe_text import clean, fit
+
+_QUIET = "$foreground 60%"
+_NAME = 7
+"""Cells for the names of the two who talk."""
+
+
+@dataclass
+class Piece(Message):
+    """The reply of a number has grown, or was refused."""
+
+    number: int
+    reply: Reply
+
+
+@dataclass
+class Said(Message):
+    """The reply of a number has ended."""
+
+    number: int
+
+
+class ChatScreen(PartnerScreen):
+    """A talk with a model of `run`."""
+
+    PLACE = "chat"
+    BINDINGS = bindings("chat")
+    AUTO_FOCUS = "#saying"
+
+    def __init__(self, run: RunDir) -> None:
+        super().__init__(run)
+        self._turns: Turns = []
+        self._growing: str | None = None
+        """The reply so far, while it is made."""
+        self._trouble = ""
+        self._manner = Manner()
+        self._stopped = False
+        self._number = 0
+        """Of the reply that is made, or was made last; what comes of others is of no interest."""
+        self._step = 0
+
+    def compose_body(self) -> ComposeResult:
+        with VerticalScroll(id="talk"):
+            yield Prose(id="turns")
+        yield Entry(id="saying")
+
+    def on_mount(self) -> None:
+        self._show()
+
+    def partner_changed(self) -> None:
+        self._trouble = ""
+        self._show()
+
+    def _in_turns(self) -> bool:
+        try:
+            return self.run_dir.read_info().stage != "pretrain"
+        except LmmError:
+            return True
+
+    # Asking
+
+    @on(Input.Submitted, "#saying")
+    def _say(self, event: Input.Submitted) -> None:
+        event.stop()
+        if self.partner is None:
+            self.toast(tr("nobody answers; m chooses who does, where there is somebody"), "chat")
+        elif self._growing is not None:
+            self.toast(tr("the reply is still being made; escape stops it"), "chat")
+        elif event.value:
+            event.input.value = ""
+            self._turns.append(["user", event.value])
+            self._begin(self.partner)
+
+    def _begin(self, partner: Partner) -> None:
+        turns = [list(turn) for turn in self._turns]
+        self._number += 1
+        manner, number = self._manner, self._number
+        self._growing, self._stopped, self._trouble = "", False, ""
+
+        def stopped() -> bool:
+            return self._stopped or number != self._number
+
+        def ask() -> Said:
+            for reply in reply_to(partner, turns, manner, seed=number, stopped=stopped):
+                self.post_message(Piece(number, reply))
+            return Said(number)
+
+        self.in_background(f"reply {number}", ask)
+        self._show()
+
+    def on_piece(self, message: Piece) -> None:
+        reply = message.reply
+        if message.number != self._number:
+            return
+        if reply.ok:
+            self._growing, self._step = str(reply.data["text"]), reply.step
+        else:
+            self._trouble = reply.message
+        self._show()
+
+    def on_said(self, message: Said) -> None:
+        if message.number != self._number:
+            return
+        if self._growing:
+            self._turns.append(["assistant", self._growing])
+        self._growing = None
+        self._show()
+
+    # Keys
+
+    def action_write(self) -> None:
+        self.query_one("#saying").focus()
+
+    def action_stop(self) -> None:
+        """What has come until now stays."""
+        self._stopped = True
+
+    def action_anew(self) -> None:
+        self._number += 1
+        self._turns, self._growing, self._trouble = [], None, ""
+        self._show()
+
+    def action_manner(self) -> None:
+        self.app.push_screen(ask_manner(self._manner), self._decided)
+
+    def _decided(self, text: str | None) -> None:
+        if text is not None:
+            self._manner = read_manner(text)
+            self._show()
+
+    async def action_back(self) -> None:
+        """One thing at a time: stop the reply, leave the line, leave the screen."""
+        if self._growing is not None and not self._stopped:
+            self.action_stop()
+        elif self.query_one("#saying").has_focus:
+            self.query_one("#talk").focus()
+        else:
+            await super().action_back()
+
+    # What is shown
+
+    def _show(self) -> None:
+        in_turns = self._in_turns()
+        self.query_one("#turns", Prose).update(self._worded(in_turns))
+        self.query_one("#talk").scroll_end(animate=False)
+        who = tr("the live model") if isinstance(self.partner, LivePartner) else self.who
+        self.query_one("#saying", Entry).prompt = tr(
+            "say something to {who}" if in_turns else "{who} goes on from this", who=who
+        )
+        manner = f" · {self._manner}" if str(self._manner) else ""
+        self.query_one(ScreenStrip).show(f"{self.who}{manner}", subject=self.run_dir.name)
+
+    def _worded(self, in_turns: bool) -> Content:
+        if self.partner is None:
+            return self.nobody()
+        if not self._turns:
+            return self._greeting(in_turns)
+        growing = [] if self._growing is None else [["assistant", self._growing]]
+        parts: list[Content] = []
+        for role, text in [*self._turns, *growing]:
+            mine = role == "user"
+            words = Content.styled(clean(text, newlines="keep"), "$accent" if mine else "")
+            if in_turns:
+                who = (tr("you"), "bold $accent") if mine else (tr("model"), "bold $success")
+                parts.append(
+                    _turn(*who, words, self.query_one("#talk").scrollable_content_region.width)
+                )
+                parts.append(Content("\n" if mine else "\n\n"))
+            else:
+                parts.append(words)
+        if self._growing is not None:
+            parts.append(Content.styled("▌", "$success"))
+            step = "  " + tr("step {step:,}", step=self._step) if self._step else ""
+            parts.append(Content.styled(step, _QUIET))
+        if self._trouble:
+            trouble = clean(retell(self._trouble), newlines="keep")
+            parts.append(Content.styled(f"\n{trouble}", "$text-error"))
+        return Content.assemble(*parts)
+
+    def _greeting(self, in_turns: bool) -> Content:
+        first = (
+            tr("Write below; enter sends.")
+            if in_turns
+            else tr("This model was not taught to answer: it goes on from what you write below.")
+        )
+        aside = (
+            tr("Training goes on while a live model talks, a few tokens between two steps.")
+            if isinstance(self.partner, LivePartner)
+            else tr("A checkpoint talks in a process of its own, on the CPU.")
+        )
+        return Content.assemble(
+            f"{first}\n",
+            (
+                f"{aside}\n"
+                + tr("escape stops a reply, then leaves the line; m, o, n and s work there."),
+                _QUIET,
+            ),
+        )
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show)
+
+    def on_unmount(self) -> None:
+        self._stopped = True
+        super().on_unmount()
+
+
+def _turn(name: str, style: str, words: Content, width: int) -> Content:
+    """The words in a column of their own, beside the name of who says them."""
+    lines = wrapped(words, max(width - _NAME, 10))
+    names = [Content.styled(fit(name, _NAME), style)] + [Content(" " * _NAME)] * (len(lines) - 1)
+    return Content("\n").join(map(Content.append, names, lines))
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        alone = ChatScreen(RunDir(place))
+        print(alone._worded(in_turns=True))
+        alone._turns, alone.partner = [["user", "1 + 1?\x1b"]], object()  # type: ignore[assignment]
+        alone._growing = "two"
+        print(alone._worded(in_turns=False))
+        assert "\x1b" not in alone._worded(in_turns=False).plain
+    print(_turn("model", "", Content("one two three four five"), 20))
+    print("=== 自测通过 ===")

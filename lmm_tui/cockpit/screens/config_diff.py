@@ -1,0 +1,78 @@
+"""What tells two runs apart: their settings side by side, those that differ and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+
+from lmm_tui.cockpit.screens.dialogs import pressed
+from lmm_tui.cockpit.widgets.table import Column, Table, TableRow
+from lmm_tui.i18n.language import tr
+from lmm_tui.runs.manage_runs import Difference
+from lmm_tui.terminal.safe_text import clean
+
+NONE = "-"
+
+
+class DifferenceScreen(ModalScreen[None]):
+    """Closed by the key that opened it, by escape and by q."""
+
+    BINDINGS = [Binding("escape,d,q", "dismiss", "close", id="difference.close", show=False)]
+    AUTO_FOCUS = "Table"
+
+    def __init__(self, first: str, second: str, found: Sequence[Difference]) -> None:
+        super().__init__()
+        self._names = clean(first), clean(second)
+        self._found = found
+
+    def compose(self) -> ComposeResult:
+        first, second = self._names
+        with Vertical(id="difference") as panel:
+            panel.border_title = f"{tr('settings that differ')} · {len(self._found)}"
+            panel.border_subtitle = pressed(tr("esc closes"), "dismiss")
+            yield Table(
+                (
+                    Column("key", tr("setting"), 22),
+                    Column("first", first, 12, grows=True),
+                    Column("second", second, 12, grows=True),
+                ),
+                "",
+            )
+
+    def on_mount(self) -> None:
+        rows = [
+            TableRow(
+                item.key,
+                {
+                    "key": item.key,
+                    "first": NONE if item.first is None else item.first,
+                    "second": (NONE if item.second is None else item.second, "$accent"),
+                },
+            )
+            for item in self._found
+        ]
+        empty = tr(
+            "The two runs have the same settings.\nOnly chance and data can tell them apart."
+        )
+        self.query_one(Table).show(rows, empty=empty)
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App
+
+    async def show() -> int:
+        app: App[None] = App()
+        async with app.run_test(size=(80, 24)):
+            await app.push_screen(DifferenceScreen("a", "b", [Difference("lr", "1", None)]))
+            return len(app.screen.query_one(Table).rows)
+
+    shown = asyncio.run(show())
+    print(shown)
+    assert shown == 1
+    print("=== 自测通过 ===")

@@ -1,0 +1,123 @@
+"""The pages of the dashboard and which one is open: the overview, what is pinned, every group of
+metrics; or only what was searched for.
+
+It knows names, pages and sizes, and nothing of widgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.geometry import Size
+
+from lmm_tui.cockpit.pinned_metrics import Shelf
+from lmm_tui.cockpit.screens.metric_groups import grid, grouped, matching
+from lmm_tui.cockpit.screens.page_layouts import pages_for
+from lmm_tui.cockpit.widgets.panel_grid import Page
+from lmm_tui.i18n.language import tr
+from lmm_tui.metrics import names
+
+_METRIC = "metric-"
+_LAYERS = "layers-"
+
+
+class Book:
+    """Always has an open page; `lay_out` after anything that it depends on has changed."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
+        self.words = ""
+        """What is searched for: pages are then those with metrics that match."""
+        self._index = 0
+        self._metrics: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._known: list[str] = []
+        self._pages: Sequence[Page] = pages_for(Size(0, 0))
+        self._of: object = None
+
+    @property
+    def pages(self) -> Sequence[Page]:
+        return self._pages
+
+    @property
+    def index(self) -> int:
+        return self._index
+
+    @property
+    def page(self) -> Page:
+        return self._pages[self._index]
+
+    def lay_out(self, metrics: Sequence[str], screen: Size, tiles: Size) -> bool:
+        """Pages for these metrics, a screen and the part of it that pages have; True if changed."""
+        of = len(metrics), metrics[-1:], screen, tiles, self.shelf, self.words
+        if of == self._of:
+            return False
+        self._of, self._metrics = of, list(metrics)
+        for metric in metrics:
+            if metric not in self._numbers:
+                self._numbers[metric] = len(self._known)
+                self._known.append(metric)
+        before = self._pages
+        self._pages = tuple(self._make(screen, tiles))
+        self._index = min(self._index, len(self._pages) - 1)
+        return self._pages != before
+
+    def turn_to(self, index: int) -> None:
+        """Open a page; beyond the last comes the first."""
+        self._index = index % len(self._pages)
+
+    def metric_of(self, panel: str | None) -> str | None:
+        """What a panel of a grid shows; None for a panel of the overview."""
+        if panel is None or not panel.startswith(_METRIC):
+            return None
+        return self._known[int(panel.removeprefix(_METRIC))]
+
+    def number_of(self, metric: str) -> int:
+        return self._numbers[metric]
+
+    def _make(self, screen: Size, tiles: Size) -> list[Page]:
+        if self.words:
+            found = matching(self._metrics, self.words)
+            title = tr(
+                "{words}: {count:,} of {all:,}",
+                words=self.words,
+                count=len(found),
+                all=len(self._metrics),
+            )
+            return grid(title, self._panels(found), tiles) or [Page(title, ())]
+        measured = set(self._metrics)
+        pinned = [metric for metric in self.shelf.pinned if metric in measured]
+        shown = [metric for metric in self._metrics if metric not in self.shelf.hidden]
+        pages = [*pages_for(screen), *grid(tr("pinned"), self._panels(pinned), tiles)]
+        pages += grid(tr("layers over time"), layer_maps(shown), tiles)
+        for group, members in grouped(shown).items():
+            pages += grid(tr(group), self._panels(members), tiles)
+        return pages
+
+    def _panels(self, metrics: Sequence[str]) -> list[str]:
+        return [f"{_METRIC}{self._numbers[metric]}" for metric in metrics]
+
+
+def layer_maps(metrics: Sequence[str]) -> list[str]:
+    """A panel for each deep probe that has been measured layer by layer."""
+    measured = {name.split("/")[1] for name in metrics if name.startswith(names.DEEP)}
+    return [_LAYERS + family for family in names.DEEP_LAYERS if family in measured]
+
+
+def layer_prefix(panel: str) -> str | None:
+    """What the series begin with that a map of layers shows; None for other panels."""
+    if not panel.startswith(_LAYERS):
+        return None
+    return f"{names.DEEP}{panel.removeprefix(_LAYERS)}/"
+
+
+if __name__ == "__main__":
+    book = Book(Shelf())
+    measured = ["train/loss", "val/loss", *(f"mine/{number}" for number in range(30))]
+    book.lay_out(measured, Size(200, 50), Size(200, 45))
+    print([page.title for page in book.pages])
+    book.words = "mine 2"
+    book.lay_out(measured, Size(200, 50), Size(200, 45))
+    print([page.title for page in book.pages], sorted(book.page.panels)[:2])
+    assert len(book.page.panels) == 12 and book.metric_of("metric-1") == "val/loss"
+    print("=== 自测通过 ===")

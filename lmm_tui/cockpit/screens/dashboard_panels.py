@@ -1,0 +1,136 @@
+"""The pictures of the dashboard: which series share a plot, in which colours, on which axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from lmm_tui.charts.braille import glyphs_for
+from lmm_tui.charts.chart import Chart, Kind, Mark, Trace
+from lmm_tui.charts.heatmap import HeatMap
+from lmm_tui.charts.palette import SERIES_COLORS
+from lmm_tui.charts.plot import Plot
+from lmm_tui.charts.run_chart import RunPicture
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.metrics import names
+
+Picture = TypeVar("Picture", bound=RunPicture)
+
+LAYER_NORMS = names.GRAD_LAYER
+
+_LOSS = "loss"
+_TRACES = {
+    _LOSS: [
+        Trace(names.TRAIN_LOSS, mark("train"), "blue", "band"),
+        Trace(names.TRAIN_LOSS_EMA, mark("EMA"), "blue", "line"),
+        Trace(names.VAL_LOSS, mark("val"), "orange", "marks"),
+    ],
+    mark("PPL"): [
+        Trace(names.TRAIN_PPL, mark("train"), "blue", "line"),
+        Trace(names.VAL_PPL, mark("val"), "orange", "marks"),
+    ],
+    mark("preference"): [
+        Trace("dpo/accuracy", mark("accuracy"), "blue", "line"),
+        Trace("dpo/margin", mark("margin"), "green", "line"),
+        Trace("val/accuracy", mark("val accuracy"), "orange", "marks"),
+    ],
+    mark("reward"): [
+        Trace(names.REWARD, mark("mean"), "blue", "line"),
+        Trace("grpo/flat_groups", mark("flat groups"), "purple", "line"),
+        Trace("val/reward", mark("val"), "orange", "marks"),
+    ],
+    mark("teacher"): [
+        Trace("distill/kl", mark("KL"), "blue", "line"),
+        Trace("distill/ce", mark("CE"), "purple", "line"),
+        Trace("val/kl", mark("val KL"), "orange", "marks"),
+    ],
+    mark("grad"): [
+        Trace(names.GRAD_NORM, mark("norm"), "purple", "line"),
+        Trace(names.CLIP_RATE, mark("clipped"), "red", "line"),
+    ],
+    mark("learning rate"): [Trace(names.LR, mark("LR"), "green", "line")],
+    mark("tokens/s"): [Trace(names.TOKENS_PER_S, mark("tokens/s"), "cyan", "line")],
+}
+_OF_STAGE = {"dpo": "preference", "grpo": "reward", "distill": "teacher"}
+
+
+def titles_of(stage: str) -> dict[str, str]:
+    """Of the two pictures that depend on the stage, by panel; the first has the largest place."""
+    own = _OF_STAGE.get(stage, "PPL")
+    # The loss of GRPO is about zero at every step: its gradient is what counts.
+    first, second = (own, _LOSS) if stage == "grpo" else (_LOSS, own)
+    return {"first": first, "second": second}
+
+
+def numbers_of(stage: str) -> tuple[str, ...]:
+    """The metrics that a stage shows one by one: its own, then as many probes as there is room."""
+    own = names.STAGE_NUMBERS.get(stage, ())
+    probes = tuple(names.PROBE + probe for probe in names.PROBES)
+    return (own + probes)[: len(names.PROBES)]
+
+
+def make_pictures(stage: str) -> list[Chart | HeatMap]:
+    """One picture a panel; their ids are those of the pages. They can be focused and zoomed."""
+    panels = {**titles_of(stage), "grad": "grad", "lr": "learning rate", "speed": "tokens/s"}
+    pictures: list[Chart | HeatMap] = [
+        Chart(title, _TRACES[title], log=title == "PPL", id=panel)
+        for panel, title in panels.items()
+    ]
+    pictures.append(HeatMap(tr("gradient norms by layer"), id="layers"))
+    return [_as_panel(picture) for picture in pictures]
+
+
+def make_metric_chart() -> Chart:
+    """A chart for one metric or another, out of sight until it has one."""
+    chart = _as_panel(Chart("", ()))
+    chart.display = False
+    return chart
+
+
+def plot_of(metric: str, number: int) -> Plot:
+    """How one metric is drawn, in a colour by its number; what is rare gets marks."""
+    known = names.describe(metric)
+    kind: Kind = "marks" if metric.startswith(("val/", names.PROBE)) else "line"
+    color = SERIES_COLORS[number % len(SERIES_COLORS)]
+    traces = [Trace(metric, known.title, color, kind)]
+    return Plot(known.title, traces, log=known.log, glyphs=glyphs_for())
+
+
+def make_layer_map(prefix: str, panel: str) -> HeatMap:
+    """Layers as rows, for the series that begin so: `deep/act_rms/`."""
+    family = prefix.removeprefix(names.DEEP).strip("/")
+    return _as_panel(HeatMap(tr("{what} by layer", what=tr(names.DEEP_LAYERS[family])), id=panel))
+
+
+def _as_panel(picture: Picture) -> Picture:
+    picture.can_focus = True
+    picture.add_class("picture")
+    return picture
+
+
+def references_for(chart: Chart, levels: Mapping[str, float]) -> Mapping[str, float]:
+    """The loss levels worth a line; no other chart has any."""
+    return dict(levels) if chart.title == _LOSS else {}
+
+
+def marks_of(events: Sequence[Mapping[str, Any]]) -> tuple[Mark, ...]:
+    """What happened to a run that may explain its curves."""
+    marks = {}
+    for event in events:
+        step, kind = event.get("step"), event.get("kind")
+        alert = kind == "alert" and event.get("level") in ("warning", "error")
+        if isinstance(step, int) and (alert or kind == "resume" or _steers(event)):
+            marks[step, alert] = Mark(step, alert)
+    return tuple(marks.values())
+
+
+def _steers(event: Mapping[str, Any]) -> bool:
+    """Whether somebody changed how the run goes on."""
+    command = str(event.get("message", "")).partition(":")[0]
+    return event.get("kind") == "command" and command in ("set", "pause", "resume", "rollback")
+
+
+if __name__ == "__main__":
+    print([made.id for made in make_pictures("grpo")], titles_of("grpo"), numbers_of("dpo"))
+    assert titles_of("pretrain") == {"first": "loss", "second": "PPL"}
+    print("=== 自测通过 ===")

@@ -1,0 +1,148 @@
+"""Questions over a screen: which of a few things to do, or one line of text.
+
+They do nothing themselves; what was answered is what they are dismissed with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+from lmm_tui.cockpit.widgets.prose import Prose
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.terminal.safe_text import clean
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One answer: `id` is what the dialog returns, `key` chooses it at once."""
+
+    id: str
+    key: str
+    label: str
+
+
+STAY = Choice("", "escape", mark("Leave all as it is"))
+
+
+class ChoiceDialog(ModalScreen[str]):
+    """Returns the id of a choice, `""` for staying; what does harm is not where the cursor is."""
+
+    def __init__(
+        self, title: str, text: str, choices: Sequence[Choice], *, code: str = "", first: str = ""
+    ) -> None:
+        """`code` is shown as something to be copied; the choice `first` has the cursor."""
+        super().__init__()
+        self._title = title
+        self._text = text
+        self._code = code
+        self._choices = (*choices, STAY)
+        self._first = first
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog") as dialog:
+            dialog.border_title = self._title
+            yield Prose(Content(clean(self._text, newlines="keep")), classes="question")
+            if self._code:
+                yield Static(Content(clean(self._code)), classes="code")
+            for index, choice in enumerate(self._choices):
+                key = "esc" if choice.key == "escape" else choice.key
+                label = Content.assemble((f"{key:<4}", "bold"), clean(tr(choice.label)))
+                yield Button(label, id=f"choice-{index}", compact=True)
+
+    def on_mount(self) -> None:
+        ids = [choice.id for choice in self._choices]
+        self.query_one(f"#choice-{ids.index(self._first)}").focus()
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key in ("up", "down"):
+            event.stop()
+            self.focus_previous() if event.key == "up" else self.focus_next()
+        for choice in self._choices:
+            if event.key == choice.key:
+                event.stop()
+                self.dismiss(choice.id)
+                return
+
+    @on(Button.Pressed)
+    def choose(self, event: Button.Pressed) -> None:
+        event.stop()
+        index = int((event.button.id or "").removeprefix("choice-"))
+        self.dismiss(self._choices[index].id)
+
+
+class AskDialog(ModalScreen[str | None]):
+    """Returns one line, or None; `judge` says what is wrong with it, or nothing."""
+
+    def __init__(
+        self, title: str, text: str, value: str = "", judge: Callable[[str], str] | None = None
+    ) -> None:
+        super().__init__()
+        self._title = title
+        self._text = text
+        self._value = value
+        self._judge = judge
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog") as dialog:
+            dialog.border_title = self._title
+            dialog.border_subtitle = pressed("enter", "answer") + " · " + pressed("esc", "stay")
+            yield Prose(Content(clean(self._text, newlines="keep")), classes="question")
+            yield Input(clean(self._value), compact=True, select_on_focus=False, id="answer")
+            yield Static("", id="refusal")
+
+    @on(Input.Submitted)
+    def action_answer(self) -> None:
+        answer = self.query_one("#answer", Input).value
+        refusal = self._judge(answer) if self._judge else ""
+        if refusal:
+            self.query_one("#refusal", Static).update(Content(clean(retell(refusal))))
+        else:
+            self.dismiss(answer)
+
+    @on(Input.Changed)
+    def _answer_changes(self) -> None:
+        self.query_one("#refusal", Static).update("")
+
+    def action_stay(self) -> None:
+        self.dismiss(None)
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key == "escape":
+            event.stop()
+            self.action_stay()
+
+
+def pressed(key: str, action: str) -> str:
+    """Markup for the frame of a panel: a key that can be clicked, too."""
+    return f"[@click=screen.{action}]{key}[/]"
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App
+
+    async def ask() -> list[str | None]:
+        app: App[None] = App()
+        answers: list[str | None] = []
+        async with app.run_test(size=(80, 24)) as pilot:
+            await app.push_screen(
+                ChoiceDialog("delete", "Really?", [Choice("yes", "y", "Delete")]), answers.append
+            )
+            await pilot.press("enter")
+            await app.push_screen(AskDialog("name", "Of what?", "cat"), answers.append)
+            await pilot.press("s", "enter")
+        return answers
+
+    print(given := asyncio.run(ask()))
+    assert given == ["", "cats"]
+    print("=== 自测通过 ===")

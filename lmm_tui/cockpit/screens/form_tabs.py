@@ -1,0 +1,69 @@
+"""Which options of the configuration stand on which tab of the form: all of them, each on one.
+
+Data only; it knows no widget.
+"""
+
+from __future__ import annotations
+
+from lmm_tui.engine.config.config import options
+from lmm_tui.i18n.language import mark
+
+ESSENTIALS = mark("essentials")
+FORM = (
+    "stage",
+    "device",
+    "name",
+    "start_from",
+    "model.preset",
+    "data.source",
+    "data.tokenizer",
+    "data.seq_len",
+    "train.steps",
+    "train.batch_size",
+    "train.grad_accum",
+    "optim.lr",
+    "optim.schedule",
+)
+"""The options that decide a run, on the first tab."""
+
+_STAGED = ("dpo", "grpo", "distill")
+_SECTIONS = {
+    mark("stage"): ("lora", *_STAGED),
+    mark("model"): ("model",),
+    mark("data"): ("data", ""),
+    mark("training"): ("train",),
+    mark("optimisation"): ("optim",),
+    mark("probes, logs"): ("log", "probe"),
+    mark("evaluation"): ("eval",),
+    mark("health"): ("health",),
+}
+TABS = (ESSENTIALS, *_SECTIONS)
+
+
+def keys_of(tab: str) -> list[str]:
+    """The options of a tab, in the order of the tree."""
+    if tab == ESSENTIALS:
+        return list(FORM)
+    keys = [option.key for option in options() if option.key not in FORM]
+    sections = _SECTIONS[tab]
+    return [key for key in keys if section_of(key) in sections]
+
+
+def section_of(key: str) -> str:
+    """The table of the tree that an option stands in; empty for the top."""
+    return key.rpartition(".")[0]
+
+
+def matters(key: str, stage: str) -> bool:
+    """Whether an option means anything to a stage."""
+    section = section_of(key)
+    return section not in _STAGED or section == stage
+
+
+if __name__ == "__main__":
+    for name in TABS:
+        print(name, keys_of(name))
+    placed = [key for name in TABS for key in keys_of(name)]
+    assert sorted(placed) == sorted(option.key for option in options())
+    assert matters("lora.rank", "sft") and not matters("dpo.beta", "sft")
+    print("=== 自测通过 ===")

@@ -1,0 +1,104 @@
+"""Every key of the one table, by group, those of the screen below first; with search."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+
+from lmm_tui.cockpit.keys import Key, help_groups
+from lmm_tui.cockpit.locations import config_file
+from lmm_tui.cockpit.screens.dialogs import pressed
+from lmm_tui.cockpit.widgets.filter_input import FilterLine
+from lmm_tui.cockpit.widgets.key_list import KeyList
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.terminal.safe_text import clean
+
+CHARTS = mark("""\
+Dim band: lowest to highest value in a column. Line: smoothed. Marks: held-out text.
+Dotted levels: ln V is guessing, unigram and bigram entropy are counting words.""")
+
+MOUSE = mark("""\
+A click sets the cursor, a drag shows what it spans, the wheel zooms; a drag on the x axis, or one
+with ctrl, moves. A click on a key in this list or below presses it.""")
+
+
+def _shown_file() -> str:
+    return clean(str(config_file("keys.toml")))
+
+
+class HelpScreen(ModalScreen[Key | None]):
+    """Dismissed with a key that was clicked; `where`: the places whose keys work below.
+
+    Closed by the key that opened it, by escape and by q.
+    """
+
+    BINDINGS = [
+        Binding("escape,question_mark,f1,q", "dismiss", "close", id="help.close", show=False),
+        Binding("slash", "find", "search", id="help.find", show=False),
+    ]
+    AUTO_FOCUS = "#keys"
+
+    def __init__(self, *where: str) -> None:
+        super().__init__()
+        self._where = where
+
+    def compose(self) -> ComposeResult:
+        groups = sorted(help_groups(), key=lambda group: not self._is_of_here(group[1]))
+        with Vertical(id="help") as panel:
+            panel.border_title = tr("keys")
+            panel.border_subtitle = pressed(tr("/ searches · esc closes"), "dismiss")
+            yield FilterLine(tr("search keys"))
+            notes = (
+                (tr("Charts"), tr(CHARTS)),
+                (tr("Mouse"), tr(MOUSE)),
+                (
+                    tr("Your own keys"),
+                    tr("{file} gives a name other keys:", file=_shown_file())
+                    + '\n"run.pause" = "f5,space"',
+                ),
+            )
+            yield KeyList(groups, notes, id="keys")
+
+    def _is_of_here(self, keys: list[Key]) -> bool:
+        return any(key.where in self._where for key in keys)
+
+    @on(KeyList.Clicked)
+    def _press(self, message: KeyList.Clicked) -> None:
+        if message.key.where in ("app", *self._where):
+            self.dismiss(message.key)
+
+    def action_find(self) -> None:
+        self.query_one(FilterLine).open()
+
+    @on(FilterLine.Edited)
+    def _find(self, message: FilterLine.Edited) -> None:
+        self.query_one(KeyList).search(message.text)
+
+    @on(FilterLine.Left)
+    def _left(self) -> None:
+        self.query_one(KeyList).focus()
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App
+
+    async def show() -> tuple[int, int]:
+        app: App[None] = App()
+        async with app.run_test(size=(80, 24)) as pilot:
+            await app.push_screen(HelpScreen())
+            await pilot.pause()
+            keys = app.screen.query_one(KeyList)
+            whole = keys.virtual_size.height
+            await pilot.press("slash", *"pause")
+            await pilot.pause()
+            return keys.virtual_size.height, whole
+
+    found, there = asyncio.run(show())
+    print(found, "of", there, "lines")
+    assert 0 < found < there
+    print("=== 自测通过 ===")

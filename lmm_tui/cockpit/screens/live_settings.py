@@ -1,0 +1,189 @@
+"""The settings that can change while a run is going: what they are, what they shall be, really?
+
+It changes nothing: it is dismissed with what shall be set, once it was shown and confirmed.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import HorizontalGroup, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+from lmm_tui.i18n.language import mark, tr
+
+Changes = dict[str, float]
+"""By the names of the command `set`."""
+
+
+@dataclass(frozen=True)
+class LiveSetting:
+    """`name` as the command `set` takes it, `key` in config.toml; steps from `least`, else > 0."""
+
+    name: str
+    key: str
+    label: str
+    least: int | None
+
+    def judge(self, text: str) -> float:
+        """The value that was typed; ValueError with what is wrong with it."""
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(tr("is not a number")) from None
+        if self.least is None:
+            if not math.isfinite(value) or value <= 0:
+                raise ValueError(tr("must be above 0"))
+            return value
+        if not math.isfinite(value) or value != int(value) or value < self.least:
+            raise ValueError(tr("must be a number of steps, {least} or more", least=self.least))
+        return int(value)
+
+
+SETTINGS = (
+    LiveSetting("lr", "optim.lr", mark("learning rate"), None),
+    LiveSetting("clip", "optim.clip", mark("clip at norm"), None),
+    LiveSetting("log_every", "log.every", mark("log every"), 1),
+    LiveSetting("val_every", "log.val_every", mark("validate every"), 0),
+    LiveSetting("probe_every", "log.probe_every", mark("probe every"), 0),
+    LiveSetting("sample_every", "log.sample_every", mark("sample every"), 0),
+    LiveSetting("checkpoint_every", "log.checkpoint_every", mark("save every"), 0),
+)
+"""What the loop takes; it judges every value again, and better."""
+
+
+class LiveSettings(ModalScreen[Changes | None]):
+    """A field a setting; enter shows what would change, enter again confirms it."""
+
+    def __init__(self, current: Mapping[str, float]) -> None:
+        """`current` by the names of the command; what is not known can be set all the same."""
+        super().__init__()
+        self._current = current
+        self._changes: Changes = {}
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog") as dialog:
+            dialog.border_title = tr("change the live run")
+            with Vertical(id="settings"):
+                for setting in SETTINGS:
+                    with HorizontalGroup():
+                        yield Static(tr(setting.label), classes="label")
+                        yield Input(self._shown(setting), compact=True, id=setting.name)
+            yield Static("", id="verdict")
+            yield Button(f"enter  {tr('Show what would change')}", id="go", compact=True)
+            yield Button(f"esc    {tr('Leave all as it is')}", id="stay", compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one("#lr", Input).focus()
+        self._judge()
+
+    def _shown(self, setting: LiveSetting) -> str:
+        """The value in a field that nobody has edited: it may be rounded, for it is not sent."""
+        known = self._current.get(setting.name)
+        if known is None:
+            return ""
+        return _written(known, 4) if setting.least is None else f"{known:.0f}"
+
+    @on(Input.Changed)
+    def _judge(self) -> bool:
+        """Word what would change; whether that can be asked for."""
+        self._changes = {}
+        lines, wrong = [], []
+        for setting in SETTINGS:
+            text = self.query_one(f"#{setting.name}", Input).value.strip()
+            if text == self._shown(setting):
+                continue
+            try:
+                value = setting.judge(text)
+            except ValueError as error:
+                wrong.append(f"{tr(setting.label)} {error}")
+                continue
+            self._changes[setting.name] = value
+            before = self._shown(setting) or "?"
+            lines.append(f"{tr(setting.label)}  {before} → {_written(value, 6)}")
+        self._say_go(confirming=False)
+        said = wrong or lines or [tr("Type another value; up and down go from field to field.")]
+        style = "$text-error" if wrong else "bold" if lines else "$foreground 60%"
+        self.query_one("#verdict", Static).update(Content.styled("\n".join(said), style))
+        return bool(lines) and not wrong
+
+    def _say_go(self, *, confirming: bool) -> None:
+        button = self.query_one("#go", Button)
+        said = (
+            tr("Change it now, after the step in progress")
+            if confirming
+            else tr("Show what would change")
+        )
+        button.label = f"enter  {said}"
+        button.set_class(confirming, "-confirming")
+
+    @on(Input.Submitted)
+    @on(Button.Pressed, "#go")
+    def _go(self) -> None:
+        button = self.query_one("#go", Button)
+        if button.has_class("-confirming"):
+            self.dismiss(self._changes)
+        elif self._judge():
+            self._say_go(confirming=True)
+            button.focus()
+
+    @on(Button.Pressed, "#stay")
+    def _stay(self) -> None:
+        self.dismiss(None)
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key in ("up", "down"):
+            event.stop()
+            self.focus_previous() if event.key == "up" else self.focus_next()
+        elif event.key == "escape":
+            event.stop()
+            self.dismiss(None)
+
+
+def current_settings(config: Path) -> dict[str, float]:
+    """What a run's config.toml says; what cannot be read there is left out."""
+    try:
+        found = tomllib.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    values = {setting.name: _lookup(found, setting.key) for setting in SETTINGS}
+    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+
+
+def _written(value: float, digits: int) -> str:
+    """A number as people write it: 0.005196, 3e-5."""
+    return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def _lookup(tree: dict[str, Any], key: str) -> Any:
+    section, _, name = key.partition(".")
+    table = tree.get(section)
+    return table.get(name) if isinstance(table, dict) else None
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App
+
+    async def change() -> list[Changes | None]:
+        app: App[None] = App()
+        answers: list[Changes | None] = []
+        async with app.run_test(size=(80, 24)) as pilot:
+            await app.push_screen(LiveSettings({"lr": 1e-3}), answers.append)
+            await pilot.press("ctrl+a", "ctrl+k", *"5e-4", "enter", "enter")
+            await pilot.pause()
+        return answers
+
+    print(given := asyncio.run(change()))
+    assert given == [{"lr": 5e-4}]
+    print("=== 自测通过 ===")

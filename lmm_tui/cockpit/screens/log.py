@@ -1,0 +1,186 @@
+"""What the run that is open has printed: followed, searched, narrowed.
+
+Searching reads the file in a thread, block by block; nothing else reads more than is shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import on
+from textual.app import ComposeResult
+from textual.message import Message
+
+from lmm_tui.cockpit.keys import bindings
+from lmm_tui.cockpit.log_window import LogLine
+from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+from lmm_tui.cockpit.widgets.filter_input import FilterLine
+from lmm_tui.cockpit.widgets.log_view import LogView
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenStrip
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.number_format import size
+
+MOST_MATCHES = 5000
+
+
+@dataclass
+class Found(Message):
+    """The line that was searched for, or none."""
+
+    wanted: str
+    offset: int | None
+
+
+@dataclass
+class Matched(Message):
+    """The lines in which `wanted` occurs, the last ones of many."""
+
+    wanted: str
+    lines: list[LogLine]
+
+
+class LogScreen(PlaceScreen):
+    """The captured output of `run`."""
+
+    PLACE = "log"
+    LOOK_EVERY_S = 0.5
+    BINDINGS = bindings("log")
+    AUTO_FOCUS = "LogView"
+
+    def __init__(self, run: RunDir) -> None:
+        super().__init__()
+        self._run = run
+        self._wanted = ""
+        self._narrowed = ""
+
+    def compose_body(self) -> ComposeResult:
+        yield LogView(
+            self._run.output,
+            tr("Nothing was printed yet.\nWhat the engine prints, logs and warns of is kept here."),
+        )
+        yield FilterLine(tr("find"), id="find")
+        yield FilterLine(tr("only lines with"), id="narrow")
+
+    def look(self) -> None:
+        self.query_one(LogView).look()
+        if self._narrowed:
+            self._match()
+        self._show_facts()
+
+    @on(LogView.Moved)
+    def _show_facts(self) -> None:
+        view = self.query_one(LogView)
+        amount = size(view.window.size)
+        facts = [amount]
+        if self._narrowed:
+            facts.append(tr("{count:,} with “{words}”", count=view.count, words=self._narrowed))
+        self.query_one(ScreenStrip).show(
+            " · ".join(facts),
+            (f" · {tr('following')}", "$success")
+            if view.following
+            else (f" · {tr('stands')}", "$warning"),
+            subject=f"{self._run.name}/{self._run.output.name}",
+        )
+
+    # Finding
+
+    def action_find(self) -> None:
+        self.query_one("#find", FilterLine).open()
+
+    def action_narrow(self) -> None:
+        self.query_one("#narrow", FilterLine).open()
+
+    @on(FilterLine.Left)
+    def _asked(self, message: FilterLine.Left) -> None:
+        view = self.query_one(LogView)
+        view.focus()
+        self._wanted = self.query_one("#find", FilterLine).value
+        narrowed = self.query_one("#narrow", FilterLine).value
+        view.mark(self._wanted or narrowed)
+        if narrowed != self._narrowed:
+            self._narrowed = narrowed
+            if narrowed:
+                self._match()
+            else:
+                view.show_only(None)
+        elif self._wanted:
+            self.action_find_up()
+        self._show_facts()
+
+    def action_find_up(self) -> None:
+        self._find(up=True)
+
+    def action_find_down(self) -> None:
+        self._find(up=False)
+
+    def _find(self, *, up: bool) -> None:
+        """Go to the next line with what is searched for."""
+        view, wanted = self.query_one(LogView), self._wanted
+        if not wanted:
+            self.toast(tr("/ asks what to search for"), "find")
+            return
+        start = view.found if view.found is not None else view.window.size
+        lines = [line.offset for line in view.lines]
+        after = next((offset for offset in lines if offset > start), view.window.size)
+
+        def search() -> Found:
+            offset = view.window.find(wanted, start if up else after, backwards=up)
+            return Found(wanted, offset)
+
+        self.in_background("find", search)
+
+    def on_found(self, message: Found) -> None:
+        if message.offset is not None:
+            self.query_one(LogView).go_to(message.offset)
+        else:
+            self.toast(tr("no more lines with “{words}” that way", words=message.wanted), "find")
+
+    def _match(self) -> None:
+        view, wanted = self.query_one(LogView), self._narrowed
+        self.in_background(
+            "narrow", lambda: Matched(wanted, view.window.matching(wanted, MOST_MATCHES))
+        )
+
+    def on_matched(self, message: Matched) -> None:
+        view = self.query_one(LogView)
+        if message.wanted == self._narrowed and list(view.lines) != message.lines:
+            view.show_only(message.lines)
+            self._show_facts()
+
+    def action_follow(self) -> None:
+        view = self.query_one(LogView)
+        if view.following:
+            view.stop_following()
+        else:
+            view.action_last()
+        self._show_facts()
+
+    async def action_back(self) -> None:
+        """First take back what was asked for, then leave."""
+        for line in self.query(FilterLine):
+            if line.value:
+                line.leave(drop=True)
+                return
+        await super().action_back()
+
+
+if __name__ == "__main__":
+    import asyncio
+    import tempfile
+
+    from textual.app import App
+
+    async def read(run: RunDir) -> str:
+        app: App[None] = App()
+        async with app.run_test(size=(80, 10)) as pilot:
+            await app.push_screen(LogScreen(run))
+            await pilot.pause()
+            return "\n".join(line.text for line in app.screen.query_one(LogView).lines)
+
+    with tempfile.TemporaryDirectory() as folder:
+        demo = RunDir(folder)
+        demo.output.write_text("\x1b[31mred\x1b[0m alert\n")
+        print(seen := asyncio.run(read(demo)))
+    assert seen == "red alert"
+    print("=== 自测通过 ===")

@@ -1,0 +1,90 @@
+"""The charts of single metrics on the open page of the dashboard: a few, however many metrics.
+
+Making a widget costs more than drawing a chart, so those that are there show what the page has in
+their place, be it another metric at every letter of a search. How a metric looks is kept for when
+it is there again. It knows neither sessions nor what a page is made of.
+"""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+from lmm_tui.charts.chart import Chart
+from lmm_tui.charts.plot import Plot
+from lmm_tui.charts.run_chart import RunPicture
+from lmm_tui.cockpit.screens.dashboard_pages import Book
+from lmm_tui.cockpit.screens.dashboard_panels import make_metric_chart, plot_of
+from lmm_tui.cockpit.widgets.panel_grid import Tiles
+
+
+class MetricCharts:
+    """Of the panels of a book that are metrics, those on its open page, in its order."""
+
+    def __init__(self, book: Book, tiles: Tiles) -> None:
+        self._book, self._tiles = book, tiles
+        self._charts: list[Chart] = []
+        self._plots: dict[str, Plot] = {}
+
+    def reserve(self, count: int) -> None:
+        """Have that many, so that showing them comes at once."""
+        missing = [make_metric_chart() for _ in range(count - len(self._charts))]
+        self._charts += missing
+        self._tiles.mount_all(missing)
+
+    def show_page(self, like: RunPicture) -> None:
+        """Become the metrics of the open page; those that are new there look where `like` does."""
+        panels = [panel for panel in self._book.page.panels if self._book.metric_of(panel)]
+        self.reserve(len(panels))
+        for chart, panel in zip_longest(self._charts, panels):
+            self._tiles.rename(chart, panel)
+            if panel is not None and chart.plot is not (plot := self._plot(panel)):
+                chart.view, chart.cursor = like.view, like.cursor
+                chart.plot = plot
+
+    def chart_of(self, metric: str) -> Chart | None:
+        """The chart of a metric, if it is on the open page."""
+        for chart in self._charts:
+            if self._book.metric_of(self._tiles.panel_of(chart)) == metric:
+                return chart
+        return None
+
+    def _plot(self, panel: str) -> Plot:
+        if panel not in self._plots:
+            metric = self._book.metric_of(panel)
+            assert metric is not None
+            self._plots[panel] = plot_of(metric, self._book.number_of(metric))
+        return self._plots[panel]
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App, ComposeResult
+
+    from lmm_tui.cockpit.pinned_metrics import Shelf
+
+    class Demo(App[None]):
+        def compose(self) -> ComposeResult:
+            self.book = Book(Shelf())
+            self.tiles = Tiles(page=self.book.page)
+            yield self.tiles
+
+        def search(self, charts: MetricCharts, words: str) -> list[str]:
+            self.book.words = words
+            self.book.lay_out([f"mine/{number}" for number in range(30)], self.size, self.size)
+            charts.show_page(like=Chart("", ()))
+            self.tiles.open_page(self.book.page)
+            return [chart.title for chart in self.query(Chart) if chart.display]
+
+    async def search() -> tuple[int, list[str]]:
+        app = Demo()
+        async with app.run_test(size=(100, 20)):
+            charts = MetricCharts(app.book, app.tiles)
+            app.search(charts, "mine")
+            found = app.search(charts, "29")
+            return len(app.query(Chart)), found
+
+    there, shown = asyncio.run(search())
+    print(there, shown)
+    assert there == 4 and len(shown) == 1 and "29" in shown[0]
+    print("=== 自测通过 ===")

@@ -1,0 +1,95 @@
+"""All metrics of a run as pages of a grid: which group a metric belongs to, and where it stands.
+
+Pure functions of names and sizes; whatever a run measures has a place, so nothing is out of reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+from textual.geometry import Size
+
+from lmm_tui.cockpit.widgets.panel_grid import Column, Page, Row
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.metrics import names
+
+OTHER = mark("other")
+_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (mark("losses"), (names.TRAIN_LOSS, names.TRAIN_PPL, "val/")),
+    (
+        mark("optimisation"),
+        (names.LR, names.GRAD_NORM, "train/clip", names.SKIPPED, names.GRAD_LAYER),
+    ),
+    (mark("probe history"), (names.PROBE,)),
+    (mark("deep probes"), (names.DEEP,)),
+    (mark("speeds"), (names.TOKENS_PER_S, names.STEPS_PER_S, names.MFU)),
+    (mark("system"), (names.SYSTEM,)),
+    (mark("stage"), tuple(f"{stage}/" for stage in names.STAGE_NUMBERS)),
+)
+"""A metric belongs to the first group with a beginning of its name."""
+
+_CELL = Size(46, 9)
+"""The smallest chart in a grid, but for screens that are smaller."""
+
+
+def group_of(metric: str) -> str:
+    """The group of a metric; what nobody knows is in OTHER."""
+    for group, beginnings in _GROUPS:
+        if metric.startswith(beginnings):
+            return group
+    return OTHER
+
+
+def grouped(metrics: Iterable[str]) -> dict[str, list[str]]:
+    """The metrics of each group that has any, in the order of the groups."""
+    found: dict[str, list[str]] = {group: [] for group in (*dict(_GROUPS), OTHER)}
+    for metric in metrics:
+        found[group_of(metric)].append(metric)
+    return {group: members for group, members in found.items() if members}
+
+
+def matching(metrics: Iterable[str], words: str) -> list[str]:
+    """The metrics whose name or title has all the words, in any case and order."""
+    wanted = words.casefold().split()
+    return [metric for metric in metrics if all(word in _searched(metric) for word in wanted)]
+
+
+@cache
+def _searched(metric: str) -> str:
+    """What is searched for words: made once, since thousands are at every letter."""
+    title = names.describe(metric).title
+    return f"{metric} {title} {tr(title)}".casefold()
+
+
+def panels_a_page(size: Size) -> int:
+    """The most panels that a page of a grid has."""
+    across, down = _across_and_down(size)
+    return across * down
+
+
+def _across_and_down(size: Size) -> tuple[int, int]:
+    return max(size.width // _CELL.width, 1), max(size.height // _CELL.height, 1)
+
+
+def grid(title: str, panels: Sequence[str], size: Size) -> list[Page]:
+    """Pages that show these panels in rows of equal height, a short row stretched: no holes."""
+    across, down = _across_and_down(size)
+    each = across * down
+    parts = [panels[start : start + each] for start in range(0, len(panels), each)]
+    pages = []
+    for number, part in enumerate(parts, start=1):
+        rows = [Row(tuple(part[start : start + across])) for start in range(0, len(part), across)]
+        many = f" {number}/{len(parts)}" if len(parts) > 1 else ""
+        pages.append(Page(title + many, (Column(tuple(rows)),)))
+    return pages
+
+
+if __name__ == "__main__":
+    measured = ["train/loss", "val/loss", "grad/layers.0", "probe/entropy", "mine/score"]
+    print(grouped(measured), matching(measured, "LOSS val"))
+    sheets = grid("other", [f"m{at}" for at in range(20)], Size(150, 40))
+    print([page.title for page in sheets], [len(page.panels) for page in sheets])
+    assert sum(len(page.panels) for page in sheets) == 20
+    assert group_of("mine/score") == OTHER and matching(measured, "loss val") == ["val/loss"]
+    print("=== 自测通过 ===")

@@ -1,0 +1,175 @@
+"""Several runs over each other: a chart a metric, a colour a run, followed while they train.
+
+It reads every run through a session of its own, a little at a time, so that keys never wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.content import Content
+
+from lmm_tui.charts.ansi16 import has_few_colours
+from lmm_tui.charts.chart import Chart, Kind, Trace
+from lmm_tui.charts.palette import SERIES_COLORS, SeriesColor, shade
+from lmm_tui.charts.plot import sign_of
+from lmm_tui.cockpit.keys import bindings
+from lmm_tui.cockpit.messages import OVERLAY
+from lmm_tui.cockpit.screens.chart_gestures import Gestures
+from lmm_tui.cockpit.screens.metric_groups import grid
+from lmm_tui.cockpit.widgets.key_bar import PlaceKeys
+from lmm_tui.cockpit.widgets.panel_grid import Page, Tiles
+from lmm_tui.cockpit.widgets.styled_line import Line
+from lmm_tui.errors import LmmError
+from lmm_tui.metrics import names
+from lmm_tui.metrics.series.overlay import Overlay
+from lmm_tui.metrics.series.series import Axis
+from lmm_tui.runs.session import RunSession
+from lmm_tui.terminal.safe_text import clean
+
+_METRICS = (
+    names.TRAIN_LOSS_EMA,
+    names.VAL_LOSS,
+    names.LR,
+    names.GRAD_NORM,
+    names.TOKENS_PER_S,
+    names.REWARD,
+    "dpo/accuracy",
+    "distill/kl",
+)
+"""What runs are compared by, where they have it."""
+
+_LOOK_EVERY_S = 1.0
+_READ_ON_AFTER_S = 0.005
+_READ_AT_ONCE_S = 0.02
+"""Of each run, while much of it is left to read."""
+
+
+class RunLegend(Line):
+    """The names of the runs in their colours, or with the signs of their curves; what fits."""
+
+    def __init__(self, runs: Sequence[tuple[str, SeriesColor]]) -> None:
+        super().__init__()
+        self._runs = runs
+
+    def compose_line(self, width: int) -> Content:
+        dark, colourless = self.app.current_theme.dark, self.app.no_color
+        signed = len(self._runs) > len(SERIES_COLORS) or has_few_colours(self.app)
+        parts = [
+            Content.assemble(
+                (
+                    f" {sign_of(number) if signed else '━'} ",
+                    shade(color, dark=dark, colourless=colourless).line,
+                ),
+                clean(name),
+                " ",
+            )
+            for number, (name, color) in enumerate(self._runs)
+        ]
+        return Content.assemble(*parts).truncate(max(width, 1), ellipsis=True)
+
+
+class OverlayScreen(Gestures):
+    """The curves of the runs at `paths`, on steps or on tokens."""
+
+    BINDINGS = bindings("overlay", "charts")
+    AUTO_FOCUS = ""
+    # At the same time of day runs have nothing in common.
+    AXES: ClassVar[tuple[Axis, ...]] = ("step", "tokens")
+    DEFAULT_CSS = """
+    OverlayScreen { layout: vertical; }
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        super().__init__(name=OVERLAY)
+        self._sessions = {str(path): RunSession(path) for path in paths}
+        self._colors = dict(zip(self._sessions, cycle(SERIES_COLORS), strict=False))
+        self._overlay = Overlay({key: one.series for key, one in self._sessions.items()})
+        self._shown: tuple[str, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        yield RunLegend([(Path(key).name, color) for key, color in self._colors.items()])
+        yield Tiles(page=Page("", ()))
+        yield PlaceKeys("overlay", "charts")
+
+    def on_mount(self) -> None:
+        self.look()
+        self.set_interval(_LOOK_EVERY_S, self.look)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._lay_out)
+
+    def look(self) -> None:
+        """Read what is new of every run, and draw it."""
+        for session in self._sessions.values():
+            try:
+                session.poll(_READ_AT_ONCE_S)
+            except LmmError:
+                continue  # The run was deleted: what was read of it stays.
+        measured = self._overlay.names()
+        shown = tuple(metric for metric in _METRICS if metric in measured)
+        if shown != self._shown:
+            self._shown = shown
+            self._make_charts()
+            self._lay_out()
+        for chart in self.query(Chart):
+            chart.update_from(self._overlay)
+        if any(session.loading for session in self._sessions.values()):
+            self.set_timer(_READ_ON_AFTER_S, self.look)
+
+    def action_close(self) -> None:
+        if not self.drop_cursor():
+            self.dismiss(None)
+
+    def _make_charts(self) -> None:
+        tiles = self.query_one(Tiles)
+        for metric in self._shown:
+            panel = f"metric-{_METRICS.index(metric)}"
+            if not self.query(f"#{panel}"):
+                tiles.mount(self._chart(metric, panel))
+
+    def _chart(self, metric: str, panel: str) -> Chart:
+        known = names.describe(metric)
+        kind: Kind = "marks" if metric.startswith("val/") else "line"
+        traces = [
+            Trace(Overlay.name(key, metric), Path(key).name, color, kind)
+            for key, color in self._colors.items()
+        ]
+        chart = Chart(known.title, traces, log=known.log, id=panel)
+        chart.can_focus = True
+        return chart
+
+    def _lay_out(self) -> None:
+        tiles = self.query_one(Tiles)
+        panels = [f"metric-{_METRICS.index(metric)}" for metric in self._shown]
+        pages = grid("", panels, tiles.size)
+        tiles.open_page(pages[0] if pages else Page("", ()))
+
+
+if __name__ == "__main__":
+    import asyncio
+    import json
+    import tempfile
+
+    from textual.app import App
+
+    async def show(paths: list[Path]) -> str:
+        app: App[None] = App()
+        async with app.run_test(size=(100, 24)) as pilot:
+            await app.push_screen(OverlayScreen(paths))
+            await pilot.pause()
+            strips = app.screen._compositor.render_strips()
+        return "\n".join(strip.text.rstrip() for strip in strips)
+
+    with tempfile.TemporaryDirectory() as folder:
+        logs = [Path(folder) / name for name in ("slow.jsonl", "fast.jsonl")]
+        for speed, log in enumerate(logs, start=1):
+            rows = [{"step": at, "train/loss_ema": 7 / at ** (0.2 * speed)} for at in range(1, 99)]
+            log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        print(seen := asyncio.run(show(logs)))
+    assert "slow.jsonl" in seen and "fast.jsonl" in seen and "loss EMA" in seen
+    print("=== 自测通过 ===")

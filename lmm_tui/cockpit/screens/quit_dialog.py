@@ -1,0 +1,77 @@
+"""Asks how to leave a live run: detach, stop with a checkpoint, or stay.
+
+It decides nothing: it is dismissed with a Departure, or None for staying.
+"""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+from lmm_tui.cockpit.keys import bindings
+from lmm_tui.cockpit.messages import Departure
+from lmm_tui.i18n.language import tr
+
+
+class QuitDialog(ModalScreen[Departure | None]):
+    """`owned` runs train in this process, others in one of their own."""
+
+    BINDINGS = bindings("dialog")
+    AUTO_FOCUS = "#detach"
+
+    def __init__(self, *, owned: bool) -> None:
+        super().__init__()
+        self._owned = owned
+
+    def compose(self) -> ComposeResult:
+        goes_on = (
+            tr("training goes on in this process, without a screen")
+            if self._owned
+            else tr("the run does not notice")
+        )
+        with Vertical(id="dialog") as dialog:
+            dialog.border_title = tr("leave the run")
+            detach = tr("Detach: {goes_on}", goes_on=goes_on)
+            yield Button(f"[b]d[/b]   {detach}", id="detach", compact=True)
+            stop = tr("Stop after this step, with a checkpoint")
+            yield Button(f"[b]s[/b]   {stop}", id="stop", compact=True)
+            yield Button(f"[b]esc[/b] {tr('Stay')}", id="cancel", compact=True)
+            yield Static(tr("q or ctrl+c once more detaches"), classes="hint")
+
+    @on(Button.Pressed)
+    def leave(self, event: Button.Pressed) -> None:
+        event.stop()
+        {"detach": self.action_detach, "stop": self.action_stop}.get(
+            event.button.id or "", self.action_cancel
+        )()
+
+    def action_detach(self) -> None:
+        self.dismiss(Departure.DETACH)
+
+    def action_stop(self) -> None:
+        self.dismiss(Departure.STOP)
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App
+
+    async def ask(key: str) -> Departure | None:
+        app: App[None] = App()
+        answers: list[Departure | None] = []
+        async with app.run_test(size=(80, 24)) as pilot:
+            app.push_screen(QuitDialog(owned=True), answers.append)
+            await pilot.pause()
+            await pilot.press(key)
+        return answers[0]
+
+    for pressed in ("d", "s", "escape"):
+        print(pressed, asyncio.run(ask(pressed)))
+    print("=== 自测通过 ===")

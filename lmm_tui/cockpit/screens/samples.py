@@ -1,0 +1,241 @@
+"""What the model of the run that is open has written: prompts against steps, and more on demand.
+
+Samples are read from samples.jsonl as they come; new ones are asked of the live model between two
+of its steps. Chat and token view stand behind it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.message import Message
+
+from lmm_tui.cockpit.chat_backend import Manner, read_manner
+from lmm_tui.cockpit.keys import bindings
+from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+from lmm_tui.cockpit.screens.dialogs import AskDialog
+from lmm_tui.cockpit.widgets.prose import Prose
+from lmm_tui.cockpit.widgets.sample_grid import SampleBook, SampleGrid
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenStrip
+from lmm_tui.engine.run.control import Reply
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.errors import LmmError
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.metrics.readers.json_lines import JsonlFollower
+from lmm_tui.runs.session import RunSession
+from lmm_tui.terminal.safe_text import clean
+
+_EMPTY = mark(
+    "No samples yet.\n"
+    "s asks a live model for some; a asks it to go on from a prompt of yours.\n"
+    "c talks with it, or with a checkpoint; w shows what surprises it in a text."
+)
+_QUIET = "$foreground 70%"
+
+
+@dataclass
+class SamplesRead(Message):
+    """What is new in the file."""
+
+    records: list[dict[str, Any]]
+
+
+@dataclass
+class Sampled(Message):
+    """The run has answered a request for samples."""
+
+    reply: Reply
+    prompt: str | None
+
+
+class SamplesScreen(PlaceScreen):
+    """The samples of `run`."""
+
+    PLACE = "samples"
+    BINDINGS = bindings("samples")
+    AUTO_FOCUS = "SampleGrid"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]
+
+    def __init__(self, run: RunDir) -> None:
+        super().__init__()
+        self._run = run
+        self._follower = JsonlFollower(run.samples)
+        self._book = SampleBook()
+        self._manner = Manner()
+        self._awaited: str | None = None
+
+    def compose_body(self) -> ComposeResult:
+        yield SampleGrid(tr(_EMPTY))
+        with VerticalScroll(id="whole"):
+            yield Prose(id="said")
+
+    def look(self) -> None:
+        self.in_background("samples", lambda: SamplesRead(self._follower.poll()))
+
+    def on_samples_read(self, message: SamplesRead) -> None:
+        if self._book.add(message.records):
+            grid = self.query_one(SampleGrid)
+            grid.show(self._book)
+            if self._awaited is not None and self._awaited in self._book.prompts:
+                grid.go_to_prompt(self._awaited)
+                self._awaited = None
+        self._show_facts()
+
+    def _show_facts(self) -> None:
+        prompts, steps = len(self._book.prompts), len(self._book.steps)
+        manner = str(self._manner)
+        facts = [
+            tr("1 prompt") if prompts == 1 else tr("{count} prompts", count=prompts),
+            tr("1 step") if steps == 1 else tr("{count} steps", count=steps),
+            *([manner] if manner else []),
+        ]
+        self.query_one(ScreenStrip).show(" · ".join(facts), subject=self._run.name)
+
+    @on(SampleGrid.Moved)
+    def _moved(self) -> None:
+        place = self.query_one(SampleGrid).under_cursor
+        if place is None:
+            return
+        prompt, step = place
+        parts: list[Content] = []
+        for record in self._book.at(prompt, step)[-8:]:
+            facts = [tr("step {step:,}", step=step)]
+            facts += [
+                f"{tr(word)} {value:g}"
+                for word, key in (
+                    (mark("temperature"), "temperature"),
+                    ("top-p", "top_p"),
+                    (mark("tokens"), "tokens"),
+                    (mark("reward"), "reward"),
+                )
+                if isinstance(value := record.get(key), int | float)
+            ]
+            parts.append(Content.styled(" · ".join(facts), _QUIET))
+            parts.append(
+                Content.assemble(
+                    (clean(prompt, newlines="keep"), "$accent"),
+                    (" → " if record.get("answer") else "", _QUIET),
+                    clean(str(record.get("text", "")), newlines="keep"),
+                )
+            )
+        parts = parts or [Content.styled(tr("nothing said here"), _QUIET)]
+        said = Content("\n").join(parts)
+        self.query_one("#said", Prose).update(said)
+        self.query_one("#whole").scroll_home(animate=False)
+
+    def action_move(self, by: int) -> None:
+        if self.has_class("-whole"):
+            self.query_one("#whole").scroll_relative(y=by, animate=False)
+        else:
+            self.query_one(SampleGrid).move(prompts=by)
+
+    def action_aside(self, by: int) -> None:
+        self.query_one(SampleGrid).move(steps=by)
+
+    @on(SampleGrid.Opened)
+    def action_whole(self) -> None:
+        if self._book.prompts:
+            self.toggle_class("-whole")
+
+    async def action_back(self) -> None:
+        if self.has_class("-whole"):
+            self.remove_class("-whole")
+        else:
+            await super().action_back()
+
+    # What is asked of the live model
+
+    def action_again(self) -> None:
+        self._ask(None)
+
+    def action_add(self) -> None:
+        asked = AskDialog(
+            tr("a prompt"),
+            tr("The live model goes on from it, or answers, after the step in progress."),
+            judge=lambda text: "" if text.strip() else tr("write something to go on from"),
+        )
+        self.app.push_screen(asked, self._prompted)
+
+    def _prompted(self, prompt: str | None) -> None:
+        if prompt is not None:
+            self._ask(prompt)
+
+    def _ask(self, prompt: str | None) -> None:
+        args: dict[str, Any] = dict(self._manner.options)
+        if prompt is not None:
+            args["prompt"] = prompt
+
+        def ask() -> Sampled:
+            try:
+                return Sampled(RunSession(self._run.path).send("sample", args), prompt)
+            except LmmError as error:
+                return Sampled(Reply(False, str(error)), prompt)
+
+        if not self.in_background("sample", ask):
+            self.toast(tr("the last request is still under way"), mark("sample"), severe=True)
+
+    def on_sampled(self, message: Sampled) -> None:
+        self.toast(message.reply.message, "sample", severe=not message.reply.ok)
+        if message.reply.ok:
+            self._awaited = message.prompt
+            self.look()
+
+    def action_manner(self) -> None:
+        self.app.push_screen(ask_manner(self._manner), self._decided)
+
+    def _decided(self, text: str | None) -> None:
+        if text is not None:
+            self._manner = read_manner(text)
+            self._show_facts()
+
+
+def ask_manner(manner: Manner) -> AskDialog:
+    """Asks for temperature and the like; the answer is what `read_manner` takes."""
+
+    def judge(text: str) -> str:
+        try:
+            read_manner(text)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    return AskDialog(
+        tr("how it speaks"),
+        tr(
+            "temperature=0.8 top_p=0.95 max_tokens=200, any of them; what is left out is as in the "
+            "settings of the run. Temperature 0 always takes the likeliest token."
+        ),
+        str(manner),
+        judge,
+    )
+
+
+if __name__ == "__main__":
+    import asyncio
+    import json
+    import tempfile
+    from pathlib import Path
+
+    from textual.app import App
+
+    async def look_at(run: RunDir) -> tuple[str, int] | None:
+        app: App[None] = App()
+        async with app.run_test(size=(100, 24)) as pilot:
+            screen = SamplesScreen(run)
+            await app.push_screen(screen)
+            while screen.query_one(SampleGrid).under_cursor is None:
+                await pilot.pause(0.01)
+            return screen.query_one(SampleGrid).under_cursor
+
+    with tempfile.TemporaryDirectory() as place:
+        demo = RunDir(Path(place))
+        record = {"kind": "sample", "step": 10, "prompt": "the", "text": " cat"}
+        demo.samples.write_text(json.dumps(record) + "\n")
+        print(seen := asyncio.run(look_at(demo)))
+    assert seen == ("the", 10)
+    print("=== 自测通过 ===")

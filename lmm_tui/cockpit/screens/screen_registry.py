@@ -1,0 +1,89 @@
+"""Which screen stands behind which name of the key table; each is imported when it is first opened.
+
+A new screen is a row in `lmm_tui.cockpit.keys.SCREENS`, a class over `PlaceScreen` and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+    from lmm_tui.runs.session import RunSession
+
+_OF_A_RUN = {
+    "checkpoints": ("checkpoints", "CheckpointsScreen"),
+    "log": ("log", "LogScreen"),
+    "samples": ("samples", "SamplesScreen"),
+    "chat": ("chat", "ChatScreen"),
+    "tokens": ("tokens", "TokensScreen"),
+    "evaluate": ("evaluation", "EvaluateScreen"),
+}
+"""Module here and class of the screens that are made from nothing but the run that is open."""
+
+OF_A_RUN = frozenset(_OF_A_RUN)
+"""Screens that cannot be without a run that is open."""
+
+GO_WITH_THE_RUN = OF_A_RUN | {"system"}
+"""Screens that are made anew when another run is opened."""
+
+
+BEHIND = {"chat": "samples", "tokens": "samples"}
+"""Screens without a number, and the one that each is reached from."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a screen may be made from."""
+
+    runs_dir: Path
+    session: RunSession | None
+    shown_run: Callable[[], Path | None]
+    """The run that is open by the time it is asked for."""
+
+
+def make(name: str, around: Around) -> PlaceScreen:
+    """The screen called `name`; those `OF_A_RUN` need a session."""
+    return _MAKERS[name](around)
+
+
+def _runs(around: Around) -> PlaceScreen:
+    from lmm_tui.cockpit.screens.runs import RunsScreen
+
+    return RunsScreen(around.runs_dir, around.shown_run)
+
+
+def _system(around: Around) -> PlaceScreen:
+    from lmm_tui.cockpit.screens.system import SystemScreen
+
+    return SystemScreen(around.runs_dir, around.session.run_dir if around.session else None)
+
+
+def _of_a_run(name: str, around: Around) -> PlaceScreen:
+    module, screen = _OF_A_RUN[name]
+    assert around.session is not None
+    made: PlaceScreen = getattr(import_module(f"lmm_tui.cockpit.screens.{module}"), screen)(
+        around.session.run_dir
+    )
+    return made
+
+
+_MAKERS: dict[str, Callable[[Around], PlaceScreen]] = {
+    "runs": _runs,
+    "system": _system,
+    **{name: partial(_of_a_run, name) for name in _OF_A_RUN},
+}
+
+PLACES = frozenset(_MAKERS)
+
+if __name__ == "__main__":
+    from lmm_tui.cockpit.keys import SCREENS
+
+    print(sorted(PLACES))
+    assert {name for _, name, _ in SCREENS} | BEHIND.keys() == PLACES | {"dashboard", "configure"}
+    print("=== 自测通过 ===")

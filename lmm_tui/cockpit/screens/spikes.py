@@ -1,0 +1,143 @@
+"""The spikes of a run over the dashboard: a list, and the text of one coloured by token loss.
+
+It reads files and returns what somebody decided: the step to go back behind, or nothing.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from lmm_tui.cockpit.keys import bindings
+from lmm_tui.cockpit.screens.dialogs import Choice, ChoiceDialog, pressed
+from lmm_tui.cockpit.widgets.table import Column, Table, TableRow
+from lmm_tui.engine.run.spike_files import SpikeError, list_spikes, read_spike
+from lmm_tui.errors import LmmError
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.runs.spike_text import spike_body, spike_heading
+from lmm_tui.terminal.safe_text import clean
+
+_EMPTY = mark(
+    "No step has stood out so far.\n"
+    "A step whose loss or gradient spikes, or is no number, leaves its batch here."
+)
+
+
+class SpikesScreen(ModalScreen[int | None]):
+    """Dismissed with the step that a live run shall go back behind, or None."""
+
+    DEFAULT_CSS = """
+    SpikesScreen { align: center middle; }
+    #spikes { width: 90%; height: 90%; border: round $accent; background: $surface;
+              padding: 0 1; }
+    #spikes Table { height: 30%; }
+    #spikes VerticalScroll { height: 1fr; }
+    """
+    BINDINGS = bindings("spikes")
+    AUTO_FOCUS = "Table"
+
+    def __init__(self, folder: Path, *, live: bool) -> None:
+        super().__init__()
+        self._folder = folder
+        self._live = live
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="spikes") as panel:
+            panel.border_title = tr("spikes")
+            leave, back = (
+                pressed("esc", "leave"),
+                pressed(tr("r goes back and skips it"), "go_back"),
+            )
+            panel.border_subtitle = f"{back} · {leave}" if self._live else leave
+            yield Table(
+                (Column("step", tr("step"), 9, right=True), Column("rule", tr("rule"), 11),
+                 Column("what", tr("what"), 20, grows=True)),
+                tr(_EMPTY),
+            )  # fmt: skip
+            with VerticalScroll(can_focus=True):
+                yield Static(id="spike")
+
+    def on_mount(self) -> None:
+        rows = []
+        for step in reversed(list_spikes(self._folder)):
+            try:
+                spike = read_spike(self._folder, step)
+            except SpikeError as error:
+                cells = {"step": f"{step:,}", "rule": tr("unreadable"), "what": retell(str(error))}
+            else:
+                cells = {"step": f"{step:,}", "rule": spike.rule, "what": retell(spike.what)}
+            rows.append(TableRow(str(step), cells))
+        table = self.query_one(Table)
+        table.show(rows, empty=tr(_EMPTY))
+        self._show()
+
+    @on(Table.Moved)
+    def _show(self) -> None:
+        step = self._step()
+        if step is None:
+            return
+        shown = self.query_one("#spike", Static)
+        try:
+            spike = read_spike(self._folder, step)
+        except LmmError as error:
+            shown.update(clean(retell(str(error))))
+            return
+        shown.update(spike_heading(spike).append("\n\n").append_text(spike_body(spike)))
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+    def action_go_back(self) -> None:
+        step = self._step()
+        if step is None or not self._live:
+            return
+        question = tr(
+            "Take the weights of the last checkpoint from before step {step:,}, and go on with the "
+            "data that comes next? What was learned since is gone; the batch is not seen again.",
+            step=step,
+        )
+        self.app.push_screen(
+            ChoiceDialog(
+                tr("go back"), question, [Choice("back", "y", mark("Go back and skip it"))]
+            ),
+            partial(self._answered, step),
+        )
+
+    def _answered(self, step: int, answer: str | None) -> None:
+        if answer == "back":
+            self.dismiss(step)
+
+    def _step(self) -> int | None:
+        cursor = self.query_one(Table).cursor
+        return None if cursor is None else int(cursor)
+
+
+if __name__ == "__main__":
+    import asyncio
+    import tempfile
+
+    from textual.app import App
+
+    from lmm_tui.engine.run.spike_files import Spike, SpikeText, write_spike
+
+    async def show(folder: Path) -> str:
+        app: App[None] = App()
+        async with app.run_test(size=(80, 24)) as pilot:
+            await app.push_screen(SpikesScreen(folder, live=True))
+            await pilot.pause()
+            strips = app.screen._compositor.render_strips()
+        return "\n".join(strip.text.rstrip() for strip in strips)
+
+    with tempfile.TemporaryDirectory() as place:
+        cat = SpikeText(0, 0, 7.2, "a cat", [1, 2], ["a", " cat"], [None, 7.2])
+        write_spike(Path(place), Spike(44, 0.0, "loss_spike", "loss went to 7.2", [cat]))
+        print(seen := asyncio.run(show(Path(place))))
+    assert "a cat" in seen and "loss_spike" in seen
+    print("=== 自测通过 ===")

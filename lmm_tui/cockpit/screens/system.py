@@ -1,0 +1,219 @@
+"""The machine that the run is on: processors, memory, disk, graphics cards, the run's process.
+
+It is read in a thread, and only while somebody looks.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from lmm_tui.charts.sparkline import spark
+from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenStrip
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.errors import LmmError
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.number_format import size
+from lmm_tui.runs.machine_stats import Card, Machine, ProcessReading, Reading
+from lmm_tui.runs.session import ATTACHABLE_STATES
+from lmm_tui.runs.status_text import duration
+from lmm_tui.terminal.safe_text import clean, fit
+
+KEPT = 300
+"""Readings behind the little curves: ten minutes."""
+
+_QUIET = "$foreground 60%"
+_LABEL = 14
+_WARM, _HOT = 0.75, 0.92
+
+
+@dataclass
+class MachineRead(Message):
+    """A thread has looked at the machine."""
+
+    reading: Reading
+
+
+class SystemScreen(PlaceScreen):
+    """`run` is the one that is open, or None: then it is the machine alone."""
+
+    PLACE = "system"
+
+    def __init__(self, runs_dir: Path, run: RunDir | None) -> None:
+        super().__init__()
+        self._runs_dir = runs_dir
+        self._run = run
+        self._machine: Machine | None = None
+        self._elsewhere = ""
+        self._past: dict[str, deque[float]] = {}
+
+    def compose_body(self) -> ComposeResult:
+        with VerticalScroll(id="machine"):
+            yield Static(tr("Reading …"), id="gauges")
+
+    def look(self) -> None:
+        self.in_background("machine", self._read)
+
+    def _read(self) -> MachineRead:
+        if self._machine is None:
+            self._machine = Machine(self._runs_dir, self._pid())
+        return MachineRead(self._machine.read())
+
+    def _pid(self) -> int | None:
+        """Of the run's process, where that is on this machine and alive."""
+        if self._run is None:
+            return None
+        try:
+            info, status = self._run.read_info(), self._run.read_status()
+        except LmmError:
+            return None
+        if info.host != socket.gethostname():
+            self._elsewhere = tr(
+                "{name} is on {host}, another machine", name=self._run.name, host=info.host
+            )
+            return None
+        alive = self._run.derived_state(info, status) in ATTACHABLE_STATES
+        return info.pid if alive else None
+
+    def on_machine_read(self, message: MachineRead) -> None:
+        reading = message.reading
+        for name, value in _curves(reading).items():
+            self._past.setdefault(name, deque(maxlen=KEPT)).append(value)
+        self._show(reading)
+
+    def _show(self, reading: Reading) -> None:
+        width = max(self.size.width - 4, 20)
+        lines = [
+            self._gauge("CPU", reading.cpu, tr("load {load:.1f}", load=reading.load), width),
+            *_cores(reading.cores, width),
+            self._gauge(
+                "RAM",
+                reading.memory_used / reading.memory_total,
+                _of(reading.memory_used, reading.memory_total),
+                width,
+            ),
+        ]
+        if reading.swap_total:
+            share = reading.swap_used / reading.swap_total
+            words = _of(reading.swap_used, reading.swap_total)
+            lines.append(self._gauge(tr("swap"), share, words, width))
+        share = reading.disk_used / reading.disk_total
+        folder = self._runs_dir.name or self._runs_dir
+        free = tr("{size} free for {folder}", size=size(reading.disk_free), folder=folder)
+        lines += [self._gauge(tr("disk"), share, free, width), Content()]
+        lines += self._cards(reading.cards, width)
+        lines += [Content(), *self._process(reading.process, width)]
+        self.query_one("#gauges", Static).update(Content("\n").join(lines))
+        self.query_one(ScreenStrip).show(tr("every 2 s"), subject=socket.gethostname())
+
+    def _cards(self, cards: tuple[Card, ...], width: int) -> list[Content]:
+        if not cards:
+            words = tr("none seen; nvidia-ml-py shows NVIDIA cards")
+            return [_line("GPU", words, width)]
+        lines = []
+        for index, card in enumerate(cards):
+            heat = "" if card.celsius is None else f"{card.celsius:.0f} °C"
+            power = "" if card.watts is None else f"{card.watts:.0f} W"
+            words = " · ".join(filter(None, (card.name, heat, power)))
+            lines.append(self._gauge(f"GPU {index}", card.busy, words, width))
+            words = _of(card.memory_used, card.memory_total)
+            if card.by_process is not None:
+                words += tr(", the run {size}", size=size(card.by_process))
+            share = card.memory_used / max(card.memory_total, 1)
+            lines.append(self._gauge(tr("GPU {index} memory", index=index), share, words, width))
+        return lines
+
+    def _process(self, process: ProcessReading | None, width: int) -> list[Content]:
+        if process is None:
+            name = self._run.name if self._run else ""
+            gone = tr("{name} has no process here any more", name=name)
+            gone = gone if name else tr("no run is open")
+            return [_line(tr("process"), self._elsewhere or gone, width)]
+        words = tr(
+            "pid {pid} · {cpu:.2f} processors · {memory} · {threads} threads · {time} of work",
+            pid=process.pid,
+            cpu=process.cpu,
+            memory=size(process.memory),
+            threads=process.threads,
+            time=duration(process.seconds),
+        )
+        past = spark(np.array(self._past.get("process", ())), max(min(width - _LABEL, 60), 1))
+        return [
+            _line(tr("process"), words, width),
+            _line("", process.command, width),
+            Content.styled(" " * _LABEL + past, "$accent"),
+        ]
+
+    def _gauge(self, label: str, share: float, words: str, width: int) -> Content:
+        """A bar, a number, words, and what it was, as far as there is room."""
+        bar = max(min((width - _LABEL) // 3, 40), 8)
+        filled = round(min(max(share, 0.0), 1.0) * bar)
+        colour = "$error" if share >= _HOT else "$warning" if share >= _WARM else "$success"
+        past = self._past.get(label, ())
+        line = Content.assemble(
+            (fit(label, _LABEL), _QUIET),
+            ("━" * filled, colour),
+            ("─" * (bar - filled), "$panel"),
+            f" {share:4.0%}  ",
+            (clean(words), ""),
+        )
+        left = width - line.cell_length - 2
+        if past and left >= 8:
+            line = line + Content.styled("  " + spark(np.array(past), min(left, 60)), "$accent")
+        return line.truncate(width, ellipsis=True)
+
+
+def _curves(reading: Reading) -> dict[str, float]:
+    """What has a history, by the label of its gauge."""
+    curves = {"CPU": reading.cpu, "RAM": reading.memory_used / reading.memory_total}
+    for index, card in enumerate(reading.cards):
+        curves[f"GPU {index}"] = card.busy
+    if reading.process is not None:
+        curves["process"] = reading.process.cpu
+    return curves
+
+
+def _cores(cores: tuple[float, ...], width: int) -> list[Content]:
+    """A letter a core, as high as it is busy."""
+    blocks = "▁▂▃▄▅▆▇█"
+    shown = "".join(blocks[min(int(share * len(blocks)), len(blocks) - 1)] for share in cores)
+    return [_line(tr("{count} cores", count=len(cores)), shown, width)]
+
+
+def _of(used: int, total: int) -> str:
+    return tr("{used} of {total}", used=size(used), total=size(total))
+
+
+def _line(label: str, words: str, width: int) -> Content:
+    line = Content.assemble((fit(label, _LABEL), _QUIET), clean(words))
+    return line.truncate(width, ellipsis=True)
+
+
+if __name__ == "__main__":
+    import asyncio
+    import os
+
+    from textual.app import App
+
+    async def look_around() -> str:
+        app: App[None] = App()
+        async with app.run_test(size=(100, 20)) as pilot:
+            screen = SystemScreen(Path(), None)
+            await app.push_screen(screen)
+            while "RAM" not in str(screen.query_one("#gauges", Static).content):
+                await pilot.pause(0.01)
+            return str(screen.query_one("#gauges", Static).content)
+
+    print(seen := asyncio.run(look_around()))
+    assert f"{os.cpu_count()} cores" in seen
+    print("=== 自测通过 ===")

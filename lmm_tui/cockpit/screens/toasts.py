@@ -1,0 +1,42 @@
+"""A word in passing, on any screen."""
+
+from __future__ import annotations
+
+from textual.screen import Screen
+
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.terminal.safe_text import clean
+
+
+class Toasting(Screen[None]):
+    """A mixin of screens."""
+
+    def toast(self, text: str, title: str, *, severe: bool = False) -> None:
+        """Say something of foreign origin, told again, cleaned and not as markup."""
+        self.notify(
+            clean(retell(text), newlines="keep"),
+            title=tr(title),
+            severity="warning" if severe else "information",
+            markup=False,
+        )
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App
+
+    async def say() -> str:
+        app: App[None] = App()
+        async with app.run_test(size=(60, 10), notifications=True) as pilot:
+            screen = Toasting()
+            await app.push_screen(screen)
+            screen.toast("[b]wrote\x1b[2J it[/b]", "export")
+            await pilot.pause()
+            return next(iter(app._notifications)).message
+
+    said = asyncio.run(say())
+    print(said)
+    assert "[b]" in said and "\x1b" not in said
+    print("=== 自测通过 ===")

@@ -1,0 +1,240 @@
+"""What surprises a model of the run in a text, and what it would have said there instead.
+
+The text is held out, written, or pasted; a live model reads it between two steps, a checkpoint in
+a process of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from lmm_tui.cockpit.chat_backend import LivePartner
+from lmm_tui.cockpit.keys import bindings
+from lmm_tui.cockpit.screens.backend_screen import PartnerScreen
+from lmm_tui.cockpit.screens.dialogs import AskDialog
+from lmm_tui.cockpit.widgets.samples_panel import LOSS_STYLES
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenStrip
+from lmm_tui.cockpit.widgets.token_text import TokenText
+from lmm_tui.engine.run.control import Reply
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.metrics.readers.json_lines import JsonlFollower
+from lmm_tui.runs.loss_levels import LIMITS, SURPRISING
+from lmm_tui.terminal.byte_tokens import text_of
+from lmm_tui.terminal.safe_text import clean, fit
+
+_QUIET = "$foreground 60%"
+_BAR = 12
+_MOST_PASTED = 8_000
+"""Characters; what is longer is more than a context holds anyway."""
+
+
+@dataclass
+class ReadDone(Message):
+    """A model has read a text, or could not; `text` is None for what the run holds out."""
+
+    reply: Reply
+    text: str | None
+    who: str
+
+
+class TokensScreen(PartnerScreen):
+    """Texts as a model of `run` reads them."""
+
+    PLACE = "tokens"
+    BINDINGS = bindings("tokens")
+    AUTO_FOCUS = "TokenText"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
+
+    def __init__(self, run: RunDir) -> None:
+        super().__init__(run)
+        self._text: str | None = None
+        self._data: dict[str, Any] = {}
+        self._words = ""
+
+    def compose_body(self) -> ComposeResult:
+        with Container(id="reading"):
+            yield TokenText()
+            yield Static(id="likeliest")
+
+    def on_mount(self) -> None:
+        self._explain()
+
+    def partner_changed(self) -> None:
+        self._read(self._text)
+
+    def look(self) -> None:
+        super().look()
+        self._show_facts()
+
+    # Reading
+
+    def _read(self, text: str | None) -> None:
+        partner = self.partner
+        if partner is None:
+            self._explain()
+            return
+        who = self.who
+
+        def ask() -> ReadDone:
+            asked = text
+            if asked is None and not isinstance(partner, LivePartner):
+                asked = _held_out(self.run_dir)
+                if asked is None:
+                    why = tr("held-out text is known to the live model alone; e writes another")
+                    reply = Reply(False, why)
+                    return ReadDone(reply, None, who)
+            return ReadDone(
+                partner.ask("read", {} if asked is None else {"text": asked}), text, who
+            )
+
+        if self.in_background("read", ask):
+            self._explain(reading=True)
+        else:
+            self.toast(tr("the last text is still being read"), "tokens", severe=True)
+
+    def on_read_done(self, message: ReadDone) -> None:
+        if not message.reply.ok:
+            self.toast(message.reply.message, "tokens", severe=True)
+            if not self._data:
+                self._explain()
+            return
+        self._text, self._data = message.text, message.reply.data
+        step = ""
+        if message.who == tr(LivePartner.name):
+            step = " · " + tr("step {step:,}", step=message.reply.step)
+        self._words = f"{message.who}{step} · {retell(message.reply.message)}"
+        self.query_one(TokenText).show(self._data["tokens"], self._data["losses"])
+        self._show_facts()
+
+    def action_held_out(self) -> None:
+        self._read(None)
+
+    def action_write(self) -> None:
+        asked = AskDialog(
+            tr("a text"),
+            tr(
+                "The model reads it token by token. A text of several lines can be pasted into the "
+                "token view itself."
+            ),
+            judge=lambda text: "" if text.strip() else tr("write something to be read"),
+        )
+        self.app.push_screen(asked, self._written)
+
+    def _written(self, text: str | None) -> None:
+        if text is not None:
+            self._read(text)
+
+    def on_paste(self, event: events.Paste) -> None:
+        if event.text.strip():
+            self._read(event.text[:_MOST_PASTED])
+
+    # Walking
+
+    def action_move(self, by: int) -> None:
+        self.query_one(TokenText).move(by)
+
+    def action_line(self, by: int) -> None:
+        self.query_one(TokenText).move_lines(by)
+
+    def action_surprise(self, by: int) -> None:
+        if not self.query_one(TokenText).next_surprise(by):
+            self.toast(tr("no token of 5 nats or more that way"), "tokens")
+
+    @on(TokenText.Moved)
+    def _moved(self, message: TokenText.Moved) -> None:
+        if self._data:
+            self.query_one("#likeliest", Static).update(self._likeliest(message.index))
+
+    # What is shown
+
+    def _show_facts(self) -> None:
+        strip = self.query_one(ScreenStrip)
+        if self._words:
+            strip.show(self._words)
+        else:
+            strip.show(self.who, subject=self.run_dir.name)
+
+    def _explain(self, *, reading: bool = False) -> None:
+        if self._data:
+            return
+        waiting = Content.assemble(
+            tr("The text is being read …") + "\n" if reading else "",
+            (
+                tr("e writes a text, pasting works as well; v reads held-out text of the run."),
+                _QUIET,
+            ),
+        )
+        self.query_one(TokenText).explain(waiting if self.partner else self.nobody())
+
+    def _likeliest(self, index: int) -> Content:
+        """The token under the cursor and what the model had in mind for its place."""
+        token = str(self._data["tokens"][index])
+        loss = self._data["losses"][index]
+        place = tr("token {number}", number=index + 1)
+        lines = [Content.assemble((_quoted(token), "bold"), (f"  {place}", _QUIET))]
+        if loss is None:
+            lines.append(Content.styled(tr("the first: nothing stands before it"), _QUIET))
+        else:
+            lines.append(Content(f"{tr('loss')} {loss:.3f}   p {math.exp(-loss):.3g}"))
+        for word, chance in self._data["top"][index]:
+            bar = "━" * max(round(chance * _BAR), 1 if chance > 0.01 else 0)
+            hit = word == token
+            lines.append(
+                Content.assemble(
+                    ("▸ " if hit else "  ", "bold $success"),
+                    f"{chance:6.3f} ",
+                    (f"{bar:<{_BAR}} ", "$success" if hit else "$accent"),
+                    (fit(_quoted(word), 18).rstrip(), "bold" if hit else ""),
+                )
+            )
+        lines += [Content()] * (7 - len(lines)) + [_legend()]
+        return Content("\n").join(lines)
+
+
+def _legend() -> Content:
+    parts: list[tuple[str, str]] = []
+    for limit, style in zip(LIMITS, LOSS_STYLES, strict=False):
+        parts += [(f"<{limit:g}", style), (" ", "")]
+    return Content.assemble(
+        ("nats ", _QUIET), *parts, (f"≥{SURPRISING:g}", f"{LOSS_STYLES[-1]} underline")
+    )
+
+
+def _quoted(token: str) -> str:
+    return f"“{clean(token)}”"
+
+
+def _held_out(run: RunDir) -> str | None:
+    """The held-out text whose losses the run recorded last, from its second token on."""
+    records = [
+        record
+        for record in JsonlFollower(run.samples).poll()
+        if record.get("kind") == "token_losses" and isinstance(record.get("tokens"), list)
+    ]
+    return text_of(list(map(str, records[-1]["tokens"]))) if records else None
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        alone = TokensScreen(RunDir(place))
+        alone._data = {
+            "tokens": ["the", " cat"],
+            "losses": [None, 1.2],
+            "top": [[], [[" cat", 0.3], [" dog\x1b", 0.1]]],
+        }
+        print(alone._likeliest(1))
+        assert "\x1b" not in alone._likeliest(1).plain
+    print("=== 自测通过 ===")

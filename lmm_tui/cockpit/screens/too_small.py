@@ -1,0 +1,50 @@
+"""Shown instead of everything else while the terminal is too small, and says what it needs."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.content import Content
+from textual.geometry import Size
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from lmm_tui.i18n.language import tr
+
+SMALLEST = Size(60, 15)
+
+
+def too_small(size: Size) -> bool:
+    return size.width < SMALLEST.width or size.height < SMALLEST.height
+
+
+class TooSmallScreen(ModalScreen[None]):
+    """Goes by itself once the terminal has grown; the run is not touched."""
+
+    BINDINGS = [Binding("q", "app.request_quit", "leave", id="too_small.leave", show=False)]
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="too-small")
+
+    def on_mount(self) -> None:
+        self._word(self.app.size)
+
+    def on_resize(self) -> None:
+        self._word(self.size)
+
+    def _word(self, size: Size) -> None:
+        need = f"{SMALLEST.width}x{SMALLEST.height}"
+        self.query_one(Static).update(
+            Content.assemble(
+                (tr("{size} is too small", size=f"{size.width}x{size.height}"), "bold"),
+                "\n" + tr("please make it {size}", size=need),
+                ("\n" + tr("the run is not affected; q leaves"), "$foreground 70%"),
+            )
+        )
+
+
+if __name__ == "__main__":
+    for columns, lines in ((60, 15), (59, 50), (200, 14)):
+        print(columns, lines, too_small(Size(columns, lines)))
+    assert too_small(Size(59, 50)) and not too_small(SMALLEST)
+    print("=== 自测通过 ===")

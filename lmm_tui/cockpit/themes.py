@@ -1,0 +1,62 @@
+"""The two looks of the cockpit, dark and light: quiet greys, one accent, colours that mean states.
+
+All colours are entries of the xterm palette, as in `lmm_tui.charts.palette`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from textual.theme import Theme
+
+DARK = Theme(
+    name="lmm-dark",
+    primary="#5fafff",
+    secondary="#87afd7",
+    accent="#5fafff",
+    foreground="#d0d0d0",
+    background="#121212",
+    surface="#1c1c1c",
+    panel="#303030",
+    success="#87d787",
+    warning="#ffd75f",
+    error="#ff8787",
+    dark=True,
+)
+LIGHT = Theme(
+    name="lmm-light",
+    primary="#005fd7",
+    secondary="#5f5f87",
+    accent="#005fd7",
+    foreground="#303030",
+    background="#eeeeee",
+    surface="#e4e4e4",
+    panel="#d0d0d0",
+    success="#008700",
+    warning="#af5f00",
+    error="#d70000",
+    dark=False,
+)
+
+
+def preferred(last: str = "") -> str:
+    """The theme asked for by TEXTUAL_THEME, the `last` used, or what fits the background.
+
+    COLORFGBG (rxvt, konsole, iTerm2) ends with the background: 7 and 15 are the light ones.
+    """
+    if wanted := os.environ.get("TEXTUAL_THEME"):
+        return wanted
+    if last:
+        return last
+    background = os.environ.get("COLORFGBG", "").rpartition(";")[2]
+    return LIGHT.name if background in ("7", "15") else DARK.name
+
+
+def other(name: str) -> str:
+    return DARK.name if name == LIGHT.name else LIGHT.name
+
+
+if __name__ == "__main__":
+    print(preferred(), other(DARK.name))
+    assert other(other(DARK.name)) == DARK.name
+    print("=== 自测通过 ===")

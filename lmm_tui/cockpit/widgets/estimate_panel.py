@@ -1,0 +1,272 @@
+"""The panel that says what a configuration comes to before it is started.
+
+Pure drawing of an `Outlook`: a table where there is room for one, three sentences where there is
+not. It counts nothing itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.number_format import size
+from lmm_tui.planning.estimate import Estimate, exact
+from lmm_tui.runs.status_text import count, duration
+from lmm_tui.terminal.safe_text import clean, fit
+
+LABEL_WIDTH = 13
+METER_WIDTH = 16
+TIGHT = 0.7
+"""Share of a memory above which the first-order estimate may turn out too small."""
+
+_AIMS = {
+    "pretrain": mark("to continue text"),
+    "sft": mark("to answer"),
+    "dpo": mark("to prefer better answers"),
+    "grpo": mark("to earn rewards"),
+    "distill": mark("to follow a teacher"),
+}
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is known about a run that has not begun."""
+
+    config: RunConfig
+    estimate: Estimate
+    data: str
+    """The text in a few words, such as `3 files, 12 MB`."""
+    device: str
+    """The device in a few words, such as `cuda:0, NVIDIA H100`."""
+    memory_total: int | None
+    """Bytes of that device's memory, None while that is not known."""
+    seconds_a_step: float | None = None
+    """Measured in a trial, None where there was none."""
+
+    @property
+    def memory_share(self) -> float | None:
+        return self.estimate.memory / self.memory_total if self.memory_total else None
+
+    @property
+    def verdict(self) -> tuple[str, str]:
+        """Whether the run fits into memory, and the colour of that."""
+        share = self.memory_share
+        if share is None:
+            return "", ""
+        if share > 1:
+            return tr("does not fit"), "$error"
+        return (tr("tight"), "$warning") if share > TIGHT else (tr("fits"), "$success")
+
+
+class EstimatePanel(Widget):
+    """Shows one `Outlook`; `compact` is for a terminal of 80 columns."""
+
+    DEFAULT_CSS = """
+    EstimatePanel { height: auto; }
+    """
+
+    outlook: reactive[Outlook | None] = reactive(None, layout=True)
+    compact: reactive[bool] = reactive(False, layout=True)
+
+    def __init__(self, *, compact: bool) -> None:
+        super().__init__()
+        self.set_reactive(EstimatePanel.compact, compact)
+
+    def render(self) -> Content:
+        if self.outlook is None:
+            return Content()
+        return sentences(self.outlook) if self.compact else table(self.outlook)
+
+
+def table(outlook: Outlook) -> Content:
+    """A row a figure, for a panel of 48 columns or more."""
+    config, sized = outlook.config, outlook.estimate
+    shape = sized.shape
+    parameters = tr(
+        "{count}, {layers} of them in layers",
+        count=count(shape.parameters),
+        layers=count(shape.num_layers * shape.layer_parameters),
+    )
+    layers = tr("{count} of width {width}", count=shape.num_layers, width=shape.hidden_size)
+    heads = tr(
+        "{heads} query heads, {kv_heads} KV heads",
+        heads=shape.num_heads,
+        kv_heads=shape.num_kv_heads,
+    )
+    rows: list[tuple[str, str]] = [
+        (config.stage, tr(", ").join([_origin(config), tr(_AIMS[config.stage])])),
+        (tr("data"), outlook.data),
+        (tr("device"), outlook.device),
+        ("", ""),
+        (tr("parameters"), parameters),
+        (tr("layers"), layers),
+        (tr("attention"), heads),
+        (tr("vocabulary"), tr("{count} tokens", count=exact(shape.vocab_size))),
+        ("", ""),
+        (tr("a step"), _a_step(outlook)),
+        (tr("in all"), _in_all(outlook)),
+        (tr("epochs"), _epochs(sized) or tr("known once the data is")),
+        (tr("time"), _time(outlook) or tr("ctrl+t tries a few steps")),
+        ("", ""),
+        (tr("memory"), _memory(outlook)),
+        ("", "METER"),
+        (tr("disk"), _checkpoints(sized)),
+        (tr("folder"), folder(config)),
+    ]
+    lines = []
+    for label, value in rows:
+        shown = _meter(outlook) if value == "METER" else Content(clean(value))
+        lines.append(Content.assemble((fit(label, LABEL_WIDTH), "$foreground-muted"), shown))
+    return Content("\n").join(lines)
+
+
+def sentences(outlook: Outlook) -> Content:
+    """The same in a few lines."""
+    sized = outlook.estimate
+    shape = sized.shape
+    verdict, colour = outlook.verdict
+    steps = [tr("{things} a step", things=_a_step(outlook))]
+    if sized.total_tokens:
+        steps.append(tr("{count} in all", count=exact(sized.total_tokens)))
+    if epochs := _epochs(sized):
+        steps.append(tr("epochs: {count}", count=epochs))
+    if outlook.seconds_a_step:
+        steps.append(_time(outlook))
+    lines = [
+        Content(
+            tr(
+                "{parameters} parameters in {layers} layers of width {width}, {vocabulary} tokens "
+                "in the vocabulary",
+                parameters=count(shape.parameters),
+                layers=shape.num_layers,
+                width=shape.hidden_size,
+                vocabulary=exact(shape.vocab_size),
+            )
+        ),
+        Content(tr(", ").join(steps)),
+        Content.assemble(
+            f"{tr('memory')} {_memory(outlook)}",
+            (tr(" ({verdict})", verdict=verdict) if verdict else "", colour),
+            f" · {tr('disk')} {_checkpoints(sized)}",
+        ),
+        Content(
+            clean(
+                f"{outlook.device} · {outlook.data} · {_origin(outlook.config)} · "
+                f"{folder(outlook.config)}"
+            )
+        ),
+    ]
+    return Content("\n").join(lines)
+
+
+def run_name(config: RunConfig) -> str:
+    """What the run will be called, as far as that is known before it starts."""
+    return config.name or f"{config.stage}-{config.model.preset}-<date>"
+
+
+def folder(config: RunConfig) -> str:
+    """Where the run will be written."""
+    return str(Path(config.runs_dir) / run_name(config))
+
+
+def _origin(config: RunConfig) -> str:
+    if config.start_from:
+        return tr("from {source}", source=config.start_from)
+    return tr("from scratch")
+
+
+def _meter(outlook: Outlook) -> Content:
+    share = outlook.memory_share
+    if share is None:
+        return Content()
+    verdict, colour = outlook.verdict
+    full = min(max(round(share * METER_WIDTH), 1), METER_WIDTH)
+    return Content.assemble(
+        ("━" * full, colour),
+        ("─" * (METER_WIDTH - full), "$foreground-disabled"),
+        (f" {verdict}", colour),
+    )
+
+
+def _memory(outlook: Outlook) -> str:
+    needed = size(outlook.estimate.memory)
+    if not outlook.memory_total:
+        return tr("about {size}", size=needed)
+    return tr("about {size} of {total}", size=needed, total=size(outlook.memory_total))
+
+
+def _a_step(outlook: Outlook) -> str:
+    config = outlook.config
+    things = exact(config.train.batch_size * config.train.grad_accum)
+    if config.stage == "dpo":
+        return tr("{count} pairs", count=things)
+    if config.stage == "grpo":
+        return tr(
+            "{prompts} prompts, {answers} answers each", prompts=things, answers=config.grpo.group
+        )
+    return tr("{count} tokens", count=exact(outlook.estimate.tokens_per_step))
+
+
+def _in_all(outlook: Outlook) -> str:
+    sized = outlook.estimate
+    if not sized.total_tokens:
+        return tr("{count} steps", count=exact(outlook.config.train.steps))
+    tokens = tr("{count} tokens", count=exact(sized.total_tokens))
+    return tr(", ").join([tokens, _operations(sized.flops)])
+
+
+def _epochs(sized: Estimate) -> str:
+    if sized.epochs is None:
+        return ""
+    shown = f"{sized.epochs:.2g}" if sized.epochs < 100 else f"{sized.epochs:,.0f}"
+    tokens = count(sized.corpus_tokens or 0)
+    return tr("about {epochs} of about {tokens} tokens", epochs=shown, tokens=tokens)
+
+
+def _time(outlook: Outlook) -> str:
+    if outlook.seconds_a_step is None:
+        return ""
+    seconds = outlook.seconds_a_step * outlook.config.train.steps
+    return tr(
+        "about {time} at {seconds:.3g} s a step",
+        time=duration(seconds),
+        seconds=outlook.seconds_a_step,
+    )
+
+
+def _checkpoints(sized: Estimate) -> str:
+    each = size(sized.checkpoint)
+    if sized.checkpoints == 1:
+        return tr("about {size}, 1 checkpoint", size=each)
+    return tr(
+        "about {size}, {count} x {each}",
+        size=size(sized.checkpoint * sized.checkpoints),
+        count=sized.checkpoints,
+        each=each,
+    )
+
+
+def _operations(flops: float) -> str:
+    for name, unit in (("exa", 1e18), ("peta", 1e15), ("tera", 1e12)):
+        if flops >= unit:
+            return f"{flops / unit:.3g} {name}FLOP"
+    return f"{flops / 1e9:.3g} gigaFLOP"
+
+
+if __name__ == "__main__":
+    from lmm_tui.planning.estimate import estimate
+
+    shown = RunConfig.model_validate({"model": {"preset": "minimind-26m"}})
+    example = Outlook(
+        shown, estimate(shown, corpus_bytes=6_000_000), "built in, 6 MB", "cpu", 16_000_000_000
+    )
+    print(table(example).plain)
+    print(sentences(example).plain)
+    assert example.verdict[0] == "fits"
+    print("=== 自测通过 ===")

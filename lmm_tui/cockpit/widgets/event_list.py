@@ -1,0 +1,89 @@
+"""What happened in the run, the newest on top: checkpoints, probes, commands, alerts, errors.
+
+Besides the run's own events it shows what only this screen knows, such as a command that could
+not be delivered.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from textual.content import Content
+
+from lmm_tui.cockpit.widgets.feed import Feed
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.terminal.safe_text import clean
+
+MOST_SHOWN = 300
+
+_STYLES = {"error": "$text-error", "warning": "$text-warning"}
+_WIDE = 56
+
+
+class EventLog(Feed):
+    """A line an event: time, step, kind, message; alerts and errors in full."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(tr("events"), tr("What happens to the run is listed here."), id)
+        self._events: Sequence[Mapping[str, Any]] = ()
+
+    def show(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Show `events`, oldest first."""
+        self._events = events
+        self._word()
+
+    def on_resize(self) -> None:
+        self._word()
+
+    def _word(self) -> None:
+        if not self._events:
+            return
+        latest = self._events[-MOST_SHOWN:]
+        lines = [_line(event, self.text_width) for event in reversed(latest)]
+        self.set_text(Content("\n").join(lines), f"{len(self._events):,}")
+
+
+def _line(event: Mapping[str, Any], width: int) -> Content:
+    """One line; only what somebody has to act on may take more."""
+    style = _STYLES.get(str(event.get("level")), "")
+    kind, message = str(event.get("kind", "")), str(event.get("message", ""))
+    line = Content.assemble(
+        (_clock(event.get("time")) + "  " if width >= _WIDE else "", "$foreground 50%"),
+        (f"{_step(event.get('step'))}  ", "$foreground 70%"),
+        (f"{clean(tr(kind))} ", style or "$accent"),
+        (clean(retell(message)), style),
+    )
+    return line if style else line.truncate(width, ellipsis=True)
+
+
+def _clock(seconds: object) -> str:
+    if not isinstance(seconds, int | float):
+        return " " * 8
+    try:
+        return time.strftime("%H:%M:%S", time.localtime(seconds))
+    except (OverflowError, OSError, ValueError):
+        return "--:--:--"
+
+
+def _step(step: object) -> str:
+    return f"{step:>6,}" if isinstance(step, int) else " " * 6
+
+
+if __name__ == "__main__":
+    shown = _line(
+        {
+            "time": 0,
+            "step": 1200,
+            "kind": "alert",
+            "level": "error",
+            "message": "loss is \x1b[5mNaN",
+        },
+        width=80,
+    )
+    print(shown)
+    assert "\x1b" not in shown.plain and "1,200" in shown.plain
+    assert _clock(1e300) == "--:--:--"
+    print("=== 自测通过 ===")

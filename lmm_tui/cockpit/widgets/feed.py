@@ -1,0 +1,71 @@
+"""A panel of text that scrolls, the newest on top; laid out again only where the text changed.
+
+Subclasses word it. Focused, it scrolls with the arrow keys; Enter gives it the whole screen.
+"""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+
+from lmm_tui.cockpit.widgets.prose import Prose
+
+
+class Feed(VerticalScroll):
+    """`title` with a count in the border, text or an explanation of its absence inside."""
+
+    DEFAULT_CSS = """
+    Feed { scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
+    Feed > Static { width: 1fr; padding: 0 1; }
+    """
+
+    def __init__(self, title: str, empty: str, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._title = title
+        self._shown = Content(empty)
+        self.border_title = title
+
+    def compose(self) -> ComposeResult:
+        yield Prose(self._shown)
+
+    @property
+    def text_width(self) -> int:
+        """Cells for a line, with the scrollbar there or not."""
+        return max(self.scrollable_content_region.width - 2, 1)
+
+    def expect(self, sentence: str) -> None:
+        """Say why there is no text, for as long as there is none."""
+        if self.border_title == self._title and sentence != self._shown.plain:
+            self._shown = Content(sentence)
+            self.query_one(Prose).update(self._shown)
+
+    def set_text(self, text: Content, count: str) -> None:
+        """Show `text`, and `count` behind the title; nothing happens where both are known."""
+        if text.is_same(self._shown):
+            return
+        self._shown = text
+        self.border_title = f"{self._title} · {count}"
+        self.query_one(Prose).update(text)
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App
+
+    class Demo(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Feed("events", "nothing happened yet")
+
+    async def show() -> None:
+        app = Demo()
+        async with app.run_test(size=(40, 6)) as pilot:
+            feed = app.query_one(Feed)
+            feed.set_text(Content("first\nsecond"), "2")
+            await pilot.pause()
+            print(feed.border_title, "|", feed.query_one(Prose).content)
+            assert feed.border_title == "events · 2"
+
+    asyncio.run(show())
+    print("=== 自测通过 ===")

@@ -1,0 +1,156 @@
+"""A long list of keys, group by group, that can be searched; it words only what is on the screen.
+
+One widget, for a widget a word takes half a second to open. It knows neither screens nor files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from rich.cells import cell_len, set_cell_size
+from textual import events
+from textual.content import Content
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.visual import Visual
+
+from lmm_tui.cockpit.keys import Key
+from lmm_tui.cockpit.widgets.styled_line import Part
+from lmm_tui.i18n.language import tr
+from lmm_tui.terminal.safe_text import wrap
+
+_KEY, _NAME, _LEAST_MEANING = 14, 22, 50
+"""Cells of the columns; names go where meanings would have less than the least."""
+
+
+class _Line:
+    """Parts of a line, and the key that it is about."""
+
+    def __init__(self, *parts: Part, key: Key | None = None) -> None:
+        self.parts, self.key = parts, key
+
+
+class KeyList(ScrollView, can_focus=True):
+    """Keys, what they do, and by which name each can be given other keys; then `notes`."""
+
+    DEFAULT_CSS = """
+    KeyList { height: auto; background: transparent; scrollbar-size: 0 1; }
+    """
+
+    @dataclass
+    class Clicked(Message):
+        """A line of this key was clicked."""
+
+        key: Key
+
+    def __init__(
+        self,
+        groups: Sequence[tuple[str, Sequence[Key]]],
+        notes: Sequence[tuple[str, str]],
+        id: str | None = None,
+    ) -> None:
+        """Titles of groups and help are translated here, notes are words already."""
+        super().__init__(id=id)
+        self._groups, self._notes = groups, notes
+        self._words: list[str] = []
+        self._lines: list[_Line] = []
+        self._lines_of: object = None
+
+    def search(self, text: str) -> None:
+        """Only the keys that have all these words in any of their columns."""
+        self._words = text.casefold().split()
+        self._measure(self._room)
+        self.scroll_home(animate=False)
+        self.refresh(layout=True)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        self._measure(width - 1)
+        return self.virtual_size.height
+
+    @property
+    def _room(self) -> int:
+        """Cells beside the scroll bar."""
+        return max(self.size.width - 1, 1)
+
+    def on_resize(self) -> None:
+        self._measure(self._room)
+
+    def _measure(self, width: int) -> None:
+        self.virtual_size = Size(width, len(self._worded(width)))
+
+    def render_line(self, y: int) -> Strip:
+        width = self._room
+        lines, at = self._worded(width), y + round(self.scroll_offset.y)
+        line = Content.assemble(*lines[at].parts) if at < len(lines) else Content()
+        return Visual.to_strips(self, line, width, 1, self.visual_style, pad=True)[0]
+
+    def on_click(self, event: events.Click) -> None:
+        lines, at = self._worded(self._room), event.y + round(self.scroll_offset.y)
+        if at < len(lines) and (key := lines[at].key):
+            self.post_message(self.Clicked(key))
+
+    def _worded(self, width: int) -> list[_Line]:
+        of = width, tuple(self._words)
+        if of != self._lines_of:
+            self._lines_of, self._lines = of, list(self._word(width))
+        return self._lines
+
+    def _word(self, width: int) -> Iterator[_Line]:
+        named = width - _KEY - _NAME >= _LEAST_MEANING
+        meaning = width - _KEY - (_NAME if named else 0)
+        for title, keys in self._groups:
+            found = [key for key in keys if _matches(key, self._words)]
+            if found:
+                yield from (_Line(), _Line((tr(title), "bold")))
+            for key in found:
+                names = _wrap(key.id, _NAME) if named else []
+                columns = _wrap(key.shown, _KEY), _wrap(tr(key.help), meaning), names
+                for shown, said, name in zip_longest(*columns, fillvalue=""):
+                    yield _Line(
+                        (set_cell_size(shown, _KEY), "$accent"),
+                        (set_cell_size(said, meaning), ""),
+                        (name, "$foreground 50%"),
+                        key=key,
+                    )
+        for title, text in self._notes:
+            yield from (_Line(), _Line((title, "bold")))
+            for line in text.splitlines():
+                yield from (_Line((part, "")) for part in _wrap(line, width))
+
+
+def _matches(key: Key, words: Sequence[str]) -> bool:
+    said = (key.title, key.help)
+    text = " ".join((key.shown, *said, *map(tr, said), key.id)).casefold()
+    return all(word in text for word in words)
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return [text] if cell_len(text) <= width else wrap(text, max(width, 1))
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App, ComposeResult
+
+    from lmm_tui.cockpit.keys import help_groups
+
+    class Demo(App[None]):
+        def compose(self) -> ComposeResult:
+            yield KeyList(list(help_groups()), [("Notes", "word " * 30)])
+
+    async def search() -> list[str]:
+        app = Demo()
+        async with app.run_test(size=(90, 12)) as pilot:
+            keys = app.query_one(KeyList)
+            keys.search("pause")
+            await pilot.pause()
+            return [keys.render_line(y).text.rstrip() for y in range(keys.size.height)]
+
+    print("\n".join(seen := asyncio.run(search())))
+    assert any("run.pause" in line for line in seen) and "Notes" in seen
+    print("=== 自测通过 ===")

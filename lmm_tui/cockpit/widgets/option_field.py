@@ -1,0 +1,261 @@
+"""One option of the configuration as a row of a form, made from nothing but its `Option`.
+
+Label, editor, default, range and the sentence for a wrong value all come from the tree. It knows
+neither other fields nor the file system: a screen that finds more wrong says so with `complain`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.highlighter import Highlighter
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.geometry import Size
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input
+
+from lmm_tui.cockpit.widgets.choice import Choice
+from lmm_tui.cockpit.widgets.text_input import Entry
+from lmm_tui.engine.config.config import ConfigError, Option, RunConfig, check, lookup, toml_value
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.option_range import limits_in_words
+from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.terminal.safe_text import REPLACEMENT, clean, fit, wrap
+
+UNSET = mark("unset")
+CHANGED_MARK = "●"
+HEADING_WIDTH = 9
+LABEL_WIDTH = 28
+"""Columns left of the editor, the heading's among them; the style sheet below says it too."""
+
+_DEFAULTS = RunConfig()
+
+
+class ConfigField(Widget):
+    """Posts `Changed` after every edit; `value` is the last allowed one, `problem` says more."""
+
+    DEFAULT_CSS = """
+    ConfigField { height: auto; padding: 0 1; }
+    ConfigField:focus-within { background: $boost; }
+    ConfigField > * { margin-left: 28; }
+    ConfigField > Input.-textual-compact {
+        height: 1; padding: 0 1; background: $surface; color: $foreground;
+    }
+    ConfigField > Input.-textual-compact:focus { background: $surface-lighten-1; }
+    """
+
+    @dataclass
+    class Changed(Message):
+        """The text or choice was edited; look at `problem` before you use `value`."""
+
+        field: ConfigField
+
+        @property
+        def control(self) -> ConfigField:
+            return self.field
+
+    def __init__(
+        self,
+        option: Option,
+        value: Any,
+        *,
+        heading: str = "",
+        choices: Sequence[str] = (),
+    ) -> None:
+        """`choices` are for an option that lists none itself."""
+        super().__init__(id=field_id(option.key))
+        self.option = option
+        self.value = value
+        self._refusal = ""
+        self._complaint = ""
+        self._heading = heading
+        self._editor = self._make_editor(choices or _choices(option))
+        self._judged = self.text
+
+    @property
+    def editor(self) -> Choice | Input:
+        """The widget that takes the focus."""
+        return self._editor
+
+    @property
+    def text(self) -> str:
+        """What stands in the editor."""
+        return self._editor.value
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the text, and what is allowed; empty while nothing is."""
+        return self._refusal or self._complaint
+
+    @property
+    def called(self) -> str:
+        """The label in the language of the interface."""
+        return tr(self.option.label, about=self.option.key.partition(".")[0])
+
+    @property
+    def changed(self) -> bool:
+        return self.value != self.option.default
+
+    def compose(self) -> ComposeResult:
+        yield self._editor
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return 1 + len(self._message_lines(width))
+
+    def render(self) -> Content:
+        """The label, left of the editor, and below both what is wrong."""
+        sign = CHANGED_MARK if self.changed else " "
+        label = Content.assemble(
+            (fit(self._heading, HEADING_WIDTH), "$foreground-muted"),
+            (f"{sign} ", "$accent"),
+            (self.called, "$error" if self.problem else ""),
+        )
+        indent = " " * (LABEL_WIDTH + 1)
+        message = [
+            Content.styled(indent + line, "$error") for line in self._message_lines(self.size.width)
+        ]
+        return Content("\n").join([label, *message])
+
+    def _message_lines(self, width: int) -> list[str]:
+        if not self.problem:
+            return []
+        return wrap(clean(self._told_problem()), max(width - LABEL_WIDTH - 1, 16))
+
+    def _told_problem(self) -> str:
+        """In the language of the interface, where sentences are known with the key before them."""
+        key = self.option.key
+        told = retell(f"{key}: {self.problem}")
+        return told.removeprefix(key).lstrip(":： ")
+
+    def complain(self, problem: str) -> None:
+        """Say what else is wrong with an allowed value; an empty text takes it back.
+
+        Stands until the next edit.
+        """
+        if problem != self._complaint:
+            self._complaint = problem
+            self.refresh(layout=True)
+
+    def show(self, value: Any) -> None:
+        """Put another value into the editor, as if it had been typed."""
+        self._editor.value = to_text(self.option, value)
+
+    def reset(self) -> None:
+        """Back to the default."""
+        self.show(self.option.default)
+
+    def set_choices(self, choices: Sequence[str]) -> None:
+        if isinstance(self._editor, Choice):
+            self._editor.set_choices(choices)
+
+    def show_unset(self, text: str) -> None:
+        """What an unset value will come to, shown in its place."""
+        if isinstance(self._editor, Entry):
+            self._editor.prompt = text
+
+    @on(Input.Changed)
+    @on(Choice.Changed)
+    def _edited(self, event: Message) -> None:
+        event.stop()
+        if self.text == self._judged:  # An Input also reports the value it was made with.
+            return
+        self._judged = self.text
+        before = self.problem
+        try:
+            self.value = parse(self.option, self.text)
+            self._refusal = ""
+        except ConfigError as error:
+            self._refusal = str(error)
+        self._complaint = ""
+        self.refresh(layout=bool(before) or bool(self.problem))
+        self.post_message(self.Changed(self))
+
+    def _make_editor(self, choices: Sequence[str]) -> Choice | Entry:
+        text = to_text(self.option, self.value)
+        if choices:
+            return Choice(choices, text, said=tr if self.option.kind is bool else str)
+        return Entry(text, prompt=tr(UNSET), highlighter=_Visible())
+
+
+def field_id(key: str) -> str:
+    """The widget id of an option's field."""
+    return key.replace(".", "-")
+
+
+def to_text(option: Option, value: Any) -> str:
+    """A value as its editor shows it; `parse` is the way back."""
+    if option.kind is bool:
+        return {None: UNSET, False: mark("no"), True: mark("yes")}[value]
+    if value is None:
+        return ""
+    if option.kind is list:
+        return toml_value(value)
+    return str(value)
+
+
+def parse(option: Option, text: str) -> Any:
+    """The value that a text stands for; ConfigError with what is allowed where it is none."""
+    given: Any = text
+    if option.kind is bool:
+        given = {UNSET: None, "no": False, "yes": True}[text]
+    elif option.optional and not text.strip():
+        given = None
+    elif option.kind is list:
+        given = _list(text)
+    try:
+        return lookup(check(option.key, given, _DEFAULTS), option.key)
+    except ConfigError as error:
+        if option.allowed:
+            raise ConfigError(
+                tr("needs a {allowed}", allowed=limits_in_words(option.allowed))
+            ) from None
+        raise ConfigError(str(error).removeprefix(f"{option.key}: ")) from None
+
+
+def _list(text: str) -> list[Any]:
+    try:
+        found = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        found = None
+    if not isinstance(found, list):
+        raise ConfigError(tr('needs a list such as ["one", "two"]'))
+    return found
+
+
+def _choices(option: Option) -> Sequence[str]:
+    if option.kind is bool:
+        return ([UNSET] if option.optional else []) + ["no", "yes"]
+    return option.choices
+
+
+class _Visible(Highlighter):
+    """Shows control characters of a text instead of sending them to the terminal."""
+
+    def __call__(self, text: str | Text) -> Text:
+        plain = text.plain if isinstance(text, Text) else text
+        shown = "".join((clean(char) or REPLACEMENT)[0] for char in plain)
+        return Text(shown, no_wrap=True, overflow="ignore", end="")
+
+    def highlight(self, text: Text) -> None:
+        """Nothing further: colours have no meaning here."""
+
+
+if __name__ == "__main__":
+    from lmm_tui.engine.config.config import options
+
+    for each in options():
+        shown = to_text(each, each.default)
+        assert parse(each, shown) == each.default, each.key
+    steps = next(each for each in options() if each.key == "train.steps")
+    try:
+        parse(steps, "1e99x")
+    except ConfigError as refusal:
+        print(f"{steps.label}: {refusal}")
+    print("=== 自测通过 ===")

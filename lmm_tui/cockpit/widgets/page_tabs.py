@@ -1,0 +1,69 @@
+"""The names of the pages with the open one marked; a click turns.
+
+n and N turn them too: digits are for screens, so none is shown here.
+"""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from textual.content import Content
+
+from lmm_tui.cockpit.widgets.styled_line import Line
+from lmm_tui.terminal.safe_text import clean
+
+_MORE = 4
+"""Cells for a sign that there are more pages."""
+
+
+class PageStrip(Line):
+    """` loss  gradients …`; where that is too long, the open page with as many as fit around it."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._titles: tuple[str, ...] = ("",)
+        self._open = 0
+
+    def show(self, titles: tuple[str, ...], opened: int) -> None:
+        """Titles are of foreign origin where somebody searches: they are cleaned."""
+        if (titles, opened) != (self._titles, self._open):
+            self._titles, self._open = tuple(map(clean, titles)), opened
+            self.reword()
+
+    def compose_line(self, width: int) -> Content:
+        first, last = self._fitting(width)
+        tabs = [self._tab(index, self._titles[index]) for index in range(first, last + 1)]
+        if first > 0:
+            tabs.insert(0, self._tab(first - 1, "‹"))
+        if last + 1 < len(self._titles):
+            tabs.append(self._tab(last + 1, "›"))
+        return Content(" ").join(tabs)
+
+    def _fitting(self, width: int) -> tuple[int, int]:
+        """The first and the last page that are named: the open one is, and what fits around it."""
+        first = last = self._open
+        room = width - cell_len(self._titles[self._open]) - 2 - 2 * _MORE
+        while True:
+            around = [index for index in (last + 1, first - 1) if 0 <= index < len(self._titles)]
+            sizes = {index: cell_len(self._titles[index]) + 3 for index in around}
+            fitting = [index for index in around if sizes[index] <= room]
+            if not fitting:
+                return first, last
+            chosen = min(fitting, key=lambda index: abs(index - self._open))
+            first, last = min(first, chosen), max(last, chosen)
+            room -= sizes[chosen]
+
+    def _tab(self, index: int, title: str) -> Content:
+        if index == self._open:
+            return Content.styled(f" {title} ", "bold $accent")
+        return Content.from_markup(
+            f"[@click=screen.open_page({index + 1})]$tab[/]", tab=f" {title} "
+        )
+
+
+if __name__ == "__main__":
+    strip = PageStrip()
+    strip._titles = ("loss", "gradients", "probes")
+    for columns in (60, 14):
+        print(strip.compose_line(columns))
+    assert strip.compose_line(60).plain.startswith(" loss ")
+    print("=== 自测通过 ===")

@@ -1,0 +1,84 @@
+"""The second line of the dashboard: how far the run is, how fast, and how long it will take."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from lmm_tui.cockpit.widgets.run_header import BADGES
+from lmm_tui.cockpit.widgets.styled_line import Line, Part
+from lmm_tui.engine.run.run_dir import RunStatus
+from lmm_tui.i18n.language import tr
+from lmm_tui.runs.session import RunView
+from lmm_tui.runs.status_text import count, duration
+
+_SHORTEST_BAR = 8
+
+
+class RunProgress(Line):
+    """A bar in the colour of the state, then steps, share, tokens, speed and time to go."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._view: RunView | None = None
+
+    def show(self, view: RunView) -> None:
+        self._view = view
+        self.reword()
+
+    def compose_line(self, width: int) -> Content:
+        if self._view is None:
+            return Content()
+        facts = _facts(self._view)
+        text = _joined(facts)
+        while len(facts) > 2 and text.cell_length + _SHORTEST_BAR > width:
+            # Tokens go first, then the speed: steps and time to go are asked for most.
+            del facts[2]
+            text = _joined(facts)
+        _, colour = BADGES.get(self._view.state, ("", "$warning"))
+        return Content.assemble(
+            " ", *bar(max(width - text.cell_length - 2, 0), self._view.progress, colour), " ", text
+        )
+
+
+def bar(width: int, share: float, colour: str) -> list[Part]:
+    """A thin bar of `width` cells, `share` of it in `colour`, with steps of half a cell."""
+    halves = round(share * width * 2)
+    done = "━" * (halves // 2) + ("╸" if halves % 2 else "")
+    return [(done, colour), ("─" * (width - len(done)), "$foreground 20%")]
+
+
+def _facts(view: RunView) -> list[str]:
+    status = view.status
+    return [
+        f"{status.step:,} / {status.total_steps:,}",
+        f"{view.progress:.0%}" if view.progress < 1 or view.state == "finished" else "99%",
+        tr("{count} tokens", count=count(status.tokens)),
+        *([f"{count(status.tokens_per_s)} {tr('tok/s')}"] if status.tokens_per_s else []),
+        _time(view, status),
+    ]
+
+
+def _time(view: RunView, status: RunStatus) -> str:
+    if not view.active:
+        return tr("took {time}", time=duration(status.heartbeat - view.info.started))
+    return tr("ETA {time}", time="–" if status.eta_s is None else duration(status.eta_s))
+
+
+def _joined(facts: list[str]) -> Content:
+    first, *others = facts
+    return Content.assemble(
+        (f" {first}", "bold"), *((f"  {fact}", "$foreground 80%") for fact in others), " "
+    )
+
+
+if __name__ == "__main__":
+    from lmm_tui.engine.run.run_dir import RunInfo
+
+    info = RunInfo("demo", "pretrain", 0, 0, "box", 7, 0.0)
+    status = RunStatus("running", 420, 1000, 1_720_320, eta_s=133, tokens_per_s=12_340)
+    line = RunProgress()
+    line._view = RunView(info, status, "running")
+    for columns in (120, 50):
+        print(line.compose_line(columns))
+        assert line.compose_line(columns).cell_length == columns
+    print("=== 自测通过 ===")

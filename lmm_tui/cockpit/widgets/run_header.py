@@ -1,0 +1,123 @@
+"""The first line of the dashboard: which run this is, and the state it is in, unmistakably.
+
+Everything it shows comes from a RunView and is cleaned before it reaches the terminal.
+"""
+
+from __future__ import annotations
+
+import time
+
+from rich.cells import cell_len
+from textual.content import Content
+
+from lmm_tui.cockpit.widgets.styled_line import Line, Part, spread
+from lmm_tui.i18n.language import listed, tr
+from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.runs.session import RunView
+from lmm_tui.runs.status_text import count, duration
+from lmm_tui.terminal.safe_text import clean
+
+BADGES = {
+    "starting": ("○", "$accent"),
+    "running": ("●", "$success"),
+    "paused": ("‖", "$warning"),
+    "stopping": ("◐", "$warning"),
+    "finished": ("✓", "$success"),
+    "stopped": ("■", "$secondary"),
+    "failed": ("×", "$error"),
+    "crashed": ("×", "$error"),
+    "stale": ("?", "$warning"),
+}
+"""A sign and a theme colour for every state that a run can be in."""
+
+
+class RunHeader(Line):
+    """`● RUNNING  name  pretrain · nano 0.49M · cpu fp32`, and on the right what takes long now."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._view: RunView | None = None
+        self._pending: tuple[str, ...] = ()
+        self._unreadable = 0
+        self._loading = False
+
+    def show(
+        self,
+        view: RunView,
+        *,
+        pending: tuple[str, ...] = (),
+        unreadable: int = 0,
+        loading: bool = False,
+    ) -> None:
+        """`pending` are commands on their way, `unreadable` lines that could not be parsed."""
+        self._view, self._pending = view, pending
+        self._unreadable, self._loading = unreadable, loading
+        self.reword()
+
+    def compose_line(self, width: int) -> Content:
+        if self._view is None:
+            return Content()
+        info = self._view.info
+        model = " ".join(filter(None, (info.model, parameters(info.parameters))))
+        arithmetic = " ".join(filter(None, (info.device, info.precision)))
+        stage = info.stage
+        if info.parent:
+            stage = tr("{stage} from {parent}", stage=info.stage, parent=info.parent)
+        # A foreign log does not say whose it is.
+        process = tr("pid {pid} on {host}", pid=info.pid, host=info.host) if info.pid else ""
+        details = (stage, model, arithmetic, process)
+        left, now = [badge(self._view.state)], self._now(self._view)
+        taken = sum(cell_len(text) for text, _ in (*left, *now))
+        name = Content(clean(info.name)).truncate(max(width - taken - 2, 1), ellipsis=True)
+        left.append((f" {name.plain} ", "bold"))
+        left += [(f" {clean(text)} ", "$foreground 70%") for text in details if text]
+        return spread(width, left, now)
+
+    def _now(self, view: RunView) -> list[Part]:
+        parts: list[Part] = []
+        if self._unreadable:
+            one = self._unreadable == 1
+            text = tr(
+                "{count} unreadable line" if one else "{count} unreadable lines",
+                count=self._unreadable,
+            )
+            parts.append((f" {text} ", "$warning"))
+        if view.state == "stale":
+            silence = duration(time.time() - max(view.status.heartbeat, view.info.started))
+            parts.append((f" {tr('no sign of life for {time}', time=silence)} ", "$warning"))
+        elif self._loading:
+            parts.append((f" {tr('reading…')} ", "$accent"))
+        elif view.active and view.status.activity:
+            parts.append((f" {clean(retell(view.status.activity))} ", "$accent"))
+        if self._pending:
+            commands = listed(map(tr, self._pending))
+            parts.append((f" {tr('asked: {commands}', commands=commands)} ", "$warning"))
+        return parts
+
+
+def badge(state: str) -> Part:
+    """The state as a coloured field."""
+    sign, colour = BADGES.get(state, ("?", "$warning"))
+    return f" {sign} {tr(state.upper())} ", f"bold {colour} reverse"
+
+
+def parameters(number: int) -> str:
+    """`0.49M`, or nothing while it is not known."""
+    if not number:
+        return ""
+    return f"{number / 1e6:.2f}M" if number < 1e6 else count(number)
+
+
+if __name__ == "__main__":
+    from lmm_tui.engine.run.run_dir import RunInfo, RunStatus
+
+    header = RunHeader()
+    header.reword = lambda: None  # type: ignore[method-assign]
+    info = RunInfo(
+        "小兔\x1b[31m子", "pretrain", 0, 0, "box", 7, 0.0, "cpu", "fp32", "nano", 490_000
+    )
+    header.show(RunView(info, RunStatus(activity="sampling"), "running"), unreadable=2)
+    for columns in (120, 60):
+        print(header.compose_line(columns))
+    assert "\x1b" not in header.compose_line(120).plain
+    print("=== 自测通过 ===")

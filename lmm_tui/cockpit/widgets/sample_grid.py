@@ -1,0 +1,271 @@
+"""Generations side by side: a row a prompt, a column a step, the newest at the right.
+
+As many columns as can be read stand beside each other; the cursor walks through them and the
+window follows. It shows records of samples.jsonl, cleaned, and knows no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from textual import events
+from textual.content import Content
+from textual.message import Message
+from textual.strip import Strip
+from textual.visual import Visual
+from textual.widget import Widget
+
+from lmm_tui.cockpit.widgets.prose import wrapped
+from lmm_tui.i18n.language import tr
+from lmm_tui.terminal.safe_text import clean, fit
+
+_WIDTH = 30
+"""Cells that a column of text has at least, where there is room."""
+_HEIGHT = 4
+_QUIET = "$foreground 60%"
+
+Record = Mapping[str, Any]
+
+
+class SampleBook:
+    """All samples of a run by prompt and step, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.prompts: list[str] = []
+        self.steps: list[int] = []
+        self._records: dict[tuple[str, int], list[Record]] = {}
+
+    def add(self, records: Iterable[Record]) -> bool:
+        """True where any of them is a sample."""
+        added = False
+        for record in records:
+            step, prompt = record.get("step"), record.get("prompt")
+            if record.get("kind") != "sample" or not isinstance(step, int):
+                continue
+            added = True
+            place = str(prompt), step
+            if place[0] not in self.prompts:
+                self.prompts.append(place[0])
+            if step not in self.steps:
+                self.steps.append(step)
+                self.steps.sort()
+            self._records.setdefault(place, []).append(record)
+        return added
+
+    def at(self, prompt: str, step: int) -> list[Record]:
+        """What was said there, the oldest first."""
+        return self._records.get((prompt, step), [])
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What fits into a window, in cells and in counts."""
+
+    margin: int
+    width: int
+    height: int
+    columns: int
+    rows: int
+
+    @classmethod
+    def of(cls, width: int, height: int, prompts: int, steps: int) -> Layout:
+        margin = max(10, min(24, width // 6))
+        columns = max(1, min(steps, (width - margin) // _WIDTH))
+        rows = max(1, min(prompts, (height - 1) // _HEIGHT))
+        return cls(margin, (width - margin) // columns, (height - 1) // rows, columns, rows)
+
+
+class SampleGrid(Widget, can_focus=True):
+    """`show` it a book whenever there is more; while the cursor is at the newest it stays there."""
+
+    DEFAULT_CSS = """
+    SampleGrid { height: 1fr; width: 1fr; background: $background; }
+    """
+
+    @dataclass
+    class Moved(Message):
+        """The cursor is somewhere else, or what stands there is new."""
+
+    @dataclass
+    class Opened(Message):
+        """The text under the cursor was clicked again."""
+
+    def __init__(self, empty: str, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._book = SampleBook()
+        self._empty = empty
+        self._prompt = 0
+        self._step: int | None = None
+        """Set where the cursor is not at the newest."""
+
+    def show(self, book: SampleBook) -> None:
+        """The same book may be shown again: it is drawn anew."""
+        self._book = book
+        self.refresh()
+        self.post_message(self.Moved())
+
+    @property
+    def under_cursor(self) -> tuple[str, int] | None:
+        """Prompt and step."""
+        if not self._book.prompts:
+            return None
+        return self._book.prompts[self._prompt], self._book.steps[self._at]
+
+    @property
+    def _at(self) -> int:
+        steps = self._book.steps
+        return steps.index(self._step) if self._step in steps else len(steps) - 1
+
+    def move(self, prompts: int = 0, steps: int = 0) -> None:
+        """Walk by so many prompts and steps, as far as there are any."""
+        book = self._book
+        if not book.prompts:
+            return
+        self._prompt = max(0, min(self._prompt + prompts, len(book.prompts) - 1))
+        at = max(0, min(self._at + steps, len(book.steps) - 1))
+        self._step = None if at == len(book.steps) - 1 else book.steps[at]
+        self.refresh()
+        self.post_message(self.Moved())
+
+    def go_to_prompt(self, prompt: str) -> None:
+        """Put the cursor on what was said last to a prompt."""
+        if prompt in self._book.prompts:
+            self._step = None
+            self._prompt = self._book.prompts.index(prompt)
+            self.move()
+
+    def on_click(self, event: events.Click) -> None:
+        layout, first_column, first_row = self._window()
+        if not self._book.prompts or event.y == 0:
+            return
+        row = first_row + min((event.y - 1) // layout.height, layout.rows - 1)
+        column = first_column + max(event.x - layout.margin, 0) // layout.width
+        before = self.under_cursor
+        at = self._at if event.x < layout.margin else min(column, len(self._book.steps) - 1)
+        self.move(row - self._prompt, at - self._at)
+        if event.chain > 1 and before == self.under_cursor:
+            self.post_message(self.Opened())
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.move(prompts=1)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.move(prompts=-1)
+
+    def on_focus(self) -> None:
+        self.refresh()
+
+    def on_blur(self) -> None:
+        self.refresh()
+
+    # Words
+
+    def _window(self) -> tuple[Layout, int, int]:
+        """The layout, and the first step and prompt that are seen."""
+        book = self._book
+        layout = Layout.of(
+            self.size.width, self.size.height, len(book.prompts), max(len(book.steps), 1)
+        )
+        last = max(len(book.steps) - layout.columns, 0)
+        left = min(last, self._at)
+        top = max(0, min(len(book.prompts) - layout.rows, self._prompt - layout.rows // 2))
+        return layout, left, top
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        line = self._line(y, width) if self._book.prompts else self._emptiness(y, width)
+        line = line.truncate(width).pad_right(max(width - line.cell_length, 0))
+        return Visual.to_strips(self, line, width, 1, self.visual_style, pad=True)[0]
+
+    def _emptiness(self, y: int, width: int) -> Content:
+        lines = self._empty.split("\n")
+        text = lines[y - 1] if 1 <= y <= len(lines) else ""
+        return Content.styled(fit(f"  {clean(text)}", width), "" if y == 1 else _QUIET)
+
+    def _line(self, y: int, width: int) -> Content:
+        layout, left, top = self._window()
+        steps = self._book.steps[left : left + layout.columns]
+        if y == 0:
+            return self._head(layout, steps, left, width)
+        row, line = divmod(y - 1, layout.height)
+        if row >= layout.rows:
+            return Content()
+        prompt = self._book.prompts[top + row]
+        chosen = top + row == self._prompt
+        beginning = _wrapped(Content(clean(prompt)), layout.margin - 3, layout.height - 1, line)
+        sign = "▌" if chosen and self.has_focus else " "
+        parts = [
+            Content.styled(sign, "$accent"),
+            Content.styled(fit(beginning.plain, layout.margin - 2), "$accent" if chosen else ""),
+            Content(" "),
+        ]
+        for step in steps:
+            cell = self._cell(prompt, step, layout, line)
+            cell = cell.pad_right(max(layout.width - cell.cell_length, 0))
+            if chosen and step == self._book.steps[self._at]:
+                cell = cell.stylize("on $accent 25%" if self.has_focus else "on $panel")
+            parts.append(cell)
+        return Content.assemble(*parts)
+
+    def _head(self, layout: Layout, steps: list[int], left: int, width: int) -> Content:
+        at = self._book.steps[self._at]
+        before = f"‹ {left} " if left else ""
+        after = len(self._book.steps) - left - len(steps)
+        parts = [(fit(f"  {before}", layout.margin), _QUIET)]
+        for step in steps:
+            last = step == steps[-1] and after
+            text = tr("step {step:,}", step=step) + (f"  {after} ›" if last else "")
+            style = "bold $accent" if step == at else _QUIET
+            parts.append((fit(text, layout.width), style))
+        return Content.assemble(*parts)
+
+    def _cell(self, prompt: str, step: int, layout: Layout, line: int) -> Content:
+        said = self._book.at(prompt, step)
+        if not said:
+            return Content.styled("·" if line == 0 else "", _QUIET)
+        text = clean(str(said[-1].get("text", "")))
+        if len(said) > 1:
+            text = f"({len(said)}×) {text}"
+        return _wrapped(Content(text), layout.width - 2, layout.height - 1, line)
+
+
+def _wrapped(text: Content, width: int, most: int, line: int) -> Content:
+    """A line of a text that has `most` lines; the last one says that there is more."""
+    lines = wrapped(text, max(width, 2))
+    if line >= min(len(lines), max(most, 1)):
+        return Content()
+    shown = lines[line]
+    if line == most - 1 and len(lines) > most:
+        shown = Content(fit(shown.plain + " " * width + "…", width))
+    return shown
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App, ComposeResult
+
+    demo = SampleBook()
+    for at in range(100, 600, 100):
+        demo.add([{"kind": "sample", "step": at, "prompt": "小兔子", "text": f"went {at} times"}])
+
+    class Demo(App[None]):
+        def compose(self) -> ComposeResult:
+            yield SampleGrid("nothing yet")
+
+    async def show() -> str:
+        app = Demo()
+        async with app.run_test(size=(80, 8)) as pilot:
+            grid = app.query_one(SampleGrid)
+            grid.show(demo)
+            grid.move(steps=-1)
+            await pilot.pause()
+            return "\n".join(grid.render_line(y).text for y in range(8))
+
+    print(picture := asyncio.run(show()))
+    assert "went 500 times" in picture
+    print("=== 自测通过 ===")

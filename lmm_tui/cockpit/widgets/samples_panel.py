@@ -1,0 +1,90 @@
+"""What the model says, the newest on top; and how surprised it was by each token of a text.
+
+It shows records of samples.jsonl; whatever a model can produce is cleaned first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from textual.content import Content
+
+from lmm_tui.cockpit.widgets.feed import Feed
+from lmm_tui.i18n.language import tr
+from lmm_tui.runs.loss_levels import level
+from lmm_tui.terminal.byte_tokens import spans
+from lmm_tui.terminal.safe_text import clean
+
+MOST_SHOWN = 40
+
+LOSS_STYLES = ("$text-success", "", "$text-warning", "$text-error")
+"""Of each level of loss."""
+
+
+class SamplesPanel(Feed):
+    """Prompts in the accent colour, continuations plain, tokens coloured by their loss."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(tr("samples"), tr("p asks the model for text, at any time."), id)
+        self._worded = 0
+
+    def show(self, samples: Sequence[Mapping[str, Any]]) -> None:
+        """Show `samples`, oldest first; nothing is worded anew where there are no more of them."""
+        if len(samples) == self._worded:
+            return
+        self._worded = len(samples)
+        latest = samples[-MOST_SHOWN:]
+        paragraphs: list[Content] = []
+        step = None
+        for record in reversed(latest):
+            if record.get("step") != step:
+                step = record.get("step")
+                said = tr("step {step}", step=_number(step))
+                paragraphs.append(Content.styled(said, "$foreground 60%"))
+            paragraphs.append(_word(record))
+        count = sum(record.get("kind") != "token_losses" for record in samples)
+        self.set_text(Content("\n").join(paragraphs), f"{count:,}")
+
+
+def _word(record: Mapping[str, Any]) -> Content:
+    if record.get("kind") == "token_losses":
+        return _token_losses(record)
+    reward = record.get("reward")
+    earned = ""
+    if isinstance(reward, int | float):
+        earned = "  " + tr("reward {value:.3g}", value=reward)
+    return Content.assemble(
+        ("▸ ", "$accent"),
+        (clean(str(record.get("prompt", ""))), "$accent"),
+        (" → " if record.get("answer") else "", "$foreground 60%"),
+        (clean(str(record.get("text", ""))), ""),
+        (earned, "$foreground 60%"),
+    )
+
+
+def _token_losses(record: Mapping[str, Any]) -> Content:
+    tokens, losses = record.get("tokens"), record.get("losses")
+    if not isinstance(tokens, list) or not isinstance(losses, list):
+        return Content()
+    parts = [
+        (clean(span.text), loss_style(span.worst(losses))) for span in spans(list(map(str, tokens)))
+    ]
+    return Content.assemble((tr("loss by token") + " ", "$foreground 60%"), *parts)
+
+
+def loss_style(loss: object) -> str:
+    """The colour of a loss in nats, calm to alarming; none where it is not a number."""
+    return LOSS_STYLES[level(loss)] if isinstance(loss, int | float) else ""
+
+
+def _number(step: object) -> str:
+    return f"{step:,}" if isinstance(step, int) else "?"
+
+
+if __name__ == "__main__":
+    said = _word({"kind": "sample", "prompt": "小兔子", "text": "went\x1b[2J [b]home[/b]\n"})
+    losses = _word({"kind": "token_losses", "tokens": ["the", " cat"], "losses": [0.4, 6.1]})
+    print(said, losses, sep="\n")
+    assert "\x1b" not in said.plain and "[b]home" in said.plain
+    print("=== 自测通过 ===")

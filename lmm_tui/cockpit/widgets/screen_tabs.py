@@ -1,0 +1,104 @@
+"""The first line of the screens beside the dashboard: all screens with this one marked, and facts.
+
+A click on a name opens it, as its digit does. It knows no screen but by the key table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+
+from rich.cells import cell_len
+from textual import events
+from textual.content import Content
+
+from lmm_tui.cockpit.keys import KEYS, SHORT_NAMES, Key
+from lmm_tui.cockpit.widgets.key_bar import shown_key
+from lmm_tui.cockpit.widgets.styled_line import Line, Part
+from lmm_tui.i18n.language import tr
+from lmm_tui.terminal.safe_text import clean, fit
+
+_SCREENS = [key for key in KEYS if key.id.startswith("go.")]
+_QUIET = "$foreground 70%"
+_BETWEEN, _MARGIN = " · ", "  "
+_LEAST_SUBJECT = 8
+"""Cells of it that are worth showing."""
+
+
+class ScreenStrip(Line):
+    """` 1 dashboard  2 runs  … `; at the right facts, and before them what they are about.
+
+    Where that is too long screens have short names, then the subject is cut or goes; where it is
+    still too long, as many as there is room for have names, from the first, and the rest keys.
+    """
+
+    def __init__(self, opened: str, id: str | None = None) -> None:
+        """`opened` is the name of the screen that this line stands on."""
+        super().__init__(id=id)
+        self._opened = opened
+        self._subject = ""
+        self._facts: tuple[Part, ...] = ()
+
+    def show(self, *facts: str | Part, subject: str = "") -> None:
+        """What stands at the right end, cleaned here; the subject is such as the run's name."""
+        self._subject = clean(subject)
+        parts = [(fact, _QUIET) if isinstance(fact, str) else fact for fact in facts]
+        self._facts = tuple((clean(text), style) for text, style in parts)
+        self.reword()
+
+    def compose_line(self, width: int) -> Content:
+        names = {key.title: key.named for key in _SCREENS}
+        short = names | {title: tr(name) for title, name in SHORT_NAMES.items()}
+        facts = self._worded(self._subject)
+        for named, end in ((names, " "), (names, ""), (short, "")):
+            tabs = self._tabs(named, end)
+            if tabs.cell_length + facts.cell_length < width:
+                return _at_the_ends(tabs, facts, width)
+        facts = self._worded("")
+        for count in range(len(short), -1, -1):
+            tabs = self._tabs(dict(islice(short.items(), count)), "")
+            if tabs.cell_length + facts.cell_length < width:
+                break
+        room = width - tabs.cell_length - facts.cell_length - cell_len(_BETWEEN) - 1
+        if room >= _LEAST_SUBJECT:
+            facts = self._worded(fit(self._subject, min(room, cell_len(self._subject))))
+        return _at_the_ends(tabs, facts, width)
+
+    def _worded(self, subject: str) -> Content:
+        before = [(subject + _BETWEEN, _QUIET)] if subject else []
+        return Content.assemble(*before, *self._facts, (_MARGIN, _QUIET))
+
+    async def on_click(self, event: events.Click) -> None:
+        """Back to the marked screen from one that is reached from it: a link has other colours."""
+        if event.style.reverse:
+            await self.run_action(f"app.go('{self._opened}')")
+
+    def _tabs(self, names: Mapping[str, str], end: str) -> Content:
+        """All screens by key, those in `names` with what they are called there."""
+        return Content.assemble(*(self._tab(key, names, end) for key in _SCREENS))
+
+    def _tab(self, key: Key, names: Mapping[str, str], end: str) -> Content:
+        shown, name = shown_key(key), names.get(key.title, "")
+        if key.title == self._opened:
+            return Content.styled(f" {shown} {name or key.named} ", "bold $accent reverse")
+        return Content.from_markup(
+            f"[@click={key.action}] [$accent]$shown[/][$foreground 70%]$title[/][/]",
+            shown=shown,
+            title=f" {name}{end}" if name else "",
+        )
+
+
+def _at_the_ends(tabs: Content, facts: Content, width: int) -> Content:
+    facts = facts.truncate(max(width - tabs.cell_length - 1, 0), ellipsis=True)
+    return Content.assemble(tabs, " " * (width - tabs.cell_length - facts.cell_length), facts)
+
+
+if __name__ == "__main__":
+    strip = ScreenStrip("checkpoints")
+    strip._subject, strip._facts = "pretrain-nano-7", (("12 checkpoints", ""),)
+    for columns in (140, 100, 80, 60, 40):
+        print(strip.compose_line(columns))
+        assert strip.compose_line(columns).cell_length == columns
+    assert "8 new" in strip.compose_line(80).plain
+    assert "5 ckpt  6 7 8" in strip.compose_line(60).plain
+    print("=== 自测通过 ===")

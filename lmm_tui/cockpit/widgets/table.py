@@ -1,0 +1,272 @@
+"""A list in columns: lines that can be walked, marked, sorted by a click and opened by another.
+
+Columns go when there is no room for them, the last ranks first; one column takes what is left.
+Only lines on the screen are worded, and cleaned, so thousands of rows cost nothing. It knows
+nothing of what a row stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rich.cells import cell_len
+from textual import events
+from textual.content import Content
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.visual import Visual
+
+from lmm_tui.cockpit.keys import bindings
+from lmm_tui.cockpit.widgets.styled_line import Part
+from lmm_tui.i18n.language import tr
+from lmm_tui.terminal.safe_text import clean, fit
+
+MARK = "●"
+_GAP = 2
+_MARGIN = 2
+"""Columns at the left, for the mark."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """`width` cells, more where it `grows`; of `rank` 0 it always stays."""
+
+    id: str
+    title: str
+    width: int
+    right: bool = False
+    grows: bool = False
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One line: `key` names it for good, `cells` by column; what is missing stays empty."""
+
+    key: str
+    cells: Mapping[str, str | Part]
+    marked: bool = False
+
+
+def titled(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns with their titles in the language of the interface."""
+    return tuple(replace(column, title=tr(column.title)) for column in columns)
+
+
+class Table(ScrollView, can_focus=True):
+    """Rows under a head; call `show` as often as you like, the cursor stays with its row."""
+
+    DEFAULT_CSS = """
+    Table { height: 1fr; width: 1fr; background: $background; scrollbar-size-vertical: 1;
+            overflow-x: hidden; }
+    """
+    BINDINGS = bindings("list")
+
+    @dataclass
+    class Moved(Message):
+        """The cursor went to another row."""
+
+        key: str
+
+    @dataclass
+    class Opened(Message):
+        """The row under the cursor was clicked again."""
+
+        key: str
+
+    @dataclass
+    class HeadClicked(Message):
+        """Somebody wants it by this column."""
+
+        column: str
+
+    def __init__(self, columns: Sequence[Column], empty: str, id: str | None = None) -> None:
+        """`empty` is shown where there is no row, and says what to do next."""
+        super().__init__(id=id)
+        self._columns = tuple(columns)
+        self._empty = empty
+        self._rows: tuple[TableRow, ...] = ()
+        self._cursor = 0
+        self._sorted = ("", False)
+
+    @property
+    def cursor(self) -> str | None:
+        """The key of the row under the cursor."""
+        return self._rows[self._cursor].key if self._rows else None
+
+    @property
+    def rows(self) -> tuple[TableRow, ...]:
+        return self._rows
+
+    def show(
+        self, rows: Sequence[TableRow], *, sorted_by: tuple[str, bool] = ("", False), empty: str
+    ) -> None:
+        """Show `rows`, said to be sorted by a column, the largest first where the second is set."""
+        shown = tuple(rows)
+        if (shown, sorted_by, empty) == (self._rows, self._sorted, self._empty):
+            return
+        key = self.cursor
+        self._rows, self._sorted, self._empty = shown, sorted_by, empty
+        keys = [row.key for row in shown]
+        if key in keys:
+            self._cursor = keys.index(key)
+        self._cursor = max(min(self._cursor, len(shown) - 1), 0)
+        self.virtual_size = Size(self.size.width, len(shown) + 1)
+        self.refresh()
+        if self.cursor is not None and self.cursor != key:
+            self.post_message(self.Moved(self.cursor))
+
+    def go_to(self, key: str) -> None:
+        """Put the cursor on a row, where there is one of this key."""
+        for index, row in enumerate(self._rows):
+            if row.key == key:
+                self._go(index)
+
+    # Keys and mouse
+
+    def action_move(self, by: int) -> None:
+        self._go(self._cursor + by)
+
+    def action_page(self, by: int) -> None:
+        self._go(self._cursor + by * max(self.size.height - 2, 1))
+
+    def action_first(self) -> None:
+        self._go(0)
+
+    def action_last(self) -> None:
+        self._go(len(self._rows) - 1)
+
+    def _go(self, index: int) -> None:
+        index = max(min(index, len(self._rows) - 1), 0)
+        if index == self._cursor or not self._rows:
+            return
+        self._cursor = index
+        # The head lies over the first line of the window.
+        top = self.scroll_offset.y
+        if index < top:
+            self.scroll_to(y=index, animate=False, force=True)
+        elif index + 2 > top + self.size.height:
+            self.scroll_to(y=index + 2 - self.size.height, animate=False, force=True)
+        self.refresh()
+        self.post_message(self.Moved(self._rows[index].key))
+
+    def on_click(self, event: events.Click) -> None:
+        if event.y == 0:
+            if column := self._column_at(event.x):
+                self.post_message(self.HeadClicked(column))
+            return
+        index = event.y - 1 + self.scroll_offset.y
+        if index < len(self._rows):
+            again = index == self._cursor and event.chain > 1
+            self._go(index)
+            if again:
+                self.post_message(self.Opened(self._rows[index].key))
+
+    def on_resize(self) -> None:
+        self.virtual_size = Size(self.size.width, len(self._rows) + 1)
+        self.refresh()
+
+    def on_focus(self) -> None:
+        self.refresh()
+
+    def on_blur(self) -> None:
+        self.refresh()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self.refresh(Region(0, 0, self.size.width, 1))
+
+    # Words
+
+    def layout_columns(self, width: int) -> list[tuple[Column, int]]:
+        """The columns that have room in `width` cells, each with the cells it gets."""
+        kept = list(self._columns)
+
+        def needed() -> int:
+            return _MARGIN + sum(column.width + _GAP for column in kept) - 1
+
+        for column in sorted(self._columns, key=lambda column: -column.rank):
+            if needed() <= width or not column.rank:
+                break
+            kept.remove(column)
+        growing = [column for column in kept if column.grows]
+        left = width - needed()
+        sizes = {column.id: column.width for column in kept}
+        for index, column in enumerate(growing):
+            share = left // (len(growing) - index)
+            sizes[column.id] = max(column.width + share, 4)
+            left -= share
+        return [(column, sizes[column.id]) for column in kept]
+
+    def _column_at(self, x: int) -> str | None:
+        left = _MARGIN
+        for column, width in self.layout_columns(self.size.width):
+            if left <= x < left + width + _GAP:
+                return column.id
+            left += width + _GAP
+        return None
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        if y == 0:
+            line = self._head(width)
+        elif not self._rows:
+            lines = self._empty.split("\n")
+            text = lines[y - 2] if 2 <= y < len(lines) + 2 else ""
+            style = "$foreground" if y == 2 else "$foreground 60%"
+            line = Content.styled(fit(f"  {clean(text)}", width), style)
+        else:
+            index = y - 1 + self.scroll_offset.y
+            line = self._row(index, width) if index < len(self._rows) else Content(" " * width)
+        return Visual.to_strips(self, line, width, 1, self.visual_style, pad=True)[0]
+
+    def _head(self, width: int) -> Content:
+        by, falling = self._sorted
+        cells: list[str | Part] = []
+        for column, room in self.layout_columns(width):
+            sign = ("↓" if falling else "↑") if column.id == by else ""
+            gap = " " if sign and cell_len(column.title) + 1 < room else ""
+            text = _placed(f"{column.title}{gap}{sign}", room, right=column.right)
+            cells.append((text, "bold $accent" if sign else "$foreground 60%"))
+        return _joined("  ", cells, width)
+
+    def _row(self, index: int, width: int) -> Content:
+        row = self._rows[index]
+        cells: list[str | Part] = []
+        for column, room in self.layout_columns(width):
+            cell = row.cells.get(column.id, "")
+            text, style = (cell, "") if isinstance(cell, str) else cell
+            cells.append((_placed(clean(text), room, right=column.right), style))
+        line = _joined((f"{MARK} " if row.marked else "  ", "$accent"), cells, width)
+        if index == self._cursor:
+            return line.stylize("on $accent 30%" if self.has_focus else "on $panel")
+        return line
+
+
+def _placed(text: str, width: int, *, right: bool) -> str:
+    fitted = fit(text, width)
+    stripped = fitted.rstrip()
+    return " " * (len(fitted) - len(stripped)) + stripped if right else fitted
+
+
+def _joined(first: str | Part, cells: Sequence[str | Part], width: int) -> Content:
+    parts: list[str | Part] = [first]
+    for index, cell in enumerate(cells):
+        parts += [" " * _GAP, cell] if index else [cell]
+    line = Content.assemble(*parts)
+    return line.pad_right(max(width - line.cell_length, 0))
+
+
+if __name__ == "__main__":
+    table = Table(
+        (Column("name", "name", 8, grows=True), Column("loss", "loss", 6, right=True, rank=1)), ""
+    )
+    table._rows = (TableRow("a", {"name": "小兔\x1b子", "loss": ("2.71", "bold")}, marked=True),)
+    for columns in (40, 14):
+        print(table._head(columns))
+        print(table._row(0, columns))
+        assert table._row(0, columns).cell_length == columns
+    print("=== 自测通过 ===")

@@ -1,0 +1,72 @@
+"""Settings from elsewhere and to elsewhere: TOML files, another run, a stage of a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lmm_tui.engine.config.config import ConfigError, RunConfig, resolve, to_toml
+from lmm_tui.engine.config.recipe import load_recipe, recipe_names
+from lmm_tui.engine.run.run_dir import RunDir, run_or_path
+from lmm_tui.i18n.language import listed, tr
+
+
+def sources() -> str:
+    """Where settings can be loaded from, in words."""
+    recipes = listed(recipe_names())
+    return tr("a .toml file, a run, or RECIPE:STAGE of {recipes}", recipes=recipes)
+
+
+def load_settings(source: str, runs_dir: str) -> RunConfig:
+    """The settings that `source` means (see `sources`), for a run of a name yet to be found.
+
+    Raises ConfigError: one sentence.
+    """
+    source = source.strip()
+    if source.endswith(".toml"):
+        return resolve(Path(source).expanduser())
+    recipe, colon, stage = source.partition(":")
+    if colon:
+        found = load_recipe(recipe).step_of(stage or None)
+        return found.config(recipe, {"runs_dir": runs_dir, "name": None})
+    run = RunDir(run_or_path(source, runs_dir))
+    if not source or not run.config.is_file():
+        given = source or tr("nothing")
+        raise ConfigError(
+            tr("{given}: holds no settings; give {sources}", given=given, sources=sources())
+        )
+    return resolve(run.config, {"runs_dir": runs_dir, "name": None})
+
+
+def save_settings(target: str, config: RunConfig) -> Path:
+    """Write a new TOML file that `--config` reads; raises ConfigError where one is there."""
+    path = Path(target.strip()).expanduser()
+    if path.suffix != ".toml":
+        raise ConfigError(tr("{path}: give it a name that ends in .toml", path=path))
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(to_toml(config))
+    except FileExistsError:
+        raise ConfigError(tr("{path}: is there already; choose another name", path=path)) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+    return path
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = resolve(assignments={"train.steps": 7, "stage": "dpo"})
+        saved = save_settings(f"{folder}/mine.toml", wanted)
+        assert load_settings(str(saved), "runs") == wanted
+        for call in (
+            lambda: save_settings(str(saved), wanted),
+            lambda: load_settings("tiny:nothing", "runs"),
+            lambda: load_settings(f"{folder}/none", "runs"),
+        ):
+            try:
+                call()
+            except ConfigError as error:
+                print(error)
+        print(load_settings("tiny:sft", folder).start_from)
+    print("=== 自测通过 ===")

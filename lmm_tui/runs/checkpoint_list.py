@@ -1,0 +1,136 @@
+"""The checkpoints of a run as a person asks for them: what is in them, what keeps them, how large.
+
+It reads names, sizes and state.json, never a tensor, and a checkpoint again only where it changed.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmm_tui.engine.checkpoints.checkpoint_files import PINNED, STATE, TRAINING, CheckpointError, Retention, kept_by, read_state
+from lmm_tui.engine.run.run_dir import RunDir, checkpoint_step
+from lmm_tui.i18n.language import mark
+
+ADAPTER = "adapter"
+_PARTS = (
+    ("model.safetensors", mark("weights")),
+    (TRAINING, mark("optimiser")),
+    (ADAPTER, mark("adapter")),
+)
+
+
+@dataclass(frozen=True)
+class ListedCheckpoint:
+    """One checkpoint; `written` is unix seconds, losses are nats a token."""
+
+    path: Path
+    step: int
+    tokens: int
+    loss: float | None
+    val_loss: float | None
+    bytes: int
+    written: float
+    parts: tuple[str, ...]
+    kept: tuple[str, ...]
+    """Of `last`, `best`, `every` and `pinned` those that hold."""
+    trouble: str = ""
+
+    @property
+    def pinned(self) -> bool:
+        return "pinned" in self.kept
+
+
+class CheckpointList:
+    """Reads the checkpoints of one run, as often as `read` is called; one caller at a time."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._run = run
+        self._known: dict[Path, tuple[object, ListedCheckpoint]] = {}
+
+    def read(self) -> tuple[ListedCheckpoint, ...]:
+        """All of them, the newest first."""
+        found: dict[Path, tuple[object, ListedCheckpoint]] = {}
+        for path, kept in kept_by(self._run.checkpoints, retention_of(self._run)).items():
+            try:
+                stamp = (path / STATE).stat().st_mtime_ns, kept
+            except OSError:
+                stamp = 0, kept
+            known = self._known.get(path)
+            if known is not None and known[0] == stamp:
+                found[path] = known
+            else:
+                try:
+                    found[path] = stamp, _look_into(path, kept)
+                except OSError:
+                    continue  # It was pruned while it was looked at.
+        self._known = found
+        return tuple(listed for _, listed in found.values())[::-1]
+
+
+def retention_of(run: RunDir) -> Retention:
+    """What the run's configuration keeps; the newest three where that cannot be read."""
+    try:
+        log = tomllib.loads(run.config.read_text(encoding="utf-8"))["log"]
+        return Retention(int(log["keep"]), int(log["keep_best"]), int(log["keep_every"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Retention(last=3)
+
+
+def best_of(checkpoints: tuple[ListedCheckpoint, ...]) -> ListedCheckpoint | None:
+    """The one of the smallest validation loss."""
+    measured = [one for one in checkpoints if one.val_loss is not None]
+    return min(measured, key=lambda one: one.val_loss or 0.0, default=None)
+
+
+def _look_into(path: Path, kept: tuple[str, ...]) -> ListedCheckpoint:
+    files = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
+    written = (path / STATE).stat().st_mtime if (path / STATE).exists() else path.stat().st_mtime
+    state: dict[str, Any] = {}
+    trouble = ""
+    try:
+        state = read_state(path)
+    except CheckpointError as error:
+        trouble = str(error)
+    tokens = state.get("tokens")
+    return ListedCheckpoint(
+        path,
+        checkpoint_step(path),
+        tokens if isinstance(tokens, int) else 0,
+        _finite(state.get("loss")),
+        _finite(state.get("val_loss")),
+        sum(files),
+        written,
+        tuple(word for name, word in _PARTS if (path / name).exists()),
+        kept,
+        trouble,
+    )
+
+
+def _finite(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, pin, seal
+    from lmm_tui.engine.run.run_dir import checkpoint_name
+
+    with tempfile.TemporaryDirectory() as place:
+        run = RunDir(place)
+        for step, val_loss in ((10, 3.0), (20, 2.5), (30, 2.75)):
+            made = run.checkpoints / checkpoint_name(step)
+            made.mkdir(parents=True)
+            (made / "model.safetensors").write_bytes(bytes(1000))
+            seal(made, {"format": FORMAT, "tokens": step * 100, "val_loss": val_loss})
+        pin(run.checkpoints / checkpoint_name(10))
+        listed = CheckpointList(run).read()
+        for one in listed:
+            print(one.step, one.val_loss, one.bytes, one.kept, one.parts)
+        best = best_of(listed)
+        assert best is not None and best.step == 20 and PINNED in listed[-1].kept
+    print("=== 自测通过 ===")

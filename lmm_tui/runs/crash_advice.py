@@ -1,0 +1,59 @@
+"""What to do about a run that ended badly: from its error to the sentence that fits.
+
+Pure text; it knows the words of errors, not the code that raised them.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lmm_tui.i18n.language import mark, tr
+
+_KNOWN = (
+    (
+        r"out of memory|OutOfMemory|Cannot allocate memory|DefaultCPUAllocator",
+        mark("Lower train.batch_size and raise train.grad_accum as much, or lower data.seq_len."),
+    ),
+    (
+        r"No space left|ENOSPC|Disk quota",
+        mark("Free some disk space, or choose another --runs-dir; fewer checkpoints: log.keep."),
+    ),
+    (
+        r"non-?finite|\bnan\b|\binf\b",
+        mark("Lower optim.lr or raise optim.warmup_steps, and resume from the last checkpoint."),
+    ),
+    (
+        r"CUDA error|device-side assert|cuDNN|CUBLAS|NCCL",
+        mark("Try the same run with --device cpu to tell the device from the code."),
+    ),
+)
+
+
+def for_failure(error: str, has_traceback: bool) -> str:
+    """Advice on a run that failed with `error`, its last words.
+
+    Errors of ours say themselves what to do and come without a traceback.
+    """
+    for pattern, advice in _KNOWN:
+        if re.search(pattern, error, re.IGNORECASE):
+            return tr(advice)
+    return tr("The whole traceback is in output.log and events.jsonl.") if has_traceback else ""
+
+
+def for_crash(pid: int, name: str, has_checkpoint: bool) -> tuple[str, str]:
+    """What is known of a run whose process vanished, and the way back."""
+    what = tr(
+        "Process {pid} is gone and left no word: killed, out of memory, or a power cut.", pid=pid
+    )
+    if has_checkpoint:
+        way = tr("Go on from its last checkpoint: {command}", command=f"lmm-tui resume {name}")
+        return what, way
+    return what, tr("It left no checkpoint; output.log may know more.")
+
+
+if __name__ == "__main__":
+    print(for_failure("OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", True))
+    print(*for_crash(4711, "demo", True))
+    assert "batch_size" in for_failure("torch.OutOfMemoryError: …", True)
+    assert not for_failure("data.source: no file matches", False)
+    print("=== 自测通过 ===")

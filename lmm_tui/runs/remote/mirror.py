@@ -1,0 +1,202 @@
+"""A run on another machine, as a run directory here: its files are mirrored over one ssh process.
+
+Everything that opens a run opens the mirror; commands to its socket go to the run. A connection
+that breaks is made again, and goes on where it was; meanwhile the run is `stale`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shlex
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from lmm_tui.engine.run.control import ControlServer, Mailbox, Reply, Request
+from lmm_tui.engine.run.run_dir import RunDir, RunStatus
+from lmm_tui.errors import LmmError
+from lmm_tui.runs.remote.server import GROWING
+from lmm_tui.runs.remote.protocol import Receiver
+
+_REMOTE = re.compile(r"(?P<host>[^/:\s-][^/:\s]*):(?P<path>.+)")
+_FIRST_S = 60.0
+_LONGEST_PAUSE_S = 15.0
+
+
+class RemoteError(LmmError):
+    """A run on another machine that cannot be watched."""
+
+
+def is_remote(name: str) -> bool:
+    """Whether a name is `user@host:path` or `host:path`, and nothing that is here."""
+    return _REMOTE.fullmatch(name) is not None and not Path(name).exists()
+
+
+@contextmanager
+def mirrored(name: str) -> Iterator[RunDir]:
+    """The run at `user@host:path`, mirrored for as long as the block lasts.
+
+    Raises RemoteError where it cannot be reached.
+    """
+    given = _REMOTE.fullmatch(name)
+    assert given is not None
+    with tempfile.TemporaryDirectory(prefix="lmm-") as folder:
+        mirror = _Mirror(given["host"], given["path"], RunDir(folder))
+        try:
+            mirror.wait()
+            yield mirror.run_dir
+        finally:
+            mirror.close()
+
+
+class _Mirror:
+    """Keeps a run directory here like one there."""
+
+    def __init__(self, host: str, path: str, run_dir: RunDir) -> None:
+        self.run_dir = run_dir
+        self._command = ["ssh", "-T", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=2"]
+        self._target = [host, f"lmm-tui serve-run {shlex.quote(path)}"]
+        self._name = f"{host}:{path}"
+        self._first = threading.Event()
+        self._ended = threading.Event()
+        self._trouble = ""
+        self._ssh: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self._numbers = count()
+        self._asked: dict[int, Request] = {}
+        self._mailbox = Mailbox()
+        self._server = ControlServer(self._mailbox, run_dir.socket_path())
+        for work in (self._stay_connected, self._forward):
+            threading.Thread(target=work, name="remote", daemon=True).start()
+
+    def wait(self) -> None:
+        """Until the run is here; raises RemoteError where it does not come."""
+        if not self._first.wait(_FIRST_S) or self._trouble:
+            why = self._trouble or f"nothing came within {_FIRST_S:.0f} s"
+            raise RemoteError(f"{self._name}: {why}")
+
+    def close(self) -> None:
+        self._ended.set()
+        self._mailbox.close()
+        self._server.close()
+        if self._ssh is not None:
+            self._ssh.terminate()
+            self._ssh.wait()
+
+    def _stay_connected(self) -> None:
+        pause = 0.5
+        while not self._ended.is_set():
+            begun = time.monotonic()
+            why = self._connect()
+            self._drop_asked()
+            if not self._first.is_set():
+                self._trouble = why
+                self._first.set()
+                return
+            if time.monotonic() - begun > _LONGEST_PAUSE_S:
+                pause = 0.5
+            self._ended.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _connect(self) -> str:
+        """One connection to its end; why it ended."""
+        # Once the cockpit has the screen, nobody can be asked for a password.
+        quiet = ["-o", "BatchMode=yes"] if self._first.is_set() else []
+        with tempfile.TemporaryFile() as said:
+            try:
+                ssh = subprocess.Popen(
+                    [*self._command, *quiet, *self._target],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=said,
+                )
+            except OSError as error:
+                return f"ssh cannot be started ({error.strerror}); install it"
+            with self._lock:
+                self._ssh = ssh
+            assert ssh.stdin and ssh.stdout
+            have = {name: _size(self.run_dir.path / name) for name in GROWING}
+            self._write({"have": have})
+            refusal = ""
+            for message in Receiver(ssh.stdout):
+                if "error" in message:
+                    refusal = str(message["error"])
+                    break
+                self._take(message)
+            with contextlib.suppress(OSError):
+                ssh.stdin.close()
+            ssh.terminate()
+            ssh.wait()
+            said.seek(0)
+            words = said.read().decode("utf-8", "replace").strip().splitlines()
+        return refusal or (words[-1] if words else "the connection ended; try ssh by itself")
+
+    def _take(self, message: dict[str, Any]) -> None:
+        name = message.get("file")
+        if "reply" in message:
+            request = self._asked.pop(message["id"], None)
+            if request is not None:
+                request.answer(Reply(**message["reply"]))
+        elif name == "run.json":
+            info = json.loads(message["text"]) | {"socket": str(self._server.path)}
+            _replace(self.run_dir.info_file, json.dumps(info))
+        elif name == "status.json":
+            status = RunStatus(**message["status"] | {"heartbeat": time.time() - message["age"]})
+            self.run_dir.write_status(status)
+            self._first.set()
+        elif name in GROWING:
+            with (self.run_dir.path / name).open("ab") as file:
+                file.truncate(message["at"])
+                file.write(message["add"].encode("utf-8", "surrogateescape"))
+
+    def _forward(self) -> None:
+        """Commands that come to the mirror's socket."""
+        while not self._ended.is_set():
+            request = self._mailbox.take(0.5)
+            if request is None:
+                continue
+            number = next(self._numbers)
+            self._asked[number] = request
+            sent = {"id": number, "command": request.command, "args": request.args}
+            if not self._write(sent):
+                self._drop_asked()
+
+    def _write(self, message: dict[str, Any]) -> bool:
+        with self._lock:
+            try:
+                assert self._ssh and self._ssh.stdin
+                self._ssh.stdin.write(json.dumps(message).encode() + b"\n")
+                self._ssh.stdin.flush()
+            except (OSError, ValueError):
+                return False
+        return True
+
+    def _drop_asked(self) -> None:
+        while self._asked:
+            _, request = self._asked.popitem()
+            request.answer(Reply(False, f"no connection to {self._name}: it may not have arrived"))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _replace(path: Path, text: str) -> None:
+    aside = path.with_suffix(".new")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+if __name__ == "__main__":
+    for shown in ("me@box:runs/mine", "box:/data/run", "runs/mine", "./a:b", "-x:y"):
+        print(shown, is_remote(shown))
+    assert is_remote("me@box:runs/mine") and not is_remote("runs/mine")
+    print("=== 自测通过 ===")

@@ -1,0 +1,140 @@
+"""The far end of a remote monitor: a run's files as they change, and commands to it, over stdio.
+
+`ssh HOST lmm-tui serve-run PATH` runs it. It ends when its input does.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import IO, Any
+
+from lmm_tui.engine.run.run_dir import RunDir, RunDirError, RunStatus
+from lmm_tui.errors import LmmError
+from lmm_tui.runs.remote.protocol import Sender
+from lmm_tui.runs.session import RunSession
+
+GROWING = ("metrics.jsonl", "events.jsonl", "samples.jsonl")
+_EVERY_S = 0.2
+_PART_BYTES = 1 << 18
+_MARK_BYTES = 64
+
+
+class RunServer:
+    """Serves one run to one cockpit."""
+
+    def __init__(self, path: Path, source: IO[bytes], target: IO[bytes]) -> None:
+        """Raises RunDirError where `path` is no run."""
+        self._run = RunDir(path)
+        self._run.read_info()
+        self._source = source
+        self._sender = Sender(target)
+        self._session = RunSession(path)
+        self._ended = threading.Event()
+        self._seen: dict[str, object] = {}
+        self._offsets = dict.fromkeys(GROWING, 0)
+
+    def serve(self) -> None:
+        """Until the other end goes away."""
+        try:
+            self._offsets |= json.loads(self._source.readline() or b"{}").get("have", {})
+            threading.Thread(target=self._listen, daemon=True).start()
+            while True:
+                self._send_changes()
+                if self._ended.wait(_EVERY_S):
+                    return
+        except (OSError, ValueError):
+            return  # Nobody is there any more.
+
+    def _send_changes(self) -> None:
+        info = self._run.info_file.read_text(encoding="utf-8")
+        self._send_new("run.json", info, {"text": info})
+        self._send_status()
+        for name in GROWING:
+            self._send_growth(name)
+
+    def _send_status(self) -> None:
+        """How old the heartbeat is, for clocks differ; a crash only this machine can see."""
+        status = self._run.read_status()
+        state = self._run.derived_state(self._run.read_info(), status)
+        told = status if state == "stale" else replace(status, state=state)
+        record = asdict(replace(told, heartbeat=0.0))
+        age = time.time() - status.heartbeat
+        self._send_new("status.json", (record, status.heartbeat), {"status": record, "age": age})
+
+    def _send_new(self, name: str, seen: object, message: dict[str, Any]) -> None:
+        if self._seen.get(name) != seen:
+            self._seen[name] = seen
+            self._sender.send({"file": name, **message})
+
+    def _send_growth(self, name: str) -> None:
+        """Whole lines only; from the start where the file is shorter than it was."""
+        path = self._run.path / name
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            if size < self._offsets[name]:
+                self._offsets[name] = 0
+            file.seek(self._offsets[name])
+            while data := file.read(_PART_BYTES):
+                end = data.rfind(b"\n") + 1
+                if not end and len(data) < _PART_BYTES:
+                    return
+                end = end or len(data)
+                text = data[:end].decode("utf-8", "surrogateescape")
+                at = self._offsets[name]
+                self._sender.send({"file": name, "at": at, "add": text})
+                self._offsets[name] += end
+                file.seek(self._offsets[name])
+
+    def _listen(self) -> None:
+        for line in self._source:
+            try:
+                message = json.loads(line)
+                given = message["id"], message["command"], message["args"]
+            except (ValueError, KeyError, TypeError):
+                continue
+            threading.Thread(target=self._do, args=given, daemon=True).start()
+        self._ended.set()
+
+    def _do(self, number: int, command: str, args: dict[str, Any]) -> None:
+        self._session.poll()
+        reply = self._session.send(command, args)
+        try:
+            self._sender.send({"id": number, "reply": asdict(reply)})
+        except OSError:
+            self._ended.set()
+
+
+def refuse(error: LmmError, target: IO[bytes]) -> None:
+    """Say over the wire why there is nothing to serve."""
+    Sender(target).send({"error": str(error)})
+
+
+if __name__ == "__main__":
+    import tempfile
+    from io import BufferedReader, BytesIO
+
+    from lmm_tui.engine.run.run_dir import RunInfo
+    from lmm_tui.runs.remote.protocol import Receiver
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDir(folder)
+        try:
+            RunServer(run.path, BytesIO(), BytesIO())
+        except RunDirError as refusal:
+            print(str(refusal).replace(folder, "RUN"))
+        run.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "elsewhere", 1, 0.0))
+        run.write_status(RunStatus("finished", 1, 1))
+        run.metrics.write_text('{"step": 1, "train/loss": 2.5}\n{"st')
+        out = BytesIO()
+        RunServer(run.path, BytesIO(b'{"have": {}}\n'), out).serve()
+        out.seek(0)
+        messages = list(Receiver(BufferedReader(out)))
+        print([message["file"] for message in messages], messages[-1]["add"])
+        assert messages[-1]["add"].count("\n") == 1
+    print("=== 自测通过 ===")

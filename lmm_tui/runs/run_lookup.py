@@ -1,0 +1,34 @@
+"""Where a run is that somebody named: a run of ours by name or path, or a foreign log by path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lmm_tui.engine.run.run_dir import RunDir, find_run
+from lmm_tui.metrics.readers.foreign import is_log
+
+
+def find_path(name: str | None, runs_dir: Path) -> Path:
+    """The folder of a run, or the path of a foreign log, that `RunSession` can open.
+
+    Raises RunDirError where it is neither.
+    """
+    if name is not None and not (runs_dir / name).is_dir() and is_foreign(Path(name)):
+        return Path(name)
+    return find_run(name, runs_dir).path
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a path may be a log and is no run directory of ours."""
+    return not RunDir(path).info_file.exists() and is_log(path)
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "train.log"
+        log.write_text("step: 1, loss: 2.5\n")
+        print(find_path(str(log), Path(folder) / "runs").name)
+        assert is_foreign(log) and not is_foreign(Path(folder) / "none")
+    print("=== 自测通过 ===")

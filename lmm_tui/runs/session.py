@@ -1,0 +1,154 @@
+"""The only door from screens to a run: what it is, how it is, what it measured, and commands.
+
+Everything is read from the run directory, so a run in this process, in another one and one that
+ended long ago look the same. Commands go over the run's control socket. A foreign log is shown as
+a run that takes no commands, `running` while it is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmm_tui.engine.run import control
+from lmm_tui.engine.run.run_dir import ACTIVE_STATES, RunDir, RunInfo, RunStatus, version_of
+from lmm_tui.runs.run_lookup import is_foreign
+from lmm_tui.metrics import names
+from lmm_tui.metrics.readers.json_lines import JsonlFollower, MetricsFollower
+from lmm_tui.metrics.readers.foreign import LogFollower, log_of, open_log
+from lmm_tui.metrics.series.series import SeriesStore
+
+ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
+
+_ASK_AGAIN_S = 1.0
+_LOG_SILENT_S = 300.0
+"""A foreign log that was not written for this long belongs to a run that has ended."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One look at a run; `state` also knows `stale` and `crashed`."""
+
+    info: RunInfo
+    status: RunStatus
+    state: str
+
+    @property
+    def active(self) -> bool:
+        return self.state in ATTACHABLE_STATES
+
+    @property
+    def progress(self) -> float:
+        """Share of the steps done, 0 to 1."""
+        total = self.status.total_steps
+        return min(self.status.step / total, 1.0) if total else 0.0
+
+
+class RunSession:
+    """A run, followed: call `poll` at your own pace, then read the attributes."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.run_dir = RunDir(path)
+        self.series = SeriesStore()
+        self.events: list[dict[str, Any]] = []
+        self.samples: list[dict[str, Any]] = []
+        self._foreign = is_foreign(self.run_dir.path)
+        self._metrics: LogFollower = (
+            open_log(self.run_dir.path, self.series)
+            if self._foreign
+            else MetricsFollower(self.run_dir.metrics, self.series)
+        )
+        self._events = JsonlFollower(self.run_dir.events)
+        self._samples = JsonlFollower(self.run_dir.samples)
+        self._stamps: tuple[object, ...] = ()
+        self._looked = 0.0
+        self.view = self._look()
+
+    @property
+    def unreadable_lines(self) -> int:
+        """Lines of the run's files that could not be parsed, in all."""
+        followers = (self._metrics, self._events, self._samples)
+        return sum(follower.bad_lines for follower in followers)
+
+    def poll(self, budget_s: float | None = None) -> bool:
+        """Read what is new, for at most about `budget_s` seconds; True where anything changed."""
+        view = self._look()
+        changed = view != self.view
+        self.view = view
+        events, samples = self._events.poll(), self._samples.poll()
+        self.events += events
+        self.samples += samples
+        return self._metrics.poll(budget_s) or changed or bool(events or samples)
+
+    @property
+    def loading(self) -> bool:
+        """Whether the metrics file holds more than has been read so far."""
+        return self._metrics.behind
+
+    def send(
+        self, command: str, args: Mapping[str, Any] | None = None, timeout_s: float = 600.0
+    ) -> control.Reply:
+        """Deliver a command and wait for its effect; a failure is a Reply that says why.
+
+        Blocks: screens call it from a worker.
+        """
+        if self._foreign:
+            return control.Reply(False, f"a foreign log takes no commands: cannot {command}")
+        if not self.view.active:
+            return control.Reply(False, f"the run is {self.view.state}: nothing left to {command}")
+        try:
+            path = self.run_dir.listening_at(self.view.info)
+            return control.send(path, command, args, timeout_s)
+        except control.ControlError as error:
+            return control.Reply(False, str(error))
+
+    def _look(self) -> RunView:
+        """Files are read again only where they were replaced, the process is asked for once a
+        second: looking at a silent run must cost next to nothing."""
+        if self._foreign:
+            return self._look_at_log()
+        now = time.monotonic()
+        stamps = version_of(self.run_dir.info_file), version_of(self.run_dir.status_file)
+        if stamps == self._stamps and now - self._looked < _ASK_AGAIN_S:
+            return self.view
+        if stamps == self._stamps and None not in stamps:
+            info, status = self.view.info, self.view.status
+        else:
+            seen = self.view.status if self._stamps else None
+            info, status = self.run_dir.read_info(), self.run_dir.read_status(seen)
+        self._stamps, self._looked = stamps, now
+        return RunView(info, status, self.run_dir.derived_state(info, status))
+
+    def _look_at_log(self) -> RunView:
+        """A log says nothing of its run but when it was last written."""
+        try:
+            written = log_of(self.run_dir.path).stat().st_mtime
+        except OSError:
+            written = 0.0
+        state = "running" if time.time() - written < _LOG_SILENT_S else "finished"
+        step = self.series.last_step or 0
+        info = RunInfo(self.run_dir.path.name, "foreign", written, written, "", 0, 0.0)
+        loss = self.series.get(names.TRAIN_LOSS)
+        status = RunStatus(state, step, heartbeat=written, loss=loss.last_value if loss else None)
+        return RunView(info, status, state)
+
+
+if __name__ == "__main__":
+    import json
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDir(Path(folder) / "demo")
+        run.create()
+        run.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "elsewhere", 1, 0.0))
+        run.write_status(RunStatus("finished", 2, 2))
+        rows = [{"step": step, "train/loss": 5.0 - step} for step in (1, 2)]
+        run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        session = RunSession(run.path)
+        assert session.poll() and not session.poll()
+        print(session.view.state, session.view.progress, session.series.names())
+        print(session.send("pause"))
+    print("=== 自测通过 ===")

@@ -1,0 +1,59 @@
+"""A kept spike as words: what happened, then each sequence with its tokens in colours by loss.
+
+Made for a terminal of any kind: Rich text, cleaned, since a corrupt batch may hold anything.
+"""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from lmm_tui.engine.run.spike_files import Spike, SpikeText
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.runs.loss_levels import level
+from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.terminal.safe_text import clean
+
+_STYLES = ("green", "", "yellow", "bold red")
+"""Of each level of loss."""
+LEGEND = mark(
+    "tokens: green below 1 nat, plain below 3, yellow below 5, red above; grey is not counted"
+)
+
+
+def spike_heading(spike: Spike) -> Text:
+    return Text.assemble(
+        (f"{tr('step {step:,}', step=spike.step)}  {clean(spike.rule)}", "bold"), "\n",
+        clean(retell(spike.what)), "\n",
+        (tr(LEGEND), "dim"),
+    )  # fmt: skip
+
+
+def spike_body(spike: Spike) -> Text:
+    """The sequences, the worst first."""
+    parts = [_sequence(one) for one in spike.sequences]
+    return Text("\n\n").join(parts) if parts else Text(tr("no sequence was kept"), "dim")
+
+
+def _sequence(one: SpikeText) -> Text:
+    tokens = [
+        (clean(token), _style(loss)) for token, loss in zip(one.tokens, one.losses, strict=False)
+    ]
+    where = tr(
+        "micro-batch {batch}, row {row}: {loss:.3f} nats a token",
+        batch=one.micro_batch,
+        row=one.row,
+        loss=one.loss,
+    )
+    return Text.assemble((f"{where}\n", "dim"), *tokens)
+
+
+def _style(loss: float | None) -> str:
+    return "dim" if loss is None else _STYLES[level(loss)]
+
+
+if __name__ == "__main__":
+    evil = SpikeText(0, 3, 7.25, "x", [1, 2], ["a\x1b[2J", " cat"], [None, 7.25])
+    spike = Spike(1044, 0.0, "loss_spike", "train/loss went to 7.2", [evil])
+    print(spike_heading(spike).plain, spike_body(spike).plain, sep="\n")
+    assert "\x1b" not in spike_body(spike).plain
+    print("=== 自测通过 ===")

@@ -1,0 +1,75 @@
+"""`engine`, `metrics` and `data`: the short names that the packages have in a checkout.
+
+Installed, there is `lmm_tui.metrics` and no `metrics`. Where Python finds the checkout's folder
+`metrics` under its own name, every module of it must still be the one object that
+`lmm_tui.metrics` has: a class that exists twice fails `isinstance` without a word.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import InspectLoader, Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import CodeType, ModuleType
+
+
+class _ShortNames(MetaPathFinder, Loader):
+    """Finds `metrics.x` as the module `lmm_tui.metrics.x`, for the packages in `known`."""
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] not in self.known:
+            return None
+        if (found := find_spec(_long(fullname))) is None:
+            return None
+        is_package = found.submodule_search_locations is not None
+        spec = ModuleSpec(fullname, self, origin=found.origin, is_package=is_package)
+        spec.has_location = True
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = import_module(_long(spec.name))
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # Python has just given the module the spec of its short name; it was executed before.
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """For `python -m metrics.visualize`."""
+        found = find_spec(_long(fullname))
+        assert found is not None and isinstance(found.loader, InspectLoader)
+        return found.loader.get_code(_long(fullname))
+
+
+_FINDER = _ShortNames()
+
+
+def share(name: str) -> None:
+    """Make the top-level package `name` and all its modules those of `lmm_tui.<name>`."""
+    if _FINDER not in sys.meta_path:
+        sys.meta_path.insert(0, _FINDER)
+    _FINDER.known.add(name)
+    sys.modules[name] = import_module(_long(name))
+
+
+def _long(name: str) -> str:
+    return f"lmm_tui.{name}"
+
+
+if __name__ == "__main__":
+    share("metrics")
+    from metrics.names import TRAIN_LOSS  # type: ignore[import-not-found]
+
+    print(TRAIN_LOSS, sys.modules["metrics.names"].__name__)
+    assert sys.modules["metrics.names"] is sys.modules["lmm_tui.metrics.names"]
+    print("=== 自测通过 ===")

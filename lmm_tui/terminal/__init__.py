@@ -1,0 +1,1 @@
+"""The terminal: its capabilities, output capture, glyph fallbacks, safe text."""

@@ -1,0 +1,150 @@
+"""Lends the terminal to an app: what anyone else prints meanwhile goes to a log, C code included.
+
+Textual draws on `sys.__stderr__` and asks `sys.__stdout__` for the size, so both become a stream
+on a copy of the terminal while file descriptors 1 and 2 point at the log. It knows neither the
+app nor what is printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import select
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, TextIO, cast
+
+from lmm_tui.terminal.capabilities import forgiving
+from lmm_tui.terminal.glyph_fallback import Spelling, spelling_for
+
+
+class TerminalStream(io.TextIOWrapper):
+    """Text to a terminal that may vanish: then `lost` is set and writing goes on into nothing.
+
+    An error raised here would end Textual's writer thread, and the app would hang on its queue.
+    """
+
+    lost = False
+    spelling: Spelling | None = None
+    """How to write what the terminal has no glyphs for."""
+
+    def write(self, text: str) -> int:
+        if not self.lost:
+            with self._losing():
+                return super().write(text.translate(self.spelling) if self.spelling else text)
+        return len(text)
+
+    def flush(self) -> None:
+        if not self.lost:
+            with self._losing():
+                super().flush()
+
+    @contextlib.contextmanager
+    def _losing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self.lost = True
+
+
+class Terminal:
+    """The controlling terminal, borrowed within a `with` block.
+
+    Until `redirect` names a log, what is printed is kept aside; at the end it is copied into the
+    log, or onto the terminal where no log was ever named.
+    """
+
+    def __init__(self) -> None:
+        self._aside: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed on exit
+        self._log: Path | None = None
+        self._saved: list[tuple[int, int]] = []
+        self._streams: tuple[TextIO | None, ...] = ()
+
+    def __enter__(self) -> Terminal:
+        self._streams = (sys.__stdout__, sys.__stderr__, sys.stdout, sys.stderr)
+        for stream in self._streams:
+            if stream is not None:
+                stream.flush()
+        self._saved = [(descriptor, os.dup(descriptor)) for descriptor in (0, 1, 2)]
+        encoding = getattr(sys.__stdout__, "encoding", None) or "utf-8"
+        copy = io.BufferedWriter(io.FileIO(os.dup(1), "w"))
+        self._screen = TerminalStream(cast(BinaryIO, copy), encoding=encoding, errors="replace")
+        self._screen.spelling = spelling_for(self._screen)
+        sys.__stdout__ = sys.__stderr__ = self._screen  # type: ignore[misc]
+        self._point_at(self._aside.fileno())
+        self._printed = [forgiving(descriptor) for descriptor in (1, 2)]
+        self.claim_prints()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for printed in self._printed:
+            printed.flush()
+        gone = self.hung_up
+        for descriptor, saved in self._saved:
+            if not gone:
+                os.dup2(saved, descriptor)
+            os.close(saved)
+        sys.__stdout__, sys.__stderr__, sys.stdout, sys.stderr = self._streams  # type: ignore
+        if self._log is None and not gone:
+            self._aside.seek(0)
+            for line in self._aside.read().decode("utf-8", "replace").splitlines():
+                print(line, file=sys.stderr)
+        self._aside.close()
+        self._screen.flush()
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the terminal has gone; asks the kernel, which costs microseconds."""
+        if self._screen.lost:
+            return True
+        poll = select.poll()
+        poll.register(self._screen.fileno(), 0)
+        return any(happened & (select.POLLHUP | select.POLLERR) for _, happened in poll.poll(0))
+
+    def claim_prints(self) -> None:
+        """Send Python's prints to the log too; called again once Textual has taken them."""
+        sys.stdout, sys.stderr = self._printed
+
+    def redirect(self, log: Path) -> None:
+        """From now on `log` takes what is printed, beginning with what was kept aside."""
+        for printed in self._printed:
+            printed.flush()
+        with log.open("ab") as target:
+            if self._log is None:
+                self._aside.seek(0)
+                target.write(self._aside.read())
+                target.flush()
+            self._point_at(target.fileno())
+        self._log = log
+
+    def say(self, text: str) -> None:
+        """Print on the terminal itself, in normal mode; nothing happens where it has gone."""
+        self._screen.write(text + "\n")
+        self._screen.flush()
+
+    def _point_at(self, descriptor: int) -> None:
+        for standard in (1, 2):
+            os.dup2(descriptor, standard)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "output.log"
+        with Terminal() as terminal:
+            os.write(1, b"from C, before the log had a name\n")
+            terminal.redirect(written)
+            print("from Python")
+            os.system("echo from a child")
+            terminal.say("on the terminal itself")
+        print(written.read_text(), end="")
+        assert len(written.read_text().splitlines()) == 3
+    print("=== 自测通过 ===")

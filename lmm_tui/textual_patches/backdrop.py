@@ -1,0 +1,90 @@
+"""What a dialog leaves visible of the screen behind it, in the dialog's shade.
+
+Textual 8.2 composes that screen anew by Rich (`textual.renderables.background_screen`) and computes
+two colours for every piece of it, three times while a dialog opens; here a colour is computed once.
+It knows no screen by name.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import textual.screen
+from rich.segment import Segment
+from rich.style import Style
+from textual.color import Color
+from textual.css.styles import RulesMap
+from textual.screen import Screen
+from textual.strip import Strip
+from textual.style import Style as VisualStyle
+from textual.visual import RenderOptions, Visual
+
+from lmm_tui.textual_patches.partial_repaint import NarrowCompositor
+
+
+class Behind(Visual):
+    """A screen in the shade of a translucent `color`, without links and what clicks do."""
+
+    def __init__(self, screen: Screen[object], color: Color) -> None:
+        self._screen, self._color = screen, color
+
+    def render_strips(
+        self, width: int, height: int | None, style: VisualStyle, options: RenderOptions
+    ) -> list[Strip]:
+        compositor = self._screen._compositor
+        assert isinstance(compositor, NarrowCompositor)
+        color = self._color
+        return [
+            Strip([Segment(text, _shade(ink, color)) for text, ink, _ in strip], strip.cell_length)
+            for strip in compositor.whole_lines()
+        ]
+
+    def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
+        return self._screen.size.width
+
+    def get_height(self, rules: RulesMap, width: int) -> int:
+        return self._screen.size.height
+
+
+@lru_cache(4096)
+def _shade(style: Style | None, color: Color) -> Style:
+    bare = Style() if style is None else style.clear_meta_and_links()
+    inks = (
+        (Color.from_rich_color(ink) + color).rich_color if ink else None
+        for ink in (bare.color, bare.bgcolor)
+    )
+    return bare + Style.from_color(*inks)
+
+
+def install() -> None:
+    """For every dialog that is painted from now on; needs `narrow`'s compositor."""
+    textual.screen.BackgroundScreen = Behind  # type: ignore[misc, assignment]
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App, ComposeResult
+    from textual.screen import ModalScreen
+    from textual.widgets import Static
+
+    from lmm_tui.textual_patches import partial_repaint
+
+    class Demo(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Static("loss 2.71")
+
+    async def show() -> tuple[Strip, Strip]:
+        app = Demo()
+        async with app.run_test(size=(20, 2)) as pilot:
+            bright = app.screen._compositor.render_strips()[0]
+            await app.push_screen(ModalScreen())
+            await pilot.pause()
+            return bright, app.screen._compositor.render_strips()[0]
+
+    partial_repaint.install()
+    install()
+    bright, dim = asyncio.run(show())
+    print(*(next(iter(strip)).style for strip in (bright, dim)), sep=" -> ")
+    assert bright.text == dim.text and bright != dim
+    print("=== 自测通过 ===")

@@ -1,0 +1,1 @@
+"""Per-layer probes: attention, activations, calibration."""

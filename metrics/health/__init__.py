@@ -1,0 +1,1 @@
+"""Health rules over the rows of a run."""

@@ -1,0 +1,143 @@
+"""Rules as a TOML file changes them: switched off, tuned, or added as a threshold on any metric.
+
+    [rules.slow]
+    enabled = false
+    [rules.loss_spike]
+    sigmas = 8.0
+    [thresholds.full]
+    metric = "system/memory_gb"
+    above = 7.0
+    rows = 5
+    advice = "halve train.batch_size, double train.grad_accum"
+
+It knows the rules' names and fields, not what they do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lmm_tui.errors import LmmError
+from lmm_tui.metrics.health.conditions import Threshold
+from lmm_tui.metrics.health.health import RULES, SEVERITIES, Rule
+
+_WORDS = ("severity", "suspect", "advice", "calm")
+_BOUND = re.compile(r"\s*(?P<metric>\S+)\s*(?P<side>[<>])\s*(?P<number>\S+)\s*")
+_ROWS_OF_BOUND = 8
+
+
+class HealthConfigError(LmmError):
+    """A file of rules that cannot be used."""
+
+
+def load_rules(path: Path, rules: Iterable[Rule] = RULES) -> tuple[Rule, ...]:
+    """`rules` as the file changes them. Raises HealthConfigError naming file and key."""
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise HealthConfigError(f"{path}: {error.strerror}; name a readable TOML file") from None
+    except ValueError as error:
+        raise HealthConfigError(f"{path}: is not TOML ({error}); correct it") from None
+    known = {rule.name: rule for rule in rules}
+    for table in given:
+        if table not in ("rules", "thresholds"):
+            raise HealthConfigError(f"{path}: {table}: no such table; use rules or thresholds")
+    for name, changes in _tables(path, given, "rules"):
+        where = f"{path}: rules.{name}"
+        if name not in known:
+            raise HealthConfigError(f"{where}: no such rule; the rules are {', '.join(known)}")
+        enabled = changes.pop("enabled", True)
+        if not isinstance(enabled, bool):
+            raise HealthConfigError(f"{where}.enabled: is {enabled!r}; give true or false")
+        rule = _tuned(where, known[name], changes)
+        known[name] = rule
+        if not enabled:
+            del known[name]
+    for name, changes in _tables(path, given, "thresholds"):
+        where = f"{path}: thresholds.{name}"
+        if name in known:
+            raise HealthConfigError(f"{where}: a rule has this name; choose another one")
+        metric = changes.get("metric")
+        if not isinstance(metric, str) or not {"above", "below"} & set(changes):
+            raise HealthConfigError(f"{where}: give a metric, and above or below")
+        plain = Rule(name, Threshold(metric), "warning", f"{metric} is out of bounds", "look at it")
+        known[name] = _tuned(where, plain, changes)
+    return tuple(known.values())
+
+
+def rules_of(file: Path | None, bounds: Iterable[str] = ()) -> tuple[Rule, ...]:
+    """The rules as a file changes them, and one more for each of `bounds`: `METRIC > NUMBER`.
+
+    Raises HealthConfigError.
+    """
+    return (load_rules(file) if file else RULES) + tuple(map(_bound, bounds))
+
+
+def _bound(text: str) -> Rule:
+    """A rule that looks at the mean of the last 8 rows of a metric."""
+    found = _BOUND.fullmatch(text)
+    try:
+        limit = float(found["number"]) if found else math.nan
+    except ValueError:
+        limit = math.nan
+    if found is None or math.isnan(limit):
+        raise HealthConfigError(f"{text}: is no threshold; write one like 'system/memory_gb > 7'")
+    side = "above" if found["side"] == ">" else "below"
+    condition = Threshold(found["metric"], rows=_ROWS_OF_BOUND, **{side: limit})
+    return Rule(text, condition, "warning", f"{found['metric']} is out of bounds", "look at it")
+
+
+def _tables(path: Path, given: dict[str, Any], kind: str) -> list[tuple[str, dict[str, Any]]]:
+    tables = given.get(kind, {})
+    for name, changes in tables.items() if isinstance(tables, dict) else [("", None)]:
+        if not isinstance(changes, dict):
+            raise HealthConfigError(f"{path}: {kind}.{name}: is no table; write [{kind}.NAME]")
+    return [(name, dict(changes)) for name, changes in tables.items()]
+
+
+def _tuned(where: str, rule: Rule, changes: dict[str, Any]) -> Rule:
+    condition: Any = rule.condition
+    fields = [field.name for field in dataclasses.fields(condition) if field.init]
+    for key, value in changes.items():
+        if key not in fields and key not in _WORDS:
+            raise HealthConfigError(f"{where}.{key}: no such key; use {', '.join(fields)}, "
+                                    f"{', '.join(_WORDS)}")  # fmt: skip
+        _check(f"{where}.{key}", key, value, getattr(rule if key in _WORDS else condition, key))
+    words = {key: value for key, value in changes.items() if key in _WORDS}
+    numbers = {key: value for key, value in changes.items() if key not in _WORDS}
+    return dataclasses.replace(rule, condition=dataclasses.replace(condition, **numbers), **words)
+
+
+def _check(where: str, key: str, value: object, now: object) -> None:
+    if key == "severity":
+        if value not in SEVERITIES:
+            raise HealthConfigError(f"{where}: is {value!r}; use {', '.join(SEVERITIES)}")
+    elif isinstance(now, str):
+        if not isinstance(value, str):
+            raise HealthConfigError(f"{where}: is {value!r}; give a text")
+    elif isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        raise HealthConfigError(f"{where}: is {value!r}; give a number")
+    elif isinstance(now, int) and (not isinstance(value, int) or value < 1):
+        raise HealthConfigError(f"{where}: is {value!r}; give a whole number from 1")
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "health.toml"
+        file.write_text('[rules.slow]\nenabled=false\n[thresholds.hot]\nmetric="t"\nabove=85\n')
+        print(*(rule.name for rule in load_rules(file)))
+        assert len(load_rules(file)) == len(RULES)
+        file.write_text("[rules.loss_spike]\nsigmas='many'\n")
+        try:
+            load_rules(file)
+        except HealthConfigError as refusal:
+            print(str(refusal).replace(folder, "FOLDER"))
+    print("=== 自测通过 ===")

@@ -1,0 +1,1 @@
+"""PNG plots by matplotlib: page layout, panels, style, decimation."""

@@ -1,0 +1,92 @@
+"""The heat map of layers over steps. Knows series and axes, not whose layers they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, to_rgb
+from numpy.typing import NDArray
+
+from lmm_tui.metrics.plots.decimate import COLUMNS, Window, log_ticks
+from lmm_tui.metrics.series.growing_array import Floats
+from lmm_tui.metrics.series.series import Series
+
+_COLOURS = "viridis"
+_ZERO = "#b9c0c9"
+_BROKEN = "#f0525f"
+_LABELLED_ROWS = 18
+
+
+def draw_map(
+    ax: Axes, bar: Axes, rows: Sequence[Series], labels: Sequence[str], window: Window
+) -> bool:
+    """A row a layer, first on top; colour is the logarithm of the value, with its scale in `bar`.
+
+    Exact zeros are grey, values that are not finite red. Returns whether there are zeros.
+    """
+    edges, values, broken = _table(rows, window)
+    positive = values[values > 0]
+    low, high = np.quantile(positive, (0.02, 0.98)) if len(positive) else (1.0, 1.0)
+    scale = LogNorm(low, max(high, 1.5 * low), clip=True)
+    zero = values == 0
+    cells = colormaps[_COLOURS](scale(np.where(values > 0, values, low)))[..., :3]
+    cells[np.isnan(values)] = 1.0
+    cells[zero] = to_rgb(_ZERO)
+    cells[broken] = to_rgb(_BROKEN)
+    ax.pcolormesh(edges, np.arange(len(rows) + 1) - 0.5, cells, rasterized=True)
+    ax.invert_yaxis()
+    every = -(-len(rows) // _LABELLED_ROWS)
+    ax.grid(visible=False)
+    colours = bar.figure.colorbar(ScalarMappable(scale, _COLOURS), cax=bar)
+    colours.outline.set_visible(False)
+    bar.grid(visible=False)
+    log_ticks(bar)
+    ax.set_yticks(range(0, len(rows), every), labels[::every])
+    return bool(zero.any())
+
+
+def _table(rows: Sequence[Series], window: Window) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Column edges, then by row and column the mean, and whether it was not finite.
+
+    A column in which nothing was measured repeats the one before it; NaN where there is none.
+    """
+    if max(map(len, rows)) <= COLUMNS:
+        steps = np.unique(np.concatenate([series.steps for series in rows])).astype(float)
+        edges = np.concatenate(([window.first], (steps[1:] + steps[:-1]) / 2, [window.last]))
+        values = np.full((len(rows), len(steps)), np.nan)
+        broken = np.zeros(values.shape, bool)
+        for row, series in enumerate(rows):
+            at, finite = steps.searchsorted(series.steps), np.isfinite(series.values)
+            values[row, at] = np.where(finite, series.values, np.nan)
+            broken[row, at] = ~finite
+    else:
+        edges = np.linspace(window.first, window.last, COLUMNS + 1)
+        bins = [series.bins(window.first, window.last, COLUMNS) for series in rows]
+        values = np.array([one.mean for one in bins])
+        broken = np.array([one.nonfinite > 0 for one in bins])
+    for column in range(1, values.shape[1]):
+        unknown = np.isnan(values[:, column]) & ~broken[:, column]
+        values[unknown, column] = values[unknown, column - 1]
+    return edges, values, broken
+
+
+if __name__ == "__main__":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from lmm_tui.metrics.series.series import SeriesStore
+
+    store = SeriesStore()
+    for at in range(1, 31):
+        first = float("nan") if at == 20 else 1.0 / at
+        store.append({"step": at, "grad/layers.0": first, "grad/layers.1": 0.0})
+    shown = [series for name in store.names() if (series := store.get(name))]
+    axes, colour_bar = FigureCanvasAgg(Figure()).figure.subplots(1, 2)
+    zeros = draw_map(axes, colour_bar, shown, ["layers.0", "layers.1"], Window.of(store))
+    print("columns:", axes.collections[0].get_facecolors().shape, "zeros:", zeros)
+    assert zeros
+    print("=== 自测通过 ===")

@@ -1,0 +1,172 @@
+"""Whole pages: which panels stand where. Knows panels and inches, no files and no values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
+
+from lmm_tui.metrics import names
+from lmm_tui.metrics.plots import panels, plot_style
+from lmm_tui.metrics.plots.decimate import Window, say
+from lmm_tui.metrics.plots.plot_source import Subject
+from lmm_tui.metrics.series.series import SeriesStore
+
+_WIDTH = 13.0
+_HEADER = 1.0
+_GAP = 0.74
+_GUTTER = 0.19
+_LEFT, _RIGHT, _BOTTOM = 0.8, 0.45, 0.62
+_MAX_OTHERS = 24
+_OWN_PREFIXES = (names.PROBE, names.GRAD_LAYER)
+
+
+Page = Literal["whole", "training", "probes"]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A strip across the page; `draw` fills the cell it is given."""
+
+    inches: float
+    draw: Callable[[Figure, SubplotSpec], None]
+
+
+def draw(page: Page, subject: Subject) -> Figure:
+    """`training`: losses, rates, norms, and series of others; `probes`: the nine; `whole`: all."""
+    rows: list[_Row] = []
+    if page != "probes":
+        rows += _training_rows(subject)
+    if page != "training":
+        rows += _probe_rows(subject)
+    if page != "probes":
+        rows += _other_rows(subject)
+    return _page(subject, rows)
+
+
+def _training_rows(subject: Subject) -> list[_Row]:
+    store, window = subject.store, Window.of(subject.store, subject.resumed)
+
+    def curves(figure: Figure, cell: SubplotSpec) -> None:
+        grid = cell.subgridspec(1, 3, wspace=_GUTTER)
+        panels.draw_loss(figure.add_subplot(grid[:2]), store, window, subject.references)
+        panels.draw_ppl(figure.add_subplot(grid[2]), store, window)
+
+    def steps(figure: Figure, cell: SubplotSpec) -> None:
+        grid = cell.subgridspec(1, 3, wspace=_GUTTER)
+        panels.draw_lr(figure.add_subplot(grid[0]), store, window)
+        rate = store.get(names.CLIP_RATE)
+        if rate is None:
+            panels.draw_grad_norm(figure.add_subplot(grid[1]), store, window)
+        else:
+            parts = grid[1].subgridspec(2, 1, height_ratios=[3, 1], hspace=0.36)
+            norm, strip = figure.add_subplot(parts[0]), figure.add_subplot(parts[1])
+            panels.draw_grad_norm(norm, store, window)
+            norm.tick_params(labelbottom=False)
+            norm.set_xlabel("")
+            panels.draw_clip_rate(strip, rate, store.get(names.CLIP_RATIO), window)
+        panels.draw_speed(figure.add_subplot(grid[2]), store, window)
+
+    def layers(figure: Figure, cell: SubplotSpec) -> None:
+        grid = cell.subgridspec(1, 2, width_ratios=[80, 1], wspace=0.02)
+        chart, bar = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
+        panels.draw_layer_norms(chart, bar, store, window)
+
+    count = sum(name.startswith(names.GRAD_LAYER) for name in store.names())
+    height = 1.0 + 0.1 * min(count, 18)
+    return [_Row(3.5, curves), _Row(2.2, steps), _Row(height, layers)]
+
+
+def _probe_rows(subject: Subject) -> list[_Row]:
+    if not any(subject.store.get(names.PROBE + probe) for probe in names.PROBES):
+        sentence = "This run was not probed: log.probe_every is 0, or no ModelProbe was attached."
+        return [_Row(0.9, lambda figure, cell: say(figure.add_subplot(cell), "Probes", sentence))]
+    return _in_threes(subject, names.PROBES, panels.draw_probe)
+
+
+def _other_rows(subject: Subject) -> list[_Row]:
+    """Series that are none of ours."""
+    others = [
+        name
+        for name in subject.store.names()
+        if name not in names.KNOWN and not name.startswith(_OWN_PREFIXES)
+    ][:_MAX_OTHERS]
+    return _in_threes(subject, others, panels.draw_other)
+
+
+def _in_threes(
+    subject: Subject,
+    shown: Sequence[str],
+    draw_one: Callable[[Axes, SeriesStore, Window, str], None],
+) -> list[_Row]:
+    """Rows of three small panels, each drawn by `draw_one` for one of `shown`."""
+    store, window = subject.store, Window.of(subject.store, subject.resumed)
+
+    def three(chosen: Sequence[str]) -> _Row:
+        def draw(figure: Figure, cell: SubplotSpec) -> None:
+            grid = cell.subgridspec(1, 3, wspace=_GUTTER)
+            for column, name in enumerate(chosen):
+                draw_one(figure.add_subplot(grid[column]), store, window, name)
+
+        return _Row(1.75, draw)
+
+    return [three(shown[at : at + 3]) for at in range(0, len(shown), 3)]
+
+
+def _page(subject: Subject, rows: Sequence[_Row]) -> Figure:
+    inches = [row.inches for row in rows]
+    height = _HEADER + sum(inches) + _GAP * (len(rows) - 1) + _BOTTOM
+    figure = Figure(figsize=(_WIDTH, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(
+        len(rows),
+        1,
+        height_ratios=inches,
+        left=_LEFT / _WIDTH,
+        right=1 - _RIGHT / _WIDTH,
+        top=1 - _HEADER / height,
+        bottom=_BOTTOM / height,
+        hspace=_GAP * len(rows) / sum(inches),
+    )
+    left = _LEFT / _WIDTH
+    title = "".join(c if c.isprintable() else "\ufffd" for c in subject.title)
+    figure.text(left, 1 - 0.36 / height, title, fontsize=17, fontweight="bold", va="baseline")
+    figure.text(left, 1 - 0.6 / height, _summary(subject), fontsize=10, color=plot_style.MUTED)
+    for at, row in enumerate(rows):
+        row.draw(figure, grid[at])
+    return figure
+
+
+def _summary(subject: Subject) -> str:
+    """How far the run is and how well it does, in a line."""
+    store = subject.store
+    parts = [subject.about] if subject.about else []
+    parts.append(f"step {plot_style.count(store.last_step or 0)}")
+    loss, val = store.get(names.TRAIN_LOSS), store.get(names.VAL_LOSS)
+    any_series = loss or val
+    if any_series and any_series.tokens[-1] > 0:
+        parts.append(f"{plot_style.number(any_series.tokens[-1], 3)} tokens")
+    if val and (best := val.best("lower")):
+        parts.append(
+            f"best val loss {plot_style.number(best.value)} at step {plot_style.count(best.step)}"
+        )
+    if subject.resumed:
+        parts.append(
+            "resumed at " + ", ".join(plot_style.count(step) for step in subject.resumed[-4:])
+        )
+    return "   ·   ".join(parts)
+
+
+if __name__ == "__main__":
+    demo = SeriesStore()
+    for at in range(1, 51):
+        demo.append({"step": at, "tokens": at * 4096, names.TRAIN_LOSS: 7.0 / at**0.2})
+    page = draw("whole", Subject(demo, "demo"))
+    print(len(page.axes), "axes;", _summary(Subject(demo, "demo")))
+    assert "50" in page.texts[1].get_text()
+    print("=== 自测通过 ===")

@@ -1,0 +1,1 @@
+"""Readers of logs: our own, TensorBoard's, W&B's, CSV, JSON lines and console output."""

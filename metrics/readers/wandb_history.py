@@ -1,0 +1,275 @@
+"""The numbers of the steps in wandb's records, which are protocol buffers; columns at a time.
+
+A record with history is a list of items, an item a name and a value as JSON. Whole chunks of plain
+ones are taken apart by numpy; whatever is otherwise is read item by item, with the same outcome.
+It knows no files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from lmm_tui.metrics.readers.log_lines import OURS, TAKEN
+from lmm_tui.metrics.series.growing_array import Floats, Ints
+from lmm_tui.metrics.series.rows import Row, add_rows, numbers_among
+from lmm_tui.metrics.series.series import MAX_STEP, SeriesStore
+
+# Record: 08 number, 12 <History> or 1a <Summary>. History: 0a <Item> for each, 12 <step>.
+# Item: [0a key] [12 nested_key]* 82 01 value_json. Lengths below 128 take one byte.
+_HISTORY, _ITEM, _KEY, _NESTED, _JSON = 2, 1, 1, 2, 16
+_ITEM_TAG = 0x0A
+_STEP_AT_END = re.compile(rb"\x12(?:\x00|[\x02-\x0b]\x08[\x80-\xff]*[\x00-\x7f])\Z")
+_USUAL_START = re.compile(rb"\x08[\x80-\xff]*[\x00-\x7f](?:\x12|(\x1a))").match
+
+_Columns: TypeAlias = dict[str, tuple[Ints, Floats]]
+"""By name, in which rows there is a value, and the values."""
+
+
+class HistoryReader:
+    """Adds the history in records to a store."""
+
+    def __init__(self, store: SeriesStore) -> None:
+        self._store = store
+        self._names: dict[str, int] = {}
+        """The names of ours that were seen, numbered."""
+        self._numbers: dict[bytes, int] = {}
+        """The same by the names as they are in items."""
+
+    def add(self, records: list[bytes]) -> int:
+        """Returns how many of the records could not be read."""
+        histories, bad = [], 0
+        for record in records:
+            try:
+                history = _history(record)
+            except (ValueError, IndexError):
+                bad += 1
+                continue
+            if history:
+                histories.append(history)
+        if not histories or self._add_columns(histories):
+            return bad
+        rows = []
+        for history in histories:
+            try:
+                row = self._row(history)
+            except (ValueError, IndexError, RecursionError):
+                bad += 1
+            else:
+                if row:
+                    rows.append(row)
+        return bad + add_rows(self._store, rows)
+
+    def _add_columns(self, histories: list[bytes]) -> bool:
+        """Add all, or nothing where they are not plain or their steps do not increase."""
+        items = _plain_items(histories)
+        if items is None:
+            return False
+        try:
+            numbers = self._numbers_of(items.names)
+            values = _values(items.json)
+        except (ValueError, IndexError, RecursionError):
+            return False
+        columns = self._columns(numbers, items.rows, values) if len(values) == len(numbers) else {}
+        count = len(histories)
+        steps = _axis(columns.pop("step", None), count)
+        if not _are_steps_after(self._store.last_step, steps):
+            return False
+        times, epochs = (_axis(columns.pop(key, None), count) for key in ("time", "epoch"))
+        block = {
+            name: (None if len(rows) == count else rows, floats)
+            for name, (rows, floats) in columns.items()
+        }
+        self._store.extend(steps.astype(np.int64), block, times, epochs=epochs)
+        return True
+
+    def _columns(self, numbers: Ints, rows: Ints, values: list[Any]) -> _Columns:
+        """By our name; none where a row has two values of one name."""
+        order = np.argsort(numbers, kind="stable")
+        if ((np.diff(numbers[order]) == 0) & (np.diff(rows[order]) <= 0)).any():
+            return {}
+        positions, floats = numbers_among(values)
+        if positions is not None:
+            numbers, rows = numbers[positions], rows[positions]
+            order = np.argsort(numbers, kind="stable")
+        present, starts = np.unique(numbers[order], return_index=True)
+        names = list(self._names)
+        return {
+            names[number]: (rows[at], floats[at])
+            for number, at in zip(present.tolist(), np.split(order, starts[1:]), strict=True)
+        }
+
+    def _numbers_of(self, encoded: list[bytes]) -> Ints:
+        for item in dict.fromkeys(encoded):
+            if item not in self._numbers:
+                name, _ = _name_and_value(item)
+                self._numbers[item] = self._names.setdefault(name, len(self._names))
+        return np.array(list(map(self._numbers.__getitem__, encoded)))
+
+    def _row(self, history: bytes) -> Row:
+        names, values = [], []
+        for field, item in _fields(history):
+            if field == _ITEM:
+                name, value = _name_and_value(item)
+                names.append(name)
+                values.append(value)
+        found = _values(b"[" + b",".join(values) + b"]")
+        pairs = list(zip(names, found, strict=True))
+        return dict(reversed(pairs))  # Of two that mean the same, the first one counts.
+
+
+def _history(record: bytes) -> bytes | None:
+    start = _USUAL_START(record)
+    if start is None:
+        return dict(_fields(record)).get(_HISTORY)
+    if start[1]:  # Two of three records are summaries, which repeat the newest values.
+        return None
+    length, at = _varint(record, start.end())
+    if at + length > len(record):
+        raise ValueError("a history is longer than its record")
+    return record[at : at + length]
+
+
+@dataclass(frozen=True)
+class _Items:
+    """The items of some histories, in order."""
+
+    rows: Ints
+    """Of which history each is."""
+    names: list[bytes]
+    """As they are in the items, with tags and lengths."""
+    json: bytes
+    """An array of all values."""
+
+
+def _plain_items(histories: list[bytes]) -> _Items | None:
+    """None where anything is but items of less than 128 bytes that end in a value."""
+    histories = [_STEP_AT_END.sub(b"", history) for history in histories]
+    lengths = np.array(list(map(len, histories)))
+    ends = lengths.cumsum()
+    data = b"".join(histories) + b",,,"
+    array = np.frombuffer(data, np.uint8)
+    marks = np.flatnonzero((array[:-1] == 0x82) & (array[1:] == 0x01))
+    stops = marks + 3 + array[marks + 2]
+    rows = ends.searchsorted(marks, side="right")
+    first = np.flatnonzero(np.diff(rows, prepend=-1))
+    if len(first) != len(histories) or (stops > ends[rows]).any():
+        return None
+    starts = np.append(0, stops[:-1])
+    complete = np.array_equal(stops[np.append(first[1:], len(marks)) - 1], ends)
+    starts[first] = ends - lengths
+    are_items = (array[starts] == _ITEM_TAG) & (array[starts + 1] == stops - starts - 2)
+    short = (array[starts + 1] < 0x80) & (array[marks + 2] < 0x80)
+    if not (complete and (are_items & short).all()):
+        return None
+    names = [data[a:b] for a, b in zip((starts + 2).tolist(), marks.tolist(), strict=True)]
+    return _Items(rows, names, _array_of(array, marks + 3, stops))
+
+
+def _array_of(data: NDArray[np.uint8], starts: Ints, stops: Ints) -> bytes:
+    """A JSON array of the texts from `starts` to `stops`, all of which end before `data` does."""
+    change = np.zeros(len(data) + 1, np.int8)
+    change[starts] = 1
+    change[stops + 1] = -1
+    inside = change[:-1].cumsum(dtype=np.int8).view(np.bool)
+    text = data.copy()
+    text[stops] = ord(",")
+    text[stops[-1]] = ord("]")
+    return b"[" + text[inside].tobytes()
+
+
+def _are_steps_after(last: int | None, steps: Floats) -> bool:
+    """Whether these are whole, and increase from the last one on; NaN is no step."""
+    before = np.append(-np.inf if last is None else last, steps[:-1])
+    with np.errstate(invalid="ignore"):
+        good = (steps > before) & (np.abs(steps) <= MAX_STEP) & (steps == np.floor(steps))
+    return bool(good.all())
+
+
+def _axis(column: tuple[Ints, Floats] | None, count: int) -> Floats:
+    """A column over all rows; NaN where it has no value."""
+    values = np.full(count, np.nan)
+    if column is not None:
+        values[column[0]] = column[1]
+    return values
+
+
+def _name_and_value(item: bytes) -> tuple[str, bytes]:
+    """A name of ours, and a value as JSON."""
+    parts, value = [], b"null"
+    for field, data in _fields(item):
+        if field in (_KEY, _NESTED):
+            parts.append(data.decode("utf-8", "replace"))
+        elif field == _JSON:
+            value = data
+    key = ".".join(parts)
+    known = {"_step": "step", "_timestamp": "time"}.get(key) or OURS.get(key.lower(), key)
+    return f"wandb/{key}" if key in TAKEN else known, value
+
+
+def _values(text: bytes) -> list[object]:
+    """Of a JSON array; NaN and Infinity, which wandb writes bare, are values."""
+    try:
+        found = orjson.loads(text)
+    except ValueError:
+        found = json.loads(text.decode("utf-8"))
+    return list(found)
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The fields of a message that hold bytes. Raises IndexError or ValueError where broken."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        kind = tag & 7
+        if kind == 2:
+            length, at = _varint(data, at)
+            if at + length > len(data):
+                raise ValueError("a field is longer than its message")
+            yield tag >> 3, data[at : at + length]
+            at += length
+        elif kind == 0:
+            _, at = _varint(data, at)
+        elif kind in (1, 5):
+            at += 8 if kind == 1 else 4
+        else:
+            raise ValueError(f"no such kind of field: {kind}")
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number, and where it ends."""
+    value, shift = data[at] & 0x7F, 7
+    while data[at] >= 0x80:
+        at += 1
+        value |= (data[at] & 0x7F) << shift
+        shift += 7
+    return value, at + 1
+
+
+if __name__ == "__main__":
+
+    def field(tag: bytes, data: bytes) -> bytes:
+        return tag + bytes([len(data)]) + data
+
+    def record(**values: str) -> bytes:
+        items = [
+            field(b"\x0a", field(b"\x12", key.encode()) + field(b"\x82\x01", value.encode()))
+            for key, value in values.items()
+        ]
+        return b"\x08\x01" + field(b"\x12", b"".join(items))
+
+    demo = SeriesStore()
+    reader = HistoryReader(demo)
+    plain = [record(_step=str(step), loss="2.5", note='"x"') for step in range(3)]
+    assert reader.add([*plain, record(_step="3", acc="NaN")]) == 0
+    assert reader.add([record(_step="3", acc="1", note=f'"{"x" * 90}"'), b"\xff"]) == 1
+    print(demo.names(), demo.last_step)
+    assert demo.names() == ["train/loss", "acc"] and demo.last_step == 3
+    print("=== 自测通过 ===")

@@ -1,0 +1,1 @@
+"""Series in memory: growing arrays with a min/max pyramid."""

@@ -1,0 +1,1 @@
+"""Measurements of one optimiser step: gradient norms, update sizes, speed, noise scale."""

@@ -1,0 +1,1 @@
+"""Writers of metrics: append-only files, the TensorBoard mirror, exports."""

@@ -1,0 +1,124 @@
+"""The TensorBoard mirror: rows of scalars as events, written in a thread of its own.
+
+tensorboard is imported there too, at the first row, so that nobody waits for it; where it is
+missing or fails, the mirror says so once and swallows what follows. It is a copy: the record is
+metrics.jsonl, and nothing here may ever stop a training run.
+"""
+
+from __future__ import annotations
+
+# tensorboard needs this one, which registers an exit handler: impossible in the thread below when
+# the interpreter is shutting down already, as after a very short script.
+import concurrent.futures.thread  # noqa: F401
+import logging
+import queue
+import threading
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmm_tui.metrics.writers.line_file import PATIENCE_S
+
+_log = logging.getLogger(__name__)
+
+_QUEUED_ROWS = 10_000
+_FLUSH_S = 5.0
+
+
+@dataclass(frozen=True)
+class _Row:
+    step: int
+    time: float
+    scalars: Mapping[str, float]
+
+
+_Queue = queue.Queue[_Row | None]
+
+
+class TensorBoardMirror:
+    """Writes rows into one new event file in `directory`, which is made at the first row.
+
+    A row costs its caller a queue entry (1 µs) and, once 10,000 rows wait, time, until that has
+    once taken longer than PATIENCE_S; from then on rows without room are left out. The rows appear
+    within seconds, and all that were taken at `close`, which also happens at interpreter exit.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._queue: _Queue = queue.Queue(_QUEUED_ROWS)
+        self._patience_s = PATIENCE_S
+        self._thread = threading.Thread(
+            target=_run, args=(directory, self._queue), name="tensorboard", daemon=True
+        )
+        self._thread.start()
+        # Not a method, which would keep this object alive.
+        self.close = weakref.finalize(self, _close, self._queue, self._thread)
+        """Write all that waits and end the thread."""
+
+    def write(self, step: int, time: float, scalars: Mapping[str, float]) -> None:
+        """Mirror one row; `scalars` is not copied and must not be changed afterwards."""
+        try:
+            self._queue.put(_Row(step, time, scalars), timeout=self._patience_s)
+        except queue.Full:
+            if self._patience_s:
+                _log.warning("TensorBoard rows are left out: the disk does not answer")
+            self._patience_s = 0.0
+
+
+def _close(rows: _Queue, thread: threading.Thread) -> None:
+    rows.put(None)
+    thread.join()
+
+
+def _run(directory: Path, rows: _Queue) -> None:
+    try:
+        _write_rows(directory, rows)
+    except Exception as error:
+        _log.warning(
+            "no TensorBoard mirror in %s: %s; metrics.jsonl is not affected", directory, error
+        )
+        while rows.get() is not None:
+            pass
+
+
+def _write_rows(directory: Path, rows: _Queue) -> None:
+    row = rows.get()
+    if row is None:
+        return
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    writer = EventFileWriter(str(directory), max_queue_size=100, flush_secs=_FLUSH_S)
+    last_step = None
+    try:
+        while row is not None:
+            if last_step is None or row.step < last_step:
+                # A session that starts at a step makes readers drop what an earlier one wrote
+                # from there on. They count only what follows a first such mark as a restart, so
+                # every session carries one.
+                start = SessionLog(status=SessionLog.START)
+                writer.add_event(Event(step=row.step, wall_time=row.time, session_log=start))
+            last_step = row.step
+            values = [
+                Summary.Value(tag=name, simple_value=value) for name, value in row.scalars.items()
+            ]
+            summary = Summary(value=values)
+            writer.add_event(Event(step=row.step, wall_time=row.time, summary=summary))
+            row = rows.get()
+    finally:
+        writer.close()
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        mirror = TensorBoardMirror(Path(folder))
+        for number in range(3):
+            mirror.write(number, 1e9 + number, {"train/loss": 2.0 - number})
+        mirror.close()
+        written = [path.stat().st_size for path in Path(folder).iterdir()]
+        print("bytes written:", written)
+        assert len(written) == 1 and written[0] > 200
+    print("=== 自测通过 ===")

@@ -1,1 +1,0 @@
-"""The recipes that come with lmm-tui; `engine.recipe` reads them."""

@@ -1,0 +1,160 @@
+"""Promises of reading rows of JSON: every good one is found, every bad one is placed."""
+
+import json
+from io import BufferedReader, BytesIO
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmm_tui.data.errors import DataError
+from lmm_tui.data.text.dataset import from_files
+from lmm_tui.data.text.json_rows import JsonError, Skipped, json_array, json_lines, starts_array
+
+LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=6)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+ROWS = st.one_of(st.fixed_dictionaries({"good": VALUES}), VALUES)
+
+
+def good(row):
+    if "good" not in row:
+        raise ValueError("no good")
+    return row["good"]
+
+
+def opened(raw):
+    return BufferedReader(BytesIO(raw))
+
+
+def dataset(path):
+    return from_files(str(path), good, keep=lambda found: True)
+
+
+def is_good(row):
+    return isinstance(row, dict) and "good" in row
+
+
+@settings(deadline=None)
+@given(st.lists(ROWS, max_size=6), st.sampled_from([None, 0, 2]), st.booleans())
+def test_of_an_array_good_rows_are_found_and_bad_ones_placed(rows, indent, ascii_only):
+    text = json.dumps(rows, indent=indent, ensure_ascii=ascii_only)
+    skipped = Skipped()
+    found = list(json_array(opened(text.encode()), 3, good, skipped))
+    assert found == [row["good"] for row in rows if is_good(row)]
+    assert (skipped.lines, skipped.count) == (len(rows), len(rows) - len(found))
+    assert all(bad.file == 3 for bad in skipped.first)
+    if indent is None:
+        assert all(bad.line == 1 for bad in skipped.first)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(ROWS, st.integers(0, 3)), max_size=6))
+def test_an_element_is_placed_where_it_starts(rows):
+    text, line, starts = "[", 1, []
+    for place, (row, blank) in enumerate(rows):
+        text += "," * (place > 0) + "\n" * blank
+        starts.append(line := line + blank)
+        piece = json.dumps(row, indent=1)
+        text += piece
+        line += piece.count("\n")
+    skipped = Skipped()
+    list(json_array(opened(f"{text}]".encode()), 0, good, skipped))
+    wanted = [start for (row, _), start in zip(rows, starts, strict=True) if not is_good(row)]
+    assert [bad.line for bad in skipped.first] == wanted
+
+
+@settings(deadline=None)
+@given(st.lists(ROWS, max_size=6))
+def test_lines_and_array_hold_the_same(rows):
+    lines = "\n".join(map(json.dumps, rows)).encode()
+    skipped = Skipped()
+    found = list(json_lines(opened(lines), 0, good, skipped))
+    assert found == [row["good"] for row in rows if is_good(row)]
+    assert [bad.line for bad in skipped.first] == [
+        number for number, row in enumerate(rows, start=1) if not is_good(row)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "line", "why"),
+    [
+        (b'[{"good": 1},\n {"good": }]', 2, "not JSON"),
+        (b'[{"good": 1}', 1, "not JSON"),
+        (b'[\n"caf\xe9"]', 2, "not UTF-8 (byte 4 of the line)"),
+    ],
+)
+def test_a_broken_array_says_on_which_line(raw, line, why):
+    with pytest.raises(JsonError) as refusal:
+        list(json_array(opened(raw), 0, good, Skipped()))
+    assert refusal.value.line == line
+    assert why in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "array"), [(b"\xef\xbb\xbf [1]", True), (b'{"a": []}', False), (b"", False)]
+)
+def test_an_array_is_told_from_lines_by_its_start(raw, array):
+    assert starts_array(opened(raw)) is array
+
+
+def test_json_files_may_be_an_array_or_lines(tmp_path):
+    (tmp_path / "a.json").write_text('\ufeff[{"good": 1}, {"good": 2}]', encoding="utf-8")
+    (tmp_path / "b.json").write_text('{"good": 3}\n\n{"good": 4}\n', encoding="utf-8")
+    (tmp_path / "c.jsonl").write_text('{"good": 5}', encoding="utf-8")
+    (tmp_path / "d.txt").write_text("no", encoding="utf-8")
+    found = dataset(tmp_path)
+    assert list(found) == list(found) == [1, 2, 3, 4, 5]
+    assert found.skipped.lines == 5
+
+
+@pytest.mark.parametrize(("bad", "refused"), [(1, False), (2, True)])
+def test_up_to_one_row_in_a_hundred_may_be_bad(tmp_path, bad, refused):
+    path = tmp_path / "rows.json"
+    rows = [{"good": n} for n in range(100 - bad)] + [{}] * bad
+    path.write_text(json.dumps(rows, indent=0), encoding="utf-8")
+    found = dataset(path)
+    if refused:
+        with pytest.raises(DataError, match=r"rows.json:\d+: no good; 2 of 100 lines are broken"):
+            list(found)
+    else:
+        assert len(list(found)) == 99
+        assert found.skipped_rows == (f"{path}:299: no good",)
+
+
+def test_what_one_side_leaves_to_the_other_is_not_bad(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"good": 1}\n{"good": 2}\n', encoding="utf-8")
+    nothing = from_files(str(path), good, keep=lambda found: False)
+    assert list(nothing) == []
+    assert nothing.skipped.count == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("rows.json", b'[{"good": 1}\n', "rows.json:2?1?: not JSON"),
+        ("rows.jsonl", b"\n\n", "^data.source: .* holds no rows; give files that do"),
+        ("rows.json", b"[]", "^data.source: .* holds no rows; give files that do"),
+        ("rows.txt", b"", "is neither .json nor .jsonl; give 'builtin', .json or .jsonl files"),
+    ],
+)
+def test_files_that_cannot_be_used_are_refused_with_a_sentence(tmp_path, name, content, sentence):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=sentence):
+        list(dataset(tmp_path / name))
+
+
+def test_a_file_that_changes_between_passes_is_refused(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"good": 1}\n', encoding="utf-8")
+    found = dataset(path)
+    assert list(found) == [1]
+    path.write_text('{"good": 1}\n{"good": 2}\n', encoding="utf-8")
+    with pytest.raises(DataError, match="changed while it was read"):
+        list(found)

@@ -1,0 +1,244 @@
+"""Health beside training: alerts are events with a suspect, told once, and answered as asked."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import torch
+from repository import ROOT
+from small_runs import MakeConfig, lines, run
+
+from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.health.health_monitor import HealthWatch
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.run.events import EventLog
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.stages.base import MicroBatch
+from lmm_tui.engine.stages.pretrain import PretrainStage
+from lmm_tui.engine.training.run_host import EngineHost
+
+real_loss = PretrainStage.loss
+real_batches = PretrainStage.micro_batches
+Loss = tuple[torch.Tensor, dict[str, torch.Tensor]]
+
+
+@pytest.fixture
+def noise_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes the tokens of a step (1-based) noise that the model must find far worse than text."""
+
+    def arrange(step: int) -> None:
+        def batches(stage: PretrainStage, at: int) -> list[MicroBatch]:
+            found = real_batches(stage, at)
+            if at + 1 == step:
+                found[0].labels_BxT.fill_(0)
+            return found
+
+        def loss(stage: PretrainStage, model: Decoder, batch: MicroBatch) -> Loss:
+            total, sums = real_loss(stage, model, batch)
+            return total * (3 if not batch.labels_BxT.any() else 1), sums
+
+        monkeypatch.setattr(PretrainStage, "micro_batches", batches)
+        monkeypatch.setattr(PretrainStage, "loss", loss)
+
+    return arrange
+
+
+def alerts(run_dir: RunDir, rule: str | None = None) -> list[dict[str, Any]]:
+    """Events with a suspect, of one rule; slowness of the machine is not the run's fault."""
+    found = [event for event in lines(run_dir.events) if event.get("suspect")]
+    return [it for it in found if (it["rule"] == rule if rule else it["rule"] != "slow")]
+
+
+def test_a_corrupt_batch_raises_its_alert_at_its_step_once(
+    small: MakeConfig, noise_at: Callable[[int], None]
+) -> None:
+    noise_at(44)
+    host = run(small(train__steps=60, log__val_every=0, log__probe_every=0))
+    assert host.state == "finished"
+    [alert] = alerts(host.run_dir, "loss_spike")
+    assert (alert["step"], alert["kind"], alert["level"]) == (44, "alert", "warning")
+    assert alert["suspect"] == "a bad batch" and alert["advice"] and alert["values"]["mean"] > 3
+
+
+@pytest.mark.parametrize(("fault", "steps"), [("unshifted labels", 50), ("frozen layer", 8)])
+def test_a_fault_in_the_training_names_its_suspect(
+    fault: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other six take longer: `python -m benchmarks faults`."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    faults = importlib.import_module("benchmarks.faults")
+    inject, rules, suspect = faults.FAULTS[fault]
+    with inject() as settings:
+        found = faults.alerts_of(tmp_path, settings | {"train.steps": steps})
+    assert any(it["rule"] in rules and suspect in it["suspect"] for it in found)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_healthy_runs_raise_none(small: MakeConfig, seed: int) -> None:
+    host = run(small(train__steps=80, train__seed=seed, log__val_every=20))
+    assert host.state == "finished" and alerts(host.run_dir) == []
+
+
+def test_actions_are_done_and_told(small: MakeConfig, noise_at: Callable[[int], None]) -> None:
+    noise_at(44)
+    config = small(
+        train__steps=60,
+        log__val_every=0,
+        log__probe_every=0,
+        log__checkpoint_every=30,
+        health__rollback=["loss_spike"],
+        health__checkpoint=["loss_spike"],
+        health__pause=["loss_spike"],
+    )
+    host = EngineHost(config)
+    host.start()
+    until_paused(host)
+    assert [
+        event["message"]
+        for event in lines(host.run_dir.events)
+        if event["step"] == 44 and event["kind"] == "alert" and "suspect" not in event
+    ] == [
+        "loss_spike: back to the weights of step-000000030, learning rate x 1",
+        "loss_spike: a checkpoint is written",
+        "loss_spike: paused; look at it, then go on (resume)",
+    ]
+    host.mailbox.send("stop").result(30)
+    assert host.join(30) and host.state == "stopped"
+    assert (host.run_dir.checkpoints / "step-000000044").is_dir()
+
+
+def until_paused(host: EngineHost) -> None:
+    """Commands are answered in order: once `pause` is, what came before is done."""
+    waiting = EngineHost.join
+    while host.run_dir.read_status().state != "paused":
+        assert not waiting(host, 0.02), host.error
+
+
+def test_a_resumed_run_tells_no_episode_twice(
+    small: MakeConfig, noise_at: Callable[[int], None]
+) -> None:
+    noise_at(44)
+    first = run(small(train__steps=50, log__val_every=0, log__probe_every=0))
+    resumed = run(small(train__steps=64, log__val_every=0, log__probe_every=0), first.run_dir)
+    assert resumed.state == "finished"
+    assert [alert["step"] for alert in alerts(resumed.run_dir, "loss_spike")] == [44]
+
+
+def test_it_can_be_switched_off_and_tuned(
+    small: MakeConfig, noise_at: Callable[[int], None], tmp_path: Path
+) -> None:
+    noise_at(44)
+    off = run(small(train__steps=46, health__enable=False, name="off"))
+    assert alerts(off.run_dir) == []
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[rules.loss_spike]\nenabled = false\n")
+    tuned = run(
+        small(
+            name="tuned",
+            train__steps=46,
+            health__rules=str(rules),
+            health__thresholds=["train/lr > 1e-9"],
+        )
+    )
+    assert {alert["rule"] for alert in alerts(tuned.run_dir)} == {"train/lr > 1e-9"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"health__pause": ["loss_spik"]}, "health.pause: no rule is called 'loss_spik'"),
+        ({"health__pause": ["non_finite"]}, "train.on_nonfinite"),
+        ({"health__thresholds": ["lr is high"]}, "lr is high: is no threshold"),
+        ({"health__rules": "/none.toml"}, "/none.toml"),
+    ],
+)
+def test_a_wrong_section_is_refused_in_one_sentence(
+    small: MakeConfig, changes: dict[str, Any], said: str
+) -> None:
+    host = run(small(**changes))
+    assert (host.state, host.refused) == ("failed", True)
+    assert said in host.error and "\n" not in host.error
+
+
+class Receiver(HTTPServer):
+    """Keeps what is posted to it."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.got: list[bytes] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        self.server.got.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def watch_of(config: RunConfig, folder: Path) -> tuple[HealthWatch, RunDir]:
+    run_dir = RunDir(folder)
+    events = EventLog(run_dir)
+    return HealthWatch(config.health, events, bad_steps=True, from_scratch=True), run_dir
+
+
+def show_spike(watch: HealthWatch, at: int = 0) -> None:
+    for step in range(at, at + 70):
+        watch.observe(step, {"train/loss": 2.0})
+    watch.observe(at + 70, {"train/loss": 9.0})
+
+
+def test_alerts_go_to_a_webhook_and_a_command(small: MakeConfig, tmp_path: Path) -> None:
+    receiver = Receiver()
+    Thread(target=receiver.serve_forever, daemon=True).start()
+    config = small(
+        health__webhook=f"http://127.0.0.1:{receiver.server_port}/x",
+        health__command=f"cat > {tmp_path}/got",
+    )
+    watch, _ = watch_of(config, tmp_path)
+    show_spike(watch)
+    watch.close()
+    receiver.shutdown()
+    receiver.server_close()
+    for text in (*receiver.got, (tmp_path / "got").read_bytes()):
+        assert json.loads(text)["rule"] == "loss_spike"
+    assert len(receiver.got) == 1
+
+
+def test_a_notice_that_fails_is_one_event_and_stops_nothing(
+    small: MakeConfig, tmp_path: Path
+) -> None:
+    config = small(health__webhook="http://127.0.0.1:1/", health__command="exit 7")
+    watch, run_dir = watch_of(config, tmp_path)
+    show_spike(watch)
+    show_spike(watch, 100)
+    watch.close()
+    failures = [it["message"] for it in lines(run_dir.events) if "suspect" not in it]
+    assert len(failures) == 2
+    assert any(text.startswith("health.webhook: ") for text in failures)
+    assert any("health.command: ended with 7" in text for text in failures)
+
+
+def test_a_bad_step_has_its_suspect_and_is_one_alert(
+    small: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loss(stage: PretrainStage, model: Decoder, batch: MicroBatch) -> Loss:
+        total, sums = real_loss(stage, model, batch)
+        return total * math.nan, sums
+
+    monkeypatch.setattr(PretrainStage, "loss", loss)
+    host = run(small(train__steps=4, log__val_every=0, log__probe_every=0))
+    [alert] = alerts(host.run_dir)
+    assert alert["rule"] == "non_finite" and "LR" in alert["suspect"]

@@ -1,0 +1,119 @@
+"""Hostile clients of a run that really trains: it obeys none of them and misses no step."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_runs import curve
+
+from lmm_tui.engine.config.config import resolve
+from lmm_tui.engine.run.control import ControlError, send
+from lmm_tui.engine.training.run_host import EngineHost
+from lmm_tui.metrics.readers.json_lines import JsonlFollower
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineHost]:
+    folder = tmp_path_factory.mktemp("hostile")
+    tiny = {"vocab_size": 300, "hidden_size": 32, "num_layers": 1, "intermediate_size": 64}
+    settings = {
+        "runs_dir": str(folder),
+        "name": "hostile",
+        "device": "cpu",
+        "train.steps": 1_000_000,
+        "train.threads": 1,
+        "data.seq_len": 32,
+        "data.builtin_mb": 0.1,
+        "data.cache_dir": str(folder / "cache"),
+        "log.val_every": 0,
+        "log.probe_every": 0,
+        "log.sample_every": 0,
+        "log.checkpoint_every": 0,
+        "log.tensorboard": False,
+    }
+    settings |= {f"model.{key}": value for key, value in tiny.items()}
+    host = EngineHost(resolve(assignments=settings))
+    host.start()
+    while host.status.status.step < 5:
+        assert not host.join(0.01), host.error
+    yield host
+    host.stop()
+    assert host.join(30)
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+wrong_values = st.fixed_dictionaries(
+    {"command": st.just("set"), "args": st.dictionaries(st.text(max_size=8), junk, max_size=3)}
+)
+no_commands = st.fixed_dictionaries({"command": junk, "args": junk})
+messages = st.one_of(
+    st.binary(max_size=200),
+    st.sampled_from([b"[" * 20_000, b"x" * 70_000, b'{"command": "stop"', b"\0\n\x1b[2J", b"\n\n"]),
+    st.one_of(wrong_values, no_commands, junk).map(lambda value: json.dumps(value).encode()),
+)
+
+
+@given(sent=st.lists(messages, min_size=1, max_size=12), whole=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_no_message_stops_stalls_or_changes_a_run(
+    host: EngineHost, sent: list[bytes], whole: bool
+) -> None:
+    step = host.status.status.step
+    before = host.run_dir.config.read_bytes()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(os.fspath(host.run_dir.socket_path()))
+        try:
+            client.sendall(b"\n".join(sent) + (b"\n" if whole else b""))
+            if whole:
+                client.recv(1)
+        except OSError:
+            pass  # Dropped for what it said.
+    while host.status.status.step == step:
+        assert not host.join(0.001), host.error
+    assert host.run_dir.config.read_bytes() == before
+    assert not any(event.get("ok") for event in JsonlFollower(host.run_dir.events).poll())
+
+
+def test_after_all_of_that_two_monitors_at_once_are_obeyed_and_every_step_is_there(
+    host: EngineHost,
+) -> None:
+    reply = send(host.run_dir.socket_path(), "set", {"lr": 1e-5})
+    assert reply.ok and reply.step <= host.status.status.step
+    path = host.run_dir.socket_path()
+    with ThreadPoolExecutor(2) as monitors:
+        asked = [monitors.submit(send, path, "set", {"clip": 1 + n / 10}) for n in range(20)]
+        asked += [monitors.submit(send, path, name) for name in ("pause", "resume") * 3]
+        replies = [one.result(30) for one in asked]
+    assert all(one.ok and one.step >= reply.step for one in replies)
+    assert send(path, "resume").ok
+    stopped = send(path, "stop")
+    assert host.join(30) and stopped.ok
+    assert list(curve(host.run_dir)) == list(range(1, stopped.step + 1))
+    with pytest.raises(ControlError, match="not active"):
+        send(path, "pause")
+    assert not host.mailbox.send("pause").result(1).ok
+
+
+def test_what_cannot_be_a_client_s_own_run_is_not_told_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.sock"
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.bind(os.fspath(path))
+        stranger.listen()
+        monkeypatch.setattr(
+            "lmm_tui.engine.run.peer_credentials.os.geteuid", lambda: os.getuid() + 1
+        )
+        with pytest.raises(ControlError, match="another user listens"):
+            send(path, "set", {"lr": 1e-5}, timeout_s=5)

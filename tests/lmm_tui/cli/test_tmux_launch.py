@@ -1,0 +1,237 @@
+"""The whole path as a person takes it, in a real terminal: from the form to a stopped run."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.runs.session import RunSession
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed"),
+]
+
+SETTINGS = {
+    "train.batch_size": 2,
+    "train.threads": 1,
+    "data.seq_len": 64,
+    "data.builtin_mb": 0.2,
+    "log.sample_every": 0,
+    "log.sample_tokens": 12,
+    "log.tensorboard": "false",
+}
+
+
+class Tmux:
+    """A tmux server of our own with one pane, which stays when its command has ended."""
+
+    def __init__(self, folder, size=(200, 50)):
+        self._socket = f"lmm-{os.getpid()}-{folder.name}"[:60]
+        self._folder = folder
+        width, height = size
+        self._run("-f", os.devnull, "new-session", "-d", "-x", width, "-y", height, "sh")
+        self._run("set", "-g", "remain-on-exit", "on")
+
+    def _run(self, *args):
+        return subprocess.run(
+            ["tmux", "-L", self._socket, *map(str, args)],
+            cwd=self._folder,
+            # A size in the environment would count for more than that of the pane.
+            env={name: os.environ[name] for name in os.environ.keys() - {"COLUMNS", "LINES"}}
+            | {"PS1": "$ "},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        ).stdout
+
+    def start(self, *words):
+        program = "from lmm_tui.cli.main import main; main()"
+        command = shlex.join([sys.executable, "-c", program, *map(str, words)])
+        self._run("respawn-pane", "-k", "-c", self._folder, command)
+
+    def press(self, *keys):
+        self._run("send-keys", *keys)
+
+    def screen(self):
+        return self._run("capture-pane", "-p")
+
+    def wait_for(self, *texts, timeout_s=60.0):
+        deadline = time.monotonic() + timeout_s
+        while not all(text in self.screen() for text in texts):
+            assert time.monotonic() < deadline, self.screen()
+            time.sleep(0.1)  # A terminal has nothing to wait on but its picture.
+        return self.screen()
+
+    def wait_gone(self, text, timeout_s=20.0):
+        deadline = time.monotonic() + timeout_s
+        while text in self.screen():
+            assert time.monotonic() < deadline, self.screen()
+            time.sleep(0.1)
+
+    def kill(self):
+        self._run("kill-server")
+
+
+@pytest.fixture
+def tmux(tmp_path):
+    server = Tmux(tmp_path)
+    yield server
+    server.kill()
+    # Training outlives its terminal, which is what it is made for: a failed test must end it.
+    for info in tmp_path.glob("runs/*/run.json"):
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(RunDir(info.parent).read_info().pid)
+            if str(tmp_path) in " ".join(process.cmdline()):
+                process.kill()
+
+
+def launch(tmux, tmp_path, *words, **settings):
+    settings = {**SETTINGS, "data.cache_dir": tmp_path / "cache"} | settings
+    words += tuple(word for key, value in settings.items() for word in ("--set", f"{key}={value}"))
+    tmux.start("launch", "--device", "cpu", *words)
+    return RunDir(tmp_path / "runs" / "demo")
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def wait_until(tmux, condition, timeout_s=60.0):
+    """Wait for what a run writes."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, tmux.screen()
+        time.sleep(0.1)
+
+
+def go_back_to(tmux, text):
+    """One thing after the other is left; an escape sent with other keys would be an alt."""
+    deadline = time.monotonic() + 20
+    while text not in tmux.screen():
+        assert time.monotonic() < deadline, tmux.screen()
+        tmux.press("Escape")
+        time.sleep(0.3)
+
+
+def replace_text(tmux, before, text):
+    """Textual clears a line only after it has put in what was typed behind the key for that."""
+    tmux.press("C-a", "C-k")
+    tmux.wait_gone(before)
+    tmux.press("-l", text)
+
+
+def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp_path):
+    small = {"model.hidden_size": 32, "model.num_layers": 2}
+    run = launch(tmux, tmp_path, "--steps", "1000000", **small)
+    # Configure: from the preset up to the name, which the estimate beside it takes up.
+    tmux.wait_for("configuration", "estimate", "preset")
+    tmux.press("Up", "Up")
+    tmux.wait_for("Name of the run")
+    tmux.press("-l", "demo")
+    tmux.wait_for("runs/demo", "--name demo")
+    tmux.press("Enter")
+    assert "ln V" in tmux.wait_for("RUNNING", "EMA", "tok/s", "best")
+
+    # Look closer: zoom into the loss, with a cursor, and go back to everything.
+    tmux.press("Tab", "z")
+    tmux.wait_gone("learning rate")
+    tmux.press("+", "+")
+    tmux.wait_for("follow")
+    tmux.press("S-Left", "S-Left")
+    tmux.wait_for(" at ")
+    tmux.press("0")
+    tmux.wait_gone("follow")
+    go_back_to(tmux, "learning rate")
+
+    # Question the model: probe, sample, chat.
+    tmux.press("p")
+    tmux.wait_for("samples · 4", "participation ratio")
+    tmux.press("3")
+    tmux.wait_for("4 prompts", "1 step")
+    tmux.press("s")
+    tmux.wait_for("2 steps")
+    tmux.press("c")
+    tmux.wait_for("the live model goes on from this")
+    tmux.press("-l", "The cat")
+    tmux.press("Enter")
+    # Whatever it is, and on whichever line.
+    wait_until(tmux, lambda: re.search(r"The cat\s*\S.*the live model", tmux.screen(), re.DOTALL))
+
+    # Steer it: another learning rate, a pause, a checkpoint.
+    go_back_to(tmux, "RUNNING")
+    tmux.press("L")
+    tmux.wait_for("change the live run")
+    replace_text(tmux, "learning rate     0.", "5e-4")
+    tmux.wait_for("→ 0.0005")
+    tmux.press("Enter")
+    tmux.wait_for("Change it now")
+    tmux.press("Enter")
+    wait_until(tmux, lambda: lines(run.metrics)[-1]["train/lr"] <= 5e-4)
+    tmux.press("space")
+    tmux.wait_for("PAUSED")
+    paused_at = run.read_status().step
+    tmux.press("c")
+    wait_until(tmux, (run.checkpoints / f"step-{paused_at:09d}").is_dir)
+
+    # Evaluate what was saved.
+    tmux.press("4")
+    tmux.wait_for(f"step {paused_at:,} (newest)")
+    tmux.press("Down")
+    for row, before, value in (("tasks", "lmm_all", "lmm_sums"), ("limit", "100", "2")):
+        tmux.press("Down", "Enter")
+        tmux.wait_for(f"─ {row} ─")
+        replace_text(tmux, f"│   {before} ", value)
+        tmux.press("Enter")
+        tmux.wait_gone(f"─ {row} ─")
+    tmux.press("r")
+    tmux.wait_for("first 2", "lmm_sums", "1 evaluation")
+    (record,) = (run.path / "evals").glob("*.json")
+    assert "lmm_sums" in record.read_text()
+
+    # Leave: the run is stopped where it was paused, and its pictures are there.
+    tmux.press("q")
+    tmux.wait_for("Stop after this step, with a checkpoint")
+    tmux.press("s")
+    last = tmux.wait_for("go on")
+    assert "stopped, step" in last and "lmm-tui resume demo" in last
+    assert {path.name for path in run.plots.iterdir()} == {"training.png", "probes.png"}
+    assert all(path.stat().st_size > 10_000 for path in run.plots.iterdir())
+    assert run.read_status().step == paused_at
+    assert len([row for row in lines(run.samples) if row["kind"] == "sample"]) == 8
+    assert [event["kind"] for event in lines(run.events)][-1] == "end"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_a_killed_terminal_leaves_training_alone_and_no_screen_spinning(tmux, tmp_path):
+    run = launch(tmux, tmp_path, "--yes", "--name", "demo", "--steps", 150)
+    tmux.wait_for("RUNNING", "EMA")
+    tmux.press("space")
+    tmux.wait_for("PAUSED")
+    process = psutil.Process(run.read_info().pid)
+    tmux.kill()
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{process.pid}/fd/0").readlink() != Path(os.devnull):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # Paused, so that whatever CPU time is used now is the screen's.
+    before = sum(process.cpu_times()[:2])
+    time.sleep(2.0)
+    assert sum(process.cpu_times()[:2]) - before < 0.2
+    assert RunSession(run.path).send("resume").ok
+    process.wait(90)
+    status = run.read_status()
+    assert (status.state, status.step) == ("finished", 150)
+    assert (run.checkpoints / "step-000000150").is_dir()
+    assert "state       finished" in run.output.read_text()

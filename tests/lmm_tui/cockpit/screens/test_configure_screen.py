@@ -1,0 +1,446 @@
+"""The configure screen as a person at a keyboard meets it."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from textual.app import App
+from textual.pilot import Pilot
+from textual.widgets import Button, Input
+
+from lmm_tui.cockpit.screens import configure
+from lmm_tui.cockpit.screens.configure import ConfigureScreen
+from lmm_tui.cockpit.screens.form_tabs import FORM, TABS, keys_of, matters
+from lmm_tui.cockpit.widgets.choice import Choice
+from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel
+from lmm_tui.cockpit.widgets.key_bar import FormKeys
+from lmm_tui.cockpit.widgets.option_field import ConfigField
+from lmm_tui.engine.config.config import RunConfig, lookup, options, resolve
+from lmm_tui.engine.run.run_dir import RunDir, RunInfo
+from lmm_tui.planning.command_line import command_line
+from lmm_tui.planning.step_benchmark import seconds_a_step
+from lmm_tui.runs.worker_process import run_aside
+
+NEVER_S = 1e6
+
+
+@dataclass
+class Seat:
+    """A person in front of the screen: keys go in, answers come out."""
+
+    pilot: Pilot[None]
+    screen: ConfigureScreen
+    answers: list[RunConfig | None] = field(default_factory=list)
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def type_into(self, key: str, text: str) -> None:
+        """Replace what stands in a field."""
+        await self.paste_into(key, "")
+        await self.press(*text)
+
+    async def paste_into(self, key: str, text: str) -> None:
+        editor = self.screen.field(key).editor
+        assert isinstance(editor, Input)
+        editor.focus()
+        editor.value = text
+        await self.pilot.pause()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        for _ in range(500):
+            if condition():
+                return
+            await self.pilot.pause(0.01)
+        raise AssertionError(f"never came true; the screen shows\n{self.text}")
+
+    @property
+    def text(self) -> str:
+        strips = self.screen._compositor.render_strips()
+        return "\n".join(strip.text.rstrip() for strip in strips)
+
+    def says(self, words: str) -> bool:
+        return words in " ".join(self.text.split())
+
+
+@asynccontextmanager
+async def seated(config: RunConfig | None = None, size: tuple[int, int] = (120, 40)):
+    app: App[None] = App()
+    screen = ConfigureScreen(config or RunConfig())
+    async with app.run_test(size=size) as pilot:
+        seat = Seat(pilot, screen)
+        app.push_screen(screen, seat.answers.append)
+        await pilot.pause()
+        yield seat
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are looked at at once; torch is only imported where a test asks for it."""
+    monkeypatch.setattr(configure, "TYPING_PAUSE_S", 0.001)
+    monkeypatch.setattr(configure, "DEVICES_AFTER_S", NEVER_S)
+
+
+async def test_every_field_starts_with_the_value_of_the_configuration():
+    config = resolve(assignments={"train.steps": 20, "optim.lr": 1e-3, "name": "mine"})
+    async with seated(config) as seat:
+        for key in FORM:
+            assert seat.screen.field(key).value == lookup(config, key)
+        assert seat.screen.config == config
+
+
+async def test_enter_starts_at_once_with_what_was_given():
+    async with seated() as seat:
+        await seat.press("enter")
+        await seat.until(lambda: seat.answers)
+        assert seat.answers == [RunConfig()]
+
+
+async def test_a_wrong_number_is_named_refused_and_started_once_it_is_right():
+    async with seated() as seat:
+        await seat.type_into("train.steps", "0")
+        assert seat.says("needs a whole number from 1 to 100,000,000")
+        seat.screen.query_one("#start", Button).focus()
+        await seat.press("enter")
+        await seat.until(lambda: seat.says("put right what is marked: steps"))
+        assert seat.screen.focused is seat.screen.field("train.steps").editor
+        assert seat.answers == []
+        await seat.type_into("train.steps", "250")
+        assert not seat.says("needs a whole number")
+        await seat.press("enter")
+        await seat.until(lambda: seat.answers)
+        assert seat.answers == [resolve(assignments={"train.steps": 250})]
+
+
+async def test_other_settings_than_those_of_the_form_are_kept():
+    config = resolve(assignments={"log.keep": 7, "model.num_layers": 2})
+    async with seated(config) as seat:
+        await seat.type_into("train.batch_size", "4")
+        await seat.press("enter")
+        await seat.until(lambda: seat.answers)
+        assert seat.answers[0] == resolve(base=config.model_dump() | {"train": {"batch_size": 4}})
+
+
+async def test_a_preset_changes_the_estimate_and_the_command():
+    async with seated() as seat:
+        assert seat.says("505k parameters")
+        seat.screen.query_one("#model-preset > Choice").focus()
+        await seat.press("right")
+        assert seat.says("4.00M parameters")
+        assert seat.says("$ lmm-tui train --model tiny")
+        assert seat.says("pretrain-tiny-<date>")
+
+
+async def test_epochs_come_from_the_size_of_the_files(tmp_path: Path):
+    (tmp_path / "one.txt").write_text("a" * 230_000)
+    (tmp_path / "two.jsonl").write_text("b" * 230_000)
+    async with seated(resolve(assignments={"data.source": str(tmp_path)})) as seat:
+        await seat.until(lambda: seat.says("2 files, 460 kB"))
+        panel = seat.screen.query_one(EstimatePanel)
+        assert panel.outlook is not None
+        assert panel.outlook.estimate.corpus_tokens == pytest.approx(0.98 * 460_000 / 2.3)
+
+
+async def test_a_path_that_does_not_exist_is_refused_before_the_start(tmp_path: Path):
+    (tmp_path / "text.txt").write_text("Once upon a time")
+    async with seated() as seat:
+        await seat.paste_into("data.source", str(tmp_path / "txt.txt"))
+        await seat.press("enter")
+        await seat.until(lambda: seat.says("no file, folder or glob matches"))
+        assert seat.answers == []
+        await seat.paste_into("data.source", str(tmp_path / "text.txt"))
+        await seat.press("enter")
+        await seat.until(lambda: seat.answers)
+        assert seat.answers[0] is not None
+        assert seat.answers[0].data.source == str(tmp_path / "text.txt")
+
+
+async def test_a_tokenizer_that_is_none_is_refused(tmp_path: Path):
+    async with seated() as seat:
+        await seat.paste_into("data.tokenizer", str(tmp_path))
+        await seat.until(lambda: seat.says("holds no tokenizer.json"))
+        assert seat.screen.field("data.tokenizer").problem
+
+
+async def test_hostile_file_names_are_shown_and_not_obeyed(tmp_path: Path):
+    folder = tmp_path / "\x1b[2J\u202etxt\x07"
+    folder.mkdir()
+    async with seated(resolve(assignments={"data.source": str(folder)})) as seat:
+        await seat.until(lambda: seat.says("holds no .txt or .jsonl file"))
+        assert not set("\x1b\x07\u202e") & set(seat.text)
+        assert seat.says("␛[2J")
+
+
+async def test_a_name_that_is_taken_is_refused(tmp_path: Path):
+    run = RunDir(tmp_path / "mine")
+    run.create()
+    run.write_info(RunInfo("mine", "pretrain", 0.0, 0.0, "box", 1, 0.0))
+    async with seated(resolve(assignments={"runs_dir": str(tmp_path)})) as seat:
+        await seat.type_into("name", "mine")
+        assert "holds a run of this name" in seat.screen.field("name").problem
+        await seat.press("2")
+        assert not seat.screen.field("name").problem
+        await seat.press("/")
+        assert "starts with a letter or digit" in seat.screen.field("name").problem
+
+
+async def test_numbers_that_make_no_model_are_shown_at_the_preset():
+    config = RunConfig.model_validate({"model": {"num_heads": 6, "preset": "minimind-26m"}})
+    async with seated(config) as seat:
+        assert "model.hidden_size" in seat.screen.field("model.preset").problem
+        await seat.press("enter")
+        assert seat.answers == []
+        await seat.press("home")
+        assert not seat.screen.field("model.preset").problem
+
+
+async def test_escape_leaves_at_once_while_nothing_is_changed():
+    async with seated() as seat:
+        await seat.press("escape")
+        assert seat.answers == [None]
+
+
+async def test_escape_asks_where_something_would_be_lost_and_takes_it_from_there():
+    async with seated() as seat:
+        await seat.type_into("train.steps", "20")
+        await seat.press("escape")
+        assert seat.says("What you changed would be lost") and seat.answers == []
+        await seat.press("0")
+        assert not seat.says("What you changed would be lost")
+        await seat.press("escape")
+        assert seat.answers == []
+        await seat.press("escape")
+        assert seat.answers == [None]
+
+
+async def test_q_leaves_from_a_choice_and_is_a_letter_in_a_text():
+    async with seated() as seat:
+        await seat.type_into("name", "q")
+        assert seat.screen.config.name == "q"
+        await seat.type_into("name", "")
+        seat.screen.query_one("#optim-schedule > Choice").focus()
+        await seat.press("backspace", "q")
+        await seat.until(lambda: seat.answers == [None])
+
+
+async def test_everything_can_be_reached_by_keys():
+    async with seated() as seat:
+        reached = []
+        for _ in range(len(FORM) + 2):
+            focused = seat.screen.focused
+            assert focused is not None
+            reached.append(focused.id or focused.parent.id)
+            await seat.press("down")
+        assert set(reached) == {key.replace(".", "-") for key in FORM} | {"start", "leave"}
+        first = seat.screen.focused
+        await seat.press("up", "down")
+        assert seat.screen.focused is first
+
+
+async def test_everything_can_be_done_by_mouse():
+    async with seated() as seat:
+        choice = seat.screen.query_one("#model-preset > Choice", Choice)
+        column = choice.render().plain.index("tiny")
+        await seat.pilot.click(choice, offset=(column, 0))
+        assert seat.screen.config.model.preset == "tiny"
+        await seat.pilot.click("#command")
+        assert seat.pilot.app.clipboard == "lmm-tui train --model tiny"
+        await seat.pilot.click("#leave")
+        assert seat.answers == []
+        keys = seat.screen.query_one(FormKeys)
+        await seat.pilot.click(FormKeys, offset=(keys.render().plain.index("start"), 0))
+        await seat.until(lambda: seat.answers)
+        assert seat.answers == [resolve(assignments={"model.preset": "tiny"})]
+
+
+async def test_the_command_is_copied_and_a_field_reset_by_keys():
+    async with seated(resolve(assignments={"train.steps": 20})) as seat:
+        await seat.press("ctrl+y")
+        assert seat.pilot.app.clipboard == "lmm-tui train --steps 20"
+        seat.screen.field("train.steps").editor.focus()
+        await seat.press("ctrl+r")
+        assert seat.screen.config == RunConfig()
+        assert command_line(seat.screen.config) == "lmm-tui train"
+
+
+async def test_the_focused_field_is_explained():
+    async with seated() as seat:
+        seat.screen.field("train.grad_accum").editor.focus()
+        await seat.pilot.pause()
+        assert seat.says("Micro-batches in a step")
+        assert seat.says("whole number from 1 to 65,536 · default 1 · train.grad_accum")
+
+
+@pytest.mark.slow
+async def test_devices_are_found_behind_the_person_and_offered(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(configure, "DEVICES_AFTER_S", 0.001)
+    async with seated() as seat:
+        choice = seat.screen.field("device").editor
+        assert isinstance(choice, Choice)
+        for _ in range(60):
+            if seat.screen._devices:
+                break
+            await seat.pilot.pause(0.5)
+        best = seat.screen._devices[0]
+        assert choice.choices[0] == "auto" and best.name in choice.choices
+        assert choice.value == "auto"
+        await seat.until(lambda: seat.says(best.name) and seat.says("fits"))
+
+
+@pytest.mark.parametrize("size", [(200, 50), (120, 30), (80, 24)], ids="{0[0]}x{0[1]}".format)
+async def test_it_looks_like_this(size: tuple[int, int], snapshot):
+    async with seated(resolve(assignments={"train.batch_size": 32}), size) as seat:
+        await seat.until(lambda: seat.says("built in, 6.0 MB"))
+        await seat.type_into("train.steps", "1e")
+        await seat.pilot.pause()
+        assert seat.text == snapshot
+
+
+@pytest.mark.parametrize(("before", "after"), [((200, 50), (80, 24)), ((80, 24), (200, 50))])
+async def test_a_resized_terminal_shows_what_a_new_one_of_that_size_does(before, after):
+    async with seated(size=after) as seat:
+        await seat.until(lambda: seat.says("built in, 6.0 MB"))
+        expected = seat.text
+    async with seated(size=before) as seat:
+        await seat.until(lambda: seat.says("built in, 6.0 MB"))
+        await seat.pilot.resize_terminal(*after)
+        await seat.until(lambda: seat.text == expected)
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 20)])
+async def test_a_small_terminal_scrolls_to_what_is_focused(size: tuple[int, int]):
+    async with seated(size=size) as seat:
+        for _ in range(len(FORM) + 2):
+            await seat.press("down")
+            focused = seat.screen.focused
+            assert focused is not None
+            body = seat.screen.query_one("#body")
+            await seat.until(lambda: body.region.contains_region(focused.region))  # noqa: B023
+
+
+def shown_keys(seat) -> list[str]:
+    fields = seat.screen.query(ConfigField)
+    return [field.option.key for field in fields if field.region.height]
+
+
+async def test_every_option_of_the_tree_has_its_field_on_one_tab():
+    async with seated(resolve(assignments={"stage": "grpo"})) as seat:
+        seen: list[str] = []
+        for tab in TABS:
+            keys = [key for key in keys_of(tab) if matters(key, "grpo")]
+            await seat.until(lambda: shown_keys(seat) == keys)  # noqa: B023
+            seen += keys
+            await seat.press("pagedown")
+        everything = [option.key for option in options()]
+        assert len(set(seen)) == len(seen)
+        assert set(everything) - set(seen) == {
+            key for key in everything if key.startswith(("dpo.", "distill."))
+        }
+        await seat.press("pageup", "pagedown")
+        assert seat.screen._tab == 0
+
+
+async def test_a_stage_brings_its_own_options_and_a_changed_tab_is_marked():
+    async with seated() as seat:
+        await seat.press("pagedown")
+        assert not seat.says("label smoothing") and not seat.says("stage ●")
+        await seat.type_into("lora.rank", "8")
+        assert seat.screen.config.lora.rank == 8 and seat.says("stage ●")
+        await seat.press("pageup")
+        seat.screen.field("stage").editor.focus()
+        await seat.press("right", "right", "pagedown")
+        assert seat.screen.config.stage == "dpo" and seat.says("label smoothing")
+        assert seat.says("--set lora.rank=8")
+
+
+async def test_what_is_wrong_on_another_tab_is_gone_to():
+    async with seated() as seat:
+        await seat.press(*["pagedown"] * TABS.index("optimisation"))
+        await seat.type_into("optim.beta1", "2")
+        await seat.press("pageup", "pageup", "enter")
+        await seat.until(lambda: seat.says("Not started; put right what is marked: beta1"))
+        assert seat.screen.focused is seat.screen.field("optim.beta1").editor
+        assert not seat.answers
+
+
+async def test_settings_are_saved_to_a_new_file_and_loaded_again(tmp_path: Path):
+    async with seated(resolve(assignments={"stage": "dpo", "lora.rank": 4})) as seat:
+        await seat.press("pagedown")
+        target = str(tmp_path / "mine.toml")
+        for expected in ("written to", "is there already"):
+            await seat.press("ctrl+s")
+            seat.pilot.app.screen.query_one(Input).value = target
+            await seat.press("enter")
+            await seat.pilot.pause()
+            assert resolve(Path(target)) == seat.screen.config
+            shown = "".join(str(part) for part in seat.pilot.app._notifications)
+            refusal = seat.pilot.app.screen.query("#refusal")
+            assert expected in (str(refusal.first().render()) if refusal else shown)
+        await seat.press("escape", "pageup")
+        seat.screen.field("stage").editor.focus()
+        await seat.press("left", "left")
+        assert seat.screen.config.stage == "pretrain"
+        await seat.press("ctrl+o")
+        seat.pilot.app.screen.query_one(Input).value = target
+        await seat.press("enter")
+        await seat.until(lambda: seat.screen.config == resolve(Path(target)))
+        assert seat.screen.field("stage").text == "dpo"
+        assert seat.screen.field("lora.rank").text == "4"
+        assert seat.screen.field("dpo.beta").display and not seat.screen._wrong()
+
+
+async def test_a_stage_of_a_recipe_is_loaded_and_nonsense_is_refused(tmp_path: Path):
+    async with seated() as seat:
+        await seat.press("ctrl+o", *"nowhere", "enter")
+        await seat.pilot.pause()
+        dialog = seat.pilot.app.screen
+        assert "nowhere: holds no settings" in str(dialog.query_one("#refusal").render())
+        dialog.query_one(Input).value = "tiny:sft"
+        await seat.press("enter")
+        await seat.until(lambda: seat.screen.config.stage == "sft")
+        assert seat.screen.config.start_from == "tiny-pretrain"
+        assert seat.screen.field("train.steps").text == str(seat.screen.config.train.steps)
+
+
+async def test_a_trial_tells_how_long_the_run_takes_until_something_changes(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(configure, "seconds_a_step", lambda config: 0.5)
+    async with seated(size=(200, 50)) as seat:
+        assert seat.says("ctrl+t tries a few steps")
+        await seat.press("ctrl+t")
+        await seat.until(lambda: seat.says("about 8 min 20 s at 0.5 s a step"))
+        await seat.type_into("train.steps", "100")
+        assert seat.says("about 50 s at 0.5 s a step")
+        await seat.type_into("train.batch_size", "8")
+        assert seat.says("ctrl+t tries a few steps")
+
+
+@pytest.mark.slow
+def test_a_trial_does_real_steps():
+    small = resolve(assignments={"train.batch_size": 2, "data.seq_len": 32, "device": "cpu"})
+    assert 0 < seconds_a_step(small) < 60
+
+
+async def test_a_trial_that_is_refused_says_why(monkeypatch: pytest.MonkeyPatch):
+    def refuse(config: RunConfig) -> float:
+        run_aside(["train", "--stage", "nonsense"])
+        return 0.0
+
+    monkeypatch.setattr(configure, "seconds_a_step", refuse)
+    async with seated() as seat:
+        await seat.press("ctrl+t")
+        await seat.until(lambda: seat.says("Not tried:") and seat.says("nonsense"))
+
+
+def test_launch_opens_it_without_torch_and_numpy():
+    code = (
+        "import sys, lmm_tui.cli.launcher, lmm_tui.cockpit.screens.configure;"
+        "print({'torch', 'numpy'} & {*sys.modules})"
+    )
+    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert seen.stdout.strip() == "set()"

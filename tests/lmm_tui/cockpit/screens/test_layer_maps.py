@@ -1,0 +1,33 @@
+"""Deep probes in the cockpit: layers over time, a map each, on a page of their own."""
+
+from fake_run import FakeRun
+from looking import cockpit, screen_text
+
+from lmm_tui.charts.heatmap import HeatMap
+
+
+async def test_deep_probes_have_a_page_of_maps_with_layers_as_rows(tmp_path):
+    run = FakeRun(tmp_path / "deep")
+    for step in range(50, 501, 50):
+        layers = {f"deep/act_rms/layers.{layer}": 0.1 * step + layer for layer in range(4)}
+        heads = {f"deep/attn_logit_max/layers.{layer}": 4.0 + layer for layer in range(4)}
+        run.metrics.write({"step": step, "train/loss": 3.0, **layers, **heads})
+    async with cockpit(run, (160, 44)) as (app, pilot):
+        titles = [page.title for page in app.screen._book.pages]
+        await pilot.press(*"n" * titles.index("layers over time"))
+        await pilot.pause()
+        text = screen_text(app)
+        assert "activation RMS by layer" in text and "largest attention logit by layer" in text
+        shown = {heat_map.id for heat_map in app.screen.query(HeatMap) if heat_map.size.area}
+        assert shown == {"layers-act_rms", "layers-attn_logit_max"}
+        await pilot.press("slash", *"act_rms 2", "enter")
+        assert "activation RMS layers.2" in screen_text(app)
+    run.close()
+
+
+async def test_a_run_without_them_has_no_such_page(tmp_path):
+    run = FakeRun(tmp_path / "plain")
+    run.train(1, 60)
+    async with cockpit(run, (160, 44)) as (app, _):
+        assert "layers over time" not in [page.title for page in app.screen._book.pages]
+    run.close()

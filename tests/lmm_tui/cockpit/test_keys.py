@@ -1,0 +1,88 @@
+"""The key table is the only place where keys stand, and every row of it works."""
+
+import pytest
+
+from lmm_tui.cockpit.app import CockpitApp
+from lmm_tui.cockpit.keys import FORBIDDEN, KEYS, SCREENS, TOGETHER, bar_keys, bindings, help_groups
+from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+from lmm_tui.cockpit.screens.chart_gestures import Gestures
+from lmm_tui.cockpit.screens.chat import ChatScreen
+from lmm_tui.cockpit.screens.checkpoints import CheckpointsScreen
+from lmm_tui.cockpit.screens.configure import ConfigureScreen
+from lmm_tui.cockpit.screens.dashboard import DashboardScreen
+from lmm_tui.cockpit.screens.evaluation import EvaluateScreen
+from lmm_tui.cockpit.screens.log import LogScreen
+from lmm_tui.cockpit.screens.overlay import OverlayScreen
+from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
+from lmm_tui.cockpit.screens.runs import RunsScreen
+from lmm_tui.cockpit.screens.samples import SamplesScreen
+from lmm_tui.cockpit.screens.screen_registry import BEHIND, PLACES
+from lmm_tui.cockpit.screens.spikes import SpikesScreen
+from lmm_tui.cockpit.screens.tokens import TokensScreen
+from lmm_tui.cockpit.widgets.table import Table
+
+OWNERS = {
+    "app": CockpitApp,
+    "configure": ConfigureScreen,
+    "dashboard": DashboardScreen,
+    "charts": Gestures,
+    "overlay": OverlayScreen,
+    "dialog": QuitDialog,
+    "place": PlaceScreen,
+    "list": Table,
+    "runs": RunsScreen,
+    "checkpoints": CheckpointsScreen,
+    "log": LogScreen,
+    "samples": SamplesScreen,
+    "chat": ChatScreen,
+    "tokens": TokensScreen,
+    "evaluate": EvaluateScreen,
+    "spikes": SpikesScreen,
+}
+
+
+def test_no_key_that_terminals_or_tmux_swallow_is_used():
+    assert not FORBIDDEN & {key for row in KEYS for key in row.keys}
+
+
+def test_ids_are_unique_so_that_a_key_map_can_move_every_key():
+    assert len({row.id for row in KEYS}) == len(KEYS)
+
+
+@pytest.mark.parametrize("places", TOGETHER, ids="+".join)
+def test_no_key_means_two_things_in_one_place(places):
+    keys = [key for row in KEYS if row.where in places for key in row.keys]
+    assert sorted(set(keys)) == sorted(keys)
+
+
+def test_every_place_of_the_table_has_an_owner_and_every_screen_a_maker():
+    assert {row.where for row in KEYS} <= set(OWNERS)
+    numbered = {name for _, name, _ in SCREENS}
+    assert numbered | BEHIND.keys() == PLACES | {"dashboard", "configure"}
+    assert set(BEHIND.values()) <= numbered
+
+
+@pytest.mark.parametrize("row", KEYS, ids=lambda row: row.id)
+def test_every_row_names_an_action_that_exists(row):
+    name = row.action.partition("(")[0]
+    owner = CockpitApp if name.startswith("app.") else OWNERS[row.where]
+    assert hasattr(owner, f"action_{name.removeprefix('app.')}")
+
+
+@pytest.mark.parametrize("where", OWNERS)
+def test_bindings_are_made_from_the_table_and_carry_its_ids(where):
+    assert [binding.id for binding in bindings(where)] == [
+        row.id for row in KEYS if row.where == where
+    ]
+
+
+def test_the_help_screen_lists_every_key_of_a_group():
+    listed = {row.id for _, rows in help_groups() for row in rows}
+    assert listed == {row.id for row in KEYS if row.group}
+    assert {row.id for where in OWNERS for row in bar_keys(where)} <= listed | {"overlay.close"}
+
+
+def test_an_interrupt_reaches_the_quit_dialog_even_while_typing():
+    row = next(row for row in KEYS if "ctrl+c" in row.keys)
+    assert row.action == "app.request_quit"
+    assert row.binding().priority

@@ -1,0 +1,16 @@
+"""What is said when a run has ended, however little it did."""
+
+from pathlib import Path
+
+from lmm_tui.engine.run.run_dir import RunDir, RunInfo, RunStatus
+from lmm_tui.runs.run_summary import last_words
+
+
+def test_a_run_stopped_before_it_measured_anything_is_still_summed_up(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "early")
+    run.create()
+    run.write_info(RunInfo("early", "pretrain", 0.0, 0.0, "box", 1, 0.0))
+    run.write_status(RunStatus("stopped", 0, 100))
+    words = last_words(run, 2.0)
+    assert "stopped, step 0 of 100" in words
+    assert "plots not written" in words

@@ -1,0 +1,196 @@
+"""Screened by whole columns, a series has the alerts that it has row by row."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from lmm_tui.metrics import names
+from lmm_tui.metrics.health import scan
+from lmm_tui.metrics.health.conditions import (
+    BelowOwnMedian,
+    Collapse,
+    Condition,
+    FirstLoss,
+    LoudLayer,
+    NonFinite,
+    Overfit,
+    Risen,
+    Spike,
+    StuckAt,
+    Threshold,
+    TooGood,
+    WorseThanGuessing,
+    ZeroLayer,
+)
+from lmm_tui.metrics.health.health import RULES, Alert, Health, Rule
+from lmm_tui.metrics.health.scan import examine
+from lmm_tui.metrics.series.series import SeriesStore
+
+LEVELS = {"ln V": 4.0, "unigram": 3.0, "bigram": 2.0}
+LOSS = names.TRAIN_LOSS
+Row = dict[str, float]
+
+SHORT: tuple[Condition, ...] = (
+    NonFinite(),
+    FirstLoss(above=0.5),
+    TooGood(until=40),
+    WorseThanGuessing(rows=3),
+    StuckAt(LOSS, "ln V", 0.5, 10, window=4),
+    StuckAt(LOSS, 3.0, 0.25, 10, window=4),
+    Spike(LOSS, sigmas=2.0, times=1.5, window=8, least=4),
+    Spike(names.GRAD_NORM, sigmas=0.5, times=1.0, window=4, least=2),
+    Risen(LOSS, window=4, sigmas=0.5),
+    ZeroLayer(rows=2),
+    LoudLayer(times=2.0, rows=2),
+    Overfit(gap=0.5, rises=1, window=4),
+    Collapse(after=10),
+    BelowOwnMedian(LOSS, rows=2, window=8, least=4),
+    Threshold(LOSS, above=5.0, below=1.0, rows=2),
+    Threshold("val/loss", above=5.0, rows=4),
+)
+"""Every condition, with windows so short that little data sets it off, and powers of two, so that
+means are exact however they are taken."""
+
+RULES_OF_SHORT = [
+    Rule(str(number), condition, "warning", "s", "a", calm=3)
+    for number, condition in enumerate(SHORT)
+]
+
+
+def told(alerts: list[Alert]) -> list[tuple[int, str, str]]:
+    """Without the numbers, whose last digits depend on the order of sums; NaN equals nothing."""
+    return [(alert.step, alert.rule, alert.where) for alert in alerts]
+
+
+def compare(rows: list[tuple[int, Row]], rules: list[Rule], cuts: list[int]) -> Health:
+    """Scanned in parts, as they are cut, against shown row by row; returns the latter."""
+    store, one_by_one, scanned = SeriesStore(), Health(rules, LEVELS), Health(rules, LEVELS)
+    for end in [*cuts, len(rows)]:
+        for step, row in rows[len(store) : end]:
+            store.append({"step": step, **row})
+        examine(store, scanned)
+    for step, row in rows:
+        one_by_one.observe(step, row)
+    assert told(scanned.alerts) == told(one_by_one.alerts)
+    assert told(scanned.open_alerts) == told(one_by_one.open_alerts)
+    for step in range(rows[-1][0] + 1, rows[-1][0] + 30):
+        after: Row = {LOSS: 2.0 + step % 3, names.GRAD_NORM: 1.0 + step % 2, "grad/layers.0": 0.0}
+        assert told(scanned.observe(step, after)) == told(one_by_one.observe(step, after))
+    return one_by_one
+
+
+EIGHTHS = st.integers(-8, 80).map(lambda number: number / 8)
+"""Numbers whose sums are exact, so that both ways round alike."""
+
+WILD = EIGHTHS | st.sampled_from([math.nan, math.inf, 0.0, 1024.0])
+CALM = st.sampled_from([2.0, 2.125, 2.25])
+LAYERS = [f"grad/layers.{layer}" for layer in range(4)]
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[tuple[int, Row]]:
+    """Stretches of calm rows between wild ones, some metrics measured now and then."""
+    rows: list[tuple[int, Row]] = []
+    step = draw(st.integers(-3, 2))
+    for _ in range(draw(st.integers(1, 6))):
+        wild = draw(st.booleans())
+        kind = WILD if wild else CALM
+        for _ in range(draw(st.integers(1, 12 if wild else 40))):
+            row: Row = {}
+            if draw(st.integers(0, 9)):
+                row = {LOSS: draw(kind), names.GRAD_NORM: draw(kind)}
+                row |= {layer: draw(kind) if wild else 2.0 for layer in LAYERS}
+            if step % 5 == 0:
+                row |= {names.VAL_LOSS: draw(kind), "probe/participation_ratio": draw(kind)}
+                row |= {"probe/cosine_sim_intra": draw(st.sampled_from([0.5, 1.0]))}
+            if row:
+                rows.append((step, row))
+            step += draw(st.sampled_from([1, 1, 1, 7]))
+    return rows or [(step, {LOSS: 2.0})]
+
+
+@pytest.fixture(autouse=True)
+def screened_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "_FEW", 0)
+
+
+# To shrink such a history takes minutes.
+@settings(max_examples=60, deadline=None, phases=[Phase.reuse, Phase.generate])
+@given(rows=histories(), cut=st.floats(0, 1))
+def test_scanned_in_two_parts_it_finds_what_row_by_row_is_found(
+    rows: list[tuple[int, Row]], cut: float
+) -> None:
+    compare(rows, RULES_OF_SHORT, [round(cut * len(rows))])
+
+
+def test_a_low_that_lies_across_the_cut_is_what_a_mean_has_risen_from() -> None:
+    losses = [3.0, 2.0, 3.0, 3.0, 3.0, 3.0, 4.0, 3.0, 3.0, 2.0, 4.0, 2.0, 2.0]
+    rule = Rule("risen", Risen(LOSS, window=4, sigmas=0.5), "warning", "s", "a", calm=3)
+    for cut in range(1, len(losses)):
+        compare([(step, {LOSS: loss}) for step, loss in enumerate(losses)], [rule], [cut])
+
+
+def long_run(seed: int, steps: int = 4000) -> list[tuple[int, Row]]:
+    """A run that learns, with faults of every kind strewn in."""
+    rng = random.Random(seed)
+    faults = {rng.randrange(steps): rng.randrange(6) for _ in range(12)}
+    rows, until, fault = [], 0, -1
+    for step in range(1, steps + 1):
+        if step in faults:
+            fault, until = faults[step], step + rng.choice([1, 5, 60, 300])
+        active = step < until
+        loss = 2.2 + 4.7 * math.exp(-step / 150) + rng.gauss(0, 0.05)
+        norm = 1.5 * math.exp(rng.gauss(0, 0.3))
+        row: Row = {LOSS: loss, names.GRAD_NORM: norm, names.TOKENS_PER_S: rng.gauss(5e3, 2e2)}
+        row |= {layer: norm * math.exp(rng.gauss(0, 0.3)) for layer in LAYERS}
+        if step % 50 == 0:
+            row[names.VAL_LOSS] = loss + (step / 400 if active else 0.1)
+        if active:
+            row |= [
+                {LOSS: math.nan},
+                {LOSS: loss * 3},
+                {names.GRAD_NORM: norm * 40},
+                {names.TOKENS_PER_S: 2000.0},
+                {LAYERS[1]: 0.0},
+                {LAYERS[2]: norm * 90},
+            ][fault]
+        rows.append((step, row))
+    return rows
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_usual_rules_find_the_same_in_a_long_run_with_faults(seed: int) -> None:
+    rows = long_run(seed)
+    health = compare(rows, list(RULES), [1500, 1501, 3200])
+    assert len({alert.rule for alert in health.alerts}) >= 3
+
+
+def test_a_condition_of_somebody_s_own_is_shown_every_row() -> None:
+    class Odd(Condition):
+        def look(self, step, row, references):  # type: ignore[no-untyped-def]
+            seen.append(step)
+
+    seen: list[int] = []
+    store = SeriesStore()
+    for step in range(100):
+        store.append({"step": step, "x": 1.0})
+    examine(store, Health([Rule("odd", Odd(), "notice", "s", "a")]))
+    assert seen == list(range(100))
+
+
+def test_few_rows_are_looked_at_in_a_long_healthy_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = itertools.count()
+    real = Spike.look
+    monkeypatch.setattr(Spike, "look", lambda *args: (next(looked), real(*args))[1])
+    store = SeriesStore()
+    for step in range(20_000):
+        store.append({"step": step, LOSS: 2.0 + step % 7 / 10})
+    health = Health()
+    examine(store, health)
+    assert next(looked) < 1000 and health.verdict() == "healthy up to step 19999"

@@ -1,0 +1,64 @@
+"""What tests of screens need: what is written there, and patience until it is."""
+
+import time
+from contextlib import asynccontextmanager
+
+from textual.widgets import Input
+
+from lmm_tui.cockpit.app import CockpitApp
+from lmm_tui.cockpit.keys import KEYS
+from lmm_tui.runs.session import RunSession
+
+_VIEWS = ("view.", "chart.", "focus.", "metrics.")
+PRESSED = [
+    row.keys[0]
+    for row in KEYS
+    if row.where == "charts" or (row.where == "dashboard" and row.id.startswith(_VIEWS))
+]
+"""A key of each view, chart, focus and metric command of the dashboard."""
+
+
+@asynccontextmanager
+async def cockpit(run, size=(120, 30), owned=True):
+    app = CockpitApp(RunSession(run.dir.path), owned=owned)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await pilot.pause()
+        yield app, pilot
+
+
+def screen_text(app):
+    """What is on the screen, as a person reads it."""
+    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
+
+
+def toasts(app):
+    return [toast.message for toast in app._notifications]
+
+
+async def until(pilot, condition, timeout_s=10.0):
+    """Wait for something that other threads bring about."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain:\n{screen_text(pilot.app)}"
+        await pilot.pause(0.01)
+
+
+async def settled(pilot):
+    """Wait until what was opened has been painted to the end."""
+    before = None
+    while before != (before := pilot.app.screen._compositor.render_strips()):
+        await pilot.pause(0.05)
+
+
+async def until_read(pilot, text):
+    """Wait until `text` is on the screen."""
+    await until(pilot, lambda: text in screen_text(pilot.app))
+
+
+async def do_by_palette(pilot, words, found):
+    """Search the palette for `words`, and do the first that it finds once `found` is read there."""
+    await pilot.press("ctrl+p")
+    await until(pilot, lambda: pilot.app.screen.query(Input))
+    await pilot.press(*words)
+    await until_read(pilot, found)
+    await pilot.press("down", "enter")

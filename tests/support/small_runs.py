@@ -1,0 +1,46 @@
+"""Configurations of small runs, such runs, and what they have written."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.training.run_host import EngineHost
+
+MakeConfig = Callable[..., RunConfig]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def curve(run_dir: RunDir, name: str = "train/loss") -> dict[int, float]:
+    """step -> value; of several lines for one step the last counts, as readers have it."""
+    return {row["step"]: row[name] for row in lines(run_dir.metrics) if name in row}
+
+
+def run(config: RunConfig, resume: RunDir | None = None) -> EngineHost:
+    """A run from beginning to end, however that is."""
+    host = EngineHost(config, resume)
+    host.run()
+    return host
+
+
+def train(config: RunConfig, resume: RunDir | None = None) -> EngineHost:
+    """A run that ends well."""
+    host = run(config, resume)
+    assert host.error == ""
+    return host
+
+
+def of_stage(small: MakeConfig, chats: str, stage: str, **changes: object) -> RunConfig:
+    source = {"sft": "chats", "dpo": "pairs", "grpo": "prompts", "distill": "chats"}[stage]
+    if stage == "grpo":
+        changes = {"grpo__group": 4, "grpo__max_tokens": 8} | changes
+    return small(stage=stage, data__source=f"{chats}/{source}.jsonl", data__seq_len=64, **changes)
+
+
+def silent(label: str, done: int, total: int) -> None:
+    """Nobody watches."""
