@@ -68,7 +68,7 @@ def _long(name: str) -> str:
 
 if __name__ == "__main__":
     share("metrics")
-    from metrics.names import TRAIN_LOSS  # type: ignore[import-not-found]
+    from metrics.names import TRAIN_LOSS
 
     print(TRAIN_LOSS, sys.modules["metrics.names"].__name__)
     assert sys.modules["metrics.names"] is sys.modules["lmm_tui.metrics.names"]
