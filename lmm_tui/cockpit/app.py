@@ -425,7 +425,7 @@ class CockpitApp(App[Departure]):
         for key in KEYS:
             if key.palette and key.where in ("app", *self._places(screen)):
                 yield SystemCommand(
-                    key.named.capitalize(),
+                    key.label.capitalize(),
                     tr(key.help),
                     partial(self._press, screen, key.action),
                 )

@@ -21,7 +21,7 @@ class CommandSearch(SystemCommandsProvider):
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
-        english = {key.named.capitalize(): key.title for key in KEYS}
+        english = {key.label.capitalize(): key.title for key in KEYS}
         found = False
         for name, help_text, callback, _ in self.app.get_system_commands(self.screen):
             score = matcher.match(name)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from textual.keys import Keys, _character_to_key
 
-from lmm_tui.cockpit.keys import FORBIDDEN, KEYS, TOGETHER, Key
+from lmm_tui.cockpit.keys import ACTIVE_TOGETHER, FORBIDDEN, KEYS, Key
 from lmm_tui.cockpit.locations import config_file
 from lmm_tui.errors import LmmError
 
@@ -79,7 +79,7 @@ def _keys(path: Path, name: str, value: object) -> tuple[str, ...]:
 
 
 def _refuse_clashes(path: Path, keymap: Keymap) -> None:
-    for places in TOGETHER:
+    for places in ACTIVE_TOGETHER:
         owners: dict[str, Key] = {}
         rows = [row for row in KEYS if row.where in places]
         for row in rows:

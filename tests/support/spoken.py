@@ -21,6 +21,7 @@ from lmm_tui.metrics.health.health import SEVERITIES
 
 FLOORS = ("engine", "metrics", "data", "lmm_tui")
 OWN = (
+    "keys.py",
     "wandb_history.py",
     "series.py",
     "page_layout.py",

@@ -1,6 +1,6 @@
 """Which screen stands behind which name of the key table; each is imported when it is first opened.
 
-A new screen is a row in `lmm_tui.cockpit.keys.SCREENS`, a class over `PlaceScreen` and a line here.
+A new screen is a row in `[go]` of `cockpit.key_table`, a class over `PlaceScreen` and a line here.
 """
 
 from __future__ import annotations

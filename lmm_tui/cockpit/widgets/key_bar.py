@@ -32,7 +32,7 @@ class PlaceKeys(Line):
         return True
 
     def _word(self, key: Key) -> Content:
-        return pressable(key, key.named)
+        return pressable(key, key.label)
 
 
 class KeyBar(PlaceKeys):
@@ -57,7 +57,7 @@ class KeyBar(PlaceKeys):
 
     def _word(self, key: Key) -> Content:
         resumes = key.id == "run.pause" and self._paused
-        return pressable(key, tr("resume") if resumes else key.named)
+        return pressable(key, tr("resume") if resumes else key.label)
 
 
 class FormKeys(Line):
@@ -67,7 +67,7 @@ class FormKeys(Line):
         line = Content()
         for key in KEYS:
             if key.where == "configure":
-                longer = line + pressable(key, key.named)
+                longer = line + pressable(key, key.label)
                 if longer.cell_length > width:
                     break
                 line = longer
@@ -76,7 +76,7 @@ class FormKeys(Line):
 
 def shown_key(key: Key) -> str:
     """The first of its keys, as a person calls it."""
-    return key.shown.split()[0]
+    return key.key_display.split()[0]
 
 
 def pressable(key: Key, title: str) -> Content:

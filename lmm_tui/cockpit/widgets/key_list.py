@@ -108,7 +108,7 @@ class KeyList(ScrollView, can_focus=True):
                 yield from (_Line(), _Line((tr(title), "bold")))
             for key in found:
                 names = _wrap(key.id, _NAME) if named else []
-                columns = _wrap(key.shown, _KEY), _wrap(tr(key.help), meaning), names
+                columns = _wrap(key.key_display, _KEY), _wrap(tr(key.help), meaning), names
                 for shown, said, name in zip_longest(*columns, fillvalue=""):
                     yield _Line(
                         (set_cell_size(shown, _KEY), "$accent"),
@@ -124,7 +124,7 @@ class KeyList(ScrollView, can_focus=True):
 
 def _matches(key: Key, words: Sequence[str]) -> bool:
     said = (key.title, key.help)
-    text = " ".join((key.shown, *said, *map(tr, said), key.id)).casefold()
+    text = " ".join((key.key_display, *said, *map(tr, said), key.id)).casefold()
     return all(word in text for word in words)
 
 

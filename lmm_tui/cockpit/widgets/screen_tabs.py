@@ -47,7 +47,7 @@ class ScreenStrip(Line):
         self.reword()
 
     def compose_line(self, width: int) -> Content:
-        names = {key.title: key.named for key in _SCREENS}
+        names = {key.title: key.label for key in _SCREENS}
         short = names | {title: tr(name) for title, name in SHORT_NAMES.items()}
         facts = self._worded(self._subject)
         for named, end in ((names, " "), (names, ""), (short, "")):
@@ -80,7 +80,7 @@ class ScreenStrip(Line):
     def _tab(self, key: Key, names: Mapping[str, str], end: str) -> Content:
         shown, name = shown_key(key), names.get(key.title, "")
         if key.title == self._opened:
-            return Content.styled(f" {shown} {name or key.named} ", "bold $accent reverse")
+            return Content.styled(f" {shown} {name or key.label} ", "bold $accent reverse")
         return Content.from_markup(
             f"[@click={key.action}] [$accent]$shown[/][$foreground 70%]$title[/][/]",
             shown=shown,

@@ -88,7 +88,7 @@ async def test_the_help_begins_with_the_screen_below_and_finds_keys(run):
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
         await until_read(pilot, "runs.open")
         await pilot.press("slash", *"checksum")
-        await until_read(pilot, "Read every file and compare")
+        await until_read(pilot, "Verify every file")
         assert "runs.open" not in screen_text(app)
         await pilot.press("escape")
         await until_read(pilot, "runs.open")

@@ -1,9 +1,22 @@
 """The key table is the only place where keys stand, and every row of it works."""
 
+import re
+
 import pytest
 
 from lmm_tui.cockpit.app import CockpitApp
-from lmm_tui.cockpit.keys import FORBIDDEN, KEYS, SCREENS, TOGETHER, bar_keys, bindings, help_groups
+from lmm_tui.cockpit.key_table import TABLE
+from lmm_tui.cockpit.keys import (
+    ACTIVE_TOGETHER,
+    FORBIDDEN,
+    KEYS,
+    SCREENS,
+    Key,
+    bar_keys,
+    bindings,
+    help_groups,
+    read_table,
+)
 from lmm_tui.cockpit.screens.base_screen import PlaceScreen
 from lmm_tui.cockpit.screens.chart_gestures import Gestures
 from lmm_tui.cockpit.screens.chat import ChatScreen
@@ -41,6 +54,36 @@ OWNERS = {
 }
 
 
+def test_a_row_of_the_table_becomes_a_key():
+    rows = """
+[chart]  where: charts  group: Charts: all of them  action: gesture('*')
+in    + = up  10  *  zoom in  Show less of the run
+log   y       -   -  log      Switch the axis  toggle_log
+[dialog]  where: dialog
+stop  s       1   -  stop     Stop the run
+"""
+    assert list(read_table(rows)) == [
+        Key("chart.in", ("plus", "equals_sign", "up"), "gesture('in')", "zoom in",
+            "Show less of the run", "Charts: all of them", "charts", bar=10, palette=True),
+        Key("chart.log", ("y",), "toggle_log", "log", "Switch the axis", "Charts: all of them",
+            "charts"),
+        Key("dialog.stop", ("s",), "stop", "stop", "Stop the run", "", "dialog", bar=1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ["stop  s  1  -  stop", "stop  s  1  -  stop  Stop  stop  again"])
+def test_a_row_with_too_few_or_too_many_columns_is_refused(row):
+    with pytest.raises(ValueError, match=f"not a row of the key table: {row}"):
+        list(read_table(f"[dialog]  where: dialog\n{row}"))
+
+
+@pytest.mark.parametrize("section", TABLE.strip().split("\n\n"), ids=lambda text: text.split()[0])
+def test_the_columns_of_a_section_are_aligned(section):
+    heading, *rows = section.splitlines()
+    starts = {tuple(gap.end() for gap in re.finditer("  +", row))[:5] for row in rows}
+    assert heading.startswith("[") and len(starts) == 1
+
+
 def test_no_key_that_terminals_or_tmux_swallow_is_used():
     assert not FORBIDDEN & {key for row in KEYS for key in row.keys}
 
@@ -49,7 +92,7 @@ def test_ids_are_unique_so_that_a_key_map_can_move_every_key():
     assert len({row.id for row in KEYS}) == len(KEYS)
 
 
-@pytest.mark.parametrize("places", TOGETHER, ids="+".join)
+@pytest.mark.parametrize("places", ACTIVE_TOGETHER, ids="+".join)
 def test_no_key_means_two_things_in_one_place(places):
     keys = [key for row in KEYS if row.where in places for key in row.keys]
     assert sorted(set(keys)) == sorted(keys)

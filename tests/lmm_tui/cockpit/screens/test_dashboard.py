@@ -376,14 +376,14 @@ async def test_question_mark_shows_the_help_and_hides_it(run):
 async def test_the_palette_offers_the_keys_and_does_them(run):
     run.serve(answer_well)
     async with cockpit(run) as (_, pilot):
-        await do_by_palette(pilot, "validate", "Measure the loss")
+        await do_by_palette(pilot, "validate", "Measure the validation loss")
         await until(pilot, lambda: run.asked == ["evaluate"])
 
 
 async def test_in_chinese_the_palette_finds_a_command_by_its_english_name_too(in_chinese, run):
     run.serve(answer_well)
     async with cockpit(run) as (_, pilot):
-        await do_by_palette(pilot, "validate", "立即测量留出文本上的损失")
+        await do_by_palette(pilot, "validate", "立即测量验证损失")
         await until(pilot, lambda: run.asked == ["evaluate"])
 
 
