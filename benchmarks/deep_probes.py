@@ -20,7 +20,7 @@ from lmm_tui.engine.config.model_shape import PRESETS
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import loss_sum
 from lmm_tui.engine.stages.base import MicroBatch
-from lmm_tui.engine.training.deep_probes import DeepWatch
+from lmm_tui.engine.training.deep_probes import DeepProbes
 from lmm_tui.engine.training.optim import build_optimizers
 
 TITLE = "deep probes: cost of each beside a step of `tiny`, next to what its help states"
@@ -51,34 +51,34 @@ class Bench:
             optimizer.zero_grad(set_to_none=True)
 
     @torch.no_grad()
-    def watched_pass(self, watch: DeepWatch) -> None:
+    def watched_pass(self, watch: DeepProbes) -> None:
         with watch.watching():
             self.batch.hidden(self.model)
         watch.take()
 
-    def update(self, watch: DeepWatch) -> None:
+    def update(self, watch: DeepProbes) -> None:
         with watch.updating():
             pass
         watch.take()
 
-    def noise(self, watch: DeepWatch) -> None:
+    def noise(self, watch: DeepProbes) -> None:
         watch.see_first_gradient(1)
         watch.see_gradient(torch.ones(()), 2)
         watch.take()
 
-    def calibration(self, watch: DeepWatch) -> None:
+    def calibration(self, watch: DeepProbes) -> None:
         watch.see_logits(self.logits_NxV)
         watch.take()
 
 
 def run() -> None:
     bench, clock = Bench(), Stopwatch()
-    none = DeepWatch(bench.model, ProbeConfig())
+    none = DeepProbes(bench.model, ProbeConfig())
     watches = {
-        part: DeepWatch(bench.model, ProbeConfig(**{part: True}))
+        part: DeepProbes(bench.model, ProbeConfig(**{part: True}))
         for part in ProbeConfig.model_fields
     }
-    added: dict[str, Callable[[DeepWatch], None]] = {
+    added: dict[str, Callable[[DeepProbes], None]] = {
         "updates": bench.update, "noise": bench.noise, "calibration": bench.calibration
     }  # fmt: skip
     extra: dict[str, list[float]] = {part: [] for part in watches}

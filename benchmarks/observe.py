@@ -24,7 +24,7 @@ from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import loss_sum
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.training.freed_memory import keep_freed_memory
-from lmm_tui.engine.training.observer import Observer, StepNumbers
+from lmm_tui.engine.training.observer import Observer, StepTensors
 from lmm_tui.engine.training.optim import build_optimizers
 from lmm_tui.metrics.probes import ModelProbe
 from lmm_tui.metrics.step.speed import SpeedMeter
@@ -112,7 +112,7 @@ class Training:
         self.step += 1
         tokens = self.batch.tokens
         observer.speed.step(tokens)
-        numbers = StepNumbers(
+        numbers = StepTensors(
             step=self.step,
             tokens=self.step * tokens,
             lr=1e-3,

@@ -18,7 +18,7 @@ from textual.pilot import Pilot
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.messages import Departure
-from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.engine.config.config import RunConfig
 from lmm_tui.engine.run.run_dir import find_run
@@ -93,7 +93,7 @@ async def _drawn(app: CockpitApp, pilot: Pilot[Departure], view: View, title: st
         await pilot.press(_KEYS.get(key, key))
         await pilot.pause(0.05 if key.startswith("shift") else 0.3)
         async with asyncio.timeout(PATIENCE_S):
-            while isinstance(app.screen, PlaceScreen) and app.screen.busy:
+            while isinstance(app.screen, BaseScreen) and app.screen.busy:
                 await pilot.pause(0.1)
     await pilot.pause(SETTLE_S)
     return _portable(app.export_screenshot(title=title))

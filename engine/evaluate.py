@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from lmm_tui.engine.evaluation.command import Request
+from lmm_tui.engine.evaluation.command import EvaluationRequest
 from lmm_tui.engine.evaluation.flags import EvaluationCommand, evaluation_options
-from lmm_tui.engine.evaluation.job import Progress
+from lmm_tui.engine.evaluation.job import EvaluationProgress
 from lmm_tui.errors import LmmError
 
 _LINE_EVERY_S = 5.0
@@ -26,21 +26,23 @@ def command(**flags: Any) -> None:
     """Ask a model questions and score its answers, by lm-eval in a process of its own."""
     said = 0.0
 
-    def report(at: Progress) -> None:
+    def report(at: EvaluationProgress) -> None:
         nonlocal said
         if time.monotonic() - said > _LINE_EVERY_S:
             said = time.monotonic()
             click.echo(f"{at.done}/{at.total}", err=True)
 
     try:
-        click.echo(Request(**flags).answer(report))
+        click.echo(EvaluationRequest(**flags).answer(report))
     except LmmError as error:
         click.echo(f"evaluate: {error}", err=True)
         sys.exit(2)
 
 
 def _self_test() -> None:
-    assert not [param for param in command.params if param.name not in Request.__annotations__]
+    assert not [
+        param for param in command.params if param.name not in EvaluationRequest.__annotations__
+    ]
     click.echo(command.get_help(click.Context(command, info_name="evaluate.py")))
     print("=== 自测通过 ===")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from lmm_tui.errors import LmmError
-from lmm_tui.metrics.plots.plot_source import Subject, of_json_log, of_log_dir, of_run
+from lmm_tui.metrics.plots.plot_source import PlotSource, of_json_log, of_log_dir, of_run
 from lmm_tui.metrics.series.series import SeriesStore
 
 _DPI = 150
@@ -44,7 +44,7 @@ def draw_page(
     from a checkpoint. An existing picture is replaced, never left half-written. Raises
     VisualizeError where nothing was measured or `output` cannot be written.
     """
-    subject = Subject(series, title, references=references, resumed=resumed_steps)
+    subject = PlotSource(series, title, references=references, resumed=resumed_steps)
     _draw("whole", output, subject)
 
 
@@ -61,7 +61,7 @@ def export_plots(run_path: Path | str) -> list[Path]:
     return [training, probes]
 
 
-def _draw(page: Literal["whole", "training", "probes"], output: Path, subject: Subject) -> None:
+def _draw(page: Literal["whole", "training", "probes"], output: Path, subject: PlotSource) -> None:
     if output.suffix.lower() not in _FORMATS:
         raise VisualizeError(f"{output}: give a name that ends in {', '.join(_FORMATS)}")
     if not subject.store.names():

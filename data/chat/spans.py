@@ -22,7 +22,7 @@ class Span(NamedTuple):
     """Whether the text is the spelling of one special token."""
 
 
-class Template(Protocol):
+class ChatTemplate(Protocol):
     """How turns are written out."""
 
     def spans(self, turns: Sequence[Turn]) -> list[Span]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from lmm_tui.data.chat.chatml import ChatML
-from lmm_tui.data.chat.spans import Rendered, Template, encode_spans
+from lmm_tui.data.chat.spans import ChatTemplate, Rendered, encode_spans
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Conversation, Turn
 
@@ -20,7 +20,7 @@ _CHUNK = 512
 
 
 def render(
-    conversation: Conversation, tokenizer: Tokenizer, template: Template = CHATML
+    conversation: Conversation, tokenizer: Tokenizer, template: ChatTemplate = CHATML
 ) -> Rendered:
     """(ids, learnt): the tokens, and for each whether the loss counts it.
 
@@ -31,7 +31,7 @@ def render(
 
 
 def render_all(
-    conversations: Iterable[Conversation], tokenizer: Tokenizer, template: Template = CHATML
+    conversations: Iterable[Conversation], tokenizer: Tokenizer, template: ChatTemplate = CHATML
 ) -> Iterator[Rendered]:
     """`render` of each, in order; encoded many at a time, on all cores and without the GIL."""
     waiting = iter(conversations)
@@ -40,7 +40,7 @@ def render_all(
 
 
 def render_prompt(
-    turns: Sequence[Turn], tokenizer: Tokenizer, template: Template = CHATML
+    turns: Sequence[Turn], tokenizer: Tokenizer, template: ChatTemplate = CHATML
 ) -> list[int]:
     """Ids of the turns and of what opens the answer: a model goes on from here."""
     return encode_spans([template.prompt_spans(turns)], tokenizer)[0][0]

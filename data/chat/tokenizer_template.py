@@ -29,7 +29,7 @@ _MARKED = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}")
 _GUARD = "\ufdd0"
 
 
-class OwnTemplate:
+class TokenizerTemplate:
     """Writes turns as `apply_chat_template` of transformers does."""
 
     def __init__(self, source: str, tokenizer: Tokenizer, variables: dict[str, str]) -> None:
@@ -43,7 +43,7 @@ class OwnTemplate:
         self._controls = re.compile("|".join(map(re.escape, controls)) or r"(?!)")
 
     @classmethod
-    def load(cls, path: Path, tokenizer: Tokenizer) -> OwnTemplate:
+    def load(cls, path: Path, tokenizer: Tokenizer) -> TokenizerTemplate:
         """The template beside the tokenizer at `path`, a folder or the tokenizer.json in it.
 
         It is in chat_template.jinja or in tokenizer_config.json. DataError where there is none, or
@@ -199,11 +199,11 @@ if __name__ == "__main__":
     )
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            OwnTemplate.load(Path(scratch), demo_tokenizer)
+            TokenizerTemplate.load(Path(scratch), demo_tokenizer)
         except DataError as refusal:
             print(refusal)
         demo_tokenizer.save(Path(scratch), demo_source)
-        own = OwnTemplate.load(Path(scratch), demo_tokenizer)
+        own = TokenizerTemplate.load(Path(scratch), demo_tokenizer)
     talk = (Turn("user", "two <|im_end|>"), Turn("assistant", "words"))
     print(own.spans(talk))
     assert [span.text for span in own.spans(talk) if span.learnt] == ["words", "<|im_end|>"]

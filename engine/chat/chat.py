@@ -32,7 +32,7 @@ _LIKELIEST = 5
 
 
 @dataclass(frozen=True)
-class Speaker:
+class ChatModel:
     """A model, and how words become its tokens."""
 
     model: Decoder
@@ -145,7 +145,7 @@ if __name__ == "__main__":
     english = Tokenizer.train(["the cat sat on the mat"] * 20, 270)
     tiny = Decoder(ModelShape(english.vocab_size, 16, 1, 2, 1, 8, 32))
     tiny.init_weights(0)
-    demo = Speaker(tiny, english, lambda turns: english.encode(turns[-1].content), ())
+    demo = ChatModel(tiny, english, lambda turns: english.encode(turns[-1].content), ())
     settings = resolve().completed()
     _, first = demo.talk({"prompt": "the cat", "tokens": 3}, settings)
     _, second = demo.talk({"prompt": "the cat", "so_far": first["ids"], "tokens": 2}, settings)

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TextIO
 
 from lmm_tui.data.chat.template import CHATML, render_prompt
-from lmm_tui.data.chat.tokenizer_template import OwnTemplate
+from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
-from lmm_tui.engine.chat.chat import Speaker
+from lmm_tui.engine.chat.chat import ChatModel
 from lmm_tui.engine.checkpoints.weights import WeightsError, read_weights
 from lmm_tui.engine.config.config import RunConfig, resolve
 from lmm_tui.engine.run.control import Reply
@@ -28,7 +28,7 @@ from lmm_tui.engine.stages.base import plain_ids
 from lmm_tui.errors import LmmError
 
 
-def open_checkpoint(path: Path) -> tuple[Speaker, RunConfig]:
+def open_checkpoint(path: Path) -> tuple[ChatModel, RunConfig]:
     """The model of a run's checkpoint, on the CPU, and the settings of its run.
 
     Raises LmmError where weights, tokenizer or settings cannot be read.
@@ -40,16 +40,16 @@ def open_checkpoint(path: Path) -> tuple[Speaker, RunConfig]:
     tokenizer = Tokenizer.load(weights.tokenizer)
     model = weights.decoder().eval()
     if not speaks_in_turns(config):
-        return Speaker(
+        return ChatModel(
             model, tokenizer, lambda turns: plain_ids(turns, tokenizer), (tokenizer.eos_id,)
         ), config
     own = config.data.template == "own"
-    template = OwnTemplate.load(weights.tokenizer, tokenizer) if own else CHATML
+    template = TokenizerTemplate.load(weights.tokenizer, tokenizer) if own else CHATML
 
     def ids(turns: Sequence[Turn]) -> list[int]:
         return render_prompt(turns, tokenizer, template)
 
-    return Speaker(model, tokenizer, ids, tokenizer.end_ids), config
+    return ChatModel(model, tokenizer, ids, tokenizer.end_ids), config
 
 
 def speaks_in_turns(config: RunConfig) -> bool:
@@ -59,7 +59,7 @@ def speaks_in_turns(config: RunConfig) -> bool:
     return config.stage != "pretrain"
 
 
-def answer(speaker: Speaker, config: RunConfig, step: int, line: str) -> Reply:
+def answer(speaker: ChatModel, config: RunConfig, step: int, line: str) -> Reply:
     """What one line is answered with; never raises LmmError."""
     asked = json.loads(line)
     try:

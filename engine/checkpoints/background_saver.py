@@ -24,7 +24,7 @@ class Tell(Protocol):
     def __call__(self, step: int, outcome: Path | CheckpointError) -> None: ...
 
 
-class Saver:
+class BackgroundSaver:
     """Saves into one folder; the file `curves` is on disk before a checkpoint of its steps is."""
 
     def __init__(
@@ -107,7 +107,7 @@ if __name__ == "__main__":
     told: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        saver = Saver(
+        saver = BackgroundSaver(
             place / "kept", place / "none", lambda: None, lambda _, got: told.append(str(got))
         )
         saver.begin(1, lambda: demo(1), Retention(last=1))

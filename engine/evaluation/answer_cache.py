@@ -19,7 +19,7 @@ Report = Callable[[int, int], None]
 _KINDS = ("loglikelihood", "loglikelihood_rolling", "generate_until")
 
 
-class Journal:
+class AnswerCache:
     """Stands between lm-eval and a model: what is known is not asked again."""
 
     def __init__(self, path: Path, report: Report) -> None:
@@ -103,7 +103,7 @@ if __name__ == "__main__":
     seen: list[tuple[int, int]] = []
     with tempfile.TemporaryDirectory() as scratch:
         for requests in (asked[:2], asked):
-            journal = Journal(Path(scratch) / "answers.jsonl", lambda *at: seen.append(at))
+            journal = AnswerCache(Path(scratch) / "answers.jsonl", lambda *at: seen.append(at))
             echo = Echo()
             journal.listen(echo)
             print(echo.generate_until(requests), seen)

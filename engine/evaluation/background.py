@@ -18,7 +18,7 @@ from lmm_tui.engine.evaluation.records import Record, file_in_run, write_record
 from lmm_tui.engine.run.run_dir import RunDir, checkpoint_step
 
 
-class EvaluationBeside:
+class BackgroundEvaluation:
     """At most one at a time: a checkpoint that comes meanwhile is not evaluated."""
 
     def __init__(self, run: RunDir, job: Job, cache: Path | None = None) -> None:
@@ -73,7 +73,7 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory() as home:
         demo = RunDir(Path(home) / "demo")
-        beside = EvaluationBeside(demo, Job("", ("lmm_sums",)), Path(home))
+        beside = BackgroundEvaluation(demo, Job("", ("lmm_sums",)), Path(home))
         assert beside.start(demo.checkpoints / "step-000000001")
         assert not beside.start(demo.checkpoints / "step-000000002")
         beside.close()

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from lmm_tui.engine.evaluation.builtin_tasks import ALL, write_tasks
 from lmm_tui.engine.evaluation.flags import DEFAULT_LIMIT, SMOKE_LIMIT
-from lmm_tui.engine.evaluation.job import Backend, EvaluateError, Job, Progress
-from lmm_tui.engine.evaluation.model_source import Subject, find_subject
+from lmm_tui.engine.evaluation.job import Backend, EvaluateError, EvaluationProgress, Job
+from lmm_tui.engine.evaluation.model_source import EvaluatedModel, find_evaluated_model
 from lmm_tui.engine.evaluation.process import evaluate
 from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records, write_record
 from lmm_tui.engine.evaluation.report import history_table, outcome_table
@@ -23,7 +23,7 @@ from lmm_tui.engine.run.run_dir import find_run
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluationRequest:
     """The flags of `evaluation_options`, each under its own name."""
 
     run: str | None
@@ -42,7 +42,7 @@ class Request:
     write_tasks: Path | None
     runs_dir: Path
 
-    def answer(self, report: Callable[[Progress], None]) -> str:
+    def answer(self, report: Callable[[EvaluationProgress], None]) -> str:
         """Do what is asked and say how it came out; LmmError where that is impossible."""
         if self.write_tasks is not None:
             return self._write_tasks(self.write_tasks)
@@ -55,7 +55,9 @@ class Request:
         with tempfile.TemporaryDirectory(prefix="lmm-smoke-") as scratch:
             return self._evaluate(self._subject(Path(scratch)), report)
 
-    def _evaluate(self, subject: Subject, report: Callable[[Progress], None]) -> str:
+    def _evaluate(
+        self, subject: EvaluatedModel, report: Callable[[EvaluationProgress], None]
+    ) -> str:
         job = self._job(subject)
         outcome = evaluate(job, report)
         run = subject.run
@@ -69,7 +71,7 @@ class Request:
         step = f", step {subject.step}" if run else ""
         return f"{outcome_table(outcome)}\n{_from_here(subject.model)}{step}: {asked}{kept}"
 
-    def _job(self, subject: Subject) -> Job:
+    def _job(self, subject: EvaluatedModel) -> Job:
         default = SMOKE_LIMIT if self.smoke else DEFAULT_LIMIT
         return Job(
             model=str(subject.model),
@@ -83,19 +85,19 @@ class Request:
             data_dir=None if self.data_dir is None else str(self.data_dir),
         )
 
-    def _subject(self, scratch: Path) -> Subject:
+    def _subject(self, scratch: Path) -> EvaluatedModel:
         if self.run and self.model_path:
             raise EvaluateError("--run and --model-path both name a model; give one of them")
         if self.model_path:
-            return Subject(Path(self.model_path))
+            return EvaluatedModel(Path(self.model_path))
         if self.smoke and self.run is None:
-            return Subject(make_model(scratch))
+            return EvaluatedModel(make_model(scratch))
         if self.backend == "hf":
             raise EvaluateError(
                 "--backend hf reads a Hugging Face folder; give it as --model-path "
                 "(`lmm-tui convert RUN DIR` makes one)"
             )
-        return find_subject(self.run, self.runs_dir)
+        return find_evaluated_model(self.run, self.runs_dir)
 
     def _show_history(self, name: str) -> str:
         run = find_run(name, self.runs_dir)
@@ -125,9 +127,13 @@ if __name__ == "__main__":
     nothing = (None, None, None, (), None, 8, None, "auto", False, None, None, False)
     with tempfile.TemporaryDirectory() as home:
         places = Path(home)
-        print(Request(*nothing, None, places / "tasks", places).answer(print).removeprefix(home))
+        print(
+            EvaluationRequest(*nothing, None, places / "tasks", places)
+            .answer(print)
+            .removeprefix(home)
+        )
         try:
-            Request(*nothing, None, None, places).answer(print)
+            EvaluationRequest(*nothing, None, None, places).answer(print)
         except Exception as refusal:
             print(str(refusal).removeprefix(home))
     print("=== 自测通过 ===")

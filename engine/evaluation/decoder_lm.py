@@ -23,7 +23,7 @@ from lm_eval.models.utils import (
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from torch import Tensor
 
-from lmm_tui.data.chat.spans import Template
+from lmm_tui.data.chat.spans import ChatTemplate
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
 from lmm_tui.engine.evaluation.job import EvaluateError
@@ -40,7 +40,7 @@ class DecoderLM(TemplateLM):
     max_gen_toks = 256
 
     def __init__(
-        self, model: Decoder, tokenizer: Tokenizer, template: Template, batch_size: int
+        self, model: Decoder, tokenizer: Tokenizer, template: ChatTemplate, batch_size: int
     ) -> None:
         super().__init__()
         self.truncated = 0

@@ -57,7 +57,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Progress:
+class EvaluationProgress:
     """How far an evaluation is; a request is one answer to write or one choice to weigh."""
 
     done: int
@@ -88,7 +88,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EvaluationOutcome:
     scores: tuple[Score, ...]
     truncated: int
     """Requests whose beginning was cut off to fit the model's context."""
@@ -97,7 +97,7 @@ class Outcome:
     versions: dict[str, str]
 
     @classmethod
-    def of(cls, record: dict[str, Any]) -> Outcome:
+    def of(cls, record: dict[str, Any]) -> EvaluationOutcome:
         """Back from `asdict`, or from a file that spells NaN and infinity as words."""
         scores = (Score(**score | {"value": float(score["value"])}) for score in record["scores"])
         return cls(**record | {"scores": tuple(scores)})
@@ -107,7 +107,7 @@ if __name__ == "__main__":
     job = Job("model", ("lmm_sums", "lmm_choice"), limit=10)
     assert Job.from_json(job.to_json()) == job
     score = Score("lmm_choice", "acc", 0.5, 0.1, 0.25, 26, 0)
-    outcome = Outcome((score,), 0, "", {})
-    assert Outcome.of(asdict(outcome)) == outcome
+    outcome = EvaluationOutcome((score,), 0, "", {})
+    assert EvaluationOutcome.of(asdict(outcome)) == outcome
     print(job.key, f"{score.value:.3f} ± {score.margin:.3f}")
     print("=== 自测通过 ===")

@@ -19,7 +19,7 @@ from lmm_tui.engine.run.run_dir import (
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluatedModel:
     model: Path
     """What `engine.checkpoints.weights.read_weights` reads."""
     run: RunDir | None = None
@@ -27,7 +27,7 @@ class Subject:
     """Of the run, where the model is one of its checkpoints."""
 
 
-def find_subject(name: str | None, runs_dir: Path) -> Subject:
+def find_evaluated_model(name: str | None, runs_dir: Path) -> EvaluatedModel:
     """A run (its newest checkpoint), a checkpoint, a folder or a file; None is the newest run.
 
     Raises LmmError where there is no such thing, or nothing to evaluate in it.
@@ -36,7 +36,7 @@ def find_subject(name: str | None, runs_dir: Path) -> Subject:
     if path is not None and (path / "state.json").is_file():
         return _checkpoint(path)
     if path is not None and path.exists() and not (path / "run.json").is_file():
-        return Subject(path)
+        return EvaluatedModel(path)
     run = find_run(name, runs_dir)
     checkpoints = list_checkpoints(run.checkpoints)
     if not checkpoints:
@@ -47,10 +47,12 @@ def find_subject(name: str | None, runs_dir: Path) -> Subject:
     return _checkpoint(checkpoints[-1])
 
 
-def _checkpoint(path: Path) -> Subject:
+def _checkpoint(path: Path) -> EvaluatedModel:
     path = path.resolve()
     run = RunDir(path.parent.parent)
-    return Subject(path, run, checkpoint_step(path)) if run.exists() else Subject(path)
+    return (
+        EvaluatedModel(path, run, checkpoint_step(path)) if run.exists() else EvaluatedModel(path)
+    )
 
 
 if __name__ == "__main__":
@@ -63,10 +65,10 @@ if __name__ == "__main__":
         demo.create()
         demo.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "here", 1, 0.0))
         try:
-            find_subject("demo", Path(scratch))
+            find_evaluated_model("demo", Path(scratch))
         except EvaluateError as refusal:
             print(str(refusal).removeprefix(scratch))
         (demo.checkpoints / checkpoint_name(7)).mkdir(parents=True)
         (demo.checkpoints / checkpoint_name(7) / "state.json").touch()
-        assert find_subject("demo", Path(scratch)).step == 7
+        assert find_evaluated_model("demo", Path(scratch)).step == 7
     print("=== 自测通过 ===")

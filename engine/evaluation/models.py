@@ -6,9 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.data.chat.spans import Template
+from lmm_tui.data.chat.spans import ChatTemplate
 from lmm_tui.data.chat.template import CHATML
-from lmm_tui.data.chat.tokenizer_template import OwnTemplate, find_source
+from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate, find_source
 from lmm_tui.data.tokenizing.tokenizer import IM_END, IM_START, Tokenizer
 from lmm_tui.engine.checkpoints.weights import read_weights
 from lmm_tui.engine.device import resolve_device
@@ -45,9 +45,9 @@ def _open_ours(job: Job) -> Any:
     return DecoderLM(model, tokenizer, template, job.batch_size)
 
 
-def _template(path: Path, tokenizer: Tokenizer, needed: bool) -> Template:
+def _template(path: Path, tokenizer: Tokenizer, needed: bool) -> ChatTemplate:
     if find_source(path) is not None:
-        return OwnTemplate.load(path, tokenizer)
+        return TokenizerTemplate.load(path, tokenizer)
     if needed and None in (tokenizer.id_of(IM_START), tokenizer.id_of(IM_END)):
         raise EvaluateError(
             f"{path}: no chat template beside it, and the tokenizer lacks the {IM_START} of "

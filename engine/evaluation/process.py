@@ -14,15 +14,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lmm_tui.data.preparation.prepare import user_cache
-from lmm_tui.engine.evaluation.job import EvaluateError, Job, Outcome, Progress
+from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, EvaluationProgress, Job
 
 _PATIENCE_S = 5.0
 
 
-Report = Callable[[Progress], None]
+Report = Callable[[EvaluationProgress], None]
 
 
-def evaluate(job: Job, report: Report | None = None, cache: Path | None = None) -> Outcome:
+def evaluate(
+    job: Job, report: Report | None = None, cache: Path | None = None
+) -> EvaluationOutcome:
     """Do a job in a process of its own and wait for it.
 
     `report` hears how far it is, up to five times a second; what it raises (as well as Ctrl-C)
@@ -54,7 +56,7 @@ class Evaluation:
             start_new_session=True,
         )
 
-    def outcome(self, report: Report | None = None) -> Outcome:
+    def outcome(self, report: Report | None = None) -> EvaluationOutcome:
         """Wait for it; as `evaluate`."""
         try:
             if (found := self._listen(report)) is not None:
@@ -72,17 +74,17 @@ class Evaluation:
         self._cancelled = True
         self._child.terminate()
 
-    def _listen(self, report: Report | None) -> Outcome | None:
+    def _listen(self, report: Report | None) -> EvaluationOutcome | None:
         """None where the child ends without a last word."""
         assert self._child.stdout is not None
         for line in self._child.stdout:
             [(kind, content)] = json.loads(line).items()
             if kind == "outcome":
-                return Outcome.of(content)
+                return EvaluationOutcome.of(content)
             if kind == "refused":
                 raise EvaluateError(content)
             if report is not None:
-                report(Progress(**content))
+                report(EvaluationProgress(**content))
         return None
 
     def _close(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.engine.evaluation.job import EvaluateError, Job, Outcome
+from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, Job
 from lmm_tui.engine.run.run_dir import RunDir, checkpoint_name, replace_text
 from lmm_tui.metrics.values import strict
 
@@ -24,7 +24,7 @@ class Record:
     run: str
     step: int | None
     job: Job
-    outcome: Outcome
+    outcome: EvaluationOutcome
     format: int = FORMAT
 
     @property
@@ -66,7 +66,7 @@ def read_records(run: RunDir) -> list[Record]:
 
 def _record(content: dict[str, Any]) -> Record:
     job = Job.from_json(json.dumps(content["job"]))
-    return Record(**content | {"job": job, "outcome": Outcome.of(content["outcome"])})
+    return Record(**content | {"job": job, "outcome": EvaluationOutcome.of(content["outcome"])})
 
 
 if __name__ == "__main__":
@@ -75,7 +75,9 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         demo = RunDir(Path(scratch) / "demo")
         for step in (200, 100):
-            kept = Record(0.0, "demo", step, Job("m", ("lmm_sums",)), Outcome((), 0, "", {}))
+            kept = Record(
+                0.0, "demo", step, Job("m", ("lmm_sums",)), EvaluationOutcome((), 0, "", {})
+            )
             write_record(kept, file_in_run(kept, demo))
         print([path.name for path in demo.evals.iterdir()])
         assert [record.step for record in read_records(demo)] == [100, 200]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lmm_tui.engine.evaluation.job import Outcome, Score
+from lmm_tui.engine.evaluation.job import EvaluationOutcome, Score
 from lmm_tui.engine.evaluation.records import Record
 
 _NOTHING = "–"
 
 
-def outcome_table(outcome: Outcome) -> str:
+def outcome_table(outcome: EvaluationOutcome) -> str:
     """A line a score, and a last line on prompts that did not fit."""
     head = ("TASK", "METRIC", "VALUE", "±95 %", "CHANCE", "QUESTIONS", "SHOTS")
     rows = [
@@ -84,7 +84,9 @@ if __name__ == "__main__":
     from lmm_tui.engine.evaluation.job import Job
 
     quiz = Score("lmm_choice", "acc", 0.5, 0.1, 0.375, 26, 0)
-    demo = Outcome((quiz, Score("lmm_sums", "exact_match", 0.9, 0.05, None, 40, 0)), 3, "", {})
+    demo = EvaluationOutcome(
+        (quiz, Score("lmm_sums", "exact_match", 0.9, 0.05, None, 40, 0)), 3, "", {}
+    )
     print(outcome_table(demo))
     asked = Job("model", ("lmm_choice",))
     print(history_table([Record(0.0, "demo", step, asked, demo) for step in (100, 200)]))

@@ -17,19 +17,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.engine.evaluation.answer_cache import Journal
+from lmm_tui.engine.evaluation.answer_cache import AnswerCache
 from lmm_tui.engine.evaluation.hub_access import go_offline, hub_answers
-from lmm_tui.engine.evaluation.job import Job, Outcome, Progress
+from lmm_tui.engine.evaluation.job import EvaluationOutcome, EvaluationProgress, Job
 from lmm_tui.engine.evaluation.local_tasks import needs_hub
 from lmm_tui.engine.evaluation.weights_hash import fingerprint
 from lmm_tui.errors import LmmError
 
-Report = Callable[[Progress], None]
+Report = Callable[[EvaluationProgress], None]
 
 _REPORT_EVERY_S = 0.2
 
 
-def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Outcome:
+def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> EvaluationOutcome:
     """The outcome of a job, in this process; `scratch` is a folder for this job alone."""
     _prepare_environment(job)
     from lmm_tui.engine.evaluation.models import open_model, truncated, versions
@@ -55,10 +55,10 @@ def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Outco
         said = now
         fresh = done - remembered
         left = (now - started) / fresh * (total - done) if fresh else None
-        report(Progress(done, total, remembered, left))
+        report(EvaluationProgress(done, total, remembered, left))
 
     journal_file = cache / "answers" / f"{weights}-{job.key}.jsonl"
-    journal = Journal(journal_file, progress)
+    journal = AnswerCache(journal_file, progress)
     journal.listen(lm)
     # It asks git, pip and the driver who they are, for a second and for nobody here.
     evaluator.add_env_info = lambda _: None
@@ -72,7 +72,7 @@ def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Outco
     )
     journal.close()
     journal_file.unlink(missing_ok=True)
-    return Outcome(
+    return EvaluationOutcome(
         scores=scores_of(found),
         truncated=truncated(lm) + cut_off.count,
         fingerprint=weights,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmm_tui.data.builtin.tasks import KINDS, test_set
-from lmm_tui.data.chat.spans import Template
+from lmm_tui.data.chat.spans import ChatTemplate
 from lmm_tui.data.chat.template import CHATML, render_prompt
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
@@ -25,7 +25,7 @@ def exact_match(
     *,
     kinds: Sequence[str] = KINDS,
     questions: int = 100,
-    template: Template = CHATML,
+    template: ChatTemplate = CHATML,
 ) -> dict[str, float]:
     """Kind -> share (0 to 1) of its first held-out questions whose answer is right to the letter.
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lmm_tui.engine.health.notifications import Notices
+from lmm_tui.engine.health.notifications import Notifier
 from lmm_tui.engine.run.events import EventLog, Level
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.health.health import RULES, Alert, Health, Rule
@@ -39,11 +39,11 @@ BAD_STEP = {"rule": _BAD_STEP.name, "suspect": _BAD_STEP.suspect, "advice": _BAD
 """What an event about a step that was left out adds."""
 
 
-class HealthWatchError(LmmError):
+class HealthMonitorError(LmmError):
     """A `[health]` section that names no rule."""
 
 
-class HealthWatch:
+class HealthMonitor:
     """The health of one run while it trains; call it in the thread that logs."""
 
     def __init__(
@@ -63,7 +63,7 @@ class HealthWatch:
         self._from_scratch = from_scratch
         self._health = Health(self._rules)
         self._events = events
-        self._notices = Notices(section.webhook, section.command, self._tell_failure)
+        self._notices = Notifier(section.webhook, section.command, self._tell_failure)
         self._due: list[tuple[Action, str]] = []
         self._step = 0
 
@@ -128,11 +128,11 @@ def _refuse_unknown(actions: Mapping[Action, set[str]], rules: set[str]) -> None
     for action, asked in actions.items():
         unknown = sorted(asked - rules)
         if _BAD_STEP.name in unknown:
-            raise HealthWatchError(
+            raise HealthMonitorError(
                 f"health.{action}: {_BAD_STEP.name} is answered by train.on_nonfinite; set that"
             )
         if unknown:
-            raise HealthWatchError(
+            raise HealthMonitorError(
                 f"health.{action}: no rule is called {unknown[0]!r}; "
                 f"choose from {', '.join(sorted(rules))}"
             )
@@ -150,7 +150,7 @@ if __name__ == "__main__":
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         log = EventLog(RunDir(folder))
-        watch = HealthWatch(section, log, bad_steps=True, from_scratch=False)  # type: ignore[arg-type]
+        watch = HealthMonitor(section, log, bad_steps=True, from_scratch=False)  # type: ignore[arg-type]
         for at in range(1, 20):
             watch.observe(at, {"heat": 90.0, "train/loss": 2.0})
         print(RunDir(folder).events.read_text(), watch.due())

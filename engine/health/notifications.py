@@ -19,11 +19,11 @@ _COMMAND_S = 60.0
 _PATIENCE_S = 5.0
 
 
-class NoticeError(LmmError):
+class NotificationError(LmmError):
     """A notice that did not arrive."""
 
 
-class Notices:
+class Notifier:
     """Delivers texts in order; with neither URL nor command it does nothing."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Notices:
                 try:
                     deliver(text.encode())
                     self._failing.discard(name)
-                except NoticeError as error:
+                except NotificationError as error:
                     if name not in self._failing:
                         self._tell_failure(f"{name}: {error}")
                     self._failing.add(name)
@@ -73,7 +73,7 @@ def _post(url: str, text: bytes) -> None:
         with urlopen(request, timeout=_WEBHOOK_S):
             pass
     except (OSError, ValueError) as error:  # URLError and HTTPError are OSErrors.
-        raise NoticeError(f"an alert did not arrive ({error}); check the URL") from None
+        raise NotificationError(f"an alert did not arrive ({error}); check the URL") from None
 
 
 def _run(command: str, text: bytes) -> None:
@@ -82,11 +82,11 @@ def _run(command: str, text: bytes) -> None:
             command, shell=True, input=text, capture_output=True, timeout=_COMMAND_S, check=False
         )
     except subprocess.TimeoutExpired:
-        raise NoticeError(f"took more than {_COMMAND_S:.0f} s; let it end sooner") from None
+        raise NotificationError(f"took more than {_COMMAND_S:.0f} s; let it end sooner") from None
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         why = f" ({said[-1][:200]})" if said else ""
-        raise NoticeError(f"ended with {done.returncode}{why}; try it in a shell")
+        raise NotificationError(f"ended with {done.returncode}{why}; try it in a shell")
 
 
 if __name__ == "__main__":
@@ -95,7 +95,7 @@ if __name__ == "__main__":
 
     failures: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        notices = Notices(None, f"cat > {folder}/got; exit 3", failures.append)
+        notices = Notifier(None, f"cat > {folder}/got; exit 3", failures.append)
         for _ in range(2):
             notices.send('{"rule": "loss_spike"}')
         notices.close()

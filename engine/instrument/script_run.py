@@ -31,7 +31,7 @@ from typing import Any
 
 import psutil
 
-from lmm_tui.engine.health.health_monitor import HealthWatch
+from lmm_tui.engine.health.health_monitor import HealthMonitor
 from lmm_tui.engine.instrument.script_commands import ScriptCommands, ScriptFunctions
 from lmm_tui.engine.run.control import ControlServer, Mailbox
 from lmm_tui.engine.run.events import EventLog
@@ -115,7 +115,7 @@ class ScriptRun:
         self._lock = run_dir.lock()
         self._events = EventLog(run_dir)
         fresh = identity.stage == "pretrain"
-        self._health = HealthWatch(section, self._events, bad_steps=True, from_scratch=fresh)
+        self._health = HealthMonitor(section, self._events, bad_steps=True, from_scratch=fresh)
         self._health.hold_to(identity.references)
         self._mailbox = Mailbox()
         self._server = ControlServer(self._mailbox, run_dir.socket_path())

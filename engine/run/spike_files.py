@@ -44,7 +44,7 @@ class SpikeText:
 
 
 @dataclass(frozen=True)
-class Spike:
+class KeptSpike:
     """A step whose loss or gradient stood out, with the worst of its sequences first."""
 
     step: int
@@ -64,7 +64,7 @@ def list_spikes(folder: Path) -> list[int]:
     return sorted(int(number) for number in numbers if number.isdecimal())
 
 
-def write_spike(folder: Path, spike: Spike) -> Path:
+def write_spike(folder: Path, spike: KeptSpike) -> Path:
     """Write one as a whole, and make room for it; raises OSError and leaves nothing behind."""
     folder.mkdir(exist_ok=True)
     path = spike_path(folder, spike.step)
@@ -80,7 +80,7 @@ def write_spike(folder: Path, spike: Spike) -> Path:
     return path
 
 
-def read_spike(folder: Path, step: int) -> Spike:
+def read_spike(folder: Path, step: int) -> KeptSpike:
     """The spike of a step. Raises SpikeError."""
     path = spike_path(folder, step)
     try:
@@ -97,7 +97,7 @@ def read_spike(folder: Path, step: int) -> Spike:
             )
             for one in found["sequences"]
         ]
-        return Spike(
+        return KeptSpike(
             int(found["step"]), float(found["time"]), str(found["rule"]), str(found["what"]), texts
         )
     except FileNotFoundError:
@@ -117,7 +117,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
         kept = Path(place) / "spikes"
         text = SpikeText(0, 1, float("nan"), "a cat", [5, 6], ["a", " cat"], [None, float("nan")])
-        write_spike(kept, Spike(44, 0.0, "loss_spike", "loss rose", [text]))
+        write_spike(kept, KeptSpike(44, 0.0, "loss_spike", "loss rose", [text]))
         print(read_spike(kept, 44))
         assert list_spikes(kept) == [44]
         try:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from lmm_tui.data.batching.packing import Packed, Rows
 from lmm_tui.data.builtin.holdout import Split
 from lmm_tui.data.builtin.task import KINDS
-from lmm_tui.data.chat.spans import Rendered, Template
+from lmm_tui.data.chat.spans import ChatTemplate, Rendered
 from lmm_tui.data.chat.template import CHATML, render_prompt
-from lmm_tui.data.chat.tokenizer_template import OwnTemplate
+from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.text.dataset import Dataset
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
@@ -105,13 +105,13 @@ def read_side(read: Reader[T], data: DataConfig, side: Split) -> Dataset[T]:
     return read(data.source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data))
 
 
-def _words(config: RunConfig, texts: Iterable[str]) -> tuple[Tokenizer, Template]:
+def _words(config: RunConfig, texts: Iterable[str]) -> tuple[Tokenizer, ChatTemplate]:
     if config.data.tokenizer is None:
         return Tokenizer.train(_some(texts), config.model.shape().vocab_size), CHATML
     path = Path(config.data.tokenizer).expanduser()
     tokenizer = Tokenizer.load(path)
     own = config.data.template == "own"
-    return tokenizer, OwnTemplate.load(path, tokenizer) if own else CHATML
+    return tokenizer, TokenizerTemplate.load(path, tokenizer) if own else CHATML
 
 
 def _some(texts: Iterable[str]) -> Iterator[str]:

@@ -50,7 +50,7 @@ _SHOWN_GROUPS = 2
 
 
 @dataclass
-class Round:
+class RolloutBatch:
     """What was asked, said and earned; plain values and tensors, so that it can be saved."""
 
     number: int
@@ -149,7 +149,7 @@ class GrpoStage(ChatStage):
         )
         self._order = Order(len(self._prompts), config.train.seed)
         self.steps_per_epoch = self._settings.updates * len(self._prompts) / self._asked_at_once
-        self._round: Round | None = None
+        self._round: RolloutBatch | None = None
         self._rollout_parts = 1
         self._model: Decoder | None = None
         self._reference: Decoder | None = None
@@ -226,11 +226,11 @@ class GrpoStage(ChatStage):
         # Runs of before answers could be cut have no count of parts.
         self._rollout_parts = state.get("rollout_parts", 1)
         if asked := {name: value for name, value in state.items() if name != "rollout_parts"}:
-            self._round = Round(**asked)
+            self._round = RolloutBatch(**asked)
 
     # A round
 
-    def _ask(self, number: int) -> Round:
+    def _ask(self, number: int) -> RolloutBatch:
         """Let the policy answer, and judge it: a pure function of the policy, seed and number."""
         assert self._model is not None
         prompts = self._order.take(number, self._asked_at_once).tolist()
@@ -245,7 +245,7 @@ class GrpoStage(ChatStage):
         scores = self._judge(asked, said)
         if scores.failures:
             log.warning("%d answers not judged, first %s", scores.failures, scores.first_failure)
-        return Round(
+        return RolloutBatch(
             number=number,
             prompts=prompts,
             ids=said.ids,
@@ -306,7 +306,7 @@ class GrpoStage(ChatStage):
         ends = self.stop_ids
         return self.tokenizer.decode(token for token in ids if token not in ends)
 
-    def _show(self, asked: Round, step: int) -> None:
+    def _show(self, asked: RolloutBatch, step: int) -> None:
         """Write down the best and the worst answer to a few prompts, with what they earned."""
         group = self._settings.group
         for place, at in enumerate(asked.prompts[:_SHOWN_GROUPS]):
@@ -315,7 +315,7 @@ class GrpoStage(ChatStage):
             for answer in (ranked[-1], ranked[0]):
                 self._samples.write(self._sample(asked, at, answer, step))
 
-    def _sample(self, asked: Round, prompt: int, answer: int, step: int) -> dict[str, Any]:
+    def _sample(self, asked: RolloutBatch, prompt: int, answer: int, step: int) -> dict[str, Any]:
         return {
             "time": round(time.time(), 3),
             "step": step,
@@ -329,7 +329,7 @@ class GrpoStage(ChatStage):
 
     # Batches
 
-    def _batches(self, asked: Round) -> list[MicroBatch]:
+    def _batches(self, asked: RolloutBatch) -> list[MicroBatch]:
         settings, size = self._settings, self._train.batch_size
         rewards_GxK = torch.tensor(asked.totals).view(-1, settings.group)
         advantages_GxK = group_advantages(rewards_GxK, settings.loss)
@@ -341,7 +341,7 @@ class GrpoStage(ChatStage):
 
     def _batch(
         self,
-        asked: Round,
+        asked: RolloutBatch,
         rewards_GxK: Tensor,
         advantages_GxK: Tensor,
         first: int,
@@ -373,7 +373,7 @@ class GrpoStage(ChatStage):
             },
         )
 
-    def _sums(self, asked: Round, rewards_GxK: Tensor, answers: range) -> dict[str, Tensor]:
+    def _sums(self, asked: RolloutBatch, rewards_GxK: Tensor, answers: range) -> dict[str, Tensor]:
         """Of the answers; what is said of a group counts once for each of its answers."""
         group = rewards_GxK.shape[1]
         spread_G = rewards_GxK.nan_to_num(nan=0.0).std(dim=1)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _CALIBRATION_TOKENS = 512
 
 
-class DeepWatch:
+class DeepProbes:
     """What the deep probes of one step found, until `take` collects it."""
 
     def __init__(self, model: Decoder, section: ProbeConfig) -> None:
@@ -129,7 +129,7 @@ if __name__ == "__main__":
     decoder = Decoder(ModelShape(50, 16, 2, 2, 1, 8, 32))
     decoder.init_weights(0)
     wanted = ProbeConfig(**dict.fromkeys(ProbeConfig.model_fields, True))
-    watch = DeepWatch(decoder, wanted)
+    watch = DeepProbes(decoder, wanted)
     ids = torch.randint(0, 50, (2, 16), generator=torch.Generator().manual_seed(0))
     with watch.watching():
         scores = decoder(ids)

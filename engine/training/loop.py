@@ -19,19 +19,19 @@ from torch import Tensor
 from lmm_tui.data.chat.tokenizer_template import find_source
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine import device
-from lmm_tui.engine.chat.chat import Speaker
+from lmm_tui.engine.chat.chat import ChatModel
 from lmm_tui.engine.checkpoints import checkpoint
 from lmm_tui.engine.checkpoints import checkpoint_files as files
-from lmm_tui.engine.checkpoints.background_saver import Saver
+from lmm_tui.engine.checkpoints.background_saver import BackgroundSaver
 from lmm_tui.engine.checkpoints.checkpoint import CheckpointState, Snapshot
 from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError, Retention
 from lmm_tui.engine.checkpoints.weights import Weights, read_weights
 from lmm_tui.engine.config.config import ConfigError, ModelConfig, RunConfig, to_toml
-from lmm_tui.engine.evaluation.background import EvaluationBeside
+from lmm_tui.engine.evaluation.background import BackgroundEvaluation
 from lmm_tui.engine.evaluation.job import Job
 from lmm_tui.engine.evaluation.records import Record
 from lmm_tui.engine.generation.generate import evaluating
-from lmm_tui.engine.health.health_monitor import BAD_STEP, HealthWatch
+from lmm_tui.engine.health.health_monitor import BAD_STEP, HealthMonitor
 from lmm_tui.engine.model.adapters import adapter_of, add_adapters, freeze, load_adapted, weights_of
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.control import Mailbox
@@ -49,7 +49,7 @@ from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.oom_split import cut, fit, more_parts
 from lmm_tui.engine.training import non_finite
 from lmm_tui.engine.training.commands import Commands, StopRequested
-from lmm_tui.engine.training.observer import Observer, Reading, StepNumbers
+from lmm_tui.engine.training.observer import Observer, StepMetrics, StepTensors
 from lmm_tui.engine.training.optim import build_optimizers
 from lmm_tui.engine.training.sampler import Sampler
 from lmm_tui.engine.training.schedule import lr_factor
@@ -89,15 +89,15 @@ class Trainer:
         self._status = host.status
         self._events = host.events
         self._commands = Commands(self, host.mailbox, host.events)
-        self._health = HealthWatch(
+        self._health = HealthMonitor(
             host.config.health,
             host.events,
             bad_steps=False,  # They are answered here.
             from_scratch=host.config.stage == "pretrain" and not host.config.start_from,
         )
-        self._pending: StepNumbers | None = None
+        self._pending: StepTensors | None = None
         self._probe_due = False
-        self._bad: Reading | None = None
+        self._bad: StepMetrics | None = None
         self._bad_before = False
         self._rolled_back = False
         self._spikes: list[tuple[int, str, str]] = []
@@ -213,19 +213,21 @@ class Trainer:
         return texts
 
     def talk(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Some tokens of a reply; as `engine.chat.chat.Speaker.talk`."""
+        """Some tokens of a reply; as `engine.chat.chat.ChatModel.talk`."""
         with self._aside("talking"):
             return self._speaker().talk(args, self.config)
 
     def read(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """The loss of each token of a text; as `engine.chat.chat.Speaker.read`."""
+        """The loss of each token of a text; as `engine.chat.chat.ChatModel.read`."""
         with self._aside("reading"):
             return self._speaker().read(args)
 
-    def _speaker(self) -> Speaker:
+    def _speaker(self) -> ChatModel:
         self._flush()
         stage = self._stage
-        return Speaker(self._model, stage.tokenizer, stage.turn_ids, stage.stop_ids, stage.specimen)
+        return ChatModel(
+            self._model, stage.tokenizer, stage.turn_ids, stage.stop_ids, stage.specimen
+        )
 
     def roll_back(self, before: int | None) -> str:
         """Take the weights from before a step, and go on past it; says what was done.
@@ -307,7 +309,7 @@ class Trainer:
             deep=config.probe,
             look=self._look_at_row,
         )
-        self._evaluations = EvaluationBeside(
+        self._evaluations = BackgroundEvaluation(
             self._host.run_dir,
             Job(
                 model="",
@@ -320,7 +322,7 @@ class Trainer:
         )
         self._keeper = SpikeKeeper(self._host.run_dir, self._stage.tokenizer, self._events)
         self._sampler = Sampler(self._model, self._stage, self._host.run_dir)
-        self._saver = Saver(
+        self._saver = BackgroundSaver(
             self._host.run_dir.checkpoints,
             self._host.run_dir.metrics,
             self._observer.settle,
@@ -508,7 +510,7 @@ class Trainer:
         self._observer.speed.step(tokens)
         self.step += 1
         self.tokens += tokens
-        self._pending = StepNumbers(
+        self._pending = StepTensors(
             self.step,
             self.tokens,
             lr,

@@ -20,7 +20,7 @@ from lmm_tui.engine.config.config import ProbeConfig
 from lmm_tui.engine.device import memory_used
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.stages.base import MicroBatch
-from lmm_tui.engine.training.deep_probes import DeepWatch
+from lmm_tui.engine.training.deep_probes import DeepProbes
 from lmm_tui.metrics.names import CPU, MEMORY, PROBES, SKIPPED, VAL_LOSS
 from lmm_tui.metrics.probes import ModelProbe
 from lmm_tui.metrics.step.grad_norms import GradNorms, LayerNorms
@@ -32,7 +32,7 @@ _PROBE_SEQUENCES = 4
 
 
 @dataclass(frozen=True)
-class StepNumbers:
+class StepTensors:
     """What one optimiser step left behind; tensors stay on the device until they are read."""
 
     step: int
@@ -48,7 +48,7 @@ class StepNumbers:
 
 
 @dataclass(frozen=True)
-class Reading:
+class StepMetrics:
     """What a step's numbers turned out to be."""
 
     step: int
@@ -84,13 +84,13 @@ class Observer:
         count = model.shape.num_layers
         depths = sorted({0, count // 2, count - 1})
         self._probe.attach(model, [f"model.layers.{depth}" for depth in depths])
-        self.deep = DeepWatch(model, deep or ProbeConfig())
+        self.deep = DeepProbes(model, deep or ProbeConfig())
         self._found: dict[str, float] = {}
         self._skipped = 0
         self._process = psutil.Process()
         self._process.cpu_percent()  # The next call says what was used since this one.
 
-    def record(self, numbers: StepNumbers, log_every: int) -> Reading:
+    def record(self, numbers: StepTensors, log_every: int) -> StepMetrics:
         """Read a step's tensors, in one copy, and log them where a row is due."""
         norms, stats = numbers.norms, numbers.stats
         values = [numbers.loss, norms.total, *norms.layers, *stats.values()]
@@ -112,7 +112,7 @@ class Observer:
             tracker.update(MEMORY, memory_used(numbers.loss.device) / 1e9)
             tracker.update(CPU, self._process.cpu_percent())
             self._log(numbers.step, numbers.tokens)
-        return Reading(numbers.step, loss, norm, skipped)
+        return StepMetrics(numbers.step, loss, norm, skipped)
 
     def record_held_out(self, step: int, tokens: int, numbers: Mapping[str, float]) -> None:
         """A row of what was measured on held-out data."""
@@ -228,7 +228,7 @@ if __name__ == "__main__":
             loss_sum = torch.nn.functional.cross_entropy(scores.flatten(0, 1), ids.flatten())
             loss_sum.backward()
         found = observer.grads.measure()
-        observer.record(StepNumbers(1, 32, 1e-3, loss_sum.detach(), found, 1.0, {}), log_every=1)
+        observer.record(StepTensors(1, 32, 1e-3, loss_sum.detach(), found, 1.0, {}), log_every=1)
         print(observer.finish_probe(1, 32))
         observer.close()
         print((Path(folder) / "metrics.jsonl").read_text())

@@ -23,7 +23,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.spike_files import (
     MOST_SEQUENCES,
     MOST_TOKENS,
-    Spike,
+    KeptSpike,
     SpikeText,
     write_spike,
 )
@@ -76,7 +76,7 @@ class SpikeKeeper:
             for number, row, loss, ids, losses in found
         ]  # fmt: skip
         try:
-            path = write_spike(self._folder, Spike(step, time.time(), rule, what, texts))
+            path = write_spike(self._folder, KeptSpike(step, time.time(), rule, what, texts))
         except OSError as error:
             if not self._failed:
                 text = f"the batch of step {step} could not be kept ({error.strerror}); make room"

@@ -36,7 +36,7 @@ def has_few_colours(app: App[Any]) -> bool:
     return app.no_color or has_sixteen_colours(app)
 
 
-class SixteenColors(LineFilter):
+class Ansi16Filter(LineFilter):
     """Replaces every true colour by one of the sixteen."""
 
     def __init__(self, *, dark: bool) -> None:

@@ -15,13 +15,13 @@ from lmm_tui.charts.canvas import Canvas
 from lmm_tui.charts.palette import SERIES_COLORS, shade
 from lmm_tui.charts.plot import Kind, Mark, Plot, Trace
 from lmm_tui.charts.plot_area import GUTTER, cells_across
-from lmm_tui.charts.run_chart import RunPicture
+from lmm_tui.charts.run_chart import RunChart
 from lmm_tui.metrics.series.series import SeriesStore, Store
 
 __all__ = ["Chart", "Kind", "Mark", "Trace"]
 
 
-class Chart(RunPicture):
+class Chart(RunChart):
     """Traces of a store on any of its axes; call `update_from` as often as you like."""
 
     DEFAULT_CSS = """

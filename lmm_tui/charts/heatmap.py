@@ -18,7 +18,7 @@ from rich.style import Style
 from lmm_tui.charts.braille import ASCII, glyphs_for
 from lmm_tui.charts.canvas import ALARM, FIRST_FREE_INK, LABEL, NAME, Canvas
 from lmm_tui.charts.palette import ramp
-from lmm_tui.charts.run_chart import RunPicture
+from lmm_tui.charts.run_chart import RunChart
 from lmm_tui.charts.ticks import log_label, round_decades, x_ticks
 from lmm_tui.charts.viewport import Whole
 from lmm_tui.i18n.language import tr
@@ -60,7 +60,7 @@ class _Grid:
         )
 
 
-class HeatMap(RunPicture):
+class HeatMap(RunChart):
     """Series of a store as rows, the first on top; call `update_from` as often as you like."""
 
     AXIS_ROWS = 1

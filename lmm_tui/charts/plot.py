@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from lmm_tui.charts.braille import BRAILLE, GlyphSet
 from lmm_tui.charts.canvas import ALARM, AXIS, FIRST_FREE_INK, LABEL, NAME, TITLE, Canvas
 from lmm_tui.charts.palette import SeriesColor
-from lmm_tui.charts.plot_area import GUTTER, LARGEST, PlotArea, Window, cells_across
+from lmm_tui.charts.plot_area import GUTTER, LARGEST, PlotArea, PlotWindow, cells_across
 from lmm_tui.charts.ticks import count_label, round_decades, round_range, x_ticks, y_ticks
 from lmm_tui.charts.viewport import SMOOTHING, Viewport, Whole
 from lmm_tui.i18n.language import tr
@@ -119,7 +119,7 @@ class Plot:
         self.glyphs = glyphs
         self._y_range: tuple[float, float] | None = None
         self._view = WHOLE
-        self._frame_of: tuple[int, int, Axis, Window] | None = None
+        self._frame_of: tuple[int, int, Axis, PlotWindow] | None = None
         self._frame_drawn = Canvas(0, 0)
 
     @property
@@ -154,7 +154,7 @@ class Plot:
         x0, x1 = view.span(Whole.of(store, view.axis, x_end))
         shown = self._look(store, x0, x1, cells_across(width) * self.glyphs.columns)
         levels = {clean(label): self._scale(value) for label, value in (references or {}).items()}
-        window = Window(x0, x1, *self._settle(shown, levels.values()))
+        window = PlotWindow(x0, x1, *self._settle(shown, levels.values()))
         canvas = self._frame(store, width, height, window)
         area = PlotArea(canvas, self.glyphs, window)
         for one in shown:
@@ -254,7 +254,7 @@ class Plot:
         self._y_range = round_decades(low, high) if self.log else round_range(low, high)
         return self._y_range
 
-    def _frame(self, store: Store, width: int, height: int, window: Window) -> Canvas:
+    def _frame(self, store: Store, width: int, height: int, window: PlotWindow) -> Canvas:
         """The axes on an otherwise empty canvas."""
         key = width, height, self._view.axis, window
         if self._frame_of != key:
@@ -262,7 +262,7 @@ class Plot:
             self._frame_of, self._frame_drawn = key, self._draw_frame(width, height, window, start)
         return self._frame_drawn.copy()
 
-    def _draw_frame(self, width: int, height: int, window: Window, start: float) -> Canvas:
+    def _draw_frame(self, width: int, height: int, window: PlotWindow, start: float) -> Canvas:
         canvas = Canvas(width, height)
         area = PlotArea(canvas, self.glyphs, window)
         left, bottom = GUTTER - 1, height - 2

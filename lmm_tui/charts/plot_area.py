@@ -38,7 +38,7 @@ def cells_across(width: int) -> int:
 
 
 @dataclass(frozen=True)
-class Window:
+class PlotWindow:
     """What part of the data is shown; y is log10 of the values on a log plot."""
 
     x0: float
@@ -50,7 +50,7 @@ class Window:
 class PlotArea:
     """Draws on all of a canvas but its title line, its gutter and the two lines of its x axis."""
 
-    def __init__(self, canvas: Canvas, glyphs: GlyphSet, window: Window) -> None:
+    def __init__(self, canvas: Canvas, glyphs: GlyphSet, window: PlotWindow) -> None:
         self.across, self.down = cells_across(canvas.width), canvas.height - 3
         self._canvas, self._glyphs, self._window = canvas, glyphs, window
         self._dots_down = self.down * glyphs.rows
@@ -206,7 +206,7 @@ if __name__ == "__main__":
     wave = np.sin(np.arange(104) / 10)
     demo = Bins(wave - 0.3, wave + 0.3, wave, np.zeros(104, np.int64))
     page = Canvas(60, 11)
-    area = PlotArea(page, BRAILLE, Window(0, 1, -1.3, 1.2))
+    area = PlotArea(page, BRAILLE, PlotWindow(0, 1, -1.3, 1.2))
     area.band(demo, 6)
     area.reference(0.8)
     area.line(demo.mean, 7, marks=False)

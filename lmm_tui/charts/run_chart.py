@@ -31,7 +31,7 @@ class _Press:
     moves: bool
 
 
-class RunPicture(CanvasView):
+class RunChart(CanvasView):
     """Subclasses draw `store` as `view` has it and say which cells have data."""
 
     view = Viewport()
@@ -45,7 +45,7 @@ class RunPicture(CanvasView):
     class Pointed(Message):
         """The mouse was pressed or dragged at `x`, or its wheel turned there (`zoom` not 1)."""
 
-        picture: RunPicture
+        picture: RunChart
         x: float
         zoom: float = 1.0
 
@@ -53,7 +53,7 @@ class RunPicture(CanvasView):
     class Framed(Message):
         """The mouse was dragged from `x0` to `x1`: that part is wanted."""
 
-        picture: RunPicture
+        picture: RunChart
         x0: float
         x1: float
 
@@ -61,7 +61,7 @@ class RunPicture(CanvasView):
     class Dragged(Message):
         """The axis was dragged to the right by this share of the window."""
 
-        picture: RunPicture
+        picture: RunChart
         by: float
 
     def __init__(self, id: str | None = None) -> None:
@@ -174,7 +174,7 @@ if __name__ == "__main__":
     from lmm_tui.charts.canvas import Canvas
     from lmm_tui.charts.viewport import zoom
 
-    class Demo(RunPicture):
+    class Demo(RunChart):
         def depends_on(self) -> object:
             return self.looked_at()
 

@@ -29,7 +29,7 @@ _HUGE = 1e30  # Beyond it differences overflow.
 
 
 @dataclass(frozen=True)
-class Canvas:
+class TextCanvas:
     """Where a picture goes: columns and rows of text, and what they can show."""
 
     width: int
@@ -38,7 +38,7 @@ class Canvas:
     braille: bool
 
     @classmethod
-    def of_terminal(cls) -> Canvas:
+    def of_terminal(cls) -> TextCanvas:
         """As wide as the terminal behind stdout, within reason; 80 columns where there is none."""
         size = capabilities.size()
         return cls(
@@ -50,7 +50,7 @@ class Canvas:
 
 
 @dataclass(frozen=True)
-class _Line:
+class _TextLine:
     metric: str
     label: str
     colour: str
@@ -63,21 +63,21 @@ class _Line:
 
 
 _LINES = (
-    _Line(names.TRAIN_LOSS, mark("raw"), "gray", ".", "⠐⠄⠂"),
-    _Line(names.TRAIN_LOSS_EMA, mark("EMA"), "cyan", "*", "⠤⠤⠤", joined=True),
-    _Line(names.VAL_LOSS, mark("val"), "orange", "o", ""),
+    _TextLine(names.TRAIN_LOSS, mark("raw"), "gray", ".", "⠐⠄⠂"),
+    _TextLine(names.TRAIN_LOSS_EMA, mark("EMA"), "cyan", "*", "⠤⠤⠤", joined=True),
+    _TextLine(names.VAL_LOSS, mark("val"), "orange", "o", ""),
 )
 
 
 def loss_picture(
-    store: SeriesStore, references: Mapping[str, float], canvas: Canvas | None = None
+    store: SeriesStore, references: Mapping[str, float], canvas: TextCanvas | None = None
 ) -> str:
     """Training and validation loss over steps, in nats; "" where no finite loss was logged.
 
     `references` (label to level) become horizontal lines where they lie inside the picture.
     Values beyond the bulk of the curve are drawn at its edge; non-finite ones are counted.
     """
-    canvas = canvas or Canvas.of_terminal()
+    canvas = canvas or TextCanvas.of_terminal()
     raw = store.get(names.TRAIN_LOSS)
     if raw is None or not np.isfinite(raw.values).any():
         return ""
@@ -132,7 +132,7 @@ def _limits(raw: Series, x_end: float, columns: int) -> tuple[float, float]:
 
 
 def _points(
-    series: Series, line: _Line, x_end: float, columns: int
+    series: Series, line: _TextLine, x_end: float, columns: int
 ) -> tuple[list[float], list[float]]:
     """Where a line is drawn; finite."""
     bins = series.bins(0, x_end, columns)
@@ -157,7 +157,7 @@ def _ticks(low: float, high: float, wanted: int) -> tuple[list[float], list[str]
     return places, [format(place, shape) for place in places]
 
 
-def _headline(drawn: list[_Line], braille: bool, raw: Series) -> str:
+def _headline(drawn: list[_TextLine], braille: bool, raw: Series) -> str:
     from plotext._utility import colorize
 
     signs = [((braille and line.braille) or line.sign, line) for line in drawn]
@@ -177,7 +177,7 @@ if __name__ == "__main__":
             row[names.VAL_LOSS] = 5 * math.exp(-step / 60) + 2.3
         demo.append(row)
     levels = {"unigram": 4.5}
-    print(loss_picture(demo, levels, Canvas(76, 16, colour=False, braille=True)))
-    print(plain := loss_picture(demo, levels, Canvas(60, 12, colour=False, braille=False)))
+    print(loss_picture(demo, levels, TextCanvas(76, 16, colour=False, braille=True)))
+    print(plain := loss_picture(demo, levels, TextCanvas(60, 12, colour=False, braille=False)))
     assert plain.isascii()
     print("=== 自测通过 ===")

@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from rich.cells import cell_len
 
 from lmm_tui.i18n.language import listed, mark, tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import fit, wrap
 
@@ -32,7 +32,7 @@ _LITTLE_SPACE = 2 * 2**30
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One thing looked at; `advice` says what to do where something is."""
 
     topic: str
@@ -41,9 +41,9 @@ class Finding:
     advice: str = ""
 
 
-def examine(runs_dir: Path) -> list[Finding]:
+def examine(runs_dir: Path) -> list[CheckResult]:
     """All findings, in the order in which they are best read."""
-    checks: dict[str, Callable[[], Iterator[Finding]]] = {
+    checks: dict[str, Callable[[], Iterator[CheckResult]]] = {
         "python": _python,
         mark("packages"): _packages,
         "torch": _torch,
@@ -53,16 +53,16 @@ def examine(runs_dir: Path) -> list[Finding]:
             "cache folder", _cache_folder(), tr("set data.cache_dir")
         ),
     }
-    findings: list[Finding] = []
+    findings: list[CheckResult] = []
     for topic, check in checks.items():
         try:
             findings += check()
         except Exception as error:
-            findings.append(Finding(topic, "problem", f"{type(error).__name__}: {error}"))
+            findings.append(CheckResult(topic, "problem", f"{type(error).__name__}: {error}"))
     return findings
 
 
-def report(findings: list[Finding], columns: int) -> str:
+def report(findings: list[CheckResult], columns: int) -> str:
     """The findings in lines of at most `columns`, advice below what it is about."""
     width = max(cell_len(tr(finding.topic)) for finding in findings)
     indent = " " * (width + 6)
@@ -78,9 +78,9 @@ def report(findings: list[Finding], columns: int) -> str:
     return "\n".join(lines)
 
 
-def _python() -> Iterator[Finding]:
+def _python() -> Iterator[CheckResult]:
     new_enough = sys.version_info >= (3, 11)
-    yield Finding(
+    yield CheckResult(
         "python",
         "ok" if new_enough else "problem",
         tr(
@@ -92,7 +92,7 @@ def _python() -> Iterator[Finding]:
     )
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[CheckResult]:
     """What `pyproject.toml` asks for against what is there."""
     there = []
     for line in metadata.requires("lmm-tui") or []:
@@ -106,7 +106,7 @@ def _packages() -> Iterator[Finding]:
         if version and wanted.specifier.contains(version, prereleases=True):
             there.append(f"{wanted.name} {version}")
             continue
-        yield Finding(
+        yield CheckResult(
             wanted.name,
             "problem",
             tr(
@@ -116,30 +116,30 @@ def _packages() -> Iterator[Finding]:
             ),
             f"pip install '{wanted.name}{wanted.specifier}'",
         )
-    yield Finding("lmm-tui", "ok", metadata.version("lmm-tui"))
-    yield Finding("packages", "ok", listed(there))
+    yield CheckResult("lmm-tui", "ok", metadata.version("lmm-tui"))
+    yield CheckResult("packages", "ok", listed(there))
 
 
-def _torch() -> Iterator[Finding]:
+def _torch() -> Iterator[CheckResult]:
     import torch
 
     from lmm_tui.engine.device import DeviceError, describe_devices, require_compiler
 
     build = torch.version.cuda or torch.version.hip or tr("none")
     text = tr("{version}, built for CUDA/ROCm: {build}", version=torch.__version__, build=build)
-    yield Finding("torch", "ok", text)
+    yield CheckResult("torch", "ok", text)
     devices = describe_devices()
     for device in devices:
         memory = f"{device.memory / 2**30:.0f} GiB"
         text = tr(
             "{device}, {memory}, trains in {precision}",
-            device=retell(device.description),
+            device=translate_message(device.description),
             memory=memory,
             precision=device.precision,
         )
-        yield Finding(device.name, "ok", text)
+        yield CheckResult(device.name, "ok", text)
     if devices[0].name == "cpu" and shutil.which("nvidia-smi"):
-        yield Finding(
+        yield CheckResult(
             "cuda",
             "problem",
             tr("nvidia-smi is here, but torch sees no GPU"),
@@ -148,15 +148,15 @@ def _torch() -> Iterator[Finding]:
     try:
         require_compiler()
     except DeviceError as error:
-        yield Finding("compiler", "note", retell(str(error)))
+        yield CheckResult("compiler", "note", translate_message(str(error)))
     else:
-        yield Finding(mark("compiler"), "ok", tr("train.compile can be used"))
+        yield CheckResult(mark("compiler"), "ok", tr("train.compile can be used"))
 
 
-def _terminal() -> Iterator[Finding]:
+def _terminal() -> Iterator[CheckResult]:
     term = os.environ.get("TERM", "unset")
     if not capabilities.can_host_app():
-        yield Finding(
+        yield CheckResult(
             "terminal",
             "note",
             tr("TERM {term}, no cockpit here: not a terminal, or redirected", term=term),
@@ -164,10 +164,10 @@ def _terminal() -> Iterator[Finding]:
         )
     else:
         text = tr("TERM {term}, {count} colours", term=term, count=_colours(term))
-        yield Finding("terminal", "ok", text + _surroundings())
+        yield CheckResult("terminal", "ok", text + _surroundings())
     size = capabilities.size()
     small = size.columns < _SMALLEST[0] or size.lines < _SMALLEST[1]
-    yield Finding(
+    yield CheckResult(
         "size",
         "problem" if small and capabilities.can_host_app() else "ok",
         f"{size.columns}x{size.lines}",
@@ -180,7 +180,7 @@ def _terminal() -> Iterator[Finding]:
         else "",
     )
     if not capabilities.has_unicode(sys.stdout):
-        yield Finding(
+        yield CheckResult(
             "encoding",
             "problem",
             tr("{encoding}: no braille, no Chinese", encoding=sys.stdout.encoding),
@@ -188,12 +188,12 @@ def _terminal() -> Iterator[Finding]:
         )
     elif not capabilities.has_braille(sys.stdout):
         text = tr("UTF-8, but this console has no braille glyphs")
-        yield Finding("encoding", "note", text)
+        yield CheckResult("encoding", "note", text)
     else:
-        yield Finding(mark("encoding"), "ok", "UTF-8")
+        yield CheckResult(mark("encoding"), "ok", "UTF-8")
 
 
-def _folder(topic: str, folder: Path, otherwise: str) -> Iterator[Finding]:
+def _folder(topic: str, folder: Path, otherwise: str) -> Iterator[CheckResult]:
     nearest = folder.absolute()
     while not nearest.exists():
         nearest = nearest.parent
@@ -201,13 +201,13 @@ def _folder(topic: str, folder: Path, otherwise: str) -> Iterator[Finding]:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        why = retell(error.strerror or str(error))
+        why = translate_message(error.strerror or str(error))
         text = tr("{folder}: not writable ({why})", folder=folder, why=why)
-        yield Finding(topic, "problem", text, otherwise)
+        yield CheckResult(topic, "problem", text, otherwise)
         return
     free = shutil.disk_usage(nearest).free
     scarce = free < _LITTLE_SPACE
-    yield Finding(
+    yield CheckResult(
         topic,
         "note" if scarce else "ok",
         tr("{folder}, {size:.1f} GiB free", folder=folder, size=free / 2**30),

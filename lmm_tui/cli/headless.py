@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 from lmm_tui.charts.text_plot import loss_picture
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics import names
 from lmm_tui.metrics.series.series import SeriesStore
-from lmm_tui.runs.run_summary import last_words
+from lmm_tui.runs.run_summary import end_summary
 from lmm_tui.runs.session import RunSession, RunView
 from lmm_tui.runs.shutdown import GRACE_S, leave_after
 from lmm_tui.runs.status_text import count, duration
@@ -51,7 +51,7 @@ def train(config: RunConfig, resume: RunDir | None = None, *, grace_s: float = G
     from lmm_tui.engine.training.run_host import EngineHost
 
     host = EngineHost(config, resume)
-    progress = Progress(RunSession(host.run_dir.path), sys.stdout)
+    progress = ProgressPrinter(RunSession(host.run_dir.path), sys.stdout)
     with _signals(host, grace_s) as received:
         asked = False
         host.start()
@@ -68,7 +68,7 @@ def train(config: RunConfig, resume: RunDir | None = None, *, grace_s: float = G
     return _conclude(host, progress, received)
 
 
-class Progress:
+class ProgressPrinter:
     """Shows a session on a stream: one line written over, or a line now and then."""
 
     def __init__(self, session: RunSession, out: TextIO) -> None:
@@ -141,12 +141,12 @@ def progress_line(view: RunView, series: SeriesStore) -> str:
             tr(
                 "{kind}: {message}",
                 kind=tr(view.state),
-                message=retell(status.activity) or waiting_for,
+                message=translate_message(status.activity) or waiting_for,
             )
         )
     parts = [f"{tr('step')} {status.step}/{status.total_steps}", f"{view.progress:.0%}"]
     if view.state != "running" or status.activity:
-        parts.append(retell(status.activity) or tr(view.state))
+        parts.append(translate_message(status.activity) or tr(view.state))
     if (reward := series.get(names.REWARD)) and reward.last_value is not None:
         parts.append(f"{tr('reward')} {reward.last_value:.3f}")
     elif status.loss is not None:
@@ -165,7 +165,7 @@ def progress_line(view: RunView, series: SeriesStore) -> str:
 def event_line(event: dict[str, Any]) -> str:
     mark = {"warning": "! ", "error": "!! "}.get(str(event.get("level")), "")
     kind, message = str(event.get("kind")), str(event.get("message", ""))
-    words = tr("{kind}: {message}", kind=tr(kind), message=retell(message))
+    words = tr("{kind}: {message}", kind=tr(kind), message=translate_message(message))
     return clean(mark + tr("step {step}: {words}", step=event.get("step"), words=words))
 
 
@@ -179,14 +179,14 @@ def sample_line(sample: dict[str, Any]) -> str:
     return clean(tr("step {step}: {words}", step=sample.get("step"), words=words))
 
 
-def _conclude(host: EngineHost, progress: Progress, received: list[int]) -> int:
+def _conclude(host: EngineHost, progress: ProgressPrinter, received: list[int]) -> int:
     """Picture, PNGs and summary of what was trained; then the exit code, or why there is none."""
     progress.end()
     session = progress.session
     if session.view.status.step:
         if picture := loss_picture(session.series, session.view.info.references):
             progress.say(f"{picture}\n")
-        progress.say(last_words(host.run_dir, progress.seconds))
+        progress.say(end_summary(host.run_dir, progress.seconds))
     if host.refused:
         raise host.refusal()
     if host.error:

@@ -24,7 +24,7 @@ from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.messages import Departure
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.shutdown import GRACE_S, TERMINATED, leave_after
 from lmm_tui.runs.status_text import run_argument
 from lmm_tui.terminal import capabilities
@@ -299,13 +299,13 @@ class _Owner:
         """The last words; then the exit code, or the error that refused the run."""
         if self._timer is not None:
             self._timer.cancel()
-        from lmm_tui.runs.run_summary import last_words
+        from lmm_tui.runs.run_summary import end_summary
 
         info, status = host.run_dir.read_info(), host.run_dir.read_status()
         if status.step:
             # Not the time since the launch: a finished run may be looked at for hours.
             seconds = status.heartbeat - info.started
-            capabilities.say(last_words(host.run_dir, seconds), host.run_dir.output)
+            capabilities.say(end_summary(host.run_dir, seconds), host.run_dir.output)
         if host.error:
             if host.refused:
                 raise host.refusal()
@@ -358,7 +358,7 @@ def _leave_foreign(
         said = tr("{run}: stopping after the step in progress, with a checkpoint …", run=name)
         print(said, flush=True)
         reply = session.send("stop")
-        print(f"{name}: {clean(retell(reply.message))}")
+        print(f"{name}: {clean(translate_message(reply.message))}")
         return 0 if reply.ok else 1
     if departure is Departure.DETACH:
         pid = session.view.info.pid

@@ -142,10 +142,10 @@ def _asked_language(args: Sequence[str]) -> str | None:
 
 
 def _refuse(sentence: str) -> int:
-    from lmm_tui.i18n.translate_messages import retell
+    from lmm_tui.i18n.translate_messages import translate_message
     from lmm_tui.terminal.safe_text import clean
 
-    click.echo(f"lmm-tui: {clean(retell(sentence))}", err=True)
+    click.echo(f"lmm-tui: {clean(translate_message(sentence))}", err=True)
     return USER_ERROR
 
 

@@ -30,7 +30,7 @@ _HELD_OUT = ("val/loss", "val/accuracy", "val/reward", "val/kl")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepOutcome:
     """What a step came to."""
 
     name: str
@@ -46,7 +46,7 @@ class Outcome:
 def walk(recipe: Recipe, prefix: str, assignments: Mapping[str, Any]) -> int:
     """Train all steps in order; the exit code of the first that fails, else 0."""
     configs = [step.config(prefix, assignments) for step in recipe.steps]
-    outcomes: list[Outcome] = []
+    outcomes: list[StepOutcome] = []
     for step, config in zip(recipe.steps, configs, strict=True):
         assert config.name is not None
         run = RunDir(Path(config.runs_dir) / config.name)
@@ -69,7 +69,7 @@ def walk(recipe: Recipe, prefix: str, assignments: Mapping[str, Any]) -> int:
     return 0
 
 
-def report(outcomes: list[Outcome]) -> str:
+def report(outcomes: list[StepOutcome]) -> str:
     """A Markdown table, a row a step."""
     held_out = [name for name in _HELD_OUT if any(name in o.held_out for o in outcomes)]
     kinds = list(dict.fromkeys(kind for outcome in outcomes for kind in outcome.right))
@@ -101,7 +101,7 @@ def _markdown(rows: list[list[str]]) -> str:
 
 def _outcome(
     name: str, config: RunConfig, run: RunDir, recipe: Recipe, seconds: float | None
-) -> Outcome:
+) -> StepOutcome:
     store = SeriesStore()
     MetricsFollower(run.metrics, store).poll()
     held_out = {
@@ -109,7 +109,7 @@ def _outcome(
         for metric in _HELD_OUT
         if (series := store.get(metric)) and series.last_value is not None
     }
-    return Outcome(
+    return StepOutcome(
         name=name,
         stage=config.stage,
         steps=config.train.steps,
@@ -130,7 +130,7 @@ def _quiz(run: RunDir, recipe: Recipe) -> dict[str, float]:
     return exact_match(weights.decoder(), tokenizer, kinds=recipe.kinds, questions=recipe.questions)
 
 
-def _words(outcome: Outcome) -> str:
+def _words(outcome: StepOutcome) -> str:
     right = tr(", ").join(f"{kind} {share:.1%}" for kind, share in outcome.right.items())
     return tr("answered exactly: {shares}", shares=right) if right else ""
 
@@ -142,8 +142,8 @@ def _number(value: float | None, digits: int) -> str:
 if __name__ == "__main__":
     shown = report(
         [
-            Outcome("pretrain", "pretrain", 600, 120.0, {"val/loss": 2.5}, {"sums": 0.0}),
-            Outcome("sft", "sft", 900, None, {"val/loss": 0.5}, {"sums": 0.6}),
+            StepOutcome("pretrain", "pretrain", 600, 120.0, {"val/loss": 2.5}, {"sums": 0.0}),
+            StepOutcome("sft", "sft", 900, None, {"val/loss": 0.5}, {"sums": 0.6}),
         ]
     )
     print(shown, file=sys.stdout)

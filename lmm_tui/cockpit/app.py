@@ -26,7 +26,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widget import Widget
 
-from lmm_tui.charts.ansi16 import SixteenColors, has_sixteen_colours
+from lmm_tui.charts.ansi16 import Ansi16Filter, has_sixteen_colours
 from lmm_tui.cockpit import themes
 from lmm_tui.cockpit.command_search import CommandSearch
 from lmm_tui.cockpit.keys import KEYS, Key, bindings, keymap
@@ -38,15 +38,15 @@ from lmm_tui.cockpit.messages import (
     SettingsAnswered,
     StartFrom,
 )
-from lmm_tui.cockpit.preferences import NO_HABITS, Habits
+from lmm_tui.cockpit.preferences import NO_PREFERENCES, Preferences
 from lmm_tui.cockpit.screens import screen_registry
-from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
 from lmm_tui.cockpit.screens.too_small import TooSmallScreen, too_small
 from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.terminal.safe_text import clean
 from lmm_tui.textual_patches import backdrop, escape_key, partial_repaint
@@ -88,7 +88,7 @@ class CockpitApp(App[Departure]):
         on_painted: Callable[[], None] | None = None,
         notice: str = "",
         runs_dir: Path | None = None,
-        habits: Habits = NO_HABITS,
+        habits: Preferences = NO_PREFERENCES,
     ) -> None:
         self._session = session
         partial_repaint.install()
@@ -139,7 +139,7 @@ class CockpitApp(App[Departure]):
         filters = super().get_line_filters()
         if self._in_full_colour or not has_sixteen_colours(self):
             return filters
-        return [*filters, SixteenColors(dark=self.current_theme.dark)]
+        return [*filters, Ansi16Filter(dark=self.current_theme.dark)]
 
     def get_driver_class(self) -> type[Driver]:
         escape_key.install()
@@ -158,7 +158,7 @@ class CockpitApp(App[Departure]):
         return self._runs_dir or Path(RUNS_DIR)
 
     @property
-    def habits(self) -> Habits:
+    def habits(self) -> Preferences:
         """What is worth keeping of this visit."""
         chosen = self.theme != self._theme_at_first
         habits = replace(self._habits, theme=self.theme if chosen else self._habits.theme)
@@ -211,7 +211,7 @@ class CockpitApp(App[Departure]):
         if (
             self._session is not None
             and not self._owned
-            and self._habits.screen in screen_registry.PLACES
+            and self._habits.screen in screen_registry.REGISTERED
         ):
             self._go_to(self._habits.screen)
         if self._notice:
@@ -237,7 +237,7 @@ class CockpitApp(App[Departure]):
 
     def _say(self, text: str, title: str, severity: SeverityLevel) -> None:
         """What a floor below has worded: told again, cleaned and not as markup."""
-        self.notify(clean(retell(text)), title=title, severity=severity, markup=False)
+        self.notify(clean(translate_message(text)), title=title, severity=severity, markup=False)
 
     # From a configuration to a run
 
@@ -249,7 +249,7 @@ class CockpitApp(App[Departure]):
     def _configured(self, config: RunConfig | None) -> None:
         if config is not None:
             self.run_worker(self._begin(config), name="start")
-        elif self._session is None and not isinstance(self.screen, PlaceScreen):
+        elif self._session is None and not isinstance(self.screen, BaseScreen):
             self.exit(Departure.QUIT)
 
     async def _begin(self, config: RunConfig) -> None:
@@ -286,9 +286,9 @@ class CockpitApp(App[Departure]):
 
     def _go_to(self, name: str) -> None:
         if not self.is_screen_installed(name):
-            around = screen_registry.Around(self.runs_dir, self._session, self._shown_run)
+            around = screen_registry.ScreenContext(self.runs_dir, self._session, self._shown_run)
             self.install_screen(screen_registry.make(name, around), name)
-        if isinstance(self.screen, PlaceScreen):
+        if isinstance(self.screen, BaseScreen):
             self.switch_screen(name)
         else:
             self.push_screen(name)
@@ -298,13 +298,13 @@ class CockpitApp(App[Departure]):
         if self._session is None:
             self._say_that_no_run_is_open()
             return
-        if isinstance(self.screen, PlaceScreen):
+        if isinstance(self.screen, BaseScreen):
             self.pop_screen()
         self._habits = replace(self._habits, screen="dashboard")
 
     def _say_that_no_run_is_open(self) -> None:
         self.notify(tr("Enter opens the run under the cursor."), title=tr("no run is open"))
-        if not isinstance(self.screen, PlaceScreen):
+        if not isinstance(self.screen, BaseScreen):
             self._go_to("runs")
 
     def on_start_from(self, message: StartFrom) -> None:
@@ -328,7 +328,7 @@ class CockpitApp(App[Departure]):
             self._say(str(error), tr("not opened"), "error")
 
     def _open(self, session: RunSession) -> None:
-        if isinstance(self.screen, PlaceScreen):
+        if isinstance(self.screen, BaseScreen):
             self.pop_screen()
         for name in screen_registry.GO_WITH_THE_RUN:
             if self.is_screen_installed(name):
@@ -435,7 +435,7 @@ class CockpitApp(App[Departure]):
 
     def _places(self, screen: Screen[object]) -> tuple[str, ...]:
         """Where the keys of a screen stand in the table."""
-        if isinstance(screen, PlaceScreen):
+        if isinstance(screen, BaseScreen):
             return (screen.PLACE,)
         if screen.name == OVERLAY:
             return ("charts",)

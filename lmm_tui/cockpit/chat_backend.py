@@ -32,7 +32,7 @@ Turns = list[list[str]]
 """[role, text] each, the oldest first."""
 
 
-class Partner(ABC):
+class ChatBackend(ABC):
     """Somebody who answers."""
 
     name: str
@@ -47,7 +47,7 @@ class Partner(ABC):
         """Give back what answering took; may be called from any thread."""
 
 
-class LivePartner(Partner):
+class LiveBackend(ChatBackend):
     """The model as it is between two steps: training goes on while it talks."""
 
     name = mark("live model")
@@ -62,7 +62,7 @@ class LivePartner(Partner):
         """Nothing was taken."""
 
 
-class CheckpointPartner(Partner):
+class CheckpointBackend(ChatBackend):
     """Weights at rest, read by a child process."""
 
     def __init__(self, path: Path) -> None:
@@ -158,7 +158,7 @@ def read_manner(text: str) -> Manner:
 
 
 def reply_to(
-    partner: Partner,
+    partner: ChatBackend,
     turns: Turns,
     manner: Manner,
     *,
@@ -200,20 +200,20 @@ def recent(turns: Turns) -> Turns:
     return kept
 
 
-def partners(run: RunDir) -> list[Partner]:
+def backends(run: RunDir) -> list[ChatBackend]:
     """All of a run, the best first: the live model, then checkpoints, the newest first.
 
     Raises LmmError where the run has gone.
     """
     session = RunSession(run.path)
-    live: list[Partner] = [LivePartner(session)] if session.view.active else []
+    live: list[ChatBackend] = [LiveBackend(session)] if session.view.active else []
     saved = reversed(list_checkpoints(run.checkpoints))
-    return live + [CheckpointPartner(path.resolve()) for path in saved]
+    return live + [CheckpointBackend(path.resolve()) for path in saved]
 
 
-def label_of(partner: Partner) -> str:
+def label_of(partner: ChatBackend) -> str:
     """As a person calls it."""
-    if isinstance(partner, CheckpointPartner):
+    if isinstance(partner, CheckpointBackend):
         return tr("step {step:,}", step=checkpoint_step(partner.path))
     return tr(partner.name)
 
@@ -233,7 +233,7 @@ def _start(path: Path) -> subprocess.Popen[str]:
 
 
 if __name__ == "__main__":
-    nobody = CheckpointPartner(Path("/nowhere/checkpoints/step-000000001"))
+    nobody = CheckpointBackend(Path("/nowhere/checkpoints/step-000000001"))
     print(nobody.ask("talk", {"prompt": "hello"}), label_of(nobody))
     nobody.close()
     print(read_manner("temperature=0.5 max_tokens=20"))

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lmm_tui.cockpit.locations import config_file
-from lmm_tui.cockpit.pinned_metrics import Shelf
+from lmm_tui.cockpit.pinned_metrics import PinnedMetrics
 from lmm_tui.engine.run.run_dir import replace_text
 
 
 @dataclass(frozen=True)
-class Habits:
-    """Names of a screen and of a theme, empty where none was chosen; metrics as in `Shelf`."""
+class Preferences:
+    """Names of a screen and a theme, empty where none was chosen; metrics as in `PinnedMetrics`."""
 
     screen: str = ""
     theme: str = ""
@@ -24,28 +24,28 @@ class Habits:
     hidden: tuple[str, ...] = ()
 
     @property
-    def shelf(self) -> Shelf:
-        return Shelf(self.pinned, frozenset(self.hidden))
+    def shelf(self) -> PinnedMetrics:
+        return PinnedMetrics(self.pinned, frozenset(self.hidden))
 
-    def with_shelf(self, shelf: Shelf) -> Habits:
+    def with_shelf(self, shelf: PinnedMetrics) -> Preferences:
         return replace(self, pinned=shelf.pinned, hidden=tuple(sorted(shelf.hidden)))
 
 
-NO_HABITS = Habits()
+NO_PREFERENCES = Preferences()
 
 
-def load(path: Path | None = None) -> Habits:
+def load(path: Path | None = None) -> Preferences:
     """What was kept in `path` (default: `state.json` among the settings)."""
     try:
         found = json.loads((path or config_file("state.json")).read_text(encoding="utf-8"))
-        return Habits(
+        return Preferences(
             screen=_text(found.get("screen", "")),
             theme=_text(found.get("theme", "")),
             pinned=tuple(map(_text, found.get("pinned", ()))),
             hidden=tuple(map(_text, found.get("hidden", ()))),
         )
     except (OSError, ValueError, TypeError, AttributeError):
-        return NO_HABITS
+        return NO_PREFERENCES
 
 
 def _text(value: object) -> str:
@@ -54,7 +54,7 @@ def _text(value: object) -> str:
     return value
 
 
-def keep(habits: Habits, path: Path | None = None) -> None:
+def keep(habits: Preferences, path: Path | None = None) -> None:
     """Keep `habits` for the next start."""
     path = path or config_file("state.json")
     try:
@@ -69,10 +69,12 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "new" / "state.json"
-        kept = Habits("log", "lmm-light").with_shelf(Shelf(("val/loss",), frozenset({"mine"})))
+        kept = Preferences("log", "lmm-light").with_shelf(
+            PinnedMetrics(("val/loss",), frozenset({"mine"}))
+        )
         keep(kept, file)
         print(load(file))
         assert load(file) == kept and kept.shelf.pinned == ("val/loss",)
         file.write_text("[broken")
-        assert load(file) == NO_HABITS
+        assert load(file) == NO_PREFERENCES
     print("=== 自测通过 ===")

@@ -144,10 +144,12 @@ def number(value: float | None) -> str:
 
 if __name__ == "__main__":
     from lmm_tui.charts.braille import BRAILLE
-    from lmm_tui.engine.evaluation.job import Job, Outcome
+    from lmm_tui.engine.evaluation.job import EvaluationOutcome, Job
 
     quiz = Score("lmm_choice", "acc", 0.5, 0.1, 0.25, 26, 0)
-    kept = Record(0.0, "demo", 100, Job("m", ("lmm_choice",)), Outcome((quiz,), 2, "", {}))
+    kept = Record(
+        0.0, "demo", 100, Job("m", ("lmm_choice",)), EvaluationOutcome((quiz,), 2, "", {})
+    )
     print(score_lines(kept, 90, BRAILLE))
     print(run_lines(Asked.of(kept, quiz), {"demo": [kept], "other": [kept]}, "demo", 90, BRAILLE))
     assert interval(quiz, 11, ASCII) == "..|[-o-]..."[:11]

@@ -27,7 +27,7 @@ _NAMES = re.compile(rf"(?:{_NAME})(?:, (?:{_NAME}))+")
 """What is listed where words ask for it; a path from the root may have commas of its own."""
 
 
-def retell(sentence: str) -> str:
+def translate_message(sentence: str) -> str:
     """A whole sentence of the floors below in the chosen language; as it is where unknown.
 
     What stands in its places is told again too, where it is known itself: an error in a refusal.
@@ -39,7 +39,7 @@ def retell(sentence: str) -> str:
 
 
 @dataclass(frozen=True)
-class Template:
+class MessageTemplate:
     """A sentence with places `{0}`, `{1}` … in the order of the English one, and its translation.
 
     Braces that are no places are doubled in both.
@@ -89,7 +89,7 @@ class Template:
 @dataclass(frozen=True)
 class _Sentences:
     whole: dict[str, str]
-    templates: list[Template]
+    templates: list[MessageTemplate]
     """Those with the longest text of their own first: they say the most precisely what is meant."""
 
 
@@ -101,7 +101,7 @@ def sentences(spoken: str) -> dict[str, str]:
 @cache
 def _sentences(spoken: str) -> _Sentences:
     known = sentences(spoken)
-    templates = [Template(*pair) for pair in known.items() if "{0}" in pair[0]]
+    templates = [MessageTemplate(*pair) for pair in known.items() if "{0}" in pair[0]]
     templates.sort(key=lambda template: -len("".join(template.literals)))
     return _Sentences({key: known[key] for key in known if "{0}" not in key}, templates)
 
@@ -114,10 +114,10 @@ def _title(probe: str) -> str:
 
 @lru_cache(_REMEMBERED)
 def _retold(spoken: str, sentence: str) -> str:
-    return _Telling(_sentences(spoken), sentence).told
+    return _Translator(_sentences(spoken), sentence).told
 
 
-class _Telling:
+class _Translator:
     """One sentence, told again with all that stands in it."""
 
     def __init__(self, known: _Sentences, sentence: str) -> None:
@@ -172,7 +172,7 @@ class _Telling:
         return (sentence if texts == parts else "，".join(texts)), 0
 
     def _value(
-        self, value: str, template: Template | None = None, asked: bool = False
+        self, value: str, template: MessageTemplate | None = None, asked: bool = False
     ) -> tuple[str, int]:
         """What is no sentence is a name: `stop` is a word only where other words ask for it."""
         if asked and _NAMES.fullmatch(value):
@@ -189,10 +189,10 @@ if __name__ == "__main__":
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     unknown = "/runs/fox: no such run in /runs; `lmm-tui runs` lists them"
     language.choose("en")
-    assert retell(unknown) == unknown
+    assert translate_message(unknown) == unknown
     language.choose("zh")
-    print(told := retell(unknown))
+    print(told := translate_message(unknown))
     assert told != unknown and "/runs/fox" in told
-    assert retell("as it is") == "as it is"
+    assert translate_message("as it is") == "as it is"
     language.choose("en")
     print("=== 自测通过 ===")

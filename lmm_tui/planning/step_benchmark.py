@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lmm_tui.engine.config.config import RunConfig, check, to_toml
 from lmm_tui.engine.run.run_dir import RunDir, run_or_path
-from lmm_tui.runs.worker_process import run_aside
+from lmm_tui.runs.worker_process import run_in_worker
 
 STEPS = 3
 _QUIET = {f"log.{name}_every": 0 for name in ("val", "probe", "sample", "checkpoint")}
@@ -25,7 +25,7 @@ def seconds_a_step(config: RunConfig) -> float:
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "trial.toml"
         settings.write_text(to_toml(_shortened(config, folder)), encoding="utf-8")
-        run_aside(["train", "--config", str(settings)])
+        run_in_worker(["train", "--config", str(settings)])
         lines = RunDir(Path(folder) / "trial").metrics.read_text(encoding="utf-8").splitlines()
     times = [json.loads(line)["time"] for line in lines]
     return float(times[-1] - times[0]) / STEPS

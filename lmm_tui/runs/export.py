@@ -8,7 +8,7 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.worker_process import AsideError, run_program
+from lmm_tui.runs.worker_process import WorkerError, run_program
 
 TIMEOUT_S = 120
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
@@ -34,7 +34,7 @@ export(session.series, "csv", Path(asked.pop("target")), Part(**asked))
 """
 
 
-class ExportError(LmmError):
+class BackgroundExportError(LmmError):
     """Plots that could not be written."""
 
 
@@ -65,14 +65,14 @@ def _in_background(program: str, run: Path, told: str = "") -> str:
             program, arguments, told=told, timeout_s=TIMEOUT_S, environment=_ENVIRONMENT
         )
     except TimeoutExpired:
-        raise ExportError(f"{run}: nothing was written within {TIMEOUT_S} s") from None
-    except AsideError as error:
-        raise ExportError(f"{run}: it could not be written: {error}") from None
+        raise BackgroundExportError(f"{run}: nothing was written within {TIMEOUT_S} s") from None
+    except WorkerError as error:
+        raise BackgroundExportError(f"{run}: it could not be written: {error}") from None
 
 
 if __name__ == "__main__":
     try:
         export_in_background(Path("/nonexistent/run"))
-    except ExportError as error:
+    except BackgroundExportError as error:
         print(error)
     print("=== 自测通过 ===")

@@ -41,7 +41,7 @@ class ProcessReading:
 
 
 @dataclass(frozen=True)
-class Reading:
+class MachineReading:
     """Shares are 0 to 1, amounts bytes."""
 
     cpu: float
@@ -68,11 +68,11 @@ class Machine:
         self._nvml = _load_nvml()
         psutil.cpu_percent(percpu=True)
 
-    def read(self) -> Reading:
+    def read(self) -> MachineReading:
         cores = tuple(share / 100 for share in psutil.cpu_percent(percpu=True))
         memory, swap = psutil.virtual_memory(), psutil.swap_memory()
         disk = shutil.disk_usage(_existing(self._folder))
-        return Reading(
+        return MachineReading(
             cpu=sum(cores) / max(len(cores), 1),
             cores=cores,
             load=psutil.getloadavg()[0],

@@ -19,12 +19,12 @@ TRASH = ".trash"
 _LONGEST_NAME = 200
 
 
-class RunCareError(LmmError):
+class ManageRunsError(LmmError):
     """Something that cannot be done to a run directory."""
 
 
 @dataclass(frozen=True)
-class Difference:
+class SettingDifference:
     """A setting that two runs do not share; None where a run has none of this name."""
 
     key: str
@@ -43,15 +43,15 @@ def rename(run: RunDir, name: str) -> RunDir:
 
 
 def check_name(run: RunDir, name: str) -> str:
-    """`name`, where a run beside `run` may be called so; else RunCareError."""
+    """`name`, where a run beside `run` may be called so; else ManageRunsError."""
     if not name or name != name.strip() or name.startswith(".") or "/" in name or "\0" in name:
-        raise RunCareError(
+        raise ManageRunsError(
             f"{name!r}: no name for a run; take one without /, a leading dot or spaces at its ends"
         )
     if len(name.encode()) > _LONGEST_NAME:
-        raise RunCareError(f"the name is longer than {_LONGEST_NAME} bytes; take a shorter one")
+        raise ManageRunsError(f"the name is longer than {_LONGEST_NAME} bytes; take a shorter one")
     if run.path.with_name(name).exists():
-        raise RunCareError(f"{name}: {run.path.parent} holds that already; take another name")
+        raise ManageRunsError(f"{name}: {run.path.parent} holds that already; take another name")
     return name
 
 
@@ -63,7 +63,7 @@ def note(run: RunDir, text: str) -> None:
         else:
             run.note_file.unlink(missing_ok=True)
     except OSError as error:
-        raise RunCareError(f"{run.note_file}: not written ({error.strerror})") from None
+        raise ManageRunsError(f"{run.note_file}: not written ({error.strerror})") from None
 
 
 def throw_away(run: RunDir) -> Path:
@@ -73,7 +73,7 @@ def throw_away(run: RunDir) -> Path:
         try:
             trash.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise RunCareError(f"{trash}: cannot be made ({error.strerror})") from None
+            raise ManageRunsError(f"{trash}: cannot be made ({error.strerror})") from None
         target = trash / run.name
         copies = 1
         while target.exists():
@@ -83,11 +83,11 @@ def throw_away(run: RunDir) -> Path:
     return target
 
 
-def differences(first: RunDir, second: RunDir) -> list[Difference]:
+def differences(first: RunDir, second: RunDir) -> list[SettingDifference]:
     """The settings in which two runs differ, in the order of the first one's config.toml."""
     one, other = _settings(first), _settings(second)
     return [
-        Difference(key, one.get(key), other.get(key))
+        SettingDifference(key, one.get(key), other.get(key))
         for key in dict.fromkeys((*one, *other))
         if one.get(key) != other.get(key)
     ]
@@ -97,7 +97,7 @@ def _settings(run: RunDir) -> dict[str, str]:
     try:
         found = tomllib.loads(run.config.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunCareError(f"{run.config}: cannot be read ({error})") from None
+        raise ManageRunsError(f"{run.config}: cannot be read ({error})") from None
     return dict(_flat(found))
 
 
@@ -113,7 +113,7 @@ def _move(path: Path, target: Path) -> None:
     try:
         path.rename(target)
     except OSError as error:
-        raise RunCareError(f"{path}: cannot be moved ({error.strerror})") from None
+        raise ManageRunsError(f"{path}: cannot be moved ({error.strerror})") from None
 
 
 if __name__ == "__main__":
@@ -130,7 +130,7 @@ if __name__ == "__main__":
             made.write_config(f'stage = "pretrain"\n[optim]\nlr = {lr}\n')
             runs.append(made)
         print(differences(*runs))
-        assert differences(*runs) == [Difference("optim.lr", "0.001", "0.002")]
+        assert differences(*runs) == [SettingDifference("optim.lr", "0.001", "0.002")]
         moved = rename(runs[0], "slow")
         held = moved.lock()
         try:

@@ -11,13 +11,13 @@ from pathlib import Path
 from lmm_tui.engine.run.run_dir import RunDir, list_checkpoints
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RunSummary, farewell
 from lmm_tui.metrics import names
 
 
-def last_words(run: RunDir, seconds: float) -> str:
+def end_summary(run: RunDir, seconds: float) -> str:
     """Export the run's plots and sum it up; `seconds` is how long it has been here."""
     session = RunSession(run.path)
     session.poll()
@@ -41,7 +41,7 @@ def _export(run: RunDir) -> tuple[list[Path], str]:
     try:
         return export_plots(run.path), ""
     except (OSError, LmmError) as error:
-        return [], "\n" + tr("plots not written: {why}", why=retell(str(error)))
+        return [], "\n" + tr("plots not written: {why}", why=translate_message(str(error)))
 
 
 if __name__ == "__main__":
@@ -57,6 +57,6 @@ if __name__ == "__main__":
         demo.write_status(RunStatus("finished", 2, 2, loss=4.0))
         rows = [{"step": step, names.TRAIN_LOSS: 5.0 - step} for step in (1, 2)]
         demo.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        print(words := last_words(demo, 75.0).replace(folder, "runs"))
+        print(words := end_summary(demo, 75.0).replace(folder, "runs"))
         assert "training.png" in words
     print("=== 自测通过 ===")

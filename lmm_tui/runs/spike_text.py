@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from lmm_tui.engine.run.spike_files import Spike, SpikeText
+from lmm_tui.engine.run.spike_files import KeptSpike, SpikeText
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.runs.loss_levels import level
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import clean
 
 _STYLES = ("green", "", "yellow", "bold red")
@@ -20,15 +20,15 @@ LEGEND = mark(
 )
 
 
-def spike_heading(spike: Spike) -> Text:
+def spike_heading(spike: KeptSpike) -> Text:
     return Text.assemble(
         (f"{tr('step {step:,}', step=spike.step)}  {clean(spike.rule)}", "bold"), "\n",
-        clean(retell(spike.what)), "\n",
+        clean(translate_message(spike.what)), "\n",
         (tr(LEGEND), "dim"),
     )  # fmt: skip
 
 
-def spike_body(spike: Spike) -> Text:
+def spike_body(spike: KeptSpike) -> Text:
     """The sequences, the worst first."""
     parts = [_sequence(one) for one in spike.sequences]
     return Text("\n\n").join(parts) if parts else Text(tr("no sequence was kept"), "dim")
@@ -53,7 +53,7 @@ def _style(loss: float | None) -> str:
 
 if __name__ == "__main__":
     evil = SpikeText(0, 3, 7.25, "x", [1, 2], ["a\x1b[2J", " cat"], [None, 7.25])
-    spike = Spike(1044, 0.0, "loss_spike", "train/loss went to 7.2", [evil])
+    spike = KeptSpike(1044, 0.0, "loss_spike", "train/loss went to 7.2", [evil])
     print(spike_heading(spike).plain, spike_body(spike).plain, sep="\n")
     assert "\x1b" not in spike_body(spike).plain
     print("=== 自测通过 ===")

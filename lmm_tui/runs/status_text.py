@@ -17,7 +17,7 @@ from rich.cells import cell_len
 
 from lmm_tui.engine.run.run_dir import LIKELIHOOD_STAGES, RUNS_DIR, RunDir, RunInfo, RunStatus
 from lmm_tui.i18n.language import listed, mark, tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import clean, fit
 from lmm_tui.i18n.number_format import figure
 from lmm_tui.metrics.values import perplexity, strict
@@ -132,7 +132,7 @@ def status_sheet(run: RunSummary) -> str:
     rows = {
         mark("run"): info.name,
         mark("state"): _state(run),
-        mark("error"): retell(status.error),
+        mark("error"): translate_message(status.error),
         mark("model"): tr(
             "{model}, {count} parameters, {stage}",
             model=info.model,
@@ -200,7 +200,7 @@ def farewell(
     rows = {
         mark("run"): name,
         mark("state"): _state(run),
-        mark("error"): retell(status.error),
+        mark("error"): translate_message(status.error),
         mark("loss"): fell + _validation(run) if status.loss is not None else "",
         mark("time"): duration(seconds) + speed,
         mark("checkpoint"): str(checkpoint or ""),
@@ -213,7 +213,7 @@ def farewell(
 
 def _state(run: RunSummary) -> str:
     status = run.status
-    parts = [tr(run.state) + (f" ({retell(status.activity)})" if status.activity else "")]
+    parts = [tr(run.state) + (f" ({translate_message(status.activity)})" if status.activity else "")]
     if status.total_steps:
         share = status.step / status.total_steps
         parts.append(

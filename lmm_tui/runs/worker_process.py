@@ -19,19 +19,19 @@ sys.exit(run(sys.argv[2:]))
 """
 
 
-class AsideError(LmmError):
+class WorkerError(LmmError):
     """A child that failed; the text is its last line."""
 
 
-def run_aside(arguments: Sequence[str], *, niceness: int = 0) -> str:
+def run_in_worker(arguments: Sequence[str], *, niceness: int = 0) -> str:
     """Do what `lmm-tui ARGUMENTS` does and wait for it; its last line.
 
     Raises AsideError with the sentence of the command that refused.
     """
     try:
         words = run_program(_PROGRAM, [str(niceness), *arguments]).strip().splitlines()
-    except AsideError as error:
-        raise AsideError(str(error).removeprefix("lmm-tui: ")) from None
+    except WorkerError as error:
+        raise WorkerError(str(error).removeprefix("lmm-tui: ")) from None
     return words[-1].removeprefix("lmm-tui: ") if words else "exit code 0"
 
 
@@ -62,13 +62,13 @@ def run_program(
     )
     if done.returncode:
         words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise AsideError(words[-1])
+        raise WorkerError(words[-1])
     return done.stdout
 
 
 if __name__ == "__main__":
     try:
-        run_aside(["runs", "--nonsense"])
-    except AsideError as error:
+        run_in_worker(["runs", "--nonsense"])
+    except WorkerError as error:
         print(error)
     print("=== 自测通过 ===")

@@ -19,7 +19,7 @@ _FIRST_ESCAPE = 0xDC00
 
 
 @dataclass(frozen=True)
-class Span:
+class ByteSpan:
     """What the tokens from `start` up to, not including, `stop` spell together."""
 
     text: str
@@ -32,7 +32,7 @@ class Span:
         return max(known, key=lambda loss: (math.isnan(loss), loss), default=None)
 
 
-def spans(tokens: Sequence[str]) -> list[Span]:
+def spans(tokens: Sequence[str]) -> list[ByteSpan]:
     """`tokens` one by one, but those that only go on with a character joined to where it begins.
 
     Bytes that make no character are written as before.
@@ -51,7 +51,7 @@ def spans(tokens: Sequence[str]) -> list[Span]:
         at += size
     starts = [index for index, text in enumerate(texts) if text is not None]
     ends = zip(starts, [*starts[1:], len(tokens)], strict=False)  # No tokens have an end, too.
-    return [Span(texts[start] or "", start, stop) for start, stop in ends]
+    return [ByteSpan(texts[start] or "", start, stop) for start, stop in ends]
 
 
 def text_of(tokens: Sequence[str]) -> str:
@@ -72,6 +72,6 @@ if __name__ == "__main__":
     demo = ["a ", "小<E5>", "<88>", "<BA>", "!", "<E7>"]
     print(spans(demo))
     assert text_of(demo) == "a 小刺!<E7>"
-    assert spans(demo)[1] == Span("小刺", 1, 4)
+    assert spans(demo)[1] == ByteSpan("小刺", 1, 4)
     assert spans(demo)[1].worst([None, 1.0, 3.0, 2.0]) == 3.0
     print("=== 自测通过 ===")

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import BinaryIO, TextIO, cast
 
 from lmm_tui.terminal.capabilities import forgiving
-from lmm_tui.terminal.glyph_fallback import Spelling, spelling_for
+from lmm_tui.terminal.glyph_fallback import GlyphFallback, fallback_for
 
 
 class TerminalStream(io.TextIOWrapper):
@@ -29,7 +29,7 @@ class TerminalStream(io.TextIOWrapper):
     """
 
     lost = False
-    spelling: Spelling | None = None
+    spelling: GlyphFallback | None = None
     """How to write what the terminal has no glyphs for."""
 
     def write(self, text: str) -> int:
@@ -73,7 +73,7 @@ class Terminal:
         encoding = getattr(sys.__stdout__, "encoding", None) or "utf-8"
         copy = io.BufferedWriter(io.FileIO(os.dup(1), "w"))
         self._screen = TerminalStream(cast(BinaryIO, copy), encoding=encoding, errors="replace")
-        self._screen.spelling = spelling_for(self._screen)
+        self._screen.spelling = fallback_for(self._screen)
         sys.__stdout__ = sys.__stderr__ = self._screen  # type: ignore[misc]
         self._point_at(self._aside.fileno())
         self._printed = [forgiving(descriptor) for descriptor in (1, 2)]

@@ -34,7 +34,7 @@ _ASCII = {
 }
 
 
-class Spelling(dict[int, str]):
+class GlyphFallback(dict[int, str]):
     """A table for `str.translate` that grows as characters come; all stay as wide as they are."""
 
     def __init__(self, plainer: Mapping[str, str], encoding: str) -> None:
@@ -58,18 +58,18 @@ class Spelling(dict[int, str]):
         return char
 
 
-def spelling_for(stream: TextIO) -> Spelling | None:
+def fallback_for(stream: TextIO) -> GlyphFallback | None:
     """How to write for the terminal behind a stream; None where it shows everything."""
     if not capabilities.has_unicode(stream):
         encoding = stream.encoding or "ascii"
         # Python takes C for UTF-8; a terminal that was said to be C is not.
-        return Spelling(_ASCII, "ascii" if encoding.lower().startswith("utf") else encoding)
-    return None if capabilities.has_braille(stream) else Spelling(_CONSOLE, "cp437")
+        return GlyphFallback(_ASCII, "ascii" if encoding.lower().startswith("utf") else encoding)
+    return None if capabilities.has_braille(stream) else GlyphFallback(_CONSOLE, "cp437")
 
 
 if __name__ == "__main__":
     shown = "╭─ loss ● é → 小兔 ▇▁ ⣿ \x1b[1m"
-    for table in (Spelling(_CONSOLE, "cp437"), Spelling(_ASCII, "ascii")):
+    for table in (GlyphFallback(_CONSOLE, "cp437"), GlyphFallback(_ASCII, "ascii")):
         print(repr(shown.translate(table)))
         assert len(shown.translate(table)) == len(shown) + len("小兔")
     print("=== 自测通过 ===")

@@ -45,7 +45,7 @@ def is_block(metric: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Finding:
+class HealthFinding:
     """What a condition found: `what` is a sentence, `where` a layer or ''."""
 
     what: str
@@ -57,7 +57,7 @@ class Condition(ABC):
     """Looks at rows in the order of their steps."""
 
     @abstractmethod
-    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+    def look(self, step: int, row: Values, references: Values) -> list[HealthFinding] | None:
         """What is wrong in a row; None where the row lacks what it takes to judge.
 
         `references` are loss levels in nats: `ln V`, `unigram`, `bigram`.
@@ -72,7 +72,7 @@ class Condition(ABC):
 class NonFinite(Condition):
     """A loss or gradient that is NaN or infinite."""
 
-    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+    def look(self, step: int, row: Values, references: Values) -> list[HealthFinding] | None:
         del step, references
         if math.isfinite(sum(row.values())):  # one pass for nearly every row there is
             return None if _MUST_BE_FINITE.isdisjoint(row) and not _layers(row) else []
@@ -87,7 +87,7 @@ class NonFinite(Condition):
         layers = [name for name in bad if name.startswith(names.GRAD_LAYER)]
         first = layers[0].removeprefix(names.GRAD_LAYER) if layers else ""
         shown = ", ".join(f"{name} is {value}" for name, value in list(bad.items())[:3])
-        return [Finding(shown + (f"; first bad layer {first}" if first else ""), bad, first)]
+        return [HealthFinding(shown + (f"; first bad layer {first}" if first else ""), bad, first)]
 
 
 _MUST_BE_FINITE = {names.TRAIN_LOSS, names.VAL_LOSS, names.GRAD_NORM}
@@ -102,14 +102,14 @@ class FirstLoss(Condition):
     below: float = math.inf
     """Nats under ln V."""
 
-    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+    def look(self, step: int, row: Values, references: Values) -> list[HealthFinding] | None:
         loss, level = row.get(names.TRAIN_LOSS), references.get("ln V")
         if step > 1 or loss is None or level is None:
             return None
         if level - self.below <= loss <= level + self.above or not math.isfinite(loss):
             return []
         what = f"the first loss is {loss:.2f}, ln V is {level:.2f}"
-        return [Finding(what, {names.TRAIN_LOSS: loss, "ln V": level})]
+        return [HealthFinding(what, {names.TRAIN_LOSS: loss, "ln V": level})]
 
 
 @dataclass
@@ -121,14 +121,14 @@ class TooGood(Condition):
     until: int = 300
     """Step from which on such a loss is believed."""
 
-    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+    def look(self, step: int, row: Values, references: Values) -> list[HealthFinding] | None:
         loss, level = row.get(names.TRAIN_LOSS), references.get("bigram")
         if step > self.until or loss is None or level is None:
             return None
         if not loss < self.share * level:
             return []
         what = f"loss {loss:.2f} at step {step}, the data's bigram entropy is {level:.2f}"
-        return [Finding(what, {names.TRAIN_LOSS: loss, "bigram": level})]
+        return [HealthFinding(what, {names.TRAIN_LOSS: loss, "bigram": level})]
 
 
 @dataclass
@@ -141,7 +141,7 @@ class WorseThanGuessing(Condition):
     """In a row: a single bad batch is no divergence."""
     _above: int = field(default=0, init=False, repr=False)
 
-    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+    def look(self, step: int, row: Values, references: Values) -> list[HealthFinding] | None:
         loss, level = row.get(names.TRAIN_LOSS), references.get("ln V")
         if loss is None or level is None or not math.isfinite(loss):
             return None
@@ -149,7 +149,7 @@ class WorseThanGuessing(Condition):
         if self._above < self.rows:
             return []
         what = f"loss {loss:.3g} at step {step} is worse than guessing: ln V is {level:.2f}"
-        return [Finding(what, {names.TRAIN_LOSS: loss, "ln V": level})]
+        return [HealthFinding(what, {names.TRAIN_LOSS: loss, "ln V": level})]
 
 
 @dataclass
@@ -167,7 +167,7 @@ class StuckAt(Condition):
     def __post_init__(self) -> None:
         self._recent = Recent(self.window)
 
-    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+    def look(self, step: int, row: Values, references: Values) -> list[HealthFinding] | None:
         value = row.get(self.metric)
         level = references.get(self.level) if isinstance(self.level, str) else self.level
         if value is None or level is None or not math.isfinite(value):
@@ -180,11 +180,11 @@ class StuckAt(Condition):
             return []
         called = f" ({self.level})" if isinstance(self.level, str) else ""
         what = f"{self.metric} is still {mean:.3g} at step {step}, at {level:.3g}{called}"
-        return [Finding(what, {self.metric: mean, "level": level})]
+        return [HealthFinding(what, {self.metric: mean, "level": level})]
 
 
 @dataclass
-class Spike(Condition):
+class SpikeCondition(Condition):
     """A value above mean + sigmas · deviation of its last `window`, and above times · mean.
 
     A spike is not added to the window (as in OLMo-core's spike detection).
@@ -200,7 +200,7 @@ class Spike(Condition):
     def __post_init__(self) -> None:
         self._recent = Recent(self.window)
 
-    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+    def look(self, step: int, row: Values, references: Values) -> list[HealthFinding] | None:
         del references
         value = row.get(self.metric)
         if value is None or not math.isfinite(value):
@@ -212,7 +212,9 @@ class Spike(Condition):
         mean = recent.mean
         if value > self.times * mean > 0 and value > mean + self.sigmas * recent.deviation:
             what = f"{self.metric} is {value:.3g} at step {step}, its mean was {mean:.3g}"
-            return [Finding(what, {self.metric: value, "mean": mean, "sigma": recent.deviation})]
+            return [
+                HealthFinding(what, {self.metric: value, "mean": mean, "sigma": recent.deviation})
+            ]
         recent.add(value)
         return []
 
@@ -241,7 +243,7 @@ class Risen(Condition):
         self.best = math.inf
         """The lowest mean so far."""
 
-    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+    def look(self, step: int, row: Values, references: Values) -> list[HealthFinding] | None:
         del references
         value = row.get(self.metric)
         if value is None or not math.isfinite(value):
@@ -257,7 +259,7 @@ class Risen(Condition):
         if mean - best <= self.sigmas * recent.deviation:
             return []
         what = f"{self.metric} has risen to {mean:.3g} at step {step}, it was {best:.3g}"
-        return [Finding(what, {self.metric: mean, "best": best})]
+        return [HealthFinding(what, {self.metric: mean, "best": best})]
 
 
 @dataclass
@@ -270,7 +272,7 @@ class ZeroLayer(Condition):
     rows: int = 3
     _zeros: dict[str, int] = field(default_factory=dict, init=False, repr=False)
 
-    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+    def look(self, step: int, row: Values, references: Values) -> list[HealthFinding] | None:
         del references
         layers = _layers(row)
         if not layers:
@@ -288,7 +290,7 @@ class ZeroLayer(Condition):
             if self._zeros[name] >= self.rows:
                 where = name.removeprefix(names.GRAD_LAYER)
                 what = f"the gradient of {where} is exactly 0 up to step {step}"
-                found.append(Finding(what, {name: 0.0}, where))
+                found.append(HealthFinding(what, {name: 0.0}, where))
         return found
 
 
@@ -303,7 +305,7 @@ class LoudLayer(Condition):
     rows: int = 3
     _loud: dict[str, int] = field(default_factory=dict, init=False, repr=False)
 
-    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+    def look(self, step: int, row: Values, references: Values) -> list[HealthFinding] | None:
         del references
         blocks, values_in = _blocks_of(tuple(row))
         if len(blocks) < 3:
@@ -321,7 +323,7 @@ class LoudLayer(Condition):
             if self._loud[name] >= self.rows:
                 where = name.removeprefix(names.GRAD_LAYER)
                 what = f"the gradient of {where} is {value / median:.0f}x the median at step {step}"
-                found.append(Finding(what, {name: value, "median": median}, where))
+                found.append(HealthFinding(what, {name: value, "median": median}, where))
         return found
 
 
@@ -339,7 +341,7 @@ class Overfit(Condition):
         self._last = math.inf
         self._risen = 0
 
-    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+    def look(self, step: int, row: Values, references: Values) -> list[HealthFinding] | None:
         del references
         train, val = row.get(names.TRAIN_LOSS), row.get(names.VAL_LOSS)
         if train is not None and math.isfinite(train):
@@ -352,7 +354,7 @@ class Overfit(Condition):
         if val - mean <= self.gap or self._risen < self.rises:
             return []
         what = f"held-out loss rises to {val:.2f} at step {step}, training loss is {mean:.2f}"
-        return [Finding(what, {names.VAL_LOSS: val, names.TRAIN_LOSS: mean})]
+        return [HealthFinding(what, {names.VAL_LOSS: val, names.TRAIN_LOSS: mean})]
 
 
 @dataclass
@@ -363,7 +365,7 @@ class Collapse(Condition):
     cosine: float = 0.95
     after: int = 200
 
-    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+    def look(self, step: int, row: Values, references: Values) -> list[HealthFinding] | None:
         del references
         ratio = row.get(names.PROBE + "participation_ratio")
         cosine = row.get(names.PROBE + "cosine_sim_intra")
@@ -372,7 +374,7 @@ class Collapse(Condition):
         if not (ratio < self.ratio and cosine > self.cosine):
             return []
         what = f"hidden states use {ratio:.1f} directions, cosine {cosine:.2f}, at step {step}"
-        return [Finding(what, {"participation_ratio": ratio, "cosine_sim_intra": cosine})]
+        return [HealthFinding(what, {"participation_ratio": ratio, "cosine_sim_intra": cosine})]
 
 
 @dataclass
@@ -389,7 +391,7 @@ class BelowOwnMedian(Condition):
         self._recent = RecentMedian(self.window)
         self._low = 0
 
-    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+    def look(self, step: int, row: Values, references: Values) -> list[HealthFinding] | None:
         del references
         value = row.get(self.metric)
         if value is None or not math.isfinite(value):
@@ -402,7 +404,7 @@ class BelowOwnMedian(Condition):
         if self._low < self.rows:
             return []
         what = f"{self.metric} is {value:.3g} at step {step}, its median was {median:.3g}"
-        return [Finding(what, {self.metric: value, "median": median})]
+        return [HealthFinding(what, {self.metric: value, "median": median})]
 
 
 @dataclass
@@ -417,7 +419,7 @@ class Threshold(Condition):
     def __post_init__(self) -> None:
         self._recent = Recent(self.rows)
 
-    def look(self, step: int, row: Values, references: Values) -> list[Finding] | None:
+    def look(self, step: int, row: Values, references: Values) -> list[HealthFinding] | None:
         del references
         value = row.get(self.metric)
         if value is None or not math.isfinite(value):
@@ -428,11 +430,11 @@ class Threshold(Condition):
             return []
         side, bound = ("above", self.above) if mean > self.above else ("below", self.below)
         what = f"{self.metric} is {mean:.3g} at step {step}, {side} {bound:g}"
-        return [Finding(what, {self.metric: mean, "bound": bound})]
+        return [HealthFinding(what, {self.metric: mean, "bound": bound})]
 
 
 if __name__ == "__main__":
-    spike = Spike("loss")
+    spike = SpikeCondition("loss")
     found = [spike.look(at, {"loss": 3 + at % 2 / 10}, {}) for at in range(64)]
     hit = spike.look(64, {"loss": 9.0}, {})
     print(hit)

@@ -16,13 +16,13 @@ from lmm_tui.metrics.health.conditions import (
     BelowOwnMedian,
     Collapse,
     Condition,
-    Finding,
     FirstLoss,
+    HealthFinding,
     LoudLayer,
     NonFinite,
     Overfit,
     Risen,
-    Spike,
+    SpikeCondition,
     StuckAt,
     Threshold,
     TooGood,
@@ -86,9 +86,9 @@ RULES: tuple[Rule, ...] = (
          "decode a batch with its labels; keep weights in fp32; try ten times the LR"),
     Rule("stuck_at_unigram", StuckAt(names.TRAIN_LOSS, "unigram", 0.05, 1000), "warning",
          "the context is ignored", "check the attention mask, positions and the order of tokens"),
-    Rule("loss_spike", Spike(names.TRAIN_LOSS, times=1.5), "warning", "a bad batch",
+    Rule("loss_spike", SpikeCondition(names.TRAIN_LOSS, times=1.5), "warning", "a bad batch",
          "look at the text of the batch; go back and leave it out if the loss stays up"),
-    Rule("grad_spike", Spike(names.GRAD_NORM, times=5.0, least=100), "warning",
+    Rule("grad_spike", SpikeCondition(names.GRAD_NORM, times=5.0, least=100), "warning",
          "a bad batch, or too high an LR",
          "look at the text of the batch; clip the gradient or lower the LR"),
     Rule("loss_risen", Risen(names.TRAIN_LOSS), "warning",
@@ -146,7 +146,7 @@ class Health:
         self.alerts += begun
         return begun
 
-    def judge(self, rule: Rule, step: int, found: list[Finding]) -> list[Alert]:
+    def judge(self, rule: Rule, step: int, found: list[HealthFinding]) -> list[Alert]:
         """The alerts that begin with what a rule found in a row that it could judge."""
         begun: list[Alert] = []
         for finding in found:

@@ -26,7 +26,7 @@ from lmm_tui.metrics.health.conditions import (
     NonFinite,
     Overfit,
     Risen,
-    Spike,
+    SpikeCondition,
     StuckAt,
     Threshold,
     TooGood,
@@ -50,7 +50,7 @@ def _nothing(fresh: Condition, before: Condition, step: int) -> None:
 
 
 @dataclass(frozen=True)
-class Screen:
+class Prefilter:
     """What a condition reads, and which steps of it deserve its look."""
 
     metrics: tuple[str, ...]
@@ -63,7 +63,7 @@ class Screen:
     knew, and what came up to a step, that included."""
 
 
-class Table:
+class MetricTable:
     """The columns of a store, between two steps, as screens read them."""
 
     def __init__(self, store: SeriesStore, first: int, last: int) -> None:
@@ -90,58 +90,58 @@ class Table:
 
 
 @singledispatch
-def screen_of(condition: Condition, table: Table, references: Values) -> Screen:
+def prefilter_of(condition: Condition, table: MetricTable, references: Values) -> Prefilter:
     """The screen of a condition as it is now; of one that is not known here, all rows."""
     del condition, references
     steps = [table.column(name)[0] for name in table.names]
-    return Screen(tuple(table.names), union(steps) if steps else np.empty(0, np.int64))
+    return Prefilter(tuple(table.names), union(steps) if steps else np.empty(0, np.int64))
 
 
-@screen_of.register
-def _(condition: NonFinite, table: Table, references: Values) -> Screen:
+@prefilter_of.register
+def _(condition: NonFinite, table: MetricTable, references: Values) -> Prefilter:
     del condition, references
     looked_at = (names.TRAIN_LOSS, names.VAL_LOSS, names.GRAD_NORM)
     read = _known(table, (*looked_at, *_layers(table)))
-    return Screen(read, _where_any(table, read, lambda values: ~np.isfinite(values)))
+    return Prefilter(read, _where_any(table, read, lambda values: ~np.isfinite(values)))
 
 
-@screen_of.register
-def _(condition: FirstLoss, table: Table, references: Values) -> Screen:
+@prefilter_of.register
+def _(condition: FirstLoss, table: MetricTable, references: Values) -> Prefilter:
     steps = table.column(names.TRAIN_LOSS)[0] if "ln V" in references else np.empty(0, np.int64)
     del condition
-    return Screen((names.TRAIN_LOSS,), steps[steps <= 1])
+    return Prefilter((names.TRAIN_LOSS,), steps[steps <= 1])
 
 
-@screen_of.register
-def _(condition: TooGood, table: Table, references: Values) -> Screen:
+@prefilter_of.register
+def _(condition: TooGood, table: MetricTable, references: Values) -> Prefilter:
     level = references.get("bigram", -math.inf)
     steps, values = table.column(names.TRAIN_LOSS)
     early = steps[: steps.searchsorted(condition.until, side="right")]
-    return Screen((names.TRAIN_LOSS,), early[values[: len(early)] < condition.share * level])
+    return Prefilter((names.TRAIN_LOSS,), early[values[: len(early)] < condition.share * level])
 
 
-@screen_of.register
-def _(condition: WorseThanGuessing, table: Table, references: Values) -> Screen:
+@prefilter_of.register
+def _(condition: WorseThanGuessing, table: MetricTable, references: Values) -> Prefilter:
     steps, values, others = table.finite(names.TRAIN_LOSS)
     above = values > references.get("ln V", math.inf) + condition.margin
-    return Screen((names.TRAIN_LOSS,), steps[above], condition.rows + others)
+    return Prefilter((names.TRAIN_LOSS,), steps[above], condition.rows + others)
 
 
-@screen_of.register
-def _(condition: StuckAt, table: Table, references: Values) -> Screen:
+@prefilter_of.register
+def _(condition: StuckAt, table: MetricTable, references: Values) -> Prefilter:
     given = condition.level
     level = references.get(given, math.nan) if isinstance(given, str) else given
     steps, values, others = table.finite(condition.metric)
     memory = condition.window + others
     if math.isnan(level):
-        return Screen((condition.metric,), steps[:0], memory)
+        return Prefilter((condition.metric,), steps[:0], memory)
     means = _rolling_mean(values, condition.window)
     near = np.abs(means - level) <= condition.margin + _slack(means, abs(level))
-    return Screen((condition.metric,), steps[near & (steps >= condition.after)], memory)
+    return Prefilter((condition.metric,), steps[near & (steps >= condition.after)], memory)
 
 
-@screen_of.register
-def _(condition: Spike, table: Table, references: Values) -> Screen:
+@prefilter_of.register
+def _(condition: SpikeCondition, table: MetricTable, references: Values) -> Prefilter:
     del references
     steps, values, others = table.finite(condition.metric)
     means = _before(_rolling_mean(values, condition.window))
@@ -149,11 +149,11 @@ def _(condition: Spike, table: Table, references: Values) -> Screen:
     if high.sum() > len(values) // 100:  # Else the rest costs less than this does.
         deviations = _before(_rolling_deviation(values, condition.window))
         high &= values > means + condition.sigmas * deviations - _slack(means, deviations)
-    return Screen((condition.metric,), steps[high], condition.window + others)
+    return Prefilter((condition.metric,), steps[high], condition.window + others)
 
 
-@screen_of.register
-def _(condition: Risen, table: Table, references: Values) -> Screen:
+@prefilter_of.register
+def _(condition: Risen, table: MetricTable, references: Values) -> Prefilter:
     del references
     steps, values, others = table.finite(condition.metric)
     means = _rolling_mean(values, condition.window)
@@ -168,28 +168,28 @@ def _(condition: Risen, table: Table, references: Values) -> Screen:
         at = int(steps.searchsorted(step, side="right")) - 1
         fresh.best = min(before.best, float(best[at])) if at >= 0 else before.best
 
-    return Screen((condition.metric,), steps[risen], condition.window + others, prepare)
+    return Prefilter((condition.metric,), steps[risen], condition.window + others, prepare)
 
 
-@screen_of.register
-def _(condition: ZeroLayer, table: Table, references: Values) -> Screen:
+@prefilter_of.register
+def _(condition: ZeroLayer, table: MetricTable, references: Values) -> Prefilter:
     del references
     read = _layers(table)
     columns = [table.column(name) for name in read]
     if columns and not _aligned(columns):
-        return Screen(read, union([steps for steps, _ in columns]), condition.rows)
-    return Screen(read, _where_any(table, read, lambda values: values == 0), condition.rows)
+        return Prefilter(read, union([steps for steps, _ in columns]), condition.rows)
+    return Prefilter(read, _where_any(table, read, lambda values: values == 0), condition.rows)
 
 
-@screen_of.register
-def _(condition: LoudLayer, table: Table, references: Values) -> Screen:
+@prefilter_of.register
+def _(condition: LoudLayer, table: MetricTable, references: Values) -> Prefilter:
     del references
     read = tuple(name for name in table.names if is_block(name))
     columns = [table.column(name) for name in read]
     if len(columns) < 3:
-        return Screen(read, np.empty(0, np.int64), condition.rows)
+        return Prefilter(read, np.empty(0, np.int64), condition.rows)
     if not _aligned(columns):
-        return Screen(read, union([steps for steps, _ in columns]), condition.rows)
+        return Prefilter(read, union([steps for steps, _ in columns]), condition.rows)
     steps = columns[0][0]
     values = [column for _, column in columns]
     highest, lowest = values[0].copy(), values[0].copy()
@@ -201,17 +201,17 @@ def _(condition: LoudLayer, table: Table, references: Values) -> Screen:
     few.sort(axis=0)
     odd = ~np.isfinite(few).all(0)
     loud = ~(highest[wide] <= condition.times * few[len(values) // 2])
-    return Screen(read, steps[wide[loud | odd]], condition.rows)
+    return Prefilter(read, steps[wide[loud | odd]], condition.rows)
 
 
-@screen_of.register
-def _(condition: Overfit, table: Table, references: Values) -> Screen:
+@prefilter_of.register
+def _(condition: Overfit, table: MetricTable, references: Values) -> Prefilter:
     del references
     steps, values, others = table.finite(names.TRAIN_LOSS)
     held_out, val, unread = table.finite(names.VAL_LOSS)
     read = (names.TRAIN_LOSS, names.VAL_LOSS)
     if not (len(steps) and len(val)):
-        return Screen(read, held_out[:0], condition.window + others + unread)
+        return Prefilter(read, held_out[:0], condition.window + others + unread)
     means = _rolling_mean(values, condition.window)
     train = means[np.maximum(steps.searchsorted(held_out, side="right") - 1, 0)]
     rising = np.append(False, np.diff(val) > 0)
@@ -220,43 +220,43 @@ def _(condition: Overfit, table: Table, references: Values) -> Screen:
     back = condition.rises + 1
     reach = int((held_out[back:] - held_out[:-back]).max()) if len(val) > back else MAX_STEP
     memory = condition.window + others + unread + min(reach, len(steps) + len(val))
-    return Screen(read, held_out[rising & apart], memory)
+    return Prefilter(read, held_out[rising & apart], memory)
 
 
-@screen_of.register
-def _(condition: Collapse, table: Table, references: Values) -> Screen:
+@prefilter_of.register
+def _(condition: Collapse, table: MetricTable, references: Values) -> Prefilter:
     del references
     ratio, cosine = (names.PROBE + name for name in ("participation_ratio", "cosine_sim_intra"))
     steps, values = table.column(ratio)
     few = steps[(values < condition.ratio) & (steps >= condition.after)]
-    return Screen((ratio, cosine), few)
+    return Prefilter((ratio, cosine), few)
 
 
-@screen_of.register
-def _(condition: BelowOwnMedian, table: Table, references: Values) -> Screen:
+@prefilter_of.register
+def _(condition: BelowOwnMedian, table: MetricTable, references: Values) -> Prefilter:
     del references
     steps, values, others = table.finite(condition.metric)
     # No median is above the highest of its values.
     highest = _before(_rolling(values, condition.window, np.maximum))
     low = values < condition.share * highest
-    return Screen((condition.metric,), steps[low], condition.window + condition.rows + others)
+    return Prefilter((condition.metric,), steps[low], condition.window + condition.rows + others)
 
 
-@screen_of.register
-def _(condition: Threshold, table: Table, references: Values) -> Screen:
+@prefilter_of.register
+def _(condition: Threshold, table: MetricTable, references: Values) -> Prefilter:
     del references
     steps, values, others = table.finite(condition.metric)
     means = _rolling_mean(values, condition.rows)
     slack = _slack(means)
     out = (means > condition.above - slack) | (means < condition.below + slack)
-    return Screen((condition.metric,), steps[out], condition.rows + others)
+    return Prefilter((condition.metric,), steps[out], condition.rows + others)
 
 
-def _layers(table: Table) -> tuple[str, ...]:
+def _layers(table: MetricTable) -> tuple[str, ...]:
     return tuple(name for name in table.names if name.startswith(names.GRAD_LAYER))
 
 
-def _known(table: Table, wanted: Iterable[str]) -> tuple[str, ...]:
+def _known(table: MetricTable, wanted: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in wanted if name in table.names)
 
 
@@ -266,7 +266,7 @@ def _aligned(columns: list[tuple[Ints, Floats]]) -> bool:
     return all(len(steps) == len(first) and bool((steps == first).all()) for steps, _ in columns)
 
 
-def _where_any(table: Table, read: Iterable[str], test: Callable[[Floats], Mask]) -> Ints:
+def _where_any(table: MetricTable, read: Iterable[str], test: Callable[[Floats], Mask]) -> Ints:
     """Steps at which any of some metrics passes a test."""
     columns = [table.column(name) for name in read]
     found = [steps[passed] for steps, values in columns if (passed := test(values)).any()]
@@ -323,7 +323,7 @@ if __name__ == "__main__":
     losses = np.full(1000, 2.0)
     losses[700] = 9.0
     store.extend(np.arange(1000), {names.TRAIN_LOSS: (None, losses)})
-    found = screen_of(Spike(names.TRAIN_LOSS), Table(store, 0, 999), {})
+    found = prefilter_of(SpikeCondition(names.TRAIN_LOSS), MetricTable(store, 0, 999), {})
     print(found.steps, found.memory)
     assert found.steps.tolist() == [700]
     assert _rolling(np.arange(7.0), 3, np.maximum)[2:].tolist() == [2, 3, 4, 5, 6]

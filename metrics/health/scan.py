@@ -12,7 +12,7 @@ import numpy as np
 
 from lmm_tui.metrics.health.conditions import Condition, Values
 from lmm_tui.metrics.health.health import Alert, Health, Rule
-from lmm_tui.metrics.health.prefilter import Screen, Table, screen_of
+from lmm_tui.metrics.health.prefilter import MetricTable, Prefilter, prefilter_of
 from lmm_tui.metrics.series.growing_array import Ints, union
 from lmm_tui.metrics.series.rows import rows_of
 from lmm_tui.metrics.series.series import MAX_STEP, SeriesStore
@@ -30,10 +30,12 @@ def examine(store: SeriesStore, health: Health, last: int = MAX_STEP) -> None:
         for step, _, row in rows_of(store, first, last):
             health.observe(step, row)
         return
-    table = Table(store, first, last)
+    table = MetricTable(store, first, last)
     begun: list[tuple[int, int, Alert]] = []
     for number, (rule, condition) in enumerate(health.rules):
-        scan = _Scan(store, health, rule, condition, screen_of(condition, table, health.references))
+        scan = _Scan(
+            store, health, rule, condition, prefilter_of(condition, table, health.references)
+        )
         begun += [(alert.step, number, alert) for alert in scan.run(table)]
         health.rules[number] = rule, scan.condition
     health.alerts += [alert for *_, alert in sorted(begun, key=lambda found: found[:2])]
@@ -44,7 +46,12 @@ class _Scan:
     """One rule over the rows of its metrics."""
 
     def __init__(
-        self, store: SeriesStore, health: Health, rule: Rule, condition: Condition, screen: Screen
+        self,
+        store: SeriesStore,
+        health: Health,
+        rule: Rule,
+        condition: Condition,
+        screen: Prefilter,
     ) -> None:
         self.condition = condition
         self._store = store
@@ -52,7 +59,7 @@ class _Scan:
         self._rule = rule
         self._screen = screen
 
-    def run(self, table: Table) -> list[Alert]:
+    def run(self, table: MetricTable) -> list[Alert]:
         """The alerts that begin, in order; leaves a condition that remembers the last rows."""
         columns = [steps for name in self._screen.metrics if len(steps := table.column(name)[0])]
         if not columns:

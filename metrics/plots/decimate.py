@@ -30,7 +30,7 @@ Entry = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Window:
+class StepWindow:
     """The steps that a page shows, and those at which the run was resumed."""
 
     first: float
@@ -38,7 +38,7 @@ class Window:
     resumed: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, store: SeriesStore, resumed: Sequence[int] = ()) -> Window:
+    def of(cls, store: SeriesStore, resumed: Sequence[int] = ()) -> StepWindow:
         """All steps of a run, from 0 on unless its record starts late."""
         starts = [series.steps[0] for name in store.names() if (series := store.get(name))]
         first, last = float(min(starts, default=0)), float(store.last_step or 0)
@@ -63,7 +63,7 @@ class Curve:
     broken: Floats
 
     @classmethod
-    def of(cls, series: Series, window: Window) -> Curve:
+    def of(cls, series: Series, window: StepWindow) -> Curve:
         if len(series) <= COLUMNS:
             steps, finite = series.steps.astype(np.float64), np.isfinite(series.values)
             values = np.where(finite, series.values, np.nan)
@@ -180,7 +180,7 @@ def broken_steps(*series: Series | None) -> list[Entry]:
     return [(f"NaN/Inf at {plot_style.count(steps)} steps", plot_style.BROKEN)] if steps else []
 
 
-def finish(ax: Axes, window: Window, title: str, entries: Sequence[Entry]) -> None:
+def finish(ax: Axes, window: StepWindow, title: str, entries: Sequence[Entry]) -> None:
     """Heading and axes: what all panels of curves have in common."""
     head(ax, title, entries)
     step_axis(ax, window)
@@ -192,7 +192,7 @@ def finish(ax: Axes, window: Window, title: str, entries: Sequence[Entry]) -> No
         ax.yaxis.set_major_formatter(plot_style.tick)
 
 
-def step_axis(ax: Axes, window: Window) -> None:
+def step_axis(ax: Axes, window: StepWindow) -> None:
     """Steps on round ticks; a dotted line where the run was resumed."""
     room = 0.012 * (window.last - window.first)
     ax.set_xlim(window.first - room / 2, window.last + room)
@@ -275,7 +275,7 @@ if __name__ == "__main__":
         store.append({"step": at, "loss": value})
     loss = store.get("loss")
     assert loss is not None
-    shown = Window.of(store)
+    shown = StepWindow.of(store)
     curve = Curve.of(loss, shown)
     print(len(curve.x), "columns, not finite in", curve.broken, "highest", np.nanmax(curve.high))
     axes = FigureCanvasAgg(Figure()).figure.add_subplot()

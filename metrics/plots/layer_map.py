@@ -11,7 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, to_rgb
 from numpy.typing import NDArray
 
-from lmm_tui.metrics.plots.decimate import COLUMNS, Window, log_ticks
+from lmm_tui.metrics.plots.decimate import COLUMNS, StepWindow, log_ticks
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.series import Series
 
@@ -22,7 +22,7 @@ _LABELLED_ROWS = 18
 
 
 def draw_map(
-    ax: Axes, bar: Axes, rows: Sequence[Series], labels: Sequence[str], window: Window
+    ax: Axes, bar: Axes, rows: Sequence[Series], labels: Sequence[str], window: StepWindow
 ) -> bool:
     """A row a layer, first on top; colour is the logarithm of the value, with its scale in `bar`.
 
@@ -49,7 +49,7 @@ def draw_map(
     return bool(zero.any())
 
 
-def _table(rows: Sequence[Series], window: Window) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+def _table(rows: Sequence[Series], window: StepWindow) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Column edges, then by row and column the mean, and whether it was not finite.
 
     A column in which nothing was measured repeats the one before it; NaN where there is none.
@@ -86,7 +86,7 @@ if __name__ == "__main__":
         store.append({"step": at, "grad/layers.0": first, "grad/layers.1": 0.0})
     shown = [series for name in store.names() if (series := store.get(name))]
     axes, colour_bar = FigureCanvasAgg(Figure()).figure.subplots(1, 2)
-    zeros = draw_map(axes, colour_bar, shown, ["layers.0", "layers.1"], Window.of(store))
+    zeros = draw_map(axes, colour_bar, shown, ["layers.0", "layers.1"], StepWindow.of(store))
     print("columns:", axes.collections[0].get_facecolors().shape, "zeros:", zeros)
     assert zeros
     print("=== 自测通过 ===")

@@ -13,8 +13,8 @@ from matplotlib.gridspec import SubplotSpec
 
 from lmm_tui.metrics import names
 from lmm_tui.metrics.plots import panels, plot_style
-from lmm_tui.metrics.plots.decimate import Window, say
-from lmm_tui.metrics.plots.plot_source import Subject
+from lmm_tui.metrics.plots.decimate import StepWindow, say
+from lmm_tui.metrics.plots.plot_source import PlotSource
 from lmm_tui.metrics.series.series import SeriesStore
 
 _WIDTH = 13.0
@@ -37,7 +37,7 @@ class _Row:
     draw: Callable[[Figure, SubplotSpec], None]
 
 
-def draw(page: Page, subject: Subject) -> Figure:
+def draw(page: Page, subject: PlotSource) -> Figure:
     """`training`: losses, rates, norms, and series of others; `probes`: the nine; `whole`: all."""
     rows: list[_Row] = []
     if page != "probes":
@@ -49,8 +49,8 @@ def draw(page: Page, subject: Subject) -> Figure:
     return _page(subject, rows)
 
 
-def _training_rows(subject: Subject) -> list[_Row]:
-    store, window = subject.store, Window.of(subject.store, subject.resumed)
+def _training_rows(subject: PlotSource) -> list[_Row]:
+    store, window = subject.store, StepWindow.of(subject.store, subject.resumed)
 
     def curves(figure: Figure, cell: SubplotSpec) -> None:
         grid = cell.subgridspec(1, 3, wspace=_GUTTER)
@@ -82,14 +82,14 @@ def _training_rows(subject: Subject) -> list[_Row]:
     return [_Row(3.5, curves), _Row(2.2, steps), _Row(height, layers)]
 
 
-def _probe_rows(subject: Subject) -> list[_Row]:
+def _probe_rows(subject: PlotSource) -> list[_Row]:
     if not any(subject.store.get(names.PROBE + probe) for probe in names.PROBES):
         sentence = "This run was not probed: log.probe_every is 0, or no ModelProbe was attached."
         return [_Row(0.9, lambda figure, cell: say(figure.add_subplot(cell), "Probes", sentence))]
     return _in_threes(subject, names.PROBES, panels.draw_probe)
 
 
-def _other_rows(subject: Subject) -> list[_Row]:
+def _other_rows(subject: PlotSource) -> list[_Row]:
     """Series that are none of ours."""
     others = [
         name
@@ -100,12 +100,12 @@ def _other_rows(subject: Subject) -> list[_Row]:
 
 
 def _in_threes(
-    subject: Subject,
+    subject: PlotSource,
     shown: Sequence[str],
-    draw_one: Callable[[Axes, SeriesStore, Window, str], None],
+    draw_one: Callable[[Axes, SeriesStore, StepWindow, str], None],
 ) -> list[_Row]:
     """Rows of three small panels, each drawn by `draw_one` for one of `shown`."""
-    store, window = subject.store, Window.of(subject.store, subject.resumed)
+    store, window = subject.store, StepWindow.of(subject.store, subject.resumed)
 
     def three(chosen: Sequence[str]) -> _Row:
         def draw(figure: Figure, cell: SubplotSpec) -> None:
@@ -118,7 +118,7 @@ def _in_threes(
     return [three(shown[at : at + 3]) for at in range(0, len(shown), 3)]
 
 
-def _page(subject: Subject, rows: Sequence[_Row]) -> Figure:
+def _page(subject: PlotSource, rows: Sequence[_Row]) -> Figure:
     inches = [row.inches for row in rows]
     height = _HEADER + sum(inches) + _GAP * (len(rows) - 1) + _BOTTOM
     figure = Figure(figsize=(_WIDTH, height), facecolor="white")
@@ -142,7 +142,7 @@ def _page(subject: Subject, rows: Sequence[_Row]) -> Figure:
     return figure
 
 
-def _summary(subject: Subject) -> str:
+def _summary(subject: PlotSource) -> str:
     """How far the run is and how well it does, in a line."""
     store = subject.store
     parts = [subject.about] if subject.about else []
@@ -166,7 +166,7 @@ if __name__ == "__main__":
     demo = SeriesStore()
     for at in range(1, 51):
         demo.append({"step": at, "tokens": at * 4096, names.TRAIN_LOSS: 7.0 / at**0.2})
-    page = draw("whole", Subject(demo, "demo"))
-    print(len(page.axes), "axes;", _summary(Subject(demo, "demo")))
+    page = draw("whole", PlotSource(demo, "demo"))
+    print(len(page.axes), "axes;", _summary(PlotSource(demo, "demo")))
     assert "50" in page.texts[1].get_text()
     print("=== 自测通过 ===")

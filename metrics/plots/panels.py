@@ -16,7 +16,7 @@ from lmm_tui.metrics.plots import plot_style
 from lmm_tui.metrics.plots.decimate import (
     Curve,
     Entry,
-    Window,
+    StepWindow,
     broken_steps,
     draw_line,
     draw_raw,
@@ -36,7 +36,7 @@ from lmm_tui.metrics.values import MAX_LOSS_OF_PPL
 
 
 def draw_loss(
-    ax: Axes, store: SeriesStore, window: Window, references: Mapping[str, float]
+    ax: Axes, store: SeriesStore, window: StepWindow, references: Mapping[str, float]
 ) -> None:
     """Raw, smoothed and held-out loss, and the levels to compare them with."""
     raw, smooth, val = map(store.get, (names.TRAIN_LOSS, names.TRAIN_LOSS_EMA, names.VAL_LOSS))
@@ -53,7 +53,7 @@ def draw_loss(
     finish(ax, window, "Loss, nats per token", entries)
 
 
-def draw_ppl(ax: Axes, store: SeriesStore, window: Window) -> None:
+def draw_ppl(ax: Axes, store: SeriesStore, window: StepWindow) -> None:
     """Perplexity on a log scale; smoothed it is that of the smoothed loss."""
     raw, smooth, val = map(store.get, (names.TRAIN_PPL, names.TRAIN_LOSS_EMA, names.VAL_PPL))
     if raw is val is None:
@@ -65,7 +65,7 @@ def draw_ppl(ax: Axes, store: SeriesStore, window: Window) -> None:
     finish(ax, window, "Perplexity", _split_values(raw, val))
 
 
-def draw_lr(ax: Axes, store: SeriesStore, window: Window) -> None:
+def draw_lr(ax: Axes, store: SeriesStore, window: StepWindow) -> None:
     series = store.get(names.LR)
     if series is None:
         say(ax, "Learning rate", "No learning rate was logged (train/lr).")
@@ -76,7 +76,7 @@ def draw_lr(ax: Axes, store: SeriesStore, window: Window) -> None:
     finish(ax, window, "Learning rate", [last_value(series, "", plot_style.TRAIN)])
 
 
-def draw_grad_norm(ax: Axes, store: SeriesStore, window: Window) -> None:
+def draw_grad_norm(ax: Axes, store: SeriesStore, window: StepWindow) -> None:
     """The norm before clipping; on a log scale where it leaves its usual size far behind."""
     norm = store.get(names.GRAD_NORM)
     if norm is None:
@@ -96,7 +96,7 @@ def draw_grad_norm(ax: Axes, store: SeriesStore, window: Window) -> None:
     )
 
 
-def draw_clip_rate(ax: Axes, rate: Series, ratio: Series | None, window: Window) -> None:
+def draw_clip_rate(ax: Axes, rate: Series, ratio: Series | None, window: StepWindow) -> None:
     """Share of steps that were clipped, as a strip to stand below the norm."""
     curve = Curve.of(rate, window)
     ax.fill_between(curve.x, 0, curve.mean, color=plot_style.VAL, alpha=0.25, lw=0)
@@ -110,7 +110,7 @@ def draw_clip_rate(ax: Axes, rate: Series, ratio: Series | None, window: Window)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
 
 
-def draw_speed(ax: Axes, store: SeriesStore, window: Window) -> None:
+def draw_speed(ax: Axes, store: SeriesStore, window: StepWindow) -> None:
     series, mfu = store.get(names.TOKENS_PER_S), store.get(names.MFU)
     if series is None:
         say(ax, "Throughput", "No speed was logged (train/tokens_per_s).")
@@ -122,7 +122,7 @@ def draw_speed(ax: Axes, store: SeriesStore, window: Window) -> None:
     finish(ax, window, "Tokens/s", [*entries, last_value(series, "", plot_style.TRAIN)])
 
 
-def draw_layer_norms(ax: Axes, bar: Axes, store: SeriesStore, window: Window) -> None:
+def draw_layer_norms(ax: Axes, bar: Axes, store: SeriesStore, window: StepWindow) -> None:
     """Gradient norm of each layer over the steps, with its colour scale in `bar`."""
     title = "Gradient norm by layer"
     layers = [name for name in store.names() if name.startswith(names.GRAD_LAYER)]
@@ -139,7 +139,7 @@ def draw_layer_norms(ax: Axes, bar: Axes, store: SeriesStore, window: Window) ->
     ax.set_xlim(window.first, window.last)
 
 
-def draw_probe(ax: Axes, store: SeriesStore, window: Window, probe: str) -> None:
+def draw_probe(ax: Axes, store: SeriesStore, window: StepWindow, probe: str) -> None:
     """One of the nine numbers; where it was measured by layer, each layer is a thin line."""
     name = names.PROBE + probe
     shown, series = names.describe(name), store.get(name)
@@ -161,7 +161,7 @@ def draw_probe(ax: Axes, store: SeriesStore, window: Window, probe: str) -> None
     finish(ax, window, title, [*broken_steps(series), last_value(series, "", colour)])
 
 
-def draw_other(ax: Axes, store: SeriesStore, window: Window, name: str) -> None:
+def draw_other(ax: Axes, store: SeriesStore, window: StepWindow, name: str) -> None:
     """A series of a stage, or of somebody else's, of which only the name is known."""
     series = store.get(name)
     assert series is not None
@@ -176,7 +176,7 @@ def draw_other(ax: Axes, store: SeriesStore, window: Window, name: str) -> None:
 
 def _draw_splits(
     ax: Axes,
-    window: Window,
+    window: StepWindow,
     raw: Series | None,
     smooth: Series | None,
     val: Series | None,
@@ -243,7 +243,7 @@ if __name__ == "__main__":
     for at in range(1, 101):
         store.append({"step": at, names.TRAIN_LOSS: 7.0 / at**0.2, names.GRAD_NORM: 1.0})
     figure = FigureCanvasAgg(Figure()).figure
-    shown = Window.of(store)
+    shown = StepWindow.of(store)
     loss, rate, norm = figure.subplots(3).flat
     draw_loss(loss, store, shown, {"ln V": 6.93})
     draw_lr(rate, store, shown)

@@ -27,7 +27,7 @@ class NothingToDraw(LmmError):
 
 
 @dataclass(frozen=True)
-class Subject:
+class PlotSource:
     """A run as a page shows it."""
 
     store: SeriesStore
@@ -40,17 +40,17 @@ class Subject:
     """Steps from which the run was resumed."""
 
 
-def of_run(run: Path) -> Subject:
+def of_run(run: Path) -> PlotSource:
     """A run directory; NothingToDraw where it has no metrics yet."""
     return _described(run, _read_metrics(run / _METRICS_FILE))
 
 
-def of_json_log(path: Path) -> Subject:
+def of_json_log(path: Path) -> PlotSource:
     """A metrics.jsonl, wherever it lies."""
-    return Subject(_read_metrics(path), str(path))
+    return PlotSource(_read_metrics(path), str(path))
 
 
-def of_log_dir(folder: Path) -> Subject:
+def of_log_dir(folder: Path) -> PlotSource:
     """A run directory, or a folder of TensorBoard event files."""
     if not folder.is_dir():
         raise NothingToDraw(f"{folder}: no such folder; give a run or TensorBoard directory")
@@ -82,14 +82,14 @@ def _read_metrics(path: Path) -> SeriesStore:
     return store
 
 
-def _described(folder: Path, store: SeriesStore) -> Subject:
+def _described(folder: Path, store: SeriesStore) -> PlotSource:
     """With what run.json says, where there is one."""
     try:
         info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         info = {}
     about = [info.get(key) for key in ("stage", "model", "device", "precision")]
-    return Subject(
+    return PlotSource(
         store,
         title=info.get("name") or folder.resolve().name,
         about=" ".join(str(part) for part in about if part),

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from lmm_tui.metrics.readers.event_records import Bytes, Records, split
 from lmm_tui.metrics.readers.log_lines import TAKEN
-from lmm_tui.metrics.series.growing_array import Column, Floats, Ints, union
+from lmm_tui.metrics.series.growing_array import Floats, GrowingArray, Ints, union
 from lmm_tui.metrics.series.series import MAX_STEP, SeriesStore
 
 _CHUNK_BYTES = 8 << 20
@@ -209,7 +209,11 @@ class _Points:
     def __init__(
         self, steps: ArrayLike = (), times: ArrayLike = (), values: ArrayLike = ()
     ) -> None:
-        self.steps, self.times, self.values = Column(np.int64), Column(float), Column(float)
+        self.steps, self.times, self.values = (
+            GrowingArray(np.int64),
+            GrowingArray(float),
+            GrowingArray(float),
+        )
         self._extend(steps, times, values)
 
     def __len__(self) -> int:

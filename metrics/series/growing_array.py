@@ -27,7 +27,7 @@ def _within(column: Ints, longer: Ints) -> bool:
     return bool((at < len(longer)).all() and (longer[at] == column).all())
 
 
-class Column:
+class GrowingArray:
     """Amortised O(1) append; `view` is valid until the next change."""
 
     __slots__ = ("_data", "_size")
@@ -60,7 +60,7 @@ class Column:
 
 
 if __name__ == "__main__":
-    column = Column(np.int64)
+    column = GrowingArray(np.int64)
     for start in range(0, 100, 10):
         column.extend(range(start, start + 10))
     column.truncate(42)

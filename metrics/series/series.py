@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from lmm_tui.metrics.names import Better
-from lmm_tui.metrics.series.growing_array import Column, Floats, Ints
+from lmm_tui.metrics.series.growing_array import Floats, GrowingArray, Ints
 from lmm_tui.metrics.series.pyramid import Pyramid
 from lmm_tui.metrics.values import NON_FINITE
 
@@ -94,10 +94,10 @@ class _Index:
     """Where the rows are on the four axes, shared by all series of a store."""
 
     def __init__(self) -> None:
-        self.step = Column(np.int64)
-        self.time = Column(np.float64)
-        self.tokens = Column(np.float64)
-        self.epoch = Column(np.float64)
+        self.step = GrowingArray(np.int64)
+        self.time = GrowingArray(np.float64)
+        self.tokens = GrowingArray(np.float64)
+        self.epoch = GrowingArray(np.float64)
 
     def __len__(self) -> int:
         return len(self.step)
@@ -122,11 +122,11 @@ class Series:
     def __init__(self, name: str, index: _Index) -> None:
         self.name = name
         self._index = index
-        self._values = Column(np.float64)
-        self._nonfinite = Column(np.int64)
+        self._values = GrowingArray(np.float64)
+        self._nonfinite = GrowingArray(np.int64)
         self._pyramid = Pyramid()
         self._first_row = 0
-        self._rows: Column | None = None  # None: every row from the first on has a value
+        self._rows: GrowingArray | None = None  # None: every row from the first on has a value
         self._best: dict[str, tuple[int, int]] = {}
         self._kept: dict[tuple[float, float, int, Axis], _Kept] = {}
 
@@ -268,7 +268,7 @@ class Series:
         rows = self._rows
         return self._first_row + position if rows is None else int(rows.view[position])
 
-    def _of_rows(self, column: Column) -> np.ndarray:
+    def _of_rows(self, column: GrowingArray) -> np.ndarray:
         if self._rows is not None:
             return column.view[self._rows.view]
         return column.view[self._first_row : self._first_row + len(self)]
@@ -288,7 +288,7 @@ class Series:
             self._first_row, self._rows = first, None
         if not (gapless and self._rows is None and first == self._first_row + len(self)):
             if self._rows is None:
-                self._rows = Column(np.int64)
+                self._rows = GrowingArray(np.int64)
                 self._rows.extend(np.arange(self._first_row, self._first_row + len(self)))
             self._rows.extend(block_start + (np.arange(len(values)) if rows is None else rows))
         bad = np.flatnonzero(~np.isfinite(values))

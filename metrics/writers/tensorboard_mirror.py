@@ -27,13 +27,13 @@ _FLUSH_S = 5.0
 
 
 @dataclass(frozen=True)
-class _Row:
+class _ScalarRow:
     step: int
     time: float
     scalars: Mapping[str, float]
 
 
-_Queue = queue.Queue[_Row | None]
+_Queue = queue.Queue[_ScalarRow | None]
 
 
 class TensorBoardMirror:
@@ -58,7 +58,7 @@ class TensorBoardMirror:
     def write(self, step: int, time: float, scalars: Mapping[str, float]) -> None:
         """Mirror one row; `scalars` is not copied and must not be changed afterwards."""
         try:
-            self._queue.put(_Row(step, time, scalars), timeout=self._patience_s)
+            self._queue.put(_ScalarRow(step, time, scalars), timeout=self._patience_s)
         except queue.Full:
             if self._patience_s:
                 _log.warning("TensorBoard rows are left out: the disk does not answer")

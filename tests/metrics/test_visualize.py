@@ -21,8 +21,8 @@ from matplotlib.image import imread
 
 from lmm_tui.metrics import names
 from lmm_tui.metrics.plots import page_layout, panels, plot_style
-from lmm_tui.metrics.plots.decimate import COLUMNS, Curve, Window
-from lmm_tui.metrics.plots.plot_source import Subject, of_log_dir
+from lmm_tui.metrics.plots.decimate import COLUMNS, Curve, StepWindow
+from lmm_tui.metrics.plots.plot_source import PlotSource, of_log_dir
 from lmm_tui.metrics.readers.event_files import find_event_files, read_event_files
 from lmm_tui.metrics.series.series import SeriesStore
 from lmm_tui.metrics.tracker import TrainingTracker
@@ -76,7 +76,9 @@ def texts_of(figure: Figure) -> str:
 
 def page(store: SeriesStore, **about: object) -> Figure:
     with rc_context(plot_style.settings()):
-        figure = page_layout.draw("whole", Subject(store, "demo", references=REFERENCES, **about))
+        figure = page_layout.draw(
+            "whole", PlotSource(store, "demo", references=REFERENCES, **about)
+        )
         figure.canvas.draw()
     return figure
 
@@ -168,7 +170,7 @@ class TestPage:
         store = measured(3)
         store.append({"step": 4, r"mine/$\frac$": 1.0})
         with rc_context(plot_style.settings()):
-            figure = page_layout.draw("whole", Subject(store, "a $x_1 b\x1b[31m\n"))
+            figure = page_layout.draw("whole", PlotSource(store, "a $x_1 b\x1b[31m\n"))
             figure.canvas.draw()
         assert figure.texts[0].get_text() == "a $x_1 b\ufffd[31m\ufffd"
         assert r"mine/$\frac$" in texts_of(figure)
@@ -207,7 +209,7 @@ class TestTrouble:
         store.extend(rest, {names.TRAIN_LOSS: (None, values)})
         series = store.get(names.TRAIN_LOSS)
         assert series is not None
-        ((start, end),) = Curve.of(series, Window.of(store)).broken
+        ((start, end),) = Curve.of(series, StepWindow.of(store)).broken
         assert start <= steps // 2 <= end and end - start >= steps / COLUMNS / 2
 
     def test_a_spike_is_cut_off_and_says_so(self) -> None:
@@ -257,7 +259,7 @@ class TestTrouble:
             store.append({"step": step, **row})
         ax = FigureCanvasAgg(Figure()).figure.add_subplot()
         references = (REFERENCES,) if draw is panels.draw_loss else ()
-        draw(ax, store, Window.of(store), *references)  # type: ignore[operator]
+        draw(ax, store, StepWindow.of(store), *references)  # type: ignore[operator]
         ax.figure.canvas.draw()
         assert np.isfinite(ax.get_ylim()).all()
 

@@ -11,12 +11,12 @@ from rich.cells import cell_len
 
 from lmm_tui.engine.evaluation.flags import EvaluationCommand, evaluation_options
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.status_text import duration
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.engine.evaluation.job import Progress
+    from lmm_tui.engine.evaluation.job import EvaluationProgress
 
 
 @click.command("eval", cls=EvaluationCommand)
@@ -33,11 +33,11 @@ def command(**flags: Any) -> None:
 
     Ctrl+C cancels; the same command goes on where it was. Scores of a run are kept in its evals/.
     """
-    from lmm_tui.engine.evaluation.command import Request
+    from lmm_tui.engine.evaluation.command import EvaluationRequest
 
     line = _ProgressLine(sys.stderr)
     try:
-        text = Request(**flags).answer(line.show)
+        text = EvaluationRequest(**flags).answer(line.show)
     except KeyboardInterrupt:
         line.end()
         click.echo(tr("cancelled; the same command goes on where it was"), err=True)
@@ -60,7 +60,7 @@ _HEAD = re.compile(rf"STEP (?P<step>\d+)|{'|'.join(_HEADS)}")
 
 def _in_words(line: str) -> str:
     """A line of the answer; the head of a table is as wide in every language."""
-    return _HEAD.sub(_head, line) if line.startswith(_HEADS[0]) else retell(line)
+    return _HEAD.sub(_head, line) if line.startswith(_HEADS[0]) else translate_message(line)
 
 
 def _head(found: re.Match[str]) -> str:
@@ -80,7 +80,7 @@ class _ProgressLine:
         self._visible = out.isatty()
         self._write(tr("starting lm-eval"))
 
-    def show(self, at: Progress) -> None:
+    def show(self, at: EvaluationProgress) -> None:
         said = [tr("{done}/{total} answers", done=at.done, total=at.total)]
         if at.remembered:
             said.append(tr("{count} of them known", count=at.remembered))

@@ -10,7 +10,7 @@ import click
 
 from lmm_tui.cli.runs_dir_option import runs_dir_option
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal.safe_text import clean
 
@@ -58,7 +58,7 @@ def _record(health: Health) -> dict[str, Any]:
 
 
 def _sheet(health: Health) -> str:
-    lines = [clean(retell(health.verdict()))]
+    lines = [clean(translate_message(health.verdict()))]
     for alert in health.alerts:
         lines += [
             "",
@@ -70,7 +70,7 @@ def _sheet(health: Health) -> str:
 
 
 def _found(alert: Alert) -> str:
-    return f"{alert.rule}: {retell(alert.what)}"
+    return f"{alert.rule}: {translate_message(alert.what)}"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from lmm_tui.engine.run.control import COMMANDS
 from lmm_tui.engine.run.run_dir import find_run
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import clean
 
 
@@ -43,7 +43,7 @@ def command(run: str, name: str, arguments: tuple[str, ...], runs_dir: Path) -> 
 
     reply = RunSession(find_run(run, runs_dir).path).send(name, parse_arguments(arguments))
     by_model = reply.ok and name == "talk"
-    words = clean(reply.message if by_model else retell(reply.message), newlines="keep")
+    words = clean(reply.message if by_model else translate_message(reply.message), newlines="keep")
     if not reply.ok:
         click.echo(f"lmm-tui: {words}", err=True)
         return 1

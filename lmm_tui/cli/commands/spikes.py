@@ -12,7 +12,7 @@ from lmm_tui.cli.runs_dir_option import runs_dir_option
 from lmm_tui.engine.run.run_dir import find_run
 from lmm_tui.engine.run.spike_files import list_spikes, read_spike
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics.values import strict
 from lmm_tui.terminal.safe_text import clean
 
@@ -36,7 +36,9 @@ def command(run: str | None, step: int | None, runs_dir: Path, as_json: bool) ->
             click.echo(json.dumps(records, indent=1))
         elif spikes:
             for one in spikes:
-                click.echo(f"{one.step:>9,}  {clean(one.rule):<11} {clean(retell(one.what))}")
+                click.echo(
+                    f"{one.step:>9,}  {clean(one.rule):<11} {clean(translate_message(one.what))}"
+                )
         else:
             click.echo(tr("{run}: no step stood out so far", run=clean(found.name)))
         return
@@ -57,14 +59,14 @@ if __name__ == "__main__":
     import tempfile
 
     from lmm_tui.engine.run.run_dir import RunDir, RunInfo
-    from lmm_tui.engine.run.spike_files import Spike, SpikeText, write_spike
+    from lmm_tui.engine.run.spike_files import KeptSpike, SpikeText, write_spike
 
     with tempfile.TemporaryDirectory() as folder:
         demo = RunDir(Path(folder) / "demo")
         demo.create()
         demo.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "elsewhere", 1, 0.0))
         text = SpikeText(0, 0, 7.2, "a cat", [1, 2], ["a", " cat"], [None, 7.2])
-        write_spike(demo.spikes, Spike(44, 0.0, "loss_spike", "loss went to 7.2", [text]))
+        write_spike(demo.spikes, KeptSpike(44, 0.0, "loss_spike", "loss went to 7.2", [text]))
         command(["--runs-dir", folder], standalone_mode=False)
         command(["demo", "44", "--runs-dir", folder], standalone_mode=False)
     print("=== 自测通过 ===")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from lmm_tui.cockpit.chat_backend import CheckpointPartner, Partner, label_of, partners
-from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+from lmm_tui.cockpit.chat_backend import ChatBackend, CheckpointBackend, backends, label_of
+from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.dialogs import Choice, ChoiceDialog
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
@@ -14,7 +14,7 @@ from lmm_tui.i18n.language import tr
 _MOST_OFFERED = 9
 
 
-class PartnerScreen(PlaceScreen):
+class BackendScreen(BaseScreen):
     """Has a `partner`, the best that there is unless somebody chose; None where nobody answers."""
 
     TAB = "samples"
@@ -23,7 +23,7 @@ class PartnerScreen(PlaceScreen):
     def __init__(self, run: RunDir) -> None:
         super().__init__()
         self.run_dir = run
-        self.partner: Partner | None = None
+        self.partner: ChatBackend | None = None
 
     def partner_changed(self) -> None:
         """Somebody else answers from now on."""
@@ -33,9 +33,9 @@ class PartnerScreen(PlaceScreen):
         if self.partner is None and (found := self._found()):
             self._take(found[0])
 
-    def _found(self) -> list[Partner]:
+    def _found(self) -> list[ChatBackend]:
         try:
-            return partners(self.run_dir)
+            return backends(self.run_dir)
         except (LmmError, OSError):
             return []
 
@@ -64,7 +64,7 @@ class PartnerScreen(PlaceScreen):
         )
         self.app.push_screen(question, chosen)
 
-    def _take(self, partner: Partner) -> None:
+    def _take(self, partner: ChatBackend) -> None:
         if self.partner is not None:
             self.partner.close()
         self.partner = partner
@@ -85,7 +85,7 @@ class PartnerScreen(PlaceScreen):
         )
 
     def on_unmount(self) -> None:
-        if isinstance(self.partner, CheckpointPartner):
+        if isinstance(self.partner, CheckpointBackend):
             self.partner.close()
 
 
@@ -93,7 +93,7 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as place:
-        alone = PartnerScreen(RunDir(place))
+        alone = BackendScreen(RunDir(place))
         alone.look()
         print(alone.who, "|", alone.nobody().plain.splitlines()[0])
         assert alone.partner is None

@@ -17,12 +17,12 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from lmm_tui.cockpit.keys import Where, bindings
-from lmm_tui.cockpit.screens.toasts import Toasting
-from lmm_tui.cockpit.widgets.key_bar import PlaceKeys
-from lmm_tui.cockpit.widgets.screen_tabs import ScreenStrip
+from lmm_tui.cockpit.screens.toasts import Toasts
+from lmm_tui.cockpit.widgets.key_bar import ScreenKeys
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 
 
-class PlaceScreen(Toasting):
+class BaseScreen(Toasts):
     """A screen with a number; `PLACE` is its name in the key table."""
 
     PLACE: ClassVar[Where]
@@ -40,9 +40,9 @@ class PlaceScreen(Toasting):
         self._busy: set[str] = set()
 
     def compose(self) -> ComposeResult:
-        yield ScreenStrip(self.TAB or self.PLACE)
+        yield ScreenTabs(self.TAB or self.PLACE)
         yield from self.compose_body()
-        yield PlaceKeys(self.PLACE)
+        yield ScreenKeys(self.PLACE)
 
     def compose_body(self) -> ComposeResult:
         """What stands between the first line and the last."""
@@ -96,7 +96,7 @@ if __name__ == "__main__":
     from textual.app import App
     from textual.widgets import Static
 
-    class Demo(PlaceScreen):
+    class Demo(BaseScreen):
         PLACE = "runs"
         looks = 0
 

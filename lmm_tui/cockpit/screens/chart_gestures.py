@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from lmm_tui.charts import viewport
 from lmm_tui.charts.chart import Chart
-from lmm_tui.charts.run_chart import RunPicture
+from lmm_tui.charts.run_chart import RunChart
 from lmm_tui.charts.viewport import Gesture, fit, frame, pan, smoother, to_live_edge, to_start, zoom
 from lmm_tui.i18n.language import tr
 from lmm_tui.metrics.series.series import Axis
@@ -31,7 +31,7 @@ _GESTURES = {
 }
 
 
-class Gestures(Screen[None]):
+class ChartGestures(Screen[None]):
     """For screens with the bindings of `charts`."""
 
     # What gets or loses the focus paints itself: Textual would paint the whole screen as well.
@@ -81,18 +81,18 @@ class Gestures(Screen[None]):
             pictures[0].move_cursor(cells)
             self._point_at(pictures[0].cursor, pictures[0].view.axis)
 
-    def on_run_picture_pointed(self, message: RunPicture.Pointed) -> None:
+    def on_run_picture_pointed(self, message: RunChart.Pointed) -> None:
         picture = message.picture
         if message.zoom == 1:
             self._point_at(message.x, picture.view.axis)
             return
         self._apply_to_all(picture.view.axis, zoom(message.zoom, message.x))
 
-    def on_run_picture_framed(self, message: RunPicture.Framed) -> None:
+    def on_run_picture_framed(self, message: RunChart.Framed) -> None:
         self._point_at(None)
         self._apply_to_all(message.picture.view.axis, frame(message.x0, message.x1))
 
-    def on_run_picture_dragged(self, message: RunPicture.Dragged) -> None:
+    def on_run_picture_dragged(self, message: RunChart.Dragged) -> None:
         self._apply_to_all(message.picture.view.axis, pan(-message.by))
 
     def _apply_to_all(self, axis: Axis, gesture: Gesture) -> None:
@@ -102,12 +102,12 @@ class Gestures(Screen[None]):
                 each.apply(gesture)
 
     @property
-    def _pictures(self) -> list[RunPicture]:
-        return [one for one in self.query("RunPicture") if isinstance(one, RunPicture)]
+    def _pictures(self) -> list[RunChart]:
+        return [one for one in self.query("RunPicture") if isinstance(one, RunChart)]
 
-    def _meant(self) -> list[RunPicture]:
+    def _meant(self) -> list[RunChart]:
         focused = self.focused
-        return [focused] if isinstance(focused, RunPicture) else self._pictures
+        return [focused] if isinstance(focused, RunChart) else self._pictures
 
     def _point_at(self, x: float | None, axis: Axis = "step") -> None:
         """The cursor is the same in all pictures that have this axis."""
@@ -131,7 +131,7 @@ if __name__ == "__main__":
     from lmm_tui.cockpit.keys import bindings
     from lmm_tui.metrics.series.series import SeriesStore
 
-    class Demo(Gestures):
+    class Demo(ChartGestures):
         BINDINGS = bindings("charts")
 
         def compose(self) -> ComposeResult:

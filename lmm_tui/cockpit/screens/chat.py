@@ -15,18 +15,25 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input
 
-from lmm_tui.cockpit.chat_backend import LivePartner, Manner, Partner, Turns, read_manner, reply_to
+from lmm_tui.cockpit.chat_backend import (
+    ChatBackend,
+    LiveBackend,
+    Manner,
+    Turns,
+    read_manner,
+    reply_to,
+)
 from lmm_tui.cockpit.keys import bindings
-from lmm_tui.cockpit.screens.backend_screen import PartnerScreen
+from lmm_tui.cockpit.screens.backend_screen import BackendScreen
 from lmm_tui.cockpit.screens.samples import ask_manner
 from lmm_tui.cockpit.widgets.prose import Prose, wrapped
-from lmm_tui.cockpit.widgets.screen_tabs import ScreenStrip
-from lmm_tui.cockpit.widgets.text_input import Entry
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
+from lmm_tui.cockpit.widgets.text_input import TextInput
 from lmm_tui.engine.run.control import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import clean, fit
 
 _QUIET = "$foreground 60%"
@@ -49,7 +56,7 @@ class Said(Message):
     number: int
 
 
-class ChatScreen(PartnerScreen):
+class ChatScreen(BackendScreen):
     """A talk with a model of `run`."""
 
     PLACE = "chat"
@@ -71,7 +78,7 @@ class ChatScreen(PartnerScreen):
     def compose_body(self) -> ComposeResult:
         with VerticalScroll(id="talk"):
             yield Prose(id="turns")
-        yield Entry(id="saying")
+        yield TextInput(id="saying")
 
     def on_mount(self) -> None:
         self._show()
@@ -100,7 +107,7 @@ class ChatScreen(PartnerScreen):
             self._turns.append(["user", event.value])
             self._begin(self.partner)
 
-    def _begin(self, partner: Partner) -> None:
+    def _begin(self, partner: ChatBackend) -> None:
         turns = [list(turn) for turn in self._turns]
         self._number += 1
         manner, number = self._manner, self._number
@@ -172,12 +179,12 @@ class ChatScreen(PartnerScreen):
         in_turns = self._in_turns()
         self.query_one("#turns", Prose).update(self._worded(in_turns))
         self.query_one("#talk").scroll_end(animate=False)
-        who = tr("the live model") if isinstance(self.partner, LivePartner) else self.who
-        self.query_one("#saying", Entry).prompt = tr(
+        who = tr("the live model") if isinstance(self.partner, LiveBackend) else self.who
+        self.query_one("#saying", TextInput).prompt = tr(
             "say something to {who}" if in_turns else "{who} goes on from this", who=who
         )
         manner = f" · {self._manner}" if str(self._manner) else ""
-        self.query_one(ScreenStrip).show(f"{self.who}{manner}", subject=self.run_dir.name)
+        self.query_one(ScreenTabs).show(f"{self.who}{manner}", subject=self.run_dir.name)
 
     def _worded(self, in_turns: bool) -> Content:
         if self.partner is None:
@@ -202,7 +209,7 @@ class ChatScreen(PartnerScreen):
             step = "  " + tr("step {step:,}", step=self._step) if self._step else ""
             parts.append(Content.styled(step, _QUIET))
         if self._trouble:
-            trouble = clean(retell(self._trouble), newlines="keep")
+            trouble = clean(translate_message(self._trouble), newlines="keep")
             parts.append(Content.styled(f"\n{trouble}", "$text-error"))
         return Content.assemble(*parts)
 
@@ -214,7 +221,7 @@ class ChatScreen(PartnerScreen):
         )
         aside = (
             tr("Training goes on while a live model talks, a few tokens between two steps.")
-            if isinstance(self.partner, LivePartner)
+            if isinstance(self.partner, LiveBackend)
             else tr("A checkpoint talks in a process of its own, on the CPU.")
         )
         return Content.assemble(

@@ -20,33 +20,33 @@ from textual.widgets import Static
 
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import StartFrom
-from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, Choice, ChoiceDialog
-from lmm_tui.cockpit.widgets.screen_tabs import ScreenStrip
-from lmm_tui.cockpit.widgets.table import Column, Table, TableRow, titled
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
+from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow, titled
 from lmm_tui.engine.checkpoints import checkpoint_files
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import size
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.checkpoint_list import ADAPTER, CheckpointList, ListedCheckpoint, best_of
 from lmm_tui.runs.run_list import ListedRun
 from lmm_tui.runs.status_text import NOTHING, RunSummary, count, duration, number, run_argument
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.engine.evaluation.background import EvaluationBeside
+    from lmm_tui.engine.evaluation.background import BackgroundEvaluation
 
 COLUMNS = (
-    Column("step", mark("step"), 11, right=True),
-    Column("val", mark("val loss"), 8, right=True),
-    Column("loss", mark("loss"), 7, right=True, rank=3),
-    Column("tokens", mark("tokens"), 7, right=True, rank=4),
-    Column("size", mark("size"), 8, right=True, rank=1),
-    Column("age", mark("age"), 12, right=True, rank=2),
-    Column("kept", mark("kept as"), 12, grows=True),
-    Column("parts", mark("holds"), 26, grows=True, rank=5),
+    TableColumn("step", mark("step"), 11, right=True),
+    TableColumn("val", mark("val loss"), 8, right=True),
+    TableColumn("loss", mark("loss"), 7, right=True, rank=3),
+    TableColumn("tokens", mark("tokens"), 7, right=True, rank=4),
+    TableColumn("size", mark("size"), 8, right=True, rank=1),
+    TableColumn("age", mark("age"), 12, right=True, rank=2),
+    TableColumn("kept", mark("kept as"), 12, grows=True),
+    TableColumn("parts", mark("holds"), 26, grows=True, rank=5),
 )
 _QUIET = "$foreground 70%"
 
@@ -68,7 +68,7 @@ class WorkDone(Message):
     ok: bool = True
 
 
-class CheckpointsScreen(PlaceScreen):
+class CheckpointsScreen(BaseScreen):
     """What `run` has saved."""
 
     PLACE = "checkpoints"
@@ -82,7 +82,7 @@ class CheckpointsScreen(PlaceScreen):
         self._list = CheckpointList(run)
         self._checkpoints: tuple[ListedCheckpoint, ...] = ()
         self._live = False
-        self._evaluation: EvaluationBeside | None = None
+        self._evaluation: BackgroundEvaluation | None = None
 
     def compose_body(self) -> ComposeResult:
         yield Table(titled(COLUMNS), tr("Reading …"))
@@ -113,7 +113,7 @@ class CheckpointsScreen(PlaceScreen):
         self.query_one(Table).show(rows, empty=self._emptiness())
         total = sum(one.bytes for one in self._checkpoints)
         many = tr("1 checkpoint") if len(rows) == 1 else tr("{count} checkpoints", count=len(rows))
-        self.query_one(ScreenStrip).show(f"{many} · {size(total)}", subject=self._run.name)
+        self.query_one(ScreenTabs).show(f"{many} · {size(total)}", subject=self._run.name)
         self._show_detail()
 
     def _emptiness(self) -> str:
@@ -150,7 +150,7 @@ class CheckpointsScreen(PlaceScreen):
             lines = [
                 Content.assemble((one.path.name, "bold"), (f"  {holds}", _QUIET)),
                 Content.styled(clean(str(one.path)), _QUIET),
-                Content.styled(clean(retell(one.trouble)), "$error")
+                Content.styled(clean(translate_message(one.trouble)), "$error")
                 if one.trouble
                 else Content.styled(stays, _QUIET),
             ]
@@ -361,9 +361,9 @@ def _erase(run: RunDir, path: Path) -> str:
 
 
 def _convert(one: ListedCheckpoint, target: Path) -> str:
-    from lmm_tui.runs.convert_worker import convert_aside
+    from lmm_tui.runs.convert_worker import convert_in_worker
 
-    return convert_aside(one.path, target, merge=ADAPTER in one.parts)
+    return convert_in_worker(one.path, target, merge=ADAPTER in one.parts)
 
 
 def _judge_target(text: str) -> str:
@@ -374,13 +374,13 @@ def _judge_target(text: str) -> str:
     return ""
 
 
-def _evaluation_beside(run: RunDir) -> EvaluationBeside:
-    from lmm_tui.engine.evaluation.background import EvaluationBeside
+def _evaluation_beside(run: RunDir) -> BackgroundEvaluation:
+    from lmm_tui.engine.evaluation.background import BackgroundEvaluation
     from lmm_tui.engine.evaluation.builtin_tasks import ALL
     from lmm_tui.engine.evaluation.flags import DEFAULT_LIMIT
     from lmm_tui.engine.evaluation.job import Job
 
-    return EvaluationBeside(run, Job("", (ALL,), limit=DEFAULT_LIMIT))
+    return BackgroundEvaluation(run, Job("", (ALL,), limit=DEFAULT_LIMIT))
 
 
 if __name__ == "__main__":

@@ -10,21 +10,21 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from lmm_tui.cockpit.screens.dialogs import pressed
-from lmm_tui.cockpit.widgets.table import Column, Table, TableRow
+from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow
 from lmm_tui.i18n.language import tr
-from lmm_tui.runs.manage_runs import Difference
+from lmm_tui.runs.manage_runs import SettingDifference
 from lmm_tui.terminal.safe_text import clean
 
 NONE = "-"
 
 
-class DifferenceScreen(ModalScreen[None]):
+class ConfigDiffScreen(ModalScreen[None]):
     """Closed by the key that opened it, by escape and by q."""
 
     BINDINGS = [Binding("escape,d,q", "dismiss", "close", id="difference.close", show=False)]
     AUTO_FOCUS = "Table"
 
-    def __init__(self, first: str, second: str, found: Sequence[Difference]) -> None:
+    def __init__(self, first: str, second: str, found: Sequence[SettingDifference]) -> None:
         super().__init__()
         self._names = clean(first), clean(second)
         self._found = found
@@ -36,9 +36,9 @@ class DifferenceScreen(ModalScreen[None]):
             panel.border_subtitle = pressed(tr("esc closes"), "dismiss")
             yield Table(
                 (
-                    Column("key", tr("setting"), 22),
-                    Column("first", first, 12, grows=True),
-                    Column("second", second, 12, grows=True),
+                    TableColumn("key", tr("setting"), 22),
+                    TableColumn("first", first, 12, grows=True),
+                    TableColumn("second", second, 12, grows=True),
                 ),
                 "",
             )
@@ -69,7 +69,7 @@ if __name__ == "__main__":
     async def show() -> int:
         app: App[None] = App()
         async with app.run_test(size=(80, 24)):
-            await app.push_screen(DifferenceScreen("a", "b", [Difference("lr", "1", None)]))
+            await app.push_screen(ConfigDiffScreen("a", "b", [SettingDifference("lr", "1", None)]))
             return len(app.screen.query_one(Table).rows)
 
     shown = asyncio.run(show())

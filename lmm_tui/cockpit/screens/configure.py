@@ -27,14 +27,14 @@ from lmm_tui.cockpit.screens.dialogs import AskDialog
 from lmm_tui.cockpit.screens.form_tabs import ESSENTIALS, TABS, keys_of, matters, section_of
 from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, Outlook, run_name
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
-from lmm_tui.cockpit.widgets.option_field import CHANGED_MARK, UNSET, ConfigField, field_id, to_text
-from lmm_tui.cockpit.widgets.page_tabs import PageStrip
+from lmm_tui.cockpit.widgets.option_field import CHANGED_MARK, UNSET, OptionField, field_id, to_text
+from lmm_tui.cockpit.widgets.page_tabs import PageTabs
 from lmm_tui.engine.config.config import ConfigError, Option, RunConfig, check, lookup, options
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.option_range import limits_in_words
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.planning.command_line import command_line
 from lmm_tui.planning.data_summary import DataFacts, look
 from lmm_tui.planning.estimate import Estimate, estimate
@@ -98,7 +98,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self._typing: Timer | None = None
         self._leaving = False
         self._start_wanted = False
-        self._refused: tuple[ConfigField, str] | None = None
+        self._refused: tuple[OptionField, str] | None = None
         self._tab = 0
         self._trying = False
         self._measured: Tried | None = None
@@ -113,9 +113,9 @@ class ConfigureScreen(Screen[RunConfig | None]):
         """Whether devices and data have been looked at."""
         return bool(self._devices) and self._data is not None
 
-    def field(self, key: str) -> ConfigField:
+    def field(self, key: str) -> OptionField:
         """The field of an option whose tab was opened before."""
-        return self.query_one(f"#{field_id(key)}", ConfigField)
+        return self.query_one(f"#{field_id(key)}", OptionField)
 
     # Layout
 
@@ -127,7 +127,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         yield Static(
             Content.assemble(("lmm-tui", "bold $accent"), f"  {tr('new run')}"), id="title"
         )
-        yield PageStrip()
+        yield PageTabs()
         with Vertical(id="body"):
             with Vertical(id="form"):
                 yield Vertical(*self._fields(ESSENTIALS), id=_tab_id(0), classes="tab")
@@ -140,12 +140,12 @@ class ConfigureScreen(Screen[RunConfig | None]):
                 yield Static(id="command")
         yield FormKeys()
 
-    def _fields(self, tab: str) -> Iterator[ConfigField]:
+    def _fields(self, tab: str) -> Iterator[OptionField]:
         known = {option.key: option for option in options()}
         above = ""
         for key in keys_of(tab):
             section = section_of(key) or "run"
-            field = ConfigField(
+            field = OptionField(
                 known[key],
                 lookup(self._config, key),
                 heading="" if section == above else tr(section),
@@ -182,7 +182,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
 
     async def _open_tab(self, index: int) -> None:
         await self._show_tab(index)
-        fields = self.query(f"#{_tab_id(index)} ConfigField").results(ConfigField)
+        fields = self.query(f"#{_tab_id(index)} ConfigField").results(OptionField)
         next(field for field in fields if field.display).editor.focus()
 
     async def _show_tab(self, index: int) -> None:
@@ -201,12 +201,12 @@ class ConfigureScreen(Screen[RunConfig | None]):
         for tab in TABS:
             changed = any(lookup(self._config, key) != usual[key] for key in keys_of(tab))
             titles.append(f"{tr(tab)} {CHANGED_MARK}" if changed else tr(tab))
-        self.query_one(PageStrip).show(tuple(titles), self._tab)
+        self.query_one(PageTabs).show(tuple(titles), self._tab)
 
     # Editing
 
-    @on(ConfigField.Changed)
-    def _edited(self, event: ConfigField.Changed) -> None:
+    @on(OptionField.Changed)
+    def _edited(self, event: OptionField.Changed) -> None:
         field = event.field
         self._refused = None
         if not field.problem:
@@ -220,7 +220,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self._show_help()
 
     def _judge_stage(self) -> None:
-        for field in self.query(ConfigField):
+        for field in self.query(OptionField):
             field.display = matters(field.option.key, self._config.stage)
 
     @on(events.DescendantFocus)
@@ -260,7 +260,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
 
     def _take(self, config: RunConfig) -> None:
         self._config = config
-        for field in self.query(ConfigField):
+        for field in self.query(OptionField):
             field.show(lookup(config, field.option.key))
         self._judge_stage()
         self._look_soon()
@@ -295,7 +295,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         if _but_for_length(event.config) != _but_for_length(self._config):
             self._say(tr("The settings have changed: what was tried counts no more"))
         elif event.seconds_a_step is None:
-            self._say(tr("Not tried: {why}", why=retell(event.problem)))
+            self._say(tr("Not tried: {why}", why=translate_message(event.problem)))
         else:
             self._measured = event
             self._show_help()
@@ -331,8 +331,8 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self._leaving = True
         self._say(tr("What you changed would be lost: leave once more to leave, edit to stay"))
 
-    def _wrong(self) -> list[ConfigField]:
-        return [field for field in self.query(ConfigField) if field.problem and field.display]
+    def _wrong(self) -> list[OptionField]:
+        return [field for field in self.query(OptionField) if field.problem and field.display]
 
     # What follows from the values
 
@@ -397,9 +397,9 @@ class ConfigureScreen(Screen[RunConfig | None]):
         shown.add_class("-warning")
         shown.update(Content(text), layout=False)
 
-    def _focused_field(self) -> ConfigField | None:
+    def _focused_field(self) -> OptionField | None:
         focused = self.focused
-        return focused.parent if focused and isinstance(focused.parent, ConfigField) else None
+        return focused.parent if focused and isinstance(focused.parent, OptionField) else None
 
     # Data and devices, looked at in threads: workers would keep the app from ending before them.
 
@@ -450,7 +450,7 @@ def _tab_id(index: int) -> str:
 
 
 def _in_words(device: DeviceInfo) -> str:
-    return tr(", ").join((device.name, retell(device.description)))
+    return tr(", ").join((device.name, translate_message(device.description)))
 
 
 def _in_thread(function: Callable[[], object]) -> None:

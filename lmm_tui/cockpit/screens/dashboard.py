@@ -24,10 +24,10 @@ from lmm_tui.charts.heatmap import HeatMap
 from lmm_tui.charts.ticks import round_end
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import CommandDone, ExportDone
-from lmm_tui.cockpit.pinned_metrics import NOTHING, Shelf
+from lmm_tui.cockpit.pinned_metrics import NOTHING, PinnedMetrics
 from lmm_tui.cockpit.screens import export_view
-from lmm_tui.cockpit.screens.chart_gestures import Gestures
-from lmm_tui.cockpit.screens.dashboard_pages import Book, layer_prefix
+from lmm_tui.cockpit.screens.chart_gestures import ChartGestures
+from lmm_tui.cockpit.screens.dashboard_pages import DashboardPages, layer_prefix
 from lmm_tui.cockpit.screens.dashboard_panels import (
     LAYER_NORMS,
     make_layer_map,
@@ -39,14 +39,14 @@ from lmm_tui.cockpit.screens.dashboard_panels import (
 )
 from lmm_tui.cockpit.screens.metric_charts import MetricCharts
 from lmm_tui.cockpit.screens.metric_groups import panels_a_page
-from lmm_tui.cockpit.screens.toasts import Toasting
-from lmm_tui.cockpit.widgets.event_list import EventLog
-from lmm_tui.cockpit.widgets.filter_input import FilterLine
+from lmm_tui.cockpit.screens.toasts import Toasts
+from lmm_tui.cockpit.widgets.event_list import EventList
+from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.health_panel import HealthPanel
 from lmm_tui.cockpit.widgets.key_bar import KeyBar
 from lmm_tui.cockpit.widgets.notice import Notice
-from lmm_tui.cockpit.widgets.page_tabs import PageStrip
-from lmm_tui.cockpit.widgets.panel_grid import Tiles
+from lmm_tui.cockpit.widgets.page_tabs import PageTabs
+from lmm_tui.cockpit.widgets.panel_grid import PanelGrid
 from lmm_tui.cockpit.widgets.probe_panel import ProbePanel
 from lmm_tui.cockpit.widgets.progress_line import RunProgress
 from lmm_tui.cockpit.widgets.run_header import RunHeader
@@ -54,7 +54,7 @@ from lmm_tui.cockpit.widgets.samples_panel import SamplesPanel
 from lmm_tui.engine.run.control import Reply
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, mark, tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs import crash_advice
 from lmm_tui.runs.export import export_in_background, tabulate_in_background
 from lmm_tui.runs.session import RunSession, RunView
@@ -86,18 +86,18 @@ _RESERVE_AFTER_S = 0.2
 """What is asked for has been painted by then."""
 
 
-class DashboardScreen(Gestures, Toasting):
+class DashboardScreen(ChartGestures, Toasts):
     """Everything there is to see of a run; `owned` means that it trains in this process."""
 
     BINDINGS = bindings("dashboard", "charts")
     AUTO_FOCUS = ""
 
-    def __init__(self, session: RunSession, *, owned: bool, shelf: Shelf = NOTHING) -> None:
+    def __init__(self, session: RunSession, *, owned: bool, shelf: PinnedMetrics = NOTHING) -> None:
         super().__init__()
         self.session = session
         self.owned = owned
         self._stage = session.view.info.stage
-        self._book = Book(shelf)
+        self._book = DashboardPages(shelf)
         self._health: RunHealth | None = None
         self._judging = False
         self._pending: list[str] = []
@@ -111,7 +111,7 @@ class DashboardScreen(Gestures, Toasting):
         self._period = 0.0
 
     @property
-    def shelf(self) -> Shelf:
+    def shelf(self) -> PinnedMetrics:
         """What is pinned and what is hidden."""
         return self._book.shelf
 
@@ -119,19 +119,19 @@ class DashboardScreen(Gestures, Toasting):
         yield RunHeader()
         yield RunProgress()
         yield Notice()
-        yield PageStrip()
-        tiles = Tiles(
+        yield PageTabs()
+        tiles = PanelGrid(
             *make_pictures(self._stage),
             ProbePanel(numbers_of(self._stage), id="probes"),
             SamplesPanel(id="samples"),
             HealthPanel(id="health"),
-            EventLog(id="events"),
+            EventList(id="events"),
             page=self._book.page,
             id="panels",
         )
         self._metric_charts = MetricCharts(self._book, tiles)
         yield tiles
-        yield FilterLine(
+        yield FilterInput(
             tr("words of a metric's name; enter keeps them, esc shows all metrics again")
         )
         yield KeyBar()
@@ -194,7 +194,7 @@ class DashboardScreen(Gestures, Toasting):
         if self._timer is not None:
             self._timer.stop()
         self.query_one(Notice).say(
-            retell(why), tr("What was read before is still shown. q leaves.")
+            translate_message(why), tr("What was read before is still shown. q leaves.")
         )
 
     def _show(self) -> None:
@@ -219,7 +219,7 @@ class DashboardScreen(Gestures, Toasting):
         samples.show(session.samples)
         if self._health is not None:
             self._judge(self._health)
-        self.query_one(EventLog).show(self._all_events())
+        self.query_one(EventList).show(self._all_events())
         self._show_notice()
         self._show_keys()
         self._announce()
@@ -270,7 +270,7 @@ class DashboardScreen(Gestures, Toasting):
         if view.state == "failed":
             details = _last_traceback(self.session.events)
             what = view.status.error or (details or tr("the run failed")).splitlines()[-1]
-            notice.say(retell(what), crash_advice.for_failure(what, bool(details)))
+            notice.say(translate_message(what), crash_advice.for_failure(what, bool(details)))
         elif view.state == "crashed":
             checkpoints = self.session.run_dir.checkpoints
             kept = checkpoints.is_dir() and any(checkpoints.iterdir())
@@ -284,13 +284,13 @@ class DashboardScreen(Gestures, Toasting):
 
     def _show_keys(self) -> None:
         view, book = self.session.view, self._book
-        if book.lay_out(self.session.series.names(), self.app.size, self.query_one(Tiles).size):
+        if book.lay_out(self.session.series.names(), self.app.size, self.query_one(PanelGrid).size):
             self._open_page()
         self.query_one(KeyBar).show(
             active=view.active, paused=view.state == "paused", pages=len(book.pages)
         )
         titles = tuple(self._named(page.title) for page in book.pages)
-        self.query_one(PageStrip).show(titles, book.index)
+        self.query_one(PageTabs).show(titles, book.index)
 
     def _named(self, title: str) -> str:
         """The title of a page, in which two pictures are called as they are in this stage."""
@@ -329,7 +329,7 @@ class DashboardScreen(Gestures, Toasting):
 
     def on_resize(self, event: events.Resize) -> None:
         """Take the page for the new size before Textual lays out and paints for it."""
-        tiles, before = self.query_one(Tiles).size, self._compositor.size
+        tiles, before = self.query_one(PanelGrid).size, self._compositor.size
         if tiles and event.size != before:
             # What is not tiles stays as high as it was.
             lines = tiles.height + event.size.height - before.height
@@ -358,9 +358,9 @@ class DashboardScreen(Gestures, Toasting):
     def action_zoom(self) -> None:
         if self._zoomed:
             self._open_page()
-        elif self.focused is not None and self.focused.parent is self.query_one(Tiles):
+        elif self.focused is not None and self.focused.parent is self.query_one(PanelGrid):
             self._zoomed = True
-            self.query_one(Tiles).zoom_to(self.focused)
+            self.query_one(PanelGrid).zoom_to(self.focused)
             self._show_pictures()
         else:
             self.toast(tr("tab to a panel first; then enter zooms it"), "zoom")
@@ -369,7 +369,7 @@ class DashboardScreen(Gestures, Toasting):
         if self._zoomed:
             self._open_page()
         elif self._book.words:
-            self.query_one(FilterLine).leave(drop=True)
+            self.query_one(FilterInput).leave(drop=True)
         elif not self.drop_cursor():
             self.set_focus(None)
 
@@ -381,7 +381,7 @@ class DashboardScreen(Gestures, Toasting):
     def _open_page(self) -> None:
         """Show the open page, with charts for its metrics and none for those of other pages."""
         self._zoomed = False
-        tiles, page = self.query_one(Tiles), self._book.page
+        tiles, page = self.query_one(PanelGrid), self._book.page
         first = self.query_one("#first", Chart)
         self._metric_charts.show_page(like=first)
         there = {child.id for child in tiles.children}
@@ -395,20 +395,20 @@ class DashboardScreen(Gestures, Toasting):
 
     def _reserve(self) -> None:
         """Another page, or what the first letter of a search finds, would have to wait for them."""
-        self._metric_charts.reserve(panels_a_page(self.query_one(Tiles).size))
+        self._metric_charts.reserve(panels_a_page(self.query_one(PanelGrid).size))
 
     # Metrics: search, pin, hide
 
     def action_search(self) -> None:
-        self.query_one(FilterLine).open()
+        self.query_one(FilterInput).open()
 
-    @on(FilterLine.Edited)
-    def _search(self, message: FilterLine.Edited) -> None:
+    @on(FilterInput.Edited)
+    def _search(self, message: FilterInput.Edited) -> None:
         self._book.words = message.text.strip()
         self._book.turn_to(0)
         self._show_keys()
 
-    @on(FilterLine.Left)
+    @on(FilterInput.Left)
     def _found(self) -> None:
         self.set_focus(None)
 
@@ -421,8 +421,8 @@ class DashboardScreen(Gestures, Toasting):
     def action_move_pinned(self, by: int) -> None:
         self._shelve(lambda shelf, metric: shelf.move(metric, by))
 
-    def _shelve(self, change: Callable[[Shelf, str], Shelf]) -> None:
-        panel = self.query_one(Tiles).panel_of(self.focused) if self.focused else None
+    def _shelve(self, change: Callable[[PinnedMetrics, str], PinnedMetrics]) -> None:
+        panel = self.query_one(PanelGrid).panel_of(self.focused) if self.focused else None
         metric = self._book.metric_of(panel)
         if metric is None:
             self.toast(tr("tab to the chart of a metric first: n shows them all"), mark("metrics"))
@@ -567,7 +567,7 @@ def _what_comes_next(view: RunView) -> tuple[str, str]:
     """For a run that has not measured anything yet."""
     if view.state == "starting":
         return (
-            retell(view.status.activity) or tr("loading torch"),
+            translate_message(view.status.activity) or tr("loading torch"),
             tr("Then training begins. ? shows the keys, q leaves or stops."),
         )
     return tr("The first step is under way"), tr("The charts fill in as steps are done.")

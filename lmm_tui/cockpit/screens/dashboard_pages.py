@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from textual.geometry import Size
 
-from lmm_tui.cockpit.pinned_metrics import Shelf
+from lmm_tui.cockpit.pinned_metrics import PinnedMetrics
 from lmm_tui.cockpit.screens.metric_groups import grid, grouped, matching
 from lmm_tui.cockpit.screens.page_layouts import pages_for
 from lmm_tui.cockpit.widgets.panel_grid import Page
@@ -21,10 +21,10 @@ _METRIC = "metric-"
 _LAYERS = "layers-"
 
 
-class Book:
+class DashboardPages:
     """Always has an open page; `lay_out` after anything that it depends on has changed."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: PinnedMetrics) -> None:
         self.shelf = shelf
         self.words = ""
         """What is searched for: pages are then those with metrics that match."""
@@ -112,7 +112,7 @@ def layer_prefix(panel: str) -> str | None:
 
 
 if __name__ == "__main__":
-    book = Book(Shelf())
+    book = DashboardPages(PinnedMetrics())
     measured = ["train/loss", "val/loss", *(f"mine/{number}" for number in range(30))]
     book.lay_out(measured, Size(200, 50), Size(200, 45))
     print([page.title for page in book.pages])

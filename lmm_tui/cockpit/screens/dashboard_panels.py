@@ -10,11 +10,11 @@ from lmm_tui.charts.chart import Chart, Kind, Mark, Trace
 from lmm_tui.charts.heatmap import HeatMap
 from lmm_tui.charts.palette import SERIES_COLORS
 from lmm_tui.charts.plot import Plot
-from lmm_tui.charts.run_chart import RunPicture
+from lmm_tui.charts.run_chart import RunChart
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.metrics import names
 
-Picture = TypeVar("Picture", bound=RunPicture)
+Picture = TypeVar("Picture", bound=RunChart)
 
 LAYER_NORMS = names.GRAD_LAYER
 

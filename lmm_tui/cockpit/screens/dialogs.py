@@ -17,7 +17,7 @@ from textual.widgets import Button, Input, Static
 
 from lmm_tui.cockpit.widgets.prose import Prose
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import clean
 
 
@@ -104,7 +104,7 @@ class AskDialog(ModalScreen[str | None]):
         answer = self.query_one("#answer", Input).value
         refusal = self._judge(answer) if self._judge else ""
         if refusal:
-            self.query_one("#refusal", Static).update(Content(clean(retell(refusal))))
+            self.query_one("#refusal", Static).update(Content(clean(translate_message(refusal))))
         else:
             self.dismiss(answer)
 

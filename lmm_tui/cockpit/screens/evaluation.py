@@ -24,13 +24,13 @@ from lmm_tui.charts.braille import glyphs_for
 from lmm_tui.charts.chart import Chart, Trace
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.score_table import QUIET, Asked, run_lines, score_lines, scores_by_question
-from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, Choice, ChoiceDialog
-from lmm_tui.cockpit.widgets.screen_tabs import ScreenStrip
-from lmm_tui.cockpit.widgets.table import Column, Table, TableRow, titled
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
+from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow, titled
 from lmm_tui.engine.evaluation.builtin_tasks import ALL, NAMES
 from lmm_tui.engine.evaluation.flags import DEFAULT_LIMIT
-from lmm_tui.engine.evaluation.job import Backend, Job, Progress
+from lmm_tui.engine.evaluation.job import Backend, EvaluationProgress, Job
 from lmm_tui.engine.evaluation.process import Evaluation
 from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records, write_record
 from lmm_tui.engine.run.run_dir import RunDir, checkpoint_step, list_checkpoints
@@ -41,7 +41,7 @@ from lmm_tui.runs.status_text import duration
 from lmm_tui.terminal.safe_text import clean
 
 VIEWS = (mark("scores"), mark("history"), mark("all runs"))
-_COLUMNS = (Column("name", mark("evaluate"), 11), Column("value", "", 14, grows=True))
+_COLUMNS = (TableColumn("name", mark("evaluate"), 11), TableColumn("value", "", 14, grows=True))
 _MOST_OFFERED = 9
 _BAR = 20
 _SHORTEST = 6
@@ -85,7 +85,7 @@ class RecordsRead(Message):
 class Progressed(Message):
     """How far the evaluation is."""
 
-    at: Progress
+    at: EvaluationProgress
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Evaluated(Message):
     trouble: str = ""
 
 
-class EvaluateScreen(PlaceScreen):
+class EvaluateScreen(BaseScreen):
     """Evaluates checkpoints of `run`, beside the other runs in its folder."""
 
     PLACE = "evaluate"
@@ -118,7 +118,7 @@ class EvaluateScreen(PlaceScreen):
         self._evaluation: Evaluation | None = None
         self._busy_with = ""
         self._cancelled = False
-        self._progress: Progress | None = None
+        self._progress: EvaluationProgress | None = None
 
     def compose_body(self) -> ComposeResult:
         with Container(id="evaluation"):
@@ -307,7 +307,7 @@ class EvaluateScreen(PlaceScreen):
         finally:
             self._evaluation = None
 
-    def _report(self, at: Progress) -> None:
+    def _report(self, at: EvaluationProgress) -> None:
         self.post_message(Progressed(at))
 
     def on_progressed(self, message: Progressed) -> None:
@@ -367,7 +367,7 @@ class EvaluateScreen(PlaceScreen):
         self.query_one(Table).show(rows, empty="")
         many = len(self._records)
         said = tr("1 evaluation") if many == 1 else tr("{count} evaluations", count=many)
-        self.query_one(ScreenStrip).show(said, subject=self._run.name)
+        self.query_one(ScreenTabs).show(said, subject=self._run.name)
         self._show_state()
         self._show_views()
         self._show_page()
@@ -487,9 +487,9 @@ def _emptiness(saved: bool) -> Content:
 
 
 def _converted(checkpoint: Path, target: Path) -> Path:
-    from lmm_tui.runs.convert_worker import convert_aside
+    from lmm_tui.runs.convert_worker import convert_in_worker
 
-    convert_aside(checkpoint, target, merge=(checkpoint / "adapter").is_dir())
+    convert_in_worker(checkpoint, target, merge=(checkpoint / "adapter").is_dir())
     return target
 
 

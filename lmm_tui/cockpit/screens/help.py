@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from lmm_tui.cockpit.keys import Key, help_groups
 from lmm_tui.cockpit.locations import config_file
 from lmm_tui.cockpit.screens.dialogs import pressed
-from lmm_tui.cockpit.widgets.filter_input import FilterLine
+from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.key_list import KeyList
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.terminal.safe_text import clean
@@ -50,7 +50,7 @@ class HelpScreen(ModalScreen[Key | None]):
         with Vertical(id="help") as panel:
             panel.border_title = tr("keys")
             panel.border_subtitle = pressed(tr("/ searches · esc closes"), "dismiss")
-            yield FilterLine(tr("search keys"))
+            yield FilterInput(tr("search keys"))
             notes = (
                 (tr("Charts"), tr(CHARTS)),
                 (tr("Mouse"), tr(MOUSE)),
@@ -71,13 +71,13 @@ class HelpScreen(ModalScreen[Key | None]):
             self.dismiss(message.key)
 
     def action_find(self) -> None:
-        self.query_one(FilterLine).open()
+        self.query_one(FilterInput).open()
 
-    @on(FilterLine.Edited)
-    def _find(self, message: FilterLine.Edited) -> None:
+    @on(FilterInput.Edited)
+    def _find(self, message: FilterInput.Edited) -> None:
         self.query_one(KeyList).search(message.text)
 
-    @on(FilterLine.Left)
+    @on(FilterInput.Left)
     def _left(self) -> None:
         self.query_one(KeyList).focus()
 

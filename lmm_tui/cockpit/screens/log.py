@@ -13,10 +13,10 @@ from textual.message import Message
 
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.log_window import LogLine
-from lmm_tui.cockpit.screens.base_screen import PlaceScreen
-from lmm_tui.cockpit.widgets.filter_input import FilterLine
+from lmm_tui.cockpit.screens.base_screen import BaseScreen
+from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.log_view import LogView
-from lmm_tui.cockpit.widgets.screen_tabs import ScreenStrip
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import size
@@ -40,7 +40,7 @@ class Matched(Message):
     lines: list[LogLine]
 
 
-class LogScreen(PlaceScreen):
+class LogScreen(BaseScreen):
     """The captured output of `run`."""
 
     PLACE = "log"
@@ -59,8 +59,8 @@ class LogScreen(PlaceScreen):
             self._run.output,
             tr("Nothing was printed yet.\nWhat the engine prints, logs and warns of is kept here."),
         )
-        yield FilterLine(tr("find"), id="find")
-        yield FilterLine(tr("only lines with"), id="narrow")
+        yield FilterInput(tr("find"), id="find")
+        yield FilterInput(tr("only lines with"), id="narrow")
 
     def look(self) -> None:
         self.query_one(LogView).look()
@@ -75,7 +75,7 @@ class LogScreen(PlaceScreen):
         facts = [amount]
         if self._narrowed:
             facts.append(tr("{count:,} with “{words}”", count=view.count, words=self._narrowed))
-        self.query_one(ScreenStrip).show(
+        self.query_one(ScreenTabs).show(
             " · ".join(facts),
             (f" · {tr('following')}", "$success")
             if view.following
@@ -86,17 +86,17 @@ class LogScreen(PlaceScreen):
     # Finding
 
     def action_find(self) -> None:
-        self.query_one("#find", FilterLine).open()
+        self.query_one("#find", FilterInput).open()
 
     def action_narrow(self) -> None:
-        self.query_one("#narrow", FilterLine).open()
+        self.query_one("#narrow", FilterInput).open()
 
-    @on(FilterLine.Left)
-    def _asked(self, message: FilterLine.Left) -> None:
+    @on(FilterInput.Left)
+    def _asked(self, message: FilterInput.Left) -> None:
         view = self.query_one(LogView)
         view.focus()
-        self._wanted = self.query_one("#find", FilterLine).value
-        narrowed = self.query_one("#narrow", FilterLine).value
+        self._wanted = self.query_one("#find", FilterInput).value
+        narrowed = self.query_one("#narrow", FilterInput).value
         view.mark(self._wanted or narrowed)
         if narrowed != self._narrowed:
             self._narrowed = narrowed
@@ -158,7 +158,7 @@ class LogScreen(PlaceScreen):
 
     async def action_back(self) -> None:
         """First take back what was asked for, then leave."""
-        for line in self.query(FilterLine):
+        for line in self.query(FilterInput):
             if line.value:
                 line.leave(drop=True)
                 return

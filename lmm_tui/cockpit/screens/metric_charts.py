@@ -11,16 +11,16 @@ from itertools import zip_longest
 
 from lmm_tui.charts.chart import Chart
 from lmm_tui.charts.plot import Plot
-from lmm_tui.charts.run_chart import RunPicture
-from lmm_tui.cockpit.screens.dashboard_pages import Book
+from lmm_tui.charts.run_chart import RunChart
+from lmm_tui.cockpit.screens.dashboard_pages import DashboardPages
 from lmm_tui.cockpit.screens.dashboard_panels import make_metric_chart, plot_of
-from lmm_tui.cockpit.widgets.panel_grid import Tiles
+from lmm_tui.cockpit.widgets.panel_grid import PanelGrid
 
 
 class MetricCharts:
     """Of the panels of a book that are metrics, those on its open page, in its order."""
 
-    def __init__(self, book: Book, tiles: Tiles) -> None:
+    def __init__(self, book: DashboardPages, tiles: PanelGrid) -> None:
         self._book, self._tiles = book, tiles
         self._charts: list[Chart] = []
         self._plots: dict[str, Plot] = {}
@@ -31,7 +31,7 @@ class MetricCharts:
         self._charts += missing
         self._tiles.mount_all(missing)
 
-    def show_page(self, like: RunPicture) -> None:
+    def show_page(self, like: RunChart) -> None:
         """Become the metrics of the open page; those that are new there look where `like` does."""
         panels = [panel for panel in self._book.page.panels if self._book.metric_of(panel)]
         self.reserve(len(panels))
@@ -61,12 +61,12 @@ if __name__ == "__main__":
 
     from textual.app import App, ComposeResult
 
-    from lmm_tui.cockpit.pinned_metrics import Shelf
+    from lmm_tui.cockpit.pinned_metrics import PinnedMetrics
 
     class Demo(App[None]):
         def compose(self) -> ComposeResult:
-            self.book = Book(Shelf())
-            self.tiles = Tiles(page=self.book.page)
+            self.book = DashboardPages(PinnedMetrics())
+            self.tiles = PanelGrid(page=self.book.page)
             yield self.tiles
 
         def search(self, charts: MetricCharts, words: str) -> list[str]:

@@ -10,7 +10,7 @@ from functools import cache
 
 from textual.geometry import Size
 
-from lmm_tui.cockpit.widgets.panel_grid import Column, Page, Row
+from lmm_tui.cockpit.widgets.panel_grid import GridColumn, GridRow, Page
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.metrics import names
 
@@ -79,9 +79,11 @@ def grid(title: str, panels: Sequence[str], size: Size) -> list[Page]:
     parts = [panels[start : start + each] for start in range(0, len(panels), each)]
     pages = []
     for number, part in enumerate(parts, start=1):
-        rows = [Row(tuple(part[start : start + across])) for start in range(0, len(part), across)]
+        rows = [
+            GridRow(tuple(part[start : start + across])) for start in range(0, len(part), across)
+        ]
         many = f" {number}/{len(parts)}" if len(parts) > 1 else ""
-        pages.append(Page(title + many, (Column(tuple(rows)),)))
+        pages.append(Page(title + many, (GridColumn(tuple(rows)),)))
     return pages
 
 

@@ -19,11 +19,11 @@ from lmm_tui.charts.palette import SERIES_COLORS, SeriesColor, shade
 from lmm_tui.charts.plot import sign_of
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import OVERLAY
-from lmm_tui.cockpit.screens.chart_gestures import Gestures
+from lmm_tui.cockpit.screens.chart_gestures import ChartGestures
 from lmm_tui.cockpit.screens.metric_groups import grid
-from lmm_tui.cockpit.widgets.key_bar import PlaceKeys
-from lmm_tui.cockpit.widgets.panel_grid import Page, Tiles
-from lmm_tui.cockpit.widgets.styled_line import Line
+from lmm_tui.cockpit.widgets.key_bar import ScreenKeys
+from lmm_tui.cockpit.widgets.panel_grid import Page, PanelGrid
+from lmm_tui.cockpit.widgets.styled_line import StyledLine
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics import names
 from lmm_tui.metrics.series.overlay import Overlay
@@ -49,7 +49,7 @@ _READ_AT_ONCE_S = 0.02
 """Of each run, while much of it is left to read."""
 
 
-class RunLegend(Line):
+class RunLegend(StyledLine):
     """The names of the runs in their colours, or with the signs of their curves; what fits."""
 
     def __init__(self, runs: Sequence[tuple[str, SeriesColor]]) -> None:
@@ -73,7 +73,7 @@ class RunLegend(Line):
         return Content.assemble(*parts).truncate(max(width, 1), ellipsis=True)
 
 
-class OverlayScreen(Gestures):
+class OverlayScreen(ChartGestures):
     """The curves of the runs at `paths`, on steps or on tokens."""
 
     BINDINGS = bindings("overlay", "charts")
@@ -93,8 +93,8 @@ class OverlayScreen(Gestures):
 
     def compose(self) -> ComposeResult:
         yield RunLegend([(Path(key).name, color) for key, color in self._colors.items()])
-        yield Tiles(page=Page("", ()))
-        yield PlaceKeys("overlay", "charts")
+        yield PanelGrid(page=Page("", ()))
+        yield ScreenKeys("overlay", "charts")
 
     def on_mount(self) -> None:
         self.look()
@@ -126,7 +126,7 @@ class OverlayScreen(Gestures):
             self.dismiss(None)
 
     def _make_charts(self) -> None:
-        tiles = self.query_one(Tiles)
+        tiles = self.query_one(PanelGrid)
         for metric in self._shown:
             panel = f"metric-{_METRICS.index(metric)}"
             if not self.query(f"#{panel}"):
@@ -144,7 +144,7 @@ class OverlayScreen(Gestures):
         return chart
 
     def _lay_out(self) -> None:
-        tiles = self.query_one(Tiles)
+        tiles = self.query_one(PanelGrid)
         panels = [f"metric-{_METRICS.index(metric)}" for metric in self._shown]
         pages = grid("", panels, tiles.size)
         tiles.open_page(pages[0] if pages else Page("", ()))

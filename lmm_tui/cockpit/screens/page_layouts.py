@@ -8,32 +8,32 @@ from __future__ import annotations
 
 from textual.geometry import Size
 
-from lmm_tui.cockpit.widgets.panel_grid import Column, Page, Row
+from lmm_tui.cockpit.widgets.panel_grid import GridColumn, GridRow, Page
 from lmm_tui.cockpit.widgets.probe_panel import LINES as PROBE_LINES
 from lmm_tui.i18n.language import mark
 
-_PROBES = Row(("probes",), lines=PROBE_LINES + 2)
-_VERDICT, _HEALTH = Row(("health",), lines=3), Row(("health",), lines=5)
+_PROBES = GridRow(("probes",), lines=PROBE_LINES + 2)
+_VERDICT, _HEALTH = GridRow(("health",), lines=3), GridRow(("health",), lines=5)
 
 _WALL = (
     Page(
         mark("everything"),
         (
-            Column(
+            GridColumn(
                 (
-                    Row(("first",), weight=9),
-                    Row(("second", "grad"), weight=7),
-                    Row(("lr", "speed"), weight=7),
+                    GridRow(("first",), weight=9),
+                    GridRow(("second", "grad"), weight=7),
+                    GridRow(("lr", "speed"), weight=7),
                 ),
                 weight=21,
             ),
-            Column(
+            GridColumn(
                 (
                     _PROBES,
-                    Row(("layers",), 5),
-                    Row(("samples",), 5),
+                    GridRow(("layers",), 5),
+                    GridRow(("samples",), 5),
                     _HEALTH,
-                    Row(("events",), 5),
+                    GridRow(("events",), 5),
                 ),
                 weight=13,
             ),
@@ -45,20 +45,24 @@ _TALL = (
     Page(
         mark("training"),
         (
-            Column(
+            GridColumn(
                 (
-                    Row(("first",), 7),
-                    Row(("second", "grad"), 5),
+                    GridRow(("first",), 7),
+                    GridRow(("second", "grad"), 5),
                     _PROBES,
                     _HEALTH,
-                    Row(("events",), 3),
+                    GridRow(("events",), 3),
                 )
             ),
         ),
     ),
     Page(
         mark("model"),
-        (Column((Row(("lr", "speed"), 5), Row(("layers",), 5), Row(("samples",), 6))),),
+        (
+            GridColumn(
+                (GridRow(("lr", "speed"), 5), GridRow(("layers",), 5), GridRow(("samples",), 6))
+            ),
+        ),
     ),
 )
 
@@ -66,29 +70,29 @@ _DESK = (
     Page(
         mark("training"),
         (
-            Column((Row(("first",), 6), Row(("second", "grad"), 5)), weight=21),
-            Column((_PROBES, Row(("samples",)), _VERDICT, Row(("events",))), weight=12),
+            GridColumn((GridRow(("first",), 6), GridRow(("second", "grad"), 5)), weight=21),
+            GridColumn((_PROBES, GridRow(("samples",)), _VERDICT, GridRow(("events",))), weight=12),
         ),
     ),
     Page(
         mark("model"),
         (
-            Column((Row(("lr", "speed"), 5), Row(("layers",), 6)), weight=21),
-            Column((Row(("samples",)), Row(("events",))), weight=12),
+            GridColumn((GridRow(("lr", "speed"), 5), GridRow(("layers",), 6)), weight=21),
+            GridColumn((GridRow(("samples",)), GridRow(("events",))), weight=12),
         ),
     ),
 )
 
 _BOOK = (
-    Page("{first}", (Column((Row(("first",), 5), _VERDICT, Row(("events",), 2))),)),
-    Page(mark("gradients"), (Column((Row(("grad",)), Row(("layers",)))),)),
-    Page(mark("{second}, LR"), (Column((Row(("second",)), Row(("lr", "speed")))),)),
-    Page(mark("probes"), (Column((_PROBES, Row(("health",)))),)),
-    Page(mark("samples"), (Column((Row(("samples",)),)),)),
+    Page("{first}", (GridColumn((GridRow(("first",), 5), _VERDICT, GridRow(("events",), 2))),)),
+    Page(mark("gradients"), (GridColumn((GridRow(("grad",)), GridRow(("layers",)))),)),
+    Page(mark("{second}, LR"), (GridColumn((GridRow(("second",)), GridRow(("lr", "speed")))),)),
+    Page(mark("probes"), (GridColumn((_PROBES, GridRow(("health",)))),)),
+    Page(mark("samples"), (GridColumn((GridRow(("samples",)),)),)),
 )
 
 _CARD = tuple(
-    Page(title, (Column((Row(panels),)),))
+    Page(title, (GridColumn((GridRow(panels),)),))
     for title, panels in (
         ("{first}", ("first",)),
         (mark("gradients"), ("grad",)),

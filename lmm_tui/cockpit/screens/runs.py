@@ -20,34 +20,34 @@ from textual.widgets import Static
 
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import OpenRun
-from lmm_tui.cockpit.screens.base_screen import PlaceScreen
-from lmm_tui.cockpit.screens.config_diff import DifferenceScreen
+from lmm_tui.cockpit.screens.base_screen import BaseScreen
+from lmm_tui.cockpit.screens.config_diff import ConfigDiffScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, Choice, ChoiceDialog
-from lmm_tui.cockpit.widgets.filter_input import FilterLine
+from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.run_header import BADGES
-from lmm_tui.cockpit.widgets.screen_tabs import ScreenStrip
-from lmm_tui.cockpit.widgets.table import Column, Table, TableRow, titled
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
+from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow, titled
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs import manage_runs
 from lmm_tui.runs.run_list import LARGEST_FIRST, SORT_KEYS, ListedRun, RunList, ancestry, arranged
 from lmm_tui.runs.status_text import NOTHING, count, duration, number, run_argument
 from lmm_tui.terminal.safe_text import clean
 
 COLUMNS = (
-    Column("name", mark("name"), 16, grows=True),
-    Column("state", mark("state"), 10),
-    Column("stage", mark("stage"), 8, rank=5),
-    Column("model", mark("model"), 8, rank=6),
-    Column("step", mark("step"), 13, right=True, rank=1),
-    Column("loss", mark("loss"), 7, right=True),
-    Column("val", mark("val"), 7, right=True, rank=3),
-    Column("speed", "tok/s", 6, right=True, rank=4),
-    Column("age", mark("age"), 12, right=True, rank=2),
-    Column("from", mark("from"), 12, grows=True, rank=7),
-    Column("note", mark("note"), 16, grows=True, rank=8),
+    TableColumn("name", mark("name"), 16, grows=True),
+    TableColumn("state", mark("state"), 10),
+    TableColumn("stage", mark("stage"), 8, rank=5),
+    TableColumn("model", mark("model"), 8, rank=6),
+    TableColumn("step", mark("step"), 13, right=True, rank=1),
+    TableColumn("loss", mark("loss"), 7, right=True),
+    TableColumn("val", mark("val"), 7, right=True, rank=3),
+    TableColumn("speed", "tok/s", 6, right=True, rank=4),
+    TableColumn("age", mark("age"), 12, right=True, rank=2),
+    TableColumn("from", mark("from"), 12, grows=True, rank=7),
+    TableColumn("note", mark("note"), 16, grows=True, rank=8),
 )
 
 _CURRENT = "bold $accent"
@@ -72,7 +72,7 @@ class CareTaken(Message):
     opens: Path | None = None
 
 
-class RunsScreen(PlaceScreen):
+class RunsScreen(BaseScreen):
     """The runs of `folder`; `shown_run` says which of them the dashboard shows."""
 
     PLACE = "runs"
@@ -100,7 +100,7 @@ class RunsScreen(PlaceScreen):
     def compose_body(self) -> ComposeResult:
         yield Table(titled(COLUMNS), tr("Reading …"))
         yield Static(id="detail")
-        yield FilterLine(tr("name, state, stage, model, note"))
+        yield FilterInput(tr("name, state, stage, model, note"))
 
     def look(self) -> None:
         self.in_background("runs", lambda: RunsRead(self._list.read()))
@@ -132,7 +132,7 @@ class RunsScreen(PlaceScreen):
             facts = [tr("1 run") if len(runs) == 1 else tr("{count} runs", count=len(runs))]
         facts += [tr("{count} live", count=live)] if live else []
         facts += [tr("{count} marked", count=len(self._marked))] if self._marked else []
-        self.query_one(ScreenStrip).show(" · ".join(facts))
+        self.query_one(ScreenTabs).show(" · ".join(facts))
         self._show_detail()
 
     def _emptiness(self) -> str:
@@ -180,7 +180,9 @@ class RunsScreen(PlaceScreen):
         chain = " → ".join(ancestry(run, self._runs or ()))
         process = tr("pid {pid} on {host}", pid=info.pid, host=info.host)
         words = [info.model, info.device, info.precision, process]
-        last = retell(run.summary.status.error) or run.note or tr("no note; n writes one")
+        last = (
+            translate_message(run.summary.status.error) or run.note or tr("no note; n writes one")
+        )
         lines = [
             Content.assemble(
                 (clean(chain), "bold"),
@@ -222,21 +224,21 @@ class RunsScreen(PlaceScreen):
         self._show()
 
     def action_filter(self) -> None:
-        self.query_one(FilterLine).open()
+        self.query_one(FilterInput).open()
 
     async def action_back(self) -> None:
         if self._wanted:
-            self.query_one(FilterLine).leave(drop=True)
+            self.query_one(FilterInput).leave(drop=True)
         else:
             await super().action_back()
 
-    @on(FilterLine.Edited)
-    def _filter(self, message: FilterLine.Edited) -> None:
+    @on(FilterInput.Edited)
+    def _filter(self, message: FilterInput.Edited) -> None:
         self._wanted = message.text
         self._show()
 
-    @on(FilterLine.Left)
-    def _filter_left(self, message: FilterLine.Left) -> None:
+    @on(FilterInput.Left)
+    def _filter_left(self, message: FilterInput.Left) -> None:
         self._wanted = message.text
         self._show()
         self.query_one(Table).focus()
@@ -273,7 +275,7 @@ class RunsScreen(PlaceScreen):
         except LmmError as error:
             self.toast(str(error), "differences", severe=True)
             return
-        self.app.push_screen(DifferenceScreen(marked[0].name, marked[1].name, found))
+        self.app.push_screen(ConfigDiffScreen(marked[0].name, marked[1].name, found))
 
     def action_rename(self) -> None:
         if (run := self._at_rest("rename")) is not None:

@@ -17,11 +17,11 @@ from textual.message import Message
 
 from lmm_tui.cockpit.chat_backend import Manner, read_manner
 from lmm_tui.cockpit.keys import bindings
-from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog
 from lmm_tui.cockpit.widgets.prose import Prose
 from lmm_tui.cockpit.widgets.sample_grid import SampleBook, SampleGrid
-from lmm_tui.cockpit.widgets.screen_tabs import ScreenStrip
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.run.control import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
@@ -53,7 +53,7 @@ class Sampled(Message):
     prompt: str | None
 
 
-class SamplesScreen(PlaceScreen):
+class SamplesScreen(BaseScreen):
     """The samples of `run`."""
 
     PLACE = "samples"
@@ -94,7 +94,7 @@ class SamplesScreen(PlaceScreen):
             tr("1 step") if steps == 1 else tr("{count} steps", count=steps),
             *([manner] if manner else []),
         ]
-        self.query_one(ScreenStrip).show(" · ".join(facts), subject=self._run.name)
+        self.query_one(ScreenTabs).show(" · ".join(facts), subject=self._run.name)
 
     @on(SampleGrid.Moved)
     def _moved(self) -> None:

@@ -1,6 +1,6 @@
 """Which screen stands behind which name of the key table; each is imported when it is first opened.
 
-A new screen is a row in `[go]` of `cockpit.key_table`, a class over `PlaceScreen` and a line here.
+A new screen is a row in `[go]` of `cockpit.key_table`, a class over `BaseScreen` and a line here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+    from lmm_tui.cockpit.screens.base_screen import BaseScreen
     from lmm_tui.runs.session import RunSession
 
 _OF_A_RUN = {
@@ -38,7 +38,7 @@ BEHIND = {"chat": "samples", "tokens": "samples"}
 
 
 @dataclass(frozen=True)
-class Around:
+class ScreenContext:
     """What a screen may be made from."""
 
     runs_dir: Path
@@ -47,43 +47,46 @@ class Around:
     """The run that is open by the time it is asked for."""
 
 
-def make(name: str, around: Around) -> PlaceScreen:
+def make(name: str, around: ScreenContext) -> BaseScreen:
     """The screen called `name`; those `OF_A_RUN` need a session."""
     return _MAKERS[name](around)
 
 
-def _runs(around: Around) -> PlaceScreen:
+def _runs(around: ScreenContext) -> BaseScreen:
     from lmm_tui.cockpit.screens.runs import RunsScreen
 
     return RunsScreen(around.runs_dir, around.shown_run)
 
 
-def _system(around: Around) -> PlaceScreen:
+def _system(around: ScreenContext) -> BaseScreen:
     from lmm_tui.cockpit.screens.system import SystemScreen
 
     return SystemScreen(around.runs_dir, around.session.run_dir if around.session else None)
 
 
-def _of_a_run(name: str, around: Around) -> PlaceScreen:
+def _of_a_run(name: str, around: ScreenContext) -> BaseScreen:
     module, screen = _OF_A_RUN[name]
     assert around.session is not None
-    made: PlaceScreen = getattr(import_module(f"lmm_tui.cockpit.screens.{module}"), screen)(
+    made: BaseScreen = getattr(import_module(f"lmm_tui.cockpit.screens.{module}"), screen)(
         around.session.run_dir
     )
     return made
 
 
-_MAKERS: dict[str, Callable[[Around], PlaceScreen]] = {
+_MAKERS: dict[str, Callable[[ScreenContext], BaseScreen]] = {
     "runs": _runs,
     "system": _system,
     **{name: partial(_of_a_run, name) for name in _OF_A_RUN},
 }
 
-PLACES = frozenset(_MAKERS)
+REGISTERED = frozenset(_MAKERS)
 
 if __name__ == "__main__":
     from lmm_tui.cockpit.keys import SCREENS
 
-    print(sorted(PLACES))
-    assert {name for _, name, _ in SCREENS} | BEHIND.keys() == PLACES | {"dashboard", "configure"}
+    print(sorted(REGISTERED))
+    assert {name for _, name, _ in SCREENS} | BEHIND.keys() == REGISTERED | {
+        "dashboard",
+        "configure",
+    }
     print("=== 自测通过 ===")

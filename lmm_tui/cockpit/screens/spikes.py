@@ -16,11 +16,11 @@ from textual.widgets import Static
 
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.screens.dialogs import Choice, ChoiceDialog, pressed
-from lmm_tui.cockpit.widgets.table import Column, Table, TableRow
+from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow
 from lmm_tui.engine.run.spike_files import SpikeError, list_spikes, read_spike
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.spike_text import spike_body, spike_heading
 from lmm_tui.terminal.safe_text import clean
 
@@ -57,10 +57,13 @@ class SpikesScreen(ModalScreen[int | None]):
             )
             panel.border_subtitle = f"{back} · {leave}" if self._live else leave
             yield Table(
-                (Column("step", tr("step"), 9, right=True), Column("rule", tr("rule"), 11),
-                 Column("what", tr("what"), 20, grows=True)),
+                (
+                    TableColumn("step", tr("step"), 9, right=True),
+                    TableColumn("rule", tr("rule"), 11),
+                    TableColumn("what", tr("what"), 20, grows=True),
+                ),
                 tr(_EMPTY),
-            )  # fmt: skip
+            )
             with VerticalScroll(can_focus=True):
                 yield Static(id="spike")
 
@@ -70,9 +73,17 @@ class SpikesScreen(ModalScreen[int | None]):
             try:
                 spike = read_spike(self._folder, step)
             except SpikeError as error:
-                cells = {"step": f"{step:,}", "rule": tr("unreadable"), "what": retell(str(error))}
+                cells = {
+                    "step": f"{step:,}",
+                    "rule": tr("unreadable"),
+                    "what": translate_message(str(error)),
+                }
             else:
-                cells = {"step": f"{step:,}", "rule": spike.rule, "what": retell(spike.what)}
+                cells = {
+                    "step": f"{step:,}",
+                    "rule": spike.rule,
+                    "what": translate_message(spike.what),
+                }
             rows.append(TableRow(str(step), cells))
         table = self.query_one(Table)
         table.show(rows, empty=tr(_EMPTY))
@@ -87,7 +98,7 @@ class SpikesScreen(ModalScreen[int | None]):
         try:
             spike = read_spike(self._folder, step)
         except LmmError as error:
-            shown.update(clean(retell(str(error))))
+            shown.update(clean(translate_message(str(error))))
             return
         shown.update(spike_heading(spike).append("\n\n").append_text(spike_body(spike)))
 
@@ -125,7 +136,7 @@ if __name__ == "__main__":
 
     from textual.app import App
 
-    from lmm_tui.engine.run.spike_files import Spike, SpikeText, write_spike
+    from lmm_tui.engine.run.spike_files import KeptSpike, SpikeText, write_spike
 
     async def show(folder: Path) -> str:
         app: App[None] = App()
@@ -137,7 +148,7 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory() as place:
         cat = SpikeText(0, 0, 7.2, "a cat", [1, 2], ["a", " cat"], [None, 7.2])
-        write_spike(Path(place), Spike(44, 0.0, "loss_spike", "loss went to 7.2", [cat]))
+        write_spike(Path(place), KeptSpike(44, 0.0, "loss_spike", "loss went to 7.2", [cat]))
         print(seen := asyncio.run(show(Path(place))))
     assert "a cat" in seen and "loss_spike" in seen
     print("=== 自测通过 ===")

@@ -18,13 +18,13 @@ from textual.message import Message
 from textual.widgets import Static
 
 from lmm_tui.charts.sparkline import spark
-from lmm_tui.cockpit.screens.base_screen import PlaceScreen
-from lmm_tui.cockpit.widgets.screen_tabs import ScreenStrip
+from lmm_tui.cockpit.screens.base_screen import BaseScreen
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import size
-from lmm_tui.runs.machine_stats import Card, Machine, ProcessReading, Reading
+from lmm_tui.runs.machine_stats import Card, Machine, MachineReading, ProcessReading
 from lmm_tui.runs.session import ATTACHABLE_STATES
 from lmm_tui.runs.status_text import duration
 from lmm_tui.terminal.safe_text import clean, fit
@@ -41,10 +41,10 @@ _WARM, _HOT = 0.75, 0.92
 class MachineRead(Message):
     """A thread has looked at the machine."""
 
-    reading: Reading
+    reading: MachineReading
 
 
-class SystemScreen(PlaceScreen):
+class SystemScreen(BaseScreen):
     """`run` is the one that is open, or None: then it is the machine alone."""
 
     PLACE = "system"
@@ -91,7 +91,7 @@ class SystemScreen(PlaceScreen):
             self._past.setdefault(name, deque(maxlen=KEPT)).append(value)
         self._show(reading)
 
-    def _show(self, reading: Reading) -> None:
+    def _show(self, reading: MachineReading) -> None:
         width = max(self.size.width - 4, 20)
         lines = [
             self._gauge("CPU", reading.cpu, tr("load {load:.1f}", load=reading.load), width),
@@ -114,7 +114,7 @@ class SystemScreen(PlaceScreen):
         lines += self._cards(reading.cards, width)
         lines += [Content(), *self._process(reading.process, width)]
         self.query_one("#gauges", Static).update(Content("\n").join(lines))
-        self.query_one(ScreenStrip).show(tr("every 2 s"), subject=socket.gethostname())
+        self.query_one(ScreenTabs).show(tr("every 2 s"), subject=socket.gethostname())
 
     def _cards(self, cards: tuple[Card, ...], width: int) -> list[Content]:
         if not cards:
@@ -173,7 +173,7 @@ class SystemScreen(PlaceScreen):
         return line.truncate(width, ellipsis=True)
 
 
-def _curves(reading: Reading) -> dict[str, float]:
+def _curves(reading: MachineReading) -> dict[str, float]:
     """What has a history, by the label of its gauge."""
     curves = {"CPU": reading.cpu, "RAM": reading.memory_used / reading.memory_total}
     for index, card in enumerate(reading.cards):

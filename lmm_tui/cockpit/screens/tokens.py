@@ -17,17 +17,17 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from lmm_tui.cockpit.chat_backend import LivePartner
+from lmm_tui.cockpit.chat_backend import LiveBackend
 from lmm_tui.cockpit.keys import bindings
-from lmm_tui.cockpit.screens.backend_screen import PartnerScreen
+from lmm_tui.cockpit.screens.backend_screen import BackendScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog
 from lmm_tui.cockpit.widgets.samples_panel import LOSS_STYLES
-from lmm_tui.cockpit.widgets.screen_tabs import ScreenStrip
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.token_text import TokenText
 from lmm_tui.engine.run.control import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics.readers.json_lines import JsonlFollower
 from lmm_tui.runs.loss_levels import LIMITS, SURPRISING
 from lmm_tui.terminal.byte_tokens import text_of
@@ -48,7 +48,7 @@ class ReadDone(Message):
     who: str
 
 
-class TokensScreen(PartnerScreen):
+class TokensScreen(BackendScreen):
     """Texts as a model of `run` reads them."""
 
     PLACE = "tokens"
@@ -88,7 +88,7 @@ class TokensScreen(PartnerScreen):
 
         def ask() -> ReadDone:
             asked = text
-            if asked is None and not isinstance(partner, LivePartner):
+            if asked is None and not isinstance(partner, LiveBackend):
                 asked = _held_out(self.run_dir)
                 if asked is None:
                     why = tr("held-out text is known to the live model alone; e writes another")
@@ -111,9 +111,9 @@ class TokensScreen(PartnerScreen):
             return
         self._text, self._data = message.text, message.reply.data
         step = ""
-        if message.who == tr(LivePartner.name):
+        if message.who == tr(LiveBackend.name):
             step = " · " + tr("step {step:,}", step=message.reply.step)
-        self._words = f"{message.who}{step} · {retell(message.reply.message)}"
+        self._words = f"{message.who}{step} · {translate_message(message.reply.message)}"
         self.query_one(TokenText).show(self._data["tokens"], self._data["losses"])
         self._show_facts()
 
@@ -159,7 +159,7 @@ class TokensScreen(PartnerScreen):
     # What is shown
 
     def _show_facts(self) -> None:
-        strip = self.query_one(ScreenStrip)
+        strip = self.query_one(ScreenTabs)
         if self._words:
             strip.show(self._words)
         else:

@@ -21,7 +21,7 @@ from lmm_tui.terminal.safe_text import clean
 MORE = "…"
 
 
-class Choice(Widget, can_focus=True):
+class ChoiceRow(Widget, can_focus=True):
     """Left and right or a click take a neighbour; posts `Changed` when the value changes."""
 
     DEFAULT_CSS = """
@@ -46,11 +46,11 @@ class Choice(Widget, can_focus=True):
     class Changed(Message):
         """Another choice was taken."""
 
-        choice: Choice
+        choice: ChoiceRow
         value: str
 
         @property
-        def control(self) -> Choice:
+        def control(self) -> ChoiceRow:
             return self.choice
 
     def __init__(
@@ -65,7 +65,7 @@ class Choice(Widget, can_focus=True):
         super().__init__(id=id)
         self._said = said
         self._choices: tuple[str, ...] = ()
-        self.set_reactive(Choice.value, value)
+        self.set_reactive(ChoiceRow.value, value)
         self.set_choices(choices)
 
     @property
@@ -144,12 +144,12 @@ if __name__ == "__main__":
 
     class Demo(App[None]):
         def compose(self) -> ComposeResult:
-            yield Choice(["cosine", "wsd", "minimind", "constant"], "wsd")
+            yield ChoiceRow(["cosine", "wsd", "minimind", "constant"], "wsd")
 
     async def steer() -> None:
         app = Demo()
         async with app.run_test(size=(24, 3)) as pilot:
-            choice = app.query_one(Choice)
+            choice = app.query_one(ChoiceRow)
             await pilot.press("right", "right", "right")
             print(choice.value, "|", choice.render().plain)
             assert choice.value == "constant"

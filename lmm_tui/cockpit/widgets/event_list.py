@@ -14,7 +14,7 @@ from textual.content import Content
 
 from lmm_tui.cockpit.widgets.feed import Feed
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import clean
 
 MOST_SHOWN = 300
@@ -23,7 +23,7 @@ _STYLES = {"error": "$text-error", "warning": "$text-warning"}
 _WIDE = 56
 
 
-class EventLog(Feed):
+class EventList(Feed):
     """A line an event: time, step, kind, message; alerts and errors in full."""
 
     def __init__(self, id: str | None = None) -> None:
@@ -54,7 +54,7 @@ def _line(event: Mapping[str, Any], width: int) -> Content:
         (_clock(event.get("time")) + "  " if width >= _WIDE else "", "$foreground 50%"),
         (f"{_step(event.get('step'))}  ", "$foreground 70%"),
         (f"{clean(tr(kind))} ", style or "$accent"),
-        (clean(retell(message)), style),
+        (clean(translate_message(message)), style),
     )
     return line if style else line.truncate(width, ellipsis=True)
 

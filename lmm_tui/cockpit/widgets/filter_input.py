@@ -13,10 +13,10 @@ from textual.message import Message
 from textual.reactive import Reactive
 from textual.widgets import Input
 
-from lmm_tui.cockpit.widgets.text_input import Entry
+from lmm_tui.cockpit.widgets.text_input import TextInput
 
 
-class FilterLine(Entry):
+class FilterInput(TextInput):
     """Opened by its screen; enter keeps what was typed, escape drops it."""
 
     DEFAULT_CSS = """
@@ -79,15 +79,15 @@ if __name__ == "__main__":
         said: list[str] = []
 
         def compose(self) -> ComposeResult:
-            yield FilterLine("filter")
+            yield FilterInput("filter")
 
-        def on_filter_line_edited(self, message: FilterLine.Edited) -> None:
+        def on_filter_line_edited(self, message: FilterInput.Edited) -> None:
             self.said.append(message.text)
 
     async def narrow() -> list[str]:
         app = Demo()
         async with app.run_test(size=(40, 4)) as pilot:
-            app.query_one(FilterLine).open()
+            app.query_one(FilterInput).open()
             await pilot.press("s", "f", "t", "enter")
         return app.said
 

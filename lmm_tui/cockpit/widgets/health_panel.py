@@ -12,7 +12,7 @@ from textual.content import Content
 
 from lmm_tui.cockpit.widgets.feed import Feed
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class HealthPanel(Feed):
         """`going_on` are those of `alerts` whose episode has not ended, the gravest first."""
         style = _STYLES[going_on[0].severity] if going_on else "$text-success"
         # A verdict that names the last step would have the screen laid out anew at every step.
-        line = clean(retell(verdict)) if alerts else tr("healthy so far")
+        line = clean(translate_message(verdict)) if alerts else tr("healthy so far")
         lines = [Content.styled(line, style)]
         lines += [_advice(alert) for alert in going_on]
         over = [alert for alert in reversed(alerts) if alert not in going_on][:_MOST_SHOWN]
@@ -60,7 +60,7 @@ def _past(alert: Alert) -> Content:
         (
             tr(
                 "{what}; suspect {suspect}",
-                what=clean(retell(alert.what)),
+                what=clean(translate_message(alert.what)),
                 suspect=tr(clean(alert.suspect)),
             ),
             "$foreground 80%",

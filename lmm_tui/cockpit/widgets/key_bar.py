@@ -8,11 +8,11 @@ from __future__ import annotations
 from textual.content import Content
 
 from lmm_tui.cockpit.keys import KEYS, Key, Where, bar_keys
-from lmm_tui.cockpit.widgets.styled_line import Line
+from lmm_tui.cockpit.widgets.styled_line import StyledLine
 from lmm_tui.i18n.language import tr
 
 
-class PlaceKeys(Line):
+class ScreenKeys(StyledLine):
     """The keys of a screen; where the line is short, those of the last ranks go first."""
 
     def __init__(self, *where: Where, id: str | None = None) -> None:
@@ -35,7 +35,7 @@ class PlaceKeys(Line):
         return pressable(key, key.label)
 
 
-class KeyBar(PlaceKeys):
+class KeyBar(ScreenKeys):
     """`p probe  space pause  …`; says `resume` while the run is paused, and only what can work."""
 
     def __init__(self, id: str | None = None) -> None:
@@ -60,7 +60,7 @@ class KeyBar(PlaceKeys):
         return pressable(key, tr("resume") if resumes else key.label)
 
 
-class FormKeys(Line):
+class FormKeys(StyledLine):
     """The keys of the configure screen, the first of the table first, as many as fit."""
 
     def compose_line(self, width: int) -> Content:

@@ -21,12 +21,12 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input
 
-from lmm_tui.cockpit.widgets.choice import Choice
-from lmm_tui.cockpit.widgets.text_input import Entry
+from lmm_tui.cockpit.widgets.choice import ChoiceRow
+from lmm_tui.cockpit.widgets.text_input import TextInput
 from lmm_tui.engine.config.config import ConfigError, Option, RunConfig, check, lookup, toml_value
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.option_range import limits_in_words
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import REPLACEMENT, clean, fit, wrap
 
 UNSET = mark("unset")
@@ -38,7 +38,7 @@ LABEL_WIDTH = 28
 _DEFAULTS = RunConfig()
 
 
-class ConfigField(Widget):
+class OptionField(Widget):
     """Posts `Changed` after every edit; `value` is the last allowed one, `problem` says more."""
 
     DEFAULT_CSS = """
@@ -55,10 +55,10 @@ class ConfigField(Widget):
     class Changed(Message):
         """The text or choice was edited; look at `problem` before you use `value`."""
 
-        field: ConfigField
+        field: OptionField
 
         @property
-        def control(self) -> ConfigField:
+        def control(self) -> OptionField:
             return self.field
 
     def __init__(
@@ -80,7 +80,7 @@ class ConfigField(Widget):
         self._judged = self.text
 
     @property
-    def editor(self) -> Choice | Input:
+    def editor(self) -> ChoiceRow | Input:
         """The widget that takes the focus."""
         return self._editor
 
@@ -131,7 +131,7 @@ class ConfigField(Widget):
     def _told_problem(self) -> str:
         """In the language of the interface, where sentences are known with the key before them."""
         key = self.option.key
-        told = retell(f"{key}: {self.problem}")
+        told = translate_message(f"{key}: {self.problem}")
         return told.removeprefix(key).lstrip(":： ")
 
     def complain(self, problem: str) -> None:
@@ -152,16 +152,16 @@ class ConfigField(Widget):
         self.show(self.option.default)
 
     def set_choices(self, choices: Sequence[str]) -> None:
-        if isinstance(self._editor, Choice):
+        if isinstance(self._editor, ChoiceRow):
             self._editor.set_choices(choices)
 
     def show_unset(self, text: str) -> None:
         """What an unset value will come to, shown in its place."""
-        if isinstance(self._editor, Entry):
+        if isinstance(self._editor, TextInput):
             self._editor.prompt = text
 
     @on(Input.Changed)
-    @on(Choice.Changed)
+    @on(ChoiceRow.Changed)
     def _edited(self, event: Message) -> None:
         event.stop()
         if self.text == self._judged:  # An Input also reports the value it was made with.
@@ -177,11 +177,11 @@ class ConfigField(Widget):
         self.refresh(layout=bool(before) or bool(self.problem))
         self.post_message(self.Changed(self))
 
-    def _make_editor(self, choices: Sequence[str]) -> Choice | Entry:
+    def _make_editor(self, choices: Sequence[str]) -> ChoiceRow | TextInput:
         text = to_text(self.option, self.value)
         if choices:
-            return Choice(choices, text, said=tr if self.option.kind is bool else str)
-        return Entry(text, prompt=tr(UNSET), highlighter=_Visible())
+            return ChoiceRow(choices, text, said=tr if self.option.kind is bool else str)
+        return TextInput(text, prompt=tr(UNSET), highlighter=_VisibleText())
 
 
 def field_id(key: str) -> str:
@@ -235,7 +235,7 @@ def _choices(option: Option) -> Sequence[str]:
     return option.choices
 
 
-class _Visible(Highlighter):
+class _VisibleText(Highlighter):
     """Shows control characters of a text instead of sending them to the terminal."""
 
     def __call__(self, text: str | Text) -> Text:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from rich.cells import cell_len
 from textual.content import Content
 
-from lmm_tui.cockpit.widgets.styled_line import Line
+from lmm_tui.cockpit.widgets.styled_line import StyledLine
 from lmm_tui.terminal.safe_text import clean
 
 _MORE = 4
 """Cells for a sign that there are more pages."""
 
 
-class PageStrip(Line):
+class PageTabs(StyledLine):
     """` loss  gradients …`; where that is too long, the open page with as many as fit around it."""
 
     def __init__(self, id: str | None = None) -> None:
@@ -61,7 +61,7 @@ class PageStrip(Line):
 
 
 if __name__ == "__main__":
-    strip = PageStrip()
+    strip = PageTabs()
     strip._titles = ("loss", "gradients", "probes")
     for columns in (60, 14):
         print(strip.compose_line(columns))

@@ -17,7 +17,7 @@ from textual.widget import Widget
 
 
 @dataclass(frozen=True)
-class Row:
+class GridRow:
     """Panels beside each other, by id; `lines` high, or a share of the rest by `weight`."""
 
     panels: tuple[str, ...]
@@ -26,15 +26,15 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Column:
-    rows: tuple[Row, ...]
+class GridColumn:
+    rows: tuple[GridRow, ...]
     weight: int = 1
 
 
 @dataclass(frozen=True)
 class Page:
     title: str
-    columns: tuple[Column, ...]
+    columns: tuple[GridColumn, ...]
 
     @property
     def panels(self) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ def divide(length: int, weights: list[int]) -> list[int]:
     return [after - before for before, after in pairwise(edges)]
 
 
-class _TileLayout(Layout):
+class _GridLayout(Layout):
     name = "tiles"
 
     def __init__(self, page: Page, panel_of: Callable[[Widget], str | None]) -> None:
@@ -91,7 +91,7 @@ class _TileLayout(Layout):
         ]
 
 
-class Tiles(Widget):
+class PanelGrid(Widget):
     """Shows one page of its children, each of which is the panel of its id or of another name."""
 
     DEFAULT_CSS = """
@@ -106,7 +106,7 @@ class Tiles(Widget):
         self._page = page
         self._names: dict[Widget, str | None] = {}
         self._places: dict[Widget, Region] = {}
-        self._tile_layout = _TileLayout(page, self.panel_of)
+        self._tile_layout = _GridLayout(page, self.panel_of)
 
     @property
     def layout(self) -> Layout:
@@ -123,7 +123,7 @@ class Tiles(Widget):
     def zoom_to(self, child: Widget) -> None:
         """Give one child the whole page, until a page is opened."""
         if panel := self.panel_of(child):
-            self.open_page(Page(panel, (Column((Row((panel,)),)),)))
+            self.open_page(Page(panel, (GridColumn((GridRow((panel,)),)),)))
 
     def rename(self, child: Widget, panel: str | None) -> None:
         """Make a child this panel, or none, once a page is opened."""
@@ -132,7 +132,7 @@ class Tiles(Widget):
     def open_page(self, page: Page) -> None:
         """Show a page; where every child stays in its place, that costs nothing."""
         self._page = page
-        self._tile_layout = _TileLayout(page, self.panel_of)
+        self._tile_layout = _GridLayout(page, self.panel_of)
         if self._find_places() != self._places:
             self._show_panels()
             self.refresh(layout=True)
@@ -158,8 +158,8 @@ if __name__ == "__main__":
     shown = Page(
         "demo",
         (
-            Column((Row(("loss",), weight=2), Row(("lr", "speed"))), weight=2),
-            Column((Row(("probes",), lines=11), Row(("events",)))),
+            GridColumn((GridRow(("loss",), weight=2), GridRow(("lr", "speed"))), weight=2),
+            GridColumn((GridRow(("probes",), lines=11), GridRow(("events",)))),
         ),
     )
     areas = dict(shown.regions(Size(100, 30)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 
 from lmm_tui.cockpit.widgets.run_header import BADGES
-from lmm_tui.cockpit.widgets.styled_line import Line, Part
+from lmm_tui.cockpit.widgets.styled_line import Part, StyledLine
 from lmm_tui.engine.run.run_dir import RunStatus
 from lmm_tui.i18n.language import tr
 from lmm_tui.runs.session import RunView
@@ -14,7 +14,7 @@ from lmm_tui.runs.status_text import count, duration
 _SHORTEST_BAR = 8
 
 
-class RunProgress(Line):
+class RunProgress(StyledLine):
     """A bar in the colour of the state, then steps, share, tokens, speed and time to go."""
 
     def __init__(self, id: str | None = None) -> None:

@@ -10,9 +10,9 @@ import time
 from rich.cells import cell_len
 from textual.content import Content
 
-from lmm_tui.cockpit.widgets.styled_line import Line, Part, spread
+from lmm_tui.cockpit.widgets.styled_line import Part, StyledLine, spread
 from lmm_tui.i18n.language import listed, tr
-from lmm_tui.i18n.translate_messages import retell
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.session import RunView
 from lmm_tui.runs.status_text import count, duration
 from lmm_tui.terminal.safe_text import clean
@@ -31,7 +31,7 @@ BADGES = {
 """A sign and a theme colour for every state that a run can be in."""
 
 
-class RunHeader(Line):
+class RunHeader(StyledLine):
     """`● RUNNING  name  pretrain · nano 0.49M · cpu fp32`, and on the right what takes long now."""
 
     def __init__(self, id: str | None = None) -> None:
@@ -88,7 +88,7 @@ class RunHeader(Line):
         elif self._loading:
             parts.append((f" {tr('reading…')} ", "$accent"))
         elif view.active and view.status.activity:
-            parts.append((f" {clean(retell(view.status.activity))} ", "$accent"))
+            parts.append((f" {clean(translate_message(view.status.activity))} ", "$accent"))
         if self._pending:
             commands = listed(map(tr, self._pending))
             parts.append((f" {tr('asked: {commands}', commands=commands)} ", "$warning"))

@@ -14,7 +14,7 @@ from textual.content import Content
 
 from lmm_tui.cockpit.keys import KEYS, SHORT_NAMES, Key
 from lmm_tui.cockpit.widgets.key_bar import shown_key
-from lmm_tui.cockpit.widgets.styled_line import Line, Part
+from lmm_tui.cockpit.widgets.styled_line import Part, StyledLine
 from lmm_tui.i18n.language import tr
 from lmm_tui.terminal.safe_text import clean, fit
 
@@ -25,7 +25,7 @@ _LEAST_SUBJECT = 8
 """Cells of it that are worth showing."""
 
 
-class ScreenStrip(Line):
+class ScreenTabs(StyledLine):
     """` 1 dashboard  2 runs  … `; at the right facts, and before them what they are about.
 
     Where that is too long screens have short names, then the subject is cut or goes; where it is
@@ -94,7 +94,7 @@ def _at_the_ends(tabs: Content, facts: Content, width: int) -> Content:
 
 
 if __name__ == "__main__":
-    strip = ScreenStrip("checkpoints")
+    strip = ScreenTabs("checkpoints")
     strip._subject, strip._facts = "pretrain-nano-7", (("12 checkpoints", ""),)
     for columns in (140, 100, 80, 60, 40):
         print(strip.compose_line(columns))

@@ -14,7 +14,7 @@ Part = tuple[str, str]
 """Text and its style; the style may name theme colours, such as `bold $accent`."""
 
 
-class Line(Widget):
+class StyledLine(Widget):
     """A widget of one row; `compose_line` says what stands there at a width."""
 
     DEFAULT_CSS = """

@@ -31,7 +31,7 @@ _MARGIN = 2
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """`width` cells, more where it `grows`; of `rank` 0 it always stays."""
 
     id: str
@@ -51,7 +51,7 @@ class TableRow:
     marked: bool = False
 
 
-def titled(columns: Sequence[Column]) -> tuple[Column, ...]:
+def titled(columns: Sequence[TableColumn]) -> tuple[TableColumn, ...]:
     """The columns with their titles in the language of the interface."""
     return tuple(replace(column, title=tr(column.title)) for column in columns)
 
@@ -83,7 +83,7 @@ class Table(ScrollView, can_focus=True):
 
         column: str
 
-    def __init__(self, columns: Sequence[Column], empty: str, id: str | None = None) -> None:
+    def __init__(self, columns: Sequence[TableColumn], empty: str, id: str | None = None) -> None:
         """`empty` is shown where there is no row, and says what to do next."""
         super().__init__(id=id)
         self._columns = tuple(columns)
@@ -181,7 +181,7 @@ class Table(ScrollView, can_focus=True):
 
     # Words
 
-    def layout_columns(self, width: int) -> list[tuple[Column, int]]:
+    def layout_columns(self, width: int) -> list[tuple[TableColumn, int]]:
         """The columns that have room in `width` cells, each with the cells it gets."""
         kept = list(self._columns)
 
@@ -262,7 +262,11 @@ def _joined(first: str | Part, cells: Sequence[str | Part], width: int) -> Conte
 
 if __name__ == "__main__":
     table = Table(
-        (Column("name", "name", 8, grows=True), Column("loss", "loss", 6, right=True, rank=1)), ""
+        (
+            TableColumn("name", "name", 8, grows=True),
+            TableColumn("loss", "loss", 6, right=True, rank=1),
+        ),
+        "",
     )
     table._rows = (TableRow("a", {"name": "小兔\x1b子", "loss": ("2.71", "bold")}, marked=True),)
     for columns in (40, 14):

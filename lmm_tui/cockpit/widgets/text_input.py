@@ -15,7 +15,7 @@ from textual.widgets import Input
 from lmm_tui.terminal.safe_text import fit
 
 
-class Entry(Input):
+class TextInput(Input):
     """One row; `prompt` is what it says while it is empty."""
 
     prompt: reactive[str] = reactive("", repaint=False)
@@ -23,7 +23,7 @@ class Entry(Input):
     def __init__(self, value: str = "", *, prompt: str = "", **more: Any) -> None:
         """`more` is what Input takes."""
         super().__init__(value, placeholder=prompt, compact=True, **more)
-        self.set_reactive(Entry.prompt, prompt)
+        self.set_reactive(TextInput.prompt, prompt)
 
     def watch_prompt(self) -> None:
         self._cut()
@@ -43,12 +43,12 @@ if __name__ == "__main__":
 
     class Demo(App[None]):
         def compose(self) -> ComposeResult:
-            yield Entry(prompt="what the run shall be called")
+            yield TextInput(prompt="what the run shall be called")
 
     async def look() -> tuple[str, str]:
         app = Demo()
         async with app.run_test(size=(20, 3)) as pilot:
-            entry = app.query_one(Entry)
+            entry = app.query_one(TextInput)
             narrow = entry.render_line(0).text
             await pilot.resize_terminal(60, 3)
             await pilot.pause()

@@ -22,7 +22,7 @@ from textual.visual import Visual
 
 from lmm_tui.cockpit.widgets.samples_panel import loss_style
 from lmm_tui.runs.loss_levels import SURPRISING
-from lmm_tui.terminal.byte_tokens import Span, spans
+from lmm_tui.terminal.byte_tokens import ByteSpan, spans
 from lmm_tui.terminal.safe_text import NEWLINE_MARK, clean, fit
 
 
@@ -42,7 +42,7 @@ class TokenText(ScrollView, can_focus=True):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._spans: list[Span] = []
+        self._spans: list[ByteSpan] = []
         self._losses: list[float | None] = []
         self._lines: list[list[tuple[int, str]]] = []
         """The number of each span and what is written for it."""

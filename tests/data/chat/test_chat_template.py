@@ -13,7 +13,7 @@ from tokenizers import models, pre_tokenizers
 from lmm_tui.data.builtin.stories import story
 from lmm_tui.data.chat.chatml import CHAT_TEMPLATE
 from lmm_tui.data.chat.template import CHATML, render, render_all, render_prompt
-from lmm_tui.data.chat.tokenizer_template import OwnTemplate
+from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.tokenizer import SPECIAL_TOKENS, Tokenizer
 from lmm_tui.data.turns import Conversation, Turn
@@ -59,7 +59,7 @@ def said(turns):
 
 
 def own(source, **config):
-    return OwnTemplate(source, TOKENIZER, config)
+    return TokenizerTemplate(source, TOKENIZER, config)
 
 
 def test_a_conversation_is_written_as_chatml_writes_it():
@@ -245,7 +245,7 @@ def test_a_template_is_found_beside_the_tokenizer(tmp_path, in_config):
     if not in_config:
         (tmp_path / "chat_template.jinja").write_text(LLAMA, encoding="utf-8")
     for path in (tmp_path, tmp_path / "tokenizer.json"):
-        found = OwnTemplate.load(path, TOKENIZER)
+        found = TokenizerTemplate.load(path, TOKENIZER)
         written = "".join(span.text for span in found.prompt_spans((Turn("user", "a"),)))
         assert written == "<|im_start|><|user|>a<|im_end|><|assistant|>"
 
@@ -253,10 +253,10 @@ def test_a_template_is_found_beside_the_tokenizer(tmp_path, in_config):
 def test_a_template_that_is_missing_or_broken_is_refused_with_a_sentence(tmp_path):
     TOKENIZER.save(tmp_path)
     with pytest.raises(DataError, match=r"^data.template: .* has no chat template .* chatml$"):
-        OwnTemplate.load(tmp_path, TOKENIZER)
+        TokenizerTemplate.load(tmp_path, TOKENIZER)
     (tmp_path / "chat_template.jinja").write_text("{% if %}", encoding="utf-8")
     with pytest.raises(DataError, match=r"^data.template: .* cannot be used \(Expected"):
-        OwnTemplate.load(tmp_path, TOKENIZER)
+        TokenizerTemplate.load(tmp_path, TOKENIZER)
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ from lmm_tui.data.turns import Turn
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.convert import convert
 from lmm_tui.engine.evaluation import builtin_tasks, worker
-from lmm_tui.engine.evaluation.background import EvaluationBeside
+from lmm_tui.engine.evaluation.background import BackgroundEvaluation
 from lmm_tui.engine.evaluation.hub_access import go_offline
-from lmm_tui.engine.evaluation.job import EvaluateError, Job, Outcome, Progress
+from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, EvaluationProgress, Job
 from lmm_tui.engine.evaluation.models import open_model
 from lmm_tui.engine.evaluation.process import evaluate
 from lmm_tui.engine.evaluation.records import Record, read_records
@@ -110,23 +110,23 @@ def job(folder: Path) -> Job:
 
 
 @pytest.fixture(scope="module")
-def outcome(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def outcome(job: Job, tmp_path_factory: pytest.TempPathFactory) -> EvaluationOutcome:
     return here(job, tmp_path_factory.mktemp("outcome"))
 
 
-def here(job: Job, place: Path, report: Report = lambda _: None) -> Outcome:
+def here(job: Job, place: Path, report: Report = lambda _: None) -> EvaluationOutcome:
     """Without a process of its own, which takes seconds to start."""
     return evaluate_here(job, place / "scratch", place / "cache", report)
 
 
-def values(outcome: Outcome) -> dict[tuple[str, str], tuple[float, float | None]]:
+def values(outcome: EvaluationOutcome) -> dict[tuple[str, str], tuple[float, float | None]]:
     return {(s.task, s.metric): (s.value, s.stderr) for s in outcome.scores}
 
 
 # -- the same numbers ------------------------------------------------------------------------
 
 
-def test_some_questions_are_right_and_some_are_wrong(outcome: Outcome) -> None:
+def test_some_questions_are_right_and_some_are_wrong(outcome: EvaluationOutcome) -> None:
     """Else the tests below would compare zeros."""
     by_task = {score.task: score for score in outcome.scores}
     assert 0.2 < by_task["lmm_comparisons"].value < 1
@@ -138,7 +138,7 @@ def test_some_questions_are_right_and_some_are_wrong(outcome: Outcome) -> None:
 
 @pytest.mark.slow
 def test_transformers_gives_the_same_scores_to_the_last_digit(
-    job: Job, outcome: Outcome, tmp_path: Path
+    job: Job, outcome: EvaluationOutcome, tmp_path: Path
 ) -> None:
     theirs = here(replace(job, backend="hf"), tmp_path)
     assert values(theirs) == values(outcome)
@@ -147,7 +147,7 @@ def test_transformers_gives_the_same_scores_to_the_last_digit(
 
 @pytest.mark.slow
 def test_lm_evals_own_command_line_gives_the_same_scores_to_the_last_digit(
-    job: Job, outcome: Outcome, tmp_path: Path
+    job: Job, outcome: EvaluationOutcome, tmp_path: Path
 ) -> None:
     builtin_tasks.write_tasks(tmp_path / "tasks")
     command = [sys.executable, "-c", LM_EVAL, "run", "--model", "hf"]
@@ -213,7 +213,9 @@ def test_an_exported_model_speaks_the_template_it_was_trained_with(folder: Path)
     assert theirs.decode(said, skip_special_tokens=True) == task.answer
 
 
-def test_a_quiz_without_lm_eval_counts_the_same_answers(folder: Path, outcome: Outcome) -> None:
+def test_a_quiz_without_lm_eval_counts_the_same_answers(
+    folder: Path, outcome: EvaluationOutcome
+) -> None:
     from lmm_tui.engine.checkpoints.weights import read_weights
 
     weights = read_weights(folder)
@@ -238,11 +240,11 @@ class Enough(Exception):
 
 @pytest.mark.slow
 def test_a_cancelled_evaluation_goes_on_where_it_was(
-    job: Job, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: Job, outcome: EvaluationOutcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "_REPORT_EVERY_S", 0.0)  # Else a fast machine is done before.
 
-    def watch(at: Progress) -> None:
+    def watch(at: EvaluationProgress) -> None:
         if 0 < at.done < at.total:
             raise Enough
 
@@ -252,7 +254,7 @@ def test_a_cancelled_evaluation_goes_on_where_it_was(
     [kept] = (tmp_path / "cache" / "answers").iterdir()
     with kept.open("a") as file:
         file.write('["torn')
-    seen: list[Progress] = []
+    seen: list[EvaluationProgress] = []
     found = values(here(asked, tmp_path, seen.append))
     assert {name: found[name] for name in values(outcome)} == values(outcome)
     assert seen[0].done >= 1 and seen[-1].remembered >= 1
@@ -300,7 +302,7 @@ def test_lm_evals_real_tasks_run_on_local_files(job: Job, tmp_path: Path) -> Non
     files = write_rows(tmp_path / "files")
     tasks = ("hellaswag", "arc_easy", "mmlu", "gsm8k")
     local = replace(job, tasks=tasks, data_dir=str(files), limit=None, chat=False, num_fewshot=1)
-    seen: list[Progress] = []
+    seen: list[EvaluationProgress] = []
     found = here(local, tmp_path, seen.append)
     by_task = {score.task: score for score in found.scores if score.metric == "acc"}
     assert [*by_task] == ["hellaswag", "arc_easy", "mmlu_anatomy", "mmlu_virology", "mmlu"]
@@ -422,7 +424,7 @@ def test_a_checkpoint_is_evaluated_while_its_run_trains_on(
     host = EngineHost(small(train__steps=4, log__val_every=0, log__checkpoint_every=2))
     assert host.run() == "finished", host.error
     first, second = list_checkpoints(host.run_dir.checkpoints)
-    beside = EvaluationBeside(host.run_dir, replace(job, limit=2), tmp_path / "cache")
+    beside = BackgroundEvaluation(host.run_dir, replace(job, limit=2), tmp_path / "cache")
     before = torch.get_rng_state()
     assert beside.start(first)
     assert not beside.start(second)

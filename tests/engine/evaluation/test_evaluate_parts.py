@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from lmm_tui.data.builtin.tasks import KINDS
 from lmm_tui.data.builtin.tasks import test_set as held_out
 from lmm_tui.engine.evaluation import builtin_tasks, hub_access
-from lmm_tui.engine.evaluation.answer_cache import Journal
+from lmm_tui.engine.evaluation.answer_cache import AnswerCache
 from lmm_tui.engine.evaluation.flags import spread
-from lmm_tui.engine.evaluation.job import EvaluateError, Job, Outcome, Score
-from lmm_tui.engine.evaluation.model_source import find_subject
+from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, Job, Score
+from lmm_tui.engine.evaluation.model_source import find_evaluated_model
 from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records, write_record
 from lmm_tui.engine.evaluation.report import history_table, outcome_table
 from lmm_tui.engine.evaluation.scores import scores_of
@@ -42,8 +42,8 @@ def score(**changes: Any) -> Score:
     return Score(**fields | changes)
 
 
-def outcome(*scores: Score, truncated: int = 0) -> Outcome:
-    return Outcome(scores or (score(),), truncated, "0123", {"lm-eval": "0"})
+def outcome(*scores: Score, truncated: int = 0) -> EvaluationOutcome:
+    return EvaluationOutcome(scores or (score(),), truncated, "0123", {"lm-eval": "0"})
 
 
 def make_run(folder: Path, *steps: int) -> RunDir:
@@ -83,20 +83,20 @@ def test_a_job_is_the_same_whatever_order_batch_or_device(tmp_path: Path) -> Non
 
 def test_a_run_means_its_newest_checkpoint_and_a_checkpoint_itself(tmp_path: Path) -> None:
     run = make_run(tmp_path, 7, 30)
-    assert find_subject("demo", tmp_path).step == 30
-    assert find_subject(None, tmp_path).step == 30
-    older = find_subject(str(run.checkpoints / checkpoint_name(7)), tmp_path)
+    assert find_evaluated_model("demo", tmp_path).step == 30
+    assert find_evaluated_model(None, tmp_path).step == 30
+    older = find_evaluated_model(str(run.checkpoints / checkpoint_name(7)), tmp_path)
     assert (older.step, older.run and older.run.name) == (7, "demo")
     (tmp_path / "hf").mkdir()
-    assert find_subject(str(tmp_path / "hf"), tmp_path / "runs").run is None
+    assert find_evaluated_model(str(tmp_path / "hf"), tmp_path / "runs").run is None
 
 
 def test_a_run_without_checkpoints_and_no_run_at_all_are_refused(tmp_path: Path) -> None:
     make_run(tmp_path)
     with pytest.raises(EvaluateError, match="no checkpoint yet; `lmm-tui send demo checkpoint`"):
-        find_subject("demo", tmp_path)
+        find_evaluated_model("demo", tmp_path)
     with pytest.raises(RunDirError, match="no such run"):
-        find_subject("other", tmp_path)
+        find_evaluated_model("other", tmp_path)
 
 
 def test_a_fingerprint_follows_weights_and_tokenizer_and_nothing_else(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_answers_that_are_known_are_not_asked_for_again(
     requests = [SimpleNamespace(args=args) for args in questions]
     for part in (requests[:known], requests):
         lm, seen = Lm(), [(0, 0)]
-        journal = Journal(file, lambda *at, seen=seen: seen.append(at))
+        journal = AnswerCache(file, lambda *at, seen=seen: seen.append(at))
         journal.listen(lm)
         assert lm.loglikelihood(part) == [(-len(r.args[0]) / 3, True) for r in part]
         journal.close()
@@ -237,7 +237,7 @@ def test_what_is_drawn_by_chance_is_asked_for_each_time(tmp_path: Path) -> None:
     requests = [SimpleNamespace(args=("question", {"do_sample": True}))]
     for _ in range(2):
         lm = Lm()
-        journal = Journal(tmp_path / "answers.jsonl", lambda *_: None)
+        journal = AnswerCache(tmp_path / "answers.jsonl", lambda *_: None)
         journal.listen(lm)
         lm.generate_until(requests)
         journal.close()

@@ -17,7 +17,7 @@ from repository import ROOT
 from small_runs import MakeConfig, lines, run
 
 from lmm_tui.engine.config.config import RunConfig
-from lmm_tui.engine.health.health_monitor import HealthWatch
+from lmm_tui.engine.health.health_monitor import HealthMonitor
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.engine.run.run_dir import RunDir
@@ -188,13 +188,13 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def watch_of(config: RunConfig, folder: Path) -> tuple[HealthWatch, RunDir]:
+def watch_of(config: RunConfig, folder: Path) -> tuple[HealthMonitor, RunDir]:
     run_dir = RunDir(folder)
     events = EventLog(run_dir)
-    return HealthWatch(config.health, events, bad_steps=True, from_scratch=True), run_dir
+    return HealthMonitor(config.health, events, bad_steps=True, from_scratch=True), run_dir
 
 
-def show_spike(watch: HealthWatch, at: int = 0) -> None:
+def show_spike(watch: HealthMonitor, at: int = 0) -> None:
     for step in range(at, at + 70):
         watch.observe(step, {"train/loss": 2.0})
     watch.observe(at + 70, {"train/loss": 9.0})

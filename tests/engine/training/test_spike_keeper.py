@@ -17,7 +17,7 @@ from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.spike_files import (
     MOST_KEPT,
-    Spike,
+    KeptSpike,
     SpikeError,
     SpikeText,
     list_spikes,
@@ -170,12 +170,12 @@ def test_a_full_disk_is_one_alert_and_stops_nothing(
 
 def test_the_newest_are_kept(tmp_path: Path) -> None:
     for step in range(1, MOST_KEPT + 4):
-        write_spike(tmp_path, Spike(step, 0.0, "loss_spike", "rose", [text()]))
+        write_spike(tmp_path, KeptSpike(step, 0.0, "loss_spike", "rose", [text()]))
     assert list_spikes(tmp_path) == list(range(4, MOST_KEPT + 4))
 
 
 def test_values_that_are_no_numbers_come_back(tmp_path: Path) -> None:
-    write_spike(tmp_path, Spike(1, 0.0, "non_finite", "NaN", [text(math.nan)]))
+    write_spike(tmp_path, KeptSpike(1, 0.0, "non_finite", "NaN", [text(math.nan)]))
     found = read_spike(tmp_path, 1).sequences[0]
     assert math.isnan(found.loss) and found.losses[0] is None and math.isnan(found.losses[1] or 0)
 
@@ -193,13 +193,13 @@ def test_a_broken_file_is_one_sentence(
 
 
 def test_a_step_without_a_spike_names_those_there_are(tmp_path: Path) -> None:
-    write_spike(tmp_path, Spike(7, 0.0, "loss_spike", "rose", [text()]))
+    write_spike(tmp_path, KeptSpike(7, 0.0, "loss_spike", "rose", [text()]))
     with pytest.raises(SpikeError, match="no spike was kept at step 8; there are 7"):
         read_spike(tmp_path, 8)
 
 
 def test_a_file_is_plain_json(tmp_path: Path) -> None:
-    path = write_spike(tmp_path, Spike(7, 0.0, "loss_spike", "rose", [text()]))
+    path = write_spike(tmp_path, KeptSpike(7, 0.0, "loss_spike", "rose", [text()]))
     assert json.loads(path.read_text())["sequences"][0]["tokens"] == ["a", " cat"]
     assert [*tmp_path.iterdir()] == [path] and path.name == "step-7.json"
     assert RunDir(tmp_path.parent).spikes.name == "spikes"

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from lmm_tui.charts.text_plot import Canvas, loss_picture
+from lmm_tui.charts.text_plot import TextCanvas, loss_picture
 from lmm_tui.metrics import names
 from lmm_tui.metrics.series.series import SeriesStore
 
-PLAIN = Canvas(60, 14, colour=False, braille=False)
-BRAILLE = Canvas(60, 14, colour=False, braille=True)
+PLAIN = TextCanvas(60, 14, colour=False, braille=False)
+BRAILLE = TextCanvas(60, 14, colour=False, braille=True)
 
 
 def store_of(losses: list[float], *, every: int = 1) -> SeriesStore:
@@ -40,7 +40,7 @@ losses = st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 12)
     st.dictionaries(st.sampled_from(["ln V", "unigram"]), losses),
 )
 def test_any_losses_are_drawn_inside_the_canvas(
-    values: list[float], canvas: Canvas, references: dict[str, float]
+    values: list[float], canvas: TextCanvas, references: dict[str, float]
 ) -> None:
     picture = loss_picture(store_of(values), references, canvas)
     assert bool(picture) == any(map(math.isfinite, values))
@@ -88,7 +88,7 @@ def test_validation_points_and_colours() -> None:
     store = store_of(falling(20))
     store.append({"step": 21, names.TRAIN_LOSS: 5.0, names.VAL_LOSS: 5.2})
     assert "o val" in loss_picture(store, {}, BRAILLE)
-    coloured = loss_picture(store, {}, Canvas(60, 14, colour=True, braille=True))
+    coloured = loss_picture(store, {}, TextCanvas(60, 14, colour=True, braille=True))
     assert "\x1b[38;5;" in coloured
 
 
@@ -102,4 +102,4 @@ def test_pictures_drawn_at_once_do_not_mix() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (10, 3), (400, 100)])
 def test_a_canvas_of_any_size_is_drawn(size: tuple[int, int]) -> None:
-    assert "loss, nats" in loss_picture(store_of(falling(9)), {}, Canvas(*size, False, True))
+    assert "loss, nats" in loss_picture(store_of(falling(9)), {}, TextCanvas(*size, False, True))

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from lmm_tui.cli import doctor_checks, main
-from lmm_tui.cli.doctor_checks import Finding, examine, report
+from lmm_tui.cli.doctor_checks import CheckResult, examine, report
 from lmm_tui.terminal import capabilities
 
 
-def by_topic(findings: list[Finding]) -> dict[str, Finding]:
+def by_topic(findings: list[CheckResult]) -> dict[str, CheckResult]:
     return {finding.topic: finding for finding in findings}
 
 
@@ -114,14 +114,14 @@ def test_a_terminal_too_small_for_the_cockpit(monkeypatch: pytest.MonkeyPatch) -
 def test_a_check_that_fails_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_checks, "_torch", lambda: 1 / 0)
     found = by_topic(examine(tmp_path))
-    assert found["torch"] == Finding("torch", "problem", "ZeroDivisionError: division by zero")
+    assert found["torch"] == CheckResult("torch", "problem", "ZeroDivisionError: division by zero")
     assert found["python"].verdict == "ok"
 
 
 def test_the_report_keeps_to_its_columns() -> None:
     findings = [
-        Finding("packages", "ok", ", ".join(["some-package 1.2.3"] * 20)),
-        Finding("size", "problem", "40x10", "make it larger, or ask for a smaller one"),
+        CheckResult("packages", "ok", ", ".join(["some-package 1.2.3"] * 20)),
+        CheckResult("size", "problem", "40x10", "make it larger, or ask for a smaller one"),
     ]
     lines = report(findings, 40).splitlines()
     assert all(len(line) <= 40 for line in lines)

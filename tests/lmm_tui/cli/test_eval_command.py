@@ -16,7 +16,7 @@ from repository import ROOT
 
 from lmm_tui.cli import main
 from lmm_tui.engine.config.config import resolve
-from lmm_tui.engine.evaluation.command import Request
+from lmm_tui.engine.evaluation.command import EvaluationRequest
 from lmm_tui.engine.training.run_host import EngineHost
 
 Capture = pytest.CaptureFixture[str]
@@ -144,7 +144,7 @@ def test_both_command_lines_take_the_same_flags() -> None:
 
     for command in (evaluate.command, in_cockpit.command):
         flags = {param.name for param in command.params} - {"lang"}
-        assert flags == set(Request.__annotations__)
+        assert flags == set(EvaluationRequest.__annotations__)
 
 
 @pytest.mark.slow

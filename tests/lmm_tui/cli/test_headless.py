@@ -21,7 +21,7 @@ from processes import PROGRAM, until
 from rich.cells import cell_len
 
 from lmm_tui.cli import main
-from lmm_tui.cli.headless import Progress, progress_line, sample_line
+from lmm_tui.cli.headless import ProgressPrinter, progress_line, sample_line
 from lmm_tui.engine.run.run_dir import RunDir, RunStatus, find_run, list_checkpoints
 from lmm_tui.runs.session import RunSession
 
@@ -99,7 +99,7 @@ def test_the_progress_line_says_what_it_does_meanwhile(
 
 def test_on_a_terminal_one_line_is_written_over(run: RunDir) -> None:
     screen = Screen()
-    progress = Progress(RunSession(run.path), screen)
+    progress = ProgressPrinter(RunSession(run.path), screen)
     for step in (6, 7, 8):
         run.write_status(RunStatus("running", step, 100, heartbeat=time.time()))
         progress.look()
@@ -110,7 +110,7 @@ def test_on_a_terminal_one_line_is_written_over(run: RunDir) -> None:
 
 def test_lines_that_stay_do_not_mix_with_the_progress_line(run: RunDir) -> None:
     screen = Screen()
-    progress = Progress(RunSession(run.path), screen)
+    progress = ProgressPrinter(RunSession(run.path), screen)
     progress.look()
     event(run, step=5, kind="checkpoint", level="info", message="step-000000005")
     progress.look()
@@ -123,7 +123,7 @@ def test_lines_that_stay_do_not_mix_with_the_progress_line(run: RunDir) -> None:
 
 def test_without_a_terminal_lines_come_now_and_then(run: RunDir) -> None:
     out = io.StringIO()
-    progress = Progress(RunSession(run.path), out)
+    progress = ProgressPrinter(RunSession(run.path), out)
     for step in range(6, 30):
         run.write_status(RunStatus("running", step, 100, heartbeat=time.time()))
         progress.look()
@@ -133,7 +133,7 @@ def test_without_a_terminal_lines_come_now_and_then(run: RunDir) -> None:
 def test_alerts_and_samples_are_shown_harmlessly_and_old_news_is_not(run: RunDir) -> None:
     event(run, step=1, kind="start", level="info", message="long ago")
     out = io.StringIO()
-    progress = Progress(RunSession(run.path), out)
+    progress = ProgressPrinter(RunSession(run.path), out)
     event(run, step=4, kind="alert", level="error", message="loss is NaN\x1b[31m")
     event(run, step=4, kind="eval", level="info", message="val loss 2")
     sample = {"step": 5, "kind": "sample", "prompt": "小", "text": "兔\n"}

@@ -14,7 +14,7 @@ from fake_run import FakeRun
 from lmm_tui.cli import launcher
 from lmm_tui.cli.launcher import Visit
 from lmm_tui.cockpit.messages import Departure
-from lmm_tui.cockpit.preferences import NO_HABITS
+from lmm_tui.cockpit.preferences import NO_PREFERENCES
 from lmm_tui.terminal.capture import Terminal
 
 ALT_SCREEN_OFF = b"\x1b[?1049l"
@@ -24,7 +24,7 @@ class App:
     """Stands in for the Textual app, which needs a real terminal to run."""
 
     session = None
-    habits = NO_HABITS
+    habits = NO_PREFERENCES
 
     def __init__(self, visit):
         self._visit = visit

@@ -9,7 +9,7 @@ from lmm_tui.charts.chart import Chart
 from lmm_tui.charts.plot_area import GUTTER
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import SCREENS
-from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.help import HelpScreen
@@ -54,7 +54,7 @@ async def test_every_screen_is_reached_and_left(path):
         await click(pilot, " 8 ")
         await until(pilot, lambda: isinstance(app.screen, ConfigureScreen))
         await click(pilot, "Leave")
-        await until(pilot, lambda: isinstance(app.screen, PlaceScreen))
+        await until(pilot, lambda: isinstance(app.screen, BaseScreen))
         await click(pilot, " 3 ")
         for behind in ("chat", "tokens"):
             await click(pilot, behind, last=True)
@@ -76,11 +76,11 @@ async def test_a_question_is_answered_and_left(path):
         await until_read(pilot, "warm")
         await click(pilot, "n note")
         await click(pilot, "esc", last=True)
-        await until(pilot, lambda: isinstance(app.screen, PlaceScreen))
+        await until(pilot, lambda: isinstance(app.screen, BaseScreen))
         await click(pilot, "? help")
         await click(pilot, "Move a run that is not")
         await click(pilot, "Leave all as it is")
-        await until(pilot, lambda: isinstance(app.screen, PlaceScreen))
+        await until(pilot, lambda: isinstance(app.screen, BaseScreen))
         for row in ("demo", "other"):
             await click(pilot, row)
             await click(pilot, "space mark")
@@ -88,7 +88,7 @@ async def test_a_question_is_answered_and_left(path):
         await click(pilot, "esc closes")
         await click(pilot, "o overlay")
         await click(pilot, "esc back")
-        await until(pilot, lambda: isinstance(app.screen, PlaceScreen))
+        await until(pilot, lambda: isinstance(app.screen, BaseScreen))
 
 
 async def test_a_panel_is_zoomed_and_pages_are_turned(path):

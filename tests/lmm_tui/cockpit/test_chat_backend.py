@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from lmm_tui.cockpit.chat_backend import (
-    CheckpointPartner,
+    CheckpointBackend,
     Manner,
-    partners,
+    backends,
     read_manner,
     recent,
     reply_to,
@@ -70,7 +70,7 @@ def said(partner, *, piece, manner=GREEDY, stopped=lambda: False):
 
 
 def test_a_reply_in_pieces_is_the_reply_in_one_go(session):
-    live = partners(session.run_dir)[0]
+    live = backends(session.run_dir)[0]
     pieces, whole = said(live, piece=3), said(live, piece=20)
     assert len(pieces) > 1 == len(whole)
     assert pieces[-1].data["text"] == whole[0].data["text"]
@@ -79,7 +79,7 @@ def test_a_reply_in_pieces_is_the_reply_in_one_go(session):
 
 
 def test_a_checkpoint_says_and_reads_what_the_model_did_and_outlives_its_process(session):
-    live, saved = partners(session.run_dir)
+    live, saved = backends(session.run_dir)
     try:
         assert said(saved, piece=20)[-1].data == said(live, piece=20)[-1].data
         asked = {"text": "the cat sat on the mat"}
@@ -96,7 +96,7 @@ def test_a_checkpoint_says_and_reads_what_the_model_did_and_outlives_its_process
 
 
 def test_a_token_that_is_likeliest_has_the_loss_of_its_probability(session):
-    read = partners(session.run_dir)[0].ask("read", {}).data
+    read = backends(session.run_dir)[0].ask("read", {}).data
     assert read["losses"][0] is None and read["top"][0] == []
     for token, loss, top in list(zip(read["tokens"], read["losses"], read["top"], strict=True))[1:]:
         assert len(top) == 5
@@ -110,7 +110,7 @@ def test_a_token_that_is_likeliest_has_the_loss_of_its_probability(session):
 
 def test_questions_are_no_events_and_training_goes_on_between_them(session, host):
     before = host.run_dir.events.read_text()
-    live = partners(session.run_dir)[0]
+    live = backends(session.run_dir)[0]
     steps = []
     assert session.send("resume").ok
     try:
@@ -126,7 +126,7 @@ def test_questions_are_no_events_and_training_goes_on_between_them(session, host
 
 def test_a_reply_stops_when_told(session):
     asked = []
-    live = partners(session.run_dir)[0]
+    live = backends(session.run_dir)[0]
     replies = said(live, piece=2, stopped=lambda: len(asked) > 1 or asked.append(1))
     assert len(replies) == 2
 
@@ -149,14 +149,14 @@ def test_a_reply_stops_when_told(session):
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused_in_a_sentence(session, command, args, words):
-    reply = partners(session.run_dir)[0].ask(command, args)
+    reply = backends(session.run_dir)[0].ask(command, args)
     assert not reply.ok and words in reply.message
 
 
 def test_a_checkpoint_that_cannot_be_read_says_why_and_leaves_no_process(tmp_path):
     path = tmp_path / "run" / "checkpoints" / "step-000000003"
     path.mkdir(parents=True)
-    partner = CheckpointPartner(path)
+    partner = CheckpointBackend(path)
     reply = partner.ask("talk", {"prompt": "x"})
     assert not reply.ok and "config.toml" in reply.message
     partner.close()

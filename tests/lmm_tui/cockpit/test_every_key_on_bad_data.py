@@ -18,7 +18,7 @@ from textual.widgets import Input
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS, SCREENS
 from lmm_tui.cockpit.screens.overlay import OverlayScreen
-from lmm_tui.engine.evaluation.job import Job, Outcome, Score
+from lmm_tui.engine.evaluation.job import EvaluationOutcome, Job, Score
 from lmm_tui.engine.evaluation.records import Record, file_in_run, write_record
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.runs.session import RunSession
@@ -91,7 +91,7 @@ def hostile_run(folder: Path) -> RunDir:
     run.samples.write_text((json.dumps(sample) + "\n") * 3)
     run.output.write_text(_ESCAPES + _LONG)
     run.config.write_text("[log]\nevery = 1\n")
-    outcome = Outcome((Score(_ESCAPES, _LONG, 0.5, None, None, 9, None),), 0, _LONG, {})
+    outcome = EvaluationOutcome((Score(_ESCAPES, _LONG, 0.5, None, None, 9, None),), 0, _LONG, {})
     job = Job(_LONG, (_ESCAPES,), "run", "cpu", None, None, False, None)
     record = Record(1.0, _NAME, 2, job, outcome)
     write_record(record, file_in_run(record, run))

@@ -17,8 +17,8 @@ from lmm_tui.cockpit.keys import (
     help_groups,
     read_table,
 )
-from lmm_tui.cockpit.screens.base_screen import PlaceScreen
-from lmm_tui.cockpit.screens.chart_gestures import Gestures
+from lmm_tui.cockpit.screens.base_screen import BaseScreen
+from lmm_tui.cockpit.screens.chart_gestures import ChartGestures
 from lmm_tui.cockpit.screens.chat import ChatScreen
 from lmm_tui.cockpit.screens.checkpoints import CheckpointsScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
@@ -29,7 +29,7 @@ from lmm_tui.cockpit.screens.overlay import OverlayScreen
 from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
 from lmm_tui.cockpit.screens.runs import RunsScreen
 from lmm_tui.cockpit.screens.samples import SamplesScreen
-from lmm_tui.cockpit.screens.screen_registry import BEHIND, PLACES
+from lmm_tui.cockpit.screens.screen_registry import BEHIND, REGISTERED
 from lmm_tui.cockpit.screens.spikes import SpikesScreen
 from lmm_tui.cockpit.screens.tokens import TokensScreen
 from lmm_tui.cockpit.widgets.table import Table
@@ -38,10 +38,10 @@ OWNERS = {
     "app": CockpitApp,
     "configure": ConfigureScreen,
     "dashboard": DashboardScreen,
-    "charts": Gestures,
+    "charts": ChartGestures,
     "overlay": OverlayScreen,
     "dialog": QuitDialog,
-    "place": PlaceScreen,
+    "place": BaseScreen,
     "list": Table,
     "runs": RunsScreen,
     "checkpoints": CheckpointsScreen,
@@ -101,7 +101,7 @@ def test_no_key_means_two_things_in_one_place(places):
 def test_every_place_of_the_table_has_an_owner_and_every_screen_a_maker():
     assert {row.where for row in KEYS} <= set(OWNERS)
     numbered = {name for _, name, _ in SCREENS}
-    assert numbered | BEHIND.keys() == PLACES | {"dashboard", "configure"}
+    assert numbered | BEHIND.keys() == REGISTERED | {"dashboard", "configure"}
     assert set(BEHIND.values()) <= numbered
 
 

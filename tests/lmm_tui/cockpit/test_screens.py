@@ -14,14 +14,14 @@ from lmm_tui.cockpit import preferences
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import SCREENS, SHORT_NAMES
 from lmm_tui.cockpit.messages import Departure
-from lmm_tui.cockpit.preferences import Habits
-from lmm_tui.cockpit.screens.base_screen import PlaceScreen
+from lmm_tui.cockpit.preferences import Preferences
+from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
 from lmm_tui.cockpit.screens.runs import RunsScreen
-from lmm_tui.cockpit.screens.screen_registry import PLACES
-from lmm_tui.cockpit.widgets.screen_tabs import ScreenStrip
+from lmm_tui.cockpit.screens.screen_registry import REGISTERED
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.runs.session import RunSession
 
@@ -40,8 +40,8 @@ async def test_every_digit_opens_its_screen_and_escape_goes_back(run, size):
         for digit, name, _ in SCREENS:
             await pilot.press(digit)
             await pilot.pause()
-            if name in PLACES:
-                assert isinstance(app.screen, PlaceScreen) and name == app.screen.PLACE
+            if name in REGISTERED:
+                assert isinstance(app.screen, BaseScreen) and name == app.screen.PLACE
                 strip = screen_text(app).splitlines()[0]
                 assert any(f"{digit} {called}" in strip for called in (name, SHORT_NAMES.get(name)))
                 widths = {len(line) for line in screen_text(app).splitlines()}
@@ -58,7 +58,7 @@ async def test_at_80_columns_every_screen_says_what_the_digits_open(run):
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         for digit, name, _ in SCREENS:
-            if name in PLACES:
+            if name in REGISTERED:
                 await pilot.press(digit)
                 await until(pilot, lambda name=name: name == getattr(app.screen, "PLACE", ""))
                 await settled(pilot)
@@ -70,7 +70,7 @@ async def test_at_80_columns_every_screen_says_what_the_digits_open(run):
 
 @pytest.mark.parametrize("facts, named", [(14, 5), (20, 4), (30, 2), (60, 1)])
 def test_at_60_columns_as_many_screens_have_names_as_the_facts_leave_room_for(facts, named):
-    strip = ScreenStrip("runs")
+    strip = ScreenTabs("runs")
     strip._facts = (("." * facts, ""),)
     line = strip.compose_line(60).plain
     assert "2 runs" in line and len(line) == 60
@@ -83,7 +83,7 @@ async def test_no_digit_but_its_own_waits_for_the_form_to_be_imported(run, monke
     async with app.run_test(size=(60, 15)) as pilot:
         await pilot.press("7")
         await pilot.pause()
-        assert isinstance(app.screen, PlaceScreen) and app.screen.PLACE == "system"
+        assert isinstance(app.screen, BaseScreen) and app.screen.PLACE == "system"
 
 
 async def test_a_digit_on_one_screen_opens_the_next_and_only_one_lies_on_the_dashboard(run):
@@ -91,7 +91,7 @@ async def test_a_digit_on_one_screen_opens_the_next_and_only_one_lies_on_the_das
     async with app.run_test(size=(120, 30)) as pilot:
         for _ in range(2):
             for digit, name, _ in SCREENS:
-                if name in PLACES:
+                if name in REGISTERED:
                     await pilot.press(digit)
                     await pilot.pause()
         assert len(app.screen_stack) == 3
@@ -264,7 +264,7 @@ async def test_screen_and_theme_are_found_again(run):
         await pilot.press("t", "2")
         await until_read(pilot, "first-words")
     preferences.keep(app.habits)
-    assert preferences.load() == Habits("runs", "lmm-light")
+    assert preferences.load() == Preferences("runs", "lmm-light")
     again = open_on(run, habits=preferences.load())
     async with again.run_test(size=(120, 30)) as pilot:
         await until(pilot, lambda: isinstance(again.screen, RunsScreen))
@@ -303,13 +303,13 @@ async def test_a_theme_that_nobody_chose_is_not_kept(run):
 
 def test_habits_that_cannot_be_kept_are_no_error(tmp_path):
     (tmp_path / "file").touch()
-    preferences.keep(Habits("runs"), tmp_path / "file" / "state.json")
-    preferences.keep(Habits("runs"), tmp_path / "state.json")
+    preferences.keep(Preferences("runs"), tmp_path / "file" / "state.json")
+    preferences.keep(Preferences("runs"), tmp_path / "state.json")
     assert json.loads((tmp_path / "state.json").read_text())["screen"] == "runs"
 
 
 async def test_a_run_that_starts_is_seen_before_any_habit(run):
-    app = open_on(run, owned=True, habits=Habits("runs"))
+    app = open_on(run, owned=True, habits=Preferences("runs"))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         assert isinstance(app.screen, DashboardScreen)

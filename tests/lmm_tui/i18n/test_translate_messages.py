@@ -18,7 +18,7 @@ from spoken import said_by_floors
 
 from lmm_tui.cli.headless import event_line
 from lmm_tui.i18n.language import catalogue
-from lmm_tui.i18n.translate_messages import LONGEST, Template, retell, sentences
+from lmm_tui.i18n.translate_messages import LONGEST, MessageTemplate, sentences, translate_message
 
 CHINESE = sentences("zh")
 OTHERS = tomllib.loads((ROOT / "lmm_tui/i18n/zh/retold/libraries.toml").read_text("utf-8"))
@@ -42,12 +42,12 @@ def places(text: str) -> Counter[str]:
 
 def test_a_sentence_is_told_again_with_all_that_stands_in_it(in_chinese: None) -> None:
     for english in TEMPLATES:
-        template = Template(english, CHINESE[english])
+        template = MessageTemplate(english, CHINESE[english])
         count = len(template.literals) - 1
         assert places(english) == places(CHINESE[english]) == Counter(map(str, range(count)))
         values = [f"value-{at}" for at in range(count)]
         said = template.translation.format(*values)
-        assert retell(english.format(*values)) == said or template.is_joint
+        assert translate_message(english.format(*values)) == said or template.is_joint
 
 
 def test_whatever_stands_in_a_sentence_it_is_told(in_chinese: None) -> None:
@@ -55,14 +55,16 @@ def test_whatever_stands_in_a_sentence_it_is_told(in_chinese: None) -> None:
     def check(english: str, values: list[str]) -> None:
         sentence = english.format(*values)
         same = CHINESE[english].format(*values) == sentence
-        assert retell(sentence) != sentence or same or Template(english, "").is_joint
+        assert (
+            translate_message(sentence) != sentence or same or MessageTemplate(english, "").is_joint
+        )
 
     check()
 
 
 def test_english_is_told_as_it_is() -> None:
     refusal = "/runs/fox: no such run in /runs; `lmm-tui runs` lists them"
-    assert retell(refusal) == refusal
+    assert translate_message(refusal) == refusal
 
 
 def refused(*args: str, folder: Path) -> str:
@@ -154,18 +156,18 @@ def test_a_refusal_is_chinese_but_for_names(
 def test_sentences_in_sentences_are_told_again_and_names_are_not(
     in_chinese: None, sentence: str, said: str
 ) -> None:
-    assert retell(sentence) == said
+    assert translate_message(sentence) == said
 
 
 def test_what_others_say_is_left_as_it_is(in_chinese: None) -> None:
     for sentence in ("RuntimeError: shapes cannot be multiplied (3x4, 5x6)", "x: y; z", "a, b", ""):
-        assert retell(sentence) == sentence
-    assert retell(long := "a: " * 100_000) == long
+        assert translate_message(sentence) == sentence
+    assert translate_message(long := "a: " * 100_000) == long
 
 
 def test_a_sentence_full_of_joints_is_told_at_once(in_chinese: None) -> None:
     began = time.perf_counter()
-    retell("; ".join(f"a{at}: b c, d e" for at in range(100))[:LONGEST])
+    translate_message("; ".join(f"a{at}: b c, d e" for at in range(100))[:LONGEST])
     assert time.perf_counter() - began < 2
 
 

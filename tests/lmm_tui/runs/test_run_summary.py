@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lmm_tui.engine.run.run_dir import RunDir, RunInfo, RunStatus
-from lmm_tui.runs.run_summary import last_words
+from lmm_tui.runs.run_summary import end_summary
 
 
 def test_a_run_stopped_before_it_measured_anything_is_still_summed_up(tmp_path: Path) -> None:
@@ -11,6 +11,6 @@ def test_a_run_stopped_before_it_measured_anything_is_still_summed_up(tmp_path: 
     run.create()
     run.write_info(RunInfo("early", "pretrain", 0.0, 0.0, "box", 1, 0.0))
     run.write_status(RunStatus("stopped", 0, 100))
-    words = last_words(run, 2.0)
+    words = end_summary(run, 2.0)
     assert "stopped, step 0 of 100" in words
     assert "plots not written" in words

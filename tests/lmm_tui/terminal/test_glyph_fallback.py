@@ -21,7 +21,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color as TextualColor
 
-from lmm_tui.charts.ansi16 import SixteenColors
+from lmm_tui.charts.ansi16 import Ansi16Filter
 from lmm_tui.charts.palette import SERIES_COLORS, chart_colors, ramp, shade
 from lmm_tui.terminal import glyph_fallback
 
@@ -89,7 +89,7 @@ def test_sixteen_colours_are_asked_for_by_their_numbers(folder):
 
 def as_sixteen(color, ground, *, dark):
     style = Style(color=color, bgcolor=ground)
-    (segment,) = SixteenColors(dark=dark).apply([Segment("x", style)], TextualColor.parse("black"))
+    (segment,) = Ansi16Filter(dark=dark).apply([Segment("x", style)], TextualColor.parse("black"))
     return segment.style.color.number, segment.style.bgcolor.number
 
 
@@ -117,7 +117,7 @@ def test_writing_in_sixteen_colours_is_never_lost_in_its_ground():
 
 @pytest.mark.parametrize("rows", [glyph_fallback._ASCII, glyph_fallback._CONSOLE])
 def test_what_a_bar_has_done_differs_from_what_is_left(rows):
-    done, left = "━─".translate(glyph_fallback.Spelling(rows, "ascii"))
+    done, left = "━─".translate(glyph_fallback.GlyphFallback(rows, "ascii"))
     assert done != left
 
 
@@ -127,6 +127,6 @@ def test_whatever_is_spelt_otherwise_keeps_its_cells(text):
         (glyph_fallback._ASCII, "ascii", None),
         (glyph_fallback._CONSOLE, "cp437", CODE_PAGE_437),
     ):
-        spelt = text.translate(glyph_fallback.Spelling(rows, encoding))
+        spelt = text.translate(glyph_fallback.GlyphFallback(rows, encoding))
         assert cell_len(spelt) == cell_len(text)
         assert spelt.isascii() if allowed is None else set(spelt) <= allowed

@@ -21,7 +21,7 @@ from lmm_tui.metrics.health.conditions import (
     NonFinite,
     Overfit,
     Risen,
-    Spike,
+    SpikeCondition,
     StuckAt,
     Threshold,
     TooGood,
@@ -43,8 +43,8 @@ SHORT: tuple[Condition, ...] = (
     WorseThanGuessing(rows=3),
     StuckAt(LOSS, "ln V", 0.5, 10, window=4),
     StuckAt(LOSS, 3.0, 0.25, 10, window=4),
-    Spike(LOSS, sigmas=2.0, times=1.5, window=8, least=4),
-    Spike(names.GRAD_NORM, sigmas=0.5, times=1.0, window=4, least=2),
+    SpikeCondition(LOSS, sigmas=2.0, times=1.5, window=8, least=4),
+    SpikeCondition(names.GRAD_NORM, sigmas=0.5, times=1.0, window=4, least=2),
     Risen(LOSS, window=4, sigmas=0.5),
     ZeroLayer(rows=2),
     LoudLayer(times=2.0, rows=2),
@@ -186,8 +186,8 @@ def test_a_condition_of_somebody_s_own_is_shown_every_row() -> None:
 
 def test_few_rows_are_looked_at_in_a_long_healthy_run(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = itertools.count()
-    real = Spike.look
-    monkeypatch.setattr(Spike, "look", lambda *args: (next(looked), real(*args))[1])
+    real = SpikeCondition.look
+    monkeypatch.setattr(SpikeCondition, "look", lambda *args: (next(looked), real(*args))[1])
     store = SeriesStore()
     for step in range(20_000):
         store.append({"step": step, LOSS: 2.0 + step % 7 / 10})

@@ -16,11 +16,11 @@ from lmm_tui.cockpit.screens.dialogs import ChoiceDialog
 from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.engine.checkpoints import checkpoint_files
 from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, seal
-from lmm_tui.engine.evaluation.job import EvaluateError, Job, Outcome, Score
+from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, Job, Score
 from lmm_tui.engine.evaluation.records import Record
 from lmm_tui.engine.run.run_dir import checkpoint_name
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.convert_worker import convert_aside
+from lmm_tui.runs.convert_worker import convert_in_worker
 from lmm_tui.runs.session import RunSession
 
 KEEP = "[log]\nkeep = 1\nkeep_best = 1\nkeep_every = 0\nprobe_every = 50\n"
@@ -126,7 +126,7 @@ async def test_e_evaluates_beside_and_says_how_it_came_out(run, monkeypatch):
     path = save(run, 100)
     score = Score("lmm_sums", "acc", 0.25, None, None, 10, None)
     job = Job(str(path), ("lmm_sums",))
-    record = Record(0.0, run.dir.name, 100, job, Outcome((score,), 0, "", {}))
+    record = Record(0.0, run.dir.name, 100, job, EvaluationOutcome((score,), 0, "", {}))
     started, ended = [], [record, EvaluateError("the evaluation was cancelled")]
 
     class Beside:
@@ -173,7 +173,7 @@ async def test_c_asks_for_a_path_and_says_what_refused_it(run, tmp_path, monkeyp
         asked.append((source.name, target, merge))
         raise LmmError("not converted: [b]no tokenizer[/b]")
 
-    monkeypatch.setattr("lmm_tui.runs.convert_worker.convert_aside", convert)
+    monkeypatch.setattr("lmm_tui.runs.convert_worker.convert_in_worker", convert)
     async with listing(run, 1) as (app, pilot):
         await pilot.press("c", "ctrl+u", *"taken", "enter")
         await until_read(pilot, "nothing is overwritten")
@@ -185,7 +185,7 @@ async def test_c_asks_for_a_path_and_says_what_refused_it(run, tmp_path, monkeyp
 def test_a_conversion_that_fails_says_why_in_one_sentence(tmp_path):
     (tmp_path / "taken").touch()
     with pytest.raises(LmmError, match="not converted: .*nothing"):
-        convert_aside(tmp_path / "nothing", tmp_path / "target", merge=False)
+        convert_in_worker(tmp_path / "nothing", tmp_path / "target", merge=False)
 
 
 async def test_damaged_ones_are_listed_as_such(run):

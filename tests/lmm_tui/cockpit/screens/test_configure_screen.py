@@ -15,15 +15,15 @@ from textual.widgets import Button, Input
 from lmm_tui.cockpit.screens import configure
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.form_tabs import FORM, TABS, keys_of, matters
-from lmm_tui.cockpit.widgets.choice import Choice
+from lmm_tui.cockpit.widgets.choice import ChoiceRow
 from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
-from lmm_tui.cockpit.widgets.option_field import ConfigField
+from lmm_tui.cockpit.widgets.option_field import OptionField
 from lmm_tui.engine.config.config import RunConfig, lookup, options, resolve
 from lmm_tui.engine.run.run_dir import RunDir, RunInfo
 from lmm_tui.planning.command_line import command_line
 from lmm_tui.planning.step_benchmark import seconds_a_step
-from lmm_tui.runs.worker_process import run_aside
+from lmm_tui.runs.worker_process import run_in_worker
 
 NEVER_S = 1e6
 
@@ -243,7 +243,7 @@ async def test_everything_can_be_reached_by_keys():
 
 async def test_everything_can_be_done_by_mouse():
     async with seated() as seat:
-        choice = seat.screen.query_one("#model-preset > Choice", Choice)
+        choice = seat.screen.query_one("#model-preset > Choice", ChoiceRow)
         column = choice.render().plain.index("tiny")
         await seat.pilot.click(choice, offset=(column, 0))
         assert seat.screen.config.model.preset == "tiny"
@@ -280,7 +280,7 @@ async def test_devices_are_found_behind_the_person_and_offered(monkeypatch: pyte
     monkeypatch.setattr(configure, "DEVICES_AFTER_S", 0.001)
     async with seated() as seat:
         choice = seat.screen.field("device").editor
-        assert isinstance(choice, Choice)
+        assert isinstance(choice, ChoiceRow)
         for _ in range(60):
             if seat.screen._devices:
                 break
@@ -323,7 +323,7 @@ async def test_a_small_terminal_scrolls_to_what_is_focused(size: tuple[int, int]
 
 
 def shown_keys(seat) -> list[str]:
-    fields = seat.screen.query(ConfigField)
+    fields = seat.screen.query(OptionField)
     return [field.option.key for field in fields if field.region.height]
 
 
@@ -428,7 +428,7 @@ def test_a_trial_does_real_steps():
 
 async def test_a_trial_that_is_refused_says_why(monkeypatch: pytest.MonkeyPatch):
     def refuse(config: RunConfig) -> float:
-        run_aside(["train", "--stage", "nonsense"])
+        run_in_worker(["train", "--stage", "nonsense"])
         return 0.0
 
     monkeypatch.setattr(configure, "seconds_a_step", refuse)

@@ -14,7 +14,7 @@ from lmm_tui.cockpit.screens.help import HelpScreen
 from lmm_tui.cockpit.screens.page_layouts import pages_for
 from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
 from lmm_tui.cockpit.screens.too_small import TooSmallScreen
-from lmm_tui.cockpit.widgets.panel_grid import Tiles
+from lmm_tui.cockpit.widgets.panel_grid import PanelGrid
 from lmm_tui.engine.run.control import Reply
 
 SIZES = [(200, 50), (120, 30), (80, 50), (80, 24), (60, 15)]
@@ -206,7 +206,7 @@ async def test_every_panel_of_every_page_is_inside_the_screen(run, size):
         for page in pages_for(app.size):
             app.screen.action_open_page(pages_for(app.size).index(page) + 1)
             await pilot.pause()
-            tiles = app.screen.query_one(Tiles)
+            tiles = app.screen.query_one(PanelGrid)
             shown = [child for child in tiles.children if child.display]
             assert {child.id for child in shown} == set(page.panels)
             area = sum(child.region.area for child in shown)
@@ -217,7 +217,7 @@ async def test_every_panel_of_every_page_is_inside_the_screen(run, size):
 
 async def test_n_and_page_keys_go_round_the_pages(run):
     async with cockpit(run, (80, 24)) as (app, pilot):
-        tiles = app.screen.query_one(Tiles)
+        tiles = app.screen.query_one(PanelGrid)
         titles = [page.title for page in pages_for(app.size)]
         seen = [tiles.page.title]
         for key in ("n", "pagedown", "n", "n", "n"):
@@ -242,7 +242,7 @@ async def test_sizes_may_change_at_any_time(run):
 async def test_enter_gives_the_focused_panel_the_page_and_escape_takes_it_back(run):
     run.train(1, 60)
     async with cockpit(run) as (app, pilot):
-        tiles = app.screen.query_one(Tiles)
+        tiles = app.screen.query_one(PanelGrid)
         await pilot.press("enter")
         assert "tab to a panel first" in toasts(app)[0]
         await pilot.press("tab", "tab", "enter")
@@ -314,7 +314,7 @@ async def test_while_a_step_takes_long_keys_are_not_sent_twice_and_nothing_block
         await until(pilot, lambda: "asked: checkpoint" in screen_text(app))
         assert toasts(app) == ["asked already; it is done between two steps"]
         await pilot.press("n")
-        assert app.screen.query_one(Tiles).page.title == "model"
+        assert app.screen.query_one(PanelGrid).page.title == "model"
         release.set()
         await until(pilot, lambda: "asked:" not in screen_text(app))
         assert run.asked == ["checkpoint"]

@@ -18,7 +18,7 @@ from lmm_tui.cockpit.screens.dialogs import AskDialog, ChoiceDialog
 from lmm_tui.cockpit.screens.evaluation import EvaluateScreen, Progressed
 from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.engine.config.config import resolve
-from lmm_tui.engine.evaluation.job import Job, Outcome, Progress, Score
+from lmm_tui.engine.evaluation.job import EvaluationOutcome, EvaluationProgress, Job, Score
 from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records, write_record
 from lmm_tui.engine.run.run_dir import RunDir, checkpoint_name
 from lmm_tui.engine.training.run_host import EngineHost
@@ -39,7 +39,9 @@ def keep(run, step, value, **asked):
         Score("lmm_sums", "exact_match", value / 2, 0.03, None, 100, 0),
     )
     job = Job("model", ("lmm_all",), limit=100, **asked)
-    record = Record(time.time() - 9050 + step / 10, run.name, step, job, Outcome(scores, 0, "", {}))
+    record = Record(
+        time.time() - 9050 + step / 10, run.name, step, job, EvaluationOutcome(scores, 0, "", {})
+    )
     write_record(record, file_in_run(record, run))
 
 
@@ -152,7 +154,7 @@ async def test_every_setting_is_asked_for_and_wrong_ones_are_refused(run, tmp_pa
 async def test_progress_is_shown_with_what_is_left(run, size):
     async with opened(run.dir, size) as (app, pilot):
         app.screen._busy_with = "step 200"
-        app.screen.post_message(Progressed(Progress(12, 40, 8, 75.0)))
+        app.screen.post_message(Progressed(EvaluationProgress(12, 40, 8, 75.0)))
         await until_read(pilot, "12/40 answers · 1 min 15 s left")
         assert ("8 known" in screen_text(app)) == (size[0] > 60)
 

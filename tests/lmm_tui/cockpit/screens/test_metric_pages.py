@@ -11,14 +11,14 @@ from textual.geometry import Region, Size
 
 from lmm_tui.charts.chart import Chart
 from lmm_tui.cockpit.app import CockpitApp
-from lmm_tui.cockpit.pinned_metrics import Shelf
-from lmm_tui.cockpit.preferences import Habits, keep, load
-from lmm_tui.cockpit.screens.dashboard_pages import Book
+from lmm_tui.cockpit.pinned_metrics import PinnedMetrics
+from lmm_tui.cockpit.preferences import Preferences, keep, load
+from lmm_tui.cockpit.screens.dashboard_pages import DashboardPages
 from lmm_tui.cockpit.screens.metric_groups import grid, grouped, matching
 from lmm_tui.cockpit.screens.page_layouts import pages_for
-from lmm_tui.cockpit.widgets.filter_input import FilterLine
+from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.health_panel import HealthPanel
-from lmm_tui.cockpit.widgets.panel_grid import Tiles
+from lmm_tui.cockpit.widgets.panel_grid import PanelGrid
 from lmm_tui.runs.session import RunSession
 
 
@@ -32,7 +32,7 @@ def run(tmp_path):
 
 def open_metrics(app):
     """Of the charts that are shown, one metric each."""
-    book, tiles = app.screen._book, app.screen.query_one(Tiles)
+    book, tiles = app.screen._book, app.screen.query_one(PanelGrid)
     shown = [tiles.panel_of(chart) for chart in app.screen.query(Chart) if chart.display]
     return [metric for panel in shown if (metric := book.metric_of(panel))]
 
@@ -85,14 +85,14 @@ def test_searching_knows_names_and_titles() -> None:
 
 
 def test_a_shelf_keeps_order_and_forgets_what_is_taken_off() -> None:
-    shelf = Shelf().pin("a").pin("b").pin("c").move("c", -2).move("x", 1)
+    shelf = PinnedMetrics().pin("a").pin("b").pin("c").move("c", -2).move("x", 1)
     assert shelf.pinned == ("c", "a", "b") and shelf.pin("a").pinned == ("c", "b")
     assert shelf.move("b", 9).pinned == ("c", "a", "b")
     assert shelf.hide("a").hide("b").hide("a").hidden == {"b"}
 
 
 def test_a_book_of_two_thousand_metrics_turns_round() -> None:
-    book, screen = Book(Shelf()), Size(200, 50)
+    book, screen = DashboardPages(PinnedMetrics()), Size(200, 50)
     metrics = [f"mine/{number}" for number in range(2000)]
     book.lay_out(metrics, screen, Size(200, 44))
     assert not book.lay_out(metrics, screen, Size(200, 44))
@@ -113,7 +113,7 @@ async def test_pages_of_all_metrics_follow_the_overview(run):
         assert sorted(seen) == sorted(app.screen.session.series.names())
         await pilot.press("n")
         assert open_metrics(app) == []
-        assert app.screen.query_one(Tiles).page == pages_for(app.size)[0]
+        assert app.screen.query_one(PanelGrid).page == pages_for(app.size)[0]
 
 
 async def test_slash_filters_as_one_types_and_escape_shows_all_again(run):
@@ -124,10 +124,10 @@ async def test_slash_filters_as_one_types_and_escape_shows_all_again(run):
         await pilot.press("space", *"nowhere")
         assert open_metrics(app) == [] and "0 of" in screen_text(app)
         await pilot.press("escape")
-        assert app.screen.query_one(Tiles).page == pages_for(app.size)[0]
-        assert not app.screen.query_one(FilterLine).display
+        assert app.screen.query_one(PanelGrid).page == pages_for(app.size)[0]
+        assert not app.screen.query_one(FilterInput).display
         await pilot.press("slash", *"val", "enter", "tab", "enter")
-        assert app.screen._zoomed and len(app.screen.query_one(Tiles).page.panels) == 1
+        assert app.screen._zoomed and len(app.screen.query_one(PanelGrid).page.panels) == 1
 
 
 async def test_letters_of_a_search_make_no_widget_and_forget_no_gesture(run):
@@ -163,7 +163,7 @@ async def test_pinned_metrics_come_first_and_hidden_ones_go(run):
             await pilot.press("slash", *words, "enter", "tab", "P", "escape")
         await pilot.press("n")
         assert sorted(open_metrics(app)) == ["train/grad_norm", "train/lr"]
-        assert app.screen.query_one(Tiles).page.title == "pinned"
+        assert app.screen.query_one(PanelGrid).page.title == "pinned"
         order = app.screen._book.shelf.pinned
         await pilot.press("tab", "greater_than_sign")
         assert app.screen._book.shelf.pinned == order[::-1]
@@ -179,14 +179,14 @@ async def test_what_is_pinned_is_found_again_at_the_next_start(run, tmp_path):
     async with app.run_test(size=(200, 50)) as pilot:
         await pilot.press("slash", *"lr", "enter", "tab", "P")
     keep(app.habits, file)
-    assert load(file).shelf == Shelf(("train/lr",))
+    assert load(file).shelf == PinnedMetrics(("train/lr",))
     again = CockpitApp(RunSession(run.dir.path), habits=load(file))
     async with again.run_test(size=(200, 50)) as pilot:
         await pilot.press("n")
         assert open_metrics(again) == ["train/lr"]
     for broken in ('{"pinned": [1]}', '{"pinned": 1}', "[]", '{"theme": {}}'):
         file.write_text(broken)
-        assert load(file) == Habits()
+        assert load(file) == Preferences()
 
 
 async def test_two_thousand_metrics_are_no_burden(tmp_path):

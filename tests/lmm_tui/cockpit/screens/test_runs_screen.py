@@ -11,7 +11,7 @@ from made_runs import INFO, make_run
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
-from lmm_tui.cockpit.screens.config_diff import DifferenceScreen
+from lmm_tui.cockpit.screens.config_diff import ConfigDiffScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, ChoiceDialog
 from lmm_tui.cockpit.screens.runs import RunsScreen
@@ -133,7 +133,7 @@ async def test_d_shows_in_which_settings_two_marked_runs_differ(runs):
         assert "mark two runs" in toasts(app)[-1]
         await pilot.press("down", "space", "space", "d")
         await pilot.pause()
-        assert isinstance(app.screen, DifferenceScreen)
+        assert isinstance(app.screen, ConfigDiffScreen)
         text = screen_text(app)
         assert "optim.lr" in text and "0.5" in text and "1.5" in text and "stage" in text
         assert "seed" not in text

@@ -10,7 +10,7 @@ from textual.events import Paste
 from textual.widgets import Input
 
 from lmm_tui.cockpit.app import CockpitApp
-from lmm_tui.cockpit.chat_backend import CheckpointPartner
+from lmm_tui.cockpit.chat_backend import CheckpointBackend
 from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.screens.chat import ChatScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
@@ -306,7 +306,7 @@ async def test_a_checkpoint_reads_the_held_out_text_and_not_how_its_bytes_are_wr
         asked.append(args)
         return Reply(True, "loss 4.1 over 4 tokens", 600, READ)
 
-    monkeypatch.setattr(CheckpointPartner, "ask", ask)
+    monkeypatch.setattr(CheckpointBackend, "ask", ask)
     run.samples.write({"kind": "token_losses", "tokens": ["<E5>", "<88>", "<BA>"], "losses": []})
     run.write_status(state="finished")
     (run.dir.checkpoints / checkpoint_name(600)).mkdir(parents=True)

@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from textual.app import App
 from textual.widgets import Input
 
-from lmm_tui.cockpit.widgets.choice import Choice
-from lmm_tui.cockpit.widgets.option_field import ConfigField, parse, to_text
+from lmm_tui.cockpit.widgets.choice import ChoiceRow
+from lmm_tui.cockpit.widgets.option_field import OptionField, parse, to_text
 from lmm_tui.engine.config.config import ConfigError, options
 from lmm_tui.i18n.option_range import limits_in_words
 
@@ -23,7 +23,7 @@ OPTIONS = {option.key: option for option in options()}
 class Form(App[None]):
     """Fields, and what they said."""
 
-    def __init__(self, *make: Callable[[], ConfigField]) -> None:
+    def __init__(self, *make: Callable[[], OptionField]) -> None:
         super().__init__()
         self.make = make
         self.said: list[tuple[str, object, str]] = []
@@ -32,14 +32,14 @@ class Form(App[None]):
         self.fields = [make() for make in self.make]
         yield from self.fields
 
-    def on_config_field_changed(self, event: ConfigField.Changed) -> None:
+    def on_config_field_changed(self, event: OptionField.Changed) -> None:
         field = event.field
         self.said.append((field.option.key, field.value, field.problem))
 
 
-def make(key: str, value: object = ..., **more) -> Callable[[], ConfigField]:
+def make(key: str, value: object = ..., **more) -> Callable[[], OptionField]:
     option = OPTIONS[key]
-    return partial(ConfigField, option, option.default if value is ... else value, **more)
+    return partial(OptionField, option, option.default if value is ... else value, **more)
 
 
 async def test_every_option_of_the_tree_makes_a_field_that_holds_its_default():
@@ -158,7 +158,7 @@ async def test_control_characters_are_shown_and_not_sent():
 async def test_choices_are_taken_by_keys_and_by_mouse():
     app = Form(make("optim.schedule"))
     async with app.run_test(size=(80, 5)) as pilot:
-        choice = app.query_one(Choice)
+        choice = app.query_one(ChoiceRow)
         choice.focus()
         await pilot.press("right", "right")
         assert choice.value == "minimind"
@@ -181,11 +181,11 @@ async def test_the_taken_choice_shows_however_narrow_it_is(width):
         CSS = f"Choice {{ width: {width}; }}"
 
         def compose(self):
-            yield Choice(names, names[0])
+            yield ChoiceRow(names, names[0])
 
     app = Narrow()
     async with app.run_test(size=(100, 5)) as pilot:
-        choice = app.query_one(Choice)
+        choice = app.query_one(ChoiceRow)
         choice.focus()
         for name in names:
             assert choice.value == name
