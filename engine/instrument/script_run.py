@@ -24,13 +24,13 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import psutil
 
+from lmm_tui import __version__
 from lmm_tui.engine.health.health_monitor import HealthMonitor
 from lmm_tui.engine.instrument.script_commands import ScriptCommands, ScriptFunctions
 from lmm_tui.engine.run.control import ControlServer, Mailbox
@@ -85,7 +85,7 @@ def lmm_run(
         pid=os.getpid(),
         pid_started=psutil.Process().create_time(),
         model=model,
-        versions={"python": platform.python_version(), "lmm-tui": version("lmm-tui")},
+        versions={"python": platform.python_version(), "lmm-tui": __version__},
         references=dict(references or {}),
     )
     return ScriptRun(RunDir(path), identity, total_steps, functions, health, resume, tensorboard)

@@ -26,6 +26,7 @@ from typing import Any
 
 import psutil
 
+from lmm_tui import __version__
 from lmm_tui.engine.checkpoints.checkpoint_files import newest_intact
 from lmm_tui.engine.config.config import RunConfig, to_toml
 from lmm_tui.engine.run.control import ControlServer, Mailbox, Reply
@@ -45,7 +46,7 @@ from lmm_tui.engine.training.freed_memory import keep_freed_memory
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.writers.line_file import LineFile
 
-_PACKAGES = ("torch", "numpy", "tokenizers", "lmm-tui")
+_PACKAGES = ("torch", "numpy", "tokenizers")
 
 
 class EngineHost:
@@ -194,7 +195,7 @@ class EngineHost:
             pid_started=process.create_time(),
             model=self.config.model.preset,
             socket=str(self.run_dir.socket_path()),
-            versions={"python": platform.python_version()}
+            versions={"python": platform.python_version(), "lmm-tui": __version__}
             | {package: version(package) for package in _PACKAGES},
             resumed_steps=before.resumed_steps if before else [],
         )

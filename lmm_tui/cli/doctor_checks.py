@@ -19,8 +19,10 @@ from typing import Literal
 from packaging.requirements import Requirement
 from rich.cells import cell_len
 
+from lmm_tui import __version__
 from lmm_tui.i18n.language import listed, mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.installation import WHOLE, distribution, missing
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import fit, wrap
 
@@ -57,6 +59,10 @@ def examine(runs_dir: Path) -> list[CheckResult]:
     for topic, check in checks.items():
         try:
             findings += check()
+        except ModuleNotFoundError as error:
+            # Only the whole distribution promises all packages.
+            severity = "problem" if distribution() == WHOLE else "note"
+            findings.append(CheckResult(topic, severity, str(missing(error.name or str(error)))))
         except Exception as error:
             findings.append(CheckResult(topic, "problem", f"{type(error).__name__}: {error}"))
     return findings
@@ -95,7 +101,7 @@ def _python() -> Iterator[CheckResult]:
 def _packages() -> Iterator[CheckResult]:
     """What `pyproject.toml` asks for against what is there."""
     there = []
-    for line in metadata.requires("lmm-tui") or []:
+    for line in metadata.requires(distribution()) or []:
         wanted = Requirement(line)
         if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
             continue
@@ -116,7 +122,7 @@ def _packages() -> Iterator[CheckResult]:
             ),
             f"pip install '{wanted.name}{wanted.specifier}'",
         )
-    yield CheckResult("lmm-tui", "ok", metadata.version("lmm-tui"))
+    yield CheckResult(distribution(), "ok", __version__)
     yield CheckResult("packages", "ok", listed(there))
 
 

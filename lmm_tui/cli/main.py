@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import click
 
-from lmm_tui import __version__
+from lmm_tui import __version__, installation
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n import language
 
@@ -39,6 +39,8 @@ COMMANDS = {
 }
 """Every command and its one line of help; `commands/<name>.py` holds it as `command`, a dash in
 its name being an underscore."""
+
+_TRAINS = ("launch", "train", "resume", "pipeline")
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -98,6 +100,8 @@ def cli(context: click.Context) -> None:
     """Train small language models and watch them learn, in the terminal."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+    elif context.invoked_subcommand in _TRAINS:
+        installation.require_training()
 
 
 def main() -> None:
@@ -119,6 +123,10 @@ def run(args: Sequence[str]) -> int:
         sys.stdout.flush()
     except LmmError as error:
         return _refuse(str(error))
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "lmm_tui":
+            raise
+        return _refuse(str(installation.missing(error.name)))
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "lmm-tui"
         # click lists choices one a line.

@@ -1,7 +1,7 @@
 """Scalars out of TensorBoard event files, of ours and of anybody else's, into a store, and on.
 
 What a restarted session supersedes is dropped, as TensorBoard drops it. Events of one plain number
-are read many at once; all others go through tensorboard's own messages, which are imported then.
+are read many at once; all others go one by one through `event_message`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lmm_tui.metrics.readers.event_message import MessageError, read_event
 from lmm_tui.metrics.readers.event_records import Bytes, Records, split
 from lmm_tui.metrics.readers.log_lines import TAKEN
 from lmm_tui.metrics.series.growing_array import Floats, GrowingArray, Ints, union
@@ -356,31 +357,14 @@ def _by_tag(names: Bytes) -> Iterator[tuple[str, Ints]]:
 
 
 def _read_message(order: int, data: bytes, found: _Found) -> None:
-    from google.protobuf.message import DecodeError
-    from tensorboard.compat.proto.event_pb2 import Event
-
     try:
-        event = Event.FromString(data)
-    except DecodeError:
+        event = read_event(data)
+    except MessageError:
         return
-    if event.HasField("session_log"):
+    if event.starts_session:
         found.add_start(order, event.step)
-    for value in event.summary.value:
-        number = _scalar(value)
-        if number is not None:
-            found.add_one(value.tag, (order, event.step, event.wall_time, number))
-
-
-def _scalar(value: Any) -> float | None:
-    """Old events hold the number as such, those of TensorFlow 2 in a tensor."""
-    if value.HasField("simple_value"):
-        return value.simple_value
-    if not value.HasField("tensor"):
-        return None
-    from tensorboard.util.tensor_util import make_ndarray
-
-    array = make_ndarray(value.tensor)
-    return float(array) if array.size == 1 and array.dtype.kind in "fiu" else None
+    for tag, number in event.scalars:
+        found.add_one(tag, (order, event.step, event.wall_time, number))
 
 
 if __name__ == "__main__":
