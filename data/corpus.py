@@ -26,9 +26,11 @@ BUILTIN = "builtin"
 _SEED = 2024
 _STDLIB_SHARE = 0.7
 _GENERATOR = (
-    *("corpus.py", "holdout.py", "passages.py", "plots.py", "stdlib_text.py", "stories.py"),
-    *("sums.py", "world.py"),
+    *("corpus.py", "holdout.py", "numerals.py", "passages.py", "stdlib_text.py", "stories.py"),
+    *("sums.py", "wording.py", "world.py", "builtin/stories.toml", "builtin/story_plots/*.toml"),
+    *("builtin/sums.toml", "builtin/world.toml"),
 )
+"""What the built-in text follows from."""
 
 
 class TextSource(Protocol):
@@ -101,8 +103,10 @@ def _bytes(text: str) -> int:
 
 
 def _generator_version() -> str:
-    sources = (Path(__file__).with_name(name).read_bytes() for name in _GENERATOR)
-    return hashlib.blake2b(b"".join(sources), digest_size=8).hexdigest()
+    folder = Path(__file__).parent
+    sources = [path for pattern in _GENERATOR for path in sorted(folder.glob(pattern))]
+    content = b"".join(path.read_bytes() for path in sources)
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 if __name__ == "__main__":

@@ -56,10 +56,11 @@ def write_tasks(folder: Path, place: Path | None = None) -> None:
 
 
 def content_key() -> str:
-    """8 hex digits that change when the questions do: a hash of the code that writes them."""
+    """8 hex digits that change when the questions do: a hash of the code and text behind them."""
     import data
 
-    sources = sorted(Path(data.__file__).parent.glob("*.py"))
+    folder = Path(data.__file__).parent
+    sources = sorted(path for path in folder.rglob("*") if path.suffix in {".py", ".toml"})
     content = b"".join(source.read_bytes() for source in (*sources, Path(__file__)))
     return hashlib.blake2b(content, digest_size=4).hexdigest()
 

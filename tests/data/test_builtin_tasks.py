@@ -11,7 +11,7 @@ from data.errors import DataError
 from data.holdout import calculation, comparison, split
 from data.task import KINDS
 from data.tasks import conversations, pairs, prompts
-from data.world import CHARACTERS
+from data.world import WORLD
 
 SIDES = ("train", "test")
 DRAWN = {
@@ -115,7 +115,7 @@ def test_word_problems_are_right():
             assert int(drawn.answer) == results[sign]
             assert drawn.key == calculation(first, sign, second)
         else:
-            names = [who.name if drawn.language == "en" else who.zh for who in CHARACTERS]
+            names = [who.name(drawn.language) for who in WORLD["characters"]]
             told = sorted((drawn.question.find(n), n) for n in names if n in drawn.question)
             assert drawn.answer == told[0 if first > second else 1][1]
 
