@@ -3,34 +3,36 @@
 Numbers stay below 100 and every answer is right. What is held out as a question
 (`data.builtin.holdout`)
 is never worked out here, so that whoever answers it has not read it. The people and things are
-those of the stories; it knows nothing of files, tokens or how much text is wanted.
+those of the stories, and what is said of them stands in `sums.toml`; it knows nothing of tokens
+or how much text is wanted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from itertools import starmap
 from random import Random
 
 from lmm_tui.data.builtin.holdout import calculation, comparison, split
-from lmm_tui.data.builtin.world import (
-    CHARACTERS,
-    COUNTABLES,
-    Character,
-    Thing,
-    number_word,
-    zh_count,
-    zh_number,
-)
+from lmm_tui.data.builtin.numerals import number_word, zh_number
+from lmm_tui.data.builtin.wording import Language, Term, read, say
+from lmm_tui.data.builtin.world import SIGNS, WORLD, count
 
 Writer = Callable[[Random], str]
+Question = tuple[int, str, int]
+"""Such as (3, "+", 4); with "or", which of the two is larger."""
+Facts = dict[str, Term]
+
+_TEXT = read("sums")
 
 
 def sums(seed: int, index: int) -> str:
     """Page number `index` of `seed`: a dozen lines of one kind, or a few word problems."""
     rng = Random(f"sums {seed} {index}")
     writer, lines, gap = rng.choice(_PAGES)
-    count = rng.randint(lines - lines // 3, lines + lines // 3)
-    return gap.join(writer(rng) for _ in range(count))
+    wanted = rng.randint(lines - lines // 3, lines + lines // 3)
+    return gap.join(writer(rng) for _ in range(wanted))
 
 
 def _equation(rng: Random) -> str:
@@ -42,10 +44,10 @@ def _chain(rng: Random) -> str:
     first, second, third = _trained(
         lambda: (rng.randint(1, 30), rng.randint(1, 30), rng.randint(1, 30)),
         lambda one, two, three: (
-            calculation(one, "+", two),
-            calculation(one + two, "+", three),
-            calculation(one + two + three, "-", one),
-            calculation(two + three, "-", two),
+            (one, "+", two),
+            (one + two, "+", three),
+            (one + two + three, "-", one),
+            (two + three, "-", two),
         ),
     )
     total = first + second + third
@@ -58,51 +60,54 @@ def _chain(rng: Random) -> str:
 
 def _comparison(rng: Random) -> str:
     left, right = _trained(
-        lambda: (rng.randint(0, 99), rng.randint(0, 99)), lambda *both: (comparison(*both),)
+        lambda: (rng.randrange(100), rng.randrange(100)), lambda left, right: ((left, "or", right),)
     )
     sign = "<" if left < right else ">" if left > right else "="
     return f"{left} {sign} {right}"
 
 
 def _spoken(rng: Random) -> str:
-    left, sign, right, result = _calculation(rng)
-    word = {"+": "plus", "-": "minus", "×": "times", "÷": "divided by"}[sign]
-    sentence = f"{number_word(left)} {word} {number_word(right)} is {number_word(result)}."
-    return sentence[0].upper() + sentence[1:]
+    return _said(rng, "en", number_word)
 
 
 def _zh_spoken(rng: Random) -> str:
+    return _said(rng, "zh", zh_number)
+
+
+def _said(rng: Random, language: Language, spell: Callable[[int], str]) -> str:
     left, sign, right, result = _calculation(rng)
-    word = {"+": "加", "-": "减", "×": "乘以", "÷": "除以"}[sign]
-    return f"{zh_number(left)}{word}{zh_number(right)}等于{zh_number(result)}。"
+    numbers = {"left": spell(left), "right": spell(right), "result": spell(result)}
+    return say(language, _TEXT["spoken"], sign=SIGNS[sign], **numbers)
 
 
 def _larger(rng: Random) -> str:
     left, right = _trained(
-        lambda: tuple(rng.sample(range(100), 2)), lambda *both: (comparison(*both),)
+        lambda: tuple(rng.sample(range(100), 2)), lambda left, right: ((left, "or", right),)
     )
-    if rng.random() < 0.5:
-        return f"Which is larger, {left} or {right}? {max(left, right)} is larger."
-    return f"{left}和{right}，哪个大？{max(left, right)}大。"
+    return say(_either(rng), _TEXT["larger"], left=left, right=right, larger=max(left, right))
+
+
+def _either(rng: Random) -> Language:
+    return "en" if rng.random() < 0.5 else "zh"
 
 
 def _calculation(rng: Random) -> tuple[int, str, int, int]:
     """(left, sign, right, result), all from 0 to 99; sums and differences are the most."""
     while True:
         left, sign, right, result = _any_calculation(rng)
-        if split(calculation(left, sign, right)) == "train":
+        if not _held_out(left, sign, right):
             return left, sign, right, result
 
 
 def _any_calculation(rng: Random) -> tuple[int, str, int, int]:
     sign = rng.choice("+++---×÷")
     if sign == "+":
-        result = rng.randint(0, 99)
-        left = rng.randint(0, result)
+        result = rng.randrange(100)
+        left = rng.randrange(result + 1)
         return left, sign, result - left, result
     if sign == "-":
-        left = rng.randint(0, 99)
-        right = rng.randint(0, left)
+        left = rng.randrange(100)
+        right = rng.randrange(left + 1)
         return left, sign, right, left - right
     left, right = rng.randint(1, 9), rng.randint(1, 9)
     if sign == "×":
@@ -111,102 +116,69 @@ def _any_calculation(rng: Random) -> tuple[int, str, int, int]:
 
 
 def _trained(
-    draw: Callable[[], tuple[int, ...]], asked: Callable[..., tuple[str, ...]]
+    draw: Callable[[], tuple[int, ...]], asked: Callable[..., tuple[Question, ...]]
 ) -> tuple[int, ...]:
     """Numbers from `draw`, drawn anew until none of the questions `asked` of them is held out."""
     while True:
         numbers = draw()
-        if all(split(question) == "train" for question in asked(*numbers)):
+        if not any(starmap(_held_out, asked(*numbers))):
             return numbers
+
+
+@cache
+def _held_out(left: int, sign: str, right: int) -> bool:
+    """Whether that is a question to test with; remembered, as the same few come all the time."""
+    question = comparison(left, right) if sign == "or" else calculation(left, sign, right)
+    return split(question) == "test"
 
 
 def _word_problem(rng: Random) -> str:
     """A change of what somebody has, told in one language, with question and answer."""
-    hero, friend = rng.sample(CHARACTERS, 2)
-    thing = rng.choice(COUNTABLES)
-    plot = rng.choice((_gets_more, _gives_away, _each_has, _who_has_more))
-    return plot(rng, hero, friend, thing)
+    hero, friend = rng.sample(WORLD["characters"], 2)
+    thing = rng.choice(WORLD["countables"])
+    problem = rng.choice((_gets_more, _gives_away, _each_has, _who_has_more))
+    return problem(rng, {"hero": hero, "friend": friend, "thing": thing})
 
 
-def _gets_more(rng: Random, hero: Character, friend: Character, thing: Thing) -> str:
+def _gets_more(rng: Random, facts: Facts) -> str:
     had, more = _trained(
         lambda: (rng.randint(1, 40), rng.randint(1, 40)),
-        lambda had, more: (calculation(had, "+", more),),
+        lambda had, more: ((had, "+", more),),
     )
-    total = had + more
-    if rng.random() < 0.5:
-        return (
-            f"{hero.name} had {thing.counted(had)}. {friend.name} gave {hero.him} {more} more. "
-            f"How many {thing.many} does {hero.name} have now? "
-            f"{had} + {more} = {total}. {hero.name} has {thing.counted(total)}."
-        )
-    return (
-        f"{hero.zh}有{_zh(thing, had)}，{friend.zh}又给了{hero.zh_pronoun}{_zh(thing, more)}。"
-        f"{hero.zh}一共有几{thing.measure}{thing.zh}？"
-        f"{had} + {more} = {total}。{hero.zh}一共有{_zh(thing, total)}。"
-    )
+    return _problem(rng, "gets_more", facts, had=had, more=more, total=had + more)
 
 
-def _gives_away(rng: Random, hero: Character, friend: Character, thing: Thing) -> str:
+def _gives_away(rng: Random, facts: Facts) -> str:
     had, gave = _trained(
         lambda: (had := rng.randint(2, 80), rng.randint(1, had - 1)),
-        lambda had, gave: (calculation(had, "-", gave),),
+        lambda had, gave: ((had, "-", gave),),
     )
-    left = had - gave
-    if rng.random() < 0.5:
-        return (
-            f"{hero.name} had {thing.counted(had)} and gave {gave} to {friend.name}. "
-            f"How many {thing.many} are left? "
-            f"{had} - {gave} = {left}. {hero.name} has {thing.counted(left)} left."
-        )
-    return (
-        f"{hero.zh}有{_zh(thing, had)}，给了{friend.zh}{_zh(thing, gave)}。"
-        f"{hero.zh}还剩几{thing.measure}{thing.zh}？"
-        f"{had} - {gave} = {left}。{hero.zh}还剩{_zh(thing, left)}。"
-    )
+    return _problem(rng, "gives_away", facts, had=had, gave=gave, left=had - gave)
 
 
-def _each_has(rng: Random, hero: Character, friend: Character, thing: Thing) -> str:
+def _each_has(rng: Random, facts: Facts) -> str:
     boxes, inside = _trained(
         lambda: (rng.randint(2, 9), rng.randint(2, 9)),
-        lambda boxes, inside: (calculation(boxes, "×", inside),),
+        lambda boxes, inside: ((boxes, "×", inside),),
     )
-    total = boxes * inside
-    if rng.random() < 0.5:
-        return (
-            f"{hero.name} has {boxes} boxes with {thing.counted(inside)} in each. "
-            f"How many {thing.many} are there? {boxes} × {inside} = {total}. "
-            f"There are {thing.counted(total)}."
-        )
-    return (
-        f"{hero.zh}有{zh_count(boxes)}个盒子，每个盒子里有{_zh(thing, inside)}。"
-        f"一共有几{thing.measure}{thing.zh}？"
-        f"{boxes} × {inside} = {total}。一共有{_zh(thing, total)}。"
-    )
+    return _problem(rng, "each_has", facts, boxes=boxes, inside=inside, total=boxes * inside)
 
 
-def _who_has_more(rng: Random, hero: Character, friend: Character, thing: Thing) -> str:
+def _who_has_more(rng: Random, facts: Facts) -> str:
     mine, yours = _trained(
         lambda: tuple(rng.sample(range(1, 60), 2)),
-        lambda *both: (comparison(*both), calculation(max(both), "-", min(both))),
+        lambda *both: ((both[0], "or", both[1]), (max(both), "-", min(both))),
     )
-    winner = hero if mine > yours else friend
+    facts["winner"] = facts["hero" if mine > yours else "friend"]
     more, less = max(mine, yours), min(mine, yours)
-    gap = more - less
-    if rng.random() < 0.5:
-        return (
-            f"{hero.name} has {thing.counted(mine)}, and {friend.name} has "
-            f"{thing.counted(yours)}. Who has more? {more} - {less} = {gap}. "
-            f"{winner.name} has {gap} more."
-        )
-    return (
-        f"{hero.zh}有{_zh(thing, mine)}，{friend.zh}有{_zh(thing, yours)}。谁的多？"
-        f"{more} - {less} = {gap}。{winner.zh}多{_zh(thing, gap)}。"
-    )
+    numbers = {"mine": mine, "yours": yours, "more": more, "less": less, "gap": more - less}
+    return _problem(rng, "who_has_more", facts, **numbers)
 
 
-def _zh(thing: Thing, number: int) -> str:
-    return thing.zh_counted(zh_count(number))
+def _problem(rng: Random, name: str, facts: Facts, **numbers: int) -> str:
+    language, thing = _either(rng), facts["thing"]
+    counts = {number: count(language, value, thing) for number, value in numbers.items()}
+    return say(language, _TEXT[name], **facts, **counts)
 
 
 _PAGES: tuple[tuple[Writer, int, str], ...] = (

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from lmm_tui.data.builtin.world import Language
+from lmm_tui.data.builtin.wording import Language
 
 KINDS = (
     "sums",
@@ -39,13 +39,6 @@ class Task:
 
 Writer = Callable[[Random, Language], Task]
 """Draws a question of its kind; everything it does follows from the generator it is given."""
-
-
-def pick(
-    rng: Random, language: Language, english: tuple[str, ...], chinese: tuple[str, ...]
-) -> str:
-    """One of the wordings in this language."""
-    return rng.choice(english if language == "en" else chinese)
 
 
 def near(number: int) -> tuple[str, ...]:

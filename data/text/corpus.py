@@ -26,9 +26,12 @@ BUILTIN = "builtin"
 _SEED = 2024
 _STDLIB_SHARE = 0.7
 _GENERATOR = (
-    *("text/corpus.py", "text/passages.py", "text/stdlib_text.py", "builtin/holdout.py"),
-    *("builtin/stories.py", "builtin/story_plots.py", "builtin/sums.py", "builtin/world.py"),
+    *("text/corpus.py", "text/passages.py", "text/stdlib_text.py"),
+    *("builtin/holdout.py", "builtin/numerals.py", "builtin/stories.py", "builtin/stories.toml"),
+    *("builtin/story_plots/*.toml", "builtin/sums.py", "builtin/sums.toml", "builtin/wording.py"),
+    *("builtin/world.py", "builtin/world.toml"),
 )
+"""What the built-in text follows from."""
 
 
 class TextSource(Protocol):
@@ -101,8 +104,10 @@ def _bytes(text: str) -> int:
 
 
 def _generator_version() -> str:
-    sources = ((Path(__file__).parents[1] / name).read_bytes() for name in _GENERATOR)
-    return hashlib.blake2b(b"".join(sources), digest_size=8).hexdigest()
+    data = Path(__file__).parents[1]
+    sources = [path for pattern in _GENERATOR for path in sorted(data.glob(pattern))]
+    content = b"".join(path.read_bytes() for path in sources)
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 if __name__ == "__main__":

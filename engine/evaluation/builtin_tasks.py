@@ -57,11 +57,10 @@ def write_tasks(folder: Path, place: Path | None = None) -> None:
 
 
 def content_key() -> str:
-    """8 hex digits that change when the questions do: a hash of the code that writes them."""
-    sources = sorted(Path(builtin.__file__).parent.iterdir())
-    content = b"".join(
-        source.read_bytes() for source in (*filter(Path.is_file, sources), Path(__file__))
-    )
+    """8 hex digits that change when the questions do: a hash of the code and text behind them."""
+    folder = Path(builtin.__file__).parent
+    sources = sorted(path for path in folder.rglob("*") if path.suffix in {".py", ".toml"})
+    content = b"".join(source.read_bytes() for source in (*sources, Path(__file__)))
     return hashlib.blake2b(content, digest_size=4).hexdigest()
 
 

@@ -9,7 +9,7 @@ from lmm_tui.data.builtin import tasks
 from lmm_tui.data.builtin.holdout import calculation, comparison, split
 from lmm_tui.data.builtin.task import KINDS
 from lmm_tui.data.builtin.tasks import conversations, pairs, prompts
-from lmm_tui.data.builtin.world import CHARACTERS
+from lmm_tui.data.builtin.world import WORLD
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.text.corpus import generated_texts
 
@@ -115,7 +115,7 @@ def test_word_problems_are_right():
             assert int(drawn.answer) == results[sign]
             assert drawn.key == calculation(first, sign, second)
         else:
-            names = [who.name if drawn.language == "en" else who.zh for who in CHARACTERS]
+            names = [who.name(drawn.language) for who in WORLD["characters"]]
             told = sorted((drawn.question.find(n), n) for n in names if n in drawn.question)
             assert drawn.answer == told[0 if first > second else 1][1]
 

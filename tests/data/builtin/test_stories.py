@@ -6,10 +6,11 @@ from operator import add, mul, sub, truediv
 
 import pytest
 
-from lmm_tui.data.builtin.stories import story
-from lmm_tui.data.builtin.story_plots import PLOTS
+from lmm_tui.data.builtin.numerals import number_word, zh_number
+from lmm_tui.data.builtin.stories import plots, story
 from lmm_tui.data.builtin.sums import sums
-from lmm_tui.data.builtin.world import CHARACTERS, number_word, zh_number
+from lmm_tui.data.builtin.wording import FOLDER, LANGUAGES, read
+from lmm_tui.data.builtin.world import WORLD
 
 PAGES = [sums(0, index) for index in range(400)]
 STORIES = [story(0, index) for index in range(400)]
@@ -52,14 +53,23 @@ def test_sentences_start_with_a_capital_and_leave_no_placeholder():
 
 
 def test_a_story_keeps_to_its_two_friends():
-    names = {person.name for person in CHARACTERS}
+    names = {person.en for person in WORLD["characters"]}
     for text in STORIES:
         found = names.intersection(re.findall(r"\b[A-Z][a-z]+\b", text))
         assert len(found) <= 2
 
 
 def test_every_plot_is_told():
-    assert len(PLOTS) == len({plot.__name__ for plot in PLOTS}) >= 10
+    names = read("stories")["plots"]
+    assert sorted(names) == sorted(path.stem for path in FOLDER.glob("story_plots/*.toml"))
+    assert len(plots()) == len(names) >= 10
+
+
+def test_a_plot_has_the_same_steps_in_both_languages_with_a_choice_of_words_in_each():
+    for plot in plots():
+        english, chinese = (plot.steps[language] for language in LANGUAGES)
+        assert [len(step) for step in english] == [len(step) for step in chinese]
+        assert min(map(len, english)) >= 2
 
 
 def worked_out(expression):

@@ -1,10 +1,13 @@
 """Promises of the corpus that needs no download."""
 
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
 from lmm_tui.data.errors import DataError
+from lmm_tui.data.text import corpus
 from lmm_tui.data.text.corpus import BuiltinText, generated_texts, open_text
 from lmm_tui.data.text.json_rows import Skipped
 from lmm_tui.data.text.stdlib_text import docstrings, stdlib_texts
@@ -42,6 +45,21 @@ def test_its_identity_is_known_without_reading_it_and_follows_the_size():
     assert len(identities) == 2
     assert "_texts" not in vars(first)
     assert all(sys.version in identity for identity in identities)
+
+
+@pytest.mark.parametrize("changed", ["world.py", "wording.py", "story_plots/race.toml"])
+def test_its_identity_follows_its_code_and_its_text(tmp_path, monkeypatch, changed):
+    copy = shutil.copytree(Path(corpus.__file__).parents[1], tmp_path / "data")
+    monkeypatch.setattr(corpus, "__file__", str(copy / "text" / "corpus.py"))
+    before = BuiltinText(1.0).identity(lambda *_: None)
+    with (copy / "builtin" / changed).open("a", encoding="utf-8") as file:
+        file.write("# Changed.\n")
+    assert BuiltinText(1.0).identity(lambda *_: None) != before
+
+
+def test_every_file_named_in_its_identity_exists():
+    folder = Path(corpus.__file__).parents[1]
+    assert all(any(folder.glob(pattern)) for pattern in corpus._GENERATOR)
 
 
 def test_where_the_library_runs_out_stories_fill_up(monkeypatch):
