@@ -32,7 +32,7 @@ def sums(seed: int, index: int) -> str:
     rng = Random(f"sums {seed} {index}")
     writer, lines, gap = rng.choice(_PAGES)
     wanted = rng.randint(lines - lines // 3, lines + lines // 3)
-    return gap.join(writer(rng) for _ in range(wanted))
+    return gap.join([writer(rng) for _ in range(wanted)])
 
 
 def _equation(rng: Random) -> str:
