@@ -30,6 +30,7 @@ from lmm_tui.capture import Terminal
 from lmm_tui.launcher import SWITCH_INTERVAL_S
 from lmm_tui.messages import Departure
 from lmm_tui.session import RunSession
+from lmm_tui.textual_patches.install import install
 
 TITLE = "dashboard: its cost beside training, beside a live run, beside nothing"
 
@@ -138,6 +139,7 @@ def train_in_turns(report: str) -> None:
     """The training process: opens and leaves the dashboard while training goes on."""
     from engine.config import resolve
 
+    install()
     never = {f"log.{name}_every": 0 for name in ("val", "probe", "sample", "checkpoint")}
     with tempfile.TemporaryDirectory() as folder, Terminal() as terminal:
         settings = {"runs_dir": folder, "device": "cpu", "train.steps": 1_000_000, **never}

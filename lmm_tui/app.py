@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 from textual import events
 from textual.app import App, SystemCommand
 from textual.command import CommandPalette
-from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
@@ -28,7 +27,7 @@ from textual.widget import Widget
 
 from engine.rundir import RUNS_DIR
 from lmm_errors import LmmError
-from lmm_tui import behind, narrow, quick_escape, themes
+from lmm_tui import themes
 from lmm_tui.capture import Terminal
 from lmm_tui.command_search import CommandSearch
 from lmm_tui.habits import NO_HABITS, Habits
@@ -42,6 +41,7 @@ from lmm_tui.screens.quit_dialog import QuitDialog
 from lmm_tui.screens.too_small import TooSmallScreen, too_small
 from lmm_tui.sixteen import SixteenColors, has_sixteen_colours
 from lmm_tui.text import clean
+from lmm_tui.textual_patches.install import forget_terminal_contents
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -83,8 +83,6 @@ class CockpitApp(App[Departure]):
         habits: Habits = NO_HABITS,
     ) -> None:
         self._session = session
-        narrow.install()
-        behind.install()
         super().__init__()
         self._in_full_colour = False
         self._config = config
@@ -122,7 +120,7 @@ class CockpitApp(App[Departure]):
         if not has_sixteen_colours(self):
             return
         self._in_full_colour = wanted
-        for screen in (self.screen, *self._background_screens):
+        for screen in self.screen_stack:
             for widget in screen.walk_children(Widget, with_self=True):
                 widget.notify_style_update()
                 widget.refresh()
@@ -132,10 +130,6 @@ class CockpitApp(App[Departure]):
         if self._in_full_colour or not has_sixteen_colours(self):
             return filters
         return [*filters, SixteenColors(dark=self.current_theme.dark)]
-
-    def get_driver_class(self) -> type[Driver]:
-        quick_escape.install()
-        return super().get_driver_class()
 
     @property
     def session(self) -> RunSession | None:
@@ -189,7 +183,7 @@ class CockpitApp(App[Departure]):
         return self._last_dashboard
 
     def on_mount(self) -> None:
-        self.app_resume_signal.subscribe(self, lambda _: narrow.shown_of(self).forget())
+        self.app_resume_signal.subscribe(self, lambda _: forget_terminal_contents(self))
         if self._terminal is not None:
             self._terminal.claim_prints()
             self.set_interval(_FEEL_TERMINAL_EVERY_S, self._feel_terminal)
@@ -440,8 +434,8 @@ class CockpitApp(App[Departure]):
             self.push_screen(TooSmallScreen())
         elif small and not too_small(event.size):
             self.pop_screen()
-        # Who knows what the terminal has made of what it showed.
-        narrow.shown_of(self).forget()
+        # Terminals differ in what they do to their contents then.
+        forget_terminal_contents(self)
 
 
 def _start_detached(config: RunConfig) -> RunSession:

@@ -46,6 +46,7 @@ def examine(runs_dir: Path) -> list[Finding]:
     checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "python": _python,
         mark("packages"): _packages,
+        "textual": _textual,
         "torch": _torch,
         mark("terminal"): _terminal,
         mark("runs folder"): lambda: _folder("runs folder", runs_dir, tr("give --runs-dir")),
@@ -118,6 +119,20 @@ def _packages() -> Iterator[Finding]:
         )
     yield Finding("lmm-tui", "ok", metadata.version("lmm-tui"))
     yield Finding("packages", "ok", listed(there))
+
+
+def _textual() -> Iterator[Finding]:
+    """Whether what we replace inside of it still is what our replacements were written for."""
+    from lmm_tui.textual_patches.install import PLAIN, WRITTEN_FOR, differences, explain
+
+    if os.environ.get(PLAIN):
+        text = tr("unpatched, since {name} is set: screens are painted more slowly", name=PLAIN)
+        yield Finding("textual", "note", text)
+    elif explained := explain(differences()):
+        advice = tr("everything works; textual {version} is faster", version=WRITTEN_FOR)
+        yield Finding("textual", "note", explained, advice)
+    else:
+        yield Finding("textual", "ok", tr("its internals are as expected"))
 
 
 def _torch() -> Iterator[Finding]:

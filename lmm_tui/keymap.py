@@ -13,7 +13,8 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from textual.keys import Keys, _character_to_key
+from textual.binding import Binding
+from textual.keys import Keys
 
 from lmm_errors import LmmError
 from lmm_tui.keys import FORBIDDEN, KEYS, TOGETHER, Key
@@ -92,7 +93,8 @@ def _refuse_clashes(path: Path, keymap: Keymap) -> None:
 
 
 def _named(key: str) -> str:
-    return _character_to_key(key) if len(key) == 1 else key
+    """As Textual calls it: `slash` for `/`."""
+    return next(iter(Binding.make_bindings([Binding(key, "")]))).key
 
 
 def _is_key(key: str) -> bool:

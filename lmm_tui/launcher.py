@@ -29,6 +29,7 @@ from lmm_tui.messages import Departure
 from lmm_tui.retelling import retell
 from lmm_tui.summary import run_argument
 from lmm_tui.text import clean
+from lmm_tui.textual_patches.install import explain, install
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -116,6 +117,8 @@ class Visit:
 
     def stay(self) -> Departure | None:
         """Returns once the screen is left; None where it crashed and would only do so again."""
+        if differences := explain(install()):
+            print(differences, file=sys.stderr)
         notice = ""
         while True:
             opened = time.monotonic()
