@@ -12,6 +12,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from textual import events
 from textual.app import App, SystemCommand
 from textual.command import CommandPalette
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
@@ -42,6 +44,7 @@ from lmm_tui.screens.too_small import TooSmallScreen, too_small
 from lmm_tui.sixteen import SixteenColors, has_sixteen_colours
 from lmm_tui.text import clean
 from lmm_tui.textual_patches.install import forget_terminal_contents
+from lmm_tui.textual_patches.terminal_driver import ending_with_its_terminal
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -131,6 +134,9 @@ class CockpitApp(App[Departure]):
             return filters
         return [*filters, SixteenColors(dark=self.current_theme.dark)]
 
+    def get_driver_class(self) -> type[Driver]:
+        return ending_with_its_terminal(super().get_driver_class())
+
     @property
     def session(self) -> RunSession | None:
         """The run that is open."""
@@ -166,13 +172,17 @@ class CockpitApp(App[Departure]):
     def leave_soon(self, departure: Departure) -> None:
         """Leave the screen; may be called from a signal handler or another thread."""
         self._leaving = departure
-        if self._event_loop is not None:
-            self._event_loop.call_soon_threadsafe(self.exit, departure)
+        self._call_soon(self.exit, departure)
 
     def interrupt(self) -> None:
         """As if ctrl+c had been pressed; may be called from a signal handler."""
+        self._call_soon(self.action_request_quit)
+
+    def _call_soon(self, function: Callable[..., object], *args: object) -> None:
         if self._event_loop is not None:
-            self._event_loop.call_soon_threadsafe(self.action_request_quit)
+            # Once the app has ended its loop is closed; a signal handler must not raise then.
+            with suppress(RuntimeError):
+                self._event_loop.call_soon_threadsafe(function, *args)
 
     def _make_dashboard(self, session: RunSession) -> DashboardScreen:
         # Charts need numpy, 0.2 s: the configure screen opens without.

@@ -2,5 +2,5 @@
 
 `install` checks what the installed Textual looks like inside and replaces parts of it. Where a part
 is not as expected, or `LMM_TUI_PLAIN_TEXTUAL` is set, Textual is left as it is: slower, not broken.
-`screen_strips` is used either way.
+`terminal_driver` and `screen_strips` are used either way.
 """

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -135,3 +137,47 @@ def test_the_doctor_says_what_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None
     assert found().verdict == "note" and "textual.nothing:Thing" in found().text
     monkeypatch.setenv(PLAIN, "1")
     assert found().verdict == "note" and PLAIN in found().text
+
+
+# The driver of the terminal
+
+APP = """
+import asyncio, os, signal
+from textual.app import App
+from lmm_tui.capture import Terminal
+from lmm_tui.textual_patches.terminal_driver import TerminalDriver
+
+class Waiting(App):
+    def on_mount(self):
+        loop = asyncio.get_running_loop()
+        signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(self.exit))
+
+    def on_unmount(self):
+        # The driver has been stopped, and the loop still runs.
+        os.kill(os.getpid(), signal.SIGCONT)
+
+with Terminal():
+    Waiting(driver_class=TerminalDriver).run()
+"""
+
+
+@pytest.mark.parametrize("how", ["close", "SIGHUP"])
+def test_a_sigcont_starts_no_thread_that_outlives_the_app(tmp_path: Path, how: str) -> None:
+    terminal = Pty([sys.executable, "-c", APP], tmp_path, os.environ)
+    until(lambda: terminal.shows("\x1b[?1049h") or not terminal.look(0.05))
+    for _ in range(3):
+        terminal.seen = b""
+        terminal.process.send_signal(signal.SIGCONT)
+        # It takes the terminal anew, whose contents may have been overwritten.
+        until(lambda: terminal.shows("\x1b[?1049h") or not terminal.look(0.05))
+    terminal.end(how)
+    try:
+        deadline = time.monotonic() + 60
+        while terminal.process.poll() is None:
+            assert time.monotonic() < deadline, "it does not end"
+            if how == "close" or not terminal.look(0.05):
+                time.sleep(0.05)
+    finally:
+        terminal.process.kill()
+        terminal.process.wait()
+        terminal.close()
