@@ -126,7 +126,7 @@ def install() -> dict[str, str]:
         _outcome.update(differences())
         for name, difference in _outcome.items():
             if not difference:
-                import_module(f"{__package__}.{name}").install()
+                import_module(f"lmm_tui.textual_patches.{name}").install()
     return dict(_outcome)
 
 
