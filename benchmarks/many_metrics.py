@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.terminal import Typist, has_braille, make_finished_run
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.runs.session import RunSession
+from lmm_tui.textual_patches.install import install
 
 TITLE = "many_metrics: each letter of a search among 2,000 metrics of 10,000 steps"
 
@@ -62,6 +63,7 @@ def show(run: str) -> None:
         for layer in range(METRICS // 4)
     }
     session.series.extend(steps, block)
+    install()
     CockpitApp(session).run()
 
 

@@ -25,6 +25,8 @@ _COCKPIT = """
 import sys
 from pathlib import Path
 from lmm_tui.cockpit.app import CockpitApp
+from lmm_tui.textual_patches.install import install
+install()
 CockpitApp(runs_dir=Path(sys.argv[1])).run()
 """
 

@@ -48,6 +48,7 @@ def examine(runs_dir: Path) -> list[CheckResult]:
     checks: dict[str, Callable[[], Iterator[CheckResult]]] = {
         "python": _python,
         mark("packages"): _packages,
+        "textual": _textual,
         "torch": _torch,
         mark("terminal"): _terminal,
         mark("runs folder"): lambda: _folder("runs folder", runs_dir, tr("give --runs-dir")),
@@ -61,7 +62,7 @@ def examine(runs_dir: Path) -> list[CheckResult]:
             findings += check()
         except ModuleNotFoundError as error:
             # Only the whole distribution promises all packages.
-            severity = "problem" if distribution() == WHOLE else "note"
+            severity: Verdict = "problem" if distribution() == WHOLE else "note"
             findings.append(CheckResult(topic, severity, str(missing(error.name or str(error)))))
         except Exception as error:
             findings.append(CheckResult(topic, "problem", f"{type(error).__name__}: {error}"))
@@ -124,6 +125,20 @@ def _packages() -> Iterator[CheckResult]:
         )
     yield CheckResult(distribution(), "ok", __version__)
     yield CheckResult("packages", "ok", listed(there))
+
+
+def _textual() -> Iterator[CheckResult]:
+    """Whether what we replace inside of it still is what our replacements were written for."""
+    from lmm_tui.textual_patches.install import PLAIN, WRITTEN_FOR, differences, explain
+
+    if os.environ.get(PLAIN):
+        text = tr("unpatched, since {name} is set: screens are painted more slowly", name=PLAIN)
+        yield CheckResult("textual", "note", text)
+    elif explained := explain(differences()):
+        advice = tr("everything works; textual {version} is faster", version=WRITTEN_FOR)
+        yield CheckResult("textual", "note", explained, advice)
+    else:
+        yield CheckResult("textual", "ok", tr("its internals are as expected"))
 
 
 def _torch() -> Iterator[CheckResult]:

@@ -30,6 +30,7 @@ from lmm_tui.runs.status_text import run_argument
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.terminal.safe_text import clean
+from lmm_tui.textual_patches.install import explain, install
 
 if TYPE_CHECKING:
     from lmm_tui.engine.config.config import RunConfig
@@ -97,11 +98,10 @@ def monitor_cockpit(
 
     with Terminal() as screen:
         visit = Visit(screen, make_app, mouse=mouse)
-        with visit.signals():
+        with visit.signals(terminate=_leave_in_any_case):
             departure = visit.stay()
-    if visit.session is None:
-        return int(departure is None)
-    return _leave_foreign(visit.session, departure, called)
+    shown = visit.session or session
+    return _leave_foreign(shown, departure, called) if shown else int(departure is None)
 
 
 class Visit:
@@ -114,18 +114,23 @@ class Visit:
         self._make_app = make_app
         self._mouse = mouse
         self._app: CockpitApp | None = None
+        self._asked: Departure | None = None
+        """What a signal asked for, which may come before there is an app to leave."""
 
     def stay(self) -> Departure | None:
         """Returns once the screen is left; None where it crashed and would only do so again."""
+        if differences := explain(install()):
+            print(differences, file=sys.stderr)
         notice = ""
-        while True:
+        while self._asked is None:
             opened = time.monotonic()
-            departure = self._open(notice)
+            departure = self._open(notice) or self._asked
             if departure is None and self._screen.hung_up:
                 return Departure.HANGUP
             if departure is not None or time.monotonic() - opened < _SHORTEST_LIFE_S:
                 return departure
             notice = tr("The screen crashed and was opened again; output.log says why.")
+        return self._asked
 
     @contextmanager
     def signals(
@@ -143,14 +148,12 @@ class Visit:
 
         def on_terminate(number: int, frame: FrameType | None) -> None:
             terminate()
-            if self._app is not None:
-                self._app.leave_soon(Departure.TERMINATE)
+            self._leave_soon(Departure.TERMINATE)
 
         def on_hang_up(number: int, frame: FrameType | None) -> None:
-            if self._app is not None:
-                self._app.leave_soon(Departure.HANGUP)
-            else:
+            if self._app is None:
                 hang_up()
+            self._leave_soon(Departure.HANGUP)
 
         def on_interrupt(number: int, frame: FrameType | None) -> None:
             if self._app is not None:
@@ -169,9 +172,16 @@ class Visit:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def _leave_soon(self, departure: Departure) -> None:
+        self._asked = departure
+        if self._app is not None:
+            self._app.leave_soon(departure)
+
     def _open(self, notice: str) -> Departure | None:
         extras = {"terminal": self._screen, "notice": notice, "habits": preferences.load()}
         self._app = self._make_app(extras)
+        if self._asked is not None:
+            self._app.leave_soon(self._asked)
         try:
             return self._app.run(mouse=self._mouse)
         except Exception:
@@ -253,7 +263,7 @@ class _Owner:
 
     def _terminate(self) -> None:
         self._terminated = True
-        if self._host is not None and self._timer is None:
+        if self._timer is None:
             self._timer = leave_after(self._grace_s)
         self._stop()
 
@@ -343,9 +353,15 @@ def _launch_detached(
         begin(config)
     with Terminal() as screen:
         visit = Visit(screen, make_app, mouse=mouse)
-        with visit.signals():
+        with visit.signals(terminate=_leave_in_any_case):
             departure = visit.stay()
-    return _leave_foreign(visit.session, departure) if visit.session else int(departure is None)
+    shown = visit.session or (sessions[-1] if sessions else None)
+    return _leave_foreign(shown, departure) if shown else int(departure is None)
+
+
+def _leave_in_any_case() -> None:
+    """A terminal that takes no output, such as that of a stalled ssh, holds the app up for ever."""
+    leave_after(GRACE_S)
 
 
 def _leave_foreign(

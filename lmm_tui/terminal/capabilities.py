@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import shutil
 import sys
 from pathlib import Path
@@ -79,6 +80,13 @@ def over_ssh() -> bool:
 
 def in_tmux() -> bool:
     return "TMUX" in os.environ
+
+
+def hung_up(descriptor: int) -> bool:
+    """Whether the terminal behind a descriptor has gone; costs microseconds."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(happened & (select.POLLHUP | select.POLLERR) for _, happened in poll.poll(0))
 
 
 def leave(log: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import select
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, TextIO, cast
 
-from lmm_tui.terminal.capabilities import forgiving
+from lmm_tui.terminal.capabilities import forgiving, hung_up
 from lmm_tui.terminal.glyph_fallback import GlyphFallback, fallback_for
 
 
@@ -103,12 +102,8 @@ class Terminal:
 
     @property
     def hung_up(self) -> bool:
-        """Whether the terminal has gone; asks the kernel, which costs microseconds."""
-        if self._screen.lost:
-            return True
-        poll = select.poll()
-        poll.register(self._screen.fileno(), 0)
-        return any(happened & (select.POLLHUP | select.POLLERR) for _, happened in poll.poll(0))
+        """Whether the terminal has gone."""
+        return self._screen.lost or hung_up(self._screen.fileno())
 
     def claim_prints(self) -> None:
         """Send Python's prints to the log too; called again once Textual has taken them."""

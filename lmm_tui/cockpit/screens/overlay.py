@@ -157,13 +157,14 @@ if __name__ == "__main__":
 
     from textual.app import App
 
+    from lmm_tui.textual_patches.screen_strips import screen_text
+
     async def show(paths: list[Path]) -> str:
         app: App[None] = App()
         async with app.run_test(size=(100, 24)) as pilot:
             await app.push_screen(OverlayScreen(paths))
             await pilot.pause()
-            strips = app.screen._compositor.render_strips()
-        return "\n".join(strip.text.rstrip() for strip in strips)
+            return screen_text(app.screen)
 
     with tempfile.TemporaryDirectory() as folder:
         logs = [Path(folder) / name for name in ("slow.jsonl", "fast.jsonl")]
