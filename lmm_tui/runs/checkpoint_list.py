@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.engine.checkpoints.checkpoint_files import PINNED, STATE, TRAINING, CheckpointError, Retention, kept_by, read_state
+from lmm_tui.engine.checkpoints.checkpoint_files import (
+    PINNED,
+    STATE,
+    TRAINING,
+    CheckpointError,
+    Retention,
+    kept_by,
+    read_state,
+)
 from lmm_tui.engine.run.run_dir import RunDir, checkpoint_step
 from lmm_tui.i18n.language import mark
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
-from lmm_tui.terminal import capabilities
 from lmm_tui.runs.shutdown import GRACE_S, leave_after
+from lmm_tui.terminal import capabilities
 
 if TYPE_CHECKING:
     from lmm_tui.engine.config.config import RunConfig

@@ -12,9 +12,9 @@ from lmm_tui.engine.run.run_dir import RunDir, list_checkpoints
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.metrics import names
 from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RunSummary, farewell
-from lmm_tui.metrics import names
 
 
 def end_summary(run: RunDir, seconds: float) -> str:

@@ -15,11 +15,11 @@ from typing import Any
 
 from lmm_tui.engine.run import control
 from lmm_tui.engine.run.run_dir import ACTIVE_STATES, RunDir, RunInfo, RunStatus, version_of
-from lmm_tui.runs.run_lookup import is_foreign
 from lmm_tui.metrics import names
-from lmm_tui.metrics.readers.json_lines import JsonlFollower, MetricsFollower
 from lmm_tui.metrics.readers.foreign import LogFollower, log_of, open_log
+from lmm_tui.metrics.readers.json_lines import JsonlFollower, MetricsFollower
 from lmm_tui.metrics.series.series import SeriesStore
+from lmm_tui.runs.run_lookup import is_foreign
 
 ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
 

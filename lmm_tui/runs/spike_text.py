@@ -9,8 +9,8 @@ from rich.text import Text
 
 from lmm_tui.engine.run.spike_files import KeptSpike, SpikeText
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.runs.loss_levels import level
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.runs.loss_levels import level
 from lmm_tui.terminal.safe_text import clean
 
 _STYLES = ("green", "", "yellow", "bold red")

@@ -23,8 +23,8 @@ from typing import Any
 from lmm_tui.engine.run.control import ControlServer, Mailbox, Reply, Request
 from lmm_tui.engine.run.run_dir import RunDir, RunStatus
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.remote.server import GROWING
 from lmm_tui.runs.remote.protocol import Receiver
+from lmm_tui.runs.remote.server import GROWING
 
 _REMOTE = re.compile(r"(?P<host>[^/:\s-][^/:\s]*):(?P<path>.+)")
 _FIRST_S = 60.0

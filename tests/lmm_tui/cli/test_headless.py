@@ -147,9 +147,9 @@ def test_alerts_and_samples_are_shown_harmlessly_and_old_news_is_not(run: RunDir
 def test_a_reader_who_has_gone_does_not_end_the_run(run: RunDir) -> None:
     """In a process of its own, since it points the standard streams elsewhere."""
     program = (
-        "import os, sys\nfrom lmm_tui.cli.headless import Progress\n"
+        "import os, sys\nfrom lmm_tui.cli.headless import ProgressPrinter\n"
         "from lmm_tui.runs.session import RunSession\n"
-        f"progress = Progress(RunSession({str(run.path)!r}), sys.stdout)\n"
+        f"progress = ProgressPrinter(RunSession({str(run.path)!r}), sys.stdout)\n"
         "progress.say('into the void')\nprogress.say('still here')\n"
     )
     read_end, write_end = os.pipe()
