@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 from lmm_tui.charts.text_plot import loss_picture
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.number_format import count, duration
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics import names
 from lmm_tui.metrics.series.series import SeriesStore
-from lmm_tui.runs.run_summary import end_summary
+from lmm_tui.runs.end_summary import end_summary
 from lmm_tui.runs.session import RunSession, RunView
 from lmm_tui.runs.shutdown import GRACE_S, leave_after
-from lmm_tui.runs.status_text import count, duration
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean, fit
 

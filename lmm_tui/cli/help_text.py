@@ -16,7 +16,7 @@ from rich.cells import cell_len
 
 from lmm_tui.i18n import language
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.i18n.option_range import limits_in_words
+from lmm_tui.i18n.translate_messages import translate_range
 from lmm_tui.terminal.safe_text import wrap
 
 _AS_WRITTEN = "\b\n"
@@ -93,7 +93,7 @@ def _meaning(text: str) -> str:
     said = tr(text)
     if said == text and text.endswith(")"):
         about, _, allowed = text[:-1].rpartition(" (")
-        said = tr("{help} ({allowed})", help=tr(about), allowed=limits_in_words(allowed))
+        said = tr("{help} ({allowed})", help=tr(about), allowed=translate_range(allowed))
     return f"{said}{bracket}{added}"
 
 

@@ -299,7 +299,7 @@ class _Owner:
         """The last words; then the exit code, or the error that refused the run."""
         if self._timer is not None:
             self._timer.cancel()
-        from lmm_tui.runs.run_summary import end_summary
+        from lmm_tui.runs.end_summary import end_summary
 
         info, status = host.run_dir.read_info(), host.run_dir.read_status()
         if status.step:

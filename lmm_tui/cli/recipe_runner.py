@@ -21,9 +21,9 @@ from lmm_tui.engine.config.config import RunConfig
 from lmm_tui.engine.config.recipe import Recipe
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.number_format import duration
 from lmm_tui.metrics.readers.json_lines import MetricsFollower
 from lmm_tui.metrics.series.series import SeriesStore
-from lmm_tui.runs.status_text import duration
 from lmm_tui.terminal.safe_text import fit
 
 _HELD_OUT = ("val/loss", "val/accuracy", "val/reward", "val/kl")

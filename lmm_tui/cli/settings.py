@@ -29,7 +29,7 @@ from lmm_tui.engine.config.config import (
 from lmm_tui.engine.config.recipe import load_recipe
 from lmm_tui.engine.run.run_dir import RunDir, find_run
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.option_range import limits_in_words
+from lmm_tui.i18n.translate_messages import translate_range
 from lmm_tui.planning.command_line import FLAGS
 from lmm_tui.runs.shutdown import GRACE_S
 
@@ -178,7 +178,7 @@ def _printed(config: RunConfig) -> str:
     unset = [option for option in options() if lookup(config, option.key) is None]
     lines = ["", tr("# Unset:")] if unset else []
     for option in unset:
-        allowed = f" ({limits_in_words(option.allowed)})" if option.allowed else ""
+        allowed = f" ({translate_range(option.allowed)})" if option.allowed else ""
         lines.append(f"# {option.key:<24} {tr(option.help)}{allowed}")
     return "\n".join([to_toml(config).rstrip(), *lines])
 

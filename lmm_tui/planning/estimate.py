@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lmm_tui.engine.config.config import RunConfig
 from lmm_tui.engine.config.model_shape import ModelShape
-from lmm_tui.runs.status_text import count
+from lmm_tui.i18n.number_format import count
 
 _BYTES_SAVED_PER_PARAMETER = {"adamw": 12, "muon": 8}
 """fp32 weight and moments; Muon keeps one moment where AdamW keeps two."""

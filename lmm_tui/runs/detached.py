@@ -162,7 +162,7 @@ def _train(order: Order) -> int:
     while not host.join(1.0):
         pass  # A join without end would not let signal handlers run.
     if host.run_dir.read_status().step:
-        from lmm_tui.runs.run_summary import end_summary
+        from lmm_tui.runs.end_summary import end_summary
 
         words = end_summary(host.run_dir, time.monotonic() - began)
         capabilities.say(words, host.run_dir.output)

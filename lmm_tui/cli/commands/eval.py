@@ -11,8 +11,8 @@ from rich.cells import cell_len
 
 from lmm_tui.engine.evaluation.flags import EvaluationCommand, evaluation_options
 from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.number_format import duration
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.runs.status_text import duration
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def command(**flags: Any) -> None:
         raise click.Abort from None
     finally:
         line.end()
-    click.echo(clean("\n".join(map(_in_words, text.split("\n"))), newlines="keep"))
+    click.echo(clean("\n".join(map(_translate_line, text.split("\n"))), newlines="keep"))
 
 
 _HEADS = (
@@ -58,7 +58,7 @@ _HEADS = (
 _HEAD = re.compile(rf"STEP (?P<step>\d+)|{'|'.join(_HEADS)}")
 
 
-def _in_words(line: str) -> str:
+def _translate_line(line: str) -> str:
     """A line of the answer; the head of a table is as wide in every language."""
     return _HEAD.sub(_head, line) if line.startswith(_HEADS[0]) else translate_message(line)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.run_lookup import find_path

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.errors import LmmError
 from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal import capabilities

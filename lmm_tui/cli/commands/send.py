@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.engine.run.control import COMMANDS
 from lmm_tui.engine.run.run_dir import find_run
 from lmm_tui.errors import LmmError

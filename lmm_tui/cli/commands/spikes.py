@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.engine.run.run_dir import find_run
 from lmm_tui.engine.run.spike_files import list_spikes, read_spike
 from lmm_tui.i18n.language import tr

@@ -33,8 +33,7 @@ from lmm_tui.engine.config.config import ConfigError, Option, RunConfig, check, 
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, tr
-from lmm_tui.i18n.option_range import limits_in_words
-from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.i18n.translate_messages import translate_message, translate_range
 from lmm_tui.planning.command_line import command_line
 from lmm_tui.planning.data_summary import DataFacts, look
 from lmm_tui.planning.estimate import Estimate, estimate
@@ -487,7 +486,7 @@ def _small_print(option: Option) -> str:
     if option.kind is bool or default == UNSET:
         default = tr(default)
     said = tr("default {value}", value=default)
-    return " · ".join(filter(None, (limits_in_words(option.allowed), said, option.key)))
+    return " · ".join(filter(None, (translate_range(option.allowed), said, option.key)))
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from spoken import said_by_floors
 
 from lmm_tui.cli.headless import event_line
 from lmm_tui.i18n.language import catalogue
-from lmm_tui.i18n.translate_messages import LONGEST, MessageTemplate, sentences, translate_message
+from lmm_tui.i18n.translate_messages import LONGEST, MessageTemplate, messages, translate_message
 
-CHINESE = sentences("zh")
-OTHERS = tomllib.loads((ROOT / "lmm_tui/i18n/zh/retold/libraries.toml").read_text("utf-8"))
+CHINESE = messages("zh")
+OTHERS = tomllib.loads((ROOT / "lmm_tui/i18n/zh/messages/libraries.toml").read_text("utf-8"))
 """What libraries word, and how sentences are joined."""
 TEMPLATES = [english for english in CHINESE if "{0}" in english]
 
