@@ -1,4 +1,4 @@
-"""`lmm-tui convert SOURCE TARGET`: a model into a Hugging Face folder or a MiniMind file."""
+"""`lmm-tui convert SOURCE TARGET`: write a model as a Hugging Face folder or a MiniMind file."""
 
 from __future__ import annotations
 

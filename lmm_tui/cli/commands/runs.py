@@ -1,4 +1,4 @@
-"""`lmm-tui runs`: one line a run, the one started last first."""
+"""`lmm-tui runs`: a table of runs, the newest first."""
 
 from __future__ import annotations
 

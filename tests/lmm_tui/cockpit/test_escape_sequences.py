@@ -134,7 +134,7 @@ def assert_harmless(seen: bytes) -> None:
 PRINTING = """
 import sys
 from lmm_tui.cli import main as cli
-from lmm_tui.cli.headless import ProgressPrinter
+from lmm_tui.cli.progress_printer import ProgressPrinter
 from lmm_tui.runs.session import RunSession
 path, folder = sys.argv[1:]
 for words in (["runs", "--runs-dir", folder], ["status", path], ["plot", "--text", path],
