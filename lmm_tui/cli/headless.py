@@ -93,7 +93,7 @@ def _stopping_on_signals(host: EngineHost, grace_s: float) -> Iterator[list[int]
             timers.append(leave_after(grace_s))
 
     def hang_up(number: int, frame: FrameType | None) -> None:
-        capabilities.leave(host.run_dir.output)
+        capabilities.release_terminal(host.run_dir.output)
 
     before = {
         signal.SIGINT: signal.signal(signal.SIGINT, stop),

@@ -270,7 +270,7 @@ class _Owner:
 
     def _give_up_terminal(self) -> None:
         if self._host is not None:
-            capabilities.leave(self._host.run_dir.output)
+            capabilities.release_terminal(self._host.run_dir.output)
 
     def _after(self, departure: Departure | None) -> None:
         assert self._host is not None
@@ -306,11 +306,11 @@ class _Owner:
         if status.step:
             # Not the time since the launch: a finished run may stay open for hours.
             seconds = status.heartbeat - info.started
-            capabilities.say(end_summary(host.run_dir, seconds), host.run_dir.output)
+            capabilities.print_or_log(end_summary(host.run_dir, seconds), host.run_dir.output)
         if host.error:
             if host.refused:
                 raise host.refusal()
-            capabilities.say(host.error, host.run_dir.output)
+            capabilities.print_or_log(host.error, host.run_dir.output)
             return 1
         return TERMINATED if self._terminated and not host.saved else 0
 

@@ -86,7 +86,7 @@ class ProgressPrinter:
             self._out.flush()
         except OSError:
             # The terminal or pipe is closed; training continues and prints to output.log.
-            capabilities.leave(self.session.run_dir.output)
+            capabilities.release_terminal(self.session.run_dir.output)
 
 
 def progress_line(view: RunView, series: SeriesStore) -> str:
