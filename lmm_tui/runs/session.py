@@ -1,5 +1,4 @@
-"""RunSession: the interface between the screens and a run. Reads status, series, events, samples;
-sends commands.
+"""RunSession, the interface between the screens and a run: status, series, events, commands.
 
 Everything is read from the run directory, so runs in this process, in another one, and finished
 runs look the same. Commands go over the run's control socket. A foreign log is shown as a run that
