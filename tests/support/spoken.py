@@ -27,7 +27,7 @@ OWN = (
     "page_layout.py",
     "doctor.py",
     "doctor_checks.py",
-    "headless.py",
+    "progress_printer.py",
 )
 """Files whose errors and texts are for programs, or worded in the language that is chosen."""
 PLACE = "\0"
@@ -281,7 +281,7 @@ def _said_to(
         return args
     if name == "Reply" or (name == "write" and "step" in given):
         return args[1:2]
-    if name in ("Finding", "_tell_failure", "_try") or called.endswith("notes.append"):
+    if name in ("HealthFinding", "_tell_failure", "_try") or called.endswith("notes.append"):
         return args[:1]
     if name.endswith("progress"):
         return args[:1]

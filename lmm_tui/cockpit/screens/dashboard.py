@@ -56,9 +56,9 @@ from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs import crash_advice
-from lmm_tui.runs.export import export_in_background, tabulate_in_background
 from lmm_tui.runs.session import RunSession, RunView
 from lmm_tui.runs.status_text import run_argument
+from lmm_tui.runs.worker_jobs import export_in_background, tabulate_in_background
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean
 

@@ -37,7 +37,7 @@ class SpikesScreen(ModalScreen[int | None]):
     SpikesScreen { align: center middle; }
     #spikes { width: 90%; height: 90%; border: round $accent; background: $surface;
               padding: 0 1; }
-    #spikes MetricTable { height: 30%; }
+    #spikes Table { height: 30%; }
     #spikes VerticalScroll { height: 1fr; }
     """
     BINDINGS = bindings("spikes")

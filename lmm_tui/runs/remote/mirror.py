@@ -1,7 +1,7 @@
-"""A run on another machine, as a run directory here: its files are mirrored over one ssh process.
+"""Mirrors a run on another machine into a local run directory, over one ssh process.
 
-Everything that opens a run opens the mirror; commands to its socket go to the run. A connection
-that breaks is made again, and goes on where it was; meanwhile the run is `stale`.
+Everything that opens a run can open the mirror; commands to its socket are forwarded to the run. A
+broken connection is opened again and continues at the same offsets; meanwhile the run is `stale`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typing import Any
 from lmm_tui.engine.run.control import ControlServer, Mailbox, Reply, Request
 from lmm_tui.engine.run.run_dir import RunDir, RunStatus
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.remote.server import GROWING
 from lmm_tui.runs.remote.protocol import Receiver
+from lmm_tui.runs.remote.server import GROWING
 
 _REMOTE = re.compile(r"(?P<host>[^/:\s-][^/:\s]*):(?P<path>.+)")
 _FIRST_S = 60.0
@@ -37,19 +37,19 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 class RemoteError(LmmError):
-    """A run on another machine that cannot be watched."""
+    """A run on another machine cannot be reached."""
 
 
 def is_remote(name: str) -> bool:
-    """Whether a name is `user@host:path` or `host:path`, and nothing that is here."""
+    """Whether a name is `user@host:path` or `host:path` and not a local file."""
     return _REMOTE.fullmatch(name) is not None and not Path(name).exists()
 
 
 @contextmanager
 def mirrored(name: str) -> Iterator[RunDir]:
-    """The run at `user@host:path`, mirrored for as long as the block lasts.
+    """Mirror the run at `user@host:path` within the block.
 
-    Raises RemoteError where it cannot be reached.
+    Raises RemoteError if it cannot be reached.
     """
     given = _REMOTE.fullmatch(name)
     assert given is not None
@@ -90,7 +90,7 @@ def _exiting_on_signals() -> Iterator[Callable[[], None]]:
 
 
 class _Mirror:
-    """Keeps a run directory here like one there."""
+    """Keeps a local run directory equal to a remote one."""
 
     def __init__(self, host: str, path: str, run_dir: RunDir) -> None:
         self.run_dir = run_dir
@@ -153,8 +153,8 @@ class _Mirror:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     def _connect(self) -> str:
-        """One connection to its end; why it ended."""
-        # Once the cockpit has the screen, nobody can be asked for a password.
+        """Run one connection until it ends; returns the reason."""
+        # While the cockpit owns the terminal, ssh cannot prompt for a password.
         quiet = ["-o", "BatchMode=yes"] if self._first.is_set() else []
         with tempfile.TemporaryFile() as said:
             try:
@@ -205,7 +205,7 @@ class _Mirror:
                 file.write(message["add"].encode("utf-8", "surrogateescape"))
 
     def _forward(self) -> None:
-        """Commands that come to the mirror's socket."""
+        """Forward the commands that arrive at the mirror's socket."""
         while not self._ended.is_set():
             request = self._mailbox.take(0.5)
             if request is None:

@@ -209,7 +209,7 @@ def test_monitor_detaches_gives_the_terminal_back_and_says_how_to_return(monitor
     monitor.type(b"d")
     assert monitor.end() == 0
     after = monitor.written.rpartition(ALT_SCREEN_OFF)[2].decode()
-    assert "goes on in process" in after and "lmm-tui monitor" in after
+    assert "keeps running in process" in after and "lmm-tui monitor" in after
 
 
 def test_a_crash_of_the_screen_gives_the_terminal_back_and_leaves_the_run_alone(monitor, run):

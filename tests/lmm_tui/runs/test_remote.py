@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from repository import ROOT
-
 import os
 import random
 import signal

@@ -18,7 +18,6 @@ from processes import until
 from terminals import Pty
 
 from lmm_tui.cli import doctor_checks
-from lmm_tui.cli.doctor_checks import CheckResult
 from lmm_tui.textual_patches import install as patching
 from lmm_tui.textual_patches.install import PATCHES, PLAIN, Patch, differences, explain
 
@@ -127,7 +126,7 @@ def test_what_is_not_as_expected_is_named(patch: Patch) -> None:
 
 
 def test_the_doctor_says_what_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    def found() -> Finding:
+    def found() -> CheckResult:
         [finding] = doctor_checks._textual()
         return finding
 
