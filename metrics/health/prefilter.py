@@ -37,7 +37,8 @@ from lmm_tui.metrics.health.conditions import (
 )
 from lmm_tui.metrics.health.rolling_stats import LARGEST
 from lmm_tui.metrics.series.growing_array import Floats, Ints, union
-from lmm_tui.metrics.series.series import MAX_STEP, SeriesStore
+from lmm_tui.metrics.series.row_values import MAX_STEP
+from lmm_tui.metrics.series.series import SeriesStore
 
 Mask: TypeAlias = NDArray[np.bool]
 

@@ -14,8 +14,9 @@ from lmm_tui.metrics.health.conditions import Condition, Values
 from lmm_tui.metrics.health.health import Alert, Health, Rule
 from lmm_tui.metrics.health.prefilter import MetricTable, Prefilter, prefilter_of
 from lmm_tui.metrics.series.growing_array import Ints, union
+from lmm_tui.metrics.series.row_values import MAX_STEP
 from lmm_tui.metrics.series.rows import rows_of
-from lmm_tui.metrics.series.series import MAX_STEP, SeriesStore
+from lmm_tui.metrics.series.series import SeriesStore
 
 _FEW = 512
 """Rows that are shown one by one sooner than columns are screened."""

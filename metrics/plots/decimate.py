@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from lmm_tui.metrics.plots import plot_style
 from lmm_tui.metrics.series.growing_array import Floats
-from lmm_tui.metrics.series.series import Series, SeriesStore, robust_range
+from lmm_tui.metrics.series.robust_range import robust_range
+from lmm_tui.metrics.series.series import Series, SeriesStore
 
 COLUMNS = 400
 _MARKED_POINTS = 40

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmm_tui.errors import LmmError
+from lmm_tui.metrics.series.row_values import MAX_STEP
 from lmm_tui.metrics.series.rows import rows_of
-from lmm_tui.metrics.series.series import MAX_STEP, SeriesStore
+from lmm_tui.metrics.series.series import SeriesStore
 from lmm_tui.metrics.values import strict
 
 
