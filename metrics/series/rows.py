@@ -1,7 +1,7 @@
 """Rows of metrics.jsonl into a store, many at once, and out of it again.
 
-`add_rows` leaves a store as `SeriesStore.append` row by row would, but faster: it turns rows (dicts)
-into columns (arrays) and adds these in blocks.
+`add_rows` leaves a store as `SeriesStore.append` would row by row, but faster: it turns rows
+(dicts) into columns (arrays) and adds these in blocks.
 """
 
 from __future__ import annotations
