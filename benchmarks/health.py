@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from lmm_tui.metrics import names
-from lmm_tui.metrics.health.health import Health
+from lmm_tui.metrics.health.alerts import Health
 from lmm_tui.metrics.health.scan import examine
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.rows import rows_of
@@ -47,7 +47,7 @@ def healthy_store(steps: int) -> SeriesStore:
 def run() -> None:
     store = healthy_store(1_000_000)
     begun = time.perf_counter()
-    health = Health(references=_LEVELS)
+    health = Health(baselines=_LEVELS)
     examine(store, health)
     seconds = time.perf_counter() - begun
     print(f"{len(store):,} rows of {len(store.names())} metrics: {health.verdict()}")
@@ -57,7 +57,7 @@ def run() -> None:
     rows = [(step, row) for step, _, row in rows_of(healthy_store(20_000))]
     taken = []
     for _ in range(5):
-        health = Health(references=_LEVELS)
+        health = Health(baselines=_LEVELS)
         begun = time.perf_counter()
         for step, row in rows:
             health.observe(step, row)

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmm_tui.metrics.health.health import RULES, Alert, Health, Rule
+from lmm_tui.metrics.health.alerts import Alert, Health
+from lmm_tui.metrics.health.rules import RULES, Rule
 from lmm_tui.metrics.health.rules_file import HealthConfigError, rules_of
 from lmm_tui.metrics.health.scan import examine
 

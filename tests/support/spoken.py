@@ -17,7 +17,7 @@ from typing import TypeGuard
 from repository import ROOT
 
 from lmm_tui.cockpit.widgets.run_header import BADGES
-from lmm_tui.metrics.health.health import SEVERITIES
+from lmm_tui.metrics.health.rules import SEVERITIES
 
 FLOORS = ("engine", "metrics", "data", "lmm_tui")
 OWN = (
@@ -55,7 +55,7 @@ SPEAKERS = {
     "engine/run/spike_files.py": ("_there",),
     "engine/chat/chat.py": ("read",),
     "lmm_tui/runs/remote/mirror.py": ("_connect",),
-    "metrics/health/health.py": ("verdict",),
+    "metrics/health/alerts.py": ("verdict",),
     "metrics/probes.py": ("_near",),
 }
 """Functions whose texts reach people otherwise than by the calls that are known here."""

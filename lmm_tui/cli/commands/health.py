@@ -15,7 +15,7 @@ from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.metrics.health.health import Alert, Health
+    from lmm_tui.metrics.health.alerts import Alert, Health
 
 
 @click.command("health")
@@ -33,7 +33,7 @@ def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) 
 
     Prints a verdict, then every alert with its likely cause and what to try.
     """
-    from lmm_tui.metrics.health.health import Health
+    from lmm_tui.metrics.health.alerts import Health
     from lmm_tui.metrics.health.rules_file import load_rules
     from lmm_tui.metrics.health.scan import examine
     from lmm_tui.runs.run_health import health_references, rules_of_run
@@ -77,7 +77,7 @@ def _what(alert: Alert) -> str:
 
 
 if __name__ == "__main__":
-    from lmm_tui.metrics.health.health import Health
+    from lmm_tui.metrics.health.alerts import Health
 
     demo = Health()
     for step in range(1, 5):

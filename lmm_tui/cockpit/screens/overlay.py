@@ -26,7 +26,7 @@ from lmm_tui.cockpit.widgets.panel_grid import Page, PanelGrid
 from lmm_tui.cockpit.widgets.styled_line import StyledLine
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics import names
-from lmm_tui.metrics.series.overlay import Overlay
+from lmm_tui.metrics.series.run_overlay import Overlay
 from lmm_tui.metrics.series.series import Axis
 from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.safe_text import clean

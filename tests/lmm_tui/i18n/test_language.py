@@ -32,7 +32,7 @@ from lmm_tui.engine.run.events import Kind
 from lmm_tui.i18n import language
 from lmm_tui.i18n.language import catalogue, locale_language, tr
 from lmm_tui.metrics import names
-from lmm_tui.metrics.health.health import RULES, SEVERITIES
+from lmm_tui.metrics.health.rules import RULES, SEVERITIES
 from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RUNS_HEAD
 

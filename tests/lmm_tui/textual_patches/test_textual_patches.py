@@ -126,7 +126,7 @@ def test_what_is_not_as_expected_is_named(patch: Patch) -> None:
 
 
 def test_the_doctor_says_what_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    def found() -> CheckResult:
+    def found() -> doctor_checks.CheckResult:
         [finding] = doctor_checks._textual()
         return finding
 
