@@ -15,7 +15,8 @@ from queue import SimpleQueue
 from lmm_tui.engine.evaluation.job import EvaluateError, Job
 from lmm_tui.engine.evaluation.process import Evaluation
 from lmm_tui.engine.evaluation.records import Record, file_in_run, write_record
-from lmm_tui.engine.run.run_dir import RunDir, checkpoint_step
+from lmm_tui.engine.run.checkpoint_names import checkpoint_step
+from lmm_tui.engine.run.run_dir import RunDir
 
 
 class BackgroundEvaluation:

@@ -19,7 +19,7 @@ from lmm_tui.engine.evaluation.process import evaluate
 from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records, write_record
 from lmm_tui.engine.evaluation.report import history_table, outcome_table
 from lmm_tui.engine.evaluation.smoke_model import make_model
-from lmm_tui.engine.run.run_dir import find_run
+from lmm_tui.engine.run.find_run import find_run
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmm_tui.engine.evaluation.job import EvaluateError
-from lmm_tui.engine.run.run_dir import (
-    RunDir,
-    checkpoint_step,
-    find_run,
-    list_checkpoints,
-    run_or_path,
-)
+from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
+from lmm_tui.engine.run.find_run import find_run, run_or_path
+from lmm_tui.engine.run.run_dir import RunDir
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,8 @@ def _checkpoint(path: Path) -> EvaluatedModel:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.run_dir import RunInfo, checkpoint_name
+    from lmm_tui.engine.run.checkpoint_names import checkpoint_name
+    from lmm_tui.engine.run.run_records import RunInfo
 
     with tempfile.TemporaryDirectory() as scratch:
         demo = RunDir(Path(scratch) / "demo")

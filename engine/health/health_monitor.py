@@ -22,7 +22,7 @@ from lmm_tui.metrics.series.rows import Row, add_rows
 from lmm_tui.metrics.series.series import SeriesStore
 
 if TYPE_CHECKING:
-    from lmm_tui.engine.config.config import HealthConfig
+    from lmm_tui.engine.config.sections.health_config import HealthConfig
 
 Action = Literal["rollback", "checkpoint", "pause"]
 ACTIONS: tuple[Action, ...] = ("rollback", "checkpoint", "pause")

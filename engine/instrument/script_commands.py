@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lmm_tui.engine.run.control import Mailbox, Reply, Request
 from lmm_tui.engine.run.events import EventLog, Kind
-from lmm_tui.engine.run.run_dir import JsonlWriter, RunDir, StatusWriter
+from lmm_tui.engine.run.jsonl_writer import JsonlWriter
+from lmm_tui.engine.run.mailbox import Mailbox, Reply, Request
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.names import PROBE
 
@@ -176,7 +178,7 @@ def _called(name: str, function: Callable[[], Any]) -> Any:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.run_dir import RunStatus
+    from lmm_tui.engine.run.run_records import RunStatus
 
     with tempfile.TemporaryDirectory() as folder:
         place, box = RunDir(folder), Mailbox()

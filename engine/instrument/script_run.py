@@ -33,9 +33,13 @@ import psutil
 
 from lmm_tui.engine.health.health_monitor import HealthMonitor
 from lmm_tui.engine.instrument.script_commands import ScriptCommands, ScriptFunctions
-from lmm_tui.engine.run.control import ControlServer, Mailbox
+from lmm_tui.engine.run.control_server import ControlServer
 from lmm_tui.engine.run.events import EventLog
-from lmm_tui.engine.run.run_dir import RunDir, RunDirError, RunInfo, RunStatus, StatusWriter
+from lmm_tui.engine.run.mailbox import Mailbox
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
+from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics import names
 from lmm_tui.metrics.readers.log_lines import OURS
@@ -313,7 +317,7 @@ class SilentRun:
 
 
 def _health_section(given: Mapping[str, Any]) -> Any:
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
 
     if given.get("rollback"):
         raise InstrumentError("health.rollback: only our own loop can go back; use pause")

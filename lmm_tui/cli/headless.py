@@ -30,7 +30,7 @@ from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean, fit
 
 if TYPE_CHECKING:
-    from lmm_tui.engine.config.config import RunConfig
+    from lmm_tui.engine.config.run_config import RunConfig
     from lmm_tui.engine.training.run_host import EngineHost
 
 LINE_EVERY_S = 5.0
@@ -231,7 +231,7 @@ def _signals(host: EngineHost, grace_s: float) -> Iterator[list[int]]:
 
 
 if __name__ == "__main__":
-    from lmm_tui.engine.run.run_dir import RunInfo, RunStatus
+    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 
     seen = RunView(
         RunInfo("demo", "pretrain", 0.0, 0.0, "box", 1, 0.0),

@@ -32,7 +32,7 @@ from lmm_tui.terminal.capture import Terminal
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.engine.config.config import RunConfig
+    from lmm_tui.engine.config.run_config import RunConfig
     from lmm_tui.engine.training.run_host import EngineHost
     from lmm_tui.runs.session import RunSession
 

@@ -53,7 +53,7 @@ from lmm_tui.textual_patches import backdrop, escape_key, partial_repaint
 
 if TYPE_CHECKING:
     from lmm_tui.cockpit.screens.dashboard import DashboardScreen
-    from lmm_tui.engine.config.config import RunConfig
+    from lmm_tui.engine.config.run_config import RunConfig
     from lmm_tui.runs.session import RunSession
 
 _FEEL_TERMINAL_EVERY_S = 0.5
@@ -311,7 +311,7 @@ class CockpitApp(App[Departure]):
         self._configure_another(start_from=str(message.checkpoint))
 
     def _configure_another(self, **settings: str) -> None:
-        from lmm_tui.engine.config.config import resolve
+        from lmm_tui.engine.config.resolve import resolve
 
         self._configure(resolve(assignments={"runs_dir": str(self.runs_dir), **settings}))
 
@@ -467,7 +467,8 @@ def _start_detached(config: RunConfig) -> RunSession:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.run_dir import RunDir, RunInfo, RunStatus
+    from lmm_tui.engine.run.run_dir import RunDir
+    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
     from lmm_tui.runs.session import RunSession
 
     async def leave_a_finished_run(path: Path) -> Departure | None:

@@ -12,7 +12,7 @@ from lmm_tui.i18n.language import tr
 
 
 def limits_in_words(allowed: str) -> str:
-    """`engine.config.config.Option.allowed` in the chosen language; empty stays empty."""
+    """`engine.config.options.Option.allowed` in the chosen language; empty stays empty."""
     number, _, span = allowed.partition(" from ")
     if span:
         low, _, high = span.partition(" to ")

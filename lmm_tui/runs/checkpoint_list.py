@@ -11,8 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.engine.checkpoints.checkpoint_files import PINNED, STATE, TRAINING, CheckpointError, Retention, kept_by, read_state
-from lmm_tui.engine.run.run_dir import RunDir, checkpoint_step
+from lmm_tui.engine.checkpoints.checkpoint_files import (
+    PINNED,
+    STATE,
+    TRAINING,
+    CheckpointError,
+    Retention,
+    kept_by,
+    read_state,
+)
+from lmm_tui.engine.run.checkpoint_names import checkpoint_step
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import mark
 
 ADAPTER = "adapter"
@@ -118,7 +127,7 @@ if __name__ == "__main__":
     import tempfile
 
     from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, pin, seal
-    from lmm_tui.engine.run.run_dir import checkpoint_name
+    from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 
     with tempfile.TemporaryDirectory() as place:
         run = RunDir(place)

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
-from lmm_tui.terminal import capabilities
 from lmm_tui.runs.shutdown import GRACE_S, leave_after
+from lmm_tui.terminal import capabilities
 
 if TYPE_CHECKING:
-    from lmm_tui.engine.config.config import RunConfig
+    from lmm_tui.engine.config.run_config import RunConfig
 
 _CHILD = "from lmm_tui.runs.detached import serve; serve()"
 _REFUSED = 2
@@ -122,7 +122,7 @@ def _supervise(order: Order) -> int:
 
 def _going_on(run: RunDir, order: Order) -> Order:
     """With the settings that the run has by now, and from its last intact checkpoint."""
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
 
     config = resolve(run.config).model_dump()
     return {**order, "config": config, "resume": str(run.path), "retries": 0}
@@ -140,7 +140,7 @@ def _say_that_it_goes_on(run: RunDir, code: int, attempt: str) -> None:
 
 
 def _train(order: Order) -> int:
-    from lmm_tui.engine.config.config import RunConfig
+    from lmm_tui.engine.config.run_config import RunConfig
     from lmm_tui.engine.training.run_host import EngineHost
 
     resume = RunDir(order["resume"]) if order["resume"] else None
@@ -184,7 +184,7 @@ def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
 
     with tempfile.TemporaryDirectory() as folder:
         in_the_way = Path(folder) / "file"

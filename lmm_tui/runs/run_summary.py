@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lmm_tui.engine.run.run_dir import RunDir, list_checkpoints
+from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.metrics import names
 from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RunSummary, farewell
-from lmm_tui.metrics import names
 
 
 def end_summary(run: RunDir, seconds: float) -> str:
@@ -48,7 +49,7 @@ if __name__ == "__main__":
     import json
     import tempfile
 
-    from lmm_tui.engine.run.run_dir import RunInfo, RunStatus
+    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 
     with tempfile.TemporaryDirectory() as folder:
         demo = RunDir(Path(folder) / "demo")

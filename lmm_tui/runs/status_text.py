@@ -15,12 +15,13 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from lmm_tui.engine.run.run_dir import LIKELIHOOD_STAGES, RUNS_DIR, RunDir, RunInfo, RunStatus
+from lmm_tui.engine.run.run_dir import RUNS_DIR, RunDir
+from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES, RunInfo, RunStatus
 from lmm_tui.i18n.language import listed, mark, tr
-from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.terminal.safe_text import clean, fit
 from lmm_tui.i18n.number_format import figure
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics.values import perplexity, strict
+from lmm_tui.terminal.safe_text import clean, fit
 
 NOTHING = "-"
 RUNS_HEAD = ("NAME", "STATE", "STAGE", "MODEL", "STEP", "LOSS", "VAL", "TOK/S", "STARTED")
@@ -213,7 +214,9 @@ def farewell(
 
 def _state(run: RunSummary) -> str:
     status = run.status
-    parts = [tr(run.state) + (f" ({translate_message(status.activity)})" if status.activity else "")]
+    parts = [
+        tr(run.state) + (f" ({translate_message(status.activity)})" if status.activity else "")
+    ]
     if status.total_steps:
         share = status.step / status.total_steps
         parts.append(

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from lmm_tui.cli.runs_dir_option import runs_dir_option
-from lmm_tui.engine.run.run_dir import find_run
+from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.engine.run.spike_files import list_spikes, read_spike
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
@@ -58,7 +58,8 @@ def command(run: str | None, step: int | None, runs_dir: Path, as_json: bool) ->
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.run_dir import RunDir, RunInfo
+    from lmm_tui.engine.run.run_dir import RunDir
+    from lmm_tui.engine.run.run_records import RunInfo
     from lmm_tui.engine.run.spike_files import KeptSpike, SpikeText, write_spike
 
     with tempfile.TemporaryDirectory() as folder:

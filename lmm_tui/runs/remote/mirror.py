@@ -20,11 +20,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.engine.run.control import ControlServer, Mailbox, Reply, Request
-from lmm_tui.engine.run.run_dir import RunDir, RunStatus
+from lmm_tui.engine.run.control_server import ControlServer
+from lmm_tui.engine.run.mailbox import Mailbox, Reply, Request
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunStatus
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.remote.server import GROWING
 from lmm_tui.runs.remote.protocol import Receiver
+from lmm_tui.runs.remote.server import GROWING
 
 _REMOTE = re.compile(r"(?P<host>[^/:\s-][^/:\s]*):(?P<path>.+)")
 _FIRST_S = 60.0

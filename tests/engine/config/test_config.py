@@ -7,16 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmm_tui.engine.config.config import (
-    ConfigError,
-    RunConfig,
-    check,
-    options,
-    parse_assignment,
-    resolve,
-    to_toml,
-)
+from lmm_tui.engine.config.assignments import parse_assignment
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.model_shape import PRESETS
+from lmm_tui.engine.config.options import options
+from lmm_tui.engine.config.resolve import check, resolve
+from lmm_tui.engine.config.run_config import RunConfig
 
 
 def write(folder: Path, text: str) -> Path:

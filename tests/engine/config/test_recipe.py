@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lmm_tui.engine.config.config import ConfigError
+from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.recipe import load_recipe, recipe_names
 
 

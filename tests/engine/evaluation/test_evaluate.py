@@ -36,7 +36,7 @@ from lmm_tui.engine.evaluation.worker import Report, evaluate_here
 from lmm_tui.engine.generation.exact_match import answers, exact_match
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import loss_sum
-from lmm_tui.engine.run.run_dir import list_checkpoints
+from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.training.run_host import EngineHost
 from lmm_tui.errors import LmmError
 

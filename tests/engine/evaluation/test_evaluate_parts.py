@@ -23,7 +23,10 @@ from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records,
 from lmm_tui.engine.evaluation.report import history_table, outcome_table
 from lmm_tui.engine.evaluation.scores import scores_of
 from lmm_tui.engine.evaluation.weights_hash import fingerprint
-from lmm_tui.engine.run.run_dir import RunDir, RunDirError, RunInfo, checkpoint_name
+from lmm_tui.engine.run.checkpoint_names import checkpoint_name
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
+from lmm_tui.engine.run.run_records import RunInfo
 
 JOB = Job("model", ("lmm_sums",), limit=10)
 WORD = st.text("abcdefghij_", min_size=1, max_size=6)

@@ -16,7 +16,7 @@ import torch
 from repository import ROOT
 from small_runs import MakeConfig, lines, run
 
-from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.health.health_monitor import HealthMonitor
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.events import EventLog

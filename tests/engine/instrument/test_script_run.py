@@ -12,11 +12,12 @@ import pytest
 import torch
 from small_runs import curve, lines
 
-from lmm_tui.engine.config.config import ConfigError
+from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.instrument.script_run import InstrumentError, ScriptRun, SilentRun, lmm_run
-from lmm_tui.engine.run import control
-from lmm_tui.engine.run.control import Reply
-from lmm_tui.engine.run.run_dir import RunDir, RunDirError
+from lmm_tui.engine.run import control_client
+from lmm_tui.engine.run.mailbox import Reply
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
 
 
 def begin(path: Path, **options: Any) -> ScriptRun:
@@ -31,7 +32,7 @@ def ask(run: ScriptRun, command: str, **args: Any) -> Future[Reply]:
     answer: Future[Reply] = Future()
     path = run.run_dir.socket_path()
     threading.Thread(
-        target=lambda: answer.set_result(control.send(path, command, args)), daemon=True
+        target=lambda: answer.set_result(control_client.send(path, command, args)), daemon=True
     ).start()
     while run._mailbox._requests.empty() and not answer.done():
         pass
@@ -112,9 +113,9 @@ def test_a_paused_script_waits_in_log_and_does_what_is_asked(tmp_path: Path) -> 
         logging.start()
         assert paused.result(10) == Reply(True, "paused", 7)
         path = run.run_dir.socket_path()
-        assert control.send(path, "probe") == Reply(True, "entropy 2", 7)
+        assert control_client.send(path, "probe") == Reply(True, "entropy 2", 7)
         assert logging.is_alive() and run.run_dir.read_status().state in ("paused", "running")
-        assert control.send(path, "resume").ok
+        assert control_client.send(path, "resume").ok
         logging.join(10)
         assert not logging.is_alive()
     assert curve(run.run_dir, "probe/entropy") == {7: 2.0}

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_runs import curve
 
-from lmm_tui.engine.config.config import resolve
-from lmm_tui.engine.run.control import ControlError, send
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.run.control_client import send
+from lmm_tui.engine.run.control_protocol import ControlError
 from lmm_tui.engine.training.run_host import EngineHost
 from lmm_tui.metrics.readers.json_lines import JsonlFollower
 

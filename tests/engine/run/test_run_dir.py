@@ -14,16 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lmm_tui.engine.run.run_dir import (
-    JsonlWriter,
-    RunDir,
-    RunDirError,
-    RunInfo,
-    RunStatus,
-    StatusWriter,
-    find_run,
-    list_runs,
-)
+from lmm_tui.engine.run.find_run import find_run, list_runs
+from lmm_tui.engine.run.jsonl_writer import JsonlWriter
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
+from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+from lmm_tui.engine.run.status_writer import StatusWriter
 
 
 def identity(name: str = "demo", **changes: object) -> RunInfo:

@@ -15,7 +15,7 @@ from made_runs import make_run
 from repository import ROOT
 
 from lmm_tui.cli import main
-from lmm_tui.engine.config.config import resolve
+from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.evaluation.command import EvaluationRequest
 from lmm_tui.engine.training.run_host import EngineHost
 

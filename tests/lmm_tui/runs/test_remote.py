@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from repository import ROOT
-
 import os
 import random
 import signal
@@ -15,12 +13,12 @@ from pathlib import Path
 import pytest
 from fake_run import FakeRun
 from processes import until
+from repository import ROOT
 
-from lmm_tui.engine.run.control import Reply
+from lmm_tui.engine.run.mailbox import Reply
 from lmm_tui.runs.remote.mirror import RemoteError, is_remote, mirrored
 from lmm_tui.runs.remote.protocol import Receiver
 from lmm_tui.runs.session import RunSession
-
 
 
 @pytest.fixture
