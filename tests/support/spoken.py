@@ -38,10 +38,10 @@ SPEAKERS = {
     "engine/training/commands.py": ("_pause", "_resume", "_checkpoint", "_sample", "__init__"),
     "engine/config/validation_message.py": ("validation_message", "_suggestion"),
     "engine/device.py": ("_described",),
-    "engine/evaluation/local_tasks.py": ("_wrong",),
+    "engine/evaluation/local_tasks.py": ("_problem",),
     "engine/evaluation/process.py": ("_failure",),
     "engine/evaluation/report.py": ("outcome_table",),
-    "engine/evaluation/command.py": ("_evaluate", "_write_tasks"),
+    "engine/evaluation/evaluation_request.py": ("_evaluate", "_write_tasks"),
     "engine/instrument/hf_callback.py": ("_ask_to_save",),
     "engine/training/loop.py": (
         "validate",
