@@ -42,7 +42,7 @@ SPEAKERS = {
     "engine/evaluation/process.py": ("_failure",),
     "engine/evaluation/report.py": ("outcome_table",),
     "engine/evaluation/evaluation_request.py": ("_evaluate", "_write_tasks"),
-    "engine/instrument/hf_callback.py": ("_ask_to_save",),
+    "engine/instrument/hf_callback.py": ("_request_save",),
     "engine/training/loop.py": (
         "validate",
         "evaluate",
