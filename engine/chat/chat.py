@@ -20,7 +20,7 @@ from lmm_tui.engine.generation.generate import evaluating, generate
 from lmm_tui.engine.generation.sampling_options import sampling
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import token_nll
-from lmm_tui.engine.run.mailbox import CommandError
+from lmm_tui.engine.run.control_mailbox import CommandError
 
 LONGEST_READ = 1024
 """Tokens of a text that are read; what is longer is cut there."""

@@ -8,7 +8,7 @@ from typing import Any
 from lmm_tui.engine.config.options import lookup
 from lmm_tui.engine.config.resolve import check
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.engine.run.mailbox import CommandError
+from lmm_tui.engine.run.control_mailbox import CommandError
 
 _SAMPLE_OPTIONS = {
     "max_tokens": "log.sample_tokens",

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lmm_tui.engine.run.control_mailbox import Mailbox, Reply, Request
 from lmm_tui.engine.run.events import EventLog, Kind
 from lmm_tui.engine.run.jsonl_writer import JsonlWriter
-from lmm_tui.engine.run.mailbox import Mailbox, Reply, Request
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError

@@ -35,9 +35,9 @@ from lmm_tui.engine.health.health_monitor import HealthMonitor
 from lmm_tui.engine.instrument.script_commands import ScriptCommands, ScriptFunctions
 from lmm_tui.engine.instrument.script_metrics import InstrumentError, ScriptMetrics
 from lmm_tui.engine.instrument.silent_run import SilentRun
+from lmm_tui.engine.run.control_mailbox import Mailbox
 from lmm_tui.engine.run.control_server import ControlServer
 from lmm_tui.engine.run.events import EventLog
-from lmm_tui.engine.run.mailbox import Mailbox
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.control_protocol import (
     MAX_LINE,
     ControlError,
     decode_reply,
     encode_command,
 )
-from lmm_tui.engine.run.mailbox import Reply
 from lmm_tui.engine.run.peer_credentials import is_own
 
 

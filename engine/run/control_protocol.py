@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from lmm_tui.engine.run.mailbox import Reply
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.errors import LmmError
 
 MAX_LINE = 64 * 1024

@@ -17,13 +17,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
 from lmm_tui.engine.run.control_protocol import (
     MAX_LINE,
     ControlError,
     decode_command,
     encode_reply,
 )
-from lmm_tui.engine.run.mailbox import Mailbox, Reply
 from lmm_tui.engine.run.peer_credentials import is_own
 
 _MAX_CLIENTS = 16

@@ -6,8 +6,8 @@ import logging
 import time
 from typing import Any, Literal
 
+from lmm_tui.engine.run.control_mailbox import Reply, Request
 from lmm_tui.engine.run.jsonl_writer import JsonlWriter
-from lmm_tui.engine.run.mailbox import Reply, Request
 from lmm_tui.engine.run.run_dir import RunDir
 
 Kind = Literal[

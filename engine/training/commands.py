@@ -14,8 +14,8 @@ from lmm_tui.engine.config.options import lookup
 from lmm_tui.engine.config.resolve import check
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.generation.sampling_options import sampling
+from lmm_tui.engine.run.control_mailbox import CommandError, Mailbox, Reply, Request
 from lmm_tui.engine.run.events import EventLog
-from lmm_tui.engine.run.mailbox import CommandError, Mailbox, Reply, Request
 from lmm_tui.errors import LmmError
 
 SETTINGS = {

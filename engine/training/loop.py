@@ -38,9 +38,9 @@ from lmm_tui.engine.health.health_monitor import BAD_STEP, HealthMonitor
 from lmm_tui.engine.model.adapters import adapter_of, add_adapters, freeze, load_adapted, weights_of
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step
+from lmm_tui.engine.run.control_mailbox import Mailbox
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.engine.run.find_run import run_or_path
-from lmm_tui.engine.run.mailbox import Mailbox
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import writing
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES

@@ -30,9 +30,9 @@ from lmm_tui.engine.checkpoints.checkpoint_files import newest_intact
 from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
+from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
 from lmm_tui.engine.run.control_server import ControlServer
 from lmm_tui.engine.run.events import EventLog
-from lmm_tui.engine.run.mailbox import Mailbox, Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError, writing
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus

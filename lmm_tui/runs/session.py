@@ -15,7 +15,7 @@ from typing import Any
 
 from lmm_tui.engine.run import control_client
 from lmm_tui.engine.run.control_protocol import ControlError
-from lmm_tui.engine.run.mailbox import Reply
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.atomic_file import version_of
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus

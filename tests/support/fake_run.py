@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 
+from lmm_tui.engine.run.control_mailbox import Mailbox, Reply, Request
 from lmm_tui.engine.run.control_server import ControlServer
 from lmm_tui.engine.run.jsonl_writer import JsonlWriter
-from lmm_tui.engine.run.mailbox import Mailbox, Reply, Request
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 from lmm_tui.metrics.names import PROBES

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.engine.run.control_mailbox import COMMANDS
 from lmm_tui.engine.run.find_run import find_run
-from lmm_tui.engine.run.mailbox import COMMANDS
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lmm_tui.engine.run.control_server import ControlServer
-from lmm_tui.engine.run.mailbox import Mailbox, Reply, Request
+from lmm_tui.engine.run.control_mailbox import Mailbox, Reply, Request
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunStatus
 from lmm_tui.errors import LmmError

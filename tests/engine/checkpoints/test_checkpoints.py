@@ -22,7 +22,7 @@ from lmm_tui.engine.checkpoints.checkpoint_files import (
 )
 from lmm_tui.engine.checkpoints.weights import read_weights
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
-from lmm_tui.engine.run.mailbox import Reply
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.training.run_host import EngineHost
 

@@ -17,7 +17,7 @@ from lmm_tui.engine.instrument.script_metrics import InstrumentError
 from lmm_tui.engine.instrument.script_run import ScriptRun, lmm_run
 from lmm_tui.engine.instrument.silent_run import SilentRun
 from lmm_tui.engine.run import control_client
-from lmm_tui.engine.run.mailbox import Reply
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 

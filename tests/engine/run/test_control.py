@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmm_tui.engine.run.control_client import send
+from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
 from lmm_tui.engine.run.control_protocol import ControlError
 from lmm_tui.engine.run.control_server import ControlServer
-from lmm_tui.engine.run.mailbox import Mailbox, Reply
 from lmm_tui.engine.run.run_dir import RunDir
 
 

@@ -15,7 +15,7 @@ from fake_run import FakeRun
 from processes import until
 from repository import ROOT
 
-from lmm_tui.engine.run.mailbox import Reply
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.runs.remote.mirror import RemoteError, is_remote, mirrored
 from lmm_tui.runs.remote.protocol import Receiver
 from lmm_tui.runs.session import RunSession

@@ -10,7 +10,7 @@ from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.live_settings import SETTINGS, LiveSettings
 from lmm_tui.engine.config.options import lookup
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.engine.run.mailbox import Reply
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.training.commands import SETTINGS as TAKEN
 from lmm_tui.runs.session import RunSession
 
