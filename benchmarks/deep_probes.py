@@ -15,8 +15,9 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.observe import Stopwatch
-from lmm_tui.engine.config.config import ProbeConfig, RunConfig
 from lmm_tui.engine.config.model_shape import PRESETS
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.sections.probe_config import ProbeConfig
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import loss_sum
 from lmm_tui.engine.stages.base import MicroBatch

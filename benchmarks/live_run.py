@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from lmm_tui.engine.run.run_dir import RunDir, RunStatus
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunStatus
 
 HISTORY = 2000
 STEPS_PER_S = 50

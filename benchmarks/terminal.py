@@ -187,7 +187,8 @@ def has_braille(seen: bytes) -> bool:
 
 def make_finished_run(path: Path, steps: int = 2000) -> None:
     """A run of `steps` steps of ten scalars."""
-    from lmm_tui.engine.run.run_dir import RunDir, RunInfo, RunStatus
+    from lmm_tui.engine.run.run_dir import RunDir
+    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 
     run = RunDir(path)
     run.create()
