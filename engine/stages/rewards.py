@@ -1,8 +1,8 @@
-"""What an answer is worth: rewards by name, and the scores of a step's answers.
+"""Rewards of GRPO: functions that score a completion, found by name, and the scores of a step.
 
-A reward is a plain function of text. Those that come with the house check an answer against the
-right one, its form and its length; others are the user's own functions, or a local reward model. It
-knows no tokens, no policy and no advantage, and imports transformers for a reward model only.
+A reward is a plain function of text. The built-in ones check a completion against the right
+answer, its form and its length; others are the user's own functions, or a local reward model, for
+which alone transformers is imported.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from types import ModuleType
 from lmm_tui.errors import LmmError
 
 MOST_FAILURES = 0.1
-"""The share of a step's answers that a reward may fail on."""
+"""The share of a step's completions that a reward may fail on."""
 
 _TARGET_TOKENS = 64
 
 
 class RewardError(LmmError):
-    """A reward that isn't there, or that fails too often."""
+    """A reward that does not exist, or that fails too often."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An answer to be judged."""
+    """A completion to score."""
 
     prompt: str
     completion: str
@@ -52,20 +52,20 @@ class Reward:
 
 @dataclass(frozen=True)
 class Scores:
-    """None stands for an answer on which a reward failed."""
+    """None stands for a completion on which a reward failed."""
 
     totals: list[float | None]
-    """The weighted sum of an answer's rewards."""
+    """The weighted sum of a completion's rewards."""
     by_reward: dict[str, list[float | None]]
     """The unweighted rewards under their names."""
     failures: int
-    """Answers without a total."""
+    """Completions without a total."""
     first_failure: str
-    """Which reward failed and how, for a log; empty where none did."""
+    """Which reward failed first and how, for a log; empty where none did."""
 
 
 def load_rewards(names: Sequence[str], device: str = "cpu") -> list[Reward]:
-    """The rewards that `names` mean, in their order.
+    """Find the rewards called `names`, in their order.
 
     `exact`, `format`, `length` or `length:TOKENS`; `module:function` or `file.py:function`, looked
     up from the current folder and called with (prompt, completion, answer); or a folder with a
@@ -79,9 +79,9 @@ def load_rewards(names: Sequence[str], device: str = "cpu") -> list[Reward]:
 
 
 def score(rewards: Sequence[Reward], weights: Sequence[float], samples: Sequence[Sample]) -> Scores:
-    """What the samples of a step earn; there is one weight a reward.
+    """Score the samples of a step; there is one weight per reward.
 
-    A reward that raises, or gives anything but a finite number, costs the sample its total. Raises
+    Where a reward raises, or returns anything but a finite number, the sample has no total. Raises
     RewardError where that happens to more than a tenth of the samples.
     """
     by_reward: dict[str, list[float | None]] = {}
@@ -93,7 +93,7 @@ def score(rewards: Sequence[Reward], weights: Sequence[float], samples: Sequence
                 values.append(_finite(reward.function(sample)))
             except Exception as error:
                 values.append(None)
-                first_failure = first_failure or f"{reward.name!r} with {_said(error)}"
+                first_failure = first_failure or f"{reward.name!r} with {_one_line(error)}"
     totals = [_total(weights, values) for values in zip(*by_reward.values(), strict=True)]
     failures = totals.count(None)
     if failures > MOST_FAILURES * len(samples):
@@ -112,13 +112,13 @@ def exact(sample: Sample) -> float:
 
 
 def well_formed(sample: Sample) -> float:
-    """0 for silence; else half for having ended by itself, and half for being one line."""
+    """0 if empty; else a half for ending by itself, and a half for being one line."""
     text = sample.completion.strip()
     return (sample.ended + ("\n" not in text)) / 2 if text else 0.0
 
 
 def short(sample: Sample, target: int = _TARGET_TOKENS) -> float:
-    """0 up to `target` tokens, from there falling to -1 at twice as many.
+    """0 up to `target` tokens, then falling to -1 at twice as many.
 
     The soft overlong punishment of DAPO (arXiv 2503.14476, equation 13).
     """
@@ -148,7 +148,7 @@ def _total(weights: Sequence[float], values: Sequence[float | None]) -> float | 
     return total
 
 
-def _said(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """An error in one line."""
     return f"{type(error).__name__}: {error}".partition("\n")[0]
 
@@ -178,7 +178,7 @@ def _user_function(name: str, place: str, function: str) -> Callable[[Sample], f
         raise RewardError(f"reward {name!r}: there is no file {place}; check the path") from None
     except Exception as error:
         raise RewardError(
-            f"reward {name!r}: importing {place} failed with {_said(error)}; mend it, or call "
+            f"reward {name!r}: importing {place} failed with {_one_line(error)}; mend it, or call "
             "lmm-tui from the folder it is in"
         ) from error
     found = getattr(module, function, None)
@@ -195,7 +195,7 @@ def _user_function(name: str, place: str, function: str) -> Callable[[Sample], f
 
 
 def _from_folder(module: str) -> ModuleType:
-    """Import what is installed, or what stands in the current folder."""
+    """Import an installed module, or one in the current folder."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
@@ -208,7 +208,7 @@ def _from_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"lmm_tui_rewards_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses and pickles look for the module of what they find in it.
+    # Dataclasses and pickle look up the module of a class by its name.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
@@ -224,8 +224,8 @@ def _reward_model(folder: Path, device: str) -> Callable[[Sample], float]:
         model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise RewardError(
-            f"{folder}: not a reward model that transformers can load ({_said(error)}); give the "
-            "folder of a sequence classifier"
+            f"{folder}: not a reward model that transformers can load ({_one_line(error)}); give "
+            "the folder of a sequence classifier"
         ) from error
     if model.config.num_labels != 1:
         raise RewardError(

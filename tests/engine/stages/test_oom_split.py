@@ -15,7 +15,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages.base import Losses, MicroBatch, Stage, load_stage
 from lmm_tui.engine.stages.dpo import DpoStage
 from lmm_tui.engine.stages.grpo import GrpoStage
-from lmm_tui.engine.stages.oom_split import cut
+from lmm_tui.engine.stages.oom_split import split
 from lmm_tui.engine.training.run_host import EngineHost
 
 CPU = torch.device("cpu")
@@ -91,7 +91,7 @@ def test_a_step_that_is_cut_has_the_loss_and_the_gradient_of_the_whole(
     loss, sums, gradients = measured(stage, model, [whole])
     assert max(gradient.abs().max() for gradient in gradients) > 0
     for parts in (2, 4, whole.units):
-        pieces = cut([whole], parts)
+        pieces = split([whole], parts)
         assert len(pieces) >= min(parts, 3)
         assert sum(piece.tokens for piece in pieces) == pytest.approx(whole.tokens, abs=parts)
         assert max(piece.ids_BxT.numel() for piece in pieces) < whole.ids_BxT.numel()
