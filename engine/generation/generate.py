@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from lmm_tui.engine.device import sort_rows
-from lmm_tui.engine.model.decoder import Decoder, KVCache
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.kv_cache import KVCache
 from lmm_tui.engine.model.loss import token_nll
 from lmm_tui.errors import LmmError
 

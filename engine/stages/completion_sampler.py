@@ -17,7 +17,8 @@ from lmm_tui.engine.device import empty_cache
 from lmm_tui.engine.generation.rollout import Rollouts, rollout
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.stages.oom_split import MemoryExhaustedError, with_oom_retry
-from lmm_tui.engine.stages.rewards import Sample, Scores, load_rewards, score
+from lmm_tui.engine.stages.reward_loading import load_rewards
+from lmm_tui.engine.stages.rewards import Sample, Scores, score
 
 
 class CompletionSampler:

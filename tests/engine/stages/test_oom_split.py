@@ -110,22 +110,22 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Lets a stage learn from so many units at a time at most, and generate so many answers."""
 
     def arrange(stage: type[Stage], units: int, answers: int = 1000) -> None:
-        real_loss, real_say = stage.loss, rollout._say
+        real_loss, real_generate = stage.loss, rollout._generate_part
 
         def loss(self: Stage, model: Decoder, batch: MicroBatch) -> Losses:
             if torch.is_grad_enabled() and batch.units > units:
                 out_of_memory()
             return real_loss(self, model, batch)
 
-        def say(
+        def generate_part(
             model: Decoder, prompts: Any, prompt_of_N: Tensor, *rest: Any
         ) -> tuple[Tensor, Tensor]:
             if len(prompt_of_N) > answers:
                 out_of_memory()
-            return real_say(model, prompts, prompt_of_N, *rest)
+            return real_generate(model, prompts, prompt_of_N, *rest)
 
         monkeypatch.setattr(stage, "loss", loss)
-        monkeypatch.setattr(rollout, "_say", say)
+        monkeypatch.setattr(rollout, "_generate_part", generate_part)
 
     return arrange
 
