@@ -53,23 +53,23 @@ class Bench:
 
     @torch.no_grad()
     def watched_pass(self, watch: DeepProbes) -> None:
-        with watch.watching():
+        with watch.record_forward():
             self.batch.hidden(self.model)
-        watch.take()
+        watch.collect()
 
     def update(self, watch: DeepProbes) -> None:
-        with watch.updating():
+        with watch.record_update():
             pass
-        watch.take()
+        watch.collect()
 
     def noise(self, watch: DeepProbes) -> None:
-        watch.see_first_gradient(1)
-        watch.see_gradient(torch.ones(()), 2)
-        watch.take()
+        watch.record_first_gradient(1)
+        watch.record_gradient(torch.ones(()), 2)
+        watch.collect()
 
     def calibration(self, watch: DeepProbes) -> None:
-        watch.see_logits(self.logits_NxV)
-        watch.take()
+        watch.record_logits(self.logits_NxV)
+        watch.collect()
 
 
 def run() -> None:

@@ -90,10 +90,10 @@ class Training:
         self._update()
 
     def probed_step(self) -> None:
-        with self.observer.watching(self.batch, True):
+        with self.observer.probe_forward(self.batch, True):
             loss = self._forward_backward()
             start = time.perf_counter()
-        self.observer.finish_probe(self.step, 0)
+        self.observer.log_probe(self.step, 0)
         self._watch.times.setdefault("probe", []).append(time.perf_counter() - start)
         self._observe(loss)
         self._update()
@@ -121,7 +121,7 @@ class Training:
             max_norm=_MAX_NORM,
             stats={},
         )
-        observer.record(numbers, log_every=1)
+        observer.record_step(numbers, log_every=1)
 
     def _update(self) -> None:
         with self._watch.timing("update"):

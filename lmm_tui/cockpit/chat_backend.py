@@ -1,7 +1,7 @@
 """Whom a screen can ask to talk and to read: the live model of a run, or one of its checkpoints.
 
-Both answer the same questions, `talk` and `read` of `engine.chat.chat`; a checkpoint has a process
-of its own, started by the first question. Every call blocks: screens ask from a thread.
+Both answer the same questions, `talk` and `read` of `engine.chat.chat_model`; a checkpoint has a
+process of its own, started by the first question. Every call blocks: screens ask from a thread.
 """
 
 from __future__ import annotations

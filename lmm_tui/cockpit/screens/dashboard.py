@@ -599,7 +599,8 @@ if __name__ == "__main__":
 
     from textual.app import App
 
-    from lmm_tui.engine.run.run_dir import RunDir, RunInfo, RunStatus
+    from lmm_tui.engine.run.run_dir import RunDir
+    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
     from lmm_tui.textual_patches.screen_strips import screen_text
 
     async def look_at(path: Path) -> str:

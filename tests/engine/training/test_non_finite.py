@@ -13,7 +13,7 @@ from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.pretrain import PretrainStage
-from lmm_tui.engine.training.non_finite import _step_and_put_back, step_unless
+from lmm_tui.engine.training.non_finite import _step_and_undo, step_unless
 from lmm_tui.engine.training.run_host import EngineHost
 
 real_loss = PretrainStage.loss
@@ -154,7 +154,7 @@ def test_a_step_that_is_put_back_equals_one_never_made(kind: type[torch.optim.Op
         optimizer = kind([weight], lr=0.1)  # type: ignore[call-arg]
         for gradient in gradients:
             weight.grad = torch.full((3, 3), gradient)
-            _step_and_put_back(~torch.isfinite(weight.grad.norm()), optimizer)
+            _step_and_undo(~torch.isfinite(weight.grad.norm()), optimizer)
         return weight.detach()
 
     nan = float("nan")

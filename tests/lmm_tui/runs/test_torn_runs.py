@@ -16,7 +16,9 @@ from lmm_tui.cli.progress_printer import event_line, progress_line, sample_line
 from lmm_tui.cockpit.widgets.event_list import _line
 from lmm_tui.cockpit.widgets.samples_panel import _word
 from lmm_tui.engine.run.find_run import list_runs
-from lmm_tui.engine.run.run_dir import RunDir, RunDirError, RunStatus
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
+from lmm_tui.engine.run.run_records import RunStatus
 from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RunSummary, runs_table, status_record, status_sheet
 
