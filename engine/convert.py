@@ -102,9 +102,9 @@ def _write_pth(weights: Weights, file: Path) -> None:
     """fp16 and with the tied head as a tensor of its own, since MiniMind loads strictly."""
     half = {name: tensor.half() for name, tensor in weights.tensors.items()}
     half.setdefault(_HEAD, half[_EMBEDDING])
-    aside = file.with_suffix(".writing")
-    torch.save(half, aside)
-    aside.rename(file)
+    staging = file.with_suffix(".writing")
+    torch.save(half, staging)
+    staging.rename(file)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

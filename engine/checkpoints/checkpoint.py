@@ -1,4 +1,4 @@
-"""Checkpoints: a complete resumable state, copied from the model, written aside and renamed.
+"""Checkpoints: a complete resumable state, written to a staging folder and renamed into place.
 
 `model.safetensors` holds the weights, `training.pt` optimisers, scaler and random states (read
 back with `weights_only=True`), `state.json` counters and the checksums of all files. Where LoRA is
@@ -79,9 +79,9 @@ def save(
         folder.mkdir(parents=True, exist_ok=True)
         if curves is not None and curves.exists():
             files.fsync(curves)
-        aside = files.place_aside(target)
-        _write(aside, snapshot)
-        files.put_in_place(aside, target)
+        staging = files.make_staging(target)
+        _write(staging, snapshot)
+        files.put_in_place(staging, target)
     except Exception as error:
         # On a full disk torch and safetensors raise errors of their own.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -126,16 +126,18 @@ def read_adapter(path: Path) -> Adapter | None:
         ) from error
 
 
-def _write(aside: Path, snapshot: Snapshot) -> None:
-    save_file(snapshot.model, aside / "model.safetensors", metadata={"format": "pt"})
+def _write(staging: Path, snapshot: Snapshot) -> None:
+    save_file(snapshot.model, staging / "model.safetensors", metadata={"format": "pt"})
     if adapter := snapshot.adapter:
-        (aside / ADAPTER).mkdir()
-        save_file(adapter.tensors, aside / ADAPTER / "adapter_model.safetensors", {"format": "pt"})
+        (staging / ADAPTER).mkdir()
+        save_file(
+            adapter.tensors, staging / ADAPTER / "adapter_model.safetensors", {"format": "pt"}
+        )
         # peft's configuration holds a set.
         config = json.dumps(adapter.config, indent=1, ensure_ascii=False, default=sorted)
-        (aside / ADAPTER / "adapter_config.json").write_text(config, encoding="utf-8")
-    torch.save(snapshot.training, aside / TRAINING)
-    files.seal(aside, asdict(snapshot.state))
+        (staging / ADAPTER / "adapter_config.json").write_text(config, encoding="utf-8")
+    torch.save(snapshot.training, staging / TRAINING)
+    files.seal(staging, asdict(snapshot.state))
 
 
 def _copied(value: Any) -> Any:

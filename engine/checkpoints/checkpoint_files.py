@@ -117,23 +117,23 @@ def unpin(path: Path) -> None:
     fsync(path)
 
 
-def place_aside(target: Path) -> Path:
+def make_staging(target: Path) -> Path:
     """An empty folder to write `target` in; what earlier writers left half-done is removed."""
     for left in target.parent.iterdir():
         if left.name.startswith((_WRITING, _REMOVING)):
             shutil.rmtree(left, ignore_errors=True)  # What cannot be removed only takes space.
-    aside = target.with_name(_WRITING + target.name)
-    aside.mkdir()
-    return aside
+    staging = target.with_name(_WRITING + target.name)
+    staging.mkdir()
+    return staging
 
 
-def put_in_place(aside: Path, target: Path) -> None:
+def put_in_place(staging: Path, target: Path) -> None:
     """Make what was written durable, then visible under its name by one rename."""
-    for path in [*aside.rglob("*"), aside]:
+    for path in [*staging.rglob("*"), staging]:
         fsync(path)
     if target.exists():
         remove(target)
-    aside.rename(target)
+    staging.rename(target)
     fsync(target.parent)
 
 
@@ -228,10 +228,10 @@ if __name__ == "__main__":
         place = Path(scratch)
         for step, val_loss in ((10, 3.0), (20, 2.0), (30, 4.0), (40, 5.0)):
             target = place / f"step-{step:09d}"
-            aside = place_aside(target)
-            (aside / "weights").write_bytes(bytes(100))
-            seal(aside, {"format": FORMAT, "step": step, "val_loss": val_loss})
-            put_in_place(aside, target)
+            staging = make_staging(target)
+            (staging / "weights").write_bytes(bytes(100))
+            seal(staging, {"format": FORMAT, "step": step, "val_loss": val_loss})
+            put_in_place(staging, target)
         pin(place / "step-000000010")
         print({path.name: why for path, why in kept_by(place, Retention(last=1, best=1)).items()})
         prune(place, Retention(last=1, best=1))

@@ -149,7 +149,7 @@ def test_stop_ends_with_a_checkpoint_and_says_how_to_go_on(
 
 @pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.Muon])
 def test_a_step_that_is_put_back_equals_one_never_made(kind: type[torch.optim.Optimizer]) -> None:
-    def walk(gradients: list[float]) -> torch.Tensor:
+    def train(gradients: list[float]) -> torch.Tensor:
         weight = torch.nn.Parameter(torch.eye(3))
         optimizer = kind([weight], lr=0.1)  # type: ignore[call-arg]
         for gradient in gradients:
@@ -158,7 +158,7 @@ def test_a_step_that_is_put_back_equals_one_never_made(kind: type[torch.optim.Op
         return weight.detach()
 
     nan = float("nan")
-    assert torch.equal(walk([nan, 1.0, nan, nan, 2.0, nan]), walk([1.0, 2.0]))
+    assert torch.equal(train([nan, 1.0, nan, nan, 2.0, nan]), train([1.0, 2.0]))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
