@@ -103,7 +103,7 @@ class ChartGestures(Screen[None]):
 
     @property
     def _pictures(self) -> list[RunChart]:
-        return [one for one in self.query("RunPicture") if isinstance(one, RunChart)]
+        return [one for one in self.query("RunChart") if isinstance(one, RunChart)]
 
     def _meant(self) -> list[RunChart]:
         focused = self.focused
