@@ -20,8 +20,8 @@ class FilterInput(TextInput):
     """Opened by its screen; enter keeps what was typed, escape drops it."""
 
     DEFAULT_CSS = """
-    FilterLine { display: none; }
-    FilterLine.-textual-compact { height: 1; padding: 0 2; background: $surface; }
+    FilterInput { display: none; }
+    FilterInput.-textual-compact { height: 1; padding: 0 2; background: $surface; }
     """
 
     # It is as wide as its screen: Textual would lay out the screen for every letter.
@@ -81,7 +81,7 @@ if __name__ == "__main__":
         def compose(self) -> ComposeResult:
             yield FilterInput("filter")
 
-        def on_filter_line_edited(self, message: FilterInput.Edited) -> None:
+        def on_filter_input_edited(self, message: FilterInput.Edited) -> None:
             self.said.append(message.text)
 
     async def narrow() -> list[str]:

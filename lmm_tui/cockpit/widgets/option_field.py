@@ -42,13 +42,13 @@ class OptionField(Widget):
     """Posts `Changed` after every edit; `value` is the last allowed one, `problem` says more."""
 
     DEFAULT_CSS = """
-    ConfigField { height: auto; padding: 0 1; }
-    ConfigField:focus-within { background: $boost; }
-    ConfigField > * { margin-left: 28; }
-    ConfigField > Input.-textual-compact {
+    OptionField { height: auto; padding: 0 1; }
+    OptionField:focus-within { background: $boost; }
+    OptionField > * { margin-left: 28; }
+    OptionField > Input.-textual-compact {
         height: 1; padding: 0 1; background: $surface; color: $foreground;
     }
-    ConfigField > Input.-textual-compact:focus { background: $surface-lighten-1; }
+    OptionField > Input.-textual-compact:focus { background: $surface-lighten-1; }
     """
 
     @dataclass
