@@ -1,4 +1,4 @@
-"""Style sheets name widgets by class; a rule for a class that does not exist is ignored silently."""
+"""Style sheets name widgets by class; a rule for a class that does not exist has no effect."""
 
 import importlib
 import pkgutil

@@ -32,7 +32,7 @@ class Form(App[None]):
         self.fields = [make() for make in self.make]
         yield from self.fields
 
-    def on_config_field_changed(self, event: OptionField.Changed) -> None:
+    def on_option_field_changed(self, event: OptionField.Changed) -> None:
         field = event.field
         self.said.append((field.option.key, field.value, field.problem))
 
@@ -178,7 +178,7 @@ async def test_the_taken_choice_shows_however_narrow_it_is(width):
     names = OPTIONS["model.preset"].choices
 
     class Narrow(App[None]):
-        CSS = f"Choice {{ width: {width}; }}"
+        CSS = f"ChoiceRow {{ width: {width}; }}"
 
         def compose(self):
             yield ChoiceRow(names, names[0])
