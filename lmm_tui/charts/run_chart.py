@@ -14,7 +14,7 @@ from textual import events
 from textual.message import Message
 
 from lmm_tui.charts.canvas_view import CanvasView
-from lmm_tui.charts.plot import Mark
+from lmm_tui.charts.traces import Mark
 from lmm_tui.charts.viewport import Gesture, Viewport, Whole, onto
 from lmm_tui.metrics.series.series import Axis, SeriesStore, Store
 
