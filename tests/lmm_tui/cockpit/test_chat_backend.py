@@ -9,9 +9,9 @@ import pytest
 
 from lmm_tui.cockpit.chat_backend import (
     CheckpointBackend,
-    Manner,
+    SamplingOptions,
     backends,
-    read_manner,
+    parse_sampling,
     recent,
     reply_to,
 )
@@ -19,7 +19,7 @@ from lmm_tui.engine.config.config import resolve
 from lmm_tui.engine.training.run_host import EngineHost
 from lmm_tui.runs.session import RunSession
 
-GREEDY = Manner(temperature=0, max_tokens=20)
+GREEDY = SamplingOptions(temperature=0, max_tokens=20)
 TURNS = [["user", "the cat"]]
 
 
@@ -183,10 +183,10 @@ def test_a_long_talk_fits_into_a_line_of_the_control_socket():
 @pytest.mark.parametrize("text", ["top_p=0", "heat=1", "max_tokens=x", "temperature", "top_p=2"])
 def test_a_manner_that_is_none_is_refused(text):
     with pytest.raises(ValueError, match=text.partition("=")[0]):
-        read_manner(text)
+        parse_sampling(text)
 
 
 def test_a_manner_is_read_back_as_it_is_written():
-    manner = Manner(0.5, 0.9, 40)
-    assert read_manner(str(manner)) == manner
-    assert read_manner("") == Manner()
+    manner = SamplingOptions(0.5, 0.9, 40)
+    assert parse_sampling(str(manner)) == manner
+    assert parse_sampling("") == SamplingOptions()
