@@ -167,7 +167,7 @@ def reply_to(
     longest: int = 256,
     piece: int = 8,
 ) -> Iterator[Reply]:
-    """The reply to `turns` as it grows, `piece` tokens at a time; the last Reply may be an error."""
+    """The reply to `turns` as it grows, `piece` tokens at a time; the last one may be an error."""
     kept = recent(turns)
     so_far: list[int] = []
     most = options.max_tokens or longest
