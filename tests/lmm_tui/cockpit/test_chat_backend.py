@@ -1,4 +1,4 @@
-"""A live model and a checkpoint are asked alike, and say the same where they are the same."""
+"""The live model and a checkpoint take the same commands and give the same replies."""
 
 import json
 import time
@@ -117,7 +117,7 @@ def test_a_token_that_is_likeliest_has_the_loss_of_its_probability(session):
                 break
 
 
-def test_questions_are_no_events_and_training_goes_on_between_them(session, host):
+def test_commands_to_the_model_are_no_events_and_training_keeps_running(session, host):
     before = host.run_dir.events.read_text()
     live = backends(session.run_dir)[0]
     steps = []
@@ -181,12 +181,12 @@ def test_a_long_talk_fits_into_a_line_of_the_control_socket():
 
 
 @pytest.mark.parametrize("text", ["top_p=0", "heat=1", "max_tokens=x", "temperature", "top_p=2"])
-def test_a_manner_that_is_none_is_refused(text):
+def test_invalid_sampling_options_are_refused(text):
     with pytest.raises(ValueError, match=text.partition("=")[0]):
         parse_sampling(text)
 
 
-def test_a_manner_is_read_back_as_it_is_written():
+def test_sampling_options_are_parsed_as_they_are_printed():
     manner = SamplingOptions(0.5, 0.9, 40)
     assert parse_sampling(str(manner)) == manner
     assert parse_sampling("") == SamplingOptions()

@@ -1,4 +1,4 @@
-"""A field is made from its option alone, and tells right values from wrong ones at once."""
+"""A field is made from its option alone and validates every edit at once."""
 
 import re
 from collections.abc import Callable
@@ -73,7 +73,7 @@ def test_a_list_survives_its_editor(value):
 
 
 @given(st.text())
-def test_whatever_is_typed_is_a_value_or_a_sentence(text):
+def test_any_text_is_a_value_or_an_error_sentence(text):
     for key in ("train.steps", "optim.lr", "name", "data.source", "log.prompts", "device"):
         try:
             parse(OPTIONS[key], text)
