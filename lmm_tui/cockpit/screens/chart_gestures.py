@@ -81,18 +81,18 @@ class ChartGestures(Screen[None]):
             pictures[0].move_cursor(cells)
             self._point_at(pictures[0].cursor, pictures[0].view.axis)
 
-    def on_run_picture_pointed(self, message: RunChart.Pointed) -> None:
+    def on_run_chart_pointed(self, message: RunChart.Pointed) -> None:
         picture = message.picture
         if message.zoom == 1:
             self._point_at(message.x, picture.view.axis)
             return
         self._apply_to_all(picture.view.axis, zoom(message.zoom, message.x))
 
-    def on_run_picture_framed(self, message: RunChart.Framed) -> None:
+    def on_run_chart_framed(self, message: RunChart.Framed) -> None:
         self._point_at(None)
         self._apply_to_all(message.picture.view.axis, frame(message.x0, message.x1))
 
-    def on_run_picture_dragged(self, message: RunChart.Dragged) -> None:
+    def on_run_chart_dragged(self, message: RunChart.Dragged) -> None:
         self._apply_to_all(message.picture.view.axis, pan(-message.by))
 
     def _apply_to_all(self, axis: Axis, gesture: Gesture) -> None:
@@ -103,7 +103,7 @@ class ChartGestures(Screen[None]):
 
     @property
     def _pictures(self) -> list[RunChart]:
-        return [one for one in self.query("RunPicture") if isinstance(one, RunChart)]
+        return [one for one in self.query("RunChart") if isinstance(one, RunChart)]
 
     def _meant(self) -> list[RunChart]:
         focused = self.focused

@@ -84,7 +84,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
     """Dismisses with a configuration that may be started, or with None to leave."""
 
     CSS_PATH = "../configure.tcss"
-    AUTO_FOCUS = "#model-preset > Choice"
+    AUTO_FOCUS = "#model-preset > ChoiceRow"
     HORIZONTAL_BREAKPOINTS = [(WIDE, "-wide")]
     VERTICAL_BREAKPOINTS = [(TALL, "-tall")]
     BINDINGS = bindings("configure")
@@ -182,7 +182,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
 
     async def _open_tab(self, index: int) -> None:
         await self._show_tab(index)
-        fields = self.query(f"#{_tab_id(index)} ConfigField").results(OptionField)
+        fields = self.query(f"#{_tab_id(index)} OptionField").results(OptionField)
         next(field for field in fields if field.display).editor.focus()
 
     async def _show_tab(self, index: int) -> None:

@@ -128,7 +128,7 @@ async def test_other_settings_than_those_of_the_form_are_kept():
 async def test_a_preset_changes_the_estimate_and_the_command():
     async with seated() as seat:
         assert seat.says("505k parameters")
-        seat.screen.query_one("#model-preset > Choice").focus()
+        seat.screen.query_one("#model-preset > ChoiceRow").focus()
         await seat.press("right")
         assert seat.says("4.00M parameters")
         assert seat.says("$ lmm-tui train --model tiny")
@@ -222,7 +222,7 @@ async def test_q_leaves_from_a_choice_and_is_a_letter_in_a_text():
         await seat.type_into("name", "q")
         assert seat.screen.config.name == "q"
         await seat.type_into("name", "")
-        seat.screen.query_one("#optim-schedule > Choice").focus()
+        seat.screen.query_one("#optim-schedule > ChoiceRow").focus()
         await seat.press("backspace", "q")
         await seat.until(lambda: seat.answers == [None])
 
@@ -243,7 +243,7 @@ async def test_everything_can_be_reached_by_keys():
 
 async def test_everything_can_be_done_by_mouse():
     async with seated() as seat:
-        choice = seat.screen.query_one("#model-preset > Choice", ChoiceRow)
+        choice = seat.screen.query_one("#model-preset > ChoiceRow", ChoiceRow)
         column = choice.render().plain.index("tiny")
         await seat.pilot.click(choice, offset=(column, 0))
         assert seat.screen.config.model.preset == "tiny"
