@@ -122,6 +122,6 @@ async def test_a_chart_is_framed_moved_and_zoomed(path):
         assert moved == pytest.approx((start + (end - start) / 2, end + (end - start) / 2), abs=2)
         await drag(pilot, chart, (GUTTER + 2, 5), (GUTTER + 2 + across // 2, 5), control=True)
         assert chart.view.window == pytest.approx((start, end), abs=2)
-        shown = [each.view for each in app.screen._pictures if each.is_on_screen]
+        shown = [each.view for each in app.screen.charts if each.is_on_screen]
         views = {view for view in shown if view.axis == "step"}
         assert len(views) == 1

@@ -152,7 +152,7 @@ async def test_a_covered_screen_neither_looks_itself_nor_lets_the_dashboard_look
         await pilot.press("question_mark")
         await pilot.pause()
         screen.look = lambda: looks.append("runs")
-        screen._looking._interval = 0.01
+        screen.look_every(0.01)
         await pilot.pause(0.4)
         assert looks == []
         del dashboard.session.poll

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from looking import settled, toasts, until
+from looking import screen_text, settled, toasts, until
 from made_runs import make_run
 
 from lmm_tui.cli import main
@@ -31,7 +31,7 @@ async def written(pilot, folder: Path, keys: str, pattern: str, count: int = 1) 
     await until(
         pilot, lambda: any(str(path) in said for said in toasts(pilot.app) for path in found)
     )
-    await until(pilot, lambda: not pilot.app.screen._pending)
+    await until(pilot, lambda: "asked: export" not in screen_text(pilot.app))
     return found
 
 
