@@ -10,32 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import events
-from textual.app import App, SystemCommand
-from textual.command import CommandPalette
+from textual.app import App
 from textual.driver import Driver
-from textual.filter import LineFilter
-from textual.notifications import SeverityLevel
 from textual.screen import Screen
-from textual.widget import Widget
 
-from lmm_tui.charts.ansi16 import Ansi16Filter, has_sixteen_colours
 from lmm_tui.cockpit import themes
-from lmm_tui.cockpit.command_search import CommandSearch
-from lmm_tui.cockpit.keys import KEYS, Key, bindings, keymap
+from lmm_tui.cockpit.app_settings import SettingsApp
+from lmm_tui.cockpit.keys import bindings, keymap
 from lmm_tui.cockpit.messages import (
     CONFIGURE,
     OVERLAY,
     Departure,
     OpenRun,
-    SettingsAnswered,
     StartFrom,
 )
 from lmm_tui.cockpit.preferences import NO_PREFERENCES, Preferences
@@ -46,9 +38,7 @@ from lmm_tui.cockpit.screens.too_small import TooSmallScreen, too_small
 from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.capture import Terminal
-from lmm_tui.terminal.safe_text import clean
 from lmm_tui.textual_patches import backdrop, escape_key, partial_repaint
 
 if TYPE_CHECKING:
@@ -61,7 +51,7 @@ _OLD_GARBAGE_AFTER = 100
 """So many collections of younger garbage."""
 
 
-class CockpitApp(App[Departure]):
+class CockpitApp(SettingsApp):
     """A screen on one run, and on all others.
 
     With `session` it opens the dashboard. With `config` it asks for the configuration first and
@@ -74,8 +64,6 @@ class CockpitApp(App[Departure]):
     CSS_PATH = "cockpit.tcss"
     TITLE = "lmm-tui"
     BINDINGS = bindings("app")
-    ENABLE_COMMAND_PALETTE = True
-    COMMANDS = {CommandSearch}
 
     def __init__(
         self,
@@ -94,7 +82,6 @@ class CockpitApp(App[Departure]):
         partial_repaint.install()
         backdrop.install()
         super().__init__()
-        self._in_full_colour = False
         self._config = config
         self._start = start
         self._owned = owned
@@ -115,31 +102,6 @@ class CockpitApp(App[Departure]):
         self.set_reactive(App.theme, "")
         self.theme = wanted if wanted in self.available_themes else themes.DARK.name
         self._theme_at_first = self.theme
-
-    def export_screenshot(self, *, title: str | None = None, simplify: bool = True) -> str:
-        """The screen as SVG, in full colour whatever the terminal shows."""
-        self._draw_in_full_colour(True)
-        try:
-            # Of frames that are not simple only what a terminal does not show yet is there.
-            return super().export_screenshot(title=title, simplify=simplify)
-        finally:
-            self._draw_in_full_colour(False)
-
-    def _draw_in_full_colour(self, wanted: bool) -> None:
-        """What is on the screen is drawn again where this changes its colours."""
-        if not has_sixteen_colours(self):
-            return
-        self._in_full_colour = wanted
-        for screen in (self.screen, *self._background_screens):
-            for widget in screen.walk_children(Widget, with_self=True):
-                widget.notify_style_update()
-                widget.refresh()
-
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        filters = super().get_line_filters()
-        if self._in_full_colour or not has_sixteen_colours(self):
-            return filters
-        return [*filters, Ansi16Filter(dark=self.current_theme.dark)]
 
     def get_driver_class(self) -> type[Driver]:
         escape_key.install()
@@ -176,6 +138,9 @@ class CockpitApp(App[Departure]):
             if isinstance(screen, DashboardScreen):
                 return screen
         return None
+
+    def is_dashboard(self, screen: Screen[object]) -> bool:
+        return screen is self.dashboard
 
     def leave_soon(self, departure: Departure) -> None:
         """Leave the screen; may be called from a signal handler or another thread."""
@@ -235,10 +200,6 @@ class CockpitApp(App[Departure]):
         if self._terminal is not None and self._terminal.hung_up:
             self.exit(Departure.HANGUP)
 
-    def _say(self, text: str, title: str, severity: SeverityLevel) -> None:
-        """What a floor below has worded: told again, cleaned and not as markup."""
-        self.notify(clean(translate_message(text)), title=title, severity=severity, markup=False)
-
     # From a configuration to a run
 
     def _configure(self, config: RunConfig) -> None:
@@ -259,7 +220,7 @@ class CockpitApp(App[Departure]):
             session = await asyncio.to_thread(start, config)
         except LmmError as error:
             self._configure(config)
-            self._say(str(error), tr("not started"), "error")
+            self.say(str(error), tr("not started"), "error")
             return
         if first and self._owned:
             self._own = session
@@ -325,7 +286,7 @@ class CockpitApp(App[Departure]):
         try:
             self._open(RunSession(message.path))
         except LmmError as error:
-            self._say(str(error), tr("not opened"), "error")
+            self.say(str(error), tr("not opened"), "error")
 
     def _open(self, session: RunSession) -> None:
         if isinstance(self.screen, BaseScreen):
@@ -370,79 +331,11 @@ class CockpitApp(App[Departure]):
         if departure is not None:
             self.exit(departure)
 
-    # Settings of the live run
-
-    def action_change_settings(self) -> None:
-        """Ask what shall be changed in the run that is open, and have it changed."""
-        session = self._session
-        if session is None or not session.view.active:
-            self.notify(
-                tr("Only a live run can be changed; this one has ended."), title=tr("change")
-            )
-            return
-        from lmm_tui.cockpit.screens.live_settings import LiveSettings, current_settings
-
-        asked = LiveSettings(current_settings(session.run_dir.config))
-        self.push_screen(asked, partial(self._change_settings, session))
-
-    def _change_settings(self, session: RunSession, changes: dict[str, float] | None) -> None:
-        """In a plain thread: the answer comes after the step in progress."""
-        if changes:
-            threading.Thread(
-                target=lambda: self.post_message(SettingsAnswered(session.send("set", changes))),
-                name="settings",
-                daemon=True,
-            ).start()
-
-    def on_settings_answered(self, message: SettingsAnswered) -> None:
-        reply = message.reply
-        self._say(reply.message, tr("change"), "information" if reply.ok else "warning")
-
-    def action_help(self) -> None:
-        from lmm_tui.cockpit.screens.help import HelpScreen
-
-        below = self.screen
-
-        async def press(key: Key | None) -> None:
-            if key is not None:
-                await self._press(below, key.action)
-
-        self.push_screen(HelpScreen(*self._places(below)), press)
-
     def action_toggle_theme(self) -> None:
         self.theme = themes.other(self.theme)
 
-    def action_command_palette(self) -> None:
-        """Textual's, which speaks English."""
-        if not isinstance(self.screen, CommandPalette):
-            self.push_screen(CommandPalette(placeholder=tr("Search for commands…")))
-
     async def action_quit(self) -> None:
         self.action_request_quit()
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette offers what the keys do, and Textual's choice of themes."""
-        for key in KEYS:
-            if key.palette and key.where in ("app", *self._places(screen)):
-                yield SystemCommand(
-                    key.label.capitalize(),
-                    tr(key.help),
-                    partial(self._press, screen, key.action),
-                )
-        yield SystemCommand(
-            tr("Choose a theme"), tr("Pick one of all themes"), self.action_change_theme
-        )
-
-    def _places(self, screen: Screen[object]) -> tuple[str, ...]:
-        """Where the keys of a screen stand in the table."""
-        if isinstance(screen, BaseScreen):
-            return (screen.PLACE,)
-        if screen.name == OVERLAY:
-            return ("charts",)
-        return ("dashboard", "charts") if screen is self.dashboard else ()
-
-    async def _press(self, screen: Screen[object], action: str) -> None:
-        await self.run_action(action, screen)
 
     # Size
 
