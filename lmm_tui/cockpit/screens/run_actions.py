@@ -138,8 +138,8 @@ class RunActions(ListScreen):
                 question = tr(
                     "{said} All its steps are done; this adds as many again.", said=question
                 )
-            command = f"lmm-tui resume {run_argument(path)}"
-            command += f" --steps {steps}" if steps else ""
+            option = f" --steps {steps}" if steps else ""
+            command = f"lmm-tui resume {run_argument(path)}{option}"
             choices = [
                 Choice("start", "y", mark("Resume it now, in a process of its own")),
                 Choice("copy", "c", mark("Copy the command line")),
