@@ -18,9 +18,9 @@ from textual.widgets import Input
 from lmm_tui.cockpit.chat_backend import (
     ChatBackend,
     LiveBackend,
-    Manner,
+    SamplingOptions,
     Turns,
-    read_manner,
+    parse_sampling,
     reply_to,
 )
 from lmm_tui.cockpit.keys import bindings
@@ -69,7 +69,7 @@ class ChatScreen(BackendScreen):
         self._growing: str | None = None
         """The reply so far, while it is made."""
         self._trouble = ""
-        self._manner = Manner()
+        self._manner = SamplingOptions()
         self._stopped = False
         self._number = 0
         """Of the reply that is made, or was made last; what comes of others is of no interest."""
@@ -161,7 +161,7 @@ class ChatScreen(BackendScreen):
 
     def _decided(self, text: str | None) -> None:
         if text is not None:
-            self._manner = read_manner(text)
+            self._manner = parse_sampling(text)
             self._show()
 
     async def action_back(self) -> None:

@@ -15,7 +15,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
 
-from lmm_tui.cockpit.chat_backend import Manner, read_manner
+from lmm_tui.cockpit.chat_backend import SamplingOptions, parse_sampling
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog
@@ -66,7 +66,7 @@ class SamplesScreen(BaseScreen):
         self._run = run
         self._follower = JsonlFollower(run.samples)
         self._book = SampleBook()
-        self._manner = Manner()
+        self._manner = SamplingOptions()
         self._awaited: str | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -166,7 +166,7 @@ class SamplesScreen(BaseScreen):
             self._ask(prompt)
 
     def _ask(self, prompt: str | None) -> None:
-        args: dict[str, Any] = dict(self._manner.options)
+        args: dict[str, Any] = dict(self._manner.for_sample)
         if prompt is not None:
             args["prompt"] = prompt
 
@@ -190,16 +190,16 @@ class SamplesScreen(BaseScreen):
 
     def _decided(self, text: str | None) -> None:
         if text is not None:
-            self._manner = read_manner(text)
+            self._manner = parse_sampling(text)
             self._show_facts()
 
 
-def ask_manner(manner: Manner) -> AskDialog:
-    """Asks for temperature and the like; the answer is what `read_manner` takes."""
+def ask_manner(manner: SamplingOptions) -> AskDialog:
+    """Asks for temperature and the like; the answer is what `parse_sampling` takes."""
 
     def judge(text: str) -> str:
         try:
-            read_manner(text)
+            parse_sampling(text)
         except ValueError as error:
             return str(error)
         return ""

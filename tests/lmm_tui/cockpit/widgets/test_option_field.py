@@ -144,12 +144,7 @@ async def test_control_characters_are_shown_and_not_sent():
     async with app.run_test(size=(100, 5)) as pilot:
         app.fields[0].complain(f"no file matches {hostile}")
         await pilot.pause()
-        shown = "".join(
-            segment.text
-            for strip in app.screen._compositor.render_strips()
-            for segment in strip
-            if not segment.control
-        )
+        shown = screen_text(app).replace("\n", "")
         assert "␛[31m" in shown
         assert not set("\x1b\x07\x9b\u202e") & set(shown)
         assert app.fields[0].text == hostile
