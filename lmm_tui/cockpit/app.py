@@ -1,9 +1,9 @@
 """The Textual app: wires screens, keys and themes to a run, and knows when to leave the terminal.
 
-It owns no training: it is given a session, or a function that starts a run, and returns a
-Departure that says what its owner shall do next. On the stack of screens the dashboard (or the
-form that comes before it) lies lowest, at most one other screen on it, dialogs on top; the one on
-top is the only one that looks at anything.
+It does not train: it is given a session, or a function that starts a run, and returns a Departure
+that tells its caller what to do next. The dashboard (or the form that comes before it) is at the
+bottom of the stack of screens, with at most one other screen and dialogs above it; only the screen
+on top reads anything.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ if TYPE_CHECKING:
 
 _FEEL_TERMINAL_EVERY_S = 0.5
 _OLD_GARBAGE_AFTER = 100
-"""So many collections of younger garbage."""
+"""Collections of younger objects."""
 
 
 class CockpitApp(SettingsApp):
-    """A screen on one run, and on all others.
+    """The cockpit of one run, with a list of all others.
 
     With `session` it opens the dashboard. With `config` it asks for the configuration first and
     calls `start` with it, in a thread; LmmError from there is shown and the question asked again.
@@ -121,10 +121,10 @@ class CockpitApp(SettingsApp):
 
     @property
     def habits(self) -> Preferences:
-        """What is worth keeping of this visit."""
+        """The preferences to keep for the next start."""
         chosen = self.theme != self._theme_at_first
         habits = replace(self._habits, theme=self.theme if chosen else self._habits.theme)
-        # Asked for after the app has ended, too, when no screen is on the stack any more.
+        # Read after the app has ended, too, when no screen is on the stack any more.
         return habits.with_shelf(self._last_dashboard.shelf) if self._last_dashboard else habits
 
     @property
@@ -280,7 +280,7 @@ class CockpitApp(SettingsApp):
         return None if self._session is None else self._session.run_dir.path
 
     def on_open_run(self, message: OpenRun) -> None:
-        """A run was chosen in a list: its dashboard takes the place of the one before."""
+        """Open the dashboard of a run that was chosen in a list."""
         from lmm_tui.runs.session import RunSession
 
         try:
@@ -308,8 +308,8 @@ class CockpitApp(SettingsApp):
     def action_request_quit(self) -> None:
         """Ask how to leave a live run; a second request in a row leaves.
 
-        Where runs are trained in this process the question is about the one that is, whichever
-        is shown; a run elsewhere goes on anyway.
+        Where runs are trained in this process the question is about the run that is, whichever
+        is shown; a run elsewhere keeps training anyway.
         """
         session = self._own if self._owned else self._session
         if session is None or not self._is_live(session):
@@ -350,7 +350,7 @@ class CockpitApp(SettingsApp):
 
 
 def _start_detached(config: RunConfig) -> RunSession:
-    """A run in a process of its own, as `lmm-tui launch --detach` starts it."""
+    """Start a run in a process of its own, as `lmm-tui launch --detach` does."""
     from lmm_tui.runs.detached import start
     from lmm_tui.runs.session import RunSession
 

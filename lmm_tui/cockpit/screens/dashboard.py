@@ -20,7 +20,7 @@ from lmm_tui.cockpit.screens import run_notices
 from lmm_tui.cockpit.screens.dashboard_pages import DashboardPages, layer_prefix
 from lmm_tui.cockpit.screens.dashboard_panels import (
     LAYER_NORMS,
-    make_pictures,
+    make_charts,
     marks_of,
     numbers_of,
     references_for,
@@ -77,7 +77,7 @@ class DashboardScreen(MetricPages, ViewExport):
         yield Notice()
         yield PageTabs()
         grid = PanelGrid(
-            *make_pictures(self._stage),
+            *make_charts(self._stage),
             ProbePanel(numbers_of(self._stage), id="probes"),
             SamplesPanel(id="samples"),
             HealthPanel(id="health"),
