@@ -48,7 +48,7 @@ class RunActions(ListScreen):
         if not self.marked:
             self.toast(tr("mark runs with space first"), "overlay")
             return
-        from lmm_tui.cockpit.screens.overlay import OverlayScreen
+        from lmm_tui.cockpit.screens.overlay_screen import OverlayScreen
 
         self.app.push_screen(OverlayScreen(self.marked))
 

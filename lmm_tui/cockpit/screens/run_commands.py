@@ -42,7 +42,7 @@ class RunCommands(PollingScreen):
         self._send("evaluate")
 
     def action_spikes(self) -> None:
-        from lmm_tui.cockpit.screens.spikes import SpikesScreen
+        from lmm_tui.cockpit.screens.spikes_screen import SpikesScreen
 
         folder, live = self.session.run_dir.spikes, self.session.view.active
         self.app.push_screen(SpikesScreen(folder, live=live), self._roll_back)

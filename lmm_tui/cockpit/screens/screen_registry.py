@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from lmm_tui.runs.session import RunSession
 
 _OF_A_RUN = {
-    "checkpoints": ("checkpoints", "CheckpointsScreen"),
-    "log": ("log", "LogScreen"),
-    "samples": ("samples", "SamplesScreen"),
-    "chat": ("chat", "ChatScreen"),
-    "tokens": ("tokens", "TokensScreen"),
-    "evaluate": ("evaluation", "EvaluateScreen"),
+    "checkpoints": "CheckpointsScreen",
+    "log": "LogScreen",
+    "samples": "SamplesScreen",
+    "chat": "ChatScreen",
+    "tokens": "TokensScreen",
+    "evaluate": "EvaluateScreen",
 }
-"""Module and class of the screens that are made from nothing but the open run."""
+"""Classes of the screens that are made from nothing but the open run, in `<name>_screen`."""
 
 OF_A_RUN = frozenset(_OF_A_RUN)
 """Screens that need an open run."""
@@ -52,23 +52,21 @@ def make(name: str, context: ScreenContext) -> BaseScreen:
 
 
 def _runs(context: ScreenContext) -> BaseScreen:
-    from lmm_tui.cockpit.screens.runs import RunsScreen
+    from lmm_tui.cockpit.screens.runs_screen import RunsScreen
 
     return RunsScreen(context.runs_dir, context.shown_run)
 
 
 def _system(context: ScreenContext) -> BaseScreen:
-    from lmm_tui.cockpit.screens.system import SystemScreen
+    from lmm_tui.cockpit.screens.system_screen import SystemScreen
 
     return SystemScreen(context.runs_dir, context.session.run_dir if context.session else None)
 
 
 def _of_a_run(name: str, context: ScreenContext) -> BaseScreen:
-    module, screen = _OF_A_RUN[name]
     assert context.session is not None
-    made: BaseScreen = getattr(import_module(f"lmm_tui.cockpit.screens.{module}"), screen)(
-        context.session.run_dir
-    )
+    module = import_module(f"lmm_tui.cockpit.screens.{name}_screen")
+    made: BaseScreen = getattr(module, _OF_A_RUN[name])(context.session.run_dir)
     return made
 
 

@@ -10,7 +10,7 @@ from looking import screen_text, toasts, until, until_read
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
-from lmm_tui.cockpit.screens.checkpoints import CheckpointsScreen
+from lmm_tui.cockpit.screens.checkpoints_screen import CheckpointsScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.dialogs import ChoiceDialog
 from lmm_tui.cockpit.widgets.table import Table

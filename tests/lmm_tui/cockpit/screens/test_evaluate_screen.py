@@ -15,7 +15,7 @@ from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.score_table import interval
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, ChoiceDialog
-from lmm_tui.cockpit.screens.evaluation import EvaluateScreen
+from lmm_tui.cockpit.screens.evaluate_screen import EvaluateScreen
 from lmm_tui.cockpit.screens.evaluation_results import EvaluationResults
 from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.engine.config.config import resolve

@@ -10,8 +10,8 @@ from looking import screen_text, toasts, until
 
 from lmm_tui.charts.chart import Chart
 from lmm_tui.cockpit.app import CockpitApp
-from lmm_tui.cockpit.screens.overlay import OverlayScreen
-from lmm_tui.cockpit.screens.runs import RunsScreen
+from lmm_tui.cockpit.screens.overlay_screen import OverlayScreen
+from lmm_tui.cockpit.screens.runs_screen import RunsScreen
 from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.metrics.series.overlay import Overlay
 from lmm_tui.metrics.series.series import SeriesStore

@@ -14,7 +14,7 @@ from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.screens.config_diff import ConfigDiffScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, ChoiceDialog
-from lmm_tui.cockpit.screens.runs import RunsScreen
+from lmm_tui.cockpit.screens.runs_screen import RunsScreen
 from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError

@@ -12,11 +12,11 @@ from textual.widgets import Input
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.chat_backend import CheckpointBackend
 from lmm_tui.cockpit.keys import KEYS
-from lmm_tui.cockpit.screens.chat import ChatScreen
+from lmm_tui.cockpit.screens.chat_screen import ChatScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, ChoiceDialog
-from lmm_tui.cockpit.screens.samples import SamplesScreen
-from lmm_tui.cockpit.screens.tokens import TokensScreen
+from lmm_tui.cockpit.screens.samples_screen import SamplesScreen
+from lmm_tui.cockpit.screens.tokens_screen import TokensScreen
 from lmm_tui.cockpit.widgets.sample_grid import SampleBook, SampleGrid
 from lmm_tui.cockpit.widgets.token_text import TokenText
 from lmm_tui.engine.run.control import Reply

@@ -25,7 +25,7 @@ from lmm_tui.cockpit.chat_backend import (
 )
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.screens.backend_screen import BackendScreen
-from lmm_tui.cockpit.screens.samples import sampling_dialog
+from lmm_tui.cockpit.screens.samples_screen import sampling_dialog
 from lmm_tui.cockpit.widgets.prose import Prose, wrapped
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.text_input import TextInput
