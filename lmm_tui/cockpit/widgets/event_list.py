@@ -38,11 +38,11 @@ class EventList(Feed):
         if not self._events:
             return
         latest = self._events[-MOST_SHOWN:]
-        lines = [_line(event, self.text_width) for event in reversed(latest)]
+        lines = [event_content(event, self.text_width) for event in reversed(latest)]
         self.set_text(Content("\n").join(lines), f"{len(self._events):,}")
 
 
-def _line(event: Mapping[str, Any], width: int) -> Content:
+def event_content(event: Mapping[str, Any], width: int) -> Content:
     """An event as one line; warnings and errors are not truncated."""
     style = _STYLES.get(str(event.get("level")), "")
     kind, message = str(event.get("kind", "")), str(event.get("message", ""))
@@ -69,7 +69,7 @@ def _step(step: object) -> str:
 
 
 if __name__ == "__main__":
-    shown = _line(
+    shown = event_content(
         {
             "time": 0,
             "step": 1200,

@@ -42,12 +42,12 @@ class SamplesPanel(Feed):
                 step = record.get("step")
                 head = tr("step {step}", step=_number(step))
                 paragraphs.append(Content.styled(head, "$foreground 60%"))
-            paragraphs.append(_paragraph(record))
+            paragraphs.append(sample_paragraph(record))
         count = sum(record.get("kind") != "token_losses" for record in samples)
         self.set_text(Content("\n").join(paragraphs), f"{count:,}")
 
 
-def _paragraph(record: Mapping[str, Any]) -> Content:
+def sample_paragraph(record: Mapping[str, Any]) -> Content:
     if record.get("kind") == "token_losses":
         return _token_losses(record)
     reward = record.get("reward")
@@ -83,8 +83,12 @@ def _number(step: object) -> str:
 
 
 if __name__ == "__main__":
-    sample = _paragraph({"kind": "sample", "prompt": "小兔子", "text": "went\x1b[2J [b]home[/b]\n"})
-    losses = _paragraph({"kind": "token_losses", "tokens": ["the", " cat"], "losses": [0.4, 6.1]})
+    sample = sample_paragraph(
+        {"kind": "sample", "prompt": "小兔子", "text": "went\x1b[2J [b]home[/b]\n"}
+    )
+    losses = sample_paragraph(
+        {"kind": "token_losses", "tokens": ["the", " cat"], "losses": [0.4, 6.1]}
+    )
     print(sample, losses, sep="\n")
     assert "\x1b" not in sample.plain and "[b]home" in sample.plain
     print("=== 自测通过 ===")
