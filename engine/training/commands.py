@@ -20,6 +20,7 @@ from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.evaluations import Evaluations
 from lmm_tui.engine.training.live_model import LiveModel
 from lmm_tui.engine.training.rollback import Rollback
+from lmm_tui.engine.training.stop_request import StopRequested
 from lmm_tui.errors import LmmError
 
 SETTINGS = {
@@ -39,21 +40,6 @@ Query = Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]
 """From arguments to a sentence for people and data for programs."""
 
 _TASK = re.compile(r"\w[\w.:+-]*")
-
-
-class StopRequested(Exception):
-    """Unwinds the loop at a step boundary; the request is answered once the run has ended."""
-
-    def __init__(self, request: Request, save: bool) -> None:
-        super().__init__("stop")
-        self.request = request
-        self.save = save
-        self.saved = False
-
-    def reply(self, step: int) -> Reply:
-        if self.save and not self.saved:
-            return Reply(False, "stopped, but the checkpoint could not be written", step)
-        return Reply(True, f"stopped {'with' if self.save else 'without'} a checkpoint", step)
 
 
 def refuse_until_ready(mailbox: Mailbox, activity: str) -> None:

@@ -11,7 +11,7 @@ import gc
 from collections.abc import Callable
 
 from lmm_tui.engine.training.checkpointing import Checkpointer
-from lmm_tui.engine.training.commands import Commands, StopRequested, refuse_until_ready
+from lmm_tui.engine.training.commands import Commands, refuse_until_ready
 from lmm_tui.engine.training.context import Host
 from lmm_tui.engine.training.evaluations import Evaluations
 from lmm_tui.engine.training.health_actions import HealthActions
@@ -23,6 +23,7 @@ from lmm_tui.engine.training.rollback import Rollback
 from lmm_tui.engine.training.run_setup import announce_start, build_context, choose_device
 from lmm_tui.engine.training.spike_keeper import SpikeKeeper
 from lmm_tui.engine.training.step_reader import StepReader
+from lmm_tui.engine.training.stop_request import StopRequested
 from lmm_tui.errors import LmmError
 
 

@@ -38,9 +38,9 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError, writing
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 from lmm_tui.engine.run.status_writer import StatusWriter
-from lmm_tui.engine.training.commands import StopRequested
 from lmm_tui.engine.training.freed_memory import keep_freed_memory
 from lmm_tui.engine.training.output_log import open_log
+from lmm_tui.engine.training.stop_request import StopRequested
 from lmm_tui.errors import LmmError
 
 _PACKAGES = ("torch", "numpy", "tokenizers")

@@ -66,6 +66,7 @@ CONSTANTS = ("EXPECTED", "DIVERGED", "_NO_ANSWER", "unit")
 LOOSE = (
     *SEVERITIES,
     "above",
+    "torch",
     "below",
     '"{0}", turn {1}',
     "exit code {0}",

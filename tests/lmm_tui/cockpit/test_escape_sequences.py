@@ -63,7 +63,7 @@ KEYS_BY_SCREEN = (
     (b" 5 c", b"6"),
     (b" 6 log ", b"7"),
     (b" 7 sys", b"8"),
-    (b"configuration", b"q"),
+    (b"built in", b"q"),
 )
 """What shows that a screen is open, and the key to press then."""
 
