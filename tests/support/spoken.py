@@ -66,7 +66,6 @@ CONSTANTS = ("EXPECTED", "DIVERGED", "_NO_ANSWER", "unit")
 LOOSE = (
     *SEVERITIES,
     "above",
-    "torch",
     "below",
     '"{0}", turn {1}',
     "exit code {0}",
