@@ -26,9 +26,14 @@ async def cockpit(run, size=(120, 30), owned=True):
         yield app, pilot
 
 
+def strips(app):
+    """What is on the screen, line by line, with its styles."""
+    return app.screen._compositor.render_strips()
+
+
 def screen_text(app):
     """What is on the screen, as a person reads it."""
-    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
+    return "\n".join(strip.text.rstrip() for strip in strips(app))
 
 
 def toasts(app):
@@ -46,7 +51,7 @@ async def until(pilot, condition, timeout_s=10.0):
 async def settled(pilot):
     """Wait until what was opened has been painted to the end."""
     before = None
-    while before != (before := pilot.app.screen._compositor.render_strips()):
+    while before != (before := strips(pilot.app)):
         await pilot.pause(0.05)
 
 

@@ -13,7 +13,7 @@ from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.log_window import LogWindow
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
-from lmm_tui.cockpit.screens.log import LogScreen
+from lmm_tui.cockpit.screens.log_screen import LogScreen
 from lmm_tui.cockpit.widgets.log_view import LogView
 from lmm_tui.runs.session import RunSession
 
