@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from textual.widgets import Input
 
+from lmm_tui.charts.chart import Chart
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.runs.session import RunSession
@@ -53,6 +54,12 @@ async def settled(pilot):
     before = None
     while before != (before := strips(pilot.app)):
         await pilot.pause(0.05)
+
+
+async def until_reserved(pilot):
+    """Wait until the dashboard has made the charts for its other pages, which repaints it."""
+    screen = pilot.app.screen
+    await until(pilot, lambda: any(not chart.metrics for chart in screen.query(Chart)))
 
 
 async def until_read(pilot, text):

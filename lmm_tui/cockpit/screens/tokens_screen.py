@@ -117,7 +117,7 @@ class TokensScreen(BackendScreen):
         self.query_one(TokenText).show(self._data["tokens"], self._data["losses"])
         self._show_facts()
 
-    def action_validation_text(self) -> None:
+    def action_held_out(self) -> None:
         self._read(None)
 
     def action_write(self) -> None:

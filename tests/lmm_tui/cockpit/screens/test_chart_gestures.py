@@ -7,7 +7,7 @@ import pytest
 from fake_run import FakeRun
 from hypothesis import example, given
 from hypothesis import strategies as st
-from looking import cockpit, toasts, until
+from looking import cockpit, toasts, until, until_reserved
 
 from lmm_tui.charts.braille import ASCII, text_of
 from lmm_tui.charts.canvas import ALARM
@@ -191,7 +191,7 @@ def views(app):
 async def test_gestures_go_to_all_pictures_or_to_the_focused_one(run):
     async with cockpit(run, (200, 50)) as (app, pilot):
         # Charts that are kept in reserve for other pages have nothing to zoom.
-        await until(pilot, lambda: any(not chart.metrics for chart in app.screen.query(Chart)))
+        await until_reserved(pilot)
         await pilot.press("plus", "plus", "left")
         assert len(set(views(app).values())) == 1
         window = views(app)["first"].span(app.screen.query(Chart).first().whole)
