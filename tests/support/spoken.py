@@ -57,7 +57,7 @@ SPEAKERS = {
 }
 """Functions whose texts reach people otherwise than by the calls that are known here."""
 
-OTHER_SPEECH = {"ValueError", "JsonError", "UsageError", "activity"}
+OTHER_SPEECH = {"ValueError", "JsonError", "UsageError", "_refusal", "activity"}
 """What is told a sentence besides errors of ours and those who make them."""
 
 CONSTANTS = ("EXPECTED", "DIVERGED", "_NO_ANSWER", "unit")
