@@ -49,7 +49,7 @@ class BareApp(App[None]):
 def train(folder: str) -> None:
     """The app in a process that trains, with the launcher's settings for the interpreter."""
     from lmm_tui.cli.launcher import SWITCH_INTERVAL_S
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
     from lmm_tui.engine.training.run_host import EngineHost
     from lmm_tui.terminal.capture import Terminal
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from lmm_tui.engine.run.run_dir import RunDir, RunInfo, RunStatus
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 
 HISTORY = 2000
 STEPS_PER_S = 50

@@ -23,7 +23,7 @@ PROGRAM = [sys.executable, "-c", "from lmm_tui.cli.main import main; main()"]
 BARE_APP = [sys.executable, "-m", "benchmarks.bare_app"]
 """The baseline of screens; see there for its modes. Its folder is ROOT."""
 
-_PATIENCE_S = 600.0
+_PATIENCE_S = 120.0
 """Ends a hang and measures nothing."""
 _SETTINGS = tempfile.TemporaryDirectory()
 """A new XDG_CONFIG_HOME per command, so that saved preferences are neither used nor changed."""

@@ -30,6 +30,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.training.run_host import EngineHost
 from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.capture import Terminal
+from lmm_tui.textual_patches.install import install
 
 TITLE = "dashboard: its cost beside training, beside a live run, beside nothing"
 
@@ -138,6 +139,7 @@ def train_in_turns(report: str) -> None:
     """The training process: opens and leaves the dashboard while training goes on."""
     from lmm_tui.engine.config.config import resolve
 
+    install()
     never = {f"log.{name}_every": 0 for name in ("val", "probe", "sample", "checkpoint")}
     with tempfile.TemporaryDirectory() as folder, Terminal() as terminal:
         settings = {"runs_dir": folder, "device": "cpu", "train.steps": 1_000_000, **never}
@@ -215,7 +217,7 @@ def _watch_live(folder: Path) -> Cost:
 
 
 def _watch(run: RunDir) -> Cost:
-    program = "import sys; from lmm_tui.cli.main import run; sys.exit(run(sys.argv[1:]))"
+    program = "import sys; from lmm_tui.cli.main.main import run; sys.exit(run(sys.argv[1:]))"
     screen = _Screen([sys.executable, "-c", program, "monitor", str(run.path)], run.path)
     try:
         screen.wait_for(b"learning rate")

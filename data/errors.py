@@ -1,4 +1,4 @@
-"""The error of this package: text, a tokenizer or a cache that cannot be used."""
+"""The error of `data`: text, a tokenizer or a cache that cannot be used."""
 
 from __future__ import annotations
 
@@ -10,6 +10,5 @@ class DataError(LmmError):
 
 
 if __name__ == "__main__":
-    assert issubclass(DataError, LmmError)
     print(DataError("a.txt:3: not UTF-8 text (byte 120 of the file); convert it to UTF-8"))
     print("=== 自测通过 ===")

@@ -1,7 +1,4 @@
-"""What chat data is made of: turns, and how they stand together in each kind of training.
-
-Plain records. They know neither the files they come from nor the template they go into.
-"""
+"""Chat data as plain records: turns, and the conversations, pairs and prompts made of them."""
 
 from __future__ import annotations
 
@@ -18,38 +15,38 @@ class Turn:
     """One of ROLES."""
     content: str
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What else the turn had: `reasoning_content` (str), `tool_calls` and, of a system turn,
-    `tools` (lists of JSON objects), and whatever a tokenizer's own template may look at."""
+    """Other fields of the turn: `reasoning_content` (str), `tool_calls` and, of a system turn,
+    `tools` (lists of JSON objects), and any that a tokenizer's own template may use."""
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """One or more turns, of which the assistant says at least one."""
+    """One or more turns, at least one of them by the assistant; for supervised fine-tuning."""
 
     turns: tuple[Turn, ...]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two ways to go on from the same prompt, the better one and the worse one."""
+    """A preferred and a rejected continuation of one prompt; for preference training."""
 
     prompt: tuple[Turn, ...]
-    """One turn or more."""
+    """One or more turns."""
     chosen: tuple[Turn, ...]
-    """Starts with an answer; like `rejected`, from which it differs."""
+    """Starts with an assistant turn, as `rejected` does; the two differ."""
     rejected: tuple[Turn, ...]
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model is to answer, and the answer where it is known."""
+    """Turns that a model has to answer, and the correct answer if it is known."""
 
     turns: tuple[Turn, ...]
     answer: str | None
 
 
 def question(turns: tuple[Turn, ...]) -> str:
-    """What is asked first: the content up to the first answer. It decides what is held out."""
+    """The content up to the first assistant turn; rows with the same question are split alike."""
     asked: list[str] = []
     for turn in turns:
         if turn.role == "assistant":
@@ -59,7 +56,7 @@ def question(turns: tuple[Turn, ...]) -> str:
 
 
 if __name__ == "__main__":
-    talk = (Turn("user", "Who is Pip?"), Turn("assistant", "A rabbit."), Turn("user", "Why?"))
-    print(Conversation(talk), question(talk))
-    assert question(talk) == "Who is Pip?"
+    turns = (Turn("user", "Who is Pip?"), Turn("assistant", "A rabbit."), Turn("user", "Why?"))
+    print(Conversation(turns), question(turns))
+    assert question(turns) == "Who is Pip?"
     print("=== 自测通过 ===")

@@ -1,8 +1,8 @@
-"""The one thing that all floors share: an error whose text is meant for a person."""
+"""LmmError, the base class of errors whose text is shown to people."""
 
 
 class LmmError(Exception):
-    """What is wrong, where, and what to do about it, in one sentence; the CLI exits with 2."""
+    """The text is one sentence: what is wrong, where, and how to fix it. The CLI exits with 2."""
 
 
 if __name__ == "__main__":

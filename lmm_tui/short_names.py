@@ -1,8 +1,8 @@
-"""`engine`, `metrics` and `data`: the short names that the packages have in a checkout.
+"""Aliases for the short names `engine`, `metrics` and `data`, which exist only in a checkout.
 
-Installed, there is `lmm_tui.metrics` and no `metrics`. Where Python finds the checkout's folder
-`metrics` under its own name, every module of it must still be the one object that
-`lmm_tui.metrics` has: a class that exists twice fails `isinstance` without a word.
+An installed package has `lmm_tui.metrics` and no `metrics`. In a checkout `import metrics` finds
+the folder; an import hook then returns the modules of `lmm_tui.metrics`. If each module were loaded
+twice, its classes would exist twice and `isinstance` would silently fail.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import CodeType, ModuleType
 
 
 class _ShortNames(MetaPathFinder, Loader):
-    """Finds `metrics.x` as the module `lmm_tui.metrics.x`, for the packages in `known`."""
+    """Import hook: `metrics.x` is the module `lmm_tui.metrics.x`, for the packages in `known`."""
 
     def __init__(self) -> None:
         self.known: set[str] = set()
@@ -40,7 +40,7 @@ class _ShortNames(MetaPathFinder, Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        # Python has just given the module the spec of its short name; it was executed before.
+        # Already executed. Python has set the spec of the short name; restore its own.
         assert module.__spec__ is not None
         module.__spec__ = module.__spec__.loader_state
 
@@ -55,7 +55,7 @@ _FINDER = _ShortNames()
 
 
 def share(name: str) -> None:
-    """Make the top-level package `name` and all its modules those of `lmm_tui.<name>`."""
+    """Make the top-level package `name` and its modules aliases of `lmm_tui.<name>`."""
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
     _FINDER.known.add(name)
@@ -68,8 +68,7 @@ def _long(name: str) -> str:
 
 if __name__ == "__main__":
     share("metrics")
-    from metrics.names import TRAIN_LOSS
-
-    print(TRAIN_LOSS, sys.modules["metrics.names"].__name__)
+    import_module("metrics.names")
+    print(sys.modules["metrics.names"].__name__)
     assert sys.modules["metrics.names"] is sys.modules["lmm_tui.metrics.names"]
     print("=== 自测通过 ===")

@@ -1,6 +1,6 @@
-"""Which layer a parameter or module belongs to, read off its dotted name alone.
+"""The layer that a parameter or module belongs to, from its dotted name.
 
-Works for any model that numbers its blocks; knows no model class and no torch.
+Works for any model that numbers its blocks, without torch.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _OUTSIDE = (
 
 
 def strip_wrappers(name: str) -> str:
-    """The name without what DDP, torch.compile and checkpoint wrappers put into it."""
+    """The name without the parts that DDP, torch.compile and checkpoint wrappers add."""
     return _WRAPPERS.sub("", name)
 
 
 def group_by_layer(names: Iterable[str]) -> dict[str, str]:
     """The layer of each parameter (or module) name, in the order given.
 
-    `model.layers.3.mlp.up_proj.weight` is of `layers.3`; outside the numbered blocks there are
-    `embed`, `norm` and `head`, and else the module itself. Where short labels would confuse two
-    stacks, such as an encoder's and a decoder's, the blocks keep their full paths.
+    `model.layers.3.mlp.up_proj.weight` is in `layers.3`; outside the numbered blocks the layers are
+    `embed`, `norm` and `head`, else the module itself. If short labels would be ambiguous, as for
+    an encoder and a decoder, blocks keep their full paths.
     """
     paths = {name: _layer_path(strip_wrappers(name)) for name in names}
     short = {path: _short(path) for path in paths.values()}
@@ -53,12 +53,10 @@ if __name__ == "__main__":
     shown = group_by_layer(
         [
             "module._orig_mod.model.embed_tokens.weight",
-            "module._orig_mod.model.layers.0.self_attn.q_proj.weight",
             "module._orig_mod.model.layers.11.mlp.experts.5.up_proj.weight",
-            "module._orig_mod.model.norm.weight",
             "module._orig_mod.lm_head.weight",
         ]
     )
     print("\n".join(f"{name} -> {layer}" for name, layer in shown.items()))
-    assert list(shown.values()) == ["embed", "layers.0", "layers.11", "norm", "head"]
+    assert list(shown.values()) == ["embed", "layers.11", "head"]
     print("=== 自测通过 ===")

@@ -1,4 +1,4 @@
-"""The vocabulary of metrics: what each series is called, how it is titled, which way is better."""
+"""Metric names, their titles and units, and in which direction each is better."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ Better = Literal["lower", "higher", "neither"]
 
 @dataclass(frozen=True)
 class MetricName:
-    """How a series is shown: `title` for people, `unit` behind values, `log` for its y axis."""
+    """How a series is shown: its title, the unit of its values, whether its y axis is log."""
 
     title: str
     unit: str = ""
@@ -120,7 +120,7 @@ STAGED: dict[str, MetricName] = {
     VAL_EXACT: MetricName("exact answers", better="higher"),
     "val/kl": MetricName("val KL", "nats", better="lower"),
 }
-"""What single stages measure beside the loss."""
+"""Metrics of single stages."""
 
 STAGE_NUMBERS: dict[str, tuple[str, ...]] = {
     stage: tuple(name for name in STAGED if name.startswith(f"{stage}/"))
@@ -129,7 +129,7 @@ STAGE_NUMBERS: dict[str, tuple[str, ...]] = {
 
 
 def describe(name: str) -> MetricName:
-    """How to show a series; a name of somebody else's is its own title."""
+    """How to show a series; the title of an unknown name is the name."""
     family, _, layer = name.removeprefix(DEEP).partition("/")
     if layer and name.startswith(DEEP) and family in DEEP_LAYERS:
         return MetricName(f"{DEEP_LAYERS[family]} {layer}")

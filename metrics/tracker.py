@@ -1,8 +1,8 @@
-"""The training record: what a loop tells it between two commits becomes one row.
+"""Training tracker: collects the scalars of a step and commits them as one row.
 
-Rows go to metrics.jsonl, flushed line by line, and a copy to TensorBoard. Works beside any
-training script; knows no model, no schedule and no reader. A row of thirty scalars costs about
-30 µs; numbers that are still on a device are fetched together, at the commit.
+Rows go to metrics.jsonl, flushed line by line, and a copy to TensorBoard. It works in any training
+script. A row of thirty scalars costs about 30 µs; scalars that are still on a device are fetched
+together, at the commit.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +19,7 @@ import orjson
 
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics import names
+from lmm_tui.metrics.running_averages import ClipWindow, Ema
 from lmm_tui.metrics.values import perplexity, strict
 from lmm_tui.metrics.writers.line_file import LineFile
 from lmm_tui.metrics.writers.tensorboard_mirror import TensorBoardMirror
@@ -37,77 +37,14 @@ TENSORBOARD_DIR = "tensorboard"
 
 
 class TrackerError(LmmError):
-    """A log directory that cannot be written."""
-
-
-class Ema:
-    """Debiased exponential moving average: m = βm + (1-β)x, read as m / (1 - β^t).
-
-    The correction is Adam's (arXiv 1412.6980, section 3): a constant is itself from the first
-    value on. What is not finite is left out and counted.
-    """
-
-    def __init__(self, beta: float) -> None:
-        self.beta = beta
-        self.mean = 0.0
-        self.count = 0
-        self.nonfinite = 0
-
-    def add(self, x: float) -> bool:
-        """Whether `x` was taken in."""
-        if not math.isfinite(x):
-            self.nonfinite += 1
-            return False
-        self.mean = self.beta * self.mean + (1 - self.beta) * x
-        self.count += 1
-        return True
-
-    @property
-    def value(self) -> float:
-        """NaN before the first finite value."""
-        return self.mean / (1 - self.beta**self.count) if self.count else math.nan
-
-
-class ClipWindow:
-    """How often and how much the last `size` steps were clipped; norms that are not finite
-    belong to no clipped gradient and are left out.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._clipped: deque[int] = deque(maxlen=size)
-        self._ratios: deque[float] = deque(maxlen=size)
-
-    def add(self, norm: float, max_norm: float) -> bool:
-        """Whether `norm` was taken in."""
-        if not math.isfinite(norm):
-            return False
-        self._clipped.append(int(norm > max_norm))
-        self._ratios.append(min(1.0, max_norm / (norm + 1e-6)))
-        return True
-
-    @property
-    def rate(self) -> float:
-        """Share of steps whose norm exceeded the threshold, 0 to 1; NaN before the first."""
-        return sum(self._clipped) / len(self._clipped) if self._clipped else math.nan
-
-    @property
-    def ratio(self) -> float:
-        """Mean factor put on the gradients, 1 where nothing was clipped; NaN before the first."""
-        return sum(self._ratios) / len(self._ratios) if self._ratios else math.nan
-
-    def state_dict(self) -> dict[str, list[Any]]:
-        return {"clipped": list(self._clipped), "ratios": list(self._ratios)}
-
-    def load_state_dict(self, state: Mapping[str, list[Any]]) -> None:
-        self._clipped.extend(state["clipped"])
-        self._ratios.extend(state["ratios"])
+    """A log directory that cannot be written to."""
 
 
 class TrainingTracker:
     """Collects scalars and commits them as rows of `log_dir`/metrics.jsonl.
 
-    A commit writes what was updated since the last one; what was not measured is not in the row.
-    Committing a step twice adds to its row, and committing an earlier step again supersedes the
+    A commit writes what was updated since the last one; a metric that was not measured is not in
+    the row. Committing a step twice adds to its row, and committing an earlier step supersedes the
     rows from there on: readers keep the last row of a step. Not thread-safe.
 
     >>> tracker = TrainingTracker(log_dir="logs/run_name")
@@ -126,9 +63,11 @@ class TrainingTracker:
         clip_window: int = 100,
         likelihood: bool = True,
     ) -> None:
-        """Opens, or goes on with, the record in `log_dir`. `ema_beta` smooths the train loss,
-        `clip_window` is in steps; without `likelihood` the loss isn't nats per token, and no
-        perplexity follows from it. Raises TrackerError where the directory cannot be written.
+        """Open the record in `log_dir`, or append to it.
+
+        `ema_beta` smooths the train loss, `clip_window` is in steps. `likelihood=False`: the loss
+        is not in nats per token, so no perplexity is derived. Raises TrackerError if the directory
+        cannot be written to.
         """
         self.log_dir = Path(log_dir)
         self.step = 0
@@ -153,17 +92,17 @@ class TrainingTracker:
 
     @property
     def lost_rows(self) -> int:
-        """Rows that were never written, as on a disk that stays full; they stopped no training."""
+        """Rows that were dropped because the disk stayed full or did not answer."""
         return self._file.lost
 
     @property
     def waiting_rows(self) -> int:
-        """Rows in memory that are written once the disk takes them again."""
+        """Rows kept in memory until the disk accepts them."""
         return self._file.waiting
 
     @property
     def trouble(self) -> str:
-        """Why rows wait, in the system's words; empty while they are written."""
+        """The system's reason why rows are waiting; empty if none are."""
         return self._file.trouble
 
     def __enter__(self) -> TrainingTracker:
@@ -182,8 +121,10 @@ class TrainingTracker:
         self._pending[name] = _own(value)
 
     def update_loss(self, loss: Scalar, split: str = "train") -> None:
-        """Mean loss in nats per token. That of `train` also goes into the moving average, each
-        time that it is given; the perplexity follows from the loss where it is not given too.
+        """Mean loss in nats per token.
+
+        Each `train` loss also updates the moving average; the perplexity is derived from the loss
+        unless it is given.
         """
         loss = _own(loss)
         self._pending[f"{split}/loss"] = loss
@@ -198,13 +139,13 @@ class TrainingTracker:
         self.update(names.LR, lr)
 
     def update_grad_norm(self, norm: Scalar, max_norm: float = math.inf) -> None:
-        """Global norm before clipping, and the threshold it is clipped at."""
+        """Global norm before clipping, and the clipping threshold."""
         norm = _own(norm)
         self._pending[names.GRAD_NORM] = norm
         self._norms.append((norm, max_norm))
 
     def update_layer_norms(self, norms: Mapping[str, Scalar]) -> None:
-        """Gradient norm of each layer, as `GradNorms` gives them."""
+        """Gradient norm of each layer, as `LayerNorms.by_layer` returns them."""
         for layer, norm in norms.items():
             self.update(names.GRAD_LAYER + layer, norm)
 
@@ -215,19 +156,19 @@ class TrainingTracker:
     def update_speed(
         self, steps_per_s: float | None, tokens_per_s: float | None, mfu: float | None = None
     ) -> None:
-        """Speed as `SpeedMeter` gives it; None is not measured."""
+        """Speed as measured by `SpeedMeter`; None means not measured."""
         speed = {names.STEPS_PER_S: steps_per_s, names.TOKENS_PER_S: tokens_per_s, names.MFU: mfu}
         self._pending.update({name: value for name, value in speed.items() if value is not None})
 
     def log_probe_metrics(
         self, distribution: Mapping[str, float], representation: Mapping[str, float]
     ) -> None:
-        """What the two `compute_…` calls of a `ModelProbe` returned."""
+        """The results of the two `compute_…` methods of a `ModelProbe`."""
         for name, value in {**distribution, **representation}.items():
             self.update(names.PROBE + name, value)
 
     def log_to_tensorboard(self, step: int | None = None) -> dict[str, float]:
-        """Commit under the name by which training scripts know it; the same as `log`."""
+        """Commit a row; the same as `log`, under the name that training scripts use."""
         return self.log(step)
 
     def log(
@@ -235,15 +176,16 @@ class TrainingTracker:
     ) -> dict[str, float]:
         """Commit what was updated as the row of `step`, by default the step after the last.
 
-        `tokens` is how many were seen so far, `epoch` how often the data were. Returns the new
-        scalars as plain numbers.
+        `tokens` is the number of tokens seen so far, `epoch` the number of passes over the data.
+        Returns the new scalars as plain numbers.
         """
         step = self.step + 1 if step is None else step
         self.tokens = self.tokens if tokens is None else tokens
         scalars = self._take_pending()
         if scalars:
-            again = self._last_row if step == self.step else {}
-            self._last_row = {**again, **scalars}
+            # Readers keep the last row of a step, so it repeats what the step's row already had.
+            repeated = self._last_row if step == self.step else {}
+            self._last_row = {**repeated, **scalars}
             now = time.time()
             self._write(_line(step, now, self.tokens, epoch, self._last_row))
             if self._mirror is not None:
@@ -252,7 +194,7 @@ class TrainingTracker:
         return scalars
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to go on with the same curves, in plain numbers and lists."""
+        """The state that a resumed run needs to continue its curves, in plain numbers and lists."""
         return {
             "step": self.step,
             "tokens": self.tokens,
@@ -270,17 +212,18 @@ class TrainingTracker:
         self._clips.load_state_dict(state["clip_window"])
 
     def settle(self) -> None:
-        """Wait until each row is in metrics.jsonl or refused, however long that takes."""
+        """Wait without limit until every row is in metrics.jsonl or was refused by the disk."""
         self._file.settle()
 
     def close(self) -> None:
-        """Finish the TensorBoard mirror and close the file; what was not committed is dropped."""
+        """Close metrics.jsonl and the TensorBoard mirror; drops what was not committed."""
         self._file.close()
         if self._mirror is not None:
             self._mirror.close()
 
     def _take_pending(self) -> dict[str, float]:
-        """All pending scalars as numbers, and what follows from them."""
+        """All pending scalars as numbers, with the derived ones, and clear them."""
+        # One list, so that all that are on a device come in one copy.
         waiting = [*self._pending.values(), *self._train_losses, *(norm for norm, _ in self._norms)]
         numbers = iter(_fetch(waiting))
         scalars = {name: next(numbers) for name in self._pending}
@@ -293,14 +236,14 @@ class TrainingTracker:
         if [norm for norm, max_norm in norms if self._clips.add(norm, max_norm)]:
             scalars[names.CLIP_RATE] = self._clips.rate
             scalars[names.CLIP_RATIO] = self._clips.ratio
-        for taken in (self._pending, self._splits, self._train_losses, self._norms):
-            taken.clear()
+        for pending in (self._pending, self._splits, self._train_losses, self._norms):
+            pending.clear()
         return scalars
 
     def _write(self, line: bytes) -> None:
-        was_well = not self._file.trouble
+        had_trouble = bool(self._file.trouble)
         self._file.append(line)
-        if was_well and self._file.trouble:
+        if self._file.trouble and not had_trouble:
             _log.warning(
                 "%s: a row could not be written (%s); rows wait in memory until it can",
                 self.log_dir / METRICS_FILE,
@@ -311,7 +254,7 @@ class TrainingTracker:
 def _line(
     step: int, now: float, tokens: int, epoch: float | None, scalars: Mapping[str, float]
 ) -> bytes:
-    """Strict JSON: what is not finite becomes a string that `float` reads back."""
+    """A row as strict JSON: non-finite numbers become strings that `float` reads back."""
     row: dict[str, Any] = {"step": step, "time": round(now, 3)}
     if tokens:
         row["tokens"] = tokens
@@ -323,7 +266,7 @@ def _line(
 
 
 def _own(value: Scalar) -> Scalar:
-    """The value as it is now: a number where that costs no wait, else a copy on its device."""
+    """The present value: a number if that needs no device sync, else a copy on its device."""
     if not hasattr(value, "detach"):
         return float(value)
     tensor = value.detach()
@@ -331,7 +274,7 @@ def _own(value: Scalar) -> Scalar:
 
 
 def _fetch(values: Sequence[Scalar]) -> list[float]:
-    """All values as numbers, those still on a device in one copy."""
+    """All values as numbers, those on a device in one copy."""
     on_device = [value for value in values if not isinstance(value, float)]
     if not on_device:
         return [float(value) for value in values]
@@ -345,12 +288,11 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder, TrainingTracker(folder) as tracker:
-        for loss in (6.9, float("nan"), 6.5):
+        for loss in (6.9, float("nan")):
             tracker.update_loss(loss)
-            tracker.update_grad_norm(2.0, max_norm=1.0)
             tracker.update_tokens(4096)
             tracker.log_to_tensorboard()
-        rows = (Path(folder) / METRICS_FILE).read_bytes().splitlines()
-        print("\n".join(row.decode() for row in rows))
-        assert orjson.loads(rows[1])["train/loss"] == "NaN" and tracker.loss_ema.nonfinite == 1
+        rows = (Path(folder) / METRICS_FILE).read_text()
+        print(rows)
+        assert '"train/loss":"NaN"' in rows and tracker.loss_ema.nonfinite == 1
     print("=== 自测通过 ===")

@@ -1,8 +1,8 @@
-"""Conversations packed into rows of one length: whole, apart from each other, next to no padding.
+"""Pack conversations into rows of one length: whole, isolated from each other, little padding.
 
-A conversation of n tokens takes n - 1 places, since each place predicts the token after it; what
-follows its last learnt token is left out, as nothing would be learnt there. Tokens are kept flat
-(5 bytes each), and a batch is laid out when it is asked for. It knows no text and no template.
+A conversation of n tokens takes n - 1 positions, since each position predicts the next token; what
+follows its last trained token is cut off. Tokens are stored flat (5 bytes each), and a batch is
+laid out when it is requested.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lmm_tui.data.batching.order import Order
 from lmm_tui.data.errors import DataError
 
 IGNORED = -100
-"""The label of a place where nothing is learnt."""
+"""The label of a position without a loss."""
 
 _OPEN_ROWS = _WINDOW = 1024
 
@@ -26,28 +26,28 @@ Ints = NDArray[np.int64]
 
 
 class Rows(NamedTuple):
-    """Rows ready to train on; each array is int64, (rows, seq_len), and the caller's own."""
+    """A batch of packed rows; each array is an int64 copy, (rows, seq_len)."""
 
     ids: Ints
-    """0 where there is padding."""
+    """0 at padding."""
     labels: Ints
-    """The token to predict at each place (already shifted), IGNORED where nothing is learnt."""
+    """The token to predict at each position (already shifted), or IGNORED."""
     positions: Ints
-    """From 0 in each conversation, and 0 where there is padding."""
+    """From 0 in each conversation; 0 at padding."""
     segments: Ints
-    """1, 2, … for the conversations of a row; 0 where there is padding."""
+    """1, 2, … for the conversations of a row; 0 at padding."""
 
 
 class Packed:
-    """Conversations, and in which row each of them is."""
+    """Conversations and the row of each."""
 
     def __init__(self, items: Iterable[tuple[Sequence[int], Sequence[bool]]], seq_len: int) -> None:
-        """Of (ids, learnt) as `data.template.render` gives them. See `pack`."""
+        """`items` are (ids, learnt): tokens, and whether each is trained on. See `pack`."""
         self.seq_len = seq_len
         self.truncated = 0
-        """Conversations that were too long for a row and lost their end."""
+        """Conversations that were too long for a row and were cut."""
         self.dropped = 0
-        """Conversations in which nothing is learnt, or nothing any more once they are cut."""
+        """Conversations without a label, or without one that is left after the cut."""
         ids, learnt, lengths, given = array("i"), bytearray(), array("q"), array("b")
         for item_ids, item_learnt in items:
             end = _end(item_learnt)
@@ -66,38 +66,42 @@ class Packed:
         self._lengths: Ints = np.array(lengths, np.int64)
         self._starts: Ints = np.cumsum(self._lengths) - self._lengths
         taken, self.rows = _first_fit(self._lengths - 1, seq_len)
-        """How many rows there are."""
+        """The number of rows."""
         self.row_of: Ints = np.full(len(given), -1)
-        """The row of each conversation, in the order they were given; -1 where it was dropped."""
+        """The row of each conversation in the given order; -1 if it was dropped."""
         self.row_of[np.array(given, np.bool_)] = taken
+        # Conversations sorted by row: those of row r are _by_row[_row_starts[r]:_row_starts[r+1]].
         self._by_row = np.argsort(taken, kind="stable")
         self._row_starts = np.searchsorted(taken[self._by_row], np.arange(self.rows + 1))
 
     @property
     def conversations(self) -> int:
-        """How many were packed."""
+        """The number of packed conversations."""
         return len(self._lengths)
 
     @property
     def learnt(self) -> int:
-        """Labels in all rows."""
-        # The first token of a conversation has none before it that could predict it.
+        """The number of labels in all rows."""
+        # No position predicts the first token of a conversation.
         return int(self._learnt.sum() - self._learnt[self._starts].sum())
 
     @property
     def fill(self) -> float:
-        """Share of the places that aren't padding."""
+        """The fraction of positions that are not padding."""
         places = self.rows * self.seq_len
         return float((self._lengths - 1).sum() / places) if places else 0.0
 
     def lay_out(self, rows: Ints) -> Rows:
-        """These rows, in this order; in each, conversations come in the order they were given."""
+        """These rows, in this order; conversations in a row keep the given order."""
+        # First an entry for each conversation in these rows, then one for each of its positions,
+        # with where to read it (`source`, in the flat tokens) and to write it (`target`, in the
+        # flattened batch). So a batch is a few numpy calls, however many conversations it has.
         firsts, counts = self._row_starts[rows], self._row_starts[rows + 1] - self._row_starts[rows]
         place_in_row = _counted(counts)
         items = self._by_row[np.repeat(firsts, counts) + place_in_row]
         lengths = self._lengths[items] - 1
         before = np.cumsum(lengths) - lengths
-        # Places taken in a row before each of its conversations.
+        # `before` counts positions from the first row on; less what the rows before have.
         row_before = np.repeat(before[np.cumsum(counts) - counts], counts)
         offsets = np.repeat(np.arange(len(rows)), counts) * self.seq_len + before - row_before
         positions = _counted(lengths)
@@ -114,9 +118,9 @@ class Packed:
         return laid
 
     def items_of(self, rows: Ints, segments: Ints) -> Ints:
-        """Which of the packed conversations each place of laid-out rows belongs to; -1: padding.
+        """The packed conversation of each position of laid-out rows; -1 at padding.
 
-        They are counted in the order they were given, without those that were dropped.
+        Conversations are numbered in the given order, without the dropped ones.
         """
         places = self._row_starts[rows][:, None] + segments - 1
         return np.where(segments > 0, self._by_row[places], -1)
@@ -125,7 +129,7 @@ class Packed:
 def pack(items: Iterable[tuple[Sequence[int], Sequence[bool]]], seq_len: int) -> Packed:
     """Put each conversation into the first row with room for it, the longest of a thousand first.
 
-    One that is too long for a row is cut from the right. Raises DataError where none is left.
+    One that is too long for a row is cut from the right. Raises DataError if none is left.
     """
     packed = Packed(items, seq_len)
     if not packed.rows:
@@ -137,33 +141,33 @@ def pack(items: Iterable[tuple[Sequence[int], Sequence[bool]]], seq_len: int) ->
 
 
 class PackedBatches:
-    """Micro-batches of packed rows: every row once an epoch, epochs without a gap."""
+    """Micro-batches of packed rows: every row once per epoch, epochs without a gap."""
 
     def __init__(self, packed: Packed, batch_size: int, seed: int | None) -> None:
-        """`seed` None keeps the order of the rows."""
+        """`seed=None` keeps the order of the rows."""
         self._packed = packed
         self._batch_size = batch_size
         self._order = Order(packed.rows, seed)
 
     @property
     def epoch(self) -> float:
-        """Micro-batches in an epoch."""
+        """Micro-batches per epoch."""
         return self._packed.rows / self._batch_size
 
     def __len__(self) -> int:
-        """Full micro-batches in an epoch, at least one."""
+        """Full micro-batches per epoch, at least one."""
         return max(1, self._packed.rows // self._batch_size)
 
     def get(self, index: int) -> Rows:
-        """Micro-batch `index` (from 0, without end): a pure function of (seed, index)."""
+        """Micro-batch `index` (any from 0 on): a pure function of (seed, index)."""
         return self._packed.lay_out(self._order.take(index, self._batch_size))
 
 
 def _first_fit(lengths: Ints, seq_len: int) -> tuple[Ints, int]:
-    """The row for each length, and how many rows there are.
+    """The row for each length, and the number of rows.
 
-    First fit, decreasing in each window, so that windows stay together and rows stay mixed. At
-    most 1,024 rows are open: where one more is needed, the fullest is closed.
+    First fit, by decreasing length in windows of 1,024: sorting all conversations would make rows
+    of equal lengths. At most 1,024 rows are open; when one more is needed, the fullest is closed.
     """
     rows = 0
     row_of = np.empty(len(lengths), np.int64)
@@ -172,6 +176,7 @@ def _first_fit(lengths: Ints, seq_len: int) -> tuple[Ints, int]:
         window = lengths[start : start + _WINDOW]
         for item in start + np.argsort(-window, kind="stable"):
             length = lengths[item]
+            # The open row with the lowest number that has room, in one pass over all of them.
             at = np.where(room >= length, row, len(lengths)).argmin()
             if room[at] < length:
                 at = room.argmin()
@@ -183,7 +188,7 @@ def _first_fit(lengths: Ints, seq_len: int) -> tuple[Ints, int]:
 
 
 def _end(learnt: Sequence[bool]) -> int:
-    """One past the last learnt token; 0 where there is none."""
+    """One past the last trained token; 0 if there is none."""
     for place in range(len(learnt), 0, -1):
         if learnt[place - 1]:
             return place
@@ -191,7 +196,7 @@ def _end(learnt: Sequence[bool]) -> int:
 
 
 def _counted(counts: Ints) -> Ints:
-    """0, 1, … for each count: [2, 3] gives [0, 1, 0, 1, 2]."""
+    """The ranges 0 … count - 1 one after another: [2, 3] gives [0, 1, 0, 1, 2]."""
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
@@ -199,9 +204,6 @@ if __name__ == "__main__":
     demo = [([1, 5, 6, 2, 9], [False, False, True, True, False]), ([1, 7, 2], [False, True, True])]
     packed_demo = pack(demo, seq_len=6)
     laid_out = PackedBatches(packed_demo, batch_size=1, seed=0).get(0)
-    for field_name, values in laid_out._asdict().items():
-        print(f"{field_name:9} {values[0].tolist()}")
-    print(f"fill {packed_demo.fill:.2f}, {packed_demo.learnt} labels")
+    print(laid_out)
     assert laid_out.labels[0].tolist() == [IGNORED, 6, 2, 7, 2, IGNORED]
-    assert laid_out.segments[0].tolist() == [1, 1, 1, 2, 2, 0]
     print("=== 自测通过 ===")

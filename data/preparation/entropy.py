@@ -1,7 +1,7 @@
-"""How surprising text is to who only counts: the levels that a loss curve is measured against.
+"""Unigram and bigram entropy of a text: baselines for a loss curve.
 
-A model that knows the token frequencies reaches the unigram entropy, one that also looks at the
-token before reaches the bigram entropy. Counts only: it knows no model and no file.
+A model that only knows the token frequencies reaches the unigram entropy; one that also uses the
+previous token reaches the bigram entropy.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ def unigram_and_bigram(ids: NDArray[np.unsignedinteger]) -> tuple[float, float]:
     """H(x_t) and H(x_t | x_t-1) of a token sequence in nats per token; `ids` has two or more.
 
     Plug-in entropies -Σ p ln p of the counts, with the Miller-Madow correction (Miller 1955): plus
-    (kinds seen - 1) / (2 N), since a sample never shows all that can happen and the plug-in
-    estimate is too low. The conditional one is H(pair) - H(first). The correction is of first
-    order: where most pairs were seen once, the bigram entropy still comes out too low. It never
-    comes out above the unigram entropy. Of more than 8M tokens, 8 evenly spread stretches of a
-    million each are counted.
+    (kinds seen - 1) / (2 N), because a sample does not contain every possible event, which makes
+    the plug-in estimate too low. The conditional entropy is H(pair) - H(first), at most H(x_t). The
+    correction is of first order: if most pairs occur once, the bigram entropy is still too low. Of
+    more than 8M tokens, 8 evenly spaced stretches of a million each are counted.
     """
     stretches = _evenly_spread(ids)
+    # Pairs do not span two stretches. One 64-bit number a pair makes counting a single sort.
     first, second = stretches[:, :-1].ravel(), stretches[:, 1:].ravel()
     pairs = first.astype(np.uint64) << np.uint64(32) | second
     unigram = _entropy(np.bincount(stretches.ravel()))
@@ -33,7 +33,7 @@ def unigram_and_bigram(ids: NDArray[np.unsignedinteger]) -> tuple[float, float]:
 
 
 def _evenly_spread(ids: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-    """`ids` as one row, or, where they are many, as stretches of them."""
+    """`ids` as one row, (1, N); if they are many, a sample of stretches, (8, 1M)."""
     if len(ids) <= _STRETCHES * _STRETCH:
         return ids[np.newaxis]
     starts = np.linspace(0, len(ids) - _STRETCH, _STRETCHES).astype(np.int64)
@@ -41,7 +41,7 @@ def _evenly_spread(ids: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteg
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:
-    """Entropy in nats of a distribution known by counts, Miller-Madow corrected."""
+    """Miller-Madow corrected entropy in nats of a distribution given by counts."""
     seen = counts[counts > 0]
     total = seen.sum()
     share = seen / total

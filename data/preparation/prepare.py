@@ -1,7 +1,7 @@
-"""From a source of text to token stores ready for training, made once and then taken from a cache.
+"""Prepare text for training: tokenise it once into a cache, and split it into train and validation.
 
-A cache entry is a folder named by a hash of the text and of the tokenizer, and never changes; how
-much of it is held out is decided when it is opened. It knows no model, no batch and no run.
+A cache entry is a folder named by a hash of the text and the tokenizer; it never changes. The
+validation part is cut off when the entry is opened, so one entry serves all fractions.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from lmm_tui.data.tokenizing.token_store import TokenStore, write_tokens
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 
 Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, done, total); may raise to break off."""
+"""Called with (activity, done, total); may raise to cancel."""
 
 _FORMAT = 1
-"""Part of every key: raise it where the same text would give other tokens."""
+"""Part of every key: increment it when the same text would give other tokens."""
 
 _SAMPLE_BYTES = 4_000_000
 _SAMPLE_DOCUMENT = 65536
@@ -39,22 +39,22 @@ _CHUNK_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class Corpus:
-    """Tokenised text, split into what is trained on and what is held out."""
+    """Tokenised text, split into training and validation tokens."""
 
     tokenizer: Tokenizer
     train: TokenStore
     val: TokenStore
     unigram_entropy: float
-    """Of the training tokens, nats a token; see `data.preparation.entropy`."""
+    """Of the training tokens, in nats per token; see `entropy.py`."""
     bigram_entropy: float
-    """Of the training tokens given the one before, nats a token."""
+    """Of the training tokens given the previous one, in nats per token."""
     bytes_per_token: float
-    """Of the held-out text: bits per byte = nats per token / (ln 2 · this)."""
+    """Of the validation text: bits per byte = nats per token / (ln 2 · this)."""
     documents: int
     skipped: tuple[str, ...]
-    """`file:line: why` of the first 100 JSONL lines that were left out."""
+    """`file:line: why` of the first 100 JSONL lines that were skipped."""
     skipped_count: int
-    """How many were left out in all."""
+    """How many lines were skipped."""
 
 
 def prepare(
@@ -68,15 +68,15 @@ def prepare(
     cache_dir: Path | None,
     progress: Progress | None,
 ) -> Corpus:
-    """The text of `source`, tokenised, from the cache where it was prepared before.
+    """The text of `source`, tokenised; from the cache if it was prepared before.
 
     source: `builtin`, or a .txt or .jsonl file, a folder or a glob of them.
     tokenizer: a tokenizer.json or Hugging Face folder; None trains one of `vocab_size` tokens.
-    val_fraction: the share of the tokens, taken from the end, that is held out.
+    val_fraction: the fraction of the tokens, from the end, that is for validation.
     cache_dir: None is `$XDG_CACHE_HOME/lmm-tui` or `~/.cache/lmm-tui`.
-    progress: an exception from it ends the preparation and leaves nothing behind.
+    progress: an exception from it cancels the preparation and leaves no files.
 
-    Raises DataError, one sentence, where text, tokenizer or cache cannot be used.
+    Raises DataError, one sentence, if the text, the tokenizer or the cache cannot be used.
     """
     report = _silent if progress is None else progress
     text = open_text(source, builtin_mb)
@@ -96,7 +96,7 @@ def prepare(
 
 
 def user_cache() -> Path:
-    """Where text is kept unless `data.cache_dir` says otherwise."""
+    """The cache folder unless `data.cache_dir` is set."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmm-tui"
 
 
@@ -113,50 +113,50 @@ def _build(
     vocab_size: int,
     progress: Progress,
 ) -> None:
-    """Make a cache entry beside its place and move it there; whoever is second uses the first's."""
+    """Build a cache entry in a temporary folder and rename it; a second process keeps the first."""
     entry.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
+    partial = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
     try:
         size, sample, skipped = _survey(text, source, progress)
         if given is None:
             progress("training the tokenizer", 0, 1)
             tokenizer = Tokenizer.train(sample, vocab_size)
-            tokenizer.save(aside)
+            tokenizer.save(partial)
         else:
             tokenizer = given
         sample.clear()
         write_tokens(
-            aside / "tokens.bin",
+            partial / "tokens.bin",
             _tokenised(text, tokenizer, size, progress),
             tokenizer.vocab_size,
             tokenizer.fingerprint,
         )
         record = {"source": source, "skipped": asdict(skipped)}
-        _write_json(aside / "corpus.json", record)
+        _write_json(partial / "corpus.json", record)
         try:
-            aside.rename(entry)
+            partial.rename(entry)
         except OSError:
             if not entry.is_dir():
                 raise
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _survey(text: TextSource, source: str, progress: Progress) -> tuple[int, list[str], Skipped]:
-    """Read everything once: bytes of text, a sample to learn a tokenizer from, lines left out.
+    """Read everything once: bytes of text, a sample to train a tokenizer on, skipped lines.
 
-    The sample is every n-th document, about 4 MB, so that it is of the whole corpus.
+    The sample is every n-th document, about 4 MB, so that it covers the whole corpus.
     """
     skipped = Skipped()
     every = -(-text.size // _SAMPLE_BYTES)
     sample: list[str] = []
-    size = told = 0
+    size = reported = 0
     for number, document in enumerate(text.documents(skipped)):
         size += len(document.encode())
         if number % every == 0:
             sample.append(document[:_SAMPLE_DOCUMENT])
-        if size - told >= _CHUNK_BYTES:
-            told = size
+        if size - reported >= _CHUNK_BYTES:
+            reported = size
             progress("reading", min(size, text.size), text.size)
     if skipped.too_many:
         raise DataError(skipped.refusal(text.locate(skipped.first[0])))
@@ -169,7 +169,7 @@ def _survey(text: TextSource, source: str, progress: Progress) -> tuple[int, lis
 def _tokenised(
     text: TextSource, tokenizer: Tokenizer, size: int, progress: Progress
 ) -> Iterator[tuple[list[int], int]]:
-    """(ids with the end token, bytes of text) of each document."""
+    """(ids with the end token, bytes of text) of each document, tokenised by the megabyte."""
     done = 0
     for chunk in _chunks(text.documents(Skipped())):
         for document, ids in zip(chunk, tokenizer.encode_batch(chunk), strict=True):
@@ -200,12 +200,12 @@ def _open(
     val_fraction: float,
     progress: Progress,
 ) -> Corpus:
-    tokenizer = given or _kept_tokenizer(entry)
+    tokenizer = given or _cached_tokenizer(entry)
     store = TokenStore.open(entry / "tokens.bin", tokenizer.fingerprint)
     cut = _cut(store, seq_len, val_fraction)
     train, val = store.split(cut)
     unigram, bigram = _entropies(entry / f"entropy-{cut}.json", train, progress)
-    skipped = _kept_skipped(entry / "corpus.json")
+    skipped = _cached_skipped(entry / "corpus.json")
     return Corpus(
         tokenizer=tokenizer,
         train=train,
@@ -220,10 +220,10 @@ def _open(
 
 
 def _cut(store: TokenStore, seq_len: int, val_fraction: float) -> int:
-    """Index of the first held-out token.
+    """Index of the first validation token.
 
-    Both sides get one sequence at least. The cut falls between two documents, unless that would
-    hold out more than twice what was asked for: then it falls inside one.
+    Both sides get at least one sequence. The cut is between two documents, unless that would make
+    the validation part more than twice as large as requested: then it is inside one.
     """
     block = seq_len + 1
     if store.tokens < 2 * block:
@@ -232,33 +232,33 @@ def _cut(store: TokenStore, seq_len: int, val_fraction: float) -> int:
             f"{2 * block} (data.seq_len + 1, to train on and to hold out each); give more text "
             "or a smaller data.seq_len"
         )
-    asked = max(block, round(store.tokens * val_fraction))
-    latest = min(store.tokens - block, store.tokens - asked)
+    wanted = max(block, round(store.tokens * val_fraction))
+    latest = min(store.tokens - block, store.tokens - wanted)
     before = int(np.searchsorted(store.document_ends, latest, side="right"))
     end = int(store.document_ends[before - 1]) if before else 0
-    return end if end >= max(block, store.tokens - 2 * asked) else max(block, latest)
+    return end if end >= max(block, store.tokens - 2 * wanted) else max(block, latest)
 
 
 def _entropies(record: Path, train: TokenStore, progress: Progress) -> tuple[float, float]:
-    """Of the training tokens; remembered in the cache entry, by where it was cut."""
+    """Unigram and bigram entropy of the training tokens; cached by where the entry was cut."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(record.read_text(encoding="utf-8"))
         return float(known["unigram"]), float(known["bigram"])
     progress("measuring entropy", 0, 1)
     unigram, bigram = unigram_and_bigram(train.ids)
-    with suppress(OSError):  # A cache that may only be read is still of use.
+    with suppress(OSError):  # A read-only cache works, too.
         _write_json(record, {"unigram": unigram, "bigram": bigram})
     return unigram, bigram
 
 
-def _kept_tokenizer(entry: Path) -> Tokenizer:
+def _cached_tokenizer(entry: Path) -> Tokenizer:
     try:
         return Tokenizer.load(entry)
     except DataError:
         raise _damaged(entry / "tokenizer.json") from None
 
 
-def _kept_skipped(record: Path) -> Skipped:
+def _cached_skipped(record: Path) -> Skipped:
     try:
         kept = json.loads(record.read_text(encoding="utf-8"))["skipped"]
         return Skipped(kept["lines"], kept["count"], [BadLine(**bad) for bad in kept["first"]])
@@ -271,10 +271,10 @@ def _damaged(path: Path) -> DataError:
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
-    """Atomically: two processes may open the same entry."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    aside.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
-    aside.replace(path)
+    """Write atomically: two processes may open the same entry."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    partial.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
 def _silent(label: str, done: int, total: int) -> None:
@@ -297,10 +297,6 @@ if __name__ == "__main__":
             )
 
         made, again = demo(), demo()
-        print(
-            f"{made.documents} documents, {made.train.tokens} + {made.val.tokens} tokens, "
-            f"{made.bytes_per_token:.2f} bytes a token, entropy {made.unigram_entropy:.3f} and "
-            f"{made.bigram_entropy:.3f} nats"
-        )
+        print(made.documents, "documents,", made.train.tokens, "+", made.val.tokens, "tokens")
         assert (made.train.ids == again.train.ids).all()
     print("=== 自测通过 ===")

@@ -1,7 +1,7 @@
-"""Text to token ids and back: byte-level BPE from `tokenizers`, trained here or brought along.
+"""Text to token ids and back: byte-level BPE from `tokenizers`, trained here or loaded.
 
-Special tokens are MiniMind's; spelt out in a text they are those tokens, as its files have them,
-unless the text is encoded as plain. It knows no corpus, no chat and no model.
+The special tokens are MiniMind's. `encode` parses them in a text, as MiniMind's files need;
+`encode_plain` treats them as ordinary text.
 """
 
 from __future__ import annotations
@@ -20,26 +20,28 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from lmm_tui.data.errors import DataError
 
-# Set, tokenizers runs its threads without the warning about forks; a forked child goes without.
+# With the variable set, tokenizers uses threads and does not warn about forks. A forked child has
+# none of the threads, so it must not use them.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.register_at_fork(after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLELISM="false"))
 
 END_OF_TEXT, IM_START, IM_END = SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-"""Ids 0, 1 and 2 of a tokenizer that we train: end of a document and padding; ChatML's turns."""
+"""Ids 0, 1 and 2 of a tokenizer trained here: end of a document and padding; ChatML's turns."""
 
-# Digits stand alone, so that sums line up; a word takes the space before it along.
+# Each digit is a token, so that digits of equal place value align; a word includes the space
+# before it.
 _PRE_TOKENS = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
-# Bytes of a token. Chinese has no spaces: without a bound whole clauses that often recur become
-# tokens, and the words in them are never learnt.
+# Bytes of a token. Chinese has no spaces: without a limit, frequent clauses become single tokens,
+# and the words in them are never trained.
 _LONGEST = 15
 _OTHER_ENDS = ("</s>", "<eos>", "<|end_of_text|>", "<|eot_id|>", IM_END)
 
 
 class Tokenizer:
-    """A vocabulary and its merges. Safe to use from several threads."""
+    """A vocabulary and its merges. Thread-safe."""
 
     def __init__(self, backend: tokenizers.Tokenizer, end: str) -> None:
-        """Takes over `backend` (a tokenizers.Tokenizer); `end` is the token after a document."""
+        """Takes ownership of `backend`; `end` is the token after a document."""
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
@@ -51,7 +53,7 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> Tokenizer:
-        """Learn merges from `texts` until there are `vocab_size` tokens; fewer texts may give less.
+        """Learn merges from `texts` up to `vocab_size` tokens; little text may give fewer.
 
         The same texts in the same order give the same tokenizer. `vocab_size` is at least 259.
         """
@@ -75,7 +77,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
-        """From a tokenizer.json, or the (Hugging Face) folder that holds one; else DataError."""
+        """From a tokenizer.json or a (Hugging Face) folder with one. Raises DataError."""
         file = _file(path)
         if not file.is_file():
             missing = f"holds no {file.name}" if path.is_dir() else "no such file"
@@ -99,7 +101,7 @@ class Tokenizer:
         """Write tokenizer.json and tokenizer_config.json into the folder `path`.
 
         `path` may also be the file itself, if it ends in .json. `load` and transformers'
-        AutoTokenizer read both. `chat_template` is Jinja, for `apply_chat_template`.
+        AutoTokenizer read them. `chat_template` is Jinja, for `apply_chat_template`.
         """
         file = _file(path, new=True)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -116,52 +118,52 @@ class Tokenizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """32 hex digits: equal for tokenizers that give the same ids for every document."""
+        """32 hex digits; tokenizers with the same one give the same ids for every document."""
         content = f"{self._end}\n{self._serialised}"
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, nothing added; a lone surrogate, which UTF-8 cannot hold, becomes `?`."""
+        """Ids of `text`, nothing added; a lone surrogate, which is not valid UTF-8, becomes `?`."""
         utf8 = text.encode("utf-8", "replace").decode()
         return self._backend.encode(utf8, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, on all cores and without the GIL; `texts` hold no surrogates."""
+        """Ids of each text, on all cores and without the GIL; `texts` have no lone surrogates."""
         found = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in found]
 
     def encode_plain(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, in which the special tokens are letters like any others.
+        """Ids of each text, with special tokens encoded as ordinary text; else as `encode`.
 
-        So text from outside cannot end a turn or start one; otherwise as `encode`.
+        So a user's text cannot end a turn or start one.
         """
         utf8 = [text.encode("utf-8", "replace").decode() for text in texts]
         found = self._plain.encode_batch_fast(utf8, add_special_tokens=False)
         return [encoding.ids for encoding in found]
 
     def id_of(self, token: str) -> int | None:
-        """The id of one token, given as it is spelt; None where the vocabulary lacks it."""
+        """The id of a token given as text; None if it is not in the vocabulary."""
         found: int | None = self._backend.token_to_id(token)
         return found
 
     @cached_property
     def end_ids(self) -> frozenset[int]:
-        """What ends a document and, where the vocabulary has it, what ends a turn."""
+        """The id that ends a document and, if the vocabulary has it, the one that ends a turn."""
         turn_end = self.id_of(IM_END)
         return frozenset({self.eos_id} if turn_end is None else {self.eos_id, turn_end})
 
     @cached_property
     def special_tokens(self) -> tuple[str, ...]:
-        """The tokens that `encode` makes of their spelling and `encode_plain` doesn't."""
+        """The tokens that `encode` parses in a text and `encode_plain` does not."""
         added = self._backend.get_added_tokens_decoder().values()
         return tuple(token.content for token in added if token.special)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`, control tokens spelt out; an incomplete character gives U+FFFD."""
+        """The text of `ids` with special tokens as text; an incomplete character gives U+FFFD."""
         return self._backend.decode([int(token) for token in ids], skip_special_tokens=False)
 
     def token_strings(self, ids: Iterable[int]) -> list[str]:
-        """One readable string a token; bytes of a split character are shown as `<E5>`.
+        """A readable string for each token; bytes of a split character are shown as `<E5>`.
 
         An id without a token (padding of a larger model) is shown as `<#id>`.
         """
@@ -176,12 +178,12 @@ class Tokenizer:
         try:
             raw = bytes(_BYTE_OF[char] for char in piece)
         except KeyError:
-            return piece  # A special token is not written in the byte alphabet.
+            return piece  # A special token is plain text, not in the byte alphabet.
         return raw.decode("utf-8", "lmm-tui-hex")
 
     @cached_property
     def _plain(self) -> tokenizers.Tokenizer:
-        """A copy, since how it treats special tokens is a state that threads would share."""
+        """A copy, because the treatment of special tokens is state that threads would share."""
         copy = tokenizers.Tokenizer.from_str(self._serialised)
         copy.encode_special_tokens = True
         return copy
@@ -205,7 +207,7 @@ def _config(file: Path) -> Path:
 
 
 def _configured_end(config: Path) -> str:
-    """The eos_token of a Hugging Face configuration, or "" where it says none."""
+    """The eos_token of a tokenizer_config.json, or "" if it has none."""
     try:
         found: Any = json.loads(config.read_text(encoding="utf-8"))["eos_token"]
         return str(found["content"] if isinstance(found, dict) else found or "")
@@ -214,9 +216,9 @@ def _configured_end(config: Path) -> str:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The character that stands for each byte in byte-level BPE (GPT-2's `bytes_to_unicode`).
+    """The byte for each character of byte-level BPE (the inverse of GPT-2's `bytes_to_unicode`).
 
-    Printable Latin-1 stands for itself; the other bytes take code points from 256 on, in order.
+    Printable Latin-1 maps to itself; the other bytes have code points from 256 on, in order.
     """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in set(printable)]
@@ -237,10 +239,8 @@ codecs.register_error("lmm-tui-hex", _handler)
 
 
 if __name__ == "__main__":
-    learnt = Tokenizer.train(["the rabbit and the river 12 + 7 = 19 "] * 9, vocab_size=280)
-    coded = learnt.encode("the river, 12 + 7; 兔")
-    print(learnt.vocab_size, coded, learnt.token_strings(coded))
-    assert learnt.decode(coded) == "the river, 12 + 7; 兔"
-    assert learnt.decode(coded[:-1]).endswith("�")
-    assert learnt.encode(END_OF_TEXT) == [learnt.eos_id]
+    trained = Tokenizer.train(["the rabbit and the river 12 + 7 = 19 "] * 9, vocab_size=280)
+    encoded = trained.encode("the river, 12 + 7; 兔")
+    print(trained.vocab_size, encoded, trained.token_strings(encoded))
+    assert trained.decode(encoded) == "the river, 12 + 7; 兔"
     print("=== 自测通过 ===")

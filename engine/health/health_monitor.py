@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 from lmm_tui.engine.health.notifications import Notifier
 from lmm_tui.engine.run.events import EventLog, Level
 from lmm_tui.errors import LmmError
-from lmm_tui.metrics.health.health import RULES, Alert, Health, Rule
+from lmm_tui.metrics.health.alerts import Alert, Health
+from lmm_tui.metrics.health.rules import RULES, Rule
 from lmm_tui.metrics.health.rules_file import rules_of
 from lmm_tui.metrics.health.scan import examine
 from lmm_tui.metrics.readers.json_lines import parse

@@ -9,16 +9,16 @@ from abc import abstractmethod
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.geometry import NULL_SIZE, Region, Size
+from textual.geometry import NULL_SIZE, Region
 from textual.reactive import Reactive
 from textual.strip import Strip
-from textual.widget import Widget
 
 from lmm_tui.charts.canvas import Canvas
 from lmm_tui.charts.palette import chart_colors
+from lmm_tui.textual_patches.single_paint import SinglePaint
 
 
-class CanvasView(Widget):
+class CanvasView(SinglePaint):
     """Subclasses say what the picture depends on, draw it, and give their inks a look."""
 
     ALLOW_SELECT = False
@@ -32,7 +32,6 @@ class CanvasView(Widget):
         self._drawn: object = None
         self._styles: list[Style] = []
         self._strips_of_all: list[Strip] = []
-        self._unseen = True
 
     @abstractmethod
     def depends_on(self) -> object:
@@ -50,8 +49,8 @@ class CanvasView(Widget):
         """Paint the changed parts of changed lines, at next to no cost where there are none."""
         if not self.is_attached or self.depends_on() == self._drawn:
             return
-        self._unseen = not self.is_on_screen
-        if self._unseen or self._is_stale():
+        self.unseen = not self.is_on_screen
+        if self.unseen or self._is_stale():
             # It is drawn when it is shown; until then nothing has to be computed.
             if self._drawn is not None:
                 self._drawn = None
@@ -92,16 +91,6 @@ class CanvasView(Widget):
         if not self._strips_of_all:
             self._strips_of_all = self._canvas.strips(part, self._styles)
         return self._strips_of_all
-
-    def _size_updated(
-        self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
-    ) -> bool:
-        """What a layout shows at first or anew is painted with it, and not once more after it."""
-        changed = super()._size_updated(size, virtual_size, container_size, layout)
-        if changed or self._unseen:
-            self._exchange_repaint_regions()
-            self._unseen = False
-        return changed
 
     def notify_style_update(self) -> None:
         super().notify_style_update()

@@ -23,7 +23,8 @@ from lmm_tui.charts.ticks import log_label, round_decades, x_ticks
 from lmm_tui.charts.viewport import Whole
 from lmm_tui.i18n.language import tr
 from lmm_tui.metrics.series.growing_array import Floats
-from lmm_tui.metrics.series.series import Axis, Series, SeriesStore, robust_range
+from lmm_tui.metrics.series.robust_range import robust_range
+from lmm_tui.metrics.series.series import Axis, Series, SeriesStore
 from lmm_tui.terminal.safe_text import clean, fit
 
 MIN_WIDTH, MIN_HEIGHT = 20, 4

@@ -24,15 +24,8 @@ from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import figure
 from lmm_tui.metrics.names import describe
 from lmm_tui.metrics.series.growing_array import Floats
-from lmm_tui.metrics.series.series import (
-    Axis,
-    Bins,
-    Point,
-    Series,
-    SeriesStore,
-    Store,
-    robust_range,
-)
+from lmm_tui.metrics.series.robust_range import robust_range
+from lmm_tui.metrics.series.series import Axis, Bins, Point, Series, SeriesStore, Store
 from lmm_tui.terminal.safe_text import clean
 
 MIN_WIDTH, MIN_HEIGHT = 20, 5

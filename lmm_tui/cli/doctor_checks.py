@@ -1,6 +1,7 @@
-"""Looks at the machine, the installation and the terminal, and says what to do about problems.
+"""The checks of `lmm-tui doctor`: packages, devices, terminal, folders.
 
-Every check is a function that returns findings and never raises: a doctor that fails is no help.
+Each check yields results with advice. An exception in one becomes a result, so that the others
+still run.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ Verdict = Literal["ok", "note", "problem"]
 
 _MARKS: dict[Verdict, str] = {"ok": "ok", "note": "--", "problem": "!!"}
 _SMALLEST, _COMFORTABLE = (60, 15), (80, 24)
+"""Columns and lines."""
 _LITTLE_SPACE = 2 * 2**30
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One thing looked at; `advice` says what to do where something is."""
+    """The result of one check; `advice` says how to fix it, empty if there is nothing to fix."""
 
     topic: str
     verdict: Verdict
@@ -44,10 +46,11 @@ class CheckResult:
 
 
 def examine(runs_dir: Path) -> list[CheckResult]:
-    """All findings, in the order in which they are best read."""
+    """Run all checks; results in the order in which they are printed."""
     checks: dict[str, Callable[[], Iterator[CheckResult]]] = {
         "python": _python,
         mark("packages"): _packages,
+        "textual": _textual,
         "torch": _torch,
         mark("terminal"): _terminal,
         mark("runs folder"): lambda: _folder("runs folder", runs_dir, tr("give --runs-dir")),
@@ -55,31 +58,31 @@ def examine(runs_dir: Path) -> list[CheckResult]:
             "cache folder", _cache_folder(), tr("set data.cache_dir")
         ),
     }
-    findings: list[CheckResult] = []
+    results: list[CheckResult] = []
     for topic, check in checks.items():
         try:
-            findings += check()
+            results += check()
         except ModuleNotFoundError as error:
             # Only the whole distribution promises all packages.
-            severity = "problem" if distribution() == WHOLE else "note"
-            findings.append(CheckResult(topic, severity, str(missing(error.name or str(error)))))
+            severity: Verdict = "problem" if distribution() == WHOLE else "note"
+            results.append(CheckResult(topic, severity, str(missing(error.name or str(error)))))
         except Exception as error:
-            findings.append(CheckResult(topic, "problem", f"{type(error).__name__}: {error}"))
-    return findings
+            results.append(CheckResult(topic, "problem", f"{type(error).__name__}: {error}"))
+    return results
 
 
-def report(findings: list[CheckResult], columns: int) -> str:
-    """The findings in lines of at most `columns`, advice below what it is about."""
-    width = max(cell_len(tr(finding.topic)) for finding in findings)
+def report(results: list[CheckResult], columns: int) -> str:
+    """Format the results in lines of at most `columns`, advice below each."""
+    width = max(cell_len(tr(result.topic)) for result in results)
     indent = " " * (width + 6)
     room = max(columns - len(indent), 20)
     lines = []
-    for finding in findings:
-        text = wrap(finding.text, room)
-        lines.append(f"{_MARKS[finding.verdict]}  {fit(tr(finding.topic), width)}  {text[0]}")
+    for result in results:
+        text = wrap(result.text, room)
+        lines.append(f"{_MARKS[result.verdict]}  {fit(tr(result.topic), width)}  {text[0]}")
         lines += [indent + more for more in text[1:]]
-        if finding.advice:
-            first, *further = wrap(finding.advice, room - 2)
+        if result.advice:
+            first, *further = wrap(result.advice, room - 2)
             lines += [f"{indent}→ {first}", *(f"{indent}  {more}" for more in further)]
     return "\n".join(lines)
 
@@ -99,8 +102,8 @@ def _python() -> Iterator[CheckResult]:
 
 
 def _packages() -> Iterator[CheckResult]:
-    """What `pyproject.toml` asks for against what is there."""
-    there = []
+    """Compare the requirements of the distribution with the installed versions."""
+    installed = []
     for line in metadata.requires(distribution()) or []:
         wanted = Requirement(line)
         if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
@@ -110,7 +113,7 @@ def _packages() -> Iterator[CheckResult]:
         except metadata.PackageNotFoundError:
             version = ""
         if version and wanted.specifier.contains(version, prereleases=True):
-            there.append(f"{wanted.name} {version}")
+            installed.append(f"{wanted.name} {version}")
             continue
         yield CheckResult(
             wanted.name,
@@ -123,7 +126,21 @@ def _packages() -> Iterator[CheckResult]:
             f"pip install '{wanted.name}{wanted.specifier}'",
         )
     yield CheckResult(distribution(), "ok", __version__)
-    yield CheckResult("packages", "ok", listed(there))
+    yield CheckResult("packages", "ok", listed(installed))
+
+
+def _textual() -> Iterator[CheckResult]:
+    """Whether what we replace inside of it still is what our replacements were written for."""
+    from lmm_tui.textual_patches.install import PLAIN, WRITTEN_FOR, differences, explain
+
+    if os.environ.get(PLAIN):
+        text = tr("unpatched, since {name} is set: screens are painted more slowly", name=PLAIN)
+        yield CheckResult("textual", "note", text)
+    elif explained := explain(differences()):
+        advice = tr("everything works; textual {version} is faster", version=WRITTEN_FOR)
+        yield CheckResult("textual", "note", explained, advice)
+    else:
+        yield CheckResult("textual", "ok", tr("its internals are as expected"))
 
 
 def _torch() -> Iterator[CheckResult]:
@@ -199,7 +216,7 @@ def _terminal() -> Iterator[CheckResult]:
         yield CheckResult(mark("encoding"), "ok", "UTF-8")
 
 
-def _folder(topic: str, folder: Path, otherwise: str) -> Iterator[CheckResult]:
+def _folder(topic: str, folder: Path, alternative: str) -> Iterator[CheckResult]:
     nearest = folder.absolute()
     while not nearest.exists():
         nearest = nearest.parent
@@ -209,7 +226,7 @@ def _folder(topic: str, folder: Path, otherwise: str) -> Iterator[CheckResult]:
     except OSError as error:
         why = translate_message(error.strerror or str(error))
         text = tr("{folder}: not writable ({why})", folder=folder, why=why)
-        yield CheckResult(topic, "problem", text, otherwise)
+        yield CheckResult(topic, "problem", text, alternative)
         return
     free = shutil.disk_usage(nearest).free
     scarce = free < _LITTLE_SPACE
@@ -217,7 +234,7 @@ def _folder(topic: str, folder: Path, otherwise: str) -> Iterator[CheckResult]:
         topic,
         "note" if scarce else "ok",
         tr("{folder}, {size:.1f} GiB free", folder=folder, size=free / 2**30),
-        tr("checkpoints need space: {advice}, or lower log.keep", advice=otherwise)
+        tr("checkpoints need space: {advice}, or lower log.keep", advice=alternative)
         if scarce
         else "",
     )
@@ -240,15 +257,15 @@ def _colours(term: str) -> str:
 def _surroundings() -> str:
     names = [
         name
-        for name, there in (("tmux", capabilities.in_tmux()), ("ssh", capabilities.over_ssh()))
-        if there
+        for name, present in (("tmux", capabilities.in_tmux()), ("ssh", capabilities.over_ssh()))
+        if present
     ]
     return tr(", in {where}", where=tr(" over ").join(names)) if names else ""
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as place:
-        found = [*_python(), *_packages(), *_terminal(), *_folder("runs", Path(place), "…")]
-    print(report(found, 79))
-    assert {finding.topic for finding in found} >= {"python", "packages", "size", "runs"}
+    with tempfile.TemporaryDirectory() as folder:
+        demo = [*_python(), *_packages(), *_terminal(), *_folder("runs", Path(folder), "…")]
+    print(report(demo, 79))
+    assert {result.topic for result in demo} >= {"python", "packages", "size", "runs"}
     print("=== 自测通过 ===")

@@ -1,7 +1,7 @@
-"""`--help` in another language than English, which click words and lays out itself.
+"""A click help formatter for languages other than English.
 
-Commands and options keep their English; here it is looked up as it is written, and broken into
-lines by the cells that it takes. It knows no command.
+Help texts of commands and options stay English in the code; the formatter translates them when
+they are printed and wraps them by terminal cells, since a Chinese character takes two.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from rich.cells import cell_len
 
 from lmm_tui.i18n import language
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.i18n.option_range import limits_in_words
+from lmm_tui.i18n.translate_messages import translate_range
 from lmm_tui.terminal.safe_text import wrap
 
 _AS_WRITTEN = "\b\n"
-"""How click marks a paragraph whose lines stay as they are."""
+"""Click's mark for a paragraph that is not rewrapped."""
 _PLACEHOLDERS = (mark("[OPTIONS]"), mark("[COMMAND] [ARGS]..."))
 _KINDS = (
     mark("INTEGER RANGE"),
@@ -34,7 +34,7 @@ _KIND = re.compile(rf" ({'|'.join(_KINDS)})$")
 
 
 def paragraphs(text: str) -> list[str]:
-    """A help text in the pieces that are translated: a line each, or lines that stay as written."""
+    """Split a help text into the units of translation; only `\\b` paragraphs keep line breaks."""
     parts = inspect.cleandoc(text).split("\n\n")
     return [
         part.removeprefix(_AS_WRITTEN) if part.startswith(_AS_WRITTEN) else " ".join(part.split())
@@ -57,20 +57,22 @@ class TranslatedHelp(click.HelpFormatter):
         for number, paragraph in enumerate(paragraphs(text)):
             if number:
                 self.write_paragraph()
-            said = tr(paragraph)
-            for line in said.split("\n") if "\n" in said else wrap(said, self._room()):
+            translation = tr(paragraph)
+            as_written = "\n" in translation
+            lines = translation.split("\n") if as_written else wrap(translation, self._room())
+            for line in lines:
                 self.write(f"{self._margin()}{line}\n")
 
     def write_dl(
         self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
     ) -> None:
-        said = [(_term(first), _meaning(second)) for first, second in rows]
-        column = min(max(cell_len(first) for first, _ in said), col_max) + col_spacing
-        for first, second in said:
-            lines = wrap(second, max(self._room() - column, 10))
-            gap = column - cell_len(first)
+        translated = [(_translate_term(term), _translate_help(text)) for term, text in rows]
+        column = min(max(cell_len(term) for term, _ in translated), col_max) + col_spacing
+        for term, text in translated:
+            lines = wrap(text, max(self._room() - column, 10))
+            gap = column - cell_len(term)
             beside = " " * gap + lines.pop(0) if gap >= col_spacing else ""
-            self.write(f"{self._margin()}{first}{beside}".rstrip() + "\n")
+            self.write(f"{self._margin()}{term}{beside}".rstrip() + "\n")
             for line in lines:
                 self.write(f"{self._margin()}{' ' * column}{line}\n")
 
@@ -81,20 +83,20 @@ class TranslatedHelp(click.HelpFormatter):
         return self.width - self.current_indent
 
 
-def _term(option: str) -> str:
+def _translate_term(option: str) -> str:
     return _KIND.sub(lambda kind: f" {tr(kind[1])}", option)
 
 
-def _meaning(text: str) -> str:
-    """The help of an option: limits of a setting in parentheses, what click adds in brackets."""
+def _translate_help(text: str) -> str:
+    """The help of an option: `text (allowed range)  [what click adds]`."""
     text, bracket, added = text.partition("[") if text.startswith("[") else text.partition("  [")
     for word in (mark("default: "), mark("required")):
         added = added.replace(word, tr(word))
-    said = tr(text)
-    if said == text and text.endswith(")"):
+    translation = tr(text)
+    if translation == text and text.endswith(")"):
         about, _, allowed = text[:-1].rpartition(" (")
-        said = tr("{help} ({allowed})", help=tr(about), allowed=limits_in_words(allowed))
-    return f"{said}{bracket}{added}"
+        translation = tr("{help} ({allowed})", help=tr(about), allowed=translate_range(allowed))
+    return f"{translation}{bracket}{added}"
 
 
 if __name__ == "__main__":

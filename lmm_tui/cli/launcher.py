@@ -1,7 +1,7 @@
-"""Brings a run and a screen together: owns the training thread, lets the app visit, tidies up.
+"""Runs the cockpit on the terminal, with training in this process or in another one.
 
-Whatever ends the visit (a key, a closed ssh, SIGTERM, a crash of the screen), training is only
-ever ended by its owner here, at a step boundary, with a checkpoint.
+However the app ends (a key, a closed ssh, SIGTERM, a crash), training ends only when this module
+stops it: after a step, with a checkpoint. It also says how to get back to a run that continues.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from lmm_tui.runs.status_text import run_argument
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.terminal.safe_text import clean
+from lmm_tui.textual_patches.install import explain, install
 
 if TYPE_CHECKING:
     from lmm_tui.engine.config.config import RunConfig
@@ -37,15 +38,16 @@ if TYPE_CHECKING:
     from lmm_tui.runs.session import RunSession
 
 SWITCH_INTERVAL_S = 0.0005
-"""Of the interpreter while screen and training share it; the usual 5 ms make a step wait."""
+"""Of the interpreter while the screen and training share it; with the default of 5 ms a training
+step waits for the screen."""
 
 BESIDE_SCREEN = 5
-"""How nice training is to the screen: with all cores training, a key waits for its turn of one."""
+"""Niceness of training threads; with all cores busy a key press would wait for a free one."""
 
 INTERRUPTED = 128 + signal.SIGINT
 
 _SHORTEST_LIFE_S = 5.0
-"""A screen that crashed sooner than this is not opened again."""
+"""If the app crashes sooner than this it is not opened again."""
 
 MakeApp = Callable[[dict[str, Any]], CockpitApp]
 
@@ -62,11 +64,11 @@ def launch_cockpit(
 ) -> int:
     """Start a run and show it; returns the exit code once both have ended.
 
-    `configure` opens the configure screen first. With `detach` training has a process of its own
-    and this returns as soon as the screen is left; it is resumed up to `retries` times where it
-    crashes. SIGTERM leaves it `grace_s` for its checkpoint. 0: finished, stopped, detached or
+    `configure` opens the configure screen first. With `detach` training gets a process of its own,
+    resumed up to `retries` times after a crash, and this returns once the app is left. After
+    SIGTERM there are `grace_s` seconds for a checkpoint. 0: finished, stopped, detached or
     nothing started; 1: failed; 143: ended by SIGTERM with no checkpoint of the end.
-    Raises LmmError where the run was refused.
+    Raises LmmError if the run was refused.
     """
     keys.remap(keymap.load())
     if detach:
@@ -84,8 +86,8 @@ def monitor_cockpit(
 ) -> int:
     """Show a run of another process, or one that has ended; returns the exit code.
 
-    None opens the list of the runs in `runs_dir`. `called` is how a person names the run, where
-    that is not by its directory.
+    None opens the list of the runs in `runs_dir`. `called` is the name of the run in messages, by
+    default that of its directory.
     """
     from lmm_tui.runs.session import RunSession
 
@@ -97,35 +99,39 @@ def monitor_cockpit(
 
     with Terminal() as screen:
         visit = Visit(screen, make_app, mouse=mouse)
-        with visit.signals():
+        with visit.signals(terminate=_leave_in_any_case):
             departure = visit.stay()
-    if visit.session is None:
-        return int(departure is None)
-    return _leave_foreign(visit.session, departure, called)
+    shown = visit.session or session
+    return _leave_foreign(shown, departure, called) if shown else int(departure is None)
 
 
 class Visit:
-    """The app on a borrowed terminal: opened again where it crashes, left in good order."""
+    """Runs the app on a borrowed terminal, opens it again after a crash, forwards signals to it."""
 
     def __init__(self, screen: Terminal, make_app: MakeApp, *, mouse: bool) -> None:
         self.session: RunSession | None = None
-        """The run that was shown when the app was left last."""
+        """The run that the app showed when it last ended."""
         self._screen = screen
         self._make_app = make_app
         self._mouse = mouse
         self._app: CockpitApp | None = None
+        self._asked: Departure | None = None
+        """What a signal asked for, which may come before there is an app to leave."""
 
     def stay(self) -> Departure | None:
         """Returns once the screen is left; None where it crashed and would only do so again."""
+        if differences := explain(install()):
+            print(differences, file=sys.stderr)
         notice = ""
-        while True:
+        while self._asked is None:
             opened = time.monotonic()
-            departure = self._open(notice)
+            departure = self._open(notice) or self._asked
             if departure is None and self._screen.hung_up:
                 return Departure.HANGUP
             if departure is not None or time.monotonic() - opened < _SHORTEST_LIFE_S:
                 return departure
             notice = tr("The screen crashed and was opened again; output.log says why.")
+        return self._asked
 
     @contextmanager
     def signals(
@@ -135,22 +141,20 @@ class Visit:
         hang_up: Callable[[], None] = lambda: None,
         interrupt: Callable[[], None] = lambda: None,
     ) -> Iterator[None]:
-        """Within the block signals leave the app, if it is there, and tell its owner.
+        """Within the block signals end the app, if it runs, and call the given functions.
 
-        `hang_up` and `interrupt` are only called where there is no app; `terminate` always.
-        One block for the whole visit and what follows: a closed ssh hangs up twice.
+        `hang_up` and `interrupt` are only called while there is no app; `terminate` always.
+        Keep the block open after the app has ended too: a closed ssh sends SIGHUP twice.
         """
 
         def on_terminate(number: int, frame: FrameType | None) -> None:
             terminate()
-            if self._app is not None:
-                self._app.leave_soon(Departure.TERMINATE)
+            self._leave_soon(Departure.TERMINATE)
 
         def on_hang_up(number: int, frame: FrameType | None) -> None:
-            if self._app is not None:
-                self._app.leave_soon(Departure.HANGUP)
-            else:
+            if self._app is None:
                 hang_up()
+            self._leave_soon(Departure.HANGUP)
 
         def on_interrupt(number: int, frame: FrameType | None) -> None:
             if self._app is not None:
@@ -169,9 +173,16 @@ class Visit:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def _leave_soon(self, departure: Departure) -> None:
+        self._asked = departure
+        if self._app is not None:
+            self._app.leave_soon(departure)
+
     def _open(self, notice: str) -> Departure | None:
         extras = {"terminal": self._screen, "notice": notice, "habits": preferences.load()}
         self._app = self._make_app(extras)
+        if self._asked is not None:
+            self._app.leave_soon(self._asked)
         try:
             return self._app.run(mouse=self._mouse)
         except Exception:
@@ -181,13 +192,13 @@ class Visit:
             self.session = self._app.session
             preferences.keep(self._app.habits)
             self._app = None
-            # Textual's own handlers draw; they must not outlive its screen.
+            # Textual's handlers draw on the screen; they must not stay once the app has ended.
             for number in (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH):
                 signal.signal(number, signal.SIG_DFL)
 
 
 class _Owner:
-    """Trains in this process; the app comes and goes."""
+    """Trains in this process, with or without an app."""
 
     def __init__(self, config: RunConfig, resume: RunDir | None, grace_s: float) -> None:
         self._config = config
@@ -226,7 +237,7 @@ class _Owner:
         return CockpitApp(self._session, owned=True, on_painted=self._start_training, **extras)
 
     def _begin(self, config: RunConfig) -> RunSession:
-        """The configure screen is done; called in a thread of the app."""
+        """Start what the configure screen chose; called in a thread of the app."""
         session = self._open_run(config)
         self._start_training()
         return session
@@ -253,12 +264,12 @@ class _Owner:
 
     def _terminate(self) -> None:
         self._terminated = True
-        if self._host is not None and self._timer is None:
+        if self._timer is None:
             self._timer = leave_after(self._grace_s)
         self._stop()
 
     def _interrupt(self) -> None:
-        """Ctrl+C with no screen open: the first asks for the end, the second makes it."""
+        """Ctrl+C without an app: the first stops after the step, the second exits at once."""
         if self._stop_asked:
             self._screen.say(tr("left at once, without a checkpoint of the last steps"))
             os._exit(INTERRUPTED)
@@ -269,7 +280,7 @@ class _Owner:
 
     def _give_up_terminal(self) -> None:
         if self._host is not None:
-            capabilities.leave(self._host.run_dir.output)
+            capabilities.release_terminal(self._host.run_dir.output)
 
     def _after(self, departure: Departure | None) -> None:
         assert self._host is not None
@@ -286,7 +297,7 @@ class _Owner:
 
     def _how_to_come_back(self, run: RunDir) -> str:
         return tr(
-            "Training goes on in this process, {pid}.\n"
+            "Training keeps running in this process, {pid}.\n"
             "  see it again      lmm-tui monitor {run}   (another terminal)\n"
             "  free this prompt  ctrl+z, then bg   (training waits in between; `lmm-tui launch "
             "--detach` needs none of this)\n"
@@ -296,20 +307,20 @@ class _Owner:
         )
 
     def _conclude(self, host: EngineHost) -> int:
-        """The last words; then the exit code, or the error that refused the run."""
+        """Print the summary; return the exit code or raise the refusal."""
         if self._timer is not None:
             self._timer.cancel()
-        from lmm_tui.runs.run_summary import end_summary
+        from lmm_tui.runs.end_summary import end_summary
 
         info, status = host.run_dir.read_info(), host.run_dir.read_status()
         if status.step:
-            # Not the time since the launch: a finished run may be looked at for hours.
+            # Not the time since the launch: a finished run may stay open for hours.
             seconds = status.heartbeat - info.started
-            capabilities.say(end_summary(host.run_dir, seconds), host.run_dir.output)
+            capabilities.print_or_log(end_summary(host.run_dir, seconds), host.run_dir.output)
         if host.error:
             if host.refused:
                 raise host.refusal()
-            capabilities.say(host.error, host.run_dir.output)
+            capabilities.print_or_log(host.error, host.run_dir.output)
             return 1
         return TERMINATED if self._terminated and not host.saved else 0
 
@@ -343,15 +354,21 @@ def _launch_detached(
         begin(config)
     with Terminal() as screen:
         visit = Visit(screen, make_app, mouse=mouse)
-        with visit.signals():
+        with visit.signals(terminate=_leave_in_any_case):
             departure = visit.stay()
-    return _leave_foreign(visit.session, departure) if visit.session else int(departure is None)
+    shown = visit.session or (sessions[-1] if sessions else None)
+    return _leave_foreign(shown, departure) if shown else int(departure is None)
+
+
+def _leave_in_any_case() -> None:
+    """A terminal that takes no output, such as that of a stalled ssh, holds the app up for ever."""
+    leave_after(GRACE_S)
 
 
 def _leave_foreign(
     session: RunSession, departure: Departure | None, called: str | None = None
 ) -> int:
-    """What is left to do and say for a run that trains elsewhere."""
+    """Stop or describe a run that trains in another process, once the app is left."""
     name = called or run_argument(session.run_dir.path)
     if departure is Departure.STOP:
         session.poll()
@@ -362,7 +379,7 @@ def _leave_foreign(
         return 0 if reply.ok else 1
     if departure is Departure.DETACH:
         pid = session.view.info.pid
-        said = mark("{run} goes on in process {pid}; `lmm-tui monitor {run}` shows it again")
+        said = mark("{run} keeps running in process {pid}; `lmm-tui monitor {run}` shows it again")
         print(tr(said, run=name, pid=pid))
     if departure is None:
         print(tr("the screen crashed; {run} is not touched", run=name), file=sys.stderr)

@@ -1,7 +1,7 @@
-"""The `lmm-tui` command: finds the command that was asked for, and words every refusal.
+"""The `lmm-tui` program: sets the language, dispatches to a command, reports errors.
 
-It imports a command's module only when that command is called, so that help is instant; what a
-command does stands in `lmm_tui/commands/`, a file each.
+Commands are in `lmm_tui/cli/commands/`, one file each, imported only when they are called: help
+must not wait for them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from lmm_tui.i18n import language
 COMMANDS = {
     "launch": "Start a run and watch it in the cockpit",
     "train": "Start a run without the cockpit",
-    "resume": "Go on with a run from its last intact checkpoint",
-    "pipeline": "Walk a recipe: pretrain, SFT, DPO, GRPO, one run each",
+    "resume": "Resume a run from its last intact checkpoint",
+    "pipeline": "Run a recipe: pretrain, SFT, DPO, GRPO, one run each",
     "monitor": "Watch and steer a run from its own cockpit",
     "runs": "List the runs",
     "status": "Show how a run is doing",
     "plot": "Draw a run's curves, as PNG or as text",
     "spikes": "Show the batches of steps whose loss or gradient spiked",
-    "health": "Say whether a run is healthy, and what was wrong when",
+    "health": "Diagnose a run: its verdict, its alerts and their likely causes",
     "export": "Write a run's metrics as CSV, JSON lines or TensorBoard events",
     "send": "Send a command to a live run",
     "eval": "Score a model by lm-eval and compare its checkpoints",
@@ -37,8 +37,8 @@ COMMANDS = {
     "serve-run": "Serve a run to a monitor on another machine, over ssh",
     "doctor": "Check devices, versions, terminal and folders",
 }
-"""Every command and its one line of help; `commands/<name>.py` holds it as `command`, a dash in
-its name being an underscore."""
+"""Every command and its line of help. Its function is `command` in `commands/<name>.py`, with an
+underscore for a dash."""
 
 _TRAINS = ("launch", "train", "resume", "pipeline")
 
@@ -52,7 +52,8 @@ LANGUAGE = click.Option(
     expose_value=False,
     help="Language of the interface (default: that of LC_ALL or LANG)",
 )
-"""Before the command or after it; `run` has heeded it by then, so that refusals are in it, too."""
+"""Accepted before and after the command's name. `run` reads it before click parses, so that click's
+own errors are translated too."""
 
 
 class _Context(click.Context):
@@ -110,14 +111,14 @@ def main() -> None:
 
 
 def run(args: Sequence[str]) -> int:
-    """Run one command line; its exit code.
+    """Run one command line; returns the exit code.
 
-    0 done, 1 refused or failed by the run, 2 wrong input (one sentence on stderr), 130 interrupted.
+    0: done; 1: the run failed or refused; 2: wrong input, one sentence on stderr; 130: interrupted.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    language.choose(_asked_language(args))
+    language.choose(_language_option(args))
     try:
         code = cli.main([*args], prog_name="lmm-tui", standalone_mode=False)
         sys.stdout.flush()
@@ -129,7 +130,7 @@ def run(args: Sequence[str]) -> int:
         return _refuse(str(installation.missing(error.name)))
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "lmm-tui"
-        # click lists choices one a line.
+        # click puts each choice on a line of its own.
         sentence = " ".join(error.format_message().split()).rstrip(".")
         return _refuse(f"{sentence}; see `{command} --help`")
     except click.ClickException as error:
@@ -137,16 +138,16 @@ def run(args: Sequence[str]) -> int:
     except click.Abort:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe has left; keep the interpreter's last flush from complaining.
+        # The reader of the pipe has exited; the interpreter's last flush must not fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code if isinstance(code, int) else 0
 
 
-def _asked_language(args: Sequence[str]) -> str | None:
-    asked = [value for flag, value in pairwise(args) if flag == "--lang"]
-    asked += [arg.partition("=")[2] for arg in args if arg.startswith("--lang=")]
-    return asked[0] if asked and asked[0] in language.LANGUAGES else None
+def _language_option(args: Sequence[str]) -> str | None:
+    given = [value for flag, value in pairwise(args) if flag == "--lang"]
+    given += [arg.partition("=")[2] for arg in args if arg.startswith("--lang=")]
+    return given[0] if given and given[0] in language.LANGUAGES else None
 
 
 def _refuse(sentence: str) -> int:

@@ -1,12 +1,11 @@
-"""Walks a recipe: one run after another, each from the weights of one before, a table at the end.
+"""Run a recipe: its steps one after another, each a run of its own, and a table of results.
 
-What is there already is not done again: finished runs are passed by, unfinished ones go on. After
-each step the model is asked the recipe's questions. `monitor` can watch every run meanwhile.
+Finished runs are skipped and unfinished ones resumed, so the same command continues where it was
+interrupted. After each step the model answers the recipe's exact-match questions.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,30 +20,30 @@ from lmm_tui.engine.config.config import RunConfig
 from lmm_tui.engine.config.recipe import Recipe
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.number_format import duration
 from lmm_tui.metrics.readers.json_lines import MetricsFollower
 from lmm_tui.metrics.series.series import SeriesStore
-from lmm_tui.runs.status_text import duration
 from lmm_tui.terminal.safe_text import fit
 
-_HELD_OUT = ("val/loss", "val/accuracy", "val/reward", "val/kl")
+_VALIDATION_METRICS = ("val/loss", "val/accuracy", "val/reward", "val/kl")
 
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What a step came to."""
+    """The result of one step."""
 
     name: str
     stage: str
     steps: int
     seconds: float | None
-    """None where it was done before."""
-    held_out: dict[str, float]
-    right: dict[str, float]
+    """None if the run was finished before."""
+    validation: dict[str, float]
+    exact: dict[str, float]
     """Kind of question -> share answered exactly."""
 
 
-def walk(recipe: Recipe, prefix: str, assignments: Mapping[str, Any]) -> int:
-    """Train all steps in order; the exit code of the first that fails, else 0."""
+def run_recipe(recipe: Recipe, prefix: str, assignments: Mapping[str, Any]) -> int:
+    """Train all steps in order; returns the exit code of the first that fails, else 0."""
     configs = [step.config(prefix, assignments) for step in recipe.steps]
     outcomes: list[StepOutcome] = []
     for step, config in zip(recipe.steps, configs, strict=True):
@@ -60,20 +59,20 @@ def walk(recipe: Recipe, prefix: str, assignments: Mapping[str, Any]) -> int:
             if code := headless.train(config, run if run.exists() else None):
                 return code
             if run.read_status().state != "finished":
-                click.echo(tr("stopped; the same command goes on from here"))
+                click.echo(tr("stopped; the same command resumes from here"))
                 return 1
             seconds = time.monotonic() - began
         outcomes.append(_outcome(step.name, config, run, recipe, seconds))
-        click.echo(_words(outcomes[-1]))
+        click.echo(_scores(outcomes[-1]))
     click.echo(f"\n{report(outcomes)}")
     return 0
 
 
 def report(outcomes: list[StepOutcome]) -> str:
-    """A Markdown table, a row a step."""
-    held_out = [name for name in _HELD_OUT if any(name in o.held_out for o in outcomes)]
-    kinds = list(dict.fromkeys(kind for outcome in outcomes for kind in outcome.right))
-    head = [tr("step", about="recipe"), tr("stage"), tr("steps"), tr("time"), *held_out]
+    """A Markdown table, one row per step."""
+    metrics = [name for name in _VALIDATION_METRICS if any(name in o.validation for o in outcomes)]
+    kinds = list(dict.fromkeys(kind for outcome in outcomes for kind in outcome.exact))
+    head = [tr("step", about="recipe"), tr("stage"), tr("steps"), tr("time"), *metrics]
     head += [tr("{kind}, exact", kind=kind) for kind in kinds]
     rows = [
         [
@@ -81,8 +80,8 @@ def report(outcomes: list[StepOutcome]) -> str:
             outcome.stage,
             f"{outcome.steps:,}",
             tr("done before") if outcome.seconds is None else duration(outcome.seconds),
-            *(_number(outcome.held_out.get(name), 3) for name in held_out),
-            *(_number(outcome.right.get(kind), 3) for kind in kinds),
+            *(_cell(outcome.validation.get(name)) for name in metrics),
+            *(_cell(outcome.exact.get(kind)) for kind in kinds),
         ]
         for outcome in outcomes
     ]
@@ -104,9 +103,9 @@ def _outcome(
 ) -> StepOutcome:
     store = SeriesStore()
     MetricsFollower(run.metrics, store).poll()
-    held_out = {
+    validation = {
         metric: series.last_value
-        for metric in _HELD_OUT
+        for metric in _VALIDATION_METRICS
         if (series := store.get(metric)) and series.last_value is not None
     }
     return StepOutcome(
@@ -114,12 +113,12 @@ def _outcome(
         stage=config.stage,
         steps=config.train.steps,
         seconds=seconds,
-        held_out=held_out,
-        right=_quiz(run, recipe) if recipe.kinds else {},
+        validation=validation,
+        exact=_exact_match(run, recipe) if recipe.kinds else {},
     )
 
 
-def _quiz(run: RunDir, recipe: Recipe) -> dict[str, float]:
+def _exact_match(run: RunDir, recipe: Recipe) -> dict[str, float]:
     from lmm_tui.data.tokenizing.tokenizer import Tokenizer
     from lmm_tui.engine.checkpoints.weights import read_weights
     from lmm_tui.engine.generation.exact_match import exact_match
@@ -130,13 +129,13 @@ def _quiz(run: RunDir, recipe: Recipe) -> dict[str, float]:
     return exact_match(weights.decoder(), tokenizer, kinds=recipe.kinds, questions=recipe.questions)
 
 
-def _words(outcome: StepOutcome) -> str:
-    right = tr(", ").join(f"{kind} {share:.1%}" for kind, share in outcome.right.items())
-    return tr("answered exactly: {shares}", shares=right) if right else ""
+def _scores(outcome: StepOutcome) -> str:
+    shares = tr(", ").join(f"{kind} {share:.1%}" for kind, share in outcome.exact.items())
+    return tr("answered exactly: {shares}", shares=shares) if shares else ""
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 if __name__ == "__main__":
@@ -146,6 +145,6 @@ if __name__ == "__main__":
             StepOutcome("sft", "sft", 900, None, {"val/loss": 0.5}, {"sums": 0.6}),
         ]
     )
-    print(shown, file=sys.stdout)
+    print(shown)
     assert "| done before |" in shown
     print("=== 自测通过 ===")

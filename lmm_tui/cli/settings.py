@@ -1,8 +1,8 @@
-"""From flags, `--set`, a TOML file and a run to resume to the one configuration that is meant.
+"""Resolve the command line of `launch`, `train` and `resume` to one configuration.
 
-Names, types, defaults and help of the flags are read from the configuration tree; precedence is
-defaults < a recipe or the resumed run's own < file < flags and `--set`. A key given by both of the
-latter is refused, since nobody can tell which was meant.
+Flags get their types, defaults and help from the configuration tree. Precedence: defaults < recipe
+or resumed run < `--config` file < flags and `--set`. A key given by both a flag and `--set` is an
+error.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ from lmm_tui.engine.config.config import (
 from lmm_tui.engine.config.recipe import load_recipe
 from lmm_tui.engine.run.run_dir import RunDir, find_run
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.option_range import limits_in_words
+from lmm_tui.i18n.translate_messages import translate_range
 from lmm_tui.planning.command_line import FLAGS
-from lmm_tui.runs.shutdown import GRACE_S
 
 _CHANGEABLE = (
     "device",
@@ -45,29 +44,19 @@ _CHANGEABLE = (
 )
 _CHANGEABLE_SECTIONS = ("optim.", "log.")
 _FIXED = ("optim.name",)
-"""What may change when a run goes on: nothing that its weights or its data order hang on."""
-
-
-grace_option = click.option(
-    "--grace",
-    metavar="SECONDS",
-    type=click.FloatRange(0),
-    default=GRACE_S,
-    show_default=True,
-    help="What SIGTERM leaves the run for its checkpoint",
-)
+"""Settings that may change on resume: none that the weights or the data order depend on."""
 
 
 @dataclass(frozen=True)
-class Start:
-    """What a command line asks to start; `resume` is the run to go on with."""
+class StartRequest:
+    """What a command line asks to start; `resume` is the run to resume."""
 
     config: RunConfig
     resume: RunDir | None
 
 
 def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the flags; the command hands what it gets for them to `read_settings`."""
+    """Add the flags that `read_settings` reads from the context."""
     known = {option.key: option for option in options()}
     decorators = [
         *(_flag(name, known[key]) for key, name in FLAGS.items()),
@@ -76,13 +65,13 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NAME",
             help="Settings of a recipe's step for --stage, or of its first; see `lmm-tui pipeline`",
         ),
-        click.option("--resume", metavar="RUN", help="Go on with a run, as `lmm-tui resume` does"),
+        click.option("--resume", metavar="RUN", help="Resume a run, as `lmm-tui resume` does"),
     ]
     return _decorated(_general_options(function), decorators)
 
 
 def resume_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what a run that goes on may be told, for `read_resumed`."""
+    """Add the argument and flags that `read_resumed` reads from the context."""
     known = {option.key: option for option in options()}
     flags = {key: FLAGS[key] for key in ("device", "train.steps", "runs_dir")}
     decorators = [
@@ -121,44 +110,47 @@ def _decorated(
     return function
 
 
-def read_settings(context: click.Context) -> Start | None:
-    """What to start, or None where `--print-config` was all that was wanted.
+def read_settings(context: click.Context) -> StartRequest | None:
+    """Resolve what to start; with `--print-config`, print it and return None.
 
-    Raises LmmError with the flag, or the file and line, that is wrong.
+    Raises LmmError that names the wrong flag, or the file and line.
     """
     given = context.params
     typed = _typed_flags(context)
     file: Path | None = given["file"]
     if given["resume"] is None:
         base = _recipe(given["recipe"], typed.get("stage"))
-        start = Start(resolve(file, _assigned(typed, given["assignments"]), base), None)
+        start = StartRequest(resolve(file, _assigned(typed, given["assignments"]), base), None)
     elif given["recipe"] is not None:
-        raise ConfigError("--recipe: a run that goes on has its settings; leave out one of both")
+        raise ConfigError(
+            "--recipe: a resumed run keeps its settings; leave out --recipe or --resume"
+        )
     else:
-        start = _go_on(given["resume"], context)
-    return _asked_for(start, context)
+        start = _resume_request(given["resume"], context)
+    return _printed_or(start, context)
 
 
-def read_resumed(context: click.Context) -> Start | None:
-    """The run to go on with, the newest where none is named; else as `read_settings`."""
-    return _asked_for(_go_on(context.params["run"], context), context)
+def read_resumed(context: click.Context) -> StartRequest | None:
+    """As `read_settings`, for the run named by the argument, by default the newest."""
+    return _printed_or(_resume_request(context.params["run"], context), context)
 
 
-def _go_on(name: str | None, context: click.Context) -> Start:
+def _resume_request(name: str | None, context: click.Context) -> StartRequest:
     given, typed = context.params, _typed_flags(context)
     run = find_run(name, typed.pop("runs_dir", given[_parameter(FLAGS["runs_dir"])]))
-    return Start(_resumed(run, given["file"], _assigned(typed, given["assignments"])), run)
+    return StartRequest(_resumed(run, given["file"], _assigned(typed, given["assignments"])), run)
 
 
-def _asked_for(start: Start, context: click.Context) -> Start | None:
+def _printed_or(start: StartRequest, context: click.Context) -> StartRequest | None:
+    """`start`, or None after printing its configuration for `--print-config`."""
     if context.params["print_config"]:
-        click.echo(_printed(start.config))
+        click.echo(_config_text(start.config))
         return None
     return start
 
 
 def _typed_flags(context: click.Context) -> dict[str, Any]:
-    """The keys whose flag was typed, so that it beats a file even with the default value."""
+    """Keys whose flag was typed: it overrides a file even if its value is the default."""
     names = {key: _parameter(name) for key, name in FLAGS.items()}
     source = context.get_parameter_source
     return {
@@ -172,13 +164,13 @@ def _recipe(name: str | None, stage: str | None) -> dict[str, Any]:
     return {} if name is None else load_recipe(name).step_of(stage).settings
 
 
-def _printed(config: RunConfig) -> str:
-    """The settings as TOML; those that are unset, which TOML cannot say, as comments."""
+def _config_text(config: RunConfig) -> str:
+    """The settings as TOML; unset ones as comments, because TOML has no null."""
     config = config.completed()
     unset = [option for option in options() if lookup(config, option.key) is None]
     lines = ["", tr("# Unset:")] if unset else []
     for option in unset:
-        allowed = f" ({limits_in_words(option.allowed)})" if option.allowed else ""
+        allowed = f" ({translate_range(option.allowed)})" if option.allowed else ""
         lines.append(f"# {option.key:<24} {tr(option.help)}{allowed}")
     return "\n".join([to_toml(config).rstrip(), *lines])
 
@@ -198,7 +190,7 @@ def _parameter(flag: str) -> str:
 
 
 def _assigned(typed: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Flags and `--set` as one mapping of dotted keys; of a repeated `--set` the last counts."""
+    """Flags and `--set` as one mapping of dotted keys; the last of a repeated `--set` counts."""
     assigned = dict(parse_assignment(text) for text in assignments)
     for key in assigned.keys() & typed.keys():
         raise ConfigError(f"{key}: given by {FLAGS[key]} and by --set; leave one out")
@@ -206,15 +198,15 @@ def _assigned(typed: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
 
 
 def _resumed(run: RunDir, file: Path | None, assigned: Mapping[str, Any]) -> RunConfig:
-    """The run's own settings with what was asked for now, where that may change."""
+    """The run's own settings with the given changes; ConfigError if one may not change."""
     saved = resolve(run.config)
     wanted = resolve(file, assigned, base=load_toml(run.config))
     for option in options():
         before, after = lookup(saved, option.key), lookup(wanted, option.key)
         if before != after and not _may_change(option.key):
             raise ConfigError(
-                f"{option.key}: cannot change from {before} to {after} when {run.name} goes on; "
-                "start a new run for that"
+                f"{option.key}: cannot change from {before} to {after} when {run.name} is resumed; "
+                "start a new run instead"
             )
     return wanted
 

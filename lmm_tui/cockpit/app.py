@@ -12,6 +12,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -49,7 +50,8 @@ from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.terminal.safe_text import clean
-from lmm_tui.textual_patches import backdrop, escape_key, partial_repaint
+from lmm_tui.textual_patches.install import forget_terminal_contents
+from lmm_tui.textual_patches.terminal_driver import ending_with_its_terminal
 
 if TYPE_CHECKING:
     from lmm_tui.cockpit.screens.dashboard import DashboardScreen
@@ -91,8 +93,6 @@ class CockpitApp(App[Departure]):
         habits: Preferences = NO_PREFERENCES,
     ) -> None:
         self._session = session
-        partial_repaint.install()
-        backdrop.install()
         super().__init__()
         self._in_full_colour = False
         self._config = config
@@ -130,7 +130,7 @@ class CockpitApp(App[Departure]):
         if not has_sixteen_colours(self):
             return
         self._in_full_colour = wanted
-        for screen in (self.screen, *self._background_screens):
+        for screen in self.screen_stack:
             for widget in screen.walk_children(Widget, with_self=True):
                 widget.notify_style_update()
                 widget.refresh()
@@ -142,8 +142,7 @@ class CockpitApp(App[Departure]):
         return [*filters, Ansi16Filter(dark=self.current_theme.dark)]
 
     def get_driver_class(self) -> type[Driver]:
-        escape_key.install()
-        return super().get_driver_class()
+        return ending_with_its_terminal(super().get_driver_class())
 
     @property
     def session(self) -> RunSession | None:
@@ -180,13 +179,17 @@ class CockpitApp(App[Departure]):
     def leave_soon(self, departure: Departure) -> None:
         """Leave the screen; may be called from a signal handler or another thread."""
         self._leaving = departure
-        if self._event_loop is not None:
-            self._event_loop.call_soon_threadsafe(self.exit, departure)
+        self._call_soon(self.exit, departure)
 
     def interrupt(self) -> None:
         """As if ctrl+c had been pressed; may be called from a signal handler."""
+        self._call_soon(self.action_request_quit)
+
+    def _call_soon(self, function: Callable[..., object], *args: object) -> None:
         if self._event_loop is not None:
-            self._event_loop.call_soon_threadsafe(self.action_request_quit)
+            # Once the app has ended its loop is closed; a signal handler must not raise then.
+            with suppress(RuntimeError):
+                self._event_loop.call_soon_threadsafe(function, *args)
 
     def _make_dashboard(self, session: RunSession) -> DashboardScreen:
         # Charts need numpy, 0.2 s: the configure screen opens without.
@@ -197,7 +200,7 @@ class CockpitApp(App[Departure]):
         return self._last_dashboard
 
     def on_mount(self) -> None:
-        self.app_resume_signal.subscribe(self, lambda _: partial_repaint.shown_of(self).forget())
+        self.app_resume_signal.subscribe(self, lambda _: forget_terminal_contents(self))
         if self._terminal is not None:
             self._terminal.claim_prints()
             self.set_interval(_FEEL_TERMINAL_EVERY_S, self._feel_terminal)
@@ -452,8 +455,8 @@ class CockpitApp(App[Departure]):
             self.push_screen(TooSmallScreen())
         elif small and not too_small(event.size):
             self.pop_screen()
-        # Who knows what the terminal has made of what it showed.
-        partial_repaint.shown_of(self).forget()
+        # Terminals differ in what they do to their contents then.
+        forget_terminal_contents(self)
 
 
 def _start_detached(config: RunConfig) -> RunSession:

@@ -5,8 +5,6 @@ It opens the same app as `monitor` does, on a screen that nobody sees, and waits
 
 from __future__ import annotations
 
-from textual.strip import Strip
-
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.screens.too_small import SMALLEST
 from lmm_tui.errors import LmmError
@@ -35,10 +33,10 @@ async def dashboard_picture(session: RunSession, size: tuple[int, int]) -> str:
     """The first page, as soon as the run has been read and nothing on it moves any more."""
     app = CockpitApp(session)
     async with app.run_test(size=size) as pilot:
-        before: list[Strip] = []
-        while session.loading or before != (before := app.screen._compositor.render_strips()):
+        picture = title = clean(session.view.info.name)
+        while session.loading or picture != (picture := app.export_screenshot(title=title)):
             await pilot.pause(_LOOK_AGAIN_S)
-        return app.export_screenshot(title=clean(session.view.info.name))
+        return picture
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from textual.keys import Keys, _character_to_key
+from textual.binding import Binding
+from textual.keys import Keys
 
 from lmm_tui.cockpit.keys import ACTIVE_TOGETHER, FORBIDDEN, KEYS, Key
 from lmm_tui.cockpit.locations import config_file
@@ -92,7 +93,8 @@ def _refuse_clashes(path: Path, keymap: Keymap) -> None:
 
 
 def _named(key: str) -> str:
-    return _character_to_key(key) if len(key) == 1 else key
+    """As Textual calls it: `slash` for `/`."""
+    return next(iter(Binding.make_bindings([Binding(key, "")]))).key
 
 
 def _is_key(key: str) -> bool:

@@ -1,8 +1,8 @@
-"""The language of the interface: English stands in the code, and is the key to every other one.
+"""The language of the interface. English text is in the code and is the key of a translation.
 
-What is said in another language stands in `lmm_tui/<language>/*.toml`, English = translation, a
-file for each part of the interface. English needs none of them, and reads none. It knows no
-screen; what the engine and the metrics word is translated where it is shown.
+`<language>/*.toml` beside this file holds `"English" = "translation"`, one file for each part of
+the interface; for English no file is read. Messages of the engine and the metrics are translated
+where they are shown, by `translate_messages`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from lmm_tui.terminal import capabilities
 
 LANGUAGES = ("en", "zh")
 
-_words: dict[str, str] = {}
+_translations: dict[str, str] = {}
 _chosen = ["en"]
 
 
-def choose(asked: str | None = None) -> str:
-    """Use a language from now on: the one asked for, else that of the locale; says which.
+def choose(code: str | None = None) -> str:
+    """Set the language to `code`, by default that of the locale; returns the language set.
 
-    The locale is LC_ALL, LC_MESSAGES or LANG, the first that is set. English where it names none
-    of LANGUAGES, or where standard output cannot show the characters of the other.
+    The locale is the first of LC_ALL, LC_MESSAGES and LANG that is set. English is used if it is
+    not among LANGUAGES, or if standard output cannot show its characters.
     """
-    language = asked or locale_language(os.environ)
+    language = code or locale_language(os.environ)
     if not _can_show(language, sys.stdout):
         language = "en"
     use(language)
@@ -35,58 +35,59 @@ def choose(asked: str | None = None) -> str:
 
 
 def use(language: str) -> None:
-    """Speak one of LANGUAGES from now on."""
-    _words.clear()
+    """Set the language, one of LANGUAGES."""
+    _translations.clear()
     _chosen[0] = language
     if language != "en":
-        _words.update(catalogue(language))
+        _translations.update(catalogue(language))
 
 
 def chosen() -> str:
-    """The language that is in use, one of LANGUAGES."""
+    """The language in use, one of LANGUAGES."""
     return _chosen[0]
 
 
 def locale_language(environment: Mapping[str, str]) -> str:
-    """The language that a POSIX environment asks for."""
+    """The language of a POSIX environment; English if it is not among LANGUAGES."""
     names = (environment.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    spoken = next(filter(None, names), "")[:2].lower()
-    return spoken if spoken in LANGUAGES else "en"
+    code = next(filter(None, names), "")[:2].lower()
+    return code if code in LANGUAGES else "en"
 
 
 def tr(text: str, /, *, about: str = "", **values: object) -> str:
-    """`text` in the chosen language, with `values` in the places that it names in braces.
+    """`text` in the chosen language, with `values` in its places in braces.
 
-    A word that means another thing somewhere stands in the catalogue as `about|text`, too: `run`
-    is a noun, but on the screen "Evaluate" it is what one does there.
+    `about` tells two meanings of a text apart: the catalogue key `about|text` is tried first.
+    `run` is a noun, but on the screen "Evaluate" it is a verb.
     """
-    said = (about and _words.get(f"{about}|{text}")) or _words.get(text, text)
-    return said.format(**values) if values else said
+    specific = _translations.get(f"{about}|{text}") if about else None
+    translation = specific or _translations.get(text, text)
+    return translation.format(**values) if values else translation
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names side by side; facts, which are parts of a sentence, are joined by `tr(", ")`."""
+    """Join names to a list; parts of a sentence are joined by `tr(", ")` instead."""
     return tr(", ", about="names").join(names)
 
 
 def mark(text: str) -> str:
-    """Says of a text in a table that `tr` will be given it, where it is shown."""
+    """Return `text`; marks text in a table that is translated later, for the catalogue's test."""
     return text
 
 
 def catalogue(language: str) -> dict[str, str]:
-    """All that is said in a language, by the English for it."""
+    """The interface texts of a language: English = translation."""
     return read(Path(__file__).with_name(language))
 
 
 def read(folder: Path) -> dict[str, str]:
-    """What stands in the files of a folder, in one table."""
+    """The TOML files of a folder as one table."""
     import tomllib
 
-    words: dict[str, str] = {}
+    table: dict[str, str] = {}
     for file in sorted(folder.glob("*.toml")):
-        words |= tomllib.loads(file.read_text("utf-8"))
-    return words
+        table |= tomllib.loads(file.read_text("utf-8"))
+    return table
 
 
 def _can_show(language: str, stream: TextIO) -> bool:
@@ -95,9 +96,7 @@ def _can_show(language: str, stream: TextIO) -> bool:
 
 if __name__ == "__main__":
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-    assert choose("zh") == "zh"
-    print(tr("quit"), tr("{file} gives a name other keys:", file="x"), len(_words), "phrases")
-    assert tr("quit") == "退出" and listed(["a", "b"]) == "a、b"
+    assert choose("zh") == "zh" and tr("quit") == "退出"
+    print(tr("quit"), listed(["a", "b"]), len(_translations), "texts")
     assert choose("en") == "en" and tr("quit") == "quit"
-    assert locale_language({"LC_ALL": "C", "LANG": "zh_CN.UTF-8"}) == "en"
     print("=== 自测通过 ===")

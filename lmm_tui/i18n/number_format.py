@@ -1,42 +1,46 @@
-"""A measured value in few characters, for panels that have no room for more.
+"""Short text for numbers: measured values, differences, sizes, counts, durations.
 
-A pure function on floats; counts and durations are worded in `lmm_tui.runs.status_text`.
+Pure functions. The text is the same in every language.
 """
 
 from __future__ import annotations
 
 import math
 
+NOTHING = "-"
+"""Shown for a value that is not known."""
+
 
 def figure(value: float) -> str:
-    """Four digits, without noise: 6.931, 0.0124, 3.20e-5, 1,024, NaN, -∞."""
+    """Four significant digits: 6.931, 0.0124, 3.20e-5, 1,024, NaN, -∞."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     if value == 0:
         return "0"
-    size = abs(value)
-    if size < 1e-3 or size >= 1e6:
+    magnitude = abs(value)
+    if magnitude < 1e-3 or magnitude >= 1e6:
         return f"{value:.2e}".replace("e-0", "e-").replace("e+0", "e")
-    if size >= 1000:
+    if magnitude >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.{3 - math.floor(math.log10(size))}f}" if size >= 1 else f"{value:.4f}"
+    digits = 3 - math.floor(math.log10(magnitude)) if magnitude >= 1 else 4
+    return f"{value:.{digits}f}"
 
 
 def change(value: float) -> str:
-    """A signed difference of at most three digits: +0.012, -3.4, ±0."""
+    """A signed difference, three digits at most: +0.012, -3.4, ±0; empty if not finite."""
     if not math.isfinite(value):
         return ""
-    size = abs(value)
-    if size < 5e-5:
+    magnitude = abs(value)
+    if magnitude < 5e-5:
         return "±0"
-    digits = 4 if size < 0.0995 else 3 if size < 0.995 else 2 if size < 9.95 else 1
-    return f"{value:+.{digits}f}" if size < 1000 else f"{value:+,.0f}"
+    digits = 4 if magnitude < 0.0995 else 3 if magnitude < 0.995 else 2 if magnitude < 9.95 else 1
+    return f"{value:+.{digits}f}" if magnitude < 1000 else f"{value:+,.0f}"
 
 
 def size(amount: float) -> str:
-    """Bytes for people, three digits at most: `512 B`, `3.1 MB`, in powers of ten as disks are."""
+    """Bytes in decimal units, three digits at most: `512 B`, `3.1 MB`."""
     unit = "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if amount < 999.5:
@@ -45,9 +49,40 @@ def size(amount: float) -> str:
     return f"{amount:,.{1 if unit != 'B' and amount < 99.95 else 0}f} {unit}"
 
 
+def duration(seconds: float) -> str:
+    """Two units at most: `8 s`, `2 min 05 s`, `3 h 20 min`, `4 d 06 h`; a dash if not finite."""
+    if not math.isfinite(seconds):
+        return NOTHING
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = whole // 60
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes // 1440} d {minutes // 60 % 24:02d} h"
+
+
+def count(amount: float) -> str:
+    """Three digits and a letter: `950`, `18.2k`, `4.10M`, `1.20B`."""
+    for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if amount >= unit * 0.9995:
+            scaled = amount / unit
+            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f}{letter}"
+    return f"{amount:.0f}"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """`digits` decimals, four significant digits from 100 on, a dash for None."""
+    if value is None:
+        return NOTHING
+    return f"{value:.{digits}f}" if abs(value) < 100 else figure(value)
+
+
 if __name__ == "__main__":
     print(*map(figure, (6.9314, 0.01239, 3.2e-5, 1024.4, 0.0, math.nan, -math.inf)))
-    print(*map(change, (0.0123, -0.5, 3.44, -25.0, 0.0)))
-    print(*map(size, (950, 3_141_592, 16 * 10**9)))
-    assert figure(1024.4) == "1,024" and change(0.0) == "±0"
+    print(*map(change, (0.0123, -0.5, 3.44, -25.0, 0.0)), *map(size, (950, 3_141_592, 16 * 10**9)))
+    print(*map(duration, (8, 125, 12_000, 367_000)), *map(count, (950, 999.9, 18_234, 4_100_000)))
+    assert figure(1024.4) == "1,024" and count(999.9) == "1.00k"
     print("=== 自测通过 ===")

@@ -1,1 +1,1 @@
-"""What a configuration amounts to before it is started: size, data, time, settings files."""
+"""Before a run starts: estimated cost, data summary, step benchmark, settings files."""

@@ -1,4 +1,4 @@
-"""The shell command that starts a configuration, and which settings have a flag of their own."""
+"""The shell command for a configuration, and the settings that have flags of their own."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ FLAGS = {
     "name": "--name",
     "runs_dir": "--runs-dir",
 }
-"""The keys that have a flag of their own; all others are reached by `--set`."""
+"""Keys with a flag; all others are set with `--set`."""
 
 
 def command_line(config: RunConfig, program: str = "lmm-tui train") -> str:
-    """The shell command that starts this run: whatever differs from the defaults."""
-    words = program.split()
+    """The shell command that starts a run with `config`; defaults are left out."""
+    arguments = program.split()
     for option in options():
         value = lookup(config, option.key)
         if value == option.default:
             continue
         if flag := FLAGS.get(option.key):
-            words += [flag, str(value)]
+            arguments += [flag, str(value)]
         else:
-            words += ["--set", format_assignment(option.key, value)]
-    return shlex.join(words)
+            arguments += ["--set", format_assignment(option.key, value)]
+    return shlex.join(arguments)
 
 
 if __name__ == "__main__":
-    shown = RunConfig.model_validate({"model": {"preset": "tiny"}, "optim": {"lr": 1e-3}})
-    print(command_line(shown))
-    assert command_line(shown) == "lmm-tui train --model tiny --set optim.lr=0.001"
+    demo = RunConfig.model_validate({"model": {"preset": "tiny"}, "optim": {"lr": 1e-3}})
+    print(command_line(demo))
+    assert command_line(demo) == "lmm-tui train --model tiny --set optim.lr=0.001"
     print("=== 自测通过 ===")

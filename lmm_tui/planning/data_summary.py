@@ -1,7 +1,7 @@
-"""What a data source and a tokenizer come to, found out without reading the text.
+"""Size and problems of a data source and a tokenizer, without reading the text.
 
-For the configure screen, which calls it from a thread: it may wait for a slow disk, but gives up
-counting a huge folder soon. The engine decides what can be trained on; this only says so early.
+The configure screen calls it from a thread: the disk may be slow, and counting a huge folder stops
+after half a second. The engine checks everything again when the run starts.
 """
 
 from __future__ import annotations
@@ -19,73 +19,73 @@ from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.number_format import size
 
 COUNTING_S = 0.5
-"""How long to add up the files of a folder; somebody may be typing the path of a whole disk."""
+"""Time limit for counting the files of a folder; a half-typed path may name a whole disk."""
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """`bytes` of text, about, and `vocab_size` of a given tokenizer, None where unknown.
+    """The approximate `bytes` of text and the tokenizer's `vocab_size`; None if not known.
 
-    `problems` holds a sentence for each option that cannot be used.
+    `text` describes the data for people; `problems` maps a config key to what is wrong with it.
     """
 
-    words: str = ""
+    text: str = ""
     bytes: int | None = None
     vocab_size: int | None = None
     problems: dict[str, str] = field(default_factory=dict)
 
 
-def look(config: RunConfig) -> DataFacts:
+def summarize_data(config: RunConfig) -> DataFacts:
     """Find the files, add up their sizes, open the tokenizer."""
     problems: dict[str, str] = {}
-    words, total, vocab_size = "", None, None
+    text, total, vocab_size = "", None, None
     try:
-        words, total = _source(config.data, config.reads_text)
+        text, total = _source(config.data, config.reads_text)
     except LmmError as error:
         problems["data.source"] = str(error).removeprefix("data.source: ")
     try:
         vocab_size = _vocab_size(config.data.tokenizer)
     except LmmError as error:
         problems["data.tokenizer"] = str(error).removeprefix("data.tokenizer: ")
-    return DataFacts(words, total, vocab_size, problems)
+    return DataFacts(text, total, vocab_size, problems)
 
 
-def _source(config: DataConfig, text: bool) -> tuple[str, int | None]:
-    """Words, and the bytes of text; those of rows, which are mostly not text, say nothing."""
+def _source(config: DataConfig, reads_text: bool) -> tuple[str, int | None]:
+    """A description, and the bytes of text; None for JSON rows, which are mostly not text."""
     from lmm_tui.data.text import dataset, files
     from lmm_tui.data.text.corpus import BUILTIN
 
-    if config.source == BUILTIN and not text:
+    if config.source == BUILTIN and not reads_text:
         kinds = listed(config.kinds) or tr("all kinds")
         return tr("built-in questions: {kinds}", kinds=kinds), None
     if config.source == BUILTIN:
         total = round(config.builtin_mb * 1e6)
         return tr("built in, {size}", size=size(total)), total
-    suffixes = files.SUFFIXES if text else dataset.SUFFIXES
+    suffixes = files.SUFFIXES if reads_text else dataset.SUFFIXES
     deadline = time.monotonic() + COUNTING_S
     count = total = 0
     try:
-        for path in _walk(Path(config.source).expanduser(), suffixes):
+        for path in _find_files(Path(config.source).expanduser(), suffixes):
             if time.monotonic() > deadline:
-                seen = tr("{count:,} files and more, {size} so far", count=count, size=size(total))
-                return seen, None
+                text = tr("{count:,} files and more, {size} so far", count=count, size=size(total))
+                return text, None
             if path is not None:
                 count += 1
                 total += path.stat().st_size
     except OSError as error:
         raise LmmError(f"{config.source!r} cannot be read ({error.strerror})") from None
     if not count:
-        files.find(config.source, suffixes)  # Words the refusal.
-    words = tr(
+        files.find(config.source, suffixes)  # Raises the error with the reason.
+    text = tr(
         "{count:,} file, {size}" if count == 1 else "{count:,} files, {size}",
         count=count,
         size=size(total),
     )
-    return words, total if text else None
+    return text, total if reads_text else None
 
 
-def _walk(given: Path, suffixes: tuple[str, ...]) -> Iterator[Path | None]:
-    """The files that a source means, and None now and then so that the caller may give up."""
+def _find_files(given: Path, suffixes: tuple[str, ...]) -> Iterator[Path | None]:
+    """The files of a source, and None for each folder, so that the caller can check the time."""
     starts = [str(given)] if given.exists() else glob.iglob(str(given), recursive=True)  # noqa: PTH207
     for start in map(Path, starts):
         if start.is_file() and start.suffix.lower() in suffixes:
@@ -110,10 +110,10 @@ def _vocab_size(tokenizer: str | None) -> int | None:
 if __name__ == "__main__":
     import tempfile
 
-    print(look(RunConfig()), look(RunConfig(stage="sft")).words, sep="\n")
-    with tempfile.TemporaryDirectory() as scratch:
-        Path(scratch, "one.txt").write_text("Once upon a time", encoding="utf-8")
-        found = look(RunConfig(data=DataConfig(source=scratch, tokenizer=scratch)))
-        print(found.words, list(found.problems))
-        assert found.bytes == 16
+    print(summarize_data(RunConfig()))
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "one.txt").write_text("Once upon a time", encoding="utf-8")
+        facts = summarize_data(RunConfig(data=DataConfig(source=folder, tokenizer=folder)))
+        print(facts.text, list(facts.problems))
+        assert facts.bytes == 16
     print("=== 自测通过 ===")

@@ -1,7 +1,7 @@
-"""What a configuration will cost before anything is loaded: parameters, tokens, memory, disk.
+"""Estimates the cost of a configuration: parameters, tokens, memory, disk, computation.
 
-Pure arithmetic on the configuration and on what somebody else counted; it opens no file, knows no
-device and no widget. All figures are first-order: they are for choosing, not for accounting.
+Pure arithmetic on the configuration and on the size of its data; it opens no file. All figures are
+first-order: good for choosing a configuration, not for accounting.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from lmm_tui.engine.config.config import RunConfig
 from lmm_tui.engine.config.model_shape import ModelShape
-from lmm_tui.runs.status_text import count
+from lmm_tui.i18n.number_format import count
 
 _BYTES_SAVED_PER_PARAMETER = {"adamw": 12, "muon": 8}
-"""fp32 weight and moments; Muon keeps one moment where AdamW keeps two."""
+"""The fp32 weight and the optimiser state: two moments for AdamW, one for Muon."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Estimate:
     shape: ModelShape
     tokens_per_step: int
     total_tokens: int
-    """These are 0 where the lengths of what is read are not known."""
+    """Both are 0 if the lengths of the samples are not known."""
     corpus_tokens: int | None
-    """Tokens to train on, about; None where the data is not known."""
+    """Approximate tokens in the training data; None if the data is not known."""
     memory: int
     """Weights, gradients, optimiser state and activations."""
     checkpoint: int
     checkpoints: int
-    """How many are kept on disk at the end."""
+    """Checkpoints on disk at the end."""
     flops: float
 
     @property
@@ -46,9 +46,9 @@ def estimate(
     vocab_size: int | None = None,
     half_precision: bool = False,
 ) -> Estimate:
-    """What `config` comes to; ConfigError where its numbers do not make a model.
+    """Estimate the cost of `config`; raises ConfigError if it does not describe a valid model.
 
-    `corpus_bytes` is the size of the text, `vocab_size` what a given tokenizer really has,
+    `corpus_bytes` is the size of the text, `vocab_size` that of a given tokenizer,
     `half_precision` whether activations take two bytes instead of four.
     """
     shape = config.model.shape(vocab_size)
@@ -58,7 +58,7 @@ def estimate(
     if corpus_bytes is not None:
         text = corpus_bytes * (1 - data.val_fraction)
         corpus_tokens = round(text / bytes_per_token(shape.vocab_size))
-    # One more at the end, unless one is due there anyway.
+    # The last step is always saved, whether it is due then or not.
     saved = math.ceil(train.steps / log.checkpoint_every) if log.checkpoint_every else 1
     return Estimate(
         shape=shape,
@@ -73,23 +73,23 @@ def estimate(
 
 
 def bytes_per_token(vocab_size: int) -> float:
-    """UTF-8 bytes that one token of a byte-level BPE holds, about.
+    """Approximate UTF-8 bytes per token of a byte-level BPE.
 
-    A line through what the built-in corpus gave: 1.81 bytes at a vocabulary of 512, 2.29 at 1,024,
-    3.25 at 4,096, 3.54 at 6,400, 3.90 at 16,384, 4.03 at 32,768. Other text differs.
+    A line fitted to measurements on the built-in corpus: 1.81 bytes at a vocabulary of 512, 2.29
+    at 1,024, 3.25 at 4,096, 3.54 at 6,400, 3.90 at 16,384, 4.03 at 32,768. Other text differs.
     """
     return min(2.3 + 0.48 * math.log2(vocab_size / 1024), 4.0)
 
 
 def exact(number: int) -> str:
-    """A count with all its digits while they are few, then as `lmm_tui.runs.status_text.count`."""
+    """A count with all its digits below 100,000, else shortened by `count`."""
     return f"{number:,}" if number < 100_000 else count(number)
 
 
 if __name__ == "__main__":
-    shown = RunConfig.model_validate({"model": {"preset": "tiny"}, "optim": {"lr": 1e-3}})
-    sized = estimate(shown, corpus_bytes=6_000_000)
-    print(f"{count(sized.shape.parameters)} parameters, {sized.memory:,} bytes")
-    print(f"{exact(sized.total_tokens)} tokens, {sized.epochs:.2f} epochs")
-    assert sized.tokens_per_step * shown.train.steps == sized.total_tokens
+    demo = RunConfig.model_validate({"model": {"preset": "tiny"}})
+    cost = estimate(demo, corpus_bytes=6_000_000)
+    print(f"{count(cost.shape.parameters)} parameters, {cost.memory:,} bytes")
+    print(f"{exact(cost.total_tokens)} tokens, {cost.epochs:.2f} epochs")
+    assert cost.tokens_per_step * demo.train.steps == cost.total_tokens
     print("=== 自测通过 ===")

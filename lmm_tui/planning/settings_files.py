@@ -1,4 +1,4 @@
-"""Settings from elsewhere and to elsewhere: TOML files, another run, a stage of a recipe."""
+"""Load settings from a TOML file, a run or a recipe; save them to a TOML file."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from lmm_tui.i18n.language import listed, tr
 
 
 def sources() -> str:
-    """Where settings can be loaded from, in words."""
+    """Describe what `load_settings` accepts."""
     recipes = listed(recipe_names())
     return tr("a .toml file, a run, or RECIPE:STAGE of {recipes}", recipes=recipes)
 
 
 def load_settings(source: str, runs_dir: str) -> RunConfig:
-    """The settings that `source` means (see `sources`), for a run of a name yet to be found.
+    """Load settings from `source` (see `sources`), without the name of a run.
 
-    Raises ConfigError: one sentence.
+    Raises ConfigError if there are none.
     """
     source = source.strip()
     if source.endswith(".toml"):
         return resolve(Path(source).expanduser())
     recipe, colon, stage = source.partition(":")
     if colon:
-        found = load_recipe(recipe).step_of(stage or None)
-        return found.config(recipe, {"runs_dir": runs_dir, "name": None})
+        step = load_recipe(recipe).step_of(stage or None)
+        return step.config(recipe, {"runs_dir": runs_dir, "name": None})
     run = RunDir(run_or_path(source, runs_dir))
     if not source or not run.config.is_file():
         given = source or tr("nothing")
@@ -38,7 +38,7 @@ def load_settings(source: str, runs_dir: str) -> RunConfig:
 
 
 def save_settings(target: str, config: RunConfig) -> Path:
-    """Write a new TOML file that `--config` reads; raises ConfigError where one is there."""
+    """Write a new TOML file for `--config`; raises ConfigError if it exists already."""
     path = Path(target.strip()).expanduser()
     if path.suffix != ".toml":
         raise ConfigError(tr("{path}: give it a name that ends in .toml", path=path))
@@ -59,14 +59,9 @@ if __name__ == "__main__":
         wanted = resolve(assignments={"train.steps": 7, "stage": "dpo"})
         saved = save_settings(f"{folder}/mine.toml", wanted)
         assert load_settings(str(saved), "runs") == wanted
-        for call in (
-            lambda: save_settings(str(saved), wanted),
-            lambda: load_settings("tiny:nothing", "runs"),
-            lambda: load_settings(f"{folder}/none", "runs"),
-        ):
-            try:
-                call()
-            except ConfigError as error:
-                print(error)
+        try:
+            save_settings(str(saved), wanted)
+        except ConfigError as error:
+            print(error)
         print(load_settings("tiny:sft", folder).start_from)
     print("=== 自测通过 ===")

@@ -1,7 +1,4 @@
-"""How long a run will take, found out by doing its first steps in a process aside.
-
-The run of the trial is thrown away; nothing of it is kept but a time.
-"""
+"""Measures the time of a step by training a few steps in a worker process, in a temporary run."""
 
 from __future__ import annotations
 
@@ -18,15 +15,15 @@ _QUIET = {f"log.{name}_every": 0 for name in ("val", "probe", "sample", "checkpo
 
 
 def seconds_a_step(config: RunConfig) -> float:
-    """Wall time of a step of `config`, the mean of STEPS after the first, which warms up.
+    """Wall time of a step of `config`: the mean of STEPS steps after one for warm-up.
 
-    Blocks for as long as that takes. Raises AsideError.
+    Blocks meanwhile. Raises WorkerError.
     """
     with tempfile.TemporaryDirectory() as folder:
-        settings = Path(folder) / "trial.toml"
+        settings = Path(folder) / "benchmark.toml"
         settings.write_text(to_toml(_shortened(config, folder)), encoding="utf-8")
         run_in_worker(["train", "--config", str(settings)])
-        lines = RunDir(Path(folder) / "trial").metrics.read_text(encoding="utf-8").splitlines()
+        lines = RunDir(Path(folder) / "benchmark").metrics.read_text(encoding="utf-8").splitlines()
     times = [json.loads(line)["time"] for line in lines]
     return float(times[-1] - times[0]) / STEPS
 
@@ -40,7 +37,7 @@ def _shortened(config: RunConfig, folder: str) -> RunConfig:
         "health.enable": False,
         "train.steps": STEPS + 1,
         "runs_dir": folder,
-        "name": "trial",
+        "name": "benchmark",
     }
     if config.start_from:
         changes["start_from"] = str(run_or_path(config.start_from, config.runs_dir).resolve())
@@ -50,7 +47,7 @@ def _shortened(config: RunConfig, folder: str) -> RunConfig:
 
 
 if __name__ == "__main__":
-    short = _shortened(RunConfig(), "/tmp/nowhere")
-    print(short.train.steps, short.runs_dir, short.log.val_every)
-    assert short.train.steps == STEPS + 1 and not short.log.tensorboard
+    shortened = _shortened(RunConfig(), "/tmp/nowhere")
+    print(shortened.train.steps, shortened.runs_dir, shortened.log.val_every)
+    assert shortened.train.steps == STEPS + 1
     print("=== 自测通过 ===")

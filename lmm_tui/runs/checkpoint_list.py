@@ -1,6 +1,6 @@
-"""The checkpoints of a run as a person asks for them: what is in them, what keeps them, how large.
+"""The checkpoints of a run: losses, size, parts, and why retention keeps each of them.
 
-It reads names, sizes and state.json, never a tensor, and a checkpoint again only where it changed.
+It reads names, sizes and state.json, never a tensor, and only checkpoints that have changed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.engine.checkpoints.checkpoint_files import PINNED, STATE, TRAINING, CheckpointError, Retention, kept_by, read_state
+from lmm_tui.engine.checkpoints.checkpoint_files import (
+    PINNED,
+    STATE,
+    TRAINING,
+    CheckpointError,
+    Retention,
+    kept_by,
+    read_state,
+)
 from lmm_tui.engine.run.run_dir import RunDir, checkpoint_step
 from lmm_tui.i18n.language import mark
 
@@ -25,7 +33,7 @@ _PARTS = (
 
 @dataclass(frozen=True)
 class ListedCheckpoint:
-    """One checkpoint; `written` is unix seconds, losses are nats a token."""
+    """One checkpoint; `written` is unix seconds, losses are nats per token."""
 
     path: Path
     step: int
@@ -36,8 +44,9 @@ class ListedCheckpoint:
     written: float
     parts: tuple[str, ...]
     kept: tuple[str, ...]
-    """Of `last`, `best`, `every` and `pinned` those that hold."""
+    """Why it is kept: any of `last`, `best`, `every`, `pinned`."""
     trouble: str = ""
+    """Why its state cannot be read; empty if it can."""
 
     @property
     def pinned(self) -> bool:
@@ -45,14 +54,14 @@ class ListedCheckpoint:
 
 
 class CheckpointList:
-    """Reads the checkpoints of one run, as often as `read` is called; one caller at a time."""
+    """Lists the checkpoints of one run, with a cache. Not thread-safe."""
 
     def __init__(self, run: RunDir) -> None:
         self._run = run
         self._known: dict[Path, tuple[object, ListedCheckpoint]] = {}
 
     def read(self) -> tuple[ListedCheckpoint, ...]:
-        """All of them, the newest first."""
+        """All checkpoints, the newest first."""
         found: dict[Path, tuple[object, ListedCheckpoint]] = {}
         for path, kept in kept_by(self._run.checkpoints, retention_of(self._run)).items():
             try:
@@ -64,15 +73,15 @@ class CheckpointList:
                 found[path] = known
             else:
                 try:
-                    found[path] = stamp, _look_into(path, kept)
+                    found[path] = stamp, _read_checkpoint(path, kept)
                 except OSError:
-                    continue  # It was pruned while it was looked at.
+                    continue  # It was pruned meanwhile.
         self._known = found
         return tuple(listed for _, listed in found.values())[::-1]
 
 
 def retention_of(run: RunDir) -> Retention:
-    """What the run's configuration keeps; the newest three where that cannot be read."""
+    """The retention in the run's config.toml; if that cannot be read, the newest three."""
     try:
         log = tomllib.loads(run.config.read_text(encoding="utf-8"))["log"]
         return Retention(int(log["keep"]), int(log["keep_best"]), int(log["keep_every"]))
@@ -81,12 +90,12 @@ def retention_of(run: RunDir) -> Retention:
 
 
 def best_of(checkpoints: tuple[ListedCheckpoint, ...]) -> ListedCheckpoint | None:
-    """The one of the smallest validation loss."""
-    measured = [one for one in checkpoints if one.val_loss is not None]
-    return min(measured, key=lambda one: one.val_loss or 0.0, default=None)
+    """The checkpoint with the lowest validation loss."""
+    validated = [one for one in checkpoints if one.val_loss is not None]
+    return min(validated, key=lambda one: one.val_loss or 0.0, default=None)
 
 
-def _look_into(path: Path, kept: tuple[str, ...]) -> ListedCheckpoint:
+def _read_checkpoint(path: Path, kept: tuple[str, ...]) -> ListedCheckpoint:
     files = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
     written = (path / STATE).stat().st_mtime if (path / STATE).exists() else path.stat().st_mtime
     state: dict[str, Any] = {}
@@ -104,7 +113,7 @@ def _look_into(path: Path, kept: tuple[str, ...]) -> ListedCheckpoint:
         _finite(state.get("val_loss")),
         sum(files),
         written,
-        tuple(word for name, word in _PARTS if (path / name).exists()),
+        tuple(part for name, part in _PARTS if (path / name).exists()),
         kept,
         trouble,
     )
@@ -120,8 +129,8 @@ if __name__ == "__main__":
     from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, pin, seal
     from lmm_tui.engine.run.run_dir import checkpoint_name
 
-    with tempfile.TemporaryDirectory() as place:
-        run = RunDir(place)
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDir(folder)
         for step, val_loss in ((10, 3.0), (20, 2.5), (30, 2.75)):
             made = run.checkpoints / checkpoint_name(step)
             made.mkdir(parents=True)

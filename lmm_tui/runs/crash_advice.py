@@ -1,7 +1,4 @@
-"""What to do about a run that ended badly: from its error to the sentence that fits.
-
-Pure text; it knows the words of errors, not the code that raised them.
-"""
+"""Advice for a run that failed or crashed, chosen by the text of its error."""
 
 from __future__ import annotations
 
@@ -30,9 +27,9 @@ _KNOWN = (
 
 
 def for_failure(error: str, has_traceback: bool) -> str:
-    """Advice on a run that failed with `error`, its last words.
+    """Advice for a run that failed with `error`; empty if there is none to give.
 
-    Errors of ours say themselves what to do and come without a traceback.
+    Our own errors have no traceback and say themselves what to do.
     """
     for pattern, advice in _KNOWN:
         if re.search(pattern, error, re.IGNORECASE):
@@ -41,14 +38,14 @@ def for_failure(error: str, has_traceback: bool) -> str:
 
 
 def for_crash(pid: int, name: str, has_checkpoint: bool) -> tuple[str, str]:
-    """What is known of a run whose process vanished, and the way back."""
+    """What is known of a run whose process is gone, and how to continue."""
     what = tr(
-        "Process {pid} is gone and left no word: killed, out of memory, or a power cut.", pid=pid
+        "Process {pid} exited without a message: killed, out of memory, or a power cut.", pid=pid
     )
     if has_checkpoint:
-        way = tr("Go on from its last checkpoint: {command}", command=f"lmm-tui resume {name}")
-        return what, way
-    return what, tr("It left no checkpoint; output.log may know more.")
+        command = f"lmm-tui resume {name}"
+        return what, tr("Resume from its last checkpoint: {command}", command=command)
+    return what, tr("There is no checkpoint; see output.log.")
 
 
 if __name__ == "__main__":

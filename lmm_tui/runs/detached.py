@@ -1,8 +1,8 @@
-"""An engine in a process and session of its own, which outlives the terminal that started it.
+"""Train in a process and session of its own, which outlives the terminal that started it.
 
-The child gets its configuration on stdin and answers with one JSON line, the run it opened or why
-it could not; from then on the run directory is all there is between the two. With retries there
-is a supervisor in between, which resumes a run whose engine crashed or was killed.
+The child reads its job as JSON on stdin and answers with one JSON line: the run it opened, or an
+error. Afterwards the run directory is the only link. With retries the child is a supervisor: it
+starts the engine as its own child and resumes the run after a crash.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
-from lmm_tui.terminal import capabilities
 from lmm_tui.runs.shutdown import GRACE_S, leave_after
+from lmm_tui.terminal import capabilities
 
 if TYPE_CHECKING:
     from lmm_tui.engine.config.config import RunConfig
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 _CHILD = "from lmm_tui.runs.detached import serve; serve()"
 _REFUSED = 2
 
-Order = Mapping[str, Any]
-"""What a child is to do: `config`, `resume` (a path or None), `retries`, `grace_s`."""
+Job = Mapping[str, Any]
+"""`config`, `resume` (a path or None), `retries`, `grace_s`."""
 
 
 class DetachError(LmmError):
-    """An engine process that did not come up."""
+    """The engine process did not open its run."""
 
 
 @dataclass(frozen=True)
 class Detached:
-    """A run that trains in process `pid`, or under a supervisor there."""
+    """A run, and the pid of its engine or of the engine's supervisor."""
 
     run: RunDir
     pid: int
@@ -48,28 +48,28 @@ class Detached:
 def start(
     config: RunConfig, resume: RunDir | None = None, *, retries: int = 0, grace_s: float = GRACE_S
 ) -> Detached:
-    """Start the engine and return once it owns its run directory.
+    """Start the engine; returns once it has opened its run directory.
 
-    It is resumed up to `retries` times where it crashes; `grace_s` is what SIGTERM leaves it.
-    Raises DetachError with the engine's own words where it refused, as `EngineHost` does.
+    The run is resumed up to `retries` times after a crash. After SIGTERM there are `grace_s`
+    seconds for a checkpoint. Raises DetachError with the engine's error if it refused the run.
     """
-    order = {
+    job = {
         "config": config.model_dump(),
         "resume": str(resume.path) if resume else None,
         "retries": retries,
         "grace_s": grace_s,
     }
-    child, run = _spawn(order)
+    child, run = _spawn(job)
     return Detached(run, child.pid)
 
 
 def serve() -> None:
-    """Be the child: open the run, say so, train it to its end."""
-    order = json.load(sys.stdin)
-    sys.exit(_supervise(order) if order["retries"] else _train(order))
+    """The main function of the child process."""
+    job = json.load(sys.stdin)
+    sys.exit(_supervise(job) if job["retries"] else _train(job))
 
 
-def _spawn(order: Order) -> tuple[subprocess.Popen[str], RunDir]:
+def _spawn(job: Job) -> tuple[subprocess.Popen[str], RunDir]:
     # The child inherits the working directory, so relative paths mean the same there.
     child = subprocess.Popen(
         [sys.executable, "-c", _CHILD],
@@ -81,7 +81,7 @@ def _spawn(order: Order) -> tuple[subprocess.Popen[str], RunDir]:
     )
     assert child.stdin is not None and child.stdout is not None
     with child.stdin, child.stdout:
-        child.stdin.write(json.dumps(order))
+        child.stdin.write(json.dumps(job))
         child.stdin.close()
         line = child.stdout.readline()
     answer = json.loads(line) if line else {"error": "the engine process ended before it began"}
@@ -91,44 +91,44 @@ def _spawn(order: Order) -> tuple[subprocess.Popen[str], RunDir]:
     return child, RunDir(answer["run"])
 
 
-def _supervise(order: Order) -> int:
-    """Keep an engine going; the exit code of the last one."""
+def _supervise(job: Job) -> int:
+    """Run the engine and resume it after crashes; returns the exit code of the last one."""
     try:
-        child, run = _spawn({**order, "retries": 0})
+        child, run = _spawn({**job, "retries": 0})
     except DetachError as error:
         return _refuse(error)
     print(json.dumps({"run": str(run.path)}), flush=True)
-    capabilities.leave(run.output)
+    capabilities.release_terminal(run.output)
     children = [child]
-    asked: list[int] = []
+    received: list[int] = []
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
+    def forward(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         children[-1].send_signal(number)
 
-    _on_signals(pass_on)
-    for attempt in range(1, order["retries"] + 1):
+    _on_signals(forward)
+    for attempt in range(1, job["retries"] + 1):
         code = children[-1].wait()
-        if asked or code in (0, _REFUSED):
+        if received or code in (0, _REFUSED):
             return code
-        _say_that_it_goes_on(run, code, f"{attempt} of {order['retries']}")
+        _log_restart(run, code, f"{attempt} of {job['retries']}")
         try:
-            children.append(_spawn(_going_on(run, order))[0])
+            children.append(_spawn(_resume_job(run, job))[0])
         except LmmError as error:
             print(error, file=sys.stderr, flush=True)
             return _REFUSED
     return children[-1].wait()
 
 
-def _going_on(run: RunDir, order: Order) -> Order:
-    """With the settings that the run has by now, and from its last intact checkpoint."""
+def _resume_job(run: RunDir, job: Job) -> Job:
+    """Resume with the settings in the run directory, which may have changed since the start."""
     from lmm_tui.engine.config.config import resolve
 
     config = resolve(run.config).model_dump()
-    return {**order, "config": config, "resume": str(run.path), "retries": 0}
+    return {**job, "config": config, "resume": str(run.path), "retries": 0}
 
 
-def _say_that_it_goes_on(run: RunDir, code: int, attempt: str) -> None:
+def _log_restart(run: RunDir, code: int, attempt: str) -> None:
     from lmm_tui.engine.run.events import EventLog
 
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else "crashed"
@@ -139,33 +139,33 @@ def _say_that_it_goes_on(run: RunDir, code: int, attempt: str) -> None:
     events.close()
 
 
-def _train(order: Order) -> int:
+def _train(job: Job) -> int:
     from lmm_tui.engine.config.config import RunConfig
     from lmm_tui.engine.training.run_host import EngineHost
 
-    resume = RunDir(order["resume"]) if order["resume"] else None
+    resume = RunDir(job["resume"]) if job["resume"] else None
     try:
-        host = EngineHost(RunConfig.model_validate(order["config"]), resume)
+        host = EngineHost(RunConfig.model_validate(job["config"]), resume)
     except LmmError as error:
         return _refuse(error)
     print(json.dumps({"run": str(host.run_dir.path)}), flush=True)
-    capabilities.leave(host.run_dir.output)
+    capabilities.release_terminal(host.run_dir.output)
 
     def stop(number: int, frame: FrameType | None) -> None:
         host.stop()
         if number == signal.SIGTERM:
-            leave_after(order["grace_s"])
+            leave_after(job["grace_s"])
 
     _on_signals(stop)
-    began = time.monotonic()
+    started = time.monotonic()
     host.start()
     while not host.join(1.0):
-        pass  # A join without end would not let signal handlers run.
+        pass  # Signal handlers run between two waits, not within one.
     if host.run_dir.read_status().step:
-        from lmm_tui.runs.run_summary import end_summary
+        from lmm_tui.runs.end_summary import end_summary
 
-        words = end_summary(host.run_dir, time.monotonic() - began)
-        capabilities.say(words, host.run_dir.output)
+        summary = end_summary(host.run_dir, time.monotonic() - started)
+        capabilities.print_or_log(summary, host.run_dir.output)
     if host.refused:
         return _REFUSED
     return 1 if host.error else 0
@@ -187,10 +187,10 @@ if __name__ == "__main__":
     from lmm_tui.engine.config.config import resolve
 
     with tempfile.TemporaryDirectory() as folder:
-        in_the_way = Path(folder) / "file"
-        in_the_way.touch()
+        not_a_folder = Path(folder) / "file"
+        not_a_folder.touch()
         try:
-            start(resolve(assignments={"runs_dir": str(in_the_way)}))
+            start(resolve(assignments={"runs_dir": str(not_a_folder)}))
         except DetachError as refusal:
             print(str(refusal).replace(folder, "…"))
         else:

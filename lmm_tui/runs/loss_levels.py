@@ -1,20 +1,20 @@
-"""How surprising a token is to a model, in few levels: what colours of losses stand for."""
+"""Levels of a token's loss, one for each colour in which tokens are shown."""
 
 from __future__ import annotations
 
 LIMITS = (1.0, 3.0, 5.0)
-"""Nats below which a loss is of level 0, 1, 2; from the last on it is of level 3."""
+"""Upper limits of levels 0, 1 and 2, in nats."""
 
-SURPRISING = LIMITS[-1]
-"""Nats from which a token counts as a surprise."""
+HIGH_LOSS = LIMITS[-1]
+"""Tokens with at least this loss are high-loss tokens, level 3."""
 
 
 def level(loss: float) -> int:
-    """0 for what was expected, 3 for a surprise."""
+    """0 for the lowest losses, 3 for the highest, NaN included."""
     return next((at for at, limit in enumerate(LIMITS) if loss < limit), len(LIMITS))
 
 
 if __name__ == "__main__":
     print([level(loss) for loss in (0.2, 1.0, 4.9, 5.0, float("nan"))])
-    assert level(0.9) == 0 and level(SURPRISING) == 3
+    assert level(0.9) == 0 and level(HIGH_LOSS) == 3
     print("=== 自测通过 ===")

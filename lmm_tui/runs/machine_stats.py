@@ -1,7 +1,7 @@
-"""How the machine is at this moment: processors, memory, disk, graphics cards, one process.
+"""Load of this machine: processors, memory, disk, GPUs, and the process of a run.
 
-Each reading is a frozen snapshot. NVIDIA cards are seen where `pynvml` (nvidia-ml-py) can be
-imported; nothing here is needed for anything but looking.
+Each reading is a frozen snapshot. NVIDIA GPUs are read if `pynvml` (package nvidia-ml-py) can be
+imported.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import psutil
 
 @dataclass(frozen=True)
 class Card:
-    """One GPU; shares are 0 to 1, memory bytes, None is "not known"."""
+    """One GPU; `busy` is 0 to 1, memory is bytes, None means "not known"."""
 
     name: str
     busy: float
@@ -26,7 +26,7 @@ class Card:
     celsius: float | None = None
     watts: float | None = None
     by_process: int | None = None
-    """Memory that the process of the run holds there."""
+    """GPU memory of the run's process."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,16 @@ class ProcessReading:
     pid: int
     command: str
     cpu: float
-    """In processors: 1.5 is one and a half."""
+    """In processors: 1.5 means one and a half of them."""
     memory: int
     threads: int
     seconds: float
+    """CPU time."""
 
 
 @dataclass(frozen=True)
 class MachineReading:
-    """Shares are 0 to 1, amounts bytes."""
+    """Processors are 0 to 1, memory and disk bytes."""
 
     cpu: float
     cores: tuple[float, ...]
@@ -59,10 +60,10 @@ class MachineReading:
 
 
 class Machine:
-    """Reads as often as `read` is called; shares are of the time since the call before."""
+    """Reads the machine; processor use is measured since the previous call of `read`."""
 
     def __init__(self, folder: Path, pid: int | None) -> None:
-        """`folder` lies on the disk that is looked at; `pid` is a process of this machine."""
+        """`folder` selects the disk; `pid` is a process of this machine, or None."""
         self._folder = folder
         self._process = _process(pid)
         self._nvml = _load_nvml()
@@ -118,7 +119,7 @@ class Machine:
         memory = nvml.nvmlDeviceGetMemoryInfo(card)
         name = nvml.nvmlDeviceGetName(card)
         celsius = watts = held = None
-        # Laptops and shared cards refuse some of these.
+        # Laptop and shared GPUs do not support all of these.
         with suppress(nvml.NVMLError):
             celsius = float(nvml.nvmlDeviceGetTemperature(card, nvml.NVML_TEMPERATURE_GPU))
         with suppress(nvml.NVMLError):
@@ -150,7 +151,7 @@ def _load_nvml() -> Any:
         import pynvml
 
         pynvml.nvmlInit()
-    except Exception:  # Without a driver each version raises something else.
+    except Exception:  # Without a driver the exception differs between versions.
         return None
     return pynvml
 
@@ -163,8 +164,8 @@ def _existing(folder: Path) -> Path:
 if __name__ == "__main__":
     import os
 
-    seen = Machine(Path("no/such/folder"), os.getpid()).read()
-    print(f"{len(seen.cores)} cores, {seen.memory_total} bytes, {len(seen.cards)} cards")
-    print(seen.process)
-    assert seen.process is not None and seen.process.memory > 0 and 0 <= seen.cpu <= 1
+    reading = Machine(Path("no/such/folder"), os.getpid()).read()
+    print(f"{len(reading.cores)} cores, {reading.memory_total} bytes, {len(reading.cards)} GPUs")
+    print(reading.process)
+    assert reading.process is not None and 0 <= reading.cpu <= 1
     print("=== 自测通过 ===")

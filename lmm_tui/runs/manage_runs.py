@@ -1,7 +1,7 @@
-"""What a person does to run directories: rename, note, throw away; and what tells two runs apart.
+"""Rename, annotate and trash run directories, and compare the settings of two runs.
 
-Nothing is ever deleted here: what is thrown away lies in `.trash` beside the runs. A run that is
-alive is left alone.
+Nothing is deleted: trashed runs are moved to `.trash` beside the others. A live run is neither
+renamed nor moved; its lock prevents it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _LONGEST_NAME = 200
 
 
 class ManageRunsError(LmmError):
-    """Something that cannot be done to a run directory."""
+    """A run directory could not be changed or compared."""
 
 
 @dataclass(frozen=True)
 class SettingDifference:
-    """A setting that two runs do not share; None where a run has none of this name."""
+    """A setting that differs between two runs; None if a run does not have it."""
 
     key: str
     first: str | None
@@ -33,17 +33,17 @@ class SettingDifference:
 
 
 def rename(run: RunDir, name: str) -> RunDir:
-    """Give a run that is not alive another name, in its folder."""
+    """Rename a run that is not live, within its folder."""
     target = run.path.with_name(check_name(run, name))
     with run.lock():
-        # The name in run.json first: a run whose folder could not be moved still opens.
+        # run.json first: if the folder cannot be moved the run still opens.
         run.write_info(replace(run.read_info(), name=name))
         _move(run.path, target)
     return RunDir(target)
 
 
 def check_name(run: RunDir, name: str) -> str:
-    """`name`, where a run beside `run` may be called so; else ManageRunsError."""
+    """Return `name` if `run` can be renamed to it; else raise ManageRunsError."""
     if not name or name != name.strip() or name.startswith(".") or "/" in name or "\0" in name:
         raise ManageRunsError(
             f"{name!r}: no name for a run; take one without /, a leading dot or spaces at its ends"
@@ -56,7 +56,7 @@ def check_name(run: RunDir, name: str) -> str:
 
 
 def note(run: RunDir, text: str) -> None:
-    """Keep a few words with a run, or none."""
+    """Save a note with a run; empty text removes it."""
     try:
         if text.strip():
             replace_text(run.note_file, text.strip() + "\n")
@@ -67,7 +67,7 @@ def note(run: RunDir, text: str) -> None:
 
 
 def throw_away(run: RunDir) -> Path:
-    """Move a run that is not alive to `.trash` beside it; returns where it lies now."""
+    """Move a run that is not live to `.trash` beside it; returns its new path."""
     with run.lock():
         trash = run.path.with_name(TRASH)
         try:
@@ -121,22 +121,13 @@ if __name__ == "__main__":
 
     from lmm_tui.engine.run.run_dir import RunInfo
 
-    with tempfile.TemporaryDirectory() as place:
-        runs = []
-        for lr in (1e-3, 2e-3):
-            made = RunDir(Path(place) / f"lr-{lr:g}")
-            made.create()
-            made.write_info(RunInfo(made.name, "pretrain", 0.0, 0.0, "here", 1, 0.0))
-            made.write_config(f'stage = "pretrain"\n[optim]\nlr = {lr}\n')
-            runs.append(made)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [RunDir(Path(folder) / name) for name in ("slow", "fast")]
+        for run, lr in zip(runs, (1e-3, 2e-3), strict=True):
+            run.create()
+            run.write_info(RunInfo(run.name, "pretrain", 0.0, 0.0, "here", 1, 0.0))
+            run.write_config(f'stage = "pretrain"\n[optim]\nlr = {lr}\n')
         print(differences(*runs))
         assert differences(*runs) == [SettingDifference("optim.lr", "0.001", "0.002")]
-        moved = rename(runs[0], "slow")
-        held = moved.lock()
-        try:
-            throw_away(moved)
-        except LmmError as refusal:
-            print(str(refusal).replace(place, "…"))
-        held.close()
-        print(throw_away(moved).relative_to(place))
+        print(throw_away(rename(runs[0], "slower")).relative_to(folder))
     print("=== 自测通过 ===")

@@ -1,13 +1,13 @@
-"""Is the run on the screen healthy? The rules over a session's numbers, brought up to date a look.
+"""Health rules applied to the series of a session, step by step as they are read.
 
     health = RunHealth(session)
     ...                      # after each session.poll():
-    seen = health.look()     # at most about a millisecond; a long run's backlog in 10 ms looks
-    seen.verdict             # one line, such as "warning: train/loss is 40 …; suspect a bad batch"
-    seen.open                # alerts whose episode goes on, the gravest first
-    seen.alerts              # all of them: .step .severity .rule .what .suspect .advice .where
+    view = health.look()     # takes about a millisecond; in a long backlog about 10 ms
+    view.verdict             # one line, such as "warning: train/loss is 40 …"
+    view.open                # open alerts, the most severe first
+    view.alerts              # all alerts: .step .severity .rule .what .suspect .advice .where
 
-It reads the series alone, so live, finished and foreign runs are judged alike; it knows no screen.
+Only the series are read, so live, finished and foreign runs are treated alike.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmm_tui.metrics.health.health import RULES, Alert, Health, Rule
+from lmm_tui.metrics.health.alerts import Alert, Health
+from lmm_tui.metrics.health.rules import RULES, Rule
 from lmm_tui.metrics.health.rules_file import HealthConfigError, rules_of
 from lmm_tui.metrics.health.scan import examine
 
@@ -29,25 +30,26 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_ROWS_A_TIME = 16
+_CHUNK = 16
 _BACKLOG = 2048
-"""From so many rows on they are judged by the column, which takes longer and is sooner done."""
-_BACKLOG_ROWS = 1 << 14
+"""From this many unread rows on, chunks are large: the rules then work on whole columns, which
+takes longer per call and less time in total."""
+_BACKLOG_CHUNK = 1 << 14
 _GROWING = ("starting", "running", "stopping")
-"""States in which the last row may still get more numbers."""
+"""States in which metrics may still be added to the last row."""
 
 
 @dataclass(frozen=True)
 class HealthView:
-    """One look at the health of a run."""
+    """A snapshot of a run's health."""
 
     verdict: str
     open: tuple[Alert, ...]
-    """Whose episode goes on, the gravest first."""
+    """Open alerts, the most severe first."""
     alerts: tuple[Alert, ...]
-    """All of the run, the oldest first."""
+    """All alerts of the run, the oldest first."""
     complete: bool
-    """Whether all that was read so far has been judged."""
+    """Whether all rows read so far have been checked."""
 
 
 class RunHealth:
@@ -63,22 +65,22 @@ class RunHealth:
         self._begin()
 
     def look(self, budget_s: float = 0.001) -> HealthView:
-        """Judge the steps that are new, for at most about `budget_s` seconds.
+        """Check new steps for at most about `budget_s` seconds.
 
-        A run of which more than 2,048 rows wait is judged in parts of 16,384, some 10 ms a look.
-        The last step of a training run waits for the next one: its row may still grow.
+        With more than 2,048 rows waiting, they are checked 16,384 at a time, about 10 ms a call.
+        The last step of a live run waits for the next one, because its row may still grow.
         """
         view, steps = self._session.view, self._session.series.steps
         seen = self._health.last_step
         replaced = seen is not None and (not len(steps) or seen > steps[-1])
-        if replaced or _identity(view.info) != self._of:
-            self._begin()  # Resumed, or begun anew: what was judged is no more.
+        if replaced or _identity(view.info) != self._checked:
+            self._begin()  # The run was resumed or restarted: earlier rows were replaced.
             seen = None
         at = 0 if seen is None else int(steps.searchsorted(seen, side="right"))
         whole = len(steps) - (view.state in _GROWING)
         deadline = time.perf_counter() + budget_s
         while at < whole:
-            rows = _ROWS_A_TIME if whole - at < _BACKLOG else _BACKLOG_ROWS
+            rows = _CHUNK if whole - at < _BACKLOG else _BACKLOG_CHUNK
             at = min(at + rows, whole)
             examine(self._session.series, self._health, int(steps[at - 1]))
             if time.perf_counter() >= deadline:
@@ -87,25 +89,25 @@ class RunHealth:
         return HealthView(self._health.verdict(), still_open, alerts, at >= whole)
 
     def _begin(self) -> None:
-        self._of = _identity(self._session.view.info)
-        self._health = Health(self._rules, self._of[1])
+        self._checked = _identity(self._session.view.info)
+        self._health = Health(self._rules, self._checked[1])
 
 
 def _identity(info: RunInfo) -> tuple[float, dict[str, float]]:
-    """Changes where a run is resumed, and once it knows the levels of its data."""
+    """Changes when the run is resumed and when its baselines become known."""
     return info.started, health_references(info)
 
 
 def health_references(info: RunInfo) -> dict[str, float]:
-    """Loss levels that rules may hold a run to: none where it began from trained weights."""
+    """Baselines for the rules: none for a run that started from trained weights."""
     fresh = info.stage == "pretrain" and not info.parent
     return info.references if fresh else {}
 
 
 def rules_of_run(run_dir: RunDir) -> tuple[Rule, ...]:
-    """The rules of a run's own configuration; the usual ones where it has none.
+    """The rules in the run's configuration, else the default ones.
 
-    Raises HealthConfigError where the file that it names can't be used.
+    Raises HealthConfigError if the rules file it names cannot be used.
     """
     try:
         section = tomllib.loads(run_dir.config.read_text(encoding="utf-8")).get("health", {})
@@ -127,10 +129,9 @@ if __name__ == "__main__":
         session.poll()
         health = RunHealth(session)
         print(health.look(1).verdict)
-        with log.open("a") as more:
-            more.write("step: 100, loss: 90\nstep: 101, loss: 2.5\n")
+        with log.open("a") as file:
+            file.write("step: 100, loss: 90\nstep: 101, loss: 2.5\n")
         session.poll()
-        found = health.look(1)
-        print(found.verdict, found.open[0].advice)
-        assert [alert.step for alert in found.alerts] == [100]
+        print((view := health.look(1)).verdict)
+        assert [alert.step for alert in view.alerts] == [100]
     print("=== 自测通过 ===")

@@ -1,4 +1,4 @@
-"""Where a run is that somebody named: a run of ours by name or path, or a foreign log by path."""
+"""Find a run by name or path, or a foreign log by path."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from lmm_tui.metrics.readers.foreign import is_log
 
 
 def find_path(name: str | None, runs_dir: Path) -> Path:
-    """The folder of a run, or the path of a foreign log, that `RunSession` can open.
+    """A run directory or a foreign log that `RunSession` can open; None finds the newest run.
 
-    Raises RunDirError where it is neither.
+    Raises RunDirError if there is neither.
     """
     if name is not None and not (runs_dir / name).is_dir() and is_foreign(Path(name)):
         return Path(name)
@@ -19,7 +19,7 @@ def find_path(name: str | None, runs_dir: Path) -> Path:
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a path may be a log and is no run directory of ours."""
+    """Whether a path may be a log of another program rather than a run directory."""
     return not RunDir(path).info_file.exists() and is_log(path)
 
 

@@ -1,8 +1,8 @@
-"""The only door from screens to a run: what it is, how it is, what it measured, and commands.
+"""RunSession, the interface between the screens and a run: status, series, events, commands.
 
-Everything is read from the run directory, so a run in this process, in another one and one that
-ended long ago look the same. Commands go over the run's control socket. A foreign log is shown as
-a run that takes no commands, `running` while it is written.
+Everything is read from the run directory, so runs in this process, in another one, and finished
+runs look the same. Commands go over the run's control socket. A foreign log is shown as a run that
+takes no commands and is `running` while it is being written.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Any
 
 from lmm_tui.engine.run import control
 from lmm_tui.engine.run.run_dir import ACTIVE_STATES, RunDir, RunInfo, RunStatus, version_of
-from lmm_tui.runs.run_lookup import is_foreign
 from lmm_tui.metrics import names
-from lmm_tui.metrics.readers.json_lines import JsonlFollower, MetricsFollower
 from lmm_tui.metrics.readers.foreign import LogFollower, log_of, open_log
+from lmm_tui.metrics.readers.json_lines import JsonlFollower, MetricsFollower
 from lmm_tui.metrics.series.series import SeriesStore
+from lmm_tui.runs.run_lookup import is_foreign
 
 ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
 
-_ASK_AGAIN_S = 1.0
+_STATE_CHECK_S = 1.0
 _LOG_SILENT_S = 300.0
-"""A foreign log that was not written for this long belongs to a run that has ended."""
+"""A foreign log that has not been written for this long belongs to a finished run."""
 
 
 @dataclass(frozen=True)
 class RunView:
-    """One look at a run; `state` also knows `stale` and `crashed`."""
+    """A snapshot of a run; `state` may also be `stale` or `crashed`."""
 
     info: RunInfo
     status: RunStatus
@@ -42,13 +42,13 @@ class RunView:
 
     @property
     def progress(self) -> float:
-        """Share of the steps done, 0 to 1."""
+        """Fraction of the steps done, 0 to 1."""
         total = self.status.total_steps
         return min(self.status.step / total, 1.0) if total else 0.0
 
 
 class RunSession:
-    """A run, followed: call `poll` at your own pace, then read the attributes."""
+    """Follows a run: call `poll`, then read the attributes. Not thread-safe, except for `send`."""
 
     def __init__(self, path: Path | str) -> None:
         self.run_dir = RunDir(path)
@@ -69,12 +69,12 @@ class RunSession:
 
     @property
     def unreadable_lines(self) -> int:
-        """Lines of the run's files that could not be parsed, in all."""
+        """Number of lines in the run's files that could not be parsed."""
         followers = (self._metrics, self._events, self._samples)
         return sum(follower.bad_lines for follower in followers)
 
     def poll(self, budget_s: float | None = None) -> bool:
-        """Read what is new, for at most about `budget_s` seconds; True where anything changed."""
+        """Read new data for at most about `budget_s` seconds; returns whether anything changed."""
         view = self._look()
         changed = view != self.view
         self.view = view
@@ -85,15 +85,15 @@ class RunSession:
 
     @property
     def loading(self) -> bool:
-        """Whether the metrics file holds more than has been read so far."""
+        """Whether the metrics file has rows not read yet."""
         return self._metrics.behind
 
     def send(
         self, command: str, args: Mapping[str, Any] | None = None, timeout_s: float = 600.0
     ) -> control.Reply:
-        """Deliver a command and wait for its effect; a failure is a Reply that says why.
+        """Send a command and wait for the reply; a failure to send is a Reply too, with `ok` False.
 
-        Blocks: screens call it from a worker.
+        Blocks until the command is done, so screens call it from a thread.
         """
         if self._foreign:
             return control.Reply(False, f"a foreign log takes no commands: cannot {command}")
@@ -106,13 +106,13 @@ class RunSession:
             return control.Reply(False, str(error))
 
     def _look(self) -> RunView:
-        """Files are read again only where they were replaced, the process is asked for once a
-        second: looking at a silent run must cost next to nothing."""
+        """Read the files if they were replaced, and check the process at most once a second, so
+        that polling an idle run is cheap."""
         if self._foreign:
             return self._look_at_log()
         now = time.monotonic()
         stamps = version_of(self.run_dir.info_file), version_of(self.run_dir.status_file)
-        if stamps == self._stamps and now - self._looked < _ASK_AGAIN_S:
+        if stamps == self._stamps and now - self._looked < _STATE_CHECK_S:
             return self.view
         if stamps == self._stamps and None not in stamps:
             info, status = self.view.info, self.view.status
@@ -123,7 +123,7 @@ class RunSession:
         return RunView(info, status, self.run_dir.derived_state(info, status))
 
     def _look_at_log(self) -> RunView:
-        """A log says nothing of its run but when it was last written."""
+        """The view of a foreign log, from its modification time and last values."""
         try:
             written = log_of(self.run_dir.path).stat().st_mtime
         except OSError:

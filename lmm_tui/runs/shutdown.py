@@ -1,4 +1,7 @@
-"""How long SIGTERM lets a run work on its checkpoint: schedulers kill whoever takes longer."""
+"""The time limit for the checkpoint after SIGTERM.
+
+Schedulers send SIGKILL some time after SIGTERM, so the process must exit before that.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,16 @@ import signal
 import threading
 
 GRACE_S = 30.0
+"""Default time between SIGTERM and the exit, in seconds."""
 
 TERMINATED = 128 + signal.SIGTERM
+"""Exit code."""
 
 
 def leave_after(seconds: float) -> threading.Timer:
-    """End this process then, without another word, unless the timer is cancelled before.
+    """Exit this process after `seconds` unless the returned timer is cancelled.
 
-    Nothing is torn by it: checkpoints are renamed into place once they are whole.
+    Safe at any time: a checkpoint is renamed into place only when it is complete.
     """
     timer = threading.Timer(seconds, os._exit, [TERMINATED])
     timer.daemon = True
@@ -23,7 +28,7 @@ def leave_after(seconds: float) -> threading.Timer:
 
 
 if __name__ == "__main__":
-    waiting = leave_after(GRACE_S)
-    waiting.cancel()
-    print(f"would have left after {waiting.interval:.0f} s")
+    timer = leave_after(GRACE_S)
+    timer.cancel()
+    print(f"would have exited after {timer.interval:.0f} s")
     print("=== 自测通过 ===")

@@ -1,6 +1,6 @@
-"""A kept spike as words: what happened, then each sequence with its tokens in colours by loss.
+"""A saved spike as Rich text: what happened, and its sequences with tokens coloured by loss.
 
-Made for a terminal of any kind: Rich text, cleaned, since a corrupt batch may hold anything.
+All text is cleaned of control characters, since a corrupt batch may contain any.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from rich.text import Text
 
 from lmm_tui.engine.run.spike_files import KeptSpike, SpikeText
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.runs.loss_levels import level
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.runs.loss_levels import level
 from lmm_tui.terminal.safe_text import clean
 
 _STYLES = ("green", "", "yellow", "bold red")
-"""Of each level of loss."""
+"""By loss level."""
 LEGEND = mark(
     "tokens: green below 1 nat, plain below 3, yellow below 5, red above; grey is not counted"
 )
@@ -29,7 +29,7 @@ def spike_heading(spike: KeptSpike) -> Text:
 
 
 def spike_body(spike: KeptSpike) -> Text:
-    """The sequences, the worst first."""
+    """The saved sequences, the highest loss first."""
     parts = [_sequence(one) for one in spike.sequences]
     return Text("\n\n").join(parts) if parts else Text(tr("no sequence was kept"), "dim")
 
@@ -38,13 +38,13 @@ def _sequence(one: SpikeText) -> Text:
     tokens = [
         (clean(token), _style(loss)) for token, loss in zip(one.tokens, one.losses, strict=False)
     ]
-    where = tr(
+    heading = tr(
         "micro-batch {batch}, row {row}: {loss:.3f} nats a token",
         batch=one.micro_batch,
         row=one.row,
         loss=one.loss,
     )
-    return Text.assemble((f"{where}\n", "dim"), *tokens)
+    return Text.assemble((f"{heading}\n", "dim"), *tokens)
 
 
 def _style(loss: float | None) -> str:

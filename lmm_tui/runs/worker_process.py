@@ -1,4 +1,8 @@
-"""Work of ours in a process aside: neither screen nor training waits for torch, or feels it."""
+"""Run one of our own programs in a child process and wait for it.
+
+Used for work that imports torch or matplotlib, or that would take the interpreter lock from the
+screen and from training.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from pathlib import Path
 import lmm_tui
 from lmm_tui.errors import LmmError
 
-_PROGRAM = """
+_COMMAND = """
 import os, sys
 os.nice(int(sys.argv[1]))
 from lmm_tui.cli.main import run
@@ -20,39 +24,41 @@ sys.exit(run(sys.argv[2:]))
 
 
 class WorkerError(LmmError):
-    """A child that failed; the text is its last line."""
+    """A worker process failed; the text is the last line it wrote to stderr."""
 
 
 def run_in_worker(arguments: Sequence[str], *, niceness: int = 0) -> str:
-    """Do what `lmm-tui ARGUMENTS` does and wait for it; its last line.
+    """Run `lmm-tui ARGUMENTS` in a child process; returns its last line.
 
-    Raises AsideError with the sentence of the command that refused.
+    Raises WorkerError with the error message of the command.
     """
     try:
-        words = run_program(_PROGRAM, [str(niceness), *arguments]).strip().splitlines()
+        lines = run_program(_COMMAND, [str(niceness), *arguments]).strip().splitlines()
     except WorkerError as error:
         raise WorkerError(str(error).removeprefix("lmm-tui: ")) from None
-    return words[-1].removeprefix("lmm-tui: ") if words else "exit code 0"
+    return lines[-1].removeprefix("lmm-tui: ") if lines else "exit code 0"
 
 
 def run_program(
     program: str,
     arguments: Sequence[str],
     *,
-    told: str = "",
+    stdin: str = "",
     timeout_s: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a program of ours with `told` as its input; all that it printed.
+    """Run Python source with `arguments` in a child process; returns what it printed.
 
-    Raises AsideError with the last words of one that failed, TimeoutExpired after `timeout_s`.
+    `environment` is added to that of this process. Raises WorkerError if the exit code is not 0,
+    TimeoutExpired after `timeout_s`.
     """
-    here = str(Path(lmm_tui.__file__).parents[1])
-    # A session of its own: closing the terminal must not leave half a file.
+    source_root = str(Path(lmm_tui.__file__).parents[1])
+    # -P: nothing is imported from the working directory. A session of its own: closing the
+    # terminal must not leave half a file.
     done = subprocess.run(
         [sys.executable, "-P", "-c", program, *arguments],
-        env=os.environ | {"PYTHONPATH": here} | dict(environment or {}),
-        input=told,
+        env=os.environ | {"PYTHONPATH": source_root} | dict(environment or {}),
+        input=stdin,
         capture_output=True,
         text=True,
         errors="replace",
@@ -61,8 +67,8 @@ def run_program(
         check=False,
     )
     if done.returncode:
-        words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise WorkerError(words[-1])
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise WorkerError(lines[-1])
     return done.stdout
 
 

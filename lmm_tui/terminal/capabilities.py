@@ -1,12 +1,13 @@
-"""What the terminal at the other end can do: asked by whoever must choose how to draw.
+"""What the terminal can do, judged by the environment and the standard streams.
 
-It knows the environment and the standard streams, no widget and no escape code.
+`release_terminal` and `print_or_log` keep a process running after its terminal is gone.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import select
 import shutil
 import sys
 from pathlib import Path
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
 
 
 def can_host_app() -> bool:
-    """Whether a full-screen app can run: keys come in, the screen goes out, cursor moves work.
+    """Whether a full-screen app can run: the standard streams are a terminal with cursor movement.
 
-    Textual reads stdin and draws on stderr; a redirected stdout says that nobody watches.
+    Textual reads stdin and draws on stderr; a redirected stdout means that nobody watches.
     """
     streams = (sys.__stdin__, sys.__stdout__, sys.__stderr__)
     return not is_dumb() and all(stream is not None and stream.isatty() for stream in streams)
 
 
 def can_redraw(stream: TextIO) -> bool:
-    """Whether a line written to `stream` can be written over."""
+    """Whether a line written to `stream` can be overwritten in place."""
     return stream.isatty() and not is_dumb()
 
 
@@ -35,9 +36,9 @@ def is_dumb() -> bool:
 
 
 def has_unicode(stream: TextIO) -> bool:
-    """Whether box drawing and Chinese come out as themselves.
+    """Whether the terminal shows Unicode, such as box drawing.
 
-    Python writes UTF-8 in the locale C too; who sets that one says that the terminal does not.
+    Python writes UTF-8 even in the C locale; a user who sets C has a terminal that cannot show it.
     """
     names = (os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
     locale = next(filter(None, names), "UTF-8")
@@ -49,27 +50,27 @@ def _is_utf8(name: str) -> bool:
 
 
 def has_braille(stream: TextIO) -> bool:
-    """Whether braille patterns do; the Linux console has no glyphs for them."""
+    """Whether the terminal shows braille patterns; the Linux console has no glyphs for them."""
     return has_unicode(stream) and os.environ.get("TERM") != "linux"
 
 
 def has_chinese(stream: TextIO) -> bool:
-    """Whether Chinese comes out as itself; the font of the Linux console has 512 glyphs at most."""
+    """Whether the terminal shows Chinese; fonts of the Linux console have at most 512 glyphs."""
     return has_braille(stream)
 
 
 def has_colour(stream: TextIO) -> bool:
-    """Whether to send colours (`NO_COLOR` set to anything turns them off, no-color.org)."""
+    """Whether to send colours; a `NO_COLOR` that is not empty turns them off (no-color.org)."""
     return can_redraw(stream) and not os.environ.get("NO_COLOR")
 
 
 def draw_for_files() -> None:
-    """Have what is drawn from now on in all colours: it goes to files, not to the terminal here."""
+    """Draw in full colour from now on, whatever the terminal, because the output goes to a file."""
     os.environ["COLORTERM"] = "truecolor"
 
 
 def size() -> os.terminal_size:
-    """Columns and lines; 80 by 24 where nobody knows."""
+    """Columns and lines; 80 by 24 if not known."""
     return shutil.get_terminal_size()
 
 
@@ -81,17 +82,24 @@ def in_tmux() -> bool:
     return "TMUX" in os.environ
 
 
-def leave(log: Path) -> None:
-    """Give the terminal up: read nothing from now on, and let `log` take what is printed.
+def hung_up(descriptor: int) -> bool:
+    """Whether the terminal behind a descriptor has gone; costs microseconds."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(happened & (select.POLLHUP | select.POLLERR) for _, happened in poll.poll(0))
 
-    After a hang-up a print would raise otherwise, and end what it only reports on; on a full disk
-    it is lost. Safe in a signal handler: it flushes nothing.
+
+def release_terminal(log: Path) -> None:
+    """Point stdin at /dev/null and the output at `log`.
+
+    After a hang-up a print would raise otherwise and end the work it reports on. If the log cannot
+    be opened, output is discarded. Safe in a signal handler: nothing is flushed.
     """
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    for place in (log, Path(os.devnull)):
+    for path in (log, Path(os.devnull)):
         try:
-            with place.open("ab") as target:
+            with path.open("ab") as target:
                 os.dup2(target.fileno(), 1)
                 os.dup2(target.fileno(), 2)
         except OSError:
@@ -101,7 +109,7 @@ def leave(log: Path) -> None:
 
 
 def forgiving(descriptor: int) -> TextIO:
-    """A stream whose writes never raise: on a full disk a print is lost, and not what printed."""
+    """A stream whose writes never raise: on a full disk the text is lost and the process lives."""
     buffered = io.BufferedWriter(_Forgiving(descriptor, "w", closefd=False))
     return io.TextIOWrapper(buffered, "utf-8", errors="replace", line_buffering=True)
 
@@ -114,13 +122,13 @@ class _Forgiving(io.FileIO):
             return memoryview(data).nbytes
 
 
-def say(text: str, log: Path) -> None:
-    """Print where somebody still reads, else into `log`; never raises for either."""
+def print_or_log(text: str, log: Path) -> None:
+    """Print, or if standard output is closed release the terminal and print into `log`."""
     try:
         print(text, flush=True)
     except OSError:
-        leave(log)
-        print(text)  # What a stream could not write is not in it any more.
+        release_terminal(log)
+        print(text)  # The old stream has discarded it.
 
 
 if __name__ == "__main__":

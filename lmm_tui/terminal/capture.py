@@ -1,8 +1,7 @@
-"""Lends the terminal to an app: what anyone else prints meanwhile goes to a log, C code included.
+"""Reserves the terminal for an app: all other output, that of C code too, goes to a log.
 
 Textual draws on `sys.__stderr__` and asks `sys.__stdout__` for the size, so both become a stream
-on a copy of the terminal while file descriptors 1 and 2 point at the log. It knows neither the
-app nor what is printed.
+on a duplicate of the terminal, while file descriptors 1 and 2 point at the log.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import select
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,19 +16,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, TextIO, cast
 
-from lmm_tui.terminal.capabilities import forgiving
+from lmm_tui.terminal.capabilities import forgiving, hung_up
 from lmm_tui.terminal.glyph_fallback import GlyphFallback, fallback_for
 
 
 class TerminalStream(io.TextIOWrapper):
-    """Text to a terminal that may vanish: then `lost` is set and writing goes on into nothing.
+    """Text to a terminal; once it is gone, `lost` is set and output is discarded.
 
-    An error raised here would end Textual's writer thread, and the app would hang on its queue.
+    An exception here would end Textual's writer thread, and the app would hang on its queue.
     """
 
     lost = False
     spelling: GlyphFallback | None = None
-    """How to write what the terminal has no glyphs for."""
+    """Replacements for characters that the terminal has no glyphs for."""
 
     def write(self, text: str) -> int:
         if not self.lost:
@@ -52,10 +50,10 @@ class TerminalStream(io.TextIOWrapper):
 
 
 class Terminal:
-    """The controlling terminal, borrowed within a `with` block.
+    """The controlling terminal, reserved within a `with` block.
 
-    Until `redirect` names a log, what is printed is kept aside; at the end it is copied into the
-    log, or onto the terminal where no log was ever named.
+    Until `redirect` names a log, output is kept in a temporary file. It is then copied into the
+    log; if no log was ever named, it is printed at the end.
     """
 
     def __init__(self) -> None:
@@ -103,19 +101,15 @@ class Terminal:
 
     @property
     def hung_up(self) -> bool:
-        """Whether the terminal has gone; asks the kernel, which costs microseconds."""
-        if self._screen.lost:
-            return True
-        poll = select.poll()
-        poll.register(self._screen.fileno(), 0)
-        return any(happened & (select.POLLHUP | select.POLLERR) for _, happened in poll.poll(0))
+        """Whether the terminal has gone."""
+        return self._screen.lost or hung_up(self._screen.fileno())
 
     def claim_prints(self) -> None:
-        """Send Python's prints to the log too; called again once Textual has taken them."""
+        """Send Python's prints to the log. Call it again once Textual has replaced the streams."""
         sys.stdout, sys.stderr = self._printed
 
     def redirect(self, log: Path) -> None:
-        """From now on `log` takes what is printed, beginning with what was kept aside."""
+        """Send output to `log`, beginning with what was kept so far."""
         for printed in self._printed:
             printed.flush()
         with log.open("ab") as target:
@@ -127,7 +121,7 @@ class Terminal:
         self._log = log
 
     def say(self, text: str) -> None:
-        """Print on the terminal itself, in normal mode; nothing happens where it has gone."""
+        """Print on the terminal itself, while no app runs; discarded if the terminal is gone."""
         self._screen.write(text + "\n")
         self._screen.flush()
 

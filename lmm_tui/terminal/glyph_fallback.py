@@ -1,8 +1,7 @@
-"""What a terminal has no glyph for, spelt with what it has, cell for cell.
+"""Replaces characters that a terminal has no glyphs for by others of the same width.
 
-Frames, blocks, arrows and marks have a plainer character that means the same; of other letters the
-base is left, and of what is two cells wide two question marks. It knows no widget and no escape
-code: those are ASCII, and stay.
+Frames, blocks, arrows and marks have simpler equivalents; accented letters lose their accent;
+everything else becomes one question mark per cell. Escape codes are ASCII and stay as they are.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ _CONSOLE = {
     "▁▂▃▅▆▇▔▊▋▍▎▏▖▗▘▝": "___▄▄█▀█▌▌││▄▄▀▀",
     "●◉◆◇▶◀▸▾✓✗×⏎…–—‹›⇧┊❙": "•◘•○►◄►▼+xx/.──<>^:│",
     "“”‘’": "\"\"''",
-    # The codec takes the first 32 for control characters; the fonts have them.
+    # The codec maps these to control characters, but the fonts have glyphs for them.
     "♥♦♣♠•◘○◙►◄↕▬↑↓→←↔▲▼": "♥♦♣♠•◘○◙►◄↕▬↑↓→←↔▲▼",
 }
-"""For the fonts of the Linux console, which hold code page 437 at least."""
+"""For the Linux console, whose fonts cover at least code page 437."""
 
 _ASCII = {
     "╭╮╰╯┌┐└┘├┤┬┴┼━─═│┃║╸╺╳": "+++++++++++++=-=|||--x",
@@ -35,20 +34,23 @@ _ASCII = {
 
 
 class GlyphFallback(dict[int, str]):
-    """A table for `str.translate` that grows as characters come; all stay as wide as they are."""
+    """A table for `str.translate`, filled as characters occur; widths do not change."""
 
-    def __init__(self, plainer: Mapping[str, str], encoding: str) -> None:
-        """`plainer` maps characters, in rows, to others; what else `encoding` has stays."""
+    def __init__(self, simpler: Mapping[str, str], encoding: str) -> None:
+        """`simpler` maps strings of characters to their replacements, one for one.
+
+        Other characters stay if `encoding` has them.
+        """
         super().__init__()
-        for those, these in plainer.items():
-            self.update(zip(map(ord, those), these, strict=True))
+        for characters, replacements in simpler.items():
+            self.update(zip(map(ord, characters), replacements, strict=True))
         self._encoding = encoding
 
     def __missing__(self, code: int) -> str:
-        self[code] = spelt = self._spell(chr(code))
-        return spelt
+        self[code] = replacement = self._replacement(chr(code))
+        return replacement
 
-    def _spell(self, char: str) -> str:
+    def _replacement(self, char: str) -> str:
         try:
             char.encode(self._encoding)
         except UnicodeEncodeError:
@@ -59,17 +61,17 @@ class GlyphFallback(dict[int, str]):
 
 
 def fallback_for(stream: TextIO) -> GlyphFallback | None:
-    """How to write for the terminal behind a stream; None where it shows everything."""
+    """The table for the terminal of a stream; None if it shows everything."""
     if not capabilities.has_unicode(stream):
         encoding = stream.encoding or "ascii"
-        # Python takes C for UTF-8; a terminal that was said to be C is not.
+        # Python treats the C locale as UTF-8; its terminal is ASCII.
         return GlyphFallback(_ASCII, "ascii" if encoding.lower().startswith("utf") else encoding)
     return None if capabilities.has_braille(stream) else GlyphFallback(_CONSOLE, "cp437")
 
 
 if __name__ == "__main__":
-    shown = "╭─ loss ● é → 小兔 ▇▁ ⣿ \x1b[1m"
+    demo = "╭─ loss ● é → 小兔 ▇▁ ⣿ \x1b[1m"
     for table in (GlyphFallback(_CONSOLE, "cp437"), GlyphFallback(_ASCII, "ascii")):
-        print(repr(shown.translate(table)))
-        assert len(shown.translate(table)) == len(shown) + len("小兔")
+        print(repr(demo.translate(table)))
+        assert len(demo.translate(table)) == len(demo) + len("小兔")
     print("=== 自测通过 ===")

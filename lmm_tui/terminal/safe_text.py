@@ -1,8 +1,7 @@
-"""Text that is safe and measurable on a terminal, whoever wrote it.
+"""Makes text safe to print, and fits and wraps it by terminal cells.
 
-Models, logs, file names and other people's metric names may hold escape sequences or text that
-reorders or overprints its neighbours; here they become something visible. It knows no widget and
-no stream.
+Output of models, logs, file names and foreign metric names may contain escape sequences, or
+characters that reorder or overprint other text; `clean` makes them visible.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ NEWLINE_MARK = "\N{RETURN SYMBOL}"
 
 _TAB = " " * 4
 _MAX_MARKS = 3
-"""Combining marks kept on one letter: Vietnamese needs 2, pointed Hebrew 3, 'Zalgo' dozens."""
+"""Combining marks kept per letter: Vietnamese needs 2, pointed Hebrew 3; "Zalgo" has dozens."""
 
 _OPENING, _CLOSING = "（《「『“‘【", "，。、；：？！）》」』”’】…"
 _HAN = "\u2e80-\u2fff\u3040-\u9fff\uf900-\ufaff"
 _PIECE = re.compile(
     rf"\s+|\[[^\s\]]*\]?|[{_OPENING}]*(?:[{_HAN}]|[^\s{_HAN}{_OPENING}{_CLOSING}]+)?[{_CLOSING}]*"
 )
-"""What stays on one line: space, a word, or a character, with the punctuation that clings to it.
+"""A unit that is not broken: white space, a word, or a Chinese character with its punctuation.
 
-So does what stands in brackets, where it holds no space."""
+Brackets without a space inside are one unit too."""
 _PART = re.compile(r"[^-/]*[-/]|[^-/]+")
 
 
 class _Visible(dict[int, str]):
-    """A `str.translate` table that is filled as characters are met."""
+    """A table for `str.translate`, filled as characters occur."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
@@ -46,7 +45,7 @@ class _Visible(dict[int, str]):
         elif category in ("Cc", "Cf", "Cs", "Zl", "Zp"):
             shown = REPLACEMENT
         elif "VARIATION SELECTOR" in unicodedata.name(char, ""):
-            # Terminals disagree on whether it widens the character before it.
+            # Terminals disagree on whether it widens the preceding character.
             shown = ""
         else:
             shown = char
@@ -58,11 +57,11 @@ _VISIBLE = _Visible({ord("\t"): _TAB})
 
 
 def clean(text: str, *, newlines: Literal["keep", "mark"] = "mark") -> str:
-    """`text` without anything a terminal would obey or that would leave its own cells.
+    """`text` without control characters, and with every character in its own cells.
 
-    C0 controls become their Unicode pictures (`␛`), C1 controls, bidirectional overrides, invisible
-    format characters and lone surrogates become `�`, a tab four spaces; of a pile of combining
-    marks three stay. Line ends are kept as `\\n` or marked as `⏎`. Idempotent.
+    C0 controls become their Unicode pictures (`␛`); C1 controls, bidirectional overrides, invisible
+    format characters and lone surrogates become `�`; a tab becomes four spaces; of several
+    combining marks three stay. Line ends are kept as `\\n` or marked as `⏎`. Idempotent.
     """
     for line_end in ("\r\n", "\N{LINE SEPARATOR}", "\N{PARAGRAPH SEPARATOR}"):
         text = text.replace(line_end, "\n")
@@ -71,23 +70,22 @@ def clean(text: str, *, newlines: Literal["keep", "mark"] = "mark") -> str:
 
 
 def fit(text: str, width: int) -> str:
-    """One clean line in exactly `width` terminal cells: padded, or cut with `…` at its end."""
+    """A line of exactly `width` terminal cells: padded, or cut with `…` at the end."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     return set_cell_size(text, width - 1) + "…" if width > 0 else ""
 
 
 def right(text: str, width: int) -> str:
-    """As `fit`, with the padding at its start."""
+    """As `fit`, with the padding at the start."""
     return " " * (width - cell_len(text)) + text if cell_len(text) < width else fit(text, width)
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """`text` in lines of at most `width` cells, one at least.
+    """`text` in lines of at most `width` cells; at least one line.
 
-    They break at spaces and between Chinese characters, but never before a `，` or after a `（`;
-    within a word only where a whole line is too short for it, after a hyphen or a slash if it can
-    be.
+    Lines break at spaces and between Chinese characters, never before `，` or after `（`. A word
+    longer than a line is broken, after a hyphen or a slash if possible.
     """
     text = text.lstrip()
     edges = [0, *breaks(text, width), len(text)]
@@ -95,7 +93,7 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def breaks(text: str, width: int) -> Iterator[int]:
-    """Where the lines of `wrap` begin, but for the first; space at the beginning stays."""
+    """Offsets at which the lines of `wrap` begin, except the first; leading space is kept."""
     at = taken = 0
     for found in _PIECE.findall(text):
         pieces = [found]
@@ -124,10 +122,7 @@ def _cap_marks(line: str) -> str:
 
 if __name__ == "__main__":
     hostile = "\x1b[2Jloss\t\u202egnp.exe\x9b31m\r\nZa" + "\u0301" * 40 + "lgo 小兔子"
-    print(clean(hostile))
-    print(clean(hostile, newlines="keep"))
-    print("|" + fit(clean("小兔子 went home"), 8) + "|")
-    assert clean(clean(hostile)) == clean(hostile)
-    assert cell_len(fit("小兔子", 4)) == 4
+    print(clean(hostile), "|" + fit("小兔子 went home", 8) + "|", sep="\n")
+    assert clean(clean(hostile)) == clean(hostile) and cell_len(fit("小兔子", 4)) == 4
     print(*wrap("小兔子 went home，（很远），天黑了。", 8), sep=" / ")
     print("=== 自测通过 ===")

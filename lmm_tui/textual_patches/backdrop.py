@@ -1,4 +1,4 @@
-"""What a dialog leaves visible of the screen behind it, in the dialog's shade.
+"""Draws the screen behind a dialog, tinted by the colour of the dialog's background.
 
 Textual 8.2 composes that screen anew by Rich (`textual.renderables.background_screen`) and computes
 two colours for every piece of it, three times while a dialog opens; here a colour is computed once.
@@ -19,11 +19,11 @@ from textual.strip import Strip
 from textual.style import Style as VisualStyle
 from textual.visual import RenderOptions, Visual
 
-from lmm_tui.textual_patches.partial_repaint import NarrowCompositor
+from lmm_tui.textual_patches.screen_strips import screen_strips
 
 
-class Behind(Visual):
-    """A screen in the shade of a translucent `color`, without links and what clicks do."""
+class Backdrop(Visual):
+    """A screen tinted by a translucent `color`, without links and click actions."""
 
     def __init__(self, screen: Screen[object], color: Color) -> None:
         self._screen, self._color = screen, color
@@ -31,12 +31,10 @@ class Behind(Visual):
     def render_strips(
         self, width: int, height: int | None, style: VisualStyle, options: RenderOptions
     ) -> list[Strip]:
-        compositor = self._screen._compositor
-        assert isinstance(compositor, NarrowCompositor)
         color = self._color
         return [
-            Strip([Segment(text, _shade(ink, color)) for text, ink, _ in strip], strip.cell_length)
-            for strip in compositor.whole_lines()
+            Strip([Segment(text, _tint(ink, color)) for text, ink, _ in strip], strip.cell_length)
+            for strip in screen_strips(self._screen)
         ]
 
     def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
@@ -47,7 +45,7 @@ class Behind(Visual):
 
 
 @lru_cache(4096)
-def _shade(style: Style | None, color: Color) -> Style:
+def _tint(style: Style | None, color: Color) -> Style:
     bare = Style() if style is None else style.clear_meta_and_links()
     inks = (
         (Color.from_rich_color(ink) + color).rich_color if ink else None
@@ -57,8 +55,8 @@ def _shade(style: Style | None, color: Color) -> Style:
 
 
 def install() -> None:
-    """For every dialog that is painted from now on; needs `narrow`'s compositor."""
-    textual.screen.BackgroundScreen = Behind  # type: ignore[misc, assignment]
+    """For every dialog that is painted from now on."""
+    textual.screen.BackgroundScreen = Backdrop  # type: ignore[misc, assignment]
 
 
 if __name__ == "__main__":
@@ -68,8 +66,6 @@ if __name__ == "__main__":
     from textual.screen import ModalScreen
     from textual.widgets import Static
 
-    from lmm_tui.textual_patches import partial_repaint
-
     class Demo(App[None]):
         def compose(self) -> ComposeResult:
             yield Static("loss 2.71")
@@ -77,12 +73,11 @@ if __name__ == "__main__":
     async def show() -> tuple[Strip, Strip]:
         app = Demo()
         async with app.run_test(size=(20, 2)) as pilot:
-            bright = app.screen._compositor.render_strips()[0]
+            bright = screen_strips(app.screen)[0]
             await app.push_screen(ModalScreen())
             await pilot.pause()
-            return bright, app.screen._compositor.render_strips()[0]
+            return bright, screen_strips(app.screen)[0]
 
-    partial_repaint.install()
     install()
     bright, dim = asyncio.run(show())
     print(*(next(iter(strip)).style for strip in (bright, dim)), sep=" -> ")

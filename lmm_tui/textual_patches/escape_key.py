@@ -1,8 +1,8 @@
-"""The escape key at once: Textual 8.2 takes 0.1 to 0.2 s to see that no longer code follows.
+"""Answers the escape key at once: Textual 8.2 takes 0.1 to 0.2 s to see that no more codes follow.
 
-Its parser gives up waiting after `constants.ESCAPE_DELAY`, but is asked only when its input thread
-wakes, every 0.1 s. Here that thread looks again soon after input, and only then; where nobody has
-pressed a key for a while, it sleeps longer. It knows nothing of the app.
+Its parser gives up waiting after `constants.ESCAPE_DELAY`, but is asked only when the input thread
+wakes, every 0.1 s. Here that thread wakes soon after input, and only then; where no key has been
+pressed for a while, it sleeps longer. It knows nothing of the app.
 """
 
 from __future__ import annotations
@@ -15,38 +15,39 @@ from textual import constants
 from textual.drivers import linux_driver
 
 DELAY_S = 0.01
-"""The codes of keys come in one piece, over ssh, too; tmux waits as long."""
+"""The codes of a key arrive in one piece, over ssh, too; tmux waits as long."""
 
-
-_USUAL_WAITS = 20
-"""So many before the long ones: whoever leaves by a key doesn't wait for one."""
+_SHORT_WAITS = 20
+"""So many before the long ones: quitting by a key does not wait for a long one."""
 _LONG_WAIT_S = 0.5
-"""The end of an app by a signal may take as much longer."""
+"""Quitting by a signal may take as much longer."""
 
 
-class SoonAgain(selectors.SelectSelector):
-    """After something was ready, the next wait is a short one; after long silence they are long."""
+class EscapeSelector(selectors.SelectSelector):
+    """Waits briefly after input and long where there has been none for a while."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._in_vain = 1
+        self._empty_waits = 1
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if self._in_vain == 0:
+        if not self.get_map():
+            return []  # The input thread ends and asks once more, of nothing.
+        if self._empty_waits == 0:
             timeout = constants.ESCAPE_DELAY
-        elif self._in_vain > _USUAL_WAITS:
+        elif self._empty_waits > _SHORT_WAITS:
             timeout = _LONG_WAIT_S
         ready = super().select(timeout)
-        self._in_vain = 0 if ready else self._in_vain + 1
+        self._empty_waits = 0 if ready else self._empty_waits + 1
         return ready
 
 
 def install() -> None:
-    """For every app that starts from now on; `ESCDELAY` is obeyed as ever."""
+    """For every app that starts from now on; `ESCDELAY` is still obeyed."""
     if "ESCDELAY" not in os.environ:
         constants.ESCAPE_DELAY = DELAY_S  # type: ignore[misc]
-    quick = SimpleNamespace(**vars(selectors) | {"SelectSelector": SoonAgain})
-    linux_driver.selectors = quick  # type: ignore[assignment]
+    module = SimpleNamespace(**vars(selectors) | {"SelectSelector": EscapeSelector})
+    linux_driver.selectors = module  # type: ignore[assignment]
 
 
 if __name__ == "__main__":
@@ -54,7 +55,7 @@ if __name__ == "__main__":
 
     install()
     reader, writer = os.pipe()
-    selector = SoonAgain()
+    selector = EscapeSelector()
     selector.register(reader, selectors.EVENT_READ)
     os.write(writer, b"\x1b")
     assert selector.select(1.0) and os.read(reader, 1) == b"\x1b"

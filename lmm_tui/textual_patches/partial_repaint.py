@@ -1,10 +1,10 @@
-"""Paints and sends what changed on a screen and no more.
+"""Renders and sends only what changed on a screen.
 
 For one new dot Textual 8.2 renders every widget that the changes of a frame span, and sends the
 line from the left edge of its widget on (`textual._compositor`); for one new size, or another page,
-it paints the whole screen up to five times. Over ssh that is most of what a run costs to watch.
-Here only the changed parts are rendered and sent, and of a whole frame, be it the first of another
-screen, only what the terminal does not show yet. It knows nothing of what is shown.
+it paints the whole screen up to five times. Over ssh that is most of what watching a run costs.
+Here only the changed parts are rendered and sent, and of a whole frame, such as the first of
+another screen, only what the terminal does not show yet. It knows nothing of what is shown.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ Piece: TypeAlias = tuple[int, int, Strip]
 """Column and line where it starts."""
 
 
-class Shown:
-    """What a terminal shows, as far as that is known."""
+class TerminalContents:
+    """What the terminal shows, as far as that is known."""
 
     def __init__(self) -> None:
         self._lines: dict[int, Line] = {}
         self._size = Size()
 
     def forget(self) -> None:
-        """Somebody else has painted there."""
+        """Something else may have painted there."""
         self._lines.clear()
 
     def patch(self, piece: Piece) -> None:
-        """This has been painted over what was there."""
+        """Paint a piece over what was there."""
         left, y, strip = piece
         right = left + strip.cell_length
         patched: dict[int, Strip] = {}
@@ -65,28 +65,28 @@ class Shown:
             self._lines[y] = line
             if before.keys() != line.keys():
                 ends = [x + line[x].cell_length for x in sorted(line)]
-                before = dict(zip(sorted(line), _whole(before).divide(ends), strict=False))
+                before = dict(zip(sorted(line), _join(before).divide(ends), strict=False))
             for x, strip in line.items():
                 if not (x in before and _same_cells(before[x], strip)):
                     yield x, y, strip
 
 
-_shown: WeakKeyDictionary[App[Any], Shown] = WeakKeyDictionary()
+_contents: WeakKeyDictionary[App[Any], TerminalContents] = WeakKeyDictionary()
 
 
-def shown_of(app: App[Any]) -> Shown:
-    """By all screens of an app; call its `forget` when somebody else has painted there."""
-    return _shown.setdefault(app, Shown())
+def terminal_contents(app: App[Any]) -> TerminalContents:
+    """What all screens of an app have painted."""
+    return _contents.setdefault(app, TerminalContents())
 
 
 def install() -> None:
     """For every screen that is made from now on."""
-    textual.screen.Compositor = NarrowCompositor  # type: ignore[misc]
-    # Those that get or lose the focus paint themselves; the rest of the screen is as it was.
+    textual.screen.Compositor = PartialCompositor  # type: ignore[misc]
+    # A widget that gets or loses the focus paints itself; the rest of the screen has not changed.
     vars(Screen)["focused"]._repaint = False
 
 
-class Update(CompositorUpdate, ABC):
+class TrackedUpdate(CompositorUpdate, ABC):
     """Sent by Textual, which may drop it instead: only what was taken is shown."""
 
     @abstractmethod
@@ -101,31 +101,31 @@ class Update(CompositorUpdate, ABC):
 
 
 @dataclass(frozen=True)
-class NarrowUpdate(Update):
+class PartialUpdate(TrackedUpdate):
     """Pieces of lines."""
 
     pieces: tuple[Piece, ...]
-    shown: Shown
+    contents: TerminalContents
 
     def take(self) -> tuple[Piece, ...]:
         for piece in self.pieces:
-            self.shown.patch(piece)
+            self.contents.patch(piece)
         return self.pieces
 
 
 @dataclass(frozen=True)
-class LinesUpdate(Update):
+class LinesUpdate(TrackedUpdate):
     """Whole lines, of which only what is new is sent."""
 
     lines: Mapping[int, Line]
     size: Size
-    shown: Shown
+    contents: TerminalContents
 
     def take(self) -> Iterator[Piece]:
-        return self.shown.replace(self.lines, self.size)
+        return self.contents.replace(self.lines, self.size)
 
 
-class NarrowCompositor(Compositor):
+class PartialCompositor(Compositor):
     """Textual's compositor, with updates made from the changed parts alone."""
 
     def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
@@ -148,19 +148,21 @@ class NarrowCompositor(Compositor):
             changed.setdefault(widget, []).append(region)
         self._dirty_regions.clear()
         pieces = tuple(
-            piece for widget, regions in changed.items() for piece in self._cut(widget, regions)
+            piece
+            for widget, regions in changed.items()
+            for piece in self._render_regions(widget, regions)
         )
-        return NarrowUpdate(pieces, shown_of(active_app.get())) if pieces else None
+        return PartialUpdate(pieces, terminal_contents(active_app.get())) if pieces else None
 
     def whole_lines(self) -> list[Strip]:
         """All that the screen shows, from the top."""
         lines = self._lines(list(range(self.size.height)))
-        return [_whole(line) for line in lines.values()]
+        return [_join(line) for line in lines.values()]
 
     def _update_lines(self, wanted: set[int]) -> LinesUpdate:
         self._dirty_regions.clear()
         there = sorted(wanted.intersection(range(self.size.height)))
-        return LinesUpdate(self._lines(there), self.size, shown_of(active_app.get()))
+        return LinesUpdate(self._lines(there), self.size, terminal_contents(active_app.get()))
 
     def _lines(self, wanted: list[int]) -> Mapping[int, Line]:
         """Lines from front to back: what nobody sees, such as containers, is not rendered."""
@@ -197,7 +199,7 @@ class NarrowCompositor(Compositor):
                 break
         return None
 
-    def _cut(self, widget: Widget, regions: list[Region]) -> Iterator[Piece]:
+    def _render_regions(self, widget: Widget, regions: list[Region]) -> Iterator[Piece]:
         area, _ = self.visible_widgets[widget]
         for region in regions:
             strips = widget.render_lines(region.translate(-area.offset))
@@ -205,7 +207,7 @@ class NarrowCompositor(Compositor):
                 yield region.x, y, strip
 
 
-def _whole(line: Line) -> Strip:
+def _join(line: Line) -> Strip:
     return Strip.join(line[x] for x in sorted(line))
 
 
@@ -241,7 +243,7 @@ if __name__ == "__main__":
             compositor = app.screen._compositor
             compositor._dirty_regions = {Region(5, 0, 4, 1)}
             update = compositor.render_partial_update()
-            assert isinstance(update, NarrowUpdate)
+            assert isinstance(update, PartialUpdate)
             part = update.render_segments(Console())
             compositor.render_full_update().render_segments(Console())
             again = compositor.render_full_update().render_segments(Console())

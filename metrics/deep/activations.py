@@ -1,7 +1,7 @@
-"""What flows through a network: how large it is, how uneven, how many directions, how much is dead.
+"""Statistics of activations: size, outliers, dead units, effective rank.
 
-Pure functions of sampled rows; they know no model. Each costs below 1 % of a training step for
-512 rows of every layer, but for the effective rank (a singular value decomposition a layer).
+Pure functions of sampled rows, (N, D). For 512 rows of every layer each costs less than 1 % of a
+training step, except the effective rank (a singular value decomposition for each layer).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 DEAD = 1e-3
-"""A unit is dead where it never exceeds this share of what the largest one reaches."""
+"""A unit is dead if it never exceeds this fraction of the largest unit's magnitude."""
 
 _RANK_ROWS = 128
 _TINY = torch.finfo(torch.float32).tiny
@@ -19,8 +19,8 @@ _TINY = torch.finfo(torch.float32).tiny
 def rms_and_outlier(h_NxD: Tensor) -> Tensor:
     """(2,): root mean square of all entries, and the largest magnitude over it.
 
-    The ratio is 1 where all are equal, about 4 to 5 for Gaussian rows; hundreds mean that a few
-    channels carry it all, which low precision pays for (arXiv 2208.07339).
+    The ratio is 1 if all magnitudes are equal, about 4 to 5 for Gaussian rows. Hundreds mean that a
+    few channels dominate, which low precision represents badly (arXiv 2208.07339).
     """
     h_NxD = h_NxD.float()
     rms = h_NxD.square().mean().sqrt()
@@ -28,9 +28,10 @@ def rms_and_outlier(h_NxD: Tensor) -> Tensor:
 
 
 def dead_share(a_NxF: Tensor) -> Tensor:
-    """The share of units (columns) that stay within DEAD times the largest magnitude of all, 0-d.
+    """The share of units (columns) whose magnitude stays below DEAD times the largest one, 0-d.
 
-    Gated units are never exactly 0, hence a bound. Over 0.3 after a spike: they won't come back.
+    Gated units are never exactly 0, hence the threshold. Above 0.3 after a spike, units rarely
+    recover.
     """
     reach_F = a_NxF.abs().amax(0).float()
     return (reach_F <= DEAD * reach_F.amax()).float().mean()
@@ -47,7 +48,7 @@ def effective_rank(h_NxD: Tensor) -> Tensor:
 
 
 def sample_rows(x_BxTxD: Tensor, most: int) -> Tensor:
-    """Up to `most` of the B·T rows, evenly spread and always the same; a copy, (N, D)."""
+    """A copy of up to `most` of the B·T rows, (N, D): evenly spaced, so always the same."""
     rows = x_BxTxD.detach().flatten(0, -2)
     if len(rows) <= most:
         return rows.clone()

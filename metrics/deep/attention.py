@@ -1,8 +1,8 @@
-"""How sharply attention looks: the largest attention logit, and the entropy of its weights.
+"""Attention statistics: the largest attention logit, and the entropy of the weights.
 
-Reads queries and keys as any model hands them to `scaled_dot_product_attention`, so nothing has
-to be changed in it; attention that is computed otherwise is not seen. Costs about 1 % of a
-training step when it is looked at, nothing otherwise; a sample of the queries stands for all.
+Queries and keys are read from the model's calls of `scaled_dot_product_attention`, so the model
+needs no change; attention computed in another way is not seen. A captured pass costs about 1 % of
+a training step, since only a sample of the queries is used; other passes cost nothing.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _MAX_QUERIES = 64
 
 
 class AttentionWatch(TorchFunctionMode):
-    """While entered, hands `see` each call's sampled numbers: (2,), as `attention_numbers` does.
+    """Context manager that calls `receive` with the `attention_numbers` of each attention call.
 
-    They stay on the device. Calls whose keys are not (batch, heads, keys, width) are passed over.
+    They stay on the device. Calls whose keys are not (batch, heads, keys, width) are skipped.
     """
 
-    def __init__(self, see: Callable[[Tensor], None]) -> None:
+    def __init__(self, receive: Callable[[Tensor], None]) -> None:
         super().__init__()
-        self._see = see
+        self._receive = receive
 
     def __torch_function__(
         self,
@@ -38,11 +38,11 @@ class AttentionWatch(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
-            self._look(*args, **kwargs)
+            self._read(*args, **kwargs)
         return func(*args, **kwargs)
 
     @torch.no_grad()
-    def _look(
+    def _read(
         self,
         query: Tensor,
         key: Tensor,
@@ -55,10 +55,10 @@ class AttentionWatch(TorchFunctionMode):
     ) -> None:
         if query.dim() != 4 or key.dim() != 4:
             return
-        # One text of the batch stands for all: it has every head, and as many keys as any.
+        # The first sequence only: it has every head, and as many keys as the others.
         mask = None if attn_mask is None else attn_mask[(0,) * (attn_mask.dim() - 2)]
         with torch.autocast(query.device.type, enabled=False):
-            self._see(attention_numbers(query[0], key[0], mask, causal=is_causal, scale=scale))
+            self._receive(attention_numbers(query[0], key[0], mask, causal=is_causal, scale=scale))
 
 
 def attention_numbers(
@@ -71,13 +71,15 @@ def attention_numbers(
 ) -> Tensor:
     """(2,): the largest logit q·k·scale, and the mean entropy of the weights, in nats.
 
-    Over all heads and up to 64 queries, evenly spread, the last included. A logit that grows into
-    the hundreds is how a too large learning rate shows before the loss does (arXiv 2309.14322);
-    entropy goes from ln(keys), uniform, to 0. `mask_TxS` is true where a query may look, or is
-    added to the logits. With fewer key than query heads, neighbouring queries share keys.
+    Over all heads and up to 64 queries, evenly spaced, the last included. Logits that grow into the
+    hundreds show a too large learning rate before the loss does (arXiv 2309.14322); the entropy is
+    ln(keys) for uniform attention and 0 for a single key. `mask_TxS` is boolean, true where a query
+    may attend, or is added to the logits. With fewer key heads K than query heads H, neighbouring
+    query heads share keys.
     """
     queries, keys = q_HxTxC.shape[1], k_KxSxC.shape[1]
     count = min(queries, _MAX_QUERIES)
+    # The last query attends to all keys, so it is always among the sampled ones.
     rows_N = torch.linspace(0, queries - 1, count, device=q_HxTxC.device).round().long()
     if count == 1:
         rows_N = rows_N.new_full((1,), queries - 1)

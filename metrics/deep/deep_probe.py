@@ -1,8 +1,8 @@
-"""The deep probe: what attention, residual stream and MLPs of each layer do in one forward pass.
+"""Deep probe: statistics of the attention, residual stream and MLP of each layer.
 
-Attaches from outside to any PyTorch model that numbers its blocks, by forward hooks that are there
-only while it watches; it copies a sample of rows and leaves the pass as it is, to the bit. What a
-part costs stands in its file, measured by `python -m benchmarks deep_probes`.
+Attaches from outside to any PyTorch model with numbered blocks, by forward hooks that exist only
+inside `watching()`. It copies a sample of rows; the pass stays bit-identical. The cost of each part
+is measured by `python -m benchmarks deep_probes`.
 """
 
 from __future__ import annotations
@@ -31,59 +31,60 @@ PARTS: dict[str, tuple[str, ...]] = {
     "mlp": ("dead_units",),
     "rank": ("effective_rank",),
 }
-"""What can be watched, and the numbers of each layer that it gives."""
+"""The parts that can be probed, and the numbers of each layer that they give."""
 
 _MAX_ROWS = 512
 _MLP = re.compile(r"(^|\.)(mlp|ffn|feed_forward|ff|fc2|linear2)(\.|$)")
 
 
 class DeepProbe:
-    """Reads one forward pass, in which it is entered: `with probe.watching(): model(ids)`."""
+    """Reads one forward pass: `with probe.watching(): model(ids)`, then `probe.read()`."""
 
     def __init__(self, model: nn.Module, parts: Collection[str] = tuple(PARTS)) -> None:
-        """`parts` are keys of PARTS. A layer without an MLP or with attention of its own kind
-        has fewer numbers."""
+        """`parts` are keys of PARTS. A layer without an MLP, or whose attention does not call
+        `scaled_dot_product_attention`, has fewer numbers."""
         self._parts = frozenset(parts)
         self._blocks = blocks_of(model)
-        self._mlps = {label: down for label, block in self._blocks.items()
-                      if (down := _down_projection(block)) is not None}  # fmt: skip
+        found = {label: _down_projection(block) for label, block in self._blocks.items()}
+        self._mlps = {label: down for label, down in found.items() if down is not None}
         self._inside: str | None = None
+        """The block whose forward is running: attention calls are counted for it."""
         self._found: dict[str, Tensor] = {}
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Short names of the blocks, as they stand in keys: `layers.3`."""
+        """Short names of the blocks, as used in keys: `layers.3`."""
         return tuple(self._blocks)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch the pass inside; of several through a layer, the first counts."""
+        """Capture the pass inside; of several passes through a layer, the first."""
         self._found, self._inside = {}, None
         with ExitStack() as stack:
             for label, block in self._blocks.items():
-                enter = block.register_forward_pre_hook(self._enter(label))
+                enter = block.register_forward_pre_hook(self._enter_hook(label))
                 stack.callback(enter.remove)
-                stack.callback(block.register_forward_hook(self._leave(label)).remove)
+                stack.callback(block.register_forward_hook(self._leave_hook(label)).remove)
             for label, down in self._mlps.items() if "mlp" in self._parts else ():
-                stack.callback(down.register_forward_pre_hook(self._see_units(label)).remove)
+                stack.callback(down.register_forward_pre_hook(self._units_hook(label)).remove)
             if "attention" in self._parts:
-                stack.enter_context(AttentionWatch(self._see_attention))
+                stack.enter_context(AttentionWatch(self._keep_attention))
             yield
 
     def read(self) -> dict[str, float]:
-        """The numbers of the watched pass, by name `deep/act_rms/layers.3`: one copy."""
+        """The numbers of the captured pass by name, `deep/act_rms/layers.3`; one device copy."""
         found, self._found = self._found, {}
         if not found:
             return {}
         return dict(zip(found, torch.stack([*found.values()]).tolist(), strict=True))
 
-    def _enter(self, label: str) -> Callable[..., None]:
+    def _enter_hook(self, label: str) -> Callable[..., None]:
         def enter(module: nn.Module, args: object) -> None:
             self._inside = label
 
         return enter
 
-    def _leave(self, label: str) -> Callable[..., None]:
+    def _leave_hook(self, label: str) -> Callable[..., None]:
         @torch.no_grad()
         def leave(module: nn.Module, args: object, output: Any) -> None:
             self._inside = None
@@ -99,20 +100,20 @@ class DeepProbe:
         return leave
 
     def _keep_rank(self, label: str, h_NxD: Tensor) -> None:
-        # No decomposition exists of what is not finite; torch would raise.
+        # torch raises for the decomposition of a non-finite matrix.
         finite = torch.nan_to_num(h_NxD, nan=0.0, posinf=0.0, neginf=0.0)
         with torch.autocast(h_NxD.device.type, enabled=False):
             self._keep(label, "rank", effective_rank(sample_rows(finite, 128)))
 
-    def _see_units(self, label: str) -> Callable[..., None]:
+    def _units_hook(self, label: str) -> Callable[..., None]:
         @torch.no_grad()
-        def see(module: nn.Module, args: tuple[Any, ...]) -> None:
+        def read_units(module: nn.Module, args: tuple[Any, ...]) -> None:
             if args and isinstance(args[0], Tensor):
                 self._keep(label, "mlp", dead_share(sample_rows(args[0], _MAX_ROWS)))
 
-        return see
+        return read_units
 
-    def _see_attention(self, numbers_2: Tensor) -> None:
+    def _keep_attention(self, numbers_2: Tensor) -> None:
         if self._inside is not None:
             self._keep(self._inside, "attention", numbers_2)
 
@@ -122,7 +123,7 @@ class DeepProbe:
 
 
 def blocks_of(model: nn.Module) -> dict[str, nn.Module]:
-    """The numbered blocks of a model by short name, outermost ones only, in their order."""
+    """The outermost numbered blocks of a model by short name, in order."""
     modules = {strip_wrappers(name): module for name, module in model.named_modules() if name}
     numbered = [name for name in modules if name.rpartition(".")[2].isdigit()]
     found: dict[str, nn.Module] = {}
@@ -132,7 +133,7 @@ def blocks_of(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _down_projection(block: nn.Module) -> nn.Module | None:
-    """The last matrix of a block's MLP, whose inputs are its units."""
+    """The last linear layer of a block's MLP; its inputs are the MLP's units."""
     matrices = [
         module
         for name, module in block.named_modules()

@@ -1,4 +1,4 @@
-"""Statistics of the last so many numbers of a series, O(1) a number; knows no rules."""
+"""Mean, standard deviation and median of the last n numbers of a series, as they arrive."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from bisect import bisect_left, insort
 from collections import deque
 
 LARGEST = 1e150
-"""What is larger counts as this: its square would no longer be a number."""
+"""Larger numbers are clamped to this, because their squares would overflow."""
 
 
 class Recent:
-    """Mean and standard deviation of the last `size` numbers.
+    """Mean and standard deviation of the last `size` numbers, O(1) a number.
 
-    The sums are taken anew once per `size` numbers, so that rounding cannot pile up.
+    The sums are of differences to a centre, so that little cancels in the variance, and are
+    recomputed once per `size` numbers, so that rounding errors do not add up.
     """
 
     def __init__(self, size: int) -> None:
@@ -22,7 +23,7 @@ class Recent:
         self._sum = 0.0
         self._squares = 0.0
         self._centre = 0.0
-        self._until_anew = size
+        self._until_recomputed = size
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -32,7 +33,7 @@ class Recent:
         return len(self._kept) == self._size
 
     def add(self, x: float) -> None:
-        """Take in a finite number; the oldest leaves where there are more than `size`."""
+        """Add a finite number; drops the oldest of more than `size`."""
         if not -LARGEST <= x <= LARGEST:
             x = min(max(x, -LARGEST), LARGEST)
         kept = self._kept
@@ -46,9 +47,9 @@ class Recent:
         kept.append(x)
         self._sum += away
         self._squares += away * away
-        self._until_anew -= 1
-        if not self._until_anew:
-            self._take_anew()
+        self._until_recomputed -= 1
+        if not self._until_recomputed:
+            self._recompute()
 
     @property
     def mean(self) -> float:
@@ -57,21 +58,21 @@ class Recent:
 
     @property
     def deviation(self) -> float:
-        """Of the numbers themselves (divided by n); NaN before the first."""
+        """Population standard deviation (divided by n); NaN before the first number."""
         if not self._kept:
             return math.nan
         shift = self._sum / len(self._kept)
         return math.sqrt(max(self._squares / len(self._kept) - shift * shift, 0.0))
 
-    def _take_anew(self) -> None:
+    def _recompute(self) -> None:
         self._centre = self.mean
         away = [x - self._centre for x in self._kept]
         self._sum, self._squares = sum(away), sum(x * x for x in away)
-        self._until_anew = self._size
+        self._until_recomputed = self._size
 
 
 class RecentMedian:
-    """Median of the last `size` numbers, by a sorted copy."""
+    """Median of the last `size` numbers, from a sorted copy: O(size) a number, by memmove."""
 
     def __init__(self, size: int) -> None:
         self._kept: deque[float] = deque(maxlen=size)
@@ -81,7 +82,7 @@ class RecentMedian:
         return len(self._kept)
 
     def add(self, x: float) -> None:
-        """Take in a finite number."""
+        """Add a finite number."""
         if len(self._kept) == self._kept.maxlen:
             del self._sorted[bisect_left(self._sorted, self._kept[0])]
         self._kept.append(x)
@@ -89,7 +90,7 @@ class RecentMedian:
 
     @property
     def median(self) -> float:
-        """The upper one of two middles; NaN before the first number."""
+        """The upper one of two middle numbers; NaN before the first number."""
         return self._sorted[len(self._sorted) // 2] if self._sorted else math.nan
 
 

@@ -1,4 +1,4 @@
-"""The heat map of layers over steps. Knows series and axes, not whose layers they are."""
+"""Heat map of layers over steps: one row a layer, colour on a log scale."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, to_rgb
 from numpy.typing import NDArray
 
-from lmm_tui.metrics.plots.decimate import COLUMNS, StepWindow, log_ticks
+from lmm_tui.metrics.plots.decimate import COLUMNS, StepWindow
+from lmm_tui.metrics.plots.panel_axes import log_ticks
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.series import Series
 
@@ -24,12 +25,13 @@ _LABELLED_ROWS = 18
 def draw_map(
     ax: Axes, bar: Axes, rows: Sequence[Series], labels: Sequence[str], window: StepWindow
 ) -> bool:
-    """A row a layer, first on top; colour is the logarithm of the value, with its scale in `bar`.
+    """Draw a row for each layer, the first on top, and the colour scale in `bar`.
 
-    Exact zeros are grey, values that are not finite red. Returns whether there are zeros.
+    Exact zeros are grey, non-finite values red. Returns whether there are zeros.
     """
     edges, values, broken = _table(rows, window)
     positive = values[values > 0]
+    # Two outliers in a hundred cells must not stretch the scale.
     low, high = np.quantile(positive, (0.02, 0.98)) if len(positive) else (1.0, 1.0)
     scale = LogNorm(low, max(high, 1.5 * low), clip=True)
     zero = values == 0
@@ -39,23 +41,24 @@ def draw_map(
     cells[broken] = to_rgb(_BROKEN)
     ax.pcolormesh(edges, np.arange(len(rows) + 1) - 0.5, cells, rasterized=True)
     ax.invert_yaxis()
-    every = -(-len(rows) // _LABELLED_ROWS)
     ax.grid(visible=False)
     colours = bar.figure.colorbar(ScalarMappable(scale, _COLOURS), cax=bar)
     colours.outline.set_visible(False)
     bar.grid(visible=False)
     log_ticks(bar)
+    every = -(-len(rows) // _LABELLED_ROWS)
     ax.set_yticks(range(0, len(rows), every), labels[::every])
     return bool(zero.any())
 
 
 def _table(rows: Sequence[Series], window: StepWindow) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Column edges, then by row and column the mean, and whether it was not finite.
+    """Column edges, (columns + 1,); means and whether a value was not finite, (rows, columns).
 
-    A column in which nothing was measured repeats the one before it; NaN where there is none.
+    A cell without a value repeats the one before it; NaN if there is none.
     """
     if max(map(len, rows)) <= COLUMNS:
         steps = np.unique(np.concatenate([series.steps for series in rows])).astype(float)
+        # A column for each step at which any row was measured, edges half-way between them.
         edges = np.concatenate(([window.first], (steps[1:] + steps[:-1]) / 2, [window.last]))
         values = np.full((len(rows), len(steps)), np.nan)
         broken = np.zeros(values.shape, bool)

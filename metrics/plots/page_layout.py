@@ -1,4 +1,4 @@
-"""Whole pages: which panels stand where. Knows panels and inches, no files and no values."""
+"""Page layout: which panels a page has, in rows of given heights, below a title and a summary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from matplotlib.gridspec import SubplotSpec
 
 from lmm_tui.metrics import names
 from lmm_tui.metrics.plots import panels, plot_style
-from lmm_tui.metrics.plots.decimate import StepWindow, say
+from lmm_tui.metrics.plots.decimate import StepWindow
+from lmm_tui.metrics.plots.panel_axes import draw_reason
 from lmm_tui.metrics.plots.plot_source import PlotSource
 from lmm_tui.metrics.series.series import SeriesStore
 
@@ -31,30 +32,30 @@ Page = Literal["whole", "training", "probes"]
 
 @dataclass(frozen=True)
 class _Row:
-    """A strip across the page; `draw` fills the cell it is given."""
+    """A row across the page; `draw` draws its panels into a cell of the page's grid."""
 
     inches: float
     draw: Callable[[Figure, SubplotSpec], None]
 
 
-def draw(page: Page, subject: PlotSource) -> Figure:
-    """`training`: losses, rates, norms, and series of others; `probes`: the nine; `whole`: all."""
+def draw(page: Page, source: PlotSource) -> Figure:
+    """`training`: losses, rates, norms and unknown series; `probes`: the nine; `whole`: all."""
     rows: list[_Row] = []
     if page != "probes":
-        rows += _training_rows(subject)
+        rows += _training_rows(source)
     if page != "training":
-        rows += _probe_rows(subject)
+        rows += _probe_rows(source)
     if page != "probes":
-        rows += _other_rows(subject)
-    return _page(subject, rows)
+        rows += _other_rows(source)
+    return _page(source, rows)
 
 
-def _training_rows(subject: PlotSource) -> list[_Row]:
-    store, window = subject.store, StepWindow.of(subject.store, subject.resumed)
+def _training_rows(source: PlotSource) -> list[_Row]:
+    store, window = source.store, StepWindow.of(source.store, source.resumed)
 
     def curves(figure: Figure, cell: SubplotSpec) -> None:
         grid = cell.subgridspec(1, 3, wspace=_GUTTER)
-        panels.draw_loss(figure.add_subplot(grid[:2]), store, window, subject.references)
+        panels.draw_loss(figure.add_subplot(grid[:2]), store, window, source.baselines)
         panels.draw_ppl(figure.add_subplot(grid[2]), store, window)
 
     def steps(figure: Figure, cell: SubplotSpec) -> None:
@@ -82,30 +83,34 @@ def _training_rows(subject: PlotSource) -> list[_Row]:
     return [_Row(3.5, curves), _Row(2.2, steps), _Row(height, layers)]
 
 
-def _probe_rows(subject: PlotSource) -> list[_Row]:
-    if not any(subject.store.get(names.PROBE + probe) for probe in names.PROBES):
+def _probe_rows(source: PlotSource) -> list[_Row]:
+    if not any(source.store.get(names.PROBE + probe) for probe in names.PROBES):
         sentence = "This run was not probed: log.probe_every is 0, or no ModelProbe was attached."
-        return [_Row(0.9, lambda figure, cell: say(figure.add_subplot(cell), "Probes", sentence))]
-    return _in_threes(subject, names.PROBES, panels.draw_probe)
+        return [
+            _Row(
+                0.9, lambda figure, cell: draw_reason(figure.add_subplot(cell), "Probes", sentence)
+            )
+        ]
+    return _in_threes(source, names.PROBES, panels.draw_probe)
 
 
-def _other_rows(subject: PlotSource) -> list[_Row]:
-    """Series that are none of ours."""
+def _other_rows(source: PlotSource) -> list[_Row]:
+    """The series that are neither known metrics nor drawn by a panel of their own."""
     others = [
         name
-        for name in subject.store.names()
+        for name in source.store.names()
         if name not in names.KNOWN and not name.startswith(_OWN_PREFIXES)
     ][:_MAX_OTHERS]
-    return _in_threes(subject, others, panels.draw_other)
+    return _in_threes(source, others, panels.draw_other)
 
 
 def _in_threes(
-    subject: PlotSource,
+    source: PlotSource,
     shown: Sequence[str],
     draw_one: Callable[[Axes, SeriesStore, StepWindow, str], None],
 ) -> list[_Row]:
     """Rows of three small panels, each drawn by `draw_one` for one of `shown`."""
-    store, window = subject.store, StepWindow.of(subject.store, subject.resumed)
+    store, window = source.store, StepWindow.of(source.store, source.resumed)
 
     def three(chosen: Sequence[str]) -> _Row:
         def draw(figure: Figure, cell: SubplotSpec) -> None:
@@ -118,7 +123,7 @@ def _in_threes(
     return [three(shown[at : at + 3]) for at in range(0, len(shown), 3)]
 
 
-def _page(subject: PlotSource, rows: Sequence[_Row]) -> Figure:
+def _page(source: PlotSource, rows: Sequence[_Row]) -> Figure:
     inches = [row.inches for row in rows]
     height = _HEADER + sum(inches) + _GAP * (len(rows) - 1) + _BOTTOM
     figure = Figure(figsize=(_WIDTH, height), facecolor="white")
@@ -134,18 +139,18 @@ def _page(subject: PlotSource, rows: Sequence[_Row]) -> Figure:
         hspace=_GAP * len(rows) / sum(inches),
     )
     left = _LEFT / _WIDTH
-    title = "".join(c if c.isprintable() else "\ufffd" for c in subject.title)
+    title = "".join(c if c.isprintable() else "\ufffd" for c in source.title)
     figure.text(left, 1 - 0.36 / height, title, fontsize=17, fontweight="bold", va="baseline")
-    figure.text(left, 1 - 0.6 / height, _summary(subject), fontsize=10, color=plot_style.MUTED)
+    figure.text(left, 1 - 0.6 / height, _summary(source), fontsize=10, color=plot_style.MUTED)
     for at, row in enumerate(rows):
         row.draw(figure, grid[at])
     return figure
 
 
-def _summary(subject: PlotSource) -> str:
-    """How far the run is and how well it does, in a line."""
-    store = subject.store
-    parts = [subject.about] if subject.about else []
+def _summary(source: PlotSource) -> str:
+    """Progress and best validation loss of the run in one line."""
+    store = source.store
+    parts = [source.about] if source.about else []
     parts.append(f"step {plot_style.count(store.last_step or 0)}")
     loss, val = store.get(names.TRAIN_LOSS), store.get(names.VAL_LOSS)
     any_series = loss or val
@@ -155,9 +160,9 @@ def _summary(subject: PlotSource) -> str:
         parts.append(
             f"best val loss {plot_style.number(best.value)} at step {plot_style.count(best.step)}"
         )
-    if subject.resumed:
+    if source.resumed:
         parts.append(
-            "resumed at " + ", ".join(plot_style.count(step) for step in subject.resumed[-4:])
+            "resumed at " + ", ".join(plot_style.count(step) for step in source.resumed[-4:])
         )
     return "   ·   ".join(parts)
 

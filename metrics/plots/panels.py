@@ -1,7 +1,4 @@
-"""The panels of a page: each draws one thing about a run, or says that it was not logged.
-
-Knows the vocabulary of metrics and axes to draw into; no files, no layout.
-"""
+"""The panels of a page: each draws one metric of a run, or the note that it was not logged."""
 
 from __future__ import annotations
 
@@ -13,38 +10,37 @@ from matplotlib.ticker import FixedLocator
 
 from lmm_tui.metrics import names
 from lmm_tui.metrics.plots import plot_style
-from lmm_tui.metrics.plots.decimate import (
-    Curve,
+from lmm_tui.metrics.plots.decimate import Curve, StepWindow
+from lmm_tui.metrics.plots.layer_map import draw_map
+from lmm_tui.metrics.plots.panel_axes import (
     Entry,
-    StepWindow,
     broken_steps,
+    draw_heading,
     draw_line,
     draw_raw,
+    draw_reason,
     finish,
     fit_y,
-    head,
     last_value,
     mark_broken,
     mark_outside,
-    say,
     step_axis,
 )
-from lmm_tui.metrics.plots.layer_map import draw_map
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.series import Series, SeriesStore
 from lmm_tui.metrics.values import MAX_LOSS_OF_PPL
 
 
 def draw_loss(
-    ax: Axes, store: SeriesStore, window: StepWindow, references: Mapping[str, float]
+    ax: Axes, store: SeriesStore, window: StepWindow, baselines: Mapping[str, float]
 ) -> None:
-    """Raw, smoothed and held-out loss, and the levels to compare them with."""
+    """Raw, smoothed and validation loss, with the baselines."""
     raw, smooth, val = map(store.get, (names.TRAIN_LOSS, names.TRAIN_LOSS_EMA, names.VAL_LOSS))
     if raw is smooth is val is None:
-        say(ax, "Loss", "No loss was logged (train/loss, val/loss).")
+        draw_reason(ax, "Loss", "No loss was logged (train/loss, val/loss).")
         return
     _draw_splits(ax, window, raw, smooth, val)
-    _draw_references(ax, references)
+    _draw_baselines(ax, baselines)
     entries = [*broken_steps(raw, val), *_split_values(raw, val)]
     if smooth is not None:
         entries.insert(
@@ -54,10 +50,10 @@ def draw_loss(
 
 
 def draw_ppl(ax: Axes, store: SeriesStore, window: StepWindow) -> None:
-    """Perplexity on a log scale; smoothed it is that of the smoothed loss."""
+    """Perplexity on a log scale; the smoothed line is the perplexity of the smoothed loss."""
     raw, smooth, val = map(store.get, (names.TRAIN_PPL, names.TRAIN_LOSS_EMA, names.VAL_PPL))
     if raw is val is None:
-        say(ax, "Perplexity", "No perplexity was logged (train/ppl, val/ppl).")
+        draw_reason(ax, "Perplexity", "No perplexity was logged (train/ppl, val/ppl).")
         return
     if any((series.values > 0).any() for series in (raw, val) if series is not None):
         ax.set_yscale("log")
@@ -68,7 +64,7 @@ def draw_ppl(ax: Axes, store: SeriesStore, window: StepWindow) -> None:
 def draw_lr(ax: Axes, store: SeriesStore, window: StepWindow) -> None:
     series = store.get(names.LR)
     if series is None:
-        say(ax, "Learning rate", "No learning rate was logged (train/lr).")
+        draw_reason(ax, "Learning rate", "No learning rate was logged (train/lr).")
         return
     curve = Curve.of(series, window)
     draw_line(ax, curve, plot_style.TRAIN)
@@ -77,10 +73,10 @@ def draw_lr(ax: Axes, store: SeriesStore, window: StepWindow) -> None:
 
 
 def draw_grad_norm(ax: Axes, store: SeriesStore, window: StepWindow) -> None:
-    """The norm before clipping; on a log scale where it leaves its usual size far behind."""
+    """The norm before clipping; on a log scale if its peak is far above the median."""
     norm = store.get(names.GRAD_NORM)
     if norm is None:
-        say(ax, "Gradient norm", "No gradient norm was logged (train/grad_norm).")
+        draw_reason(ax, "Gradient norm", "No gradient norm was logged (train/grad_norm).")
         return
     curve = Curve.of(norm, window)
     draw_raw(ax, curve, plot_style.TRAIN)
@@ -97,7 +93,7 @@ def draw_grad_norm(ax: Axes, store: SeriesStore, window: StepWindow) -> None:
 
 
 def draw_clip_rate(ax: Axes, rate: Series, ratio: Series | None, window: StepWindow) -> None:
-    """Share of steps that were clipped, as a strip to stand below the norm."""
+    """Share of steps that were clipped, as a strip to place below the norm."""
     curve = Curve.of(rate, window)
     ax.fill_between(curve.x, 0, curve.mean, color=plot_style.VAL, alpha=0.25, lw=0)
     draw_line(ax, curve, plot_style.VAL, width=1.2)
@@ -113,7 +109,7 @@ def draw_clip_rate(ax: Axes, rate: Series, ratio: Series | None, window: StepWin
 def draw_speed(ax: Axes, store: SeriesStore, window: StepWindow) -> None:
     series, mfu = store.get(names.TOKENS_PER_S), store.get(names.MFU)
     if series is None:
-        say(ax, "Throughput", "No speed was logged (train/tokens_per_s).")
+        draw_reason(ax, "Throughput", "No speed was logged (train/tokens_per_s).")
         return
     curve = Curve.of(series, window)
     draw_raw(ax, curve, plot_style.TRAIN)
@@ -123,29 +119,29 @@ def draw_speed(ax: Axes, store: SeriesStore, window: StepWindow) -> None:
 
 
 def draw_layer_norms(ax: Axes, bar: Axes, store: SeriesStore, window: StepWindow) -> None:
-    """Gradient norm of each layer over the steps, with its colour scale in `bar`."""
+    """Heat map of the gradient norm of each layer, with its colour scale in `bar`."""
     title = "Gradient norm by layer"
     layers = [name for name in store.names() if name.startswith(names.GRAD_LAYER)]
     rows = [series for name in layers if (series := store.get(name))]
     if not rows:
         bar.set_axis_off()
-        say(ax, title, "No layer norms were logged (grad/<layer>).")
+        draw_reason(ax, title, "No layer norms were logged (grad/<layer>).")
         return
     labels = [name.removeprefix(names.GRAD_LAYER) for name in layers]
     zeros = draw_map(ax, bar, rows, labels, window)
     entries = [("grey: exactly 0", plot_style.MUTED)] if zeros else []
-    head(ax, title, [*entries, *broken_steps(*rows)])
+    draw_heading(ax, title, [*entries, *broken_steps(*rows)])
     step_axis(ax, window)
     ax.set_xlim(window.first, window.last)
 
 
 def draw_probe(ax: Axes, store: SeriesStore, window: StepWindow, probe: str) -> None:
-    """One of the nine numbers; where it was measured by layer, each layer is a thin line."""
+    """One probe number; each layer it was measured in is a thin line."""
     name = names.PROBE + probe
     shown, series = names.describe(name), store.get(name)
     title = shown.title[0].upper() + shown.title[1:] + (f", {shown.unit}" if shown.unit else "")
     if series is None:
-        say(ax, title, "Not measured.")
+        draw_reason(ax, title, "Not measured.")
         return
     colour = plot_style.TRAIN if probe in names.OUTPUT_PROBES else plot_style.REPRESENTATION
     curves = [Curve.of(series, window)]
@@ -162,7 +158,7 @@ def draw_probe(ax: Axes, store: SeriesStore, window: StepWindow, probe: str) -> 
 
 
 def draw_other(ax: Axes, store: SeriesStore, window: StepWindow, name: str) -> None:
-    """A series of a stage, or of somebody else's, of which only the name is known."""
+    """A series of which only the name is known."""
     series = store.get(name)
     assert series is not None
     curve = Curve.of(series, window)
@@ -182,7 +178,7 @@ def _draw_splits(
     val: Series | None,
     of_smooth: Callable[[Floats], Floats] = np.asarray,
 ) -> None:
-    """Train as a band behind its smoothed line, validation as points."""
+    """Training values as a band behind their smoothed line, validation as a line."""
     curves = [Curve.of(series, window) for series in (raw, val) if series is not None]
     if raw is not None:
         draw_raw(ax, curves[0], plot_style.TRAIN, behind=smooth is not None)
@@ -206,11 +202,11 @@ def _perplexity(loss: Floats) -> Floats:
     return np.exp(np.minimum(loss, MAX_LOSS_OF_PPL))
 
 
-def _draw_references(ax: Axes, references: Mapping[str, float]) -> None:
-    """Levels as dashed lines, where they lie in sight or just outside of it."""
+def _draw_baselines(ax: Axes, baselines: Mapping[str, float]) -> None:
+    """Baselines as dashed lines; those far outside of the y range are left out."""
     low, high = ax.get_ylim()
     reach = 0.35 * (high - low)
-    seen = {label: y for label, y in references.items() if low - reach <= y <= high + reach}
+    seen = {label: y for label, y in baselines.items() if low - reach <= y <= high + reach}
     for label, y in seen.items():
         ax.axhline(y, color=plot_style.MUTED, lw=0.9, ls=(0, (4, 3)), zorder=2)
         ax.annotate(
@@ -241,14 +237,10 @@ if __name__ == "__main__":
 
     store = SeriesStore()
     for at in range(1, 101):
-        store.append({"step": at, names.TRAIN_LOSS: 7.0 / at**0.2, names.GRAD_NORM: 1.0})
-    figure = FigureCanvasAgg(Figure()).figure
-    shown = StepWindow.of(store)
-    loss, rate, norm = figure.subplots(3).flat
-    draw_loss(loss, store, shown, {"ln V": 6.93})
-    draw_lr(rate, store, shown)
-    draw_grad_norm(norm, store, shown)
-    figure.canvas.draw()
-    print([text.get_text() for axes in figure.axes for text in axes.texts])
+        store.append({"step": at, names.TRAIN_LOSS: 7.0 / at**0.2})
+    loss, rate = FigureCanvasAgg(Figure()).figure.subplots(2).flat
+    draw_loss(loss, store, StepWindow.of(store), {"ln V": 6.93})
+    draw_lr(rate, store, StepWindow.of(store))
+    print([text.get_text() for axes in (loss, rate) for text in axes.texts])
     assert "No learning rate was logged (train/lr)." in [text.get_text() for text in rate.texts]
     print("=== 自测通过 ===")

@@ -1,6 +1,6 @@
-"""What a picture is about: the series of a run, and what the run says of itself.
+"""The data of a plot: the series of a run, and what its run.json says about it.
 
-Comes from a run directory, a folder of TensorBoard events or a metrics.jsonl. Knows no picture.
+Read from a run directory, a folder of TensorBoard events or a metrics.jsonl.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ _TENSORBOARD = "tensorboard"
 
 
 class NothingToDraw(LmmError):
-    """A file or folder that holds no series."""
+    """A file or folder without any series."""
 
 
 @dataclass(frozen=True)
 class PlotSource:
-    """A run as a page shows it."""
+    """All that a page shows of a run."""
 
     store: SeriesStore
     title: str
     about: str = ""
     """Stage, model and device, in a few words."""
-    references: Mapping[str, float] = field(default_factory=dict)
-    """Loss levels to draw as lines, nats."""
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    """Loss levels to draw as lines, in nats."""
     resumed: Sequence[int] = ()
     """Steps from which the run was resumed."""
 
 
 def of_run(run: Path) -> PlotSource:
-    """A run directory; NothingToDraw where it has no metrics yet."""
+    """From a run directory; raises NothingToDraw if it has no metrics yet."""
     return _described(run, _read_metrics(run / _METRICS_FILE))
 
 
 def of_json_log(path: Path) -> PlotSource:
-    """A metrics.jsonl, wherever it lies."""
+    """From a metrics.jsonl in any folder; raises NothingToDraw if it has no metrics."""
     return PlotSource(_read_metrics(path), str(path))
 
 
 def of_log_dir(folder: Path) -> PlotSource:
-    """A run directory, or a folder of TensorBoard event files."""
+    """From a run directory or a folder of TensorBoard event files; raises NothingToDraw."""
     if not folder.is_dir():
         raise NothingToDraw(f"{folder}: no such folder; give a run or TensorBoard directory")
     if (folder / _METRICS_FILE).is_file():
@@ -83,7 +83,7 @@ def _read_metrics(path: Path) -> SeriesStore:
 
 
 def _described(folder: Path, store: SeriesStore) -> PlotSource:
-    """With what run.json says, where there is one."""
+    """A store with the title, model and baselines from run.json, if there is one."""
     try:
         info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -93,7 +93,7 @@ def _described(folder: Path, store: SeriesStore) -> PlotSource:
         store,
         title=info.get("name") or folder.resolve().name,
         about=" ".join(str(part) for part in about if part),
-        references=info.get("references") or {},
+        baselines=info.get("references") or {},
         resumed=info.get("resumed_steps") or (),
     )
 
@@ -104,12 +104,8 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         (root / "run.json").write_text('{"name": "demo", "references": {"ln V": 6.9}}')
-        try:
-            of_log_dir(root)
-        except NothingToDraw as error:
-            print(error)
         (root / _METRICS_FILE).write_text('{"step": 1, "train/loss": 7.0}\n')
         found = of_log_dir(root)
-        print(found.title, found.store.names(), found.references)
+        print(found.title, found.store.names(), found.baselines)
         assert found.title == "demo"
     print("=== 自测通过 ===")

@@ -1,4 +1,4 @@
-"""How pictures look: colours, type, numbers in words. Knows matplotlib's settings, no metric."""
+"""The style of plots: colours, fonts, matplotlib settings, and how numbers are written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VAL = "#d55e00"
 REPRESENTATION = "#007a5a"
 OTHER = "#6a4c93"
 BROKEN = "#e3001b"
-"""Blue, vermilion and green of Okabe and Ito, told apart by every eye; red only for NaN."""
+"""Blue, vermilion and green of Okabe and Ito, which colour-blind people tell apart; red: NaN."""
 
 _LATIN = ("Inter", "Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans")
 _CHINESE = (
@@ -36,7 +36,7 @@ _CHINESE = (
 
 
 def settings() -> dict[Any, Any]:
-    """What `matplotlib.rc_context` takes; names from outside are never read as mathematics."""
+    """Settings for `matplotlib.rc_context`; text is never parsed as mathematics."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
     return {
         "font.family": [name for name in (*_LATIN, *_CHINESE) if name in installed],
@@ -81,7 +81,7 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def tick(value: float, _: object = None) -> str:
-    """A round number, as short as it goes: `0.5`, `2k`, `5e-5`."""
+    """A round number, as short as possible: `0.5`, `2k`, `5e-5`."""
     size = abs(value)
     if size >= 1e15 or 0 < size < 1e-4:
         mantissa, exponent = f"{value:.2e}".split("e")
@@ -93,7 +93,7 @@ def tick(value: float, _: object = None) -> str:
 
 
 def count(n: int) -> str:
-    """A whole number with its thousands set apart, from a million on in short."""
+    """A whole number with thousands separators; from a million on with a unit."""
     return number(n) if n >= 1_000_000 else f"{n:,}"
 
 

@@ -1,4 +1,4 @@
-"""A one-dimensional numpy array that grows at its end, and can be cut there."""
+"""A one-dimensional numpy array that grows at its end and can be cut there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ Ints: TypeAlias = NDArray[np.int64]
 
 
 def union(columns: Sequence[Ints]) -> Ints:
-    """All numbers of some strictly ascending columns, ascending; at least one column."""
+    """All numbers of one or more strictly ascending columns, ascending."""
+    # Metrics are mostly measured at the same steps: a column inside the longest one needs no sort.
     longest = max(columns, key=len)
     others = [column for column in columns if not _within(column, longest)]
     return np.unique(np.concatenate([longest, *others])) if others else longest
@@ -28,7 +29,7 @@ def _within(column: Ints, longer: Ints) -> bool:
 
 
 class GrowingArray:
-    """Amortised O(1) append; `view` is valid until the next change."""
+    """An array with room at its end: appending is amortised O(1)."""
 
     __slots__ = ("_data", "_size")
 
@@ -41,13 +42,14 @@ class GrowingArray:
 
     @property
     def view(self) -> NDArray[Any]:
+        """The values; valid until the next change."""
         return self._data[: self._size]
 
     def extend(self, values: ArrayLike) -> None:
         added = np.asarray(values)
         size = self._size + len(added)
         if size > len(self._data):
-            # Untouched pages cost no memory, so doubling is cheap.
+            # The unused half costs no memory: the system gives a page when it is first written.
             grown = np.empty(max(size, 2 * len(self._data)), self._data.dtype)
             grown[: self._size] = self.view
             self._data = grown

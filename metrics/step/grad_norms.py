@@ -1,7 +1,7 @@
-"""Gradient norms by layer, from one pass that clipping then reuses.
+"""Gradient norms by layer, computed once and then reused for clipping.
 
-Costs less than `clip_grad_norm_` alone: a step that needs no clipping is not multiplied (on the
-CPU, where looking is free). Knows parameter names and nothing else of a model.
+Cheaper than `clip_grad_norm_` alone: on the CPU, where reading the norm needs no sync, gradients
+that need no clipping are not multiplied.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _CLIP_EPS = 1e-6  # of torch.nn.utils.clip_grad_norm_
 
 @dataclass(frozen=True)
 class LayerNorms:
-    """Gradient norms of one step, before clipping; on the device until somebody asks."""
+    """Gradient norms of one step, before clipping; tensors on the device."""
 
     names: tuple[str, ...]
     layers: Tensor
     """(L,) norm of each layer, in the order of `names`."""
     total: Tensor
-    """0-d norm of all gradients; the root of the layers' squares' sum."""
+    """0-d norm of all gradients: the square root of the sum of the layers' squares."""
 
     def by_layer(self) -> dict[str, float]:
         """The layers' norms as numbers: one copy from the device."""
@@ -33,9 +33,9 @@ class LayerNorms:
 
 
 class GradNorms:
-    """Measures and clips the gradients of the now trainable parameters, all on one device.
+    """Measures and clips the gradients of parameters that are trainable now, all on one device.
 
-    A layer of norm exactly 0 is trainable and got no gradient: detached, or not in the graph.
+    A norm of exactly 0 means that a trainable layer got no gradient: detached, or not in the graph.
     """
 
     def __init__(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
@@ -51,17 +51,18 @@ class GradNorms:
 
     @torch.no_grad()
     def measure(self) -> LayerNorms:
-        """The norms of the gradients as they stand: accumulated, unscaled, not yet clipped."""
+        """The norms of the present gradients: accumulated, unscaled, not yet clipped."""
         has_grad = [p.grad is not None for p in self._parameters]
         self._grads = [p.grad for p in self._parameters if p.grad is not None]
         if not self._grads:
             self._total = torch.zeros(())
             return LayerNorms(self.layers, torch.zeros(len(self.layers)), self._total)
-        if has_grad != self._has_grad:
+        if has_grad != self._has_grad:  # Seldom: copying the index would stall the device.
             chosen = zip(self._layer_index, has_grad, strict=True)
             index = [layer for layer, present in chosen if present]
             self._index = torch.tensor(index, device=self._grads[0].device)
             self._has_grad = has_grad
+        # (parameters,) norms, then added up by layer: a few kernels, however many parameters.
         norms = torch.stack(torch._foreach_norm(self._grads))
         squares = torch.zeros(len(self.layers), device=norms.device)
         squares.index_add_(0, self._index, norms.float().square())
@@ -70,8 +71,9 @@ class GradNorms:
 
     @torch.no_grad()
     def clip(self, max_norm: float) -> None:
-        """Scale what was measured last by min(1, max_norm / (total + 1e-6)), to the bit as
-        `torch.nn.utils.clip_grad_norm_` does. Never waits for the device.
+        """Scale the measured gradients by min(1, max_norm / (total + 1e-6)), without a device sync.
+
+        Bit-identical with `torch.nn.utils.clip_grad_norm_`.
         """
         grads, self._grads = self._grads, []
         coefficient = torch.clamp(max_norm / (self._total + _CLIP_EPS), max=1.0)

@@ -1,7 +1,7 @@
-"""The gradient noise scale: how large a batch is worth while, in what a batch is counted in.
+"""Gradient noise scale: the batch size beyond which larger batches help little.
 
-McCandlish et al. 2018, "An Empirical Model of Large-Batch Training", appendix A.1: from the
-squared gradient norm of a small and of a big batch, without bias, |G|² and tr(Σ); the scale is
+McCandlish et al. 2018, "An Empirical Model of Large-Batch Training", appendix A.1: unbiased
+estimates of |G|² and tr(Σ) from the squared gradient norms of a small and a big batch; the scale is
 tr(Σ)/|G|². Both are noisy, so each is averaged over readings before they are divided. Costs one
 more gradient norm (0.1 % of a step) and needs two or more micro-batches.
 """
@@ -14,12 +14,12 @@ from typing import Any
 _KEEP = 0.9
 
 
-def noise_parts(small_square: float, small: float, big_square: float, big: float) -> tuple[
-    float, float
-]:  # fmt: skip
+def noise_parts(
+    small_square: float, small: float, big_square: float, big: float
+) -> tuple[float, float]:
     """(|G|², tr Σ) from E|G_small|² of batches of size `small` and |G_big|² of size `big`.
 
-    Unbiased, so either may come out below 0. Sizes are those the gradients are means over.
+    Unbiased, so either may be negative. A size is the count that its gradient is a mean over.
     """
     gradient = (big * big_square - small * small_square) / (big - small)
     noise = (small_square - big_square) / (1 / small - 1 / big)
@@ -27,15 +27,15 @@ def noise_parts(small_square: float, small: float, big_square: float, big: float
 
 
 class NoiseScale:
-    """Averages readings of |G|² and tr(Σ) with a memory of ten, then divides."""
+    """Divides moving averages of tr(Σ) and |G|²; they reach back about ten readings."""
 
     def __init__(self) -> None:
         self._gradient = self._noise = 0.0
 
     def add(self, small_square: float, small: float, big_square: float, big: float) -> float | None:
-        """The scale after one more reading; None as long as |G|² is not told from noise.
+        """The scale after one more reading; None while the mean of |G|² is not above 0.
 
-        A reading that is no number is left out.
+        Non-finite readings are skipped.
         """
         gradient, noise = noise_parts(small_square, small, big_square, big)
         if math.isfinite(gradient) and math.isfinite(noise):

@@ -1,7 +1,4 @@
-"""How fast a run is: steps/s, tokens/s, model FLOPs utilisation, time left.
-
-Knows a clock and nothing else: neither torch nor what a step does.
-"""
+"""Speed of a run: steps/s, tokens/s, model FLOPs utilisation, time left."""
 
 from __future__ import annotations
 
@@ -12,10 +9,10 @@ from contextlib import contextmanager
 
 
 class SpeedMeter:
-    """Speed over the last `window` steps, in the time that was really spent on steps.
+    """Speed over the last `window` steps, in the time spent on steps.
 
-    The first step of a process (allocation, compilation) counts for nothing, and neither does
-    time inside `excluded()`: pauses, validation, checkpoints, samples.
+    The first step of a process (allocation, compilation) is not counted, nor is time inside
+    `excluded()`: pauses, validation, checkpoints, samples.
     """
 
     def __init__(
@@ -35,7 +32,7 @@ class SpeedMeter:
         self._depth = 0
 
     def step(self, tokens: int) -> None:
-        """A step of `tokens` tokens has just ended."""
+        """Record the end of a step of `tokens` tokens."""
         now = self._clock()
         if self._last is not None:
             self._seconds.append(now - self._last - self._excluded)
@@ -44,7 +41,7 @@ class SpeedMeter:
 
     @contextmanager
     def excluded(self) -> Iterator[None]:
-        """Time in here is not a step's; may be nested."""
+        """Do not count the time inside; may be nested."""
         start = self._clock()
         self._depth += 1
         try:
@@ -56,7 +53,7 @@ class SpeedMeter:
 
     @property
     def steps_per_s(self) -> float | None:
-        """None until a second step has ended."""
+        """None until the second step has ended."""
         return self._per_second(len(self._seconds))
 
     @property
@@ -65,8 +62,9 @@ class SpeedMeter:
 
     @property
     def mfu(self) -> float | None:
-        """Share of the device's peak that the model's own FLOPs make up, recomputation not
-        counted (PaLM, arXiv 2204.02311, appendix B); None where either is unknown.
+        """Model FLOPs per second over the device's peak; None if either is unknown.
+
+        Recomputation is not counted (PaLM, arXiv 2204.02311, appendix B).
         """
         tokens_per_s = self.tokens_per_s
         if tokens_per_s is None or not self._flops_per_token or not self._peak_flops:
@@ -74,7 +72,7 @@ class SpeedMeter:
         return self._flops_per_token * tokens_per_s / self._peak_flops
 
     def seconds_for(self, steps: int) -> float | None:
-        """How long `steps` more steps take at this speed."""
+        """Duration of `steps` more steps at this speed; None if it is unknown."""
         rate = self.steps_per_s
         return None if rate is None else steps / rate
 
@@ -84,7 +82,7 @@ class SpeedMeter:
 
 
 if __name__ == "__main__":
-    ticks = iter([0.0, 2.0, 3.0, 13.0, 14.0])
+    ticks = iter([0.0, 2.0, 3.0, 13.0, 14.0])  # step, step, start and end of a pause, step
     meter = SpeedMeter(flops_per_token=6e6, peak_flops=1e12, clock=lambda: next(ticks))
     meter.step(4096)
     meter.step(4096)
@@ -92,5 +90,5 @@ if __name__ == "__main__":
         pass
     meter.step(4096)
     print(meter.steps_per_s, "steps/s", meter.tokens_per_s, "tokens/s", f"MFU {meter.mfu:.3f}")
-    assert meter.steps_per_s == 0.5 and meter.seconds_for(10) == 20.0
+    assert meter.steps_per_s == 0.5
     print("=== 自测通过 ===")

@@ -1,8 +1,8 @@
-"""How far a step moves the weights of each layer, relative to how large they are.
+"""Update ratio: the size of an optimiser step relative to the size of the weights, by layer.
 
-Healthy training has about 1e-3; ten times off its own history says that the learning rate or the
-optimiser is not what it was. Costs a copy of the weights for the time of one optimiser step
-(about 1 % of a training step), only on the steps that are looked at. Knows no optimiser.
+Healthy training has about 1e-3; a change by ten times means that the learning rate or the optimiser
+is off. Costs a copy of the weights during one optimiser step (about 1 % of a training step), only
+on measured steps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TINY = torch.finfo(torch.float32).tiny
 
 
 class UpdateRatios:
-    """‖w_after - w_before‖ / ‖w_before‖ by layer, of the now trainable parameters."""
+    """‖w_after - w_before‖ / ‖w_before‖ by layer, of parameters that are trainable now."""
 
     def __init__(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
         trainable = {name: p for name, p in named_parameters if p.requires_grad}
@@ -30,12 +30,12 @@ class UpdateRatios:
 
     @torch.no_grad()
     def before(self) -> None:
-        """Keep the weights as they are."""
+        """Copy the weights; call it before the optimiser step."""
         self._before = [p.detach().clone() for p in self._parameters]
 
     @torch.no_grad()
     def after(self) -> Tensor:
-        """(L,) ratios in the order of `layers`, on the device; 0 where nothing moved."""
+        """(L,) ratios in the order of `layers`, on the device; 0 where no weight changed."""
         before, self._before = self._before, []
         sizes = self._by_layer(before)
         moved = self._by_layer(list(torch._foreach_sub([*self._parameters], before)))

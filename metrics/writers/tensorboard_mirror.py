@@ -1,14 +1,14 @@
-"""The TensorBoard mirror: rows of scalars as events, written in a thread of its own.
+"""TensorBoard mirror: writes rows of scalars as TensorBoard events, in a thread of its own.
 
-tensorboard is imported there too, at the first row, so that nobody waits for it; where it is
-missing or fails, the mirror says so once and swallows what follows. It is a copy: the record is
-metrics.jsonl, and nothing here may ever stop a training run.
+tensorboard is imported in that thread too, at the first row, so that training does not wait for it.
+If it is missing or fails, the mirror logs one warning and drops all rows: metrics.jsonl is the
+record, this is a copy, and it must never stop a run.
 """
 
 from __future__ import annotations
 
-# tensorboard needs this one, which registers an exit handler: impossible in the thread below when
-# the interpreter is shutting down already, as after a very short script.
+# tensorboard imports this module, which registers an exit handler. After a very short script the
+# interpreter is already shutting down when the thread below gets there, and that would raise.
 import concurrent.futures.thread  # noqa: F401
 import logging
 import queue
@@ -37,11 +37,11 @@ _Queue = queue.Queue[_ScalarRow | None]
 
 
 class TensorBoardMirror:
-    """Writes rows into one new event file in `directory`, which is made at the first row.
+    """Writes rows into one new event file in `directory`, which is created at the first row.
 
-    A row costs its caller a queue entry (1 µs) and, once 10,000 rows wait, time, until that has
-    once taken longer than PATIENCE_S; from then on rows without room are left out. The rows appear
-    within seconds, and all that were taken at `close`, which also happens at interpreter exit.
+    A row costs its caller a queue entry (1 µs). With 10,000 rows in the queue the caller waits, but
+    once that has taken longer than PATIENCE_S, rows that do not fit are dropped. Rows appear
+    within seconds, and all queued ones at `close`, which also runs at interpreter exit.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -51,12 +51,12 @@ class TensorBoardMirror:
             target=_run, args=(directory, self._queue), name="tensorboard", daemon=True
         )
         self._thread.start()
-        # Not a method, which would keep this object alive.
+        # A bound method as callback would keep this object alive.
         self.close = weakref.finalize(self, _close, self._queue, self._thread)
-        """Write all that waits and end the thread."""
+        """Write all queued rows and end the thread."""
 
     def write(self, step: int, time: float, scalars: Mapping[str, float]) -> None:
-        """Mirror one row; `scalars` is not copied and must not be changed afterwards."""
+        """Queue one row; `scalars` is not copied and must not be changed afterwards."""
         try:
             self._queue.put(_ScalarRow(step, time, scalars), timeout=self._patience_s)
         except queue.Full:
@@ -94,9 +94,8 @@ def _write_rows(directory: Path, rows: _Queue) -> None:
     try:
         while row is not None:
             if last_step is None or row.step < last_step:
-                # A session that starts at a step makes readers drop what an earlier one wrote
-                # from there on. They count only what follows a first such mark as a restart, so
-                # every session carries one.
+                # A START event makes readers drop what earlier sessions wrote from its step on.
+                # They treat only a second START as a restart, so every session writes one.
                 start = SessionLog(status=SessionLog.START)
                 writer.add_event(Event(step=row.step, wall_time=row.time, session_log=start))
             last_step = row.step

@@ -5,6 +5,9 @@ import textual._wait
 from fake_run import FakeRun
 
 from lmm_tui.i18n import language
+from lmm_tui.textual_patches.install import install
+
+install()
 
 # After each key a pilot waits until the process has been idle for a fiftieth of a second; a few
 # thousand keys are pressed here. What takes longer than a key is waited for by its outcome.

@@ -12,7 +12,8 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.checkpoint import checkpoint
 
 from lmm_tui.metrics.names import OUTPUT_PROBES, REPRESENTATION_PROBES
-from lmm_tui.metrics.probes import ModelProbe, ProbeError, participation_ratio
+from lmm_tui.metrics.probe_numbers import participation_ratio
+from lmm_tui.metrics.probes import ModelProbe, ProbeError
 from lmm_tui.metrics.step.grad_norms import GradNorms
 
 VOCAB = 6400

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from lmm_tui.metrics.probes import ModelProbe
 from lmm_tui.metrics.readers.json_lines import MetricsFollower
+from lmm_tui.metrics.running_averages import ClipWindow, Ema
 from lmm_tui.metrics.series.series import SeriesStore
 from lmm_tui.metrics.step.grad_norms import GradNorms
-from lmm_tui.metrics.tracker import ClipWindow, Ema, TrackerError, TrainingTracker, perplexity
+from lmm_tui.metrics.tracker import TrackerError, TrainingTracker
+from lmm_tui.metrics.values import perplexity
 
 
 def refuse(constant: str) -> None:

@@ -28,7 +28,7 @@ from lmm_tui.metrics.series.series import SeriesStore
 from lmm_tui.metrics.tracker import TrainingTracker
 from lmm_tui.metrics.visualize import draw_page, export_plots, main
 
-REFERENCES = {"ln V": 6.93, "unigram": 5.5, "bigram": 3.6}
+BASELINES = {"ln V": 6.93, "unigram": 5.5, "bigram": 3.6}
 
 
 def measured(
@@ -76,9 +76,7 @@ def texts_of(figure: Figure) -> str:
 
 def page(store: SeriesStore, **about: object) -> Figure:
     with rc_context(plot_style.settings()):
-        figure = page_layout.draw(
-            "whole", PlotSource(store, "demo", references=REFERENCES, **about)
-        )
+        figure = page_layout.draw("whole", PlotSource(store, "demo", baselines=BASELINES, **about))
         figure.canvas.draw()
     return figure
 
@@ -126,7 +124,7 @@ class TestPage:
     def test_reference_levels_are_lines_with_names(self, healthy: Figure) -> None:
         loss = axes_of(healthy, "Loss")
         levels = {line.get_ydata()[0] for line in loss.lines if list(line.get_xdata()) == [0, 1]}
-        assert levels == set(REFERENCES.values())
+        assert levels == set(BASELINES.values())
         assert "unigram 5.5" in texts_of(healthy)
 
     def test_resumed_steps_are_marked(self, healthy: Figure) -> None:
@@ -258,8 +256,8 @@ class TestTrouble:
             row = dict.fromkeys((names.TRAIN_LOSS, names.TRAIN_PPL, names.GRAD_NORM), value)
             store.append({"step": step, **row})
         ax = FigureCanvasAgg(Figure()).figure.add_subplot()
-        references = (REFERENCES,) if draw is panels.draw_loss else ()
-        draw(ax, store, StepWindow.of(store), *references)  # type: ignore[operator]
+        baselines = (BASELINES,) if draw is panels.draw_loss else ()
+        draw(ax, store, StepWindow.of(store), *baselines)  # type: ignore[operator]
         ax.figure.canvas.draw()
         assert np.isfinite(ax.get_ylim()).all()
 
@@ -312,7 +310,7 @@ class TestFiles:
     def test_export_writes_two_pictures_a_person_can_read(self, tmp_path: Path) -> None:
         write_run(tmp_path)
         (tmp_path / "run.json").write_text(
-            json.dumps({"name": "小故事", "references": REFERENCES, "resumed_steps": [20]})
+            json.dumps({"name": "小故事", "references": BASELINES, "resumed_steps": [20]})
         )
         training, probes = export_plots(tmp_path)
         assert training == tmp_path / "plots" / "training.png"
@@ -326,7 +324,7 @@ class TestFiles:
     def test_a_page_replaces_the_one_before(self, tmp_path: Path) -> None:
         output = tmp_path / "page.png"
         output.write_text("old")
-        draw_page(measured(5), REFERENCES, output, "demo")
+        draw_page(measured(5), BASELINES, output, "demo")
         assert imread(output).ndim == 3
 
     @pytest.mark.parametrize(("suffix", "magic"), [("pdf", b"%PDF"), ("svg", b"<?xml")])

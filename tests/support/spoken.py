@@ -17,7 +17,7 @@ from typing import TypeGuard
 from repository import ROOT
 
 from lmm_tui.cockpit.widgets.run_header import BADGES
-from lmm_tui.metrics.health.health import SEVERITIES
+from lmm_tui.metrics.health.rules import SEVERITIES
 
 FLOORS = ("engine", "metrics", "data", "lmm_tui")
 OWN = (
@@ -27,7 +27,7 @@ OWN = (
     "page_layout.py",
     "doctor.py",
     "doctor_checks.py",
-    "headless.py",
+    "progress_printer.py",
 )
 """Files whose errors and texts are for programs, or worded in the language that is chosen."""
 PLACE = "\0"
@@ -55,7 +55,7 @@ SPEAKERS = {
     "engine/run/spike_files.py": ("_there",),
     "engine/chat/chat.py": ("read",),
     "lmm_tui/runs/remote/mirror.py": ("_connect",),
-    "metrics/health/health.py": ("verdict",),
+    "metrics/health/alerts.py": ("verdict",),
     "metrics/probes.py": ("_near",),
 }
 """Functions whose texts reach people otherwise than by the calls that are known here."""
@@ -281,7 +281,7 @@ def _said_to(
         return args
     if name == "Reply" or (name == "write" and "step" in given):
         return args[1:2]
-    if name in ("Finding", "_tell_failure", "_try") or called.endswith("notes.append"):
+    if name in ("HealthFinding", "_tell_failure", "_try") or called.endswith("notes.append"):
         return args[:1]
     if name.endswith("progress"):
         return args[:1]

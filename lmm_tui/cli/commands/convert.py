@@ -1,4 +1,4 @@
-"""`lmm-tui convert SOURCE TARGET`: a model into a Hugging Face folder or a MiniMind file."""
+"""`lmm-tui convert SOURCE TARGET`: write a model as a Hugging Face folder or a MiniMind file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.engine.run.run_dir import run_or_path
 from lmm_tui.i18n.language import tr
 from lmm_tui.terminal.safe_text import clean

@@ -1,4 +1,4 @@
-"""`lmm-tui doctor`: what this machine, this installation and this terminal can do."""
+"""`lmm-tui doctor`: check the machine, the installation and the terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean
 
@@ -20,9 +20,9 @@ def command(runs_dir: Path) -> int:
     """
     from lmm_tui.cli.doctor_checks import examine, report
 
-    findings = examine(runs_dir)
-    click.echo(clean(report(findings, capabilities.size().columns - 1), newlines="keep"))
-    return 1 if any(finding.verdict == "problem" for finding in findings) else 0
+    results = examine(runs_dir)
+    click.echo(clean(report(results, capabilities.size().columns - 1), newlines="keep"))
+    return 1 if any(result.verdict == "problem" for result in results) else 0
 
 
 if __name__ == "__main__":

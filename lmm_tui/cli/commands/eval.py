@@ -1,4 +1,4 @@
-"""`lmm-tui eval`: ask a model questions, score its answers, compare them over checkpoints."""
+"""`lmm-tui eval`: score a model with lm-eval and compare its checkpoints."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rich.cells import cell_len
 
 from lmm_tui.engine.evaluation.flags import EvaluationCommand, evaluation_options
 from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.number_format import duration
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.runs.status_text import duration
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def command(**flags: Any) -> None:
     lmm-tui eval --history demo                     scores by step
     lmm-tui eval --smoke --device cpu               does it work here?
 
-    Ctrl+C cancels; the same command goes on where it was. Scores of a run are kept in its evals/.
+    Ctrl+C cancels; the same command resumes it. Scores of a run are kept in its evals/.
     """
     from lmm_tui.engine.evaluation.command import EvaluationRequest
 
@@ -40,11 +40,11 @@ def command(**flags: Any) -> None:
         text = EvaluationRequest(**flags).answer(line.show)
     except KeyboardInterrupt:
         line.end()
-        click.echo(tr("cancelled; the same command goes on where it was"), err=True)
+        click.echo(tr("cancelled; the same command resumes it"), err=True)
         raise click.Abort from None
     finally:
         line.end()
-    click.echo(clean("\n".join(map(_in_words, text.split("\n"))), newlines="keep"))
+    click.echo(clean("\n".join(map(_translate_line, text.split("\n"))), newlines="keep"))
 
 
 _HEADS = (
@@ -58,21 +58,22 @@ _HEADS = (
 _HEAD = re.compile(rf"STEP (?P<step>\d+)|{'|'.join(_HEADS)}")
 
 
-def _in_words(line: str) -> str:
-    """A line of the answer; the head of a table is as wide in every language."""
-    return _HEAD.sub(_head, line) if line.startswith(_HEADS[0]) else translate_message(line)
+def _translate_line(line: str) -> str:
+    """A line of the result; table headings keep their width, so that columns stay aligned."""
+    return _HEAD.sub(_heading, line) if line.startswith(_HEADS[0]) else translate_message(line)
 
 
-def _head(found: re.Match[str]) -> str:
+def _heading(found: re.Match[str]) -> str:
     step = found["step"]
-    word = tr("STEP {step}", step=step) if step else tr(found[0])
-    padding = " " * (len(found[0]) - cell_len(word))
-    starts = found[0] in _HEADS[:2] or found.string[found.end() :].lstrip().startswith("CHANCE")
-    return word + padding if starts else padding + word
+    heading = tr("STEP {step}", step=step) if step else tr(found[0])
+    padding = " " * (len(found[0]) - cell_len(heading))
+    rest = found.string[found.end() :].lstrip()
+    left_aligned = found[0] in _HEADS[:2] or rest.startswith("CHANCE")
+    return heading + padding if left_aligned else padding + heading
 
 
 class _ProgressLine:
-    """One line that is written over; nothing where there is no terminal."""
+    """A line that is overwritten in place; prints nothing if there is no terminal."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -80,13 +81,13 @@ class _ProgressLine:
         self._visible = out.isatty()
         self._write(tr("starting lm-eval"))
 
-    def show(self, at: EvaluationProgress) -> None:
-        said = [tr("{done}/{total} answers", done=at.done, total=at.total)]
-        if at.remembered:
-            said.append(tr("{count} of them known", count=at.remembered))
-        if at.eta_s is not None:
-            said.append(tr("{time} left", time=duration(at.eta_s)))
-        self._write(tr(", ").join(said))
+    def show(self, progress: EvaluationProgress) -> None:
+        parts = [tr("{done}/{total} answers", done=progress.done, total=progress.total)]
+        if progress.remembered:
+            parts.append(tr("{count} of them known", count=progress.remembered))
+        if progress.eta_s is not None:
+            parts.append(tr("{time} left", time=duration(progress.eta_s)))
+        self._write(tr(", ").join(parts))
 
     def end(self) -> None:
         self._write("")

@@ -1,4 +1,4 @@
-"""`lmm-tui export [RUN] --to csv`: the numbers of a run or a foreign log for other programs."""
+"""`lmm-tui export [RUN] --to csv`: write the metrics of a run or a foreign log to a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.runs.run_lookup import find_path
@@ -54,7 +54,9 @@ def command(
         raise LmmError(f"{path}: no metrics yet; wait for the first step")
     unknown = [name for name in metrics if session.series.get(name) is None]
     if unknown:
-        raise LmmError(f"{path}: no metric {unknown[0]!r}; it has {_some(session.series.names())}")
+        raise LmmError(
+            f"{path}: no metric {unknown[0]!r}; it has {_first_names(session.series.names())}"
+        )
     part = Part(
         WHOLE.first if from_step is None else from_step,
         WHOLE.last if to_step is None else to_step,
@@ -67,7 +69,7 @@ def command(
     click.echo(clean(str(target)))
 
 
-def _some(names: list[str], most: int = 8) -> str:
+def _first_names(names: list[str], most: int = 8) -> str:
     return listed(names[:most]) + (
         tr(" and {count} more", count=len(names) - most) if names[most:] else ""
     )

@@ -1,4 +1,4 @@
-"""`lmm-tui health [RUN]`: is this run healthy, and what was wrong when, for people or programs."""
+"""`lmm-tui health [RUN]`: run the health rules over a run or a log; as text or JSON."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.cli.options import json_option, runs_dir_option
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.metrics.health.health import Alert, Health
+    from lmm_tui.metrics.health.alerts import Alert, Health
 
 
 @click.command("health")
 @click.argument("run", required=False)
 @runs_dir_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, its keys stable")
+@json_option
 @click.option(
     "--rules",
     type=click.Path(path_type=Path),
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     help="Switch off, tune or add rules; else the run's own are used",
 )
 def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) -> None:
-    """Say whether RUN (a name, a path or a foreign log; default: the newest) is healthy."""
-    from lmm_tui.metrics.health.health import Health
+    """Diagnose RUN (a name, a path or a foreign log; default: the newest).
+
+    Prints a verdict, then every alert with its likely cause and what to try.
+    """
+    from lmm_tui.metrics.health.alerts import Health
     from lmm_tui.metrics.health.rules_file import load_rules
     from lmm_tui.metrics.health.scan import examine
     from lmm_tui.runs.run_health import health_references, rules_of_run
@@ -62,19 +65,19 @@ def _sheet(health: Health) -> str:
     for alert in health.alerts:
         lines += [
             "",
-            clean(f"{tr('step')} {alert.step}  {tr(alert.severity)}  {_found(alert)}"),
-            clean("  " + tr("suspect: {what}", what=tr(alert.suspect))),
-            clean("  " + tr("do: {what}", what=tr(alert.advice))),
+            clean(f"{tr('step')} {alert.step}  {tr(alert.severity)}  {_what(alert)}"),
+            clean("  " + tr("likely cause: {what}", what=tr(alert.suspect))),
+            clean("  " + tr("try: {what}", what=tr(alert.advice))),
         ]
     return "\n".join(lines)
 
 
-def _found(alert: Alert) -> str:
+def _what(alert: Alert) -> str:
     return f"{alert.rule}: {translate_message(alert.what)}"
 
 
 if __name__ == "__main__":
-    from lmm_tui.metrics.health.health import Health
+    from lmm_tui.metrics.health.alerts import Health
 
     demo = Health()
     for step in range(1, 5):

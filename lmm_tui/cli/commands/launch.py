@@ -1,4 +1,4 @@
-"""`lmm-tui launch`: a run in its cockpit; without a terminal, the same run without one."""
+"""`lmm-tui launch`: start a run and its cockpit; without a terminal, the run alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from lmm_tui.cli.settings import Start, grace_option, read_settings, settings_options
+from lmm_tui.cli.options import grace_option, no_mouse_option
+from lmm_tui.cli.settings import StartRequest, read_settings, settings_options
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.runs.status_text import run_argument
@@ -15,7 +16,7 @@ from lmm_tui.terminal import capabilities
 
 
 def cockpit_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add how a run is shown and kept alive, for `begin`."""
+    """Add the options that `start_run` reads."""
     for decorate in (
         grace_option,
         click.option(
@@ -25,7 +26,7 @@ def cockpit_options(function: Callable[..., Any]) -> Callable[..., Any]:
             default=0,
             help="With --detach: resume a run that crashed, up to N times",
         ),
-        click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal"),
+        no_mouse_option,
         click.option(
             "--detach", is_flag=True, help="Train in a process of its own that outlives this one"
         ),
@@ -47,11 +48,14 @@ def command(context: click.Context, yes: bool, **_: object) -> int:
     start = read_settings(context)
     if start is None:
         return 0
-    return begin(start, context, configure=not yes and start.resume is None)
+    return start_run(start, context, configure=not yes and start.resume is None)
 
 
-def begin(start: Start, context: click.Context, *, configure: bool) -> int:
-    """Train and show what was asked for, in the cockpit where there is a terminal for it."""
+def start_run(start: StartRequest, context: click.Context, *, configure: bool) -> int:
+    """Train, in the cockpit if there is a terminal for it; returns the exit code.
+
+    `configure` opens the configure screen first.
+    """
     detach: bool = context.params["detach"]
     retries: int = context.params["retries"]
     grace_s: float = context.params["grace"]
@@ -74,22 +78,25 @@ def begin(start: Start, context: click.Context, *, configure: bool) -> int:
     return _launch_headless(start, grace_s)
 
 
-def _launch_headless(start: Start, grace_s: float) -> int:
+def _launch_headless(start: StartRequest, grace_s: float) -> int:
     from lmm_tui.cli import headless
 
     click.echo(tr("no terminal for the cockpit here; training without it"), err=True)
     return headless.train(start.config, start.resume, grace_s=grace_s)
 
 
-def _launch_detached(start: Start, retries: int, grace_s: float) -> int:
+def _launch_detached(start: StartRequest, retries: int, grace_s: float) -> int:
     from lmm_tui.runs import detached
 
     engine = detached.start(start.config, start.resume, retries=retries, grace_s=grace_s)
     name = run_argument(engine.run.path)
-    said = tr(
-        "training in process {pid}; attach with `lmm-tui monitor {run}`", pid=engine.pid, run=name
+    click.echo(
+        tr(
+            "training in process {pid}; attach with `lmm-tui monitor {run}`",
+            pid=engine.pid,
+            run=name,
+        )
     )
-    click.echo(said)
     return 0
 
 

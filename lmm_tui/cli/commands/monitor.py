@@ -1,4 +1,4 @@
-"""`lmm-tui monitor [RUN]`: the cockpit for a run of another process, or for one that has ended."""
+"""`lmm-tui monitor [RUN]`: the cockpit of a run that trains elsewhere or has ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.cli.options import no_mouse_option, runs_dir_option
 from lmm_tui.engine.run.run_dir import RunDir, list_runs
 from lmm_tui.errors import LmmError
 from lmm_tui.runs.run_lookup import find_path
@@ -16,7 +16,7 @@ from lmm_tui.terminal import capabilities
 @click.command("monitor")
 @click.argument("run", required=False)
 @runs_dir_option
-@click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal")
+@no_mouse_option
 def command(run: str | None, runs_dir: Path, no_mouse: bool) -> int:
     """Watch and steer RUN (a name, a path, a foreign log or HOST:PATH; default: the newest).
 

@@ -1,4 +1,4 @@
-"""`lmm-tui pipeline`: all the stages of a recipe, one run after another."""
+"""`lmm-tui pipeline [RECIPE]`: train all stages of a recipe, one run each; or list the recipes."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def command(
     """Train all the stages of RECIPE in order, each as a run of its own.
 
     RECIPE is a name or the path of a TOML file; without one, the recipes are listed. The same
-    command goes on where it was interrupted.
+    command resumes where it was interrupted.
     """
     if recipe is None:
         for name in recipe_names():
             click.echo(f"{name:<12} {tr(load_recipe(name).about)}")
         return 0
-    found = load_recipe(recipe)
+    loaded = load_recipe(recipe)
     given = {"runs_dir": runs_dir, "device": device}
     assigned = dict(parse_assignment(text) for text in assignments)
     assigned |= {key: value for key, value in given.items() if value is not None}
     from lmm_tui.cli import recipe_runner
 
-    return recipe_runner.walk(found, prefix or found.name, assigned)
+    return recipe_runner.run_recipe(loaded, prefix or loaded.name, assigned)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`lmm-tui plot [RUN]`: all curves on a page, the dashboard as SVG, or the loss as text."""
+"""`lmm-tui plot [RUN]`: the curves as a picture, the dashboard as SVG, or the loss as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.errors import LmmError
 from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal import capabilities
@@ -74,7 +74,7 @@ def command(
 
 
 def _check_target(option: str, target: Path, *suffixes: str) -> None:
-    """Refuse what is no picture's name, so that nothing but a picture is ever replaced."""
+    """Refuse names with other suffixes, so that only pictures are ever overwritten."""
     if target.suffix.lower() not in suffixes or target.is_dir():
         raise LmmError(f"{option} {target}: give the name of a {' or '.join(suffixes)} file")
     if not target.parent.is_dir():
@@ -82,9 +82,8 @@ def _check_target(option: str, target: Path, *suffixes: str) -> None:
 
 
 if __name__ == "__main__":
-    for wrong in ("curves.jpg", "/nowhere/curves.png"):
-        try:
-            _check_target("--output", Path(wrong), ".png")
-        except LmmError as refusal:
-            print(refusal)
+    try:
+        _check_target("--output", Path("curves.jpg"), ".png")
+    except LmmError as refusal:
+        print(refusal)
     print("=== 自测通过 ===")

@@ -1,10 +1,10 @@
-"""`lmm-tui resume [RUN]`: go on with a run, in its cockpit where there is a terminal for it."""
+"""`lmm-tui resume [RUN]`: resume a run, in the cockpit if there is a terminal for it."""
 
 from __future__ import annotations
 
 import click
 
-from lmm_tui.cli.commands.launch import begin, cockpit_options
+from lmm_tui.cli.commands.launch import cockpit_options, start_run
 from lmm_tui.cli.settings import read_resumed, resume_options
 
 
@@ -13,13 +13,13 @@ from lmm_tui.cli.settings import read_resumed, resume_options
 @cockpit_options
 @click.pass_context
 def command(context: click.Context, **_: object) -> int:
-    """Go on with RUN (a name or a path; default: the newest run) from its last intact checkpoint.
+    """Resume RUN (a name or a path; default: the newest run) from its last intact checkpoint.
 
-    It keeps its own settings but for what is given here; on a CPU it repeats, to the last bit,
-    the losses that it would have had without a break.
+    It keeps its own settings except for what is given here; on a CPU its losses are bit for bit
+    those of an uninterrupted run.
     """
     start = read_resumed(context)
-    return 0 if start is None else begin(start, context, configure=False)
+    return 0 if start is None else start_run(start, context, configure=False)
 
 
 if __name__ == "__main__":

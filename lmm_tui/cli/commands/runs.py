@@ -1,4 +1,4 @@
-"""`lmm-tui runs`: one line a run, the one started last first."""
+"""`lmm-tui runs`: a table of runs, the newest first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.engine.run.run_dir import list_runs
 from lmm_tui.i18n.language import tr
 from lmm_tui.runs.status_text import RunSummary, runs_table

@@ -1,4 +1,4 @@
-"""`lmm-tui send RUN COMMAND [key=value …]`: one command to a live run, and what it really did."""
+"""`lmm-tui send RUN COMMAND [key=value …]`: send a command to a live run and print the reply."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.engine.run.control import COMMANDS
 from lmm_tui.engine.run.run_dir import find_run
 from lmm_tui.errors import LmmError
@@ -42,17 +42,18 @@ def command(run: str, name: str, arguments: tuple[str, ...], runs_dir: Path) -> 
     from lmm_tui.runs.session import RunSession
 
     reply = RunSession(find_run(run, runs_dir).path).send(name, parse_arguments(arguments))
+    # The reply to `talk` is text of the model.
     by_model = reply.ok and name == "talk"
-    words = clean(reply.message if by_model else translate_message(reply.message), newlines="keep")
+    text = clean(reply.message if by_model else translate_message(reply.message), newlines="keep")
     if not reply.ok:
-        click.echo(f"lmm-tui: {words}", err=True)
+        click.echo(f"lmm-tui: {text}", err=True)
         return 1
-    click.echo(tr("step {step}: {words}", step=reply.step, words=words))
+    click.echo(tr("step {step}: {message}", step=reply.step, message=text))
     return 0
 
 
 def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
-    """`key=value` pairs; a value is TOML, a bare word is a string."""
+    """Parse `key=value` pairs; a value is TOML, a bare word a string."""
     from lmm_tui.engine.config.config import parse_value
 
     parsed: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""`lmm-tui serve-run PATH`: what a remote monitor runs over ssh; nothing for people."""
+"""`lmm-tui serve-run PATH`: started over ssh by a remote monitor, not by people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lmm-tui spikes [RUN] [STEP]`: the batches that a run has kept because a step stood out."""
+"""`lmm-tui spikes [RUN] [STEP]`: the batches that a run saved at loss or gradient spikes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from lmm_tui.cli.runs_dir_option import runs_dir_option
-from lmm_tui.engine.run.run_dir import find_run
+from lmm_tui.cli.options import runs_dir_option
+from lmm_tui.engine.run.run_dir import RunDir, find_run
 from lmm_tui.engine.run.spike_files import list_spikes, read_spike
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
@@ -30,17 +30,7 @@ def command(run: str | None, step: int | None, runs_dir: Path, as_json: bool) ->
     """
     found = find_run(run, runs_dir)
     if step is None:
-        spikes = [read_spike(found.spikes, at) for at in list_spikes(found.spikes)]
-        if as_json:
-            records = [{"step": one.step, "rule": one.rule, "what": one.what} for one in spikes]
-            click.echo(json.dumps(records, indent=1))
-        elif spikes:
-            for one in spikes:
-                click.echo(
-                    f"{one.step:>9,}  {clean(one.rule):<11} {clean(translate_message(one.what))}"
-                )
-        else:
-            click.echo(tr("{run}: no step stood out so far", run=clean(found.name)))
+        _list(found, as_json)
         return
     spike = read_spike(found.spikes, step)
     if as_json:
@@ -55,10 +45,22 @@ def command(run: str | None, step: int | None, runs_dir: Path, as_json: bool) ->
     console.print(spike_body(spike))
 
 
+def _list(run: RunDir, as_json: bool) -> None:
+    spikes = [read_spike(run.spikes, step) for step in list_spikes(run.spikes)]
+    if as_json:
+        records = [{"step": one.step, "rule": one.rule, "what": one.what} for one in spikes]
+        click.echo(json.dumps(records, indent=1))
+        return
+    if not spikes:
+        click.echo(tr("{run}: no step stood out so far", run=clean(run.name)))
+    for one in spikes:
+        click.echo(f"{one.step:>9,}  {clean(one.rule):<11} {clean(translate_message(one.what))}")
+
+
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.run_dir import RunDir, RunInfo
+    from lmm_tui.engine.run.run_dir import RunInfo
     from lmm_tui.engine.run.spike_files import KeptSpike, SpikeText, write_spike
 
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""`lmm-tui status [RUN]`: how a run is doing, for people or for programs."""
+"""`lmm-tui status [RUN]`: the state of a run, as text or JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lmm_tui.cli.runs_dir_option import runs_dir_option
+from lmm_tui.cli.options import json_option, runs_dir_option
 from lmm_tui.engine.run.run_dir import find_run
 from lmm_tui.runs.status_text import RunSummary, status_record, status_sheet
 
@@ -15,7 +15,7 @@ from lmm_tui.runs.status_text import RunSummary, status_record, status_sheet
 @click.command("status")
 @click.argument("run", required=False)
 @runs_dir_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, its keys stable")
+@json_option
 def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
     """Show how RUN (a name or a path; default: the newest run) is doing.
 

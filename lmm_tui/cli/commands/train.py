@@ -1,10 +1,11 @@
-"""`lmm-tui train`: the engine alone, for pipes, nohup and schedulers."""
+"""`lmm-tui train`: train without a cockpit, for pipes, nohup and schedulers."""
 
 from __future__ import annotations
 
 import click
 
-from lmm_tui.cli.settings import grace_option, read_settings, settings_options
+from lmm_tui.cli.options import grace_option
+from lmm_tui.cli.settings import read_settings, settings_options
 
 
 @click.command("train")

@@ -28,11 +28,11 @@ from lmm_tui.engine.checkpoints import checkpoint_files
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.i18n.number_format import size
+from lmm_tui.i18n.number_format import NOTHING, count, duration, number, size
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.checkpoint_list import ADAPTER, CheckpointList, ListedCheckpoint, best_of
 from lmm_tui.runs.run_list import ListedRun
-from lmm_tui.runs.status_text import NOTHING, RunSummary, count, duration, number, run_argument
+from lmm_tui.runs.status_text import RunSummary, run_argument
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
@@ -361,7 +361,7 @@ def _erase(run: RunDir, path: Path) -> str:
 
 
 def _convert(one: ListedCheckpoint, target: Path) -> str:
-    from lmm_tui.runs.convert_worker import convert_in_worker
+    from lmm_tui.runs.worker_jobs import convert_in_worker
 
     return convert_in_worker(one.path, target, merge=ADAPTER in one.parts)
 

@@ -33,10 +33,9 @@ from lmm_tui.engine.config.config import ConfigError, Option, RunConfig, check, 
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, tr
-from lmm_tui.i18n.option_range import limits_in_words
-from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.i18n.translate_messages import translate_message, translate_range
 from lmm_tui.planning.command_line import command_line
-from lmm_tui.planning.data_summary import DataFacts, look
+from lmm_tui.planning.data_summary import DataFacts, summarize_data
 from lmm_tui.planning.estimate import Estimate, estimate
 from lmm_tui.planning.settings_files import load_settings, save_settings, sources
 from lmm_tui.planning.step_benchmark import seconds_a_step
@@ -355,7 +354,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self.query_one(EstimatePanel).outlook = Outlook(
             config=self._config,
             estimate=sized,
-            data=self._data.words if self._data else tr("looking …"),
+            data=self._data.text if self._data else tr("looking …"),
             device=_in_words(device) if device else tr("looking …"),
             memory_total=device.memory if device else None,
             seconds_a_step=measured.seconds_a_step if measured else None,
@@ -411,7 +410,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
 
     def _look_at_data(self) -> None:
         config = self._config
-        _in_thread(lambda: self.post_message(DataSeen(config, look(config))))
+        _in_thread(lambda: self.post_message(DataSeen(config, summarize_data(config))))
 
     async def on_data_seen(self, event: DataSeen) -> None:
         if _what_is_read(event.config) != _what_is_read(self._config):
@@ -487,7 +486,7 @@ def _small_print(option: Option) -> str:
     if option.kind is bool or default == UNSET:
         default = tr(default)
     said = tr("default {value}", value=default)
-    return " · ".join(filter(None, (limits_in_words(option.allowed), said, option.key)))
+    return " · ".join(filter(None, (translate_range(option.allowed), said, option.key)))
 
 
 if __name__ == "__main__":

@@ -56,9 +56,9 @@ from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs import crash_advice
-from lmm_tui.runs.export import export_in_background, tabulate_in_background
 from lmm_tui.runs.session import RunSession, RunView
 from lmm_tui.runs.status_text import run_argument
+from lmm_tui.runs.worker_jobs import export_in_background, tabulate_in_background
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean
 
@@ -329,7 +329,8 @@ class DashboardScreen(ChartGestures, Toasts):
 
     def on_resize(self, event: events.Resize) -> None:
         """Take the page for the new size before Textual lays out and paints for it."""
-        tiles, before = self.query_one(PanelGrid).size, self._compositor.size
+        tiles, last = self.query_one(PanelGrid).size, self.query_one(KeyBar).region
+        before = Size(last.right, last.bottom)
         if tiles and event.size != before:
             # What is not tiles stays as high as it was.
             lines = tiles.height + event.size.height - before.height
@@ -599,14 +600,14 @@ if __name__ == "__main__":
     from textual.app import App
 
     from lmm_tui.engine.run.run_dir import RunDir, RunInfo, RunStatus
+    from lmm_tui.textual_patches.screen_strips import screen_text
 
     async def look_at(path: Path) -> str:
         app: App[None] = App()
         async with app.run_test(size=(80, 24)) as pilot:
             await app.push_screen(DashboardScreen(RunSession(path), owned=False))
             await pilot.pause()
-            strips = app.screen._compositor.render_strips()
-        return "\n".join(strip.text.rstrip() for strip in strips)
+            return screen_text(app.screen)
 
     with tempfile.TemporaryDirectory() as folder:
         demo = RunDir(folder)

@@ -36,8 +36,8 @@ from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records,
 from lmm_tui.engine.run.run_dir import RunDir, checkpoint_step, list_checkpoints
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, mark, tr
+from lmm_tui.i18n.number_format import duration
 from lmm_tui.metrics.series.series import SeriesStore
-from lmm_tui.runs.status_text import duration
 from lmm_tui.terminal.safe_text import clean
 
 VIEWS = (mark("scores"), mark("history"), mark("all runs"))
@@ -487,7 +487,7 @@ def _emptiness(saved: bool) -> Content:
 
 
 def _converted(checkpoint: Path, target: Path) -> Path:
-    from lmm_tui.runs.convert_worker import convert_in_worker
+    from lmm_tui.runs.worker_jobs import convert_in_worker
 
     convert_in_worker(checkpoint, target, merge=(checkpoint / "adapter").is_dir())
     return target

@@ -26,7 +26,7 @@ from lmm_tui.cockpit.widgets.panel_grid import Page, PanelGrid
 from lmm_tui.cockpit.widgets.styled_line import StyledLine
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics import names
-from lmm_tui.metrics.series.overlay import Overlay
+from lmm_tui.metrics.series.run_overlay import Overlay
 from lmm_tui.metrics.series.series import Axis
 from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.safe_text import clean
@@ -157,13 +157,14 @@ if __name__ == "__main__":
 
     from textual.app import App
 
+    from lmm_tui.textual_patches.screen_strips import screen_text
+
     async def show(paths: list[Path]) -> str:
         app: App[None] = App()
         async with app.run_test(size=(100, 24)) as pilot:
             await app.push_screen(OverlayScreen(paths))
             await pilot.pause()
-            strips = app.screen._compositor.render_strips()
-        return "\n".join(strip.text.rstrip() for strip in strips)
+            return screen_text(app.screen)
 
     with tempfile.TemporaryDirectory() as folder:
         logs = [Path(folder) / name for name in ("slow.jsonl", "fast.jsonl")]

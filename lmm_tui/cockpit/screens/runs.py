@@ -30,10 +30,11 @@ from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow, titled
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.number_format import NOTHING, count, duration, number
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs import manage_runs
 from lmm_tui.runs.run_list import LARGEST_FIRST, SORT_KEYS, ListedRun, RunList, ancestry, arranged
-from lmm_tui.runs.status_text import NOTHING, count, duration, number, run_argument
+from lmm_tui.runs.status_text import run_argument
 from lmm_tui.terminal.safe_text import clean
 
 COLUMNS = (

@@ -137,14 +137,14 @@ if __name__ == "__main__":
     from textual.app import App
 
     from lmm_tui.engine.run.spike_files import KeptSpike, SpikeText, write_spike
+    from lmm_tui.textual_patches.screen_strips import screen_text
 
     async def show(folder: Path) -> str:
         app: App[None] = App()
         async with app.run_test(size=(80, 24)) as pilot:
             await app.push_screen(SpikesScreen(folder, live=True))
             await pilot.pause()
-            strips = app.screen._compositor.render_strips()
-        return "\n".join(strip.text.rstrip() for strip in strips)
+            return screen_text(app.screen)
 
     with tempfile.TemporaryDirectory() as place:
         cat = SpikeText(0, 0, 7.2, "a cat", [1, 2], ["a", " cat"], [None, 7.2])

@@ -34,7 +34,7 @@ if __name__ == "__main__":
             await app.push_screen(screen)
             screen.toast("[b]wrote\x1b[2J it[/b]", "export")
             await pilot.pause()
-            return next(iter(app._notifications)).message
+            return str(app.screen.query_one("Toast").render())
 
     said = asyncio.run(say())
     print(said)

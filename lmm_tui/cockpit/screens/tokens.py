@@ -29,7 +29,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics.readers.json_lines import JsonlFollower
-from lmm_tui.runs.loss_levels import LIMITS, SURPRISING
+from lmm_tui.runs.loss_levels import HIGH_LOSS, LIMITS
 from lmm_tui.terminal.byte_tokens import text_of
 from lmm_tui.terminal.safe_text import clean, fit
 
@@ -207,7 +207,7 @@ def _legend() -> Content:
     for limit, style in zip(LIMITS, LOSS_STYLES, strict=False):
         parts += [(f"<{limit:g}", style), (" ", "")]
     return Content.assemble(
-        ("nats ", _QUIET), *parts, (f"≥{SURPRISING:g}", f"{LOSS_STYLES[-1]} underline")
+        ("nats ", _QUIET), *parts, (f"≥{HIGH_LOSS:g}", f"{LOSS_STYLES[-1]} underline")
     )
 
 

@@ -25,10 +25,10 @@ class ChoiceRow(Widget, can_focus=True):
     """Left and right or a click take a neighbour; posts `Changed` when the value changes."""
 
     DEFAULT_CSS = """
-    Choice { height: 1; width: 1fr; }
-    Choice > .choice--other { color: $foreground-muted; }
-    Choice > .choice--taken { color: $accent; text-style: bold; }
-    Choice:focus > .choice--taken {
+    ChoiceRow { height: 1; width: 1fr; }
+    ChoiceRow > .choice--other { color: $foreground-muted; }
+    ChoiceRow > .choice--taken { color: $accent; text-style: bold; }
+    ChoiceRow:focus > .choice--taken {
         color: $block-cursor-foreground; background: $accent; text-style: bold;
     }
     """

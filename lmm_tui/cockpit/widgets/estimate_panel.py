@@ -15,9 +15,8 @@ from textual.widget import Widget
 
 from lmm_tui.engine.config.config import RunConfig
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.i18n.number_format import size
+from lmm_tui.i18n.number_format import count, duration, size
 from lmm_tui.planning.estimate import Estimate, exact
-from lmm_tui.runs.status_text import count, duration
 from lmm_tui.terminal.safe_text import clean, fit
 
 LABEL_WIDTH = 13

@@ -20,8 +20,8 @@ class FilterInput(TextInput):
     """Opened by its screen; enter keeps what was typed, escape drops it."""
 
     DEFAULT_CSS = """
-    FilterLine { display: none; }
-    FilterLine.-textual-compact { height: 1; padding: 0 2; background: $surface; }
+    FilterInput { display: none; }
+    FilterInput.-textual-compact { height: 1; padding: 0 2; background: $surface; }
     """
 
     # It is as wide as its screen: Textual would lay out the screen for every letter.

@@ -16,7 +16,7 @@ from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.metrics.health.health import Alert
+    from lmm_tui.metrics.health.alerts import Alert
 
 _STYLES = {"error": "$text-error", "warning": "$text-warning", "notice": "$accent"}
 _MOST_SHOWN = 100
@@ -69,7 +69,7 @@ def _past(alert: Alert) -> Content:
 
 
 if __name__ == "__main__":
-    from lmm_tui.metrics.health.health import Alert
+    from lmm_tui.metrics.health.alerts import Alert
 
     spike = Alert(120, "loss_spike", "warning", "loss \x1b[2Jis 9", "a bad batch", "look at it", {})
     lines = [_advice(spike), _past(spike)]

@@ -25,8 +25,7 @@ from lmm_tui.cockpit.widgets.choice import ChoiceRow
 from lmm_tui.cockpit.widgets.text_input import TextInput
 from lmm_tui.engine.config.config import ConfigError, Option, RunConfig, check, lookup, toml_value
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.i18n.option_range import limits_in_words
-from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.i18n.translate_messages import translate_message, translate_range
 from lmm_tui.terminal.safe_text import REPLACEMENT, clean, fit, wrap
 
 UNSET = mark("unset")
@@ -42,13 +41,13 @@ class OptionField(Widget):
     """Posts `Changed` after every edit; `value` is the last allowed one, `problem` says more."""
 
     DEFAULT_CSS = """
-    ConfigField { height: auto; padding: 0 1; }
-    ConfigField:focus-within { background: $boost; }
-    ConfigField > * { margin-left: 28; }
-    ConfigField > Input.-textual-compact {
+    OptionField { height: auto; padding: 0 1; }
+    OptionField:focus-within { background: $boost; }
+    OptionField > * { margin-left: 28; }
+    OptionField > Input.-textual-compact {
         height: 1; padding: 0 1; background: $surface; color: $foreground;
     }
-    ConfigField > Input.-textual-compact:focus { background: $surface-lighten-1; }
+    OptionField > Input.-textual-compact:focus { background: $surface-lighten-1; }
     """
 
     @dataclass
@@ -214,7 +213,7 @@ def parse(option: Option, text: str) -> Any:
     except ConfigError as error:
         if option.allowed:
             raise ConfigError(
-                tr("needs a {allowed}", allowed=limits_in_words(option.allowed))
+                tr("needs a {allowed}", allowed=translate_range(option.allowed))
             ) from None
         raise ConfigError(str(error).removeprefix(f"{option.key}: ")) from None
 

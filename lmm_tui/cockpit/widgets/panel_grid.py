@@ -95,7 +95,7 @@ class PanelGrid(Widget):
     """Shows one page of its children, each of which is the panel of its id or of another name."""
 
     DEFAULT_CSS = """
-    Tiles { height: 1fr; width: 1fr; }
+    PanelGrid { height: 1fr; width: 1fr; }
     """
 
     # Its children have their places already: Textual would lay out everything once more.

@@ -12,9 +12,9 @@ from textual.content import Content
 
 from lmm_tui.cockpit.widgets.styled_line import Part, StyledLine, spread
 from lmm_tui.i18n.language import listed, tr
+from lmm_tui.i18n.number_format import count, duration
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.session import RunView
-from lmm_tui.runs.status_text import count, duration
 from lmm_tui.terminal.safe_text import clean
 
 BADGES = {

@@ -18,7 +18,7 @@ class StyledLine(Widget):
     """A widget of one row; `compose_line` says what stands there at a width."""
 
     DEFAULT_CSS = """
-    Line { height: 1; width: 1fr; }
+    StyledLine { height: 1; width: 1fr; }
     """
 
     _shown: Content = Content()

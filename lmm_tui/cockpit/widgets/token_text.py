@@ -21,7 +21,7 @@ from textual.strip import Strip
 from textual.visual import Visual
 
 from lmm_tui.cockpit.widgets.samples_panel import loss_style
-from lmm_tui.runs.loss_levels import SURPRISING
+from lmm_tui.runs.loss_levels import HIGH_LOSS
 from lmm_tui.terminal.byte_tokens import ByteSpan, spans
 from lmm_tui.terminal.safe_text import NEWLINE_MARK, clean, fit
 
@@ -76,11 +76,11 @@ class TokenText(ScrollView, can_focus=True):
             self._go_to_span(_at(target, _left_of(self._lines[number], self._span_at(self.cursor))))
 
     def next_surprise(self, by: int) -> bool:
-        """To the next token with a loss of SURPRISING or more, backwards for -1; False: none."""
+        """To the next token with a loss of HIGH_LOSS or more, backwards for -1; False: none."""
         index = self.cursor + by
         while 0 <= index < self._count:
             loss = self._losses[index]
-            if loss is not None and not loss < SURPRISING:
+            if loss is not None and not loss < HIGH_LOSS:
                 self._go(index)
                 return True
             index += by
@@ -171,7 +171,7 @@ class TokenText(ScrollView, can_focus=True):
         style = loss_style(loss)
         if span.start <= self.cursor < span.stop:
             return shown, f"{style} reverse bold".strip() if self.has_focus else f"{style} reverse"
-        if loss is not None and not loss < SURPRISING:
+        if loss is not None and not loss < HIGH_LOSS:
             return shown, f"{style} underline".strip()
         return shown, style
 

@@ -1,7 +1,7 @@
-"""A run on another machine, as a run directory here: its files are mirrored over one ssh process.
+"""Mirrors a run on another machine into a local run directory, over one ssh process.
 
-Everything that opens a run opens the mirror; commands to its socket go to the run. A connection
-that breaks is made again, and goes on where it was; meanwhile the run is `stale`.
+Everything that opens a run can open the mirror; commands to its socket are forwarded to the run. A
+broken connection is opened again and continues at the same offsets; meanwhile the run is `stale`.
 """
 
 from __future__ import annotations
@@ -10,55 +10,87 @@ import contextlib
 import json
 import re
 import shlex
+import signal
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from lmm_tui.engine.run.control import ControlServer, Mailbox, Reply, Request
 from lmm_tui.engine.run.run_dir import RunDir, RunStatus
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.remote.server import GROWING
 from lmm_tui.runs.remote.protocol import Receiver
+from lmm_tui.runs.remote.server import GROWING
 
 _REMOTE = re.compile(r"(?P<host>[^/:\s-][^/:\s]*):(?P<path>.+)")
 _FIRST_S = 60.0
 _LONGEST_PAUSE_S = 15.0
+_PATIENCE_S = 2.0
+"""With an ssh that was told to end."""
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 class RemoteError(LmmError):
-    """A run on another machine that cannot be watched."""
+    """A run on another machine cannot be reached."""
 
 
 def is_remote(name: str) -> bool:
-    """Whether a name is `user@host:path` or `host:path`, and nothing that is here."""
+    """Whether a name is `user@host:path` or `host:path` and not a local file."""
     return _REMOTE.fullmatch(name) is not None and not Path(name).exists()
 
 
 @contextmanager
 def mirrored(name: str) -> Iterator[RunDir]:
-    """The run at `user@host:path`, mirrored for as long as the block lasts.
+    """Mirror the run at `user@host:path` within the block.
 
-    Raises RemoteError where it cannot be reached.
+    Raises RemoteError if it cannot be reached.
     """
     given = _REMOTE.fullmatch(name)
     assert given is not None
-    with tempfile.TemporaryDirectory(prefix="lmm-") as folder:
+    with (
+        _exiting_on_signals() as ignore_signals,
+        tempfile.TemporaryDirectory(prefix="lmm-") as folder,
+    ):
         mirror = _Mirror(given["host"], given["path"], RunDir(folder))
         try:
-            mirror.wait()
+            mirror.open()
             yield mirror.run_dir
         finally:
+            ignore_signals()
             mirror.close()
 
 
+@contextmanager
+def _exiting_on_signals() -> Iterator[Callable[[], None]]:
+    """Within the block SIGTERM and SIGHUP raise SystemExit; yields what turns that off.
+
+    What they do by default would end this process at once, and leave its ssh behind.
+    """
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        ignore()
+        raise SystemExit(128 + number)
+
+    def ignore() -> None:
+        for each in _ENDING:
+            signal.signal(each, signal.SIG_IGN)
+
+    before = [signal.signal(each, leave) for each in _ENDING]
+    try:
+        yield ignore
+    finally:
+        for each, handler in zip(_ENDING, before, strict=True):
+            signal.signal(each, handler)
+
+
 class _Mirror:
-    """Keeps a run directory here like one there."""
+    """Keeps a local run directory equal to a remote one."""
 
     def __init__(self, host: str, path: str, run_dir: RunDir) -> None:
         self.run_dir = run_dir
@@ -69,16 +101,21 @@ class _Mirror:
         self._ended = threading.Event()
         self._trouble = ""
         self._ssh: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
+        self._starting = threading.Lock()
+        self._writing = threading.Lock()
         self._numbers = count()
         self._asked: dict[int, Request] = {}
         self._mailbox = Mailbox()
         self._server = ControlServer(self._mailbox, run_dir.socket_path())
-        for work in (self._stay_connected, self._forward):
-            threading.Thread(target=work, name="remote", daemon=True).start()
+        self._threads = [
+            threading.Thread(target=work, name="remote", daemon=True)
+            for work in (self._stay_connected, self._forward)
+        ]
 
-    def wait(self) -> None:
-        """Until the run is here; raises RemoteError where it does not come."""
+    def open(self) -> None:
+        """Connect, and wait until the run is here; raises RemoteError where it does not come."""
+        for thread in self._threads:
+            thread.start()
         if not self._first.wait(_FIRST_S) or self._trouble:
             why = self._trouble or f"nothing came within {_FIRST_S:.0f} s"
             raise RemoteError(f"{self._name}: {why}")
@@ -87,9 +124,18 @@ class _Mirror:
         self._ended.set()
         self._mailbox.close()
         self._server.close()
-        if self._ssh is not None:
-            self._ssh.terminate()
-            self._ssh.wait()
+        with self._starting:  # From now on none is started any more.
+            ssh = self._ssh
+        if ssh is not None:
+            ssh.terminate()
+            try:
+                ssh.wait(_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                ssh.kill()
+                ssh.wait()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(_PATIENCE_S)
 
     def _stay_connected(self) -> None:
         pause = 0.5
@@ -107,21 +153,22 @@ class _Mirror:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     def _connect(self) -> str:
-        """One connection to its end; why it ended."""
-        # Once the cockpit has the screen, nobody can be asked for a password.
+        """Run one connection until it ends; returns the reason."""
+        # While the cockpit owns the terminal, ssh cannot prompt for a password.
         quiet = ["-o", "BatchMode=yes"] if self._first.is_set() else []
         with tempfile.TemporaryFile() as said:
             try:
-                ssh = subprocess.Popen(
-                    [*self._command, *quiet, *self._target],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=said,
-                )
+                with self._starting:
+                    if self._ended.is_set():
+                        return ""
+                    self._ssh = ssh = subprocess.Popen(
+                        [*self._command, *quiet, *self._target],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=said,
+                    )
             except OSError as error:
                 return f"ssh cannot be started ({error.strerror}); install it"
-            with self._lock:
-                self._ssh = ssh
             assert ssh.stdin and ssh.stdout
             have = {name: _size(self.run_dir.path / name) for name in GROWING}
             self._write({"have": have})
@@ -158,7 +205,7 @@ class _Mirror:
                 file.write(message["add"].encode("utf-8", "surrogateescape"))
 
     def _forward(self) -> None:
-        """Commands that come to the mirror's socket."""
+        """Forward the commands that arrive at the mirror's socket."""
         while not self._ended.is_set():
             request = self._mailbox.take(0.5)
             if request is None:
@@ -170,7 +217,7 @@ class _Mirror:
                 self._drop_asked()
 
     def _write(self, message: dict[str, Any]) -> bool:
-        with self._lock:
+        with self._writing:
             try:
                 assert self._ssh and self._ssh.stdin
                 self._ssh.stdin.write(json.dumps(message).encode() + b"\n")

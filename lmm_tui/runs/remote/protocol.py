@@ -1,7 +1,7 @@
-"""What goes over one ssh process between a cockpit here and a run there: JSON lines, deflated.
+"""The wire format of a remote run: JSON lines in one deflate stream, over the stdio of ssh.
 
-There: `Sender`, here: `Receiver`. A greeting comes first, so that what a login shell prints before
-it is passed over. Ten scalars at ten steps a second are about 1.3 kB/s. It knows no run.
+The remote `Sender` first writes a greeting, so that the local `Receiver` can skip what a login
+shell prints. Ten scalars at ten steps per second take about 1.3 kB/s.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Sender:
         stream.flush()
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Raises OSError where nobody reads any more."""
+        """Raises OSError if the other end is closed."""
         line = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         with self._lock:
             self._stream.write(self._deflate.compress(line))
@@ -36,7 +36,7 @@ class Sender:
 
 
 class Receiver:
-    """The messages on a stream, until it ends or what comes is no message."""
+    """Iterates over the messages of a stream, until its end or the first invalid data."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -54,7 +54,7 @@ class Receiver:
 
 
 def _after_greeting(stream: IO[bytes]) -> bool:
-    """Whether the greeting came; what is read is all up to its end."""
+    """Read up to the end of the greeting; False if the stream ends before."""
     while line := stream.readline(_CHUNK):
         if line.endswith(GREETING):
             return True
@@ -71,7 +71,7 @@ if __name__ == "__main__":
     for step in range(3):
         sender.send({"step": step, "text": "从前"})
     wire.seek(0)
-    got = list(Receiver(BufferedReader(cast(Any, wire))))
-    print(got)
-    assert [message["step"] for message in got] == [0, 1, 2]
+    messages = list(Receiver(BufferedReader(cast(Any, wire))))
+    print(messages)
+    assert [message["step"] for message in messages] == [0, 1, 2]
     print("=== 自测通过 ===")

@@ -1,6 +1,6 @@
-"""The far end of a remote monitor: a run's files as they change, and commands to it, over stdio.
+"""The remote end of a mirror: sends a run's files as they change and takes commands, over stdio.
 
-`ssh HOST lmm-tui serve-run PATH` runs it. It ends when its input does.
+`ssh HOST lmm-tui serve-run PATH` runs it. It ends when its input is closed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class RunServer:
     """Serves one run to one cockpit."""
 
     def __init__(self, path: Path, source: IO[bytes], target: IO[bytes]) -> None:
-        """Raises RunDirError where `path` is no run."""
+        """Raises RunDirError if `path` is not a run directory."""
         self._run = RunDir(path)
         self._run.read_info()
         self._source = source
@@ -38,7 +38,7 @@ class RunServer:
         self._offsets = dict.fromkeys(GROWING, 0)
 
     def serve(self) -> None:
-        """Until the other end goes away."""
+        """Send changes until the other end closes."""
         try:
             self._offsets |= json.loads(self._source.readline() or b"{}").get("have", {})
             threading.Thread(target=self._listen, daemon=True).start()
@@ -47,7 +47,7 @@ class RunServer:
                 if self._ended.wait(_EVERY_S):
                     return
         except (OSError, ValueError):
-            return  # Nobody is there any more.
+            return  # The other end is closed.
 
     def _send_changes(self) -> None:
         info = self._run.info_file.read_text(encoding="utf-8")
@@ -57,11 +57,12 @@ class RunServer:
             self._send_growth(name)
 
     def _send_status(self) -> None:
-        """How old the heartbeat is, for clocks differ; a crash only this machine can see."""
+        """Send the heartbeat's age, since clocks differ, and `crashed`, which only this machine can
+        find out."""
         status = self._run.read_status()
         state = self._run.derived_state(self._run.read_info(), status)
-        told = status if state == "stale" else replace(status, state=state)
-        record = asdict(replace(told, heartbeat=0.0))
+        sent = status if state == "stale" else replace(status, state=state)
+        record = asdict(replace(sent, heartbeat=0.0))
         age = time.time() - status.heartbeat
         self._send_new("status.json", (record, status.heartbeat), {"status": record, "age": age})
 
@@ -71,7 +72,7 @@ class RunServer:
             self._sender.send({"file": name, **message})
 
     def _send_growth(self, name: str) -> None:
-        """Whole lines only; from the start where the file is shorter than it was."""
+        """Send new whole lines; from the start if the file has become shorter."""
         path = self._run.path / name
         if not path.exists():
             return
@@ -111,7 +112,7 @@ class RunServer:
 
 
 def refuse(error: LmmError, target: IO[bytes]) -> None:
-    """Say over the wire why there is nothing to serve."""
+    """Send the reason why there is nothing to serve."""
     Sender(target).send({"error": str(error)})
 
 

@@ -21,7 +21,7 @@ from lmm_tui.charts.chart import Chart, Trace
 from lmm_tui.charts.plot import Plot, band_ink, line_ink
 from lmm_tui.charts.plot_area import GUTTER
 from lmm_tui.charts.viewport import Viewport
-from lmm_tui.metrics.series.overlay import Overlay
+from lmm_tui.metrics.series.run_overlay import Overlay
 from lmm_tui.metrics.series.series import SeriesStore
 
 LOSS = [

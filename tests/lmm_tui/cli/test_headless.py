@@ -21,7 +21,7 @@ from processes import PROGRAM, until
 from rich.cells import cell_len
 
 from lmm_tui.cli import main
-from lmm_tui.cli.headless import ProgressPrinter, progress_line, sample_line
+from lmm_tui.cli.progress_printer import ProgressPrinter, progress_line, sample_line
 from lmm_tui.engine.run.run_dir import RunDir, RunStatus, find_run, list_checkpoints
 from lmm_tui.runs.session import RunSession
 
@@ -114,7 +114,7 @@ def test_lines_that_stay_do_not_mix_with_the_progress_line(run: RunDir) -> None:
     progress.look()
     event(run, step=5, kind="checkpoint", level="info", message="step-000000005")
     progress.look()
-    progress.say("goodbye")
+    progress.print("goodbye")
     assert screen.shown()[:2] == ["step 5: checkpoint: step-000000005", "goodbye"]
     assert screen.shown()[2].startswith("step 5/100")
     progress.end()
@@ -147,10 +147,10 @@ def test_alerts_and_samples_are_shown_harmlessly_and_old_news_is_not(run: RunDir
 def test_a_reader_who_has_gone_does_not_end_the_run(run: RunDir) -> None:
     """In a process of its own, since it points the standard streams elsewhere."""
     program = (
-        "import os, sys\nfrom lmm_tui.cli.headless import Progress\n"
+        "import os, sys\nfrom lmm_tui.cli.progress_printer import ProgressPrinter\n"
         "from lmm_tui.runs.session import RunSession\n"
-        f"progress = Progress(RunSession({str(run.path)!r}), sys.stdout)\n"
-        "progress.say('into the void')\nprogress.say('still here')\n"
+        f"progress = ProgressPrinter(RunSession({str(run.path)!r}), sys.stdout)\n"
+        "progress.print('into the void')\nprogress.print('still here')\n"
     )
     read_end, write_end = os.pipe()
     os.close(read_end)

@@ -93,6 +93,31 @@ def test_a_signal_leaves_the_screen(number, departure):
     assert told == (["terminate"] if number == signal.SIGTERM else [])
 
 
+@pytest.mark.parametrize(
+    "number, departure",
+    [(signal.SIGTERM, Departure.TERMINATE), (signal.SIGHUP, Departure.HANGUP)],
+)
+def test_a_signal_that_comes_before_the_app_is_heeded(number, departure):
+    def make_app(extras):
+        raise AssertionError("no app is needed")
+
+    with Terminal() as terminal:
+        visit = Visit(terminal, make_app, mouse=False)
+        with visit.signals():
+            os.kill(os.getpid(), number)
+            assert visit.stay() is departure
+
+
+def test_a_signal_while_the_app_crashes_is_heeded(monkeypatch):
+    def crash_when_told_to_leave(app):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("a widget broke")
+
+    monkeypatch.setattr(launcher, "_SHORTEST_LIFE_S", 0.0)
+    departure, notices = visit_with(crash_when_told_to_leave)
+    assert departure is Departure.TERMINATE and len(notices) == 1
+
+
 def test_an_interrupt_from_outside_is_a_request_to_quit():
     def interrupted(app):
         os.kill(os.getpid(), signal.SIGINT)
@@ -184,7 +209,7 @@ def test_monitor_detaches_gives_the_terminal_back_and_says_how_to_return(monitor
     monitor.type(b"d")
     assert monitor.end() == 0
     after = monitor.written.rpartition(ALT_SCREEN_OFF)[2].decode()
-    assert "goes on in process" in after and "lmm-tui monitor" in after
+    assert "keeps running in process" in after and "lmm-tui monitor" in after
 
 
 def test_a_crash_of_the_screen_gives_the_terminal_back_and_leaves_the_run_alone(monitor, run):

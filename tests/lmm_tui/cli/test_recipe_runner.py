@@ -52,7 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_walks_all_steps_and_does_nothing_twice(
+def test_it_runs_all_steps_and_does_nothing_twice(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["pipeline", "small.toml", "--device", "cpu"]) == 0

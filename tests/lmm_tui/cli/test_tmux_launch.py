@@ -204,7 +204,7 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     tmux.press("q")
     tmux.wait_for("Stop after this step, with a checkpoint")
     tmux.press("s")
-    last = tmux.wait_for("go on")
+    last = tmux.wait_for("lmm-tui resume")
     assert "stopped, step" in last and "lmm-tui resume demo" in last
     assert {path.name for path in run.plots.iterdir()} == {"training.png", "probes.png"}
     assert all(path.stat().st_size > 10_000 for path in run.plots.iterdir())

@@ -134,13 +134,13 @@ def assert_harmless(seen: bytes) -> None:
 PRINTING = """
 import sys
 from lmm_tui.cli import main as cli
-from lmm_tui.cli.headless import Progress
+from lmm_tui.cli.progress_printer import ProgressPrinter
 from lmm_tui.runs.session import RunSession
 path, folder = sys.argv[1:]
 for words in (["runs", "--runs-dir", folder], ["status", path], ["plot", "--text", path],
               ["health", path], ["send", path, "pause"], ["status", path + "nowhere"]):
     print("##", words[0], cli.run(words), flush=True)
-progress = Progress(RunSession(path), sys.stdout)
+progress = ProgressPrinter(RunSession(path), sys.stdout)
 progress._events_shown = progress._samples_shown = 0
 progress.look()
 progress.end()

@@ -20,7 +20,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from lmm_tui.charts.viewport import AXES
 from lmm_tui.cli import main
-from lmm_tui.cli.commands.eval import _in_words
+from lmm_tui.cli.commands.eval import _translate_line
 from lmm_tui.cli.help_text import paragraphs
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
@@ -32,7 +32,7 @@ from lmm_tui.engine.run.events import Kind
 from lmm_tui.i18n import language
 from lmm_tui.i18n.language import catalogue, locale_language, tr
 from lmm_tui.metrics import names
-from lmm_tui.metrics.health.health import RULES, SEVERITIES
+from lmm_tui.metrics.health.rules import RULES, SEVERITIES
 from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RUNS_HEAD
 
@@ -181,7 +181,7 @@ def test_a_word_that_means_two_things_is_said_by_what_it_is_about(in_chinese: No
 
 def test_the_head_of_a_table_of_scores_keeps_its_columns(in_chinese: None) -> None:
     head = "TASK      METRIC       QUESTIONS  CHANCE        STEP 40"
-    said = _in_words(head)
+    said = _translate_line(head)
     assert cell_len(said) == len(head) and "第40步" in said and not re.search("[A-Z]", said)
 
 

@@ -7,7 +7,7 @@ import pytest
 from lmm_tui.data.text.files import FileText, find
 from lmm_tui.engine.config.config import DataConfig, RunConfig
 from lmm_tui.planning import data_summary
-from lmm_tui.planning.data_summary import look
+from lmm_tui.planning.data_summary import summarize_data
 
 
 @pytest.fixture
@@ -22,16 +22,16 @@ def texts(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("source", ["", "a.txt", "*", "*.txt", "**/*.txt", "deep", "d*"])
 def test_it_counts_the_files_that_the_engine_reads(texts: Path, source: str):
     given = str(texts / source)
-    facts = look(RunConfig(data=DataConfig(source=given)))
+    facts = summarize_data(RunConfig(data=DataConfig(source=given)))
     assert not facts.problems
     assert facts.bytes == FileText(find(given)).size
-    assert facts.words.startswith(f"{len(find(given))} file")
+    assert facts.text.startswith(f"{len(find(given))} file")
 
 
 @pytest.mark.parametrize("source", ["c.md", "none.txt", "*.csv", ".git/*.md"])
 def test_it_refuses_in_the_words_of_the_engine(texts: Path, source: str):
     given = str(texts / source)
-    facts = look(RunConfig(data=DataConfig(source=given)))
+    facts = summarize_data(RunConfig(data=DataConfig(source=given)))
     with pytest.raises(Exception, match="data.source") as caught:
         find(given)
     assert str(caught.value) == f"data.source: {facts.problems['data.source']}"
@@ -39,13 +39,13 @@ def test_it_refuses_in_the_words_of_the_engine(texts: Path, source: str):
 
 def test_it_gives_up_counting_a_huge_folder_and_says_so(texts: Path, monkeypatch):
     monkeypatch.setattr(data_summary, "COUNTING_S", -1.0)
-    facts = look(RunConfig(data=DataConfig(source=str(texts))))
-    assert facts.words == "0 files and more, 0 B so far"
+    facts = summarize_data(RunConfig(data=DataConfig(source=str(texts))))
+    assert facts.text == "0 files and more, 0 B so far"
     assert facts.bytes is None and not facts.problems
 
 
 def test_a_name_that_no_file_can_have_is_refused_in_a_sentence():
-    facts = look(RunConfig(data=DataConfig(source="x" * 5000)))
+    facts = summarize_data(RunConfig(data=DataConfig(source="x" * 5000)))
     assert "cannot be read" in facts.problems["data.source"]
 
 
@@ -55,7 +55,8 @@ def test_a_tokenizer_says_how_many_tokens_it_has(tmp_path: Path):
     trained = Tokenizer.train(["Once upon a time"] * 9, 300)
     trained.save(tmp_path)
     assert (
-        look(RunConfig(data=DataConfig(tokenizer=str(tmp_path)))).vocab_size == trained.vocab_size
+        summarize_data(RunConfig(data=DataConfig(tokenizer=str(tmp_path)))).vocab_size
+        == trained.vocab_size
     )
 
 
@@ -63,6 +64,6 @@ def test_rows_are_looked_for_where_the_stage_reads_rows(tmp_path: Path):
     (tmp_path / "chats.json").write_text("[]")
     (tmp_path / "story.txt").write_text("Once upon a time")
     data = DataConfig(source=str(tmp_path))
-    assert look(RunConfig(stage="sft", data=data)).words == "1 file, 2 B"
-    assert look(RunConfig(stage="pretrain", data=data)).words == "1 file, 16 B"
-    assert look(RunConfig(stage="sft")).words == "built-in questions: all kinds"
+    assert summarize_data(RunConfig(stage="sft", data=data)).text == "1 file, 2 B"
+    assert summarize_data(RunConfig(stage="pretrain", data=data)).text == "1 file, 16 B"
+    assert summarize_data(RunConfig(stage="sft")).text == "built-in questions: all kinds"

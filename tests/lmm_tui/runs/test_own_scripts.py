@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from repository import ROOT
-
 import os
 import pty
 import re
@@ -18,10 +16,11 @@ from pathlib import Path
 
 import pytest
 from processes import PROGRAM, until
+from repository import ROOT
 
+from lmm_tui.cli import main
 from lmm_tui.engine.run import control
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.cli import main
 from lmm_tui.runs.session import RunSession
 
 DOC = ROOT / "docs" / "your-own-script.md"

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from repository import ROOT
-
 import os
 import random
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fake_run import FakeRun
-from processes import until
+from processes import fake_ssh, until
 
 from lmm_tui.engine.run.control import Reply
 from lmm_tui.runs.remote.mirror import RemoteError, is_remote, mirrored
@@ -22,21 +19,11 @@ from lmm_tui.runs.remote.protocol import Receiver
 from lmm_tui.runs.session import RunSession
 
 
-
 @pytest.fixture
 def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An `ssh` that runs its command here, with the pids of its shells in a file."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    program = "from lmm_tui.cli.main import main; main()"
-    for name, text in {
-        "ssh": f'echo $$ >> {tmp_path}/pids\necho Welcome\nfor last; do :; done\neval "exec $last"',
-        "lmm-tui": f"exec {sys.executable} -c '{program}' \"$@\"",
-    }.items():
-        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-        (folder / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name, value in fake_ssh(tmp_path).items():
+        monkeypatch.setenv(name, value)
     return tmp_path / "pids"
 
 

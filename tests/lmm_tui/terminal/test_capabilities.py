@@ -62,8 +62,8 @@ def test_words_that_find_a_full_disk_are_said_once_or_not_at_all(
 ) -> None:
     log = Path("/dev/full") if log_is_full else tmp_path / "output.log"
     program = (
-        "import sys; from pathlib import Path; import lmm_tui.terminal.capabilities as terminal;"
-        "log = Path(sys.argv[1]); terminal.say('one', log); terminal.say('two', log);"
+        "import sys; from pathlib import Path; from lmm_tui.terminal.capabilities import "
+        "print_or_log; log = Path(sys.argv[1]); print_or_log('one', log); print_or_log('two', log);"
         "print('three'); print('four', file=sys.stderr)"
     )
     with Path("/dev/full").open("wb") as full:

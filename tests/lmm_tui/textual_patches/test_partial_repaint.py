@@ -1,4 +1,4 @@
-"""Narrow updates paint exactly what a whole repaint would, and send little of it."""
+"""Partial updates paint exactly what a whole repaint would, and send little of it."""
 
 import pytest
 from fake_run import FakeRun
@@ -12,12 +12,12 @@ from textual.strip import Strip
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.widgets.key_list import KeyList
 from lmm_tui.runs.session import RunSession
-from lmm_tui.textual_patches.backdrop import Behind
+from lmm_tui.textual_patches.backdrop import Backdrop
 from lmm_tui.textual_patches.partial_repaint import (
     LinesUpdate,
-    NarrowCompositor,
-    NarrowUpdate,
-    Update,
+    PartialCompositor,
+    PartialUpdate,
+    TrackedUpdate,
 )
 
 
@@ -27,7 +27,7 @@ class Screen:
     def __init__(self, app):
         self._app = app
         self.rows = self._whole()
-        self.narrow = 0
+        self.partial = 0
         self.sent = 0
         self.cells = 0
 
@@ -37,9 +37,9 @@ class Screen:
     def show(self, update):
         if update is None:
             return
-        self.narrow += isinstance(update, NarrowUpdate)
+        self.partial += isinstance(update, PartialUpdate)
         width, height = self._app.size
-        of_dashboard = isinstance(update, Update)
+        of_dashboard = isinstance(update, TrackedUpdate)
         if not of_dashboard or (width, height) != (len(self.rows[0]), len(self.rows)):
             self.rows = [[("?", "")] * width for _ in range(height)]
         for x, y, strip in update.take() if of_dashboard else ():
@@ -94,7 +94,7 @@ async def test_a_run_painted_in_parts_looks_as_if_painted_at_once(run, size, mon
         run.train(331, 340)
         app.screen._show()
         await pilot.pause()
-        assert seen.narrow > 20
+        assert seen.partial > 20
         assert seen.rows == seen._whole()
         for key in ("question_mark", "escape", "2", "1"):
             await pilot.press(key)
@@ -123,6 +123,8 @@ async def test_a_new_step_costs_few_bytes(run, monkeypatch):
     app = CockpitApp(RunSession(run.dir.path))
     run.train(101, 605)
     async with app.run_test(size=(200, 50)) as pilot:
+        # Charts in reserve are mounted later, which lays the screen out once more.
+        await until(pilot, lambda: app.screen._metric_charts._charts)
         await settled(pilot)
         seen = watched(app, monkeypatch)
         run.train(606, 606)
@@ -167,7 +169,7 @@ async def test_behind_a_dialog_is_the_shade_that_textual_gives(run):
         await pilot.press("question_mark")
         await settled(pilot)
         color = app.screen.styles.background
-        ours = Behind(below, color).render_strips(80, 24, None, None)
+        ours = Backdrop(below, color).render_strips(80, 24, None, None)
         segments = app.console.render(BackgroundScreen(below, color), app.console.options)
         theirs = [Strip(line) for line in Segment.split_lines(segments)]
         assert color.a < 1 and len(ours) == 24
@@ -181,7 +183,7 @@ async def test_where_widgets_overlap_whole_lines_are_painted(run):
     async with app.run_test(size=(200, 50)) as pilot:
         await pilot.pause()
         compositor = app.screen._compositor
-        assert isinstance(compositor, NarrowCompositor)
+        assert isinstance(compositor, PartialCompositor)
         compositor._dirty_regions = {Region(0, 0, 200, 50)}
         update = compositor.render_partial_update()
         assert isinstance(update, LinesUpdate) and len(update.lines) == 50

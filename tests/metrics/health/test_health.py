@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmm_tui.metrics import names
-from lmm_tui.metrics.health.conditions import Threshold
-from lmm_tui.metrics.health.health import RULES, Alert, Health, Rule
+from lmm_tui.metrics.health.alerts import Alert, Health
+from lmm_tui.metrics.health.metric_conditions import Threshold
 from lmm_tui.metrics.health.rolling_stats import Recent, RecentMedian
+from lmm_tui.metrics.health.rules import RULES, Rule
 from lmm_tui.metrics.health.rules_file import HealthConfigError, load_rules
 from lmm_tui.metrics.health.scan import examine
 from lmm_tui.metrics.series.series import SeriesStore
@@ -47,8 +48,8 @@ def healthy(steps: int = 1500, seed: int = 0) -> list[tuple[int, Row]]:
     return rows
 
 
-def alerts_of(rows: Rows, references: Row | None = LEVELS) -> list[Alert]:
-    health = Health(references=references)
+def alerts_of(rows: Rows, baselines: Row | None = LEVELS) -> list[Alert]:
+    health = Health(baselines=baselines)
     for step, row in rows:
         health.observe(step, row)
     return health.alerts
@@ -122,7 +123,7 @@ def test_a_fault_raises_no_other_alert(rule: str) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_healthy_runs_raise_nothing_though_every_step_is_clipped(seed: int) -> None:
-    health = Health(references=LEVELS)
+    health = Health(baselines=LEVELS)
     for step, row in healthy(seed=seed):
         assert not health.observe(step, row)
     assert health.verdict() == "healthy up to step 1500"
@@ -168,7 +169,7 @@ def test_a_store_is_examined_as_its_rows_are() -> None:
     store = SeriesStore()
     for at, row in changed(change):
         store.append({"step": at, **row})
-    health = Health(references=LEVELS)
+    health = Health(baselines=LEVELS)
     examine(store, health)
     assert [(alert.rule, alert.step) for alert in health.alerts] == [("grad_spike", step)]
 
@@ -201,7 +202,7 @@ def test_windows_equal_the_statistics_of_the_last_numbers(xs: list[float], size:
     )
 )
 def test_no_numbers_whatever_bring_health_down(rows: list[tuple[int, Row]]) -> None:
-    health = Health(references=LEVELS)
+    health = Health(baselines=LEVELS)
     for step, row in rows:
         health.observe(step, row)
     assert health.verdict() and all(alert.record() for alert in health.alerts)

@@ -12,23 +12,18 @@ from hypothesis import strategies as st
 
 from lmm_tui.metrics import names
 from lmm_tui.metrics.health import scan
-from lmm_tui.metrics.health.conditions import (
+from lmm_tui.metrics.health.alerts import Alert, Health
+from lmm_tui.metrics.health.condition import Condition
+from lmm_tui.metrics.health.layer_conditions import Collapse, LoudLayer, NonFinite, ZeroLayer
+from lmm_tui.metrics.health.loss_conditions import FirstLoss, Overfit, TooGood, WorseThanGuessing
+from lmm_tui.metrics.health.metric_conditions import (
     BelowOwnMedian,
-    Collapse,
-    Condition,
-    FirstLoss,
-    LoudLayer,
-    NonFinite,
-    Overfit,
     Risen,
     SpikeCondition,
     StuckAt,
     Threshold,
-    TooGood,
-    WorseThanGuessing,
-    ZeroLayer,
 )
-from lmm_tui.metrics.health.health import RULES, Alert, Health, Rule
+from lmm_tui.metrics.health.rules import RULES, Rule
 from lmm_tui.metrics.health.scan import examine
 from lmm_tui.metrics.series.series import SeriesStore
 
@@ -173,7 +168,7 @@ def test_the_usual_rules_find_the_same_in_a_long_run_with_faults(seed: int) -> N
 
 def test_a_condition_of_somebody_s_own_is_shown_every_row() -> None:
     class Odd(Condition):
-        def look(self, step, row, references):  # type: ignore[no-untyped-def]
+        def check(self, step, row, baselines):  # type: ignore[no-untyped-def]
             seen.append(step)
 
     seen: list[int] = []
@@ -186,8 +181,8 @@ def test_a_condition_of_somebody_s_own_is_shown_every_row() -> None:
 
 def test_few_rows_are_looked_at_in_a_long_healthy_run(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = itertools.count()
-    real = SpikeCondition.look
-    monkeypatch.setattr(SpikeCondition, "look", lambda *args: (next(looked), real(*args))[1])
+    real = SpikeCondition.check
+    monkeypatch.setattr(SpikeCondition, "check", lambda *args: (next(looked), real(*args))[1])
     store = SeriesStore()
     for step in range(20_000):
         store.append({"step": step, LOSS: 2.0 + step % 7 / 10})

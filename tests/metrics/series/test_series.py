@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmm_tui.metrics.series import pyramid as pyramid_module
+from lmm_tui.metrics.series.bins import Bins
 from lmm_tui.metrics.series.pyramid import Pyramid
-from lmm_tui.metrics.series.series import Bins, Point, Series, SeriesStore, robust_range
+from lmm_tui.metrics.series.robust_range import robust_range
+from lmm_tui.metrics.series.series import Point, Series, SeriesStore
 
 ANY_VALUE = st.one_of(
     st.floats(-1e6, 1e6), st.sampled_from([math.nan, math.inf, -math.inf, 1e308, -1e308, 0.0])

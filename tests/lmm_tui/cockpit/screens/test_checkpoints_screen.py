@@ -20,8 +20,8 @@ from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, Job,
 from lmm_tui.engine.evaluation.records import Record
 from lmm_tui.engine.run.run_dir import checkpoint_name
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.convert_worker import convert_in_worker
 from lmm_tui.runs.session import RunSession
+from lmm_tui.runs.worker_jobs import convert_in_worker
 
 KEEP = "[log]\nkeep = 1\nkeep_best = 1\nkeep_every = 0\nprobe_every = 50\n"
 
@@ -173,7 +173,7 @@ async def test_c_asks_for_a_path_and_says_what_refused_it(run, tmp_path, monkeyp
         asked.append((source.name, target, merge))
         raise LmmError("not converted: [b]no tokenizer[/b]")
 
-    monkeypatch.setattr("lmm_tui.runs.convert_worker.convert_in_worker", convert)
+    monkeypatch.setattr("lmm_tui.runs.worker_jobs.convert_in_worker", convert)
     async with listing(run, 1) as (app, pilot):
         await pilot.press("c", "ctrl+u", *"taken", "enter")
         await until_read(pilot, "nothing is overwritten")

@@ -13,7 +13,7 @@ from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.screens.overlay import OverlayScreen
 from lmm_tui.cockpit.screens.runs import RunsScreen
 from lmm_tui.cockpit.widgets.table import Table
-from lmm_tui.metrics.series.overlay import Overlay
+from lmm_tui.metrics.series.run_overlay import Overlay
 from lmm_tui.metrics.series.series import SeriesStore
 
 

@@ -15,7 +15,7 @@ from textual.widgets import Input
 from lmm_tui.cockpit.widgets.choice import ChoiceRow
 from lmm_tui.cockpit.widgets.option_field import OptionField, parse, to_text
 from lmm_tui.engine.config.config import ConfigError, options
-from lmm_tui.i18n.option_range import limits_in_words
+from lmm_tui.i18n.translate_messages import translate_range
 
 OPTIONS = {option.key: option for option in options()}
 
@@ -215,7 +215,7 @@ async def test_what_an_unset_value_comes_to_is_shown_in_its_place():
 def test_what_numbers_may_be_is_said_in_chinese(in_chinese):
     numbers = [option for option in OPTIONS.values() if option.allowed]
     assert not [
-        option.key for option in numbers if re.search("[a-z]", limits_in_words(option.allowed))
+        option.key for option in numbers if re.search("[a-z]", translate_range(option.allowed))
     ]
 
 

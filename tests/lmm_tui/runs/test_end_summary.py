@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lmm_tui.engine.run.run_dir import RunDir, RunInfo, RunStatus
-from lmm_tui.runs.run_summary import end_summary
+from lmm_tui.runs.end_summary import end_summary
 
 
 def test_a_run_stopped_before_it_measured_anything_is_still_summed_up(tmp_path: Path) -> None:

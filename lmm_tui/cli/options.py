@@ -1,0 +1,47 @@
+"""Options that several commands share.
+
+Nothing here imports the configuration tree: pydantic would slow down every command that only looks
+at runs. Flags read from that tree are in `lmm_tui.cli.settings`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lmm_tui.engine.run.run_dir import RUNS_DIR
+from lmm_tui.runs.shutdown import GRACE_S
+
+runs_dir_option = click.option(
+    "--runs-dir",
+    type=click.Path(path_type=Path),
+    default=RUNS_DIR,
+    show_default=True,
+    help="Folder that holds the runs",
+)
+
+grace_option = click.option(
+    "--grace",
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    default=GRACE_S,
+    show_default=True,
+    help="What SIGTERM leaves the run for its checkpoint",
+)
+
+no_mouse_option = click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal")
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object, its keys stable"
+)
+
+if __name__ == "__main__":
+
+    @click.command()
+    @runs_dir_option
+    def demo(runs_dir: Path) -> None:
+        print(f"runs are in {runs_dir}")
+
+    demo(["--runs-dir", "elsewhere"], standalone_mode=False)
+    print("=== 自测通过 ===")

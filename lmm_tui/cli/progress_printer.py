@@ -1,0 +1,153 @@
+"""The progress of a run as plain text: one progress line, and a line for each event and sample.
+
+It reads the run through `RunSession`, as the cockpit does. On a terminal the progress line is
+overwritten in place; elsewhere a new line is printed every few seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, TextIO
+
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.number_format import count, duration
+from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.metrics import names
+from lmm_tui.metrics.series.series import SeriesStore
+from lmm_tui.runs.session import RunSession, RunView
+from lmm_tui.terminal import capabilities
+from lmm_tui.terminal.safe_text import clean, fit
+
+LINE_EVERY_S = 5.0
+"""Between progress lines where they cannot be overwritten."""
+
+_QUIET_KINDS = frozenset({"probe", "eval", "sample", "end"})
+"""Events already shown by the progress line, the samples or the summary."""
+
+
+class ProgressPrinter:
+    """Prints what is new in a session each time `look` is called."""
+
+    def __init__(self, session: RunSession, out: TextIO) -> None:
+        self.session = session
+        self._out = out
+        self._started = time.monotonic()
+        session.poll()  # Earlier events of a resumed run are not printed again.
+        self._events_shown = len(session.events)
+        self._samples_shown = len(session.samples)
+        self._in_place = ""
+        self._last_line = ""
+        self._line_due = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the printer was made."""
+        return time.monotonic() - self._started
+
+    def look(self) -> None:
+        """Poll the session and print what is new."""
+        self.session.poll()
+        for event in self.session.events[self._events_shown :]:
+            if event.get("kind") not in _QUIET_KINDS:
+                self.print(event_line(event))
+        self._events_shown = len(self.session.events)
+        for sample in self.session.samples[self._samples_shown :]:
+            if sample.get("kind") == "sample":
+                self.print(fit(sample_line(sample), capabilities.size().columns - 1).rstrip())
+        self._samples_shown = len(self.session.samples)
+        self._show_progress(progress_line(self.session.view, self.session.series))
+
+    def print(self, text: str) -> None:
+        """Print lines above the progress line."""
+        self._write(self._erasure() + text + "\n" + self._in_place)
+
+    def end(self) -> None:
+        """Erase the progress line."""
+        self._write(self._erasure())
+        self._in_place = ""
+
+    def _show_progress(self, line: str) -> None:
+        if capabilities.can_redraw(self._out):
+            self._in_place = fit(line, capabilities.size().columns - 1)
+            self._write(f"\r{self._in_place}")
+            return
+        self._in_place = ""
+        if line != self._last_line and time.monotonic() >= self._line_due:
+            self._last_line, self._line_due = line, time.monotonic() + LINE_EVERY_S
+            self._write(line + "\n")
+
+    def _erasure(self) -> str:
+        """Characters that erase the progress line and return to its start."""
+        return f"\r{' ' * (capabilities.size().columns - 1)}\r" if self._in_place else ""
+
+    def _write(self, text: str) -> None:
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except OSError:
+            # The terminal or pipe is closed; training continues and prints to output.log.
+            capabilities.release_terminal(self.session.run_dir.output)
+
+
+def progress_line(view: RunView, series: SeriesStore) -> str:
+    """Step, losses, speed and time left on one line; before the first step, the activity."""
+    status = view.status
+    if not status.step:
+        waiting_for = tr("loading") if view.state == "starting" else tr("first step")
+        return clean(
+            tr(
+                "{kind}: {message}",
+                kind=tr(view.state),
+                message=translate_message(status.activity) or waiting_for,
+            )
+        )
+    parts = [f"{tr('step')} {status.step}/{status.total_steps}", f"{view.progress:.0%}"]
+    if view.state != "running" or status.activity:
+        parts.append(translate_message(status.activity) or tr(view.state))
+    if (reward := series.get(names.REWARD)) and reward.last_value is not None:
+        parts.append(f"{tr('reward')} {reward.last_value:.3f}")
+    elif status.loss is not None:
+        parts.append(f"{tr('loss')} {status.loss:.3f}")
+    if status.val_loss is not None:
+        parts.append(f"{tr('val')} {status.val_loss:.3f}")
+    if lr := series.get(names.LR):
+        parts.append(f"{tr('lr')} {lr.last_value:.2e}")
+    if status.tokens_per_s:
+        parts.append(f"{count(status.tokens_per_s)} {tr('tok/s')}")
+    if status.eta_s is not None:
+        parts.append(tr("{time} to go", time=duration(status.eta_s)))
+    return clean("  ".join(parts))
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """`step 9: checkpoint: step-000000009`; warnings begin with `!`, errors with `!!`."""
+    mark = {"warning": "! ", "error": "!! "}.get(str(event.get("level")), "")
+    kind, message = str(event.get("kind")), str(event.get("message", ""))
+    text = tr("{kind}: {message}", kind=tr(kind), message=translate_message(message))
+    return clean(mark + tr("step {step}: {message}", step=event.get("step"), message=text))
+
+
+def sample_line(sample: dict[str, Any]) -> str:
+    """`step 9: sample: once upon a time`."""
+    arrow = " → " if sample.get("answer") else ""
+    text = f"{sample.get('prompt', '')}{arrow}{sample.get('text', '')}"
+    reward = sample.get("reward")
+    # The reward comes first, since a long answer is cut off.
+    shown = f" ({tr('reward')} {reward:.3g})" if isinstance(reward, int | float) else ""
+    text = tr("{kind}: {message}", kind=f"{tr('sample')}{shown}", message=text)
+    return clean(tr("step {step}: {message}", step=sample.get("step"), message=text))
+
+
+if __name__ == "__main__":
+    from lmm_tui.engine.run.run_dir import RunInfo, RunStatus
+
+    demo = RunView(
+        RunInfo("demo", "pretrain", 0.0, 0.0, "box", 1, 0.0),
+        RunStatus("running", 120, 1000, eta_s=130.0, loss=4.231, tokens_per_s=18_200.0),
+        "running",
+    )
+    print(line := progress_line(demo, SeriesStore()))
+    print(event_line({"step": 9, "kind": "alert", "level": "error", "message": "loss is NaN"}))
+    print(sample_line({"step": 9, "prompt": "小兔子", "text": "\nran\x1b[2J"}))
+    assert line == "step 120/1000  12%  loss 4.231  18.2k tok/s  2 min 10 s to go"
+    print("=== 自测通过 ===")

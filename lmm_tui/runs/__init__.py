@@ -1,0 +1,1 @@
+"""Runs as data for the screens: session, lists, health, summaries, remote runs, workers."""

@@ -1,0 +1,1 @@
+"""A run on another machine: its files mirrored over ssh."""
