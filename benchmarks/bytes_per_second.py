@@ -16,7 +16,8 @@ from pathlib import Path
 
 from benchmarks.live_run import HISTORY, SCALARS, STEPS_PER_S, training
 from benchmarks.terminal import Typist, has_braille, make_finished_run
-from lmm_tui.engine.run.run_dir import RunDir, StatusWriter
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.status_writer import StatusWriter
 
 TITLE = "bytes_per_second: sent to a terminal beside a live, a paused and a finished run"
 

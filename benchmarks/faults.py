@@ -176,7 +176,7 @@ FAULTS: dict[str, tuple[Callable[[], Any], tuple[str, ...], str]] = {
 
 def alerts_of(folder: Path, settings: Settings) -> list[dict[str, Any]]:
     """Train, and give back what health said; slowness is the machine's."""
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
     from lmm_tui.engine.training.run_host import EngineHost
 
     name = f"run-{len(list(folder.iterdir()))}"

@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.terminal import ordinary_environment
-from lmm_tui.engine.run.control import send
+from lmm_tui.engine.run.control_client import send
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.runs.session import RunSession
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lmm_tui.engine.config.config import RunConfig
 from lmm_tui.engine.config.model_shape import PRESETS
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import loss_sum
 from lmm_tui.engine.stages.base import MicroBatch

@@ -24,7 +24,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.terminal import start_in_terminal
-from lmm_tui.engine.run.run_dir import RunDir, list_checkpoints
+from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.runs.session import RunSession
 
 TITLE = "over_ssh: a run launched over ssh outlives its connection and obeys the next one"

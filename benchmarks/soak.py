@@ -21,7 +21,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from lmm_tui.engine.checkpoints.checkpoint_files import verify
-from lmm_tui.engine.run.run_dir import RunDir, list_checkpoints
+from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.runs.session import RunSession
 

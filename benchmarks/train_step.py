@@ -18,7 +18,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lmm_tui.engine.config.config import RunConfig, resolve
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.run_config import RunConfig
 
 TITLE = "training step: our loop against transformers' Trainer on Qwen3"
 

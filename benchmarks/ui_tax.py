@@ -137,7 +137,7 @@ def _speed_beside_training(folder: Path) -> float:
 
 def train_in_turns(report: str) -> None:
     """The training process: opens and leaves the dashboard while training goes on."""
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
 
     install()
     never = {f"log.{name}_every": 0 for name in ("val", "probe", "sample", "checkpoint")}

@@ -27,7 +27,8 @@ from torch import Tensor
 from lmm_tui.data.builtin.stories import story
 from lmm_tui.data.chat.conversations import read_conversations
 from lmm_tui.data.chat.template import render
-from lmm_tui.engine.config.config import RunConfig, resolve
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import IGNORE
 from lmm_tui.engine.stages.base import Stage

@@ -20,8 +20,8 @@ from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.messages import Departure
 from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
-from lmm_tui.engine.config.config import RunConfig
-from lmm_tui.engine.run.run_dir import find_run
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n import language
 from lmm_tui.runs.session import RunSession

@@ -1,7 +1,7 @@
 """Evaluation from the command line: `python engine/evaluate.py --run NAME --tasks lmm_sums`.
 
-The same as `lmm-tui eval`, in plain text and without the rest of the cockpit; everything it does
-is in `engine/evaluation/`. Without flags it tries itself.
+The same as `lmm-tui eval` in plain text, without the cockpit; the implementation is in
+`engine/evaluation/`. Without flags it runs its self-test.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from lmm_tui.engine.evaluation.command import EvaluationRequest
+from lmm_tui.engine.evaluation.evaluation_request import EvaluationRequest
 from lmm_tui.engine.evaluation.flags import EvaluationCommand, evaluation_options
 from lmm_tui.engine.evaluation.job import EvaluationProgress
 from lmm_tui.errors import LmmError
@@ -24,13 +24,13 @@ _LINE_EVERY_S = 5.0
 @evaluation_options
 def command(**flags: Any) -> None:
     """Ask a model questions and score its answers, by lm-eval in a process of its own."""
-    said = 0.0
+    last_report = 0.0
 
-    def report(at: EvaluationProgress) -> None:
-        nonlocal said
-        if time.monotonic() - said > _LINE_EVERY_S:
-            said = time.monotonic()
-            click.echo(f"{at.done}/{at.total}", err=True)
+    def report(progress: EvaluationProgress) -> None:
+        nonlocal last_report
+        if time.monotonic() - last_report > _LINE_EVERY_S:
+            last_report = time.monotonic()
+            click.echo(f"{progress.done}/{progress.total}", err=True)
 
     try:
         click.echo(EvaluationRequest(**flags).answer(report))

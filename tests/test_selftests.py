@@ -58,7 +58,7 @@ def test_every_module_file_passes_its_self_test(shard: int) -> None:
     [
         "lmm_tui/errors.py",
         "metrics/names.py",
-        "engine/config/config.py",
+        "engine/config/run_config.py",
         "lmm_tui/cli/commands/runs.py",
     ],
 )

@@ -15,12 +15,12 @@ import torch
 
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import ROLES, Turn
-from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.generation.generate import evaluating, generate
 from lmm_tui.engine.generation.sampling_options import sampling
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import token_nll
-from lmm_tui.engine.run.control import CommandError
+from lmm_tui.engine.run.control_mailbox import CommandError
 
 LONGEST_READ = 1024
 """Tokens of a text that are read; what is longer is cut there."""
@@ -139,8 +139,8 @@ def _whole(name: str, value: object, least: int, most: int) -> int:
 
 
 if __name__ == "__main__":
-    from lmm_tui.engine.config.config import resolve
     from lmm_tui.engine.config.model_shape import ModelShape
+    from lmm_tui.engine.config.resolve import resolve
 
     english = Tokenizer.train(["the cat sat on the mat"] * 20, 270)
     tiny = Decoder(ModelShape(english.vocab_size, 16, 1, 2, 1, 8, 32))

@@ -21,9 +21,11 @@ from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
 from lmm_tui.engine.chat.chat import ChatModel
 from lmm_tui.engine.checkpoints.weights import WeightsError, read_weights
-from lmm_tui.engine.config.config import RunConfig, resolve
-from lmm_tui.engine.run.control import Reply
-from lmm_tui.engine.run.run_dir import RunDir, checkpoint_step
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.checkpoint_names import checkpoint_step
+from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages.base import plain_ids
 from lmm_tui.errors import LmmError
 

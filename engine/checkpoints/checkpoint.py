@@ -22,7 +22,7 @@ from torch import Tensor
 from lmm_tui.engine.checkpoints import checkpoint_files as files
 from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, TRAINING, CheckpointError, Retention
 from lmm_tui.engine.model.adapters import Adapter
-from lmm_tui.engine.run.run_dir import checkpoint_name, list_checkpoints
+from lmm_tui.engine.run.checkpoint_names import checkpoint_name, list_checkpoints
 
 ADAPTER = "adapter"
 

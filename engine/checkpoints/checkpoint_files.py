@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.engine.run.run_dir import checkpoint_step, list_checkpoints
+from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
 from lmm_tui.errors import LmmError
 
 FORMAT = 2

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from lmm_tui.engine.checkpoints.checkpoint import read_adapter
 from lmm_tui.engine.checkpoints.checkpoint_files import TRAINING, newest_intact, verify
-from lmm_tui.engine.config.config import RunConfig, resolve
 from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.adapters import merged
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir

@@ -1,7 +1,7 @@
-"""Model shapes: the presets, and what a shape costs in parameters, FLOPs and memory.
+"""Model shapes: the presets, and the parameters, FLOPs and memory that a shape needs.
 
-Pure arithmetic on a handful of integers; deliberately knows no torch, so that the
-configure screen can show a live estimate before torch is loaded.
+Pure arithmetic on integers; torch is not imported, so that the configure screen can show a live
+estimate before it is loaded.
 """
 
 from __future__ import annotations

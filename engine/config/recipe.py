@@ -1,8 +1,8 @@
-"""Recipes: the settings of a whole path of stages in one TOML file, ours or somebody's own.
+"""Recipes: the settings of a sequence of stages in one TOML file, built in or given by its path.
 
 A file has `about`, settings `[common…]` of all steps, and a `[[step]]` table for each run, with its
-`name`, `stage`, `from` (the step whose weights it starts from; by default the one before, "" for
-none) and what else it sets. It knows no torch and starts nothing.
+`name`, `stage`, `from` (the step whose weights it starts from; by default the previous one, "" for
+none) and any other setting. This module only reads recipes; it does not start runs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from lmm_tui.data.builtin.task import KINDS
-from lmm_tui.engine.config.config import ConfigError, RunConfig, load_toml, resolve
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.config_file import load_toml
+from lmm_tui.engine.config.resolve import merged, resolve
+from lmm_tui.engine.config.run_config import RunConfig
 
 _KEYS = {"about", "common", "step", "quiz"}
 
@@ -28,10 +31,10 @@ class Step:
     stage: str
     source: str | None
     settings: dict[str, Any]
-    """As nested tables, the stage and those of `[common]` included."""
+    """Nested tables, including the stage and the settings of `[common]`."""
 
     def config(self, prefix: str, assignments: Mapping[str, Any]) -> RunConfig:
-        """The run `PREFIX-NAME`; assignments (dotted keys) have the last word."""
+        """The configuration of the run `PREFIX-NAME`; `assignments` (dotted keys) win."""
         start = {} if self.source is None else {"start_from": f"{prefix}-{self.source}"}
         base = {**self.settings, "name": f"{prefix}-{self.name}", **start}
         return resolve(assignments=assignments, base=base)
@@ -43,12 +46,12 @@ class Recipe:
     about: str
     steps: tuple[Step, ...]
     kinds: tuple[str, ...]
-    """The built-in questions that the models are asked after each step; may be empty."""
+    """Kinds of built-in questions for the exact-match quiz after each step; may be empty."""
     questions: int
-    """Of each kind."""
+    """Questions of each kind."""
 
     def step_of(self, stage: str | None) -> Step:
-        """The step of a stage, the first one where it does not matter; else ConfigError."""
+        """The first step of `stage`, or of any stage for None; ConfigError if there is none."""
         for step in self.steps:
             if stage in (None, step.stage):
                 return step
@@ -57,13 +60,13 @@ class Recipe:
 
 
 def recipe_names() -> list[str]:
-    """The recipes that come with lmm-tui."""
+    """Names of the built-in recipes."""
     names = (file.name for file in _folder().iterdir())
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def load_recipe(name: str) -> Recipe:
-    """One of ours by its name, or any TOML file by its path; ConfigError where it is no recipe."""
+    """A built-in recipe by name, or any TOML file by path; ConfigError if it is not a recipe."""
     if name.endswith(".toml"):
         return _read(load_toml(Path(name)), Path(name).stem, name)
     with resources.as_file(_folder() / f"{name}.toml") as file:
@@ -107,22 +110,12 @@ def _step(
     source = str(own.pop("from", names[-1] if names else ""))
     if source and source not in names:
         raise ConfigError(f"{where}: step {name} starts from {source!r}, no step before it")
-    step = Step(name, stage, source or None, _merged(common, own | {"stage": stage}))
+    step = Step(name, stage, source or None, merged(common, own | {"stage": stage}))
     try:
         step.config("x", {})
     except ConfigError as error:
         raise ConfigError(f"{where}: step {name}: {error}") from None
     return step
-
-
-def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables within tables; `own` wins."""
-    merged = dict(common)
-    for key, value in own.items():
-        below = merged.get(key)
-        nested = isinstance(value, Mapping) and isinstance(below, Mapping)
-        merged[key] = _merged(below or {}, value) if nested else value
-    return merged
 
 
 if __name__ == "__main__":
@@ -135,8 +128,4 @@ if __name__ == "__main__":
     last = recipe.steps[1].config("mine", {"device": "cpu"})
     print(last.name, last.start_from, last.model.preset, last.train.steps, last.train.batch_size)
     assert (last.start_from, last.train.steps) == ("mine-pretrain", 9)
-    try:
-        _read({"step": [{"from": "nowhere"}]}, "demo", "demo.toml")
-    except ConfigError as refusal:
-        print(refusal)
     print("=== 自测通过 ===")

@@ -1,1 +1,1 @@
-"""Evaluation by lm-eval in a process of its own: `process` is the door, `child` behind it."""
+"""Evaluation by lm-eval: `process` starts a worker process, `worker` runs in it."""

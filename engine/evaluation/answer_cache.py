@@ -1,7 +1,7 @@
-"""Answers as they come: kept in a file, so that a cancelled evaluation goes on where it was.
+"""A file of answers, so that a cancelled evaluation resumes where it stopped.
 
-One JSON line an answer, named by a hash of the request; the file belongs to one job on one set of
-weights. It knows neither models nor tasks.
+Each line is a JSON pair of a request's hash and its answer; a file belongs to one job on one set
+of weights.
 """
 
 from __future__ import annotations
@@ -14,48 +14,48 @@ from pathlib import Path
 from typing import Any
 
 Report = Callable[[int, int], None]
-"""(answers known, those of them that were in the file)"""
+"""Called with the number of answers, and how many of them came from the file."""
 
 _KINDS = ("loglikelihood", "loglikelihood_rolling", "generate_until")
 
 
 class AnswerCache:
-    """Stands between lm-eval and a model: what is known is not asked again."""
+    """Wraps a model of lm-eval: requests in the file are not computed again."""
 
     def __init__(self, path: Path, report: Report) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._known = _read(path)
         self._file = path.open("a", encoding="utf-8")
-        # A killed process may have left half a line.
+        # End the incomplete line that a killed process may have left.
         self._file.write("\n")
         self._report = report
-        self._done = self._remembered = 0
+        self._done = self._cached = 0
 
-    def listen(self, lm: Any) -> None:
-        """Answer for `lm`, an lm_eval.api.model.LM, from now on."""
+    def attach(self, lm: Any) -> None:
+        """Intercept the requests to `lm`, an lm_eval.api.model.LM."""
         for kind in _KINDS:
             setattr(lm, kind, partial(self._answer, kind, getattr(lm, kind)))
         lm.set_cache_hook(self)
 
     def add_partial(self, kind: str, args: tuple[Any, ...], answer: Any) -> None:
-        """lm-eval's models call this once for each request they have answered."""
+        """The cache hook of lm-eval, called by a model for each request it answered."""
         if not _sampled(args):
             print(json.dumps([_key(kind, args), answer]), file=self._file, flush=True)
         self._done += 1
-        self._report(self._done, self._remembered)
+        self._report(self._done, self._cached)
 
     def close(self) -> None:
         self._file.close()
 
     def _answer(
-        self, kind: str, ask: Callable[[list[Any]], list[Any]], requests: Sequence[Any]
+        self, kind: str, compute: Callable[[list[Any]], list[Any]], requests: Sequence[Any]
     ) -> list[Any]:
         keys = [_key(kind, request.args) for request in requests]
         missing = [r for r, key in zip(requests, keys, strict=True) if key not in self._known]
         self._done += len(requests) - len(missing)
-        self._remembered += len(requests) - len(missing)
-        self._report(self._done, self._remembered)
-        fresh = iter(ask(missing) if missing else ())
+        self._cached += len(requests) - len(missing)
+        self._report(self._done, self._cached)
+        fresh = iter(compute(missing) if missing else ())
         return [self._known[key] if key in self._known else next(fresh) for key in keys]
 
 
@@ -67,7 +67,7 @@ def _read(path: Path) -> dict[str, Any]:
         try:
             key, answer = json.loads(line)
         except ValueError:
-            continue  # Half a line, or the empty one that ends it.
+            continue  # An incomplete line, or the empty one after it.
         known[key] = tuple(answer) if isinstance(answer, list) else answer
     return known
 
@@ -78,7 +78,7 @@ def _key(kind: str, args: tuple[Any, ...]) -> str:
 
 
 def _sampled(args: tuple[Any, ...]) -> bool:
-    """Whether an answer is drawn by chance, so that each time it is another."""
+    """Whether the answer is sampled, so that it must not be reused."""
     return any(isinstance(arg, dict) and arg.get("do_sample") for arg in args)
 
 
@@ -103,10 +103,10 @@ if __name__ == "__main__":
     seen: list[tuple[int, int]] = []
     with tempfile.TemporaryDirectory() as scratch:
         for requests in (asked[:2], asked):
-            journal = AnswerCache(Path(scratch) / "answers.jsonl", lambda *at: seen.append(at))
+            cache = AnswerCache(Path(scratch) / "answers.jsonl", lambda *at: seen.append(at))
             echo = Echo()
-            journal.listen(echo)
+            cache.attach(echo)
             print(echo.generate_until(requests), seen)
-            journal.close()
+            cache.close()
         assert seen[-1] == (3, 2)
     print("=== 自测通过 ===")

@@ -1,7 +1,7 @@
-"""Evaluations of a run's checkpoints while it trains on: started and collected between steps.
+"""Evaluations of a run's checkpoints while training continues, started and collected between steps.
 
-Each runs in a process of its own, so a training curve is the same to the bit with and without; the
-time that it takes from the training is the machine's. The loop decides when.
+Each runs in a worker process: the training curve is bit-identical with and without it, but both
+share the machine.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ from queue import SimpleQueue
 from lmm_tui.engine.evaluation.job import EvaluateError, Job
 from lmm_tui.engine.evaluation.process import Evaluation
 from lmm_tui.engine.evaluation.records import Record, file_in_run, write_record
-from lmm_tui.engine.run.run_dir import RunDir, checkpoint_step
+from lmm_tui.engine.run.checkpoint_names import checkpoint_step
+from lmm_tui.engine.run.run_dir import RunDir
 
 
 class BackgroundEvaluation:
-    """At most one at a time: a checkpoint that comes meanwhile is not evaluated."""
+    """Runs at most one evaluation at a time."""
 
     def __init__(self, run: RunDir, job: Job, cache: Path | None = None) -> None:
-        """`job.model` is of no matter: it becomes the checkpoint that is evaluated."""
+        """`job.model` is ignored: each evaluation replaces it by the checkpoint."""
         self._run = run
         self._job = job
         self._cache = cache
         self._running: Evaluation | None = None
         self._thread: threading.Thread | None = None
-        self._ended: SimpleQueue[Record | EvaluateError] = SimpleQueue()
+        self._results: SimpleQueue[Record | EvaluateError] = SimpleQueue()
 
     def start(self, checkpoint: Path, tasks: tuple[str, ...] = ()) -> bool:
-        """Begin with a checkpoint of the run, on the job's tasks or on others; False where the
-        last one is still evaluated."""
+        """Start evaluating a checkpoint on `tasks`, by default the job's; False if the previous
+        evaluation is still running."""
         if self._thread is not None and self._thread.is_alive():
             return False
         job = replace(self._job, model=str(checkpoint.resolve()), tasks=tasks or self._job.tasks)
@@ -44,11 +45,11 @@ class BackgroundEvaluation:
         return True
 
     def collect(self) -> list[Record | EvaluateError]:
-        """What has ended since the last call; records are in the run's `evals/` by then."""
-        return [self._ended.get() for _ in range(self._ended.qsize())]
+        """The results since the last call; records are already written to the run's `evals/`."""
+        return [self._results.get() for _ in range(self._results.qsize())]
 
     def close(self, patience_s: float = 0.0) -> None:
-        """Wait so long for what is under way, then cancel it."""
+        """Wait up to `patience_s` for a running evaluation, then cancel it."""
         if self._thread is None or self._running is None:
             return
         self._thread.join(patience_s)
@@ -63,9 +64,9 @@ class BackgroundEvaluation:
             record = Record(time.time(), self._run.name, step, job, outcome)
             write_record(record, file_in_run(record, self._run))
         except EvaluateError as error:
-            self._ended.put(error)
+            self._results.put(error)
         else:
-            self._ended.put(record)
+            self._results.put(record)
 
 
 if __name__ == "__main__":
@@ -73,11 +74,10 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory() as home:
         demo = RunDir(Path(home) / "demo")
-        beside = BackgroundEvaluation(demo, Job("", ("lmm_sums",)), Path(home))
-        assert beside.start(demo.checkpoints / "step-000000001")
-        assert not beside.start(demo.checkpoints / "step-000000002")
-        beside.close()
-        [ended] = beside.collect()
+        evaluations = BackgroundEvaluation(demo, Job("", ("lmm_sums",)), Path(home))
+        assert evaluations.start(demo.checkpoints / "step-000000001")
+        evaluations.close()
+        [ended] = evaluations.collect()
         print(ended)
         assert isinstance(ended, EvaluateError)
     print("=== 自测通过 ===")

@@ -1,8 +1,8 @@
-"""The built-in tasks as lm-eval's own YAML: the held-out questions of `data.builtin.tasks`.
+"""The built-in tasks as lm-eval YAML: the test questions of `data.builtin.tasks`.
 
-`lmm_<kind>` writes an answer and is right if its first line is exactly that; `lmm_choice` weighs
-the answer against near misses; `lmm_all` is all of them. It knows no lm-eval: any `lm_eval` runs
-what is written here, by `--include_path`.
+`lmm_<kind>` generates an answer and compares its first line exactly; `lmm_choice` ranks the answer
+against near misses by likelihood; `lmm_all` is all of them. lm-eval is not imported: any `lm_eval`
+runs the written files by `--include_path`.
 """
 
 from __future__ import annotations
@@ -22,49 +22,50 @@ from lmm_tui.data.builtin.tasks import task, test_set
 CHOICE = "lmm_choice"
 ALL = "lmm_all"
 NAMES = (*(f"lmm_{kind}" for kind in KINDS), CHOICE, ALL)
-"""What `--tasks` may name without any file or network."""
+"""Values of `--tasks` that need neither files nor network."""
 
 _VERSION = 1.0
 _QUESTIONS = 200
-"""Of each kind; as many of all kinds together are in lmm_choice."""
+"""Questions of each kind, and of lmm_choice, which mixes the kinds."""
 _EXAMPLES = 50
 _LONGEST_ANSWER = 64
 """Tokens; the longest answer has 32 characters."""
 
 
 def write_tasks(folder: Path, place: Path | None = None) -> None:
-    """Write every built-in task into `folder`: YAML, and its questions as JSON lines beside it.
+    """Write every built-in task into `folder`: its YAML, and its questions as JSON lines.
 
-    The YAML names the questions by their path; `place` is where the folder is going to lie, if it
-    is moved afterwards.
+    The YAML refers to the questions by absolute path; `place` is the final path of a folder that
+    will be moved.
     """
     folder.mkdir(parents=True, exist_ok=True)
     place = place or folder
     for kind in KINDS:
         _write_rows(folder / f"{kind}.jsonl", map(_question, test_set(kind, _QUESTIONS)))
         _write_rows(folder / f"{kind}.examples.jsonl", map(_question, _examples(kind)))
-        _write_yaml(folder / f"lmm_{kind}.yaml", _answering(place, kind))
+        _write_yaml(folder / f"lmm_{kind}.yaml", _generation_task(place, kind))
     share = _QUESTIONS // len(KINDS)
     mixed = [drawn for kind in KINDS for drawn in test_set(kind, share)]
-    # Mixed, so that any first part of them has every kind.
+    # Shuffled, so that the first questions of a limited evaluation cover every kind.
     Random("choice").shuffle(mixed)
     _write_rows(folder / "choice.jsonl", map(_choices, mixed))
     examples = [drawn for kind in KINDS for drawn in _examples(kind)[: _EXAMPLES // len(KINDS)]]
     _write_rows(folder / "choice.examples.jsonl", map(_choices, examples))
-    _write_yaml(folder / f"{CHOICE}.yaml", _choosing(place))
+    _write_yaml(folder / f"{CHOICE}.yaml", _choice_task(place))
     members = [name for name in NAMES if name != ALL]
     _write_yaml(folder / f"{ALL}.yaml", {"group": ALL, "task": members})
 
 
 def content_key() -> str:
-    """8 hex digits that change when the questions do: a hash of the code and text behind them."""
-    folder = Path(builtin.__file__).parent
-    sources = sorted(path for path in folder.rglob("*") if path.suffix in {".py", ".toml"})
-    content = b"".join(source.read_bytes() for source in (*sources, Path(__file__)))
+    """8 hex digits that change with the questions: a hash of the code that writes them."""
+    sources = sorted(Path(builtin.__file__).parent.iterdir())
+    content = b"".join(
+        source.read_bytes() for source in (*filter(Path.is_file, sources), Path(__file__))
+    )
     return hashlib.blake2b(content, digest_size=4).hexdigest()
 
 
-def _answering(place: Path, kind: str) -> dict[str, Any]:
+def _generation_task(place: Path, kind: str) -> dict[str, Any]:
     first_line = {"function": "regex", "regex_pattern": r"\s*(\S.*\S|\S)", "group_select": 0}
     return _common(place, kind) | {
         "task": f"lmm_{kind}",
@@ -82,7 +83,7 @@ def _answering(place: Path, kind: str) -> dict[str, Any]:
     }
 
 
-def _choosing(place: Path) -> dict[str, Any]:
+def _choice_task(place: Path) -> dict[str, Any]:
     return _common(place, "choice") | {
         "task": CHOICE,
         "output_type": "multiple_choice",

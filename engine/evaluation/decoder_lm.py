@@ -1,7 +1,7 @@
-"""Our decoder as lm-eval asks for a model: what `--run` evaluates, without transformers.
+"""Our decoder behind lm-eval's model interface, without transformers; the backend of `--run`.
 
-Requests are cut, sorted and answered as lm-eval's HFLM does, so the same weights get the same
-scores. It knows nothing of tasks.
+Requests are truncated, sorted and answered as lm-eval's HFLM does, so that the same weights get
+the same scores.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from lmm_tui.engine.generation.rollout import rollout
 from lmm_tui.engine.model.decoder import Decoder
 
 Pair = tuple[list[int], list[int]]
-"""Token ids of a context and of what is weighed after it, both not empty."""
+"""Token ids of a context and of its continuation, neither of them empty."""
 
 
 class DecoderLM(TemplateLM):
-    """Batches are padded on the right, which a causal model does not see."""
+    """Batches are padded on the right, which does not affect a causal model."""
 
     max_gen_toks = 256
 
@@ -44,7 +44,7 @@ class DecoderLM(TemplateLM):
     ) -> None:
         super().__init__()
         self.truncated = 0
-        """Requests whose beginning was cut off to fit the context."""
+        """Requests that were truncated on the left to fit the context."""
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._template = template
@@ -71,7 +71,7 @@ class DecoderLM(TemplateLM):
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        """The prompt as text; without `add_generation_prompt` the last turn is gone on with."""
+        """The prompt as text; without `add_generation_prompt` it ends inside the last turn."""
         turns = [Turn(turn["role"], turn["content"]) for turn in chat_history]
         opened = turns if add_generation_prompt else turns[:-1]
         text = "".join(span.text for span in self._template.prompt_spans(opened))
@@ -81,21 +81,21 @@ class DecoderLM(TemplateLM):
     def _loglikelihood_tokens(
         self, requests: Sequence[tuple[Any, list[int], list[int]]], **_: Any
     ) -> list[tuple[float, bool]]:
-        """Per request: the log-probability of its continuation, and whether it is the greedy one.
+        """Per request: the log-probability of its continuation, and whether decoding is greedy.
 
-        Requests that differ in their last token alone, such as the letters of a choice, are
-        answered by one row.
+        Requests that differ only in their last token, such as the letters of a choice, share one
+        row of the batch.
         """
         rows: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for index, (text, context, continuation) in enumerate(requests):
             if not continuation:
                 raise EvaluateError(
-                    f"the choice {text and text[1]!r} melts into the token before it; its task "
+                    f"the choice {text and text[1]!r} merges with the token before it; its task "
                     "needs a target_delimiter"
                 )
             rows[(*context, *continuation[:-1])].append(index)
         answers: dict[int, tuple[float, bool]] = {}
-        # The longest first: what does not fit into memory fails at once.
+        # Longest first, so that an out-of-memory error comes at once.
         by_length = sorted(rows.items(), key=lambda row: (-len(row[0]), row[0]))
         for start in range(0, len(by_length), self._batch_size):
             batch = by_length[start : start + self._batch_size]
@@ -104,7 +104,7 @@ class DecoderLM(TemplateLM):
             for (_ids, indices), logits_CxV in zip(batch, logits, strict=True):
                 for index in indices:
                     text, _context, continuation = requests[index]
-                    answers[index] = _weigh(logits_CxV[-len(continuation) :], continuation)
+                    answers[index] = _log_likelihood(logits_CxV[-len(continuation) :], continuation)
                     if text is not None:
                         self.cache_hook.add_partial("loglikelihood", text, answers[index])
         return [answers[index] for index in range(len(requests))]
@@ -112,7 +112,7 @@ class DecoderLM(TemplateLM):
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[float]:
-        """Log-probability of whole texts, in windows of the context's length."""
+        """Log-probability of whole texts, in windows of the context length."""
         answers = []
         for request in requests:
             (text,) = request.args
@@ -123,37 +123,37 @@ class DecoderLM(TemplateLM):
                 context_len=1,
             )
             pairs: list[Pair] = [make_disjoint_window(window) for window in windows]
-            weighed = self._loglikelihood_tokens([(None, *pair) for pair in pairs])
-            answers.append(sum(log_p for log_p, _ in weighed))
+            scored = self._loglikelihood_tokens([(None, *pair) for pair in pairs])
+            answers.append(sum(log_p for log_p, _ in scored))
             self.cache_hook.add_partial("loglikelihood_rolling", (text,), answers[-1])
         return answers
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """What the model writes after each context, up to a stop text or an end token."""
-        alike: dict[str, list[int]] = defaultdict(list)
+        """The continuation of each context, up to a stop text or an end token."""
+        groups: dict[str, list[int]] = defaultdict(list)
         for index, request in enumerate(requests):
-            alike[json.dumps(request.args[1], sort_keys=True)].append(index)
+            groups[json.dumps(request.args[1], sort_keys=True)].append(index)
         answers: dict[int, str] = {}
-        for indices in alike.values():
+        for indices in groups.values():
             options = dict(normalize_gen_kwargs(requests[indices[0]].args[1], self.max_gen_toks))
             contexts = {index: self._context(requests[index].args[0], options) for index in indices}
             indices.sort(key=lambda index: -len(contexts[index]))
             for start in range(0, len(indices), self._batch_size):
                 batch = indices[start : start + self._batch_size]
-                texts = self._write([contexts[index] for index in batch], options, seed=start)
+                texts = self._generate([contexts[index] for index in batch], options, seed=start)
                 for index, text in zip(batch, texts, strict=True):
                     answers[index] = text
                     self.cache_hook.add_partial("generate_until", requests[index].args, text)
         return [answers[index] for index in range(len(requests))]
 
     def _context(self, text: str, options: dict[str, Any]) -> list[int]:
-        """The end of `text` that leaves room for the answer."""
+        """The ids of `text`, truncated on the left to leave room for the answer."""
         room = self.max_length - options["max_gen_toks"]
         ids = self.tok_encode(text)
         self.truncated += len(ids) > room
         return ids[-room:]
 
-    def _write(self, contexts: list[list[int]], options: dict[str, Any], seed: int) -> list[str]:
+    def _generate(self, contexts: list[list[int]], options: dict[str, Any], seed: int) -> list[str]:
         stops = handle_stop_sequences(options["until"], eos=None)
         written = rollout(
             self._model,
@@ -165,22 +165,26 @@ class DecoderLM(TemplateLM):
             seed=seed,
             stop_ids=self._tokenizer.end_ids | self._tokens_with(tuple(stops)),
         )
+        # Special tokens are removed before stop texts are looked for, as HFLM does.
         shown = ([token for token in ids if token not in self._special] for ids in written.ids)
         return [postprocess_generated_text(self._tokenizer.decode(i), stops, None) for i in shown]
 
     @cache  # noqa: B019 (as long-lived as the process)
     def _tokens_with(self, stops: tuple[str, ...]) -> frozenset[int]:
-        """Tokens that hold a stop text as a whole: nothing after them is looked at."""
+        """Tokens that contain a stop text: generation may end at them."""
         texts = enumerate(self._tokenizer.token_strings(range(self._tokenizer.vocab_size)))
         return frozenset(id_ for id_, text in texts if any(stop in text for stop in stops))
 
     def _cut(self, ids: list[int]) -> list[int]:
-        """The end of `ids` that fits the context."""
+        """`ids` truncated on the left to the context length."""
         self.truncated += len(ids) > self.max_length
         return ids[-self.max_length :]
 
     def _last_logits(self, inputs: list[list[int]], wanted: list[int]) -> Iterator[Tensor]:
-        """For each input the logits (C, V) at its last `wanted` positions, and at no others."""
+        """For each input the logits (C, V) of its last `wanted` positions only.
+
+        The head is the largest matrix: it is applied to C of T positions, never to the padding.
+        """
         if max(wanted) > self.max_length:
             raise EvaluateError(
                 f"a choice has {max(wanted)} tokens, and the model's context {self.max_length}; "
@@ -195,7 +199,8 @@ class DecoderLM(TemplateLM):
             yield self._model.head(hidden_TxD[len(ids) - count : len(ids)]).float()
 
 
-def _weigh(logits_CxV: Tensor, continuation: list[int]) -> tuple[float, bool]:
+def _log_likelihood(logits_CxV: Tensor, continuation: list[int]) -> tuple[float, bool]:
+    """The sum over the C tokens of the continuation, and whether each is the argmax."""
     ids_C = torch.tensor(continuation, device=logits_CxV.device)
     log_p_C = logits_CxV.log_softmax(-1).gather(-1, ids_C.unsqueeze(-1))
     return float(log_p_C.sum()), bool((logits_CxV.argmax(-1) == ids_C).all())
@@ -212,8 +217,7 @@ if __name__ == "__main__":
     lm = DecoderLM(tiny, words, CHATML, batch_size=2)
     text = words.encode("the cat sat")
     pairs = [(("", ""), text[:cut], text[cut:]) for cut in range(1, len(text))]
-    weighed = lm._loglikelihood_tokens(pairs)
-    print(weighed)
-    assert abs(weighed[0][0] + sum(token_losses(tiny, text))) < 1e-5
-    print(repr(lm.apply_chat_template([{"role": "user", "content": "1 + 1?"}])))
+    scored = lm._loglikelihood_tokens(pairs)
+    print(scored)
+    assert abs(scored[0][0] + sum(token_losses(tiny, text))) < 1e-5
     print("=== 自测通过 ===")

@@ -1,6 +1,6 @@
-"""The flags of an evaluation, for `python engine/evaluate.py` and `lmm-tui eval` alike.
+"""The flags of `python engine/evaluate.py` and `lmm-tui eval`.
 
-`--tasks` takes several words, as lm-eval's own command line does.
+`--tasks` takes several names, as in lm-eval's own command line.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ _TASKS = "--tasks"
 
 
 class EvaluationCommand(click.Command):
-    """A command whose `--tasks` may be followed by more than one name."""
+    """A command whose `--tasks` takes one or more names."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, spread(args))
+        return super().parse_args(ctx, split_tasks(args))
 
 
-def spread(args: list[str]) -> list[str]:
-    """`--tasks a b` as `--tasks a --tasks b`; commas part names as well."""
-    spelt: list[str] = []
-    listing = False
+def split_tasks(args: list[str]) -> list[str]:
+    """`--tasks a b` as `--tasks a --tasks b`; commas separate names as well."""
+    result: list[str] = []
+    in_tasks = False
     for arg in args:
         if arg.startswith("-"):
             flag, equals, first = arg.partition("=")
-            listing = flag == _TASKS
-            named = first if listing and equals else ""
-            spelt += [] if listing else [arg]
+            in_tasks = flag == _TASKS
+            named = first if in_tasks and equals else ""
+            result += [] if in_tasks else [arg]
         else:
-            named = arg if listing else ""
-            spelt += [] if listing else [arg]
+            named = arg if in_tasks else ""
+            result += [] if in_tasks else [arg]
         for name in filter(None, named.split(",")):
-            spelt += [_TASKS, name]
-    return spelt
+            result += [_TASKS, name]
+    return result
 
 
 def evaluation_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add every flag; the values arrive as `engine.evaluation.command.Request` takes them."""
+    """Add every flag; their values are the fields of `EvaluationRequest`."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -133,7 +133,7 @@ _OPTIONS = (
 
 
 if __name__ == "__main__":
-    words = spread(["--tasks", "lmm_sums,lmm_talk", "gsm8k", "--limit", "3", "--tasks=arc_easy"])
+    words = split_tasks(["--tasks", "lmm_sums,lmm_talk", "gsm8k", "--limit", "3"])
     print(words)
-    assert words.count(_TASKS) == 4 and words[-4:-2] == ["--limit", "3"]
+    assert words.count(_TASKS) == 3 and words[-2:] == ["--limit", "3"]
     print("=== 自测通过 ===")

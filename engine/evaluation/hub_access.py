@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub can be reached, found out before anything waits for it."""
+"""Whether the Hugging Face hub is reachable, tested before a library waits for it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import socket
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-_PATIENCE_S = 2.0
+_TIMEOUT_S = 2.0
 _ON = ("1", "ON", "YES", "TRUE")
 _SWITCHES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
 def hub_answers() -> bool:
-    """A connection can be made, or a proxy is there to make it; False where a user said offline."""
+    """Whether a connection or a proxy is available; False if an offline variable is set."""
     if any(os.environ.get(switch, "").upper() in _ON for switch in _SWITCHES):
         return False
     if getproxies().get("https"):
@@ -21,14 +21,14 @@ def hub_answers() -> bool:
     hub = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
     try:
         port = hub.port or (80 if hub.scheme == "http" else 443)
-        socket.create_connection((hub.hostname or "", port), _PATIENCE_S).close()
+        socket.create_connection((hub.hostname or "", port), _TIMEOUT_S).close()
     except OSError:
         return False
     return True
 
 
 def go_offline() -> None:
-    """Libraries of Hugging Face that are imported from now on use what is cached, at once."""
+    """Make the Hugging Face libraries that are imported afterwards use their caches only."""
     os.environ.update(dict.fromkeys(_SWITCHES, "1"))
 
 

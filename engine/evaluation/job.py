@@ -1,6 +1,6 @@
-"""What is asked of an evaluation, and what comes back: plain records that cross a process border.
+"""The input and the results of an evaluation: plain records that cross the process border.
 
-It knows no torch and no lm-eval.
+Neither torch nor lm-eval is imported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Backend = Literal["run", "hf"]
 
 
 class EvaluateError(LmmError):
-    """An evaluation that cannot be done as asked."""
+    """An evaluation that cannot be carried out as requested."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Job:
     backend: Backend = "run"
     device: str = "auto"
     limit: int | None = None
-    """The first so many questions of each task; None is all."""
+    """Number of questions of each task, from the first; None is all."""
     batch_size: int = 8
     num_fewshot: int | None = None
-    """Worked examples before each question; None is what the task says."""
+    """Worked examples before each question; None is the task's default."""
     chat: bool = False
-    """Questions are asked in the chat template."""
+    """Whether questions are formatted by the chat template."""
     data_dir: str | None = None
     """Folder of local files for the tasks of `local_tasks`."""
 
@@ -50,26 +50,26 @@ class Job:
 
     @property
     def key(self) -> str:
-        """16 hex digits of what the scores follow from, but for the weights."""
-        asked = [sorted(self.tasks), self.backend, self.limit, self.num_fewshot, self.chat]
-        content = json.dumps([*asked, self.data_dir and str(Path(self.data_dir).resolve())])
+        """16 hex digits that identify all that determines the scores, except the weights."""
+        settings = [sorted(self.tasks), self.backend, self.limit, self.num_fewshot, self.chat]
+        content = json.dumps([*settings, self.data_dir and str(Path(self.data_dir).resolve())])
         return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)
 class EvaluationProgress:
-    """How far an evaluation is; a request is one answer to write or one choice to weigh."""
+    """Progress in requests; a request is one generated answer or one ranked choice."""
 
     done: int
     total: int
     remembered: int = 0
-    """Of `done`, those that an earlier, cancelled evaluation had answered."""
+    """Of `done`, those answered by an earlier, cancelled evaluation."""
     eta_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number of one task."""
+    """One metric of one task."""
 
     task: str
     metric: str
@@ -77,7 +77,7 @@ class Score:
     value: float
     stderr: float | None
     chance: float | None
-    """What guessing gives, known for choices between answers."""
+    """The expected value of guessing, known for multiple choice."""
     questions: int
     num_fewshot: int | None
 
@@ -91,14 +91,14 @@ class Score:
 class EvaluationOutcome:
     scores: tuple[Score, ...]
     truncated: int
-    """Requests whose beginning was cut off to fit the model's context."""
+    """Requests that were truncated on the left to fit the context."""
     fingerprint: str
     """Of the weights that were evaluated."""
     versions: dict[str, str]
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> EvaluationOutcome:
-        """Back from `asdict`, or from a file that spells NaN and infinity as words."""
+        """From `asdict`, or from a file where NaN and infinity are strings."""
         scores = (Score(**score | {"value": float(score["value"])}) for score in record["scores"])
         return cls(**record | {"scores": tuple(scores)})
 

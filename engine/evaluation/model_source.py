@@ -1,6 +1,6 @@
-"""What is evaluated: a checkpoint of a run, or a model that lies anywhere.
+"""The model that a name stands for: a checkpoint of a run, or any folder or file.
 
-It knows no torch: names and folders are looked at, no weights.
+Only names and folders are inspected; torch is not imported and no weights are read.
 """
 
 from __future__ import annotations
@@ -9,28 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmm_tui.engine.evaluation.job import EvaluateError
-from lmm_tui.engine.run.run_dir import (
-    RunDir,
-    checkpoint_step,
-    find_run,
-    list_checkpoints,
-    run_or_path,
-)
+from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
+from lmm_tui.engine.run.find_run import find_run, run_or_path
+from lmm_tui.engine.run.run_dir import RunDir
 
 
 @dataclass(frozen=True)
 class EvaluatedModel:
     model: Path
-    """What `engine.checkpoints.weights.read_weights` reads."""
+    """A path for `engine.checkpoints.weights.read_weights`."""
     run: RunDir | None = None
     step: int | None = None
-    """Of the run, where the model is one of its checkpoints."""
+    """The step of a run's checkpoint; None for other models."""
 
 
 def find_evaluated_model(name: str | None, runs_dir: Path) -> EvaluatedModel:
     """A run (its newest checkpoint), a checkpoint, a folder or a file; None is the newest run.
 
-    Raises LmmError where there is no such thing, or nothing to evaluate in it.
+    Raises LmmError if it does not exist or holds no checkpoint.
     """
     path = None if name is None else run_or_path(name, runs_dir)
     if path is not None and (path / "state.json").is_file():
@@ -58,17 +54,16 @@ def _checkpoint(path: Path) -> EvaluatedModel:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.run_dir import RunInfo, checkpoint_name
+    from lmm_tui.engine.run.checkpoint_names import checkpoint_name
+    from lmm_tui.engine.run.run_records import RunInfo
 
     with tempfile.TemporaryDirectory() as scratch:
         demo = RunDir(Path(scratch) / "demo")
         demo.create()
         demo.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "here", 1, 0.0))
-        try:
-            find_evaluated_model("demo", Path(scratch))
-        except EvaluateError as refusal:
-            print(str(refusal).removeprefix(scratch))
         (demo.checkpoints / checkpoint_name(7)).mkdir(parents=True)
         (demo.checkpoints / checkpoint_name(7) / "state.json").touch()
-        assert find_evaluated_model("demo", Path(scratch)).step == 7
+        found = find_evaluated_model("demo", Path(scratch))
+        print(found)
+        assert found.step == 7
     print("=== 自测通过 ===")

@@ -1,7 +1,7 @@
-"""The door to an evaluation: starts the process that does it, and hears what it says.
+"""An evaluation in a worker process, from its start to its outcome.
 
-Whoever asks keeps its random numbers, its models and its terminal; what is asked again after a
-cancel goes on where it was. It knows no torch and no lm-eval.
+The caller's random state, models and terminal are not touched, and neither torch nor lm-eval is
+imported. An evaluation that was cancelled resumes when it is started again.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from pathlib import Path
 from lmm_tui.data.preparation.prepare import user_cache
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, EvaluationProgress, Job
 
-_PATIENCE_S = 5.0
-
+_TERMINATE_S = 5.0
 
 Report = Callable[[EvaluationProgress], None]
 
@@ -25,59 +24,58 @@ Report = Callable[[EvaluationProgress], None]
 def evaluate(
     job: Job, report: Report | None = None, cache: Path | None = None
 ) -> EvaluationOutcome:
-    """Do a job in a process of its own and wait for it.
+    """Run a job in a worker process and wait for it.
 
-    `report` hears how far it is, up to five times a second; what it raises (as well as Ctrl-C)
-    ends the evaluation, and is passed on. `cache` (default: `evaluation` in the user's cache)
-    keeps the answers of evaluations that were cancelled. Raises EvaluateError where the job
-    cannot be done.
+    `report` is called up to five times a second; an exception from it (or Ctrl-C) ends the
+    evaluation and propagates. `cache` (default: `evaluation` in the user's cache) keeps the
+    answers of cancelled evaluations. Raises EvaluateError if the job fails.
     """
     return Evaluation(job, cache).outcome(report)
 
 
 class Evaluation:
-    """One that is under way; somebody must wait for its `outcome`, which also tidies up."""
+    """A running evaluation; `outcome` must be called, it also cleans up."""
 
     def __init__(self, job: Job, cache: Path | None = None) -> None:
         self._cache = cache or user_cache() / "evaluation"
         self._scratch = tempfile.TemporaryDirectory(prefix="lmm-eval-")
-        self._printed = (Path(self._scratch.name) / "stderr").open("w+b")
+        self._stderr = (Path(self._scratch.name) / "stderr").open("w+b")
         self._cancelled = False
-        # -P: a file in the working directory must not pass for a package of lm-eval's.
+        # -P: files in the working directory must not shadow the packages that lm-eval imports.
         command = [sys.executable, "-P", "-m", "lmm_tui.engine.evaluation.worker"]
-        self._child = subprocess.Popen(
+        self._worker = subprocess.Popen(
             [*command, job.to_json(), self._scratch.name, str(self._cache)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=self._printed,
+            stderr=self._stderr,
             text=True,
             encoding="utf-8",
-            # Ctrl-C is for whoever waits, who then ends the child.
+            # Ctrl-C reaches the caller only, which then ends the worker.
             start_new_session=True,
         )
 
     def outcome(self, report: Report | None = None) -> EvaluationOutcome:
-        """Wait for it; as `evaluate`."""
+        """Wait for the worker; `report` and errors as in `evaluate`."""
         try:
-            if (found := self._listen(report)) is not None:
+            if (found := self._read_results(report)) is not None:
                 return found
             if self._cancelled:
                 raise EvaluateError("the evaluation was cancelled")
-            self._child.wait()
-            self._printed.seek(0)
-            raise _failure(self._printed.read(), self._cache / "last-failure.log")
+            self._worker.wait()
+            self._stderr.seek(0)
+            raise _failure(self._stderr.read(), self._cache / "last-failure.log")
         finally:
             self._close()
 
     def cancel(self) -> None:
-        """End it, from any thread: `outcome` then raises EvaluateError."""
+        """End the worker, from any thread; `outcome` then raises EvaluateError."""
         self._cancelled = True
-        self._child.terminate()
+        self._worker.terminate()
 
-    def _listen(self, report: Report | None) -> EvaluationOutcome | None:
-        """None where the child ends without a last word."""
-        assert self._child.stdout is not None
-        for line in self._child.stdout:
+    def _read_results(self, report: Report | None) -> EvaluationOutcome | None:
+        """None if the worker exits without a result."""
+        assert self._worker.stdout is not None
+        for line in self._worker.stdout:
             [(kind, content)] = json.loads(line).items()
             if kind == "outcome":
                 return EvaluationOutcome.of(content)
@@ -88,20 +86,20 @@ class Evaluation:
         return None
 
     def _close(self) -> None:
-        self._child.terminate()
+        self._worker.terminate()
         try:
-            self._child.wait(_PATIENCE_S)
+            self._worker.wait(_TERMINATE_S)
         except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
-        assert self._child.stdout is not None
-        self._child.stdout.close()
-        self._printed.close()
+            self._worker.kill()
+            self._worker.wait()
+        assert self._worker.stdout is not None
+        self._worker.stdout.close()
+        self._stderr.close()
         self._scratch.cleanup()
 
 
-def _failure(printed: bytes, log: Path) -> EvaluateError:
-    text = printed.decode("utf-8", "replace").strip()
+def _failure(stderr: bytes, log: Path) -> EvaluateError:
+    text = stderr.decode("utf-8", "replace").strip()
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(text + "\n", encoding="utf-8")
     last_line = text.rpartition("\n")[2] or "it was killed"

@@ -1,6 +1,6 @@
-"""Evaluations that are kept: one JSON file each, in the `evals/` of their run.
+"""Stored evaluations: one JSON file each in the run's `evals/`.
 
-The same job on the same checkpoint replaces what was kept of it. It knows no lm-eval.
+Repeating a job on the same checkpoint replaces its file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, Job
-from lmm_tui.engine.run.run_dir import RunDir, checkpoint_name, replace_text
+from lmm_tui.engine.run.atomic_file import replace_text
+from lmm_tui.engine.run.checkpoint_names import checkpoint_name
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.metrics.values import strict
 
 FORMAT = 1
@@ -20,7 +22,7 @@ FORMAT = 1
 @dataclass(frozen=True)
 class Record:
     time: float
-    """When it was done, unix seconds."""
+    """Unix seconds."""
     run: str
     step: int | None
     job: Job
@@ -29,7 +31,7 @@ class Record:
 
     @property
     def sentence(self) -> str:
-        """Its scores in a line."""
+        """The scores on one line."""
         scores = (
             f"{score.task} {score.metric} {score.value:.3f}"
             + (f" ± {score.margin:.3f}" if score.margin is not None else "")
@@ -39,7 +41,7 @@ class Record:
 
 
 def write_record(record: Record, file: Path) -> None:
-    """As one JSON object; a file of that name is replaced as a whole."""
+    """Write the record as one JSON object, atomically."""
     text = json.dumps(strict(asdict(record)), indent=1, ensure_ascii=False, allow_nan=False)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -49,12 +51,12 @@ def write_record(record: Record, file: Path) -> None:
 
 
 def file_in_run(record: Record, run: RunDir) -> Path:
-    """Where a record of a run's checkpoint is kept."""
+    """The file of a record of a run's checkpoint."""
     return run.evals / f"{checkpoint_name(record.step or 0)}-{record.job.key}.json"
 
 
 def read_records(run: RunDir) -> list[Record]:
-    """What is kept of a run, in the order of steps; files that cannot be read are left out."""
+    """The readable records of a run, sorted by step."""
     found = []
     for file in sorted(run.evals.glob("step-*.json")):
         try:

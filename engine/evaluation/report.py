@@ -1,7 +1,7 @@
-"""Scores as text: one evaluation, and one run's evaluations beside each other.
+"""Scores as text tables: of one evaluation, and of a run's evaluations by step.
 
-Each value comes with what guessing gives and with the half width of its 95 % interval, without
-which ten questions look like a result.
+Each value has its chance level and the half width of its 95 % interval, since the score of a few
+questions is mostly noise.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _NOTHING = "–"
 
 
 def outcome_table(outcome: EvaluationOutcome) -> str:
-    """A line a score, and a last line on prompts that did not fit."""
+    """One line a score, and a note on truncated prompts."""
     head = ("TASK", "METRIC", "VALUE", "±95 %", "CHANCE", "QUESTIONS", "SHOTS")
     rows = [
         (
@@ -36,12 +36,12 @@ def outcome_table(outcome: EvaluationOutcome) -> str:
 
 
 def history_table(records: Sequence[Record]) -> str:
-    """A line a score and a column a step; only what was asked alike shares a line."""
+    """One line a score, one column a step; a line has the same questions in every column."""
     steps = sorted({record.step or 0 for record in records})
     lines: dict[tuple[str, ...], dict[int, Score]] = {}
     for record in records:
         for score in record.outcome.scores:
-            lines.setdefault(_asked(record, score), {})[record.step or 0] = score
+            lines.setdefault(_row_key(record, score), {})[record.step or 0] = score
     head = ("TASK", "METRIC", "QUESTIONS", "CHANCE", *(f"STEP {step}" for step in steps))
     rows = []
     for (task, metric, asked, *_), by_step in sorted(lines.items()):
@@ -51,7 +51,7 @@ def history_table(records: Sequence[Record]) -> str:
     return _table([head, *rows], left=3)
 
 
-def _asked(record: Record, score: Score) -> tuple[str, ...]:
+def _row_key(record: Record, score: Score) -> tuple[str, ...]:
     shots = f", {score.num_fewshot} shots" if score.num_fewshot else ""
     chat = ", chat" if record.job.chat else ""
     return score.task, score.metric, f"{score.questions}{shots}{chat}", record.job.data_dir or ""
@@ -69,7 +69,7 @@ def _number(value: float | None) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]], left: int) -> str:
-    """The first `left` columns start at the left, the others end at the right."""
+    """The first `left` columns are left-aligned, the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(

@@ -1,4 +1,4 @@
-"""Scores out of what lm-eval returns: the numbers that mean something, and what guessing gives."""
+"""Scores from the results of lm-eval, with the chance level of multiple choice."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from lmm_tui.engine.evaluation.job import Score
 
 
 def scores_of(found: Mapping[str, Any]) -> tuple[Score, ...]:
-    """One a task, metric and filter, in lm-eval's order; a group has the questions of its tasks."""
-    guessing = {task: _guessing(samples) for task, samples in found["samples"].items()}
+    """One score a task, metric and filter, in lm-eval's order; a group sums their questions."""
+    chance_of = {task: _chance(samples) for task, samples in found["samples"].items()}
     scores = []
     for task, values in found["results"].items():
         leaves = _leaves(task, found.get("group_subtasks", {}))
@@ -23,7 +23,7 @@ def scores_of(found: Mapping[str, Any]) -> tuple[Score, ...]:
             name, comma, kept = key.partition(",")
             if not comma or name.endswith("_stderr") or not isinstance(value, int | float):
                 continue
-            chances = [guessing[leaf] for leaf in leaves] if name.startswith("acc") else []
+            chances = [chance_of[leaf] for leaf in leaves] if name.startswith("acc") else []
             scores.append(
                 Score(
                     task=task,
@@ -44,10 +44,10 @@ def _leaves(name: str, members: Mapping[str, list[str]]) -> list[str]:
     return [leaf for member in members[name] for leaf in _leaves(member, members)]
 
 
-def _guessing(samples: Sequence[Mapping[str, Any]]) -> float:
-    """The chance of a choice made blindly: one over the number of choices, on average.
+def _chance(samples: Sequence[Mapping[str, Any]]) -> float:
+    """The accuracy of guessing: the mean of 1 / number of choices.
 
-    It has a meaning for multiple choice alone, where each choice is one response.
+    Only meaningful for multiple choice, where each choice is one response.
     """
     return fmean(1 / len(sample["filtered_resps"]) for sample in samples)
 
@@ -57,7 +57,7 @@ def _mean(values: Sequence[float], sizes: Sequence[int]) -> float:
 
 
 def _number(value: Any) -> float | None:
-    """lm-eval says "N/A" where it has no number."""
+    """None for lm-eval's "N/A"."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 

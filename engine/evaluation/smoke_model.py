@@ -1,6 +1,6 @@
-"""A model made on the spot, so that the whole way of an evaluation can be tried without one.
+"""An untrained model for `--smoke`, which tests an evaluation end to end.
 
-It has learnt nothing: its scores are those of guessing.
+Its scores are at chance level.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def make_model(folder: Path) -> Path:
-    """A random model of 0.1M parameters as a Hugging Face folder in `folder`; always the same."""
+    """Write a model of 0.1M random parameters (fixed seed) as a Hugging Face folder."""
     import torch
 
     from lmm_tui.data.builtin.task import KINDS

@@ -1,7 +1,7 @@
-"""Where lm-eval finds the tasks of a job: built in, on local files, or its own.
+"""lm-eval's task index for one job: built-in tasks, tasks on local files, and lm-eval's own.
 
-Its own index of 14,000 names takes seconds to build, so only the folders that may hold a task are
-read where that is enough.
+The full index of 14,000 names takes seconds to build, so only the folders whose names match a task
+are read unless a task is missing there.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _OURS = "lmm_"
 
 
 class TaskIndex:
-    """`manager` is what lm-eval takes; it loads tasks when lm-eval asks it to."""
+    """`manager` is passed to lm-eval, which loads the tasks through it."""
 
     def __init__(self, job: Job, context: int, scratch: Path, cache: Path) -> None:
-        """`context`: the model's, in tokens.
+        """`context` is the model's context length in tokens.
 
-        Raises EvaluateError for a task that nobody has, and for unusable local files.
+        Raises EvaluateError for an unknown task and for unusable local files.
         """
         folders = [builtin_folder(cache)]
         local: list[str] = []
@@ -42,13 +42,13 @@ class TaskIndex:
         self.manager.context = context
 
     def requests(self) -> int:
-        """How many requests the loaded tasks have built."""
+        """The number of requests of the loaded tasks."""
         tasks = self.manager.loaded
         return sum(instance.repeats for task in tasks for instance in task.instances or ())
 
 
 class _Manager(TaskManager):
-    """Remembers what it loaded, and words what could not be."""
+    """Records the loaded tasks and turns load failures into EvaluateError."""
 
     context = sys.maxsize
 
@@ -62,31 +62,31 @@ class _Manager(TaskManager):
         except EvaluateError:
             raise
         except Exception as error:
-            raise _refusal(task_list, error) from None
+            raise _load_error(task_list, error) from None
         self.loaded = list(found["tasks"].values())
         for task in self.loaded:
-            _check_room(task, self.context)
+            _check_context(task, self.context)
         return found
 
 
 def builtin_folder(cache: Path) -> Path:
-    """Where the built-in tasks are kept, written once for each version of them."""
+    """The folder of the built-in tasks, written once for each version of them."""
     folder = (cache / f"tasks-{builtin_tasks.content_key()}").resolve()
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=cache))
-        builtin_tasks.write_tasks(aside, folder)
+        temporary = Path(tempfile.mkdtemp(dir=cache))
+        builtin_tasks.write_tasks(temporary, folder)
         try:
-            aside.rename(folder)
-        except OSError:  # Another evaluation was faster.
-            shutil.rmtree(aside)
+            temporary.rename(folder)
+        except OSError:  # Another process created it first.
+            shutil.rmtree(temporary)
     return folder
 
 
 def _manager(folders: Sequence[Path], foreign: Sequence[str]) -> _Manager:
-    mistaken = next((name for name in foreign if name.startswith(_OURS)), None)
-    if mistaken is not None:
-        raise _unknown(mistaken)
+    misspelt = next((name for name in foreign if name.startswith(_OURS)), None)
+    if misspelt is not None:
+        raise _unknown(misspelt)
     likely = [
         folder
         for folder in tasks_folder().iterdir()
@@ -108,8 +108,8 @@ def _unknown(name: str) -> EvaluateError:
     )
 
 
-def _check_room(task: Any, context: int) -> None:
-    """Refuse an answer longer than the context before anything is computed."""
+def _check_context(task: Any, context: int) -> None:
+    """Refuse a task whose answers exceed the context, before anything is computed."""
     if task.OUTPUT_TYPE != "generate_until":
         return
     budget = normalize_gen_kwargs(task.get_config("generation_kwargs"))["max_gen_toks"]
@@ -120,7 +120,7 @@ def _check_room(task: Any, context: int) -> None:
         )
 
 
-def _refusal(names: Sequence[str], error: Exception) -> EvaluateError:
+def _load_error(names: Sequence[str], error: Exception) -> EvaluateError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     files = [file for name in names if (file := expected_file(name))]
     way = f"put {', '.join(files)} into a folder and give it as --data-dir, or " if files else ""

@@ -1,7 +1,4 @@
-"""Which weights these are: a hash of the files that a model is made of.
-
-It opens no model.
-"""
+"""The identity of a model: a hash of its files, without loading it."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ _FILES = (
 
 
 def fingerprint(model: Path) -> str:
-    """16 hex digits, equal for equal weights and tokenizer; of a `.pth` with its neighbours."""
+    """16 hex digits of the weights, configuration and tokenizer files."""
     digest = hashlib.blake2b(digest_size=8)
     for file in _files(model):
         digest.update(file.name.encode())
@@ -28,7 +25,7 @@ def fingerprint(model: Path) -> str:
 def _files(model: Path) -> list[Path]:
     if model.is_file():
         return [model, *sorted(model.parent.glob("tokenizer*.json"))]
-    # The tokenizer of a run's checkpoint lies two folders up.
+    # The tokenizer of a run's checkpoint is in the run's folder, two levels up.
     run = [model.parent.parent] if (model / "state.json").is_file() else []
     return [file for at in (model, *run) for name in _FILES for file in sorted(at.glob(name))]
 

@@ -1,8 +1,8 @@
-"""The process that runs lm-eval: `python -m lmm_tui.engine.evaluation.worker JOB SCRATCH CACHE`.
+"""The worker that runs lm-eval: `python -m lmm_tui.engine.evaluation.worker JOB SCRATCH CACHE`.
 
-lm-eval seeds all random numbers anew, prints and draws bars; none of that reaches whoever asked.
-What it has to say goes to its standard output as JSON lines, one object with one key each:
-`progress`, then `outcome` or `refused`. Everything else it prints goes to standard error.
+lm-eval reseeds all random generators, prints and draws progress bars, which must not affect the
+caller. The worker writes JSON lines to standard output, one object with one key each: `progress`,
+then `outcome` or `refused`. Everything else that is printed goes to standard error.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _REPORT_EVERY_S = 0.2
 
 
 def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> EvaluationOutcome:
-    """The outcome of a job, in this process; `scratch` is a folder for this job alone."""
+    """Run a job in this process; `scratch` is an empty folder for its files."""
     _prepare_environment(job)
-    from lmm_tui.engine.evaluation.models import open_model, truncated, versions
+    from lmm_tui.engine.evaluation.open_model import open_model, truncated, versions
 
     lm = open_model(job)
     from lm_eval import evaluator
@@ -40,27 +40,27 @@ def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Evalu
     from lmm_tui.engine.evaluation.scores import scores_of
     from lmm_tui.engine.evaluation.task_index import TaskIndex
 
-    cut_off = _CountCutOff()
+    truncations = _TruncationCounter()
     tasks = TaskIndex(job, lm.max_length, scratch, cache)
     weights = fingerprint(Path(job.model))
-    started = said = 0.0
+    started = last_report = 0.0
 
-    def progress(done: int, remembered: int) -> None:
-        nonlocal started, said
+    def progress(done: int, cached: int) -> None:
+        nonlocal started, last_report
         now = time.monotonic()
         started = started or now
         total = tasks.requests()
-        if now - said < _REPORT_EVERY_S and done < total:
+        if now - last_report < _REPORT_EVERY_S and done < total:
             return
-        said = now
-        fresh = done - remembered
+        last_report = now
+        fresh = done - cached
         left = (now - started) / fresh * (total - done) if fresh else None
-        report(EvaluationProgress(done, total, remembered, left))
+        report(EvaluationProgress(done, total, cached, left))
 
-    journal_file = cache / "answers" / f"{weights}-{job.key}.jsonl"
-    journal = AnswerCache(journal_file, progress)
-    journal.listen(lm)
-    # It asks git, pip and the driver who they are, for a second and for nobody here.
+    answers_file = cache / "answers" / f"{weights}-{job.key}.jsonl"
+    answers = AnswerCache(answers_file, progress)
+    answers.attach(lm)
+    # It queries git, pip and the driver, which takes a second; the result is not used.
     evaluator.add_env_info = lambda _: None
     found = evaluator.simple_evaluate(
         lm,
@@ -70,25 +70,25 @@ def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Evalu
         limit=job.limit,
         apply_chat_template=job.chat,
     )
-    journal.close()
-    journal_file.unlink(missing_ok=True)
+    answers.close()
+    answers_file.unlink(missing_ok=True)
     return EvaluationOutcome(
         scores=scores_of(found),
-        truncated=truncated(lm) + cut_off.count,
+        truncated=truncated(lm) + truncations.count,
         fingerprint=weights,
         versions=versions(job.backend),
     )
 
 
 def _prepare_environment(job: Job) -> None:
-    """Before the libraries that look at it are imported."""
+    """Set environment variables before the libraries that read them are imported."""
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     if not needs_hub(job) or not hub_answers():
         go_offline()
 
 
-class _CountCutOff(logging.Handler):
-    """Counts what HFLM says of prompts whose beginning it cuts off."""
+class _TruncationCounter(logging.Handler):
+    """Counts HFLM's warnings about truncated prompts."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -103,24 +103,24 @@ def main(arguments: list[str]) -> int:
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
-    def say(kind: str, content: Any) -> None:
+    def send(kind: str, content: Any) -> None:
         print(json.dumps({kind: content}), file=lines, flush=True)
 
     job, scratch, cache = Job.from_json(arguments[0]), Path(arguments[1]), Path(arguments[2])
     try:
-        outcome = evaluate_here(job, scratch, cache, lambda at: say("progress", asdict(at)))
+        outcome = evaluate_here(job, scratch, cache, lambda at: send("progress", asdict(at)))
     except LmmError as error:
-        say("refused", str(error))
+        send("refused", str(error))
         return 2
-    say("outcome", asdict(outcome))
+    send("outcome", asdict(outcome))
     return 0
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         sys.exit(main(sys.argv[1:]))
-    counter = _CountCutOff()
+    counter = _TruncationCounter()
     logging.getLogger("lm_eval.models.huggingface").warning("Truncating 3 tokens from the left.")
+    print(counter.count)
     assert counter.count == 1
-    print(Job("model", ("lmm_sums",)).to_json())
     print("=== 自测通过 ===")

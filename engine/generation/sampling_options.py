@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lmm_tui.engine.config.config import RunConfig, check, lookup
-from lmm_tui.engine.run.control import CommandError
+from lmm_tui.engine.config.options import lookup
+from lmm_tui.engine.config.resolve import check
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.control_mailbox import CommandError
 
 _SAMPLE_OPTIONS = {
     "max_tokens": "log.sample_tokens",
@@ -33,7 +35,7 @@ def sampling(args: Mapping[str, Any], config: RunConfig, *also: str) -> dict[str
 
 
 if __name__ == "__main__":
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
 
     settings = resolve().completed()
     print(sampling({"temperature": 0.5}, settings))

@@ -1,1 +1,1 @@
-"""Health rules beside training: alerts become events and notifications."""
+"""Health rules during training: alerts become events and notifications."""

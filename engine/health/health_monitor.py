@@ -1,7 +1,7 @@
-"""Health beside training: each logged row is looked at, and what is wrong becomes an event.
+"""Health rules applied to each logged row while a run trains; alerts become events.
 
-Knows the rules and the `[health]` section; what pausing, saving or rolling back means is the
-caller's. A row costs about 20 µs.
+The caller carries out the actions (pause, checkpoint, rollback) that `due` returns. A row costs
+about 20 µs.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from lmm_tui.metrics.series.rows import Row, add_rows
 from lmm_tui.metrics.series.series import SeriesStore
 
 if TYPE_CHECKING:
-    from lmm_tui.engine.config.config import HealthConfig
+    from lmm_tui.engine.config.sections.health_config import HealthConfig
 
 Action = Literal["rollback", "checkpoint", "pause"]
 ACTIONS: tuple[Action, ...] = ("rollback", "checkpoint", "pause")
-"""In the order in which they are done."""
+"""In order of execution."""
 
 _LEVELS: dict[str, Level] = {"notice": "info", "warning": "warning", "error": "error"}
 _LOOK_BACK = 4096
-"""Steps before a resume that say which episodes go on; no rule remembers that many."""
+"""Steps before a resume that restore the rules' state; no rule looks further back."""
 
 _TAIL_BYTES = 16 << 20
 
 _BAD_STEP = next(rule for rule in RULES if rule.name == "non_finite")
 BAD_STEP = {"rule": _BAD_STEP.name, "suspect": _BAD_STEP.suspect, "advice": _BAD_STEP.advice}
-"""What an event about a step that was left out adds."""
+"""Additional fields of an event about a skipped step."""
 
 
 class HealthMonitorError(LmmError):
-    """A `[health]` section that names no rule."""
+    """A `[health]` section that names an unknown rule."""
 
 
 class HealthMonitor:
-    """The health of one run while it trains; call it in the thread that logs."""
+    """Monitors one run; call it from the thread that logs."""
 
     def __init__(
         self, section: HealthConfig, events: EventLog, *, bad_steps: bool, from_scratch: bool
     ) -> None:
-        """`bad_steps`: whether losses that are no numbers are judged here too. `from_scratch`:
-        whether the model begins untrained, so that levels of the data say something of it.
+        """`bad_steps`: whether the rule for non-finite losses is included. `from_scratch`:
+        whether the model starts untrained, so that its loss is compared with the baselines.
 
-        Raises HealthConfigError or HealthWatchError where the section can't be used.
+        Raises HealthConfigError or HealthMonitorError if the section is invalid.
         """
         self._rules = _rules(section, bad_steps)
         self._actions: dict[Action, set[str]] = {
@@ -64,43 +64,43 @@ class HealthMonitor:
         self._from_scratch = from_scratch
         self._health = Health(self._rules)
         self._events = events
-        self._notices = Notifier(section.webhook, section.command, self._tell_failure)
+        self._notifier = Notifier(section.webhook, section.command, self._tell_failure)
         self._due: list[tuple[Action, str]] = []
         self._step = 0
 
     def hold_to(self, references: Mapping[str, float]) -> None:
-        """Loss levels of the data, nats; they say nothing of a model that was trained before."""
+        """Set the baselines of the data, in nats; they apply to untrained models only."""
         self._health = Health(self._rules, references if self._from_scratch else None)
 
     def catch_up(self, metrics: Path, step: int) -> None:
-        """Look at what was logged up to `step` without a word: it was told before."""
+        """Restore the rules' state from the rows up to `step`, without repeating their alerts."""
         store = SeriesStore()
         add_rows(store, _last_rows(metrics))
         self._health.last_step = step - _LOOK_BACK
         examine(store, self._health, step)
 
     def observe(self, step: int, row: Mapping[str, float]) -> list[Alert]:
-        """Look at a row; what begins with it is an event, and returned."""
+        """Apply the rules to a row; new alerts are written as events and returned."""
         self._step = step
-        begun = self._health.observe(step, row)
-        for alert in begun:
-            self._tell(alert)
-        return begun
+        alerts = self._health.observe(step, row)
+        for alert in alerts:
+            self._publish(alert)
+        return alerts
 
     def due(self) -> list[tuple[Action, str]]:
-        """What the configuration wants done now, each with the rule that asks for it."""
+        """The actions configured for the alerts since the last call, each with its rule."""
         due, self._due = self._due, []
         return sorted(due, key=lambda pair: ACTIONS.index(pair[0]))
 
     def close(self) -> None:
-        """Let notices that are on their way arrive, for a few seconds."""
-        self._notices.close()
+        """Wait a few seconds for pending notifications."""
+        self._notifier.close()
 
-    def _tell(self, alert: Alert) -> None:
+    def _publish(self, alert: Alert) -> None:
         about = {key: value for key, value in alert.record().items() if key not in ("step", "what")}
         level = _LEVELS[alert.severity]
         self._events.write("alert", alert.what, step=alert.step, level=level, **about)
-        self._notices.send(json.dumps(alert.record(), ensure_ascii=False))
+        self._notifier.send(json.dumps(alert.record(), ensure_ascii=False))
         self._due += [(action, alert.rule) for action in ACTIONS if alert.rule in
                       self._actions[action]]  # fmt: skip
 
@@ -109,7 +109,7 @@ class HealthMonitor:
 
 
 def _last_rows(metrics: Path) -> list[Row]:
-    """Those in the last megabytes of a file, which may be long."""
+    """The rows in the last megabytes of a file."""
     if not metrics.exists():
         return []
     with metrics.open("rb") as file:
@@ -126,8 +126,8 @@ def _rules(section: HealthConfig, bad_steps: bool) -> tuple[Rule, ...]:
 
 
 def _refuse_unknown(actions: Mapping[Action, set[str]], rules: set[str]) -> None:
-    for action, asked in actions.items():
-        unknown = sorted(asked - rules)
+    for action, wanted in actions.items():
+        unknown = sorted(wanted - rules)
         if _BAD_STEP.name in unknown:
             raise HealthMonitorError(
                 f"health.{action}: {_BAD_STEP.name} is answered by train.on_nonfinite; set that"
@@ -151,11 +151,11 @@ if __name__ == "__main__":
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         log = EventLog(RunDir(folder))
-        watch = HealthMonitor(section, log, bad_steps=True, from_scratch=False)  # type: ignore[arg-type]
+        monitor = HealthMonitor(section, log, bad_steps=True, from_scratch=False)  # type: ignore[arg-type]
         for at in range(1, 20):
-            watch.observe(at, {"heat": 90.0, "train/loss": 2.0})
-        print(RunDir(folder).events.read_text(), watch.due())
-        assert len(RunDir(folder).events.read_text().splitlines()) == 1 and not watch.due()
-        watch.close()
+            monitor.observe(at, {"heat": 90.0, "train/loss": 2.0})
+        print(RunDir(folder).events.read_text(), monitor.due())
+        assert len(RunDir(folder).events.read_text().splitlines()) == 1 and not monitor.due()
+        monitor.close()
         log.close()
     print("=== 自测通过 ===")

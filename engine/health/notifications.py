@@ -1,7 +1,6 @@
-"""Alerts to the outside, on request: a JSON POST to a URL, or a shell command with it as input.
+"""Notifications of alerts: a JSON POST to a webhook, or a shell command with the JSON as input.
 
-In a thread of its own, so that nobody waits; what fails is said once, until something arrives.
-It knows nothing of rules: a notice is a text.
+They are delivered in a thread. A failure is reported once, until a delivery succeeds again.
 """
 
 from __future__ import annotations
@@ -13,49 +12,49 @@ from collections.abc import Callable
 
 from lmm_tui.errors import LmmError
 
-_WAITING = 64
+_QUEUE_SIZE = 64
 _WEBHOOK_S = 10.0
 _COMMAND_S = 60.0
-_PATIENCE_S = 5.0
+_CLOSE_S = 5.0
 
 
 class NotificationError(LmmError):
-    """A notice that did not arrive."""
+    """A notification that could not be delivered."""
 
 
 class Notifier:
-    """Delivers texts in order; with neither URL nor command it does nothing."""
+    """Delivers texts in order; no effect without webhook and command."""
 
     def __init__(
         self, webhook: str | None, command: str | None, tell_failure: Callable[[str], None]
     ) -> None:
-        """`tell_failure` is called in the delivering thread, with one sentence."""
-        self._ways: list[tuple[str, Callable[[bytes], None]]] = []
+        """`tell_failure` is called in the delivery thread, with one sentence."""
+        self._channels: list[tuple[str, Callable[[bytes], None]]] = []
         if webhook:
-            self._ways.append(("health.webhook", lambda text: _post(webhook, text)))
+            self._channels.append(("health.webhook", lambda text: _post(webhook, text)))
         if command:
-            self._ways.append(("health.command", lambda text: _run(command, text)))
+            self._channels.append(("health.command", lambda text: _run(command, text)))
         self._tell_failure = tell_failure
         self._failing: set[str] = set()
-        self._queue: queue.Queue[str | None] = queue.Queue(_WAITING)
-        self._thread = threading.Thread(target=self._deliver_all, name="notices", daemon=True)
-        if self._ways:
+        self._queue: queue.Queue[str | None] = queue.Queue(_QUEUE_SIZE)
+        self._thread = threading.Thread(target=self._deliver_all, name="notifications", daemon=True)
+        if self._channels:
             self._thread.start()
 
     def send(self, text: str) -> None:
-        """Deliver a text soon; beyond 64 that wait it is dropped. Never blocks."""
-        if self._ways and not self._queue.full():
+        """Queue a text for delivery without blocking; dropped if 64 are pending."""
+        if self._channels and not self._queue.full():
             self._queue.put(text)
 
     def close(self) -> None:
-        """Wait up to five seconds for what is on its way."""
-        if self._ways and not self._queue.full():
+        """Wait up to five seconds for pending deliveries."""
+        if self._channels and not self._queue.full():
             self._queue.put(None)
-            self._thread.join(_PATIENCE_S)
+            self._thread.join(_CLOSE_S)
 
     def _deliver_all(self) -> None:
         while (text := self._queue.get()) is not None:
-            for name, deliver in self._ways:
+            for name, deliver in self._channels:
                 try:
                     deliver(text.encode())
                     self._failing.discard(name)
@@ -84,8 +83,8 @@ def _run(command: str, text: bytes) -> None:
     except subprocess.TimeoutExpired:
         raise NotificationError(f"took more than {_COMMAND_S:.0f} s; let it end sooner") from None
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        why = f" ({said[-1][:200]})" if said else ""
+        printed = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        why = f" ({printed[-1][:200]})" if printed else ""
         raise NotificationError(f"ended with {done.returncode}{why}; try it in a shell")
 
 
@@ -95,10 +94,10 @@ if __name__ == "__main__":
 
     failures: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        notices = Notifier(None, f"cat > {folder}/got; exit 3", failures.append)
+        notifier = Notifier(None, f"cat > {folder}/got; exit 3", failures.append)
         for _ in range(2):
-            notices.send('{"rule": "loss_spike"}')
-        notices.close()
+            notifier.send('{"rule": "loss_spike"}')
+        notifier.close()
         print((Path(folder) / "got").read_text(), failures)
     assert len(failures) == 1
     print("=== 自测通过 ===")

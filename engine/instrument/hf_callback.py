@@ -1,6 +1,6 @@
 """The cockpit for Hugging Face's Trainer: a callback that logs, pauses, saves and stops.
 
-transformers is imported when the callback is made: whoever has a Trainer has it already.
+transformers is imported when the callback is created, by which time the script has imported it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 _SUMMARY = "train_runtime"
-"""Logged once, at the end, with means over the whole training that are no step's numbers."""
+"""A key of the Trainer's final summary, whose means over all steps belong to no step."""
 
 
 def lmm_callback(path: Path | str, **options: Any) -> TrainerCallback:
-    """A callback that makes the training a run in the directory `path`.
+    """A callback that records the training as a run in the directory `path`.
 
-    `options` are those of `lmm_run`. A training that resumes from a checkpoint goes on in a run
-    that is there.
+    `options` are those of `lmm_run`. A training that resumes from a checkpoint continues an
+    existing run.
     """
     from transformers import TrainerCallback
 
     class LmmCallback(TrainerCallback):
-        """Logs what the Trainer logs, and a row of speed a step."""
+        """Logs the Trainer's logs, and a row with the speed every step."""
 
         def __init__(self) -> None:
             self._run: ScriptRun | SilentRun | None = None
@@ -35,7 +35,7 @@ def lmm_callback(path: Path | str, **options: Any) -> TrainerCallback:
         def on_train_begin(
             self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
         ) -> None:
-            given = {"model": type(model).__name__, "checkpoint": self._ask_to_save, **options}
+            given = {"model": type(model).__name__, "checkpoint": self._request_save, **options}
             resume = state.global_step > 0 and Path(path, "run.json").exists()
             self._run = lmm_run(path, state.max_steps, resume=resume, **given)
 
@@ -56,7 +56,7 @@ def lmm_callback(path: Path | str, **options: Any) -> TrainerCallback:
                 self._run.close()
                 self._run = None
 
-        def _ask_to_save(self) -> str:
+        def _request_save(self) -> str:
             self._save = True
             return "by the Trainer, after this step"
 
@@ -64,7 +64,7 @@ def lmm_callback(path: Path | str, **options: Any) -> TrainerCallback:
 
 
 def _tokens(state: Any) -> int | None:
-    """None where the Trainer doesn't count them."""
+    """None if the Trainer does not count tokens."""
     seen = getattr(state, "num_input_tokens_seen", 0)
     return int(seen) if seen else None
 

@@ -1,7 +1,7 @@
-"""The cockpit for Lightning: a logger that writes the run's rows, a callback that steers.
+"""The cockpit for Lightning: a logger that writes the run's rows, a callback for commands.
 
-Lightning is no dependency of ours and imported when they are made; `lightning` and
-`pytorch_lightning` are both known.
+Lightning is not a dependency: it is imported when they are created, as `lightning` or as
+`pytorch_lightning`.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ _PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
 
 class NoLightningError(LmmError):
-    """Neither of Lightning's packages is installed."""
+    """Neither package of Lightning is installed."""
 
 
 def lmm_lightning(path: Path | str, **options: Any) -> tuple[Any, Any]:
-    """A `Logger` and a `Callback` for one `Trainer`, which make its fit a run in `path`.
+    """A `Logger` and a `Callback` for one `Trainer`, which record its fit as a run in `path`.
 
-    `options` are those of `lmm_run`. Raises NoLightningError where Lightning is missing.
+    `options` are those of `lmm_run`. Raises NoLightningError if Lightning is missing.
     """
     package = next((name for name in _PACKAGES if find_spec(name.partition(".")[0])), None)
     if package is None:
         raise NoLightningError("lightning is not installed; pip install lightning")
     logger_base = import_module(f"{package}.loggers").Logger
     callback_base = import_module(f"{package}.callbacks").Callback
-    held: list[ScriptRun | SilentRun] = []
+    runs: list[ScriptRun | SilentRun] = []
 
     class LmmLogger(logger_base):  # type: ignore[valid-type,misc]
-        """Writes what the module logs; Lightning's steps are kept."""
+        """Writes what the module logs, at Lightning's steps."""
 
         @property
         def name(self) -> str:
@@ -46,15 +46,15 @@ def lmm_lightning(path: Path | str, **options: Any) -> tuple[Any, Any]:
             return ""
 
         def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-            """They are in Lightning's own files."""
+            """Not recorded: Lightning saves them in its own files."""
 
         def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-            for run in held:
-                # A validation may be logged with the step before; rows never go back.
+            for run in runs:
+                # A validation may be logged at the previous step, but steps must not decrease.
                 run.log(metrics, step=max(run.step, run.step if step is None else step))
 
-    class LmmCallback(callback_base):  # type: ignore[valid-type,misc]
-        """Begins and ends the run, and asks for commands after each batch."""
+    class LmmLightningCallback(callback_base):  # type: ignore[valid-type,misc]
+        """Starts and ends the run, and checks for commands after each batch."""
 
         def on_fit_start(self, trainer: Any, module: Any) -> None:
             def save() -> str:
@@ -65,10 +65,10 @@ def lmm_lightning(path: Path | str, **options: Any) -> tuple[Any, Any]:
             total = trainer.estimated_stepping_batches
             steps = int(total) if math.isfinite(total) and total > 0 else 0
             given = {"model": type(module).__name__, "checkpoint": save, **options}
-            held.append(lmm_run(path, steps, **given))
+            runs.append(lmm_run(path, steps, **given))
 
         def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
-            trainer.should_stop |= any(run.should_stop for run in held)
+            trainer.should_stop |= any(run.should_stop for run in runs)
 
         def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
             _close(exception)
@@ -77,10 +77,10 @@ def lmm_lightning(path: Path | str, **options: Any) -> tuple[Any, Any]:
             _close(None)
 
     def _close(error: BaseException | None) -> None:
-        while held:
-            held.pop().close(error)
+        while runs:
+            runs.pop().close(error)
 
-    return LmmLogger(), LmmCallback()
+    return LmmLogger(), LmmLightningCallback()
 
 
 if __name__ == "__main__":

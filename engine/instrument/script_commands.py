@@ -1,7 +1,7 @@
-"""What commands do to somebody's own training script: it is told, asked, or made to wait.
+"""Control commands of a training script, carried out between its steps.
 
-Whoever runs the script gives the functions that save, probe, sample and evaluate; what was not
-given is refused with that reason. It knows no model and no loop.
+The script passes the functions that save, probe, sample and evaluate; a command without its
+function is refused.
 """
 
 from __future__ import annotations
@@ -11,33 +11,35 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lmm_tui.engine.run.control import Mailbox, Reply, Request
+from lmm_tui.engine.run.control_mailbox import Mailbox, Reply, Request
 from lmm_tui.engine.run.events import EventLog, Kind
-from lmm_tui.engine.run.run_dir import JsonlWriter, RunDir, StatusWriter
+from lmm_tui.engine.run.jsonl_writer import JsonlWriter
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.names import PROBE
 
-_ASK_AGAIN_S = 0.5
+_POLL_S = 0.5
 
 
 class ScriptCommandError(LmmError):
-    """A command that the script cannot do."""
+    """A command that the script does not support or that failed in it."""
 
 
 @dataclass(frozen=True)
 class ScriptFunctions:
-    """What a script can do when asked between two steps."""
+    """The functions that a script provides for commands."""
 
     checkpoint: Callable[[], object] | None = None
-    """Saves; what it returns is shown."""
+    """Saves; its return value is displayed."""
     probe: Callable[[], Mapping[str, float]] | None = None
     evaluate: Callable[[], Mapping[str, float]] | None = None
     sample: Callable[[str], str] | None = None
-    """From a prompt to a text."""
+    """Generates a text from a prompt."""
 
 
 class ScriptCommands:
-    """Serves one script's mailbox, in the script's own thread."""
+    """Serves the mailbox of one script, in the script's thread."""
 
     def __init__(
         self,
@@ -48,7 +50,7 @@ class ScriptCommands:
         run_dir: RunDir,
         record: Callable[[Mapping[str, float]], None],
     ) -> None:
-        """`record` adds numbers to the row of the step at hand."""
+        """`record` adds numbers to the row of the current step."""
         self.stop_asked = False
         self._functions = functions
         self._mailbox = mailbox
@@ -68,29 +70,29 @@ class ScriptCommands:
         }
 
     def serve(self) -> None:
-        """Do what waits; while paused, stay here."""
+        """Carry out pending commands; block while paused."""
         while True:
-            if request := self._mailbox.take(_ASK_AGAIN_S if self._paused else None):
-                self._do(request)
+            if request := self._mailbox.take(_POLL_S if self._paused else None):
+                self._handle(request)
             elif not self._paused:
                 return
 
     def hold(self) -> str:
-        """Pause as if asked to."""
+        """Pause at the next `serve`."""
         self._paused = True
         self._status.update(state="paused", eta_s=None)
         return "paused"
 
     def checkpoint(self) -> str:
-        """Have the script save; raises ScriptCommandError where it can't or fails."""
-        save = _given("checkpoint", self._functions.checkpoint)
-        where = _called("checkpoint", save)
+        """Call the script's save function; raises ScriptCommandError if it is missing or fails."""
+        save = _required("checkpoint", self._functions.checkpoint)
+        where = _call("checkpoint", save)
         name = "saved" if where is None else str(where)
         self._events.write("checkpoint", name, step=self._step)
         return name
 
     def close(self) -> None:
-        """Answer who asked for the end, and refuse the rest."""
+        """Answer the stop requests and refuse the pending ones."""
         for request, reply in self._stops:
             request.answer(reply)
         self._mailbox.close()
@@ -100,7 +102,7 @@ class ScriptCommands:
     def _step(self) -> int:
         return self._status.status.step
 
-    def _do(self, request: Request) -> None:
+    def _handle(self, request: Request) -> None:
         if request.command == "stop":
             self._stop(request)
             return
@@ -115,7 +117,7 @@ class ScriptCommands:
         request.answer(reply)
 
     def _stop(self, request: Request) -> None:
-        """Answered at the end: until then it has not stopped."""
+        """Request the end; the answer is sent by `close`, when the script has stopped."""
         self.stop_asked = True
         self._paused = False
         self._status.update(state="stopping")
@@ -137,7 +139,7 @@ class ScriptCommands:
     def _measure(
         self, kind: Kind, function: Callable[[], Mapping[str, float]] | None, prefix: str
     ) -> str:
-        found = _called(kind, _given(kind, function))
+        found = _call(kind, _required(kind, function))
         if not isinstance(found, Mapping):
             raise ScriptCommandError(f"the script's function gave no numbers by name: {found!r}")
         self._record({name if "/" in name else prefix + name: found[name] for name in found})
@@ -147,8 +149,8 @@ class ScriptCommands:
 
     def _sample(self, args: dict[str, Any]) -> str:
         prompt = str(args.get("prompt", ""))
-        sample = _given("sample", self._functions.sample)
-        text = str(_called("sample", lambda: sample(prompt)))
+        sample = _required("sample", self._functions.sample)
+        text = str(_call("sample", lambda: sample(prompt)))
         self._samples.write(
             {"time": round(time.time(), 3), "step": self._step, "kind": "sample"}
             | {"prompt": prompt, "text": text}
@@ -157,14 +159,14 @@ class ScriptCommands:
         return "1 sample written"
 
 
-def _given(name: str, function: Any) -> Any:
+def _required(name: str, function: Any) -> Any:
     if function is None:
         raise ScriptCommandError(f"the script has no function for it; pass {name}= to lmm_run")
     return function
 
 
-def _called(name: str, function: Callable[[], Any]) -> Any:
-    """Whatever somebody else's function raises, their training goes on."""
+def _call(name: str, function: Callable[[], Any]) -> Any:
+    """Any exception of the script's function becomes a refusal: training continues."""
     try:
         return function()
     except Exception as error:
@@ -176,7 +178,7 @@ def _called(name: str, function: Callable[[], Any]) -> Any:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.run_dir import RunStatus
+    from lmm_tui.engine.run.run_records import RunStatus
 
     with tempfile.TemporaryDirectory() as folder:
         place, box = RunDir(folder), Mailbox()

@@ -1,6 +1,6 @@
-"""Five lines that give anyone's training script the whole cockpit.
+"""The cockpit for any training script, in five lines.
 
-    from lmm_tui.engine.instrument.script_run import lmm_run
+    from lmm_tui import lmm_run
 
     with lmm_run("runs/mine", total_steps=1000) as run:
         for step, batch in enumerate(batches, start=1):
@@ -10,7 +10,7 @@
                 break
 
 It writes a run directory and opens its control socket, so that `lmm-tui monitor` can watch, pause
-and stop the script. It knows no model, no loop and no torch; a row costs about 80 µs.
+and stop the script. Torch is not imported; a row costs about 80 µs.
 """
 
 from __future__ import annotations
@@ -33,18 +33,17 @@ import psutil
 from lmm_tui import __version__
 from lmm_tui.engine.health.health_monitor import HealthMonitor
 from lmm_tui.engine.instrument.script_commands import ScriptCommands, ScriptFunctions
-from lmm_tui.engine.run.control import ControlServer, Mailbox
+from lmm_tui.engine.instrument.script_metrics import InstrumentError, ScriptMetrics
+from lmm_tui.engine.instrument.silent_run import SilentRun
+from lmm_tui.engine.run.control_mailbox import Mailbox
+from lmm_tui.engine.run.control_server import ControlServer
 from lmm_tui.engine.run.events import EventLog
-from lmm_tui.engine.run.run_dir import RunDir, RunDirError, RunInfo, RunStatus, StatusWriter
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
+from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError
-from lmm_tui.metrics import names
-from lmm_tui.metrics.readers.log_lines import OURS
-from lmm_tui.metrics.step.speed import SpeedMeter
-from lmm_tui.metrics.tracker import Scalar, TrainingTracker
-
-
-class InstrumentError(LmmError):
-    """Something that a script cannot log, or ask for."""
+from lmm_tui.metrics.tracker import Scalar
 
 
 def lmm_run(
@@ -62,15 +61,15 @@ def lmm_run(
     resume: bool = False,
     tensorboard: bool = False,
 ) -> ScriptRun | SilentRun:
-    """A run in the directory `path`; use it in a `with`, or leave its end to the interpreter's.
+    """A run in the directory `path`; use it in a `with`, else it ends with the interpreter.
 
-    `stage="pretrain"` says that the model begins untrained, so that `references` (loss levels in
-    nats: `ln V`, `unigram`, `bigram`) may be held against its loss. The functions are called
-    between two steps when somebody asks for them. `health` are the keys of a configuration's
-    `[health]` section, but for rollback. With `resume` a run that is there goes on.
+    `stage="pretrain"` means that the model starts untrained, so that its loss is compared with
+    `references`, the baselines in nats (`ln V`, `unigram`, `bigram`). The functions are called
+    between two steps, on request. `health` has the keys of a configuration's `[health]` section
+    except rollback. `resume` continues an existing run.
 
-    Under torchrun only rank 0 writes; the others get a run that does nothing. Raises RunDirError
-    where the directory holds a run already or is in use, ConfigError and HealthConfigError for
+    Under torchrun only rank 0 writes; the others get a run without effect. Raises RunDirError if
+    the directory holds a run already or is in use, ConfigError and HealthConfigError for
     `health`.
     """
     if os.environ.get("RANK", "0") != "0":
@@ -92,7 +91,7 @@ def lmm_run(
 
 
 class ScriptRun:
-    """A script's run, from its first file to its last; made by `lmm_run`, used in one thread."""
+    """The run of a script; made by `lmm_run`, used in one thread."""
 
     def __init__(
         self,
@@ -129,10 +128,9 @@ class ScriptRun:
         self._resuming = before is not None
         step = run_dir.read_status().step if before else 0
         self._status = StatusWriter(run_dir, RunStatus("running", step, total_steps))
-        self._tracker = TrainingTracker(run_dir.path, tensorboard=tensorboard)
-        self._speed = SpeedMeter()
+        self._metrics = ScriptMetrics(run_dir, self._status, tensorboard)
         self._commands = ScriptCommands(
-            functions, self._mailbox, self._events, self._status, run_dir, self._add
+            functions, self._mailbox, self._events, self._status, run_dir, self._amend_row
         )
         self._closed = False
         atexit.register(self._close_at_exit)
@@ -140,12 +138,12 @@ class ScriptRun:
 
     @property
     def step(self) -> int:
-        """The step logged last."""
-        return self._tracker.step
+        """The last step logged."""
+        return self._metrics.step
 
     @property
     def should_stop(self) -> bool:
-        """Whether somebody asked the script to end; look at it once a step."""
+        """Whether a stop was requested; check it once a step."""
         self._serve()
         return self._commands.stop_asked
 
@@ -158,47 +156,39 @@ class ScriptRun:
         tokens: int | None = None,
         **more: Scalar,
     ) -> None:
-        """Write a row, do what was asked meanwhile, and wait here while the run is paused.
+        """Write a row, carry out pending commands, and block while the run is paused.
 
-        Numbers may be tensors; their names are ours (`train/loss`), such as other programs use
+        Numbers may be tensors; their names are ours (`train/loss`), those of other programs
         (`loss`, `eval_loss`, `lr`, `grad_norm`), or any other. `step` is an optimiser step, by
-        default the one after the last; `tokens` are those seen so far. Raises InstrumentError
-        for what is no number.
+        default the next one; `tokens` is the total so far. Raises InstrumentError for a value
+        that is not a number.
         """
         if self._resuming and step is not None:
-            self._go_on_from(step)
-        before = self._tracker.step, self._tracker.tokens
-        for name, value in {**(numbers or {}), **more}.items():
-            self._take(OURS.get(name.lower(), name), value)
-        at = before[0] + 1 if step is None else step
-        if at > before[0]:
-            self._speed.step(0 if tokens is None else tokens - before[1])
-            self._tracker.update_speed(*self._pace(at - before[0], tokens))
-        row = self._tracker.log(at, tokens)
-        self._show(row, at)
-        self._health.observe(at, row)
+            self._resume_at(step)
+        row = self._metrics.log({**(numbers or {}), **more}, step, tokens)
+        self._health.observe(self.step, row)
         self._answer_alerts()
         self._serve()
 
     def close(self, error: BaseException | None = None) -> None:
-        """End the run: `finished`, `stopped` where that was asked for, `failed` with an error."""
+        """End the run: `finished`, `stopped` if that was requested, `failed` with an error."""
         if self._closed or os.getpid() != self._info.pid:
             return
         self._closed = True
         atexit.unregister(self._close_at_exit)
         step = self._status.status.step
         interrupted = isinstance(error, KeyboardInterrupt)
-        left_early = isinstance(error, SystemExit) and error.code in (None, 0)
-        if error is not None and not interrupted and not left_early:
+        clean_exit = isinstance(error, SystemExit) and error.code in (None, 0)
+        if error is not None and not interrupted and not clean_exit:
             state, sentence = "failed", f"{type(error).__name__}: {error}"
             details = "".join(traceback.format_exception(error))
             self._events.write("error", sentence, step=step, level="error", traceback=details)
             self._status.update(error=sentence)
         else:
-            early = interrupted or self._commands.stop_asked
-            state = "stopped" if early else "finished"
+            stopped = interrupted or self._commands.stop_asked
+            state = "stopped" if stopped else "finished"
         self._health.close()
-        self._tracker.close()
+        self._metrics.close()
         self._status.update(state=state, activity="", eta_s=None)
         self._events.write("end", state, step=step)
         self._status.close()
@@ -219,54 +209,16 @@ class ScriptRun:
         self.close(error)
 
     def _close_at_exit(self) -> None:
-        """A script without `with`: what nobody caught stands where the interpreter left it."""
+        """Without `with`: the interpreter keeps an uncaught exception in `sys.last_value`."""
         self.close(getattr(sys, "last_value", None))
 
     def _serve(self) -> None:
-        with self._speed.excluded():
+        with self._metrics.excluded():
             self._commands.serve()
 
-    def _take(self, name: str, value: Scalar) -> None:
-        split, _, kind = name.rpartition("/")
-        try:
-            if kind == "loss" and split in ("train", "val"):
-                self._tracker.update_loss(value, split)
-            elif name == names.GRAD_NORM:
-                self._tracker.update_grad_norm(value)
-            else:
-                self._tracker.update(name, value)
-        except (TypeError, ValueError, RuntimeError):
-            raise InstrumentError(f"{name}: is {value!r:.80}, no number; log one") from None
-
-    def _add(self, numbers: Mapping[str, float]) -> None:
-        """Numbers of the step at hand, on the row that is written already."""
-        for name, value in numbers.items():
-            self._take(name, value)
-        step = self._status.status.step
-        row = self._tracker.log(step)
-        self._show(row, step)
-        self._health.observe(step, row)
-
-    def _pace(self, steps: int, tokens: int | None) -> tuple[float | None, float | None]:
-        """Steps and tokens a second, rows being `steps` apart."""
-        rows_per_s = self._speed.steps_per_s
-        return (
-            rows_per_s * steps if rows_per_s else None,
-            self._speed.tokens_per_s if tokens is not None else None,
-        )
-
-    def _show(self, row: Mapping[str, float], step: int) -> None:
-        status = self._status.status
-        pace = row.get(names.STEPS_PER_S)
-        left = max(status.total_steps - step, 0)
-        self._status.update(
-            step=step,
-            tokens=self._tracker.tokens,
-            loss=row.get(names.TRAIN_LOSS, status.loss),
-            val_loss=row.get(names.VAL_LOSS, status.val_loss),
-            tokens_per_s=row.get(names.TOKENS_PER_S, status.tokens_per_s),
-            eta_s=left / pace if pace else status.eta_s,
-        )
+    def _amend_row(self, numbers: Mapping[str, float]) -> None:
+        row = self._metrics.amend(numbers)
+        self._health.observe(self.step, row)
 
     def _answer_alerts(self) -> None:
         for action, rule in self._health.due():
@@ -274,46 +226,19 @@ class ScriptRun:
                 done = self._commands.hold() if action == "pause" else self._commands.checkpoint()
             except LmmError as error:
                 done = str(error)
-            self._events.write("alert", f"{rule}: {done}", step=self._tracker.step, rule=rule)
+            self._events.write("alert", f"{rule}: {done}", step=self.step, rule=rule)
 
-    def _go_on_from(self, step: int) -> None:
-        """The first step after a resume says where it goes on."""
+    def _resume_at(self, step: int) -> None:
+        """The first step logged after a resume determines where the run continues."""
         self._resuming = False
         self._health.catch_up(self.run_dir.metrics, step - 1)
-        self._tracker.step = step - 1
+        self._metrics.continue_after(step - 1)
         self._info = replace(self._info, resumed_steps=[*self._info.resumed_steps, step - 1])
         self.run_dir.write_info(self._info)
 
 
-class SilentRun:
-    """What ranks other than 0 get: it writes nothing and is never asked to stop."""
-
-    should_stop = False
-    step = 0
-
-    def log(
-        self,
-        numbers: Mapping[str, Scalar] | None = None,
-        /,
-        *,
-        step: int | None = None,
-        tokens: int | None = None,
-        **more: Scalar,
-    ) -> None:
-        """Nothing."""
-
-    def close(self, error: BaseException | None = None) -> None:
-        """Nothing."""
-
-    def __enter__(self) -> SilentRun:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
 def _health_section(given: Mapping[str, Any]) -> Any:
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
 
     if given.get("rollback"):
         raise InstrumentError("health.rollback: only our own loop can go back; use pause")

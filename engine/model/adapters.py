@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmm_tui.engine.config.config import ConfigError, LoraConfig
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.sections.lora_config import LoraConfig
 from lmm_tui.engine.model.decoder import Decoder
 
 _NAME = "default"

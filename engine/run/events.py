@@ -1,4 +1,4 @@
-"""What happened in a run: one line in events.jsonl, and the same line in the engine's log."""
+"""Events of a run: one line in events.jsonl each, also written to the engine's log."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import logging
 import time
 from typing import Any, Literal
 
-from lmm_tui.engine.run.control import Reply, Request
-from lmm_tui.engine.run.run_dir import JsonlWriter, RunDir
+from lmm_tui.engine.run.control_mailbox import Reply, Request
+from lmm_tui.engine.run.jsonl_writer import JsonlWriter
+from lmm_tui.engine.run.run_dir import RunDir
 
 Kind = Literal[
     "start",
@@ -28,7 +29,7 @@ log = logging.getLogger("engine")
 
 
 class EventLog:
-    """Writes events of one run; safe to call from any thread."""
+    """Writes the events of one run; thread-safe."""
 
     def __init__(self, run_dir: RunDir) -> None:
         self._writer = JsonlWriter(run_dir.events)
@@ -49,7 +50,7 @@ class EventLog:
         log.log(getattr(logging, level.upper()), "step %d: %s: %s", step, kind, message)
 
     def write_command(self, request: Request, reply: Reply) -> None:
-        """That a command was asked for, and what came of it."""
+        """A command and its result."""
         self.write(
             "command",
             f"{request.command}: {reply.message}" if reply.ok else reply.message,

@@ -1,4 +1,4 @@
-"""Who is at the other end of a Unix socket; the one place that knows how each system tells."""
+"""The user at the other end of a Unix socket, on Linux, macOS and the BSDs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _LOCAL_PEERCRED = 1
 
 
 def is_own(connection: socket.socket) -> bool:
-    """Whether the process that connected belongs to the user of this one.
+    """Whether the peer process belongs to the same user as this one.
 
-    The socket's mode says so already; this holds where a folder was opened to others later.
+    The socket's mode already restricts access; this also holds after a change of permissions.
     """
     return peer_uid(connection) == os.geteuid()
 
 
 def peer_uid(connection: socket.socket) -> int:
-    """The user id that the kernel saw when the other end connected; raises OSError."""
+    """The user id that the kernel recorded when the peer connected; raises OSError."""
     if sys.platform == "linux":
         found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         _, uid, _ = struct.unpack("3i", found)

@@ -1,13 +1,12 @@
-"""The spikes that a run has kept: a `spikes/step-N.json` each, the texts of a step that stood out.
+"""Recorded spikes: `spikes/step-N.json` holds the texts of a step with unusual loss or gradient.
 
-Reads and writes files and knows no model. A text in them is whatever the data holds: it is cleaned
-by whoever shows it.
+The texts come from the training data and may contain control characters: escape them before
+they are displayed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,14 +16,14 @@ from lmm_tui.errors import LmmError
 from lmm_tui.metrics.values import strict
 
 MOST_KEPT = 50
-"""Spikes of a run; the oldest goes for a new one."""
+"""Spikes of a run; the oldest are deleted."""
 MOST_SEQUENCES = 8
 MOST_TOKENS = 1024
-"""Of each sequence: a file stays below a few hundred kilobytes."""
+"""Tokens of a sequence, so that a file stays below a few hundred kilobytes."""
 
 
 class SpikeError(LmmError):
-    """A spike that is not there, or whose file cannot be read."""
+    """A spike that does not exist or whose file is unreadable."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +37,14 @@ class SpikeText:
     text: str
     ids: list[int]
     tokens: list[str]
-    """Each id as it reads."""
+    """The text of each id."""
     losses: list[float | None]
-    """By token; None where it is not counted, as the first never is."""
+    """Loss of each token; None where it is not counted, as for the first token."""
 
 
 @dataclass(frozen=True)
 class KeptSpike:
-    """A step whose loss or gradient stood out, with the worst of its sequences first."""
+    """A step with an unusual loss or gradient; its sequences are sorted by loss, highest first."""
 
     step: int
     time: float
@@ -59,21 +58,21 @@ def spike_path(folder: Path, step: int) -> Path:
 
 
 def list_spikes(folder: Path) -> list[int]:
-    """The steps of the spikes kept in `folder`, in order; none where there is no folder."""
+    """The steps of the spikes in `folder`, ascending; empty if it does not exist."""
     numbers = (path.stem.removeprefix("step-") for path in folder.glob("step-*.json"))
     return sorted(int(number) for number in numbers if number.isdecimal())
 
 
 def write_spike(folder: Path, spike: KeptSpike) -> Path:
-    """Write one as a whole, and make room for it; raises OSError and leaves nothing behind."""
+    """Write a spike atomically and delete the oldest; on OSError no partial file remains."""
     folder.mkdir(exist_ok=True)
     path = spike_path(folder, spike.step)
-    aside = path.with_suffix(".tmp")
+    temporary = path.with_suffix(".tmp")
     try:
-        aside.write_bytes(orjson.dumps(strict(asdict(spike))))
-        aside.replace(path)
+        temporary.write_bytes(orjson.dumps(strict(asdict(spike))))
+        temporary.replace(path)
     except OSError:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     for step in list_spikes(folder)[:-MOST_KEPT]:
         spike_path(folder, step).unlink(missing_ok=True)
@@ -101,13 +100,13 @@ def read_spike(folder: Path, step: int) -> KeptSpike:
             int(found["step"]), float(found["time"]), str(found["rule"]), str(found["what"]), texts
         )
     except FileNotFoundError:
-        raise SpikeError(f"{path}: no spike was kept at step {step}; {_there(folder)}") from None
+        raise SpikeError(f"{path}: no spike was kept at step {step}; {_steps_in(folder)}") from None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise SpikeError(f"{path}: cannot be read as a spike ({error}); delete it") from None
 
 
-def _there(folder: Path) -> str:
-    steps: Sequence[int] = list_spikes(folder)
+def _steps_in(folder: Path) -> str:
+    steps = list_spikes(folder)
     return f"there are {', '.join(map(str, steps))}" if steps else "there are none"
 
 
@@ -120,8 +119,4 @@ if __name__ == "__main__":
         write_spike(kept, KeptSpike(44, 0.0, "loss_spike", "loss rose", [text]))
         print(read_spike(kept, 44))
         assert list_spikes(kept) == [44]
-        try:
-            read_spike(kept, 45)
-        except SpikeError as refusal:
-            print(str(refusal).replace(place, "…"))
     print("=== 自测通过 ===")

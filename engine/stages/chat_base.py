@@ -23,7 +23,8 @@ from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.text.dataset import Dataset
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
-from lmm_tui.engine.config.config import DataConfig, RunConfig
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.sections.data_config import DataConfig
 from lmm_tui.engine.device import to_device
 from lmm_tui.engine.stages.base import MicroBatch, Stage
 
@@ -125,7 +126,7 @@ def _some(texts: Iterable[str]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
 
     print(list(_some(["ab"] * 3)), kinds_of(DataConfig(kinds=["talk"])))
     tokenizer, template = _words(resolve(), ["What is 2 + 2? assistant user"] * 9)

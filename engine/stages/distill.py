@@ -17,10 +17,12 @@ from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
 from lmm_tui.engine.checkpoints.weights import read_weights
-from lmm_tui.engine.config.config import ConfigError, DistillConfig, RunConfig
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.sections.distill_config import DistillConfig
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import chunked_loss
-from lmm_tui.engine.run.run_dir import run_or_path
+from lmm_tui.engine.run.find_run import run_or_path
 from lmm_tui.engine.stages.base import Losses, MicroBatch, Stage, mean_losses
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.pretrain import PretrainStage

@@ -24,7 +24,7 @@ from lmm_tui.data.chat.template import render_all
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.turns import Conversation, Pair
-from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.generation.generate import evaluating
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import token_log_probs
@@ -239,7 +239,7 @@ if __name__ == "__main__":
     import tempfile
     from pathlib import Path
 
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
 
     lines = (
         json.dumps({"prompt": f"{n} + 1?", "chosen": str(n + 1), "rejected": str(n)})

@@ -28,13 +28,15 @@ from lmm_tui.data.chat.template import render_prompt
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.turns import Prompt, question
-from lmm_tui.engine.config.config import ConfigError, RunConfig
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import empty_cache, to_device
 from lmm_tui.engine.generation.rollout import Rollouts, rollout
 from lmm_tui.engine.model.adapters import without_adapters
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import LogProbs, token_log_probs
-from lmm_tui.engine.run.run_dir import JsonlWriter, RunDir
+from lmm_tui.engine.run.jsonl_writer import JsonlWriter
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages import reference_model
 from lmm_tui.engine.stages.base import Losses, MicroBatch
 from lmm_tui.engine.stages.chat_base import ChatStage, pack_answers, packed_batch, read_side
@@ -447,7 +449,7 @@ if __name__ == "__main__":
     import tempfile
     from pathlib import Path
 
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
 
     lines = (json.dumps({"prompt": f"{n} + 1?", "answer": n + 1}) for n in range(99))
     with tempfile.TemporaryDirectory() as folder:

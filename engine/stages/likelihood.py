@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 import torch
 
-from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import loss_sum
 from lmm_tui.engine.stages.base import Losses, MicroBatch, Stage

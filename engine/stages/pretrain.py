@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lmm_tui.data.batching.batches import Batches
 from lmm_tui.data.preparation.prepare import Progress, prepare
-from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import to_device
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.stages.base import MicroBatch, mean_losses
@@ -78,7 +78,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
 
     with tempfile.TemporaryDirectory() as folder:
         settings = resolve(

@@ -12,7 +12,7 @@ from lmm_tui.data.chat.template import render_all
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.text.corpus import BUILTIN
-from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.generation.exact_match import exact_match
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.stages.base import MicroBatch, mean_losses
@@ -92,7 +92,7 @@ if __name__ == "__main__":
     import tempfile
     from pathlib import Path
 
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
 
     lines = (json.dumps({"instruction": f"{n} + 1?", "output": str(n + 1)}) for n in range(99))
     with tempfile.TemporaryDirectory() as folder:

@@ -10,9 +10,11 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from lmm_tui.engine.config.config import RunConfig, check, lookup
+from lmm_tui.engine.config.options import lookup
+from lmm_tui.engine.config.resolve import check
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.generation.sampling_options import sampling
-from lmm_tui.engine.run.control import CommandError, Mailbox, Reply, Request
+from lmm_tui.engine.run.control_mailbox import CommandError, Mailbox, Reply, Request
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.errors import LmmError
 
@@ -189,7 +191,7 @@ class Commands:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
     from lmm_tui.engine.run.run_dir import RunDir
 
     class Recorder:

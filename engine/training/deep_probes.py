@@ -24,7 +24,7 @@ from lmm_tui.metrics.step.update_ratio import UpdateRatios
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from lmm_tui.engine.config.config import ProbeConfig
+    from lmm_tui.engine.config.sections.probe_config import ProbeConfig
 
 _CALIBRATION_TOKENS = 512
 
@@ -123,8 +123,8 @@ class DeepProbes:
 
 
 if __name__ == "__main__":
-    from lmm_tui.engine.config.config import ProbeConfig
     from lmm_tui.engine.config.model_shape import ModelShape
+    from lmm_tui.engine.config.sections.probe_config import ProbeConfig
 
     decoder = Decoder(ModelShape(50, 16, 2, 2, 1, 8, 32))
     decoder.init_weights(0)

@@ -26,7 +26,10 @@ from lmm_tui.engine.checkpoints.background_saver import BackgroundSaver
 from lmm_tui.engine.checkpoints.checkpoint import CheckpointState, Snapshot
 from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError, Retention
 from lmm_tui.engine.checkpoints.weights import Weights, read_weights
-from lmm_tui.engine.config.config import ConfigError, ModelConfig, RunConfig, to_toml
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.config_file import to_toml
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.sections.model_config import ModelConfig
 from lmm_tui.engine.evaluation.background import BackgroundEvaluation
 from lmm_tui.engine.evaluation.job import Job
 from lmm_tui.engine.evaluation.records import Record
@@ -34,16 +37,14 @@ from lmm_tui.engine.generation.generate import evaluating
 from lmm_tui.engine.health.health_monitor import BAD_STEP, HealthMonitor
 from lmm_tui.engine.model.adapters import adapter_of, add_adapters, freeze, load_adapted, weights_of
 from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.run.control import Mailbox
+from lmm_tui.engine.run.checkpoint_names import checkpoint_step
+from lmm_tui.engine.run.control_mailbox import Mailbox
 from lmm_tui.engine.run.events import EventLog
-from lmm_tui.engine.run.run_dir import (
-    LIKELIHOOD_STAGES,
-    RunDir,
-    StatusWriter,
-    checkpoint_step,
-    run_or_path,
-    writing,
-)
+from lmm_tui.engine.run.find_run import run_or_path
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import writing
+from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
+from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.engine.stages.base import MicroBatch, load_stage
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.oom_split import cut, fit, more_parts

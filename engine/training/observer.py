@@ -16,7 +16,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from lmm_tui.engine.config.config import ProbeConfig
+from lmm_tui.engine.config.sections.probe_config import ProbeConfig
 from lmm_tui.engine.device import memory_used
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.stages.base import MicroBatch

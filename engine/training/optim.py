@@ -17,7 +17,7 @@ from torch import nn
 from lmm_tui.engine.model.decoder import Decoder
 
 if TYPE_CHECKING:
-    from lmm_tui.engine.config.config import OptimConfig
+    from lmm_tui.engine.config.sections.optim_config import OptimConfig
 
 
 def build_optimizers(
@@ -64,8 +64,8 @@ def _hidden_matrices(model: Decoder, trained: Iterable[nn.Parameter]) -> list[nn
 
 
 if __name__ == "__main__":
-    from lmm_tui.engine.config.config import OptimConfig
     from lmm_tui.engine.config.model_shape import ModelShape
+    from lmm_tui.engine.config.sections.optim_config import OptimConfig
 
     tiny = Decoder(ModelShape(64, 32, 2, 4, 2, 8, 64))
     for name in ("adamw", "muon"):

@@ -28,19 +28,16 @@ import psutil
 
 from lmm_tui import __version__
 from lmm_tui.engine.checkpoints.checkpoint_files import newest_intact
-from lmm_tui.engine.config.config import RunConfig, to_toml
-from lmm_tui.engine.run.control import ControlServer, Mailbox, Reply
+from lmm_tui.engine.config.config_file import to_toml
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
+from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
+from lmm_tui.engine.run.control_server import ControlServer
 from lmm_tui.engine.run.events import EventLog
-from lmm_tui.engine.run.run_dir import (
-    RunDir,
-    RunDirError,
-    RunInfo,
-    RunStatus,
-    StatusWriter,
-    checkpoint_step,
-    list_checkpoints,
-    writing,
-)
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError, writing
+from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.engine.training.commands import StopRequested
 from lmm_tui.engine.training.freed_memory import keep_freed_memory
 from lmm_tui.errors import LmmError
@@ -258,7 +255,7 @@ def _log_to(path: Path) -> logging.Handler:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
 
     with tempfile.TemporaryDirectory() as folder:
         settings = resolve(

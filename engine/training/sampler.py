@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lmm_tui.engine.config.config import LogConfig
+from lmm_tui.engine.config.sections.log_config import LogConfig
 from lmm_tui.engine.generation.generate import generate, token_losses
 from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.run.run_dir import JsonlWriter, RunDir
+from lmm_tui.engine.run.jsonl_writer import JsonlWriter
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages.base import Stage
 
 _LOSS_TOKENS = 96

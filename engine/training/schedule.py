@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lmm_tui.engine.config.config import OptimConfig
+    from lmm_tui.engine.config.sections.optim_config import OptimConfig
 
 
 def lr_factor(step: int, total: int, config: OptimConfig) -> float:
@@ -52,7 +52,7 @@ def _share(done: int, start: int, end: int) -> float:
 
 
 if __name__ == "__main__":
-    from lmm_tui.engine.config.config import OptimConfig
+    from lmm_tui.engine.config.sections.optim_config import OptimConfig
 
     for name in ("cosine", "wsd", "minimind", "constant"):
         curve = lr_curve(1000, OptimConfig(schedule=name), 9)

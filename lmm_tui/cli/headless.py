@@ -26,7 +26,7 @@ from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.engine.config.config import RunConfig
+    from lmm_tui.engine.config.run_config import RunConfig
     from lmm_tui.engine.training.run_host import EngineHost
 
 _POLL_EVERY_S = 0.25

@@ -33,7 +33,7 @@ from lmm_tui.terminal.safe_text import clean
 from lmm_tui.textual_patches.install import explain, install
 
 if TYPE_CHECKING:
-    from lmm_tui.engine.config.config import RunConfig
+    from lmm_tui.engine.config.run_config import RunConfig
     from lmm_tui.engine.training.run_host import EngineHost
     from lmm_tui.runs.session import RunSession
 

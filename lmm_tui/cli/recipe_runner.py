@@ -16,8 +16,8 @@ import click
 from rich.cells import cell_len
 
 from lmm_tui.cli import headless
-from lmm_tui.engine.config.config import RunConfig
 from lmm_tui.engine.config.recipe import Recipe
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import duration

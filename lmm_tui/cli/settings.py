@@ -15,19 +15,15 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from lmm_tui.engine.config.config import (
-    ConfigError,
-    Option,
-    RunConfig,
-    load_toml,
-    lookup,
-    options,
-    parse_assignment,
-    resolve,
-    to_toml,
-)
+from lmm_tui.engine.config.assignments import parse_assignment
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.config_file import load_toml, to_toml
+from lmm_tui.engine.config.options import Option, lookup, options
 from lmm_tui.engine.config.recipe import load_recipe
-from lmm_tui.engine.run.run_dir import RunDir, find_run
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.find_run import find_run
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_range
 from lmm_tui.planning.command_line import FLAGS

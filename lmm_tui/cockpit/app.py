@@ -55,7 +55,7 @@ from lmm_tui.textual_patches.terminal_driver import ending_with_its_terminal
 
 if TYPE_CHECKING:
     from lmm_tui.cockpit.screens.dashboard import DashboardScreen
-    from lmm_tui.engine.config.config import RunConfig
+    from lmm_tui.engine.config.run_config import RunConfig
     from lmm_tui.runs.session import RunSession
 
 _FEEL_TERMINAL_EVERY_S = 0.5
@@ -314,7 +314,7 @@ class CockpitApp(App[Departure]):
         self._configure_another(start_from=str(message.checkpoint))
 
     def _configure_another(self, **settings: str) -> None:
-        from lmm_tui.engine.config.config import resolve
+        from lmm_tui.engine.config.resolve import resolve
 
         self._configure(resolve(assignments={"runs_dir": str(self.runs_dir), **settings}))
 
@@ -470,7 +470,8 @@ def _start_detached(config: RunConfig) -> RunSession:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.run_dir import RunDir, RunInfo, RunStatus
+    from lmm_tui.engine.run.run_dir import RunDir
+    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
     from lmm_tui.runs.session import RunSession
 
     async def leave_a_finished_run(path: Path) -> Departure | None:

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import lmm_tui
-from lmm_tui.engine.run.control import Reply
-from lmm_tui.engine.run.run_dir import RunDir, checkpoint_step, list_checkpoints
+from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
+from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.runs.session import RunSession
 

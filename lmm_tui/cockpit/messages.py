@@ -11,7 +11,7 @@ from pathlib import Path
 
 from textual.message import Message
 
-from lmm_tui.engine.run.control import Reply
+from lmm_tui.engine.run.control_mailbox import Reply
 
 OVERLAY = "overlay"
 """The name of the screen that lies over the list of runs."""

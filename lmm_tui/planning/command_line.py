@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 
-from lmm_tui.engine.config.config import RunConfig, format_assignment, lookup, options
+from lmm_tui.engine.config.assignments import format_assignment
+from lmm_tui.engine.config.options import lookup, options
+from lmm_tui.engine.config.run_config import RunConfig
 
 FLAGS = {
     "stage": "--stage",

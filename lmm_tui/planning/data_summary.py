@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lmm_tui.engine.config.config import DataConfig, RunConfig
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.sections.data_config import DataConfig
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.number_format import size

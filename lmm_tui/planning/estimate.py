@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lmm_tui.engine.config.config import RunConfig
 from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.number_format import count
 
 _BYTES_SAVED_PER_PARAMETER = {"adamw": 12, "muon": 8}

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lmm_tui.engine.config.config import ConfigError, RunConfig, resolve, to_toml
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.recipe import load_recipe, recipe_names
-from lmm_tui.engine.run.run_dir import RunDir, run_or_path
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.find_run import run_or_path
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import listed, tr
 
 

@@ -6,8 +6,11 @@ import json
 import tempfile
 from pathlib import Path
 
-from lmm_tui.engine.config.config import RunConfig, check, to_toml
-from lmm_tui.engine.run.run_dir import RunDir, run_or_path
+from lmm_tui.engine.config.config_file import to_toml
+from lmm_tui.engine.config.resolve import check
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.find_run import run_or_path
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.runs.worker_process import run_in_worker
 
 STEPS = 3

@@ -20,7 +20,8 @@ from lmm_tui.engine.checkpoints.checkpoint_files import (
     kept_by,
     read_state,
 )
-from lmm_tui.engine.run.run_dir import RunDir, checkpoint_step
+from lmm_tui.engine.run.checkpoint_names import checkpoint_step
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import mark
 
 ADAPTER = "adapter"
@@ -127,7 +128,7 @@ if __name__ == "__main__":
     import tempfile
 
     from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, pin, seal
-    from lmm_tui.engine.run.run_dir import checkpoint_name
+    from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir(folder)

@@ -24,7 +24,7 @@ from lmm_tui.runs.shutdown import GRACE_S, leave_after
 from lmm_tui.terminal import capabilities
 
 if TYPE_CHECKING:
-    from lmm_tui.engine.config.config import RunConfig
+    from lmm_tui.engine.config.run_config import RunConfig
 
 _CHILD = "from lmm_tui.runs.detached import serve; serve()"
 _REFUSED = 2
@@ -122,7 +122,7 @@ def _supervise(job: Job) -> int:
 
 def _resume_job(run: RunDir, job: Job) -> Job:
     """Resume with the settings in the run directory, which may have changed since the start."""
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
 
     config = resolve(run.config).model_dump()
     return {**job, "config": config, "resume": str(run.path), "retries": 0}
@@ -140,7 +140,7 @@ def _log_restart(run: RunDir, code: int, attempt: str) -> None:
 
 
 def _train(job: Job) -> int:
-    from lmm_tui.engine.config.config import RunConfig
+    from lmm_tui.engine.config.run_config import RunConfig
     from lmm_tui.engine.training.run_host import EngineHost
 
     resume = RunDir(job["resume"]) if job["resume"] else None
@@ -184,7 +184,7 @@ def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
 
     with tempfile.TemporaryDirectory() as folder:
         not_a_folder = Path(folder) / "file"

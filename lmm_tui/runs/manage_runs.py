@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.engine.run.run_dir import RunDir, replace_text
+from lmm_tui.engine.run.atomic_file import replace_text
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 
 TRASH = ".trash"
@@ -119,7 +120,7 @@ def _move(path: Path, target: Path) -> None:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.run_dir import RunInfo
+    from lmm_tui.engine.run.run_records import RunInfo
 
     with tempfile.TemporaryDirectory() as folder:
         runs = [RunDir(Path(folder) / name) for name in ("slow", "fast")]

@@ -25,7 +25,8 @@ from lmm_tui.metrics.health.rules_file import HealthConfigError, rules_of
 from lmm_tui.metrics.health.scan import examine
 
 if TYPE_CHECKING:
-    from lmm_tui.engine.run.run_dir import RunDir, RunInfo
+    from lmm_tui.engine.run.run_dir import RunDir
+    from lmm_tui.engine.run.run_records import RunInfo
     from lmm_tui.runs.session import RunSession
 
 _log = logging.getLogger(__name__)

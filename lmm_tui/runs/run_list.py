@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.engine.run.run_dir import RunDir, RunDirError, version_of
+from lmm_tui.engine.run.atomic_file import version_of
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.i18n.language import tr
 from lmm_tui.runs.session import ATTACHABLE_STATES
 from lmm_tui.runs.status_text import RunSummary
@@ -141,7 +143,7 @@ def _subfolders(folder: Path) -> list[Path]:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.run_dir import RunInfo, RunStatus
+    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 
     with tempfile.TemporaryDirectory() as folder:
         for number, name in enumerate(("base", "chat")):

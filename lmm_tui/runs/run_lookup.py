@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lmm_tui.engine.run.run_dir import RunDir, find_run
+from lmm_tui.engine.run.find_run import find_run
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.metrics.readers.foreign import is_log
 
 

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.engine.run import control
-from lmm_tui.engine.run.run_dir import ACTIVE_STATES, RunDir, RunInfo, RunStatus, version_of
+from lmm_tui.engine.run import control_client
+from lmm_tui.engine.run.atomic_file import version_of
+from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.control_protocol import ControlError
+from lmm_tui.engine.run.run_dir import ACTIVE_STATES, RunDir, RunInfo, RunStatus
 from lmm_tui.metrics import names
 from lmm_tui.metrics.readers.foreign import LogFollower, log_of, open_log
 from lmm_tui.metrics.readers.json_lines import JsonlFollower, MetricsFollower
@@ -90,20 +93,20 @@ class RunSession:
 
     def send(
         self, command: str, args: Mapping[str, Any] | None = None, timeout_s: float = 600.0
-    ) -> control.Reply:
+    ) -> Reply:
         """Send a command and wait for the reply; a failure to send is a Reply too, with `ok` False.
 
         Blocks until the command is done, so screens call it from a thread.
         """
         if self._foreign:
-            return control.Reply(False, f"a foreign log takes no commands: cannot {command}")
+            return Reply(False, f"a foreign log takes no commands: cannot {command}")
         if not self.view.active:
-            return control.Reply(False, f"the run is {self.view.state}: nothing left to {command}")
+            return Reply(False, f"the run is {self.view.state}: nothing left to {command}")
         try:
             path = self.run_dir.listening_at(self.view.info)
-            return control.send(path, command, args, timeout_s)
-        except control.ControlError as error:
-            return control.Reply(False, str(error))
+            return control_client.send(path, command, args, timeout_s)
+        except ControlError as error:
+            return Reply(False, str(error))
 
     def _look(self) -> RunView:
         """Read the files if they were replaced, and check the process at most once a second, so

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from small_runs import MakeConfig
 
-from lmm_tui.engine.config.config import RunConfig, resolve
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.run_config import RunConfig
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from lmm_tui.data.chat.chatml import CHAT_TEMPLATE
 from lmm_tui.data.chat.tokenizer_template import find_source
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.checkpoints.weights import Weights, WeightsError, read_weights
-from lmm_tui.engine.config.config import resolve
 from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.convert import convert
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.training.run_host import EngineHost

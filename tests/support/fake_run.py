@@ -12,8 +12,11 @@ from pathlib import Path
 
 import psutil
 
-from lmm_tui.engine.run.control import ControlServer, Mailbox, Reply, Request
-from lmm_tui.engine.run.run_dir import JsonlWriter, RunDir, RunInfo, RunStatus
+from lmm_tui.engine.run.control_mailbox import Mailbox, Reply, Request
+from lmm_tui.engine.run.control_server import ControlServer
+from lmm_tui.engine.run.jsonl_writer import JsonlWriter
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 from lmm_tui.metrics.names import PROBES
 
 LAYERS = ("embed", "layers.0", "layers.1", "layers.2", "layers.3", "norm")

@@ -12,7 +12,8 @@ from typing import Any
 
 import psutil
 
-from lmm_tui.engine.run.run_dir import RunDir, RunInfo, RunStatus
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 from lmm_tui.metrics import names
 
 INFO = RunInfo(

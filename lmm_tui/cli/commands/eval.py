@@ -33,7 +33,7 @@ def command(**flags: Any) -> None:
 
     Ctrl+C cancels; the same command resumes it. Scores of a run are kept in its evals/.
     """
-    from lmm_tui.engine.evaluation.command import EvaluationRequest
+    from lmm_tui.engine.evaluation.evaluation_request import EvaluationRequest
 
     line = _ProgressLine(sys.stderr)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lmm_tui.engine.config.config import parse_assignment
+from lmm_tui.engine.config.assignments import parse_assignment
 from lmm_tui.engine.config.recipe import load_recipe, recipe_names
 from lmm_tui.i18n.language import tr
 

@@ -25,7 +25,7 @@ def command(context: click.Context, **_: object) -> int:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.run_dir import RunDirError
+    from lmm_tui.engine.run.run_dir_error import RunDirError
 
     with tempfile.TemporaryDirectory() as folder:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lmm_tui.cli.options import runs_dir_option
-from lmm_tui.engine.run.run_dir import list_runs
+from lmm_tui.engine.run.find_run import list_runs
 from lmm_tui.i18n.language import tr
 from lmm_tui.runs.status_text import RunSummary, runs_table
 

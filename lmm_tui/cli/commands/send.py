@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from lmm_tui.cli.options import runs_dir_option
-from lmm_tui.engine.run.control import COMMANDS
-from lmm_tui.engine.run.run_dir import find_run
+from lmm_tui.engine.run.control_mailbox import COMMANDS
+from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
@@ -54,7 +54,7 @@ def command(run: str, name: str, arguments: tuple[str, ...], runs_dir: Path) -> 
 
 def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
     """Parse `key=value` pairs; a value is TOML, a bare word a string."""
-    from lmm_tui.engine.config.config import parse_value
+    from lmm_tui.engine.config.assignments import parse_value
 
     parsed: dict[str, Any] = {}
     for argument in arguments:

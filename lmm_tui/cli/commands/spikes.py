@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from lmm_tui.cli.options import runs_dir_option
-from lmm_tui.engine.run.run_dir import RunDir, find_run
+from lmm_tui.engine.run.find_run import find_run
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.spike_files import list_spikes, read_spike
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message

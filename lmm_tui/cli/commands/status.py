@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from lmm_tui.cli.options import json_option, runs_dir_option
-from lmm_tui.engine.run.run_dir import find_run
+from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.runs.status_text import RunSummary, status_record, status_sheet
 
 
@@ -31,7 +31,8 @@ def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.run_dir import RunDir, RunInfo
+    from lmm_tui.engine.run.run_dir import RunDir
+    from lmm_tui.engine.run.run_records import RunInfo
 
     with tempfile.TemporaryDirectory() as folder:
         demo = RunDir(Path(folder) / "demo")

@@ -29,7 +29,7 @@ from lmm_tui.cockpit.screens.samples import ask_manner
 from lmm_tui.cockpit.widgets.prose import Prose, wrapped
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.text_input import TextInput
-from lmm_tui.engine.run.control import Reply
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr

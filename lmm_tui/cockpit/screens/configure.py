@@ -29,7 +29,10 @@ from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, Outlook, run_n
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
 from lmm_tui.cockpit.widgets.option_field import CHANGED_MARK, UNSET, OptionField, field_id, to_text
 from lmm_tui.cockpit.widgets.page_tabs import PageTabs
-from lmm_tui.engine.config.config import ConfigError, Option, RunConfig, check, lookup, options
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.options import Option, lookup, options
+from lmm_tui.engine.config.resolve import check
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, tr

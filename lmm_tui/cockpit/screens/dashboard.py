@@ -51,7 +51,7 @@ from lmm_tui.cockpit.widgets.probe_panel import ProbePanel
 from lmm_tui.cockpit.widgets.progress_line import RunProgress
 from lmm_tui.cockpit.widgets.run_header import RunHeader
 from lmm_tui.cockpit.widgets.samples_panel import SamplesPanel
-from lmm_tui.engine.run.control import Reply
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, mark, tr
 from lmm_tui.i18n.translate_messages import translate_message

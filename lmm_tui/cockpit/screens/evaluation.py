@@ -33,7 +33,8 @@ from lmm_tui.engine.evaluation.flags import DEFAULT_LIMIT
 from lmm_tui.engine.evaluation.job import Backend, EvaluationProgress, Job
 from lmm_tui.engine.evaluation.process import Evaluation
 from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records, write_record
-from lmm_tui.engine.run.run_dir import RunDir, checkpoint_step, list_checkpoints
+from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, mark, tr
 from lmm_tui.i18n.number_format import duration

@@ -5,7 +5,7 @@ Data only; it knows no widget.
 
 from __future__ import annotations
 
-from lmm_tui.engine.config.config import options
+from lmm_tui.engine.config.options import options
 from lmm_tui.i18n.language import mark
 
 ESSENTIALS = mark("essentials")

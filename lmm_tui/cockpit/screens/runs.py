@@ -419,7 +419,7 @@ class RunsScreen(BaseScreen):
 
 def _go_on(run: RunDir, steps: int | None) -> int:
     """Resume a run in a process of its own; the process."""
-    from lmm_tui.engine.config.config import resolve
+    from lmm_tui.engine.config.resolve import resolve
     from lmm_tui.runs.detached import start
 
     config = resolve(run.config, {} if steps is None else {"train.steps": steps})
@@ -432,7 +432,7 @@ if __name__ == "__main__":
 
     from textual.app import App
 
-    from lmm_tui.engine.run.run_dir import RunInfo, RunStatus
+    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 
     async def list_them(folder: Path) -> list[str]:
         app: App[None] = App()

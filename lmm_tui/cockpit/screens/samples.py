@@ -22,7 +22,7 @@ from lmm_tui.cockpit.screens.dialogs import AskDialog
 from lmm_tui.cockpit.widgets.prose import Prose
 from lmm_tui.cockpit.widgets.sample_grid import SampleBook, SampleGrid
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
-from lmm_tui.engine.run.control import Reply
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr

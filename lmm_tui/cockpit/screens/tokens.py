@@ -24,7 +24,7 @@ from lmm_tui.cockpit.screens.dialogs import AskDialog
 from lmm_tui.cockpit.widgets.samples_panel import LOSS_STYLES
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.token_text import TokenText
-from lmm_tui.engine.run.control import Reply
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import count, duration, size
 from lmm_tui.planning.estimate import Estimate, exact

@@ -23,7 +23,11 @@ from textual.widgets import Input
 
 from lmm_tui.cockpit.widgets.choice import ChoiceRow
 from lmm_tui.cockpit.widgets.text_input import TextInput
-from lmm_tui.engine.config.config import ConfigError, Option, RunConfig, check, lookup, toml_value
+from lmm_tui.engine.config.assignments import toml_value
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.options import Option, lookup
+from lmm_tui.engine.config.resolve import check
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message, translate_range
 from lmm_tui.terminal.safe_text import REPLACEMENT, clean, fit, wrap
@@ -247,7 +251,7 @@ class _VisibleText(Highlighter):
 
 
 if __name__ == "__main__":
-    from lmm_tui.engine.config.config import options
+    from lmm_tui.engine.config.options import options
 
     for each in options():
         shown = to_text(each, each.default)

@@ -6,7 +6,7 @@ from textual.content import Content
 
 from lmm_tui.cockpit.widgets.run_header import BADGES
 from lmm_tui.cockpit.widgets.styled_line import Part, StyledLine
-from lmm_tui.engine.run.run_dir import RunStatus
+from lmm_tui.engine.run.run_records import RunStatus
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import count, duration
 from lmm_tui.runs.session import RunView
@@ -72,7 +72,7 @@ def _joined(facts: list[str]) -> Content:
 
 
 if __name__ == "__main__":
-    from lmm_tui.engine.run.run_dir import RunInfo
+    from lmm_tui.engine.run.run_records import RunInfo
 
     info = RunInfo("demo", "pretrain", 0, 0, "box", 7, 0.0)
     status = RunStatus("running", 420, 1000, 1_720_320, eta_s=133, tokens_per_s=12_340)

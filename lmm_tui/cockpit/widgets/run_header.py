@@ -109,7 +109,7 @@ def parameters(number: int) -> str:
 
 
 if __name__ == "__main__":
-    from lmm_tui.engine.run.run_dir import RunInfo, RunStatus
+    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 
     header = RunHeader()
     header.reword = lambda: None  # type: ignore[method-assign]

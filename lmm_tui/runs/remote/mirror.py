@@ -22,8 +22,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from lmm_tui.engine.run.control import ControlServer, Mailbox, Reply, Request
-from lmm_tui.engine.run.run_dir import RunDir, RunStatus
+from lmm_tui.engine.run.control_mailbox import Mailbox, Reply, Request
+from lmm_tui.engine.run.control_server import ControlServer
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunStatus
 from lmm_tui.errors import LmmError
 from lmm_tui.runs.remote.protocol import Receiver
 from lmm_tui.runs.remote.server import GROWING

@@ -12,7 +12,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
-from lmm_tui.engine.run.run_dir import RunDir, RunDirError, RunStatus
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
+from lmm_tui.engine.run.run_records import RunStatus
 from lmm_tui.errors import LmmError
 from lmm_tui.runs.remote.protocol import Sender
 from lmm_tui.runs.session import RunSession
@@ -120,7 +122,7 @@ if __name__ == "__main__":
     import tempfile
     from io import BufferedReader, BytesIO
 
-    from lmm_tui.engine.run.run_dir import RunInfo
+    from lmm_tui.engine.run.run_records import RunInfo
     from lmm_tui.runs.remote.protocol import Receiver
 
     with tempfile.TemporaryDirectory() as folder:

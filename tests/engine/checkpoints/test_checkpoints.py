@@ -21,8 +21,9 @@ from lmm_tui.engine.checkpoints.checkpoint_files import (
     verify,
 )
 from lmm_tui.engine.checkpoints.weights import read_weights
-from lmm_tui.engine.run.control import Reply
-from lmm_tui.engine.run.run_dir import RunDir, list_checkpoints
+from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.training.run_host import EngineHost
 
 LAST_TWO = Retention(last=2)

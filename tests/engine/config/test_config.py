@@ -1,4 +1,4 @@
-"""The configuration tree: precedence, and the one sentence that bad input gets."""
+"""The configuration: precedence, and one sentence for invalid input."""
 
 import tomllib
 from pathlib import Path
@@ -7,16 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmm_tui.engine.config.config import (
-    ConfigError,
-    RunConfig,
-    check,
-    options,
-    parse_assignment,
-    resolve,
-    to_toml,
-)
+from lmm_tui.engine.config.assignments import parse_assignment
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.model_shape import PRESETS
+from lmm_tui.engine.config.options import options
+from lmm_tui.engine.config.resolve import check, resolve
+from lmm_tui.engine.config.run_config import RunConfig
 
 
 def write(folder: Path, text: str) -> Path:
@@ -25,7 +22,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_defaults_give_way_to_the_file_and_the_file_to_assignments(tmp_path: Path) -> None:
+def test_assignments_override_the_file_and_the_file_the_defaults(tmp_path: Path) -> None:
     file = write(tmp_path, "[train]\nsteps = 7\nseed = 3\n")
     config = resolve(file, {"train.steps": 9}, base={"train": {"seed": 1, "batch_size": 2}})
     assert (config.train.steps, config.train.seed, config.train.batch_size) == (9, 3, 2)
@@ -58,7 +55,7 @@ def test_a_bad_file_gets_one_sentence_with_line_and_key(
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_file_and_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_binary_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         resolve(tmp_path / "none.toml")
     binary = tmp_path / "binary.toml"
@@ -78,7 +75,7 @@ def test_a_missing_file_and_bytes_that_are_no_text_are_named(tmp_path: Path) -> 
         ({"train.steps": float("nan")}, "train.steps"),
     ],
 )
-def test_numbers_that_make_no_model_are_refused(
+def test_contradictory_model_sizes_are_refused(
     assignments: dict[str, object], sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
@@ -112,12 +109,12 @@ def test_any_field_of_a_preset_can_be_overridden() -> None:
         ("data.source=a=b", "a=b"),
     ],
 )
-def test_set_takes_toml_values_and_bare_words(text: str, value: object) -> None:
+def test_an_assignment_takes_toml_values_and_bare_words(text: str, value: object) -> None:
     assert parse_assignment(text)[1] == value
 
 
 @pytest.mark.parametrize("text", ["optim.lr", "=1", ""])
-def test_set_without_key_or_value_is_refused(text: str) -> None:
+def test_an_assignment_without_key_or_value_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="expected section.key=value"):
         parse_assignment(text)
 

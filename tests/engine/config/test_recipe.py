@@ -1,10 +1,10 @@
-"""Recipes: ours can be started, and a file of somebody's own is read with the same care."""
+"""Recipes: the built-in ones are valid, and errors in a file are named."""
 
 from pathlib import Path
 
 import pytest
 
-from lmm_tui.engine.config.config import ConfigError
+from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.recipe import load_recipe, recipe_names
 
 
@@ -15,7 +15,7 @@ def written(folder: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_of_ours_makes_configurations(name: str) -> None:
+def test_every_built_in_recipe_makes_configurations(name: str) -> None:
     recipe = load_recipe(name)
     configs = [step.config("x", {"device": "cpu"}) for step in recipe.steps]
     assert recipe.about
@@ -25,12 +25,12 @@ def test_every_recipe_of_ours_makes_configurations(name: str) -> None:
     assert all(config.start_from in names for config in configs[1:])
 
 
-def test_the_tiny_recipe_walks_the_whole_path() -> None:
+def test_the_tiny_recipe_has_every_stage() -> None:
     steps = load_recipe("tiny").steps
     assert [step.stage for step in steps] == ["pretrain", "sft", "dpo", "grpo"]
 
 
-def test_a_step_takes_what_is_common_and_starts_from_the_one_before(tmp_path: Path) -> None:
+def test_a_step_inherits_common_settings_and_starts_from_the_previous_one(tmp_path: Path) -> None:
     recipe = load_recipe(
         written(
             tmp_path,
@@ -71,13 +71,13 @@ def test_a_step_takes_what_is_common_and_starts_from_the_one_before(tmp_path: Pa
         ("[[step]\n", "not valid TOML"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path, text: str, said: str) -> None:
+def test_an_invalid_recipe_is_refused_in_one_sentence(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         load_recipe(written(tmp_path, text))
     assert said in str(refusal.value)
     assert "mine.toml" in str(refusal.value)
 
 
-def test_an_unknown_recipe_names_those_there_are() -> None:
+def test_an_unknown_recipe_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="give one of .*minimind3.*tiny"):
         load_recipe("huge")

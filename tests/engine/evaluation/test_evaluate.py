@@ -1,4 +1,4 @@
-"""One model, asked in every way there is: the same scores to the last digit."""
+"""Evaluations of one model by every backend and command line: the scores are equal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 import torch
 from small_runs import MakeConfig
 
-from lmm_tui.data.builtin.tasks import test_set as held_out
+from lmm_tui.data.builtin.tasks import test_set as builtin_questions
 from lmm_tui.data.chat.chatml import CHAT_TEMPLATE
 from lmm_tui.data.chat.template import CHATML, render_prompt
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
@@ -29,14 +29,14 @@ from lmm_tui.engine.evaluation import builtin_tasks, worker
 from lmm_tui.engine.evaluation.background import BackgroundEvaluation
 from lmm_tui.engine.evaluation.hub_access import go_offline
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, EvaluationProgress, Job
-from lmm_tui.engine.evaluation.models import open_model
+from lmm_tui.engine.evaluation.open_model import open_model
 from lmm_tui.engine.evaluation.process import evaluate
 from lmm_tui.engine.evaluation.records import Record, read_records
 from lmm_tui.engine.evaluation.worker import Report, evaluate_here
 from lmm_tui.engine.generation.exact_match import answers, exact_match
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import loss_sum
-from lmm_tui.engine.run.run_dir import list_checkpoints
+from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.training.run_host import EngineHost
 from lmm_tui.errors import LmmError
 
@@ -54,7 +54,7 @@ cli_evaluate()
 
 @pytest.fixture(scope="module", autouse=True)
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Caches of this module alone, no hub, one thread; children inherit all of it."""
+    """Caches of this module only, no hub, one thread; child processes inherit the environment."""
     before, threads = dict(os.environ), torch.get_num_threads()
     torch.set_num_threads(1)
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
@@ -69,9 +69,9 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that has learnt some of the questions by heart, so that some of them are right."""
+    """A model overfitted to half of the questions, so that some answers are right."""
     home = tmp_path_factory.mktemp("model")
-    drawn = held_out("comparisons", QUESTIONS)
+    drawn = builtin_questions("comparisons", QUESTIONS)
     tokenizer = Tokenizer.train([f"{d.question}\n{d.answer}" for d in drawn], 300)
     tokenizer.save(home)
     model = Decoder(ModelShape(tokenizer.vocab_size, 32, 2, 4, 2, 8, 64))
@@ -97,7 +97,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def set_context(folder: Path, length: int) -> Path:
-    """A `.pth` does not tell how long the context is, so that `convert` gives the longest."""
+    """A `.pth` lacks the context length, and `convert` writes the maximum."""
     config = json.loads((folder / "config.json").read_text())
     config["max_position_embeddings"] = length
     (folder / "config.json").write_text(json.dumps(config))
@@ -115,7 +115,7 @@ def outcome(job: Job, tmp_path_factory: pytest.TempPathFactory) -> EvaluationOut
 
 
 def here(job: Job, place: Path, report: Report = lambda _: None) -> EvaluationOutcome:
-    """Without a process of its own, which takes seconds to start."""
+    """Evaluate in this process: a worker takes seconds to start."""
     return evaluate_here(job, place / "scratch", place / "cache", report)
 
 
@@ -127,7 +127,7 @@ def values(outcome: EvaluationOutcome) -> dict[tuple[str, str], tuple[float, flo
 
 
 def test_some_questions_are_right_and_some_are_wrong(outcome: EvaluationOutcome) -> None:
-    """Else the tests below would compare zeros."""
+    """Otherwise the tests below would compare zeros."""
     by_task = {score.task: score for score in outcome.scores}
     assert 0.2 < by_task["lmm_comparisons"].value < 1
     assert 0 < by_task["lmm_choice"].value < 1
@@ -170,7 +170,7 @@ def test_lm_evals_own_command_line_gives_the_same_scores_to_the_last_digit(
 
 @pytest.mark.slow
 def test_both_backends_answer_every_request_alike(job: Job) -> None:
-    """Prompts too long, stop texts, choices that share a row, texts longer than the context."""
+    """Long prompts, stop texts, choices that share a row, texts longer than the context."""
     ours, theirs = open_model(job), open_model(replace(job, backend="hf"))
     rng = random.Random(0)
     text = "".join(rng.choices("Which number is larger: 1 2 7 9\n 哪个数更大？", k=3000))
@@ -196,7 +196,7 @@ def test_both_backends_answer_every_request_alike(job: Job) -> None:
 
 
 @pytest.mark.slow
-def test_an_exported_model_speaks_the_template_it_was_trained_with(folder: Path) -> None:
+def test_an_exported_model_has_the_chat_template_of_its_training(folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     theirs, ours = AutoTokenizer.from_pretrained(folder), Tokenizer.load(folder)
@@ -206,7 +206,7 @@ def test_an_exported_model_speaks_the_template_it_was_trained_with(folder: Path)
     ids = theirs.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
     assert ids == render_prompt(asked, ours, CHATML)
     assert theirs.chat_template == CHAT_TEMPLATE
-    task = held_out("comparisons", 1)[0]
+    task = builtin_questions("comparisons", 1)[0]
     prompt = render_prompt([Turn("user", task.question)], ours)
     model = AutoModelForCausalLM.from_pretrained(folder)
     said = model.generate(torch.tensor([prompt]), max_new_tokens=8)[0, len(prompt) :]
@@ -226,30 +226,32 @@ def test_a_quiz_without_lm_eval_counts_the_same_answers(
     shares = exact_match(model, tokenizer, kinds=["comparisons"], questions=QUESTIONS)
     assert shares["comparisons"] == values(outcome)["lmm_comparisons", "exact_match"][0]
     assert torch.equal(torch.get_rng_state(), before) and model.training
-    task = held_out("comparisons", 1)[0]
+    task = builtin_questions("comparisons", 1)[0]
     prompt = render_prompt([Turn("user", task.question)], tokenizer)
     assert answers(model, tokenizer, [prompt]) == [task.answer]
 
 
-# -- cancel and go on --------------------------------------------------------------------------
+# -- cancel and resume --------------------------------------------------------------------------
 
 
-class Enough(Exception):
-    """Somebody has seen enough."""
+class Cancelled(Exception):
+    """Raised by a report callback."""
 
 
 @pytest.mark.slow
-def test_a_cancelled_evaluation_goes_on_where_it_was(
+def test_a_cancelled_evaluation_resumes_where_it_stopped(
     job: Job, outcome: EvaluationOutcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "_REPORT_EVERY_S", 0.0)  # Else a fast machine is done before.
+    monkeypatch.setattr(
+        worker, "_REPORT_EVERY_S", 0.0
+    )  # Report every answer, however fast the machine.
 
     def watch(at: EvaluationProgress) -> None:
         if 0 < at.done < at.total:
-            raise Enough
+            raise Cancelled
 
     asked = replace(job, tasks=(*job.tasks, "lmm_copying", "lmm_talk", "lmm_sorting"))
-    with pytest.raises(Enough):
+    with pytest.raises(Cancelled):
         here(replace(asked, batch_size=1), tmp_path, watch)
     [kept] = (tmp_path / "cache" / "answers").iterdir()
     with kept.open("a") as file:
@@ -262,7 +264,7 @@ def test_a_cancelled_evaluation_goes_on_where_it_was(
     assert not kept.exists()
 
 
-def test_an_evaluation_that_fails_says_where_its_words_are(
+def test_an_evaluation_that_fails_names_its_log(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
@@ -369,7 +371,7 @@ def test_a_row_of_another_schema_is_named_by_its_line(
         ({"tasks": ("arc_easy",)}, r"put arc_easy.jsonl into a folder and give it as --data-dir"),
     ],
 )
-def test_what_cannot_be_evaluated_is_said_in_a_sentence(
+def test_a_job_that_cannot_run_is_refused_in_one_sentence(
     job: Job, tmp_path: Path, changes: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(LmmError, match=sentence) as refusal:
@@ -377,14 +379,14 @@ def test_what_cannot_be_evaluated_is_said_in_a_sentence(
     assert "\n" not in str(refusal.value)
 
 
-def test_too_few_rows_for_the_examples_are_counted(job: Job, tmp_path: Path) -> None:
+def test_too_few_rows_for_the_examples_are_refused(job: Job, tmp_path: Path) -> None:
     write_rows(tmp_path, count=3)
     with pytest.raises(EvaluateError, match="gsm8k shows 5 worked examples, and 2 are there"):
         here(replace(job, tasks=("gsm8k",), data_dir=str(tmp_path)), tmp_path)
 
 
 @pytest.mark.parametrize("backend", ["run", "hf"])
-def test_an_answer_without_room_in_the_context_is_refused(
+def test_an_answer_longer_than_the_context_is_refused(
     folder: Path, job: Job, tmp_path: Path, backend: Any
 ) -> None:
     short = set_context(shutil.copytree(folder, tmp_path / "short"), 64)
@@ -394,7 +396,7 @@ def test_an_answer_without_room_in_the_context_is_refused(
 
 def test_a_choice_that_leaves_no_token_of_its_own_is_refused(folder: Path, job: Job) -> None:
     ours = open_model(job)
-    with pytest.raises(EvaluateError, match="choice 'B' melts into the token before it"):
+    with pytest.raises(EvaluateError, match="choice 'B' merges with the token before it"):
         ours._loglikelihood_tokens([(("A", "B"), [5], [])])
 
 
@@ -414,27 +416,27 @@ def test_a_tokenizer_without_chat_tokens_cannot_chat(
         open_model(replace(job, model=str(bare), backend="hf"))
 
 
-# -- beside a training run -------------------------------------------------------------------------
+# -- during a training run -------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_a_checkpoint_is_evaluated_while_its_run_trains_on(
+def test_a_checkpoint_is_evaluated_while_its_run_trains(
     small: MakeConfig, job: Job, tmp_path: Path
 ) -> None:
     host = EngineHost(small(train__steps=4, log__val_every=0, log__checkpoint_every=2))
     assert host.run() == "finished", host.error
     first, second = list_checkpoints(host.run_dir.checkpoints)
-    beside = BackgroundEvaluation(host.run_dir, replace(job, limit=2), tmp_path / "cache")
+    evaluations = BackgroundEvaluation(host.run_dir, replace(job, limit=2), tmp_path / "cache")
     before = torch.get_rng_state()
-    assert beside.start(first)
-    assert not beside.start(second)
-    beside.close(patience_s=120)
-    [record] = beside.collect()
+    assert evaluations.start(first)
+    assert not evaluations.start(second)
+    evaluations.close(patience_s=120)
+    [record] = evaluations.collect()
     assert isinstance(record, Record), record
     assert [record] == read_records(host.run_dir)
     assert (record.step, record.outcome.scores[0].questions) == (2, 2)
     assert torch.equal(torch.get_rng_state(), before)
-    assert beside.start(second)
-    beside.close()
-    [refusal] = beside.collect()
+    assert evaluations.start(second)
+    evaluations.close()
+    [refusal] = evaluations.collect()
     assert str(refusal) == "the evaluation was cancelled"

@@ -1,4 +1,4 @@
-"""The parts of an evaluation that need no model: flags, files that are kept, what is evaluated."""
+"""The parts of an evaluation that need no model: flags, stored files, the choice of the model."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmm_tui.data.builtin.tasks import KINDS
-from lmm_tui.data.builtin.tasks import test_set as held_out
+from lmm_tui.data.builtin.tasks import test_set as builtin_questions
 from lmm_tui.engine.evaluation import builtin_tasks, hub_access
 from lmm_tui.engine.evaluation.answer_cache import AnswerCache
-from lmm_tui.engine.evaluation.flags import spread
+from lmm_tui.engine.evaluation.flags import split_tasks
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, Job, Score
 from lmm_tui.engine.evaluation.model_source import find_evaluated_model
 from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records, write_record
 from lmm_tui.engine.evaluation.report import history_table, outcome_table
 from lmm_tui.engine.evaluation.scores import scores_of
 from lmm_tui.engine.evaluation.weights_hash import fingerprint
-from lmm_tui.engine.run.run_dir import RunDir, RunDirError, RunInfo, checkpoint_name
+from lmm_tui.engine.run.checkpoint_names import checkpoint_name
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
+from lmm_tui.engine.run.run_records import RunInfo
 
 JOB = Job("model", ("lmm_sums",), limit=10)
 WORD = st.text("abcdefghij_", min_size=1, max_size=6)
@@ -62,23 +65,25 @@ def make_run(folder: Path, *steps: int) -> RunDir:
 
 
 @given(st.lists(WORD, min_size=1), st.lists(WORD, min_size=1))
-def test_tasks_may_be_several_words_commas_or_flags(first: list[str], last: list[str]) -> None:
+def test_tasks_may_be_separated_by_spaces_commas_or_flags(
+    first: list[str], last: list[str]
+) -> None:
     one_each = [word for name in (*first, *last) for word in ("--tasks", name)]
     rest = ["--limit", "3"]
     spaced = ["--tasks", *first, *rest, "--tasks", *last]
     commas = ["--tasks", ",".join(first), *rest, f"--tasks={','.join(last)}"]
     cut = 2 * len(first)
-    assert spread(spaced) == spread(commas) == [*one_each[:cut], *rest, *one_each[cut:]]
+    assert split_tasks(spaced) == split_tasks(commas) == [*one_each[:cut], *rest, *one_each[cut:]]
 
 
-def test_a_job_is_the_same_whatever_order_batch_or_device(tmp_path: Path) -> None:
+def test_the_key_of_a_job_ignores_order_batch_size_and_device(tmp_path: Path) -> None:
     job = Job("a", ("x", "y"), batch_size=1, device="cpu")
     assert job.key == Job("b", ("y", "x"), batch_size=8, device="cuda").key
     assert job.key != Job("a", ("x", "y"), chat=True).key != Job("a", ("x", "y"), limit=1).key
     assert Job.from_json(job.to_json()) == job
 
 
-# -- what is evaluated ---------------------------------------------------------------------------
+# -- the evaluated model -------------------------------------------------------------------------
 
 
 def test_a_run_means_its_newest_checkpoint_and_a_checkpoint_itself(tmp_path: Path) -> None:
@@ -113,7 +118,7 @@ def test_a_fingerprint_follows_weights_and_tokenizer_and_nothing_else(tmp_path: 
     assert len(set(seen)) == 4
 
 
-# -- what is kept --------------------------------------------------------------------------------
+# -- stored records ------------------------------------------------------------------------------
 
 
 def test_records_come_back_by_step_and_the_same_job_replaces_its_own(tmp_path: Path) -> None:
@@ -130,7 +135,7 @@ def test_records_come_back_by_step_and_the_same_job_replaces_its_own(tmp_path: P
     assert found[1] == kept[0]
 
 
-def test_numbers_that_json_lacks_survive(tmp_path: Path) -> None:
+def test_infinity_survives_json(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     record = Record(1.0, "demo", 1, JOB, outcome(score(value=math.inf, stderr=None)))
     write_record(record, file_in_run(record, run))
@@ -144,10 +149,10 @@ def test_a_record_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
         write_record(Record(0, "", None, JOB, outcome()), tmp_path / "file" / "out.json")
 
 
-# -- what is shown -------------------------------------------------------------------------------
+# -- tables --------------------------------------------------------------------------------------
 
 
-def test_every_value_stands_beside_chance_and_margin() -> None:
+def test_every_value_has_its_chance_and_margin() -> None:
     shown = outcome_table(outcome(score(), score(task="lmm_sums", chance=None), truncated=3))
     head, first, second, note = shown.splitlines()
     assert head.split() == ["TASK", "METRIC", "VALUE", "±95", "%", "CHANCE", "QUESTIONS", "SHOTS"]
@@ -156,7 +161,7 @@ def test_every_value_stands_beside_chance_and_margin() -> None:
     assert note.startswith("3 prompts were longer than the context")
 
 
-def test_history_puts_beside_each_other_only_what_was_asked_alike() -> None:
+def test_history_compares_only_equal_questions() -> None:
     chat = Job("model", ("lmm_sums",), limit=10, chat=True)
     records = [
         Record(0, "demo", step, JOB, outcome(score(value=step / 1000))) for step in (100, 200)
@@ -168,7 +173,7 @@ def test_history_puts_beside_each_other_only_what_was_asked_alike() -> None:
     assert "26, chat" in chatted and chatted.endswith("–  0.9000 ±0.196")
 
 
-def test_chance_is_one_over_the_choices_and_a_group_has_that_of_its_tasks() -> None:
+def test_chance_is_one_over_the_choices_and_a_group_averages_its_tasks() -> None:
     def answers(*choices: int) -> list[dict[str, Any]]:
         return [{"filtered_resps": [0.0] * count} for count in choices]
 
@@ -192,11 +197,11 @@ def test_chance_is_one_over_the_choices_and_a_group_has_that_of_its_tasks() -> N
     assert by_name["two", "acc"].margin is None
 
 
-# -- answers that are kept, questions that are written ---------------------------------------------
+# -- the answer cache and the built-in tasks -----------------------------------------------------
 
 
 class Lm:
-    """Answers with the length of the question, and counts what it is asked."""
+    """Answers with the length of the question, and counts the requests."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -217,39 +222,39 @@ class Lm:
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), unique=True, max_size=8), st.integers(0, 8))
-def test_answers_that_are_known_are_not_asked_for_again(
+def test_cached_answers_are_not_computed_again(
     tmp_path_factory: pytest.TempPathFactory, questions: list[tuple[str, str]], known: int
 ) -> None:
-    file = tmp_path_factory.mktemp("journal") / "answers.jsonl"
+    file = tmp_path_factory.mktemp("cache") / "answers.jsonl"
     requests = [SimpleNamespace(args=args) for args in questions]
     for part in (requests[:known], requests):
         lm, seen = Lm(), [(0, 0)]
-        journal = AnswerCache(file, lambda *at, seen=seen: seen.append(at))
-        journal.listen(lm)
+        cache = AnswerCache(file, lambda *at, seen=seen: seen.append(at))
+        cache.attach(lm)
         assert lm.loglikelihood(part) == [(-len(r.args[0]) / 3, True) for r in part]
-        journal.close()
+        cache.close()
     already = min(known, len(requests))
     assert lm.asked == len(requests) - already
     assert seen[-1] == (len(requests), already)
 
 
-def test_what_is_drawn_by_chance_is_asked_for_each_time(tmp_path: Path) -> None:
+def test_sampled_answers_are_not_cached(tmp_path: Path) -> None:
     requests = [SimpleNamespace(args=("question", {"do_sample": True}))]
     for _ in range(2):
         lm = Lm()
-        journal = AnswerCache(tmp_path / "answers.jsonl", lambda *_: None)
-        journal.listen(lm)
+        cache = AnswerCache(tmp_path / "answers.jsonl", lambda *_: None)
+        cache.attach(lm)
         lm.generate_until(requests)
-        journal.close()
+        cache.close()
         assert lm.asked == 1
 
 
-def test_built_in_questions_are_the_held_out_ones(tmp_path: Path) -> None:
+def test_built_in_tasks_have_the_test_questions(tmp_path: Path) -> None:
     builtin_tasks.write_tasks(tmp_path)
     for kind in KINDS:
         rows = [json.loads(line) for line in (tmp_path / f"{kind}.jsonl").open()]
         asked = [(row["question"], row["answer"]) for row in rows]
-        assert asked == [(task.question, task.answer) for task in held_out(kind, 200)]
+        assert asked == [(task.question, task.answer) for task in builtin_questions(kind, 200)]
         examples = {
             json.loads(line)["question"] for line in (tmp_path / f"{kind}.examples.jsonl").open()
         }
@@ -260,7 +265,7 @@ def test_built_in_questions_are_the_held_out_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("switch", ["HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"])
-def test_who_says_offline_is_offline(monkeypatch: pytest.MonkeyPatch, switch: str) -> None:
+def test_an_offline_variable_disables_the_hub(monkeypatch: pytest.MonkeyPatch, switch: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://localhost:1")
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
@@ -269,7 +274,7 @@ def test_who_says_offline_is_offline(monkeypatch: pytest.MonkeyPatch, switch: st
     assert not hub_access.hub_answers()
 
 
-def test_a_hub_that_nobody_answers_for_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(hub_access, "getproxies", dict)

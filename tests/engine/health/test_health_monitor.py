@@ -1,4 +1,4 @@
-"""Health beside training: alerts are events with a suspect, told once, and answered as asked."""
+"""Health during training: each alert is one event with a likely cause, and triggers its actions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from repository import ROOT
 from small_runs import MakeConfig, lines, run
 
-from lmm_tui.engine.config.config import RunConfig
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.health.health_monitor import HealthMonitor
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.events import EventLog
@@ -32,7 +32,7 @@ Loss = tuple[torch.Tensor, dict[str, torch.Tensor]]
 
 @pytest.fixture
 def noise_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Makes the tokens of a step (1-based) noise that the model must find far worse than text."""
+    """Corrupts the labels of a step (1-based), so that its loss is far higher."""
 
     def arrange(step: int) -> None:
         def batches(stage: PretrainStage, at: int) -> list[MicroBatch]:
@@ -52,7 +52,7 @@ def noise_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def alerts(run_dir: RunDir, rule: str | None = None) -> list[dict[str, Any]]:
-    """Events with a suspect, of one rule; slowness of the machine is not the run's fault."""
+    """Alert events, of one rule; without `rule`, all but `slow`, which depends on the machine."""
     found = [event for event in lines(run_dir.events) if event.get("suspect")]
     return [it for it in found if (it["rule"] == rule if rule else it["rule"] != "slow")]
 
@@ -69,10 +69,10 @@ def test_a_corrupt_batch_raises_its_alert_at_its_step_once(
 
 
 @pytest.mark.parametrize(("fault", "steps"), [("unshifted labels", 50), ("frozen layer", 8)])
-def test_a_fault_in_the_training_names_its_suspect(
+def test_a_training_fault_names_its_likely_cause(
     fault: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other six take longer: `python -m benchmarks faults`."""
+    """Two of the faults of `python -m benchmarks faults`; the other six take longer."""
     monkeypatch.syspath_prepend(str(ROOT))
     faults = importlib.import_module("benchmarks.faults")
     inject, rules, suspect = faults.FAULTS[fault]
@@ -87,7 +87,9 @@ def test_healthy_runs_raise_none(small: MakeConfig, seed: int) -> None:
     assert host.state == "finished" and alerts(host.run_dir) == []
 
 
-def test_actions_are_done_and_told(small: MakeConfig, noise_at: Callable[[int], None]) -> None:
+def test_actions_are_carried_out_and_recorded(
+    small: MakeConfig, noise_at: Callable[[int], None]
+) -> None:
     noise_at(44)
     config = small(
         train__steps=60,
@@ -116,15 +118,13 @@ def test_actions_are_done_and_told(small: MakeConfig, noise_at: Callable[[int], 
 
 
 def until_paused(host: EngineHost) -> None:
-    """Commands are answered in order: once `pause` is, what came before is done."""
+    """Wait for the pause, which is the last of the actions."""
     waiting = EngineHost.join
     while host.run_dir.read_status().state != "paused":
         assert not waiting(host, 0.02), host.error
 
 
-def test_a_resumed_run_tells_no_episode_twice(
-    small: MakeConfig, noise_at: Callable[[int], None]
-) -> None:
+def test_a_resumed_run_repeats_no_alert(small: MakeConfig, noise_at: Callable[[int], None]) -> None:
     noise_at(44)
     first = run(small(train__steps=50, log__val_every=0, log__probe_every=0))
     resumed = run(small(train__steps=64, log__val_every=0, log__probe_every=0), first.run_dir)
@@ -132,7 +132,7 @@ def test_a_resumed_run_tells_no_episode_twice(
     assert [alert["step"] for alert in alerts(resumed.run_dir, "loss_spike")] == [44]
 
 
-def test_it_can_be_switched_off_and_tuned(
+def test_rules_can_be_disabled_and_tuned(
     small: MakeConfig, noise_at: Callable[[int], None], tmp_path: Path
 ) -> None:
     noise_at(44)
@@ -160,7 +160,7 @@ def test_it_can_be_switched_off_and_tuned(
         ({"health__rules": "/none.toml"}, "/none.toml"),
     ],
 )
-def test_a_wrong_section_is_refused_in_one_sentence(
+def test_an_invalid_section_is_refused_in_one_sentence(
     small: MakeConfig, changes: dict[str, Any], said: str
 ) -> None:
     host = run(small(**changes))
@@ -169,7 +169,7 @@ def test_a_wrong_section_is_refused_in_one_sentence(
 
 
 class Receiver(HTTPServer):
-    """Keeps what is posted to it."""
+    """Records the bodies of POST requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -188,16 +188,16 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def watch_of(config: RunConfig, folder: Path) -> tuple[HealthMonitor, RunDir]:
+def monitor_of(config: RunConfig, folder: Path) -> tuple[HealthMonitor, RunDir]:
     run_dir = RunDir(folder)
     events = EventLog(run_dir)
     return HealthMonitor(config.health, events, bad_steps=True, from_scratch=True), run_dir
 
 
-def show_spike(watch: HealthMonitor, at: int = 0) -> None:
+def observe_spike(monitor: HealthMonitor, at: int = 0) -> None:
     for step in range(at, at + 70):
-        watch.observe(step, {"train/loss": 2.0})
-    watch.observe(at + 70, {"train/loss": 9.0})
+        monitor.observe(step, {"train/loss": 2.0})
+    monitor.observe(at + 70, {"train/loss": 9.0})
 
 
 def test_alerts_go_to_a_webhook_and_a_command(small: MakeConfig, tmp_path: Path) -> None:
@@ -207,9 +207,9 @@ def test_alerts_go_to_a_webhook_and_a_command(small: MakeConfig, tmp_path: Path)
         health__webhook=f"http://127.0.0.1:{receiver.server_port}/x",
         health__command=f"cat > {tmp_path}/got",
     )
-    watch, _ = watch_of(config, tmp_path)
-    show_spike(watch)
-    watch.close()
+    monitor, _ = monitor_of(config, tmp_path)
+    observe_spike(monitor)
+    monitor.close()
     receiver.shutdown()
     receiver.server_close()
     for text in (*receiver.got, (tmp_path / "got").read_bytes()):
@@ -217,21 +217,19 @@ def test_alerts_go_to_a_webhook_and_a_command(small: MakeConfig, tmp_path: Path)
     assert len(receiver.got) == 1
 
 
-def test_a_notice_that_fails_is_one_event_and_stops_nothing(
-    small: MakeConfig, tmp_path: Path
-) -> None:
+def test_a_failed_notification_is_one_event(small: MakeConfig, tmp_path: Path) -> None:
     config = small(health__webhook="http://127.0.0.1:1/", health__command="exit 7")
-    watch, run_dir = watch_of(config, tmp_path)
-    show_spike(watch)
-    show_spike(watch, 100)
-    watch.close()
+    monitor, run_dir = monitor_of(config, tmp_path)
+    observe_spike(monitor)
+    observe_spike(monitor, 100)
+    monitor.close()
     failures = [it["message"] for it in lines(run_dir.events) if "suspect" not in it]
     assert len(failures) == 2
     assert any(text.startswith("health.webhook: ") for text in failures)
     assert any("health.command: ended with 7" in text for text in failures)
 
 
-def test_a_bad_step_has_its_suspect_and_is_one_alert(
+def test_a_non_finite_step_is_one_alert_with_its_likely_cause(
     small: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def loss(stage: PretrainStage, model: Decoder, batch: MicroBatch) -> Loss:

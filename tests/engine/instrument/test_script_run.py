@@ -1,4 +1,4 @@
-"""A script's run directory: rows, states and answers are right however the script ends."""
+"""The run directory of a script: rows, states and replies, however the script ends."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ import pytest
 import torch
 from small_runs import curve, lines
 
-from lmm_tui.engine.config.config import ConfigError
-from lmm_tui.engine.instrument.script_run import InstrumentError, ScriptRun, SilentRun, lmm_run
-from lmm_tui.engine.run import control
-from lmm_tui.engine.run.control import Reply
-from lmm_tui.engine.run.run_dir import RunDir, RunDirError
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.instrument.script_metrics import InstrumentError
+from lmm_tui.engine.instrument.script_run import ScriptRun, lmm_run
+from lmm_tui.engine.instrument.silent_run import SilentRun
+from lmm_tui.engine.run import control_client
+from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
 
 
 def begin(path: Path, **options: Any) -> ScriptRun:
@@ -26,12 +29,11 @@ def begin(path: Path, **options: Any) -> ScriptRun:
 
 
 def ask(run: ScriptRun, command: str, **args: Any) -> Future[Reply]:
-    """Send a command over the socket from a thread, as a stranger would; returns at once, with
-    the command in the mailbox."""
+    """Send a command over the socket from a thread; returns once it is in the mailbox."""
     answer: Future[Reply] = Future()
     path = run.run_dir.socket_path()
     threading.Thread(
-        target=lambda: answer.set_result(control.send(path, command, args)), daemon=True
+        target=lambda: answer.set_result(control_client.send(path, command, args)), daemon=True
     ).start()
     while run._mailbox._requests.empty() and not answer.done():
         pass
@@ -39,13 +41,13 @@ def ask(run: ScriptRun, command: str, **args: Any) -> Future[Reply]:
 
 
 def asked(run: ScriptRun, command: str, **args: Any) -> Reply:
-    """What a command was answered between two steps."""
+    """The reply to a command that is served between two steps."""
     answer = ask(run, command, **args)
     _ = run.should_stop
     return answer.result(10)
 
 
-def test_a_row_has_our_names_and_what_follows_from_them(tmp_path: Path) -> None:
+def test_a_row_has_our_names_and_derived_metrics(tmp_path: Path) -> None:
     with begin(tmp_path) as run:
         run.log(step=1, tokens=64, loss=torch.tensor(2.0), learning_rate=1e-3, mine=5)
         run.log({"eval_loss": 2.5, "grad_norm": 0.5, "a/b": math.nan}, step=1)
@@ -66,7 +68,7 @@ def test_a_row_has_our_names_and_what_follows_from_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["much", None, [1.0], torch.zeros(2)])
-def test_what_is_no_number_is_refused_by_name(tmp_path: Path, value: Any) -> None:
+def test_a_value_that_is_not_a_number_is_refused_by_name(tmp_path: Path, value: Any) -> None:
     with begin(tmp_path) as run, pytest.raises(InstrumentError, match="mine: is"):
         run.log(step=1, mine=value)
 
@@ -81,7 +83,7 @@ def test_what_is_no_number_is_refused_by_name(tmp_path: Path, value: Any) -> Non
         (SystemExit(3), "failed"),
     ],
 )
-def test_every_way_out_leaves_its_state(
+def test_every_exit_records_its_state(
     tmp_path: Path, error: BaseException | None, state: str
 ) -> None:
     def script() -> None:
@@ -101,26 +103,26 @@ def test_every_way_out_leaves_its_state(
     assert lines(run_dir.events)[-1]["message"] == state
     if isinstance(error, ValueError):
         assert status.error == "ValueError: no data"
-        [told] = [event for event in lines(run_dir.events) if event["kind"] == "error"]
-        assert "raise error" in told["traceback"]
+        [failure] = [event for event in lines(run_dir.events) if event["kind"] == "error"]
+        assert "raise error" in failure["traceback"]
 
 
-def test_a_paused_script_waits_in_log_and_does_what_is_asked(tmp_path: Path) -> None:
+def test_a_paused_script_blocks_in_log_and_serves_commands(tmp_path: Path) -> None:
     with begin(tmp_path, probe=lambda: {"entropy": 2.0}) as run:
         paused = ask(run, "pause")
         logging = threading.Thread(target=lambda: run.log(step=7, loss=1.0))
         logging.start()
         assert paused.result(10) == Reply(True, "paused", 7)
         path = run.run_dir.socket_path()
-        assert control.send(path, "probe") == Reply(True, "entropy 2", 7)
+        assert control_client.send(path, "probe") == Reply(True, "entropy 2", 7)
         assert logging.is_alive() and run.run_dir.read_status().state in ("paused", "running")
-        assert control.send(path, "resume").ok
+        assert control_client.send(path, "resume").ok
         logging.join(10)
         assert not logging.is_alive()
     assert curve(run.run_dir, "probe/entropy") == {7: 2.0}
 
 
-def test_functions_of_the_script_are_called_and_their_failures_told(tmp_path: Path) -> None:
+def test_functions_of_the_script_are_called_and_their_failures_reported(tmp_path: Path) -> None:
     def broken() -> None:
         raise OSError("disk full")
 
@@ -149,7 +151,7 @@ def test_functions_of_the_script_are_called_and_their_failures_told(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("checkpoint", "how"), [(True, "with"), (False, "without")])
-def test_stop_saves_where_asked_to_and_is_answered_at_the_end(
+def test_stop_saves_on_request_and_is_answered_at_the_end(
     tmp_path: Path, checkpoint: bool, how: str
 ) -> None:
     saved: list[str] = []
@@ -161,18 +163,18 @@ def test_stop_saves_where_asked_to_and_is_answered_at_the_end(
     assert len(saved) == checkpoint
 
 
-def test_an_alert_is_told_and_pauses_where_asked_to(tmp_path: Path) -> None:
+def test_an_alert_is_an_event_and_triggers_its_action(tmp_path: Path) -> None:
     with begin(tmp_path, health={"checkpoint": ["loss_spike"]}) as run:
         for step in range(1, 60):
             run.log(step=step, loss=2.0)
         run.log(step=60, loss=50.0)
         run.log(step=61, loss=math.nan)
-    told = [event for event in lines(run.run_dir.events) if event["kind"] == "alert"]
-    assert [event["rule"] for event in told] == ["loss_spike", "loss_spike", "non_finite"]
-    assert told[0]["suspect"] and "pass checkpoint=" in told[1]["message"]
+    alerts = [event for event in lines(run.run_dir.events) if event["kind"] == "alert"]
+    assert [event["rule"] for event in alerts] == ["loss_spike", "loss_spike", "non_finite"]
+    assert alerts[0]["suspect"] and "pass checkpoint=" in alerts[1]["message"]
 
 
-def test_a_run_that_is_there_is_kept_or_gone_on_with(tmp_path: Path) -> None:
+def test_an_existing_run_is_refused_or_resumed(tmp_path: Path) -> None:
     with begin(tmp_path) as run:
         for step in range(1, 11):
             run.log(step=step, loss=2.0 if step < 10 else 90.0)
@@ -194,7 +196,7 @@ def test_two_scripts_cannot_share_a_run(tmp_path: Path) -> None:
     ("health", "error"),
     [({"pause": 3}, ConfigError), ({"rollback": ["slow"]}, InstrumentError)],
 )
-def test_a_wrong_health_section_takes_no_name(
+def test_an_invalid_health_section_creates_no_run(
     tmp_path: Path, health: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error, match="health."):
@@ -210,7 +212,7 @@ def test_other_ranks_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not list(tmp_path.iterdir())
 
 
-def test_numbers_on_a_graph_are_let_go(tmp_path: Path) -> None:
+def test_logged_tensors_are_detached(tmp_path: Path) -> None:
     weight = torch.ones(1, requires_grad=True)
     with begin(tmp_path) as run:
         run.log(step=1, loss=(weight * 2).sum())

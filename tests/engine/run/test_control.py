@@ -1,4 +1,4 @@
-"""The control mailbox over a real Unix socket."""
+"""Control commands over a real Unix socket."""
 
 import contextlib
 import json
@@ -15,12 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lmm_tui.engine.run.control import ControlError, ControlServer, Mailbox, Reply, send
+from lmm_tui.engine.run.control_client import send
+from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
+from lmm_tui.engine.run.control_protocol import ControlError
+from lmm_tui.engine.run.control_server import ControlServer
 from lmm_tui.engine.run.run_dir import RunDir
 
 
 class Loop:
-    """Answers every request with its own name, as a training loop would between steps."""
+    """A thread that answers every request with its own name."""
 
     def __init__(self) -> None:
         self.mailbox = Mailbox()
@@ -63,7 +66,7 @@ def talk(server: ControlServer, sent: bytes) -> bytes:
         return connection.makefile("rb").readline()
 
 
-def test_a_command_is_acknowledged_with_its_step(server: ControlServer) -> None:
+def test_a_reply_has_the_step_of_its_command(server: ControlServer) -> None:
     reply = send(server.path, "set", {"lr": 1e-4, "名": "值"})
     assert reply == Reply(True, "set", 5, {"lr": 1e-4, "名": "值"})
 
@@ -77,9 +80,7 @@ def test_the_socket_is_private_and_removed_at_the_end(loop: Loop, tmp_path: Path
         send(server.path, "pause")
 
 
-def test_the_folder_that_a_socket_needs_is_made_for_its_user_alone(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_folder_of_a_socket_is_private(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     with tempfile.TemporaryDirectory() as folder:  # pytest's own are too long for a socket.
         monkeypatch.setattr("lmm_tui.engine.run.run_dir.tempfile.gettempdir", lambda: folder)
@@ -103,7 +104,7 @@ def test_a_dead_socket_is_replaced_and_a_file_is_not(loop: Loop, tmp_path: Path)
     assert path.read_text() == "mine"
 
 
-def test_commands_to_an_ended_run_get_a_clear_answer(loop: Loop, server: ControlServer) -> None:
+def test_commands_to_an_ended_run_are_refused(loop: Loop, server: ControlServer) -> None:
     loop.end()
     assert send(server.path, "pause") == Reply(False, "the run has ended")
 
@@ -114,7 +115,7 @@ def test_an_unknown_command_lists_the_known_ones(server: ControlServer) -> None:
     assert "pause, resume, stop" in reply.message
 
 
-def test_answers_come_in_the_order_of_the_commands(server: ControlServer) -> None:
+def test_replies_come_in_the_order_of_the_commands(server: ControlServer) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(20)
         connection.connect(os.fspath(server.path))
@@ -139,7 +140,7 @@ def test_an_endless_line_is_refused_and_its_client_dropped(server: ControlServer
     assert send(server.path, "pause").ok
 
 
-def test_idle_clients_do_not_shut_others_out(server: ControlServer) -> None:
+def test_idle_clients_do_not_block_others(server: ControlServer) -> None:
     idle = [socket.socket(socket.AF_UNIX) for _ in range(40)]
     for connection in idle:
         connection.connect(os.fspath(server.path))
@@ -148,7 +149,7 @@ def test_idle_clients_do_not_shut_others_out(server: ControlServer) -> None:
         connection.close()
 
 
-def test_answers_reach_whoever_has_said_all_and_still_listens(server: ControlServer) -> None:
+def test_a_client_that_closed_its_sending_side_gets_its_replies(server: ControlServer) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(20)
         connection.connect(os.fspath(server.path))
@@ -158,7 +159,7 @@ def test_answers_reach_whoever_has_said_all_and_still_listens(server: ControlSer
     assert answers == ["pause", "probe"]
 
 
-def test_a_flood_waits_with_its_sender_and_others_are_served(
+def test_a_flooding_client_is_slowed_down_and_others_are_served(
     loop: Loop, server: ControlServer
 ) -> None:
     began = time.monotonic()
@@ -170,11 +171,11 @@ def test_a_flood_waits_with_its_sender_and_others_are_served(
                 flood.send(b'{"command": "probe"}\n' * 500)
         assert send(server.path, "pause").ok
         served = len(loop.seen)
-    # A burst, and then so many a second, whatever the sender does.
+    # The burst, then the rate limit.
     assert served <= 257 + 100 * (time.monotonic() - began + 0.1)
 
 
-def test_a_stranger_is_not_heard(
+def test_another_user_is_refused(
     loop: Loop, server: ControlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lmm_tui.engine.run.peer_credentials.os.geteuid", lambda: os.getuid() + 1)

@@ -1,4 +1,4 @@
-"""Hostile clients of a run that really trains: it obeys none of them and misses no step."""
+"""Hostile clients of a training run: none of them changes it or costs it a step."""
 
 import json
 import os
@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_runs import curve
 
-from lmm_tui.engine.config.config import resolve
-from lmm_tui.engine.run.control import ControlError, send
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.run.control_client import send
+from lmm_tui.engine.run.control_protocol import ControlError
 from lmm_tui.engine.training.run_host import EngineHost
 from lmm_tui.metrics.readers.json_lines import JsonlFollower
 
@@ -78,14 +79,14 @@ def test_no_message_stops_stalls_or_changes_a_run(
             if whole:
                 client.recv(1)
         except OSError:
-            pass  # Dropped for what it said.
+            pass  # The server may close the connection.
     while host.status.status.step == step:
         assert not host.join(0.001), host.error
     assert host.run_dir.config.read_bytes() == before
     assert not any(event.get("ok") for event in JsonlFollower(host.run_dir.events).poll())
 
 
-def test_after_all_of_that_two_monitors_at_once_are_obeyed_and_every_step_is_there(
+def test_afterwards_two_monitors_are_served_at_once_and_no_step_is_missing(
     host: EngineHost,
 ) -> None:
     reply = send(host.run_dir.socket_path(), "set", {"lr": 1e-5})
@@ -105,7 +106,7 @@ def test_after_all_of_that_two_monitors_at_once_are_obeyed_and_every_step_is_the
     assert not host.mailbox.send("pause").result(1).ok
 
 
-def test_what_cannot_be_a_client_s_own_run_is_not_told_anything(
+def test_a_client_sends_nothing_to_another_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "c.sock"

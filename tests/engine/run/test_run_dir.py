@@ -1,4 +1,4 @@
-"""The run directory: ownership, states that a reader derives, finding runs."""
+"""The run directory: ownership, derived states, run look-up."""
 
 import json
 import os
@@ -14,16 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lmm_tui.engine.run.run_dir import (
-    JsonlWriter,
-    RunDir,
-    RunDirError,
-    RunInfo,
-    RunStatus,
-    StatusWriter,
-    find_run,
-    list_runs,
-)
+from lmm_tui.engine.run.find_run import find_run, list_runs
+from lmm_tui.engine.run.jsonl_writer import JsonlWriter
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
+from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+from lmm_tui.engine.run.status_writer import StatusWriter
 
 
 def identity(name: str = "demo", **changes: object) -> RunInfo:
@@ -83,11 +79,11 @@ def test_states_are_derived_from_heartbeat_and_process(tmp_path: Path) -> None:
     assert run.derived_state(gone, RunStatus(state="finished"), now) == "finished"
 
 
-def test_a_clock_that_was_set_makes_no_living_run_crash(tmp_path: Path) -> None:
+def test_a_changed_clock_does_not_make_a_run_crashed(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     now = time.time()
     for jump in (-3600, 3600):
-        # The kernel counts from its boot, so the start of a process moves with the clock.
+        # Process start times are relative to boot, so they shift with the clock.
         info = replace(run.read_info(), started=min(now, now - jump))
         moved = replace(info, pid_started=info.pid_started - jump)
         beating = RunStatus(state="running", heartbeat=now)
@@ -98,7 +94,7 @@ def test_a_clock_that_was_set_makes_no_living_run_crash(tmp_path: Path) -> None:
     assert run.derived_state(replace(reused, host="another-host"), ahead, now) == "running"
 
 
-def test_a_copy_of_a_run_does_not_speak_to_the_process_of_the_original(
+def test_a_copied_run_does_not_use_the_socket_of_the_original(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, copy = RunDir(tmp_path / "original"), RunDir(tmp_path / "copy")
@@ -119,7 +115,7 @@ def test_a_run_without_a_status_yet_is_starting(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "x"}', "\x00"])
-def test_a_damaged_identity_is_no_run(tmp_path: Path, text: str) -> None:
+def test_a_run_with_a_damaged_identity_is_refused(tmp_path: Path, text: str) -> None:
     run = make_run(tmp_path)
     run.info_file.write_text(text)
     with pytest.raises(RunDirError, match="not a run directory"):
@@ -127,7 +123,7 @@ def test_a_damaged_identity_is_no_run(tmp_path: Path, text: str) -> None:
     assert list_runs(tmp_path) == []
 
 
-def test_a_newer_format_is_refused_and_newer_keys_are_not(tmp_path: Path) -> None:
+def test_a_newer_format_is_refused_and_unknown_keys_are_ignored(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     found = json.loads(run.info_file.read_text())
     run.info_file.write_text(json.dumps(found | {"mood": "good"}))
@@ -168,7 +164,7 @@ def test_a_torn_last_line_is_ended_before_the_next_is_written(tmp_path: Path) ->
     assert path.read_bytes().split(b"\n")[1:] == [b'{"b": ', b'{"c": "? ok"}', b""]
 
 
-def test_the_heartbeat_goes_on_while_the_loop_is_busy(tmp_path: Path) -> None:
+def test_the_heartbeat_continues_while_the_loop_is_busy(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     status = StatusWriter(run, RunStatus(state="running"), period_s=0.01)
     first = run.read_status().heartbeat

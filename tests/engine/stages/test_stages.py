@@ -17,7 +17,8 @@ from lmm_tui.data.tokenizing.tokenizer import IM_END
 from lmm_tui.engine.checkpoints.weights import WeightsError, read_weights
 from lmm_tui.engine.convert import convert, hf_config
 from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.run.run_dir import RunDir, list_checkpoints
+from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages.chat_base import read_side
 from lmm_tui.engine.stages.dpo import DpoStage, PairBatch
 from lmm_tui.engine.stages.sft import SftStage

@@ -4,7 +4,7 @@ import math
 
 from small_runs import MakeConfig, curve, lines
 
-from lmm_tui.engine.config.config import ProbeConfig
+from lmm_tui.engine.config.sections.probe_config import ProbeConfig
 from lmm_tui.engine.training.run_host import EngineHost
 from lmm_tui.metrics.names import DEEP_LAYERS, LOG_NORMALISER, NOISE_SCALE, VAL_ECE
 

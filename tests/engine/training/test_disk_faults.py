@@ -15,8 +15,11 @@ from small_runs import MakeConfig, curve, lines
 
 from lmm_tui.engine.checkpoints import background_saver
 from lmm_tui.engine.checkpoints.checkpoint_files import verify
-from lmm_tui.engine.config.config import RunConfig, resolve
-from lmm_tui.engine.run.run_dir import RunDir, RunDirError, list_checkpoints
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.training.run_host import EngineHost
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.writers import line_file

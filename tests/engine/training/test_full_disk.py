@@ -8,8 +8,9 @@ from forked import processes
 from small_runs import MakeConfig, curve, lines
 
 from lmm_tui.engine.checkpoints.checkpoint_files import verify
-from lmm_tui.engine.config.config import RunConfig
-from lmm_tui.engine.run.run_dir import RunDir, list_checkpoints
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.training.run_host import EngineHost
 
 

@@ -12,9 +12,12 @@ import pytest
 import torch
 from small_runs import MakeConfig, curve, lines, train
 
-from lmm_tui.engine.config.config import load_toml
-from lmm_tui.engine.run.control import ControlError, Reply
-from lmm_tui.engine.run.run_dir import RunDir, RunDirError, list_checkpoints
+from lmm_tui.engine.config.config_file import load_toml
+from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.control_protocol import ControlError
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.stages.pretrain import PretrainStage
 from lmm_tui.engine.training.run_host import EngineHost
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from small_runs import MakeConfig, curve
 
-from lmm_tui.engine.config.config import RunConfig, resolve
-from lmm_tui.engine.run.control import send
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.control_client import send
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.training.run_host import EngineHost
 

@@ -10,7 +10,7 @@ from small_runs import MakeConfig, curve, lines
 
 from lmm_tui.engine.checkpoints.checkpoint import load
 from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.run.run_dir import list_checkpoints
+from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.pretrain import PretrainStage
 from lmm_tui.engine.training.non_finite import _step_and_put_back, step_unless

@@ -5,8 +5,8 @@ from copy import deepcopy
 import pytest
 import torch
 
-from lmm_tui.engine.config.config import OptimConfig
 from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.config.sections.optim_config import OptimConfig
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.training.optim import build_optimizers
 

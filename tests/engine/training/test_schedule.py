@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmm_tui.engine.config.config import OptimConfig
+from lmm_tui.engine.config.sections.optim_config import OptimConfig
 from lmm_tui.engine.training.schedule import lr_curve, lr_factor
 
 

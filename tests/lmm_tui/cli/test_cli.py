@@ -17,8 +17,11 @@ from made_runs import make_run
 from lmm_tui import __version__
 from lmm_tui.cli import main
 from lmm_tui.cli.settings import FLAGS
-from lmm_tui.engine.config.config import options, resolve, to_toml
-from lmm_tui.engine.run.control import ControlServer, Mailbox, Reply
+from lmm_tui.engine.config.config_file import to_toml
+from lmm_tui.engine.config.options import options
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
+from lmm_tui.engine.run.control_server import ControlServer
 
 Capture = pytest.CaptureFixture[str]
 

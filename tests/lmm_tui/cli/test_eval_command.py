@@ -15,8 +15,8 @@ from made_runs import make_run
 from repository import ROOT
 
 from lmm_tui.cli import main
-from lmm_tui.engine.config.config import resolve
-from lmm_tui.engine.evaluation.command import EvaluationRequest
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.evaluation.evaluation_request import EvaluationRequest
 from lmm_tui.engine.training.run_host import EngineHost
 
 Capture = pytest.CaptureFixture[str]

@@ -22,7 +22,9 @@ from rich.cells import cell_len
 
 from lmm_tui.cli import main
 from lmm_tui.cli.progress_printer import ProgressPrinter, progress_line, sample_line
-from lmm_tui.engine.run.run_dir import RunDir, RunStatus, find_run, list_checkpoints
+from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.find_run import find_run
+from lmm_tui.engine.run.run_dir import RunDir, RunStatus
 from lmm_tui.runs.session import RunSession
 
 Capture = pytest.CaptureFixture[str]

@@ -13,7 +13,7 @@ from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.messages import Departure
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
-from lmm_tui.engine.config.config import resolve
+from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.errors import LmmError
 from lmm_tui.runs.session import RunSession
 

@@ -15,7 +15,7 @@ from lmm_tui.cockpit.chat_backend import (
     recent,
     reply_to,
 )
-from lmm_tui.engine.config.config import resolve
+from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.training.run_host import EngineHost
 from lmm_tui.runs.session import RunSession
 

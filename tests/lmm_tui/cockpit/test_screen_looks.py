@@ -14,7 +14,7 @@ from looking import screen_text, settled, until_read
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, pin, seal
-from lmm_tui.engine.run.run_dir import checkpoint_name
+from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.runs.session import RunSession
 
 NOW = 1_800_000_000.0

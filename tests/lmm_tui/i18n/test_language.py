@@ -26,7 +26,7 @@ from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.screens.form_tabs import section_of
 from lmm_tui.cockpit.widgets.run_header import BADGES
-from lmm_tui.engine.config import config
+from lmm_tui.engine.config.options import _BOUNDS, options
 from lmm_tui.engine.config.recipe import load_recipe, recipe_names
 from lmm_tui.engine.run.events import Kind
 from lmm_tui.i18n import language
@@ -69,11 +69,11 @@ def said_from_tables() -> set[str]:
         *RUNS_HEAD,
         *AXES,
     }
-    for option in config.options():
+    for option in options():
         section, label = section_of(option.key), option.label
         said |= {label, option.help, section}
         said |= {named for named in (f"{section}|{label}",) if named in CHINESE}
-    said |= {*config._BOUNDS.values(), "whole number", "number"}
+    said |= {*_BOUNDS.values(), "whole number", "number"}
     said |= {*SEVERITIES, *get_args(Kind)}
     said |= {load_recipe(name).about for name in recipe_names()} | {"recipe|step", "names|, "}
     said |= {"last", "best", "every", "pinned"}  # What keeps a checkpoint.
@@ -82,7 +82,7 @@ def said_from_tables() -> set[str]:
 
 def said_by_help() -> set[str]:
     """What `--help` of any command says, click's own words among it."""
-    bounded = {f"{option.help} ({option.allowed})" for option in config.options()}
+    bounded = {f"{option.help} ({option.allowed})" for option in options()}
     said = {"Options", "Commands", "Usage: "}
     context = click.Context(main.cli)
     for command in (main.cli, *(main.cli.get_command(context, name) for name in main.COMMANDS)):

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from lmm_tui.cli.settings import read_settings, settings_options
 from lmm_tui.cockpit.widgets.estimate_panel import Outlook, sentences, table
 from lmm_tui.data.builtin.task import KINDS
-from lmm_tui.engine.config.config import ConfigError, RunConfig, options, resolve
+from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.model_shape import PRESETS
+from lmm_tui.engine.config.options import options
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.number_format import size
 from lmm_tui.planning.command_line import command_line
 from lmm_tui.planning.estimate import bytes_per_token, estimate, exact

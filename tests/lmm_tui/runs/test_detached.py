@@ -11,8 +11,9 @@ import pytest
 from processes import PROGRAM, until
 
 from lmm_tui.cli import main
-from lmm_tui.engine.run.control import send
-from lmm_tui.engine.run.run_dir import RunDir, list_checkpoints
+from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.control_client import send
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.runs.session import RunSession
 
 Capture = pytest.CaptureFixture[str]

@@ -19,7 +19,7 @@ from processes import PROGRAM, until
 from repository import ROOT
 
 from lmm_tui.cli import main
-from lmm_tui.engine.run import control
+from lmm_tui.engine.run import control_client
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.runs.session import RunSession
 
@@ -234,7 +234,7 @@ def test_minimind_s_script_is_watched_and_stopped(script: Script) -> None:
     [path] = Path("runs").iterdir()
     session = at_step(str(path), 40)
     assert {"train/loss", "train/lr"} <= set(session.series.names())
-    assert control.send(RunDir(path).socket_path(), "stop").ok
+    assert control_client.send(RunDir(path).socket_path(), "stop").ok
     assert process.wait(20) == 0
     assert RunDir(path).read_status().state == "stopped"
 
@@ -261,12 +261,12 @@ def test_a_hugging_face_trainer_is_watched_saved_and_stopped(script: Script) -> 
     assert {"train/loss", "train/lr", "train/grad_norm"} <= set(session.series.names())
     assert session.view.status.total_steps == 100_000
     path = RunDir("runs/mine").socket_path()
-    assert control.send(path, "pause").ok
-    saved = control.send(path, "checkpoint")
+    assert control_client.send(path, "pause").ok
+    saved = control_client.send(path, "checkpoint")
     assert saved.ok and "after this step" in saved.message
-    assert control.send(path, "resume").ok
+    assert control_client.send(path, "resume").ok
     at_step("runs/mine", saved.step + 2)
-    assert control.send(path, "stop").ok
+    assert control_client.send(path, "stop").ok
     assert process.wait(30) == 0, process.communicate()
     assert RunDir("runs/mine").read_status().state == "stopped"
     assert len(list(Path("hf").glob("checkpoint-*"))) == 2
@@ -282,10 +282,10 @@ def test_lightning_is_watched_saved_and_stopped(script: Script) -> None:
     session = at_step("runs/mine", 9)
     assert "train/loss" in session.series.names()
     path = RunDir("runs/mine").socket_path()
-    assert control.send(path, "pause").ok and control.send(path, "checkpoint").ok
-    assert control.send(path, "resume").ok
+    assert control_client.send(path, "pause").ok and control_client.send(path, "checkpoint").ok
+    assert control_client.send(path, "resume").ok
     at_step("runs/mine", session.view.status.step + 5)
-    assert control.send(path, "stop").ok
+    assert control_client.send(path, "stop").ok
     assert process.wait(30) == 0, process.communicate()
     assert RunDir("runs/mine").read_status().state == "stopped"
     assert len(list(Path("runs/mine/lightning").glob("step-*.ckpt"))) == 2

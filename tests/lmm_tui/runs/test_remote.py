@@ -13,7 +13,7 @@ import pytest
 from fake_run import FakeRun
 from processes import fake_ssh, until
 
-from lmm_tui.engine.run.control import Reply
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.runs.remote.mirror import RemoteError, is_remote, mirrored
 from lmm_tui.runs.remote.protocol import Receiver
 from lmm_tui.runs.session import RunSession

@@ -15,7 +15,8 @@ from lmm_tui.cli import main
 from lmm_tui.cli.progress_printer import event_line, progress_line, sample_line
 from lmm_tui.cockpit.widgets.event_list import _line
 from lmm_tui.cockpit.widgets.samples_panel import _word
-from lmm_tui.engine.run.run_dir import RunDir, RunDirError, RunStatus, list_runs
+from lmm_tui.engine.run.find_run import list_runs
+from lmm_tui.engine.run.run_dir import RunDir, RunDirError, RunStatus
 from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RunSummary, runs_table, status_record, status_sheet
 

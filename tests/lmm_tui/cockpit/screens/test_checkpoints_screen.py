@@ -18,7 +18,7 @@ from lmm_tui.engine.checkpoints import checkpoint_files
 from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, seal
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, Job, Score
 from lmm_tui.engine.evaluation.records import Record
-from lmm_tui.engine.run.run_dir import checkpoint_name
+from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.errors import LmmError
 from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.worker_jobs import convert_in_worker

@@ -19,8 +19,11 @@ from lmm_tui.cockpit.widgets.choice import ChoiceRow
 from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
 from lmm_tui.cockpit.widgets.option_field import OptionField
-from lmm_tui.engine.config.config import RunConfig, lookup, options, resolve
-from lmm_tui.engine.run.run_dir import RunDir, RunInfo
+from lmm_tui.engine.config.options import lookup, options
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.planning.command_line import command_line
 from lmm_tui.planning.step_benchmark import seconds_a_step
 from lmm_tui.runs.worker_process import run_in_worker

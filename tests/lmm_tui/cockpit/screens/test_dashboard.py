@@ -15,7 +15,7 @@ from lmm_tui.cockpit.screens.page_layouts import pages_for
 from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
 from lmm_tui.cockpit.screens.too_small import TooSmallScreen
 from lmm_tui.cockpit.widgets.panel_grid import PanelGrid
-from lmm_tui.engine.run.control import Reply
+from lmm_tui.engine.run.control_mailbox import Reply
 
 SIZES = [(200, 50), (120, 30), (80, 50), (80, 24), (60, 15)]
 HOSTILE = "\x1b[31m\x1b]0;owned\x07[b]bold[/b] [@click=app.quit]x[/] \u202egnp \x9b2J"

@@ -17,10 +17,11 @@ from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, ChoiceDialog
 from lmm_tui.cockpit.screens.evaluation import EvaluateScreen, Progressed
 from lmm_tui.cockpit.widgets.table import Table
-from lmm_tui.engine.config.config import resolve
+from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.evaluation.job import EvaluationOutcome, EvaluationProgress, Job, Score
 from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records, write_record
-from lmm_tui.engine.run.run_dir import RunDir, checkpoint_name
+from lmm_tui.engine.run.checkpoint_names import checkpoint_name
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.training.run_host import EngineHost
 from lmm_tui.runs.session import RunSession
 

@@ -8,8 +8,9 @@ from textual.widgets import Input
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.live_settings import SETTINGS, LiveSettings
-from lmm_tui.engine.config.config import RunConfig, lookup
-from lmm_tui.engine.run.control import Reply
+from lmm_tui.engine.config.options import lookup
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.training.commands import SETTINGS as TAKEN
 from lmm_tui.runs.session import RunSession
 

@@ -19,8 +19,8 @@ from lmm_tui.cockpit.screens.samples import SamplesScreen
 from lmm_tui.cockpit.screens.tokens import TokensScreen
 from lmm_tui.cockpit.widgets.sample_grid import SampleBook, SampleGrid
 from lmm_tui.cockpit.widgets.token_text import TokenText
-from lmm_tui.engine.run.control import Reply
-from lmm_tui.engine.run.run_dir import checkpoint_name
+from lmm_tui.engine.run.checkpoint_names import checkpoint_name
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.runs.session import RunSession
 
 SIZES = [(120, 30), (60, 15)]

@@ -9,7 +9,7 @@ from looking import cockpit, screen_text, until
 
 from lmm_tui.cli.commands.spikes import command
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
-from lmm_tui.engine.run.control import Reply
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.spike_files import KeptSpike, SpikeError, SpikeText, write_spike
 
 EVIL = SpikeText(0, 2, 8.1, "x", [1, 2, 3], ["the", "\x1b[2J", "%%"], [None, 0.2, 8.1])

@@ -14,7 +14,8 @@ from textual.widgets import Input
 
 from lmm_tui.cockpit.widgets.choice import ChoiceRow
 from lmm_tui.cockpit.widgets.option_field import OptionField, parse, to_text
-from lmm_tui.engine.config.config import ConfigError, options
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.options import options
 from lmm_tui.i18n.translate_messages import translate_range
 
 OPTIONS = {option.key: option for option in options()}

@@ -1,4 +1,4 @@
-"""The model of a job, opened as lm-eval wants it: ours, or lm-eval's own HFLM on a folder."""
+"""The model of a job behind lm-eval's interface: our decoder, or HFLM on a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lmm_tui.engine.evaluation.job import Backend, EvaluateError, Job
 
 
 def open_model(job: Job) -> Any:
-    """An lm_eval.api.model.LM; LmmError where the model cannot be used as asked."""
-    return _open_folder(job) if job.backend == "hf" else _open_ours(job)
+    """An lm_eval.api.model.LM. Raises LmmError if the model cannot be used."""
+    return _open_folder(job) if job.backend == "hf" else _open_decoder(job)
 
 
 def truncated(lm: Any) -> int:
-    """Requests that our own backend has cut off; HFLM keeps no count."""
+    """Requests truncated by our own backend; HFLM keeps no count."""
     return getattr(lm, "truncated", 0)
 
 
@@ -31,7 +31,7 @@ def versions(backend: Backend) -> dict[str, str]:
     return {package: version(package) for package in packages}
 
 
-def _open_ours(job: Job) -> Any:
+def _open_decoder(job: Job) -> Any:
     from lmm_tui.engine.evaluation.decoder_lm import DecoderLM
 
     weights = read_weights(Path(job.model))
@@ -79,10 +79,9 @@ def _open_folder(job: Job) -> Any:
 
 
 if __name__ == "__main__":
-    for missing in (Job("/nowhere", ("lmm_sums",)), Job("/nowhere", ("lmm_sums",), "hf")):
-        try:
-            open_model(missing)
-        except Exception as refusal:
-            print(refusal)
+    try:
+        open_model(Job("/nowhere", ("lmm_sums",), "hf"))
+    except EvaluateError as error:
+        print(error)
     print(versions("run"))
     print("=== 自测通过 ===")

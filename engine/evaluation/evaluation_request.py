@@ -1,6 +1,6 @@
-"""One call of the command, from its flags to what it prints: what both command lines share.
+"""One call of the evaluation command, from its flags to its output text.
 
-It prints nothing itself and knows no terminal.
+Shared by `lmm-tui eval` and `engine/evaluate.py`, which print the text.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from lmm_tui.engine.evaluation.process import evaluate
 from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records, write_record
 from lmm_tui.engine.evaluation.report import history_table, outcome_table
 from lmm_tui.engine.evaluation.smoke_model import make_model
-from lmm_tui.engine.run.run_dir import find_run
+from lmm_tui.engine.run.find_run import find_run
 
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """The flags of `evaluation_options`, each under its own name."""
+    """The values of `evaluation_options`, one field a flag."""
 
     run: str | None
     model_path: str | None
@@ -43,7 +43,7 @@ class EvaluationRequest:
     runs_dir: Path
 
     def answer(self, report: Callable[[EvaluationProgress], None]) -> str:
-        """Do what is asked and say how it came out; LmmError where that is impossible."""
+        """Carry out the request and return the text to print. Raises LmmError."""
         if self.write_tasks is not None:
             return self._write_tasks(self.write_tasks)
         if self.history is not None:
@@ -53,28 +53,28 @@ class EvaluationRequest:
                 f"--output {self.output}: there is no folder {self.output.parent}; make it first"
             )
         with tempfile.TemporaryDirectory(prefix="lmm-smoke-") as scratch:
-            return self._evaluate(self._subject(Path(scratch)), report)
+            return self._evaluate(self._find_model(Path(scratch)), report)
 
     def _evaluate(
-        self, subject: EvaluatedModel, report: Callable[[EvaluationProgress], None]
+        self, evaluated: EvaluatedModel, report: Callable[[EvaluationProgress], None]
     ) -> str:
-        job = self._job(subject)
+        job = self._job(evaluated)
         outcome = evaluate(job, report)
-        run = subject.run
-        record = Record(time.time(), run.name if run else "", subject.step, job, outcome)
+        run = evaluated.run
+        record = Record(time.time(), run.name if run else "", evaluated.step, job, outcome)
         files = [file_in_run(record, run)] if run else []
         files += [self.output] if self.output else []
         for file in files:
             write_record(record, file)
         asked = f"the first {job.limit} questions of each task" if job.limit else "all questions"
         kept = f"; kept in {', '.join(map(_from_here, files))}" if files else ""
-        step = f", step {subject.step}" if run else ""
-        return f"{outcome_table(outcome)}\n{_from_here(subject.model)}{step}: {asked}{kept}"
+        step = f", step {evaluated.step}" if run else ""
+        return f"{outcome_table(outcome)}\n{_from_here(evaluated.model)}{step}: {asked}{kept}"
 
-    def _job(self, subject: EvaluatedModel) -> Job:
+    def _job(self, evaluated: EvaluatedModel) -> Job:
         default = SMOKE_LIMIT if self.smoke else DEFAULT_LIMIT
         return Job(
-            model=str(subject.model),
+            model=str(evaluated.model),
             tasks=self.tasks or (ALL,),
             backend=self.backend or ("hf" if self.model_path else "run"),
             device=self.device,
@@ -85,7 +85,7 @@ class EvaluationRequest:
             data_dir=None if self.data_dir is None else str(self.data_dir),
         )
 
-    def _subject(self, scratch: Path) -> EvaluatedModel:
+    def _find_model(self, scratch: Path) -> EvaluatedModel:
         if self.run and self.model_path:
             raise EvaluateError("--run and --model-path both name a model; give one of them")
         if self.model_path:
@@ -118,7 +118,7 @@ class EvaluationRequest:
 
 
 def _from_here(path: Path) -> str:
-    """As short as it can be named in the working directory."""
+    """The path relative to the working directory if it is inside it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 

@@ -1,121 +1,38 @@
-"""The control mailbox: commands to a running loop, from this process or over a Unix socket.
+"""The control socket of a run: serves the mailbox to other processes of the same user.
 
-The loop takes requests between optimiser steps and answers each with what really happened.
-A command is one JSON line `{"command": "set", "args": {"lr": 1e-4}}`, its answer one JSON line
-`{"ok": true, "step": 12, "message": "…", "data": {…}}`. Nothing here knows what commands mean.
+One thread runs a selector loop over non-blocking sockets. Clients are limited in number, line
+length, pending commands and rate, so that none of them can stall the training loop or the others.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import queue
 import selectors
 import socket
 import stat
 import threading
 import time
-from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from lmm_tui.engine.run.peer_credentials import is_own
-from lmm_tui.errors import LmmError
-
-COMMANDS = (
-    "pause",
-    "resume",
-    "stop",
-    "checkpoint",
-    "probe",
-    "sample",
-    "evaluate",
-    "set",
-    "rollback",
-    "talk",
-    "read",
+from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
+from lmm_tui.engine.run.control_protocol import (
+    MAX_LINE,
+    ControlError,
+    decode_command,
+    encode_reply,
 )
+from lmm_tui.engine.run.peer_credentials import is_own
 
-_MAX_LINE = 64 * 1024
 _MAX_CLIENTS = 16
 _MAX_WAITING = 64
-"""Commands of one client that wait for the loop."""
+"""Unanswered commands of one client."""
 _BACKLOG = 128
 _LINES_PER_S = 100.0
 _BURST = 256.0
-"""Lines of all clients together: what more comes waits with its sender, not in the loop."""
-
-
-class ControlError(LmmError):
-    """A command that could not be delivered or understood."""
-
-
-class CommandError(LmmError):
-    """A command with arguments that it does not take."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a command did: `step` is the optimiser step after which it took effect."""
-
-    ok: bool
-    message: str
-    step: int = 0
-    data: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Request:
-    """A command on its way to the loop; answering it once is the loop's duty."""
-
-    command: str
-    args: dict[str, Any]
-    reply: Future[Reply] = field(default_factory=Future)
-
-    def answer(self, reply: Reply) -> None:
-        if not self.reply.done():
-            self.reply.set_result(reply)
-
-
-class Mailbox:
-    """A thread-safe queue of requests with one consumer, the training loop."""
-
-    def __init__(self) -> None:
-        self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
-        self._closed = threading.Event()
-
-    def send(self, command: str, args: Mapping[str, Any] | None = None) -> Future[Reply]:
-        """Post a command; the future holds the Reply once the loop has done it."""
-        request = Request(command, dict(args or {}))
-        if command not in COMMANDS:
-            request.answer(
-                Reply(False, f"unknown command {command!r}; choose from {', '.join(COMMANDS)}")
-            )
-        elif self._closed.is_set():
-            request.answer(Reply(False, "the run has ended"))
-        else:
-            self._requests.put(request)
-            if self._closed.is_set():
-                self.close()
-        return request.reply
-
-    def take(self, timeout_s: float | None = None) -> Request | None:
-        """The next request; waits up to `timeout_s` for one where that is given."""
-        try:
-            if timeout_s is None:
-                return self._requests.get_nowait()
-            return self._requests.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
-
-    def close(self) -> None:
-        """Refuse what still waits and whatever comes: the run has ended."""
-        self._closed.set()
-        while request := self.take():
-            request.answer(Reply(False, "the run has ended"))
+"""Lines of all clients together; further ones stay in their clients' buffers."""
 
 
 class ControlServer:
@@ -139,7 +56,7 @@ class ControlServer:
         self._thread.start()
 
     def close(self, flush_s: float = 1.0) -> None:
-        """Send the answers that are ready, then remove the socket."""
+        """Send the replies that are ready, then remove the socket."""
         self._closing = True
         self._wake()
         self._thread.join(flush_s)
@@ -181,13 +98,13 @@ class ControlServer:
             self._selector.register(connection, selectors.EVENT_READ)
 
     def _longest_idle(self) -> _Client:
-        """The first to have come that waits for nothing, or simply the first."""
+        """The oldest client without a pending reply, or the oldest of all."""
         clients = list(self._clients.values())
         return next((client for client in clients if not client.replies), clients[0])
 
     def _read(self, client: _Client) -> None:
         try:
-            received = client.connection.recv(_MAX_LINE)
+            received = client.connection.recv(MAX_LINE)
         except BlockingIOError:
             return
         except OSError:
@@ -196,13 +113,13 @@ class ControlServer:
         client.gone = not received
 
     def _pause_s(self) -> float | None:
-        """How long lines that have come must wait for their turn; None without such lines."""
+        """Time until the next buffered line may be served; None if no line is buffered."""
         if not any(client.has_line for client in self._clients.values()):
             return None
         return max(0.0, (1 - self._budget) / _LINES_PER_S)
 
     def _dispatch_all(self) -> None:
-        """A line of each client in turn, as many as may be taken now."""
+        """Serve one line of each client in turn, within the rate limit (a token bucket)."""
         now = time.monotonic()
         self._budget = min(_BURST, self._budget + (now - self._counted) * _LINES_PER_S)
         self._counted = now
@@ -217,36 +134,27 @@ class ControlServer:
                 self._budget -= 1
         for client in list(self._clients.values()):
             if client.too_long:
-                refusal: Future[Reply] = Future()
-                refusal.set_result(Reply(False, f"a command line has at most {_MAX_LINE} bytes"))
-                client.replies.append(refusal)
+                sentence = f"a command line has at most {MAX_LINE} bytes"
+                client.replies.append(_refusal(sentence))
                 client.inbox = b""
                 client.dropping = True
 
     def _dispatch(self, line: bytes) -> Future[Reply]:
         try:
-            message = json.loads(line)
-            command, args = message["command"], message.get("args", {})
-            if not isinstance(command, str) or not isinstance(args, dict):
-                raise TypeError
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            refusal: Future[Reply] = Future()
-            refusal.set_result(Reply(False, 'expected {"command": NAME, "args": {…}} on one line'))
-            return refusal
-        return self._mailbox.send(command, args)
+            return self._mailbox.send(*decode_command(line))
+        except ControlError as error:
+            return _refusal(str(error))
 
     def _flush_all(self) -> None:
         for client in list(self._clients.values()):
             while client.replies and client.replies[0].done():
-                reply = client.replies.pop(0).result()
-                line = json.dumps(asdict(reply), ensure_ascii=False, default=str)
-                client.outbox += line.encode("utf-8", "replace") + b"\n"
+                client.outbox += encode_reply(client.replies.pop(0).result())
             leaving = client.dropping or client.gone
             if not self._flush(client) or (leaving and client.done):
                 self._drop(client)
 
     def _flush(self, client: _Client) -> bool:
-        """Send what the client takes now; False where it is gone."""
+        """Send what the socket accepts now; False if the client disconnected."""
         if client.outbox:
             try:
                 sent = client.connection.send(client.outbox)
@@ -259,8 +167,8 @@ class ControlServer:
         return True
 
     def _watch(self, client: _Client) -> None:
-        """Read no more from whom has enough to be served first."""
-        full = len(client.inbox) > _MAX_LINE or len(client.replies) >= _MAX_WAITING
+        """Select for reading unless the client's buffers are full, for writing if replies wait."""
+        full = len(client.inbox) > MAX_LINE or len(client.replies) >= _MAX_WAITING
         wanted = 0 if full or client.gone or client.dropping else selectors.EVENT_READ
         wanted |= selectors.EVENT_WRITE if client.outbox else 0
         if client.watched:
@@ -284,62 +192,30 @@ class _Client:
     replies: list[Future[Reply]] = field(default_factory=list)
     dropping: bool = False
     gone: bool = False
-    """Whether the other end sends no more."""
+    """Whether the client closed its sending side."""
     watched: bool = True
 
     @property
     def has_line(self) -> bool:
-        """Whether a whole line waits that may be served now."""
-        return self._line_came and len(self.replies) < _MAX_WAITING
+        """Whether a complete line is buffered and may be served now."""
+        return self._line_complete and len(self.replies) < _MAX_WAITING
 
     @property
     def too_long(self) -> bool:
-        return len(self.inbox) > _MAX_LINE and not self._line_came
+        return len(self.inbox) > MAX_LINE and not self._line_complete
 
     @property
     def done(self) -> bool:
-        """Whether all that it asked is answered."""
-        return not (self._line_came or self.replies or self.outbox)
+        """Whether every command is answered and every reply sent."""
+        return not (self._line_complete or self.replies or self.outbox)
 
     @property
-    def _line_came(self) -> bool:
-        return self.inbox.find(b"\n", 0, _MAX_LINE + 1) >= 0
-
-
-def send(
-    path: Path, command: str, args: Mapping[str, Any] | None = None, timeout_s: float = 60.0
-) -> Reply:
-    """Deliver one command to the run that listens at `path` and wait for its answer.
-
-    Raises ControlError where nobody listens or no answer comes in time.
-    """
-    line = json.dumps({"command": command, "args": dict(args or {})}).encode() + b"\n"
-    deadline = time.monotonic() + timeout_s
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(timeout_s)
-        try:
-            connection.connect(os.fspath(path))
-            if not is_own(connection):
-                raise ControlError(f"{path}: another user listens there")
-            connection.sendall(line)
-            answer = b""
-            while not answer.endswith(b"\n"):
-                connection.settimeout(max(deadline - time.monotonic(), 0.01))
-                part = connection.recv(_MAX_LINE)
-                if not part:
-                    raise ControlError("the run ended before it answered")
-                answer += part
-        except TimeoutError:
-            raise ControlError(f"{command}: no answer within {timeout_s:.0f} s") from None
-        except (FileNotFoundError, ConnectionRefusedError):
-            raise ControlError("the run is not active: nobody listens on its socket") from None
-        except OSError as error:
-            raise ControlError(f"{path}: {error.strerror or error}") from None
-    return Reply(**json.loads(answer))
+    def _line_complete(self) -> bool:
+        return self.inbox.find(b"\n", 0, MAX_LINE + 1) >= 0
 
 
 def _listen(path: Path) -> socket.socket:
-    """Bind a fresh listening socket; whoever holds the run's lock may replace a dead one."""
+    """Bind a listening socket in place of a dead one; the caller holds the run's lock."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -362,6 +238,12 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
+def _refusal(sentence: str) -> Future[Reply]:
+    refused: Future[Reply] = Future()
+    refused.set_result(Reply(False, sentence))
+    return refused
+
+
 def _no_socket(path: Path, error: OSError) -> ControlError:
     reason = error.strerror or error
     return ControlError(
@@ -372,21 +254,20 @@ def _no_socket(path: Path, error: OSError) -> ControlError:
 if __name__ == "__main__":
     import tempfile
 
+    from lmm_tui.engine.run.control_client import send
+
     box = Mailbox()
 
-    def one_step_loop() -> None:
+    def answer_one() -> None:
         request = box.take(timeout_s=5)
         assert request is not None
         request.answer(Reply(True, f"{request.command} {request.args}", step=7))
 
     with tempfile.TemporaryDirectory() as folder:
         server = ControlServer(box, Path(folder) / "control.sock")
-        loop = threading.Thread(target=one_step_loop)
+        loop = threading.Thread(target=answer_one)
         loop.start()
         print(send(server.path, "set", {"lr": 1e-4}))
         loop.join()
-        print(send(server.path, "dance"))
-        box.close()
-        print(send(server.path, "pause"))
         server.close()
     print("=== 自测通过 ===")

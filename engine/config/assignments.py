@@ -1,0 +1,48 @@
+"""`section.key=value`, the argument of --set: a dotted key and a TOML value on one line."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import tomli_w
+
+from lmm_tui.engine.config.config_error import ConfigError
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """`section.key=value` of --set, its value as in `parse_value`."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise ConfigError(f"--set {text}: expected section.key=value, such as optim.lr=1e-3")
+    return key, parse_value(value)
+
+
+def parse_value(text: str) -> Any:
+    """A TOML value; a bare word is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def format_assignment(key: str, value: Any) -> str:
+    """`section.key=value` for --set, which `parse_assignment` reads back as the same value."""
+    plain = f"{key}={value}"
+    if isinstance(value, str) and parse_assignment(plain) == (key, value):
+        return plain
+    return f"{key}={toml_value(value)}"
+
+
+def toml_value(value: Any) -> str:
+    """One value as TOML on a single line."""
+    if isinstance(value, list):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    return tomli_w.dumps({"value": value}).removeprefix("value = ").removesuffix("\n")
+
+
+if __name__ == "__main__":
+    print(parse_assignment("optim.lr=1e-3"), format_assignment("log.prompts", ["a", "b"]))
+    assert parse_assignment("data.source=my file.txt") == ("data.source", "my file.txt")
+    print("=== 自测通过 ===")

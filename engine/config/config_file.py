@@ -1,0 +1,38 @@
+"""Configurations as TOML files."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.run_config import RunConfig
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; ConfigError with the line of a syntax error."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give --config an existing TOML file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def to_toml(config: RunConfig) -> str:
+    """The configuration as TOML; unset keys are omitted, since TOML has no null."""
+    return tomli_w.dumps(config.model_dump(exclude_none=True))
+
+
+if __name__ == "__main__":
+    text = to_toml(RunConfig())
+    print(text)
+    assert RunConfig.model_validate(tomllib.loads(text)) == RunConfig()
+    print("=== 自测通过 ===")

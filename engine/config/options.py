@@ -1,0 +1,107 @@
+"""Reflection on the configuration tree: every leaf as an `Option` with its key, help and range.
+
+Flags, form fields and suggestions for misspelt keys are made from these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.sections.section import Section
+
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One leaf of the configuration tree: a flag, a form field or a TOML key."""
+
+    key: str
+    """Dotted path such as `optim.lr`."""
+    field: FieldInfo
+
+    @property
+    def help(self) -> str:
+        return self.field.description or ""
+
+    @property
+    def label(self) -> str:
+        """A short display name: the field's title, or the last part of its key."""
+        return self.field.title or self.key.rpartition(".")[2].replace("_", " ")
+
+    @property
+    def default(self) -> Any:
+        return self.field.get_default(call_default_factory=True)
+
+    @property
+    def optional(self) -> bool:
+        """Whether it may be unset (None)."""
+        return NoneType in get_args(self.field.annotation)
+
+    @property
+    def kind(self) -> type:
+        """bool, int, float, str or list; a Literal is a str."""
+        member = next(
+            (
+                kind
+                for kind in get_args(self.field.annotation)
+                if self.optional and kind is not NoneType
+            ),
+            self.field.annotation,
+        )
+        origin = get_origin(member) or member
+        return origin if isinstance(origin, type) else str
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The allowed values of an enumeration; empty for every other option."""
+        if get_origin(self.field.annotation) is Literal:
+            return get_args(self.field.annotation)
+        extra = self.field.json_schema_extra
+        listed = extra.get("enum") if isinstance(extra, dict) else None
+        return tuple(str(value) for value in listed) if isinstance(listed, list) else ()
+
+    @property
+    def allowed(self) -> str:
+        """The range of a number, such as `whole number from 1 to 65,536`; empty for the rest."""
+        if self.kind not in (int, float):
+            return ""
+        limits = {
+            bound: getattr(rule, bound)
+            for rule in self.field.metadata
+            for bound in _BOUNDS
+            if hasattr(rule, bound)
+        }
+        number = "whole number" if self.kind is int else "number"
+        if {"ge", "le"} <= limits.keys():
+            return f"{number} from {limits['ge']:,.10g} to {limits['le']:,.10g}"
+        return ", ".join([number, *(f"{_BOUNDS[it]} {limits[it]:,.10g}" for it in limits)])
+
+
+def options(section: type[Section] = RunConfig, prefix: str = "") -> Iterator[Option]:
+    """All leaves of the tree, depth first, in the order of declaration."""
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from options(kind, f"{prefix}{name}.")
+        else:
+            yield Option(prefix + name, field)
+
+
+def lookup(config: RunConfig, key: str) -> Any:
+    """The value under a dotted key."""
+    return reduce(getattr, key.split("."), config)
+
+
+if __name__ == "__main__":
+    for option in list(options())[:8]:
+        print(option.key, option.kind.__name__, option.allowed)
+    assert lookup(RunConfig(), "train.steps") == 1000
+    print("=== 自测通过 ===")

@@ -1,0 +1,80 @@
+"""A checked `RunConfig` from defaults, a file and assignments, the last one winning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.config_file import load_toml
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.validation_message import validation_message
+
+
+def resolve(
+    file: Path | None = None,
+    assignments: Mapping[str, Any] | None = None,
+    base: Mapping[str, Any] | None = None,
+) -> RunConfig:
+    """Defaults < `base` < `file` < `assignments` (dotted keys), checked.
+
+    Raises ConfigError: one sentence with the file and line, or the key, that is wrong.
+    """
+    tree = merged({}, base or {})
+    if file is not None:
+        table = load_toml(file)
+        _validate(table, file)
+        tree = merged(tree, table)
+    for key, value in (assignments or {}).items():
+        _set(tree, key, value)
+    config = _validate(tree, file)
+    config.model.shape()
+    return config
+
+
+def merged(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables combined into new ones; where both have a value, `other` wins."""
+    result = dict(base)
+    for key, value in other.items():
+        if isinstance(value, Mapping):
+            below = result.get(key)
+            result[key] = merged(below if isinstance(below, Mapping) else {}, value)
+        else:
+            result[key] = value
+    return result
+
+
+def check(key: str, value: Any, config: RunConfig) -> RunConfig:
+    """`config` with one dotted key changed; ConfigError where that is not allowed."""
+    tree = config.model_dump()
+    _set(tree, key, value)
+    return _validate(tree, None)
+
+
+def _set(tree: dict[str, Any], key: str, value: Any) -> None:
+    *sections, leaf = key.split(".")
+    for section in sections:
+        table = tree.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{key}: {section!r} is a value, not a section")
+        tree = table
+    tree[leaf] = value
+
+
+def _validate(tree: Mapping[str, Any], file: Path | None) -> RunConfig:
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(validation_message(error, file)) from None
+
+
+if __name__ == "__main__":
+    print(resolve(assignments={"train.steps": 20}).train)
+    try:
+        resolve(assignments={"optim.lrr": 1})
+    except ConfigError as error:
+        print(error)
+    print("=== 自测通过 ===")

@@ -1,0 +1,107 @@
+"""The root of the configuration tree: `RunConfig` defines a run.
+
+TOML files, command line flags and forms are all made from this tree: it is the one source of
+names, types, ranges, help texts and defaults. It imports neither torch nor any device code.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, get_args
+
+from pydantic import Field, field_validator
+
+from lmm_tui.engine.config.sections.data_config import DataConfig
+from lmm_tui.engine.config.sections.distill_config import DistillConfig
+from lmm_tui.engine.config.sections.dpo_config import DpoConfig
+from lmm_tui.engine.config.sections.eval_config import EvalConfig
+from lmm_tui.engine.config.sections.grpo_config import GrpoConfig
+from lmm_tui.engine.config.sections.health_config import HealthConfig
+from lmm_tui.engine.config.sections.log_config import LogConfig
+from lmm_tui.engine.config.sections.lora_config import LoraConfig
+from lmm_tui.engine.config.sections.model_config import ModelConfig
+from lmm_tui.engine.config.sections.optim_config import OptimConfig
+from lmm_tui.engine.config.sections.probe_config import ProbeConfig
+from lmm_tui.engine.config.sections.section import Section
+from lmm_tui.engine.config.sections.train_config import TrainConfig
+from lmm_tui.engine.run.run_dir import RUNS_DIR
+
+Stage = Literal["pretrain", "sft", "dpo", "grpo", "distill"]
+STAGES: tuple[str, ...] = get_args(Stage)
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?", re.ASCII)
+_RUN_NAME = re.compile(r"[^\W_][\w.+-]{0,99}")
+
+
+class RunConfig(Section):
+    """Everything that defines a run."""
+
+    stage: Stage = Field("pretrain", description="What is trained: " + ", ".join(STAGES))
+    device: str = Field("auto", description="auto, cpu, mps, cuda or cuda:N; auto takes the best")
+    name: str | None = Field(None, description="Name of the run; unset is stage, model, date")
+    runs_dir: str = Field(RUNS_DIR, min_length=1, description="Folder that holds the runs")
+    start_from: str | None = Field(
+        None,
+        min_length=1,
+        title="start from",
+        description="Weights to start from: a run, checkpoint, Hugging Face folder or .pth file",
+    )
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    optim: OptimConfig = Field(default_factory=OptimConfig)
+    log: LogConfig = Field(default_factory=LogConfig)
+    eval: EvalConfig = Field(default_factory=EvalConfig)
+    health: HealthConfig = Field(default_factory=HealthConfig)
+    probe: ProbeConfig = Field(default_factory=ProbeConfig)
+    lora: LoraConfig = Field(default_factory=LoraConfig)
+    dpo: DpoConfig = Field(default_factory=DpoConfig)
+    grpo: GrpoConfig = Field(default_factory=GrpoConfig)
+    distill: DistillConfig = Field(default_factory=DistillConfig)
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not _DEVICE.fullmatch(value):
+            raise ValueError(f"unknown device {value!r}; choose auto, cpu, mps, cuda or cuda:N")
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, value: str | None) -> str | None:
+        if value is not None and not _RUN_NAME.fullmatch(value):
+            raise ValueError(
+                "a run name starts with a letter or digit and has at most 100 letters, "
+                "digits, '.', '_', '+' or '-'"
+            )
+        return value
+
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate of the schedule."""
+        if self.optim.lr is not None:
+            return self.optim.lr
+        return 3e-3 * (96 / self.model.shape().hidden_size) ** 0.5
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the data is plain text; else it is rows of conversations, pairs or prompts."""
+        return self.stage == "pretrain" or (self.stage == "distill" and self.distill.data == "text")
+
+    def completed(self) -> RunConfig:
+        """A copy with derived values filled in, as a run saves it."""
+        optim = self.optim.model_copy(update={"lr": self.peak_lr})
+        return self.model_copy(update={"optim": optim})
+
+    @property
+    def tokens_per_step(self) -> int:
+        """An estimate; 0 for dpo and grpo, whose sequence lengths depend on the data."""
+        if self.stage in ("dpo", "grpo"):
+            return 0
+        return self.train.batch_size * self.train.grad_accum * self.data.seq_len
+
+
+if __name__ == "__main__":
+    print(RunConfig(stage="sft").completed())
+    assert RunConfig().tokens_per_step == 16 * 256
+    print("=== 自测通过 ===")

@@ -1,0 +1,1 @@
+"""One file for each section of the configuration: names, types, ranges, help and defaults."""

@@ -1,0 +1,33 @@
+"""`[health]`: which rules watch a run, what an alert triggers and who is notified."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from lmm_tui.engine.config.sections.section import Section
+
+
+class HealthConfig(Section):
+    enable: bool = Field(True, description="Look for trouble while training, and say what is wrong")
+    rules: str | None = Field(
+        None, min_length=1, description="A TOML file that switches off, tunes or adds rules"
+    )
+    thresholds: list[str] = Field(
+        [], description="More rules, such as 'system/memory_gb > 7' (mean of 8 rows)"
+    )
+    pause: list[str] = Field([], description="Rules whose alert pauses the run")
+    checkpoint: list[str] = Field([], description="Rules whose alert has a checkpoint written")
+    rollback: list[str] = Field(
+        [], description="Rules whose alert brings back the weights of the last checkpoint"
+    )
+    webhook: str | None = Field(
+        None, pattern=r"^https?://\S+$", description="URL that gets each alert as a JSON POST"
+    )
+    command: str | None = Field(
+        None, min_length=1, description="Shell command that gets each alert as JSON on its input"
+    )
+
+
+if __name__ == "__main__":
+    print(HealthConfig())
+    print("=== 自测通过 ===")

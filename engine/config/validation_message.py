@@ -1,0 +1,65 @@
+"""What is wrong with a configuration, in one sentence: file and line, key, reason, likely key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lmm_tui.engine.config.options import options
+
+
+def validation_message(error: ValidationError, file: Path | None) -> str:
+    """The first problem that pydantic found; `file` is where the values came from."""
+    first = error.errors(include_url=False)[0]
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        problem = f"unknown key{_suggestion(key)}"
+    else:
+        message = str(first["msg"]).removeprefix("Value error, ")
+        message = re.sub(r"^(Input|String|List) (?=should )", "", message)
+        given = first["input"]
+        shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
+        problem = message if first["type"] == "value_error" else f"{message}{shown}"
+    return f"{_where(file, location)}{key}: {problem}"
+
+
+def _suggestion(key: str) -> str:
+    """The key that was probably meant: the same leaf in another section, or a near spelling."""
+    known = [option.key for option in options()]
+    leaf = key.rpartition(".")[2]
+    meant = [name for name in known if name.rpartition(".")[2] == leaf]
+    meant = meant or difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+    return f"; did you mean {meant[0]}?" if meant else "; see --print-config for all keys"
+
+
+def _where(file: Path | None, location: Sequence[str]) -> str:
+    """`FILE:LINE: ` of a key in a TOML file, or nothing if it is not found there."""
+    if file is None:
+        return ""
+    section, line_number = "", None
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
+            section = header[1].strip()
+            name = section
+        elif assignment := re.match(r"\s*([\w.-]+)\s*=", line):
+            name = f"{section}.{assignment[1]}" if section else assignment[1]
+        else:
+            continue
+        if name == ".".join(location) or name == ".".join(location[:2]):
+            line_number = number
+    return f"{file}:{line_number}: " if line_number else ""
+
+
+if __name__ == "__main__":
+    from lmm_tui.engine.config.run_config import RunConfig
+
+    try:
+        RunConfig.model_validate({"train": {"stepz": 20}})
+    except ValidationError as error:
+        print(validation_message(error, None))
+    print("=== 自测通过 ===")

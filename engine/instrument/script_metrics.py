@@ -1,0 +1,116 @@
+"""The metrics of a script: its rows under our names, its speed, and its status.
+
+Names that other programs use (`loss`, `eval_loss`, `lr`) become ours (`train/loss`), and what
+follows from a number (perplexity, moving average, tokens/s) is added by the tracker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.status_writer import StatusWriter
+from lmm_tui.errors import LmmError
+from lmm_tui.metrics import names
+from lmm_tui.metrics.readers.log_lines import OURS
+from lmm_tui.metrics.step.speed import SpeedMeter
+from lmm_tui.metrics.tracker import Scalar, TrainingTracker
+
+
+class InstrumentError(LmmError):
+    """A value that cannot be logged, or a request that a script's run does not support."""
+
+
+class ScriptMetrics:
+    """Writes the rows of one run and keeps its status up to date."""
+
+    def __init__(self, run_dir: RunDir, status: StatusWriter, tensorboard: bool) -> None:
+        self._status = status
+        self._tracker = TrainingTracker(run_dir.path, tensorboard=tensorboard)
+        self._speed = SpeedMeter()
+
+    @property
+    def step(self) -> int:
+        """The last step logged."""
+        return self._tracker.step
+
+    def continue_after(self, step: int) -> None:
+        self._tracker.step = step
+
+    def excluded(self) -> AbstractContextManager[None]:
+        """Time inside does not count as training time."""
+        return self._speed.excluded()
+
+    def log(
+        self, numbers: Mapping[str, Scalar], step: int | None, tokens: int | None
+    ) -> dict[str, float]:
+        """Write the row of a step, by default the next one, and return it."""
+        before = self._tracker.step, self._tracker.tokens
+        for name, value in numbers.items():
+            self._update(OURS.get(name.lower(), name), value)
+        at = before[0] + 1 if step is None else step
+        if at > before[0]:
+            self._speed.step(0 if tokens is None else tokens - before[1])
+            self._tracker.update_speed(*self._pace(at - before[0], tokens))
+        return self._write(at, tokens)
+
+    def amend(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """Add numbers to the row of the current step, which is already written."""
+        for name, value in numbers.items():
+            self._update(name, value)
+        return self._write(self._status.status.step, None)
+
+    def close(self) -> None:
+        self._tracker.close()
+
+    def _update(self, name: str, value: Scalar) -> None:
+        split, _, kind = name.rpartition("/")
+        try:
+            if kind == "loss" and split in ("train", "val"):
+                self._tracker.update_loss(value, split)
+            elif name == names.GRAD_NORM:
+                self._tracker.update_grad_norm(value)
+            else:
+                self._tracker.update(name, value)
+        except (TypeError, ValueError, RuntimeError):
+            raise InstrumentError(f"{name}: is {value!r:.80}; expected a number") from None
+
+    def _pace(self, steps: int, tokens: int | None) -> tuple[float | None, float | None]:
+        """Steps and tokens a second, if there is one row every `steps` steps."""
+        rows_per_s = self._speed.steps_per_s
+        return (
+            rows_per_s * steps if rows_per_s else None,
+            self._speed.tokens_per_s if tokens is not None else None,
+        )
+
+    def _write(self, step: int, tokens: int | None) -> dict[str, float]:
+        row = self._tracker.log(step, tokens)
+        status = self._status.status
+        steps_per_s = row.get(names.STEPS_PER_S)
+        left = max(status.total_steps - step, 0)
+        self._status.update(
+            step=step,
+            tokens=self._tracker.tokens,
+            loss=row.get(names.TRAIN_LOSS, status.loss),
+            val_loss=row.get(names.VAL_LOSS, status.val_loss),
+            tokens_per_s=row.get(names.TOKENS_PER_S, status.tokens_per_s),
+            eta_s=left / steps_per_s if steps_per_s else status.eta_s,
+        )
+        return row
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    from lmm_tui.engine.run.run_records import RunStatus
+
+    with tempfile.TemporaryDirectory() as folder:
+        writer = StatusWriter(RunDir(folder), RunStatus("running", total_steps=10))
+        metrics = ScriptMetrics(RunDir(folder), writer, tensorboard=False)
+        print(metrics.log({"loss": 2.0, "lr": 1e-3}, step=None, tokens=64))
+        print(metrics.amend({"val/loss": 2.5}))
+        assert (writer.status.step, writer.status.val_loss) == (1, 2.5)
+        metrics.close()
+        writer.close()
+    print("=== 自测通过 ===")

@@ -1,0 +1,59 @@
+"""Commands to a run in another process, over its control socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.control_protocol import (
+    MAX_LINE,
+    ControlError,
+    decode_reply,
+    encode_command,
+)
+from lmm_tui.engine.run.peer_credentials import is_own
+
+
+def send(
+    path: Path, command: str, args: Mapping[str, Any] | None = None, timeout_s: float = 60.0
+) -> Reply:
+    """Send one command to the run that listens at `path` and wait for its reply.
+
+    Raises ControlError if no process listens there or no reply arrives in time.
+    """
+    line = encode_command(command, args)
+    deadline = time.monotonic() + timeout_s
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout_s)
+        try:
+            connection.connect(os.fspath(path))
+            if not is_own(connection):
+                raise ControlError(f"{path}: another user listens there")
+            connection.sendall(line)
+            answer = b""
+            while not answer.endswith(b"\n"):
+                connection.settimeout(max(deadline - time.monotonic(), 0.01))
+                part = connection.recv(MAX_LINE)
+                if not part:
+                    raise ControlError("the run ended before it answered")
+                answer += part
+        except TimeoutError:
+            raise ControlError(f"{command}: no answer within {timeout_s:.0f} s") from None
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise ControlError("the run is not active: nobody listens on its socket") from None
+        except OSError as error:
+            raise ControlError(f"{path}: {error.strerror or error}") from None
+    return decode_reply(answer)
+
+
+if __name__ == "__main__":
+    try:
+        send(Path("/nowhere/control.sock"), "pause")
+    except ControlError as error:
+        print(error)
+    print("=== 自测通过 ===")

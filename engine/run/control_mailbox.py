@@ -1,0 +1,107 @@
+"""The control mailbox: commands to a running loop, each answered with what it did.
+
+The loop takes requests between optimiser steps. Senders are threads of this process: the cockpit,
+or the control server on behalf of its clients. The mailbox does not interpret commands.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from lmm_tui.errors import LmmError
+
+COMMANDS = (
+    "pause",
+    "resume",
+    "stop",
+    "checkpoint",
+    "probe",
+    "sample",
+    "evaluate",
+    "set",
+    "rollback",
+    "talk",
+    "read",
+)
+
+
+class CommandError(LmmError):
+    """A command with invalid arguments."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The result of a command; it took effect after optimiser step `step`."""
+
+    ok: bool
+    message: str
+    step: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Request:
+    """A command for the loop, which must answer it."""
+
+    command: str
+    args: dict[str, Any]
+    reply: Future[Reply] = field(default_factory=Future)
+
+    def answer(self, reply: Reply) -> None:
+        if not self.reply.done():
+            self.reply.set_result(reply)
+
+
+class Mailbox:
+    """A thread-safe queue of requests with one consumer, the training loop."""
+
+    def __init__(self) -> None:
+        self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._closed = threading.Event()
+
+    def send(self, command: str, args: Mapping[str, Any] | None = None) -> Future[Reply]:
+        """Post a command; the future resolves to the loop's Reply."""
+        request = Request(command, dict(args or {}))
+        if command not in COMMANDS:
+            request.answer(
+                Reply(False, f"unknown command {command!r}; choose from {', '.join(COMMANDS)}")
+            )
+        elif self._closed.is_set():
+            request.answer(Reply(False, "the run has ended"))
+        else:
+            self._requests.put(request)
+            # `close` may have drained the queue between the check and the put.
+            if self._closed.is_set():
+                self.close()
+        return request.reply
+
+    def take(self, timeout_s: float | None = None) -> Request | None:
+        """The next request, or None; with `timeout_s`, waits up to that long for one."""
+        try:
+            if timeout_s is None:
+                return self._requests.get_nowait()
+            return self._requests.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def close(self) -> None:
+        """Refuse all pending and later requests: the run has ended."""
+        self._closed.set()
+        while request := self.take():
+            request.answer(Reply(False, "the run has ended"))
+
+
+if __name__ == "__main__":
+    box = Mailbox()
+    answer = box.send("set", {"lr": 1e-4})
+    request = box.take()
+    assert request is not None
+    request.answer(Reply(True, f"{request.command} {request.args}", step=7))
+    box.close()
+    print(answer.result(), box.send("pause").result())
+    print("=== 自测通过 ===")

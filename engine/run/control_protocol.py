@@ -1,0 +1,58 @@
+"""The wire format of the control socket: one JSON object a line, in both directions.
+
+A command is `{"command": "set", "args": {"lr": 1e-4}}`, its answer
+`{"ok": true, "step": 12, "message": "…", "data": {…}}`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.errors import LmmError
+
+MAX_LINE = 64 * 1024
+"""Bytes of a command line."""
+
+
+class ControlError(LmmError):
+    """A command that could not be delivered or understood."""
+
+
+def encode_command(command: str, args: Mapping[str, Any] | None) -> bytes:
+    return json.dumps({"command": command, "args": dict(args or {})}).encode() + b"\n"
+
+
+def decode_command(line: bytes) -> tuple[str, dict[str, Any]]:
+    """The command and its arguments; ControlError if the line is anything else."""
+    try:
+        message = json.loads(line)
+        command, args = message["command"], message.get("args", {})
+        if not isinstance(command, str) or not isinstance(args, dict):
+            raise TypeError
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise ControlError('expected {"command": NAME, "args": {…}} on one line') from None
+    return command, args
+
+
+def encode_reply(reply: Reply) -> bytes:
+    line = json.dumps(asdict(reply), ensure_ascii=False, default=str)
+    return line.encode("utf-8", "replace") + b"\n"
+
+
+def decode_reply(line: bytes) -> Reply:
+    return Reply(**json.loads(line))
+
+
+if __name__ == "__main__":
+    sent = encode_command("set", {"lr": 1e-4})
+    print(sent, encode_reply(Reply(True, "lr 0.0001", step=12)))
+    assert decode_command(sent) == ("set", {"lr": 1e-4})
+    try:
+        decode_command(b"[1]")
+    except ControlError as error:
+        print(error)
+    print("=== 自测通过 ===")

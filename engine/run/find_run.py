@@ -1,0 +1,59 @@
+"""Runs by name or path, and the list of runs in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
+
+
+def list_runs(runs_dir: Path | str) -> list[RunDir]:
+    """All readable runs in a folder, the most recently started first."""
+    started: list[tuple[float, RunDir]] = []
+    root = Path(runs_dir)
+    for path in root.iterdir() if root.is_dir() else ():
+        try:
+            started.append((RunDir(path).read_info().started, RunDir(path)))
+        except RunDirError:
+            continue
+    started.sort(key=lambda item: item[0], reverse=True)
+    return [run for _, run in started]
+
+
+def find_run(name: str | None, runs_dir: Path | str) -> RunDir:
+    """The run `name` (a name under `runs_dir`, or a path), or for None the newest one.
+
+    Raises RunDirError if there is no such run.
+    """
+    if name is None:
+        runs = list_runs(runs_dir)
+        if not runs:
+            raise RunDirError(
+                f"{runs_dir}: holds no runs; start one with `lmm-tui launch`, or give --runs-dir"
+            )
+        return runs[0]
+    inside = Path(runs_dir) / name
+    candidate = RunDir(inside if inside.is_dir() else Path(name))
+    if not candidate.path.is_dir():
+        raise RunDirError(f"{name}: no such run in {runs_dir}; `lmm-tui runs` lists them")
+    candidate.read_info()
+    return candidate
+
+
+def run_or_path(name: str, runs_dir: Path | str) -> Path:
+    """`name` as a run in `runs_dir` if there is one, else as a path (a checkpoint, a file, …)."""
+    inside = Path(runs_dir) / name
+    return inside if inside.is_dir() else Path(name)
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            find_run(None, folder)
+        except RunDirError as error:
+            print(error)
+        assert list_runs(folder) == []
+    print("=== 自测通过 ===")

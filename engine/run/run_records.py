@@ -1,0 +1,116 @@
+"""`run.json` and `status.json` as records: identity and state of a run, validated when read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from lmm_tui.engine.run.atomic_file import replace_text
+
+FORMAT = 1
+"""Version of the run directory's layout; readers refuse a newer one."""
+
+ACTIVE_STATES = frozenset({"starting", "running", "paused", "stopping"})
+
+LIKELIHOOD_STAGES = frozenset({"pretrain", "sft"})
+"""Stages whose loss is in nats per token, so that exp(loss) is a perplexity."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """`run.json`: the identity of a run, written at every start."""
+
+    name: str
+    stage: str
+    created: float
+    started: float
+    host: str
+    pid: int
+    pid_started: float
+    """Start time of the process (unix seconds): tells a reused pid from the real one."""
+    device: str = ""
+    precision: str = ""
+    model: str = ""
+    parameters: int = 0
+    socket: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    references: dict[str, float] = field(default_factory=dict)
+    """Baseline losses in nats: `ln V`, `unigram`, `bigram`."""
+    parent: str = ""
+    parent_checkpoint: str = ""
+    parent_stage: str = ""
+    resumed_steps: list[int] = field(default_factory=list)
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """`status.json`: the state of a run, replaced at most once a second."""
+
+    state: str = "starting"
+    step: int = 0
+    total_steps: int = 0
+    tokens: int = 0
+    total_tokens: int = 0
+    heartbeat: float = 0.0
+    eta_s: float | None = None
+    loss: float | None = None
+    val_loss: float | None = None
+    tokens_per_s: float | None = None
+    activity: str = ""
+    """A long operation in progress, such as `tokenising 43 %`; empty while training."""
+    error: str = ""
+
+
+_LARGEST = 1 << 62
+"""Above every count and time of a record."""
+
+Record = TypeVar("Record", RunInfo, RunStatus)
+
+
+def read_record(path: Path, kind: type[Record]) -> Record | None:
+    """None if the file is missing or damaged, or if a value has the wrong type.
+
+    Unknown keys are ignored, so that an older reader accepts a newer writer's additions.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        hints = get_type_hints(kind)
+        known = {item.name: found[item.name] for item in fields(kind) if item.name in found}
+        return kind(**known) if all(_fits(known[name], hints[name]) for name in known) else None
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+
+
+def write_record(path: Path, record: RunInfo | RunStatus) -> None:
+    replace_text(path, json.dumps(asdict(record), ensure_ascii=False, indent=1) + "\n")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a JSON value has the annotated type, numbers being finite and displayable."""
+    of = get_args(hint)
+    if hint in (int, float):
+        is_number = type(value) is int or (hint is float and type(value) is float)
+        return is_number and abs(value) <= _LARGEST
+    if isinstance(value, dict) and get_origin(hint) is dict:
+        return all(_fits(item, of[1]) for item in value.values())
+    if isinstance(value, list) and get_origin(hint) is list:
+        return all(_fits(item, of[0]) for item in value)
+    if isinstance(hint, UnionType):  # Measurements may be None or non-finite.
+        return value is None or type(value) is float or any(_fits(value, one) for one in of)
+    return type(value) is hint
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "status.json"
+        write_record(file, RunStatus(state="running", step=3))
+        print(read_record(file, RunStatus))
+        file.write_text('{"step": "three"}')
+        assert read_record(file, RunStatus) is None
+    print("=== 自测通过 ===")
