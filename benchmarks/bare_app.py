@@ -1,7 +1,7 @@
 """The baseline of screens: a Textual app with a single widget, run by `python -m`.
 
-It paints one braille character, and another one after every key. `repaint HZ` fills the terminal
-with new text so many times a second. `train FOLDER` trains `nano` in the same process, as the
+It paints one braille character, and another one after every key. `poll` has a timer four times a
+second that does nothing, `repaint HZ` fills the terminal with new text so many times a second. `train FOLDER` trains `nano` in the same process, as the
 launcher does.
 """
 
@@ -15,8 +15,9 @@ from textual.widgets import Static
 
 
 class BareApp(App[None]):
-    def __init__(self, repaints_per_s: float = 0) -> None:
+    def __init__(self, *, polls_per_s: float = 0, repaints_per_s: float = 0) -> None:
         super().__init__()
+        self._polls_per_s = polls_per_s
         self._repaints_per_s = repaints_per_s
         self._count = 0
         self._text = Static("⠿")
@@ -25,6 +26,8 @@ class BareApp(App[None]):
         yield self._text
 
     def on_mount(self) -> None:
+        if self._polls_per_s:
+            self.set_interval(1 / self._polls_per_s, lambda: None)
         if self._repaints_per_s:
             self._text.styles.height = "100%"
             self.set_interval(1 / self._repaints_per_s, self._repaint)
@@ -64,8 +67,10 @@ def train(folder: str) -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
+        case ["poll"]:
+            BareApp(polls_per_s=4).run()
         case ["repaint", per_second]:
-            BareApp(float(per_second)).run()
+            BareApp(repaints_per_s=float(per_second)).run()
         case ["train", folder]:
             train(folder)
         case _:

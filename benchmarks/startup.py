@@ -31,7 +31,7 @@ from lmm_tui.cockpit.keys import SCREENS
 TITLE = "startup: time until there is something to see, against an empty Textual app"
 
 ROUNDS = 5
-LIMITS = {"--help": 0.6, "monitor": 2.2, "launch": 2.8}
+LIMITS = {"--help": 0.6, "monitor": 2.5, "launch": 3.0}
 """Of an empty Textual app's first paint."""
 LIMIT_FIRST_STEP = 2.0
 """Of a script that imports torch and takes one step; the data is cached."""
