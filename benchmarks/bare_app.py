@@ -1,7 +1,8 @@
 """The baseline of screens: a Textual app with a single widget, run by `python -m`.
 
 It paints one braille character, and another one after every key. `poll` has a timer four times a
-second that does nothing, `repaint HZ` fills the terminal with new text so many times a second. `train FOLDER` trains `nano` in the same process, as the
+second that does nothing, `repaint HZ` fills the terminal with new text so many times a second,
+and after every key. `train FOLDER` trains `nano` in the same process, as the
 launcher does.
 """
 
@@ -34,6 +35,9 @@ class BareApp(App[None]):
 
     def on_key(self, event: events.Key) -> None:
         event.stop()
+        if self._repaints_per_s:
+            self._repaint()
+            return
         self._count += 1
         self._text.update(chr(0x2801 + self._count % 255))
 

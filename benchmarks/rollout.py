@@ -7,7 +7,6 @@ peers have one thread, so that a busy machine hits them alike, and take turns; m
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from benchmarks.measure import QUICK, medians, report
 from lmm_tui.engine.config.model_shape import PRESETS
 from lmm_tui.engine.generation.rollout import rollout
 from lmm_tui.engine.model.decoder import Decoder
@@ -22,7 +22,6 @@ from lmm_tui.engine.model.decoder import Decoder
 TITLE = "rollout: 8 answers to each of 8 prompts against transformers' generate"
 
 LIMIT = 2.0
-ROUNDS = 3
 
 _SHAPE = PRESETS["tiny"]
 _PROMPTS, _SAMPLES, _TOKENS = 8, 8, 64
@@ -39,32 +38,25 @@ def run() -> None:
     ]
     theirs = _transformers(model)
     with _one_thread():
-        for top_p in (1.0, 0.95):
+        for top_p in (1.0,) if QUICK else (1.0, 0.95):
             peers: dict[str, Callable[[], int]] = {
                 "ours": lambda top_p=top_p: _ours(model, prompts, top_p),
                 "transformers": lambda top_p=top_p: theirs(prompts, top_p),
             }
-            seconds = {name: statistics.median(times) for name, times in _turns(peers).items()}
-            ratio = seconds["transformers"] / seconds["ours"]
-            print(
-                f"top_p {top_p:g}: {seconds['ours']:.2f} s, transformers "
-                f"{seconds['transformers']:.2f} s"
+            speeds = medians(
+                {name: lambda peer=peer: _tokens_per_s(peer) for name, peer in peers.items()},
+                1 if QUICK else 3,
+                warm_up=not QUICK,
             )
-            verdict = "PASS" if ratio >= LIMIT else "FAIL"
-            print(f"limit {LIMIT:.1f} of transformers' speed  measured {ratio:.2f}  {verdict}")
+            report(f"rollout, top_p {top_p:g}", *speeds.values(), "transformers",
+                   unit="tokens/s", at_least=LIMIT)  # fmt: skip
 
 
-def _turns(peers: dict[str, Callable[[], int]]) -> dict[str, list[float]]:
-    """Seconds of each round of each peer, after one that doesn't count."""
-    seconds: dict[str, list[float]] = {name: [] for name in peers}
-    for attempt in range(ROUNDS + 1):
-        for name, peer in peers.items():
-            start = time.perf_counter()
-            written = peer()
-            if attempt:
-                seconds[name].append(time.perf_counter() - start)
-            assert written == _PROMPTS * _SAMPLES * _TOKENS, f"{name} wrote {written} tokens"
-    return seconds
+def _tokens_per_s(peer: Callable[[], int]) -> float:
+    start = time.perf_counter()
+    written = peer()
+    assert written == _PROMPTS * _SAMPLES * _TOKENS
+    return written / (time.perf_counter() - start)
 
 
 def _ours(model: Decoder, prompts: list[list[int]], top_p: float) -> int:

@@ -31,7 +31,7 @@ from lmm_tui.textual_patches.install import install
 TITLE = "ui_tax: the dashboard beside training, a live run and a finished one, against bare apps"
 
 LIMIT_SPEED = 0.97
-LIMIT_IDLE, LIMIT_LIVE = 3.0, 1.5
+LIMIT_IDLE, LIMIT_LIVE = 3.0, 2.0
 
 TURNS = 21
 STEPS_A_TURN, SECONDS_A_TURN = 6, 2.0
