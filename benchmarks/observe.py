@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -231,7 +232,7 @@ def _deep_probes(training: Training, step_s: float) -> None:
         plain = watched_pass(none)
         return watched_pass(watches[part]) - plain
 
-    added = medians({part: lambda part=part: cost(part) for part in watches}, 5)
+    added = medians({part: partial(cost, part) for part in watches}, 5)
     for part, added_s in added.items():
         report(f"deep probe {part}", 1e3 * added_s, 1e3 * step_s, "bare step", unit="ms",
                at_most=_stated(part))  # fmt: skip
@@ -259,8 +260,9 @@ def _health() -> None:
         for column in columns:
             assert np.isfinite([column.mean(), column.std()]).all()
 
-    taken = medians({"ours": lambda: seconds(scan), "numpy": lambda: seconds(numpy)}, 3)
-    report(f"health rules, {len(store):,} rows", *taken.values(), "numpy", at_most=LIMIT_SCAN)
+    scans = {"ours": partial(seconds, scan), "numpy": partial(seconds, numpy)}
+    ours, floor = medians(scans, 3).values()
+    report(f"health rules, {len(store):,} rows", ours, floor, "numpy", at_most=LIMIT_SCAN)
     report_count("alerts of a healthy run", alerts, 0)
 
     rows = [(step, row) for step, _, row in rows_of(_healthy_store(20_000))]
@@ -275,7 +277,7 @@ def _health() -> None:
             json.dumps(row)
 
     calls: dict[str, Callable[[], None]] = {"ours": observe, "json": to_json}
-    taken = medians({name: lambda call=call: seconds(call) for name, call in calls.items()}, 5)
+    taken = medians({name: partial(seconds, call) for name, call in calls.items()}, 5)
     ours, floor = (1e6 * took / len(rows) for took in taken.values())
     report("health rules, a row", ours, floor, "json.dumps", unit="µs", at_most=LIMIT_ROW)
 
@@ -302,7 +304,7 @@ def _healthy_store(steps: int) -> SeriesStore:
     validated = np.arange(99, steps, 100)
     values = columns[names.TRAIN_LOSS][validated] + 0.1
     block = {name: (None, column) for name, column in columns.items()}
-    store.extend(at, block | {names.VAL_LOSS: (validated, values)}, 1e9 + at)
+    store.extend(at, block | {names.VAL_LOSS: (validated, values)}, at + 1e9)
     return store
 
 

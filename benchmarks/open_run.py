@@ -73,20 +73,21 @@ def run() -> None:
         for steps, limit in LIMIT_LOAD.items():
             steps //= 10 if QUICK else 1  # noqa: PLW2901
             made = make_finished_run(folder / f"steps-{steps}", steps).path
-            taken = medians({"ours": partial(_load, made), "json": partial(_json, made)}, 3)
-            report(f"{steps:,} x {SCALARS} in memory", *taken.values(), "json", at_most=limit)
+            calls = {"ours": partial(_load, made), "json": partial(_json, made)}
+            ours, floor = medians(calls, 3).values()
+            report(f"{steps:,} x {SCALARS} in memory", ours, floor, "json", at_most=limit)
         peak, floor = _peak_mb(_LOAD, made / "metrics.jsonl"), _peak_mb(_NUMPY, steps, SCALARS + 3)
         report("peak memory", peak, floor, "numpy", unit="MB", at_most=LIMIT_MEMORY)
         short = next(folder.glob("steps-*0000"))
         command = [*PROGRAM, "monitor", short.name, "--runs-dir", str(folder)]
-        taken = medians(
+        ours, bare = medians(
             {
                 "ours": partial(first_curve, command, folder),
                 "bare": partial(first_curve, BARE_APP, ROOT),
             },
             5,
-        )
-        report("first plots", *taken.values(), "empty app", at_most=LIMIT_FIRST_PLOTS)
+        ).values()
+        report("first plots", ours, bare, "empty app", at_most=LIMIT_FIRST_PLOTS)
     _overlay()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from rich.style import Style
@@ -70,9 +71,7 @@ def run() -> None:
     calls: dict[str, Callable[[], None]] = {"plotext": plotext}
     for points, chart in charts.items():
         calls |= {f"{points:,}": chart.draw_new_point, f"{points:,} fresh": chart.draw_from_scratch}
-    taken = medians(
-        {name: lambda call=call: _processor_ms(call) for name, call in calls.items()}, ROUNDS
-    )
+    taken = medians({name: partial(_processor_ms, call) for name, call in calls.items()}, ROUNDS)
     for points in POINTS:
         for name, what, limit in (
             (f"{points:,}", "a new point", LIMIT_NEW_POINT),

@@ -15,9 +15,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import medians, report, rounds
+from benchmarks.qwen3 import qwen3
 from benchmarks.terminal import ROOT
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
@@ -90,8 +92,12 @@ def _speeds(case: Case, folder: Path) -> dict[str, float]:
     """Tokens a second of each peer."""
     peers = {name: Peer(name, case, folder) for name in PEERS}
     tokens = case.steps * case.batch_size * case.seq_len
+
+    def speed(peer: Peer) -> float:
+        return tokens / peer.round()
+
     speeds = medians(
-        {name: lambda peer=peer: tokens / peer.round() for name, peer in peers.items()},
+        {name: partial(speed, peer) for name, peer in peers.items()},
         case.rounds,
         warm_up=False,
     )
@@ -175,13 +181,7 @@ def ours(case: Case, folder: Path, step_done: Callable[[], None]) -> None:
 def trainer(case: Case, folder: Path, step_done: Callable[[], None]) -> None:
     """transformers' Trainer with its fused AdamW, on the same tokens."""
     import torch
-    from transformers import (
-        Qwen3Config,
-        Qwen3ForCausalLM,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-    )
+    from transformers import Trainer, TrainerCallback, TrainingArguments
 
     from lmm_tui.engine.stages.pretrain import PretrainStage
 
@@ -194,22 +194,8 @@ def trainer(case: Case, folder: Path, step_done: Callable[[], None]) -> None:
     batches = [stage.micro_batches(step)[0].ids_BxT for step in range(case.total_steps)]
     shape = config.model.shape(stage.tokenizer.vocab_size)
     torch.manual_seed(config.train.seed)
-    model = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=shape.vocab_size,
-            hidden_size=shape.hidden_size,
-            num_hidden_layers=shape.num_layers,
-            num_attention_heads=shape.num_heads,
-            num_key_value_heads=shape.num_kv_heads,
-            head_dim=shape.head_dim,
-            intermediate_size=shape.intermediate_size,
-            max_position_embeddings=shape.max_positions,
-            rope_theta=shape.rope_theta,
-            rms_norm_eps=shape.rms_eps,
-            tie_word_embeddings=shape.tie_embeddings,
-            use_cache=False,
-        )
-    )
+    model = qwen3(shape)
+    model.config.use_cache = False
     arguments = TrainingArguments(
         output_dir=str(folder / "trainer"),
         max_steps=case.total_steps,

@@ -87,7 +87,8 @@ def _compare(case: Case, folder: Path) -> None:
         {"ours": _packed(stage), "MiniMind's way": _padded(case, file, stage)},
         lambda: _model(config, stage),
     )
-    report(case.stage, *rates.values(), "MiniMind's way", unit="labels/s", at_least=LIMIT)
+    ours, theirs = rates.values()
+    report(case.stage, ours, theirs, "MiniMind's way", unit="labels/s", at_least=LIMIT)
 
 
 def _rates(peers: dict[str, Step], make: Callable[[], Decoder]) -> dict[str, float]:
