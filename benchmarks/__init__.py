@@ -1,1 +1,1 @@
-"""Every performance claim, runnable: `python -m benchmarks` lists the cases."""
+"""Performance cases: each compares the product with a peer or a bare baseline in the same run."""

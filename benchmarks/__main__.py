@@ -1,13 +1,15 @@
 """`python -m benchmarks` lists the cases, `python -m benchmarks CASE…` or `all` runs them.
 
-A case is a module here with a TITLE and a `run()` that prints what it measured; a printed line that
-ends in FAIL is a missed limit, and then the exit code is 1. It knows nothing of what is measured.
+A case is a module here with a TITLE and a `run()` that prints what it measured. A printed line that
+ends in FAIL is a missed limit, and then the exit code is 1. `--quick` takes few repetitions: it
+shows that a case works, its figures mean nothing.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import os
 import sys
 import time
 import traceback
@@ -17,12 +19,15 @@ from pathlib import Path
 from typing import TextIO
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the cases with these names, all of them for `all`; returns the exit code."""
     cases = _titles()
+    names = [argument for argument in arguments if argument != "--quick"]
+    if len(names) < len(arguments):
+        os.environ["BENCHMARKS_QUICK"] = "1"
     if not names:
         for name, title in cases.items():
-            print(f"{name:<12} {title}")
+            print(f"{name:<16} {title}")
         print("\npython -m benchmarks CASE… runs them, `all` runs every one.")
         return 0
     chosen = list(cases) if names == ["all"] else names
@@ -37,9 +42,9 @@ def main(names: list[str]) -> int:
 
 
 def _passes(name: str, title: str) -> bool:
-    """Run a case and show what it prints; whether it kept its limits."""
+    """Run a case and print its output; whether it kept its limits."""
     print(f"\n{name}: {title}", flush=True)
-    output = _Watched(sys.stdout)
+    output = _FailWatcher(sys.stdout)
     start = time.perf_counter()
     try:
         with redirect_stdout(output):
@@ -51,7 +56,7 @@ def _passes(name: str, title: str) -> bool:
     return not output.failed
 
 
-class _Watched(TextIOBase):
+class _FailWatcher(TextIOBase):
     """A stream that passes on what is written, and remembers whether a line ended in FAIL."""
 
     def __init__(self, target: TextIO) -> None:
@@ -69,7 +74,7 @@ class _Watched(TextIOBase):
 
 
 def _titles() -> dict[str, str]:
-    """Name and title of every case; read, not imported, because some import for seconds."""
+    """Name and title of every case; parsed and not imported, because some import for seconds."""
     found = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:

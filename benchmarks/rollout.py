@@ -7,14 +7,16 @@ peers have one thread, so that a busy machine hits them alike, and take turns; m
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from benchmarks.measure import QUICK, medians, report
+from benchmarks.qwen3 import qwen3
 from lmm_tui.engine.config.model_shape import PRESETS
 from lmm_tui.engine.generation.rollout import rollout
 from lmm_tui.engine.model.decoder import Decoder
@@ -22,7 +24,6 @@ from lmm_tui.engine.model.decoder import Decoder
 TITLE = "rollout: 8 answers to each of 8 prompts against transformers' generate"
 
 LIMIT = 2.0
-ROUNDS = 3
 
 _SHAPE = PRESETS["tiny"]
 _PROMPTS, _SAMPLES, _TOKENS = 8, 8, 64
@@ -39,32 +40,25 @@ def run() -> None:
     ]
     theirs = _transformers(model)
     with _one_thread():
-        for top_p in (1.0, 0.95):
+        for top_p in (1.0,) if QUICK else (1.0, 0.95):
             peers: dict[str, Callable[[], int]] = {
-                "ours": lambda top_p=top_p: _ours(model, prompts, top_p),
-                "transformers": lambda top_p=top_p: theirs(prompts, top_p),
+                "ours": partial(_ours, model, prompts, top_p),
+                "transformers": partial(theirs, prompts, top_p),
             }
-            seconds = {name: statistics.median(times) for name, times in _turns(peers).items()}
-            ratio = seconds["transformers"] / seconds["ours"]
-            print(
-                f"top_p {top_p:g}: {seconds['ours']:.2f} s, transformers "
-                f"{seconds['transformers']:.2f} s"
-            )
-            verdict = "PASS" if ratio >= LIMIT else "FAIL"
-            print(f"limit {LIMIT:.1f} of transformers' speed  measured {ratio:.2f}  {verdict}")
+            ours, transformers = medians(
+                {name: partial(_tokens_per_s, peer) for name, peer in peers.items()},
+                1 if QUICK else 3,
+                warm_up=not QUICK,
+            ).values()
+            report(f"rollout, top_p {top_p:g}", ours, transformers, "transformers",
+                   unit="tokens/s", at_least=LIMIT)  # fmt: skip
 
 
-def _turns(peers: dict[str, Callable[[], int]]) -> dict[str, list[float]]:
-    """Seconds of each round of each peer, after one that doesn't count."""
-    seconds: dict[str, list[float]] = {name: [] for name in peers}
-    for attempt in range(ROUNDS + 1):
-        for name, peer in peers.items():
-            start = time.perf_counter()
-            written = peer()
-            if attempt:
-                seconds[name].append(time.perf_counter() - start)
-            assert written == _PROMPTS * _SAMPLES * _TOKENS, f"{name} wrote {written} tokens"
-    return seconds
+def _tokens_per_s(peer: Callable[[], int]) -> float:
+    start = time.perf_counter()
+    written = peer()
+    assert written == _PROMPTS * _SAMPLES * _TOKENS
+    return written / (time.perf_counter() - start)
 
 
 def _ours(model: Decoder, prompts: list[list[int]], top_p: float) -> int:
@@ -83,22 +77,7 @@ def _ours(model: Decoder, prompts: list[list[int]], top_p: float) -> int:
 
 def _transformers(model: Decoder) -> Callable[[list[list[int]], float], int]:
     """`generate` of the same model, as tokens written."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    config = Qwen3Config(
-        vocab_size=_SHAPE.vocab_size,
-        hidden_size=_SHAPE.hidden_size,
-        intermediate_size=_SHAPE.intermediate_size,
-        num_hidden_layers=_SHAPE.num_layers,
-        num_attention_heads=_SHAPE.num_heads,
-        num_key_value_heads=_SHAPE.num_kv_heads,
-        head_dim=_SHAPE.head_dim,
-        max_position_embeddings=_SHAPE.max_positions,
-        rms_norm_eps=_SHAPE.rms_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": _SHAPE.rope_theta},
-        tie_word_embeddings=True,
-    )
-    peer = Qwen3ForCausalLM(config).eval()
+    peer = qwen3(_SHAPE).eval()
     peer.load_state_dict(model.state_dict() | {"lm_head.weight": model.head_weight})
     peer.generation_config.eos_token_id = None
 

@@ -1,103 +1,114 @@
-"""How long a person waits for the first thing to see: help, a monitor, the forms, the first step.
+"""How long a person waits until there is something to see, against an empty Textual app.
 
-Every command is started as a person would, the screens in a pseudo-terminal of 200x50; the clock
-stops when what was waited for appears. That the monitor never imports torch is asked of its own
-interpreter when it exits.
+Every command is started as a person would, screens in a pseudo-terminal of 200x50; the clock stops
+at the first character waited for. The first training step is compared with a bare script that
+imports torch and takes one step. The screens behind the digits are each opened for the first time
+in a new cockpit.
 """
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from benchmarks.terminal import Screen, has_braille, make_finished_run, ordinary_environment
+from benchmarks.made_runs import make_finished_run
+from benchmarks.measure import QUICK, medians, report, report_count
+from benchmarks.terminal import (
+    BARE_APP,
+    PROGRAM,
+    ROOT,
+    TerminalCommand,
+    first_curve,
+    has_braille,
+    user_environment,
+)
+from lmm_tui.cockpit.keys import SCREENS
 
-TITLE = "startup: seconds until there is something to see"
+TITLE = "startup: time until there is something to see, against an empty Textual app"
 
 ROUNDS = 5
-_PROGRAM = [sys.executable, "-c", "from lmm_tui.cli.main import main; main()"]
-_CONFIGURE_TEXT = b"batch size"
+LIMITS = {"--help": 0.6, "monitor": 2.5, "launch": 3.0}
+"""Of an empty Textual app's first paint."""
+LIMIT_FIRST_STEP = 2.0
+"""Of a script that imports torch and takes one step; the data is cached."""
+LIMIT_SCREEN = 1.8
+"""From a digit to the last byte of its screen, of an empty app's first paint."""
+
+_MONITOR = [*PROGRAM, "monitor", "finished"]
+_QUIET_S = 0.3
+_BARE_STEP = """
+import torch
+layer = torch.nn.Linear(256, 256)
+optimizer = torch.optim.AdamW(layer.parameters())
+layer(torch.randn(64, 256)).square().mean().backward()
+optimizer.step()
+"""
 _REPORT_MODULES = """
 import atexit, sys
 atexit.register(lambda: open({path!r}, "w").write(str("torch" in sys.modules)))
 """
 
 
-@dataclass(frozen=True)
-class Case:
-    """Something to wait for, and how long at most."""
-
-    name: str
-    limit_s: float
-    measure: Callable[[Path], float]
-
-
 def run() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         make_finished_run(folder / "runs" / "finished")
-        worst = max(_time(case, folder) for case in CASES)
-        clean = _monitor_is_free_of_torch(folder)
-    print(f"monitor imports torch: {'no' if clean else 'YES'}")
-    passed = worst <= 1 and clean
-    print(f"limit 1.00 of every budget  measured {worst:.2f}  {'PASS' if passed else 'FAIL'}")
+        taken = medians(
+            {
+                "empty app": partial(first_curve, BARE_APP, ROOT),
+                "--help": partial(_run_to_end, [*PROGRAM, "--help"]),
+                "monitor": partial(first_curve, _MONITOR, folder),
+                "launch": partial(_configure, folder),
+                "bare step": partial(_run_to_end, [sys.executable, "-c", _BARE_STEP]),
+                "first step": partial(_first_step, folder),
+            },
+            ROUNDS,
+        )
+        for name, limit in LIMITS.items():
+            report(f"lmm-tui {name}", taken[name], taken["empty app"], "empty app", at_most=limit)
+        report(
+            "train --model nano, first step",
+            taken["first step"],
+            taken["bare step"],
+            "bare torch step",
+            at_most=LIMIT_FIRST_STEP,
+        )
+        digits = SCREENS[:3] if QUICK else SCREENS
+        screens = medians(
+            {name: partial(_open_screen, folder, digit) for digit, name, _ in digits},
+            3,
+            warm_up=False,
+        )
+        for name, paint_s in screens.items():
+            report(f"screen {name}", paint_s, taken["empty app"], "empty app", at_most=LIMIT_SCREEN)
+        report_count("torch imports of a monitor", _torch_imports(folder), 0)
 
 
-def _time(case: Case, folder: Path) -> float:
-    """Print the median of some rounds against the limit; their ratio."""
-    case.measure(folder)  # Files come from the disk once, bytecode is compiled once.
-    taken = [case.measure(folder) for _ in range(ROUNDS)]
-    median = statistics.median(taken)
-    verdict = "PASS" if median <= case.limit_s else "FAIL"
-    print(
-        f"{case.name:<42} limit {case.limit_s:4.2f} s  measured {median:5.2f} s "
-        f"({min(taken):.2f} to {max(taken):.2f})  {verdict}",
-        flush=True,
-    )
-    return median / case.limit_s
-
-
-def _help(folder: Path) -> float:
+def _run_to_end(command: list[str]) -> float:
     started = time.perf_counter()
-    subprocess.run(
-        [*_PROGRAM, "--help"], stdout=subprocess.DEVNULL, env=ordinary_environment(), check=True
-    )
+    subprocess.run(command, stdout=subprocess.DEVNULL, env=user_environment(), check=True, cwd=ROOT)
     return time.perf_counter() - started
 
 
-def _monitor(folder: Path) -> float:
-    return Screen([*_PROGRAM, "monitor", "finished"], folder).seconds_until(has_braille)
-
-
 def _configure(folder: Path) -> float:
-    return Screen([*_PROGRAM, "launch"], folder).seconds_until(lambda seen: _CONFIGURE_TEXT in seen)
+    with TerminalCommand([*PROGRAM, "launch"], folder) as screen:
+        return screen.wait_for(lambda: b"batch size" in screen.seen)
 
 
 def _first_step(folder: Path) -> float:
     """From `train --model nano` to the first line of metrics; the first call fills the cache."""
     name = f"first-{time.monotonic_ns()}"
     metrics = folder / "runs" / name / "metrics.jsonl"
-    settings = [
-        "--model",
-        "nano",
-        "--device",
-        "cpu",
-        "--name",
-        name,
-        "--set",
-        "data.cache_dir=cache",
-    ]
+    settings = f"--model nano --device cpu --name {name} --set data.cache_dir=cache"
     started = time.perf_counter()
     training = subprocess.Popen(
-        [*_PROGRAM, "train", *settings],
+        [*PROGRAM, "train", *settings.split()],
         cwd=folder,
-        env=ordinary_environment(),
+        env=user_environment(),
         stdout=subprocess.DEVNULL,
     )
     while not (metrics.exists() and metrics.stat().st_size):
@@ -110,24 +121,26 @@ def _first_step(folder: Path) -> float:
     return taken
 
 
-CASES = (
-    Case("lmm-tui --help", 0.3, _help),
-    Case("monitor of a finished run, first plots", 0.6, _monitor),
-    Case("launch, configure screen", 0.8, _configure),
-    Case("train --model nano, first step, warm cache", 5.0, _first_step),
-)
+def _open_screen(folder: Path, digit: str) -> float:
+    """The dashboard, which is open already, is left first and opened again."""
+    with TerminalCommand(_MONITOR, folder) as screen:
+        screen.wait_for_curve()
+        if digit == SCREENS[0][0]:
+            screen.painted(SCREENS[1][0].encode(), _QUIET_S)
+        return screen.painted(digit.encode(), _QUIET_S)
 
 
-def _monitor_is_free_of_torch(folder: Path) -> bool:
+def _torch_imports(folder: Path) -> int:
+    """Whether a monitor's interpreter has imported torch when it exits."""
     answer = folder / "torch.txt"
     hook = folder / "hook" / "sitecustomize.py"
     hook.parent.mkdir()
     hook.write_text(_REPORT_MODULES.format(path=str(answer)))
-    command = [*_PROGRAM, "monitor", "finished"]
-    screen = Screen(command, folder, PYTHONPATH=str(hook.parent))
-    screen.wait_for(has_braille)
-    screen.leave()
-    return answer.read_text() == "False"
+    with TerminalCommand(_MONITOR, folder, PYTHONPATH=str(hook.parent)) as screen:
+        screen.wait_for(lambda: has_braille(screen.seen))
+        screen.press(b"q")
+        screen.wait_for_exit()
+    return int(answer.read_text() == "True")
 
 
 if __name__ == "__main__":

@@ -9,19 +9,22 @@ logs every step, the Trainer logs and saves nothing. Compiling is over before th
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
+from benchmarks.measure import medians, report, rounds
+from benchmarks.qwen3 import qwen3
+from benchmarks.terminal import ROOT
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
 
-TITLE = "training step: our loop against transformers' Trainer on Qwen3"
+TITLE = "train_step: our loop against transformers' Trainer on Qwen3"
 
 WARM_UP = 3
 
@@ -72,8 +75,8 @@ class Case:
 
 
 CASES = (
-    Case("minimind-26m", 4, 256, steps=3, rounds=7, compile=False, limit=1.0),
-    Case("nano", 16, 256, steps=10, rounds=9, compile=True, limit=1.2),
+    Case("minimind-26m", 4, 256, steps=3, rounds=rounds(7), compile=False, limit=1.0),
+    Case("nano", 16, 256, steps=10, rounds=rounds(9), compile=True, limit=1.2),
 )
 
 
@@ -81,20 +84,26 @@ def run() -> None:
     for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
             speeds = _speeds(case, Path(folder))
-        ratio = speeds["ours"] / speeds["trainer"]
-        print(f"{case.title}: {speeds['ours']:.0f} and {speeds['trainer']:.0f} tokens/s")
-        verdict = "PASS" if ratio >= case.limit else "FAIL"
-        print(f"limit {case.limit:.2f} of the Trainer's speed  measured {ratio:.2f}  {verdict}")
+        report(case.title, speeds["ours"], speeds["trainer"], "Trainer", unit="tokens/s",
+               at_least=case.limit)  # fmt: skip
 
 
 def _speeds(case: Case, folder: Path) -> dict[str, float]:
     """Tokens a second of each peer."""
     peers = {name: Peer(name, case, folder) for name in PEERS}
-    rounds = [{name: peer.round() for name, peer in peers.items()} for _ in range(case.rounds)]
+    tokens = case.steps * case.batch_size * case.seq_len
+
+    def speed(peer: Peer) -> float:
+        return tokens / peer.round()
+
+    speeds = medians(
+        {name: partial(speed, peer) for name, peer in peers.items()},
+        case.rounds,
+        warm_up=False,
+    )
     for peer in peers.values():
         peer.close()
-    tokens = case.steps * case.batch_size * case.seq_len
-    return {name: tokens / statistics.median(times[name] for times in rounds) for name in peers}
+    return speeds
 
 
 class Peer:
@@ -103,7 +112,15 @@ class Peer:
     def __init__(self, name: str, case: Case, folder: Path) -> None:
         """Returns when the peer has warmed up."""
         self._process = subprocess.Popen(
-            [sys.executable, __file__, name, json.dumps(asdict(case)), str(folder)],
+            [
+                sys.executable,
+                "-m",
+                "benchmarks.train_step",
+                name,
+                json.dumps(asdict(case)),
+                str(folder),
+            ],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -164,13 +181,7 @@ def ours(case: Case, folder: Path, step_done: Callable[[], None]) -> None:
 def trainer(case: Case, folder: Path, step_done: Callable[[], None]) -> None:
     """transformers' Trainer with its fused AdamW, on the same tokens."""
     import torch
-    from transformers import (
-        Qwen3Config,
-        Qwen3ForCausalLM,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-    )
+    from transformers import Trainer, TrainerCallback, TrainingArguments
 
     from lmm_tui.engine.stages.pretrain import PretrainStage
 
@@ -183,22 +194,8 @@ def trainer(case: Case, folder: Path, step_done: Callable[[], None]) -> None:
     batches = [stage.micro_batches(step)[0].ids_BxT for step in range(case.total_steps)]
     shape = config.model.shape(stage.tokenizer.vocab_size)
     torch.manual_seed(config.train.seed)
-    model = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=shape.vocab_size,
-            hidden_size=shape.hidden_size,
-            num_hidden_layers=shape.num_layers,
-            num_attention_heads=shape.num_heads,
-            num_key_value_heads=shape.num_kv_heads,
-            head_dim=shape.head_dim,
-            intermediate_size=shape.intermediate_size,
-            max_position_embeddings=shape.max_positions,
-            rope_theta=shape.rope_theta,
-            rms_norm_eps=shape.rms_eps,
-            tie_word_embeddings=shape.tie_embeddings,
-            use_cache=False,
-        )
-    )
+    model = qwen3(shape)
+    model.config.use_cache = False
     arguments = TrainingArguments(
         output_dir=str(folder / "trainer"),
         max_steps=case.total_steps,

@@ -1,4 +1,4 @@
-"""Tokens learnt a second: our rows without padding against MiniMind's way with the same files.
+"""Tokens learned a second: our rows without padding against MiniMind's way with the same files.
 
 MiniMind gives each line of a file a row, cuts it or pads it to the longest length allowed, and
 makes the logits of all places. Ours packs lines into rows of that length and makes logits where
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from random import Random
@@ -24,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.measure import QUICK, medians, report
 from lmm_tui.data.builtin.stories import story
 from lmm_tui.data.chat.conversations import read_conversations
 from lmm_tui.data.chat.template import render
@@ -35,10 +37,10 @@ from lmm_tui.engine.stages.base import Stage
 from lmm_tui.engine.stages.pretrain import PretrainStage
 from lmm_tui.engine.stages.sft import SftStage
 
-TITLE = "useful_tokens: tokens learnt a second against padded rows and all logits"
+TITLE = "useful_tokens: tokens learned a second against padded rows and all logits"
 
 LIMIT = 2.0
-ROUNDS, STEPS = 3, 2
+ROUNDS, STEPS = 3, 1 if QUICK else 2
 
 _LINES = 400
 _SPREAD = 0.8
@@ -61,7 +63,7 @@ class Case:
 CASES = (Case("pretrain", 340, 8, 200), Case("sft", 768, 4, 350))
 
 Step = Callable[[Decoder], tuple[Tensor, int]]
-"""Gives a mean loss to go back from, and how many labels it is of."""
+"""Gives a mean loss to go back from, and the number of its labels."""
 
 
 def run() -> None:
@@ -86,33 +88,30 @@ def _compare(case: Case, folder: Path) -> None:
         lambda: _model(config, stage),
     )
     ours, theirs = rates.values()
-    print(f"{case.stage}: {ours:.0f} and {theirs:.0f} labels/s")
-    verdict = "PASS" if ours / theirs >= LIMIT else "FAIL"
-    print(f"limit {LIMIT:.1f} of MiniMind's way  measured {ours / theirs:.2f}  {verdict}")
+    report(case.stage, ours, theirs, "MiniMind's way", unit="labels/s", at_least=LIMIT)
 
 
 def _rates(peers: dict[str, Step], make: Callable[[], Decoder]) -> dict[str, float]:
-    """Labels a second of each peer, the median of the rounds after one that doesn't count."""
-    rates: dict[str, list[float]] = {name: [] for name in peers}
-    models = {name: make() for name in peers}
-    optimizers = {
-        name: torch.optim.AdamW(model.parameters(), lr=5e-4, fused=True)
-        for name, model in models.items()
-    }
-    for attempt in range(ROUNDS + 1):
-        for name, step in peers.items():
-            start = time.perf_counter()
-            labels = 0
-            for _ in range(STEPS):
-                loss, of = step(models[name])
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(models[name].parameters(), 1.0)
-                optimizers[name].step()
-                optimizers[name].zero_grad(set_to_none=True)
-                labels += of
-            if attempt:
-                rates[name].append(labels / (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in rates.items()}
+    """Median labels a second of each peer."""
+
+    def rate(step: Step, model: Decoder, optimizer: torch.optim.Optimizer) -> float:
+        start = time.perf_counter()
+        labels = 0
+        for _ in range(STEPS):
+            loss, count = step(model)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            labels += count
+        return labels / (time.perf_counter() - start)
+
+    measured: dict[str, Callable[[], float]] = {}
+    for name, step in peers.items():
+        model = make()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, fused=True)
+        measured[name] = partial(rate, step, model, optimizer)
+    return medians(measured, ROUNDS, warm_up=not QUICK)
 
 
 def _packed(stage: Stage) -> Step:

@@ -1,4 +1,4 @@
-"""What several cases watch: a run that goes on as a loop would write it, without training."""
+"""Runs that were never trained: a finished one of any length, and one that is written live."""
 
 from __future__ import annotations
 
@@ -9,18 +9,34 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.engine.run.run_records import RunStatus
+from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 
 HISTORY = 2000
 STEPS_PER_S = 50
 SCALARS = 10
 
 
+def make_finished_run(path: Path, steps: int = HISTORY) -> RunDir:
+    """A run of `steps` steps of ten scalars."""
+    run = RunDir(path)
+    run.create()
+    now = time.time()
+    references = {"ln V": 6.93, "unigram": 6.1, "bigram": 4.0}
+    run.write_info(
+        RunInfo(path.name, "pretrain", now, now, "elsewhere", 1, now, references=references)
+    )
+    run.write_status(RunStatus("finished", steps, steps, loss=2.5))
+    with run.metrics.open("w", encoding="utf-8") as file:
+        file.writelines(_row(step) for step in range(1, steps + 1))
+    return run
+
+
 @contextmanager
-def training(run: RunDir) -> Iterator[None]:
-    """Rows and heartbeats as a loop at `STEPS_PER_S` would write them."""
+def live(run: RunDir) -> Iterator[None]:
+    """Append rows and heartbeats at `STEPS_PER_S`, as a training loop does."""
     ended = threading.Event()
 
     def write() -> None:
@@ -30,17 +46,15 @@ def training(run: RunDir) -> Iterator[None]:
                 file.write(_row(step))
                 file.flush()
                 if step % STEPS_PER_S == 0:
-                    eta = (status.total_steps - step) / STEPS_PER_S
-                    run.write_status(
-                        replace(
-                            status,
-                            step=step,
-                            tokens=step * 4096,
-                            heartbeat=time.time(),
-                            eta_s=eta,
-                            tokens_per_s=STEPS_PER_S * 4096.0,
-                        )
+                    status = replace(
+                        status,
+                        step=step,
+                        tokens=step * 4096,
+                        heartbeat=time.time(),
+                        eta_s=(status.total_steps - step) / STEPS_PER_S,
+                        tokens_per_s=STEPS_PER_S * 4096.0,
                     )
+                    run.write_status(status)
                 if ended.wait(1 / STEPS_PER_S):
                     return
 
@@ -55,7 +69,7 @@ def training(run: RunDir) -> Iterator[None]:
 
 def _row(step: int) -> str:
     noise = math.sin(step * 12.9898) * 43758.5453 % 1 - 0.5
-    loss = 2.5 + 4.4 * math.exp(-step / 800) + 0.3 * noise
+    loss = 2.5 + 4.4 * math.exp(-step / 300) + 0.3 * noise
     row = {"step": step, "time": 1e9 + step / STEPS_PER_S, "tokens": step * 4096}
     row |= {"train/loss": loss, "train/loss_ema": loss - 0.3 * noise, "train/ppl": math.exp(loss)}
     row |= {"train/lr": 1e-3 / (1 + step / 1e4), "train/grad_norm": 1 + noise**2}
