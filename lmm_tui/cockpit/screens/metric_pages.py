@@ -19,7 +19,6 @@ from lmm_tui.cockpit.screens.dashboard_panels import make_layer_map
 from lmm_tui.cockpit.screens.metric_charts import MetricCharts
 from lmm_tui.cockpit.screens.metric_groups import panels_a_page
 from lmm_tui.cockpit.widgets.filter_input import FilterInput
-from lmm_tui.cockpit.widgets.key_bar import KeyBar
 from lmm_tui.cockpit.widgets.panel_grid import Page, PanelGrid
 from lmm_tui.i18n.language import mark, tr
 
@@ -77,8 +76,9 @@ class MetricPages(ChartGestures):
 
     def on_resize(self, event: events.Resize) -> None:
         """Lay out the page for the new size before Textual lays out and paints for it."""
-        grid, last = self.query_one(PanelGrid).size, self.query_one(KeyBar).region
-        before = Size(last.right, last.bottom)
+        grid = self.query_one(PanelGrid).size
+        regions = [child.region for child in self.children]
+        before = Size(max(part.right for part in regions), max(part.bottom for part in regions))
         if grid and event.size != before:
             # What is above and below the grid stays as high as it was.
             lines = grid.height + event.size.height - before.height

@@ -86,13 +86,13 @@ async def test_a_run_painted_in_parts_looks_as_if_painted_at_once(run, size, mon
         for step in range(101, 330, 7):
             run.train(step, step + 6)
             app.screen.look()
-            app.screen._show()
+            app.screen.show()
             await pilot.pause()
         for key in ("n", "tab", "enter", "escape"):
             await pilot.press(key)
             await pilot.pause()
         run.train(331, 340)
-        app.screen._show()
+        app.screen.show()
         await pilot.pause()
         assert seen.partial > 20
         assert seen.rows == seen._whole()
@@ -129,7 +129,7 @@ async def test_a_new_step_costs_few_bytes(run, monkeypatch):
         seen = watched(app, monkeypatch)
         run.train(606, 606)
         app.screen.look()
-        app.screen._show()
+        app.screen.show()
         await pilot.pause()
         assert 0 < seen.sent < 5000
 
@@ -143,7 +143,7 @@ async def test_the_focus_and_a_dialog_cost_what_they_change(run, monkeypatch):
         await settled(pilot)
         app.screen._timer.pause()
         run.train(101, 120)
-        app.screen._show()
+        app.screen.show()
         await settled(pilot)
         seen.cells = 0
         app.screen.refresh()
