@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from repository import ROOT
 from small_runs import MakeConfig, lines, run
 
 from lmm_tui.engine.config.run_config import RunConfig
@@ -66,19 +64,6 @@ def test_a_corrupt_batch_raises_its_alert_at_its_step_once(
     [alert] = alerts(host.run_dir, "loss_spike")
     assert (alert["step"], alert["kind"], alert["level"]) == (44, "alert", "warning")
     assert alert["suspect"] == "a bad batch" and alert["advice"] and alert["values"]["mean"] > 3
-
-
-@pytest.mark.parametrize(("fault", "steps"), [("unshifted labels", 50), ("frozen layer", 8)])
-def test_a_training_fault_names_its_likely_cause(
-    fault: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two of the faults of `python -m benchmarks faults`; the other six take longer."""
-    monkeypatch.syspath_prepend(str(ROOT))
-    faults = importlib.import_module("benchmarks.faults")
-    inject, rules, suspect = faults.FAULTS[fault]
-    with inject() as settings:
-        found = faults.alerts_of(tmp_path, settings | {"train.steps": steps})
-    assert any(it["rule"] in rules and suspect in it["suspect"] for it in found)
 
 
 @pytest.mark.parametrize("seed", range(2))
