@@ -146,7 +146,7 @@ def _policy(kind: policy_loss.Kind, beta: float) -> float:
             kind=kind,
             clip_low=clip_low,
             clip_high=clip_high,
-            answer_length=float(tokens / _ANSWERS) if kind == "cispo" else _TOKENS,
+            length=float(tokens / _ANSWERS) if kind == "cispo" else _TOKENS,
             reference_log_p_NxT=reference_NxT if beta else None,
             beta=beta,
         ).losses_N.mean()

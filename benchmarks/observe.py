@@ -98,10 +98,10 @@ class Training:
         self._update()
 
     def probed_step(self) -> None:
-        with self.observer.watching(self.batch, True):
+        with self.observer.probe_forward(self.batch, True):
             loss = self.forward_backward()
             start = time.perf_counter()
-        self.observer.finish_probe(self.step, 0)
+        self.observer.log_probe(self.step, 0)
         self.times.setdefault("probe", []).append(time.perf_counter() - start)
         self._observe(loss)
         self._update()
@@ -129,7 +129,7 @@ class Training:
             max_norm=_MAX_NORM,
             stats={},
         )
-        observer.record(numbers, log_every=1)
+        observer.record_step(numbers, log_every=1)
 
     def _update(self) -> None:
         for optimizer in self.optimizers:
@@ -204,25 +204,25 @@ def _deep_probes(training: Training, step_s: float) -> None:
     @torch.no_grad()
     def watched_pass(watch: DeepProbes) -> float:
         def one_pass() -> None:
-            with watch.watching():
+            with watch.record_forward():
                 training.batch.hidden(training.model)
-            watch.take()
+            watch.collect()
 
         return seconds(one_pass)
 
     def update(watch: DeepProbes) -> None:
-        with watch.updating():
+        with watch.record_update():
             pass
-        watch.take()
+        watch.collect()
 
     def noise(watch: DeepProbes) -> None:
-        watch.see_first_gradient(1)
-        watch.see_gradient(torch.ones(()), 2)
-        watch.take()
+        watch.record_first_gradient(1)
+        watch.record_gradient(torch.ones(()), 2)
+        watch.collect()
 
     def calibration(watch: DeepProbes) -> None:
-        watch.see_logits(logits_NxV)
-        watch.take()
+        watch.record_logits(logits_NxV)
+        watch.collect()
 
     outside = {"updates": update, "noise": noise, "calibration": calibration}
 

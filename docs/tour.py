@@ -82,7 +82,11 @@ async def of_form(view: View) -> str:
     app = CockpitApp(config=RunConfig(), start=_no_start)
     async with app.run_test(size=view.size) as pilot:
         async with asyncio.timeout(PATIENCE_S):
-            while not (isinstance(app.screen, ConfigureScreen) and app.screen.settled):
+            while not (
+                isinstance(app.screen, ConfigureScreen)
+                and app.screen.known.devices
+                and app.screen.known.data
+            ):
                 await pilot.pause(0.1)
         return await _drawn(app, pilot, view, "lmm-tui launch")
 

@@ -1,7 +1,7 @@
-"""Models into other formats: a Hugging Face folder (Qwen3ForCausalLM) or MiniMind's `.pth`.
+"""Writes a model as a Hugging Face folder (Qwen3ForCausalLM) or as MiniMind's `.pth`.
 
-Reading the formats is `engine.checkpoints.weights`; this file writes them. Weights are copied,
-never changed, so logits stay equal. `lmm-tui convert` is its command line.
+Reading is `engine.checkpoints.weights`. Weights are copied unchanged, so logits stay equal. The
+command line is `lmm-tui convert`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def convert(source: Path, target: Path, *, merge: bool = False) -> Weights:
     """Write the model at `source` to `target`: a new `.pth` file, or a new Hugging Face folder.
 
     LoRA adapters become part of the weights with `merge`. Raises WeightsError where the source
-    cannot be read, has adapters that nobody asked to merge, or where the target exists.
+    cannot be read, has adapters and `merge` is not set, or where the target exists.
     """
     weights = read_weights(source)
     if weights.merged and not merge:
@@ -48,7 +48,7 @@ def convert(source: Path, target: Path, *, merge: bool = False) -> Weights:
 
 
 def hf_config(shape: ModelShape, eos_id: int) -> dict[str, Any]:
-    """The `config.json` by which transformers builds the same model."""
+    """The `config.json` with which transformers builds the same model."""
     return {
         "architectures": ["Qwen3ForCausalLM"],
         "model_type": "qwen3",
@@ -83,8 +83,8 @@ def _write_hf(weights: Weights, folder: Path) -> None:
         )
     tokenizer = Tokenizer.load(weights.tokenizer)
     folder.mkdir()
-    chats = None not in (tokenizer.id_of(IM_START), tokenizer.id_of(IM_END))
-    template = find_source(weights.tokenizer) or (CHAT_TEMPLATE if chats else None)
+    has_chat_tokens = None not in (tokenizer.id_of(IM_START), tokenizer.id_of(IM_END))
+    template = find_source(weights.tokenizer) or (CHAT_TEMPLATE if has_chat_tokens else None)
     tokenizer.save(folder, template)
     _write_json(folder / "config.json", hf_config(weights.shape, tokenizer.eos_id))
     _write_json(
@@ -99,12 +99,12 @@ def _write_hf(weights: Weights, folder: Path) -> None:
 
 
 def _write_pth(weights: Weights, file: Path) -> None:
-    """fp16 and with the head spelt out, as MiniMind's `eval_llm.py` loads it strictly."""
+    """fp16 and with the tied head as a tensor of its own, since MiniMind loads strictly."""
     half = {name: tensor.half() for name, tensor in weights.tensors.items()}
     half.setdefault(_HEAD, half[_EMBEDDING])
-    aside = file.with_suffix(".writing")
-    torch.save(half, aside)
-    aside.rename(file)
+    staging = file.with_suffix(".writing")
+    torch.save(half, staging)
+    staging.rename(file)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

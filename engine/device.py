@@ -1,7 +1,7 @@
-"""Everything that differs by device, and the only place where it may.
+"""Everything that differs between CUDA, MPS and CPU; no other file distinguishes them.
 
-Which device and precision to take, autocast and scaler, random states, memory, peak speed, what
-an out-of-memory looks like. CUDA, MPS and CPU; it knows nothing of models or of training.
+The choice of device and precision, autocast and scaler, random states, memory, peak speed, and how
+out-of-memory errors are recognised.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-# Dense peaks in TFLOP/s of (16-bit with fp32 accumulation, fp32) from the makers' data sheets; a
-# part of the device's name, more specific first.
+# Dense peaks in TFLOP/s of (16-bit with fp32 accumulation, fp32) from data sheets, by a part of the
+# device's name; more specific parts come first.
 _GPU_PEAKS: dict[str, tuple[float, float]] = {
     "B200": (2250, 75),
     "H200": (989, 67),
@@ -57,15 +57,15 @@ class DeviceError(LmmError):
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """One device of this machine, for people."""
+    """One device of this machine, as shown to people."""
 
     name: str
-    """As `resolve_device` takes it: cuda:0, mps, cpu."""
+    """The argument of `resolve_device`: cuda:0, mps, cpu."""
     description: str
     memory: int
-    """Bytes in all."""
+    """Total, in bytes."""
     precision: str
-    """What `auto` takes."""
+    """The precision that `auto` chooses."""
 
 
 def get_best_device() -> torch.device:
@@ -104,7 +104,8 @@ def resolve_precision(device: torch.device, precision: str) -> Precision:
     """The arithmetic that `precision` ('auto', 'fp32', 'bf16', 'fp16') means on `device`.
 
     auto: bf16 on a CUDA device that has it, fp16 on an older one, fp32 elsewhere (on a CPU without
-    bf16 units and on MPS it is no faster). Raises DeviceError where the device cannot do it.
+    bf16 units, and on MPS, lower precision is no faster). Raises DeviceError where the device does
+    not support it.
     """
     if precision == "auto":
         if device.type != "cuda":
@@ -128,22 +129,23 @@ def resolve_precision(device: torch.device, precision: str) -> Precision:
 def autocast(
     device: torch.device, precision: Precision
 ) -> contextlib.AbstractContextManager[object]:
-    """Where matrix products run in `precision`; nothing for fp32."""
+    """A context in which matrix products run in `precision`; a null context for fp32."""
     if precision == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=_DTYPES[precision])
 
 
 def make_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
-    """A loss scaler, enabled for fp16 only: a disabled one passes everything through."""
+    """A loss scaler; for other precisions than fp16 it is disabled and changes nothing."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 
 def logits_budget(device: torch.device) -> int:
     """How many logits a chunk of the loss may hold, at 4 bytes each.
 
-    On a CPU larger chunks gain nothing (1,024 tokens of vocabulary 6,400 are enough) and blocks
-    that glibc maps and unmaps lose much; a GPU wants products large enough to hide its launches.
+    On a CPU larger chunks gain nothing (1,024 tokens of vocabulary 6,400 are enough), and glibc
+    maps and unmaps large blocks, which is slow. On a GPU products must be large enough to hide the
+    launch of kernels.
     """
     return 2**23 if device.type == "cpu" else 2**26
 
@@ -191,30 +193,30 @@ def seed_all(seed: int) -> None:
 
 
 def rng_state() -> dict[str, Tensor]:
-    """The state of every global generator as CPU tensors, fit for safetensors."""
-    version, words, gauss = random.getstate()
+    """The state of all global random generators, as CPU tensors."""
+    version, internal, gauss = random.getstate()
     legacy = np.random.get_state(legacy=False)
     cached = legacy["gauss"] if legacy["has_gauss"] else None
     state = {
-        "python.words": torch.tensor([version, *words]),
+        "python.words": torch.tensor([version, *internal]),
         "python.gauss": _optional(gauss),
         "numpy.words": torch.tensor([*legacy["state"]["key"].tolist(), legacy["state"]["pos"]]),
         "numpy.gauss": _optional(cached),
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():
-        for index, words in enumerate(torch.cuda.get_rng_state_all()):
-            state[f"cuda.{index}"] = words
+        for index, generator in enumerate(torch.cuda.get_rng_state_all()):
+            state[f"cuda.{index}"] = generator
     if torch.backends.mps.is_available():
         state["mps"] = torch.mps.get_rng_state()
     return state
 
 
 def restore_rng(state: dict[str, Tensor]) -> None:
-    """Set every generator that this machine has to what `rng_state` saw."""
-    version, *words = state["python.words"].tolist()
+    """Restore `rng_state` for the generators that this machine has."""
+    version, *internal = state["python.words"].tolist()
     gauss = state["python.gauss"].tolist()
-    random.setstate((version, tuple(words), gauss[0] if gauss else None))
+    random.setstate((version, tuple(internal), gauss[0] if gauss else None))
     *keys, position = state["numpy.words"].tolist()
     cached = state["numpy.gauss"].tolist()
     np.random.set_state(
@@ -230,17 +232,17 @@ def restore_rng(state: dict[str, Tensor]) -> None:
 
 
 def is_asynchronous(device: torch.device) -> bool:
-    """Whether reading a result waits for work that was only queued so far."""
+    """Whether work on the device is queued, so that reading a result waits for it."""
     return device.type != "cpu"
 
 
 def fused_step_can_skip(device: torch.device) -> bool:
-    """Whether fused optimisers obey `found_inf`, as MPS's do not."""
+    """Whether fused optimisers support `found_inf`; those of MPS do not."""
     return device.type == "cuda"
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has done all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -248,7 +250,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def empty_cache(device: torch.device) -> None:
-    """Give cached memory of the device back to the system."""
+    """Release cached memory of the device."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
@@ -256,7 +258,7 @@ def empty_cache(device: torch.device) -> None:
 
 
 def memory_used(device: torch.device) -> int:
-    """Bytes of the device's memory, or of the host's for a CPU, that this process holds."""
+    """Bytes of the device's memory, or for a CPU of the host's, that this process uses."""
     if device.type == "cuda":
         return torch.cuda.memory_reserved(device)
     if device.type == "mps":
@@ -265,7 +267,7 @@ def memory_used(device: torch.device) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that a device, or the host, has no memory left."""
+    """Whether an exception means that a device, or the host, is out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error).lower()
@@ -275,7 +277,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def peak_flops(device: torch.device, precision: Precision) -> float:
-    """FLOP/s of dense matrix products: of a known GPU its maker's figure, else measured here.
+    """FLOP/s of dense matrix products: from the data sheet of a known GPU, else measured.
 
     The measurement takes about a quarter of a second, once in a process.
     """
@@ -289,7 +291,7 @@ def peak_flops(device: torch.device, precision: Precision) -> float:
 
 @lru_cache
 def _measured_flops(device: torch.device, precision: Precision, threads: int) -> float:
-    """The best of the square products that fit into the time."""
+    """The rate of the fastest of the square products that fit into _GEMM_SECONDS."""
     size = _GEMM_SIZE[device.type]
     left, right = torch.zeros(2, size, size, dtype=_DTYPES[precision], device=device)
     best = math.inf
@@ -305,7 +307,7 @@ def _measured_flops(device: torch.device, precision: Precision, threads: int) ->
 
 
 def _devices() -> list[torch.device]:
-    """What this machine has, best first."""
+    """The devices of this machine, best first."""
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     mps = [torch.device("mps")] if torch.backends.mps.is_available() else []
     return [torch.device("cuda", index) for index in range(cuda)] + mps + [torch.device("cpu")]

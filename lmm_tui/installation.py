@@ -13,6 +13,7 @@ from lmm_tui.errors import LmmError
 
 WHOLE, LIGHT = "lmm-tui", "lmm-tui-watch"
 
+_TRAINS = "torch"
 _PROVIDES = {"matplotlib": f"{LIGHT}[png]", "tensorboard": f"{LIGHT}[tensorboard]"}
 """What the light distribution can add; all other packages come with the whole."""
 
@@ -34,8 +35,8 @@ def distribution() -> str:
 
 def require_training() -> None:
     """Raises NotInstalledError where torch is missing, before a run has taken a name."""
-    if find_spec("torch") is None:
-        raise missing("torch")
+    if find_spec(_TRAINS) is None:
+        raise missing(_TRAINS)
 
 
 def missing(module: str) -> NotInstalledError:

@@ -1,9 +1,8 @@
-"""A checkpoint that answers questions: a process that holds its weights and reads lines.
+"""A worker process that answers chat queries with the weights of a checkpoint.
 
-A line is a command as the control socket takes it (`talk`, `read`), an answer is a line as the
-socket gives it; so a checkpoint and a live model are asked alike. The first line says whether the
-weights could be read. It ends with its input. Run as `python -m lmm_tui.engine.chat.chat_worker
-CHECKPOINT`.
+It reads a command per line (`talk`, `read`) and answers with a line each, both as on the control
+socket of a live run. Its first line says whether the weights could be read. It exits at the end of
+its input. Run as `python -m lmm_tui.engine.chat.chat_worker CHECKPOINT`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from lmm_tui.data.chat.template import CHATML, render_prompt
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
-from lmm_tui.engine.chat.chat import ChatModel
+from lmm_tui.engine.chat.chat_model import ChatModel
 from lmm_tui.engine.checkpoints.weights import WeightsError, read_weights
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
@@ -31,7 +30,7 @@ from lmm_tui.errors import LmmError
 
 
 def open_checkpoint(path: Path) -> tuple[ChatModel, RunConfig]:
-    """The model of a run's checkpoint, on the CPU, and the settings of its run.
+    """Read the model of a run's checkpoint, on the CPU, and the settings of its run.
 
     Raises LmmError where weights, tokenizer or settings cannot be read.
     """
@@ -41,7 +40,7 @@ def open_checkpoint(path: Path) -> tuple[ChatModel, RunConfig]:
         raise WeightsError(f"{path}: its run has no tokenizer.json")
     tokenizer = Tokenizer.load(weights.tokenizer)
     model = weights.decoder().eval()
-    if not speaks_in_turns(config):
+    if not has_chat_template(config):
         return ChatModel(
             model, tokenizer, lambda turns: plain_ids(turns, tokenizer), (tokenizer.eos_id,)
         ), config
@@ -54,41 +53,41 @@ def open_checkpoint(path: Path) -> tuple[ChatModel, RunConfig]:
     return ChatModel(model, tokenizer, ids, tokenizer.end_ids), config
 
 
-def speaks_in_turns(config: RunConfig) -> bool:
-    """Whether the stage has taught the chat template."""
+def has_chat_template(config: RunConfig) -> bool:
+    """Whether the stage trains on conversations in a chat template."""
     if config.stage == "distill":
         return config.distill.data != "text"
     return config.stage != "pretrain"
 
 
-def answer(speaker: ChatModel, config: RunConfig, step: int, line: str) -> Reply:
-    """What one line is answered with; never raises LmmError."""
-    asked = json.loads(line)
+def answer(model: ChatModel, config: RunConfig, step: int, line: str) -> Reply:
+    """Answer one line; an LmmError becomes a refusal."""
+    query = json.loads(line)
     try:
-        if asked["command"] == "talk":
-            words, data = speaker.talk(asked["args"], config)
+        if query["command"] == "talk":
+            sentence, data = model.talk(query["args"], config)
         else:
-            words, data = speaker.read(asked["args"])
+            sentence, data = model.read(query["args"])
     except LmmError as error:
-        return Reply(False, f"{asked['command']}: {error}", step)
-    return Reply(True, words, step, data)
+        return Reply(False, f"{query['command']}: {error}", step)
+    return Reply(True, sentence, step, data)
 
 
 def serve(path: Path, lines: Iterable[str], out: TextIO) -> None:
-    """Read the weights, then answer every line until there are no more."""
+    """Read the weights, then answer each line until there are no more."""
 
-    def say(reply: Reply) -> None:
+    def send(reply: Reply) -> None:
         print(json.dumps(asdict(reply), default=str), file=out, flush=True)
 
     step = checkpoint_step(path)
     try:
-        speaker, config = open_checkpoint(path)
+        model, config = open_checkpoint(path)
     except LmmError as error:
-        say(Reply(False, str(error), step))
+        send(Reply(False, str(error), step))
         return
-    say(Reply(True, "ready", step))
+    send(Reply(True, "ready", step))
     for line in lines:
-        say(answer(speaker, config, step, line))
+        send(answer(model, config, step, line))
 
 
 if __name__ == "__main__":

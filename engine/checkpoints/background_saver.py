@@ -1,6 +1,6 @@
-"""Writes checkpoints beside the training: a thread, and at most one checkpoint in flight.
+"""Writes checkpoints in a background thread, at most one at a time.
 
-It knows neither loop nor model: it is handed a copied state, and says what became of it.
+It gets a copy of the state, and reports through a callback whether it could be written.
 """
 
 from __future__ import annotations
@@ -15,64 +15,64 @@ from lmm_tui.engine.checkpoints.checkpoint import Snapshot
 from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError, Retention
 
 PATIENCE_S = 10.0
-"""How long training waits for the checkpoint before, when the next one is due."""
+"""How long training waits for the previous checkpoint when the next one is due."""
 
 
-class Tell(Protocol):
-    """Called in the writing thread: where a checkpoint is now, or why there is none."""
+class OnOutcome(Protocol):
+    """Called in the writing thread with the path of a checkpoint, or why there is none."""
 
     def __call__(self, step: int, outcome: Path | CheckpointError) -> None: ...
 
 
 class BackgroundSaver:
-    """Saves into one folder; the file `curves` is on disk before a checkpoint of its steps is."""
+    """Saves into one folder; the file `curves` is on disk before a checkpoint of its steps."""
 
     def __init__(
-        self, folder: Path, curves: Path, settle_curves: Callable[[], None], tell: Tell
+        self, folder: Path, curves: Path, settle_curves: Callable[[], None], on_outcome: OnOutcome
     ) -> None:
-        """`settle_curves` returns once what is to be in `curves` is written, or refused."""
+        """`settle_curves` returns once all rows for `curves` are written, or refused."""
         self._folder = folder
         self._curves = curves
         self._settle_curves = settle_curves
-        self._tell = tell
+        self._on_outcome = on_outcome
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._last: Future[Path] | None = None
         self._step = -1
         self._late = False
 
     def begin(self, step: int, take: Callable[[], Snapshot], retention: Retention) -> None:
-        """Copy the state now and write it meanwhile; waits first for the one before."""
+        """Copy the state with `take` and write it in the background; waits for the previous one."""
         self.settle()
         self._step = step
         self._last = self._thread.submit(self._save, take(), retention)
 
     def adopt(self, step: int, path: Path) -> None:
-        """The state after `step` lies at `path` already."""
+        """Treat `path` as the checkpoint of `step`."""
         self._step, self._last = step, Future()
         self._last.set_result(path)
 
     def forget(self) -> None:
-        """What was saved last is there no more."""
+        """The last checkpoint no longer exists."""
         self._step, self._last = -1, None
 
     def has(self, step: int) -> bool:
-        """Whether the state after `step` is saved, or about to be; False once that failed."""
+        """Whether the state after `step` is saved or being written; False once that failed."""
         if self._last is None or self._step != step:
             return False
         return not self._last.done() or self._last.exception() is None
 
     def wait(self) -> Path:
-        """Where the checkpoint that was begun last is; raises its CheckpointError."""
+        """Wait for the checkpoint that was begun last; its path. Raises its CheckpointError."""
         assert self._last is not None
         return self._last.result()
 
     def settle(self) -> None:
-        """Wait for what is being written, whatever becomes of it."""
+        """Wait for what is being written; a failure is not raised."""
         if self._last is not None:
             self._last.exception()
 
-    def hangs(self) -> bool:
-        """Whether what is being written takes so long that training should not wait for it."""
+    def is_stuck(self) -> bool:
+        """Whether a checkpoint is being written that took longer than PATIENCE_S."""
         if self._last is None:
             return False
         self._late = bool(wait([self._last], 0 if self._late else PATIENCE_S).not_done)
@@ -88,9 +88,9 @@ class BackgroundSaver:
         try:
             path = checkpoint.save(self._folder, snapshot, retention, self._curves)
         except CheckpointError as error:
-            self._tell(step, error)
+            self._on_outcome(step, error)
             raise
-        self._tell(step, path)
+        self._on_outcome(step, path)
         return path
 
 
@@ -104,11 +104,11 @@ if __name__ == "__main__":
     def demo(step: int) -> Snapshot:
         return Snapshot.take(CheckpointState(step, 0, "x"), {"w": torch.zeros(4)}, {})
 
-    told: list[str] = []
+    outcomes: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         saver = BackgroundSaver(
-            place / "kept", place / "none", lambda: None, lambda _, got: told.append(str(got))
+            place / "kept", place / "none", lambda: None, lambda _, got: outcomes.append(str(got))
         )
         saver.begin(1, lambda: demo(1), Retention(last=1))
         print(saver.wait().name, saver.has(1), saver.has(2))
@@ -116,6 +116,6 @@ if __name__ == "__main__":
         (place / "kept").touch()
         saver.begin(2, lambda: demo(2), Retention(last=1))
         saver.close()
-        print(told[-1].replace(scratch, "…"))
-        assert saver.has(1) is saver.has(2) is False and len(told) == 2
+        print(outcomes[-1].replace(scratch, "…"))
+        assert saver.has(1) is saver.has(2) is False and len(outcomes) == 2
     print("=== 自测通过 ===")

@@ -1,9 +1,8 @@
-"""Checkpoints: a complete resumable state, copied from the model, written aside and renamed.
+"""Checkpoints: a complete resumable state, written to a staging folder and renamed into place.
 
-`model.safetensors` holds the weights, `training.pt` optimisers, scaler and random states
-(read back with `weights_only=True`), `state.json` counters, what a person may want to know and
-the checksums of all; `adapter/` is there where LoRA is trained, as peft saves it, and the weights
-are what it stands on. It knows no loop and no stage: it saves and loads what it is handed.
+`model.safetensors` holds the weights, `training.pt` optimisers, scaler and random states (read
+back with `weights_only=True`), `state.json` counters and the checksums of all files. Where LoRA is
+trained, `adapter/` holds the adapters as peft saves them, and the weights are the frozen ones.
 """
 
 from __future__ import annotations
@@ -29,25 +28,25 @@ ADAPTER = "adapter"
 
 @dataclass(frozen=True)
 class CheckpointState:
-    """`state.json`: where training stood."""
+    """`state.json`: the counters of training."""
 
     step: int
     tokens: int
     tokenizer: str
-    """Fingerprint of the vocabulary that the weights speak."""
+    """Fingerprint of the tokenizer that the weights were trained with."""
     loss: float | None = None
     val_loss: float | None = None
     observer: dict[str, Any] = field(default_factory=dict)
     lr_scale: float = 1.0
-    """What rollbacks have made of the learning rate."""
+    """Factor on the learning rate, lowered by rollbacks."""
     parts: int = 1
-    """How many parts a micro-batch is cut into, to fit into the memory."""
+    """How many parts a micro-batch is split into, to fit into the memory."""
     format: int = FORMAT
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A state that training no longer touches: every tensor is a copy, on the CPU."""
+    """A copy of the state, on the CPU, that training does not change."""
 
     state: CheckpointState
     model: dict[str, Tensor]
@@ -73,23 +72,23 @@ def save(
 ) -> Path:
     """Write one checkpoint and remove those that nothing keeps; `curves` is made durable first.
 
-    Raises CheckpointError where it cannot be written; the others are as they were then.
+    Raises CheckpointError where it cannot be written; the others are unchanged then.
     """
     target = folder / checkpoint_name(snapshot.state.step)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if curves is not None and curves.exists():
             files.fsync(curves)
-        aside = files.place_aside(target)
-        _write(aside, snapshot)
-        files.put_in_place(aside, target)
+        staging = files.make_staging(target)
+        _write(staging, snapshot)
+        files.put_in_place(staging, target)
     except Exception as error:
-        # torch and safetensors have errors of their own for a full disk.
+        # On a full disk torch and safetensors raise errors of their own.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"{target}: checkpoint not written ({reason}); those before it are intact"
         ) from error
-    with suppress(OSError):  # What cannot be removed now is tried again after the next one.
+    with suppress(OSError):  # Tried again after the next checkpoint.
         files.prune(folder, retention)
     return target
 
@@ -99,7 +98,7 @@ def load(
 ) -> tuple[CheckpointState, dict[str, Tensor], dict[str, Any]]:
     """State, model weights and training state of a checkpoint that `verify` has passed.
 
-    Raises CheckpointError where it is not usable all the same.
+    Raises CheckpointError where it cannot be loaded all the same.
     """
     try:
         state = CheckpointState(**files.read_state(path))
@@ -127,16 +126,18 @@ def read_adapter(path: Path) -> Adapter | None:
         ) from error
 
 
-def _write(aside: Path, snapshot: Snapshot) -> None:
-    save_file(snapshot.model, aside / "model.safetensors", metadata={"format": "pt"})
+def _write(staging: Path, snapshot: Snapshot) -> None:
+    save_file(snapshot.model, staging / "model.safetensors", metadata={"format": "pt"})
     if adapter := snapshot.adapter:
-        (aside / ADAPTER).mkdir()
-        save_file(adapter.tensors, aside / ADAPTER / "adapter_model.safetensors", {"format": "pt"})
+        (staging / ADAPTER).mkdir()
+        save_file(
+            adapter.tensors, staging / ADAPTER / "adapter_model.safetensors", {"format": "pt"}
+        )
         # peft's configuration holds a set.
         config = json.dumps(adapter.config, indent=1, ensure_ascii=False, default=sorted)
-        (aside / ADAPTER / "adapter_config.json").write_text(config, encoding="utf-8")
-    torch.save(snapshot.training, aside / TRAINING)
-    files.seal(aside, asdict(snapshot.state))
+        (staging / ADAPTER / "adapter_config.json").write_text(config, encoding="utf-8")
+    torch.save(snapshot.training, staging / TRAINING)
+    files.seal(staging, asdict(snapshot.state))
 
 
 def _copied(value: Any) -> Any:

@@ -1,7 +1,7 @@
-"""The files of a checkpoint as files: checksums, marks, and which of them are kept.
+"""The files of checkpoints: checksums, pins, and which checkpoints are kept.
 
-Whoever only reads asks here whether a checkpoint is whole, without torch; what the files say to
-a model is `engine.checkpoints.checkpoint`'s business.
+It works without torch, so that screens can list and verify checkpoints; their contents are
+`engine.checkpoints.checkpoint`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoint
 from lmm_tui.errors import LmmError
 
 FORMAT = 2
-"""1 had no checksums."""
+"""Format 1 had no checksums."""
 
 STATE = "state.json"
 TRAINING = "training.pt"
@@ -37,19 +37,19 @@ class CheckpointError(LmmError):
 
 @dataclass(frozen=True)
 class Retention:
-    """Which checkpoints stay; a pinned one always does."""
+    """Which checkpoints are kept; a pinned one always is."""
 
     last: int
     best: int = 0
-    """By `val_loss`; of equals the first, whose measurement it was."""
+    """By `val_loss`; of equal ones the first."""
     every: int = 0
-    """Steps between those that stay for good; 0 is none."""
+    """Steps between those that are kept for good; 0 keeps none."""
 
 
 def seal(path: Path, content: Mapping[str, Any]) -> None:
-    """Write state.json: `content`, the SHA-256 of every other file there, and its own.
+    """Write state.json: `content`, the SHA-256 of each other file, and a digest of itself.
 
-    The files are read back for it, so what is sealed is what a reader gets.
+    The files are read back for it, so the checksums are those of what a reader gets.
     """
     files = sorted(file for file in path.rglob("*") if file.is_file())
     sums = {file.relative_to(path).as_posix(): _sum_of(file) for file in files}
@@ -59,13 +59,13 @@ def seal(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """What was sealed, without its checksums; CheckpointError where it is not that."""
+    """The content of state.json without its checksums; CheckpointError where it is damaged."""
     content, _ = _read_sealed(path)
     return content
 
 
 def verify(path: Path, without: Collection[str] = ()) -> None:
-    """Raises CheckpointError unless every file, but those in `without`, is as it was written."""
+    """Raise CheckpointError unless each file, except those in `without`, is as it was written."""
     _, sums = _read_sealed(path)
     for name, expected in sums.items():
         if name in without:
@@ -81,25 +81,25 @@ def verify(path: Path, without: Collection[str] = ()) -> None:
 def newest_intact(
     folder: Path, without: Collection[str] = (), before: int | None = None
 ) -> tuple[Path | None, dict[Path, CheckpointError]]:
-    """The newest checkpoint in `folder` that verifies, and what is wrong with those after it.
+    """The newest checkpoint in `folder` that verifies, and the errors of those after it.
 
-    Only those of steps before `before` count, where that is given.
+    With `before`, only those of earlier steps are considered.
     """
-    trouble: dict[Path, CheckpointError] = {}
+    damaged: dict[Path, CheckpointError] = {}
     for path in reversed(list_checkpoints(folder)):
         if before is not None and checkpoint_step(path) >= before:
             continue
         try:
             verify(path, without)
         except CheckpointError as error:
-            trouble[path] = error
+            damaged[path] = error
         else:
-            return path, trouble
-    return None, trouble
+            return path, damaged
+    return None, damaged
 
 
 def set_aside(path: Path) -> None:
-    """Take a damaged checkpoint out of the way of every reader; nothing of it is deleted."""
+    """Rename a checkpoint so that no reader finds it; nothing of it is deleted."""
     target = path.with_name(_DAMAGED + path.name)
     shutil.rmtree(target, ignore_errors=True)
     path.rename(target)
@@ -117,35 +117,35 @@ def unpin(path: Path) -> None:
     fsync(path)
 
 
-def place_aside(target: Path) -> Path:
+def make_staging(target: Path) -> Path:
     """An empty folder to write `target` in; what earlier writers left half-done is removed."""
     for left in target.parent.iterdir():
         if left.name.startswith((_WRITING, _REMOVING)):
-            shutil.rmtree(left, ignore_errors=True)  # What stays takes space, and no more.
-    aside = target.with_name(_WRITING + target.name)
-    aside.mkdir()
-    return aside
+            shutil.rmtree(left, ignore_errors=True)  # What cannot be removed only takes space.
+    staging = target.with_name(_WRITING + target.name)
+    staging.mkdir()
+    return staging
 
 
-def put_in_place(aside: Path, target: Path) -> None:
-    """Make what was written durable, then visible under its name, in one rename."""
-    for path in [*aside.rglob("*"), aside]:
+def put_in_place(staging: Path, target: Path) -> None:
+    """Make what was written durable, then visible under its name by one rename."""
+    for path in [*staging.rglob("*"), staging]:
         fsync(path)
     if target.exists():
         remove(target)
-    aside.rename(target)
+    staging.rename(target)
     fsync(target.parent)
 
 
 def prune(folder: Path, retention: Retention) -> None:
-    """Remove the checkpoints that nothing keeps."""
+    """Remove the checkpoints that are not to be kept."""
     for path, reasons in kept_by(folder, retention).items():
         if not reasons:
             remove(path)
 
 
 def kept_by(folder: Path, retention: Retention) -> dict[Path, tuple[str, ...]]:
-    """What keeps each checkpoint: `last`, `best`, `every`, `pinned` or nothing."""
+    """Why each checkpoint is kept: `last`, `best`, `every`, `pinned` or nothing."""
     saved = list_checkpoints(folder)
     last, best = saved[-retention.last :], _best(saved, retention.best)
     reasons: dict[Path, tuple[str, ...]] = {}
@@ -162,14 +162,14 @@ def kept_by(folder: Path, retention: Retention) -> dict[Path, tuple[str, ...]]:
 
 
 def remove(path: Path) -> None:
-    """Erase a checkpoint; under another name first: half of one must not look like one."""
+    """Delete a checkpoint, under another name first, so that half of one is never found."""
     doomed = path.with_name(_REMOVING + path.name)
     path.rename(doomed)
     shutil.rmtree(doomed)
 
 
 def fsync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, would survive a power cut."""
+    """Flush a file, or the entries of a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -228,16 +228,16 @@ if __name__ == "__main__":
         place = Path(scratch)
         for step, val_loss in ((10, 3.0), (20, 2.0), (30, 4.0), (40, 5.0)):
             target = place / f"step-{step:09d}"
-            aside = place_aside(target)
-            (aside / "weights").write_bytes(bytes(100))
-            seal(aside, {"format": FORMAT, "step": step, "val_loss": val_loss})
-            put_in_place(aside, target)
+            staging = make_staging(target)
+            (staging / "weights").write_bytes(bytes(100))
+            seal(staging, {"format": FORMAT, "step": step, "val_loss": val_loss})
+            put_in_place(staging, target)
         pin(place / "step-000000010")
         print({path.name: why for path, why in kept_by(place, Retention(last=1, best=1)).items()})
         prune(place, Retention(last=1, best=1))
         print([path.name for path in list_checkpoints(place)])
         (target / "weights").write_bytes(bytes(99) + b"\1")
-        found, trouble = newest_intact(place)
-        print(found and found.name, str(trouble[target]).replace(scratch, "…"))
+        found, damaged = newest_intact(place)
+        print(found and found.name, str(damaged[target]).replace(scratch, "…"))
         assert found == place / "step-000000020"
     print("=== 自测通过 ===")

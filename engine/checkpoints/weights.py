@@ -1,8 +1,8 @@
-"""Weights from outside the run that uses them: where they may come from, and what shape they have.
+"""Reads the weights of a model: our checkpoints, Hugging Face folders of Qwen3, MiniMind's `.pth`.
 
-Reads our checkpoints (LoRA adapters merged), Hugging Face folders of Qwen3 models and MiniMind's
-`.pth` files. All three name their tensors alike, so reading is checking: what a `Decoder` cannot
-represent is refused with the reason. Nothing here unpickles more than tensors.
+LoRA adapters in a checkpoint are merged. All three formats have the same tensor names, so reading
+them means checking them: a model that `Decoder` cannot represent is refused with the reason.
+Nothing but tensors is unpickled.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ log = logging.getLogger("engine")
 
 _EMBEDDING = "model.embed_tokens.weight"
 _HEAD = "lm_head.weight"
-# Rotary tables, which MiniMind may save and we compute.
-_TABLES = re.compile(r"(.*\.)?(freqs_cos|freqs_sin|inv_freq)")
+# MiniMind may save the rotary tables, which we compute.
+_ROTARY_TABLES = re.compile(r"(.*\.)?(freqs_cos|freqs_sin|inv_freq)")
 
 
 class WeightsError(LmmError):
@@ -44,27 +44,27 @@ class WeightsError(LmmError):
 
 @dataclass(frozen=True)
 class Weights:
-    """A model at rest: fp32 tensors under Qwen3's names, and its tokenizer where one lies near."""
+    """fp32 tensors under Qwen3's names, and the tokenizer beside them if there is one."""
 
     shape: ModelShape
     tensors: dict[str, Tensor]
     tokenizer: Path | None
     origin: Path
-    """What was really read: a checkpoint, a folder or a file."""
+    """The checkpoint, folder or file that was read."""
     merged: bool = False
-    """Whether LoRA adapters, which stood beside the weights, are part of them here."""
+    """Whether LoRA adapters were merged into the weights."""
 
     def decoder(self) -> Decoder:
-        """The model itself, on the CPU."""
+        """A model with these weights, on the CPU."""
         model = Decoder(self.shape)
         model.load_state_dict(self.tensors)
         return model
 
 
 def read_weights(path: Path) -> Weights:
-    """The weights at `path`: a run (its newest checkpoint), a checkpoint, a HF folder, a `.pth`.
+    """Read `path`: a run (its newest checkpoint), a checkpoint, a HF folder, a `.pth`.
 
-    Raises WeightsError: one sentence that says what was found and what would do.
+    Raises WeightsError or CheckpointError.
     """
     if path.suffix == ".pth":
         return _read_pth(path)
@@ -73,8 +73,8 @@ def read_weights(path: Path) -> Weights:
             f"{path}: no such run, checkpoint, Hugging Face folder or .pth file to start from"
         )
     if (path / "run.json").is_file():
-        found, trouble = newest_intact(RunDir(path).checkpoints, without=[TRAINING])
-        for error in trouble.values():
+        found, damaged = newest_intact(RunDir(path).checkpoints, without=[TRAINING])
+        for error in damaged.values():
             if found is None:
                 raise error
             log.warning("%s", error)
@@ -92,7 +92,7 @@ def read_weights(path: Path) -> Weights:
 
 
 def infer_shape(tensors: Mapping[str, Tensor], rope_theta: float = 1e6) -> ModelShape:
-    """The shape that the tensors' names and sizes spell; WeightsError where they spell none."""
+    """Derive the shape from the tensors' names and sizes; WeightsError where that is impossible."""
 
     def size(name: str) -> tuple[int, int]:
         if name not in tensors:
@@ -153,7 +153,7 @@ def _read_pth(path: Path) -> Weights:
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file") from None
     except Exception as error:
-        # A pickle with code in it ends here as well: weights_only refuses to run it.
+        # A pickle with code in it is refused by weights_only, and ends here too.
         reason = str(error).splitlines()[0]
         raise WeightsError(f"{path}: not a file of plain weights ({reason})") from None
     found = found.get("model", found) if isinstance(found, dict) else found
@@ -162,7 +162,7 @@ def _read_pth(path: Path) -> Weights:
     tensors = {
         name.removeprefix("module.").removeprefix("_orig_mod."): tensor
         for name, tensor in found.items()
-        if not _TABLES.fullmatch(name)
+        if not _ROTARY_TABLES.fullmatch(name)
     }
     try:
         shape = infer_shape(tensors)
@@ -205,7 +205,7 @@ def _shape_of_hf(config: Mapping[str, Any], path: Path) -> ModelShape:
 def _checked(
     shape: ModelShape, tensors: dict[str, Tensor], tokenizer: Path, origin: Path
 ) -> Weights:
-    """Name the first tensor that a Decoder of this shape would not take."""
+    """The weights as fp32; WeightsError names the first tensor that does not fit a Decoder."""
     if shape.tie_embeddings:
         tensors = {name: tensor for name, tensor in tensors.items() if name != _HEAD}
     with torch.device("meta"):

@@ -1,7 +1,7 @@
-"""How many held-out questions a live model answers exactly: quick, and without lm-eval.
+"""The share of built-in validation questions that a live model answers exactly, without lm-eval.
 
-For a loop or a pipeline that wants one number now; `engine.evaluation` is the thorough way. Greedy,
-so that no random number is drawn and training goes on as if nobody had asked.
+A quick number for validation and pipelines; `engine.evaluation` is the thorough way. Answers are
+greedy: no random number is drawn, so training is unchanged.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ def exact_match(
     questions: int = 100,
     template: ChatTemplate = CHATML,
 ) -> dict[str, float]:
-    """Kind -> share (0 to 1) of its first held-out questions whose answer is right to the letter.
+    """Kind -> share (0 to 1) of its first validation questions that are answered exactly.
 
-    The questions of `lmm_<kind>`, asked in the chat template.
+    The questions are those of the task `lmm_<kind>`, in the chat template.
     """
     shares = {}
     for kind in kinds:
         drawn = test_set(kind, questions)
         prompts = [render_prompt([Turn("user", d.question)], tokenizer, template) for d in drawn]
-        said = answers(model, tokenizer, prompts)
-        right = sum(text == task.answer for text, task in zip(said, drawn, strict=True))
+        given = answers(model, tokenizer, prompts)
+        right = sum(text == task.answer for text, task in zip(given, drawn, strict=True))
         shares[kind] = right / len(drawn)
     return shares
 
@@ -49,10 +49,10 @@ def answers(
     max_tokens: int = _LONGEST_ANSWER,
     batch_size: int = 64,
 ) -> list[str]:
-    """The greedy answer to each prompt, up to a token that ends it, without the space around it."""
-    said = []
+    """The greedy answer to each prompt, up to a stop token, without surrounding space."""
+    texts = []
     for start in range(0, len(prompts), batch_size):
-        written = rollout(
+        rollouts = rollout(
             model,
             prompts[start : start + batch_size],
             samples=1,
@@ -62,9 +62,9 @@ def answers(
             seed=0,
             stop_ids=tokenizer.end_ids,
         )
-        for ids, ended in zip(written.ids, written.ended, strict=True):
-            said.append(tokenizer.decode(ids[:-1] if ended else ids).strip())
-    return said
+        for ids, ended in zip(rollouts.ids, rollouts.ended, strict=True):
+            texts.append(tokenizer.decode(ids[:-1] if ended else ids).strip())
+    return texts
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""What a live model says: new tokens one by one, and the loss it has on each token of a text.
+"""Generates tokens one by one from a live model, and computes the loss of each token of a text.
 
-It knows token ids, no text; many answers at once are made in `engine.generation.rollout`. Training
-is left as
-it was: the model's mode is given back, random numbers come from a generator of this call, and a
-compiled model runs eager here, since every call has shapes of its own.
+Many completions at once are `engine.generation.rollout`. Training is unchanged: the model's mode is
+restored, random numbers come from a generator of the call, and a compiled model runs eager here,
+since each call has shapes of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from lmm_tui.engine.device import sort_rows
-from lmm_tui.engine.model.decoder import Decoder, KVCache
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.kv_cache import KVCache
 from lmm_tui.engine.model.loss import token_nll
 from lmm_tui.errors import LmmError
 
@@ -23,7 +23,7 @@ DIVERGED = "the model's logits are not finite: the run has diverged"
 
 
 class GenerateError(LmmError):
-    """Nothing can be generated from this prompt, or from this model."""
+    """A prompt or a model that nothing can be generated from."""
 
 
 @torch.no_grad()
@@ -40,8 +40,8 @@ def generate(
     """Yield up to `max_tokens` new token ids; a stop id ends the text and is not yielded.
 
     `temperature` 0 is greedy; `top_p` in (0, 1] keeps the smallest set of tokens whose probability
-    reaches it. Equal seeds give equal texts. When the context is full, the older half of it is
-    forgotten. Raises GenerateError for an empty prompt and for logits that are not finite.
+    reaches it. Equal seeds give equal texts. When the context is full, its older half is dropped.
+    Raises GenerateError for an empty prompt and for logits that are not finite.
     """
     if not prompt_ids:
         raise GenerateError("the prompt is empty; give at least one token")
@@ -81,19 +81,20 @@ def token_losses(model: Decoder, ids: Sequence[int]) -> list[float]:
 
 
 def draw(logits_NxV: Tensor, temperature: float, top_p: float, uniform_N: Tensor) -> Tensor:
-    """One token id a row, (N,): where the row's distribution reaches `uniform_N`, in [0, 1).
+    """Sample one token id per row, (N,), by inverting the cumulative distribution at `uniform_N`.
 
-    `temperature` 0 is greedy; `top_p` in (0, 1] keeps the most likely tokens, as few as reach this
-    probability together, and those as likely as the last of them (nucleus sampling, arXiv
-    1904.09751). Logits that are not finite give any id. A single row may come without N.
+    `uniform_N` is in [0, 1). `temperature` 0 is greedy; `top_p` in (0, 1] keeps the most likely
+    tokens, as few as reach this probability together, and those as likely as the last of them
+    (nucleus sampling, arXiv 1904.09751). Logits that are not finite give any id. A single row may
+    come without N.
     """
     if temperature == 0:
         return logits_NxV.argmax(-1)
     weights_NxV = (logits_NxV - logits_NxV.amax(-1, keepdim=True)).div_(temperature).exp_()
     if top_p < 1:
         weights_NxV.masked_fill_(weights_NxV < _least_in_nucleus(weights_NxV, top_p), 0)
-    # One uniform number a row, where multinomial takes one a token: a tenth of the time on a CPU,
-    # and what a row says doesn't depend on who else is in the batch.
+    # One uniform number per row, where multinomial takes one per token: a tenth of the time on a
+    # CPU, and a row does not depend on the other rows of the batch.
     reached_NxV = weights_NxV.cumsum(-1)
     target_Nx1 = uniform_N.unsqueeze(-1) * reached_NxV[..., -1:]
     drawn_Nx1 = torch.searchsorted(reached_NxV, target_Nx1, right=True)
@@ -101,7 +102,7 @@ def draw(logits_NxV: Tensor, temperature: float, top_p: float, uniform_N: Tensor
 
 
 def _least_in_nucleus(weights_NxV: Tensor, top_p: float) -> Tensor:
-    """The smallest weight that is kept, (N, 1)."""
+    """The smallest weight in the nucleus, (N, 1)."""
     falling_NxV = sort_rows(weights_NxV).flip(-1)
     reached_NxV = falling_NxV.cumsum(-1)
     before_NxV = reached_NxV - falling_NxV
@@ -123,7 +124,7 @@ def _empty_cache(model: Decoder, capacity: int) -> KVCache:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a moment; each module's own mode comes back."""
+    """Evaluation mode in the `with` block; each module's own mode is restored after it."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

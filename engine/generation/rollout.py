@@ -1,8 +1,8 @@
-"""Many answers to many prompts at once, for reinforcement learning and evaluation.
+"""Samples many completions of many prompts at once, for reinforcement learning and evaluation.
 
-Prompts are padded from the left and read once, however many answers each gets; then all rows say a
-token a turn from one key/value cache, and rows that have ended leave it. It knows token ids, no
-text and no reward. Training is left as it was, as in `engine.generation.generate`.
+Prompts are padded from the left and read once, however many completions each gets; then all rows
+generate a token per turn with one key/value cache, and rows that have ended are removed from it.
+Training is unchanged, as in `engine.generation.generate`.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ import torch
 from torch import Tensor
 
 from lmm_tui.engine.generation.generate import DIVERGED, GenerateError, draw, evaluating
-from lmm_tui.engine.model.decoder import Decoder, KVCache
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.kv_cache import KVCache
 
-_WORTH_LEAVING = 0.25
-"""The share of ended rows from which it pays to copy the cache without them: 64 answers that end
-after 16 of 64 tokens on average take 0.57 of the time that they take if all rows stay."""
+_COMPACT_FROM = 0.25
+"""The share of ended rows from which the cache is copied without them: 64 completions that end
+after 16 of 64 tokens on average then take 0.57 of the time."""
 
 
 @dataclass(frozen=True)
 class Rollouts:
-    """Answer n belongs to prompt n // samples."""
+    """Completion n belongs to prompt n // samples."""
 
     ids: list[list[int]]
-    """The tokens of each answer, a stop id that ended it included."""
+    """The tokens of each completion, including a stop id that ended it."""
     ended: list[bool]
     """Whether a stop id ended it; else it was cut at `max_tokens`."""
     log_probs: list[Tensor]
-    """log p of each of these tokens at temperature 1 and before any nucleus, fp32, on the CPU."""
+    """log p of each of these tokens at temperature 1 and without top_p, fp32, on the CPU."""
 
 
 @torch.no_grad()
@@ -46,25 +47,24 @@ def rollout(
     stop_ids: Collection[int],
     parts: int = 1,
 ) -> Rollouts:
-    """`samples` answers to each prompt, of up to `max_tokens` tokens.
+    """Sample `samples` completions of each prompt, of up to `max_tokens` tokens.
 
-    `temperature` and `top_p` as in `engine.generation.generate.draw`. Equal seeds draw equal
-    answers, whatever
-    prompts come after theirs, and in however many `parts` they are made to save memory. Raises
-    GenerateError for an empty prompt, for one that leaves no room for its answer, and for logits
-    that are not finite.
+    `temperature` and `top_p` as in `engine.generation.generate.draw`. Equal seeds give equal
+    completions, whatever prompts follow, and in however many `parts` they are sampled to save
+    memory. Raises GenerateError for an empty prompt, for one that leaves no room for its
+    completion, and for logits that are not finite.
     """
     _check(prompts, max_tokens, model.shape.max_positions)
     rows = len(prompts) * samples
     uniforms_NxT = torch.rand(rows, max_tokens, generator=torch.Generator().manual_seed(seed))
     prompt_of_N = torch.arange(len(prompts)).repeat_interleave(samples)
     size = -(-rows // parts)
-    said = Rollouts([], [], [])
+    completions = Rollouts([], [], [])
     for uniforms_AxT, prompt_of_A in zip(
         uniforms_NxT.split(size), prompt_of_N.split(size), strict=True
     ):
         first, last = int(prompt_of_A[0]), int(prompt_of_A[-1])
-        tokens_AxT, log_probs_AxT = _say(
+        tokens_AxT, log_probs_AxT = _generate_part(
             model,
             prompts[first : last + 1],
             prompt_of_A - first,
@@ -75,11 +75,11 @@ def rollout(
         )
         if not log_probs_AxT.isfinite().all():
             raise GenerateError(DIVERGED)
-        _add(said, tokens_AxT.tolist(), log_probs_AxT.cpu(), frozenset(stop_ids))
-    return said
+        _append(completions, tokens_AxT.tolist(), log_probs_AxT.cpu(), frozenset(stop_ids))
+    return completions
 
 
-def _say(
+def _generate_part(
     model: Decoder,
     prompts: Sequence[Sequence[int]],
     prompt_of_N: Tensor,
@@ -88,7 +88,7 @@ def _say(
     top_p: float,
     stop_ids: Collection[int],
 ) -> tuple[Tensor, Tensor]:
-    """Tokens and their log-probabilities, (N, T) both; what comes after a stop id counts not."""
+    """Tokens and their log-probabilities, (N, T) both; after a stop id they are undefined."""
     device = model.head_weight.device
     rows, max_tokens = uniforms_NxT.shape
     uniforms_NxT = uniforms_NxT.to(device)
@@ -97,7 +97,7 @@ def _say(
     log_probs_NxT = torch.zeros(rows, max_tokens, device=device)
 
     with evaluating(model):
-        logits_PxV, cache = _read(model, prompts, max_tokens)
+        logits_PxV, cache = _prefill(model, prompts, max_tokens)
         copies_N = prompt_of_N.to(device)
         cache.take(copies_N)
         logits_MxV = logits_PxV[copies_N]
@@ -108,12 +108,12 @@ def _say(
             tokens_NxT[rows_M, turn] = new_M
             log_probs_NxT[rows_M, turn] = _log_probs(logits_MxV, new_M)
             ended_M |= torch.isin(new_M, stops)
-            going = (~ended_M).nonzero().squeeze(1)  # The one wait for the device a turn.
-            if turn == max_tokens - 1 or not len(going):
+            active = (~ended_M).nonzero().squeeze(1)  # The one wait for the device per turn.
+            if turn == max_tokens - 1 or not len(active):
                 break
-            if len(going) <= (1 - _WORTH_LEAVING) * len(rows_M):
-                cache.take(going)
-                rows_M, ended_M, new_M = rows_M[going], ended_M[going], new_M[going]
+            if len(active) <= (1 - _COMPACT_FROM) * len(rows_M):
+                cache.take(active)
+                rows_M, ended_M, new_M = rows_M[active], ended_M[active], new_M[active]
             logits_MxV = _logits(model, new_M.unsqueeze(1), cache)
     return tokens_NxT, log_probs_NxT
 
@@ -129,10 +129,10 @@ def _check(prompts: Sequence[Sequence[int]], max_tokens: int, context: int) -> N
             )
 
 
-def _read(
+def _prefill(
     model: Decoder, prompts: Sequence[Sequence[int]], max_tokens: int
 ) -> tuple[Tensor, KVCache]:
-    """The logits after each prompt, (P, V), and the cache of all, with room for the answers."""
+    """The logits after each prompt, (P, V), and the cache of all, with room for completions."""
     longest = max(map(len, prompts))
     padding = [longest - len(prompt) for prompt in prompts]
     padded = [[0] * pad + list(prompt) for pad, prompt in zip(padding, prompts, strict=True)]
@@ -143,7 +143,7 @@ def _read(
 
 
 def _logits(model: Decoder, ids_MxT: Tensor, cache: KVCache) -> Tensor:
-    """Logits (M, V) of the tokens that follow, fp32."""
+    """Logits of the next tokens, (M, V), fp32."""
     hidden_MxTxD = model.model.forward(ids_MxT, cache=cache)
     return model.head(hidden_MxTxD[:, -1]).float()
 
@@ -152,18 +152,20 @@ def _log_probs(logits_MxV: Tensor, chosen_M: Tensor) -> Tensor:
     return logits_MxV.log_softmax(-1).gather(1, chosen_M.unsqueeze(1)).squeeze(1)
 
 
-def _add(
-    said: Rollouts, tokens: list[list[int]], log_probs_NxT: Tensor, stop_ids: frozenset[int]
+def _append(
+    completions: Rollouts, tokens: list[list[int]], log_probs_NxT: Tensor, stop_ids: frozenset[int]
 ) -> None:
-    """Each row up to its first stop id."""
+    """Append each row up to its first stop id."""
     lengths = [
         next((at for at, token in enumerate(row, start=1) if token in stop_ids), len(row))
         for row in tokens
     ]
     ids = [row[:length] for row, length in zip(tokens, lengths, strict=True)]
-    said.ids.extend(ids)
-    said.ended.extend(row[-1] in stop_ids for row in ids)
-    said.log_probs.extend(row[:length] for row, length in zip(log_probs_NxT, lengths, strict=True))
+    completions.ids.extend(ids)
+    completions.ended.extend(row[-1] in stop_ids for row in ids)
+    completions.log_probs.extend(
+        row[:length] for row, length in zip(log_probs_NxT, lengths, strict=True)
+    )
 
 
 if __name__ == "__main__":

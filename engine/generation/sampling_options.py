@@ -1,4 +1,4 @@
-"""Sampling options as a command gives them, checked against the bounds of the settings."""
+"""Checks the sampling options of a command against the bounds of the settings."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _SAMPLE_OPTIONS = {
     "temperature": "log.temperature",
     "top_p": "log.top_p",
 }
-"""What may be said about a sample besides its prompt, and the setting whose bounds hold for it."""
+"""The options of a sample besides its prompt, and the setting whose bounds hold for each."""
 
 
 def sampling(args: Mapping[str, Any], config: RunConfig, *also: str) -> dict[str, Any]:
-    """`max_tokens`, `temperature` and `top_p` as far as given, within the bounds of the settings.
+    """`max_tokens`, `temperature` and `top_p` as far as given, checked.
 
-    CommandError for anything else; `also` are names that the refusal lists as well.
+    Raises CommandError for anything else; `also` are further names that its sentence lists.
     """
     options: dict[str, Any] = {}
     for name, value in args.items():

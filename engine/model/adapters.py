@@ -1,7 +1,7 @@
-"""What of a model is trained: LoRA adapters beside its weights (`peft`), or all but what is frozen.
+"""LoRA adapters (`peft`) in a decoder, and freezing of parameters.
 
-Adapters live inside the Decoder, which keeps its contract. They are kept apart from the weights
-they stand beside, in peft's own format. It knows no stage and no checkpoint.
+Adapters are injected into the Decoder, whose interface stays the same. They are saved apart from
+the frozen weights, in peft's own format.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from lmm_tui.engine.config.sections.lora_config import LoraConfig
 from lmm_tui.engine.model.decoder import Decoder
 
 _NAME = "default"
-"""Of the one adapter, as peft calls it."""
+"""peft's name of the one adapter."""
 _PREFIX = "base_model.model."
-"""Before the names in an adapter file: the wrapper that peft puts around a model."""
+"""Prefix of the names in an adapter file: the wrapper that peft puts around a model."""
 _BASE, _LORA = ".base_layer", ".lora_"
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """What peft keeps in a folder: adapter_model.safetensors and adapter_config.json."""
+    """The content of peft's adapter_model.safetensors and adapter_config.json."""
 
     tensors: dict[str, Tensor]
     config: dict[str, Any]
@@ -52,8 +52,8 @@ def add_adapters(model: Decoder, config: LoraConfig, seed: int) -> None:
 
 
 def freeze(model: Decoder, patterns: Sequence[str]) -> None:
-    """Leave parameters out of training whose names match; ConfigError where a pattern matches none,
-    or where nothing is left to train."""
+    """Freeze the parameters whose names match; ConfigError where a pattern matches none, or where
+    nothing is left to train."""
     for pattern in patterns:
         matching = [p for name, p in model.named_parameters() if fnmatchcase(name, pattern)]
         if not matching:
@@ -69,7 +69,7 @@ def freeze(model: Decoder, patterns: Sequence[str]) -> None:
 
 @contextmanager
 def without_adapters(model: Decoder) -> Iterator[None]:
-    """The model as it was before its adapters, for a moment."""
+    """Disable the adapters in the `with` block."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
@@ -83,7 +83,7 @@ def without_adapters(model: Decoder) -> Iterator[None]:
 
 
 def weights_of(model: Decoder) -> dict[str, Tensor]:
-    """The model's own weights, under the names that they have without adapters."""
+    """The model's weights without adapters, under the names of a model without them."""
     return {
         name.replace(_BASE, ""): tensor
         for name, tensor in model.state_dict().items()
@@ -103,7 +103,7 @@ def adapter_of(model: Decoder, config: LoraConfig) -> Adapter:
 
 
 def load_adapted(model: Decoder, weights: Mapping[str, Tensor], adapter: Adapter) -> None:
-    """Put weights and adapters, as `weights_of` and `adapter_of` gave them, into such a model."""
+    """Load what `weights_of` and `adapter_of` returned into a model with adapters."""
     names = {name.replace(_BASE, ""): name for name in model.state_dict() if _LORA not in name}
     state = {names[name]: tensor for name, tensor in weights.items()}
     for name, tensor in adapter.tensors.items():
@@ -113,7 +113,7 @@ def load_adapted(model: Decoder, weights: Mapping[str, Tensor], adapter: Adapter
 
 
 def merged(weights: Mapping[str, Tensor], adapter: Adapter) -> dict[str, Tensor]:
-    """W + alpha / rank * B @ A: weights that need no adapter. ConfigError for other kinds."""
+    """Merge: W + alpha / rank * B @ A. ConfigError for adapters that are not plain LoRA."""
     config = adapter.config
     plain = config.get("peft_type") == "LORA" and not any(
         config.get(key) for key in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern")

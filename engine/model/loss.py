@@ -1,9 +1,9 @@
 """Next-token cross entropy in chunks of tokens: the logits of a whole batch never exist.
 
-It knows hidden states, a head matrix and labels; neither models nor stages. While a chunk's logits
-exist they give its loss and both gradients, so nothing is computed twice and memory stays that of
-one chunk. (2 cores, 1,024 tokens, hidden 512, vocabulary 6,400: 126 ms forward and backward;
-chunks that are recomputed in the backward pass take 180 ms, all logits at once 130 to 300.)
+Functions of hidden states, a head matrix and labels. Loss and both gradients of a chunk are
+computed while its logits exist, so nothing is computed twice and memory stays that of one chunk.
+(2 cores, 1,024 tokens, hidden 512, vocabulary 6,400: 126 ms forward and backward; chunks that are
+recomputed in the backward pass take 180 ms, all logits at once 130 to 300.)
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ IGNORE = -100
 def loss_sum(hidden_BxTxD: Tensor, head_weight_VxD: Tensor, labels_BxT: Tensor) -> Tensor:
     """Sum of -log p(label) in nats over labels != IGNORE; a scalar, fp32, differentiable once.
 
-    `labels_BxT` are already shifted. Only labelled rows meet the head matrix: to find them is the
-    one wait for the device here. Under autocast the products take its dtype, the softmax fp32.
+    `labels_BxT` are already shifted. Only labelled rows are multiplied with the head matrix; to
+    find them is the one wait for the device here. Under autocast the products have its dtype, the
+    softmax is fp32.
     """
     hidden_NxD, labels_N, _ = _labelled(hidden_BxTxD, labels_BxT)
     if torch.is_grad_enabled():
@@ -41,9 +42,9 @@ def token_nll(hidden_BxTxD: Tensor, head_weight_VxD: Tensor, labels_BxT: Tensor)
 
 
 def token_log_probs(hidden_BxTxD: Tensor, head_weight_VxD: Tensor, labels_BxT: Tensor) -> LogProbs:
-    """log p of each counted label, differentiable, for losses that weigh tokens unequally.
+    """log p of each counted label, differentiable, for losses that weight tokens individually.
 
-    The logits of a chunk are made again in the backward pass.
+    The logits of a chunk are recomputed in the backward pass.
     """
     hidden_NxD, labels_N, rows_N = _labelled(hidden_BxTxD, labels_BxT)
     log_p_N, entropy_N = _TokenLogProbs.apply(hidden_NxD, head_weight_VxD, labels_N)

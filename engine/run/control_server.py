@@ -134,8 +134,7 @@ class ControlServer:
                 self._budget -= 1
         for client in list(self._clients.values()):
             if client.too_long:
-                sentence = f"a command line has at most {MAX_LINE} bytes"
-                client.replies.append(_refusal(sentence))
+                client.replies.append(_refusal(f"a command line has at most {MAX_LINE} bytes"))
                 client.inbox = b""
                 client.dropping = True
 

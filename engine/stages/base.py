@@ -1,4 +1,7 @@
-"""The contract of a stage: data plus loss. The loop knows nothing of stages beyond this."""
+"""The contract of a stage: it makes the data of each step and computes the loss of a model on them.
+
+The loop knows stages by this contract only; a new stage is a file with a subclass of `Stage`.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +33,11 @@ _CLASSES = {
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What one forward and backward pass sees; tensors are int64 on the training device.
+    """The data of one forward and backward pass; tensors are int64 on the training device.
 
     Labels are already shifted, -100 is not counted. Where sequences are packed, `positions_BxT`
-    count from 0 in each and `segments_BxT` tell them apart. It can be cut into units, which are its
-    rows, unless a stage knows of something that must stay together.
+    count from 0 in each and `segments_BxT` number them. A micro-batch can be split into units: its
+    rows, unless a subclass has something that must stay together, as the two answers of a pair.
     """
 
     unit: ClassVar[str] = "sequence"
@@ -42,9 +45,9 @@ class MicroBatch:
     ids_BxT: Tensor
     labels_BxT: Tensor
     weight: int
-    """What the loss is a sum over: counted labels, pairs or answers."""
+    """How many counted labels, pairs or completions the loss is a sum over."""
     tokens: int
-    """Tokens that are read: all but padding."""
+    """Tokens that the model reads: all but padding."""
     positions_BxT: Tensor | None = None
     segments_BxT: Tensor | None = None
 
@@ -56,13 +59,13 @@ class MicroBatch:
 
     @property
     def units(self) -> int:
-        """Into how many parts it can be cut at most."""
+        """Into how many parts it can be split at most."""
         return len(self.ids_BxT)
 
     def part(self, first: int, last: int) -> Self:
         """The units from `first` up to `last`; the losses of all parts add up to that of the whole.
 
-        The weight of a row is not counted again: it is the share of its batch, rounded.
+        Weight and tokens of a part are its share of the whole, rounded, not counted again.
         """
 
         def rows(tensor: Tensor | None) -> Tensor | None:
@@ -82,8 +85,8 @@ class MicroBatch:
 Losses = tuple[Tensor, dict[str, Tensor]]
 """The *sum* of the loss over a micro-batch, and further sums worth a curve, by metric name.
 
-The loop divides both by the weight of the whole step, so that unequal micro-batches weigh as they
-should.
+The loop divides both by the weight of the whole step, so that each unit counts the same, in
+whatever micro-batch it is.
 """
 
 
@@ -91,25 +94,25 @@ class Stage(ABC):
     """Yields micro-batches and turns one into a loss."""
 
     tokenizer: Tokenizer
-    references: dict[str, float]
-    """Loss levels that help to read the curve, nats per token."""
-    notes: list[str]
-    """What a person should know and was not told yet, such as lines that were left out."""
+    baselines: dict[str, float]
+    """Loss levels that help to read the curve, by name, in nats per token."""
+    warnings: list[str]
+    """Sentences for people, such as rows that were left out; the loop reports and clears them."""
     prompts: tuple[str, ...]
-    """What samples are asked unless the configuration says."""
-    answers = False
-    """Whether what the model says is an answer, or goes on where the prompt ends."""
-    repeatable = True
-    """Whether the data of a step can be made again later, without consequences."""
+    """Prompts of samples, unless the configuration has some."""
+    is_chat = False
+    """Whether the model answers prompts in the chat template, or continues them as text."""
+    deterministic = True
+    """Whether `micro_batches` of a past step can be called again and gives the same."""
     steps_per_epoch: float
     """Optimiser steps in which the training data are seen once."""
-    specimen: list[int]
-    """Held-out tokens whose losses are shown one by one."""
+    probe_sequence: list[int]
+    """Tokens of validation data whose losses are shown one by one."""
 
     def begin(self, model: Decoder, run_dir: RunDir, fresh: bool) -> None:  # noqa: B027
-        """The model has the weights that it starts from; a checkpoint comes after this.
+        """Called once the model has its starting weights, and before a checkpoint is restored.
 
-        `fresh` is False where the run goes on from a checkpoint.
+        `fresh` is False where one will be.
         """
 
     @abstractmethod
@@ -118,40 +121,40 @@ class Stage(ABC):
 
     @abstractmethod
     def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
-        """Differentiable, in the precision that the caller has set."""
+        """The differentiable loss, computed under the caller's autocast."""
 
     @abstractmethod
-    def held_out(self, model: Decoder) -> dict[str, float]:
-        """What the model is worth on held-out data, by metric name; no gradients are wanted."""
+    def validate(self, model: Decoder) -> dict[str, float]:
+        """Metrics on validation data by name, empty without such data; called under no_grad."""
 
     def prompt_ids(self, text: str) -> list[int]:
-        """What the model is to go on from, for a prompt of a sample."""
+        """The tokens of a sample's prompt."""
         return self.tokenizer.encode(text) or [self.tokenizer.eos_id]
 
     def turn_ids(self, turns: Sequence[Turn]) -> list[int]:
-        """What the model is to go on from, after some turns of a talk."""
+        """The tokens after which the model replies to a conversation."""
         return plain_ids(turns, self.tokenizer)
 
     @property
     def stop_ids(self) -> Collection[int]:
-        """Tokens that end what the model says."""
+        """Tokens that end a sample or reply."""
         return (self.tokenizer.eos_id,)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs beyond (seed, step), in tensors and plain values."""
+        """What a resume needs beyond (seed, step), in tensors and plain values."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Go on from a `state_dict`."""
+        """Restore a `state_dict`."""
 
 
 def plain_ids(turns: Sequence[Turn], tokenizer: Tokenizer) -> list[int]:
-    """A talk with a model that knows no turns: one text, that goes on where the last one ends."""
+    """A conversation for a model without a chat template: the contents of its turns as one text."""
     return tokenizer.encode("".join(turn.content for turn in turns)) or [tokenizer.eos_id]
 
 
 def mean_losses(stage: Stage, model: Decoder, batches: Iterator[MicroBatch]) -> dict[str, float]:
-    """`val/loss`, and the stage's other sums under `val/`, over some held-out micro-batches."""
+    """`val/loss`, and the means of the stage's other sums under `val/`, over `batches`."""
     totals: dict[str, Tensor] = {}
     weight = 0
     for batch in batches:
@@ -164,7 +167,7 @@ def mean_losses(stage: Stage, model: Decoder, batches: Iterator[MicroBatch]) -> 
 
 
 def load_stage(config: RunConfig, device: torch.device, progress: Progress) -> Stage:
-    """Import the configured stage's file and prepare its data."""
+    """Import the module of the configured stage and prepare its data."""
     module, _, name = _CLASSES[config.stage].partition(":")
     stage: Stage = getattr(import_module(module), name)(config, device, progress)
     return stage

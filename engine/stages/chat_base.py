@@ -1,6 +1,6 @@
-"""What the stages that speak in turns have in common: a tokenizer, a chat template, prompts.
+"""What chat stages have in common: tokenizer, chat template, prompts, packing of conversations.
 
-It knows conversations as text; what is learnt from them is the stages' own.
+Its subclasses SFT, DPO and GRPO add their data and loss.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lmm_tui.engine.device import to_device
 from lmm_tui.engine.stages.base import MicroBatch, Stage
 
 _SAMPLE_CHARACTERS = 2_000_000
-"""Of the conversations, to learn a tokenizer from."""
+"""Characters of conversations to train a tokenizer on."""
 
 
 T = TypeVar("T")
@@ -44,16 +44,16 @@ class Reader(Protocol[T]):
 
 
 class ChatStage(Stage):
-    """A stage whose prompts are questions and whose texts end where the assistant's turn does."""
+    """A stage whose prompts are user turns and whose samples are assistant turns."""
 
-    answers = True
+    is_chat = True
     prompts = ("17 + 25 = ?", "把 3 1 2 从小到大排列。", "Reverse the word: river", "你好")
 
     def __init__(self, config: RunConfig, texts: Iterable[str]) -> None:
-        """`texts` teach a tokenizer where the configuration has none."""
-        self.tokenizer, self.template = _words(config, texts)
-        self.references = {"ln V": math.log(self.tokenizer.vocab_size)}
-        self.notes = []
+        """A tokenizer is trained on `texts` unless the configuration has one."""
+        self.tokenizer, self.template = _tokenizer_and_template(config, texts)
+        self.baselines = {"ln V": math.log(self.tokenizer.vocab_size)}
+        self.warnings = []
 
     def prompt_ids(self, text: str) -> list[int]:
         return self.turn_ids((Turn("user", text),))
@@ -65,16 +65,16 @@ class ChatStage(Stage):
     def stop_ids(self) -> Collection[int]:
         return self.tokenizer.end_ids
 
-    def note_skipped(self, rows: Dataset[Any], source: str) -> None:
-        """Say how many rows of a pass were left out."""
+    def warn_of_skipped(self, rows: Dataset[Any], source: str) -> None:
+        """Warn of rows that were left out while `rows` was read."""
         if rows.skipped.count:
-            self.notes.append(
+            self.warnings.append(
                 f"{rows.skipped.count} rows of {source} left out, the first: {rows.skipped_rows[0]}"
             )
 
 
 def kinds_of(data: DataConfig) -> tuple[str, ...]:
-    """The kinds of built-in questions that are asked."""
+    """The configured kinds of built-in questions."""
     return tuple(data.kinds) or KINDS
 
 
@@ -90,32 +90,37 @@ def packed_batch(rows: Rows, device: torch.device, weight: int) -> MicroBatch:
     )
 
 
-def pack_answers(answers: Sequence[Rendered], seq_len: int) -> tuple[Rows, NDArray[np.int64]]:
-    """Answers in rows of `seq_len` places, or of fewer where that is all they take.
+def pack_completions(
+    completions: Sequence[Rendered], seq_len: int
+) -> tuple[Rows, NDArray[np.int64]]:
+    """Pack completions, each after its prompt, into rows of `seq_len` places or fewer.
 
-    And which answer each counted label belongs to, (N,). Each must fit, and teach something.
+    Also returns the index of the completion that each counted label belongs to, (N,). Each
+    completion must fit into a row, and have a counted label.
     """
-    packed = Packed(answers, min(seq_len, sum(len(ids) - 1 for ids, _ in answers)))
+    packed = Packed(completions, min(seq_len, sum(len(ids) - 1 for ids, _ in completions)))
     every = np.arange(packed.rows)
     rows = packed.lay_out(every)
     return rows, packed.items_of(every, rows.segments)[rows.labels >= 0]
 
 
 def read_side(read: Reader[T], data: DataConfig, side: Split) -> Dataset[T]:
-    """One side of the configured rows."""
+    """The training or validation rows of the configured source."""
     return read(data.source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data))
 
 
-def _words(config: RunConfig, texts: Iterable[str]) -> tuple[Tokenizer, ChatTemplate]:
+def _tokenizer_and_template(
+    config: RunConfig, texts: Iterable[str]
+) -> tuple[Tokenizer, ChatTemplate]:
     if config.data.tokenizer is None:
-        return Tokenizer.train(_some(texts), config.model.shape().vocab_size), CHATML
+        return Tokenizer.train(_first_texts(texts), config.model.shape().vocab_size), CHATML
     path = Path(config.data.tokenizer).expanduser()
     tokenizer = Tokenizer.load(path)
     own = config.data.template == "own"
     return tokenizer, TokenizerTemplate.load(path, tokenizer) if own else CHATML
 
 
-def _some(texts: Iterable[str]) -> Iterator[str]:
+def _first_texts(texts: Iterable[str]) -> Iterator[str]:
     """The first texts, up to about `_SAMPLE_CHARACTERS`."""
     left = _SAMPLE_CHARACTERS
     for text in texts:
@@ -128,11 +133,12 @@ def _some(texts: Iterable[str]) -> Iterator[str]:
 if __name__ == "__main__":
     from lmm_tui.engine.config.resolve import resolve
 
-    print(list(_some(["ab"] * 3)), kinds_of(DataConfig(kinds=["talk"])))
-    tokenizer, template = _words(resolve(), ["What is 2 + 2? assistant user"] * 9)
+    print(list(_first_texts(["ab"] * 3)), kinds_of(DataConfig(kinds=["talk"])))
+    tokenizer, template = _tokenizer_and_template(resolve(), ["What is 2 + 2? assistant user"] * 9)
     asked = render_prompt((Turn("user", "2 + 2"),), tokenizer, template)
     print(tokenizer.vocab_size, tokenizer.token_strings(asked))
     assert tokenizer.decode(asked).endswith("<|im_start|>assistant\n")
-    laid, answer_of = pack_answers([([1, 2, 3], [False, True, True]), ([1, 4], [False, True])], 64)
-    assert laid.labels.tolist() == [[2, 3, 4]] and answer_of.tolist() == [0, 0, 1]
+    pair = [([1, 2, 3], [False, True, True]), ([1, 4], [False, True])]
+    laid, completion_of = pack_completions(pair, 64)
+    assert laid.labels.tolist() == [[2, 3, 4]] and completion_of.tolist() == [0, 0, 1]
     print("=== 自测通过 ===")

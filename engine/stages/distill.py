@@ -1,12 +1,13 @@
-"""Distillation: a student learns from a teacher's whole distribution, not from one label alone.
+"""Distillation: a student learns the next-token distribution of a teacher, not one label alone.
 
-The data is that of pretraining or of SFT; only the loss differs. The teacher is a model at rest:
+The data is that of pretraining or of SFT; only the loss differs. The teacher is a frozen model:
 a run, a checkpoint, a Hugging Face folder or a `.pth` with the student's vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ from lmm_tui.engine.stages.sft import SftStage
 
 
 class DistillStage(Stage):
-    """Another stage's data, and a teacher's opinion of it."""
+    """The data of another stage, with the divergence from a teacher as the loss."""
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         settings = config.distill
@@ -41,17 +42,17 @@ class DistillStage(Stage):
             )
         teacher = read_weights(run_or_path(settings.teacher, config.runs_dir))
         if config.data.tokenizer is None and teacher.tokenizer is not None:
-            # A student from scratch speaks as its teacher does.
+            # A student from scratch takes its teacher's tokenizer.
             data = config.data.model_copy(update={"tokenizer": str(teacher.tokenizer)})
             config = config.model_copy(update={"data": data})
         source = PretrainStage if settings.data == "text" else SftStage
         self._source: LikelihoodStage[Any] = source(config, device, progress)
         self.tokenizer = self._source.tokenizer
         _check_vocabulary(teacher.tokenizer, teacher.shape.vocab_size, self.tokenizer, settings)
-        self.references, self.notes = self._source.references, self._source.notes
+        self.baselines, self.warnings = self._source.baselines, self._source.warnings
         self.steps_per_epoch = self._source.steps_per_epoch
-        self.prompts, self.specimen = self._source.prompts, self._source.specimen
-        self.answers = self._source.answers
+        self.prompts, self.probe_sequence = self._source.prompts, self._source.probe_sequence
+        self.is_chat = self._source.is_chat
         self._settings = settings
         self._teacher = teacher.decoder()
         self._teacher.to(device).requires_grad_(False).eval()
@@ -61,16 +62,18 @@ class DistillStage(Stage):
 
     def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
         with torch.no_grad():
-            taught_BxTxD = batch.hidden(self._teacher)
+            teacher_BxTxD = batch.hidden(self._teacher)
         settings, teacher = self._settings, self._teacher
-        # A model from elsewhere may have more rows than there are tokens: both are cut alike.
+        # Models from elsewhere may have more rows than there are tokens: both are cut to one size.
         size = min(len(model.head_weight), len(teacher.head_weight))
 
         def cost(hidden_NxD: Tensor, head_VxD: Tensor, labels_N: Tensor, rows_N: Tensor) -> Tensor:
-            taught_NxD = taught_BxTxD.flatten(0, 1)[rows_N]
+            teacher_NxD = teacher_BxTxD.flatten(0, 1)[rows_N]
             logits_NxV = F.linear(hidden_NxD, head_VxD)[:, :size].float()
-            taught_NxV = F.linear(taught_NxD, teacher.head_weight)[:, :size].float()
-            kl = divergence(logits_NxV, taught_NxV, settings.divergence, settings.temperature).sum()
+            teacher_NxV = F.linear(teacher_NxD, teacher.head_weight)[:, :size].float()
+            kl = divergence(
+                logits_NxV, teacher_NxV, settings.divergence, settings.temperature
+            ).sum()
             nll = F.cross_entropy(logits_NxV, labels_N, reduction="sum")
             mixed = settings.ce_weight * nll + (1 - settings.ce_weight) * kl
             return torch.stack([mixed, kl, nll])
@@ -80,8 +83,8 @@ class DistillStage(Stage):
         )
         return mixed, {"distill/kl": kl.detach(), "distill/ce": nll.detach()}
 
-    def held_out(self, model: Decoder) -> dict[str, float]:
-        return mean_losses(self, model, self._source.validation())
+    def validate(self, model: Decoder) -> dict[str, float]:
+        return mean_losses(self, model, self._source.validation_batches())
 
     def prompt_ids(self, text: str) -> list[int]:
         return self._source.prompt_ids(text)
@@ -94,28 +97,32 @@ class DistillStage(Stage):
         return self._source.stop_ids
 
 
-def divergence(logits_NxV: Tensor, taught_NxV: Tensor, kind: str, temperature: float) -> Tensor:
-    """KL(teacher, student), or `reverse`, of softmax(logits / temperature), in nats, (N,).
+def divergence(logits_NxV: Tensor, teacher_NxV: Tensor, kind: str, temperature: float) -> Tensor:
+    """KL(teacher, student), or with `reverse` KL(student, teacher), in nats, (N,).
 
-    Times the square of the temperature, which keeps gradients of one size (arXiv 1503.02531).
+    Of softmax(logits / temperature), times the square of the temperature, which keeps the size of
+    gradients (arXiv 1503.02531).
     """
     log_p = torch.log_softmax(logits_NxV / temperature, -1)
-    log_q = torch.log_softmax(taught_NxV / temperature, -1)
+    log_q = torch.log_softmax(teacher_NxV / temperature, -1)
     if kind == "reverse":
         log_p, log_q = log_q, log_p
     return (log_q.exp() * (log_q - log_p)).sum(-1) * temperature**2
 
 
-def _check_vocabulary(theirs: Any, rows: int, ours: Tokenizer, settings: DistillConfig) -> None:
-    if theirs is not None and Tokenizer.load(theirs).fingerprint != ours.fingerprint:
+def _check_vocabulary(
+    tokenizer: Path | None, rows: int, own: Tokenizer, settings: DistillConfig
+) -> None:
+    """Raise ConfigError unless a teacher with this tokenizer and embedding fits the student."""
+    if tokenizer is not None and Tokenizer.load(tokenizer).fingerprint != own.fingerprint:
         raise ConfigError(
             f"distill.teacher: {settings.teacher} has another vocabulary than the student; give "
             "the student the teacher's tokenizer (data.tokenizer), or take another teacher"
         )
-    if rows < ours.vocab_size:
+    if rows < own.vocab_size:
         raise ConfigError(
             f"distill.teacher: {settings.teacher} knows {rows} tokens, the student's tokenizer has "
-            f"{ours.vocab_size}; take a teacher with the same vocabulary"
+            f"{own.vocab_size}; take a teacher with the same vocabulary"
         )
 
 

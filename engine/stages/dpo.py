@@ -1,16 +1,13 @@
-"""Direct preference optimisation: pairs of answers to one prompt, the better one made likelier.
+"""Direct preference optimisation: of two answers to a prompt, the chosen one is made more likely.
 
-Both answers of a pair are packed into rows as conversations are, so one forward pass sees a whole
-micro-batch next to no padding. The reference's log-probabilities are computed once, before the
-first step, and kept in the run directory; or every time, by a second model.
+The log-probabilities under the reference are computed once, before the first step, and kept in
+the run directory; or in every step, by a second model (`dpo.reference = "live"`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -27,68 +24,20 @@ from lmm_tui.data.turns import Conversation, Pair
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.generation.generate import evaluating
 from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.model.loss import token_log_probs
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages import reference_model
 from lmm_tui.engine.stages.base import Losses, MicroBatch, mean_losses
-from lmm_tui.engine.stages.chat_base import ChatStage, pack_answers, packed_batch, read_side
+from lmm_tui.engine.stages.chat_base import ChatStage, read_side
+from lmm_tui.engine.stages.pair_batch import PairBatch
 from lmm_tui.engine.stages.preference_loss import dpo_loss, implicit_rewards
 from lmm_tui.errors import LmmError
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairBatch(MicroBatch):
-    """B pairs, as 2B answers in packed rows: the chosen ones, then the rejected ones."""
-
-    unit: ClassVar[str] = "pair of answers"
-
-    pairs: Sequence[tuple[Rendered, Rendered]]
-    """Chosen and rejected, before they were packed."""
-    answer_of_N: Tensor
-    """Which of the 2B answers each counted label belongs to."""
-    lengths_2xB: Tensor
-    """Counted labels of each answer."""
-    reference_2xB: Tensor | None
-    """Log-probabilities under the reference; None where the live one is to be asked."""
-
-    @classmethod
-    def of(
-        cls,
-        pairs: Sequence[tuple[Rendered, Rendered]],
-        reference_2xB: Tensor | None,
-        seq_len: int,
-        device: torch.device,
-    ) -> Self:
-        """Pairs packed into rows of up to `seq_len` places."""
-        answers = [pair[side] for side in (0, 1) for pair in pairs]
-        rows, answer_of = pack_answers(answers, seq_len)
-        return cls(
-            **vars(packed_batch(rows, device, weight=len(pairs))),
-            pairs=pairs,
-            answer_of_N=torch.from_numpy(answer_of).to(device),
-            lengths_2xB=torch.from_numpy(np.bincount(answer_of).reshape(2, -1)).to(device),
-            reference_2xB=None if reference_2xB is None else reference_2xB.to(device),
-        )
-
-    @property
-    def units(self) -> int:
-        return len(self.pairs)
-
-    def part(self, first: int, last: int) -> Self:
-        known = self.reference_2xB
-        return self.of(
-            self.pairs[first:last],
-            None if known is None else known[:, first:last],
-            seq_len=self.ids_BxT.shape[1],
-            device=self.ids_BxT.device,
-        )
-
-
-class _Pairs:
-    """Rendered pairs, and the reference's log-probabilities where they are known."""
+class _PairSet:
+    """The pairs of one side of the data, with their reference log-probabilities if precomputed."""
 
     def __init__(self, rendered: Iterator[Rendered], seq_len: int) -> None:
-        """`rendered` gives chosen and rejected in turns; pairs with a long one are left out."""
+        """`rendered` yields chosen and rejected in turn; pairs with a long one are left out."""
         self.items: list[tuple[Rendered, Rendered]] = []
         self.too_long = 0
         for chosen, rejected in zip(rendered, rendered, strict=True):
@@ -111,38 +60,38 @@ class DpoStage(ChatStage):
         self._device, self._progress = device, progress
         self._train = self._render(pairs)
         self._val = self._render(read_side(read_pairs, data, "test"))
-        self.note_skipped(pairs, data.source)
+        self.warn_of_skipped(pairs, data.source)
         if not self._train.items:
             raise DataError(f"data.source: no pair in {data.seq_len} tokens; raise data.seq_len")
         if self._train.too_long:
-            self.notes.append(
+            self.warnings.append(
                 f"{self._train.too_long} pairs left out, longer than {data.seq_len} tokens"
             )
         if not self._val.items:
-            self.notes.append("no validation: no pair is held out")
+            self.warnings.append("no validation: no pair is held out")
         self._order = Order(len(self._train.items), config.train.seed)
         train = config.train
         self.steps_per_epoch = len(self._train.items) / (train.batch_size * train.grad_accum)
-        self._live: Decoder | None = None
-        self.references = {"ln 2": math.log(2)}
-        self.specimen = (self._val.items or self._train.items)[0][0][0]
+        self._reference: Decoder | None = None
+        self.baselines = {"ln 2": math.log(2)}
+        self.probe_sequence = (self._val.items or self._train.items)[0][0][0]
 
     def begin(self, model: Decoder, run_dir: RunDir, fresh: bool) -> None:
         if self._settings.reference == "live":
-            self._live = reference_model.frozen_model(model, run_dir, fresh)
+            self._reference = reference_model.frozen_model(model, run_dir, fresh)
             return
         sets = {"train": self._train, "val": self._val}
         if fresh:
-            measured = {name: self._measure(model, pairs, name) for name, pairs in sets.items()}
-            reference_model.keep(run_dir, measured)
-        kept = reference_model.read(run_dir)
+            found = {name: self._precompute(model, pairs, name) for name, pairs in sets.items()}
+            reference_model.save_reference(run_dir, found)
+        saved = reference_model.load_reference(run_dir)
         for name, pairs in sets.items():
-            if len(kept[name]) != len(pairs.items):
+            if len(saved[name]) != len(pairs.items):
                 raise LmmError(
                     f"data.source: has {len(pairs.items)} {name} pairs, the run began with "
-                    f"{len(kept[name])}; resume it with the same data"
+                    f"{len(saved[name])}; resume it with the same data"
                 )
-            pairs.reference_Px2 = kept[name]
+            pairs.reference_Px2 = saved[name]
 
     def micro_batches(self, step: int) -> list[MicroBatch]:
         train = self._config.train
@@ -154,25 +103,27 @@ class DpoStage(ChatStage):
 
     def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
         assert isinstance(batch, PairBatch)
-        policy = _answer_log_probs(model, batch)
-        fixed = batch.reference_2xB
-        if fixed is None:
-            assert self._live is not None
+        policy = batch.answer_log_probs(model)
+        reference = batch.reference_2xB
+        if reference is None:
+            assert self._reference is not None
             with torch.no_grad():
-                fixed = _answer_log_probs(self._live, batch)
+                reference = batch.answer_log_probs(self._reference)
         settings = self._settings
         losses_B = dpo_loss(
             policy[0],
             policy[1],
-            fixed[0],
-            fixed[1],
+            reference[0],
+            reference[1],
             beta=settings.beta,
             label_smoothing=settings.label_smoothing,
             kind=settings.loss,
             chosen_lengths_B=batch.lengths_2xB[0],
             rejected_lengths_B=batch.lengths_2xB[1],
         )
-        rewards = implicit_rewards(policy[0], policy[1], fixed[0], fixed[1], beta=settings.beta)
+        rewards = implicit_rewards(
+            policy[0], policy[1], reference[0], reference[1], beta=settings.beta
+        )
         chosen_logp, rejected_logp = policy.detach().sum(1)
         return losses_B.sum(), {
             "dpo/margin": rewards.margin_B.sum(),
@@ -183,55 +134,48 @@ class DpoStage(ChatStage):
             "dpo/rejected_logp": rejected_logp,
         }
 
-    def held_out(self, model: Decoder) -> dict[str, float]:
-        return mean_losses(self, model, self._validation()) if self._val.items else {}
+    def validate(self, model: Decoder) -> dict[str, float]:
+        return mean_losses(self, model, self._validation_batches()) if self._val.items else {}
 
-    def _validation(self) -> Iterator[MicroBatch]:
+    def _validation_batches(self) -> Iterator[MicroBatch]:
         size = self._config.train.batch_size
         most = min(len(self._val.items), size * self._config.log.val_batches)
         for start in range(0, most, size):
             yield self._batch(self._val, np.arange(start, min(start + size, most)))
 
-    def _measure(self, model: Decoder, pairs: _Pairs, name: str) -> Tensor:
-        """The reference's log-probabilities, (P, 2)."""
+    def _precompute(self, model: Decoder, pairs: _PairSet, name: str) -> Tensor:
+        """The log-probabilities of chosen and rejected answers under `model`, (P, 2)."""
         size, count = self._config.train.batch_size, len(pairs.items)
         found = [torch.zeros(0, 2)]
         with torch.no_grad(), evaluating(model):
             for start in range(0, count, size):
                 self._progress(f"reference log-probs, {name}", start, count)
                 batch = self._batch(pairs, np.arange(start, min(start + size, count)))
-                found.append(_answer_log_probs(model, batch).T.cpu())
+                found.append(batch.answer_log_probs(model).T.cpu())
         return torch.cat(found)
 
-    def _batch(self, pairs: _Pairs, indices: NDArray[np.int64]) -> PairBatch:
-        known = pairs.reference_Px2
+    def _batch(self, pairs: _PairSet, indices: NDArray[np.int64]) -> PairBatch:
+        reference = pairs.reference_Px2
         return PairBatch.of(
             [pairs.items[at] for at in indices],
-            None if known is None else known[indices].T,
+            None if reference is None else reference[indices].T,
             self._config.data.seq_len,
             self._device,
         )
 
-    def _render(self, pairs: Iterable[Pair]) -> _Pairs:
+    def _render(self, pairs: Iterable[Pair]) -> _PairSet:
         talks = (
             Conversation(pair.prompt + answer)
             for pair in pairs
             for answer in (pair.chosen, pair.rejected)
         )
         rendered = render_all(talks, self.tokenizer, self.template)
-        return _Pairs(rendered, self._config.data.seq_len)
+        return _PairSet(rendered, self._config.data.seq_len)
 
 
 def _contents(pairs: Iterable[Pair]) -> Iterator[str]:
     for pair in pairs:
         yield from (turn.content for turn in pair.prompt + pair.chosen + pair.rejected)
-
-
-def _answer_log_probs(model: Decoder, batch: PairBatch) -> Tensor:
-    """log p of each answer given its prompt, (2, B)."""
-    found = token_log_probs(batch.hidden(model), model.head_weight, batch.labels_BxT)
-    sums = found.log_p_N.new_zeros(2 * batch.weight)
-    return sums.index_add(0, batch.answer_of_N, found.log_p_N).view(2, -1)
 
 
 if __name__ == "__main__":
@@ -264,5 +208,5 @@ if __name__ == "__main__":
     loss, sums = stage.loss(model, micro_batch)
     mean = loss.item() / micro_batch.weight
     print(mean, {name: value.item() / micro_batch.weight for name, value in sums.items()})
-    assert abs(mean - stage.references["ln 2"]) < 1e-5
+    assert abs(mean - stage.baselines["ln 2"]) < 1e-5
     print("=== 自测通过 ===")

@@ -1,6 +1,6 @@
-"""What pretraining and SFT have in common: batches that stand before the training, next-token loss.
+"""What pretraining and SFT have in common: batches from a fixed data set, and next-token loss.
 
-It knows neither files nor tokens: a stage feeds it, and says how a batch comes to the device.
+A subclass sets the batches and says how one of them becomes a micro-batch on the device.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Indexed(Protocol[T_co]):
-    """Micro-batches by number: `Batches` or `PackedBatches` of `data.batching`."""
+    """Batches by number: `Batches` or `PackedBatches` of `data.batching`."""
 
     @property
     def epoch(self) -> float:
-        """Micro-batches in an epoch."""
+        """Batches in an epoch."""
 
     def __len__(self) -> int:
-        """Full ones in an epoch, at least one."""
+        """Full batches in an epoch, at least one."""
 
     def get(self, index: int) -> T_co:
-        """A pure function of `index`, from 0 without end."""
+        """A pure function of `index`, which has no upper limit: epochs follow one another."""
 
 
 class LikelihoodStage(Stage, Generic[T]):
-    """The loss is -log p of the counted labels."""
+    """A stage whose loss is -log p of the counted labels."""
 
-    def _feed(
+    def _set_batches(
         self, config: RunConfig, device: torch.device, train: Indexed[T], val: Indexed[T] | None
     ) -> None:
         self._grad_accum = config.train.grad_accum
@@ -47,18 +47,18 @@ class LikelihoodStage(Stage, Generic[T]):
         self.steps_per_epoch = train.epoch / self._grad_accum
 
     @abstractmethod
-    def _load(self, rows: T) -> MicroBatch:
-        """A micro-batch on the device."""
+    def _to_micro_batch(self, rows: T) -> MicroBatch:
+        """A batch as a micro-batch on the device."""
 
     def micro_batches(self, step: int) -> list[MicroBatch]:
         first = step * self._grad_accum
-        return [self._load(self._train.get(first + i)) for i in range(self._grad_accum)]
+        return [self._to_micro_batch(self._train.get(first + i)) for i in range(self._grad_accum)]
 
-    def validation(self) -> Iterator[MicroBatch]:
-        """The same held-out micro-batches every time."""
+    def validation_batches(self) -> Iterator[MicroBatch]:
+        """Micro-batches of validation data, the same every time."""
         if self._val is not None:
             for index in range(min(self._val_batches, len(self._val))):
-                yield self._load(self._val.get(index))
+                yield self._to_micro_batch(self._val.get(index))
 
     def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
         return loss_sum(batch.hidden(model), model.head_weight, batch.labels_BxT), {}
@@ -77,16 +77,19 @@ if __name__ == "__main__":
 
     class Demo(LikelihoodStage[int]):
         def __init__(self) -> None:
-            self._feed(RunConfig(), torch.device("cpu"), Numbers(), Numbers())
+            self._set_batches(RunConfig(), torch.device("cpu"), Numbers(), Numbers())
 
-        def _load(self, rows: int) -> MicroBatch:
+        def _to_micro_batch(self, rows: int) -> MicroBatch:
             ids = torch.full((1, 2), rows)
             return MicroBatch(ids, ids, weight=2, tokens=2)
 
-        def held_out(self, model: Decoder) -> dict[str, float]:
+        def validate(self, model: Decoder) -> dict[str, float]:
             return {}
 
     demo = Demo()
-    print(demo.micro_batches(5)[0].ids_BxT, len([*demo.validation()]))
-    assert demo.micro_batches(5)[0].ids_BxT.tolist() == [[5, 5]] and len([*demo.validation()]) == 3
+    print(demo.micro_batches(5)[0].ids_BxT, len([*demo.validation_batches()]))
+    assert (
+        demo.micro_batches(5)[0].ids_BxT.tolist() == [[5, 5]]
+        and len([*demo.validation_batches()]) == 3
+    )
     print("=== 自测通过 ===")

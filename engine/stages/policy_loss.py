@@ -1,7 +1,7 @@
-"""Policy gradients from groups of answers to one prompt: GRPO, Dr. GRPO and CISPO.
+"""Policy gradients from groups of completions of one prompt: GRPO, Dr. GRPO and CISPO.
 
-Pure functions of rewards and of per-token log-probabilities; it knows no model, no sampling and no
-reward function. N is answers, T tokens of an answer, G groups, K answers in a group.
+Pure functions of rewards and of per-token log-probabilities. N is completions, T tokens of a
+completion, G groups, K completions in a group.
 """
 
 from __future__ import annotations
@@ -19,35 +19,34 @@ _LEAST_SPREAD = 1e-4
 
 @dataclass(frozen=True)
 class PolicyLoss:
-    """The losses of N answers, and sums over their tokens that are worth a curve (detached)."""
+    """The losses of N completions, and sums over their tokens that are worth a curve (detached)."""
 
     losses_N: Tensor
-    """The loss of a step is the mean over all its answers, in whatever micro-batches they come."""
+    """The loss of a step is the mean over its completions, in whatever micro-batches they are."""
     kl: Tensor
     """Sum of the estimated KL divergence from the reference, nats; 0 without a reference."""
     clipped: Tensor
-    """Tokens whose gradient is cut off (`cispo`: whose weight is bounded)."""
+    """Tokens whose gradient is clipped away (`cispo`: whose weight is bounded)."""
     tokens: Tensor
 
 
 def group_advantages(rewards_GxK: Tensor, kind: Kind) -> Tensor:
-    """How much better each answer is than those to the same prompt, (G, K).
+    """The advantage of each completion over those of the same prompt, (G, K).
 
     (r - mean) / (std + 1e-4) with the sample deviation (arXiv 2402.03300), for `dr_grpo` without
-    the division (arXiv 2503.20783). An answer whose reward is NaN has none: it counts nowhere and
-    gets 0.
+    the division (arXiv 2503.20783). A completion whose reward is NaN is not counted, and gets 0.
     """
-    judged = ~rewards_GxK.isnan()
-    count_Gx1 = judged.sum(1, keepdim=True)
+    scored = ~rewards_GxK.isnan()
+    count_Gx1 = scored.sum(1, keepdim=True)
     mean_Gx1 = rewards_GxK.nansum(1, keepdim=True) / count_Gx1.clamp(min=1)
-    better_GxK = torch.where(judged, rewards_GxK - mean_Gx1, 0)
+    centred_GxK = torch.where(scored, rewards_GxK - mean_Gx1, 0)
     if kind == "dr_grpo":
-        return better_GxK
-    return better_GxK / (_deviation(better_GxK, count_Gx1) + _LEAST_SPREAD)
+        return centred_GxK
+    return centred_GxK / (_deviation(centred_GxK, count_Gx1) + _LEAST_SPREAD)
 
 
 def groups_without_spread(rewards_GxK: Tensor) -> Tensor:
-    """Which groups teach nothing, since all their answers earn the same, (G,)."""
+    """Which groups have no gradient, since all their completions have one reward, (G,)."""
     highest_G = rewards_GxK.nan_to_num(nan=-torch.inf).amax(1)
     lowest_G = rewards_GxK.nan_to_num(nan=torch.inf).amin(1)
     return highest_G <= lowest_G
@@ -62,18 +61,18 @@ def policy_loss(
     kind: Kind,
     clip_low: float,
     clip_high: float,
-    answer_length: float,
+    length: float,
     reference_log_p_NxT: Tensor | None = None,
     beta: float = 0.0,
 ) -> PolicyLoss:
-    """The loss of each answer; where `mask_NxT` is 0 there is no token.
+    """The loss of each completion; where `mask_NxT` is 0 there is no token.
 
-    With the ratio w = p / p_old and the advantage A, a token of `grpo` and `dr_grpo` costs
-    -min(w A, clip(w, 1 - clip_low, 1 + clip_high) A), averaged over the answer's own tokens (arXiv
-    2402.03300) or divided by a constant, `answer_length`: the most tokens an answer may have (arXiv
-    2503.20783). One of `cispo` costs -min(w, 1 + clip_high) A log p with the weight held constant,
-    divided by `answer_length`: the mean tokens of an answer in the step, which makes it a mean over
-    tokens (arXiv 2506.13585, equations 4 and 5, without their lower bound, as there).
+    With the ratio w = p / p_old and the advantage A, the loss of a token is for `grpo` and
+    `dr_grpo` -min(w A, clip(w, 1 - clip_low, 1 + clip_high) A), averaged over the completion's own
+    tokens (arXiv 2402.03300) or divided by a constant, `length`: the most tokens a completion may
+    have (arXiv 2503.20783). For `cispo` it is -min(w, 1 + clip_high) A log p with the weight held
+    constant, divided by `length`: the mean tokens of a completion in the step, which makes it a
+    mean over tokens (arXiv 2506.13585, equations 4 and 5, without their lower bound, as there).
 
     A reference adds `beta` times the estimate q - log q - 1 of the KL divergence, q = p_ref / p
     (arXiv 2402.03300, equation 4).
@@ -82,11 +81,11 @@ def policy_loss(
     advantages_Nx1 = advantages_N.unsqueeze(1)
     if kind == "cispo":
         weight_NxT = ratio_NxT.detach().clamp(max=1 + clip_high)
-        cost_NxT = -weight_NxT * advantages_Nx1 * log_p_NxT
+        loss_NxT = -weight_NxT * advantages_Nx1 * log_p_NxT
         clipped_NxT = (ratio_NxT > 1 + clip_high) & (advantages_Nx1 > 0)
     else:
         bounded_NxT = ratio_NxT.clamp(1 - clip_low, 1 + clip_high)
-        cost_NxT = -torch.min(ratio_NxT * advantages_Nx1, bounded_NxT * advantages_Nx1)
+        loss_NxT = -torch.min(ratio_NxT * advantages_Nx1, bounded_NxT * advantages_Nx1)
         too_low = (ratio_NxT < 1 - clip_low) & (advantages_Nx1 < 0)
         too_high = (ratio_NxT > 1 + clip_high) & (advantages_Nx1 > 0)
         clipped_NxT = too_low | too_high
@@ -94,12 +93,12 @@ def policy_loss(
     if reference_log_p_NxT is not None:
         log_q_NxT = reference_log_p_NxT - log_p_NxT
         kl_NxT = log_q_NxT.exp() - log_q_NxT - 1
-        cost_NxT = cost_NxT + beta * kl_NxT
+        loss_NxT = loss_NxT + beta * kl_NxT
         kl = _sum(kl_NxT.detach(), mask_NxT)
     lengths_N = mask_NxT.sum(1)
-    divisor = lengths_N.clamp(min=1) if kind == "grpo" else answer_length
+    divisor = lengths_N.clamp(min=1) if kind == "grpo" else length
     return PolicyLoss(
-        losses_N=(cost_NxT * mask_NxT).sum(1) / divisor,
+        losses_N=(loss_NxT * mask_NxT).sum(1) / divisor,
         kl=kl,
         clipped=_sum(clipped_NxT, mask_NxT),
         tokens=lengths_N.sum(),
@@ -128,7 +127,7 @@ if __name__ == "__main__":
         kind="grpo",
         clip_low=0.2,
         clip_high=0.2,
-        answer_length=3,
+        length=3,
     )
     [gradient] = torch.autograd.grad(done.losses_N.mean(), log_p)
     print(gradient[:, 0])

@@ -1,7 +1,7 @@
-"""Direct preference optimisation: the loss of pairs of answers, and what the model makes of them.
+"""Direct preference optimisation: the loss of pairs of answers, and their implicit rewards.
 
-Pure functions of log-probabilities, each summed over the tokens of an answer given its prompt; it
-knows no model, no data and no batch. B is the number of pairs.
+Pure functions of log-probabilities, each summed over the tokens of an answer given its prompt. B
+is the number of pairs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Kind = Literal["sigmoid", "ipo"]
 
 @dataclass(frozen=True)
 class Rewards:
-    """What the answers of B pairs earn by the policy's own, implicit reward; detached."""
+    """The implicit rewards of the answers of B pairs; detached."""
 
     chosen_B: Tensor
     rejected_B: Tensor
@@ -29,7 +29,7 @@ class Rewards:
 
     @property
     def accuracy_B(self) -> Tensor:
-        """1 where the chosen answer earns more, else 0."""
+        """1 where the chosen answer has the higher reward, else 0."""
         return (self.margin_B > 0).to(self.chosen_B.dtype)
 
 
@@ -47,11 +47,11 @@ def dpo_loss(
 ) -> Tensor:
     """The loss of each pair, (B,); the loss of a step is their mean.
 
-    With h = log(p / p_ref) of the chosen less that of the rejected answer, `sigmoid` is
+    With h = log(p / p_ref) of the chosen minus that of the rejected answer, `sigmoid` is
     -log sigmoid(beta h) (arXiv 2305.18290, equation 7); a share `label_smoothing` of the pairs is
     taken to be labelled the wrong way round (arXiv 2403.00409, where it is called cDPO). `ipo` is
     (h - 1 / (2 beta))^2 (arXiv 2310.12036, equation 17) with log-probabilities per token, as its
-    authors computed them, hence the lengths, in tokens; it knows no smoothing.
+    authors computed them, hence the lengths, in tokens; it has no smoothing.
     """
     chosen_B = policy_chosen_B - reference_chosen_B
     rejected_B = policy_rejected_B - reference_rejected_B

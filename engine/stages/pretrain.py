@@ -1,4 +1,4 @@
-"""Pretraining: packed documents, next-token loss on every position."""
+"""Pretraining: documents joined into full sequences, next-token loss on every position."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IdsAndLabels = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 class PretrainStage(LikelihoodStage[IdsAndLabels]):
-    """Text, tokenised once and cut into full sequences."""
+    """Text that is tokenised once and cut into sequences of one length."""
 
     prompts = ("Once upon a time", "小兔子", "12 + 7 =", "def ")
 
@@ -40,32 +40,32 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
         )
         self.tokenizer = corpus.tokenizer
         self._bytes_per_token = corpus.bytes_per_token
-        self.references = {
+        self.baselines = {
             "ln V": math.log(corpus.tokenizer.vocab_size),
             "unigram": corpus.unigram_entropy,
             "bigram": corpus.bigram_entropy,
         }
-        self.notes = []
+        self.warnings = []
         if corpus.skipped_count:
-            self.notes.append(
+            self.warnings.append(
                 f"{corpus.skipped_count} lines of {data.source} left out, the first: "
                 f"{corpus.skipped[0]}"
             )
         val = Batches(corpus.val, data.seq_len, train.batch_size, None)
-        self._feed(
+        self._set_batches(
             config,
             device,
             Batches(corpus.train, data.seq_len, train.batch_size, train.seed),
             val,
         )
-        self.specimen = val.get(0)[0][0].tolist()
+        self.probe_sequence = val.get(0)[0][0].tolist()
 
-    def held_out(self, model: Decoder) -> dict[str, float]:
-        found = mean_losses(self, model, self.validation())
+    def validate(self, model: Decoder) -> dict[str, float]:
+        found = mean_losses(self, model, self.validation_batches())
         bits_per_byte = found[VAL_LOSS] / math.log(2) / self._bytes_per_token
         return found | {VAL_BITS_PER_BYTE: bits_per_byte}
 
-    def _load(self, rows: IdsAndLabels) -> MicroBatch:
+    def _to_micro_batch(self, rows: IdsAndLabels) -> MicroBatch:
         ids_BxT, labels_BxT = rows
         return MicroBatch(
             to_device(ids_BxT, self._device),
@@ -94,5 +94,5 @@ if __name__ == "__main__":
         model.init_weights(0)
         micro_batch = stage.micro_batches(0)[0]
         loss, _ = stage.loss(model, micro_batch)
-        print(stage.references, loss.item() / micro_batch.weight)
+        print(stage.baselines, loss.item() / micro_batch.weight)
     print("=== 自测通过 ===")

@@ -1,6 +1,6 @@
-"""What a stage compares the policy with: the model as the run began, kept in the run directory.
+"""The reference of DPO and GRPO: the model as the run began, kept in the run directory.
 
-It knows no stage: whoever trains against a reference asks here for what is left of it.
+A stage saves either the weights of the reference, or only its log-probabilities.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from lmm_tui.errors import LmmError
 _FILE = "reference.safetensors"
 
 
-def keep(run_dir: RunDir, tensors: dict[str, Tensor]) -> None:
-    """Write what a resumed run will need of the reference."""
+def save_reference(run_dir: RunDir, tensors: dict[str, Tensor]) -> None:
+    """Write what a resumed run needs of the reference."""
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, _path(run_dir))
 
 
-def read(run_dir: RunDir) -> dict[str, Tensor]:
-    """What `keep` wrote; LmmError where it is gone."""
+def load_reference(run_dir: RunDir) -> dict[str, Tensor]:
+    """What `save_reference` wrote; LmmError where it cannot be read."""
     path = _path(run_dir)
     try:
         return load_file(path)
@@ -37,11 +37,11 @@ def read(run_dir: RunDir) -> dict[str, Tensor]:
 
 
 def frozen_model(model: Decoder, run_dir: RunDir, fresh: bool) -> Decoder:
-    """A second model, as the first one is now or, resumed, as it was when the run began."""
+    """A frozen copy of `model` as it is now or, unless `fresh`, as it was when the run began."""
     if fresh:
-        keep(run_dir, weights_of(model))
+        save_reference(run_dir, weights_of(model))
     reference = Decoder(model.shape)
-    reference.load_state_dict(read(run_dir))
+    reference.load_state_dict(load_reference(run_dir))
     return reference.to(model.head_weight.device).requires_grad_(False).eval()
 
 

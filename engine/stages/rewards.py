@@ -1,37 +1,30 @@
-"""What an answer is worth: rewards by name, and the scores of a step's answers.
+"""Rewards of GRPO: functions that score a completion, and the scores of a step.
 
-A reward is a plain function of text. Those that come with the house check an answer against the
-right one, its form and its length; others are the user's own functions, or a local reward model. It
-knows no tokens, no policy and no advantage, and imports transformers for a reward model only.
+The built-in rewards check a completion against the right answer, its form and its length;
+`reward_loading` finds these and others by name.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from types import ModuleType
 
 from lmm_tui.errors import LmmError
 
 MOST_FAILURES = 0.1
-"""The share of a step's answers that a reward may fail on."""
+"""The share of a step's completions that a reward may fail on."""
 
 _TARGET_TOKENS = 64
 
 
 class RewardError(LmmError):
-    """A reward that isn't there, or that fails too often."""
+    """A reward that does not exist, or that fails too often."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An answer to be judged."""
+    """A completion to score."""
 
     prompt: str
     completion: str
@@ -52,36 +45,22 @@ class Reward:
 
 @dataclass(frozen=True)
 class Scores:
-    """None stands for an answer on which a reward failed."""
+    """None stands for a completion on which a reward failed."""
 
     totals: list[float | None]
-    """The weighted sum of an answer's rewards."""
+    """The weighted sum of a completion's rewards."""
     by_reward: dict[str, list[float | None]]
     """The unweighted rewards under their names."""
     failures: int
-    """Answers without a total."""
+    """Completions without a total."""
     first_failure: str
-    """Which reward failed and how, for a log; empty where none did."""
-
-
-def load_rewards(names: Sequence[str], device: str = "cpu") -> list[Reward]:
-    """The rewards that `names` mean, in their order.
-
-    `exact`, `format`, `length` or `length:TOKENS`; `module:function` or `file.py:function`, looked
-    up from the current folder and called with (prompt, completion, answer); or a folder with a
-    sequence classifier of one label, which runs on `device`. Raises RewardError.
-    """
-    if not names:
-        raise RewardError(f"no reward is named; give some of {', '.join(BUILTIN)}")
-    if len(set(names)) < len(names):
-        raise RewardError(f"a reward is named twice in {', '.join(names)}; give it a larger weight")
-    return [Reward(name, _find(name, device)) for name in names]
+    """Which reward failed first and how, for a log; empty where none did."""
 
 
 def score(rewards: Sequence[Reward], weights: Sequence[float], samples: Sequence[Sample]) -> Scores:
-    """What the samples of a step earn; there is one weight a reward.
+    """Score the samples of a step; there is one weight per reward.
 
-    A reward that raises, or gives anything but a finite number, costs the sample its total. Raises
+    Where a reward raises, or returns anything but a finite number, the sample has no total. Raises
     RewardError where that happens to more than a tenth of the samples.
     """
     by_reward: dict[str, list[float | None]] = {}
@@ -93,7 +72,7 @@ def score(rewards: Sequence[Reward], weights: Sequence[float], samples: Sequence
                 values.append(_finite(reward.function(sample)))
             except Exception as error:
                 values.append(None)
-                first_failure = first_failure or f"{reward.name!r} with {_said(error)}"
+                first_failure = first_failure or f"{reward.name!r} with {one_line(error)}"
     totals = [_total(weights, values) for values in zip(*by_reward.values(), strict=True)]
     failures = totals.count(None)
     if failures > MOST_FAILURES * len(samples):
@@ -112,13 +91,13 @@ def exact(sample: Sample) -> float:
 
 
 def well_formed(sample: Sample) -> float:
-    """0 for silence; else half for having ended by itself, and half for being one line."""
+    """0 if empty; else a half for ending by itself, and a half for being one line."""
     text = sample.completion.strip()
     return (sample.ended + ("\n" not in text)) / 2 if text else 0.0
 
 
 def short(sample: Sample, target: int = _TARGET_TOKENS) -> float:
-    """0 up to `target` tokens, from there falling to -1 at twice as many.
+    """0 up to `target` tokens, then falling to -1 at twice as many.
 
     The soft overlong punishment of DAPO (arXiv 2503.14476, equation 13).
     """
@@ -148,106 +127,9 @@ def _total(weights: Sequence[float], values: Sequence[float | None]) -> float | 
     return total
 
 
-def _said(error: Exception) -> str:
-    """An error in one line."""
+def one_line(error: Exception) -> str:
+    """An error in one line, for a sentence."""
     return f"{type(error).__name__}: {error}".partition("\n")[0]
-
-
-def _find(name: str, device: str) -> Callable[[Sample], float]:
-    if name in BUILTIN:
-        return BUILTIN[name]
-    if Path(name).is_dir():
-        return _reward_model(Path(name), device)
-    place, colon, function = name.rpartition(":")
-    if place == "length":
-        if not function.isdecimal() or int(function) == 0:
-            raise RewardError(f"reward {name!r}: {function!r} is no number of tokens from 1 on")
-        return partial(short, target=int(function))
-    if not colon:
-        raise RewardError(
-            f"there is no reward {name!r}; give one of {', '.join(BUILTIN)}, module:function, "
-            "file.py:function or the folder of a reward model"
-        )
-    return _user_function(name, place, function)
-
-
-def _user_function(name: str, place: str, function: str) -> Callable[[Sample], float]:
-    try:
-        module = _from_file(Path(place)) if place.endswith(".py") else _from_folder(place)
-    except FileNotFoundError:
-        raise RewardError(f"reward {name!r}: there is no file {place}; check the path") from None
-    except Exception as error:
-        raise RewardError(
-            f"reward {name!r}: importing {place} failed with {_said(error)}; mend it, or call "
-            "lmm-tui from the folder it is in"
-        ) from error
-    found = getattr(module, function, None)
-    if not callable(found):
-        raise RewardError(
-            f"reward {name!r}: {place} has no function {function!r}; expected one that takes "
-            "(prompt, completion, answer) and gives a number"
-        )
-
-    def judge(sample: Sample) -> float:
-        return found(sample.prompt, sample.completion, sample.answer)
-
-    return judge
-
-
-def _from_folder(module: str) -> ModuleType:
-    """Import what is installed, or what stands in the current folder."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    return importlib.import_module(module)
-
-
-def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise FileNotFoundError
-    spec = importlib.util.spec_from_file_location(f"lmm_tui_rewards_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses and pickles look for the module of what they find in it.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _reward_model(folder: Path, device: str) -> Callable[[Sample], float]:
-    """The one logit of a local sequence classifier, of the prompt and the completion as a chat."""
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise RewardError(
-            f"{folder}: not a reward model that transformers can load ({_said(error)}); give the "
-            "folder of a sequence classifier"
-        ) from error
-    if model.config.num_labels != 1:
-        raise RewardError(
-            f"{folder}: the classifier has {model.config.num_labels} labels, a reward model has "
-            "one; give another folder"
-        )
-    model.eval().to(device)
-
-    @torch.no_grad()
-    def judge(sample: Sample) -> float:
-        if tokenizer.chat_template:
-            turns = [
-                {"role": "user", "content": sample.prompt},
-                {"role": "assistant", "content": sample.completion},
-            ]
-            text = tokenizer.apply_chat_template(turns, tokenize=False)
-            inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt")
-        else:
-            inputs = tokenizer(sample.prompt, sample.completion, return_tensors="pt")
-        return model(**inputs.to(device)).logits.item()
-
-    return judge
 
 
 if __name__ == "__main__":
@@ -255,11 +137,11 @@ if __name__ == "__main__":
         Sample("1 + 1?", " 2\n", "2", tokens=3, ended=True),
         Sample("1 + 1?", "3\nor 2", "2", tokens=96, ended=False),
     ]
-    scored = score(load_rewards(["exact", "format", "length"]), [1.0, 0.5, 0.5], asked)
+    scored = score([Reward(name, BUILTIN[name]) for name in BUILTIN], [1.0, 0.5, 0.5], asked)
     print(scored)
     assert scored.totals == [1.5, -0.25] and scored.failures == 0
     try:
-        score(load_rewards(["exact"]), [1.0], [Sample("Why?", "So.", None, tokens=2, ended=True)])
+        score([Reward("exact", exact)], [1.0], [Sample("Why?", "So.", None, tokens=2, ended=True)])
     except RewardError as failed_too_often:
         print(failed_too_often)
     print("=== 自测通过 ===")

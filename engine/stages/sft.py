@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: packed conversations, loss on what the assistant says."""
+"""Supervised fine-tuning: packed conversations, next-token loss on the assistant's turns."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from lmm_tui.metrics.names import VAL_EXACT
 log = logging.getLogger("engine")
 
 _QUESTIONS = 32
-"""Held-out questions of each built-in kind that a validation asks."""
+"""Validation questions of each built-in kind."""
 
 
 class SftStage(ChatStage, LikelihoodStage[Rows]):
-    """Conversations in rows of one length; none of them sees another."""
+    """Conversations packed into rows of one length, where none attends to another."""
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data, train = config.data, config.train
@@ -36,41 +36,41 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
         super().__init__(config, (turn.content for talk in chats for turn in talk.turns))
         progress("packing conversations", 0, 0)
         packed = pack(render_all(chats, self.tokenizer, self.template), data.seq_len)
-        self.note_skipped(chats, data.source)
-        self._note_cut(packed)
+        self.warn_of_skipped(chats, data.source)
+        self._warn_of_cut(packed)
         batches = PackedBatches(packed, train.batch_size, train.seed)
-        held_out = self._held_out_batches(config)
-        self._feed(config, device, batches, held_out)
-        self._asked = kinds_of(data) if data.source == BUILTIN else ()
-        rows = (held_out or batches).get(0)
+        val = self._read_validation(config)
+        self._set_batches(config, device, batches, val)
+        self._quiz_kinds = kinds_of(data) if data.source == BUILTIN else ()
+        rows = (val or batches).get(0)
         first = (rows.segments[0] == 1).nonzero()[0]
-        self.specimen = rows.ids[0, first].tolist()
+        self.probe_sequence = rows.ids[0, first].tolist()
 
-    def held_out(self, model: Decoder) -> dict[str, float]:
-        found = mean_losses(self, model, self.validation()) if self._val else {}
-        if not self._asked:
+    def validate(self, model: Decoder) -> dict[str, float]:
+        found = mean_losses(self, model, self.validation_batches()) if self._val else {}
+        if not self._quiz_kinds:
             return found
         shares = exact_match(
             model,
             self.tokenizer,
-            kinds=self._asked,
+            kinds=self._quiz_kinds,
             questions=_QUESTIONS,
             template=self.template,
         )
         return found | {VAL_EXACT: sum(shares.values()) / len(shares)}
 
-    def _held_out_batches(self, config: RunConfig) -> PackedBatches | None:
+    def _read_validation(self, config: RunConfig) -> PackedBatches | None:
         chats = read_side(read_conversations, config.data, "test")
         try:
             packed = pack(render_all(chats, self.tokenizer, self.template), config.data.seq_len)
         except DataError as error:
-            self.notes.append(f"no validation: {error}")
+            self.warnings.append(f"no validation: {error}")
             return None
         return PackedBatches(packed, config.train.batch_size, None)
 
-    def _note_cut(self, packed: Packed) -> None:
+    def _warn_of_cut(self, packed: Packed) -> None:
         if packed.truncated or packed.dropped:
-            self.notes.append(
+            self.warnings.append(
                 f"of {packed.conversations + packed.dropped} conversations {packed.truncated} were "
                 f"longer than {packed.seq_len} tokens and lost their end, {packed.dropped} had no "
                 "answer within them and were left out"
@@ -83,7 +83,7 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
             packed.learnt,
         )
 
-    def _load(self, rows: Rows) -> MicroBatch:
+    def _to_micro_batch(self, rows: Rows) -> MicroBatch:
         return packed_batch(rows, self._device, weight=int((rows.labels >= 0).sum()))
 
 
@@ -112,6 +112,6 @@ if __name__ == "__main__":
     micro_batch = stage.micro_batches(0)[0]
     loss, _ = stage.loss(model, micro_batch)
     learnt = micro_batch.labels_BxT[micro_batch.labels_BxT >= 0].tolist()
-    print(stage.tokenizer.decode(learnt), loss.item() / micro_batch.weight, stage.references)
+    print(stage.tokenizer.decode(learnt), loss.item() / micro_batch.weight, stage.baselines)
     assert len(learnt) == micro_batch.weight < micro_batch.tokens
     print("=== 自测通过 ===")

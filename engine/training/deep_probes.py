@@ -1,7 +1,7 @@
-"""The deep probes of our own loop: which the configuration wants, and where in a step each looks.
+"""The deep probes that the configuration chooses, and the moments of a step that each records.
 
-They are taken with the probe that is due anyway; a step without a probe costs nothing more. What
-each measures stands in `metrics/`; training is the same to the bit with them and without.
+They run with the regular probe, so a step without a probe costs nothing more. What each measures
+is defined in `metrics/`. Training is the same to the bit with them and without.
 """
 
 from __future__ import annotations
@@ -30,81 +30,81 @@ _CALIBRATION_TOKENS = 512
 
 
 class DeepProbes:
-    """What the deep probes of one step found, until `take` collects it."""
+    """Records during a step, and gives the results to `collect`."""
 
     def __init__(self, model: Decoder, section: ProbeConfig) -> None:
-        """Once the model's parameters are what will be trained."""
+        """Make it after adapters were added and parameters frozen."""
         self._section = section
         self._model = model
         parts = [part for part in PARTS if getattr(section, part)]
         self._probe = DeepProbe(model, parts) if parts else None
         self._ratios = UpdateRatios(model.named_parameters()) if section.updates else None
         self._noise = NoiseScale()
-        self._moved: Tensor | None = None
-        self._first: tuple[Tensor, int] | None = None
-        self._gradients: tuple[Tensor, int, int] | None = None
+        self._update_ratios: Tensor | None = None
+        self._first_gradient: tuple[Tensor, int] | None = None
+        self._gradient_norms: tuple[Tensor, int, int] | None = None
         self._normaliser: Tensor | None = None
 
-    def watching(self) -> AbstractContextManager[None]:
-        """Watch the forward pass inside."""
+    def record_forward(self) -> AbstractContextManager[None]:
+        """Record the forward pass in the `with` block."""
         return nullcontext() if self._probe is None else self._probe.watching()
 
     @torch.no_grad()
-    def see_logits(self, logits_NxV: Tensor) -> None:
-        """Of the tokens that the probe sampled."""
+    def record_logits(self, logits_NxV: Tensor) -> None:
+        """Record logits of the tokens that the probe sampled."""
         if self._section.calibration:
             self._normaliser = log_normaliser(logits_NxV)
 
     @torch.no_grad()
-    def see_first_gradient(self, weight: int) -> None:
-        """After the backward pass of the first micro-batch of a step, which weighs `weight`."""
+    def record_first_gradient(self, weight: int) -> None:
+        """Record the gradient of the first micro-batch of a step, which weighs `weight`."""
         if self._section.noise:
             grads = [p.grad for p in self._model.parameters() if p.grad is not None]
             norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-            self._first = norm, weight
+            self._first_gradient = norm, weight
 
     @contextmanager
-    def updating(self) -> Iterator[None]:
-        """Watch the optimiser step inside."""
+    def record_update(self) -> Iterator[None]:
+        """Record how far the update in the `with` block moves the weights."""
         if self._ratios is None:
             yield
             return
         self._ratios.before()
         yield
-        self._moved = self._ratios.after()
+        self._update_ratios = self._ratios.after()
 
-    def see_gradient(self, norm: Tensor, weight: int) -> None:
-        """The whole gradient's norm before clipping, of micro-batches that weigh `weight`."""
-        if self._first is not None and self._first[1] < weight:
-            small_norm, small = self._first
+    def record_gradient(self, norm: Tensor, weight: int) -> None:
+        """Record the norm of a step's whole gradient before clipping; the step weighs `weight`."""
+        if self._first_gradient is not None and self._first_gradient[1] < weight:
+            small_norm, small = self._first_gradient
             # Each micro-batch's gradient is divided by the weight of all.
             small_norm = small_norm * (weight / small)
-            self._gradients = torch.stack([small_norm.float(), norm.float()]), small, weight
-        self._first = None
+            self._gradient_norms = torch.stack([small_norm.float(), norm.float()]), small, weight
+        self._first_gradient = None
 
-    def take(self) -> dict[str, float]:
-        """All that was found since, by name of series; waits for the device."""
+    def collect(self) -> dict[str, float]:
+        """The metrics recorded since the last call, by name; waits for the device."""
         found = {} if self._probe is None else self._probe.read()
         if self._normaliser is not None:
             found[LOG_NORMALISER] = float(self._normaliser)
-        if self._moved is not None and self._ratios is not None:
-            layers = zip(self._ratios.layers, self._moved.tolist(), strict=True)
+        if self._update_ratios is not None and self._ratios is not None:
+            layers = zip(self._ratios.layers, self._update_ratios.tolist(), strict=True)
             found.update({f"{DEEP}update_ratio/{layer}": value for layer, value in layers})
-        self._normaliser = self._moved = None
-        return found | self._take_noise()
+        self._normaliser = self._update_ratios = None
+        return found | self._collect_noise()
 
-    def _take_noise(self) -> dict[str, float]:
-        if self._gradients is None:
+    def _collect_noise(self) -> dict[str, float]:
+        if self._gradient_norms is None:
             return {}
-        norms, small, big = self._gradients
-        self._gradients = None
+        norms, small, big = self._gradient_norms
+        self._gradient_norms = None
         small_square, big_square = (norm**2 for norm in norms.tolist())
         scale = self._noise.add(small_square, small, big_square, big)
         return {} if scale is None else {NOISE_SCALE: scale}
 
     @torch.no_grad()
     def calibrate(self, batch: MicroBatch) -> dict[str, float]:
-        """The calibration error on a held-out batch: one more forward pass of its first rows."""
+        """The calibration error on a validation batch, by one more forward pass."""
         if not self._section.calibration:
             return {}
         hidden_BxTxD = batch.hidden(self._model)
@@ -129,12 +129,12 @@ if __name__ == "__main__":
     decoder = Decoder(ModelShape(50, 16, 2, 2, 1, 8, 32))
     decoder.init_weights(0)
     wanted = ProbeConfig(**dict.fromkeys(ProbeConfig.model_fields, True))
-    watch = DeepProbes(decoder, wanted)
+    probes = DeepProbes(decoder, wanted)
     ids = torch.randint(0, 50, (2, 16), generator=torch.Generator().manual_seed(0))
-    with watch.watching():
+    with probes.record_forward():
         scores = decoder(ids)
-    watch.see_logits(scores.flatten(0, 1))
-    numbers = watch.take() | watch.calibrate(MicroBatch(ids, ids.roll(-1, 1), 32, 32))
+    probes.record_logits(scores.flatten(0, 1))
+    numbers = probes.collect() | probes.calibrate(MicroBatch(ids, ids.roll(-1, 1), 32, 32))
     print(numbers)
     assert f"{DEEP}attn_logit_max/layers.1" in numbers and VAL_ECE in numbers
     print("=== 自测通过 ===")

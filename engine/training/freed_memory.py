@@ -1,4 +1,4 @@
-"""How this process treats freed memory; knows the C library and no torch."""
+"""Sets how the C library of this process treats freed memory."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import os
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that tensors on the CPU free, as a GPU's allocator does.
+    """Keep memory that CPU tensors free in the process, as the allocator of a GPU does.
 
-    glibc gives large blocks back to the system, so every step faults its pages in anew: 12,000
-    faults and a tenth of a step of nano. The price: memory stays at its peak. One arena, for the
-    others, which other threads than the main one get, cannot grow beyond 64 MB blocks. Call it
-    before the training thread starts. Does nothing where the C library is not glibc.
+    glibc returns large blocks to the system, so each step has to map its pages again: 12,000 page
+    faults, a tenth of a step of nano. The cost: memory stays at its peak. There is one arena only,
+    since those of other threads cannot grow beyond blocks of 64 MB. Call it before the training
+    thread starts. Does nothing where the C library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is None:

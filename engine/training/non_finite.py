@@ -1,7 +1,7 @@
-"""Steps whose loss or gradient is no number: their update is left out, without a look at it.
+"""Skips the update of a step whose loss or gradient is not finite, without waiting for a GPU.
 
-On a CPU a look is free. On a GPU it would wait for the step, so the decision stays on the device;
-what the numbers were is read one step late like all others.
+On a GPU, reading the loss would wait for the step, so the decision stays on the device; the
+numbers are read one step late like all others. What happens then is `non_finite_policy`.
 """
 
 from __future__ import annotations
@@ -10,37 +10,32 @@ import torch
 from torch import Tensor
 
 from lmm_tui.engine import device
-from lmm_tui.errors import LmmError
 
 
-class DivergedError(LmmError):
-    """A loss or gradient that is no number, where the configuration says to stop then."""
-
-
-def is_bad(loss: Tensor, norm: Tensor) -> Tensor:
+def is_non_finite(loss: Tensor, norm: Tensor) -> Tensor:
     """Whether loss or gradient norm is NaN or infinite, as a 0-d bool tensor on their device."""
     return ~(torch.isfinite(loss) & torch.isfinite(norm))
 
 
 def step_unless(
-    bad: Tensor, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    skip: Tensor, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
 ) -> None:
-    """One step of `optimizer`, or none at all where `bad`; never waits for a GPU.
+    """Make one step of `optimizer` unless `skip`; never waits for a GPU.
 
-    fp16's scaler decides for itself, since too large a scale is no bad step. Fused kernels on CUDA
-    take `found_inf`, as the scaler hands it to them; of what has none, the state before is put
-    back: a copy of its weights and moments for the time of a step.
+    The scaler of fp16 decides by itself, since an overflow is part of its search for a scale.
+    Fused kernels on CUDA take `found_inf`, as the scaler passes it to them. Optimisers without it
+    make the step, and it is undone: that costs a copy of weights and moments for its duration.
     """
     if scaler.is_enabled():
         scaler.step(optimizer)
-    elif not device.is_asynchronous(bad.device):
-        if not bad:
+    elif not device.is_asynchronous(skip.device):
+        if not skip:
             optimizer.step()
-    elif device.fused_step_can_skip(bad.device) and _is_fused(optimizer):
-        optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
+    elif device.fused_step_can_skip(skip.device) and _is_fused(optimizer):
+        optimizer.found_inf = skip.float()  # type: ignore[attr-defined]
         optimizer.step()
     else:
-        _step_and_put_back(bad, optimizer)
+        _step_and_undo(skip, optimizer)
 
 
 def _is_fused(optimizer: torch.optim.Optimizer) -> bool:
@@ -48,7 +43,7 @@ def _is_fused(optimizer: torch.optim.Optimizer) -> bool:
 
 
 @torch.no_grad()
-def _step_and_put_back(bad: Tensor, optimizer: torch.optim.Optimizer) -> None:
+def _step_and_undo(skip: Tensor, optimizer: torch.optim.Optimizer) -> None:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     before = [p.clone() for p in parameters]
     moments = {
@@ -57,14 +52,14 @@ def _step_and_put_back(bad: Tensor, optimizer: torch.optim.Optimizer) -> None:
     }
     optimizer.step()
     for parameter, old in zip(parameters, before, strict=True):
-        parameter.copy_(torch.where(bad, old, parameter))
+        parameter.copy_(torch.where(skip, old, parameter))
     for parameter, state in optimizer.state.items():
-        # Moments begin as zeros; a first step has none from before.
+        # Before the first step there are no moments; they start as zeros.
         olds = moments.get(parameter, {})
         for name, value in state.items():
             if isinstance(value, Tensor):
                 old = olds.get(name, torch.zeros_like(value))
-                value.copy_(torch.where(bad.to(value.device), old, value))
+                value.copy_(torch.where(skip.to(value.device), old, value))
 
 
 if __name__ == "__main__":
@@ -76,7 +71,7 @@ if __name__ == "__main__":
             weight.grad = torch.full((2, 2), gradient)
             norm = weight.grad.norm()
             before = weight.detach().clone()
-            _step_and_put_back(is_bad(norm, norm), chosen)
+            _step_and_undo(is_non_finite(norm, norm), chosen)
             print(name, gradient, "moves" if (weight != before).any() else "stays")
             assert (weight != before).any().item() is (gradient == 1.0)
             step_unless(torch.tensor(True), chosen, plain)

@@ -1,7 +1,7 @@
-"""Applies the metrics package to our own loop: one row a logged step, probes when they are due.
+"""Observes the loop with the metrics package: a row per logged step, probes when they are due.
 
-What it costs beside a `tiny` step is measured by `python -m benchmarks observe`. It changes
-nothing in training: losses are equal to the last bit with it and without.
+Losses are the same to the last bit with it and without. `python -m benchmarks observe` measures
+what it costs beside a `tiny` step.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PROBE_SEQUENCES = 4
 
 @dataclass(frozen=True)
 class StepTensors:
-    """What one optimiser step left behind; tensors stay on the device until they are read."""
+    """The results of one optimiser step; tensors stay on the device until they are read."""
 
     step: int
     tokens: int
@@ -49,17 +49,17 @@ class StepTensors:
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """What a step's numbers turned out to be."""
+    """The numbers of a step that were read from the device."""
 
     step: int
     loss: float
     norm: float
     skipped: bool
-    """Whether the update was left out, since they are no numbers."""
+    """Whether the update was skipped, since loss or gradient norm is not finite."""
 
 
 class Observer:
-    """Tracker, gradient norms, speed and probe of one run."""
+    """Tracker, gradient norms, speed and probes of one run."""
 
     def __init__(
         self,
@@ -70,13 +70,13 @@ class Observer:
         compiled: bool,
         steps_per_epoch: float,
         deep: ProbeConfig | None = None,
-        look: Callable[[int, Mapping[str, float]], object] = lambda step, row: None,
+        on_row: Callable[[int, Mapping[str, float]], object] = lambda step, row: None,
     ) -> None:
-        """`look` is shown every row that is logged; `deep` says what else a probe measures."""
+        """`on_row` is called with each row that is logged; `deep` chooses the deep probes."""
         self.grads = GradNorms(model.named_parameters())
         self.speed = speed
         self._tracker = tracker
-        self._look = look
+        self._on_row = on_row
         self._steps_per_epoch = steps_per_epoch
         self._model = model
         self._compiled = compiled
@@ -85,12 +85,12 @@ class Observer:
         depths = sorted({0, count // 2, count - 1})
         self._probe.attach(model, [f"model.layers.{depth}" for depth in depths])
         self.deep = DeepProbes(model, deep or ProbeConfig())
-        self._found: dict[str, float] = {}
+        self._probed: dict[str, float] = {}
         self._skipped = 0
         self._process = psutil.Process()
         self._process.cpu_percent()  # The next call says what was used since this one.
 
-    def record(self, numbers: StepTensors, log_every: int) -> StepMetrics:
+    def record_step(self, numbers: StepTensors, log_every: int) -> StepMetrics:
         """Read a step's tensors, in one copy, and log them where a row is due."""
         norms, stats = numbers.norms, numbers.stats
         values = [numbers.loss, norms.total, *norms.layers, *stats.values()]
@@ -114,8 +114,8 @@ class Observer:
             self._log(numbers.step, numbers.tokens)
         return StepMetrics(numbers.step, loss, norm, skipped)
 
-    def record_held_out(self, step: int, tokens: int, numbers: Mapping[str, float]) -> None:
-        """A row of what was measured on held-out data."""
+    def record_validation(self, step: int, tokens: int, numbers: Mapping[str, float]) -> None:
+        """Log a row of metrics on validation data."""
         for name, value in numbers.items():
             if name == VAL_LOSS:
                 self._tracker.update_loss(value, "val")
@@ -124,10 +124,11 @@ class Observer:
         self._log(step, tokens)
 
     @contextmanager
-    def watching(self, batch: MicroBatch, probing: bool) -> Iterator[None]:
-        """Probe the forward pass inside, where asked to.
+    def probe_forward(self, batch: MicroBatch, probing: bool) -> Iterator[None]:
+        """Probe the forward pass of `batch` in the `with` block, if `probing`.
 
-        Hooks would make a compiled backbone compile again: it gets a small plain pass instead.
+        Hooks would make a compiled backbone compile again: an eager pass of a few sequences is
+        probed in its place.
         """
         if not probing:
             yield
@@ -138,45 +139,45 @@ class Observer:
         labels_BxT = batch.labels_BxT
         if self._compiled:
             labels_BxT = labels_BxT[:_PROBE_SEQUENCES]
-            with torch.no_grad(), self.deep.watching():
+            with torch.no_grad(), self.deep.record_forward():
                 hidden.append(backbone.forward(batch.ids_BxT[:_PROBE_SEQUENCES]))
             yield
         else:
             hook = backbone.register_forward_hook(lambda _, __, out: hidden.append(out.detach()))
             try:
-                with self.deep.watching():
+                with self.deep.record_forward():
                     yield
             finally:
                 hook.remove()
-        self._found = self._measure(hidden[0], labels_BxT)
+        self._probed = self._measure(hidden[0], labels_BxT)
         self._probe.deactivate()
 
     @contextmanager
-    def updating(self, norms: LayerNorms, weight: int, probing: bool) -> Iterator[None]:
-        """Watch the optimiser step of a probed step, whose micro-batches weigh `weight`."""
+    def probe_update(self, norms: LayerNorms, weight: int, probing: bool) -> Iterator[None]:
+        """Probe the update in the `with` block, of a step that weighs `weight`, if `probing`."""
         if not probing:
             yield
             return
-        self.deep.see_gradient(norms.total, weight)
-        with self.deep.updating():
+        self.deep.record_gradient(norms.total, weight)
+        with self.deep.record_update():
             yield
 
-    def finish_probe(self, step: int, tokens: int) -> str:
-        """Log what `watching` found; a short sentence for people."""
-        found = self._found
+    def log_probe(self, step: int, tokens: int) -> str:
+        """Log what was probed in this step; the main numbers in a sentence."""
+        found = self._probed
         self._tracker.log_probe_metrics(found, {})
-        for name, value in self.deep.take().items():
+        for name, value in self.deep.collect().items():
             self._tracker.update(name, value)
         self._log(step, tokens)
         return ", ".join(f"{name} {found[name]:.3g}" for name in PROBES if name in found)
 
     @property
-    def trouble(self) -> str:
+    def write_error(self) -> str:
         """Why rows of metrics wait in memory; empty while they are written."""
         return self._tracker.trouble
 
     def settle(self) -> None:
-        """Wait until the rows are written or refused; for other threads than the training's."""
+        """Wait until the rows are written or refused; for threads other than the training's."""
         self._tracker.settle()
 
     def state_dict(self) -> dict[str, Any]:
@@ -194,18 +195,18 @@ class Observer:
 
     def _log(self, step: int, tokens: int) -> None:
         epoch = step / self._steps_per_epoch
-        self._look(step, self._tracker.log(step=step, tokens=tokens, epoch=epoch))
+        self._on_row(step, self._tracker.log(step=step, tokens=tokens, epoch=epoch))
 
     @torch.no_grad()
     def _measure(self, hidden_BxTxD: Tensor, labels_BxT: Tensor) -> dict[str, float]:
-        """Logits are made for the sampled tokens only."""
+        """Of a random sample of the counted tokens, so that few logits are computed."""
         labels_N = labels_BxT.flatten()
         counted = (labels_N >= 0).nonzero().squeeze(1).cpu()
         generator = torch.Generator().manual_seed(0)
         order = torch.randperm(len(counted), generator=generator)[:_PROBE_TOKENS]
         rows = counted[order].to(labels_N.device)
         logits_NxV = self._model.head(hidden_BxTxD.flatten(0, 1)[rows])
-        self.deep.see_logits(logits_NxV)
+        self.deep.record_logits(logits_NxV)
         output = self._probe.compute_output_distribution(logits_NxV, labels_N[rows], shift=False)
         return output | self._probe.compute_representation_diversity()
 
@@ -223,13 +224,15 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         tracker = TrainingTracker(folder, tensorboard=False)
         observer = Observer(decoder, tracker, SpeedMeter(), compiled=False, steps_per_epoch=8)
-        with observer.watching(micro_batch, True):
+        with observer.probe_forward(micro_batch, True):
             scores = decoder(ids)
             loss_sum = torch.nn.functional.cross_entropy(scores.flatten(0, 1), ids.flatten())
             loss_sum.backward()
         found = observer.grads.measure()
-        observer.record(StepTensors(1, 32, 1e-3, loss_sum.detach(), found, 1.0, {}), log_every=1)
-        print(observer.finish_probe(1, 32))
+        observer.record_step(
+            StepTensors(1, 32, 1e-3, loss_sum.detach(), found, 1.0, {}), log_every=1
+        )
+        print(observer.log_probe(1, 32))
         observer.close()
         print((Path(folder) / "metrics.jsonl").read_text())
     print("=== 自测通过 ===")

@@ -1,9 +1,8 @@
-"""The optimisers of a run: AdamW in two decay groups, or Muon for the hidden matrices beside it.
+"""The optimisers of a run: AdamW with two decay groups, or Muon for hidden matrices and AdamW.
 
-It decides which parameter goes where; how learning rates move over a run is
-`engine.training.schedule`.
-Matrices decay, the embedding among them, for it is the head as well where the two are tied; gains
-of norms do not. Every group carries `initial_lr`, the peak that the schedule's factor multiplies.
+Matrices decay, including the embedding, which is the head as well where the two are tied; gains
+of norms do not. Each group has `initial_lr`, the peak that the factor of the schedule
+(`engine.training.schedule`) is multiplied with.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Hosts one run: owns its directory, lock, control socket and heartbeat, and runs the loop.
 
-Cockpit, headless command and detached process all start runs here; it decides nothing about
-training and imports torch only once the loop starts, so that a screen can be up before.
+Cockpit, headless command and detached process all start runs here. Torch is imported only when
+the loop starts, so that a screen can be shown before.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError, writing
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 from lmm_tui.engine.run.status_writer import StatusWriter
-from lmm_tui.engine.training.commands import StopRequested
 from lmm_tui.engine.training.freed_memory import keep_freed_memory
+from lmm_tui.engine.training.output_log import open_log
+from lmm_tui.engine.training.stop_request import StopRequested
 from lmm_tui.errors import LmmError
-from lmm_tui.metrics.writers.line_file import LineFile
 
 _PACKAGES = ("torch", "numpy", "tokenizers")
 
@@ -49,15 +49,15 @@ _PACKAGES = ("torch", "numpy", "tokenizers")
 class EngineHost:
     """One run, from its first file to its last.
 
-    With `resume` the run goes on in its own directory from its newest checkpoint. Raises
-    LmmError where the directory cannot be used: nothing is overwritten then.
+    With `resume` the run continues in its own directory from its newest checkpoint. Raises
+    LmmError where the directory cannot be used; nothing is overwritten then.
     """
 
     def __init__(self, config: RunConfig, resume: RunDir | None = None) -> None:
         if resume is not None:
-            config = _where_it_is_now(config, resume)
+            config = _relocate_tokenizer(config, resume)
         if config.start_from is None or resume is not None:
-            config = config.completed()  # Else what follows from the weights' shape is not known.
+            config = config.completed()  # Else it follows from the shape of the weights.
         self.run_dir = resume or RunDir(Path(config.runs_dir) / (config.name or _new_name(config)))
         if resume is None and self.run_dir.exists():
             raise RunDirError(
@@ -71,18 +71,18 @@ class EngineHost:
         self.state = "starting"
         self.error = ""
         self.refused = False
-        """Whether `error` is a sentence for a person: what was asked for cannot be trained."""
+        """Whether `error` is a sentence for a person, as for settings that cannot be trained."""
         self._stop: StopRequested | None = None
         self._is_new = resume is None
         self.run_dir.create()
         with contextlib.ExitStack() as opened:
             self._lock = opened.enter_context(self.run_dir.lock())
-            # First of all: a run without its socket is refused, and must leave no name taken.
+            # Before any file: a run that gets no socket is refused, and its name must stay free.
             self._server = ControlServer(self.mailbox, self.run_dir.socket_path())
             opened.callback(self._server.close)
             self._info = self._identify(resume)
             with writing(self.run_dir.path):
-                self._log_handler = _log_to(self.run_dir.output)
+                self._log_handler = open_log(self.run_dir.output)
                 opened.callback(self._close_log)
                 self.events = EventLog(self.run_dir)
                 self.run_dir.write_config(to_toml(self.config))
@@ -91,16 +91,16 @@ class EngineHost:
             opened.pop_all()
 
     def start(self, nice: int = 0) -> None:
-        """Run in a thread of its own; whoever starts it joins it.
+        """Run in a new thread; the caller joins it.
 
-        By `nice` (see nice(2)) it and the threads it starts give way to the others of the process;
-        Linux alone knows that of a thread.
+        `nice`, as in nice(2), lowers the priority of this thread and of those it starts below the
+        others of the process; only Linux has that for threads.
         """
         keep_freed_memory()
-        self._thread = threading.Thread(target=self._run_aside, args=(nice,), name="train")
+        self._thread = threading.Thread(target=self._run_in_thread, args=(nice,), name="train")
         self._thread.start()
 
-    def _run_aside(self, nice: int) -> None:
+    def _run_in_thread(self, nice: int) -> None:
         if nice and sys.platform == "linux":
             os.nice(nice)
         self.run()
@@ -111,18 +111,18 @@ class EngineHost:
         return not self._thread.is_alive()
 
     def stop(self) -> Future[Reply]:
-        """Ask for a checkpoint and the end; safe in a signal handler."""
+        """Request a stop with a checkpoint; safe in a signal handler."""
         return self.mailbox.send("stop")
 
     @property
     def saved(self) -> bool:
-        """Whether what was asked to be saved at the end is."""
+        """Whether the checkpoint at the end was written, if one was requested."""
         if self._stop is None:
             return self.state == "finished"
         return self._stop.saved or not self._stop.save
 
     def refusal(self) -> LmmError:
-        """What to raise for a run that was refused; one that did no step leaves its name free."""
+        """The error of a refused run; the directory of a new one without a step is removed."""
         if self._is_new and not self.status.status.step:
             shutil.rmtree(self.run_dir.path)
         return LmmError(self.error)
@@ -138,7 +138,7 @@ class EngineHost:
         except LmmError as error:
             self._fail(str(error), "")
         except BaseException as error:
-            # Lost otherwise: nobody sees what a plain thread raises.
+            # An exception that leaves a thread would not be reported.
             self._fail(f"{type(error).__name__}: {error}", traceback.format_exc())
             if not isinstance(error, Exception):
                 raise
@@ -147,7 +147,7 @@ class EngineHost:
         return self.state
 
     def describe(self, **changes: Any) -> None:
-        """Add to run.json what is only known once torch, data and model are there."""
+        """Add to run.json what is known only after data and model are loaded."""
         self._info = replace(self._info, **changes)
         try:
             self.run_dir.write_info(self._info)
@@ -198,8 +198,8 @@ class EngineHost:
         )
 
 
-def _where_it_is_now(config: RunConfig, run: RunDir) -> RunConfig:
-    """A run that was moved has its own tokenizer in another place than it was told."""
+def _relocate_tokenizer(config: RunConfig, run: RunDir) -> RunConfig:
+    """Use the run's own tokenizer.json where its directory was moved."""
     given, own = config.data.tokenizer, run.path / "tokenizer.json"
     if given is None or Path(given).expanduser().exists() or not own.is_file():
         return config
@@ -221,35 +221,10 @@ def _refuse_finished(run_dir: RunDir, steps: int) -> None:
 
 
 def _new_name(config: RunConfig) -> str:
-    """Stage, model and date; a number behind it where that is taken within one second."""
+    """Stage, model and date, with a number after it where that name is taken."""
     stem = f"{config.stage}-{config.model.preset}-{time.strftime('%m%d-%H%M%S')}"
     names = chain([stem], (f"{stem}-{number}" for number in count(2)))
     return next(name for name in names if not (Path(config.runs_dir) / name).exists())
-
-
-class _LogFile(logging.Handler):
-    """Whoever logs waits for no disk, and no full one is worth a traceback on the screen."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._file = LineFile(path)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._file.append(self.format(record).encode("utf-8", "replace") + b"\n")
-
-    def close(self) -> None:
-        super().close()
-        self._file.close()
-
-
-def _log_to(path: Path) -> logging.Handler:
-    handler = _LogFile(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("engine")
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    logger.addHandler(handler)
-    return handler
 
 
 if __name__ == "__main__":

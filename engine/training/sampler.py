@@ -1,4 +1,4 @@
-"""What the model says: samples and token-level losses of the live model, into samples.jsonl."""
+"""Writes samples and token losses of the live model to samples.jsonl."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOSS_TOKENS = 96
 
 
 class Sampler:
-    """Generates from one model; training, its mode and its random numbers stay untouched."""
+    """Samples from one model; its mode and the random numbers of training stay untouched."""
 
     def __init__(self, model: Decoder, stage: Stage, run_dir: RunDir) -> None:
         self._model = model
@@ -34,17 +34,17 @@ class Sampler:
         temperature: float | None = None,
         top_p: float | None = None,
     ) -> list[str]:
-        """One continuation of `prompt`, or of each of the usual prompts; also recorded."""
+        """Generate from `prompt`, or from each configured prompt, and record the texts."""
         chosen: dict[str, Any] = {
             "max_tokens": settings.sample_tokens if max_tokens is None else max_tokens,
             "temperature": settings.temperature if temperature is None else temperature,
             "top_p": settings.top_p if top_p is None else top_p,
         }
         texts = []
-        usual = settings.prompts or self._stage.prompts
-        for number, text in enumerate([prompt] if prompt else usual):
+        prompts = settings.prompts or self._stage.prompts
+        for number, text in enumerate([prompt] if prompt else prompts):
             ids = self._stage.prompt_ids(text)
-            seed = step * len(usual) + number
+            seed = step * len(prompts) + number
             stop_ids = self._stage.stop_ids
             new_ids = list(generate(self._model, ids, seed=seed, stop_ids=stop_ids, **chosen))
             texts.append(self._stage.tokenizer.decode(new_ids))
@@ -56,12 +56,12 @@ class Sampler:
                 tokens=len(new_ids),
                 temperature=chosen["temperature"],
                 top_p=chosen["top_p"],
-                answer=self._stage.answers,
+                answer=self._stage.is_chat,
             )
         return texts
 
     def record_token_losses(self, step: int, ids: Sequence[int]) -> None:
-        """The loss of each token of a text, given those before it; the first has none."""
+        """Record the loss of each token of a text given those before it; the first has none."""
         ids = ids[:_LOSS_TOKENS]
         losses = [round(loss, 4) for loss in token_losses(self._model, ids)]
         tokens = self._stage.tokenizer.token_strings(ids)[1:]
@@ -84,7 +84,7 @@ if __name__ == "__main__":
 
     words = Tokenizer.train(["the cat sat on the mat"] * 20, 270)
     stage = SimpleNamespace(
-        tokenizer=words, prompts=(), stop_ids=(), prompt_ids=words.encode, answers=False
+        tokenizer=words, prompts=(), stop_ids=(), prompt_ids=words.encode, is_chat=False
     )
     tiny = Decoder(ModelShape(words.vocab_size, 16, 1, 2, 1, 8, 32))
     tiny.init_weights(0)

@@ -1,7 +1,7 @@
-"""The learning rate's shape over a run: pure functions of the step.
+"""Learning rate schedules: pure functions of the step that give a factor on the peak rate.
 
-Every schedule gives a factor of the peak; it knows no optimiser. Position in the run is the share
-of steps done *after* the step in question, so the last step has the last value, exactly.
+The position in the run counts the step in question as done, so the last step has exactly the last
+value.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Keeps the batch of a step whose loss or gradient stood out, so that somebody can look at it.
+"""Keeps the batch of a step whose loss or gradient stood out, so that a person can look at it.
 
-A stage's batches are a function of the step, so nothing is held on the way: the batch is made
+Nothing is buffered for it: a stage's batches are a function of the step, so the batch is made
 again, read once more by the model as it is now (about a third of a step, only after a spike), and
-written by a thread, which training never waits for. What cannot be written is one alert.
+written in the background. Where it cannot be written there is one alert.
 """
 
 from __future__ import annotations
@@ -28,22 +28,47 @@ from lmm_tui.engine.run.spike_files import (
     write_spike,
 )
 from lmm_tui.engine.stages.base import MicroBatch
+from lmm_tui.engine.stages.oom_split import split
+from lmm_tui.engine.training.context import TrainContext
 
 RULES = ("loss_spike", "grad_spike")
-"""Rules of health whose alert has the batch kept; steps that are no numbers are kept too."""
+"""Health rules whose alerts flag the batch; those of non-finite steps are flagged too."""
 
-_Found = tuple[int, int, float, list[int], list[float | None]]
+_Row = tuple[int, int, float, list[int], list[float | None]]
+"""Micro-batch, row, mean loss, token ids, and the loss of each (None where not counted)."""
 
 
 class SpikeKeeper:
     """Spikes of one run; call it in the training thread, and `close` it."""
 
-    def __init__(self, run_dir: RunDir, tokenizer: Tokenizer, events: EventLog) -> None:
+    def __init__(self, run_dir: RunDir, events: EventLog) -> None:
         self._folder = run_dir.spikes
-        self._tokenizer = tokenizer
         self._events = events
+        self._flagged: list[tuple[int, str, str]] = []
         self._thread = ThreadPoolExecutor(1, "spikes")
         self._failed = False
+
+    def flag(self, step: int, rule: str, what: str) -> None:
+        """Have the batch of `step` kept; `what` says in words why."""
+        self._flagged.append((step, rule, what))
+
+    def keep_flagged(self, context: TrainContext) -> None:
+        """Keep the batches flagged since the last call; of several flags of a step the last."""
+        flagged, self._flagged = self._flagged, []
+        stage = context.stage
+        if not stage.deterministic:
+            return
+        for step, (rule, what) in {step: (rule, what) for step, rule, what in flagged}.items():
+            with context.activity(f"keeping the batch of step {step}"):
+                self.keep(
+                    step,
+                    rule,
+                    what,
+                    context.model,
+                    stage.tokenizer,
+                    split(stage.micro_batches(step - 1), context.parts),
+                    context.autocast(),
+                )
 
     def keep(
         self,
@@ -51,30 +76,32 @@ class SpikeKeeper:
         rule: str,
         what: str,
         model: Decoder,
+        tokenizer: Tokenizer,
         micro_batches: Sequence[MicroBatch],
         precision: AbstractContextManager[object],
     ) -> None:
-        """Keep the sequences of `step` that the model finds worst; `precision` is its autocast."""
-        found: list[_Found] = []
+        """Keep the sequences of `step` with the highest loss; `precision` is the autocast."""
+        rows: list[_Row] = []
         with torch.no_grad(), evaluating(model), precision:
             for number, batch in enumerate(micro_batches):
-                found += _read(number, batch, model)
-        # What is no number is worst of all.
-        found.sort(key=lambda one: one[2] if one[2] == one[2] else float("inf"), reverse=True)
-        self._thread.submit(self._write, step, rule, what, found[:MOST_SEQUENCES])
+                rows += _rows(number, batch, model)
+        # NaN first.
+        rows.sort(key=lambda row: row[2] if row[2] == row[2] else float("inf"), reverse=True)
+        self._thread.submit(self._write, step, rule, what, tokenizer, rows[:MOST_SEQUENCES])
 
     def close(self) -> None:
         """Wait for what is being written."""
         self._thread.shutdown()
 
-    def _write(self, step: int, rule: str, what: str, found: list[_Found]) -> None:
+    def _write(
+        self, step: int, rule: str, what: str, tokenizer: Tokenizer, rows: list[_Row]
+    ) -> None:
         texts = [
             SpikeText(
-                number, row, loss, self._tokenizer.decode(ids), ids,
-                self._tokenizer.token_strings(ids), losses,
+                number, row, loss, tokenizer.decode(ids), ids, tokenizer.token_strings(ids), losses
             )
-            for number, row, loss, ids, losses in found
-        ]  # fmt: skip
+            for number, row, loss, ids, losses in rows
+        ]
         try:
             path = write_spike(self._folder, KeptSpike(step, time.time(), rule, what, texts))
         except OSError as error:
@@ -88,25 +115,23 @@ class SpikeKeeper:
         self._events.write("spike", text, step=step, path=str(path))
 
 
-def _read(number: int, batch: MicroBatch, model: Decoder) -> list[_Found]:
-    """The rows of a micro-batch with their losses, each moved to the token that it is of."""
+def _rows(number: int, batch: MicroBatch, model: Decoder) -> list[_Row]:
+    """The rows of a micro-batch with their losses, each moved to the token it belongs to."""
     nll_BxT = token_nll(batch.hidden(model), model.head_weight, batch.labels_BxT)
     counted_BxT = batch.labels_BxT >= 0
     mean_B = nll_BxT.sum(1) / counted_BxT.sum(1).clamp_min(1)
-    rows = zip(
-        mean_B.tolist(),
-        batch.ids_BxT.tolist(),
-        nll_BxT.tolist(),
-        counted_BxT.tolist(),
-        strict=True,
-    )
-    found = []
-    for row, (mean, ids, nll, counted) in enumerate(rows):
-        losses = [round(loss, 4) if is_counted else None
-                  for loss, is_counted in zip(nll, counted, strict=True)]  # fmt: skip
-        cut = slice(MOST_TOKENS)
-        found.append((number, row, mean, ids[cut], [None, *losses[:-1]][cut]))
-    return found
+    columns = (mean_B, batch.ids_BxT, nll_BxT, counted_BxT)
+    rows = []
+    for row, (mean, ids, nll, counted) in enumerate(
+        zip(*(column.tolist() for column in columns), strict=True)
+    ):
+        losses = [
+            round(loss, 4) if is_counted else None
+            for loss, is_counted in zip(nll, counted, strict=True)
+        ]
+        # The loss at a position is that of the next token, and the first token has none.
+        rows.append((number, row, mean, ids[:MOST_TOKENS], [None, *losses[:-1]][:MOST_TOKENS]))
+    return rows
 
 
 if __name__ == "__main__":
@@ -124,8 +149,8 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
         run_dir = RunDir(place)
         log = EventLog(run_dir)
-        keeper = SpikeKeeper(run_dir, words, log)
-        keeper.keep(7, "loss_spike", "loss rose", decoder, [batch], nullcontext())
+        keeper = SpikeKeeper(run_dir, log)
+        keeper.keep(7, "loss_spike", "loss rose", decoder, words, [batch], nullcontext())
         keeper.close()
         spike = read_spike(run_dir.spikes, 7)
         print(spike)

@@ -1,7 +1,6 @@
-"""Our colours on a terminal that has sixteen: by hue and lightness, not by the nearest of them.
+"""Maps true colours to the sixteen of a simple terminal, by hue and lightness.
 
-The nearest to a light green is white there, and then nothing is green any more. It knows themes
-only as dark or light.
+The nearest of the sixteen in RGB would do worse: that of a light green is white.
 """
 
 from __future__ import annotations
@@ -19,25 +18,26 @@ from textual.color import Color
 from textual.filter import LineFilter
 
 _HUES = (1, 3, 2, 6, 4, 5)
-"""Red, yellow, green, cyan, blue and magenta, as terminals number them."""
+"""ANSI numbers of red, yellow, green, cyan, blue and magenta: 60 degrees of hue each."""
 _BLACK, _GREY, _DARK_GREY, _WHITE = 0, 7, 8, 15
 _BRIGHT = 8
 _LIGHT = (2, 3, 6, _GREY, 10, 11, 14, _WHITE)
+"""Backgrounds that need black text."""
 _LEAST_SATURATION = 0.2
 
 
 def has_sixteen_colours(app: App[Any]) -> bool:
-    """Whether its terminal shows sixteen colours, and is to show colours at all."""
+    """Whether the terminal has sixteen colours and colours are not disabled."""
     return app.console.color_system == "standard" and not app.no_color
 
 
 def has_few_colours(app: App[Any]) -> bool:
-    """Whether lines of different colours may look alike: in sixteen colours, or without any."""
+    """Whether lines of different colours may look the same: with sixteen colours or none."""
     return app.no_color or has_sixteen_colours(app)
 
 
 class Ansi16Filter(LineFilter):
-    """Replaces every true colour by one of the sixteen."""
+    """Replace every true colour by one of the sixteen."""
 
     def __init__(self, *, dark: bool) -> None:
         super().__init__()
@@ -45,28 +45,29 @@ class Ansi16Filter(LineFilter):
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [
-            Segment(text, style and _sixteen(style, self._dark, text != " "), control)
+            Segment(text, style and _in_sixteen(style, self._dark, text != " "), control)
             for text, style, control in segments
         ]
 
 
 @lru_cache(1024)
-def _sixteen(style: Style, dark: bool, written: bool) -> Style:
-    """The style in sixteen colours; what is `written` differs from what it is written on."""
-    ink = _number(style.color, dark)
-    ground = _number(style.bgcolor, dark)
-    if written and ink is not None and ground is not None and _alike(ink, ground):
-        ink = _BLACK if ground in _LIGHT else _WHITE
-    colors = [None if color is None else RichColor.from_ansi(color) for color in (ink, ground)]
+def _in_sixteen(style: Style, dark: bool, has_text: bool) -> Style:
+    """The style in sixteen colours; where there is text, it contrasts with its background."""
+    front = _number(style.color, dark)
+    back = _number(style.bgcolor, dark)
+    if has_text and front is not None and back is not None and _unreadable(front, back):
+        front = _BLACK if back in _LIGHT else _WHITE
+    colors = [None if color is None else RichColor.from_ansi(color) for color in (front, back)]
     return style + Style.from_color(*colors)
 
 
-def _alike(ink: int, ground: int) -> bool:
-    """Whether writing in one on the other could not be read."""
-    return ink % _BRIGHT == ground % _BRIGHT and {ink, ground} != {_BLACK, _DARK_GREY}
+def _unreadable(front: int, back: int) -> bool:
+    """Whether both are the same hue, normal or bright; dark grey on black can be read."""
+    return front % _BRIGHT == back % _BRIGHT and {front, back} != {_BLACK, _DARK_GREY}
 
 
 def _number(color: RichColor | None, dark: bool) -> int | None:
+    """The ANSI number of a colour, None for the default colour of the terminal."""
     if color is None or color.type is ColorType.DEFAULT:
         return None
     red, green, blue = color.get_truecolor()

@@ -1,7 +1,7 @@
-"""Dots into characters: spans of dots to cells of braille, half blocks or ASCII, all in numpy.
+"""Dots as characters: spans of dots become cells of braille, half blocks or ASCII, all in numpy.
 
-A curve is a span of dots per dot column, and so is a band, a line and a mark; dot row 0 is the
-top. It knows no data, no axis and no widget.
+Curves, bands and marks are all one span of dots, top to bottom, in each dot column; dot row 0 is
+the top.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.terminal import capabilities
 
 Patterns = NDArray[np.uint8]
-"""Which dots of each cell are set; (rows, columns) of cells."""
+"""The set dots of each cell as bits; (rows, columns) of cells."""
 
 Codes = NDArray[np.uint32]
 """Unicode code points, (rows, columns) of cells."""
@@ -26,13 +26,13 @@ Codes = NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class GlyphSet:
-    """Characters that a terminal can show: for patterns of dots, and for what frames them."""
+    """The characters to draw with on a terminal: for patterns of dots, axes and marks."""
 
     name: str
     columns: int
-    """Dots across a cell."""
+    """Dot columns of a cell."""
     rows: int
-    """Dots down a cell."""
+    """Dot rows of a cell."""
     patterns: str
     """The character for each pattern; dot (row, column) is bit row * columns + column."""
     vertical: str = "│"
@@ -53,9 +53,9 @@ class GlyphSet:
 
     @cached_property
     def spans(self) -> Patterns:
-        """The pattern with the left dots from row `first` up to `end`, for all first and end.
+        """Patterns of the left dot column from row `first` to before `end`, for all of both.
 
-        It stands at first * (rows + 1) + end.
+        The index is first * (rows + 1) + end.
         """
         table = np.zeros((self.rows + 1, self.rows + 1), np.uint8)
         for first in range(self.rows):
@@ -65,7 +65,7 @@ class GlyphSet:
 
 
 def _braille() -> str:
-    # Unicode numbers the upper 2x3 dots column by column, then the two at the bottom.
+    # Bits of U+28xx by (row, column): Unicode numbers the upper 2x3 dots by columns, then the rest.
     bits = (0x01, 0x08, 0x02, 0x10, 0x04, 0x20, 0x40, 0x80)
     return " " + "".join(
         chr(0x2800 + sum(bit for place, bit in enumerate(bits) if pattern >> place & 1))
@@ -75,7 +75,7 @@ def _braille() -> str:
 
 BRAILLE = GlyphSet("braille", 2, 4, _braille(), nonfinite="╳")
 HALVES = GlyphSet("halves", 1, 2, " ▀▄█", nonfinite="x", alert="♦", event="○", swatch="─")
-"""All of it is in code page 437, which is what a Linux console has."""
+"""All characters are in code page 437, the font of a Linux console."""
 ASCII = GlyphSet(
     name="ascii",
     columns=1,
@@ -96,7 +96,7 @@ ASCII = GlyphSet(
 
 
 def glyphs_for(stream: TextIO | None = None) -> GlyphSet:
-    """The finest set that comes out as itself on a stream; unset is stderr, where Textual draws."""
+    """The finest set that a stream can show (default: stderr, which Textual writes to)."""
     stream = stream or sys.__stderr__
     if stream is None or not capabilities.has_unicode(stream):
         return ASCII
@@ -104,10 +104,10 @@ def glyphs_for(stream: TextIO | None = None) -> GlyphSet:
 
 
 def line_spans(row: Floats) -> tuple[Floats, Floats]:
-    """Spans of a line through the dot rows row[i] (NaN: unknown), joined to its neighbours.
+    """Top and bottom dot of a connected line through the dot rows row[i] (NaN: unknown).
 
-    Gaps between known columns are bridged by straight lines; a column meets its neighbour half
-    way, so that a steep line has no holes and is nowhere thicker than it is steep.
+    Gaps between known columns are interpolated. Each column extends half way to its neighbours, so
+    that a steep line has no holes and no column repeats dots of the next.
     """
     known = np.flatnonzero(np.isfinite(row))
     top, bottom = np.full((2, len(row)), np.nan)
@@ -115,7 +115,7 @@ def line_spans(row: Floats) -> tuple[Floats, Floats]:
         return top, bottom
     part = slice(known[0], known[-1] + 1)
     at = np.rint(np.interp(np.arange(part.start, part.stop), known, row[known]))
-    # Between two columns the line turns at the middle: that dot belongs to the upper one.
+    # Half way to the next column; the dot at the middle belongs to the upper of the two.
     middle = (at[:-1] + at[1:]) // 2
     left_end = middle + (at[1:] < at[:-1])
     right_end = middle + (at[1:] > at[:-1])
@@ -128,21 +128,23 @@ def line_spans(row: Floats) -> tuple[Floats, Floats]:
 
 
 def span_patterns(top: Floats, bottom: Floats, down: int, glyphs: GlyphSet) -> Patterns:
-    """The patterns of `down` rows of cells where dot column i is set from row top[i] to bottom[i].
+    """Patterns of `down` rows of cells with dot column i set from row top[i] to bottom[i].
 
-    Rows are whole numbers near the raster, both ends included; NaN is a column without dots, and
-    what lies outside is cut. There are as many dot columns as whole cells have.
+    Rows are whole numbers, both ends included, and are clipped; NaN is a column without dots. The
+    number of dot columns is a multiple of those of a cell.
     """
     rows, columns = glyphs.rows, glyphs.columns
     known = top <= bottom
     start = np.where(known, top, 0).astype(np.int16)
     stop = np.where(known, bottom + 1, 0).astype(np.int16)
+    # (rows of cells, dot columns): the span within each cell, then its pattern by table look-up.
     cell = np.arange(0, down * rows, rows, dtype=np.int16)[:, None]
     first, end = start - cell, stop - cell
     for dot in (first, end):
         np.maximum(dot, 0, out=dot)
         np.minimum(dot, rows, out=dot)
     bits = glyphs.spans.take(first * (rows + 1) + end)
+    # Dot columns of one cell are merged; bit 0 is the left one.
     patterns = bits[:, ::columns].copy()
     for column in range(1, columns):
         patterns |= bits[:, column::columns] << np.uint8(column)

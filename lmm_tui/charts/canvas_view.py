@@ -1,6 +1,7 @@
-"""A widget that shows a canvas, and paints only what changed on it.
+"""A widget that shows a canvas and repaints only the cells that changed.
 
-It follows size and theme; what is on the canvas, and when that changes, is its subclass's matter.
+It redraws for a new size and restyles for a new theme. A subclass draws the canvas, and returns
+from `depends_on` what the drawing depends on: while that is equal, nothing is drawn.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from lmm_tui.textual_patches.single_paint import SinglePaint
 
 
 class CanvasView(SinglePaint):
-    """Subclasses say what the picture depends on, draw it, and give their inks a look."""
+    """Subclasses implement `depends_on`, `draw` and `ink_styles`."""
 
     ALLOW_SELECT = False
 
-    # Nothing else depends on its size: Textual would lay out and paint everything once more.
+    # Textual would lay out the whole screen again for a new size; no other widget depends on it.
     virtual_size = Reactive(NULL_SIZE, layout=False, repaint=False)
 
     def __init__(self, id: str | None = None) -> None:
@@ -31,27 +32,32 @@ class CanvasView(SinglePaint):
         self._canvas = Canvas(0, 0)
         self._drawn: object = None
         self._styles: list[Style] = []
-        self._strips_of_all: list[Strip] = []
+        self._all_strips: list[Strip] = []
 
     @abstractmethod
     def depends_on(self) -> object:
-        """What the picture is made of but for size and theme; equal values, equal pictures."""
+        """All inputs of the drawing but size and theme; equal values mean equal drawings."""
 
     @abstractmethod
     def draw(self, width: int, height: int) -> Canvas:
-        """The picture at this size."""
+        """A canvas of this size."""
 
     @abstractmethod
     def ink_styles(self, base: Style, *, dark: bool) -> list[Style]:
-        """The looks of the inks from FIRST_FREE_INK on; `base` has the background."""
+        """The styles of the inks from FIRST_FREE_INK on; `base` has the background."""
+
+    @property
+    def canvas(self) -> Canvas:
+        """The canvas as it was drawn last."""
+        return self._canvas
 
     def update_canvas(self) -> None:
-        """Paint the changed parts of changed lines, at next to no cost where there are none."""
+        """Draw again if `depends_on` changed, and repaint the cells that differ."""
         if not self.is_attached or self.depends_on() == self._drawn:
             return
         self.unseen = not self.is_on_screen
         if self.unseen or self._is_stale():
-            # It is drawn when it is shown; until then nothing has to be computed.
+            # `render_lines` draws it once it is visible.
             if self._drawn is not None:
                 self._drawn = None
                 self.refresh()
@@ -61,13 +67,14 @@ class CanvasView(SinglePaint):
         if changes := list(self._canvas.changes(before)):
             self.refresh(*changes)
 
-    def renew(self) -> None:
-        """It is another picture from now on, which is drawn once, when it is painted."""
+    def redraw(self) -> None:
+        """Discard the drawing and its styles; both are made when it is painted next."""
         self._drawn, self._styles = None, []
         self.refresh()
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """A part at the cost of that part; Textual's way goes over whole lines, several times."""
+        """Only the cropped cells are rendered; Textual renders whole lines and crops them."""
+        # `part` is in cells of the canvas: the crop without the padding.
         wanted = crop.translate((-self.gutter.left, -self.gutter.top))
         part = wanted.intersection(self.content_size.region)
         if part.height < wanted.height or self.styles.gutter != self.styles.padding:
@@ -88,9 +95,9 @@ class CanvasView(SinglePaint):
             self._styles = self._make_styles()
         if part.size != self.content_size:
             return self._canvas.strips(part, self._styles)
-        if not self._strips_of_all:
-            self._strips_of_all = self._canvas.strips(part, self._styles)
-        return self._strips_of_all
+        if not self._all_strips:
+            self._all_strips = self._canvas.strips(part, self._styles)
+        return self._all_strips
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -102,7 +109,7 @@ class CanvasView(SinglePaint):
     def _draw(self) -> None:
         self._drawn = self.depends_on()
         self._canvas = self.draw(*self.size)
-        self._strips_of_all = []
+        self._all_strips = []
 
     def _make_styles(self) -> list[Style]:
         dark = self.app.current_theme.dark
@@ -114,14 +121,15 @@ class CanvasView(SinglePaint):
             base + Style(color=colors.axis),
             base + Style(color=colors.reference),
             base + Style(color=colors.alarm, bold=True),
-            # The ground of what has the focus is a shade that few terminals show.
+            # Reversed with the focus: the background of a focused widget differs too little.
             base + Style(bold=True, reverse=self.has_focus),
             *self.ink_styles(base, dark=dark),
         ]
-        looks = [Segment(" ", style) for style in styles]
-        for line_filter in self.get_line_filters():  # NO_COLOR is one.
-            looks = line_filter.apply(looks, self.background_colors[1])
-        return [look.style or base for look in looks]
+        # Line filters (NO_COLOR, sixteen colours) are applied here once, not to every painted line.
+        samples = [Segment(" ", style) for style in styles]
+        for line_filter in self.get_line_filters():
+            samples = line_filter.apply(samples, self.background_colors[1])
+        return [sample.style or base for sample in samples]
 
 
 if __name__ == "__main__":

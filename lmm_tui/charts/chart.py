@@ -1,6 +1,6 @@
-"""A chart on the screen: traces of a store, which it follows at the pace of whoever asks it to.
+"""The chart widget: a `Plot` of traces of a store, with references, view, cursor and marks.
 
-It knows nothing of sessions, runs or files.
+Its owner calls `update_from` at its own pace; nothing is drawn unless data or view changed.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from lmm_tui.charts.ansi16 import has_few_colours
 from lmm_tui.charts.braille import glyphs_for
 from lmm_tui.charts.canvas import Canvas
 from lmm_tui.charts.palette import SERIES_COLORS, shade
-from lmm_tui.charts.plot import Kind, Mark, Plot, Trace
+from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.plot_area import GUTTER, cells_across
 from lmm_tui.charts.run_chart import RunChart
+from lmm_tui.charts.traces import Kind, Mark, Trace
 from lmm_tui.metrics.series.series import SeriesStore, Store
 
 __all__ = ["Chart", "Kind", "Mark", "Trace"]
 
 
 class Chart(RunChart):
-    """Traces of a store on any of its axes; call `update_from` as often as you like."""
+    """Traces of a store on any of its x axes; `update_from` is cheap where nothing changed."""
 
     DEFAULT_CSS = """
     Chart { width: 1fr; height: 1fr; }
@@ -37,20 +38,20 @@ class Chart(RunChart):
         references: Mapping[str, float] | None = None,
         id: str | None = None,
     ) -> None:
-        """`references` are labelled horizontal lines, drawn where they are near the data."""
+        """`references` are labelled horizontal lines, shown if they are near the data."""
         super().__init__(id=id)
         self._plot = Plot(title, traces, log=log, glyphs=glyphs_for())
         self._references = dict(references or {})
 
     @property
     def plot(self) -> Plot:
-        """What it draws; with another it shows something else in the same place."""
+        """What is drawn; set another to show other traces in the same widget."""
         return self._plot
 
     @plot.setter
     def plot(self, plot: Plot) -> None:
         self._plot = plot
-        self.renew()
+        self.redraw()
 
     @property
     def title(self) -> str:
@@ -58,7 +59,7 @@ class Chart(RunChart):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """What its traces show, measured or not."""
+        """The metrics of its traces, measured or not."""
         return tuple(trace.metric for trace in self._plot.traces)
 
     @property
@@ -76,7 +77,7 @@ class Chart(RunChart):
         self.update_canvas()
 
     def update_from(self, store: Store, x_end: float | None = None) -> None:
-        """Show what the store holds now; all of it goes up to step `x_end` (unset: a round one)."""
+        """Show the store as it is now, with steps up to `x_end` (default: a round number)."""
         self.store, self.x_end = store, x_end
         self.update_canvas()
 
@@ -88,11 +89,11 @@ class Chart(RunChart):
             len(series) if (series := self.store.get(trace.metric)) else 0
             for trace in self._plot.traces
         )
-        return self.looked_at(), lengths, self._references, self._plot, self._plot.log
+        return super().depends_on(), lengths, self._references, self._plot, self._plot.log
 
     def draw(self, width: int, height: int) -> Canvas:
-        alike = len(self._plot.traces) > len(SERIES_COLORS)
-        self._plot.signed = alike or has_few_colours(self.app)
+        colors_repeat = len(self._plot.traces) > len(SERIES_COLORS)
+        self._plot.signed = colors_repeat or has_few_colours(self.app)
         return self._plot.draw(
             self.store,
             width,
@@ -105,15 +106,11 @@ class Chart(RunChart):
         )
 
     def ink_styles(self, base: Style, *, dark: bool) -> list[Style]:
-        strengths = [
+        shades = [
             shade(trace.color, dark=dark, colourless=self.app.no_color)
             for trace in self._plot.traces
         ]
-        return [
-            base + Style(color=color)
-            for strength in strengths
-            for color in (strength.line, strength.band)
-        ]
+        return [base + Style(color=color) for each in shades for color in (each.line, each.band)]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A heat map over steps: a row a series, a column a stretch of steps, colour on a log scale.
+"""A heat map over steps: one row for each series, colours on a log scale.
 
-It shows where in a network something grows or dies: gradient norms by layer, for instance. It
-knows nothing of sessions or models.
+It shows where in a network values grow or vanish, such as gradient norms by layer. A cell of the
+canvas holds an upper and a lower half, so that two rows fit on a line.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ MIN_WIDTH, MIN_HEIGHT = 20, 4
 
 _COLORS = len(ramp(dark=True))
 _NOTHING = _COLORS
-"""The level of a cell without a value."""
+"""The level of a cell without a value: the background."""
 
 _MIN_GUTTER, _MAX_GUTTER = 7, 14
-"""Cells for labels: as many as charts have, or more where names need it."""
+"""Limits of the width of labels in cells; the least is that of charts."""
 
 _ZERO, _NONFINITE = 1, 2
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """What is shown: a row a label, a column a cell of the screen."""
+    """The values to show: a row for each label, a column for each cell of the screen."""
 
     labels: list[str]
     logs: Floats
-    """log10 of the largest value in a cell, NaN where there is none above 0."""
+    """log10 of the largest value in a cell, NaN if none is above 0."""
     marks: NDArray[np.uint8]
     """_NONFINITE or _ZERO (all values are exactly 0), else 0."""
 
     def merged(self, most: int) -> _Grid:
-        """At most `most` rows: neighbours share one, which shows the largest of them."""
+        """At most `most` rows: neighbours are merged to their largest values."""
         if len(self.labels) <= most:
             return self
         starts = np.arange(most) * len(self.labels) // most
@@ -62,7 +62,7 @@ class _Grid:
 
 
 class HeatMap(RunChart):
-    """Series of a store as rows, the first on top; call `update_from` as often as you like."""
+    """Series of a store as rows, the first on top; `update_from` is cheap without changes."""
 
     AXIS_ROWS = 1
     DEFAULT_CSS = """
@@ -85,14 +85,14 @@ class HeatMap(RunChart):
 
     def depends_on(self) -> object:
         lengths = tuple(len(series) for series in self._series())
-        return self.looked_at(), self._names, lengths
+        return super().depends_on(), self._names, lengths
 
     def data_cells(self) -> tuple[int, int]:
         gutter = self._gutter(short_names([one.name for one in self._series()]))
         return gutter, self.size.width - gutter - 1
 
     def draw(self, width: int, height: int) -> Canvas:
-        """Rows are one or more lines high, or two share a line where there are many."""
+        """Rows are one or more lines high, or half a line if there are many."""
         canvas = Canvas(width, height)
         canvas.put(0, 0, self._title, NAME)
         series = self._series()
@@ -106,11 +106,11 @@ class HeatMap(RunChart):
         across, down = width - gutter - 1, height - 2
         x0, x1 = self.view.span(Whole.of(self.store, self.view.axis, self.x_end))
         split = len(labels) > down and self._glyphs is not ASCII
-        grid = _look(series, labels, x0, x1, across, self.view.axis).merged(
+        grid = _bin(series, labels, x0, x1, across, self.view.axis).merged(
             down * 2 if split else down
         )
         halves = 1 if split else 2 * (down // len(grid.labels))
-        self._settle(grid.logs)
+        self._settle_range(grid.logs)
         self._paint(canvas, gutter, grid, halves)
         for row, label in enumerate(grid.labels):
             if row * halves % 2 == 0:
@@ -135,8 +135,8 @@ class HeatMap(RunChart):
     def _series(self) -> list[Series]:
         return [series for name in self._names if (series := self.store.get(name))]
 
-    def _settle(self, logs: Floats) -> None:
-        """The colour scale: that of the picture before, where it still fits."""
+    def _settle_range(self, logs: Floats) -> None:
+        """Keep the colour scale while it fits, so that colours stay as they are."""
         flat = logs.ravel()
         found = robust_range(flat, flat)
         if found is None:
@@ -147,12 +147,13 @@ class HeatMap(RunChart):
             self._range = round_decades(low, high)
 
     def _paint(self, canvas: Canvas, x: int, grid: _Grid, halves: int) -> None:
-        """The colours of all lines, each split into an upper and a lower half."""
+        """Fill the cells; each row is `halves` half lines high."""
         low, high = self._range or (0.0, 1.0)
         share = np.clip((grid.logs - low) / (high - low), 0, 1)
         known = np.isfinite(share)
         levels = np.full(share.shape, _NOTHING, np.uint8)
         levels[known] = np.minimum(share[known] * _COLORS, _COLORS - 1)
+        # (half lines, columns); pairs of half lines then become cells.
         rows = np.repeat(levels, halves, axis=0)
         marks = np.repeat(grid.marks, halves, axis=0)
         if len(rows) % 2:
@@ -184,13 +185,13 @@ class HeatMap(RunChart):
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Clean labels without what all names begin with, cut at a `/` or `.`."""
-    common = commonprefix(list(names))  # noqa: RUF071 (characters are what is meant)
+    """Clean labels without the prefix that all names share, up to its last `/` or `.`."""
+    common = commonprefix(list(names))  # noqa: RUF071 (a prefix of characters is meant)
     start = max(common.rfind("/"), common.rfind(".")) + 1
     return [clean(name[start:]) for name in names]
 
 
-def _look(
+def _bin(
     series: Sequence[Series], labels: list[str], x0: float, x1: float, across: int, axis: Axis
 ) -> _Grid:
     logs = np.full((len(series), across), np.nan)
@@ -200,7 +201,7 @@ def _look(
         known = np.flatnonzero(np.isfinite(bins.high) | (bins.nonfinite > 0))
         if not len(known):
             continue
-        # A value stands until the next one, so that a short run has no gaps.
+        # A value fills the columns up to the next one, so that a short run has no gaps.
         latest = known[known.searchsorted(np.arange(known[0], known[-1] + 1), side="right") - 1]
         shown = slice(known[0], known[-1] + 1)
         high = bins.high[latest]
@@ -212,7 +213,7 @@ def _look(
 
 
 def _ink(upper: int, lower: int) -> int:
-    """The ink of a cell that is split into two levels."""
+    """The ink of a cell with these levels in its halves."""
     return FIRST_FREE_INK + upper * (_COLORS + 1) + lower
 
 

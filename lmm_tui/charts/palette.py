@@ -1,8 +1,7 @@
-"""The colours of series, charts and heat maps, for dark and light screens.
+"""The colours of series, axes and heat maps, for dark and light themes.
 
-All are entries of the xterm 256-colour cube or grey ramp, so that they look the same over ssh
-(where COLORTERM is lost and Textual falls back to 256 colours) as in true colour. Themes colour
-everything else; this knows no theme beyond dark and light.
+All are entries of the xterm 256-colour palette, so that they look the same over ssh (where
+COLORTERM is lost and Textual falls back to 256 colours) as in true colour.
 """
 
 from __future__ import annotations
@@ -13,13 +12,12 @@ from typing import Literal, get_args
 SeriesColor = Literal["blue", "orange", "green", "purple", "cyan", "red", "yellow", "grey"]
 
 SERIES_COLORS: tuple[SeriesColor, ...] = get_args(SeriesColor)
-"""In the order in which they should be used. All differ, in lightness where not in hue, to eyes
-that see no red, no green or no blue, too."""
+"""In order of use. They differ in hue or lightness with any colour blindness, too."""
 
 
 @dataclass(frozen=True)
 class Shade:
-    """A colour in two strengths: for lines, and for the quiet band behind them."""
+    """A colour in two strengths: for lines, and for the dim band behind them."""
 
     line: str
     band: str
@@ -27,7 +25,7 @@ class Shade:
 
 @dataclass(frozen=True)
 class ChartColors:
-    """What a chart needs besides the colours of its series."""
+    """The colours of a chart besides those of its series."""
 
     axis: str
     label: str
@@ -59,7 +57,7 @@ _COLOURLESS_DARK, _COLOURLESS_LIGHT = Shade("#d0d0d0", "#626262"), Shade("#30303
 _CHART_DARK = ChartColors(axis="#626262", label="#a8a8a8", reference="#8a8a8a", alarm="#ff5f5f")
 _CHART_LIGHT = ChartColors(axis="#a8a8a8", label="#626262", reference="#767676", alarm="#d70000")
 
-# Lightness runs one way from end to end, so that the order survives any display and eye.
+# Lightness is monotonic, so that the order is visible without colour vision, too.
 _RAMP = (
     *("#00005f", "#0000af", "#5f0087", "#870087", "#af0087", "#d7005f", "#d75f5f"),
     *("#ff875f", "#ffaf5f", "#ffd75f", "#ffff87", "#ffffd7"),
@@ -67,9 +65,9 @@ _RAMP = (
 
 
 def shade(color: SeriesColor, *, dark: bool, colourless: bool = False) -> Shade:
-    """The two strengths of a series colour on a dark or a light screen.
+    """The two strengths of a series colour in a dark or a light theme.
 
-    Without colours they are the same greys for all: violet as a grey could hardly be seen.
+    `colourless`, all series have the same two greys: violet turned grey would be too dark.
     """
     if colourless:
         return _COLOURLESS_DARK if dark else _COLOURLESS_LIGHT
@@ -81,7 +79,7 @@ def chart_colors(*, dark: bool) -> ChartColors:
 
 
 def ramp(*, dark: bool) -> tuple[str, ...]:
-    """Colours of a heat map from small to large: away from the background as values grow."""
+    """Colours of a heat map from small to large values, the small ones near the background."""
     return _RAMP if dark else _RAMP[::-1]
 
 

@@ -1,6 +1,7 @@
-"""The part of a plot that shows data: bands, lines, marks and references on cells of a canvas.
+"""The data area of a plot: bands, lines, signs, marks and references on cells of a canvas.
 
-It is given bins and a window to show them in, and knows no series, no ticks and no title.
+A method draws one layer: values become dot rows, dot rows patterns of dots in cells, and patterns
+characters with an ink. Later layers cover earlier ones.
 """
 
 from __future__ import annotations
@@ -18,28 +19,28 @@ from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.series import Bins
 
 GUTTER = 7
-"""Cells left of the data: labels of up to six and the axis; alike everywhere, so plots align."""
+"""Cells left of the data: labels of up to six and the axis; constant, so that plots align."""
 
 LARGEST = 1e300
-"""The end of any y axis: differences of larger numbers are no floats any more."""
+"""The limit of y axes: differences of larger numbers overflow."""
 
 _BLANK = ord(" ")
 
 _MARK_SPACING = 10
-"""Dot columns a mark needs for itself; points that are denser are a line without marks."""
+"""Least mean distance of points in dot columns; denser points are drawn without marks."""
 
 _SIGN_SPACING = 6
-"""Cells from a sign on one line to that on the next."""
+"""Cells between the sign of one line and that of the next."""
 
 
 def cells_across(width: int) -> int:
-    """The cells that show data in a plot of this width; one stays free at the right."""
+    """Cells of data in a plot of this width; one cell stays free at the right."""
     return width - GUTTER - 1
 
 
 @dataclass(frozen=True)
 class PlotWindow:
-    """What part of the data is shown; y is log10 of the values on a log plot."""
+    """The ranges of x and y that are shown; y in log10 on a log plot."""
 
     x0: float
     x1: float
@@ -48,12 +49,13 @@ class PlotWindow:
 
 
 class PlotArea:
-    """Draws on all of a canvas but its title line, its gutter and the two lines of its x axis."""
+    """The cells of a canvas without title line, gutter and the two lines of the x axis."""
 
     def __init__(self, canvas: Canvas, glyphs: GlyphSet, window: PlotWindow) -> None:
         self.across, self.down = cells_across(canvas.width), canvas.height - 3
         self._canvas, self._glyphs, self._window = canvas, glyphs, window
         self._dots_down = self.down * glyphs.rows
+        # The dots drawn so far, so that a cell holds those of all bands, or of all lines.
         self._bands: Patterns = np.zeros((self.down, self.across), np.uint8)
         self._lines = self._bands.copy()
 
@@ -78,7 +80,7 @@ class PlotArea:
         self._tint(patterns > 0, ink)
 
     def line(self, values: Floats, ink: int, *, marks: bool) -> None:
-        """Join the values; with `marks`, thicken what is known where that is rare."""
+        """Draw a line through the values; with `marks`, thicken its points if they are sparse."""
         rows = self._rows(values)
         top, bottom = line_spans(rows)
         if marks:
@@ -89,14 +91,14 @@ class PlotArea:
                     top[column], bottom[column] = at - 1, at + 1
         patterns = span_patterns(top, bottom, self.down, self._glyphs)
         shown = patterns > 0
-        # Lines that run through the same cell share it and take turns with its colour.
+        # Where lines share cells, their colours alternate every two columns.
         mine = shown & ((self._lines == 0) | (np.arange(self.across) // 2 % 2 == 0))
         self._lines |= patterns
         self._stamp(self._lines, shown)
         self._tint(mine, ink)
 
     def sign(self, values: Floats, sign: str, ink: int, place: int, places: int) -> None:
-        """Put a sign on a line again and again, at the first of `places` that others do not use."""
+        """Repeat a sign along a line; `place` of `places` staggers the signs of several lines."""
         rows = self._rows(values)
         known = np.flatnonzero(np.isfinite(rows))
         spacing = _SIGN_SPACING * places
@@ -108,7 +110,7 @@ class PlotArea:
                     self._canvas.put(GUTTER + cell, 1 + row // self._glyphs.rows, sign, ink)
 
     def reference(self, level: float) -> None:
-        """A dotted line."""
+        """Draw a dotted horizontal line."""
         if not self.holds(level):
             return
         y, dot = divmod(self._dot(level), self._glyphs.rows)
@@ -119,20 +121,23 @@ class PlotArea:
         self._tint(patterns > 0, REFERENCE, y)
 
     def reference_label(self, label: str, level: float) -> None:
-        """Name a dotted line where no curve is: at its right end, else at its left, else not."""
+        """Label a reference at its right end, else at its left, else not: wherever no line is."""
         size = cell_len(label)
         if not self.holds(level) or size + 2 > self.across:
             return
         y = self.cell_y(level)
         for start in (self.across - size - 1, 1):
-            place = self._lines[y - 1, start : start + size]
-            if not place.any():
-                place[:] = 1
+            dots = self._lines[y - 1, start : start + size]
+            if not dots.any():
+                dots[:] = 1  # Taken: the label of a close reference goes elsewhere.
                 self._canvas.put(GUTTER + start, y, label, REFERENCE)
                 return
 
     def mark_cut(self, traces: Mapping[int, Bins]) -> tuple[int, int]:
-        """Mark where values, by ink, leave the window; how many peaks that are, up and down."""
+        """Mark columns with values outside the window; `traces` are bins by ink.
+
+        Returns how many peaks are above and below it: adjacent columns are one peak.
+        """
         slack = 1e-9 * (self._window.y1 - self._window.y0)
         counts = []
         for y, glyph, beyond in (
@@ -153,7 +158,7 @@ class PlotArea:
         return counts[0], counts[1]
 
     def mark_times(self, marks: Iterable[tuple[float, bool]]) -> None:
-        """Mark on the x axis what happened, by its x; what is severe covers what is not."""
+        """Mark events (x, severe) on the x axis; severe ones cover others."""
         inside = {
             (severe, self.cell_x(x))
             for x, severe in marks
@@ -164,14 +169,14 @@ class PlotArea:
             self._canvas.put(x, 1 + self.down, glyph, ink)
 
     def cursor(self, x: float) -> None:
-        """A line from top to bottom wherever nothing else is."""
+        """Draw a vertical line in blank cells."""
         column = self.cell_x(x)
         for y in range(1, 1 + self.down):
             if self._canvas.codes[y, column] == _BLANK:
                 self._canvas.put(column, y, self._glyphs.vertical, LABEL)
 
     def mark_nonfinite(self, binned: Iterable[Bins]) -> int:
-        """Mark on the x axis where values are not finite; returns how many they are."""
+        """Mark columns with non-finite values on the x axis; returns the number of such values."""
         counts = np.sum([bins.nonfinite for bins in binned], axis=0)
         for x in self._cells(counts > 0).nonzero()[0].tolist():
             self._canvas.put(GUTTER + x, 1 + self.down, self._glyphs.nonfinite, ALARM)
@@ -183,7 +188,7 @@ class PlotArea:
         return round(share * (self._dots_down - 1))
 
     def _rows(self, values: Floats) -> Floats:
-        """Dot rows, not rounded, of values; what is outside lands just outside."""
+        """Dot rows of values, not rounded; those outside the window land just outside the area."""
         window = self._window
         within = np.minimum(np.maximum(values, -2 * LARGEST), 2 * LARGEST)
         with np.errstate(over="ignore"):
@@ -191,6 +196,7 @@ class PlotArea:
         return np.minimum(np.maximum(rows, -2), self._dots_down + 1)
 
     def _cells(self, flags: NDArray[np.bool_]) -> Mask:
+        """Which cells have a flag set in any of their dot columns."""
         return flags.reshape(-1, self._glyphs.columns).max(axis=1)
 
     def _stamp(self, patterns: Patterns, shown: Mask, y: int = 0) -> None:

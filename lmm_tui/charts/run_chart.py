@@ -1,6 +1,7 @@
-"""What all pictures over the course of a run have in common: a store, a view of it, a cursor.
+"""Base of the charts over a run: a store, the part of it in view, a cursor and marks.
 
-Gestures come from outside; the mouse is told on. What is drawn is the subclass's matter.
+Mouse events become messages (`Pointed`, `Framed`, `Dragged`); their receiver decides what they do
+and calls `apply` with a gesture. Subclasses draw.
 """
 
 from __future__ import annotations
@@ -14,32 +15,32 @@ from textual import events
 from textual.message import Message
 
 from lmm_tui.charts.canvas_view import CanvasView
-from lmm_tui.charts.plot import Mark
+from lmm_tui.charts.traces import Mark
 from lmm_tui.charts.viewport import Gesture, Viewport, Whole, onto
 from lmm_tui.metrics.series.series import Axis, SeriesStore, Store
 
 _SHORTEST_DRAG = 2
-"""Cells; a hand that trembles on a click wants no other window."""
+"""Cells; a shorter drag is a click."""
 
 
 @dataclass(frozen=True)
 class _Press:
-    """A button is down: where it was, in cells and on the x axis, and whether it moves the axis."""
+    """A pressed button: its position in cells and on the x axis, and whether a drag pans."""
 
     cell: int
     x: float
-    moves: bool
+    pans: bool
 
 
 class RunChart(CanvasView):
-    """Subclasses draw `store` as `view` has it and say which cells have data."""
+    """Subclasses draw the part of `store` in `view` and say which cells have data."""
 
     view = Viewport()
     cursor: float | None = None
     marks: Sequence[Mark] = ()
 
     AXIS_ROWS: ClassVar[int] = 2
-    """Rows at the bottom with the x axis: dragged there, the picture moves."""
+    """Rows of the x axis at the bottom: a drag that starts there pans."""
 
     @dataclass
     class Pointed(Message):
@@ -51,7 +52,7 @@ class RunChart(CanvasView):
 
     @dataclass
     class Framed(Message):
-        """The mouse was dragged from `x0` to `x1`: that part is wanted."""
+        """The mouse was dragged from `x0` to `x1`, to show that part."""
 
         picture: RunChart
         x0: float
@@ -72,11 +73,11 @@ class RunChart(CanvasView):
 
     @abstractmethod
     def data_cells(self) -> tuple[int, int]:
-        """The first of the columns with data, and how many there are."""
+        """The first column with data, and how many there are."""
 
     @property
     def whole(self) -> Whole | None:
-        """Its x axis, where there is something on it."""
+        """The extent of the x axis, None while the store is empty."""
         return Whole.of(self.store, self.view.axis, self.x_end) if len(self.store) else None
 
     def apply(self, gesture: Gesture) -> None:
@@ -85,7 +86,7 @@ class RunChart(CanvasView):
             self.update_canvas()
 
     def turn_to_axis(self, axis: Axis) -> None:
-        """The same part of the run, and the cursor, on another axis."""
+        """Show the same part of the run on another axis, the cursor included."""
         if len(self.store):
             if self.cursor is not None:
                 self.cursor = self.store.translate(self.cursor, self.view.axis, axis)
@@ -93,7 +94,7 @@ class RunChart(CanvasView):
             self.update_canvas()
 
     def move_cursor(self, cells: int) -> None:
-        """By so many columns; the first time it appears at the last value."""
+        """Move the cursor by so many columns; without a cursor, start from the last value."""
         whole = self.whole
         if whole is None:
             return
@@ -106,25 +107,25 @@ class RunChart(CanvasView):
         self.cursor = x
         self.update_canvas()
 
-    def looked_at(self) -> object:
-        """What a picture depends on, but for its series."""
+    def depends_on(self) -> object:
+        """Everything but the values of series, which subclasses add."""
         view = self.view, self.cursor, tuple(self.marks)
         return id(self.store), self.store.generation, self.x_end, *view
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         if (x := self._x_at(event)) is None:
             return
-        moves = event.button != 1 or event.ctrl or event.y >= self.size.height - self.AXIS_ROWS
-        self._pressed = _Press(event.x, x, moves)
+        pans = event.button != 1 or event.ctrl or event.y >= self.size.height - self.AXIS_ROWS
+        self._pressed = _Press(event.x, x, pans)
         self.capture_mouse()
-        if not moves:
+        if not pans:
             self.post_message(self.Pointed(self, x))
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         pressed = self._pressed
         if pressed is None:
             return
-        if not pressed.moves:
+        if not pressed.pans:
             if (x := self._x_at(event)) is not None:
                 self.post_message(self.Pointed(self, x))
         elif event.x != pressed.cell:
@@ -137,7 +138,7 @@ class RunChart(CanvasView):
         if pressed is None:
             return
         self.release_mouse()
-        if pressed.moves or abs(event.x - pressed.cell) < _SHORTEST_DRAG:
+        if pressed.pans or abs(event.x - pressed.cell) < _SHORTEST_DRAG:
             return
         first, count = self.data_cells()
         cell = min(max(event.x - self.gutter.left - first, 0), count - 1)
@@ -145,17 +146,17 @@ class RunChart(CanvasView):
             self.post_message(self.Framed(self, pressed.x, x))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        self._tell(event, zoom=1.25)
+        self._post_zoom(event, 1.25)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        self._tell(event, zoom=0.8)
+        self._post_zoom(event, 0.8)
 
-    def _tell(self, event: events.MouseEvent, zoom: float) -> None:
+    def _post_zoom(self, event: events.MouseEvent, zoom: float) -> None:
         if (x := self._x_at(event)) is not None:
             self.post_message(self.Pointed(self, x, zoom))
 
     def _x_at(self, event: events.MouseEvent) -> float | None:
-        """The place on the x axis under the mouse, None beside the data."""
+        """The x under the mouse, None outside the data."""
         first, count = self.data_cells()
         cell = event.x - self.gutter.left - first
         return self._x_of(cell) if 0 <= cell < count else None
@@ -175,9 +176,6 @@ if __name__ == "__main__":
     from lmm_tui.charts.viewport import zoom
 
     class Demo(RunChart):
-        def depends_on(self) -> object:
-            return self.looked_at()
-
         def draw(self, width: int, height: int) -> Canvas:
             return Canvas(width, height)
 

@@ -1,4 +1,4 @@
-"""A series as one line of text: the shape of it, at the height of a letter."""
+"""A series as a sparkline: one line of block characters of eight heights."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ MISSING = "·"
 def spark(values: Floats, width: int) -> str:
     """`values` in at most `width` cells, the newest at the right; `·` where none is finite.
 
-    Where several values share a cell it shows the one furthest from the mean of all: spikes are
-    the message. A flat series stands at mid-height.
+    Of several values in a cell the one furthest from the mean of all is shown, so that no spike is
+    lost. A constant series is drawn at mid-height.
     """
     values = np.asarray(values, float)
     if width <= 0 or not len(values):
@@ -39,7 +39,7 @@ def spark(values: Floats, width: int) -> str:
 def _level(value: float, low: float, high: float) -> int:
     if low == high:
         return len(BLOCKS) // 2 - 1
-    # Halves first: the difference of two huge numbers may not be a float.
+    # Halved first: the difference of two huge numbers overflows.
     share = (value / 2 - low / 2) / (high / 2 - low / 2)
     return min(int(share * len(BLOCKS)), len(BLOCKS) - 1)
 

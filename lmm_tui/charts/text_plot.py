@@ -1,8 +1,7 @@
-"""The loss of a run as text, drawn once: for `plot --text` and after a run without a cockpit.
+"""The loss of a run as text, drawn once with plotext: for `plot --text` and the summary of a run.
 
-The only place that knows plotext, and its traps: every picture has a figure of its own, and what
-it is given is finite, inside the limits and binned to the columns it has. Live charts are the
-widgets' business.
+plotext keeps a global figure and handles neither non-finite values nor millions of points, so each
+plot has its own figure, of finite values within the limits, binned to the columns there are.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _HUGE = 1e30  # Beyond it differences overflow.
 
 @dataclass(frozen=True)
 class TextCanvas:
-    """Where a picture goes: columns and rows of text, and what they can show."""
+    """The text area of a plot: columns and rows, and whether it has colours and braille."""
 
     width: int
     height: int
@@ -39,7 +38,7 @@ class TextCanvas:
 
     @classmethod
     def of_terminal(cls) -> TextCanvas:
-        """As wide as the terminal behind stdout, within reason; 80 columns where there is none."""
+        """The size of the terminal, up to a limit; 80 columns if stdout is none."""
         size = capabilities.size()
         return cls(
             width=min(size.columns - 1, _LARGEST[0]),
@@ -55,11 +54,11 @@ class _TextLine:
     label: str
     colour: str
     sign: str
-    """What draws it where there is no braille."""
+    """The marker without braille."""
     braille: str
-    """What it looks like in braille; empty where it is drawn with `sign` even then."""
+    """Its swatch in braille; empty if it is drawn with `sign` even then."""
     joined: bool = False
-    """Whether its means are joined; else the low and high of every column are dots."""
+    """Whether the means are joined; otherwise low and high of each column are dots."""
 
 
 _LINES = (
@@ -72,10 +71,10 @@ _LINES = (
 def loss_picture(
     store: SeriesStore, references: Mapping[str, float], canvas: TextCanvas | None = None
 ) -> str:
-    """Training and validation loss over steps, in nats; "" where no finite loss was logged.
+    """Training and validation loss over steps, in nats; "" if no finite loss was logged.
 
-    `references` (label to level) become horizontal lines where they lie inside the picture.
-    Values beyond the bulk of the curve are drawn at its edge; non-finite ones are counted.
+    `references` (label to level) are horizontal lines, if within the y range. Outliers are drawn
+    at the edge; non-finite values are counted.
     """
     canvas = canvas or TextCanvas.of_terminal()
     raw = store.get(names.TRAIN_LOSS)
@@ -118,7 +117,7 @@ def loss_picture(
 
 
 def _limits(raw: Series, x_end: float, columns: int) -> tuple[float, float]:
-    """The y range: the bulk of the curve and where it began, so that no spike flattens it."""
+    """The y range: the 5th to 95th percentile with a margin, and the initial loss."""
     bins = raw.bins(0, x_end, columns)
     lows, highs = (
         values[np.isfinite(values)].clip(-_HUGE, _HUGE) for values in (bins.low, bins.high)
@@ -134,15 +133,15 @@ def _limits(raw: Series, x_end: float, columns: int) -> tuple[float, float]:
 def _points(
     series: Series, line: _TextLine, x_end: float, columns: int
 ) -> tuple[list[float], list[float]]:
-    """Where a line is drawn; finite."""
+    """The finite points of a line."""
     bins = series.bins(0, x_end, columns)
     x = (np.arange(columns) + 0.5) * x_end / columns
     if line.joined:
         y = bins.mean
     else:
         x, y = np.concatenate((x, x)), np.concatenate((bins.low, bins.high))
-    there = np.isfinite(y)
-    return x[there].tolist(), y[there].tolist()
+    finite = np.isfinite(y)
+    return x[finite].tolist(), y[finite].tolist()
 
 
 def _ticks(low: float, high: float, wanted: int) -> tuple[list[float], list[str]]:
@@ -151,10 +150,10 @@ def _ticks(low: float, high: float, wanted: int) -> tuple[list[float], list[str]
     power = 10.0 ** math.floor(math.log10(rough))
     step = power * next(round_ for round_ in (1, 2, 5, 10) if rough <= round_ * power * 1.0001)
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    shape = f".{digits}f" if digits < 6 and high < 1e9 else ".3g"
+    spec = f".{digits}f" if digits < 6 and high < 1e9 else ".3g"
     first, last = math.ceil(low / step), math.floor(high / step)
     places = [index * step for index in range(first, last + 1)]
-    return places, [format(place, shape) for place in places]
+    return places, [format(place, spec) for place in places]
 
 
 def _headline(drawn: list[_TextLine], braille: bool, raw: Series) -> str:
@@ -162,9 +161,9 @@ def _headline(drawn: list[_TextLine], braille: bool, raw: Series) -> str:
 
     signs = [((braille and line.braille) or line.sign, line) for line in drawn]
     legend = [f"{colorize(sign, line.colour)} {tr(line.label)}" for sign, line in signs]
-    lost = int(np.count_nonzero(~np.isfinite(raw.values)))
-    odd = [tr("{count} not finite", count=lost)] if lost else []
-    return "   ".join([tr("loss, nats"), *legend, *odd])
+    nonfinite = int(np.count_nonzero(~np.isfinite(raw.values)))
+    note = [tr("{count} not finite", count=nonfinite)] if nonfinite else []
+    return "   ".join([tr("loss, nats"), *legend, *note])
 
 
 if __name__ == "__main__":

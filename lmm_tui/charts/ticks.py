@@ -1,7 +1,7 @@
-"""Round ticks for an axis, and labels that are short and alike.
+"""Round ticks for an axis, with short labels in one notation.
 
-Steps are 1, 2, 2.5 or 5 times a power of ten; seconds and minutes go by the clock. Pure functions
-on floats; they know no widget and no series.
+Steps are 1, 2, 2.5 or 5 times a power of ten; durations have steps of the clock. All functions are
+pure.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def round_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def whole_ticks(low: float, high: float, most: int) -> list[float]:
-    """The same of what has no fractions."""
+    """Like `round_ticks`, for whole numbers."""
     step = round_step(high - low, most)
     return _multiples(low, high, step if step.is_integer() else 5.0 if step > 1 else 1.0)
 
@@ -74,7 +74,7 @@ def clock_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def round_end(last: float) -> float:
-    """The end of an axis that starts at 0 and holds `last`: it grows rarely, in round steps."""
+    """A round end for an axis from 0 to `last`, which changes rarely as `last` grows."""
     if not last > 0 or not math.isfinite(last):
         return 1.0
     exponent = math.floor(math.log10(last))
@@ -82,7 +82,7 @@ def round_end(last: float) -> float:
 
 
 def round_range(low: float, high: float) -> tuple[float, float]:
-    """A little more than [low, high], with round ends; never empty, 0 where that is near."""
+    """[low, high] extended to round ends; never empty, and starting at 0 if that is near."""
     least = 0.01 * max(abs(low), abs(high)) or 1.0
     if high - low < least:
         low, high = low - least / 2, high + least / 2
@@ -93,9 +93,9 @@ def round_range(low: float, high: float) -> tuple[float, float]:
 
 
 def round_decades(low: float, high: float) -> tuple[float, float]:
-    """The same for a log axis, in log10: ends are 1, 2 or 5 times a power of ten.
+    """Like `round_range` for a log axis, in log10: ends are 1, 2 or 5 times a power of ten.
 
-    A range of less than half a decade gets the ends of a linear one.
+    A range of less than half a decade has the ends of a linear one.
     """
     if high - low < 0.5:
         bottom, top = round_range(10**low, 10**high)
@@ -109,9 +109,9 @@ def round_decades(low: float, high: float) -> tuple[float, float]:
 
 
 def tick_labels(values: Sequence[float], width: int) -> list[str] | None:
-    """Labels of ascending values in one notation, with as few digits as tell them apart.
+    """Labels of ascending values in one notation, with as few digits as are exact enough.
 
-    None where they do not fit in `width`.
+    None if they do not fit in `width`.
     """
     largest = max((abs(value) for value in values), default=0.0)
     if largest == 0:
@@ -143,6 +143,7 @@ def _notations(largest: float) -> Iterator[Callable[[float, int], str]]:
 
 
 def _value_of(label: str) -> float:
+    """The number that a label shows."""
     number = label.rstrip("".join(_SUFFIXES))
     return float(number) * 1000.0 ** _SUFFIXES.index(label[len(number) :])
 
@@ -175,7 +176,7 @@ def clock_label(seconds: float) -> str:
 
 
 def x_ticks(low: float, high: float, width: int, axis: Axis) -> list[tuple[float, str]]:
-    """Places and labels for an axis of `width` cells: labels never touch."""
+    """Positions and labels for an axis of `width` cells; labels do not touch."""
     make = _TICKS[axis]
     label = clock_label if axis == "time" else count_label
     for most in range(max(width // 9, 2), 0, -1):
@@ -191,7 +192,7 @@ def x_ticks(low: float, high: float, width: int, axis: Axis) -> list[tuple[float
 def y_ticks(
     low: float, high: float, height: int, width: int, *, log: bool = False
 ) -> list[tuple[float, str]]:
-    """Places and labels for an axis of `height` cells, labels of at most `width`."""
+    """Positions and labels for an axis of `height` cells, labels of at most `width`."""
     make = log_ticks if log else round_ticks
     for most in range(max(round(height / 2.4), 2), 0, -1):
         values = make(low, high, most)
@@ -210,7 +211,7 @@ _TICKS = {
 
 
 def log_label(value: float) -> str:
-    """A positive value on its own: 0.02, 3e-4, 1.5k."""
+    """A positive value: 0.02, 3e-4, 1.5k."""
     if value >= 0.01:
         return count_label(value)
     exponent = math.floor(math.log10(value))

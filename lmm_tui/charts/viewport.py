@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import isclose
+from math import inf, isclose, nextafter
 from typing import TypeAlias
 
 from lmm_tui.charts.ticks import round_end
@@ -47,7 +47,9 @@ class Whole:
     def within(self, start: float, width: float) -> Span:
         """A window of this width, moved to where there is something."""
         start = min(max(start, self.start), max(self.end - width, self.start))
-        return start, start + width
+        end = start + width
+        # The sum may be rounded down, and the window would be narrower than was asked for.
+        return start, end if end - start >= width else nextafter(end, inf)
 
 
 @dataclass(frozen=True)

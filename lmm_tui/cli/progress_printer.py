@@ -139,7 +139,7 @@ def sample_line(sample: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from lmm_tui.engine.run.run_dir import RunInfo, RunStatus
+    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 
     demo = RunView(
         RunInfo("demo", "pretrain", 0.0, 0.0, "box", 1, 0.0),

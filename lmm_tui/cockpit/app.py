@@ -1,42 +1,34 @@
 """The Textual app: wires screens, keys and themes to a run, and knows when to leave the terminal.
 
-It owns no training: it is given a session, or a function that starts a run, and returns a
-Departure that says what its owner shall do next. On the stack of screens the dashboard (or the
-form that comes before it) lies lowest, at most one other screen on it, dialogs on top; the one on
-top is the only one that looks at anything.
+It does not train: it is given a session, or a function that starts a run, and returns a Departure
+that tells its caller what to do next. The dashboard (or the form that comes before it) is at the
+bottom of the stack of screens, with at most one other screen and dialogs above it; only the screen
+on top reads anything.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import events
-from textual.app import App, SystemCommand
-from textual.command import CommandPalette
+from textual.app import App
 from textual.driver import Driver
-from textual.filter import LineFilter
-from textual.notifications import SeverityLevel
 from textual.screen import Screen
-from textual.widget import Widget
 
-from lmm_tui.charts.ansi16 import Ansi16Filter, has_sixteen_colours
 from lmm_tui.cockpit import themes
-from lmm_tui.cockpit.command_search import CommandSearch
-from lmm_tui.cockpit.keys import KEYS, Key, bindings, keymap
+from lmm_tui.cockpit.app_settings import SettingsApp
+from lmm_tui.cockpit.keys import bindings, keymap
 from lmm_tui.cockpit.messages import (
     CONFIGURE,
     OVERLAY,
     Departure,
     OpenRun,
-    SettingsAnswered,
     StartFrom,
 )
 from lmm_tui.cockpit.preferences import NO_PREFERENCES, Preferences
@@ -47,9 +39,7 @@ from lmm_tui.cockpit.screens.too_small import TooSmallScreen, too_small
 from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.capture import Terminal
-from lmm_tui.terminal.safe_text import clean
 from lmm_tui.textual_patches.install import forget_terminal_contents
 from lmm_tui.textual_patches.terminal_driver import ending_with_its_terminal
 
@@ -60,11 +50,11 @@ if TYPE_CHECKING:
 
 _FEEL_TERMINAL_EVERY_S = 0.5
 _OLD_GARBAGE_AFTER = 100
-"""So many collections of younger garbage."""
+"""Collections of younger objects."""
 
 
-class CockpitApp(App[Departure]):
-    """A screen on one run, and on all others.
+class CockpitApp(SettingsApp):
+    """The cockpit of one run, with a list of all others.
 
     With `session` it opens the dashboard. With `config` it asks for the configuration first and
     calls `start` with it, in a thread; LmmError from there is shown and the question asked again.
@@ -76,8 +66,6 @@ class CockpitApp(App[Departure]):
     CSS_PATH = "cockpit.tcss"
     TITLE = "lmm-tui"
     BINDINGS = bindings("app")
-    ENABLE_COMMAND_PALETTE = True
-    COMMANDS = {CommandSearch}
 
     def __init__(
         self,
@@ -94,7 +82,6 @@ class CockpitApp(App[Departure]):
     ) -> None:
         self._session = session
         super().__init__()
-        self._in_full_colour = False
         self._config = config
         self._start = start
         self._owned = owned
@@ -116,31 +103,6 @@ class CockpitApp(App[Departure]):
         self.theme = wanted if wanted in self.available_themes else themes.DARK.name
         self._theme_at_first = self.theme
 
-    def export_screenshot(self, *, title: str | None = None, simplify: bool = True) -> str:
-        """The screen as SVG, in full colour whatever the terminal shows."""
-        self._draw_in_full_colour(True)
-        try:
-            # Of frames that are not simple only what a terminal does not show yet is there.
-            return super().export_screenshot(title=title, simplify=simplify)
-        finally:
-            self._draw_in_full_colour(False)
-
-    def _draw_in_full_colour(self, wanted: bool) -> None:
-        """What is on the screen is drawn again where this changes its colours."""
-        if not has_sixteen_colours(self):
-            return
-        self._in_full_colour = wanted
-        for screen in self.screen_stack:
-            for widget in screen.walk_children(Widget, with_self=True):
-                widget.notify_style_update()
-                widget.refresh()
-
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        filters = super().get_line_filters()
-        if self._in_full_colour or not has_sixteen_colours(self):
-            return filters
-        return [*filters, Ansi16Filter(dark=self.current_theme.dark)]
-
     def get_driver_class(self) -> type[Driver]:
         return ending_with_its_terminal(super().get_driver_class())
 
@@ -158,10 +120,10 @@ class CockpitApp(App[Departure]):
 
     @property
     def habits(self) -> Preferences:
-        """What is worth keeping of this visit."""
+        """The preferences to keep for the next start."""
         chosen = self.theme != self._theme_at_first
         habits = replace(self._habits, theme=self.theme if chosen else self._habits.theme)
-        # Asked for after the app has ended, too, when no screen is on the stack any more.
+        # Read after the app has ended, too, when no screen is on the stack any more.
         return habits.with_shelf(self._last_dashboard.shelf) if self._last_dashboard else habits
 
     @property
@@ -175,6 +137,9 @@ class CockpitApp(App[Departure]):
             if isinstance(screen, DashboardScreen):
                 return screen
         return None
+
+    def is_dashboard(self, screen: Screen[object]) -> bool:
+        return screen is self.dashboard
 
     def leave_soon(self, departure: Departure) -> None:
         """Leave the screen; may be called from a signal handler or another thread."""
@@ -238,10 +203,6 @@ class CockpitApp(App[Departure]):
         if self._terminal is not None and self._terminal.hung_up:
             self.exit(Departure.HANGUP)
 
-    def _say(self, text: str, title: str, severity: SeverityLevel) -> None:
-        """What a floor below has worded: told again, cleaned and not as markup."""
-        self.notify(clean(translate_message(text)), title=title, severity=severity, markup=False)
-
     # From a configuration to a run
 
     def _configure(self, config: RunConfig) -> None:
@@ -262,7 +223,7 @@ class CockpitApp(App[Departure]):
             session = await asyncio.to_thread(start, config)
         except LmmError as error:
             self._configure(config)
-            self._say(str(error), tr("not started"), "error")
+            self.say(str(error), tr("not started"), "error")
             return
         if first and self._owned:
             self._own = session
@@ -322,13 +283,13 @@ class CockpitApp(App[Departure]):
         return None if self._session is None else self._session.run_dir.path
 
     def on_open_run(self, message: OpenRun) -> None:
-        """A run was chosen in a list: its dashboard takes the place of the one before."""
+        """Open the dashboard of a run that was chosen in a list."""
         from lmm_tui.runs.session import RunSession
 
         try:
             self._open(RunSession(message.path))
         except LmmError as error:
-            self._say(str(error), tr("not opened"), "error")
+            self.say(str(error), tr("not opened"), "error")
 
     def _open(self, session: RunSession) -> None:
         if isinstance(self.screen, BaseScreen):
@@ -350,8 +311,8 @@ class CockpitApp(App[Departure]):
     def action_request_quit(self) -> None:
         """Ask how to leave a live run; a second request in a row leaves.
 
-        Where runs are trained in this process the question is about the one that is, whichever
-        is shown; a run elsewhere goes on anyway.
+        Where runs are trained in this process the question is about the run that is, whichever
+        is shown; a run elsewhere keeps training anyway.
         """
         session = self._own if self._owned else self._session
         if session is None or not self._is_live(session):
@@ -373,79 +334,11 @@ class CockpitApp(App[Departure]):
         if departure is not None:
             self.exit(departure)
 
-    # Settings of the live run
-
-    def action_change_settings(self) -> None:
-        """Ask what shall be changed in the run that is open, and have it changed."""
-        session = self._session
-        if session is None or not session.view.active:
-            self.notify(
-                tr("Only a live run can be changed; this one has ended."), title=tr("change")
-            )
-            return
-        from lmm_tui.cockpit.screens.live_settings import LiveSettings, current_settings
-
-        asked = LiveSettings(current_settings(session.run_dir.config))
-        self.push_screen(asked, partial(self._change_settings, session))
-
-    def _change_settings(self, session: RunSession, changes: dict[str, float] | None) -> None:
-        """In a plain thread: the answer comes after the step in progress."""
-        if changes:
-            threading.Thread(
-                target=lambda: self.post_message(SettingsAnswered(session.send("set", changes))),
-                name="settings",
-                daemon=True,
-            ).start()
-
-    def on_settings_answered(self, message: SettingsAnswered) -> None:
-        reply = message.reply
-        self._say(reply.message, tr("change"), "information" if reply.ok else "warning")
-
-    def action_help(self) -> None:
-        from lmm_tui.cockpit.screens.help import HelpScreen
-
-        below = self.screen
-
-        async def press(key: Key | None) -> None:
-            if key is not None:
-                await self._press(below, key.action)
-
-        self.push_screen(HelpScreen(*self._places(below)), press)
-
     def action_toggle_theme(self) -> None:
         self.theme = themes.other(self.theme)
 
-    def action_command_palette(self) -> None:
-        """Textual's, which speaks English."""
-        if not isinstance(self.screen, CommandPalette):
-            self.push_screen(CommandPalette(placeholder=tr("Search for commands…")))
-
     async def action_quit(self) -> None:
         self.action_request_quit()
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette offers what the keys do, and Textual's choice of themes."""
-        for key in KEYS:
-            if key.palette and key.where in ("app", *self._places(screen)):
-                yield SystemCommand(
-                    key.label.capitalize(),
-                    tr(key.help),
-                    partial(self._press, screen, key.action),
-                )
-        yield SystemCommand(
-            tr("Choose a theme"), tr("Pick one of all themes"), self.action_change_theme
-        )
-
-    def _places(self, screen: Screen[object]) -> tuple[str, ...]:
-        """Where the keys of a screen stand in the table."""
-        if isinstance(screen, BaseScreen):
-            return (screen.PLACE,)
-        if screen.name == OVERLAY:
-            return ("charts",)
-        return ("dashboard", "charts") if screen is self.dashboard else ()
-
-    async def _press(self, screen: Screen[object], action: str) -> None:
-        await self.run_action(action, screen)
 
     # Size
 
@@ -460,7 +353,7 @@ class CockpitApp(App[Departure]):
 
 
 def _start_detached(config: RunConfig) -> RunSession:
-    """A run in a process of its own, as `lmm-tui launch --detach` starts it."""
+    """Start a run in a process of its own, as `lmm-tui launch --detach` does."""
     from lmm_tui.runs.detached import start
     from lmm_tui.runs.session import RunSession
 

@@ -1,7 +1,7 @@
-"""Whom a screen can ask to talk and to read: the live model of a run, or one of its checkpoints.
+"""Models that a screen can chat with: the live model of a run, or one of its checkpoints.
 
-Both answer the same questions, `talk` and `read` of `engine.chat.chat`; a checkpoint has a process
-of its own, started by the first question. Every call blocks: screens ask from a thread.
+Both answer the commands `talk` and `read` of `engine.chat.chat_model`. A checkpoint is loaded by a
+worker process, which the first command starts. Every call blocks: screens call from a thread.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from lmm_tui.runs.session import RunSession
 
 _ROOT = Path(lmm_tui.__file__).parents[1]
 _MOST_HISTORY = 24_000
-"""Characters of a talk that are handed over; the oldest turns go first. A line of the control
-socket has 64 KiB at most, and a character as many as 12 bytes there."""
+"""Bytes of the chat history in a command, so that it fits into a line of the control socket
+(64 KiB at most, with up to 12 bytes for a character)."""
 
 Turns = list[list[str]]
 """[role, text] each, the oldest first."""
 
 
 class ChatBackend(ABC):
-    """Somebody who answers."""
+    """A model that answers commands."""
 
     name: str
     """`live model`, or the name of a checkpoint."""
 
     @abstractmethod
     def ask(self, command: str, args: Mapping[str, Any]) -> Reply:
-        """A failure is a Reply that says why."""
+        """Run a command; a failure is a Reply that is not ok and says why."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what answering took; may be called from any thread."""
+        """Release the worker process, if any; may be called from any thread."""
 
 
 class LiveBackend(ChatBackend):
-    """The model as it is between two steps: training goes on while it talks."""
+    """The model as it is between two steps; training keeps running."""
 
     name = mark("live model")
 
@@ -60,82 +60,82 @@ class LiveBackend(ChatBackend):
         return self._session.send(command, args)
 
     def close(self) -> None:
-        """Nothing was taken."""
+        """Nothing to release."""
 
 
 class CheckpointBackend(ChatBackend):
-    """Weights at rest, read by a child process."""
+    """The weights of a checkpoint, loaded by a worker process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = path.name
-        self._child: subprocess.Popen[str] | None = None
-        self._one_at_a_time = threading.Lock()
+        self._worker: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
         self._closed = False
 
     def ask(self, command: str, args: Mapping[str, Any]) -> Reply:
-        with self._one_at_a_time:
-            if self._child is None and not self._closed:
-                self._child = _start(self.path)
-                ready = self._hear()
+        with self._lock:
+            if self._worker is None and not self._closed:
+                self._worker = _start(self.path)
+                ready = self._read_reply()
                 if not ready.ok:
-                    self._end()
+                    self._kill()
                     return ready
-            if self._child is None or self._child.stdin is None:
+            if self._worker is None or self._worker.stdin is None:
                 return Reply(False, f"{self.name}: closed")
             try:
-                self._child.stdin.write(json.dumps({"command": command, "args": args}) + "\n")
-                self._child.stdin.flush()
+                self._worker.stdin.write(json.dumps({"command": command, "args": args}) + "\n")
+                self._worker.stdin.flush()
             except (OSError, ValueError):
-                self._end()
+                self._kill()
                 return Reply(False, f"{self.name}: its process has ended; ask again")
-            return self._hear()
+            return self._read_reply()
 
     def close(self) -> None:
         self._closed = True
-        self._end()
+        self._kill()
 
-    def _hear(self) -> Reply:
-        child = self._child
-        line = "" if child is None or child.stdout is None else child.stdout.readline()
+    def _read_reply(self) -> Reply:
+        worker = self._worker
+        line = "" if worker is None or worker.stdout is None else worker.stdout.readline()
         try:
             return Reply(**json.loads(line))
         except (ValueError, TypeError):
-            self._end()
+            self._kill()
             return Reply(False, f"{self.name}: its process has ended; ask again")
 
-    def _end(self) -> None:
-        child, self._child = self._child, None
-        if child is not None:
-            child.kill()
-            child.wait()
+    def _kill(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.kill()
+            worker.wait()
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How is spoken; None leaves it to the settings of the run."""
+class SamplingOptions:
+    """How tokens are sampled; None means the setting of the run."""
 
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
 
     @property
-    def drawing(self) -> dict[str, float]:
-        """What `talk` takes of it."""
+    def for_talk(self) -> dict[str, float]:
+        """The arguments of the command `talk`."""
         given = {"temperature": self.temperature, "top_p": self.top_p}
         return {name: value for name, value in given.items() if value is not None}
 
     @property
-    def options(self) -> dict[str, float]:
-        """What `sample` takes of it."""
-        return self.drawing | ({} if self.max_tokens is None else {"max_tokens": self.max_tokens})
+    def for_sample(self) -> dict[str, float]:
+        """The arguments of the command `sample`."""
+        return self.for_talk | ({} if self.max_tokens is None else {"max_tokens": self.max_tokens})
 
     def __str__(self) -> str:
-        return " ".join(f"{name}={value:g}" for name, value in self.options.items())
+        return " ".join(f"{name}={value:g}" for name, value in self.for_sample.items())
 
 
-def read_manner(text: str) -> Manner:
-    """`temperature=0.7 top_p=0.9 max_tokens=200`, any of them; ValueError says what is wrong."""
+def parse_sampling(text: str) -> SamplingOptions:
+    """Parse `temperature=0.7 top_p=0.9 max_tokens=200`, any of them. Raises ValueError."""
     found: dict[str, Any] = {}
     for word in text.replace(",", " ").split():
         name, equals, value = word.partition("=")
@@ -148,39 +148,39 @@ def read_manner(text: str) -> Manner:
             found[name] = kind(value)
         except ValueError:
             raise ValueError(tr("{word}: {value!r} is no number", word=word, value=value)) from None
-    manner = Manner(**found)
-    if manner.temperature is not None and not 0 <= manner.temperature <= 10:
+    options = SamplingOptions(**found)
+    if options.temperature is not None and not 0 <= options.temperature <= 10:
         raise ValueError(tr("temperature is from 0, the likeliest word always, to 10"))
-    if manner.top_p is not None and not 0 < manner.top_p <= 1:
+    if options.top_p is not None and not 0 < options.top_p <= 1:
         raise ValueError(tr("top_p is above 0 and at most 1"))
-    if manner.max_tokens is not None and not 1 <= manner.max_tokens <= 4096:
+    if options.max_tokens is not None and not 1 <= options.max_tokens <= 4096:
         raise ValueError(tr("max_tokens is from 1 to 4096"))
-    return manner
+    return options
 
 
 def reply_to(
-    partner: ChatBackend,
+    backend: ChatBackend,
     turns: Turns,
-    manner: Manner,
+    options: SamplingOptions,
     *,
     seed: int,
     stopped: Callable[[], bool],
     longest: int = 256,
     piece: int = 8,
 ) -> Iterator[Reply]:
-    """The reply to `turns` as it grows, `piece` tokens at a time; the last one may be a refusal."""
+    """The reply to `turns` as it grows, `piece` tokens at a time; the last one may be an error."""
     kept = recent(turns)
     so_far: list[int] = []
-    most = manner.max_tokens or longest
+    most = options.max_tokens or longest
     while len(so_far) < most and not stopped():
         args = {
             "turns": kept,
             "so_far": so_far,
             "tokens": min(piece, most - len(so_far)),
             "seed": seed,
-            **manner.drawing,
+            **options.for_talk,
         }
-        reply = partner.ask("talk", args)
+        reply = backend.ask("talk", args)
         yield reply
         if not reply.ok or reply.data.get("ended", True):
             return
@@ -188,7 +188,7 @@ def reply_to(
 
 
 def recent(turns: Turns) -> Turns:
-    """As many of the last turns as may be handed over, one at least, whose text is cut."""
+    """The last turns that fit into a command: at least one, cut if it is too long."""
     kept: Turns = []
     room = _MOST_HISTORY // 6
     for role, text in reversed(turns):
@@ -202,9 +202,9 @@ def recent(turns: Turns) -> Turns:
 
 
 def backends(run: RunDir) -> list[ChatBackend]:
-    """All of a run, the best first: the live model, then checkpoints, the newest first.
+    """The live model if the run is active, then its checkpoints, the newest first.
 
-    Raises LmmError where the run has gone.
+    Raises LmmError if the run does not exist any more.
     """
     session = RunSession(run.path)
     live: list[ChatBackend] = [LiveBackend(session)] if session.view.active else []
@@ -212,16 +212,16 @@ def backends(run: RunDir) -> list[ChatBackend]:
     return live + [CheckpointBackend(path.resolve()) for path in saved]
 
 
-def label_of(partner: ChatBackend) -> str:
-    """As a person calls it."""
-    if isinstance(partner, CheckpointBackend):
-        return tr("step {step:,}", step=checkpoint_step(partner.path))
-    return tr(partner.name)
+def label_of(backend: ChatBackend) -> str:
+    """Its name on the screen."""
+    if isinstance(backend, CheckpointBackend):
+        return tr("step {step:,}", step=checkpoint_step(backend.path))
+    return tr(backend.name)
 
 
 def _start(path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        # -P: a file in the working directory must not pass for one of our modules.
+        # -P: no module is imported from the working directory.
         [sys.executable, "-P", "-m", "lmm_tui.engine.chat.chat_worker", str(path)],
         env=os.environ | {"PYTHONPATH": str(_ROOT)},
         stdin=subprocess.PIPE,
@@ -234,12 +234,10 @@ def _start(path: Path) -> subprocess.Popen[str]:
 
 
 if __name__ == "__main__":
-    nobody = CheckpointBackend(Path("/nowhere/checkpoints/step-000000001"))
-    print(nobody.ask("talk", {"prompt": "hello"}), label_of(nobody))
-    nobody.close()
-    print(read_manner("temperature=0.5 max_tokens=20"))
-    try:
-        read_manner("top_p=2")
-    except ValueError as error:
-        print(error)
+    missing = CheckpointBackend(Path("/nowhere/checkpoints/step-000000001"))
+    print(reply := missing.ask("talk", {"prompt": "hello"}), label_of(missing))
+    missing.close()
+    assert not reply.ok
+    print(parsed := parse_sampling("temperature=0.5 max_tokens=20"))
+    assert parsed == SamplingOptions(0.5, None, 20)
     print("=== 自测通过 ===")

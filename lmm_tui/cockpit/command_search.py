@@ -1,7 +1,6 @@
-"""What the command palette finds: commands by their name here, or by the English one.
+"""Search of the command palette: commands match by their translated or their English name.
 
-So nobody has to change the input method for a word, and what finds nothing leads to the list of
-keys. It knows names, not what a command does.
+English names need no input method. A query without any match offers the list of keys.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from textual.system_commands import SystemCommandsProvider
 from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.i18n.language import tr
 
-_LAST = 1e-6
-"""A score below that of everything that matches."""
+_FALLBACK_SCORE = 1e-6
+"""The score of the fallback, below that of any match."""
 
 
 class CommandSearch(SystemCommandsProvider):
-    """The commands of the app, and the help where none of them is meant."""
+    """The commands of the app, and the help if none matches."""
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
@@ -31,7 +30,7 @@ class CommandSearch(SystemCommandsProvider):
                 yield Hit(best, shown, callback, help=help_text)
         if not found:
             yield Hit(
-                _LAST,
+                _FALLBACK_SCORE,
                 tr("No command has such a name"),
                 self.app.action_help,  # type: ignore[attr-defined]
                 help=tr("Show all keys and what they do"),

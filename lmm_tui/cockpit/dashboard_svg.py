@@ -1,6 +1,6 @@
-"""The dashboard of a run as SVG, without a terminal: what `E` writes of a screen, for scripts.
+"""The dashboard of a run as SVG, for `plot --screen`: what `E` writes, without a terminal.
 
-It opens the same app as `monitor` does, on a screen that nobody sees, and waits until all is drawn.
+The app of `monitor` runs headless until the run has been read and the screen does not change.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from lmm_tui.errors import LmmError
 from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.safe_text import clean
 
-_LOOK_AGAIN_S = 0.1
+_POLL_S = 0.1
 
 
 class SizeError(LmmError):
-    """Columns and rows that are none, or too few."""
+    """A size that is no columns x rows, or out of range."""
 
 
 def read_size(text: str) -> tuple[int, int]:
-    """Columns and rows of `120x36`. Raises SizeError."""
+    """Parse columns and rows such as `120x36`. Raises SizeError."""
     columns, _, rows = text.partition("x")
     if not (columns.isdecimal() and rows.isdecimal()):
         raise SizeError(f"--size {clean(text)}: give columns x rows, such as 120x36")
@@ -30,12 +30,12 @@ def read_size(text: str) -> tuple[int, int]:
 
 
 async def dashboard_picture(session: RunSession, size: tuple[int, int]) -> str:
-    """The first page, as soon as the run has been read and nothing on it moves any more."""
+    """The first page as SVG, once two captures in a row are equal."""
     app = CockpitApp(session)
     async with app.run_test(size=size) as pilot:
         picture = title = clean(session.view.info.name)
         while session.loading or picture != (picture := app.export_screenshot(title=title)):
-            await pilot.pause(_LOOK_AGAIN_S)
+            await pilot.pause(_POLL_S)
         return picture
 
 

@@ -1,4 +1,4 @@
-"""Where a person's settings of the cockpit are kept, as the XDG specification says."""
+"""Paths of the settings of the cockpit, after the XDG Base Directory specification."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A text file of any size through a window: the part that is looked at is in memory, no more.
+"""A window on a text file of any size: only the lines around the visible part are in memory.
 
-It opens at the end at once, moves up and down by chunks, follows what is appended and finds text
-block by block. Offsets are bytes and stand at the beginnings of lines. It knows no screen.
+It opens at the end, extends up and down by chunks, follows a growing file and searches it block by
+block. Offsets are bytes, at the beginning of a line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lmm_tui.terminal.safe_text import clean
 
 CHUNK = 256 * 1024
 MOST_LINES = 40_000
-"""In memory; what is furthest from where one looks goes first."""
+"""In memory; beyond that, lines at the other end of the window are dropped."""
 LONGEST_LINE = 4000
 
 _BLOCK = 1 << 20
@@ -30,13 +30,13 @@ class LogLine:
 
     @property
     def text(self) -> str:
-        """As a terminal would leave it: what a bar was written over with, without its colours."""
+        """The line as a terminal shows it: the text after the last carriage return, no colours."""
         text = self.raw[-4 * LONGEST_LINE :].decode("utf-8", "replace").rstrip("\r")
         return clean(_COLOURS.sub("", text.rpartition("\r")[2])[:LONGEST_LINE])
 
 
 class LogWindow:
-    """Lines of `path` from `start` to `end`; an end without a newline is `unfinished`."""
+    """Lines of `path` from `start` to `end`; a last line without a newline is `unfinished`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,21 +47,21 @@ class LogWindow:
 
     @property
     def at_end(self) -> bool:
-        """Whether everything after the window is known: nothing, or an unfinished line."""
+        """Whether nothing follows the window but an unfinished line."""
         return self.end + (len(self.unfinished.raw) if self.unfinished else 0) >= self.size
 
     def open_end(self) -> None:
-        """Look at the end of the file."""
+        """Move the window to the end of the file."""
         self._measure()
         self._open(max(self.size - CHUNK, 0), self.size)
 
     def open_at(self, offset: int) -> None:
-        """Look at the line at `offset` and at what is around it."""
+        """Move the window to the lines around `offset`."""
         self._measure()
         self._open(max(offset - CHUNK // 2, 0), offset + CHUNK // 2)
 
     def poll(self) -> bool:
-        """Measure the file again; True where it is no longer what it was."""
+        """Check the size of the file; True if it changed. A replaced file is opened anew."""
         before = self.size, self._inode
         self._measure()
         if self._inode != before[1] or self.size < self.end:
@@ -70,10 +70,10 @@ class LogWindow:
         return self.size != before[0]
 
     def before(self) -> int:
-        """Read what stands before the window; how many lines that is."""
+        """Extend the window upwards; returns how many lines were added."""
         if not self.start:
             return 0
-        self.start, lines, _ = self._cut_up(max(self.start - CHUNK, 0), self.start)
+        self.start, lines, _ = self._lines_before(max(self.start - CHUNK, 0), self.start)
         self.lines = lines + self.lines
         if len(self.lines) > MOST_LINES:
             self.end, self.unfinished = self.lines[MOST_LINES].offset, None
@@ -81,12 +81,12 @@ class LogWindow:
         return len(lines)
 
     def after(self) -> int:
-        """Read what stands after the window; how many lines went at its beginning."""
+        """Extend the window downwards; returns how many lines were dropped at its beginning."""
         room, lines, rest = CHUNK, list[LogLine](), None
         while not lines and (rest is None or len(rest.raw) == room // 4):
-            # Progress bars write for hours without ending a line.
+            # A progress bar can write megabytes without a newline: read on until one is found.
             block = _read(self.path, self.end, self.end + room)
-            _, lines, rest = _cut(self.end, block, whole=True)
+            _, lines, rest = _split(self.end, block, whole=True)
             if not block:
                 break
             room *= 4
@@ -100,7 +100,7 @@ class LogWindow:
         return gone
 
     def find(self, wanted: str, offset: int, *, backwards: bool) -> int | None:
-        """The line with `wanted` in it that comes next to `offset`, in either case of letters."""
+        """The offset of the next line that contains `wanted`, ignoring case."""
         needle = wanted.lower().encode()
         blocks = _blocks_up(self.path, offset) if backwards else _blocks_down(self.path, offset)
         for begin, block in blocks:
@@ -110,12 +110,12 @@ class LogWindow:
         return None
 
     def matching(self, wanted: str, most: int) -> list[LogLine]:
-        """The last `most` lines with `wanted` in them, from the whole file."""
+        """The last `most` lines of the file that contain `wanted`, ignoring case."""
         needle = wanted.lower().encode()
         found: list[LogLine] = []
         for begin, block in _blocks_up(self.path, self.size):
             if needle in block.lower():
-                _, lines, rest = _cut(begin, block, whole=True)
+                _, lines, rest = _split(begin, block, whole=True)
                 lines += [rest] if rest else []
                 found[:0] = [line for line in lines if needle in line.raw.lower()]
             if len(found) >= most:
@@ -123,18 +123,18 @@ class LogWindow:
         return found[-most:]
 
     def _open(self, begin: int, until: int) -> None:
-        self.start, self.lines, self.unfinished = self._cut_up(begin, until)
+        self.start, self.lines, self.unfinished = self._lines_before(begin, until)
         rest = self.unfinished
         self.end = rest.offset if rest else self._after_last(self.lines, min(until, self.size))
         if until < self.size:
             self.unfinished = None
 
-    def _cut_up(self, begin: int, until: int) -> tuple[int, list[LogLine], LogLine | None]:
-        """As `_cut`, from further up where there is no line in between: some are very long."""
+    def _lines_before(self, begin: int, until: int) -> tuple[int, list[LogLine], LogLine | None]:
+        """Like `_split`, but from further up if no line begins there: some are very long."""
         while True:
-            cut = _cut(begin, _read(self.path, begin, until))
-            if not begin or cut[1] or cut[2]:
-                return cut
+            parts = _split(begin, _read(self.path, begin, until))
+            if not begin or parts[1] or parts[2]:
+                return parts
             begin = max(begin - 3 * (until - begin), 0)
 
     @staticmethod
@@ -159,12 +159,12 @@ def _read(path: Path, begin: int, end: int) -> bytes:
         return b""
 
 
-def _cut(
+def _split(
     begin: int, block: bytes, *, whole: bool = False
 ) -> tuple[int, list[LogLine], LogLine | None]:
-    """Where the first whole line begins, the whole lines, and what follows the last newline.
+    """The offset of the first whole line, the whole lines, and the rest after the last newline.
 
-    `whole` blocks begin with a line; of others what comes before the first newline is left out.
+    A `whole` block begins with a line; of any other, the text before the first newline is skipped.
     """
     if begin and not whole:
         skipped = block.find(b"\n") + 1 or len(block)
@@ -178,7 +178,7 @@ def _cut(
 
 
 def _blocks_down(path: Path, offset: int) -> Iterator[tuple[int, bytes]]:
-    """Blocks of whole lines from `offset` on."""
+    """Blocks of whole lines from `offset` to the end of the file."""
     with (path if path.exists() else Path(os.devnull)).open("rb") as file:
         file.seek(offset)
         while block := file.read(_BLOCK):

@@ -1,7 +1,4 @@
-"""What travels through the cockpit: how a screen was left, and what work in threads came to.
-
-Small frozen facts; they know no widget.
-"""
+"""Messages between screens and the app, and the reasons why the app exits."""
 
 from __future__ import annotations
 
@@ -14,29 +11,29 @@ from textual.message import Message
 from lmm_tui.engine.run.control_mailbox import Reply
 
 OVERLAY = "overlay"
-"""The name of the screen that lies over the list of runs."""
+"""The name of the overlay screen, which is opened from the list of runs."""
 CONFIGURE = "configure"
-"""The name of the form, to know it without importing it."""
+"""The name of the configure screen, whose module is imported only when it opens."""
 
 
 class Departure(Enum):
-    """Why the app left the screen; whoever started the app decides what follows."""
+    """Why the app exited; the launcher decides what happens to the run."""
 
     QUIT = "quit"
-    """Nothing goes on: the run has ended, or none was started."""
+    """The run has ended, or none was started."""
     DETACH = "detach"
-    """The run goes on without this screen."""
+    """Training keeps running without the cockpit."""
     STOP = "stop"
-    """The run shall stop after the step in progress, with a checkpoint."""
+    """Stop the run after the current step, with a checkpoint."""
     HANGUP = "hangup"
-    """The terminal has gone."""
+    """The terminal was closed."""
     TERMINATE = "terminate"
-    """The process was asked to end (SIGTERM)."""
+    """The process received SIGTERM."""
 
 
 @dataclass
 class CommandDone(Message):
-    """A command to the run has been answered, by the run or on its behalf."""
+    """A command to the run has been answered."""
 
     command: str
     reply: Reply
@@ -44,7 +41,7 @@ class CommandDone(Message):
 
 @dataclass
 class ExportDone(Message):
-    """The plots have been written, or `error` says why not."""
+    """An export has ended; `error` is empty if the files were written."""
 
     paths: tuple[str, ...]
     error: str = ""
@@ -52,21 +49,21 @@ class ExportDone(Message):
 
 @dataclass
 class OpenRun(Message):
-    """Somebody chose a run: the cockpit shall show it from now on."""
+    """Show another run."""
 
     path: Path
 
 
 @dataclass
 class StartFrom(Message):
-    """Somebody wants to configure a run that starts from this checkpoint."""
+    """Configure a new run that starts from a checkpoint."""
 
     checkpoint: Path
 
 
 @dataclass
 class SettingsAnswered(Message):
-    """The run has said what became of settings that somebody wanted changed."""
+    """The run has answered a change of its settings."""
 
     reply: Reply
 

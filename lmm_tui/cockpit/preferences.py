@@ -1,6 +1,6 @@
-"""What the cockpit keeps from one start to the next: screen, theme, and the shelf of metrics.
+"""Preferences kept between starts of the cockpit: screen, theme, pinned and hidden metrics.
 
-Nobody depends on it: a file that is missing, broken or cannot be written means the defaults.
+A file that is missing, invalid or not writable is no error: the defaults apply.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lmm_tui.engine.run.atomic_file import replace_text
 
 @dataclass(frozen=True)
 class Preferences:
-    """Names of a screen and a theme, empty where none was chosen; metrics as in `PinnedMetrics`."""
+    """Names of a screen and a theme, empty for the default; metrics as in `PinnedMetrics`."""
 
     screen: str = ""
     theme: str = ""
@@ -35,7 +35,7 @@ NO_PREFERENCES = Preferences()
 
 
 def load(path: Path | None = None) -> Preferences:
-    """What was kept in `path` (default: `state.json` among the settings)."""
+    """The preferences in `path` (default: `state.json` in the settings)."""
     try:
         found = json.loads((path or config_file("state.json")).read_text(encoding="utf-8"))
         return Preferences(
@@ -54,14 +54,14 @@ def _text(value: object) -> str:
     return value
 
 
-def keep(habits: Preferences, path: Path | None = None) -> None:
-    """Keep `habits` for the next start."""
+def keep(preferences: Preferences, path: Path | None = None) -> None:
+    """Save preferences for the next start."""
     path = path or config_file("state.json")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(asdict(habits), indent=1) + "\n")
+        replace_text(path, json.dumps(asdict(preferences), indent=1) + "\n")
     except OSError:
-        pass  # A full or read-only home is no reason to complain at the end of a day.
+        pass  # A full or read-only home directory must not turn an exit into an error.
 
 
 if __name__ == "__main__":

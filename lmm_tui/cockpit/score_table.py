@@ -1,6 +1,6 @@
-"""Scores of evaluations as styled text: values with their error bars, and runs beside each other.
+"""Scores of evaluations as styled text: a table of one evaluation, and one that compares runs.
 
-Pure functions of records; an error bar is the 95 % interval on a scale from 0 to 1.
+Error bars show the 95 % interval on a scale from 0 to 1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NOTHING = "–"
 
 @dataclass(frozen=True)
 class Asked:
-    """What makes two scores comparable."""
+    """A benchmark and its settings: scores of equal ones can be compared."""
 
     task: str
     metric: str
@@ -44,6 +44,7 @@ class Asked:
 
     @property
     def words(self) -> str:
+        """Its label on the screen."""
         facts = [tr("{count} questions", count=self.questions)]
         facts += [tr("{count} shots", count=self.shots)] if self.shots else []
         facts += [tr("chat")] if self.chat else []
@@ -51,7 +52,7 @@ class Asked:
 
 
 def scores_by_question(records: Sequence[Record]) -> dict[Asked, list[tuple[Record, Score]]]:
-    """Every kind of score that was ever measured, in the order of steps."""
+    """The scores of each benchmark, in the order of the records."""
     found: dict[Asked, list[tuple[Record, Score]]] = {}
     for record in records:
         for score in record.outcome.scores:
@@ -60,7 +61,7 @@ def scores_by_question(records: Sequence[Record]) -> dict[Asked, list[tuple[Reco
 
 
 def score_lines(record: Record, width: int, glyphs: GlyphSet) -> Content:
-    """One evaluation: a line a score with value, error bar, chance and questions."""
+    """One evaluation: a line for each score, with value, error bar, chance and questions."""
     room = width - 44
     bar = min(max(room, 0), 40) if room >= 12 else 0
     name = max(min(width - 33 - (bar + 2 if bar else 0), 30), 12)
@@ -90,7 +91,7 @@ def score_lines(record: Record, width: int, glyphs: GlyphSet) -> Content:
 def run_lines(
     asked: Asked, runs: Mapping[str, Sequence[Record]], own: str, width: int, glyphs: GlyphSet
 ) -> Content:
-    """The last score of each run that was asked the same, the highest first."""
+    """The last score of each run on the same benchmark, the highest first."""
     rows: list[tuple[str, Record, Score]] = []
     for name, records in runs.items():
         if measured := scores_by_question(records).get(asked):
@@ -118,17 +119,17 @@ def run_lines(
 
 
 def interval(score: Score, width: int, glyphs: GlyphSet) -> str:
-    """`··┊··├──●──┤···`: value, 95 % interval and chance from 0 to 1; blank off that scale."""
+    """`··┊··├──●──┤···`: value, 95 % interval and chance from 0 to 1; blank outside."""
     if not 0 <= score.value <= 1:
         return " " * width
-    void, line, low, high, dot, guess = ".-[]o|" if glyphs is ASCII else "·─├┤●┊"
+    empty, line, low, high, dot, chance = ".-[]o|" if glyphs is ASCII else "·─├┤●┊"
 
     def cell(value: float) -> int:
         return max(0, min(round(value * (width - 1)), width - 1))
 
-    cells = [void] * width
+    cells = [empty] * width
     if score.chance is not None:
-        cells[cell(score.chance)] = guess
+        cells[cell(score.chance)] = chance
     if score.margin is not None:
         first, last = cell(score.value - score.margin), cell(score.value + score.margin)
         cells[first : last + 1] = line * (last + 1 - first)
@@ -146,11 +147,11 @@ if __name__ == "__main__":
     from lmm_tui.charts.braille import BRAILLE
     from lmm_tui.engine.evaluation.job import EvaluationOutcome, Job
 
-    quiz = Score("lmm_choice", "acc", 0.5, 0.1, 0.25, 26, 0)
+    score = Score("lmm_choice", "acc", 0.5, 0.1, 0.25, 26, 0)
     kept = Record(
-        0.0, "demo", 100, Job("m", ("lmm_choice",)), EvaluationOutcome((quiz,), 2, "", {})
+        0.0, "demo", 100, Job("m", ("lmm_choice",)), EvaluationOutcome((score,), 2, "", {})
     )
     print(score_lines(kept, 90, BRAILLE))
-    print(run_lines(Asked.of(kept, quiz), {"demo": [kept], "other": [kept]}, "demo", 90, BRAILLE))
-    assert interval(quiz, 11, ASCII) == "..|[-o-]..."[:11]
+    print(run_lines(Asked.of(kept, score), {"demo": [kept], "other": [kept]}, "demo", 90, BRAILLE))
+    assert interval(score, 11, ASCII) == "..|[-o-]..."
     print("=== 自测通过 ===")

@@ -1,4 +1,4 @@
-"""The two looks of the cockpit, dark and light: quiet greys, one accent, colours that mean states.
+"""The two themes of the cockpit, dark and light: greys, one accent, and colours for states.
 
 All colours are entries of the xterm palette, as in `lmm_tui.charts.palette`.
 """
@@ -40,7 +40,7 @@ LIGHT = Theme(
 
 
 def preferred(last: str = "") -> str:
-    """The theme asked for by TEXTUAL_THEME, the `last` used, or what fits the background.
+    """The theme in TEXTUAL_THEME, else the `last` used, else one for the terminal's background.
 
     COLORFGBG (rxvt, konsole, iTerm2) ends with the background: 7 and 15 are the light ones.
     """
@@ -53,6 +53,7 @@ def preferred(last: str = "") -> str:
 
 
 def other(name: str) -> str:
+    """The light theme for the dark one, and the other way round."""
     return DARK.name if name == LIGHT.name else LIGHT.name
 
 

@@ -75,7 +75,7 @@ if __name__ == "__main__":
     import json
     import tempfile
 
-    from lmm_tui.engine.run.run_dir import RunInfo, RunStatus
+    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 
     with tempfile.TemporaryDirectory() as folder:
         demo = RunDir(Path(folder) / "demo")

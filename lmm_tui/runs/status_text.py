@@ -15,8 +15,8 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from lmm_tui.engine.run.run_dir import RUNS_DIR, RunDir, RunInfo, RunStatus
-from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
+from lmm_tui.engine.run.run_dir import RUNS_DIR, RunDir
+from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES, RunInfo, RunStatus
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import NOTHING, count, duration, number
 from lmm_tui.i18n.translate_messages import translate_message

@@ -35,28 +35,22 @@ if __name__ == "__main__":
     import asyncio
 
     from textual.app import App, ComposeResult
-    from textual.geometry import Region
-    from textual.strip import Strip
-
-    class Counted(SinglePaint):
-        painted = 0
-
-        def render_lines(self, crop: Region) -> list[Strip]:
-            self.painted += 1
-            return super().render_lines(crop)
+    from textual.geometry import Size
 
     class Demo(App[None]):
         def compose(self) -> ComposeResult:
-            yield Counted()
+            yield SinglePaint()
 
-    async def paints() -> int:
-        app = Demo()
-        async with app.run_test(size=(20, 2)) as pilot:
-            await pilot.pause()
-            return app.query_one(Counted).painted
+    async def asks_for_a_second_paint() -> bool:
+        app, size = Demo(), Size(5, 1)
+        async with app.run_test(size=(20, 2)):
+            widget = app.query_one(SinglePaint)
+            widget._size_updated(size, size, size)
+            return bool(widget._exchange_repaint_regions())
 
-    before = asyncio.run(paints())
+    before = asyncio.run(asks_for_a_second_paint())
     install()
-    print(before, "->", after := asyncio.run(paints()))
-    assert after < before
+    after = asyncio.run(asks_for_a_second_paint())
+    print(before, "->", after)
+    assert before and not after
     print("=== 自测通过 ===")

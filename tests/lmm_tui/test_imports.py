@@ -15,7 +15,10 @@ HEAVY = ("torch", "transformers", "matplotlib.pyplot", "tensorboard", "lm_eval")
 SLOW = ("pydantic", "textual", "plotext", "matplotlib", "numpy", "tokenizers")
 
 TORCH_FREE_ENGINE = ("config", "health", "instrument", "run", "training.run_host")
-TORCH_NEEDED_METRICS = ("deep", "layers", "probes", "step.grad_norms", "step.update_ratio")
+TORCH_NEEDED_METRICS = (
+    *("deep", "layers", "probe_numbers", "probes"),
+    *("step.grad_norms", "step.update_ratio"),
+)
 """Of engine what is read without torch, of metrics what needs it: packages and modules."""
 
 

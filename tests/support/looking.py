@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from textual.widgets import Input
 
+from lmm_tui.charts.chart import Chart
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.runs.session import RunSession
@@ -26,9 +27,14 @@ async def cockpit(run, size=(120, 30), owned=True):
         yield app, pilot
 
 
+def strips(app):
+    """What is on the screen, line by line, with its styles."""
+    return app.screen._compositor.render_strips()
+
+
 def screen_text(app):
     """What is on the screen, as a person reads it."""
-    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
+    return "\n".join(strip.text.rstrip() for strip in strips(app))
 
 
 def toasts(app):
@@ -46,8 +52,14 @@ async def until(pilot, condition, timeout_s=10.0):
 async def settled(pilot):
     """Wait until what was opened has been painted to the end."""
     before = None
-    while before != (before := pilot.app.screen._compositor.render_strips()):
+    while before != (before := strips(pilot.app)):
         await pilot.pause(0.05)
+
+
+async def until_reserved(pilot):
+    """Wait until the dashboard has made the charts for its other pages, which repaints it."""
+    screen = pilot.app.screen
+    await until(pilot, lambda: any(not chart.metrics for chart in screen.query(Chart)))
 
 
 async def until_read(pilot, text):

@@ -35,7 +35,7 @@ PLACE = "\0"
 SPEAKERS = {
     "data/text/dataset.py": ("shape_of",),
     "data/text/json_rows.py": ("refusal", "_loads"),
-    "engine/training/commands.py": ("_pause", "_resume", "_checkpoint", "_sample", "__init__"),
+    "engine/training/commands.py": ("_pause", "_resume", "_checkpoint", "_probe", "_sample"),
     "engine/config/validation_message.py": ("validation_message", "_suggestion"),
     "engine/device.py": ("_described",),
     "engine/evaluation/local_tasks.py": ("_problem",),
@@ -43,24 +43,21 @@ SPEAKERS = {
     "engine/evaluation/report.py": ("outcome_table",),
     "engine/evaluation/evaluation_request.py": ("_evaluate", "_write_tasks"),
     "engine/instrument/hf_callback.py": ("_request_save",),
-    "engine/training/loop.py": (
-        "validate",
-        "evaluate",
-        "roll_back",
-        "_answer_alerts",
-        "_roll_back",
-    ),
+    "engine/training/evaluations.py": ("start",),
+    "engine/training/health_actions.py": ("apply",),
+    "engine/training/live_model.py": ("validate",),
+    "engine/training/rollback.py": ("roll_back_and_save", "roll_back_and_lower_lr"),
     "engine/run/run_dir.py": ("lock",),
     "engine/instrument/script_commands.py": ("hold", "checkpoint", "_resume", "_sample"),
     "engine/run/spike_files.py": ("_steps_in",),
-    "engine/chat/chat.py": ("read",),
+    "engine/chat/chat_model.py": ("read",),
     "lmm_tui/runs/remote/mirror.py": ("_connect",),
     "metrics/health/alerts.py": ("verdict",),
     "metrics/probes.py": ("_near",),
 }
 """Functions whose texts reach people otherwise than by the calls that are known here."""
 
-OTHER_SPEECH = {"ValueError", "JsonError", "UsageError", "_aside"}
+OTHER_SPEECH = {"ValueError", "JsonError", "UsageError", "_refusal", "activity"}
 """What is told a sentence besides errors of ours and those who make them."""
 
 CONSTANTS = ("EXPECTED", "DIVERGED", "_NO_ANSWER", "unit")
@@ -273,15 +270,11 @@ def _said_to(
 ) -> list[ast.expr]:
     """Those arguments of a call that are sentences."""
     name = called.rpartition(".")[2]
-    if (
-        name in errors()
-        or name in refusals()
-        or name in ("ValueError", "JsonError", "UsageError", "_aside")
-    ):
+    if name in errors() or name in refusals() or name in OTHER_SPEECH:
         return args
     if name == "Reply" or (name == "write" and "step" in given):
         return args[1:2]
-    if name in ("HealthFinding", "_tell_failure", "_try") or called.endswith("notes.append"):
+    if name in ("HealthFinding", "_tell_failure", "_try") or called.endswith("warnings.append"):
         return args[:1]
     if name.endswith("progress"):
         return args[:1]

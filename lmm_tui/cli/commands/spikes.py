@@ -61,7 +61,7 @@ def _list(run: RunDir, as_json: bool) -> None:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.run_dir import RunInfo
+    from lmm_tui.engine.run.run_records import RunInfo
     from lmm_tui.engine.run.spike_files import KeptSpike, SpikeText, write_spike
 
     with tempfile.TemporaryDirectory() as folder:

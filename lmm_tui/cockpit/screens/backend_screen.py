@@ -1,4 +1,4 @@
-"""A screen that asks a model of the run something: which one it asks, and asking in a thread."""
+"""The base of the screens that ask a model of the run: the choice of the model that answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_OFFERED = 9
 
 
 class BackendScreen(BaseScreen):
-    """Has a `partner`, the best that there is unless somebody chose; None where nobody answers."""
+    """`backend` is the live model or else the newest checkpoint, until another one is chosen."""
 
     TAB = "samples"
     LOOK_EVERY_S = 5.0
@@ -23,27 +23,27 @@ class BackendScreen(BaseScreen):
     def __init__(self, run: RunDir) -> None:
         super().__init__()
         self.run_dir = run
-        self.partner: ChatBackend | None = None
+        self.backend: ChatBackend | None = None
 
-    def partner_changed(self) -> None:
-        """Somebody else answers from now on."""
+    def backend_changed(self) -> None:
+        """Called when another model answers from now on."""
 
     def look(self) -> None:
-        """As long as nobody answers, look whether somebody could."""
-        if self.partner is None and (found := self._found()):
+        """While there is no backend, look for one."""
+        if self.backend is None and (found := self._backends()):
             self._take(found[0])
 
-    def _found(self) -> list[ChatBackend]:
+    def _backends(self) -> list[ChatBackend]:
         try:
             return backends(self.run_dir)
         except (LmmError, OSError):
             return []
 
     def action_choose(self) -> None:
-        found = self._found()[:_MOST_OFFERED]
+        found = self._backends()[:_MOST_OFFERED]
         if not found:
-            said = tr("the run is not live and has no checkpoint; 2 lists the other runs")
-            self.toast(said, "who answers")
+            hint = tr("the run is not live and has no checkpoint; 2 lists the other runs")
+            self.toast(hint, "who answers")
             return
         choices = [
             Choice(str(number), str(number), label_of(one)) for number, one in enumerate(found, 1)
@@ -64,29 +64,29 @@ class BackendScreen(BaseScreen):
         )
         self.app.push_screen(question, chosen)
 
-    def _take(self, partner: ChatBackend) -> None:
-        if self.partner is not None:
-            self.partner.close()
-        self.partner = partner
-        self.partner_changed()
+    def _take(self, backend: ChatBackend) -> None:
+        if self.backend is not None:
+            self.backend.close()
+        self.backend = backend
+        self.backend_changed()
 
     @property
-    def who(self) -> str:
-        """Who answers, in a few words."""
-        if self.partner is None:
+    def backend_name(self) -> str:
+        """The name of the backend."""
+        if self.backend is None:
             return tr("nobody answers")
-        return label_of(self.partner)
+        return label_of(self.backend)
 
-    def nobody(self) -> Content:
-        """What to do where nobody answers."""
+    def no_backend_hint(self) -> Content:
+        """The hint to show while there is no backend."""
         return Content.assemble(
             tr("Nobody answers: the run is not live and has saved nothing.") + "\n",
             (tr("2 lists the other runs; R there goes on with one that ended."), "dim"),
         )
 
     def on_unmount(self) -> None:
-        if isinstance(self.partner, CheckpointBackend):
-            self.partner.close()
+        if isinstance(self.backend, CheckpointBackend):
+            self.backend.close()
 
 
 if __name__ == "__main__":
@@ -95,6 +95,6 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
         alone = BackendScreen(RunDir(place))
         alone.look()
-        print(alone.who, "|", alone.nobody().plain.splitlines()[0])
-        assert alone.partner is None
+        print(alone.backend_name, "|", alone.no_backend_hint().plain.splitlines()[0])
+        assert alone.backend is None
     print("=== 自测通过 ===")

@@ -1,6 +1,7 @@
-"""What keys do to the focused picture of a run, or to all; and what the mouse does, to all.
+"""Zoom, pan, axis, smoothing and cursor of charts: keys act on the focused chart or on all of them,
+the mouse on all charts with the same x axis.
 
-A mixin of screens; which part of a run that shows is worked out in `widgets/viewport`.
+What part of a run a chart then shows is computed in `charts.viewport`.
 """
 
 from __future__ import annotations
@@ -8,19 +9,16 @@ from __future__ import annotations
 from time import monotonic
 from typing import ClassVar
 
-from textual.reactive import Reactive
-from textual.screen import Screen
-from textual.widget import Widget
-
 from lmm_tui.charts import viewport
 from lmm_tui.charts.chart import Chart
 from lmm_tui.charts.run_chart import RunChart
 from lmm_tui.charts.viewport import Gesture, fit, frame, pan, smoother, to_live_edge, to_start, zoom
+from lmm_tui.cockpit.screens.polling_screen import PollingScreen
 from lmm_tui.i18n.language import tr
 from lmm_tui.metrics.series.series import Axis
 
 _ZOOMS = {"in": 2.0, "out": 0.5}
-_SAID_FOR_S = 2.0
+_HINT_FOR_S = 2.0
 _GESTURES = {
     "left": pan(-0.5),
     "right": pan(0.5),
@@ -31,95 +29,94 @@ _GESTURES = {
 }
 
 
-class ChartGestures(Screen[None]):
+class ChartGestures(PollingScreen):
     """For screens with the bindings of `charts`."""
-
-    # What gets or loses the focus paints itself: Textual would paint the whole screen as well.
-    focused = Reactive[Widget | None](None, repaint=False)
 
     AXES: ClassVar[tuple[Axis, ...]] = viewport.AXES
 
-    _said_until = 0.0
-    """When a key that is held down may have its answer said again."""
+    _hint_until = 0.0
+    """Until then a key that is held down does not repeat the hint."""
+
+    @property
+    def charts(self) -> list[RunChart]:
+        """All charts, those of other pages too; one without a trace shows nothing yet."""
+        found = [one for one in self.query(RunChart.__name__) if isinstance(one, RunChart)]
+        return [chart for chart in found if not isinstance(chart, Chart) or chart.metrics]
 
     def action_gesture(self, name: str) -> None:
         if name in _ZOOMS:
             self._zoom(_ZOOMS[name])
             return
-        for picture in self._meant():
-            picture.apply(_GESTURES[name])
+        for chart in self._targets():
+            chart.apply(_GESTURES[name])
 
     def _zoom(self, factor: float) -> None:
-        wholes = {picture: whole for picture in self._meant() if (whole := picture.whole)}
+        wholes = {chart: whole for chart in self._targets() if (whole := chart.whole)}
         moved = False
-        for picture, whole in wholes.items():
-            moved |= picture.view.can_zoom(factor, whole)
-            picture.apply(zoom(factor, picture.cursor))
-        if wholes and not moved and monotonic() > self._said_until:
-            self._said_until = monotonic() + _SAID_FOR_S
-            said = tr("This is as near as it gets." if factor > 1 else "All of it is shown.")
-            self.notify(said, timeout=_SAID_FOR_S)
+        for chart, whole in wholes.items():
+            moved |= chart.view.can_zoom(factor, whole)
+            chart.apply(zoom(factor, chart.cursor))
+        if wholes and not moved and monotonic() > self._hint_until:
+            self._hint_until = monotonic() + _HINT_FOR_S
+            hint = tr("This is as near as it gets." if factor > 1 else "All of it is shown.")
+            self.notify(hint, timeout=_HINT_FOR_S)
 
     def action_toggle_log(self) -> None:
-        for picture in self._meant():
-            if isinstance(picture, Chart):
-                picture.toggle_log()
+        for chart in self._targets():
+            if isinstance(chart, Chart):
+                chart.toggle_log()
 
     def action_next_axis(self) -> None:
         """Only axes on which the run moves: a foreign log may have no time and no tokens."""
-        for picture in self._meant():
-            store = picture.store
+        for chart in self._targets():
+            store = chart.store
             if len(store):
                 axes = [axis for axis in self.AXES if axis == "step" or store.span(axis)[1] > 0]
                 # A file that was replaced may have lost the axis that is shown.
-                at = axes.index(picture.view.axis) if picture.view.axis in axes else -1
-                picture.turn_to_axis(axes[(at + 1) % len(axes)])
+                at = axes.index(chart.view.axis) if chart.view.axis in axes else -1
+                chart.turn_to_axis(axes[(at + 1) % len(axes)])
 
     def action_move_cursor(self, cells: int) -> None:
-        pictures = [picture for picture in self._meant() if picture.is_on_screen]
-        if pictures:
-            pictures[0].move_cursor(cells)
-            self._point_at(pictures[0].cursor, pictures[0].view.axis)
+        charts = [chart for chart in self._targets() if chart.is_on_screen]
+        if charts:
+            charts[0].move_cursor(cells)
+            self._point_at(charts[0].cursor, charts[0].view.axis)
 
-    def on_run_picture_pointed(self, message: RunChart.Pointed) -> None:
-        picture = message.picture
+    def on_run_chart_pointed(self, message: RunChart.Pointed) -> None:
+        axis = message.picture.view.axis
         if message.zoom == 1:
-            self._point_at(message.x, picture.view.axis)
-            return
-        self._apply_to_all(picture.view.axis, zoom(message.zoom, message.x))
+            self._point_at(message.x, axis)
+        else:
+            self._apply_to_all(axis, zoom(message.zoom, message.x))
 
-    def on_run_picture_framed(self, message: RunChart.Framed) -> None:
+    def on_run_chart_framed(self, message: RunChart.Framed) -> None:
         self._point_at(None)
         self._apply_to_all(message.picture.view.axis, frame(message.x0, message.x1))
 
-    def on_run_picture_dragged(self, message: RunChart.Dragged) -> None:
+    def on_run_chart_dragged(self, message: RunChart.Dragged) -> None:
         self._apply_to_all(message.picture.view.axis, pan(-message.by))
 
     def _apply_to_all(self, axis: Axis, gesture: Gesture) -> None:
-        """What the mouse does in one picture holds for all on the same axis, as the cursor does."""
-        for each in self._pictures:
-            if each.view.axis == axis:
-                each.apply(gesture)
+        for chart in self.charts:
+            if chart.view.axis == axis:
+                chart.apply(gesture)
 
-    @property
-    def _pictures(self) -> list[RunChart]:
-        return [one for one in self.query("RunPicture") if isinstance(one, RunChart)]
-
-    def _meant(self) -> list[RunChart]:
+    def _targets(self) -> list[RunChart]:
+        """The charts that a key acts on."""
         focused = self.focused
-        return [focused] if isinstance(focused, RunChart) else self._pictures
+        return [focused] if isinstance(focused, RunChart) else self.charts
 
     def _point_at(self, x: float | None, axis: Axis = "step") -> None:
-        """The cursor is the same in all pictures that have this axis."""
-        for picture in self._pictures:
-            if x is None or picture.view.axis == axis:
-                picture.point_at(x)
+        """The cursor is the same in all charts that have this axis."""
+        for chart in self.charts:
+            if x is None or chart.view.axis == axis:
+                chart.point_at(x)
 
     def drop_cursor(self) -> bool:
         """Take the cursor away; whether there was one."""
-        there = any(picture.cursor is not None for picture in self._pictures)
+        had_one = any(chart.cursor is not None for chart in self.charts)
         self._point_at(None)
-        return there
+        return had_one
 
 
 if __name__ == "__main__":
@@ -137,19 +134,19 @@ if __name__ == "__main__":
         def compose(self) -> ComposeResult:
             yield Chart("m", [Trace("m", "m", "blue", "line")])
 
+        def look(self) -> None:
+            store = SeriesStore()
+            for step in range(1, 101):
+                store.append({"step": step, "m": step})
+            self.query_one(Chart).update_from(store)
+
     async def zoom_in() -> bool:
-        store = SeriesStore()
-        for step in range(1, 101):
-            store.append({"step": step, "m": step})
         app: App[None] = App()
         async with app.run_test(size=(60, 10)) as pilot:
             await app.push_screen(Demo())
-            chart = app.screen.query_one(Chart)
-            chart.update_from(store)
             await pilot.press("plus")
-            return chart.view.follows
+            return app.screen.query_one(Chart).view.follows
 
-    zoomed = asyncio.run(zoom_in())
-    print(zoomed)
+    print(zoomed := asyncio.run(zoom_in()))
     assert zoomed
     print("=== 自测通过 ===")

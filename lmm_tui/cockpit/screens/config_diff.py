@@ -1,4 +1,4 @@
-"""What tells two runs apart: their settings side by side, those that differ and no others."""
+"""The settings that differ between two runs, side by side."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class ConfigDiffScreen(ModalScreen[None]):
     BINDINGS = [Binding("escape,d,q", "dismiss", "close", id="difference.close", show=False)]
     AUTO_FOCUS = "Table"
 
-    def __init__(self, first: str, second: str, found: Sequence[SettingDifference]) -> None:
+    def __init__(self, first: str, second: str, differences: Sequence[SettingDifference]) -> None:
         super().__init__()
         self._names = clean(first), clean(second)
-        self._found = found
+        self._differences = differences
 
     def compose(self) -> ComposeResult:
         first, second = self._names
         with Vertical(id="difference") as panel:
-            panel.border_title = f"{tr('settings that differ')} · {len(self._found)}"
+            panel.border_title = f"{tr('settings that differ')} · {len(self._differences)}"
             panel.border_subtitle = pressed(tr("esc closes"), "dismiss")
             yield Table(
                 (
@@ -53,7 +53,7 @@ class ConfigDiffScreen(ModalScreen[None]):
                     "second": (NONE if item.second is None else item.second, "$accent"),
                 },
             )
-            for item in self._found
+            for item in self._differences
         ]
         empty = tr(
             "The two runs have the same settings.\nOnly chance and data can tell them apart."

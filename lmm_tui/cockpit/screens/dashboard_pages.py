@@ -1,7 +1,5 @@
-"""The pages of the dashboard and which one is open: the overview, what is pinned, every group of
-metrics; or only what was searched for.
-
-It knows names, pages and sizes, and nothing of widgets.
+"""The pages of the dashboard: the overview, pinned metrics, maps of layers, every group of metrics;
+or only the metrics that were searched for. And which page is open.
 """
 
 from __future__ import annotations
@@ -22,12 +20,12 @@ _LAYERS = "layers-"
 
 
 class DashboardPages:
-    """Always has an open page; `lay_out` after anything that it depends on has changed."""
+    """One page is always open; call `lay_out` after anything that pages depend on has changed."""
 
     def __init__(self, shelf: PinnedMetrics) -> None:
         self.shelf = shelf
         self.words = ""
-        """What is searched for: pages are then those with metrics that match."""
+        """The search; if there is one, the pages have the metrics that match it."""
         self._index = 0
         self._metrics: list[str] = []
         self._numbers: dict[str, int] = {}
@@ -47,9 +45,12 @@ class DashboardPages:
     def page(self) -> Page:
         return self._pages[self._index]
 
-    def lay_out(self, metrics: Sequence[str], screen: Size, tiles: Size) -> bool:
-        """Pages for these metrics, a screen and the part of it that pages have; True if changed."""
-        of = len(metrics), metrics[-1:], screen, tiles, self.shelf, self.words
+    def lay_out(self, metrics: Sequence[str], screen: Size, grid_size: Size) -> bool:
+        """Make the pages for these metrics, a size of the screen and of the grid in it.
+
+        True if they have changed.
+        """
+        of = len(metrics), metrics[-1:], screen, grid_size, self.shelf, self.words
         if of == self._of:
             return False
         self._of, self._metrics = of, list(metrics)
@@ -58,16 +59,16 @@ class DashboardPages:
                 self._numbers[metric] = len(self._known)
                 self._known.append(metric)
         before = self._pages
-        self._pages = tuple(self._make(screen, tiles))
+        self._pages = tuple(self._make(screen, grid_size))
         self._index = min(self._index, len(self._pages) - 1)
         return self._pages != before
 
     def turn_to(self, index: int) -> None:
-        """Open a page; beyond the last comes the first."""
+        """Open a page; after the last comes the first."""
         self._index = index % len(self._pages)
 
     def metric_of(self, panel: str | None) -> str | None:
-        """What a panel of a grid shows; None for a panel of the overview."""
+        """The metric in a panel of a grid; None for a panel of the overview."""
         if panel is None or not panel.startswith(_METRIC):
             return None
         return self._known[int(panel.removeprefix(_METRIC))]
@@ -75,7 +76,7 @@ class DashboardPages:
     def number_of(self, metric: str) -> int:
         return self._numbers[metric]
 
-    def _make(self, screen: Size, tiles: Size) -> list[Page]:
+    def _make(self, screen: Size, grid_size: Size) -> list[Page]:
         if self.words:
             found = matching(self._metrics, self.words)
             title = tr(
@@ -84,14 +85,14 @@ class DashboardPages:
                 count=len(found),
                 all=len(self._metrics),
             )
-            return grid(title, self._panels(found), tiles) or [Page(title, ())]
+            return grid(title, self._panels(found), grid_size) or [Page(title, ())]
         measured = set(self._metrics)
         pinned = [metric for metric in self.shelf.pinned if metric in measured]
         shown = [metric for metric in self._metrics if metric not in self.shelf.hidden]
-        pages = [*pages_for(screen), *grid(tr("pinned"), self._panels(pinned), tiles)]
-        pages += grid(tr("layers over time"), layer_maps(shown), tiles)
+        pages = [*pages_for(screen), *grid(tr("pinned"), self._panels(pinned), grid_size)]
+        pages += grid(tr("layers over time"), layer_maps(shown), grid_size)
         for group, members in grouped(shown).items():
-            pages += grid(tr(group), self._panels(members), tiles)
+            pages += grid(tr(group), self._panels(members), grid_size)
         return pages
 
     def _panels(self, metrics: Sequence[str]) -> list[str]:
@@ -99,13 +100,13 @@ class DashboardPages:
 
 
 def layer_maps(metrics: Sequence[str]) -> list[str]:
-    """A panel for each deep probe that has been measured layer by layer."""
+    """The panels of the deep probes that have been measured layer by layer."""
     measured = {name.split("/")[1] for name in metrics if name.startswith(names.DEEP)}
     return [_LAYERS + family for family in names.DEEP_LAYERS if family in measured]
 
 
 def layer_prefix(panel: str) -> str | None:
-    """What the series begin with that a map of layers shows; None for other panels."""
+    """The common prefix of the series in a map of layers; None for other panels."""
     if not panel.startswith(_LAYERS):
         return None
     return f"{names.DEEP}{panel.removeprefix(_LAYERS)}/"

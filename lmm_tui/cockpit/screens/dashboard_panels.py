@@ -1,4 +1,4 @@
-"""The pictures of the dashboard: which series share a plot, in which colours, on which axis."""
+"""The charts of the dashboard: which series share a plot, in which colours, on which axis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lmm_tui.charts.run_chart import RunChart
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.metrics import names
 
-Picture = TypeVar("Picture", bound=RunChart)
+AnyChart = TypeVar("AnyChart", bound=RunChart)
 
 LAYER_NORMS = names.GRAD_LAYER
 
@@ -55,7 +55,7 @@ _OF_STAGE = {"dpo": "preference", "grpo": "reward", "distill": "teacher"}
 
 
 def titles_of(stage: str) -> dict[str, str]:
-    """Of the two pictures that depend on the stage, by panel; the first has the largest place."""
+    """The titles of the two charts that depend on the stage; `first` is the largest panel."""
     own = _OF_STAGE.get(stage, "PPL")
     # The loss of GRPO is about zero at every step: its gradient is what counts.
     first, second = (own, _LOSS) if stage == "grpo" else (_LOSS, own)
@@ -63,32 +63,32 @@ def titles_of(stage: str) -> dict[str, str]:
 
 
 def numbers_of(stage: str) -> tuple[str, ...]:
-    """The metrics that a stage shows one by one: its own, then as many probes as there is room."""
+    """The metrics in the panel of numbers: those of the stage, then probes as far as they fit."""
     own = names.STAGE_NUMBERS.get(stage, ())
     probes = tuple(names.PROBE + probe for probe in names.PROBES)
     return (own + probes)[: len(names.PROBES)]
 
 
-def make_pictures(stage: str) -> list[Chart | HeatMap]:
-    """One picture a panel; their ids are those of the pages. They can be focused and zoomed."""
+def make_charts(stage: str) -> list[Chart | HeatMap]:
+    """A chart per panel of the overview, with the id of the panel."""
     panels = {**titles_of(stage), "grad": "grad", "lr": "learning rate", "speed": "tokens/s"}
-    pictures: list[Chart | HeatMap] = [
+    charts: list[Chart | HeatMap] = [
         Chart(title, _TRACES[title], log=title == "PPL", id=panel)
         for panel, title in panels.items()
     ]
-    pictures.append(HeatMap(tr("gradient norms by layer"), id="layers"))
-    return [_as_panel(picture) for picture in pictures]
+    charts.append(HeatMap(tr("gradient norms by layer"), id="layers"))
+    return [_as_panel(chart) for chart in charts]
 
 
 def make_metric_chart() -> Chart:
-    """A chart for one metric or another, out of sight until it has one."""
+    """A chart without a metric yet, hidden until it gets one."""
     chart = _as_panel(Chart("", ()))
     chart.display = False
     return chart
 
 
 def plot_of(metric: str, number: int) -> Plot:
-    """How one metric is drawn, in a colour by its number; what is rare gets marks."""
+    """The plot of one metric, in a colour by its number; rare values are drawn as marks."""
     known = names.describe(metric)
     kind: Kind = "marks" if metric.startswith(("val/", names.PROBE)) else "line"
     color = SERIES_COLORS[number % len(SERIES_COLORS)]
@@ -97,24 +97,24 @@ def plot_of(metric: str, number: int) -> Plot:
 
 
 def make_layer_map(prefix: str, panel: str) -> HeatMap:
-    """Layers as rows, for the series that begin so: `deep/act_rms/`."""
+    """A map with layers as rows, for the series with this prefix, such as `deep/act_rms/`."""
     family = prefix.removeprefix(names.DEEP).strip("/")
     return _as_panel(HeatMap(tr("{what} by layer", what=tr(names.DEEP_LAYERS[family])), id=panel))
 
 
-def _as_panel(picture: Picture) -> Picture:
-    picture.can_focus = True
-    picture.add_class("picture")
-    return picture
+def _as_panel(chart: AnyChart) -> AnyChart:
+    chart.can_focus = True
+    chart.add_class("picture")
+    return chart
 
 
 def references_for(chart: Chart, levels: Mapping[str, float]) -> Mapping[str, float]:
-    """The loss levels worth a line; no other chart has any."""
+    """The baselines to draw in a chart: those of the loss in its chart, none in others."""
     return dict(levels) if chart.title == _LOSS else {}
 
 
 def marks_of(events: Sequence[Mapping[str, Any]]) -> tuple[Mark, ...]:
-    """What happened to a run that may explain its curves."""
+    """The events that may explain a curve: alerts, resumes and changes by command."""
     marks = {}
     for event in events:
         step, kind = event.get("step"), event.get("kind")
@@ -125,12 +125,12 @@ def marks_of(events: Sequence[Mapping[str, Any]]) -> tuple[Mark, ...]:
 
 
 def _steers(event: Mapping[str, Any]) -> bool:
-    """Whether somebody changed how the run goes on."""
+    """Whether a command changed the course of the run."""
     command = str(event.get("message", "")).partition(":")[0]
     return event.get("kind") == "command" and command in ("set", "pause", "resume", "rollback")
 
 
 if __name__ == "__main__":
-    print([made.id for made in make_pictures("grpo")], titles_of("grpo"), numbers_of("dpo"))
+    print([made.id for made in make_charts("grpo")], titles_of("grpo"), numbers_of("dpo"))
     assert titles_of("pretrain") == {"first": "loss", "second": "PPL"}
     print("=== 自测通过 ===")

@@ -1,7 +1,4 @@
-"""Questions over a screen: which of a few things to do, or one line of text.
-
-They do nothing themselves; what was answered is what they are dismissed with.
-"""
+"""Dialogs that ask for one of a few choices, or for a line of text; dismissed with the answer."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ from lmm_tui.terminal.safe_text import clean
 
 @dataclass(frozen=True)
 class Choice:
-    """One answer: `id` is what the dialog returns, `key` chooses it at once."""
+    """One answer: the dialog returns `id`; `key` chooses it at once."""
 
     id: str
     key: str
@@ -34,12 +31,12 @@ STAY = Choice("", "escape", mark("Leave all as it is"))
 
 
 class ChoiceDialog(ModalScreen[str]):
-    """Returns the id of a choice, `""` for staying; what does harm is not where the cursor is."""
+    """Returns the id of a choice, or `""` for leaving all as it is, which is focused at first."""
 
     def __init__(
         self, title: str, text: str, choices: Sequence[Choice], *, code: str = "", first: str = ""
     ) -> None:
-        """`code` is shown as something to be copied; the choice `first` has the cursor."""
+        """`code` is shown as a command line; the choice `first` is focused instead."""
         super().__init__()
         self._title = title
         self._text = text
@@ -80,7 +77,7 @@ class ChoiceDialog(ModalScreen[str]):
 
 
 class AskDialog(ModalScreen[str | None]):
-    """Returns one line, or None; `judge` says what is wrong with it, or nothing."""
+    """Returns one line, or None; `judge` returns what is wrong with a line, or nothing."""
 
     def __init__(
         self, title: str, text: str, value: str = "", judge: Callable[[str], str] | None = None
@@ -122,7 +119,7 @@ class AskDialog(ModalScreen[str | None]):
 
 
 def pressed(key: str, action: str) -> str:
-    """Markup for the frame of a panel: a key that can be clicked, too."""
+    """Markup of a key in the frame of a panel, which can be clicked."""
     return f"[@click=screen.{action}]{key}[/]"
 
 

@@ -1,6 +1,7 @@
-"""What is on the screen of a run as files in its folder of plots: which, from where to where.
+"""Exports of the dashboard into the folder of plots of its run: all plots as _PNG, the screen as
+_SVG, the curves that are shown as CSV.
 
-It asks charts what they show, and writes nothing but the picture of the screen.
+PNG and CSV are written by a worker process, so that no training feels it.
 """
 
 from __future__ import annotations
@@ -8,28 +9,93 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from lmm_tui.charts.chart import Chart
-from lmm_tui.cockpit.screens.dialogs import Choice
-from lmm_tui.i18n.language import mark
+from lmm_tui.cockpit.messages import ExportDone
+from lmm_tui.cockpit.screens.dialogs import Choice, ChoiceDialog
+from lmm_tui.cockpit.screens.run_commands import RunCommands
+from lmm_tui.i18n.language import listed, mark, tr
+from lmm_tui.runs.worker_jobs import export_in_background, tabulate_in_background
+from lmm_tui.terminal.safe_text import clean
 
-PNG, SVG, CSV = "png", "svg", "csv"
-CHOICES = (
-    Choice(PNG, "p", mark("The plots of the whole run, as PNG")),
-    Choice(SVG, "s", mark("The screen as it is, as SVG")),
-    Choice(CSV, "c", mark("The curves that are shown, as CSV")),
+_PNG, _SVG, _CSV = "png", "svg", "csv"
+_CHOICES = (
+    Choice(_PNG, "p", mark("The plots of the whole run, as PNG")),
+    Choice(_SVG, "s", mark("The screen as it is, as SVG")),
+    Choice(_CSV, "c", mark("The curves that are shown, as CSV")),
 )
 
 _LONGEST_NAME = 40
 
 
+class ViewExport(RunCommands):
+    """For screens with the export commands of the bindings of `dashboard`."""
+
+    def shown_title(self) -> str:
+        """The title of the page or of the only chart that is shown."""
+        raise NotImplementedError
+
+    def action_export(self) -> None:
+        self._export(lambda: export_in_background(self.session.run_dir.path))
+
+    def action_export_shown(self) -> None:
+        text = tr(
+            "Written into {folder}; nothing there is replaced.", folder=self.session.run_dir.plots
+        )
+        dialog = ChoiceDialog(tr("export"), text, _CHOICES, first=_PNG)
+        self.app.push_screen(dialog, self._export_chosen)
+
+    def _export_chosen(self, kind: str | None) -> None:
+        if kind == _PNG:
+            self.action_export()
+        elif kind == _SVG:
+            # The dialog is still on the screen.
+            self.call_after_refresh(self._export_screen)
+        elif kind == _CSV:
+            self._export_curves()
+
+    def _export_screen(self) -> None:
+        picture = self.app.export_screenshot(title=clean(self.session.view.info.name))
+        self._export(lambda: [_write_picture(self.session.run_dir.plots, picture)])
+
+    def _export_curves(self) -> None:
+        curves = Curves.of([chart for chart in self.query(Chart) if chart.is_on_screen])
+        if curves is None:
+            self.toast(tr("no curve is on the screen; n turns the page"), "export")
+            return
+        title, run = self.shown_title(), self.session.run_dir
+
+        def write() -> list[Path]:
+            run.plots.mkdir(parents=True, exist_ok=True)
+            target = curves.file(run.plots, title)
+            tabulate_in_background(run.path, target, curves.metrics, curves.first, curves.last)
+            return [target]
+
+        self._export(write)
+
+    def _export(self, write: Callable[[], list[Path]]) -> None:
+        if self.begin("export"):
+            self.in_background(
+                "export",
+                lambda: ExportDone(tuple(map(str, write()))),
+                refused=lambda why: ExportDone((), why),
+            )
+
+    def on_export_done(self, message: ExportDone) -> None:
+        self.end("export")
+        text = message.error or tr("wrote {files}", files=listed(message.paths))
+        self.toast(text, "export", severe=bool(message.error))
+        self.note("export", text, "warning" if message.error else "info")
+        self.show()
+
+
 @dataclass(frozen=True)
 class Curves:
-    """Metrics, and the steps from `first` to `last` that are seen of them."""
+    """Metrics, and the steps from `first` to `last` that are shown of them."""
 
     metrics: tuple[str, ...]
     first: int
@@ -37,7 +103,7 @@ class Curves:
 
     @classmethod
     def of(cls, charts: Sequence[Chart]) -> Curves | None:
-        """Of charts with different windows, all that any shows; None where nothing is shown."""
+        """All that any of these charts shows; None where none shows a curve."""
         seen = [(chart, whole) for chart in charts if (whole := chart.whole)]
         metrics = dict.fromkeys(
             metric for chart, _ in seen for metric in chart.metrics if chart.store.get(metric)
@@ -52,15 +118,15 @@ class Curves:
         return cls(tuple(metrics), math.ceil(min(edges)), math.floor(max(edges)))
 
     def file(self, folder: Path, page: str) -> Path:
-        """A name that says what is in it, and is free."""
+        """A free name made of the title of the page and the steps."""
         words = "-".join(re.findall(r"[a-z0-9]+", page.casefold()))[:_LONGEST_NAME]
-        return _free(folder, f"{words or 'curves'}-{self.first}-{self.last}", CSV)
+        return _free(folder, f"{words or 'curves'}-{self.first}-{self.last}", _CSV)
 
 
-def write_picture(folder: Path, picture: str) -> Path:
-    """Keep an SVG of the screen under the time of day. Raises OSError."""
+def _write_picture(folder: Path, picture: str) -> Path:
+    """Write an SVG of the screen under the time of day. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = _free(folder, time.strftime("screen-%Y%m%d-%H%M%S"), SVG)
+    path = _free(folder, time.strftime("screen-%Y%m%d-%H%M%S"), _SVG)
     with path.open("x", encoding="utf-8") as file:
         file.write(picture)
     return path
@@ -75,7 +141,7 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as place:
-        kept = [write_picture(Path(place) / "plots", "<svg/>").name for _ in range(2)]
+        kept = [_write_picture(Path(place) / "plots", "<svg/>").name for _ in range(2)]
     curves = Curves(("train/loss",), 10, 20).file(Path("plots"), "losses 1/2")
     print(kept, curves)
     assert len(set(kept)) == 2 and curves.name == "losses-1-2-10-20.csv"

@@ -1,7 +1,4 @@
-"""Which options of the configuration stand on which tab of the form: all of them, each on one.
-
-Data only; it knows no widget.
-"""
+"""The tabs of the configuration form: every option is on one of them."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ FORM = (
     "optim.lr",
     "optim.schedule",
 )
-"""The options that decide a run, on the first tab."""
+"""The most important options, on the first tab."""
 
 _STAGED = ("dpo", "grpo", "distill")
 _SECTIONS = {
@@ -41,7 +38,7 @@ TABS = (ESSENTIALS, *_SECTIONS)
 
 
 def keys_of(tab: str) -> list[str]:
-    """The options of a tab, in the order of the tree."""
+    """The options of a tab, in the order of the configuration."""
     if tab == ESSENTIALS:
         return list(FORM)
     keys = [option.key for option in options() if option.key not in FORM]
@@ -50,12 +47,12 @@ def keys_of(tab: str) -> list[str]:
 
 
 def section_of(key: str) -> str:
-    """The table of the tree that an option stands in; empty for the top."""
+    """The section of the configuration that an option is in; empty for the top level."""
     return key.rpartition(".")[0]
 
 
 def matters(key: str, stage: str) -> bool:
-    """Whether an option means anything to a stage."""
+    """Whether an option has an effect in a stage."""
     section = section_of(key)
     return section not in _STAGED or section == stage
 

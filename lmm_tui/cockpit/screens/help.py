@@ -1,4 +1,4 @@
-"""Every key of the one table, by group, those of the screen below first; with search."""
+"""All keys by group, those of the screen below first, with a search."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _shown_file() -> str:
 
 
 class HelpScreen(ModalScreen[Key | None]):
-    """Dismissed with a key that was clicked; `where`: the places whose keys work below.
+    """Dismissed with a key that was clicked; `where` are the parts of the table that work below.
 
     Closed by the key that opened it, by escape and by q.
     """

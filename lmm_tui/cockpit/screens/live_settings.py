@@ -1,6 +1,6 @@
-"""The settings that can change while a run is going: what they are, what they shall be, really?
+"""A dialog for the settings that can change in a live run: new values are typed, then confirmed.
 
-It changes nothing: it is dismissed with what shall be set, once it was shown and confirmed.
+Nothing is changed here: the dialog is dismissed with the changes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ from textual.widgets import Button, Input, Static
 from lmm_tui.i18n.language import mark, tr
 
 Changes = dict[str, float]
-"""By the names of the command `set`."""
+"""New values by the argument names of the command `set`."""
 
 
 @dataclass(frozen=True)
 class LiveSetting:
-    """`name` as the command `set` takes it, `key` in config.toml; steps from `least`, else > 0."""
+    """`name` is an argument of the command `set`, `key` is in config.toml.
+
+    The value is a number of steps, `least` or more; where `least` is None, any number above 0.
+    """
 
     name: str
     key: str
@@ -35,7 +38,7 @@ class LiveSetting:
     least: int | None
 
     def judge(self, text: str) -> float:
-        """The value that was typed; ValueError with what is wrong with it."""
+        """Parse what was typed. Raises ValueError with what is wrong with it."""
         try:
             value = float(text)
         except ValueError:
@@ -58,14 +61,14 @@ SETTINGS = (
     LiveSetting("sample_every", "log.sample_every", mark("sample every"), 0),
     LiveSetting("checkpoint_every", "log.checkpoint_every", mark("save every"), 0),
 )
-"""What the loop takes; it judges every value again, and better."""
+"""What the training loop takes; it checks every value again, more strictly."""
 
 
 class LiveSettings(ModalScreen[Changes | None]):
-    """A field a setting; enter shows what would change, enter again confirms it."""
+    """A field per setting; enter shows what would change, enter again confirms it."""
 
     def __init__(self, current: Mapping[str, float]) -> None:
-        """`current` by the names of the command; what is not known can be set all the same."""
+        """`current` has values by name; those that are missing can be set all the same."""
         super().__init__()
         self._current = current
         self._changes: Changes = {}
@@ -87,15 +90,15 @@ class LiveSettings(ModalScreen[Changes | None]):
         self._judge()
 
     def _shown(self, setting: LiveSetting) -> str:
-        """The value in a field that nobody has edited: it may be rounded, for it is not sent."""
+        """The text of an unedited field; it may be rounded, since it is not sent."""
         known = self._current.get(setting.name)
         if known is None:
             return ""
-        return _written(known, 4) if setting.least is None else f"{known:.0f}"
+        return _number_text(known, 4) if setting.least is None else f"{known:.0f}"
 
     @on(Input.Changed)
     def _judge(self) -> bool:
-        """Word what would change; whether that can be asked for."""
+        """Show what would change; True if there are changes and all of them are valid."""
         self._changes = {}
         lines, wrong = [], []
         for setting in SETTINGS:
@@ -109,14 +112,14 @@ class LiveSettings(ModalScreen[Changes | None]):
                 continue
             self._changes[setting.name] = value
             before = self._shown(setting) or "?"
-            lines.append(f"{tr(setting.label)}  {before} → {_written(value, 6)}")
-        self._say_go(confirming=False)
+            lines.append(f"{tr(setting.label)}  {before} → {_number_text(value, 6)}")
+        self._label_button(confirming=False)
         said = wrong or lines or [tr("Type another value; up and down go from field to field.")]
         style = "$text-error" if wrong else "bold" if lines else "$foreground 60%"
         self.query_one("#verdict", Static).update(Content.styled("\n".join(said), style))
         return bool(lines) and not wrong
 
-    def _say_go(self, *, confirming: bool) -> None:
+    def _label_button(self, *, confirming: bool) -> None:
         button = self.query_one("#go", Button)
         said = (
             tr("Change it now, after the step in progress")
@@ -133,7 +136,7 @@ class LiveSettings(ModalScreen[Changes | None]):
         if button.has_class("-confirming"):
             self.dismiss(self._changes)
         elif self._judge():
-            self._say_go(confirming=True)
+            self._label_button(confirming=True)
             button.focus()
 
     @on(Button.Pressed, "#stay")
@@ -150,7 +153,7 @@ class LiveSettings(ModalScreen[Changes | None]):
 
 
 def current_settings(config: Path) -> dict[str, float]:
-    """What a run's config.toml says; what cannot be read there is left out."""
+    """The values in the config.toml of a run; what cannot be read is left out."""
     try:
         found = tomllib.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -159,8 +162,8 @@ def current_settings(config: Path) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
 
 
-def _written(value: float, digits: int) -> str:
-    """A number as people write it: 0.005196, 3e-5."""
+def _number_text(value: float, digits: int) -> str:
+    """A number in its short form: 0.005196, 3e-5."""
     return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e")
 
 

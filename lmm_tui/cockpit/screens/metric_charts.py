@@ -1,8 +1,8 @@
-"""The charts of single metrics on the open page of the dashboard: a few, however many metrics.
+"""The charts of single metrics on the open page of the dashboard, made once and used again.
 
-Making a widget costs more than drawing a chart, so those that are there show what the page has in
-their place, be it another metric at every letter of a search. How a metric looks is kept for when
-it is there again. It knows neither sessions nor what a page is made of.
+Making a widget costs more than drawing a chart, so the existing charts show whatever metrics the
+page has, be they others at every letter of a search. The plot of each metric is kept, with its
+scale, for when the metric is shown again.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from lmm_tui.cockpit.widgets.panel_grid import PanelGrid
 
 
 class MetricCharts:
-    """Of the panels of a book that are metrics, those on its open page, in its order."""
+    """Charts for the panels of the open page that are metrics, in their order."""
 
-    def __init__(self, book: DashboardPages, tiles: PanelGrid) -> None:
-        self._book, self._tiles = book, tiles
+    def __init__(self, book: DashboardPages, grid: PanelGrid) -> None:
+        self._book, self._grid = book, grid
         self._charts: list[Chart] = []
         self._plots: dict[str, Plot] = {}
 
     def reserve(self, count: int) -> None:
-        """Have that many, so that showing them comes at once."""
+        """Make that many charts, so that a page with them opens at once."""
         missing = [make_metric_chart() for _ in range(count - len(self._charts))]
         self._charts += missing
-        self._tiles.mount_all(missing)
+        self._grid.mount_all(missing)
 
     def show_page(self, like: RunChart) -> None:
-        """Become the metrics of the open page; those that are new there look where `like` does."""
+        """Show the metrics of the open page; new ones get the view and cursor of `like`."""
         panels = [panel for panel in self._book.page.panels if self._book.metric_of(panel)]
         self.reserve(len(panels))
         for chart, panel in zip_longest(self._charts, panels):
-            self._tiles.rename(chart, panel)
+            self._grid.rename(chart, panel)
             if panel is not None and chart.plot is not (plot := self._plot(panel)):
                 chart.view, chart.cursor = like.view, like.cursor
                 chart.plot = plot
@@ -44,7 +44,7 @@ class MetricCharts:
     def chart_of(self, metric: str) -> Chart | None:
         """The chart of a metric, if it is on the open page."""
         for chart in self._charts:
-            if self._book.metric_of(self._tiles.panel_of(chart)) == metric:
+            if self._book.metric_of(self._grid.panel_of(chart)) == metric:
                 return chart
         return None
 
@@ -66,20 +66,20 @@ if __name__ == "__main__":
     class Demo(App[None]):
         def compose(self) -> ComposeResult:
             self.book = DashboardPages(PinnedMetrics())
-            self.tiles = PanelGrid(page=self.book.page)
-            yield self.tiles
+            self.grid = PanelGrid(page=self.book.page)
+            yield self.grid
 
         def search(self, charts: MetricCharts, words: str) -> list[str]:
             self.book.words = words
             self.book.lay_out([f"mine/{number}" for number in range(30)], self.size, self.size)
             charts.show_page(like=Chart("", ()))
-            self.tiles.open_page(self.book.page)
+            self.grid.open_page(self.book.page)
             return [chart.title for chart in self.query(Chart) if chart.display]
 
     async def search() -> tuple[int, list[str]]:
         app = Demo()
         async with app.run_test(size=(100, 20)):
-            charts = MetricCharts(app.book, app.tiles)
+            charts = MetricCharts(app.book, app.grid)
             app.search(charts, "mine")
             found = app.search(charts, "29")
             return len(app.query(Chart)), found

@@ -1,6 +1,6 @@
-"""All metrics of a run as pages of a grid: which group a metric belongs to, and where it stands.
+"""All metrics of a run in groups, and as pages of a grid. Pure functions of names and sizes.
 
-Pure functions of names and sizes; whatever a run measures has a place, so nothing is out of reach.
+A metric that no group knows is in OTHER, so everything that a run measures can be reached.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (mark("system"), (names.SYSTEM,)),
     (mark("stage"), tuple(f"{stage}/" for stage in names.STAGE_NUMBERS)),
 )
-"""A metric belongs to the first group with a beginning of its name."""
+"""A metric belongs to the first group with a prefix of its name."""
 
 _CELL = Size(46, 9)
-"""The smallest chart in a grid, but for screens that are smaller."""
+"""The smallest chart in a grid, except on screens that are smaller themselves."""
 
 
 def group_of(metric: str) -> str:
-    """The group of a metric; what nobody knows is in OTHER."""
-    for group, beginnings in _GROUPS:
-        if metric.startswith(beginnings):
+    """The group of a metric."""
+    for group, prefixes in _GROUPS:
+        if metric.startswith(prefixes):
             return group
     return OTHER
 
 
 def grouped(metrics: Iterable[str]) -> dict[str, list[str]]:
-    """The metrics of each group that has any, in the order of the groups."""
+    """The metrics of each group, in the order of the groups; groups without any are left out."""
     found: dict[str, list[str]] = {group: [] for group in (*dict(_GROUPS), OTHER)}
     for metric in metrics:
         found[group_of(metric)].append(metric)
@@ -57,13 +57,13 @@ def matching(metrics: Iterable[str], words: str) -> list[str]:
 
 @cache
 def _searched(metric: str) -> str:
-    """What is searched for words: made once, since thousands are at every letter."""
+    """The text that is searched; cached, since thousands of them are searched at every letter."""
     title = names.describe(metric).title
     return f"{metric} {title} {tr(title)}".casefold()
 
 
 def panels_a_page(size: Size) -> int:
-    """The most panels that a page of a grid has."""
+    """How many panels fit on a page of a grid."""
     across, down = _across_and_down(size)
     return across * down
 
@@ -73,7 +73,7 @@ def _across_and_down(size: Size) -> tuple[int, int]:
 
 
 def grid(title: str, panels: Sequence[str], size: Size) -> list[Page]:
-    """Pages that show these panels in rows of equal height, a short row stretched: no holes."""
+    """Pages of these panels in rows of equal height; a short row is stretched to the full width."""
     across, down = _across_and_down(size)
     each = across * down
     parts = [panels[start : start + each] for start in range(0, len(panels), each)]

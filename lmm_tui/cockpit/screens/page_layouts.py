@@ -1,7 +1,7 @@
-"""Which panels stand on which page, for every size of terminal from 60x15 to a wall.
+"""The panels of the overview pages, for every size of terminal from 60x15 on.
 
-Data only: a set of pages a size, the roomiest that fits is taken. What is `first` and `second`
-depends on the stage of the run; so do the titles with these names in braces.
+The roomiest set of pages that fits is taken. Which charts are `first` and `second` depends on the
+stage of the run; so do the titles with these names in braces.
 """
 
 from __future__ import annotations

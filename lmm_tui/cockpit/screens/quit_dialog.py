@@ -1,6 +1,6 @@
 """Asks how to leave a live run: detach, stop with a checkpoint, or stay.
 
-It decides nothing: it is dismissed with a Departure, or None for staying.
+The dialog is dismissed with a Departure, or with None to stay.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lmm_tui.i18n.language import tr
 
 
 class QuitDialog(ModalScreen[Departure | None]):
-    """`owned` runs train in this process, others in one of their own."""
+    """An `owned` run trains in this process, others in one of their own."""
 
     BINDINGS = bindings("dialog")
     AUTO_FOCUS = "#detach"

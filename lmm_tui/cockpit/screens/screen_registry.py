@@ -1,4 +1,4 @@
-"""Which screen stands behind which name of the key table; each is imported when it is first opened.
+"""The screens by their names in the key table; each is imported when it is first opened.
 
 A new screen is a row in `[go]` of `cockpit.key_table`, a class over `BaseScreen` and a line here.
 """
@@ -17,21 +17,20 @@ if TYPE_CHECKING:
     from lmm_tui.runs.session import RunSession
 
 _OF_A_RUN = {
-    "checkpoints": ("checkpoints", "CheckpointsScreen"),
-    "log": ("log", "LogScreen"),
-    "samples": ("samples", "SamplesScreen"),
-    "chat": ("chat", "ChatScreen"),
-    "tokens": ("tokens", "TokensScreen"),
-    "evaluate": ("evaluation", "EvaluateScreen"),
+    "checkpoints": "CheckpointsScreen",
+    "log": "LogScreen",
+    "samples": "SamplesScreen",
+    "chat": "ChatScreen",
+    "tokens": "TokensScreen",
+    "evaluate": "EvaluateScreen",
 }
-"""Module here and class of the screens that are made from nothing but the run that is open."""
+"""Classes of the screens that are made from nothing but the open run, in `<name>_screen`."""
 
 OF_A_RUN = frozenset(_OF_A_RUN)
-"""Screens that cannot be without a run that is open."""
+"""Screens that need an open run."""
 
 GO_WITH_THE_RUN = OF_A_RUN | {"system"}
-"""Screens that are made anew when another run is opened."""
-
+"""Screens that are made again when another run is opened."""
 
 BEHIND = {"chat": "samples", "tokens": "samples"}
 """Screens without a number, and the one that each is reached from."""
@@ -39,37 +38,35 @@ BEHIND = {"chat": "samples", "tokens": "samples"}
 
 @dataclass(frozen=True)
 class ScreenContext:
-    """What a screen may be made from."""
+    """What screens are made from."""
 
     runs_dir: Path
     session: RunSession | None
     shown_run: Callable[[], Path | None]
-    """The run that is open by the time it is asked for."""
+    """Returns the run that is open at the time of the call."""
 
 
-def make(name: str, around: ScreenContext) -> BaseScreen:
+def make(name: str, context: ScreenContext) -> BaseScreen:
     """The screen called `name`; those `OF_A_RUN` need a session."""
-    return _MAKERS[name](around)
+    return _MAKERS[name](context)
 
 
-def _runs(around: ScreenContext) -> BaseScreen:
-    from lmm_tui.cockpit.screens.runs import RunsScreen
+def _runs(context: ScreenContext) -> BaseScreen:
+    from lmm_tui.cockpit.screens.runs_screen import RunsScreen
 
-    return RunsScreen(around.runs_dir, around.shown_run)
-
-
-def _system(around: ScreenContext) -> BaseScreen:
-    from lmm_tui.cockpit.screens.system import SystemScreen
-
-    return SystemScreen(around.runs_dir, around.session.run_dir if around.session else None)
+    return RunsScreen(context.runs_dir, context.shown_run)
 
 
-def _of_a_run(name: str, around: ScreenContext) -> BaseScreen:
-    module, screen = _OF_A_RUN[name]
-    assert around.session is not None
-    made: BaseScreen = getattr(import_module(f"lmm_tui.cockpit.screens.{module}"), screen)(
-        around.session.run_dir
-    )
+def _system(context: ScreenContext) -> BaseScreen:
+    from lmm_tui.cockpit.screens.system_screen import SystemScreen
+
+    return SystemScreen(context.runs_dir, context.session.run_dir if context.session else None)
+
+
+def _of_a_run(name: str, context: ScreenContext) -> BaseScreen:
+    assert context.session is not None
+    module = import_module(f"lmm_tui.cockpit.screens.{name}_screen")
+    made: BaseScreen = getattr(module, _OF_A_RUN[name])(context.session.run_dir)
     return made
 
 

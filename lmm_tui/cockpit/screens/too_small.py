@@ -1,4 +1,4 @@
-"""Shown instead of everything else while the terminal is too small, and says what it needs."""
+"""Covers all other screens while the terminal is too small, and says which size is needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def too_small(size: Size) -> bool:
 
 
 class TooSmallScreen(ModalScreen[None]):
-    """Goes by itself once the terminal has grown; the run is not touched."""
+    """Closed by the app once the terminal is large enough; the run is not affected."""
 
     BINDINGS = [Binding("q", "app.request_quit", "leave", id="too_small.leave", show=False)]
 
@@ -27,12 +27,12 @@ class TooSmallScreen(ModalScreen[None]):
         yield Static(id="too-small")
 
     def on_mount(self) -> None:
-        self._word(self.app.size)
+        self._show(self.app.size)
 
     def on_resize(self) -> None:
-        self._word(self.size)
+        self._show(self.size)
 
-    def _word(self, size: Size) -> None:
+    def _show(self, size: Size) -> None:
         need = f"{SMALLEST.width}x{SMALLEST.height}"
         self.query_one(Static).update(
             Content.assemble(

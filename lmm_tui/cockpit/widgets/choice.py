@@ -1,6 +1,6 @@
-"""A row of choices of which one is taken, on a single line; a fraction of the cost of a Select.
+"""A selection widget on a single line; much cheaper than a Textual `Select`.
 
-It shows as many choices as fit and slides with the taken one. It knows strings, not what they mean.
+It shows as many choices as fit and scrolls so that the selected one is visible.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MORE = "…"
 
 
 class ChoiceRow(Widget, can_focus=True):
-    """Left and right or a click take a neighbour; posts `Changed` when the value changes."""
+    """Left and right select a neighbour, a click any choice; posts `Changed`."""
 
     DEFAULT_CSS = """
     ChoiceRow { height: 1; width: 1fr; }
@@ -44,7 +44,7 @@ class ChoiceRow(Widget, can_focus=True):
 
     @dataclass
     class Changed(Message):
-        """Another choice was taken."""
+        """Another choice was selected."""
 
         choice: ChoiceRow
         value: str
@@ -58,12 +58,12 @@ class ChoiceRow(Widget, can_focus=True):
         choices: Sequence[str],
         value: str,
         *,
-        said: Callable[[str], str] = str,
+        label: Callable[[str], str] = str,
         id: str | None = None,
     ) -> None:
-        """`said` is how a choice is shown."""
+        """`label` returns the text that is shown for a choice."""
         super().__init__(id=id)
-        self._said = said
+        self._label = label
         self._choices: tuple[str, ...] = ()
         self.set_reactive(ChoiceRow.value, value)
         self.set_choices(choices)
@@ -73,7 +73,7 @@ class ChoiceRow(Widget, can_focus=True):
         return self._choices
 
     def set_choices(self, choices: Sequence[str]) -> None:
-        """Offer other choices; the present value stays, and is added where it is not among them."""
+        """Offer other choices; the value is kept, and added if it is not among them."""
         self._choices = tuple(dict.fromkeys([*choices, self.value]))
         self.refresh()
 
@@ -104,22 +104,22 @@ class ChoiceRow(Widget, can_focus=True):
         )
 
     def _pieces(self) -> list[tuple[str, str | None]]:
-        """What is shown from left to right: a text, and the choice that it stands for."""
+        """The texts from left to right, each with its choice (None: a gap)."""
         room = self.size.width
-        airy = [(f" {clean(self._said(name))} ", name) for name in self._choices]
-        if _width(airy) <= room:
-            return list(airy)
+        spaced = [(f" {clean(self._label(name))} ", name) for name in self._choices]
+        if _width(spaced) <= room:
+            return list(spaced)
         dense: list[tuple[str, str | None]] = []
         for name in self._choices:
-            dense += [(" ", None), (clean(self._said(name)), name)]
+            dense += [(" ", None), (clean(self._label(name)), name)]
         if _width(dense) <= room:
             return dense
-        return self._slid(dense, room)
+        return self._scrolled(dense, room)
 
-    def _slid(
+    def _scrolled(
         self, pieces: list[tuple[str, str | None]], room: int
     ) -> list[tuple[str, str | None]]:
-        """As many pieces as fit, from the first one on or so far right that the taken one shows."""
+        """As many pieces as fit, from the first, or from further right to include the value."""
         more: tuple[str, str | None] = (MORE, None)
         room -= 2 * _width([more])
         last = [name for _, name in pieces].index(self.value) + 1

@@ -1,7 +1,7 @@
-"""The panel that says what a configuration comes to before it is started.
+"""The panel with the estimate of a run before it starts: size, tokens, time, memory, disk.
 
-Pure drawing of an `Outlook`: a table where there is room for one, three sentences where there is
-not. It counts nothing itself.
+An `Outlook` is drawn as a table, or as four lines on a small terminal. The figures come from
+`lmm_tui.planning`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lmm_tui.terminal.safe_text import clean, fit
 LABEL_WIDTH = 13
 METER_WIDTH = 16
 TIGHT = 0.7
-"""Share of a memory above which the first-order estimate may turn out too small."""
+"""Share of the memory above which a first-order estimate may be too small."""
 
 _AIMS = {
     "pretrain": mark("to continue text"),
@@ -35,18 +35,18 @@ _AIMS = {
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is known about a run that has not begun."""
+    """The estimate of a run, and where it would run."""
 
     config: RunConfig
     estimate: Estimate
     data: str
-    """The text in a few words, such as `3 files, 12 MB`."""
+    """A summary such as `3 files, 12 MB`."""
     device: str
-    """The device in a few words, such as `cuda:0, NVIDIA H100`."""
+    """A summary such as `cuda:0, NVIDIA H100`."""
     memory_total: int | None
-    """Bytes of that device's memory, None while that is not known."""
+    """Bytes of memory of the device, None if unknown."""
     seconds_a_step: float | None = None
-    """Measured in a trial, None where there was none."""
+    """Measured by the step benchmark, None before."""
 
     @property
     def memory_share(self) -> float | None:
@@ -54,7 +54,7 @@ class Outlook:
 
     @property
     def verdict(self) -> tuple[str, str]:
-        """Whether the run fits into memory, and the colour of that."""
+        """Whether the run fits into memory, and its colour."""
         share = self.memory_share
         if share is None:
             return "", ""
@@ -64,7 +64,7 @@ class Outlook:
 
 
 class EstimatePanel(Widget):
-    """Shows one `Outlook`; `compact` is for a terminal of 80 columns."""
+    """Shows an `Outlook`; `compact` is for terminals of 80 columns."""
 
     DEFAULT_CSS = """
     EstimatePanel { height: auto; }
@@ -84,7 +84,7 @@ class EstimatePanel(Widget):
 
 
 def table(outlook: Outlook) -> Content:
-    """A row a figure, for a panel of 48 columns or more."""
+    """A row for each figure, for a panel of at least 48 columns."""
     config, sized = outlook.config, outlook.estimate
     shape = sized.shape
     parameters = tr(
@@ -126,7 +126,7 @@ def table(outlook: Outlook) -> Content:
 
 
 def sentences(outlook: Outlook) -> Content:
-    """The same in a few lines."""
+    """The same in four lines."""
     sized = outlook.estimate
     shape = sized.shape
     verdict, colour = outlook.verdict
@@ -165,12 +165,12 @@ def sentences(outlook: Outlook) -> Content:
 
 
 def run_name(config: RunConfig) -> str:
-    """What the run will be called, as far as that is known before it starts."""
+    """The name of the run; its date is not known before it starts."""
     return config.name or f"{config.stage}-{config.model.preset}-<date>"
 
 
 def folder(config: RunConfig) -> str:
-    """Where the run will be written."""
+    """The folder of the run."""
     return str(Path(config.runs_dir) / run_name(config))
 
 

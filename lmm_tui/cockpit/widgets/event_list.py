@@ -1,8 +1,4 @@
-"""What happened in the run, the newest on top: checkpoints, probes, commands, alerts, errors.
-
-Besides the run's own events it shows what only this screen knows, such as a command that could
-not be delivered.
-"""
+"""The events of a run, the newest on top: checkpoints, probes, commands, alerts, errors."""
 
 from __future__ import annotations
 
@@ -24,7 +20,7 @@ _WIDE = 56
 
 
 class EventList(Feed):
-    """A line an event: time, step, kind, message; alerts and errors in full."""
+    """A line for each event: time, step, kind, message; alerts and errors are wrapped."""
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(tr("events"), tr("What happens to the run is listed here."), id)
@@ -33,21 +29,21 @@ class EventList(Feed):
     def show(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Show `events`, oldest first."""
         self._events = events
-        self._word()
+        self._update_text()
 
     def on_resize(self) -> None:
-        self._word()
+        self._update_text()
 
-    def _word(self) -> None:
+    def _update_text(self) -> None:
         if not self._events:
             return
         latest = self._events[-MOST_SHOWN:]
-        lines = [_line(event, self.text_width) for event in reversed(latest)]
+        lines = [event_content(event, self.text_width) for event in reversed(latest)]
         self.set_text(Content("\n").join(lines), f"{len(self._events):,}")
 
 
-def _line(event: Mapping[str, Any], width: int) -> Content:
-    """One line; only what somebody has to act on may take more."""
+def event_content(event: Mapping[str, Any], width: int) -> Content:
+    """An event as one line; warnings and errors are not truncated."""
     style = _STYLES.get(str(event.get("level")), "")
     kind, message = str(event.get("kind", "")), str(event.get("message", ""))
     line = Content.assemble(
@@ -73,7 +69,7 @@ def _step(step: object) -> str:
 
 
 if __name__ == "__main__":
-    shown = _line(
+    shown = event_content(
         {
             "time": 0,
             "step": 1200,

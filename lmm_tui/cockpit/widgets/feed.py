@@ -1,6 +1,6 @@
-"""A panel of text that scrolls, the newest on top; laid out again only where the text changed.
+"""A scrolling panel of text, the newest on top; laid out again only if the text changed.
 
-Subclasses word it. Focused, it scrolls with the arrow keys; Enter gives it the whole screen.
+Subclasses compose the text. Focused, it scrolls with the arrow keys; Enter zooms it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from lmm_tui.cockpit.widgets.prose import Prose
 
 
 class Feed(VerticalScroll):
-    """`title` with a count in the border, text or an explanation of its absence inside."""
+    """`title` and a count in the border; `empty` is shown while there is no text."""
 
     DEFAULT_CSS = """
     Feed { scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
@@ -31,17 +31,17 @@ class Feed(VerticalScroll):
 
     @property
     def text_width(self) -> int:
-        """Cells for a line, with the scrollbar there or not."""
+        """Cells of a line, without those of the scrollbar."""
         return max(self.scrollable_content_region.width - 2, 1)
 
     def expect(self, sentence: str) -> None:
-        """Say why there is no text, for as long as there is none."""
+        """Replace the sentence that is shown while there is no text."""
         if self.border_title == self._title and sentence != self._shown.plain:
             self._shown = Content(sentence)
             self.query_one(Prose).update(self._shown)
 
     def set_text(self, text: Content, count: str) -> None:
-        """Show `text`, and `count` behind the title; nothing happens where both are known."""
+        """Show `text`, and `count` after the title; equal text is not laid out again."""
         if text.is_same(self._shown):
             return
         self._shown = text

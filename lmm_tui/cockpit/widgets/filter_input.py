@@ -1,6 +1,6 @@
-"""A line to type what a list shall be narrowed to; it is there only while it is used.
+"""An input line that filters a list, visible while it is open or not empty.
 
-It knows nothing of the list: every edit is told, and so is the end.
+Every edit posts `Edited`; leaving it posts `Left`.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from lmm_tui.cockpit.widgets.text_input import TextInput
 
 
 class FilterInput(TextInput):
-    """Opened by its screen; enter keeps what was typed, escape drops it."""
+    """Enter and the arrow keys keep the text, escape clears it."""
 
     DEFAULT_CSS = """
     FilterInput { display: none; }
     FilterInput.-textual-compact { height: 1; padding: 0 2; background: $surface; }
     """
 
-    # It is as wide as its screen: Textual would lay out the screen for every letter.
+    # Its width is fixed, but Textual would lay out the screen again for every letter.
     virtual_size = Reactive(NULL_SIZE, layout=False, repaint=False)
 
     @dataclass
     class Edited(Message):
-        """What is wanted now."""
+        """The text was edited."""
 
         text: str
 
     @dataclass
     class Left(Message):
-        """The list has the keys again; `text` stays in force, empty where it was dropped."""
+        """The input was left with `text`, empty if it was cleared."""
 
         text: str
 
@@ -76,21 +76,21 @@ if __name__ == "__main__":
     from textual.app import App, ComposeResult
 
     class Demo(App[None]):
-        said: list[str] = []
+        edits: list[str] = []
 
         def compose(self) -> ComposeResult:
             yield FilterInput("filter")
 
-        def on_filter_line_edited(self, message: FilterInput.Edited) -> None:
-            self.said.append(message.text)
+        def on_filter_input_edited(self, message: FilterInput.Edited) -> None:
+            self.edits.append(message.text)
 
     async def narrow() -> list[str]:
         app = Demo()
         async with app.run_test(size=(40, 4)) as pilot:
             app.query_one(FilterInput).open()
             await pilot.press("s", "f", "t", "enter")
-        return app.said
+        return app.edits
 
-    print(edits := asyncio.run(narrow()))
-    assert edits == ["s", "sf", "sft"]
+    print(seen := asyncio.run(narrow()))
+    assert seen == ["s", "sf", "sft"]
     print("=== 自测通过 ===")

@@ -1,7 +1,4 @@
-"""Is this run healthy? One line first, then what is wrong, what to suspect and what to do.
-
-It is given alerts and knows no rules.
-"""
+"""The health of a run: the verdict, then open alerts with advice, then those that have ended."""
 
 from __future__ import annotations
 
@@ -23,27 +20,27 @@ _MOST_SHOWN = 100
 
 
 class HealthPanel(Feed):
-    """What goes on now comes first, with its advice; then what is over, the newest on top."""
+    """Shows a verdict and alerts; the rules are in `lmm_tui.metrics.health`."""
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(tr("health"), tr("Nothing was measured yet."), id)
 
-    def show(self, verdict: str, going_on: Sequence[Alert], alerts: Sequence[Alert]) -> None:
-        """`going_on` are those of `alerts` whose episode has not ended, the gravest first."""
-        style = _STYLES[going_on[0].severity] if going_on else "$text-success"
-        # A verdict that names the last step would have the screen laid out anew at every step.
+    def show(self, verdict: str, ongoing: Sequence[Alert], alerts: Sequence[Alert]) -> None:
+        """`ongoing` are those of `alerts` that have not ended, the most severe first."""
+        style = _STYLES[ongoing[0].severity] if ongoing else "$text-success"
+        # Without alerts the verdict names the last step: the text would change at every step.
         line = clean(translate_message(verdict)) if alerts else tr("healthy so far")
         lines = [Content.styled(line, style)]
-        lines += [_advice(alert) for alert in going_on]
-        over = [alert for alert in reversed(alerts) if alert not in going_on][:_MOST_SHOWN]
-        lines += [_past(alert) for alert in over]
-        state = tr("{count} open", count=len(going_on)) if going_on else tr("ok")
-        if over:
-            state += tr(", {count} over", count=len(over))
+        lines += [_ongoing_line(alert) for alert in ongoing]
+        ended = [alert for alert in reversed(alerts) if alert not in ongoing][:_MOST_SHOWN]
+        lines += [_ended_line(alert) for alert in ended]
+        state = tr("{count} open", count=len(ongoing)) if ongoing else tr("ok")
+        if ended:
+            state += tr(", {count} over", count=len(ended))
         self.set_text(Content("\n").join(lines), state)
 
 
-def _advice(alert: Alert) -> Content:
+def _ongoing_line(alert: Alert) -> Content:
     return Content.assemble(
         ("▸ ", _STYLES[alert.severity]),
         (tr(clean(alert.advice)), ""),
@@ -54,7 +51,7 @@ def _advice(alert: Alert) -> Content:
     )
 
 
-def _past(alert: Alert) -> Content:
+def _ended_line(alert: Alert) -> Content:
     return Content.assemble(
         (f"{alert.step:>6,}  ", "$foreground 70%"),
         (
@@ -72,7 +69,7 @@ if __name__ == "__main__":
     from lmm_tui.metrics.health.alerts import Alert
 
     spike = Alert(120, "loss_spike", "warning", "loss \x1b[2Jis 9", "a bad batch", "look at it", {})
-    lines = [_advice(spike), _past(spike)]
+    lines = [_ongoing_line(spike), _ended_line(spike)]
     print(*lines, sep="\n")
     assert "\x1b" not in str(lines[1]) and "since step 120" in str(lines[0])
     print("=== 自测通过 ===")

@@ -1,6 +1,6 @@
-"""The last line: the keys that work now, from the one table, as many as fit.
+"""The last line of a screen: its keys from the key table, as many as fit.
 
-A click on one presses it.
+A click on a key runs its action.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from lmm_tui.i18n.language import tr
 
 
 class ScreenKeys(StyledLine):
-    """The keys of a screen; where the line is short, those of the last ranks go first."""
+    """The keys of a screen; on a short line those with the highest `bar` rank are left out."""
 
     def __init__(self, *where: Where, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -21,22 +21,22 @@ class ScreenKeys(StyledLine):
 
     def compose_line(self, width: int) -> Content:
         keys = bar_keys(*self._where)
-        worded = {key.id: self._word(key) for key in keys if self._useful(key)}
+        texts = {key.id: self._text(key) for key in keys if self._is_available(key)}
         for key in sorted(keys, key=lambda key: key.bar, reverse=True):
-            if sum(part.cell_length for part in worded.values()) <= width:
+            if sum(part.cell_length for part in texts.values()) <= width:
                 break
-            worded.pop(key.id, None)
-        return Content.assemble(*worded.values())
+            texts.pop(key.id, None)
+        return Content.assemble(*texts.values())
 
-    def _useful(self, key: Key) -> bool:
+    def _is_available(self, key: Key) -> bool:
         return True
 
-    def _word(self, key: Key) -> Content:
+    def _text(self, key: Key) -> Content:
         return pressable(key, key.label)
 
 
 class KeyBar(ScreenKeys):
-    """`p probe  space pause  …`; says `resume` while the run is paused, and only what can work."""
+    """The keys of the dashboard, only those that work in the present state of the run."""
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__("dashboard", "charts", id=id)
@@ -45,23 +45,23 @@ class KeyBar(ScreenKeys):
         self._pages = 1
 
     def show(self, *, active: bool, paused: bool, pages: int) -> None:
-        asked = active, paused, pages
-        if asked != (self._active, self._paused, self._pages):
-            self._active, self._paused, self._pages = asked
+        state = active, paused, pages
+        if state != (self._active, self._paused, self._pages):
+            self._active, self._paused, self._pages = state
             self.reword()
 
-    def _useful(self, key: Key) -> bool:
+    def _is_available(self, key: Key) -> bool:
         if key.id.startswith("run.") and key.id != "run.export":
             return self._active
         return key.id != "view.next" or self._pages > 1
 
-    def _word(self, key: Key) -> Content:
+    def _text(self, key: Key) -> Content:
         resumes = key.id == "run.pause" and self._paused
         return pressable(key, tr("resume") if resumes else key.label)
 
 
 class FormKeys(StyledLine):
-    """The keys of the configure screen, the first of the table first, as many as fit."""
+    """The keys of the configure screen in the order of the table, as many as fit."""
 
     def compose_line(self, width: int) -> Content:
         line = Content()
@@ -75,12 +75,12 @@ class FormKeys(StyledLine):
 
 
 def shown_key(key: Key) -> str:
-    """The first of its keys, as a person calls it."""
+    """The display name of its first key."""
     return key.key_display.split()[0]
 
 
 def pressable(key: Key, title: str) -> Content:
-    """` p probe `; a click does what the key does."""
+    """` p probe ` with a link to the action of the key."""
     namespace = "" if key.action.startswith("app.") else "screen."
     return Content.from_markup(
         f"[@click={namespace}{key.action}] [bold $accent]$shown[/] [$foreground 80%]$title[/] [/]",

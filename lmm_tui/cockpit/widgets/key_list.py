@@ -1,6 +1,7 @@
-"""A long list of keys, group by group, that can be searched; it words only what is on the screen.
+"""The searchable list of all keys, by group, with notes at the end.
 
-One widget, for a widget a word takes half a second to open. It knows neither screens nor files.
+One scroll view renders the lines that are visible: a widget for each word would take half a second
+to open.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from lmm_tui.i18n.language import tr
 from lmm_tui.terminal.safe_text import wrap
 
 _KEY, _NAME, _LEAST_MEANING = 14, 22, 50
-"""Cells of the columns; names go where meanings would have less than the least."""
+"""Cells of the columns; names are left out if meanings would have less than the least."""
 
 
 class _Line:
-    """Parts of a line, and the key that it is about."""
+    """Parts of a line, and its key."""
 
     def __init__(self, *parts: Part, key: Key | None = None) -> None:
         self.parts, self.key = parts, key
 
 
 class KeyList(ScrollView, can_focus=True):
-    """Keys, what they do, and by which name each can be given other keys; then `notes`."""
+    """Keys, what they do, and their ids for `keys.toml`; then `notes`."""
 
     DEFAULT_CSS = """
     KeyList { height: auto; background: transparent; scrollbar-size: 0 1; }
@@ -43,7 +44,7 @@ class KeyList(ScrollView, can_focus=True):
 
     @dataclass
     class Clicked(Message):
-        """A line of this key was clicked."""
+        """A line was clicked."""
 
         key: Key
 
@@ -53,7 +54,7 @@ class KeyList(ScrollView, can_focus=True):
         notes: Sequence[tuple[str, str]],
         id: str | None = None,
     ) -> None:
-        """Titles of groups and help are translated here, notes are words already."""
+        """Titles of groups and help are translated here, notes by the caller."""
         super().__init__(id=id)
         self._groups, self._notes = groups, notes
         self._words: list[str] = []
@@ -61,7 +62,7 @@ class KeyList(ScrollView, can_focus=True):
         self._lines_of: object = None
 
     def search(self, text: str) -> None:
-        """Only the keys that have all these words in any of their columns."""
+        """Show only keys with all these words in any of their columns."""
         self._words = text.casefold().split()
         self._measure(self._room)
         self.scroll_home(animate=False)
@@ -80,26 +81,26 @@ class KeyList(ScrollView, can_focus=True):
         self._measure(self._room)
 
     def _measure(self, width: int) -> None:
-        self.virtual_size = Size(width, len(self._worded(width)))
+        self.virtual_size = Size(width, len(self._lines_at(width)))
 
     def render_line(self, y: int) -> Strip:
         width = self._room
-        lines, at = self._worded(width), y + round(self.scroll_offset.y)
+        lines, at = self._lines_at(width), y + round(self.scroll_offset.y)
         line = Content.assemble(*lines[at].parts) if at < len(lines) else Content()
         return Visual.to_strips(self, line, width, 1, self.visual_style, pad=True)[0]
 
     def on_click(self, event: events.Click) -> None:
-        lines, at = self._worded(self._room), event.y + round(self.scroll_offset.y)
+        lines, at = self._lines_at(self._room), event.y + round(self.scroll_offset.y)
         if at < len(lines) and (key := lines[at].key):
             self.post_message(self.Clicked(key))
 
-    def _worded(self, width: int) -> list[_Line]:
-        of = width, tuple(self._words)
-        if of != self._lines_of:
-            self._lines_of, self._lines = of, list(self._word(width))
+    def _lines_at(self, width: int) -> list[_Line]:
+        inputs = width, tuple(self._words)
+        if inputs != self._lines_of:
+            self._lines_of, self._lines = inputs, list(self._key_lines(width))
         return self._lines
 
-    def _word(self, width: int) -> Iterator[_Line]:
+    def _key_lines(self, width: int) -> Iterator[_Line]:
         named = width - _KEY - _NAME >= _LEAST_MEANING
         meaning = width - _KEY - (_NAME if named else 0)
         for title, keys in self._groups:
@@ -109,10 +110,10 @@ class KeyList(ScrollView, can_focus=True):
             for key in found:
                 names = _wrap(key.id, _NAME) if named else []
                 columns = _wrap(key.key_display, _KEY), _wrap(tr(key.help), meaning), names
-                for shown, said, name in zip_longest(*columns, fillvalue=""):
+                for shown, text, name in zip_longest(*columns, fillvalue=""):
                     yield _Line(
                         (set_cell_size(shown, _KEY), "$accent"),
-                        (set_cell_size(said, meaning), ""),
+                        (set_cell_size(text, meaning), ""),
                         (name, "$foreground 50%"),
                         key=key,
                     )
@@ -123,8 +124,8 @@ class KeyList(ScrollView, can_focus=True):
 
 
 def _matches(key: Key, words: Sequence[str]) -> bool:
-    said = (key.title, key.help)
-    text = " ".join((key.key_display, *said, *map(tr, said), key.id)).casefold()
+    english = (key.title, key.help)
+    text = " ".join((key.key_display, *english, *map(tr, english), key.id)).casefold()
     return all(word in text for word in words)
 
 

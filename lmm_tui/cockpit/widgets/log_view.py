@@ -1,6 +1,6 @@
-"""A log on the screen, as long as it likes: a window that moves with whoever scrolls.
+"""A view of a log file of any size, on a `LogWindow` that moves as it is scrolled.
 
-At the last line it follows what is appended. It words only what is on the screen.
+At the last line it follows the growing file. Only visible lines are decoded and styled.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STYLES = (("Traceback", "$text-error"), ("ERROR", "$text-error"), ("WARNING", "
 
 
 class LogView(ScrollView, can_focus=True):
-    """Shows `path`; `show_only` narrows it to some lines, `go_to` moves to one."""
+    """Shows `path`; `show_only` filters its lines, `go_to` moves to one."""
 
     DEFAULT_CSS = """
     LogView { height: 1fr; width: 1fr; background: $background; scrollbar-size: 0 1; }
@@ -33,14 +33,14 @@ class LogView(ScrollView, can_focus=True):
 
     @dataclass
     class Moved(Message):
-        """Another part is shown, or more has come."""
+        """Another part is shown, or the file has grown."""
 
     def __init__(self, path: Path, empty: str, id: str | None = None) -> None:
         super().__init__(id=id)
         self.window = LogWindow(path)
         self.following = True
         self.found: int | None = None
-        """The offset of the line that was found last."""
+        """The offset of the last search result."""
         self._empty = empty
         self._wanted = ""
         self._only: Sequence[LogLine] | None = None
@@ -48,7 +48,7 @@ class LogView(ScrollView, can_focus=True):
 
     @property
     def lines(self) -> Sequence[LogLine]:
-        """What can be scrolled through without reading more."""
+        """The lines in memory, or the filtered ones."""
         if self._only is not None:
             return self._only
         unfinished = self.window.unfinished
@@ -56,7 +56,7 @@ class LogView(ScrollView, can_focus=True):
 
     @property
     def count(self) -> int:
-        """How many `lines` there are."""
+        """The number of `lines`, without building them."""
         if self._only is not None:
             return len(self._only)
         return len(self.window.lines) + (self.window.unfinished is not None)
@@ -68,15 +68,15 @@ class LogView(ScrollView, can_focus=True):
         return self.window.unfinished if self._only is None and index == len(lines) else None
 
     def look(self) -> None:
-        """Show what was appended meanwhile."""
+        """Open the file, or show what was appended since."""
         if not self._opened:
             self._opened = True
             self.window.open_end()
-            self._grown()
+            self._show_growth()
         elif self.window.poll() or (self.following and not self.window.at_end):
             if self.following:
                 self._catch_up()
-            self._grown()
+            self._show_growth()
 
     def _catch_up(self) -> None:
         if self.window.size - self.window.end > 4 * self.size.height * LONGEST_LINE:
@@ -85,13 +85,13 @@ class LogView(ScrollView, can_focus=True):
             self.window.after()
 
     def show_only(self, lines: Sequence[LogLine] | None) -> None:
-        """Some lines of the file and no others, or all again."""
+        """Show only these lines of the file; None shows all."""
         self._only = lines
         self.following = True
-        self._grown()
+        self._show_growth()
 
     def mark(self, wanted: str) -> None:
-        """Show where a text occurs, in either case of letters."""
+        """Highlight a text, ignoring case."""
         self._wanted = wanted.lower()
         self.refresh()
 
@@ -126,17 +126,17 @@ class LogView(ScrollView, can_focus=True):
         self.post_message(self.Moved())
 
     def action_last(self) -> None:
-        """Go to the last line and stay with it."""
+        """Go to the last line and follow the file."""
         self.following = True
         if self._only is None:
             self.window.open_end()
-        self._grown()
+        self._show_growth()
 
     def on_mouse_scroll_up(self) -> None:
         self.following = False
 
     def on_scroll_to(self) -> None:
-        """The bar at the side was dragged."""
+        """The scrollbar was dragged."""
         self.following = False
 
     def stop_following(self) -> None:
@@ -175,7 +175,7 @@ class LogView(ScrollView, can_focus=True):
         if gone:
             self.scroll_to(y=self.scroll_offset.y - gone, animate=False, force=True)
 
-    def _grown(self) -> None:
+    def _show_growth(self) -> None:
         self._measure()
         if self.following:
             self.scroll_to(y=max(self.count - self.size.height, 0), animate=False, force=True)
@@ -183,17 +183,17 @@ class LogView(ScrollView, can_focus=True):
         self.post_message(self.Moved())
 
     def _measure(self) -> None:
-        # Wide enough for any line: how long lines are is known only to those that are drawn.
+        # A fixed width: measuring all lines would decode them.
         self.virtual_size = Size(max(self.size.width, 400), self.count)
 
     def on_resize(self) -> None:
-        self._grown()
+        self._show_growth()
 
     def _index_of(self, offset: int) -> int | None:
         offsets = [line.offset for line in self.lines]
         return offsets.index(offset) if offset in offsets else None
 
-    # Words
+    # Rendering
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
@@ -203,12 +203,12 @@ class LogView(ScrollView, can_focus=True):
             text = texts[y - 1] if 1 <= y <= len(texts) else ""
             line = Content.styled(f"  {text}", "$foreground" if y == 1 else "$foreground 60%")
         else:
-            line = self._word(found, width) if found else Content()
+            line = self._styled(found, width) if found else Content()
         return Visual.to_strips(self, line, width, 1, self.visual_style, pad=True)[0]
 
-    def _word(self, line: LogLine, width: int) -> Content:
+    def _styled(self, line: LogLine, width: int) -> Content:
         text = line.text
-        style = next((style for word, style in _STYLES if word in text), "")
+        style = next((style for keyword, style in _STYLES if keyword in text), "")
         left = int(self.scroll_offset.x)
         shown = fit(text[left:], width)
         content = Content.styled(shown, style) if style else Content(shown)

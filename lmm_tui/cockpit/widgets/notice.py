@@ -1,7 +1,4 @@
-"""A notice above the panels: why a run failed and what to do, or what a new run does first.
-
-It is there only while there is something to say.
-"""
+"""A notice above the panels: why a run failed and what to do, or what a new run does first."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from lmm_tui.terminal.safe_text import clean
 
 
 class Notice(Static):
-    """What happened, in a line, and the advice that fits."""
+    """A line on what happened, and one of advice; hidden without text."""
 
     DEFAULT_CSS = """
     Notice {
@@ -22,13 +19,13 @@ class Notice(Static):
     Notice.-calm { border: none; padding: 0 2; color: $accent; }
     """
 
-    _said: tuple[str, str, bool] = ("", "", False)
+    _shown: tuple[str, str, bool] = ("", "", False)
 
     def say(self, what: str, advice: str, *, calm: bool = False) -> None:
-        """Show two sentences, framed unless they are `calm`; an empty `what` shows nothing."""
-        if (what, advice, calm) == self._said:
+        """Show two sentences, framed unless `calm`; an empty `what` hides the notice."""
+        if (what, advice, calm) == self._shown:
             return
-        self._said = (what, advice, calm)
+        self._shown = (what, advice, calm)
         self.display = bool(what)
         self.set_class(calm, "-calm")
         self.update(

@@ -1,7 +1,7 @@
-"""One option of the configuration as a row of a form, made from nothing but its `Option`.
+"""One option of the configuration as a row of a form.
 
-Label, editor, default, range and the sentence for a wrong value all come from the tree. It knows
-neither other fields nor the file system: a screen that finds more wrong says so with `complain`.
+Label, editor, default, range and error sentence all come from its `Option`. Problems that involve
+other options or files are found by the screen, which reports them with `complain`.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ UNSET = mark("unset")
 CHANGED_MARK = "●"
 HEADING_WIDTH = 9
 LABEL_WIDTH = 28
-"""Columns left of the editor, the heading's among them; the style sheet below says it too."""
+"""Columns left of the editor, heading included; the style sheet below repeats it."""
 
 _DEFAULTS = RunConfig()
 
 
 class OptionField(Widget):
-    """Posts `Changed` after every edit; `value` is the last allowed one, `problem` says more."""
+    """Posts `Changed` after every edit; `value` is the last valid one."""
 
     DEFAULT_CSS = """
     OptionField { height: auto; padding: 0 1; }
@@ -56,7 +56,7 @@ class OptionField(Widget):
 
     @dataclass
     class Changed(Message):
-        """The text or choice was edited; look at `problem` before you use `value`."""
+        """The text or choice was edited; `value` is up to date if `problem` is empty."""
 
         field: OptionField
 
@@ -72,15 +72,15 @@ class OptionField(Widget):
         heading: str = "",
         choices: Sequence[str] = (),
     ) -> None:
-        """`choices` are for an option that lists none itself."""
+        """`choices` are for an option that defines none itself."""
         super().__init__(id=field_id(option.key))
         self.option = option
         self.value = value
-        self._refusal = ""
+        self._error = ""
         self._complaint = ""
         self._heading = heading
         self._editor = self._make_editor(choices or _choices(option))
-        self._judged = self.text
+        self._parsed_text = self.text
 
     @property
     def editor(self) -> ChoiceRow | Input:
@@ -89,13 +89,13 @@ class OptionField(Widget):
 
     @property
     def text(self) -> str:
-        """What stands in the editor."""
+        """The text in the editor."""
         return self._editor.value
 
     @property
     def problem(self) -> str:
-        """What is wrong with the text, and what is allowed; empty while nothing is."""
-        return self._refusal or self._complaint
+        """What is wrong with the text and what is allowed; empty if it is valid."""
+        return self._error or self._complaint
 
     @property
     def called(self) -> str:
@@ -113,7 +113,7 @@ class OptionField(Widget):
         return 1 + len(self._message_lines(width))
 
     def render(self) -> Content:
-        """The label, left of the editor, and below both what is wrong."""
+        """The label at the left of the editor, and below both the problem."""
         sign = CHANGED_MARK if self.changed else " "
         label = Content.assemble(
             (fit(self._heading, HEADING_WIDTH), "$foreground-muted"),
@@ -129,29 +129,26 @@ class OptionField(Widget):
     def _message_lines(self, width: int) -> list[str]:
         if not self.problem:
             return []
-        return wrap(clean(self._told_problem()), max(width - LABEL_WIDTH - 1, 16))
+        return wrap(clean(self._translated_problem()), max(width - LABEL_WIDTH - 1, 16))
 
-    def _told_problem(self) -> str:
-        """In the language of the interface, where sentences are known with the key before them."""
+    def _translated_problem(self) -> str:
+        """The problem in the language of the interface; the catalogue has it with its key."""
         key = self.option.key
-        told = translate_message(f"{key}: {self.problem}")
-        return told.removeprefix(key).lstrip(":： ")
+        translated = translate_message(f"{key}: {self.problem}")
+        return translated.removeprefix(key).lstrip(":： ")
 
     def complain(self, problem: str) -> None:
-        """Say what else is wrong with an allowed value; an empty text takes it back.
-
-        Stands until the next edit.
-        """
+        """Show a problem with a valid value until the next edit; an empty text removes it."""
         if problem != self._complaint:
             self._complaint = problem
             self.refresh(layout=True)
 
     def show(self, value: Any) -> None:
-        """Put another value into the editor, as if it had been typed."""
+        """Put another value into the editor, as if typed."""
         self._editor.value = to_text(self.option, value)
 
     def reset(self) -> None:
-        """Back to the default."""
+        """Restore the default."""
         self.show(self.option.default)
 
     def set_choices(self, choices: Sequence[str]) -> None:
@@ -159,7 +156,7 @@ class OptionField(Widget):
             self._editor.set_choices(choices)
 
     def show_unset(self, text: str) -> None:
-        """What an unset value will come to, shown in its place."""
+        """Show the effective value of an unset option as its placeholder."""
         if isinstance(self._editor, TextInput):
             self._editor.prompt = text
 
@@ -167,15 +164,15 @@ class OptionField(Widget):
     @on(ChoiceRow.Changed)
     def _edited(self, event: Message) -> None:
         event.stop()
-        if self.text == self._judged:  # An Input also reports the value it was made with.
+        if self.text == self._parsed_text:  # An Input also reports its initial value.
             return
-        self._judged = self.text
+        self._parsed_text = self.text
         before = self.problem
         try:
             self.value = parse(self.option, self.text)
-            self._refusal = ""
+            self._error = ""
         except ConfigError as error:
-            self._refusal = str(error)
+            self._error = str(error)
         self._complaint = ""
         self.refresh(layout=bool(before) or bool(self.problem))
         self.post_message(self.Changed(self))
@@ -183,7 +180,7 @@ class OptionField(Widget):
     def _make_editor(self, choices: Sequence[str]) -> ChoiceRow | TextInput:
         text = to_text(self.option, self.value)
         if choices:
-            return ChoiceRow(choices, text, said=tr if self.option.kind is bool else str)
+            return ChoiceRow(choices, text, label=tr if self.option.kind is bool else str)
         return TextInput(text, prompt=tr(UNSET), highlighter=_VisibleText())
 
 
@@ -193,7 +190,7 @@ def field_id(key: str) -> str:
 
 
 def to_text(option: Option, value: Any) -> str:
-    """A value as its editor shows it; `parse` is the way back."""
+    """A value as text for the editor; the inverse of `parse`."""
     if option.kind is bool:
         return {None: UNSET, False: mark("no"), True: mark("yes")}[value]
     if value is None:
@@ -204,7 +201,7 @@ def to_text(option: Option, value: Any) -> str:
 
 
 def parse(option: Option, text: str) -> Any:
-    """The value that a text stands for; ConfigError with what is allowed where it is none."""
+    """The value of a text. Raises ConfigError, which says what is allowed."""
     given: Any = text
     if option.kind is bool:
         given = {UNSET: None, "no": False, "yes": True}[text]
@@ -239,7 +236,7 @@ def _choices(option: Option) -> Sequence[str]:
 
 
 class _VisibleText(Highlighter):
-    """Shows control characters of a text instead of sending them to the terminal."""
+    """Replaces control characters, so that none is sent to the terminal."""
 
     def __call__(self, text: str | Text) -> Text:
         plain = text.plain if isinstance(text, Text) else text
@@ -247,7 +244,7 @@ class _VisibleText(Highlighter):
         return Text(shown, no_wrap=True, overflow="ignore", end="")
 
     def highlight(self, text: Text) -> None:
-        """Nothing further: colours have no meaning here."""
+        """No colours: `__call__` does all."""
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The names of the pages with the open one marked; a click turns.
+"""The titles of pages with the open one marked; a click opens a page.
 
-n and N turn them too: digits are for screens, so none is shown here.
+No digits are shown: they open screens, and n and N turn pages.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from lmm_tui.cockpit.widgets.styled_line import StyledLine
 from lmm_tui.terminal.safe_text import clean
 
 _MORE = 4
-"""Cells for a sign that there are more pages."""
+"""Cells of a sign that there are more pages."""
 
 
 class PageTabs(StyledLine):
-    """` loss  gradients …`; where that is too long, the open page with as many as fit around it."""
+    """` loss  gradients …`, or on a short line the open page and as many around it as fit."""
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -24,7 +24,7 @@ class PageTabs(StyledLine):
         self._open = 0
 
     def show(self, titles: tuple[str, ...], opened: int) -> None:
-        """Titles are of foreign origin where somebody searches: they are cleaned."""
+        """Titles may contain a typed search text: they are cleaned."""
         if (titles, opened) != (self._titles, self._open):
             self._titles, self._open = tuple(map(clean, titles)), opened
             self.reword()
@@ -39,7 +39,7 @@ class PageTabs(StyledLine):
         return Content(" ").join(tabs)
 
     def _fitting(self, width: int) -> tuple[int, int]:
-        """The first and the last page that are named: the open one is, and what fits around it."""
+        """The first and the last page of those that fit around the open one."""
         first = last = self._open
         room = width - cell_len(self._titles[self._open]) - 2 - 2 * _MORE
         while True:
@@ -61,9 +61,9 @@ class PageTabs(StyledLine):
 
 
 if __name__ == "__main__":
-    strip = PageTabs()
-    strip._titles = ("loss", "gradients", "probes")
+    tabs = PageTabs()
+    tabs.show(("loss", "gradients", "probes"), 0)
     for columns in (60, 14):
-        print(strip.compose_line(columns))
-    assert strip.compose_line(60).plain.startswith(" loss ")
+        print(tabs.compose_line(columns))
+    assert tabs.compose_line(60).plain.startswith(" loss ")
     print("=== 自测通过 ===")

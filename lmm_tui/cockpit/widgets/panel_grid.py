@@ -1,7 +1,7 @@
-"""Pages of panels: a page is columns of rows of panels, and fills whatever room there is.
+"""Pages of panels: a page is columns of rows of panels and fills the available size.
 
-Widgets keep their identity while pages turn and sizes change; those that are not on the page are
-not displayed, so they cost nothing. It knows nothing of what a panel shows.
+All panels are children all the time; those that are not on the open page are not displayed and
+cost nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from textual.widget import Widget
 
 @dataclass(frozen=True)
 class GridRow:
-    """Panels beside each other, by id; `lines` high, or a share of the rest by `weight`."""
+    """Panels side by side, by id; `lines` high, or a share of the rest by `weight`."""
 
     panels: tuple[str, ...]
     weight: int = 1
@@ -38,13 +38,13 @@ class Page:
 
     @property
     def panels(self) -> tuple[str, ...]:
-        """Column by column, each from the top left."""
+        """The ids of its panels, column by column from the top left."""
         return tuple(
             panel for column in self.columns for row in column.rows for panel in row.panels
         )
 
     def regions(self, size: Size) -> Iterator[tuple[str, Region]]:
-        """Where each panel stands: the tiles cover `size` without gap or overlap."""
+        """The region of each panel; they cover `size` without gap or overlap."""
         x = 0
         for column, width in zip(
             self.columns, divide(size.width, [c.weight for c in self.columns]), strict=True
@@ -68,14 +68,14 @@ class Page:
 
 
 def divide(length: int, weights: list[int]) -> list[int]:
-    """Whole parts in the ratio of `weights` that add up to `length`."""
+    """Integers in the ratio of `weights` that add up to `length`."""
     total = max(sum(weights), 1)
     edges = [length * sum(weights[:index]) // total for index in range(len(weights) + 1)]
     return [after - before for before, after in pairwise(edges)]
 
 
 class _GridLayout(Layout):
-    name = "tiles"
+    name = "panels"
 
     def __init__(self, page: Page, panel_of: Callable[[Widget], str | None]) -> None:
         self._page, self._panel_of = page, panel_of
@@ -92,55 +92,55 @@ class _GridLayout(Layout):
 
 
 class PanelGrid(Widget):
-    """Shows one page of its children, each of which is the panel of its id or of another name."""
+    """Shows one page; a child is the panel of its id, or of the name given by `rename`."""
 
     DEFAULT_CSS = """
     PanelGrid { height: 1fr; width: 1fr; }
     """
 
-    # Its children have their places already: Textual would lay out everything once more.
+    # Textual would lay out the screen again for a new size; no other widget depends on it.
     virtual_size = Reactive(NULL_SIZE, layout=False, repaint=False)
 
     def __init__(self, *children: Widget, page: Page, id: str | None = None) -> None:
         super().__init__(*children, id=id)
         self._page = page
         self._names: dict[Widget, str | None] = {}
-        self._places: dict[Widget, Region] = {}
-        self._tile_layout = _GridLayout(page, self.panel_of)
+        self._regions: dict[Widget, Region] = {}
+        self._grid_layout = _GridLayout(page, self.panel_of)
 
     @property
     def layout(self) -> Layout:
-        return self._tile_layout
+        return self._grid_layout
 
     @property
     def page(self) -> Page:
         return self._page
 
     def panel_of(self, child: Widget) -> str | None:
-        """Which panel a child is now."""
+        """The panel that a child is now."""
         return self._names.get(child, child.id)
 
     def zoom_to(self, child: Widget) -> None:
-        """Give one child the whole page, until a page is opened."""
+        """Show one child only, until a page is opened."""
         if panel := self.panel_of(child):
             self.open_page(Page(panel, (GridColumn((GridRow((panel,)),)),)))
 
     def rename(self, child: Widget, panel: str | None) -> None:
-        """Make a child this panel, or none, once a page is opened."""
+        """Make a child this panel, or none; visible when a page is opened."""
         self._names[child] = panel
 
     def open_page(self, page: Page) -> None:
-        """Show a page; where every child stays in its place, that costs nothing."""
+        """Show a page; nothing is laid out again if every child keeps its region."""
         self._page = page
-        self._tile_layout = _GridLayout(page, self.panel_of)
-        if self._find_places() != self._places:
+        self._grid_layout = _GridLayout(page, self.panel_of)
+        if self._find_regions() != self._regions:
             self._show_panels()
             self.refresh(layout=True)
 
     def on_mount(self) -> None:
         self._show_panels()
 
-    def _find_places(self) -> dict[Widget, Region]:
+    def _find_regions(self) -> dict[Widget, Region]:
         regions = dict(self._page.regions(self.size))
         return {
             child: regions[panel]
@@ -149,9 +149,9 @@ class PanelGrid(Widget):
         }
 
     def _show_panels(self) -> None:
-        self._places = self._find_places()
+        self._regions = self._find_regions()
         for child in self.children:
-            child.display = child in self._places
+            child.display = child in self._regions
 
 
 if __name__ == "__main__":

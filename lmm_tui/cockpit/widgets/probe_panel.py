@@ -1,8 +1,4 @@
-"""Nine numbers one by one: last value, change since the one before, and where they came from.
-
-They are the probes, and before them what a stage measures of its own. It reads series by name
-from a store and knows nothing of models.
-"""
+"""The probes of a run, or metrics of its stage: last value, last change and a sparkline each."""
 
 from __future__ import annotations
 
@@ -31,14 +27,14 @@ _SHORT_NAMES = {
 
 
 class ProbePanel(Widget, can_focus=True):
-    """A line a number; green where it moved the way it should, red where not."""
+    """A line for each series; its change is green if it is an improvement, else red."""
 
     DEFAULT_CSS = """
     ProbePanel { padding: 0 1; }
     """
 
     def __init__(self, names: Sequence[str] = PROBE_NAMES, id: str | None = None) -> None:
-        """`names` of the series, of which a screen has room for `LINES`."""
+        """`names` of the series, at most `LINES`."""
         super().__init__(id=id)
         self._names = tuple(names)
         self._title = tr("probes" if self._names == PROBE_NAMES else "stage and probes")
@@ -48,13 +44,13 @@ class ProbePanel(Widget, can_focus=True):
         self._seen = (-1, -1)
 
     def expect(self, sentence: str) -> None:
-        """Say when the first numbers will come, for as long as there are none."""
+        """Replace the sentence that is shown while there are no values."""
         if sentence != self._empty:
             self._empty = sentence
             self.refresh()
 
     def update_from(self, store: SeriesStore) -> None:
-        """Show the latest probe; nothing is painted where there is no newer one."""
+        """Show the latest values; nothing is painted if there are no newer ones."""
         self._store = store
         known = [series for name in self._names if (series := store.get(name))]
         seen = (max((s.last_step or 0 for s in known), default=-1), sum(map(len, known)))
@@ -75,28 +71,28 @@ class ProbePanel(Widget, can_focus=True):
     def _row(self, name: str, width: int) -> Content:
         series = self._store.get(name)
         title = describe(name).title
-        roomy = width >= _NAME + _VALUE + _CHANGE + 8
-        name_width = _NAME if roomy else _SHORT_NAME
-        label = fit(tr(title if roomy else _SHORT_NAMES.get(title, title)), name_width)
+        wide = width >= _NAME + _VALUE + _CHANGE + 8
+        name_width = _NAME if wide else _SHORT_NAME
+        label = fit(tr(title if wide else _SHORT_NAMES.get(title, title)), name_width)
         if series is None or not len(series):
             return Content.assemble((label, "$foreground 80%"), (f"{'–':>{_VALUE}}", ""))
         values = series.values
-        moved = float(values[-1] - values[-2]) if len(values) > 1 else 0.0
+        delta = float(values[-1] - values[-2]) if len(values) > 1 else 0.0
         rest = width - name_width - _VALUE - _CHANGE - 2
         return Content.assemble(
             (label, "$foreground 80%"),
             (f"{figure(float(values[-1])):>{_VALUE}}", "bold"),
-            (f"{change(moved) if len(values) > 1 else '':>{_CHANGE}}", _direction(series, moved)),
+            (f"{change(delta) if len(values) > 1 else '':>{_CHANGE}}", _direction(series, delta)),
             "  ",
             (spark(values, rest) if rest > 0 else "", "$accent"),
         )
 
 
-def _direction(series: Series, moved: float) -> str:
+def _direction(series: Series, delta: float) -> str:
     better = describe(series.name).better
-    if better == "neither" or not moved:
+    if better == "neither" or not delta:
         return "$foreground 60%"
-    return "$text-success" if (moved > 0) == (better == "higher") else "$text-error"
+    return "$text-success" if (delta > 0) == (better == "higher") else "$text-error"
 
 
 if __name__ == "__main__":
@@ -105,6 +101,7 @@ if __name__ == "__main__":
         store.append({"step": step, "probe/entropy": 7 - step / 400, "probe/top1_acc": step / 4e3})
     panel = ProbePanel()
     panel._store = store
-    print(Content("\n").join(panel._row(name, 60) for name in PROBE_NAMES))
-    assert panel._row("probe/entropy", 60).cell_length <= 60
+    rows = [panel._row(name, 60) for name in PROBE_NAMES]
+    print(*rows, sep="\n")
+    assert all(row.cell_length <= 60 for row in rows)
     print("=== 自测通过 ===")

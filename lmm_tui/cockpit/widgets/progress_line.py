@@ -1,4 +1,4 @@
-"""The second line of the dashboard: how far the run is, how fast, and how long it will take."""
+"""The second line of the dashboard: progress, speed and remaining time of the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHORTEST_BAR = 8
 
 
 class RunProgress(StyledLine):
-    """A bar in the colour of the state, then steps, share, tokens, speed and time to go."""
+    """A bar in the colour of the state, then steps, share, tokens, speed and ETA."""
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -31,7 +31,7 @@ class RunProgress(StyledLine):
         facts = _facts(self._view)
         text = _joined(facts)
         while len(facts) > 2 and text.cell_length + _SHORTEST_BAR > width:
-            # Tokens go first, then the speed: steps and time to go are asked for most.
+            # Tokens are left out first, then the speed; steps and ETA always stay.
             del facts[2]
             text = _joined(facts)
         _, colour = BADGES.get(self._view.state, ("", "$warning"))
@@ -41,7 +41,7 @@ class RunProgress(StyledLine):
 
 
 def bar(width: int, share: float, colour: str) -> list[Part]:
-    """A thin bar of `width` cells, `share` of it in `colour`, with steps of half a cell."""
+    """A bar of `width` cells, `share` of it in `colour`, in steps of half a cell."""
     halves = round(share * width * 2)
     done = "━" * (halves // 2) + ("╸" if halves % 2 else "")
     return [(done, colour), ("─" * (width - len(done)), "$foreground 20%")]

@@ -1,7 +1,7 @@
-"""Text in paragraphs, broken into lines where Chinese may be, which Textual breaks at spaces only.
+"""Styled text with line breaks that are correct for Chinese.
 
-A line of Chinese behind a space begins a line too late there, and may begin with a comma. It knows
-styles, and not what is said.
+Textual breaks lines at spaces only: Chinese after a space would start on a new line, and a line
+could begin with a comma.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lmm_tui.terminal.safe_text import breaks
 
 
 def wrapped(text: Content, width: int) -> list[Content]:
-    """`text` in lines of at most `width` cells; a paragraph without Chinese as Textual has it."""
+    """`text` in lines of at most `width` cells; ASCII paragraphs are wrapped by Textual."""
     lines: list[Content] = []
     for paragraph in text.split("\n", allow_blank=True):
         if paragraph.plain.isascii():
@@ -27,23 +27,23 @@ def wrapped(text: Content, width: int) -> list[Content]:
 
 
 class Prose(Static):
-    """A Static whose text is broken into lines anew where it, or its width, has changed."""
+    """A Static that wraps its text again when the text or the width changes."""
 
     def __init__(self, text: Content = Content(), **more: Any) -> None:  # noqa: B008
-        """`more` is what Static takes."""
+        """`more` are arguments of Static."""
         super().__init__(text, **more)
         self._text, self._width = text, 0
 
     def update(self, content: Any = "", *, layout: bool = True) -> None:
         self._text = content if isinstance(content, Content) else Content(content)
-        self._lay(layout)
+        self._lay_out(layout)
 
     def on_resize(self) -> None:
         if self.content_size.width != self._width:
             self._width = self.content_size.width
-            self._lay()
+            self._lay_out()
 
-    def _lay(self, layout: bool = True) -> None:
+    def _lay_out(self, layout: bool = True) -> None:
         shown = self._text
         if self._width and not shown.plain.isascii():
             shown = Content("\n").join(wrapped(shown, self._width))
@@ -54,8 +54,8 @@ if __name__ == "__main__":
     import sys
 
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-    told = Content.assemble(("a fox: ", "bold"), "小兔子住在森林边上，每天去河边。\nthen it slept")
-    lines = wrapped(told, 16)
+    text = Content.assemble(("a fox: ", "bold"), "小兔子住在森林边上，每天去河边。\nthen it slept")
+    lines = wrapped(text, 16)
     print(*lines, sep="\n")
     assert [line.plain for line in lines][:2] == ["a fox: 小兔子住", "在森林边上，每天"]
     assert lines[0].spans

@@ -1,6 +1,6 @@
-"""The first line of the dashboard: which run this is, and the state it is in, unmistakably.
+"""The first line of the dashboard: the state of the run, its name and what it trains.
 
-Everything it shows comes from a RunView and is cleaned before it reaches the terminal.
+All texts of the run are cleaned before they reach the terminal.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ BADGES = {
     "crashed": ("×", "$error"),
     "stale": ("?", "$warning"),
 }
-"""A sign and a theme colour for every state that a run can be in."""
+"""A sign and a theme colour for each state of a run."""
 
 
 class RunHeader(StyledLine):
-    """`● RUNNING  name  pretrain · nano 0.49M · cpu fp32`, and on the right what takes long now."""
+    """`● RUNNING  name  pretrain  nano 0.49M  cpu fp32`, and the current activity at the right."""
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -49,7 +49,7 @@ class RunHeader(StyledLine):
         unreadable: int = 0,
         loading: bool = False,
     ) -> None:
-        """`pending` are commands on their way, `unreadable` lines that could not be parsed."""
+        """`pending` are unanswered commands, `unreadable` counts lines that cannot be parsed."""
         self._view, self._pending = view, pending
         self._unreadable, self._loading = unreadable, loading
         self.reword()
@@ -63,17 +63,17 @@ class RunHeader(StyledLine):
         stage = info.stage
         if info.parent:
             stage = tr("{stage} from {parent}", stage=info.stage, parent=info.parent)
-        # A foreign log does not say whose it is.
+        # A foreign log has no pid.
         process = tr("pid {pid} on {host}", pid=info.pid, host=info.host) if info.pid else ""
         details = (stage, model, arithmetic, process)
-        left, now = [badge(self._view.state)], self._now(self._view)
+        left, now = [badge(self._view.state)], self._activity(self._view)
         taken = sum(cell_len(text) for text, _ in (*left, *now))
         name = Content(clean(info.name)).truncate(max(width - taken - 2, 1), ellipsis=True)
         left.append((f" {name.plain} ", "bold"))
         left += [(f" {clean(text)} ", "$foreground 70%") for text in details if text]
         return spread(width, left, now)
 
-    def _now(self, view: RunView) -> list[Part]:
+    def _activity(self, view: RunView) -> list[Part]:
         parts: list[Part] = []
         if self._unreadable:
             one = self._unreadable == 1
@@ -96,13 +96,13 @@ class RunHeader(StyledLine):
 
 
 def badge(state: str) -> Part:
-    """The state as a coloured field."""
+    """The state as coloured text."""
     sign, colour = BADGES.get(state, ("?", "$warning"))
     return f" {sign} {tr(state.upper())} ", f"bold {colour} reverse"
 
 
 def parameters(number: int) -> str:
-    """`0.49M`, or nothing while it is not known."""
+    """`0.49M`, or nothing if unknown."""
     if not number:
         return ""
     return f"{number / 1e6:.2f}M" if number < 1e6 else count(number)

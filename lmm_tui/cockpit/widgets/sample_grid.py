@@ -1,7 +1,7 @@
-"""Generations side by side: a row a prompt, a column a step, the newest at the right.
+"""Generated samples as a grid: a row for each prompt, a column for each step, newest at the right.
 
-As many columns as can be read stand beside each other; the cursor walks through them and the
-window follows. It shows records of samples.jsonl, cleaned, and knows no file.
+It shows as many columns as are wide enough to read, and scrolls with the cursor. All texts are
+cleaned.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lmm_tui.i18n.language import tr
 from lmm_tui.terminal.safe_text import clean, fit
 
 _WIDTH = 30
-"""Cells that a column of text has at least, where there is room."""
+"""The least width of a column in cells, if there is room."""
 _HEIGHT = 4
 _QUIET = "$foreground 60%"
 
@@ -30,7 +30,7 @@ Record = Mapping[str, Any]
 
 
 class SampleBook:
-    """All samples of a run by prompt and step, in the order in which they came."""
+    """All samples of a run by prompt and step; prompts in order of appearance."""
 
     def __init__(self) -> None:
         self.prompts: list[str] = []
@@ -38,7 +38,7 @@ class SampleBook:
         self._records: dict[tuple[str, int], list[Record]] = {}
 
     def add(self, records: Iterable[Record]) -> bool:
-        """True where any of them is a sample."""
+        """Add the samples among records of samples.jsonl; True if there are any."""
         added = False
         for record in records:
             step, prompt = record.get("step"), record.get("prompt")
@@ -55,13 +55,13 @@ class SampleBook:
         return added
 
     def at(self, prompt: str, step: int) -> list[Record]:
-        """What was said there, the oldest first."""
+        """The samples of a prompt at a step, the oldest first."""
         return self._records.get((prompt, step), [])
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What fits into a window, in cells and in counts."""
+    """The sizes of margin and cells, and how many fit."""
 
     margin: int
     width: int
@@ -78,7 +78,7 @@ class Layout:
 
 
 class SampleGrid(Widget, can_focus=True):
-    """`show` it a book whenever there is more; while the cursor is at the newest it stays there."""
+    """A cursor on the newest step stays on the newest when samples are added."""
 
     DEFAULT_CSS = """
     SampleGrid { height: 1fr; width: 1fr; background: $background; }
@@ -86,11 +86,11 @@ class SampleGrid(Widget, can_focus=True):
 
     @dataclass
     class Moved(Message):
-        """The cursor is somewhere else, or what stands there is new."""
+        """The cursor moved, or the sample under it changed."""
 
     @dataclass
     class Opened(Message):
-        """The text under the cursor was clicked again."""
+        """The sample under the cursor was double-clicked."""
 
     def __init__(self, empty: str, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -98,28 +98,29 @@ class SampleGrid(Widget, can_focus=True):
         self._empty = empty
         self._prompt = 0
         self._step: int | None = None
-        """Set where the cursor is not at the newest."""
+        """None while the cursor is at the newest step."""
 
     def show(self, book: SampleBook) -> None:
-        """The same book may be shown again: it is drawn anew."""
+        """Show samples; call it again after an `add`."""
         self._book = book
         self.refresh()
         self.post_message(self.Moved())
 
     @property
     def under_cursor(self) -> tuple[str, int] | None:
-        """Prompt and step."""
+        """The prompt and step under the cursor."""
         if not self._book.prompts:
             return None
         return self._book.prompts[self._prompt], self._book.steps[self._at]
 
     @property
     def _at(self) -> int:
+        """The index of the step under the cursor."""
         steps = self._book.steps
         return steps.index(self._step) if self._step in steps else len(steps) - 1
 
     def move(self, prompts: int = 0, steps: int = 0) -> None:
-        """Walk by so many prompts and steps, as far as there are any."""
+        """Move the cursor by so many prompts and steps, within the grid."""
         book = self._book
         if not book.prompts:
             return
@@ -130,7 +131,7 @@ class SampleGrid(Widget, can_focus=True):
         self.post_message(self.Moved())
 
     def go_to_prompt(self, prompt: str) -> None:
-        """Put the cursor on what was said last to a prompt."""
+        """Put the cursor on the newest sample of a prompt."""
         if prompt in self._book.prompts:
             self._step = None
             self._prompt = self._book.prompts.index(prompt)
@@ -162,10 +163,10 @@ class SampleGrid(Widget, can_focus=True):
     def on_blur(self) -> None:
         self.refresh()
 
-    # Words
+    # Rendering
 
     def _window(self) -> tuple[Layout, int, int]:
-        """The layout, and the first step and prompt that are seen."""
+        """The layout, and the indices of the first visible step and prompt."""
         book = self._book
         layout = Layout.of(
             self.size.width, self.size.height, len(book.prompts), max(len(book.steps), 1)
@@ -177,11 +178,11 @@ class SampleGrid(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
-        line = self._line(y, width) if self._book.prompts else self._emptiness(y, width)
+        line = self._line(y, width) if self._book.prompts else self._empty_line(y, width)
         line = line.truncate(width).pad_right(max(width - line.cell_length, 0))
         return Visual.to_strips(self, line, width, 1, self.visual_style, pad=True)[0]
 
-    def _emptiness(self, y: int, width: int) -> Content:
+    def _empty_line(self, y: int, width: int) -> Content:
         lines = self._empty.split("\n")
         text = lines[y - 1] if 1 <= y <= len(lines) else ""
         return Content.styled(fit(f"  {clean(text)}", width), "" if y == 1 else _QUIET)
@@ -224,17 +225,17 @@ class SampleGrid(Widget, can_focus=True):
         return Content.assemble(*parts)
 
     def _cell(self, prompt: str, step: int, layout: Layout, line: int) -> Content:
-        said = self._book.at(prompt, step)
-        if not said:
+        samples = self._book.at(prompt, step)
+        if not samples:
             return Content.styled("·" if line == 0 else "", _QUIET)
-        text = clean(str(said[-1].get("text", "")))
-        if len(said) > 1:
-            text = f"({len(said)}×) {text}"
+        text = clean(str(samples[-1].get("text", "")))
+        if len(samples) > 1:
+            text = f"({len(samples)}×) {text}"
         return _wrapped(Content(text), layout.width - 2, layout.height - 1, line)
 
 
 def _wrapped(text: Content, width: int, most: int, line: int) -> Content:
-    """A line of a text that has `most` lines; the last one says that there is more."""
+    """Line `line` of a text of at most `most` lines; `…` ends the last one if there are more."""
     lines = wrapped(text, max(width, 2))
     if line >= min(len(lines), max(most, 1)):
         return Content()

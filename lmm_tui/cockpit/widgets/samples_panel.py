@@ -1,6 +1,6 @@
-"""What the model says, the newest on top; and how surprised it was by each token of a text.
+"""Samples of the model, the newest on top, and texts with each token coloured by its loss.
 
-It shows records of samples.jsonl; whatever a model can produce is cleaned first.
+It shows records of samples.jsonl, cleaned.
 """
 
 from __future__ import annotations
@@ -19,47 +19,47 @@ from lmm_tui.terminal.safe_text import clean
 MOST_SHOWN = 40
 
 LOSS_STYLES = ("$text-success", "", "$text-warning", "$text-error")
-"""Of each level of loss."""
+"""The style of each loss level, low to high."""
 
 
 class SamplesPanel(Feed):
-    """Prompts in the accent colour, continuations plain, tokens coloured by their loss."""
+    """Prompts in the accent colour, generated text plain, tokens coloured by their loss."""
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(tr("samples"), tr("p asks the model for text, at any time."), id)
-        self._worded = 0
+        self._count = 0
 
     def show(self, samples: Sequence[Mapping[str, Any]]) -> None:
-        """Show `samples`, oldest first; nothing is worded anew where there are no more of them."""
-        if len(samples) == self._worded:
+        """Show `samples`, oldest first; nothing is done if there are no new ones."""
+        if len(samples) == self._count:
             return
-        self._worded = len(samples)
+        self._count = len(samples)
         latest = samples[-MOST_SHOWN:]
         paragraphs: list[Content] = []
         step = None
         for record in reversed(latest):
             if record.get("step") != step:
                 step = record.get("step")
-                said = tr("step {step}", step=_number(step))
-                paragraphs.append(Content.styled(said, "$foreground 60%"))
-            paragraphs.append(_word(record))
+                head = tr("step {step}", step=_number(step))
+                paragraphs.append(Content.styled(head, "$foreground 60%"))
+            paragraphs.append(sample_paragraph(record))
         count = sum(record.get("kind") != "token_losses" for record in samples)
         self.set_text(Content("\n").join(paragraphs), f"{count:,}")
 
 
-def _word(record: Mapping[str, Any]) -> Content:
+def sample_paragraph(record: Mapping[str, Any]) -> Content:
     if record.get("kind") == "token_losses":
         return _token_losses(record)
     reward = record.get("reward")
-    earned = ""
+    reward_note = ""
     if isinstance(reward, int | float):
-        earned = "  " + tr("reward {value:.3g}", value=reward)
+        reward_note = "  " + tr("reward {value:.3g}", value=reward)
     return Content.assemble(
         ("▸ ", "$accent"),
         (clean(str(record.get("prompt", ""))), "$accent"),
         (" → " if record.get("answer") else "", "$foreground 60%"),
         (clean(str(record.get("text", ""))), ""),
-        (earned, "$foreground 60%"),
+        (reward_note, "$foreground 60%"),
     )
 
 
@@ -74,7 +74,7 @@ def _token_losses(record: Mapping[str, Any]) -> Content:
 
 
 def loss_style(loss: object) -> str:
-    """The colour of a loss in nats, calm to alarming; none where it is not a number."""
+    """The style of a loss in nats; none if it is not a number."""
     return LOSS_STYLES[level(loss)] if isinstance(loss, int | float) else ""
 
 
@@ -83,8 +83,12 @@ def _number(step: object) -> str:
 
 
 if __name__ == "__main__":
-    said = _word({"kind": "sample", "prompt": "小兔子", "text": "went\x1b[2J [b]home[/b]\n"})
-    losses = _word({"kind": "token_losses", "tokens": ["the", " cat"], "losses": [0.4, 6.1]})
-    print(said, losses, sep="\n")
-    assert "\x1b" not in said.plain and "[b]home" in said.plain
+    sample = sample_paragraph(
+        {"kind": "sample", "prompt": "小兔子", "text": "went\x1b[2J [b]home[/b]\n"}
+    )
+    losses = sample_paragraph(
+        {"kind": "token_losses", "tokens": ["the", " cat"], "losses": [0.4, 6.1]}
+    )
+    print(sample, losses, sep="\n")
+    assert "\x1b" not in sample.plain and "[b]home" in sample.plain
     print("=== 自测通过 ===")

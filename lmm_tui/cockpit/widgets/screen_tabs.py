@@ -1,6 +1,6 @@
-"""The first line of the screens beside the dashboard: all screens with this one marked, and facts.
+"""The first line of every screen but the dashboard: tabs of all screens, and facts at the right.
 
-A click on a name opens it, as its digit does. It knows no screen but by the key table.
+A click on a tab opens its screen, as its digit does. The screens are those of the key table.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ _SCREENS = [key for key in KEYS if key.id.startswith("go.")]
 _QUIET = "$foreground 70%"
 _BETWEEN, _MARGIN = " · ", "  "
 _LEAST_SUBJECT = 8
-"""Cells of it that are worth showing."""
+"""Cells; a shorter subject is left out."""
 
 
 class ScreenTabs(StyledLine):
-    """` 1 dashboard  2 runs  … `; at the right facts, and before them what they are about.
+    """` 1 dashboard  2 runs  … `, and at the right a subject with facts about it.
 
-    Where that is too long screens have short names, then the subject is cut or goes; where it is
-    still too long, as many as there is room for have names, from the first, and the rest keys.
+    On a short line screens have short names, then the subject is cut or left out, then only the
+    first screens have names and the others their digits.
     """
 
     def __init__(self, opened: str, id: str | None = None) -> None:
-        """`opened` is the name of the screen that this line stands on."""
+        """`opened` is the name of the screen with this line."""
         super().__init__(id=id)
         self._opened = opened
         self._subject = ""
         self._facts: tuple[Part, ...] = ()
 
     def show(self, *facts: str | Part, subject: str = "") -> None:
-        """What stands at the right end, cleaned here; the subject is such as the run's name."""
+        """Show facts at the right, cleaned here; the subject is the name of a run, for instance."""
         self._subject = clean(subject)
         parts = [(fact, _QUIET) if isinstance(fact, str) else fact for fact in facts]
         self._facts = tuple((clean(text), style) for text, style in parts)
@@ -49,32 +49,32 @@ class ScreenTabs(StyledLine):
     def compose_line(self, width: int) -> Content:
         names = {key.title: key.label for key in _SCREENS}
         short = names | {title: tr(name) for title, name in SHORT_NAMES.items()}
-        facts = self._worded(self._subject)
+        facts = self._right_end(self._subject)
         for named, end in ((names, " "), (names, ""), (short, "")):
             tabs = self._tabs(named, end)
             if tabs.cell_length + facts.cell_length < width:
                 return _at_the_ends(tabs, facts, width)
-        facts = self._worded("")
+        facts = self._right_end("")
         for count in range(len(short), -1, -1):
             tabs = self._tabs(dict(islice(short.items(), count)), "")
             if tabs.cell_length + facts.cell_length < width:
                 break
         room = width - tabs.cell_length - facts.cell_length - cell_len(_BETWEEN) - 1
         if room >= _LEAST_SUBJECT:
-            facts = self._worded(fit(self._subject, min(room, cell_len(self._subject))))
+            facts = self._right_end(fit(self._subject, min(room, cell_len(self._subject))))
         return _at_the_ends(tabs, facts, width)
 
-    def _worded(self, subject: str) -> Content:
+    def _right_end(self, subject: str) -> Content:
         before = [(subject + _BETWEEN, _QUIET)] if subject else []
         return Content.assemble(*before, *self._facts, (_MARGIN, _QUIET))
 
     async def on_click(self, event: events.Click) -> None:
-        """Back to the marked screen from one that is reached from it: a link has other colours."""
-        if event.style.reverse:
+        """Return to the marked screen from a screen that it opened."""
+        if event.style.reverse:  # The marked tab; links are not reversed.
             await self.run_action(f"app.go('{self._opened}')")
 
     def _tabs(self, names: Mapping[str, str], end: str) -> Content:
-        """All screens by key, those in `names` with what they are called there."""
+        """All screens with their digits; those in `names` with a name, too."""
         return Content.assemble(*(self._tab(key, names, end) for key in _SCREENS))
 
     def _tab(self, key: Key, names: Mapping[str, str], end: str) -> Content:
@@ -94,11 +94,9 @@ def _at_the_ends(tabs: Content, facts: Content, width: int) -> Content:
 
 
 if __name__ == "__main__":
-    strip = ScreenTabs("checkpoints")
-    strip._subject, strip._facts = "pretrain-nano-7", (("12 checkpoints", ""),)
+    line = ScreenTabs("checkpoints")
+    line.show("12 checkpoints", subject="pretrain-nano-7")
     for columns in (140, 100, 80, 60, 40):
-        print(strip.compose_line(columns))
-        assert strip.compose_line(columns).cell_length == columns
-    assert "8 new" in strip.compose_line(80).plain
-    assert "5 ckpt  6 7 8" in strip.compose_line(60).plain
+        print(line.compose_line(columns))
+        assert line.compose_line(columns).cell_length == columns
     print("=== 自测通过 ===")

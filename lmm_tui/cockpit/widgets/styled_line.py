@@ -1,6 +1,6 @@
-"""One line of styled text that is repainted only where it says something new.
+"""Base of widgets of one line of styled text, repainted only if the text changes.
 
-It knows nothing of runs: subclasses word the line for the width they have.
+Subclasses compose the line for a width.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Part = tuple[str, str]
 
 
 class StyledLine(Widget):
-    """A widget of one row; `compose_line` says what stands there at a width."""
+    """A widget of one row with the text of `compose_line`."""
 
     DEFAULT_CSS = """
     StyledLine { height: 1; width: 1fr; }
@@ -24,13 +24,14 @@ class StyledLine(Widget):
     _shown: Content = Content()
 
     def compose_line(self, width: int) -> Content:
+        """The text for this width."""
         raise NotImplementedError
 
     def reword(self) -> None:
-        """Word the line again; costs a comparison where nothing changed."""
-        worded = self.compose_line(self.size.width)
-        if not worded.is_same(self._shown):
-            self._shown = worded
+        """Compose the line again; it is repainted only if it differs."""
+        line = self.compose_line(self.size.width)
+        if not line.is_same(self._shown):
+            self._shown = line
             self.refresh()
 
     def on_resize(self) -> None:
@@ -41,9 +42,9 @@ class StyledLine(Widget):
 
 
 def spread(width: int, left: Sequence[Part], right: Sequence[Part] = ()) -> Content:
-    """`left` and `right` at the ends of a line; parts of `left` go, the last first, where short.
+    """`left` and `right` at the ends of a line.
 
-    The first part of `left` and all of `right` are always kept.
+    On a short line parts of `left` are left out, the last first, but never the first one.
     """
     ending = Content.assemble(*right)
     kept = list(left)
@@ -56,11 +57,10 @@ def spread(width: int, left: Sequence[Part], right: Sequence[Part] = ()) -> Cont
 
 
 if __name__ == "__main__":
-    print(
-        f"|{spread(30, [('name', 'bold'), (' · stage', ''), (' · device', '')], [('12 %', '')])}|"
-    )
-    print(
-        f"|{spread(20, [('name', 'bold'), (' · stage', ''), (' · device', '')], [('12 %', '')])}|"
-    )
-    assert spread(20, [("name", ""), ("x" * 20, "")]).cell_length == 20
+    for columns in (30, 20):
+        line = spread(
+            columns, [("name", "bold"), (" · stage", ""), (" · device", "")], [("9 %", "")]
+        )
+        print(f"|{line}|")
+        assert line.cell_length == columns
     print("=== 自测通过 ===")

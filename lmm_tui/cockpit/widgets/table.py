@@ -1,8 +1,7 @@
-"""A list in columns: lines that can be walked, marked, sorted by a click and opened by another.
+"""A table with a cursor, marked rows and a clickable head.
 
-Columns go when there is no room for them, the last ranks first; one column takes what is left.
-Only lines on the screen are worded, and cleaned, so thousands of rows cost nothing. It knows
-nothing of what a row stands for.
+On a narrow screen columns of the highest rank are left out first; growing columns share the rest.
+Only visible rows are rendered, and cleaned, so thousands of rows cost nothing.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from lmm_tui.terminal.safe_text import clean, fit
 MARK = "●"
 _GAP = 2
 _MARGIN = 2
-"""Columns at the left, for the mark."""
+"""Cells at the left, for the mark."""
 
 
 @dataclass(frozen=True)
 class TableColumn:
-    """`width` cells, more where it `grows`; of `rank` 0 it always stays."""
+    """`width` cells, or more if it `grows`; with `rank` 0 it is never left out."""
 
     id: str
     title: str
@@ -44,7 +43,7 @@ class TableColumn:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One line: `key` names it for good, `cells` by column; what is missing stays empty."""
+    """A row: its permanent `key`, and `cells` by column id; missing ones are empty."""
 
     key: str
     cells: Mapping[str, str | Part]
@@ -57,7 +56,7 @@ def titled(columns: Sequence[TableColumn]) -> tuple[TableColumn, ...]:
 
 
 class Table(ScrollView, can_focus=True):
-    """Rows under a head; call `show` as often as you like, the cursor stays with its row."""
+    """Rows under a head; the cursor stays on its row when other rows are shown."""
 
     DEFAULT_CSS = """
     Table { height: 1fr; width: 1fr; background: $background; scrollbar-size-vertical: 1;
@@ -73,18 +72,18 @@ class Table(ScrollView, can_focus=True):
 
     @dataclass
     class Opened(Message):
-        """The row under the cursor was clicked again."""
+        """The row under the cursor was double-clicked."""
 
         key: str
 
     @dataclass
     class HeadClicked(Message):
-        """Somebody wants it by this column."""
+        """The head of a column was clicked, to sort by it."""
 
         column: str
 
     def __init__(self, columns: Sequence[TableColumn], empty: str, id: str | None = None) -> None:
-        """`empty` is shown where there is no row, and says what to do next."""
+        """`empty` is shown if there are no rows, and says what to do next."""
         super().__init__(id=id)
         self._columns = tuple(columns)
         self._empty = empty
@@ -104,7 +103,7 @@ class Table(ScrollView, can_focus=True):
     def show(
         self, rows: Sequence[TableRow], *, sorted_by: tuple[str, bool] = ("", False), empty: str
     ) -> None:
-        """Show `rows`, said to be sorted by a column, the largest first where the second is set."""
+        """Show sorted `rows`; `sorted_by` is the column to mark and whether it is descending."""
         shown = tuple(rows)
         if (shown, sorted_by, empty) == (self._rows, self._sorted, self._empty):
             return
@@ -120,7 +119,7 @@ class Table(ScrollView, can_focus=True):
             self.post_message(self.Moved(self.cursor))
 
     def go_to(self, key: str) -> None:
-        """Put the cursor on a row, where there is one of this key."""
+        """Put the cursor on the row with this key, if there is one."""
         for index, row in enumerate(self._rows):
             if row.key == key:
                 self._go(index)
@@ -144,7 +143,7 @@ class Table(ScrollView, can_focus=True):
         if index == self._cursor or not self._rows:
             return
         self._cursor = index
-        # The head lies over the first line of the window.
+        # The head covers the first line, so the row of an index is at index + 1.
         top = self.scroll_offset.y
         if index < top:
             self.scroll_to(y=index, animate=False, force=True)
@@ -179,10 +178,10 @@ class Table(ScrollView, can_focus=True):
         super().watch_scroll_y(old_value, new_value)
         self.refresh(Region(0, 0, self.size.width, 1))
 
-    # Words
+    # Rendering
 
     def layout_columns(self, width: int) -> list[tuple[TableColumn, int]]:
-        """The columns that have room in `width` cells, each with the cells it gets."""
+        """The columns that fit into `width` cells, each with its width."""
         kept = list(self._columns)
 
         def needed() -> int:
@@ -224,12 +223,12 @@ class Table(ScrollView, can_focus=True):
         return Visual.to_strips(self, line, width, 1, self.visual_style, pad=True)[0]
 
     def _head(self, width: int) -> Content:
-        by, falling = self._sorted
+        by, descending = self._sorted
         cells: list[str | Part] = []
         for column, room in self.layout_columns(width):
-            sign = ("↓" if falling else "↑") if column.id == by else ""
+            sign = ("↓" if descending else "↑") if column.id == by else ""
             gap = " " if sign and cell_len(column.title) + 1 < room else ""
-            text = _placed(f"{column.title}{gap}{sign}", room, right=column.right)
+            text = _aligned(f"{column.title}{gap}{sign}", room, right=column.right)
             cells.append((text, "bold $accent" if sign else "$foreground 60%"))
         return _joined("  ", cells, width)
 
@@ -239,14 +238,14 @@ class Table(ScrollView, can_focus=True):
         for column, room in self.layout_columns(width):
             cell = row.cells.get(column.id, "")
             text, style = (cell, "") if isinstance(cell, str) else cell
-            cells.append((_placed(clean(text), room, right=column.right), style))
+            cells.append((_aligned(clean(text), room, right=column.right), style))
         line = _joined((f"{MARK} " if row.marked else "  ", "$accent"), cells, width)
         if index == self._cursor:
             return line.stylize("on $accent 30%" if self.has_focus else "on $panel")
         return line
 
 
-def _placed(text: str, width: int, *, right: bool) -> str:
+def _aligned(text: str, width: int, *, right: bool) -> str:
     fitted = fit(text, width)
     stripped = fitted.rstrip()
     return " " * (len(fitted) - len(stripped)) + stripped if right else fitted
@@ -270,7 +269,7 @@ if __name__ == "__main__":
     )
     table._rows = (TableRow("a", {"name": "小兔\x1b子", "loss": ("2.71", "bold")}, marked=True),)
     for columns in (40, 14):
-        print(table._head(columns))
-        print(table._row(0, columns))
-        assert table._row(0, columns).cell_length == columns
+        lines = table._head(columns), table._row(0, columns)
+        print(*lines, sep="\n")
+        assert all(line.cell_length == columns for line in lines)
     print("=== 自测通过 ===")

@@ -1,7 +1,6 @@
-"""A line to write in that says what it is for while it is empty, cut with `…` where that is long.
+"""An Input of one row whose placeholder is cut with `…` if it is too long.
 
-Textual breaks a placeholder that is too long at a word, and what is behind it is gone unseen. It
-knows nothing of what is written.
+Textual wraps a long placeholder at a word, and the rest is not visible.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from lmm_tui.terminal.safe_text import fit
 
 
 class TextInput(Input):
-    """One row; `prompt` is what it says while it is empty."""
+    """`prompt` is the whole placeholder."""
 
     prompt: reactive[str] = reactive("", repaint=False)
 
     def __init__(self, value: str = "", *, prompt: str = "", **more: Any) -> None:
-        """`more` is what Input takes."""
+        """`more` are arguments of Input."""
         super().__init__(value, placeholder=prompt, compact=True, **more)
         self.set_reactive(TextInput.prompt, prompt)
 
@@ -43,7 +42,7 @@ if __name__ == "__main__":
 
     class Demo(App[None]):
         def compose(self) -> ComposeResult:
-            yield TextInput(prompt="what the run shall be called")
+            yield TextInput(prompt="the name of the run to start")
 
     async def look() -> tuple[str, str]:
         app = Demo()
@@ -56,5 +55,5 @@ if __name__ == "__main__":
 
     narrow, wide = asyncio.run(look())
     print(narrow, wide, sep="\n")
-    assert narrow.rstrip().endswith("…") and wide.rstrip().endswith("called")
+    assert narrow.rstrip().endswith("…") and wide.rstrip().endswith("start")
     print("=== 自测通过 ===")

@@ -1,8 +1,6 @@
-"""A text token by token, each in the colour of the loss that a model has on it.
+"""A text with each token coloured by its loss, and a cursor on a token.
 
-A cursor walks over the tokens; whoever shows the text hears where it is. A character that is
-spread over several tokens is shown whole, in the colour of the worst of them. It knows the tokens
-and their losses, no model.
+A character that is split over several tokens is shown as one, in the colour of the highest loss.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ class TokenText(ScrollView, can_focus=True):
 
     @dataclass
     class Moved(Message):
-        """The cursor is on another token."""
+        """The cursor moved to another token."""
 
         index: int
 
@@ -45,12 +43,12 @@ class TokenText(ScrollView, can_focus=True):
         self._spans: list[ByteSpan] = []
         self._losses: list[float | None] = []
         self._lines: list[list[tuple[int, str]]] = []
-        """The number of each span and what is written for it."""
+        """For each line the indices of its spans, and the text of each."""
         self._notice = Content()
         self.cursor = 0
 
     def show(self, tokens: Sequence[str], losses: Sequence[float | None]) -> None:
-        """Another text; foreign characters are cleaned here."""
+        """Show another text, cleaned here."""
         self._spans = spans(tokens)
         self._losses = list(losses)
         self.cursor = 0
@@ -59,24 +57,24 @@ class TokenText(ScrollView, can_focus=True):
         self.post_message(self.Moved(0))
 
     def explain(self, notice: Content) -> None:
-        """What stands here while there is no text."""
+        """Show a notice instead of a text."""
         self._notice = notice
         self._spans = []
         self._lay_out()
 
     def move(self, by: int) -> None:
-        """Walk over so many tokens."""
+        """Move the cursor by so many tokens."""
         self._go(self.cursor + by)
 
     def move_lines(self, by: int) -> None:
-        """To the token at about the same place, so many lines further."""
+        """Move the cursor by so many lines, to the token at about the same column."""
         number = self._line_of_cursor()
         if self._spans:
             target = self._lines[max(0, min(number + by, len(self._lines) - 1))]
             self._go_to_span(_at(target, _left_of(self._lines[number], self._span_at(self.cursor))))
 
     def next_surprise(self, by: int) -> bool:
-        """To the next token with a loss of HIGH_LOSS or more, backwards for -1; False: none."""
+        """Move to the next token with a loss of HIGH_LOSS or more (-1: previous); False: none."""
         index = self.cursor + by
         while 0 <= index < self._count:
             loss = self._losses[index]
@@ -103,11 +101,11 @@ class TokenText(ScrollView, can_focus=True):
 
     @property
     def _count(self) -> int:
-        """Of tokens."""
+        """The number of tokens."""
         return self._spans[-1].stop if self._spans else 0
 
     def _span_at(self, index: int) -> int:
-        """The number of the span that a token is part of."""
+        """The index of the span that contains a token."""
         return bisect_right(self._spans, index, key=lambda span: span.start) - 1
 
     def _line_of_cursor(self) -> int:
@@ -159,7 +157,7 @@ class TokenText(ScrollView, can_focus=True):
             lines = self._notice.wrap(max(width, 4))
             line = lines[y] if y < len(lines) else Content()
         elif number < len(self._lines):
-            line = Content.assemble(*(self._styled(*word) for word in self._lines[number]))
+            line = Content.assemble(*(self._styled(*part) for part in self._lines[number]))
         else:
             line = Content()
         line = line.pad_right(max(width - line.cell_length, 0))
@@ -181,7 +179,7 @@ def _left_of(line: Sequence[tuple[int, str]], span: int) -> int:
 
 
 def _at(line: Sequence[tuple[int, str]], offset: int) -> int:
-    """The span that stands `offset` cells from the left, the last one where there is none."""
+    """The span `offset` cells from the left, or the last one."""
     left = 0
     for number, shown in line:
         left += cell_len(shown)
@@ -199,7 +197,7 @@ if __name__ == "__main__":
         def compose(self) -> ComposeResult:
             yield TokenText()
 
-    async def walk() -> tuple[int, str]:
+    async def move() -> tuple[int, str]:
         app = Demo()
         async with app.run_test(size=(20, 5)) as pilot:
             view = app.query_one(TokenText)
@@ -208,6 +206,6 @@ if __name__ == "__main__":
             view.next_surprise(1)
             return view.cursor, "\n".join(view.render_line(y).text for y in range(3))
 
-    print(seen := asyncio.run(walk()))
+    print(seen := asyncio.run(move()))
     assert seen[0] == 3 and "\x1b" not in seen[1]
     print("=== 自测通过 ===")

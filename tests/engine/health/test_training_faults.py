@@ -62,7 +62,7 @@ def frozen_layer() -> Iterator[Settings]:
 @contextmanager
 def causal_leak() -> Iterator[Settings]:
     """Attention looks ahead."""
-    from lmm_tui.engine.model import decoder
+    from lmm_tui.engine.model import self_attention
 
     def attend(
         q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None
@@ -70,7 +70,7 @@ def causal_leak() -> Iterator[Settings]:
         del mask
         return torch.nn.functional.scaled_dot_product_attention(q, k, v, enable_gqa=True)
 
-    with patch.object(decoder, "_attend", attend):
+    with patch.object(self_attention, "_attend", attend):
         yield {"model.hidden_size": 64, "model.num_layers": 2}
 
 

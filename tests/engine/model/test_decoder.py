@@ -9,14 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lmm_tui.engine.config.model_shape import PRESETS, ModelShape
-from lmm_tui.engine.model.decoder import (
-    Decoder,
-    KVCache,
-    RMSNorm,
-    _lengths,
-    _same_segment,
-    rotary_tables,
-)
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.kv_cache import KVCache
+from lmm_tui.engine.model.primitives import RMSNorm
+from lmm_tui.engine.model.self_attention import _lengths, _same_segment, rotary_tables
 
 SHAPE = ModelShape(97, 48, 3, 4, 2, 16, 80, max_positions=64)
 

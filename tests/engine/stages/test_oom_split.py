@@ -15,7 +15,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages.base import Losses, MicroBatch, Stage, load_stage
 from lmm_tui.engine.stages.dpo import DpoStage
 from lmm_tui.engine.stages.grpo import GrpoStage
-from lmm_tui.engine.stages.oom_split import cut
+from lmm_tui.engine.stages.oom_split import split
 from lmm_tui.engine.training.run_host import EngineHost
 
 CPU = torch.device("cpu")
@@ -91,7 +91,7 @@ def test_a_step_that_is_cut_has_the_loss_and_the_gradient_of_the_whole(
     loss, sums, gradients = measured(stage, model, [whole])
     assert max(gradient.abs().max() for gradient in gradients) > 0
     for parts in (2, 4, whole.units):
-        pieces = cut([whole], parts)
+        pieces = split([whole], parts)
         assert len(pieces) >= min(parts, 3)
         assert sum(piece.tokens for piece in pieces) == pytest.approx(whole.tokens, abs=parts)
         assert max(piece.ids_BxT.numel() for piece in pieces) < whole.ids_BxT.numel()
@@ -110,22 +110,22 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Lets a stage learn from so many units at a time at most, and generate so many answers."""
 
     def arrange(stage: type[Stage], units: int, answers: int = 1000) -> None:
-        real_loss, real_say = stage.loss, rollout._say
+        real_loss, real_generate = stage.loss, rollout._generate_part
 
         def loss(self: Stage, model: Decoder, batch: MicroBatch) -> Losses:
             if torch.is_grad_enabled() and batch.units > units:
                 out_of_memory()
             return real_loss(self, model, batch)
 
-        def say(
+        def generate_part(
             model: Decoder, prompts: Any, prompt_of_N: Tensor, *rest: Any
         ) -> tuple[Tensor, Tensor]:
             if len(prompt_of_N) > answers:
                 out_of_memory()
-            return real_say(model, prompts, prompt_of_N, *rest)
+            return real_generate(model, prompts, prompt_of_N, *rest)
 
         monkeypatch.setattr(stage, "loss", loss)
-        monkeypatch.setattr(rollout, "_say", say)
+        monkeypatch.setattr(rollout, "_generate_part", generate_part)
 
     return arrange
 

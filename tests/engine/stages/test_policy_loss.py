@@ -25,7 +25,7 @@ def cost(log_p: Tensor, old: Tensor, advantages: Tensor, **changes: Any) -> Poli
         "kind": "grpo",
         "clip_low": 0.2,
         "clip_high": 0.3,
-        "answer_length": log_p.shape[1],
+        "length": log_p.shape[1],
     }
     mask = changes.pop("mask", torch.ones_like(log_p))
     return policy_loss(log_p, old, advantages, mask, **options | changes)
@@ -126,7 +126,7 @@ def test_how_the_tokens_of_an_answer_are_weighed() -> None:
     mask = torch.tensor([[1, 0, 0, 0], [1, 1, 1, 0]])
 
     def losses(kind: Kind, length: float) -> list[float]:
-        done = cost(log_p, log_p, advantages, kind=kind, mask=mask, answer_length=length)
+        done = cost(log_p, log_p, advantages, kind=kind, mask=mask, length=length)
         assert done.tokens == 4
         return done.losses_N.tolist()
 
@@ -149,7 +149,7 @@ def test_micro_batches_add_up_to_the_step(kind: Kind) -> None:
             advantages[rows],
             mask=mask[rows],
             kind=kind,
-            answer_length=2.5,
+            length=2.5,
             reference_log_p_NxT=reference[rows],
             beta=0.1,
         )

@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmm_tui.engine.stages.rewards import (
-    Reward,
-    RewardError,
-    Sample,
-    exact,
-    load_rewards,
-    score,
-    short,
-)
+from lmm_tui.engine.stages.reward_loading import load_rewards
+from lmm_tui.engine.stages.rewards import Reward, RewardError, Sample, exact, score, short
 
 OWN = """
 def longer(prompt, completion, answer):

@@ -235,7 +235,7 @@ def test_a_bug_in_training_is_kept_with_its_traceback(
     def broken(*args: object) -> None:
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr("lmm_tui.engine.training.loop.build_optimizers", broken)
+    monkeypatch.setattr("lmm_tui.engine.training.run_setup.build_optimizers", broken)
     host = EngineHost(small())
     assert host.run() == "failed"
     assert "Traceback" in host.error and "out of luck" in host.error

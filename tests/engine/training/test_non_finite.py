@@ -13,7 +13,7 @@ from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.pretrain import PretrainStage
-from lmm_tui.engine.training.non_finite import _step_and_put_back, step_unless
+from lmm_tui.engine.training.non_finite import _step_and_undo, step_unless
 from lmm_tui.engine.training.run_host import EngineHost
 
 real_loss = PretrainStage.loss
@@ -149,16 +149,16 @@ def test_stop_ends_with_a_checkpoint_and_says_how_to_go_on(
 
 @pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.Muon])
 def test_a_step_that_is_put_back_equals_one_never_made(kind: type[torch.optim.Optimizer]) -> None:
-    def walk(gradients: list[float]) -> torch.Tensor:
+    def train(gradients: list[float]) -> torch.Tensor:
         weight = torch.nn.Parameter(torch.eye(3))
         optimizer = kind([weight], lr=0.1)  # type: ignore[call-arg]
         for gradient in gradients:
             weight.grad = torch.full((3, 3), gradient)
-            _step_and_put_back(~torch.isfinite(weight.grad.norm()), optimizer)
+            _step_and_undo(~torch.isfinite(weight.grad.norm()), optimizer)
         return weight.detach()
 
     nan = float("nan")
-    assert torch.equal(walk([nan, 1.0, nan, nan, 2.0, nan]), walk([1.0, 2.0]))
+    assert torch.equal(train([nan, 1.0, nan, nan, 2.0, nan]), train([1.0, 2.0]))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

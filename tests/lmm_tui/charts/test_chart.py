@@ -18,8 +18,9 @@ from lmm_tui.charts import palette
 from lmm_tui.charts.braille import ASCII, BRAILLE, HALVES, GlyphSet, text_of
 from lmm_tui.charts.canvas import ALARM, REFERENCE, Canvas
 from lmm_tui.charts.chart import Chart, Trace
-from lmm_tui.charts.plot import Plot, band_ink, line_ink
+from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.plot_area import GUTTER
+from lmm_tui.charts.traces import band_ink, line_ink
 from lmm_tui.charts.viewport import Viewport
 from lmm_tui.metrics.series.run_overlay import Overlay
 from lmm_tui.metrics.series.series import SeriesStore
@@ -353,14 +354,14 @@ async def test_partial_paints_add_up_to_a_whole_one() -> None:
         store.append({"step": 200, "train/loss": "NaN"})
         live.update_from(store, 500)
         live_rows = shown(live)
-        live_canvas = live._canvas
-        fresh._plot._y_range = live._plot._y_range
+        # The y range depends on what was drawn before; it belongs to the plot.
+        fresh.plot = live.plot
         await live.remove()
         await app.mount(fresh)
         fresh.update_from(store, 500)
         await pilot.pause()
         assert shown(fresh) == live_rows
-        assert not list(fresh._canvas.changes(live_canvas))
+        assert not list(fresh.canvas.changes(live.canvas))
 
 
 async def test_a_chart_follows_its_size() -> None:
@@ -449,11 +450,16 @@ async def test_without_colours_no_line_is_too_dark_to_be_seen(
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     store = SeriesStore()
-    store.extend(np.arange(1, 101), {name: (None, np.ones(100)) for name in palette.SERIES_COLORS})
-    chart = Chart("all", [Trace(name, name, name, "line") for name in palette.SERIES_COLORS])
+    names = palette.SERIES_COLORS
+    levels = {name: (None, np.full(100, float(level))) for level, name in enumerate(names)}
+    store.extend(np.arange(1, 101), levels)
+    chart = Chart("all", [Trace(name, name, name, "line") for name in names])
 
-    async with OneChart(chart).run_test(size=(60, 12)):
+    async with OneChart(chart).run_test(size=(60, 40)):
         chart.update_from(store)
-        chart.render_line(5)
-        inks = [chart._styles[line_ink(number)].color for number in range(len(store.names()))]
-    assert all(ink is not None and min(ink.get_truecolor()) > 0xA0 for ink in inks)
+        rows = [chart.render_line(y) for y in range(40)]
+        for number, name in enumerate(names):
+            y, x = np.argwhere(chart.canvas.inks == line_ink(number))[0]
+            (cell,) = rows[y].crop(x, x + 1)
+            assert cell.style and cell.style.color, name
+            assert min(cell.style.color.get_truecolor()) > 0xA0, name

@@ -44,10 +44,10 @@ async def test_each_layer_has_a_row_and_its_colour() -> None:
         assert rows[0].startswith("layer norms") and rows[0].rstrip().endswith("5")
         assert [row[:1] for row in rows[1:6]] == list("01234")
         assert rows[6].split() == ["0", "100", "200", "300", "400"]
-        colours = [int(heat_map._canvas.inks[y, 10]) for y in range(1, 6)]
+        colours = [int(heat_map.canvas.inks[y, 10]) for y in range(1, 6)]
         assert colours == sorted(set(colours))
         # The half of the steps that is still to come is empty.
-        empty = heat_map._canvas.inks[1:6, 40:58]
+        empty = heat_map.canvas.inks[1:6, 40:58]
         assert len(np.unique(empty)) == 1
 
 
@@ -63,7 +63,7 @@ async def test_any_number_of_layers_fits(count: int) -> None:
             await until(pilot, lambda: heat_map.size == size)  # noqa: B023
             rows = shown(heat_map)
             assert len(rows) == size[1] and {len(row) for row in rows} == {size[0]}
-        painted = heat_map._canvas.inks[1:-1, 20] >= FIRST_FREE_INK
+        painted = heat_map.canvas.inks[1:-1, 20] >= FIRST_FREE_INK
         assert np.count_nonzero(painted) >= min(count, 38) // 2
 
 
@@ -79,7 +79,7 @@ async def test_a_dead_and_a_diverged_layer_are_marked() -> None:
         rows = shown(heat_map)
         # Three rows on six lines: two lines each.
         assert rows[3].count("·") == 52 and rows[5].count("╳") == 1
-        assert LABEL in heat_map._canvas.inks[3, 8:] and ALARM in heat_map._canvas.inks[5, 8:]
+        assert LABEL in heat_map.canvas.inks[3, 8:] and ALARM in heat_map.canvas.inks[5, 8:]
 
 
 async def test_one_wild_value_does_not_bleach_the_rest() -> None:
@@ -89,7 +89,7 @@ async def test_one_wild_value_does_not_bleach_the_rest() -> None:
         store.append({"step": 201, "grad/layers.0": 1e30})
         heat_map = app.query_one(HeatMap)
         heat_map.update_from(store, store.names(), 400)
-        assert len({int(heat_map._canvas.inks[y, 12]) for y in range(1, 5)}) == 4
+        assert len({int(heat_map.canvas.inks[y, 12]) for y in range(1, 5)}) == 4
 
 
 async def test_nothing_measured_says_so() -> None:

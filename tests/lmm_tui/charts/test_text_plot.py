@@ -67,7 +67,7 @@ def test_a_spike_does_not_flatten_the_curve() -> None:
     assert "9" not in spiked[1]
 
 
-def test_values_that_are_no_numbers_are_counted_not_drawn() -> None:
+def test_nonfinite_values_are_counted_not_drawn() -> None:
     values = falling(50)
     values[7] = math.nan
     values[9] = -math.inf

@@ -24,7 +24,8 @@ from lmm_tui.cli import main
 from lmm_tui.cli.progress_printer import ProgressPrinter, progress_line, sample_line
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.run.find_run import find_run
-from lmm_tui.engine.run.run_dir import RunDir, RunStatus
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunStatus
 from lmm_tui.runs.session import RunSession
 
 Capture = pytest.CaptureFixture[str]
@@ -279,9 +280,9 @@ def test_what_cannot_be_trained_is_one_sentence(small: list[str], capsys: Captur
 def test_a_crash_shows_its_traceback(
     small: list[str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lmm_tui.engine.training.loop import Trainer
+    from lmm_tui.engine.training.checkpointing import Checkpointer
 
-    monkeypatch.setattr(Trainer, "_begin_save", lambda self: 1 / 0)
+    monkeypatch.setattr(Checkpointer, "begin", lambda self: 1 / 0)
     assert main.run(["train", *small, "--steps", "2"]) == 1
     out, err = capsys.readouterr()
     assert "Traceback" in err and "ZeroDivisionError" in err

@@ -6,7 +6,7 @@ import pytest
 
 from lmm_tui.cli.main import run
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.engine.training.loop import Trainer
+from lmm_tui.engine.training.checkpointing import Checkpointer
 
 RECIPE = """
 about = "two small steps"
@@ -74,7 +74,7 @@ def test_it_runs_all_steps_and_does_nothing_twice(
 def test_a_step_that_was_interrupted_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     args = ["pipeline", "small.toml", "--device", "cpu", "--name", "mine"]
     with monkeypatch.context() as broken:
-        broken.setattr(Trainer, "_begin_save", lambda self: 1 / 0)
+        broken.setattr(Checkpointer, "begin", lambda self: 1 / 0)
         assert run(args) == 1
     first = RunDir(folder / "runs" / "mine-pretrain")
     assert first.read_status().state == "failed"

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from fake_run import FakeRun
-from looking import until
+from looking import toasts, until
 
 from lmm_tui.cockpit import themes
 from lmm_tui.cockpit.app import CockpitApp
@@ -51,10 +51,10 @@ async def test_a_refused_start_says_why_and_asks_again_with_what_was_typed():
         await pilot.pause()
         first = app.screen
         first.dismiss(resolve(assignments={"name": "demo"}))
-        await until(pilot, lambda: app.screen is not first and app._notifications)
+        await until(pilot, lambda: app.screen is not first and toasts(app))
         await until(pilot, lambda: isinstance(app.screen, ConfigureScreen))
         assert app.screen.config.name == "demo"
-        assert "holds a run already" in next(iter(app._notifications)).message
+        assert "holds a run already" in toasts(app)[0]
 
 
 async def test_leaving_the_configuration_quits():

@@ -7,6 +7,7 @@ from textual.widgets import Input
 
 from lmm_tui.charts.chart import Chart
 from lmm_tui.charts.plot_area import GUTTER
+from lmm_tui.charts.run_chart import RunChart
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import SCREENS
 from lmm_tui.cockpit.screens.base_screen import BaseScreen
@@ -122,6 +123,6 @@ async def test_a_chart_is_framed_moved_and_zoomed(path):
         assert moved == pytest.approx((start + (end - start) / 2, end + (end - start) / 2), abs=2)
         await drag(pilot, chart, (GUTTER + 2, 5), (GUTTER + 2 + across // 2, 5), control=True)
         assert chart.view.window == pytest.approx((start, end), abs=2)
-        shown = [each.view for each in app.screen._pictures if each.is_on_screen]
+        shown = [each.view for each in app.screen.query(RunChart).results() if each.is_on_screen]
         views = {view for view in shown if view.axis == "step"}
         assert len(views) == 1

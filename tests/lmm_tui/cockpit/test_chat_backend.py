@@ -1,17 +1,17 @@
-"""A live model and a checkpoint are asked alike, and say the same where they are the same."""
+"""The live model and a checkpoint take the same commands and give the same replies."""
 
 import json
-import os
 import time
 from itertools import pairwise
 
+import psutil
 import pytest
 
 from lmm_tui.cockpit.chat_backend import (
     CheckpointBackend,
-    Manner,
+    SamplingOptions,
     backends,
-    read_manner,
+    parse_sampling,
     recent,
     reply_to,
 )
@@ -19,7 +19,7 @@ from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.training.run_host import EngineHost
 from lmm_tui.runs.session import RunSession
 
-GREEDY = Manner(temperature=0, max_tokens=20)
+GREEDY = SamplingOptions(temperature=0, max_tokens=20)
 TURNS = [["user", "the cat"]]
 
 
@@ -69,6 +69,14 @@ def said(partner, *, piece, manner=GREEDY, stopped=lambda: False):
     return replies
 
 
+def chat_workers():
+    return [
+        child
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and "chat_worker" in " ".join(child.cmdline())
+    ]
+
+
 def test_a_reply_in_pieces_is_the_reply_in_one_go(session):
     live = backends(session.run_dir)[0]
     pieces, whole = said(live, piece=3), said(live, piece=20)
@@ -79,6 +87,7 @@ def test_a_reply_in_pieces_is_the_reply_in_one_go(session):
 
 
 def test_a_checkpoint_says_and_reads_what_the_model_did_and_outlives_its_process(session):
+    assert session.send("checkpoint").ok  # Another test may have trained the model further.
     live, saved = backends(session.run_dir)
     try:
         assert said(saved, piece=20)[-1].data == said(live, piece=20)[-1].data
@@ -86,13 +95,14 @@ def test_a_checkpoint_says_and_reads_what_the_model_did_and_outlives_its_process
         mine, its = live.ask("read", asked), saved.ask("read", asked)
         assert mine.data["tokens"] == its.data["tokens"]
         assert mine.data["losses"][1:] == pytest.approx(its.data["losses"][1:], abs=1e-3)
-        os.kill(saved._child.pid, 9)
-        saved._child.wait()
+        (child,) = chat_workers()
+        child.kill()
+        child.wait()
         assert "ask again" in saved.ask("talk", {"prompt": "x"}).message
         assert saved.ask("talk", {"prompt": "x"}).ok
     finally:
         saved.close()
-    assert saved._child is None
+    assert not chat_workers()
 
 
 def test_a_token_that_is_likeliest_has_the_loss_of_its_probability(session):
@@ -108,7 +118,7 @@ def test_a_token_that_is_likeliest_has_the_loss_of_its_probability(session):
                 break
 
 
-def test_questions_are_no_events_and_training_goes_on_between_them(session, host):
+def test_commands_to_the_model_are_no_events_and_training_keeps_running(session, host):
     before = host.run_dir.events.read_text()
     live = backends(session.run_dir)[0]
     steps = []
@@ -172,12 +182,12 @@ def test_a_long_talk_fits_into_a_line_of_the_control_socket():
 
 
 @pytest.mark.parametrize("text", ["top_p=0", "heat=1", "max_tokens=x", "temperature", "top_p=2"])
-def test_a_manner_that_is_none_is_refused(text):
+def test_invalid_sampling_options_are_refused(text):
     with pytest.raises(ValueError, match=text.partition("=")[0]):
-        read_manner(text)
+        parse_sampling(text)
 
 
-def test_a_manner_is_read_back_as_it_is_written():
-    manner = Manner(0.5, 0.9, 40)
-    assert read_manner(str(manner)) == manner
-    assert read_manner("") == Manner()
+def test_sampling_options_are_parsed_as_they_are_printed():
+    manner = SamplingOptions(0.5, 0.9, 40)
+    assert parse_sampling(str(manner)) == manner
+    assert parse_sampling("") == SamplingOptions()

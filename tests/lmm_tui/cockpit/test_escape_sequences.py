@@ -1,4 +1,4 @@
-"""What a model, a log or a stranger may write, and no terminal may get: read from a real pty."""
+"""No control character of a model, a log or a foreign file reaches the terminal (a real pty)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -53,13 +54,29 @@ RAW = (
     "\u0301\u0316\u0301\u0316".encode(),
 )
 
+# The tab of the open screen is one span, that of any other is two.
+KEYS_BY_SCREEN = (
+    (b"demo", b"2"),
+    (b" 2 runs ", b"3"),
+    (b" 3 samp", b"4"),
+    (b" 4 eval", b"5"),
+    (b" 5 c", b"6"),
+    (b" 6 log ", b"7"),
+    (b" 7 sys", b"8"),
+    (b"built in", b"q"),
+)
+"""What shows that a screen is open, and the key to press then."""
+
+_PAUSE_S = 0.12
+"""Without output: what a screen paints at first has been read."""
+
 POINTER = b"\x1b]22;default\x07"
-"""Textual's own word on the shape of the mouse pointer."""
+"""Textual sets the shape of the mouse pointer."""
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
-    """A run every word of which is hostile, its folder's name included."""
+    """A run with control characters in every text, its folder's name included."""
     evil = "".join(CORPUS.values())
     folder = tmp_path_factory.mktemp("runs")
     short = evil.replace("\0", "").replace("/", "").encode()[:200].decode(errors="ignore")
@@ -90,8 +107,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     return run
 
 
-def printed(program: str, arguments: list[str], keys: bytes = b"", quiet_s: float = 0.0) -> bytes:
-    """All that a program writes to its terminal; each key is typed once it has drawn something."""
+def printed(program: str, arguments: list[str], typed: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
+    """All that a program writes to its terminal.
+
+    Each of `typed` is a text and the key to press once that text, and what comes with it, has been
+    written; after the last one the program is killed.
+    """
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 160, 0, 0))
     process = subprocess.Popen(
@@ -103,25 +124,23 @@ def printed(program: str, arguments: list[str], keys: bytes = b"", quiet_s: floa
         env=os.environ | {"TERM": "xterm-256color"},
     )
     os.close(slave)
-    seen, left = b"", list(keys)
-    deadline = time.monotonic() + 40
+    seen, start, left = b"", 0, list(typed)
+    deadline = time.monotonic() + 60
     try:
-        while time.monotonic() < deadline:
-            if select.select([master], [], [], quiet_s or 10)[0]:
+        while time.monotonic() < deadline and (left or not typed):
+            if select.select([master], [], [], _PAUSE_S)[0]:
                 try:
                     seen += os.read(master, 65536)
                 except OSError:
                     break
-            elif not seen:
-                continue
-            elif left:
-                os.write(master, bytes([left.pop(0)]))
-            elif quiet_s:
-                break
+            elif left and left[0][0] in seen[start:]:
+                start = len(seen)
+                os.write(master, left.pop(0)[1])
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
         os.close(master)
+    assert not left, (left[0], seen[-3000:])
     return seen
 
 
@@ -133,15 +152,21 @@ def assert_harmless(seen: bytes) -> None:
 
 PRINTING = """
 import sys
+from pathlib import Path
 from lmm_tui.cli import main as cli
 from lmm_tui.cli.progress_printer import ProgressPrinter
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.runs.session import RunSession
 path, folder = sys.argv[1:]
 for words in (["runs", "--runs-dir", folder], ["status", path], ["plot", "--text", path],
               ["health", path], ["send", path, "pause"], ["status", path + "nowhere"]):
     print("##", words[0], cli.run(words), flush=True)
-progress = ProgressPrinter(RunSession(path), sys.stdout)
-progress._events_shown = progress._samples_shown = 0
+run = RunDir(Path(path))
+later = [(file, file.rename(file.with_suffix(".later"))) for file in (run.events, run.samples)]
+progress = ProgressPrinter(RunSession(path), sys.stdout)  # It shows only what is written from now.
+for file, moved in later:
+    moved.rename(file)
+print("## progress")
 progress.look()
 progress.end()
 print("## shown")
@@ -151,14 +176,16 @@ print("## shown")
 def test_no_command_that_prints_passes_an_escape_sequence_on(run: RunDir) -> None:
     seen = printed(PRINTING, [str(run.path), str(run.path.parent)])
     assert b"## shown" in seen, seen[-3000:]
-    assert "␛]52".encode() in seen and b"demo" in seen
+    commands, _, progress = seen.partition(b"## progress")
+    assert "␛]52".encode() in commands and b"demo" in commands
+    assert progress.count("␛]52".encode()) >= 3  # Events, samples and the status.
     assert_harmless(seen)
 
 
 def test_no_page_of_the_cockpit_passes_an_escape_sequence_on(run: RunDir) -> None:
     program = "from lmm_tui.cli.main import main; main()"
-    seen = printed(program, ["monitor", str(run.path)], keys=b"1234567890", quiet_s=0.12)
-    assert b"demo" in seen and "␛]52".encode() in seen, seen[-3000:]
+    seen = printed(program, ["monitor", str(run.path)], KEYS_BY_SCREEN)
+    assert "␛]52".encode() in seen, seen[-3000:]
     assert_harmless(seen)
 
 

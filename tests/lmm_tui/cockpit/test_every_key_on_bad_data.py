@@ -17,7 +17,7 @@ from textual.widgets import Input
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS, SCREENS
-from lmm_tui.cockpit.screens.overlay import OverlayScreen
+from lmm_tui.cockpit.screens.overlay_screen import OverlayScreen
 from lmm_tui.engine.evaluation.job import EvaluationOutcome, Job, Score
 from lmm_tui.engine.evaluation.records import Record, file_in_run, write_record
 from lmm_tui.engine.run.run_dir import RunDir

@@ -19,19 +19,19 @@ from lmm_tui.cockpit.keys import (
 )
 from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.chart_gestures import ChartGestures
-from lmm_tui.cockpit.screens.chat import ChatScreen
-from lmm_tui.cockpit.screens.checkpoints import CheckpointsScreen
+from lmm_tui.cockpit.screens.chat_screen import ChatScreen
+from lmm_tui.cockpit.screens.checkpoints_screen import CheckpointsScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
-from lmm_tui.cockpit.screens.evaluation import EvaluateScreen
-from lmm_tui.cockpit.screens.log import LogScreen
-from lmm_tui.cockpit.screens.overlay import OverlayScreen
+from lmm_tui.cockpit.screens.evaluate_screen import EvaluateScreen
+from lmm_tui.cockpit.screens.log_screen import LogScreen
+from lmm_tui.cockpit.screens.overlay_screen import OverlayScreen
 from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
-from lmm_tui.cockpit.screens.runs import RunsScreen
-from lmm_tui.cockpit.screens.samples import SamplesScreen
+from lmm_tui.cockpit.screens.runs_screen import RunsScreen
+from lmm_tui.cockpit.screens.samples_screen import SamplesScreen
 from lmm_tui.cockpit.screens.screen_registry import BEHIND, REGISTERED
-from lmm_tui.cockpit.screens.spikes import SpikesScreen
-from lmm_tui.cockpit.screens.tokens import TokensScreen
+from lmm_tui.cockpit.screens.spikes_screen import SpikesScreen
+from lmm_tui.cockpit.screens.tokens_screen import TokensScreen
 from lmm_tui.cockpit.widgets.table import Table
 
 OWNERS = {

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from fake_run import FakeRun
-from looking import settled
+from looking import screen_text, settled
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.runs.session import RunSession
@@ -36,8 +36,8 @@ async def test_every_page(run, snapshot, size, page):
     async with app.run_test(size=size) as pilot:
         await pilot.press(*"n" * (page - 1))
         await settled(pilot)
-        strips = app.screen._compositor.render_strips()
-    assert "\n".join(strip.text.rstrip() for strip in strips) == snapshot
+        shown = screen_text(app)
+    assert shown == snapshot
 
 
 def test_the_quit_dialog_over_the_dashboard_in_colour(run, snap_compare):

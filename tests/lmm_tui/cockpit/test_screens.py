@@ -19,7 +19,7 @@ from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
-from lmm_tui.cockpit.screens.runs import RunsScreen
+from lmm_tui.cockpit.screens.runs_screen import RunsScreen
 from lmm_tui.cockpit.screens.screen_registry import REGISTERED
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.table import Table
@@ -71,7 +71,7 @@ async def test_at_80_columns_every_screen_says_what_the_digits_open(run):
 @pytest.mark.parametrize("facts, named", [(14, 5), (20, 4), (30, 2), (60, 1)])
 def test_at_60_columns_as_many_screens_have_names_as_the_facts_leave_room_for(facts, named):
     strip = ScreenTabs("runs")
-    strip._facts = (("." * facts, ""),)
+    strip.show("." * facts)
     line = strip.compose_line(60).plain
     assert "2 runs" in line and len(line) == 60
     assert len(re.findall("[1-8] [a-z]+", line)) == named
@@ -141,18 +141,26 @@ async def test_the_palette_knows_every_screen(run):
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
 
-async def test_a_covered_screen_neither_looks_itself_nor_lets_the_dashboard_look(run):
+async def test_a_covered_screen_neither_looks_itself_nor_lets_the_dashboard_look(run, monkeypatch):
+    looks = []
+    real_look = RunsScreen.look
+
+    def look(screen):
+        looks.append("runs")
+        real_look(screen)
+
+    monkeypatch.setattr(RunsScreen, "look", look)
+    monkeypatch.setattr(RunsScreen, "LOOK_EVERY_S", 0.01)
     app = open_on(run)
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("2")
         await until_read(pilot, "first-words")
-        screen, dashboard = app.screen, app.dashboard
-        looks = []
+        await until(pilot, lambda: len(looks) > 2)
+        dashboard = app.dashboard
         dashboard.session.poll = lambda *args: looks.append("dashboard")
         await pilot.press("question_mark")
         await pilot.pause()
-        screen.look = lambda: looks.append("runs")
-        screen._looking._interval = 0.01
+        looks.clear()
         await pilot.pause(0.4)
         assert looks == []
         del dashboard.session.poll

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from lmm_tui.engine.run.run_dir import RunDir, RunInfo, RunStatus
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 from lmm_tui.runs.end_summary import end_summary
 
 

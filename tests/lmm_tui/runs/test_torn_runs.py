@@ -13,10 +13,12 @@ from made_runs import make_run
 
 from lmm_tui.cli import main
 from lmm_tui.cli.progress_printer import event_line, progress_line, sample_line
-from lmm_tui.cockpit.widgets.event_list import _line
-from lmm_tui.cockpit.widgets.samples_panel import _word
+from lmm_tui.cockpit.widgets.event_list import event_content
+from lmm_tui.cockpit.widgets.samples_panel import sample_paragraph
 from lmm_tui.engine.run.find_run import list_runs
-from lmm_tui.engine.run.run_dir import RunDir, RunDirError, RunStatus
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
+from lmm_tui.engine.run.run_records import RunStatus
 from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RunSummary, runs_table, status_record, status_sheet
 
@@ -53,9 +55,9 @@ def look(run: RunDir) -> RunSession | None:
     words = [status_sheet(summary), runs_table([summary])]
     words.append(progress_line(session.view, session.series))
     for event in session.events:
-        words += [event_line(event), _line(event, 80).plain]
+        words += [event_line(event), event_content(event, 80).plain]
     for sample in session.samples:
-        words += [sample_line(sample), _word(sample).plain]
+        words += [sample_line(sample), sample_paragraph(sample).plain]
     assert not any(char in text for text in words for char in "\x1b\x07\x9b\x90\x9d\u202e\0")
     return session
 

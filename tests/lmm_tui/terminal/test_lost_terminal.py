@@ -25,7 +25,8 @@ from fake_run import FakeRun
 from processes import PROGRAM, fake_ssh
 from terminals import Pty, Tmux
 
-from lmm_tui.engine.run.run_dir import RunDir, RunDirError
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
 
 pytestmark = [
     pytest.mark.slow,

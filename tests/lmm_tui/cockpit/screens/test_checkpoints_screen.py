@@ -10,7 +10,7 @@ from looking import screen_text, toasts, until, until_read
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
-from lmm_tui.cockpit.screens.checkpoints import CheckpointsScreen
+from lmm_tui.cockpit.screens.checkpoints_screen import CheckpointsScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.dialogs import ChoiceDialog
 from lmm_tui.cockpit.widgets.table import Table
@@ -141,7 +141,7 @@ async def test_e_evaluates_beside_and_says_how_it_came_out(run, monkeypatch):
             started.append("closed")
 
     monkeypatch.setattr(
-        "lmm_tui.cockpit.screens.checkpoints._evaluation_beside", lambda run: Beside()
+        "lmm_tui.cockpit.screens.checkpoint_actions._background_evaluation", lambda run: Beside()
     )
     async with listing(run, 1) as (app, pilot):
         await pilot.press("e", "y")

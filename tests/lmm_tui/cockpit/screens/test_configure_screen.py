@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from looking import screen_text
 from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
@@ -63,8 +64,7 @@ class Seat:
 
     @property
     def text(self) -> str:
-        strips = self.screen._compositor.render_strips()
-        return "\n".join(strip.text.rstrip() for strip in strips)
+        return screen_text(self.pilot.app)
 
     def says(self, words: str) -> bool:
         return words in " ".join(self.text.split())
@@ -131,7 +131,7 @@ async def test_other_settings_than_those_of_the_form_are_kept():
 async def test_a_preset_changes_the_estimate_and_the_command():
     async with seated() as seat:
         assert seat.says("505k parameters")
-        seat.screen.query_one("#model-preset > Choice").focus()
+        seat.screen.query_one("#model-preset > ChoiceRow").focus()
         await seat.press("right")
         assert seat.says("4.00M parameters")
         assert seat.says("$ lmm-tui train --model tiny")
@@ -225,7 +225,7 @@ async def test_q_leaves_from_a_choice_and_is_a_letter_in_a_text():
         await seat.type_into("name", "q")
         assert seat.screen.config.name == "q"
         await seat.type_into("name", "")
-        seat.screen.query_one("#optim-schedule > Choice").focus()
+        seat.screen.query_one("#optim-schedule > ChoiceRow").focus()
         await seat.press("backspace", "q")
         await seat.until(lambda: seat.answers == [None])
 
@@ -246,7 +246,7 @@ async def test_everything_can_be_reached_by_keys():
 
 async def test_everything_can_be_done_by_mouse():
     async with seated() as seat:
-        choice = seat.screen.query_one("#model-preset > Choice", ChoiceRow)
+        choice = seat.screen.query_one("#model-preset > ChoiceRow", ChoiceRow)
         column = choice.render().plain.index("tiny")
         await seat.pilot.click(choice, offset=(column, 0))
         assert seat.screen.config.model.preset == "tiny"
@@ -285,10 +285,10 @@ async def test_devices_are_found_behind_the_person_and_offered(monkeypatch: pyte
         choice = seat.screen.field("device").editor
         assert isinstance(choice, ChoiceRow)
         for _ in range(60):
-            if seat.screen._devices:
+            if seat.screen.known.devices:
                 break
             await seat.pilot.pause(0.5)
-        best = seat.screen._devices[0]
+        best = seat.screen.known.devices[0]
         assert choice.choices[0] == "auto" and best.name in choice.choices
         assert choice.value == "auto"
         await seat.until(lambda: seat.says(best.name) and seat.says("fits"))
@@ -344,7 +344,7 @@ async def test_every_option_of_the_tree_has_its_field_on_one_tab():
             key for key in everything if key.startswith(("dpo.", "distill."))
         }
         await seat.press("pageup", "pagedown")
-        assert seat.screen._tab == 0
+        await seat.until(lambda: shown_keys(seat) == [key for key in FORM if matters(key, "grpo")])
 
 
 async def test_a_stage_brings_its_own_options_and_a_changed_tab_is_marked():
@@ -393,7 +393,7 @@ async def test_settings_are_saved_to_a_new_file_and_loaded_again(tmp_path: Path)
         await seat.until(lambda: seat.screen.config == resolve(Path(target)))
         assert seat.screen.field("stage").text == "dpo"
         assert seat.screen.field("lora.rank").text == "4"
-        assert seat.screen.field("dpo.beta").display and not seat.screen._wrong()
+        assert seat.screen.field("dpo.beta").display and not seat.screen.form.wrong_fields
 
 
 async def test_a_stage_of_a_recipe_is_loaded_and_nonsense_is_refused(tmp_path: Path):

@@ -5,7 +5,17 @@ import time
 
 import pytest
 from fake_run import FakeRun
-from looking import PRESSED, cockpit, do_by_palette, screen_text, settled, toasts, until, until_read
+from looking import (
+    PRESSED,
+    cockpit,
+    do_by_palette,
+    screen_text,
+    settled,
+    toasts,
+    until,
+    until_read,
+    until_reserved,
+)
 
 from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.messages import Departure
@@ -180,6 +190,8 @@ async def test_markup_in_a_sample_is_text(run):
 async def test_nothing_is_painted_when_nothing_changed(run, monkeypatch):
     run.train(1, 300)
     async with cockpit(run, (200, 50)) as (app, pilot):
+        await until_read(pilot, "healthy")
+        await until_reserved(pilot)
         await settled(pilot)
         painted = []
         display = app._display

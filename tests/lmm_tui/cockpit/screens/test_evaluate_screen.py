@@ -15,7 +15,8 @@ from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.score_table import interval
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, ChoiceDialog
-from lmm_tui.cockpit.screens.evaluation import EvaluateScreen, Progressed
+from lmm_tui.cockpit.screens.evaluate_screen import EvaluateScreen
+from lmm_tui.cockpit.screens.evaluation_results import EvaluationResults
 from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.evaluation.job import EvaluationOutcome, EvaluationProgress, Job, Score
@@ -139,7 +140,7 @@ async def test_every_setting_is_asked_for_and_wrong_ones_are_refused(run, tmp_pa
         app.screen.query_one(Table).go_to("template")
         await pilot.press("enter")
         await until_read(pilot, "chat")
-        setup = app.screen._setup
+        setup = app.screen.setup
         assert setup.job(setup.checkpoint) == Job(
             str(run.dir.checkpoints / checkpoint_name(100)),
             ("a", "b"),
@@ -154,8 +155,8 @@ async def test_every_setting_is_asked_for_and_wrong_ones_are_refused(run, tmp_pa
 @pytest.mark.parametrize("size", [(120, 30), (60, 15)])
 async def test_progress_is_shown_with_what_is_left(run, size):
     async with opened(run.dir, size) as (app, pilot):
-        app.screen._busy_with = "step 200"
-        app.screen.post_message(Progressed(EvaluationProgress(12, 40, 8, 75.0)))
+        results = app.screen.query_one(EvaluationResults)
+        results.show_progress("step 200", EvaluationProgress(12, 40, 8, 75.0))
         await until_read(pilot, "12/40 answers · 1 min 15 s left")
         assert ("8 known" in screen_text(app)) == (size[0] > 60)
 
@@ -197,18 +198,18 @@ async def test_a_checkpoint_is_really_scored_and_a_cancelled_one_is_not(tmp_path
     host.start()
     assert host.join(60), host.error
     async with opened(host.run_dir) as (app, pilot):
-        screen = app.screen
         await until_read(pilot, "step 1 (newest)")
         await pilot.press("r")
-        await until(pilot, lambda: screen._evaluation is not None)
+        await until_read(pilot, "starting lm-eval")
         await pilot.press("x")
-        await until(pilot, lambda: not screen._busy_with)
+        await until_read(pilot, "r evaluates")
         assert "cancelled; r goes on where it was" in toasts(app)
         assert not read_records(host.run_dir)
-        screen._setup = replace(screen._setup, tasks=("lmm_choice",), limit=3)
-        await until(pilot, lambda: not screen._busy)
+        await change(pilot, "tasks", "ctrl+u", *"lmm_choice", "enter")
+        await change(pilot, "limit", "ctrl+u", "3", "enter")
+        await until(pilot, lambda: not app.screen.busy)
         await pilot.press("r")
-        await until(pilot, lambda: not screen._busy_with and read_records(host.run_dir), 120)
+        await until(pilot, lambda: read_records(host.run_dir), 120)
         await until_read(pilot, "lmm_choice acc")
         [record] = read_records(host.run_dir)
         assert record.step == 1 and record.job.limit == 3

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from looking import settled, toasts, until
+from looking import screen_text, settled, strips, toasts, until
 from made_runs import make_run
 
 from lmm_tui.cli import main
@@ -31,7 +31,7 @@ async def written(pilot, folder: Path, keys: str, pattern: str, count: int = 1) 
     await until(
         pilot, lambda: any(str(path) in said for said in toasts(pilot.app) for path in found)
     )
-    await until(pilot, lambda: not pilot.app.screen._pending)
+    await until(pilot, lambda: "asked: export" not in screen_text(pilot.app))
     return found
 
 
@@ -88,8 +88,8 @@ async def test_a_terminal_of_sixteen_colours_writes_the_picture_in_all(
             await settled(pilot)
             drawn = set(re.findall(r"fill: (#\w+)", app.export_screenshot()))
             await settled(pilot)
-            strips = app.screen._compositor.render_strips()
-        styles = [segment.style for strip in strips for segment in strip if segment.style]
+            lines = strips(app)
+        styles = [segment.style for strip in lines for segment in strip if segment.style]
         return drawn, {style.color.name for style in styles if style.color}
 
     in_full, _ = await colours()

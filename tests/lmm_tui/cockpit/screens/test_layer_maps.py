@@ -13,7 +13,7 @@ async def test_deep_probes_have_a_page_of_maps_with_layers_as_rows(tmp_path):
         heads = {f"deep/attn_logit_max/layers.{layer}": 4.0 + layer for layer in range(4)}
         run.metrics.write({"step": step, "train/loss": 3.0, **layers, **heads})
     async with cockpit(run, (160, 44)) as (app, pilot):
-        titles = [page.title for page in app.screen._book.pages]
+        titles = [page.title for page in app.screen.pages]
         await pilot.press(*"n" * titles.index("layers over time"))
         await pilot.pause()
         text = screen_text(app)
@@ -29,5 +29,5 @@ async def test_a_run_without_them_has_no_such_page(tmp_path):
     run = FakeRun(tmp_path / "plain")
     run.train(1, 60)
     async with cockpit(run, (160, 44)) as (app, _):
-        assert "layers over time" not in [page.title for page in app.screen._book.pages]
+        assert "layers over time" not in [page.title for page in app.screen.pages]
     run.close()

@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from looking import screen_text, until, until_read
+from looking import screen_text, toasts, until, until_read
 
 from lmm_tui.cockpit import log_window
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.log_window import LogWindow
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
-from lmm_tui.cockpit.screens.log import LogScreen
+from lmm_tui.cockpit.screens.log_screen import LogScreen
 from lmm_tui.cockpit.widgets.log_view import LogView
 from lmm_tui.runs.session import RunSession
 
@@ -86,7 +86,7 @@ async def test_search_goes_up_and_down_through_the_whole_file(run, monkeypatch):
     print_lines(run, 1, 2000)
     async with reading(run) as (app, pilot):
         await pilot.press("n")
-        assert "asks what to search for" in next(iter(app._notifications)).message
+        assert "asks what to search for" in toasts(app)[0]
         await pilot.press("slash", *"LINE 77", "enter")
         await until_read(pilot, "line 779 of many")
         await pilot.press("n")
@@ -95,7 +95,7 @@ async def test_search_goes_up_and_down_through_the_whole_file(run, monkeypatch):
         await pilot.press("N")
         await until(pilot, lambda: found.found == line_offset(run, "line 779 "))
         await pilot.press("N")
-        await until(pilot, lambda: len(app._notifications) == 2)
+        await until(pilot, lambda: len(toasts(app)) == 2)
         await pilot.press("escape")
         await pilot.pause()
         assert isinstance(app.screen, LogScreen)

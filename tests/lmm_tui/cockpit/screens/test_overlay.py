@@ -10,8 +10,8 @@ from looking import screen_text, toasts, until
 
 from lmm_tui.charts.chart import Chart
 from lmm_tui.cockpit.app import CockpitApp
-from lmm_tui.cockpit.screens.overlay import OverlayScreen
-from lmm_tui.cockpit.screens.runs import RunsScreen
+from lmm_tui.cockpit.screens.overlay_screen import OverlayScreen
+from lmm_tui.cockpit.screens.runs_screen import RunsScreen
 from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.metrics.series.run_overlay import Overlay
 from lmm_tui.metrics.series.series import SeriesStore
@@ -45,9 +45,9 @@ async def test_marked_runs_are_drawn_over_each_other_on_the_same_axes(runs, tmp_
         assert "calm" in legend and "wild" in legend
         charts = list(app.screen.query(Chart))
         assert {chart.title for chart in charts} >= {"loss EMA", "val loss", "LR", "grad norm"}
-        assert all({trace.label for trace in c._plot.traces} == {"calm", "wild"} for c in charts)
+        assert all({trace.label for trace in c.plot.traces} == {"calm", "wild"} for c in charts)
         assert charts[0].whole.end >= 200
-        colours = {trace.label: trace.color for c in charts for trace in c._plot.traces}
+        colours = {trace.label: trace.color for c in charts for trace in c.plot.traces}
         assert colours["calm"] != colours["wild"]
 
 

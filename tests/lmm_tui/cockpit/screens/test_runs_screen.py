@@ -14,7 +14,7 @@ from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.screens.config_diff import ConfigDiffScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, ChoiceDialog
-from lmm_tui.cockpit.screens.runs import RunsScreen
+from lmm_tui.cockpit.screens.runs_screen import RunsScreen
 from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
@@ -208,7 +208,7 @@ def test_a_run_that_somebody_holds_is_not_moved_whatever_its_status_says(runs):
 async def test_resume_says_by_which_command_and_starts_an_engine_of_its_own(runs, monkeypatch):
     resumed = []
     monkeypatch.setattr(
-        "lmm_tui.cockpit.screens.runs._go_on",
+        "lmm_tui.cockpit.screens.run_actions.resume_detached",
         lambda run, steps: resumed.append((run.name, steps)) or 77,
     )
     async with listing(runs) as (app, pilot):

@@ -12,11 +12,11 @@ from textual.widgets import Input
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.chat_backend import CheckpointBackend
 from lmm_tui.cockpit.keys import KEYS
-from lmm_tui.cockpit.screens.chat import ChatScreen
+from lmm_tui.cockpit.screens.chat_screen import ChatScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, ChoiceDialog
-from lmm_tui.cockpit.screens.samples import SamplesScreen
-from lmm_tui.cockpit.screens.tokens import TokensScreen
+from lmm_tui.cockpit.screens.samples_screen import SamplesScreen
+from lmm_tui.cockpit.screens.tokens_screen import TokensScreen
 from lmm_tui.cockpit.widgets.sample_grid import SampleBook, SampleGrid
 from lmm_tui.cockpit.widgets.token_text import TokenText
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
@@ -100,7 +100,7 @@ async def test_what_comes_while_one_looks_is_shown_unless_one_looks_back(run):
         await pilot.press("left")
         run.sample(1400, "12 + 7 =", " more news")
         app.screen.look()
-        await until(pilot, lambda: app.screen._book.steps[-1] == 1400)
+        await until_read(pilot, "14 steps")
         assert app.screen.query_one(SampleGrid).under_cursor[1] == 1200
 
 
@@ -158,7 +158,7 @@ async def test_a_reply_grows_piece_by_piece_and_escape_stops_it(run):
         assert "you    7 ?" in screen_text(app) and "of course" not in screen_text(app)
         await pilot.press("escape")
         hold.set()
-        await until(pilot, lambda: app.screen._growing is None)
+        await until(pilot, lambda: not app.screen.replying)
         assert "of course" not in screen_text(app)
         assert isinstance(app.screen, ChatScreen)
         await pilot.press("escape", "escape")
@@ -177,7 +177,7 @@ async def test_the_history_goes_along_and_can_be_forgotten(run):
         await until_read(pilot, "live model")
         for word in ("one", "two"):
             await pilot.press(*word, "enter")
-            await until(pilot, lambda: app.screen._growing is None and app.screen._turns)
+            await until(pilot, lambda: not app.screen.replying and app.screen.turns)
         assert seen[1] == [["user", "one"], ["assistant", "sure\x1b"], ["user", "two"]]
         assert "sure␛" in screen_text(app)
         await pilot.press("escape", "n")
@@ -197,8 +197,8 @@ async def test_a_talk_begun_anew_hears_nothing_of_the_one_before(run):
         app.screen.action_anew()
         await pilot.press(*"new", "enter")
         hold.set()
-        await until(pilot, lambda: app.screen._growing is None)
-        assert [text for _, text in app.screen._turns] == ["new", REPLY]
+        await until(pilot, lambda: not app.screen.replying)
+        assert [text for _, text in app.screen.turns] == ["new", REPLY]
 
 
 async def test_letters_typed_into_the_line_are_text_and_outside_they_are_keys(run):
@@ -217,7 +217,7 @@ async def test_a_run_that_refuses_is_quoted(run):
         await until_read(pilot, "live model")
         await pilot.press(*"hi", "enter")
         await until_read(pilot, "the run has ␛diverged")
-        assert app.screen._growing is None
+        assert not app.screen.replying
 
 
 @pytest.mark.parametrize("keys", ["c", "w"])
@@ -322,9 +322,9 @@ async def test_a_text_is_typed_pasted_or_clicked_into(run):
         await until(pilot, lambda: asked == [{}])
         await until_read(pilot, "The cat")
         await pilot.press("e", *"hi", "enter")
-        await until(pilot, lambda: asked[-1] == {"text": "hi"} and not app.screen._busy)
+        await until(pilot, lambda: asked[-1] == {"text": "hi"} and not app.screen.busy)
         app.screen.post_message(Paste("two\nlines"))
-        await until(pilot, lambda: asked[-1] == {"text": "two\nlines"} and not app.screen._busy)
+        await until(pilot, lambda: asked[-1] == {"text": "two\nlines"} and not app.screen.busy)
         await pilot.press("v")
         await until(pilot, lambda: asked[-1] == {} and len(asked) == 4)
         await pilot.click(TokenText, offset=(6, 1))
@@ -367,6 +367,6 @@ async def test_each_looks_as_it_did(run, snapshot, size, way):
         await until_read(pilot, {"": "said at 1200", "c": "live model", "w": "the first"}[way])
         if way == "c":
             await pilot.press(*"hi", "enter")
-            await until(pilot, lambda: app.screen._turns[1:] and app.screen._growing is None)
+            await until(pilot, lambda: app.screen.turns[1:] and not app.screen.replying)
         await settled(pilot)
         assert screen_text(app) == snapshot

@@ -7,7 +7,7 @@ from fake_run import FakeRun
 from looking import screen_text, until, until_read
 
 from lmm_tui.cockpit.app import CockpitApp
-from lmm_tui.cockpit.screens.system import SystemScreen
+from lmm_tui.cockpit.screens.system_screen import SystemScreen
 from lmm_tui.runs import machine_stats
 from lmm_tui.runs.machine_stats import Card, Machine
 from lmm_tui.runs.session import RunSession

@@ -1,4 +1,4 @@
-"""A field is made from its option alone, and tells right values from wrong ones at once."""
+"""A field is made from its option alone and validates every edit at once."""
 
 import re
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class Form(App[None]):
         self.fields = [make() for make in self.make]
         yield from self.fields
 
-    def on_config_field_changed(self, event: OptionField.Changed) -> None:
+    def on_option_field_changed(self, event: OptionField.Changed) -> None:
         field = event.field
         self.said.append((field.option.key, field.value, field.problem))
 
@@ -74,7 +74,7 @@ def test_a_list_survives_its_editor(value):
 
 
 @given(st.text())
-def test_whatever_is_typed_is_a_value_or_a_sentence(text):
+def test_any_text_is_a_value_or_an_error_sentence(text):
     for key in ("train.steps", "optim.lr", "name", "data.source", "log.prompts", "device"):
         try:
             parse(OPTIONS[key], text)
@@ -145,12 +145,7 @@ async def test_control_characters_are_shown_and_not_sent():
     async with app.run_test(size=(100, 5)) as pilot:
         app.fields[0].complain(f"no file matches {hostile}")
         await pilot.pause()
-        shown = "".join(
-            segment.text
-            for strip in app.screen._compositor.render_strips()
-            for segment in strip
-            if not segment.control
-        )
+        shown = screen_text(app).replace("\n", "")
         assert "␛[31m" in shown
         assert not set("\x1b\x07\x9b\u202e") & set(shown)
         assert app.fields[0].text == hostile
@@ -179,7 +174,7 @@ async def test_the_taken_choice_shows_however_narrow_it_is(width):
     names = OPTIONS["model.preset"].choices
 
     class Narrow(App[None]):
-        CSS = f"Choice {{ width: {width}; }}"
+        CSS = f"ChoiceRow {{ width: {width}; }}"
 
         def compose(self):
             yield ChoiceRow(names, names[0])

@@ -1,4 +1,4 @@
-"""Chinese in running text goes on behind a space, and no line of it begins with a comma."""
+"""Text with Chinese is wrapped inside words, and no line begins with a comma."""
 
 import pytest
 from hypothesis import given

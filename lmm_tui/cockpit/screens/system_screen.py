@@ -1,6 +1,6 @@
-"""The machine that the run is on: processors, memory, disk, graphics cards, the run's process.
+"""This machine and the process of the run: CPU, memory, disk, GPUs, with a short history of each.
 
-It is read in a thread, and only while somebody looks.
+It is read in a thread, and only while the screen is on top.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lmm_tui.runs.session import ATTACHABLE_STATES
 from lmm_tui.terminal.safe_text import clean, fit
 
 KEPT = 300
-"""Readings behind the little curves: ten minutes."""
+"""Readings in a sparkline: ten minutes."""
 
 _QUIET = "$foreground 60%"
 _LABEL = 14
@@ -44,7 +44,7 @@ class MachineRead(Message):
 
 
 class SystemScreen(BaseScreen):
-    """`run` is the one that is open, or None: then it is the machine alone."""
+    """`run` is the open run; without one only the machine is shown."""
 
     PLACE = "system"
 
@@ -69,7 +69,7 @@ class SystemScreen(BaseScreen):
         return MachineRead(self._machine.read())
 
     def _pid(self) -> int | None:
-        """Of the run's process, where that is on this machine and alive."""
+        """Of the process of the run, if it is on this machine and alive."""
         if self._run is None:
             return None
         try:
@@ -86,7 +86,7 @@ class SystemScreen(BaseScreen):
 
     def on_machine_read(self, message: MachineRead) -> None:
         reading = message.reading
-        for name, value in _curves(reading).items():
+        for name, value in _values(reading).items():
             self._past.setdefault(name, deque(maxlen=KEPT)).append(value)
         self._show(reading)
 
@@ -153,8 +153,8 @@ class SystemScreen(BaseScreen):
             Content.styled(" " * _LABEL + past, "$accent"),
         ]
 
-    def _gauge(self, label: str, share: float, words: str, width: int) -> Content:
-        """A bar, a number, words, and what it was, as far as there is room."""
+    def _gauge(self, label: str, share: float, details: str, width: int) -> Content:
+        """A bar, a percentage, details and a sparkline, as far as there is room."""
         bar = max(min((width - _LABEL) // 3, 40), 8)
         filled = round(min(max(share, 0.0), 1.0) * bar)
         colour = "$error" if share >= _HOT else "$warning" if share >= _WARM else "$success"
@@ -164,7 +164,7 @@ class SystemScreen(BaseScreen):
             ("━" * filled, colour),
             ("─" * (bar - filled), "$panel"),
             f" {share:4.0%}  ",
-            (clean(words), ""),
+            (clean(details), ""),
         )
         left = width - line.cell_length - 2
         if past and left >= 8:
@@ -172,8 +172,8 @@ class SystemScreen(BaseScreen):
         return line.truncate(width, ellipsis=True)
 
 
-def _curves(reading: MachineReading) -> dict[str, float]:
-    """What has a history, by the label of its gauge."""
+def _values(reading: MachineReading) -> dict[str, float]:
+    """The values that have a sparkline, by the label of their gauge."""
     curves = {"CPU": reading.cpu, "RAM": reading.memory_used / reading.memory_total}
     for index, card in enumerate(reading.cards):
         curves[f"GPU {index}"] = card.busy
@@ -183,7 +183,7 @@ def _curves(reading: MachineReading) -> dict[str, float]:
 
 
 def _cores(cores: tuple[float, ...], width: int) -> list[Content]:
-    """A letter a core, as high as it is busy."""
+    """A block per core, as high as it is busy."""
     blocks = "▁▂▃▄▅▆▇█"
     shown = "".join(blocks[min(int(share * len(blocks)), len(blocks) - 1)] for share in cores)
     return [_line(tr("{count} cores", count=len(cores)), shown, width)]
@@ -193,8 +193,8 @@ def _of(used: int, total: int) -> str:
     return tr("{used} of {total}", used=size(used), total=size(total))
 
 
-def _line(label: str, words: str, width: int) -> Content:
-    line = Content.assemble((fit(label, _LABEL), _QUIET), clean(words))
+def _line(label: str, details: str, width: int) -> Content:
+    line = Content.assemble((fit(label, _LABEL), _QUIET), clean(details))
     return line.truncate(width, ellipsis=True)
 
 

@@ -1,7 +1,7 @@
-"""What the model of the run that is open has written: prompts against steps, and more on demand.
+"""The samples of the open run as a grid of prompts and steps, and more of them on demand.
 
-Samples are read from samples.jsonl as they come; new ones are asked of the live model between two
-of its steps. Chat and token view stand behind it.
+They are read from samples.jsonl; a live model generates new ones between two of its steps. Chat and
+token view are reached from here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
 
-from lmm_tui.cockpit.chat_backend import Manner, read_manner
+from lmm_tui.cockpit.chat_backend import SamplingOptions, parse_sampling
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog
@@ -24,7 +24,6 @@ from lmm_tui.cockpit.widgets.sample_grid import SampleBook, SampleGrid
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.metrics.readers.json_lines import JsonlFollower
 from lmm_tui.runs.session import RunSession
@@ -40,7 +39,7 @@ _QUIET = "$foreground 70%"
 
 @dataclass
 class SamplesRead(Message):
-    """What is new in the file."""
+    """New records of the file."""
 
     records: list[dict[str, Any]]
 
@@ -66,7 +65,7 @@ class SamplesScreen(BaseScreen):
         self._run = run
         self._follower = JsonlFollower(run.samples)
         self._book = SampleBook()
-        self._manner = Manner()
+        self._sampling = SamplingOptions()
         self._awaited: str | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -88,11 +87,11 @@ class SamplesScreen(BaseScreen):
 
     def _show_facts(self) -> None:
         prompts, steps = len(self._book.prompts), len(self._book.steps)
-        manner = str(self._manner)
+        sampling = str(self._sampling)
         facts = [
             tr("1 prompt") if prompts == 1 else tr("{count} prompts", count=prompts),
             tr("1 step") if steps == 1 else tr("{count} steps", count=steps),
-            *([manner] if manner else []),
+            *([sampling] if sampling else []),
         ]
         self.query_one(ScreenTabs).show(" · ".join(facts), subject=self._run.name)
 
@@ -124,8 +123,7 @@ class SamplesScreen(BaseScreen):
                 )
             )
         parts = parts or [Content.styled(tr("nothing said here"), _QUIET)]
-        said = Content("\n").join(parts)
-        self.query_one("#said", Prose).update(said)
+        self.query_one("#said", Prose).update(Content("\n").join(parts))
         self.query_one("#whole").scroll_home(animate=False)
 
     def action_move(self, by: int) -> None:
@@ -148,7 +146,7 @@ class SamplesScreen(BaseScreen):
         else:
             await super().action_back()
 
-    # What is asked of the live model
+    # Requests to the live model
 
     def action_again(self) -> None:
         self._ask(None)
@@ -166,17 +164,15 @@ class SamplesScreen(BaseScreen):
             self._ask(prompt)
 
     def _ask(self, prompt: str | None) -> None:
-        args: dict[str, Any] = dict(self._manner.options)
+        args: dict[str, Any] = dict(self._sampling.for_sample)
         if prompt is not None:
             args["prompt"] = prompt
 
-        def ask() -> Sampled:
-            try:
-                return Sampled(RunSession(self._run.path).send("sample", args), prompt)
-            except LmmError as error:
-                return Sampled(Reply(False, str(error)), prompt)
-
-        if not self.in_background("sample", ask):
+        if not self.in_background(
+            "sample",
+            lambda: Sampled(RunSession(self._run.path).send("sample", args), prompt),
+            refused=lambda why: Sampled(Reply(False, why), prompt),
+        ):
             self.toast(tr("the last request is still under way"), mark("sample"), severe=True)
 
     def on_sampled(self, message: Sampled) -> None:
@@ -186,20 +182,20 @@ class SamplesScreen(BaseScreen):
             self.look()
 
     def action_manner(self) -> None:
-        self.app.push_screen(ask_manner(self._manner), self._decided)
+        self.app.push_screen(sampling_dialog(self._sampling), self._sampling_chosen)
 
-    def _decided(self, text: str | None) -> None:
+    def _sampling_chosen(self, text: str | None) -> None:
         if text is not None:
-            self._manner = read_manner(text)
+            self._sampling = parse_sampling(text)
             self._show_facts()
 
 
-def ask_manner(manner: Manner) -> AskDialog:
-    """Asks for temperature and the like; the answer is what `read_manner` takes."""
+def sampling_dialog(options: SamplingOptions) -> AskDialog:
+    """Asks for sampling options; the answer can be parsed by `parse_sampling`."""
 
     def judge(text: str) -> str:
         try:
-            read_manner(text)
+            parse_sampling(text)
         except ValueError as error:
             return str(error)
         return ""
@@ -210,7 +206,7 @@ def ask_manner(manner: Manner) -> AskDialog:
             "temperature=0.8 top_p=0.95 max_tokens=200, any of them; what is left out is as in the "
             "settings of the run. Temperature 0 always takes the likeliest token."
         ),
-        str(manner),
+        str(options),
         judge,
     )
 

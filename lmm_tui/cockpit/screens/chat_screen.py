@@ -1,7 +1,7 @@
-"""A talk with a model of the run: its reply grows as it is made, and stops when told.
+"""Chat with a model of the run: the reply is shown as it is generated and can be stopped.
 
-Where the stage teaches answers each turn stands by itself; else the model goes on from the text
-that both have written. The talk is kept as long as the screen is.
+Where the stage trains on chats the model answers in turns; after pretraining it continues the text
+that both have written. The chat is kept as long as the screen is.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from textual.widgets import Input
 from lmm_tui.cockpit.chat_backend import (
     ChatBackend,
     LiveBackend,
-    Manner,
+    SamplingOptions,
     Turns,
-    read_manner,
+    parse_sampling,
     reply_to,
 )
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.screens.backend_screen import BackendScreen
-from lmm_tui.cockpit.screens.samples import ask_manner
+from lmm_tui.cockpit.screens.samples_screen import sampling_dialog
 from lmm_tui.cockpit.widgets.prose import Prose, wrapped
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.text_input import TextInput
@@ -38,26 +38,26 @@ from lmm_tui.terminal.safe_text import clean, fit
 
 _QUIET = "$foreground 60%"
 _NAME = 7
-"""Cells for the names of the two who talk."""
+"""Cells for the name of a speaker."""
 
 
 @dataclass
-class Piece(Message):
-    """The reply of a number has grown, or was refused."""
+class ReplyGrown(Message):
+    """The reply of this number has grown, or was refused."""
 
     number: int
     reply: Reply
 
 
 @dataclass
-class Said(Message):
-    """The reply of a number has ended."""
+class ReplyEnded(Message):
+    """The reply of this number has ended."""
 
     number: int
 
 
 class ChatScreen(BackendScreen):
-    """A talk with a model of `run`."""
+    """A chat with a model of `run`."""
 
     PLACE = "chat"
     BINDINGS = bindings("chat")
@@ -67,12 +67,12 @@ class ChatScreen(BackendScreen):
         super().__init__(run)
         self._turns: Turns = []
         self._growing: str | None = None
-        """The reply so far, while it is made."""
-        self._trouble = ""
-        self._manner = Manner()
+        """The reply so far, while one is generated."""
+        self._error = ""
+        self._sampling = SamplingOptions()
         self._stopped = False
         self._number = 0
-        """Of the reply that is made, or was made last; what comes of others is of no interest."""
+        """Of the current or last reply; messages about older ones are ignored."""
         self._step = 0
 
     def compose_body(self) -> ComposeResult:
@@ -80,11 +80,21 @@ class ChatScreen(BackendScreen):
             yield Prose(id="turns")
         yield TextInput(id="saying")
 
+    @property
+    def turns(self) -> Turns:
+        """What was said so far, without a reply that is still being generated."""
+        return self._turns
+
+    @property
+    def replying(self) -> bool:
+        """Whether a reply is being generated."""
+        return self._growing is not None
+
     def on_mount(self) -> None:
         self._show()
 
-    def partner_changed(self) -> None:
-        self._trouble = ""
+    def backend_changed(self) -> None:
+        self._error = ""
         self._show()
 
     def _in_turns(self) -> bool:
@@ -93,48 +103,48 @@ class ChatScreen(BackendScreen):
         except LmmError:
             return True
 
-    # Asking
+    # Replies
 
     @on(Input.Submitted, "#saying")
-    def _say(self, event: Input.Submitted) -> None:
+    def _send(self, event: Input.Submitted) -> None:
         event.stop()
-        if self.partner is None:
+        if self.backend is None:
             self.toast(tr("nobody answers; m chooses who does, where there is somebody"), "chat")
         elif self._growing is not None:
             self.toast(tr("the reply is still being made; escape stops it"), "chat")
         elif event.value:
             event.input.value = ""
             self._turns.append(["user", event.value])
-            self._begin(self.partner)
+            self._begin(self.backend)
 
-    def _begin(self, partner: ChatBackend) -> None:
+    def _begin(self, backend: ChatBackend) -> None:
         turns = [list(turn) for turn in self._turns]
         self._number += 1
-        manner, number = self._manner, self._number
-        self._growing, self._stopped, self._trouble = "", False, ""
+        sampling, number = self._sampling, self._number
+        self._growing, self._stopped, self._error = "", False, ""
 
         def stopped() -> bool:
             return self._stopped or number != self._number
 
-        def ask() -> Said:
-            for reply in reply_to(partner, turns, manner, seed=number, stopped=stopped):
-                self.post_message(Piece(number, reply))
-            return Said(number)
+        def ask() -> ReplyEnded:
+            for reply in reply_to(backend, turns, sampling, seed=number, stopped=stopped):
+                self.post_message(ReplyGrown(number, reply))
+            return ReplyEnded(number)
 
         self.in_background(f"reply {number}", ask)
         self._show()
 
-    def on_piece(self, message: Piece) -> None:
+    def on_reply_grown(self, message: ReplyGrown) -> None:
         reply = message.reply
         if message.number != self._number:
             return
         if reply.ok:
             self._growing, self._step = str(reply.data["text"]), reply.step
         else:
-            self._trouble = reply.message
+            self._error = reply.message
         self._show()
 
-    def on_said(self, message: Said) -> None:
+    def on_reply_ended(self, message: ReplyEnded) -> None:
         if message.number != self._number:
             return
         if self._growing:
@@ -148,24 +158,24 @@ class ChatScreen(BackendScreen):
         self.query_one("#saying").focus()
 
     def action_stop(self) -> None:
-        """What has come until now stays."""
+        """Stop the reply; what has come of it is kept."""
         self._stopped = True
 
     def action_anew(self) -> None:
         self._number += 1
-        self._turns, self._growing, self._trouble = [], None, ""
+        self._turns, self._growing, self._error = [], None, ""
         self._show()
 
     def action_manner(self) -> None:
-        self.app.push_screen(ask_manner(self._manner), self._decided)
+        self.app.push_screen(sampling_dialog(self._sampling), self._sampling_chosen)
 
-    def _decided(self, text: str | None) -> None:
+    def _sampling_chosen(self, text: str | None) -> None:
         if text is not None:
-            self._manner = read_manner(text)
+            self._sampling = parse_sampling(text)
             self._show()
 
     async def action_back(self) -> None:
-        """One thing at a time: stop the reply, leave the line, leave the screen."""
+        """One thing at a time: stop the reply, leave the input, leave the screen."""
         if self._growing is not None and not self._stopped:
             self.action_stop()
         elif self.query_one("#saying").has_focus:
@@ -177,18 +187,18 @@ class ChatScreen(BackendScreen):
 
     def _show(self) -> None:
         in_turns = self._in_turns()
-        self.query_one("#turns", Prose).update(self._worded(in_turns))
+        self.query_one("#turns", Prose).update(self._chat_text(in_turns))
         self.query_one("#talk").scroll_end(animate=False)
-        who = tr("the live model") if isinstance(self.partner, LiveBackend) else self.who
+        who = tr("the live model") if isinstance(self.backend, LiveBackend) else self.backend_name
         self.query_one("#saying", TextInput).prompt = tr(
             "say something to {who}" if in_turns else "{who} goes on from this", who=who
         )
-        manner = f" · {self._manner}" if str(self._manner) else ""
-        self.query_one(ScreenTabs).show(f"{self.who}{manner}", subject=self.run_dir.name)
+        sampling = f" · {self._sampling}" if str(self._sampling) else ""
+        self.query_one(ScreenTabs).show(f"{self.backend_name}{sampling}", subject=self.run_dir.name)
 
-    def _worded(self, in_turns: bool) -> Content:
-        if self.partner is None:
-            return self.nobody()
+    def _chat_text(self, in_turns: bool) -> Content:
+        if self.backend is None:
+            return self.no_backend_hint()
         if not self._turns:
             return self._greeting(in_turns)
         growing = [] if self._growing is None else [["assistant", self._growing]]
@@ -208,9 +218,9 @@ class ChatScreen(BackendScreen):
             parts.append(Content.styled("▌", "$success"))
             step = "  " + tr("step {step:,}", step=self._step) if self._step else ""
             parts.append(Content.styled(step, _QUIET))
-        if self._trouble:
-            trouble = clean(translate_message(self._trouble), newlines="keep")
-            parts.append(Content.styled(f"\n{trouble}", "$text-error"))
+        if self._error:
+            error = clean(translate_message(self._error), newlines="keep")
+            parts.append(Content.styled(f"\n{error}", "$text-error"))
         return Content.assemble(*parts)
 
     def _greeting(self, in_turns: bool) -> Content:
@@ -221,7 +231,7 @@ class ChatScreen(BackendScreen):
         )
         aside = (
             tr("Training goes on while a live model talks, a few tokens between two steps.")
-            if isinstance(self.partner, LiveBackend)
+            if isinstance(self.backend, LiveBackend)
             else tr("A checkpoint talks in a process of its own, on the CPU.")
         )
         return Content.assemble(
@@ -241,9 +251,9 @@ class ChatScreen(BackendScreen):
         super().on_unmount()
 
 
-def _turn(name: str, style: str, words: Content, width: int) -> Content:
-    """The words in a column of their own, beside the name of who says them."""
-    lines = wrapped(words, max(width - _NAME, 10))
+def _turn(name: str, style: str, text: Content, width: int) -> Content:
+    """The text in a column of its own, beside the name of the speaker."""
+    lines = wrapped(text, max(width - _NAME, 10))
     names = [Content.styled(fit(name, _NAME), style)] + [Content(" " * _NAME)] * (len(lines) - 1)
     return Content("\n").join(map(Content.append, names, lines))
 
@@ -253,10 +263,10 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory() as place:
         alone = ChatScreen(RunDir(place))
-        print(alone._worded(in_turns=True))
-        alone._turns, alone.partner = [["user", "1 + 1?\x1b"]], object()  # type: ignore[assignment]
+        print(alone._chat_text(in_turns=True))
+        alone._turns, alone.backend = [["user", "1 + 1?\x1b"]], object()  # type: ignore[assignment]
         alone._growing = "two"
-        print(alone._worded(in_turns=False))
-        assert "\x1b" not in alone._worded(in_turns=False).plain
+        print(alone._chat_text(in_turns=False))
+        assert "\x1b" not in alone._chat_text(in_turns=False).plain
     print(_turn("model", "", Content("one two three four five"), 20))
     print("=== 自测通过 ===")

@@ -1,6 +1,6 @@
-"""The spikes of a run over the dashboard: a list, and the text of one coloured by token loss.
+"""The recorded spikes of a run: a list, and the text of one coloured by token loss.
 
-It reads files and returns what somebody decided: the step to go back behind, or nothing.
+Nothing is changed here: the screen is dismissed with the step to roll back behind, or with None.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _EMPTY = mark(
 
 
 class SpikesScreen(ModalScreen[int | None]):
-    """Dismissed with the step that a live run shall go back behind, or None."""
+    """Dismissed with the spike that a live run is to be rolled back behind, or with None."""
 
     DEFAULT_CSS = """
     SpikesScreen { align: center middle; }

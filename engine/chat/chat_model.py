@@ -1,8 +1,8 @@
-"""What can be asked of a model that lies in memory: to go on with a talk, and to read a text.
+"""Chat with a model in memory, and the loss of each token of a text.
 
-Both are pure questions: nothing is trained and nothing is recorded, and each is asked with all
-that it needs, so that whoever asks may stop at any moment. A reply therefore comes in pieces: each
-question hands in the tokens that were said so far. It knows neither who trains nor who asks.
+Both are stateless queries: nothing is trained or recorded, and each has all that it needs. A reply
+comes in pieces, and each query passes the tokens generated so far; so a client may stop at any
+moment, and training waits for one piece at most.
 """
 
 from __future__ import annotations
@@ -23,40 +23,40 @@ from lmm_tui.engine.model.loss import token_nll
 from lmm_tui.engine.run.control_mailbox import CommandError
 
 LONGEST_READ = 1024
-"""Tokens of a text that are read; what is longer is cut there."""
+"""Tokens of a text that are read; longer texts are cut there."""
 
 _PIECE = 8
-"""Tokens of a reply unless `tokens` says."""
+"""Tokens of a piece of a reply, where `tokens` is not given."""
 _MOST_AT_ONCE = 512
 _LIKELIEST = 5
 
 
 @dataclass(frozen=True)
 class ChatModel:
-    """A model, and how words become its tokens."""
+    """A model, and how conversations and texts become its tokens."""
 
     model: Decoder
     tokenizer: Tokenizer
     turn_ids: Callable[[Sequence[Turn]], list[int]]
-    """What the model goes on from, after these turns."""
+    """The tokens after which the model replies to these turns."""
     stop_ids: Collection[int]
-    specimen: Sequence[int] = ()
-    """Held-out tokens, read where no text is given."""
+    probe_sequence: Sequence[int] = ()
+    """Tokens of validation data, read where no text is given."""
 
     def talk(self, args: Mapping[str, Any], config: RunConfig) -> tuple[str, dict[str, Any]]:
-        """The next `tokens` tokens of the reply to `turns`, after those `so_far`.
+        """Generate the next `tokens` tokens of the reply to `turns`, after those `so_far`.
 
         `turns` is a list of [role, text], `prompt` short for one user turn; `so_far` a list of
         token ids; `temperature` and `top_p` as for samples, `seed` an int. The data are all `ids`
-        of the reply until now, the `text` they spell, and whether the model `ended` it.
-        Raises CommandError for arguments that are none of these, GenerateError as `generate`.
+        of the reply until now, their `text`, and whether the model `ended` the reply.
+        Raises CommandError for other arguments, GenerateError as `generate`.
         """
-        asked = dict(args)
-        turns = _turns(asked)
-        said = _ids(asked.pop("so_far", []), self.model.shape.vocab_size)
-        tokens = _whole("tokens", asked.pop("tokens", _PIECE), 1, _MOST_AT_ONCE)
-        seed = _whole("seed", asked.pop("seed", 0), 0, 2**31)
-        options = {"max_tokens": tokens} | sampling(asked, config)
+        rest = dict(args)
+        turns = _turns(rest)
+        so_far = _ids(rest.pop("so_far", []), self.model.shape.vocab_size)
+        tokens = _whole("tokens", rest.pop("tokens", _PIECE), 1, _MOST_AT_ONCE)
+        seed = _whole("seed", rest.pop("seed", 0), 0, 2**31)
+        options = {"max_tokens": tokens} | sampling(rest, config)
         chosen: dict[str, Any] = {
             "temperature": config.log.temperature,
             "top_p": config.log.top_p,
@@ -65,27 +65,27 @@ class ChatModel:
         new = list(
             generate(
                 self.model,
-                self.turn_ids(turns) + said,
-                seed=seed + len(said),
+                self.turn_ids(turns) + so_far,
+                seed=seed + len(so_far),
                 stop_ids=self.stop_ids,
                 **chosen,
             )
         )
-        ids = said + new
+        ids = so_far + new
         text = self.tokenizer.decode(ids)
         return text, {"ids": ids, "text": text, "ended": len(new) < chosen["max_tokens"]}
 
     @torch.no_grad()
     def read(self, args: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        """How surprised the model is by each token of `text`, or of held-out text.
+        """Compute the loss of each token of `text`, or of validation data.
 
         The data: `tokens` as strings; `losses`, -log p in nats, the first None; and `top`, for
-        each token the five that were likeliest in its place as [string, probability].
+        each token the five most likely ones in its place as [string, probability].
         """
         if unknown := set(args) - {"text"}:
             raise CommandError(f"unknown option {min(unknown)}; it takes text")
         text = args.get("text")
-        ids = list(self.specimen) if text is None else self.tokenizer.encode(str(text))
+        ids = list(self.probe_sequence) if text is None else self.tokenizer.encode(str(text))
         ids = ids[: min(LONGEST_READ, self.model.shape.max_positions)]
         if len(ids) < 2:
             raise CommandError("a text of two tokens or more is needed; give text=…")
@@ -94,32 +94,31 @@ class ChatModel:
             hidden_1xTxD = self.model.model.forward(text_1xT[:, :-1])
         losses = token_nll(hidden_1xTxD, self.model.head_weight, text_1xT[:, 1:])[0].tolist()
         likeliest = self.model.head(hidden_1xTxD[0]).float().softmax(-1).topk(_LIKELIEST)
-        words = self.tokenizer.token_strings
+        strings = self.tokenizer.token_strings
         top = [
-            [[word, round(p, 5)] for word, p in zip(words(row), chances, strict=True)]
-            for row, chances in zip(
-                likeliest.indices.tolist(), likeliest.values.tolist(), strict=True
-            )
+            [[string, round(p, 5)] for string, p in zip(strings(row), p_K, strict=True)]
+            for row, p_K in zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
         ]
         data = {
-            "tokens": words(ids),
+            "tokens": strings(ids),
             "losses": [None, *(round(loss, 4) for loss in losses)],
             "top": [[], *top],
         }
         return f"loss {sum(losses) / len(losses):.4f} over {len(losses)} tokens", data
 
 
-def _turns(asked: dict[str, Any]) -> list[Turn]:
-    prompt = asked.pop("prompt", None)
-    found = asked.pop("turns", None)
+def _turns(args: dict[str, Any]) -> list[Turn]:
+    """Take `turns` or `prompt` out of `args`."""
+    prompt = args.pop("prompt", None)
+    found = args.pop("turns", None)
     if found is None and prompt is not None:
         found = [["user", str(prompt)]]
     try:
         turns = [Turn(role, content) for role, content in found]
     except (TypeError, ValueError):
         turns = []
-    right = all(turn.role in ROLES and isinstance(turn.content, str) for turn in turns)
-    if not turns or not right:
+    valid = all(turn.role in ROLES and isinstance(turn.content, str) for turn in turns)
+    if not turns or not valid:
         raise CommandError('turns: expected [["user", TEXT], …], or prompt=TEXT')
     return turns
 

@@ -1,6 +1,6 @@
-"""Several runs over each other: a chart a metric, a colour a run, followed while they train.
+"""The curves of several runs over each other: a chart per metric, a colour per run.
 
-It reads every run through a session of its own, a little at a time, so that keys never wait.
+Every run is read through a session of its own, a little at a time, so that keys never wait.
 """
 
 from __future__ import annotations
@@ -43,14 +43,13 @@ _METRICS = (
 )
 """What runs are compared by, where they have it."""
 
-_LOOK_EVERY_S = 1.0
 _READ_ON_AFTER_S = 0.005
 _READ_AT_ONCE_S = 0.02
 """Of each run, while much of it is left to read."""
 
 
 class RunLegend(StyledLine):
-    """The names of the runs in their colours, or with the signs of their curves; what fits."""
+    """The names of the runs in their colours, or with the markers of their curves; cut to fit."""
 
     def __init__(self, runs: Sequence[tuple[str, SeriesColor]]) -> None:
         super().__init__()
@@ -78,6 +77,7 @@ class OverlayScreen(ChartGestures):
 
     BINDINGS = bindings("overlay", "charts")
     AUTO_FOCUS = ""
+    LOOK_EVERY_S = 1.0
     # At the same time of day runs have nothing in common.
     AXES: ClassVar[tuple[Axis, ...]] = ("step", "tokens")
     DEFAULT_CSS = """
@@ -95,10 +95,6 @@ class OverlayScreen(ChartGestures):
         yield RunLegend([(Path(key).name, color) for key, color in self._colors.items()])
         yield PanelGrid(page=Page("", ()))
         yield ScreenKeys("overlay", "charts")
-
-    def on_mount(self) -> None:
-        self.look()
-        self.set_interval(_LOOK_EVERY_S, self.look)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._lay_out)

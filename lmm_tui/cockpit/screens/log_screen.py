@@ -1,6 +1,7 @@
-"""What the run that is open has printed: followed, searched, narrowed.
+"""The captured output of the open run: followed, searched, filtered.
 
-Searching reads the file in a thread, block by block; nothing else reads more than is shown.
+Searching and filtering read the file in a thread, block by block; everything else reads only what
+is shown.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ MOST_MATCHES = 5000
 
 @dataclass
 class Found(Message):
-    """The line that was searched for, or none."""
+    """Where the next match starts, or None."""
 
     wanted: str
     offset: int | None
@@ -34,7 +35,7 @@ class Found(Message):
 
 @dataclass
 class Matched(Message):
-    """The lines in which `wanted` occurs, the last ones of many."""
+    """The last of the lines that contain `wanted`."""
 
     wanted: str
     lines: list[LogLine]
@@ -52,7 +53,7 @@ class LogScreen(BaseScreen):
         super().__init__()
         self._run = run
         self._wanted = ""
-        self._narrowed = ""
+        self._filter = ""
 
     def compose_body(self) -> ComposeResult:
         yield LogView(
@@ -64,7 +65,7 @@ class LogScreen(BaseScreen):
 
     def look(self) -> None:
         self.query_one(LogView).look()
-        if self._narrowed:
+        if self._filter:
             self._match()
         self._show_facts()
 
@@ -73,8 +74,8 @@ class LogScreen(BaseScreen):
         view = self.query_one(LogView)
         amount = size(view.window.size)
         facts = [amount]
-        if self._narrowed:
-            facts.append(tr("{count:,} with “{words}”", count=view.count, words=self._narrowed))
+        if self._filter:
+            facts.append(tr("{count:,} with “{words}”", count=view.count, words=self._filter))
         self.query_one(ScreenTabs).show(
             " · ".join(facts),
             (f" · {tr('following')}", "$success")
@@ -96,11 +97,11 @@ class LogScreen(BaseScreen):
         view = self.query_one(LogView)
         view.focus()
         self._wanted = self.query_one("#find", FilterInput).value
-        narrowed = self.query_one("#narrow", FilterInput).value
-        view.mark(self._wanted or narrowed)
-        if narrowed != self._narrowed:
-            self._narrowed = narrowed
-            if narrowed:
+        pattern = self.query_one("#narrow", FilterInput).value
+        view.mark(self._wanted or pattern)
+        if pattern != self._filter:
+            self._filter = pattern
+            if pattern:
                 self._match()
             else:
                 view.show_only(None)
@@ -115,7 +116,7 @@ class LogScreen(BaseScreen):
         self._find(up=False)
 
     def _find(self, *, up: bool) -> None:
-        """Go to the next line with what is searched for."""
+        """Go to the next line that matches the search."""
         view, wanted = self.query_one(LogView), self._wanted
         if not wanted:
             self.toast(tr("/ asks what to search for"), "find")
@@ -137,14 +138,14 @@ class LogScreen(BaseScreen):
             self.toast(tr("no more lines with “{words}” that way", words=message.wanted), "find")
 
     def _match(self) -> None:
-        view, wanted = self.query_one(LogView), self._narrowed
+        view, wanted = self.query_one(LogView), self._filter
         self.in_background(
             "narrow", lambda: Matched(wanted, view.window.matching(wanted, MOST_MATCHES))
         )
 
     def on_matched(self, message: Matched) -> None:
         view = self.query_one(LogView)
-        if message.wanted == self._narrowed and list(view.lines) != message.lines:
+        if message.wanted == self._filter and list(view.lines) != message.lines:
             view.show_only(message.lines)
             self._show_facts()
 
@@ -157,7 +158,7 @@ class LogScreen(BaseScreen):
         self._show_facts()
 
     async def action_back(self) -> None:
-        """First take back what was asked for, then leave."""
+        """Clear the search and the filter first, then leave."""
         for line in self.query(FilterInput):
             if line.value:
                 line.leave(drop=True)

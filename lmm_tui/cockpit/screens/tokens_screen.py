@@ -1,7 +1,7 @@
-"""What surprises a model of the run in a text, and what it would have said there instead.
+"""The loss of each token of a text under a model of the run, and its likeliest alternatives.
 
-The text is held out, written, or pasted; a live model reads it between two steps, a checkpoint in
-a process of its own.
+The text is validation data, written, or pasted; a live model reads it between two steps, a
+checkpoint in a worker process.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from lmm_tui.terminal.safe_text import clean, fit
 _QUIET = "$foreground 60%"
 _BAR = 12
 _MOST_PASTED = 8_000
-"""Characters; what is longer is more than a context holds anyway."""
+"""Characters, which is more than a context holds."""
 
 
 @dataclass
 class ReadDone(Message):
-    """A model has read a text, or could not; `text` is None for what the run holds out."""
+    """A model has read a text, or could not; `text` is None for validation data of the run."""
 
     reply: Reply
     text: str | None
-    who: str
+    backend: str
 
 
 class TokensScreen(BackendScreen):
-    """Texts as a model of `run` reads them."""
+    """Token losses of texts under a model of `run`."""
 
     PLACE = "tokens"
     BINDINGS = bindings("tokens")
@@ -60,7 +60,7 @@ class TokensScreen(BackendScreen):
         super().__init__(run)
         self._text: str | None = None
         self._data: dict[str, Any] = {}
-        self._words = ""
+        self._facts = ""
 
     def compose_body(self) -> ComposeResult:
         with Container(id="reading"):
@@ -70,7 +70,7 @@ class TokensScreen(BackendScreen):
     def on_mount(self) -> None:
         self._explain()
 
-    def partner_changed(self) -> None:
+    def backend_changed(self) -> None:
         self._read(self._text)
 
     def look(self) -> None:
@@ -80,22 +80,22 @@ class TokensScreen(BackendScreen):
     # Reading
 
     def _read(self, text: str | None) -> None:
-        partner = self.partner
-        if partner is None:
+        backend = self.backend
+        if backend is None:
             self._explain()
             return
-        who = self.who
+        name = self.backend_name
 
         def ask() -> ReadDone:
             asked = text
-            if asked is None and not isinstance(partner, LiveBackend):
-                asked = _held_out(self.run_dir)
+            if asked is None and not isinstance(backend, LiveBackend):
+                asked = _validation_text(self.run_dir)
                 if asked is None:
                     why = tr("held-out text is known to the live model alone; e writes another")
                     reply = Reply(False, why)
-                    return ReadDone(reply, None, who)
+                    return ReadDone(reply, None, name)
             return ReadDone(
-                partner.ask("read", {} if asked is None else {"text": asked}), text, who
+                backend.ask("read", {} if asked is None else {"text": asked}), text, name
             )
 
         if self.in_background("read", ask):
@@ -111,9 +111,9 @@ class TokensScreen(BackendScreen):
             return
         self._text, self._data = message.text, message.reply.data
         step = ""
-        if message.who == tr(LiveBackend.name):
+        if message.backend == tr(LiveBackend.name):
             step = " · " + tr("step {step:,}", step=message.reply.step)
-        self._words = f"{message.who}{step} · {translate_message(message.reply.message)}"
+        self._facts = f"{message.backend}{step} · {translate_message(message.reply.message)}"
         self.query_one(TokenText).show(self._data["tokens"], self._data["losses"])
         self._show_facts()
 
@@ -139,7 +139,7 @@ class TokensScreen(BackendScreen):
         if event.text.strip():
             self._read(event.text[:_MOST_PASTED])
 
-    # Walking
+    # The cursor
 
     def action_move(self, by: int) -> None:
         self.query_one(TokenText).move(by)
@@ -160,10 +160,10 @@ class TokensScreen(BackendScreen):
 
     def _show_facts(self) -> None:
         strip = self.query_one(ScreenTabs)
-        if self._words:
-            strip.show(self._words)
+        if self._facts:
+            strip.show(self._facts)
         else:
-            strip.show(self.who, subject=self.run_dir.name)
+            strip.show(self.backend_name, subject=self.run_dir.name)
 
     def _explain(self, *, reading: bool = False) -> None:
         if self._data:
@@ -175,10 +175,10 @@ class TokensScreen(BackendScreen):
                 _QUIET,
             ),
         )
-        self.query_one(TokenText).explain(waiting if self.partner else self.nobody())
+        self.query_one(TokenText).explain(waiting if self.backend else self.no_backend_hint())
 
     def _likeliest(self, index: int) -> Content:
-        """The token under the cursor and what the model had in mind for its place."""
+        """The token under the cursor and the tokens that the model found likeliest in its place."""
         token = str(self._data["tokens"][index])
         loss = self._data["losses"][index]
         place = tr("token {number}", number=index + 1)
@@ -215,8 +215,8 @@ def _quoted(token: str) -> str:
     return f"“{clean(token)}”"
 
 
-def _held_out(run: RunDir) -> str | None:
-    """The held-out text whose losses the run recorded last, from its second token on."""
+def _validation_text(run: RunDir) -> str | None:
+    """The validation text whose losses the run recorded last, from its second token on."""
     records = [
         record
         for record in JsonlFollower(run.samples).poll()

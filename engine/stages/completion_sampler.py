@@ -1,0 +1,116 @@
+"""Samples completions of prompts from the live model, and scores them with the rewards.
+
+Token loops are `engine.generation.rollout`, rewards `engine.stages.rewards`. Where the memory is
+too small for all completions at once, they are sampled in parts; the tokens are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.data.turns import Prompt, question
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.sections.grpo_config import GrpoConfig
+from lmm_tui.engine.device import empty_cache
+from lmm_tui.engine.generation.rollout import Rollouts, rollout
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.stages.oom_split import MemoryExhaustedError, with_oom_retry
+from lmm_tui.engine.stages.reward_loading import load_rewards
+from lmm_tui.engine.stages.rewards import Sample, Scores, score
+
+
+class CompletionSampler:
+    def __init__(self, settings: GrpoConfig, device: torch.device) -> None:
+        self.warnings: list[str] = []
+        """Sentences for people, which the stage reports."""
+        self.parts = 1
+        """In how many parts completions are sampled; grows where the memory is too small."""
+        self._settings = settings
+        self._device = device
+        self._rewards = load_rewards(settings.rewards, str(device))
+        self._weights = settings.weights or [1.0] * len(self._rewards)
+        if len(self._weights) != len(self._rewards):
+            raise ConfigError(
+                f"grpo.weights: {len(self._weights)} weights for {len(self._rewards)} rewards; "
+                "give one for each"
+            )
+
+    def sample(
+        self,
+        model: Decoder,
+        tokenizer: Tokenizer,
+        prompts: Sequence[Sequence[int]],
+        *,
+        samples: int,
+        temperature: float,
+        seed: int,
+    ) -> Rollouts:
+        """`samples` completions of each prompt; a pure function of the arguments."""
+        return with_oom_retry(
+            lambda: rollout(
+                model,
+                prompts,
+                samples=samples,
+                max_tokens=self._settings.max_tokens,
+                temperature=temperature,
+                top_p=self._settings.top_p,
+                seed=seed,
+                stop_ids=tokenizer.end_ids,
+                parts=self.parts,
+            ),
+            lambda: self._split_further(len(prompts) * samples),
+        )
+
+    def score(self, tokenizer: Tokenizer, prompts: Sequence[Prompt], rollouts: Rollouts) -> Scores:
+        """The rewards of completions; there is one prompt for each of them."""
+        samples = [
+            Sample(
+                question(prompt.turns),
+                text_of(ids, tokenizer),
+                prompt.answer,
+                tokens=len(ids),
+                ended=ended,
+            )
+            for prompt, ids, ended in zip(prompts, rollouts.ids, rollouts.ended, strict=True)
+        ]
+        return score(self._rewards, self._weights, samples)
+
+    def _split_further(self, completions: int) -> None:
+        if self.parts >= completions:
+            most = self._settings.max_tokens
+            raise MemoryExhaustedError(
+                f"grpo.max_tokens: not even one answer of {most} tokens can be made in the memory "
+                f"of {self._device}; take a smaller model, or grpo.max_tokens {most // 2}"
+            )
+        self.parts *= 2
+        empty_cache(self._device)
+        self.warnings.append(
+            f"out of memory on {self._device}: answers are made in {self.parts} parts "
+            "from here on; each step still learns from as many"
+        )
+
+
+def text_of(ids: Sequence[int], tokenizer: Tokenizer) -> str:
+    """A completion as text, without the token that ended it."""
+    ends = tokenizer.end_ids
+    return tokenizer.decode(token for token in ids if token not in ends)
+
+
+if __name__ == "__main__":
+    from lmm_tui.data.turns import Turn
+    from lmm_tui.engine.config.model_shape import ModelShape
+
+    words = Tokenizer.train(["What is 2 + 2? 4"] * 20, 280)
+    tiny = Decoder(ModelShape(words.vocab_size, 32, 2, 4, 2, 8, 64))
+    tiny.init_weights(0)
+    settings = GrpoConfig(max_tokens=4, rewards=["length:2", "exact"])
+    sampler = CompletionSampler(settings, torch.device("cpu"))
+    asked = Prompt((Turn("user", "2 + 2"),), "4")
+    found = sampler.sample(tiny, words, [words.encode("2 + 2")], samples=2, temperature=1, seed=0)
+    scores = sampler.score(words, [asked] * 2, found)
+    print([text_of(ids, words) for ids in found.ids], scores)
+    assert len(scores.totals) == 2 and scores.failures == 0
+    print("=== 自测通过 ===")

@@ -1,0 +1,140 @@
+"""Finds the rewards that a configuration names.
+
+They are built-in, functions of the user, or a local reward model, for which alone transformers is
+imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+from lmm_tui.engine.stages.rewards import BUILTIN, Reward, RewardError, Sample, one_line, short
+
+
+def load_rewards(names: Sequence[str], device: str = "cpu") -> list[Reward]:
+    """Find the rewards called `names`, in their order.
+
+    `exact`, `format`, `length` or `length:TOKENS`; `module:function` or `file.py:function`, looked
+    up from the current folder and called with (prompt, completion, answer); or a folder with a
+    sequence classifier of one label, which runs on `device`. Raises RewardError.
+    """
+    if not names:
+        raise RewardError(f"no reward is named; give some of {', '.join(BUILTIN)}")
+    if len(set(names)) < len(names):
+        raise RewardError(f"a reward is named twice in {', '.join(names)}; give it a larger weight")
+    return [Reward(name, _find(name, device)) for name in names]
+
+
+def _find(name: str, device: str) -> Callable[[Sample], float]:
+    if name in BUILTIN:
+        return BUILTIN[name]
+    if Path(name).is_dir():
+        return _reward_model(Path(name), device)
+    place, colon, function = name.rpartition(":")
+    if place == "length":
+        if not function.isdecimal() or int(function) == 0:
+            raise RewardError(f"reward {name!r}: {function!r} is no number of tokens from 1 on")
+        return partial(short, target=int(function))
+    if not colon:
+        raise RewardError(
+            f"there is no reward {name!r}; give one of {', '.join(BUILTIN)}, module:function, "
+            "file.py:function or the folder of a reward model"
+        )
+    return _user_function(name, place, function)
+
+
+def _user_function(name: str, place: str, function: str) -> Callable[[Sample], float]:
+    try:
+        module = _from_file(Path(place)) if place.endswith(".py") else _from_folder(place)
+    except FileNotFoundError:
+        raise RewardError(f"reward {name!r}: there is no file {place}; check the path") from None
+    except Exception as error:
+        raise RewardError(
+            f"reward {name!r}: importing {place} failed with {one_line(error)}; mend it, or call "
+            "lmm-tui from the folder it is in"
+        ) from error
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise RewardError(
+            f"reward {name!r}: {place} has no function {function!r}; expected one that takes "
+            "(prompt, completion, answer) and gives a number"
+        )
+
+    def score_one(sample: Sample) -> float:
+        return found(sample.prompt, sample.completion, sample.answer)
+
+    return score_one
+
+
+def _from_folder(module: str) -> ModuleType:
+    """Import an installed module, or one in the current folder."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    return importlib.import_module(module)
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileNotFoundError
+    spec = importlib.util.spec_from_file_location(f"lmm_tui_rewards_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and pickle look up the module of a class by its name.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _reward_model(folder: Path, device: str) -> Callable[[Sample], float]:
+    """The one logit of a local sequence classifier, of the prompt and the completion as a chat."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise RewardError(
+            f"{folder}: not a reward model that transformers can load ({one_line(error)}); give "
+            "the folder of a sequence classifier"
+        ) from error
+    if model.config.num_labels != 1:
+        raise RewardError(
+            f"{folder}: the classifier has {model.config.num_labels} labels, a reward model has "
+            "one; give another folder"
+        )
+    model.eval().to(device)
+
+    @torch.no_grad()
+    def score_one(sample: Sample) -> float:
+        if tokenizer.chat_template:
+            turns = [
+                {"role": "user", "content": sample.prompt},
+                {"role": "assistant", "content": sample.completion},
+            ]
+            text = tokenizer.apply_chat_template(turns, tokenize=False)
+            inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt")
+        else:
+            inputs = tokenizer(sample.prompt, sample.completion, return_tensors="pt")
+        return model(**inputs.to(device)).logits.item()
+
+    return score_one
+
+
+if __name__ == "__main__":
+    sample = Sample("1 + 1?", "2", "2", tokens=6, ended=True)
+    for reward in load_rewards(["exact", "length:4"]):
+        print(reward.name, reward.function(sample))
+    assert load_rewards(["length:4"])[0].function(sample) == -0.5
+    try:
+        load_rewards(["fame"])
+    except RewardError as refusal:
+        print(refusal)
+    print("=== 自测通过 ===")

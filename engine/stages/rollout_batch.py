@@ -1,0 +1,144 @@
+"""A round of GRPO as data: prompts with their completions and rewards, and its micro-batches.
+
+G is prompts, each with a group of K completions.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lmm_tui.engine.stages.completion_batch import CompletionBatch
+from lmm_tui.engine.stages.policy_loss import Kind, group_advantages, groups_without_spread
+
+
+@dataclass
+class RolloutBatch:
+    """The completions of a round, in plain values and tensors; checkpoints hold it field by field.
+
+    Completion n belongs to prompt n // K.
+    """
+
+    number: int
+    prompts: list[int]
+    """The index of each prompt in the data."""
+    ids: list[list[int]]
+    ended: list[bool]
+    log_probs: list[Tensor]
+    totals: list[float]
+    """The weighted sum of rewards; NaN for a completion that a reward failed on."""
+    by_reward: dict[str, list[float]]
+    failures: int
+
+    @property
+    def group(self) -> int:
+        """Completions of a prompt."""
+        return len(self.ids) // len(self.prompts)
+
+
+def completion_batches(
+    rollouts: RolloutBatch,
+    prompt_ids: Sequence[list[int]],
+    *,
+    kind: Kind,
+    batch_size: int,
+    seq_len: int,
+    device: torch.device,
+) -> list[CompletionBatch]:
+    """The micro-batches of a round, with the groups of `batch_size` prompts in each.
+
+    `prompt_ids` are the tokens of all prompts in the data; `kind` is that of the loss.
+    """
+    group = rollouts.group
+    rewards_GxK = torch.tensor(rollouts.totals).view(-1, group)
+    advantages_GxK = group_advantages(rewards_GxK, kind)
+    mean_length = mean_scored([float(len(ids)) for ids in rollouts.ids])
+    batches = []
+    for first in range(0, len(rollouts.prompts), batch_size):
+        last = first + batch_size
+        numbers = range(first * group, last * group)
+        items = []
+        for number in numbers:
+            prompt, ids = prompt_ids[rollouts.prompts[number // group]], rollouts.ids[number]
+            items.append((prompt + ids, [False] * len(prompt) + [True] * len(ids)))
+        old_AxT = torch.nn.utils.rnn.pad_sequence(
+            [rollouts.log_probs[number] for number in numbers], batch_first=True
+        )
+        lengths_A = torch.tensor([len(rollouts.ids[number]) for number in numbers])
+        mask_AxT = (torch.arange(old_AxT.shape[1]) < lengths_A.unsqueeze(1)).float()
+        sums = _sums(rollouts, rewards_GxK[first:last], numbers)
+        batches.append(
+            CompletionBatch.of(
+                items,
+                seq_len,
+                device,
+                old_log_p_AxT=old_AxT.to(device),
+                mask_AxT=mask_AxT.to(device),
+                advantages_A=advantages_GxK[first:last].flatten().to(device),
+                mean_length=mean_length,
+                sums={name: value.to(device) for name, value in sums.items()},
+            )
+        )
+    return batches
+
+
+def _sums(rollouts: RolloutBatch, rewards_GxK: Tensor, numbers: range) -> dict[str, Tensor]:
+    """Sums over completions, by metric; a value of a group counts once per completion of it."""
+    group = rewards_GxK.shape[1]
+    spread_G = rewards_GxK.nan_to_num(nan=0.0).std(dim=1)
+    sums = {
+        "grpo/reward": _sum(rollouts.totals, numbers),
+        "grpo/reward_spread": spread_G.sum() * group,
+        "grpo/flat_groups": groups_without_spread(rewards_GxK).float().sum() * group,
+        "grpo/length": _sum([float(len(ids)) for ids in rollouts.ids], numbers),
+        "grpo/ended": _sum([float(ended) for ended in rollouts.ended], numbers),
+    }
+    if len(rollouts.by_reward) > 1:
+        for name, values in rollouts.by_reward.items():
+            sums[f"grpo/reward_{metric_key(name)}"] = _sum(values, numbers)
+    return sums
+
+
+def _sum(values: Sequence[float], numbers: range) -> Tensor:
+    """Scaled such that the mean over all completions is that over the scored ones."""
+    return torch.tensor(mean_scored([values[number] for number in numbers]) * len(numbers))
+
+
+def mean_scored(values: Sequence[float]) -> float:
+    """The mean of those that are not NaN; 0 without any."""
+    scored = [value for value in values if not math.isnan(value)]
+    return sum(scored) / len(scored) if scored else 0.0
+
+
+def nan_for_none(values: Sequence[float | None]) -> list[float]:
+    """Scores with NaN where a reward failed."""
+    return [float("nan") if value is None else value for value in values]
+
+
+def metric_key(reward: str) -> str:
+    """The name of a reward as a part of a metric's name."""
+    return re.sub(r"\W+", "_", reward)
+
+
+if __name__ == "__main__":
+    demo = RolloutBatch(
+        number=0,
+        prompts=[1],
+        ids=[[5, 6], [7]],
+        ended=[False, True],
+        log_probs=[torch.zeros(2), torch.zeros(1)],
+        totals=[1.0, 0.0],
+        by_reward={"exact": [1.0, 0.0]},
+        failures=0,
+    )
+    [batch] = completion_batches(
+        demo, [[1], [2, 3]], kind="grpo", batch_size=1, seq_len=8, device=torch.device("cpu")
+    )
+    print(batch.ids_BxT, batch.advantages_A, batch.sums)
+    assert batch.advantages_A[0] > 0 > batch.advantages_A[1] and batch.sums["grpo/reward"] == 1
+    print("=== 自测通过 ===")

@@ -1,0 +1,125 @@
+"""When and how the loop writes checkpoints: copied between steps, written in the background.
+
+Files and retention are `engine.checkpoints`; going back to a checkpoint is `restore` and
+`rollback`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lmm_tui.engine.checkpoints import checkpoint_files as files
+from lmm_tui.engine.checkpoints.background_saver import BackgroundSaver
+from lmm_tui.engine.checkpoints.checkpoint import CheckpointState, Snapshot
+from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError, Retention
+from lmm_tui.engine.device import rng_state
+from lmm_tui.engine.model.adapters import adapter_of, weights_of
+from lmm_tui.engine.training.context import TrainContext
+
+
+class Checkpointer:
+    """Writes the checkpoints of one run; `close` it."""
+
+    def __init__(self, context: TrainContext, flush: Callable[[], None]) -> None:
+        """`flush` reads the numbers of the last step, which a checkpoint holds too."""
+        self._context = context
+        self._flush = flush
+        self._alerted = False
+        """Whether an alert was written since the last checkpoint that could be written."""
+        self.saver = BackgroundSaver(
+            context.run_dir.checkpoints,
+            context.run_dir.metrics,
+            context.observer.settle,
+            self._report,
+        )
+
+    def save(self, pinned: bool = False) -> str:
+        """Write a checkpoint and wait for it; returns its name. Raises CheckpointError."""
+        self.begin()
+        with self._context.activity(f"writing checkpoint at step {self._context.step}"):
+            path = self.saver.wait()
+        if pinned:
+            files.pin(path)
+        return path.name
+
+    def begin(self) -> None:
+        """Copy the state of this step, unless it is saved, and write it in the background."""
+        context = self._context
+        self._flush()
+        if self.saver.has(context.step):
+            return
+        log = context.config.log
+        with context.activity(f"copying the state of step {context.step}"):
+            retention = Retention(log.keep, log.keep_best, log.keep_every)
+            self.saver.begin(context.step, self._snapshot, retention)
+
+    def begin_unless_stuck(self) -> bool:
+        """Begin a checkpoint, unless the one before is stuck on the disk; whether it is begun."""
+        context = self._context
+        with context.activity("waiting for the checkpoint before"):
+            stuck = self.saver.is_stuck()
+        if not stuck:
+            self.begin()
+        elif not self._alerted:
+            text = "the disk does not answer: checkpoints are left out until the last is written"
+            context.events.write("alert", text, step=context.step, level="error")
+            self._alerted = True
+        return not stuck
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self.saver.close()
+
+    def _snapshot(self) -> Snapshot:
+        context = self._context
+        lora = context.config.lora
+        return Snapshot.take(
+            CheckpointState(
+                step=context.step,
+                tokens=context.tokens,
+                tokenizer=context.stage.tokenizer.fingerprint,
+                loss=context.loss,
+                val_loss=context.val_loss,
+                observer=context.observer.state_dict(),
+                lr_scale=context.lr_scale,
+                parts=context.parts,
+            ),
+            weights_of(context.model),
+            {
+                "optimizers": [optimizer.state_dict() for optimizer in context.optimizers],
+                "scaler": context.scaler.state_dict(),
+                "rng": rng_state(),
+                "stage": context.stage.state_dict(),
+            },
+            adapter_of(context.model, lora) if lora.rank else None,
+        )
+
+    def _report(self, step: int, outcome: Path | CheckpointError) -> None:
+        """Runs in the writing thread; several failures in a row are one alert."""
+        events = self._context.events
+        if isinstance(outcome, Path):
+            events.write("checkpoint", outcome.name, step=step, path=str(outcome))
+        elif not self._alerted:
+            events.write("alert", str(outcome), step=step, level="error")
+        self._alerted = not isinstance(outcome, Path)
+
+
+if __name__ == "__main__":
+    from types import SimpleNamespace
+    from typing import Any, cast
+
+    events: list[str] = []
+    run_dir = SimpleNamespace(checkpoints=Path("none"), metrics=Path("none"))
+    log = SimpleNamespace(write=lambda kind, text, **about: events.append(f"{kind}: {text}"))
+    context = SimpleNamespace(
+        run_dir=run_dir, events=log, observer=SimpleNamespace(settle=lambda: None)
+    )
+    checkpoints = Checkpointer(cast(Any, context), lambda: None)
+    checkpoints._report(1, CheckpointError("disk full"))
+    checkpoints._report(2, CheckpointError("disk full"))
+    checkpoints._report(3, Path("step-3"))
+    checkpoints.close()
+    print(events)
+    assert events == ["alert: disk full", "checkpoint: step-3"]
+    print("=== 自测通过 ===")

@@ -1,0 +1,132 @@
+"""What the parts of a run's training loop share: model, data, optimisers, settings and counters.
+
+The loop makes one context in its set-up and hands it to each part. The counters are those of the
+last step that was made; a part that needs numbers of that step flushes the `StepReader` first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from lmm_tui.engine.config.config_file import to_toml
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.device import Precision, autocast
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.run.control_mailbox import Mailbox
+from lmm_tui.engine.run.events import EventLog
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.status_writer import StatusWriter
+from lmm_tui.engine.stages.base import Stage
+from lmm_tui.engine.training.observer import Observer
+
+
+class Host(Protocol):
+    """What the loop needs of the run it belongs to; `run_host.EngineHost` provides it."""
+
+    config: RunConfig
+    run_dir: RunDir
+    mailbox: Mailbox
+    events: EventLog
+    status: StatusWriter
+
+    def describe(self, **changes: Any) -> None: ...
+
+
+@dataclass
+class TrainContext:
+    host: Host
+    config: RunConfig
+    """The settings in force; `change_settings` replaces them."""
+    device: torch.device
+    precision: Precision
+    stage: Stage
+    model: Decoder
+    optimizers: list[torch.optim.Optimizer]
+    scaler: torch.amp.GradScaler
+    observer: Observer
+    step: int = 0
+    """Optimiser steps made."""
+    tokens: int = 0
+    """Tokens seen."""
+    loss: float | None = None
+    val_loss: float | None = None
+    lr_scale: float = 1.0
+    """Factor on the scheduled learning rate, lowered by automatic rollbacks."""
+    parts: int = 1
+    """How many parts each micro-batch is split into, to fit into the memory."""
+    rolled_back: bool = False
+    """Whether no finite step followed the last automatic rollback yet."""
+
+    @property
+    def run_dir(self) -> RunDir:
+        return self.host.run_dir
+
+    @property
+    def events(self) -> EventLog:
+        return self.host.events
+
+    @property
+    def status(self) -> StatusWriter:
+        return self.host.status
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The precision of forward passes."""
+        return autocast(self.device, self.precision)
+
+    def param_groups(self) -> Iterator[dict[str, Any]]:
+        """The parameter groups of all optimisers."""
+        for optimizer in self.optimizers:
+            yield from optimizer.param_groups
+
+    def zero_grad(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+    @contextmanager
+    def activity(self, name: str) -> Iterator[None]:
+        """Show work that is not a step while it lasts, and leave it out of the speed."""
+        self.status.update(activity=name)
+        try:
+            with self.observer.speed.excluded():
+                yield
+        finally:
+            self.status.update(activity="")
+
+    def report_warnings(self) -> None:
+        """Write the stage's new warnings as alerts."""
+        for warning in self.stage.warnings:
+            self.events.write("alert", warning, step=self.step, level="warning")
+        self.stage.warnings.clear()
+
+    def change_settings(self, config: RunConfig) -> None:
+        """Continue with other settings, and write them down for a resume."""
+        self.run_dir.write_config(to_toml(config))
+        ratio = config.peak_lr / self.config.peak_lr
+        for group in self.param_groups():
+            group["initial_lr"] *= ratio
+        self.config = config
+
+
+if __name__ == "__main__":
+    from types import SimpleNamespace
+    from typing import cast
+
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([{"params": [weight], "initial_lr": 4e-3}], lr=4e-3)
+    context = TrainContext(
+        cast(Host, SimpleNamespace(run_dir=SimpleNamespace(write_config=print))),
+        RunConfig().completed(),
+        torch.device("cpu"),
+        "fp32",
+        *cast(Any, (None, None, [optimizer], None, None)),
+    )
+    config = context.config
+    lower = config.optim.model_copy(update={"lr": config.peak_lr / 2})
+    context.change_settings(config.model_copy(update={"optim": lower}))
+    assert next(context.param_groups())["initial_lr"] == 2e-3
+    print("=== 自测通过 ===")

@@ -1,0 +1,80 @@
+"""What happens after a health alert: the batch is kept, and the configured actions are taken.
+
+Rules and alerts are `engine.health.health_monitor`. Actions (`health.rollback`, `.checkpoint` and
+`.pause`) are taken between steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from lmm_tui.engine.health.health_monitor import HealthMonitor
+from lmm_tui.engine.training.context import Host, TrainContext
+from lmm_tui.engine.training.spike_keeper import RULES as SPIKE_RULES
+from lmm_tui.engine.training.spike_keeper import SpikeKeeper
+
+
+class HealthActions:
+    def __init__(self, host: Host, spikes: SpikeKeeper) -> None:
+        config = host.config
+        self.monitor = HealthMonitor(
+            config.health,
+            host.events,
+            bad_steps=False,  # These are the business of NonFinitePolicy.
+            from_scratch=config.stage == "pretrain" and not config.start_from,
+        )
+        self._spikes = spikes
+
+    def observe(self, step: int, row: Mapping[str, float]) -> None:
+        """Check a row that was logged; batches of spikes are flagged."""
+        for alert in self.monitor.observe(step, row):
+            if alert.rule in SPIKE_RULES:
+                self._spikes.flag(alert.step, alert.rule, alert.what)
+
+    def apply(
+        self,
+        context: TrainContext,
+        *,
+        roll_back: Callable[[], str],
+        checkpoint: Callable[[], bool],
+        pause: Callable[[], None],
+    ) -> None:
+        """Take the actions of new alerts; `roll_back` returns what it did, `checkpoint` whether
+        one is being written."""
+        for action, rule in self.monitor.due():
+            if action == "rollback":
+                done = roll_back()
+            elif action == "checkpoint":
+                done = (
+                    "a checkpoint is written" if checkpoint() else "no checkpoint, the disk hangs"
+                )
+            else:
+                pause()
+                done = "paused; look at it, then go on (resume)"
+            context.events.write("alert", f"{rule}: {done}", step=context.step, rule=rule)
+
+
+if __name__ == "__main__":
+    from types import SimpleNamespace
+    from typing import Any, cast
+
+    from lmm_tui.engine.config.resolve import resolve
+
+    written: list[str] = []
+    events = SimpleNamespace(write=lambda kind, text, **about: written.append(text))
+    settings = resolve(assignments={"health.pause": ["loss_spike"]}).completed()
+    demo = HealthActions(
+        cast(Any, SimpleNamespace(config=settings, events=events)),
+        cast(Any, SimpleNamespace(flag=print)),
+    )
+    for number in range(60):
+        demo.observe(number, {"train/loss": 9.0 if number == 55 else 2.0 + number % 3 / 100})
+    demo.apply(
+        cast(Any, SimpleNamespace(events=events, step=60)),
+        roll_back=lambda: "",
+        checkpoint=lambda: True,
+        pause=lambda: None,
+    )
+    print(written)
+    assert written[-1].startswith("loss_spike: paused")
+    print("=== 自测通过 ===")

@@ -1,0 +1,144 @@
+"""What can be measured of the model between steps: validation, probes, samples, chat.
+
+Training is the same to the bit with these and without. Each is done on a schedule or for a
+command; evaluation with lm-eval, which needs a checkpoint, is `engine.training.evaluations`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from lmm_tui.engine.chat.chat_model import ChatModel
+from lmm_tui.engine.generation.generate import evaluating
+from lmm_tui.engine.stages.likelihood import LikelihoodStage
+from lmm_tui.engine.stages.oom_split import split
+from lmm_tui.engine.training.context import TrainContext
+from lmm_tui.engine.training.sampler import Sampler
+from lmm_tui.metrics.names import VAL_LOSS, describe
+
+
+class LiveModel:
+    def __init__(self, context: TrainContext, flush: Callable[[], None]) -> None:
+        """`flush` reads the numbers of the last step, so that rows are logged in order."""
+        self._context = context
+        self._flush = flush
+        self._sampler = Sampler(context.model, context.stage, context.run_dir)
+
+    def validate(self) -> str:
+        """Measure loss and other metrics on validation data; a short sentence of them."""
+        context = self._context
+        self._flush()
+        with (
+            context.activity("validating"),
+            torch.no_grad(),
+            evaluating(context.model),
+            context.autocast(),
+        ):
+            numbers = context.stage.validate(context.model)
+            numbers |= self._calibration()
+        context.report_warnings()
+        if not numbers:
+            return "nothing is held out"
+        context.val_loss = numbers.get(VAL_LOSS)
+        context.observer.record_validation(context.step, context.tokens, numbers)
+        context.status.update(val_loss=context.val_loss)
+        sentence = ", ".join(f"{describe(name).title} {numbers[name]:.4g}" for name in numbers)
+        context.events.write("eval", sentence, step=context.step, numbers=numbers)
+        return sentence
+
+    def _calibration(self) -> dict[str, float]:
+        """Of the first validation batch; only stages that learn from text have one."""
+        stage = self._context.stage
+        if not isinstance(stage, LikelihoodStage):
+            return {}
+        batch = next(stage.validation_batches(), None)
+        return {} if batch is None else self._context.observer.deep.calibrate(batch)
+
+    def probe(self) -> str:
+        """Run the probes now, on the data of the next step; their main numbers."""
+        context = self._context
+        self._flush()
+        batch = split(context.stage.micro_batches(context.step)[:1], context.parts)[0]
+        with (
+            context.activity("probing"),
+            torch.no_grad(),
+            context.observer.probe_forward(batch, True),
+        ):
+            context.stage.loss(context.model, batch)
+        return self.log_probe()
+
+    def log_probe(self) -> str:
+        """Log what the probes measured in this step; their main numbers."""
+        context = self._context
+        summary = context.observer.log_probe(context.step, context.tokens)
+        context.events.write("probe", summary, step=context.step)
+        return summary
+
+    def sample(self, **options: Any) -> list[str]:
+        """Generate samples and record them with token losses; `options` as `Sampler.sample`."""
+        context = self._context
+        self._flush()
+        with context.activity("sampling"):
+            texts = self._sampler.sample(context.step, context.config.log, **options)
+            self._sampler.record_token_losses(context.step, context.stage.probe_sequence)
+        context.events.write(
+            "sample", f"{len(texts)} sample{'' if len(texts) == 1 else 's'}", step=context.step
+        )
+        return texts
+
+    def talk(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Some tokens of a reply; as `ChatModel.talk`."""
+        with self._context.activity("talking"):
+            return self._chat_model().talk(args, self._context.config)
+
+    def read(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The loss of each token of a text; as `ChatModel.read`."""
+        with self._context.activity("reading"):
+            return self._chat_model().read(args)
+
+    def _chat_model(self) -> ChatModel:
+        self._flush()
+        stage = self._context.stage
+        return ChatModel(
+            self._context.model,
+            stage.tokenizer,
+            stage.turn_ids,
+            stage.stop_ids,
+            stage.probe_sequence,
+        )
+
+    def close(self) -> None:
+        self._sampler.close()
+
+
+if __name__ == "__main__":
+    import tempfile
+    from contextlib import nullcontext
+    from types import SimpleNamespace
+    from typing import cast
+
+    from lmm_tui.engine.run.run_dir import RunDir
+
+    with tempfile.TemporaryDirectory() as folder:
+        context = SimpleNamespace(
+            model=torch.nn.Linear(1, 1),
+            stage=SimpleNamespace(validate=lambda model: {VAL_LOSS: 2.5}),
+            run_dir=RunDir(folder),
+            activity=lambda name: nullcontext(),
+            autocast=nullcontext,
+            report_warnings=lambda: None,
+            observer=SimpleNamespace(record_validation=print),
+            status=SimpleNamespace(update=lambda **changes: None),
+            events=SimpleNamespace(write=lambda *args, **about: None),
+            step=3,
+            tokens=96,
+            val_loss=None,
+        )
+        live = LiveModel(cast(Any, context), lambda: None)
+        print(live.validate())
+        assert context.val_loss == 2.5 and context.model.training
+        live.close()
+    print("=== 自测通过 ===")

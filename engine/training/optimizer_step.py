@@ -1,0 +1,125 @@
+"""One optimiser step: forward and backward passes, clipping, and the update.
+
+The gradient of a step is that of all its micro-batches, each weighted by what it counts. A step
+that does not fit into the memory is repeated with its micro-batches split into more parts.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lmm_tui.engine.device import empty_cache
+from lmm_tui.engine.stages.base import MicroBatch
+from lmm_tui.engine.stages.oom_split import next_split, split, with_oom_retry
+from lmm_tui.engine.training.context import TrainContext
+from lmm_tui.engine.training.non_finite import is_non_finite, step_unless
+from lmm_tui.engine.training.observer import StepTensors
+from lmm_tui.engine.training.schedule import lr_factor
+
+
+class OptimizerStep:
+    """Makes the steps of one run; it does not advance the counters of the context."""
+
+    def __init__(self, context: TrainContext) -> None:
+        self._context = context
+
+    def run(self, probing: bool) -> StepTensors:
+        """Make the next step; nothing here waits for a GPU unless `probing`."""
+        context = self._context
+        lr = self._set_lr()
+        micro_batches = context.stage.micro_batches(context.step)
+        weight = sum(batch.weight for batch in micro_batches)
+        loss, stats = with_oom_retry(
+            lambda: self._backward_all(micro_batches, weight, probing),
+            lambda: self._split_further(micro_batches),
+        )
+        for optimizer in context.optimizers:
+            context.scaler.unscale_(optimizer)
+        norms = context.observer.grads.measure()
+        context.observer.grads.clip(context.config.optim.clip)
+        skip = is_non_finite(loss, norms.total)
+        with context.observer.probe_update(norms, weight, probing):
+            for optimizer in context.optimizers:
+                step_unless(skip, optimizer, context.scaler)
+        context.zero_grad()
+        context.scaler.update()
+        return StepTensors(
+            context.step + 1,
+            context.tokens + sum(batch.tokens for batch in micro_batches),
+            lr,
+            loss,
+            norms,
+            context.config.optim.clip,
+            stats,
+            scaled=context.scaler.is_enabled(),
+        )
+
+    def _set_lr(self) -> float:
+        """Set the learning rate of each group for this step; returns that of AdamW."""
+        context, config = self._context, self._context.config
+        factor = lr_factor(context.step, config.train.steps, config.optim) * context.lr_scale
+        for group in context.param_groups():
+            group["lr"] = group["initial_lr"] * factor
+        return config.peak_lr * factor
+
+    def _backward_all(
+        self, micro_batches: list[MicroBatch], weight: int, probing: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Accumulate the gradients of a step; returns its loss and the means worth a curve."""
+        context, observer = self._context, self._context.observer
+        loss = torch.zeros((), device=context.device)
+        stats: dict[str, Tensor] = {}
+        for index, batch in enumerate(split(micro_batches, context.parts)):
+            with observer.probe_forward(batch, probing and index == 0):
+                loss += self._backward(batch, weight, stats)
+            if probing and index == 0 and not context.scaler.is_enabled():
+                observer.deep.record_first_gradient(batch.weight)
+        return loss, stats
+
+    def _backward(self, batch: MicroBatch, weight: int, stats: dict[str, Tensor]) -> Tensor:
+        """The share of one part of a micro-batch in the loss of its step; adds to `stats`."""
+        context = self._context
+        with context.autocast():
+            loss_sum, sums = context.stage.loss(context.model, batch)
+        share = loss_sum / weight
+        context.scaler.scale(share).backward()
+        for name, value in sums.items():
+            before = stats.get(name, torch.zeros((), device=context.device))
+            stats[name] = before + value / weight
+        return share.detach()
+
+    def _split_further(self, micro_batches: list[MicroBatch]) -> None:
+        """Free what the failed attempt left, and split micro-batches into twice as many parts."""
+        context = self._context
+        context.parts = next_split(micro_batches, context.parts, str(context.device))
+        context.zero_grad()
+        empty_cache(context.device)
+        context.events.write(
+            "alert",
+            f"out of memory on {context.device}: micro-batches are cut in {context.parts} from "
+            "here on, and accumulated; each step still sees the same data",
+            step=context.step + 1,
+            level="warning",
+        )
+
+
+if __name__ == "__main__":
+    from types import SimpleNamespace
+    from typing import Any, cast
+
+    from lmm_tui.engine.config.resolve import resolve
+
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([{"params": [weight], "initial_lr": 1e-3}], lr=1e-3)
+    parts = cast(Any, SimpleNamespace())
+    config = resolve(assignments={"optim.lr": 1e-3, "optim.warmup_steps": 4}).completed()
+    context = TrainContext(
+        parts, config, torch.device("cpu"), "fp32", parts, parts, [optimizer], parts, parts
+    )
+    rates = []
+    for context.step in range(5):
+        rates.append(OptimizerStep(context)._set_lr())
+    print(rates)
+    assert rates[0] == 2.5e-4 and optimizer.param_groups[0]["lr"] == rates[-1]
+    print("=== 自测通过 ===")

@@ -1,0 +1,48 @@
+"""The output.log of a run: what the engine logs, without ever holding up training."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from lmm_tui.metrics.writers.line_file import LineFile
+
+
+class OutputLog(logging.Handler):
+    """Writes without waiting for the disk, and drops errors of a full one."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = LineFile(path)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._file.append(self.format(record).encode("utf-8", "replace") + b"\n")
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
+
+
+def open_log(path: Path) -> logging.Handler:
+    """Write records of the logger `engine` to `path`, until the handler is removed and closed."""
+    handler = OutputLog(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("engine")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+    return handler
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "output.log"
+        demo = open_log(file)
+        logging.getLogger("engine").info("step 1")
+        logging.getLogger("engine").removeHandler(demo)
+        demo.close()
+        print(file.read_text(encoding="utf-8"))
+        assert file.read_text(encoding="utf-8").endswith("INFO step 1\n")
+    print("=== 自测通过 ===")

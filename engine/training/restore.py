@@ -1,0 +1,94 @@
+"""Puts a checkpoint back into a run: the newest intact one, into model, optimisers and counters.
+
+A resume restores everything, so that training continues as if it had not been interrupted. A
+rollback (`engine.training.rollback`) restores weights and optimisers only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lmm_tui.engine.checkpoints import checkpoint
+from lmm_tui.engine.checkpoints import checkpoint_files as files
+from lmm_tui.engine.checkpoints.checkpoint import CheckpointState
+from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError
+from lmm_tui.engine.device import restore_rng
+from lmm_tui.engine.model.adapters import load_adapted
+from lmm_tui.engine.run.checkpoint_names import checkpoint_step
+from lmm_tui.engine.training.context import Host, TrainContext
+
+
+def find_checkpoint(host: Host) -> Path | None:
+    """The newest intact checkpoint of a run; damaged ones after it are set aside, with an alert.
+
+    Raises CheckpointError where all are damaged.
+    """
+    host.status.update(activity="verifying the checkpoint")
+    found, damaged = files.newest_intact(host.run_dir.checkpoints)
+    if damaged and found is None:
+        raise next(iter(damaged.values()))
+    for path, error in damaged.items():
+        files.set_aside(path)
+        host.events.write("alert", str(error), step=checkpoint_step(path), level="warning")
+    return found
+
+
+def resume_from(context: TrainContext, path: Path) -> None:
+    """Restore all that a checkpoint holds, and record the resume."""
+    state, training = load_checkpoint(context, path)
+    restore_rng(training["rng"])
+    context.stage.load_state_dict(training.get("stage", {}))
+    context.observer.load_state_dict(state.observer)
+    context.step, context.tokens = state.step, state.tokens
+    context.loss, context.val_loss = state.loss, state.val_loss
+    context.lr_scale, context.parts = state.lr_scale, state.parts
+    info = context.run_dir.read_info()
+    context.host.describe(resumed_steps=[*info.resumed_steps, context.step])
+    context.events.write("resume", f"from {path.name}", step=context.step)
+
+
+def load_checkpoint(context: TrainContext, path: Path) -> tuple[CheckpointState, dict[str, Any]]:
+    """Restore weights, optimiser moments and loss scale of a checkpoint; returns the rest.
+
+    Raises CheckpointError for a damaged one, and for one of another tokenizer.
+    """
+    state, weights, training = checkpoint.load(path, context.device)
+    if state.tokenizer != context.stage.tokenizer.fingerprint:
+        raise CheckpointError(
+            f"{path}: was trained with another tokenizer than data.tokenizer gives now; "
+            "use the run's own tokenizer.json"
+        )
+    if adapter := checkpoint.read_adapter(path):
+        load_adapted(context.model, weights, adapter)
+    else:
+        context.model.load_state_dict(weights)
+    for optimizer, saved in zip(context.optimizers, training["optimizers"], strict=True):
+        _load_moments(optimizer, saved)
+    context.scaler.load_state_dict(training["scaler"])
+    return state, training
+
+
+def _load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Take the state from the checkpoint but the hyper-parameters from the configuration."""
+    wanted = [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(saved)
+    for group, settings in zip(optimizer.param_groups, wanted, strict=True):
+        group.update(settings)
+
+
+if __name__ == "__main__":
+    weight = torch.nn.Parameter(torch.ones(2))
+    first = torch.optim.AdamW([weight], lr=1e-3)
+    weight.sum().backward()
+    first.step()
+    second = torch.optim.AdamW([weight], lr=5e-4)
+    _load_moments(second, first.state_dict())
+    print(second.state[weight], second.param_groups[0]["lr"])
+    assert second.param_groups[0]["lr"] == 5e-4 and second.state[weight]["step"] == 1
+    print("=== 自测通过 ===")

@@ -1,0 +1,75 @@
+"""Goes back to the weights of an earlier checkpoint, and continues with the data that comes next.
+
+There are two ways. The `rollback` command takes a checkpoint from before a given step and saves
+the result, so that a resume starts from there; the learning rate stays. An automatic rollback,
+after a non-finite step or a health alert, takes the last checkpoint, lowers the learning rate and
+saves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lmm_tui.engine.checkpoints import checkpoint_files as files
+from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError
+from lmm_tui.engine.training.checkpointing import Checkpointer
+from lmm_tui.engine.training.context import TrainContext
+from lmm_tui.engine.training.restore import load_checkpoint
+
+
+class Rollback:
+    """Both return what they did, in a sentence for people."""
+
+    def __init__(
+        self, context: TrainContext, checkpoints: Checkpointer, flush: Callable[[], None]
+    ) -> None:
+        self._context = context
+        self._checkpoints = checkpoints
+        self._flush = flush
+
+    def roll_back_and_save(self, before: int | None) -> str:
+        """Go back to the newest checkpoint from before step `before`; raises CheckpointError."""
+        context, saver = self._context, self._checkpoints.saver
+        self._flush()
+        saver.settle()
+        path, _ = files.newest_intact(context.run_dir.checkpoints, before=before)
+        if path is None:
+            of = "" if before is None else f" from before step {before}"
+            raise CheckpointError(f"there is no intact checkpoint{of} to go back to")
+        with context.activity(f"going back to {path.name}"):
+            load_checkpoint(context, path)
+        if saver.has(context.step):  # With the weights that were just left.
+            files.set_aside(saver.wait())
+            saver.forget()
+        self._checkpoints.begin()
+        return f"back to the weights of {path.name}, on with the data after step {context.step}"
+
+    def roll_back_and_lower_lr(self) -> str:
+        """Go back to the newest checkpoint, if there is one, with a lower learning rate."""
+        context = self._context
+        context.rolled_back = True
+        self._checkpoints.saver.settle()
+        path, _ = files.newest_intact(context.run_dir.checkpoints)
+        if path is None:
+            return "no checkpoint to go back to yet"
+        with context.activity(f"going back to {path.name}"):
+            load_checkpoint(context, path)
+        context.lr_scale *= context.config.train.rollback_lr_factor
+        return f"back to the weights of {path.name}, learning rate x {context.lr_scale:g}"
+
+
+if __name__ == "__main__":
+    from pathlib import Path
+    from types import SimpleNamespace
+    from typing import Any, cast
+
+    demo = SimpleNamespace(run_dir=SimpleNamespace(checkpoints=Path("none")), rolled_back=False)
+    saver = SimpleNamespace(settle=lambda: None)
+    rollback = Rollback(cast(Any, demo), cast(Any, SimpleNamespace(saver=saver)), lambda: None)
+    print(rollback.roll_back_and_lower_lr())
+    assert demo.rolled_back
+    try:
+        rollback.roll_back_and_save(before=3)
+    except CheckpointError as refusal:
+        print(refusal)
+    print("=== 自测通过 ===")

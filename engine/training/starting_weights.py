@@ -1,0 +1,101 @@
+"""Weights from elsewhere that a new run starts from (`start_from`): what the run takes over.
+
+The run takes the shape and, unless another one is named, the tokenizer of the weights, writes both
+into its own directory, and records its parent. Reading them is `engine.checkpoints.weights`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lmm_tui.data.chat.tokenizer_template import find_source
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.engine.checkpoints.weights import Weights, read_weights
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.config_file import to_toml
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.sections.model_config import ModelConfig
+from lmm_tui.engine.run.find_run import run_or_path
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import writing
+from lmm_tui.engine.training.context import Host
+
+
+def adopt_starting_weights(host: Host, source: str) -> tuple[Weights, RunConfig]:
+    """Read the weights that `source` names; returns them with the settings that follow from them.
+
+    Raises ConfigError where no tokenizer fits, WeightsError as `read_weights`.
+    """
+    config = host.config
+    start = read_weights(run_or_path(source, config.runs_dir))
+    tokenizer = host.run_dir.path / "tokenizer.json"
+    _copy_tokenizer(start, config, tokenizer)
+    config = config.model_copy(
+        update={
+            "model": ModelConfig.of_shape(start.shape, config.model.preset),
+            "data": config.data.model_copy(update={"tokenizer": str(tokenizer)}),
+            "start_from": str(start.origin),
+        }
+    ).completed()
+    host.run_dir.write_config(to_toml(config))
+    _record_parent(host, start.origin)
+    return start, config
+
+
+def _copy_tokenizer(start: Weights, config: RunConfig, target: Path) -> None:
+    chosen = Path(config.data.tokenizer) if config.data.tokenizer else start.tokenizer
+    if chosen is None:
+        raise ConfigError(
+            f"data.tokenizer: {start.origin} has no tokenizer.json beside it; name the one "
+            "that its model was trained with"
+        )
+    tokenizer = Tokenizer.load(chosen)
+    if tokenizer.vocab_size > start.shape.vocab_size:
+        raise ConfigError(
+            f"data.tokenizer: {chosen} has {tokenizer.vocab_size} tokens, the model in "
+            f"{start.origin} only {start.shape.vocab_size}"
+        )
+    with writing(target):
+        tokenizer.save(target, find_source(chosen))
+
+
+def _record_parent(host: Host, origin: Path) -> None:
+    """A checkpoint has a run as its parent; of other weights the path is recorded."""
+    if not (origin / "state.json").is_file():
+        host.describe(parent=str(origin), parent_checkpoint="", parent_stage="")
+        return
+    parent = origin.parent.parent
+    host.describe(
+        parent=parent.name,
+        parent_checkpoint=origin.name,
+        parent_stage=RunDir(parent).read_info().stage,
+    )
+
+
+if __name__ == "__main__":
+    import tempfile
+    from types import SimpleNamespace
+    from typing import Any, cast
+
+    import torch
+
+    from lmm_tui.engine.config.model_shape import ModelShape
+    from lmm_tui.engine.config.resolve import resolve
+    from lmm_tui.engine.model.decoder import Decoder
+
+    words = Tokenizer.train(["the cat sat on the mat"] * 9, 280)
+    tiny = Decoder(ModelShape(words.vocab_size, 32, 2, 4, 2, 8, 64))
+    tiny.init_weights(0)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        words.save(home / "tokenizer.json")
+        torch.save(tiny.state_dict(), home / "tiny.pth")
+        run_dir = RunDir(home / "run")
+        run_dir.path.mkdir()
+        demo = SimpleNamespace(
+            config=resolve(), run_dir=run_dir, describe=lambda **changes: print(list(changes))
+        )
+        _, found = adopt_starting_weights(cast(Any, demo), str(home / "tiny.pth"))
+        print(found.model.hidden_size, Path(found.data.tokenizer or "").name)
+        assert found.model.shape().hidden_size == 32 and run_dir.config.is_file()
+    print("=== 自测通过 ===")

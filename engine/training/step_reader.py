@@ -1,0 +1,93 @@
+"""Reads the numbers of a step from the device, as late as possible.
+
+On a GPU, reading waits until the step is done. So a step's tensors are kept until the next step is
+queued, and read then; a part of the loop that needs them earlier calls `flush`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lmm_tui.engine.device import is_asynchronous
+from lmm_tui.engine.training.context import TrainContext
+from lmm_tui.engine.training.observer import StepMetrics, StepTensors
+
+
+class StepReader:
+    """Advances the counters of the context, logs each step and updates the status."""
+
+    def __init__(self, context: TrainContext, on_read: Callable[[StepMetrics], None]) -> None:
+        self._context = context
+        self._on_read = on_read
+        self._pending: StepTensors | None = None
+        self._write_error = ""
+
+    def push(self, numbers: StepTensors) -> None:
+        """Take over the step that was just made; reads the one before it."""
+        context = self._context
+        self.flush()
+        context.observer.speed.step(numbers.tokens - context.tokens)
+        context.step, context.tokens = numbers.step, numbers.tokens
+        self._pending = numbers
+
+    def flush_if_free(self) -> None:
+        """Read the last step where that does not wait for a device."""
+        if not is_asynchronous(self._context.device):
+            self.flush()
+
+    def flush(self) -> None:
+        """Read the numbers of the last step, if they are not read yet."""
+        if self._pending is None:
+            return
+        numbers, self._pending = self._pending, None
+        context = self._context
+        reading = context.observer.record_step(numbers, context.config.log.every)
+        context.loss = reading.loss
+        self._report_write_errors()
+        self._on_read(reading)
+        speed = context.observer.speed
+        context.status.update(
+            step=numbers.step,
+            tokens=numbers.tokens,
+            loss=reading.loss,
+            tokens_per_s=speed.tokens_per_s,
+            eta_s=speed.seconds_for(context.config.train.steps - numbers.step),
+        )
+
+    def _report_write_errors(self) -> None:
+        """Write one alert when metrics can no longer be written, and one when they can again."""
+        context, error = self._context, self._context.observer.write_error
+        if error and not self._write_error:
+            text = f"metrics cannot be written ({error}): rows wait in memory until they can"
+            context.events.write("alert", text, step=context.step, level="error")
+        elif self._write_error and not error:
+            text = "metrics are written again, with those that waited"
+            context.events.write("alert", text, step=context.step)
+        self._write_error = error
+
+
+if __name__ == "__main__":
+    from types import SimpleNamespace
+    from typing import Any, cast
+
+    import torch
+
+    from lmm_tui.engine.config.run_config import RunConfig
+
+    readings: list[StepMetrics] = []
+    observer = SimpleNamespace(
+        record_step=lambda numbers, every: StepMetrics(numbers.step, 2.5, 1.0, skipped=False),
+        speed=SimpleNamespace(step=print, tokens_per_s=1.0, seconds_for=float),
+        write_error="",
+    )
+    status = SimpleNamespace(update=lambda **changes: print(changes))
+    host = cast(Any, SimpleNamespace(status=status))
+    context = TrainContext(
+        host, RunConfig(), torch.device("cpu"), "fp32", *cast(Any, (None, None, [], None, observer))
+    )
+    reader = StepReader(context, readings.append)
+    reader.push(cast(Any, SimpleNamespace(step=1, tokens=64)))
+    assert (context.step, context.tokens, readings) == (1, 64, [])
+    reader.flush_if_free()
+    assert [one.step for one in readings] == [1] and context.loss == 2.5
+    print("=== 自测通过 ===")

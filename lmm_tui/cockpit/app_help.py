@@ -1,0 +1,84 @@
+"""Help and command palette of the app: both show the key table and do what its keys do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from textual.app import SystemCommand
+from textual.command import CommandPalette
+from textual.screen import Screen
+
+from lmm_tui.cockpit.app_colours import ColourfulApp
+from lmm_tui.cockpit.command_search import CommandSearch
+from lmm_tui.cockpit.keys import KEYS, Key
+from lmm_tui.cockpit.messages import OVERLAY
+from lmm_tui.cockpit.screens.base_screen import BaseScreen
+from lmm_tui.i18n.language import tr
+
+
+class HelpfulApp(ColourfulApp):
+    """Subclasses say which screen is the dashboard."""
+
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS = {CommandSearch}
+
+    def is_dashboard(self, screen: Screen[object]) -> bool:
+        raise NotImplementedError
+
+    def action_help(self) -> None:
+        from lmm_tui.cockpit.screens.help import HelpScreen
+
+        below = self.screen
+
+        async def press(key: Key | None) -> None:
+            if key is not None:
+                await self._press(below, key.action)
+
+        self.push_screen(HelpScreen(*self._places(below)), press)
+
+    def action_command_palette(self) -> None:
+        """Textual's, with its prompt translated."""
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(CommandPalette(placeholder=tr("Search for commands…")))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette offers what the keys do, and Textual's choice of themes."""
+        for key in KEYS:
+            if key.palette and key.where in ("app", *self._places(screen)):
+                yield SystemCommand(
+                    key.label.capitalize(),
+                    tr(key.help),
+                    partial(self._press, screen, key.action),
+                )
+        yield SystemCommand(
+            tr("Choose a theme"), tr("Pick one of all themes"), self.action_change_theme
+        )
+
+    def _places(self, screen: Screen[object]) -> tuple[str, ...]:
+        """The parts of the key table whose keys work on a screen."""
+        if isinstance(screen, BaseScreen):
+            return (screen.PLACE,)
+        if screen.name == OVERLAY:
+            return ("charts",)
+        return ("dashboard", "charts") if self.is_dashboard(screen) else ()
+
+    async def _press(self, screen: Screen[object], action: str) -> None:
+        await self.run_action(action, screen)
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    class Demo(HelpfulApp):
+        def is_dashboard(self, screen: Screen[object]) -> bool:
+            return True
+
+    async def offered() -> list[str]:
+        app = Demo()
+        async with app.run_test(size=(80, 24)):
+            return [command.title for command in app.get_system_commands(app.screen)]
+
+    print(titles := asyncio.run(offered()))
+    assert "Checkpoint" in titles
+    print("=== 自测通过 ===")

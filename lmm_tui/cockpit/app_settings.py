@@ -1,0 +1,73 @@
+"""Changing settings of the open run from the app: asked for in a dialog, sent, and answered."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual.notifications import SeverityLevel
+
+from lmm_tui.cockpit.app_help import HelpfulApp
+from lmm_tui.cockpit.messages import SettingsAnswered
+from lmm_tui.cockpit.screens.background_thread import run_in_background
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.terminal.safe_text import clean
+
+if TYPE_CHECKING:
+    from lmm_tui.runs.session import RunSession
+
+
+class SettingsApp(HelpfulApp):
+    """Subclasses say which run is open."""
+
+    @property
+    def session(self) -> RunSession | None:
+        """The run that is open."""
+        raise NotImplementedError
+
+    def say(self, text: str, title: str, severity: SeverityLevel) -> None:
+        """Toast a message from below the cockpit: translated, cleaned and not as markup."""
+        self.notify(clean(translate_message(text)), title=title, severity=severity, markup=False)
+
+    def action_change_settings(self) -> None:
+        """Ask for new values of settings of the open run, and change them there."""
+        session = self.session
+        if session is None or not session.view.active:
+            self.notify(
+                tr("Only a live run can be changed; this one has ended."), title=tr("change")
+            )
+            return
+        from lmm_tui.cockpit.screens.live_settings import LiveSettings, current_settings
+
+        dialog = LiveSettings(current_settings(session.run_dir.config))
+        self.push_screen(dialog, partial(self._change_settings, session))
+
+    def _change_settings(self, session: RunSession, changes: dict[str, float] | None) -> None:
+        """Send changes to the run, which answers after the step in progress."""
+        if changes:
+            run_in_background(
+                self, "settings", lambda: SettingsAnswered(session.send("set", changes))
+            )
+
+    def on_settings_answered(self, message: SettingsAnswered) -> None:
+        reply = message.reply
+        self.say(reply.message, tr("change"), "information" if reply.ok else "warning")
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    class Demo(SettingsApp):
+        session = None
+
+    async def change_nothing() -> str:
+        app = Demo()
+        async with app.run_test(size=(80, 24), notifications=True) as pilot:
+            app.action_change_settings()
+            await pilot.pause()
+            return str(app.screen.query_one("Toast").render())
+
+    print(refusal := asyncio.run(change_nothing()))
+    assert "Only a live run" in refusal
+    print("=== 自测通过 ===")

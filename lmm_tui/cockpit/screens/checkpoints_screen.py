@@ -1,0 +1,167 @@
+"""The list of the checkpoints of the open run.
+
+The folder is read in a thread, without any tensor. What can be done to a checkpoint is in
+`checkpoint_actions`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.message import Message
+
+from lmm_tui.cockpit.keys import bindings
+from lmm_tui.cockpit.screens.checkpoint_actions import CheckpointActions
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
+from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow, titled
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.errors import LmmError
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.number_format import size
+from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.runs.checkpoint_list import CheckpointList, ListedCheckpoint, best_of
+from lmm_tui.runs.run_list import ListedRun
+from lmm_tui.runs.status_text import NOTHING, RunSummary, count, duration, number
+from lmm_tui.terminal.safe_text import clean
+
+COLUMNS = (
+    TableColumn("step", mark("step"), 11, right=True),
+    TableColumn("val", mark("val loss"), 8, right=True),
+    TableColumn("loss", mark("loss"), 7, right=True, rank=3),
+    TableColumn("tokens", mark("tokens"), 7, right=True, rank=4),
+    TableColumn("size", mark("size"), 8, right=True, rank=1),
+    TableColumn("age", mark("age"), 12, right=True, rank=2),
+    TableColumn("kept", mark("kept as"), 12, grows=True),
+    TableColumn("parts", mark("holds"), 26, grows=True, rank=5),
+)
+_QUIET = "$foreground 70%"
+
+
+@dataclass
+class CheckpointsRead(Message):
+    """A thread has read the folder, and how the run is; no run where it has gone."""
+
+    checkpoints: tuple[ListedCheckpoint, ...]
+    run: ListedRun | None
+
+
+class CheckpointsScreen(CheckpointActions):
+    """The checkpoints of `run`."""
+
+    PLACE = "checkpoints"
+    BINDINGS = bindings("checkpoints")
+
+    def __init__(self, run: RunDir) -> None:
+        super().__init__(run)
+        self._list = CheckpointList(run)
+        self._checkpoints: tuple[ListedCheckpoint, ...] = ()
+        self._live = False
+
+    def compose_body(self) -> ComposeResult:
+        yield Table(titled(COLUMNS), tr("Reading …"))
+        yield from super().compose_body()
+
+    def look(self) -> None:
+        self.in_background("checkpoints", self._read)
+        self.collect_evaluations()
+
+    def _read(self) -> CheckpointsRead:
+        try:
+            run = ListedRun(RunSummary.of(self._run))
+        except LmmError:
+            run = None
+        return CheckpointsRead(self._list.read(), run)
+
+    def on_checkpoints_read(self, message: CheckpointsRead) -> None:
+        self._checkpoints = message.checkpoints
+        self._live = message.run is not None and message.run.live
+        self._show()
+
+    # What is shown
+
+    def _show(self) -> None:
+        best = best_of(self._checkpoints)
+        now = time.time()
+        rows = [self._row(one, one is best, now) for one in self._checkpoints]
+        self.query_one(Table).show(rows, empty=self._empty_text())
+        total = sum(one.bytes for one in self._checkpoints)
+        many = tr("1 checkpoint") if len(rows) == 1 else tr("{count} checkpoints", count=len(rows))
+        self.query_one(ScreenTabs).show(f"{many} · {size(total)}", subject=self._run.name)
+        self.show_detail()
+
+    def _empty_text(self) -> str:
+        if self._live:
+            return tr(
+                "No checkpoint yet.\nc on the dashboard writes one after the step in progress."
+            )
+        return tr("This run has saved nothing.\n2 lists the other runs.")
+
+    @staticmethod
+    def _row(one: ListedCheckpoint, best: bool, now: float) -> TableRow:
+        kept = tr(", ").join(map(tr, one.kept)) or tr("nothing keeps it")
+        return TableRow(
+            one.path.name,
+            {
+                "step": f"{one.step:,}",
+                "val": (number(one.val_loss, 4), "bold $success" if best else ""),
+                "loss": number(one.loss, 4),
+                "tokens": count(one.tokens) if one.tokens else NOTHING,
+                "size": size(one.bytes),
+                "age": (duration(now - one.written), _QUIET),
+                "kept": (tr("damaged"), "$error") if one.trouble else (kept, ""),
+                "parts": (tr(", ").join(map(tr, one.parts)), _QUIET),
+            },
+            one.pinned,
+        )
+
+    def detail(self) -> list[Content]:
+        one = self.checkpoint_under_cursor()
+        if one is None:
+            return []
+        holds = tr(", ").join(map(tr, one.parts)) or tr("nothing that training knows")
+        last = Content.styled(tr("● stays for good: it is pinned") if one.pinned else "", _QUIET)
+        if one.trouble:
+            last = Content.styled(clean(translate_message(one.trouble)), "$error")
+        return [
+            Content.assemble((one.path.name, "bold"), (f"  {holds}", _QUIET)),
+            Content.styled(clean(str(one.path)), _QUIET),
+            last,
+        ]
+
+    def is_last_of_live_run(self) -> bool:
+        return self._live and len(self._checkpoints) == 1
+
+    def checkpoint_under_cursor(self) -> ListedCheckpoint | None:
+        key = self.query_one(Table).cursor
+        return next((one for one in self._checkpoints if one.path.name == key), None)
+
+
+if __name__ == "__main__":
+    import asyncio
+    import tempfile
+
+    from textual.app import App
+
+    from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, seal
+
+    async def list_them(run: RunDir) -> list[str]:
+        app: App[None] = App()
+        async with app.run_test(size=(100, 24)) as pilot:
+            screen = CheckpointsScreen(run)
+            await app.push_screen(screen)
+            while not screen.query_one(Table).rows:
+                await pilot.pause(0.01)
+            return [row.key for row in screen.query_one(Table).rows]
+
+    with tempfile.TemporaryDirectory() as place:
+        demo = RunDir(place)
+        for step in (10, 20):
+            made = demo.checkpoints / f"step-{step:09d}"
+            made.mkdir(parents=True)
+            seal(made, {"format": FORMAT, "step": step})
+        print(seen := asyncio.run(list_them(demo)), size(3_141_592))
+    assert seen == ["step-000000020", "step-000000010"]
+    print("=== 自测通过 ===")

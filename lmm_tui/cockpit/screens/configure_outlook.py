@@ -1,0 +1,97 @@
+"""What is known about a configuration before it is started: devices, data, measured step time, and
+the estimate that follows from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lmm_tui.cockpit.widgets.estimate_panel import Outlook
+from lmm_tui.engine.config.resolve import check
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.planning.data_summary import DataFacts
+from lmm_tui.planning.estimate import Estimate, estimate
+
+if TYPE_CHECKING:
+    from lmm_tui.engine.device import DeviceInfo
+
+
+@dataclass
+class KnownFacts:
+    """Filled in as the answers of threads come."""
+
+    devices: list[DeviceInfo] = field(default_factory=list)
+    """Of this machine, the best one first."""
+    data: DataFacts | None = None
+    """About the files of the configuration."""
+    seconds_a_step: float | None = None
+    """As measured for `measured_for`."""
+    measured_for: RunConfig | None = None
+
+    def device(self, config: RunConfig) -> DeviceInfo | None:
+        """The device that a configuration means, once that is known."""
+        wanted = {"cuda": "cuda:0"}.get(config.device, config.device)
+        if wanted == "auto":
+            return self.devices[0] if self.devices else None
+        return next((device for device in self.devices if device.name == wanted), None)
+
+    def estimate(self, config: RunConfig) -> Estimate:
+        """Raises ConfigError where the numbers make no model."""
+        facts = self.data or DataFacts()
+        precision: str = config.train.precision
+        if precision == "auto" and (device := self.device(config)):
+            precision = device.precision
+        return estimate(
+            config,
+            corpus_bytes=facts.bytes,
+            vocab_size=facts.vocab_size,
+            half_precision=precision in ("bf16", "fp16"),
+        )
+
+    def outlook(self, config: RunConfig) -> Outlook:
+        """All of it for the panel; a step time of other settings is forgotten.
+
+        Raises ConfigError as `estimate` does.
+        """
+        sized = self.estimate(config)
+        if self.measured_for is None or not same_step_time(self.measured_for, config):
+            self.measured_for = self.seconds_a_step = None
+        device = self.device(config)
+        return Outlook(
+            config=config,
+            estimate=sized,
+            data=self.data.text if self.data else tr("looking …"),
+            device=_device_text(device) if device else tr("looking …"),
+            memory_total=device.memory if device else None,
+            seconds_a_step=self.seconds_a_step,
+        )
+
+
+def same_step_time(one: RunConfig, other: RunConfig) -> bool:
+    """Whether steps take equally long: name and length of a run make no difference."""
+    return _without_length(one) == _without_length(other)
+
+
+def _without_length(config: RunConfig) -> RunConfig:
+    return check("train.steps", 1, check("name", None, config))
+
+
+def same_data(one: RunConfig, other: RunConfig) -> bool:
+    """Whether both read the same files in the same way."""
+    return (one.data, one.reads_text) == (other.data, other.reads_text)
+
+
+def _device_text(device: DeviceInfo) -> str:
+    return tr(", ").join((device.name, translate_message(device.description)))
+
+
+if __name__ == "__main__":
+    short, known = check("train.steps", 10, RunConfig()), KnownFacts()
+    known.seconds_a_step, known.measured_for = 0.5, short
+    print(known.outlook(RunConfig()).seconds_a_step)
+    assert known.outlook(RunConfig()).seconds_a_step == 0.5
+    assert known.outlook(check("train.batch_size", 3, RunConfig())).seconds_a_step is None
+    print("=== 自测通过 ===")

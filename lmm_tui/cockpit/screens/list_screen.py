@@ -1,0 +1,113 @@
+"""The base of the screens that are a table with a few lines about the row under its cursor.
+
+What is done to a row runs in a thread, and ends with a toast that says what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual import on
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from lmm_tui.cockpit.messages import OpenRun
+from lmm_tui.cockpit.screens.base_screen import BaseScreen
+from lmm_tui.cockpit.widgets.table import Table
+from lmm_tui.i18n.language import mark
+
+_TALL = 20
+
+
+@dataclass
+class WorkDone(Message):
+    """Work on a row has ended; the run `opens` is to be shown next."""
+
+    title: str
+    text: str
+    ok: bool = True
+    opens: Path | None = None
+
+
+class ListScreen(BaseScreen):
+    """Subclasses compose a Table and then `super().compose_body()`."""
+
+    AUTO_FOCUS = "Table"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (_TALL, "-tall")]
+
+    def compose_body(self) -> ComposeResult:
+        yield Static(id="detail")
+
+    def detail(self) -> Sequence[Content]:
+        """The lines about the row under the cursor."""
+        raise NotImplementedError
+
+    def show_detail(self) -> None:
+        width = max(self.size.width - 4, 1)
+        lines = [line.truncate(width, ellipsis=True) for line in self.detail()]
+        self.query_one("#detail", Static).update(Content("\n").join(lines))
+
+    @on(Table.Moved)
+    def _cursor_moved(self) -> None:
+        self.show_detail()
+
+    def on_resize(self) -> None:
+        self.show_detail()
+
+    def do(self, title: str, work: Callable[[], str], *, opens: Path | None = None) -> bool:
+        """Do `work` in the background and toast its sentence, or that of its error.
+
+        Then the run `opens` is opened. False, and nothing done, while the same is being done.
+        """
+        return self.in_background(
+            title,
+            lambda: WorkDone(title, work(), opens=opens),
+            refused=lambda why: WorkDone(title, why, ok=False),
+        )
+
+    def on_work_done(self, message: WorkDone) -> None:
+        self.toast(message.text, message.title, severe=not message.ok)
+        if message.opens is not None:
+            self.post_message(OpenRun(message.opens))
+        else:
+            self.look()
+
+    def copy(self, command: str) -> None:
+        """Put a command line on the clipboard."""
+        self.app.copy_to_clipboard(command)
+        self.toast(command, mark("copied"))
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App
+
+    class Demo(ListScreen):
+        PLACE = "runs"
+
+        def compose_body(self) -> ComposeResult:
+            yield Table((), "")
+            yield from super().compose_body()
+
+        def look(self) -> None: ...
+
+        def detail(self) -> list[Content]:
+            return [Content("a row")]
+
+    async def work() -> str:
+        app: App[None] = App()
+        async with app.run_test(size=(80, 24), notifications=True) as pilot:
+            await app.push_screen(demo := Demo())
+            demo.do("pin", lambda: "pinned")
+            while not app.screen.query("Toast"):
+                await pilot.pause(0.01)
+            return str(app.screen.query_one("Toast").render())
+
+    print(said := asyncio.run(work()))
+    assert "pinned" in said
+    print("=== 自测通过 ===")

@@ -1,0 +1,170 @@
+"""The form of the configure screen: a field per option on tabs, two buttons, and one explanation.
+
+A tab is made when it is first opened, so that the form opens at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Button, Static
+
+from lmm_tui.cockpit.screens.form_tabs import ESSENTIALS, TABS, keys_of, matters, section_of
+from lmm_tui.cockpit.widgets.option_field import CHANGED_MARK, UNSET, OptionField, field_id, to_text
+from lmm_tui.engine.config.options import Option, lookup, options
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.translate_messages import translate_range
+
+
+class OptionForm(Vertical):
+    """Shows a configuration; fields post `Changed`, buttons have the ids `start` and `leave`."""
+
+    def __init__(self, config: RunConfig, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._config = config
+        self._open = 0
+
+    def compose(self) -> ComposeResult:
+        yield Vertical(*self._fields(ESSENTIALS), id=_tab_id(0), classes="tab")
+        with Horizontal(id="buttons"):
+            yield Button(tr("Start"), id="start", variant="primary", compact=True)
+            yield Button(tr("Leave"), id="leave", compact=True)
+        yield Static(id="explanation")
+
+    def on_mount(self) -> None:
+        self.border_title = tr("configuration")
+        self.field("data.tokenizer").show_unset(tr("inherited, or trained here"))
+        self.field("start_from").show_unset(tr("nothing: new weights"))
+
+    def _fields(self, tab: str) -> Iterator[OptionField]:
+        known = {option.key: option for option in options()}
+        above = ""
+        for key in keys_of(tab):
+            section = section_of(key) or "run"
+            field = OptionField(
+                known[key],
+                lookup(self._config, key),
+                heading="" if section == above else tr(section),
+                choices=("auto", "cpu") if key == "device" else (),
+            )
+            field.set_class(section != above, "-heading")
+            field.display = matters(key, self._config.stage)
+            above = section
+            yield field
+
+    # Fields
+
+    def field(self, key: str) -> OptionField:
+        """The field of an option whose tab was opened before."""
+        return self.query_one(f"#{field_id(key)}", OptionField)
+
+    @property
+    def focused_field(self) -> OptionField | None:
+        focused = self.screen.focused
+        return focused.parent if focused and isinstance(focused.parent, OptionField) else None
+
+    @property
+    def wrong_fields(self) -> list[OptionField]:
+        return [field for field in self.query(OptionField) if field.problem and field.display]
+
+    def show(self, config: RunConfig) -> None:
+        """Fill the fields from another configuration."""
+        for field in self.query(OptionField):
+            field.show(lookup(config, field.option.key))
+        self.update_config(config)
+
+    def update_config(self, config: RunConfig) -> None:
+        """Take over the values that the fields have now; another stage has other fields."""
+        staged, self._config = config.stage != self._config.stage, config
+        if staged:
+            for field in self.query(OptionField):
+                field.display = matters(field.option.key, config.stage)
+
+    # Tabs
+
+    @property
+    def tab(self) -> int:
+        """Which tab is open."""
+        return self._open
+
+    def tab_titles(self) -> tuple[str, ...]:
+        """The titles of the tabs, marked where an option has another value than its default."""
+        defaults = {option.key: option.default for option in options()}
+        titles = []
+        for tab in TABS:
+            changed = any(lookup(self._config, key) != defaults[key] for key in keys_of(tab))
+            titles.append(f"{tr(tab)} {CHANGED_MARK}" if changed else tr(tab))
+        return tuple(titles)
+
+    async def open_tab(self, index: int) -> None:
+        if not self.query(f"#{_tab_id(index)}"):
+            made = Vertical(*self._fields(TABS[index]), id=_tab_id(index), classes="tab")
+            await self.mount(made, before="#buttons")
+        self._open = index
+        for tab in self.query(".tab"):
+            tab.display = tab.id == _tab_id(index)
+
+    async def open_tab_of(self, field: OptionField) -> None:
+        key = field.option.key
+        await self.open_tab(next(at for at, tab in enumerate(TABS) if key in keys_of(tab)))
+
+    def focus_first(self) -> None:
+        """Focus the first field of the open tab."""
+        fields = self.query_one(f"#{_tab_id(self._open)}").query(OptionField)
+        next(field for field in fields if field.display).editor.focus()
+
+    # Explanation
+
+    def explain(self, field: OptionField | None) -> None:
+        """Show the help of an option."""
+        shown = self.query_one("#explanation", Static)
+        shown.remove_class("-warning")
+        if field is None:
+            shown.update("", layout=False)
+            return
+        small_print = _small_print(field.option)
+        shown.update(
+            Content.assemble(tr(field.option.help), "\n", (small_print, "$foreground 50%")),
+            layout=False,
+        )
+
+    def warn(self, text: str) -> None:
+        """Show a message in the place of the help."""
+        shown = self.query_one("#explanation", Static)
+        shown.add_class("-warning")
+        shown.update(Content(text), layout=False)
+
+
+def _tab_id(index: int) -> str:
+    return f"tab-{index}"
+
+
+def _small_print(option: Option) -> str:
+    default = to_text(option, option.default) or UNSET
+    if option.kind is bool or default == UNSET:
+        default = tr(default)
+    default = tr("default {value}", value=default)
+    return " · ".join(filter(None, (translate_range(option.allowed), default, option.key)))
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App
+
+    async def open_second_tab() -> int:
+        app: App[None] = App()
+        async with app.run_test(size=(80, 24)):
+            form = OptionForm(RunConfig())
+            await app.screen.mount(form)
+            await form.open_tab(1)
+            form.focus_first()
+            return len(form.query(OptionField))
+
+    print(made := asyncio.run(open_second_tab()))
+    assert made > len(keys_of(ESSENTIALS))
+    print("=== 自测通过 ===")

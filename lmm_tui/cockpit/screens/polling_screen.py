@@ -1,0 +1,124 @@
+"""The base of all full screens: `look` is called at an interval while the screen is on top.
+
+A screen that is covered, by a dialog too, costs nothing. Slow work runs in threads that post
+messages back, and short answers are shown as toasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.message import Message
+from textual.reactive import Reactive
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widget import Widget
+
+from lmm_tui.cockpit.screens.background_thread import run_in_background
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.terminal.safe_text import clean
+
+
+class PollingScreen(Screen[None]):
+    """Subclasses implement `look`."""
+
+    LOOK_EVERY_S: ClassVar[float] = 2.0
+
+    # What gets or loses the focus paints itself: Textual would paint the whole screen as well.
+    focused = Reactive[Widget | None](None, repaint=False)
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self._timer: Timer | None = None
+        self._period = 0.0
+        self._covered = False
+        self._busy: set[str] = set()
+
+    def look(self) -> None:
+        """Show what is new; called when the screen comes to the top, and then at its interval."""
+        raise NotImplementedError
+
+    def look_every(self, seconds: float) -> None:
+        """Set the interval, which is LOOK_EVERY_S at first."""
+        if seconds != self._period:
+            self._period = seconds
+            self.stop_looking()
+            self._timer = self.set_interval(seconds, self.look, pause=self._covered)
+
+    def stop_looking(self) -> None:
+        """Look no more at an interval, until another one is set."""
+        if self._timer is not None:
+            self._timer.stop()
+
+    def on_screen_resume(self) -> None:
+        self._covered = False
+        if self._timer is None:
+            self.look_every(self.LOOK_EVERY_S)
+        else:
+            self._timer.resume()
+        self.look()
+
+    def on_screen_suspend(self) -> None:
+        self._covered = True
+        if self._timer is not None:
+            self._timer.pause()
+
+    @property
+    def busy(self) -> bool:
+        """Whether work in the background is still going on."""
+        return bool(self._busy)
+
+    def in_background(
+        self,
+        name: str,
+        work: Callable[[], Message],
+        refused: Callable[[str], Message] | None = None,
+    ) -> bool:
+        """As `run_in_background`; False, and nothing done, while work of this name is running."""
+        if name in self._busy:
+            return False
+        self._busy.add(name)
+
+        def finish() -> Message:
+            try:
+                return work()
+            finally:
+                self._busy.discard(name)
+
+        run_in_background(self, name, finish, refused)
+        return True
+
+    def toast(self, text: str, title: str, *, severe: bool = False) -> None:
+        """Show a message of any origin: translated, without control characters or markup."""
+        self.notify(
+            clean(translate_message(text), newlines="keep"),
+            title=tr(title),
+            severity="warning" if severe else "information",
+            markup=False,
+        )
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    from textual.app import App
+
+    class Demo(PollingScreen):
+        looks = 0
+
+        def look(self) -> None:
+            self.looks += 1
+
+    async def show() -> int:
+        app: App[None] = App()
+        async with app.run_test(size=(80, 24)) as pilot:
+            await app.push_screen(demo := Demo())
+            demo.toast("[b]wrote\x1b[2J it[/b]", "export")
+            await pilot.pause()
+            return demo.looks
+
+    print(looked := asyncio.run(show()))
+    assert looked >= 1
+    print("=== 自测通过 ===")

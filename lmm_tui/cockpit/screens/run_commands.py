@@ -1,0 +1,146 @@
+"""Commands of the dashboard to its run: sent in a thread, listed as pending until they are
+answered, then shown as a toast, and among the events where they failed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from lmm_tui.cockpit.messages import CommandDone
+from lmm_tui.cockpit.screens.polling_screen import PollingScreen
+from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.i18n.language import tr
+from lmm_tui.runs.session import RunSession
+
+
+class RunCommands(PollingScreen):
+    """For screens with the run commands of the bindings of `dashboard`."""
+
+    def __init__(self, session: RunSession) -> None:
+        super().__init__()
+        self.session = session
+        self._pending: list[str] = []
+        self._notes: list[dict[str, Any]] = []
+
+    def show(self) -> None:
+        """Show the run as it was read last, with what is pending."""
+        raise NotImplementedError
+
+    def action_probe(self) -> None:
+        self._send("probe", "sample")
+
+    def action_toggle_pause(self) -> None:
+        self._send("resume" if self.session.view.state == "paused" else "pause")
+
+    def action_checkpoint(self) -> None:
+        self._send("checkpoint")
+
+    def action_validate(self) -> None:
+        self._send("evaluate")
+
+    def action_spikes(self) -> None:
+        from lmm_tui.cockpit.screens.spikes_screen import SpikesScreen
+
+        folder, live = self.session.run_dir.spikes, self.session.view.active
+        self.app.push_screen(SpikesScreen(folder, live=live), self._roll_back)
+
+    def _roll_back(self, step: int | None) -> None:
+        if step is not None:
+            self._send("rollback", before=step)
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """Commands and exports that are not done yet."""
+        return tuple(self._pending)
+
+    def all_events(self) -> list[Mapping[str, Any]]:
+        """The events of the run and the notes of this screen, by time."""
+        if not self._notes:
+            return list(self.session.events)
+        return sorted([*self.session.events, *self._notes], key=_time_of)
+
+    def _send(self, *commands: str, **args: Any) -> None:
+        """Send commands with these arguments one after the other, as long as each succeeds."""
+        if self.begin(*commands):
+            self.in_background(commands[0], partial(self._send_all, commands, args))
+
+    def _send_all(self, commands: Sequence[str], args: Mapping[str, Any]) -> CommandDone:
+        reply = Reply(True, "")
+        for command in commands:
+            if reply.ok:
+                reply = self.session.send(command, args)
+                done = CommandDone(command, reply)
+            else:
+                done = CommandDone(command, Reply(True, ""))
+            if command != commands[-1]:
+                self.post_message(done)
+        return done
+
+    def begin(self, *tasks: str) -> bool:
+        """List tasks as pending; False, and said so, where one of them is already."""
+        if any(task in self._pending for task in tasks):
+            self.toast(tr("asked already; it is done between two steps"), tasks[0])
+            return False
+        self._pending += tasks
+        self.show()
+        return True
+
+    def end(self, task: str) -> None:
+        """A pending task is done."""
+        self._pending.remove(task)
+
+    def on_command_done(self, message: CommandDone) -> None:
+        self.end(message.command)
+        reply = message.reply
+        if reply.message:
+            self.toast(reply.message, message.command, severe=not reply.ok)
+        if not reply.ok:
+            self.note("command", f"{message.command}: {reply.message}", "warning")
+        self.look()
+        self.show()
+
+    def note(self, kind: str, text: str, level: str) -> None:
+        """Add an event of this screen, which is not in the files of the run."""
+        step = self.session.view.status.step
+        self._notes.append(
+            {"time": time.time(), "step": step, "kind": kind, "level": level, "message": text}
+        )
+
+
+def _time_of(event: Mapping[str, Any]) -> float:
+    seconds = event.get("time")
+    return float(seconds) if isinstance(seconds, int | float) else 0.0
+
+
+if __name__ == "__main__":
+    import asyncio
+    import tempfile
+
+    from textual.app import App
+
+    from lmm_tui.engine.run.run_dir import RunDir
+    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+
+    class Demo(RunCommands):
+        def look(self) -> None: ...
+
+        def show(self) -> None: ...
+
+    async def send_to_nobody(run: RunDir) -> str:
+        run.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "box", 1, 0.0))
+        run.write_status(RunStatus("running", 10, 60))
+        app: App[None] = App()
+        async with app.run_test(size=(80, 24)) as pilot:
+            await app.push_screen(demo := Demo(RunSession(run.path)))
+            demo.action_probe()
+            while demo.pending:
+                await pilot.pause(0.01)
+            return str(demo.all_events()[-1]["message"])
+
+    with tempfile.TemporaryDirectory() as folder:
+        print(refusal := asyncio.run(send_to_nobody(RunDir(folder))))
+    assert refusal.startswith("probe: ")
+    print("=== 自测通过 ===")

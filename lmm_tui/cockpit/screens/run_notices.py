@@ -1,0 +1,73 @@
+"""The sentences of the dashboard about the state of a run: why it failed, what comes next.
+
+Pure functions of a session or its files.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.runs import crash_advice
+from lmm_tui.runs.session import RunSession, RunView
+from lmm_tui.runs.status_text import run_argument
+
+
+def problem(session: RunSession) -> tuple[str, str] | None:
+    """What ended the run and what to do about it; None where nothing went wrong."""
+    view = session.view
+    if view.state == "failed":
+        details = _last_traceback(session.events)
+        error = view.status.error or (details or tr("the run failed")).splitlines()[-1]
+        return translate_message(error), crash_advice.for_failure(error, bool(details))
+    if view.state == "crashed":
+        checkpoints = session.run_dir.checkpoints
+        saved = checkpoints.is_dir() and any(checkpoints.iterdir())
+        path, name = session.run_dir.path, view.info.name
+        # The mirror of a run elsewhere has a path of its own.
+        name = run_argument(path) if path.name == name else name
+        return crash_advice.for_crash(view.info.pid, name, saved)
+    return None
+
+
+def next_step(view: RunView) -> tuple[str, str]:
+    """For a live run without any values: what is being done, and what comes then."""
+    if view.state == "starting":
+        return (
+            translate_message(view.status.activity) or tr("loading torch"),
+            tr("Then training begins. ? shows the keys, q leaves or stops."),
+        )
+    return tr("The first step is under way"), tr("The charts fill in as steps are done.")
+
+
+def first_probe(config: Path) -> str:
+    """When the configuration file of a run has it probed first."""
+    try:
+        settings = tomllib.loads(config.read_text(encoding="utf-8"))
+        every = int(settings["log"]["probe_every"])
+    except (OSError, ValueError, KeyError, TypeError):
+        every = 0
+    if not every:
+        return tr("p probes the live model, at any time.")
+    return tr(
+        "The first probe comes at step {step:,}; p probes the live model, at any time.", step=every
+    )
+
+
+def _last_traceback(events: Sequence[Mapping[str, Any]]) -> str:
+    for event in reversed(events):
+        if event.get("kind") == "error" and event.get("traceback"):
+            return str(event["traceback"]).strip()
+    return ""
+
+
+if __name__ == "__main__":
+    print(sentence := first_probe(Path("/nowhere/config.toml")))
+    traced = [{"kind": "error", "traceback": "Traceback\nOSError: full "}, {"kind": "eval"}]
+    print(_last_traceback(traced).splitlines()[-1])
+    assert "p probes" in sentence and _last_traceback(traced).endswith("full")
+    print("=== 自测通过 ===")
