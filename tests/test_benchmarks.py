@@ -15,7 +15,6 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
     )
 
 

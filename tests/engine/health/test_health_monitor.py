@@ -97,8 +97,8 @@ def test_actions_are_carried_out_and_recorded(
         "loss_spike: a checkpoint is written",
         "loss_spike: paused; look at it, then go on (resume)",
     ]
-    host.mailbox.send("stop").result(30)
-    assert host.join(30) and host.state == "stopped"
+    host.mailbox.send("stop").result(120)
+    assert host.join(120) and host.state == "stopped"
     assert (host.run_dir.checkpoints / "step-000000044").is_dir()
 
 
