@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from looking import screen_text
+from looking import screen_text, toasts
 from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
@@ -380,7 +380,7 @@ async def test_settings_are_saved_to_a_new_file_and_loaded_again(tmp_path: Path)
             await seat.press("enter")
             await seat.pilot.pause()
             assert resolve(Path(target)) == seat.screen.config
-            shown = "".join(str(part) for part in seat.pilot.app._notifications)
+            shown = "".join(str(part) for part in toasts(seat.pilot.app))
             refusal = seat.pilot.app.screen.query("#refusal")
             assert expected in (str(refusal.first().render()) if refusal else shown)
         await seat.press("escape", "pageup")
