@@ -25,23 +25,6 @@ from lmm_tui.runs.session import RunSession
 
 DOC = ROOT / "docs" / "your-own-script.md"
 
-PLAIN = """
-import itertools, time
-import torch
-
-model = torch.nn.Linear(8, 1)
-optimizer = torch.optim.SGD(model.parameters(), 0.01)
-batches = (torch.randn(16, 8) for _ in itertools.count())
-
-def train_step(x):
-    optimizer.zero_grad()
-    loss = (model(x) - x.sum(1, keepdim=True)).square().mean()
-    loss.backward()
-    optimizer.step()
-    time.sleep(0.002)
-    return loss
-"""
-
 NO_TORCH = """
 import itertools, time
 
@@ -205,7 +188,7 @@ def at_step(path: str, step: int) -> RunSession:
 def test_a_plain_script_is_watched_paused_and_stopped(
     script: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    process = script.start(PLAIN + documented("Plain PyTorch")[0])
+    process = script.start(NO_TORCH + documented("Plain PyTorch")[0])
     session = at_step("runs/mine", 5)
     assert session.view.state == "running" and session.series.get("train/loss")
     monitor = Watched("runs/mine")
