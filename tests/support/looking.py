@@ -41,7 +41,7 @@ def toasts(app):
     return [toast.message for toast in app._notifications]
 
 
-async def until(pilot, condition, timeout_s=10.0):
+async def until(pilot, condition, timeout_s=120.0):
     """Wait for something that other threads bring about."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from repository import ROOT
 from small_runs import MakeConfig, lines, run
 
 from lmm_tui.engine.config.run_config import RunConfig
@@ -68,19 +66,6 @@ def test_a_corrupt_batch_raises_its_alert_at_its_step_once(
     assert alert["suspect"] == "a bad batch" and alert["advice"] and alert["values"]["mean"] > 3
 
 
-@pytest.mark.parametrize(("fault", "steps"), [("unshifted labels", 50), ("frozen layer", 8)])
-def test_a_training_fault_names_its_likely_cause(
-    fault: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two of the faults of `python -m benchmarks faults`; the other six take longer."""
-    monkeypatch.syspath_prepend(str(ROOT))
-    faults = importlib.import_module("benchmarks.faults")
-    inject, rules, suspect = faults.FAULTS[fault]
-    with inject() as settings:
-        found = faults.alerts_of(tmp_path, settings | {"train.steps": steps})
-    assert any(it["rule"] in rules and suspect in it["suspect"] for it in found)
-
-
 @pytest.mark.parametrize("seed", range(2))
 def test_healthy_runs_raise_none(small: MakeConfig, seed: int) -> None:
     host = run(small(train__steps=80, train__seed=seed, log__val_every=20))
@@ -112,8 +97,8 @@ def test_actions_are_carried_out_and_recorded(
         "loss_spike: a checkpoint is written",
         "loss_spike: paused; look at it, then go on (resume)",
     ]
-    host.mailbox.send("stop").result(30)
-    assert host.join(30) and host.state == "stopped"
+    host.mailbox.send("stop").result(120)
+    assert host.join(120) and host.state == "stopped"
     assert (host.run_dir.checkpoints / "step-000000044").is_dir()
 
 

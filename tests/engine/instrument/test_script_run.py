@@ -44,7 +44,7 @@ def asked(run: ScriptRun, command: str, **args: Any) -> Reply:
     """The reply to a command that is served between two steps."""
     answer = ask(run, command, **args)
     _ = run.should_stop
-    return answer.result(10)
+    return answer.result(120)
 
 
 def test_a_row_has_our_names_and_derived_metrics(tmp_path: Path) -> None:
@@ -112,12 +112,12 @@ def test_a_paused_script_blocks_in_log_and_serves_commands(tmp_path: Path) -> No
         paused = ask(run, "pause")
         logging = threading.Thread(target=lambda: run.log(step=7, loss=1.0))
         logging.start()
-        assert paused.result(10) == Reply(True, "paused", 7)
+        assert paused.result(120) == Reply(True, "paused", 7)
         path = run.run_dir.socket_path()
         assert control_client.send(path, "probe") == Reply(True, "entropy 2", 7)
         assert logging.is_alive() and run.run_dir.read_status().state in ("paused", "running")
         assert control_client.send(path, "resume").ok
-        logging.join(10)
+        logging.join(120)
         assert not logging.is_alive()
     assert curve(run.run_dir, "probe/entropy") == {7: 2.0}
 
@@ -143,7 +143,7 @@ def test_functions_of_the_script_are_called_and_their_failures_reported(tmp_path
         run.log(step=5, loss=1.0)
         stop = ask(run, "stop")
         assert run.should_stop and not stop.done()
-    assert not stop.result(10).ok and "disk full" in stop.result().message
+    assert not stop.result(120).ok and "disk full" in stop.result().message
     assert run.run_dir.read_status().state == "stopped"
     [sample] = lines(run.run_dir.samples)
     assert (sample["prompt"], sample["text"], sample["step"]) == ("abc", "ABC", 4)
@@ -159,7 +159,7 @@ def test_stop_saves_on_request_and_is_answered_at_the_end(
         run.log(step=1, loss=1.0)
         stop = ask(run, "stop", checkpoint=checkpoint)
         assert run.should_stop and not stop.done()
-    assert stop.result(10) == Reply(True, f"stopped {how} a checkpoint", 1)
+    assert stop.result(120) == Reply(True, f"stopped {how} a checkpoint", 1)
     assert len(saved) == checkpoint
 
 

@@ -45,7 +45,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineHost]:
         assert not host.join(0.01), host.error
     yield host
     host.stop()
-    assert host.join(30)
+    assert host.join(120)
 
 
 junk = st.recursive(
@@ -95,15 +95,15 @@ def test_afterwards_two_monitors_are_served_at_once_and_no_step_is_missing(
     with ThreadPoolExecutor(2) as monitors:
         asked = [monitors.submit(send, path, "set", {"clip": 1 + n / 10}) for n in range(20)]
         asked += [monitors.submit(send, path, name) for name in ("pause", "resume") * 3]
-        replies = [one.result(30) for one in asked]
+        replies = [one.result(120) for one in asked]
     assert all(one.ok and one.step >= reply.step for one in replies)
     assert send(path, "resume").ok
     stopped = send(path, "stop")
-    assert host.join(30) and stopped.ok
+    assert host.join(120) and stopped.ok
     assert list(curve(host.run_dir)) == list(range(1, stopped.step + 1))
     with pytest.raises(ControlError, match="not active"):
         send(path, "pause")
-    assert not host.mailbox.send("pause").result(1).ok
+    assert not host.mailbox.send("pause").result(120).ok
 
 
 def test_a_client_sends_nothing_to_another_user(

@@ -168,7 +168,7 @@ def test_the_heartbeat_continues_while_the_loop_is_busy(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     status = StatusWriter(run, RunStatus(state="running"), period_s=0.01)
     first = run.read_status().heartbeat
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while run.read_status().heartbeat == first:
         assert time.monotonic() < deadline
         threading.Event().wait(0.005)

@@ -27,13 +27,15 @@ from lmm_tui.metrics.writers import line_file
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="has no /dev/full")
 
 STEPS = 1_000_000
+LIMIT_S = 300
+"""Ends a hang, and says nothing of how fast the machine is."""
 ERRORS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ESTALE, errno.EIO)
 
 
 def in_a_child(what: Callable[[RunConfig], None], config: RunConfig) -> None:
     child = processes.Process(target=_or_leave, args=(what, config))
     child.start()
-    child.join(30)
+    child.join(LIMIT_S)
     child.kill()
     child.join()
     assert child.exitcode == 0
@@ -53,6 +55,11 @@ def wait(host: EngineHost, ready: Callable[[], bool]) -> None:
         assert not host.join(0.002), host.error
 
 
+def stop(host: EngineHost) -> None:
+    assert host.stop().result(LIMIT_S).ok
+    assert host.join(LIMIT_S) and (host.state, host.error) == ("stopped", "")
+
+
 def train_through_refusals(config: RunConfig) -> None:
     host = EngineHost(config)
     run, refusals = host.run_dir, Refusals()
@@ -70,16 +77,15 @@ def train_through_refusals(config: RunConfig) -> None:
             saved = list_checkpoints(run.checkpoints)[-1]
             wait(host, lambda saved=saved: list_checkpoints(run.checkpoints)[-1] > saved)  # type: ignore[misc]
     refusals.begin("config.", errno.EROFS)
-    refused = host.mailbox.send("set", {"lr": 1e-5}).result(20)
+    refused = host.mailbox.send("set", {"lr": 1e-5}).result(LIMIT_S)
     assert not refused.ok and "Read-only file system" in refused.message
     refusals.end()
-    assert host.mailbox.send("set", {"clip": 0.5}).result(20).ok
+    assert host.mailbox.send("set", {"clip": 0.5}).result(LIMIT_S).ok
     refusals.begin("pinned", errno.ENOSPC)
-    refused = host.mailbox.send("checkpoint", {"pin": True}).result(20)
+    refused = host.mailbox.send("checkpoint", {"pin": True}).result(LIMIT_S)
     assert not refused.ok and "No space left" in refused.message
     refusals.end()
-    assert host.stop().result(20).ok
-    assert host.join(20) and (host.state, host.error) == ("stopped", "")
+    stop(host)
 
 
 def test_a_disk_that_refuses_one_place_after_the_other_ends_no_run(small: MakeConfig) -> None:
@@ -106,15 +112,14 @@ def train_while_files_are_full(config: RunConfig) -> None:
     for path in (run.metrics, run.events, run.samples, run.output):
         with full(path):
             step = host.status.status.step
-            assert host.mailbox.send("sample", {"max_tokens": 2}).result(20).ok
+            assert host.mailbox.send("sample", {"max_tokens": 2}).result(LIMIT_S).ok
             wait(host, lambda step=step: host.status.status.step > step + 4)  # type: ignore[misc]
     refusals = Refusals()
     refusals.begin("tfevents", errno.ENOSPC)
     wait(host, lambda: refusals.refused > 0)
     step = host.status.status.step
     wait(host, lambda: host.status.status.step > step + 4)
-    assert host.stop().result(20).ok
-    assert host.join(20) and (host.state, host.error) == ("stopped", "")
+    stop(host)
 
 
 def test_files_that_fill_up_while_they_are_open_end_no_run_and_lose_no_line(
@@ -132,28 +137,33 @@ def test_files_that_fill_up_while_they_are_open_end_no_run_and_lose_no_line(
 
 
 def train_while_the_disk_hangs(config: RunConfig) -> None:
-    line_file.PATIENCE_S, background_saver.PATIENCE_S = 0.1, 0.4
     host = EngineHost(config)
     run, refusals = host.run_dir, Refusals()
     host.start()
-    wait(host, lambda: host.status.status.step > 3)
+    wait(host, lambda: bool(list_checkpoints(run.checkpoints)))
+    # Impatient only while the disk hangs: on a busy machine a healthy one may take as long.
+    usual = line_file.PATIENCE_S, background_saver.PATIENCE_S
+    line_file.PATIENCE_S, background_saver.PATIENCE_S = 0.1, 0.4
+    refusals.begin("small/", None)
+    # Before the files of lines hang: a checkpoint waits for rows, and would never begin.
+    wait(host, lambda: refusals.refused > 1)  # Status and checkpoint.
     with contextlib.ExitStack() as hung:
         for path in (run.metrics, run.events, run.samples, run.output):
             hung.enter_context(hanging(path))
-        refusals.begin("small/", None)
-        wait(host, lambda: refusals.refused > 1)  # Status and checkpoint.
         step = host.status.status.step
         wait(host, lambda: host.status.status.step > step + 20)
+        assert host.mailbox.send("sample", {"max_tokens": 2}).result(LIMIT_S).ok
+        line_file.PATIENCE_S, background_saver.PATIENCE_S = usual
         refusals.end()
-        assert host.mailbox.send("sample", {"max_tokens": 2}).result(20).ok
     saved = list_checkpoints(run.checkpoints)[-1]
     wait(host, lambda: list_checkpoints(run.checkpoints)[-1] > saved)
-    assert host.stop().result(20).ok
-    assert host.join(20) and (host.state, host.error) == ("stopped", "")
+    stop(host)
 
 
 def test_a_disk_that_hangs_holds_up_no_run_and_gets_every_line_later(small: MakeConfig) -> None:
-    config = small(train__steps=STEPS, log__checkpoint_every=2, log__probe_every=0)
+    config = small(
+        train__steps=STEPS, log__checkpoint_every=2, log__probe_every=0, health__enable=False
+    )
     in_a_child(train_while_the_disk_hangs, config)
     run = RunDir(Path(config.runs_dir) / "small")
     assert sorted(curve(run)) == list(range(1, run.read_status().step + 1))
@@ -163,8 +173,8 @@ def test_a_disk_that_hangs_holds_up_no_run_and_gets_every_line_later(small: Make
         "metrics are written again, with those that waited",
         "the disk does not answer: checkpoints are left out until the last is written",
     }
-    # Of more than twenty steps; a slow machine may be late more than once.
-    assert len(texts) < 10
+    # Of more than twenty steps; one may have been late before the disk hung.
+    assert max(map(texts.count, texts)) <= 2
     assert sum(row["kind"] == "sample" for row in lines(run.samples)) == 4
     assert "checkpoints are left out" in run.output.read_text()
 

@@ -39,7 +39,7 @@ def train_on_a_disk_that_fills(config: RunConfig, until_the_end: bool) -> None:
 def train(config: RunConfig, until_the_end: bool) -> RunDir:
     child = processes.Process(target=train_on_a_disk_that_fills, args=(config, until_the_end))
     child.start()
-    child.join(60)
+    child.join(300)
     assert child.exitcode == 0
     run = RunDir(Path(config.runs_dir) / "small")
     for path in list_checkpoints(run.checkpoints):

@@ -34,7 +34,7 @@ def test_a_copy_and_its_original_go_on_at_the_same_time(small: MakeConfig, tmp_p
         asked = host.mailbox.send("set", {"clip": 0.5})
         assert path.is_socket()
         finish(host)
-        assert asked.result(1)
+        assert asked.result(120)
     assert curve(copy) == curve(first.run_dir) and len(curve(copy)) == 8
 
 

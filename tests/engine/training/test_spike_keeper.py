@@ -132,19 +132,19 @@ def test_going_back_brings_the_weights_from_before_and_goes_on_past_the_batch(
         if host.status.status.state == "paused":
             paused.set()
         paused.wait(0.02)
-    refused = host.mailbox.send("rollback", {"before": 3}).result(20)
+    refused = host.mailbox.send("rollback", {"before": 3}).result(120)
     assert not refused.ok and "no intact checkpoint from before step 3" in refused.message
-    wrong = host.mailbox.send("rollback", {"until": 3}).result(20)
+    wrong = host.mailbox.send("rollback", {"until": 3}).result(120)
     assert not wrong.ok and "before=STEP" in wrong.message
-    reply = host.mailbox.send("rollback", {"before": 44}).result(20)
+    reply = host.mailbox.send("rollback", {"before": 44}).result(120)
     assert reply.ok and "step-000000040" in reply.message, reply.message
-    host.mailbox.send("resume").result(20)
-    host.mailbox.send("set", {"log_every": 1}).result(20)
+    host.mailbox.send("resume").result(120)
+    host.mailbox.send("set", {"log_every": 1}).result(120)
     reached = threading.Event()
     while host.status.status.step < 60 and thread.is_alive():
         reached.wait(0.02)
-    host.mailbox.send("stop").result(20)
-    thread.join(20)
+    host.mailbox.send("stop").result(120)
+    thread.join(120)
     losses = curve(host.run_dir)
     assert sorted(losses) == list(range(1, max(losses) + 1))
     after = [losses[step] for step in range(45, 60)]

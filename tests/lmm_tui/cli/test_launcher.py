@@ -159,7 +159,7 @@ class Monitor:
         os.close(slave)
         self.written = b""
 
-    def wait_for(self, text, timeout_s=30.0):
+    def wait_for(self, text, timeout_s=120.0):
         deadline = time.monotonic() + timeout_s
         while text not in self.written:
             assert time.monotonic() < deadline, self.written[-2000:]
@@ -179,10 +179,10 @@ class Monitor:
 
     def end(self):
         """The exit code, once everything it wrote has been read."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while self._read(0.1):
             assert time.monotonic() < deadline
-        return self.process.wait(10)
+        return self.process.wait(120)
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def test_a_crash_of_the_screen_gives_the_terminal_back_and_leaves_the_run_alone(
 
 def test_a_closed_terminal_ends_the_monitor(monitor):
     os.close(monitor.master)
-    assert monitor.process.wait(10) == 0
+    assert monitor.process.wait(120) == 0
 
 
 def test_sigterm_gives_the_terminal_back(monitor):

@@ -52,7 +52,7 @@ class Tmux:
             | {"PS1": "$ "},
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=120,
             check=False,
         ).stdout
 
@@ -74,7 +74,7 @@ class Tmux:
             time.sleep(0.1)  # A terminal has nothing to wait on but its picture.
         return self.screen()
 
-    def wait_gone(self, text, timeout_s=20.0):
+    def wait_gone(self, text, timeout_s=120.0):
         deadline = time.monotonic() + timeout_s
         while text in self.screen():
             assert time.monotonic() < deadline, self.screen()
@@ -118,7 +118,7 @@ def wait_until(tmux, condition, timeout_s=60.0):
 
 def go_back_to(tmux, text):
     """One thing after the other is left; an escape sent with other keys would be an alt."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while text not in tmux.screen():
         assert time.monotonic() < deadline, tmux.screen()
         tmux.press("Escape")
@@ -221,7 +221,7 @@ def test_a_killed_terminal_leaves_training_alone_and_no_screen_spinning(tmux, tm
     tmux.wait_for("PAUSED")
     process = psutil.Process(run.read_info().pid)
     tmux.kill()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while Path(f"/proc/{process.pid}/fd/0").readlink() != Path(os.devnull):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -44,7 +44,7 @@ def first_screen(folder, *awaited, **environment):
         env=kept | {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"} | environment,
     )
     os.close(end)
-    sent, deadline = b"", time.monotonic() + 30
+    sent, deadline = b"", time.monotonic() + 120
     try:
         while not all(text in _COLOUR.sub("", sent.decode(errors="replace")) for text in awaited):
             assert time.monotonic() < deadline, sent

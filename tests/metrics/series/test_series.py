@@ -154,9 +154,9 @@ def test_a_million_times_the_points_do_not_cost_a_million_times_the_time() -> No
         found.bins(0, size, 186)
         best = math.inf
         for attempt in range(20):
-            start = time.perf_counter()
+            start = time.thread_time()
             found.bins(0, size + attempt + 1, 186)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         return best
 
     assert seconds(3_000_000) < 10 * seconds(3_000)

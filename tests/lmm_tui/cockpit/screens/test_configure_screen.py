@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from looking import screen_text
+from looking import screen_text, toasts
 from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
@@ -380,7 +380,7 @@ async def test_settings_are_saved_to_a_new_file_and_loaded_again(tmp_path: Path)
             await seat.press("enter")
             await seat.pilot.pause()
             assert resolve(Path(target)) == seat.screen.config
-            shown = "".join(str(part) for part in seat.pilot.app._notifications)
+            shown = "".join(str(part) for part in toasts(seat.pilot.app))
             refusal = seat.pilot.app.screen.query("#refusal")
             assert expected in (str(refusal.first().render()) if refusal else shown)
         await seat.press("escape", "pageup")
@@ -425,8 +425,9 @@ async def test_a_trial_tells_how_long_the_run_takes_until_something_changes(
 
 @pytest.mark.slow
 def test_a_trial_does_real_steps():
-    small = resolve(assignments={"train.batch_size": 2, "data.seq_len": 32, "device": "cpu"})
-    assert 0 < seconds_a_step(small) < 60
+    size = {"model.hidden_size": 32, "model.num_layers": 2, "data.seq_len": 32}
+    size |= {"train.batch_size": 2, "data.builtin_mb": 0.1, "model.vocab_size": 300}
+    assert seconds_a_step(resolve(assignments={"device": "cpu", **size})) > 0
 
 
 async def test_a_trial_that_is_refused_says_why(monkeypatch: pytest.MonkeyPatch):

@@ -317,7 +317,7 @@ async def test_while_a_step_takes_long_keys_are_not_sent_twice_and_nothing_block
     release = threading.Event()
 
     def slow(request):
-        release.wait(20)
+        release.wait(120)
         return Reply(True, "at last")
 
     run.serve(slow)
@@ -444,20 +444,20 @@ async def test_a_second_request_in_a_row_always_leaves(run, keys):
 
 
 async def test_leaving_does_not_wait_for_a_command_that_hangs(run):
-    released = threading.Event()
+    released, answered = threading.Event(), threading.Event()
 
     def hang(request):
-        released.wait(20)
+        released.wait(120)
+        answered.set()
         return Reply(True, "")
 
     run.serve(hang)
     async with cockpit(run) as (app, pilot):
         await pilot.press("p")
         await until(pilot, lambda: run.asked)
-        left = time.monotonic()
         await pilot.press("q", "q")
     assert app.return_value is Departure.DETACH
-    assert time.monotonic() - left < 5
+    assert not answered.is_set()
     released.set()
 
 

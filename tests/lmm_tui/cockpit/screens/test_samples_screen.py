@@ -64,7 +64,7 @@ def talking(run, hold=None):
             return Reply(True, f"{request.command} {request.args}", 600)
         ids = [*request.args["so_far"], *range(request.args["tokens"])]
         if hold is not None and request.args["so_far"]:
-            assert hold.wait(20)
+            assert hold.wait(120)
         text = REPLY[: len(ids)]
         return Reply(True, text, 600, {"ids": ids, "text": text, "ended": len(ids) >= len(REPLY)})
 
@@ -274,7 +274,7 @@ async def test_as_long_as_a_text_is_read_it_says_so(run):
     hold = threading.Event()
 
     def answer(request):
-        assert hold.wait(20)
+        assert hold.wait(120)
         return Reply(True, "loss 4.1 over 4 tokens", 600, READ)
 
     run.serve(answer)

@@ -1,22 +1,19 @@
-"""Health against real faults: small models are trained with one thing wrong, and must say what.
+"""Small models are trained with one thing wrong: health names its suspect.
 
-Each fault is injected into our own loop from outside; ten runs with nothing wrong must say nothing.
+Each fault is injected into our own loop from outside; runs with nothing wrong raise no alert.
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 import torch
-
-TITLE = "faults: eight faults each raise their alert with the right suspect, ten healthy runs none"
 
 _SMALL = {
     "device": "cpu",
@@ -26,7 +23,6 @@ _SMALL = {
     "model.intermediate_size": 64,
     "data.seq_len": 32,
     "data.builtin_mb": 0.1,
-    "train.steps": 300,
     "train.batch_size": 8,
     "train.threads": 1,
     "log.val_every": 0,
@@ -38,11 +34,6 @@ _SMALL = {
 _CORRUPT_AT = 200
 
 Settings = dict[str, Any]
-
-
-@contextmanager
-def nothing() -> Iterator[Settings]:
-    yield {}
 
 
 @contextmanager
@@ -128,15 +119,15 @@ def corrupt_batch() -> Iterator[Settings]:
             batch.labels_BxT.fill_(299)
 
     with _batches(spoil):
-        yield {"train.steps": 220}
+        yield {}
 
 
 @contextmanager
 def unshuffled_data() -> Iterator[Settings]:
-    """Easy text first: half of the tokens for 200 steps, then the other half."""
+    """Easy text first: half of the tokens, then the other half."""
 
     def sort(step: int, batch: Any) -> None:
-        shift = 0 if step <= 200 else 150
+        shift = 0 if step <= _CORRUPT_AT else 150
         batch.ids_BxT.remainder_(150).add_(shift)
         batch.labels_BxT.remainder_(150).add_(shift)
 
@@ -161,26 +152,25 @@ def bf16_weights() -> Iterator[Settings]:
         yield {"optim.lr": 1e-5}
 
 
-FAULTS: dict[str, tuple[Callable[[], Any], tuple[str, ...], str]] = {
-    "learning rate x 30": (high_lr, ("layer_loud", "loss_risen", "grad_spike"), "LR"),
-    "frozen layer": (frozen_layer, ("layer_zero",), "detached"),
-    "causal leak": (causal_leak, ("too_good",), "causal leak"),
-    "unshifted labels": (unshifted_labels, ("too_good",), "labels not shifted"),
-    "pads in the loss": (pads_in_the_loss, ("too_good",), "pads that count"),
-    "corrupt batch": (corrupt_batch, ("loss_spike", "grad_spike"), "a bad batch"),
-    "data not shuffled": (unshuffled_data, ("loss_spike", "loss_risen"), "data in another order"),
-    "bf16 weights": (bf16_weights, ("stuck_at_uniform",), "bf16 weights"),
-}
-"""By name: the injection, rules one of which must speak, a word of their suspects."""
+FAULTS: list[tuple[Callable[[], Any], int, tuple[str, ...], str]] = [
+    (high_lr, 300, ("layer_loud", "loss_risen", "grad_spike"), "LR"),
+    (frozen_layer, 8, ("layer_zero",), "detached"),
+    (causal_leak, 200, ("too_good",), "causal leak"),
+    (unshifted_labels, 60, ("too_good",), "labels not shifted"),
+    (pads_in_the_loss, 60, ("too_good",), "pads that count"),
+    (corrupt_batch, 220, ("loss_spike", "grad_spike"), "a bad batch"),
+    (unshuffled_data, 300, ("loss_spike", "loss_risen"), "data in another order"),
+    (bf16_weights, 210, ("stuck_at_uniform",), "bf16 weights"),
+]
+"""Injection, steps until it is found, rules one of which must raise it, part of their suspect."""
 
 
 def alerts_of(folder: Path, settings: Settings) -> list[dict[str, Any]]:
-    """Train, and give back what health said; slowness is the machine's."""
+    """Train a run and return its alerts, but for those of the machine's speed."""
     from lmm_tui.engine.config.resolve import resolve
     from lmm_tui.engine.training.run_host import EngineHost
 
-    name = f"run-{len(list(folder.iterdir()))}"
-    given = _SMALL | {"runs_dir": str(folder), "name": name, "data.cache_dir": f"{folder}/cache"}
+    given = _SMALL | {"runs_dir": str(folder), "data.cache_dir": f"{folder}/cache"}
     host = EngineHost(resolve(assignments=given | settings))
     assert host.run() == "finished", host.error
     events = host.run_dir.events.read_text(encoding="utf-8").splitlines()
@@ -188,46 +178,30 @@ def alerts_of(folder: Path, settings: Settings) -> list[dict[str, Any]]:
     return [event for event in found if event["rule"] != "slow"]
 
 
-def _fault(folder: Path, name: str) -> bool:
-    inject, rules, word = FAULTS[name]
-    begun = time.perf_counter()
+@pytest.mark.parametrize(
+    ("inject", "steps", "rules", "suspect"), FAULTS, ids=[fault[0].__name__ for fault in FAULTS]
+)
+def test_a_fault_in_the_training_names_its_suspect(
+    inject: Callable[[], Any], steps: int, rules: tuple[str, ...], suspect: str, tmp_path: Path
+) -> None:
     with inject() as settings:
-        found = alerts_of(folder, settings)
-    right = [it for it in found if it["rule"] in rules and word in it["suspect"]]
-    seen = ", ".join(f"{it['rule']} at {it['step']}" for it in found) or "nothing"
-    seconds = time.perf_counter() - begun
-    print(f"{name:<20} {seen:<60} {seconds:4.1f} s  {'PASS' if right else 'FAIL'}", flush=True)
-    return bool(right)
+        found = alerts_of(tmp_path, {"train.steps": steps} | settings)
+    assert any(it["rule"] in rules and suspect in it["suspect"] for it in found), found
 
 
-def healthy_settings(folder: Path) -> Iterator[tuple[str, Settings]]:
-    """Ten runs with nothing wrong."""
-    for seed in range(6):
-        yield f"pretrain, seed {seed}", {"train.seed": seed, "log.val_every": 50}
-    for stage, changes in {
-        "sft": {},
-        "dpo": {"train.steps": 100},
-        "grpo": {"train.steps": 40, "grpo.max_tokens": 8, "grpo.rewards": ["length:4"]},
-        "distill": {"distill.teacher": f"{folder}/teacher"},
-    }.items():
-        yield stage, {"stage": stage, "data.seq_len": 64, "train.batch_size": 4, **changes}
-
-
-def run() -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        missed = [name for name in FAULTS if not _fault(folder, name)]
-        alerts_of(folder, {"name": "teacher", "train.steps": 60, "data.seq_len": 64})
-        loud = 0
-        for name, settings in healthy_settings(folder):
-            found = alerts_of(folder, settings)
-            said = ", ".join(f"{it['rule']} at {it['step']}: {it['message']}" for it in found)
-            print(f"healthy {name:<20} {said or 'nothing'}  {'FAIL' if found else 'PASS'}")
-            loud += bool(found)
-        print(
-            f"faults missed {len(missed)} of {len(FAULTS)}, healthy runs with alerts {loud} of 10"
-        )
-
-
-if __name__ == "__main__":
-    run()
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"stage": "sft", "train.steps": 60},
+        {"stage": "dpo", "train.steps": 30},
+        {"stage": "grpo", "train.steps": 20, "grpo.max_tokens": 8, "grpo.rewards": ["length:4"]},
+        {"stage": "distill", "train.steps": 60},
+    ],
+    ids=lambda settings: settings["stage"],
+)
+def test_a_healthy_run_of_each_stage_raises_none(settings: Settings, tmp_path: Path) -> None:
+    size = {"data.seq_len": 64, "train.batch_size": 4}
+    if settings["stage"] == "distill":
+        assert alerts_of(tmp_path, size | {"name": "teacher", "train.steps": 60}) == []
+        settings = settings | {"distill.teacher": f"{tmp_path}/teacher"}
+    assert alerts_of(tmp_path, size | {"name": "healthy"} | settings) == []
