@@ -19,8 +19,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-IMPORTED_ONCE = ("torch", "matplotlib.figure", "textual.app", "textual.widgets", "pydantic")
-TIMEOUT_S = 60
+IMPORTED_ONCE = (
+    "torch",
+    "torch._dynamo",
+    "matplotlib.figure",
+    "textual.app",
+    "textual.widgets",
+    "pydantic",
+)
+TIMEOUT_S = 600
 
 
 def run_alone(file: str) -> dict[str, Any]:
