@@ -54,8 +54,8 @@ class BareApp(App[None]):
 
 
 def train(folder: str) -> None:
-    """The app in a process that trains, with the launcher's settings for the interpreter."""
-    from lmm_tui.cli.launcher import SWITCH_INTERVAL_S
+    """The app in a process that trains, with the settings of the launcher."""
+    from lmm_tui.cli.launcher import BESIDE_SCREEN, SWITCH_INTERVAL_S
     from lmm_tui.engine.config.resolve import resolve
     from lmm_tui.engine.training.run_host import EngineHost
     from lmm_tui.terminal.capture import Terminal
@@ -65,7 +65,7 @@ def train(folder: str) -> None:
         host = EngineHost(resolve(assignments={**settings, "train.steps": 1_000_000}))
         terminal.redirect(host.run_dir.output)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        host.start()
+        host.start(nice=BESIDE_SCREEN)
         BareApp().run()
 
 
