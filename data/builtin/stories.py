@@ -110,7 +110,9 @@ def _counts(rng: Random, rule: dict[str, Any], thing: Term) -> Facts:
     }
 
 
-def _tell(plot: StoryPlot, facts: Facts, scene: Term | None, language: Language, rng: Random) -> str:
+def _tell(
+    plot: StoryPlot, facts: Facts, scene: Term | None, language: Language, rng: Random
+) -> str:
     steps = plot.steps[language]
     if scene is not None:
         steps = [steps[0], sentences(scene.name(language)), *steps[1:]]
