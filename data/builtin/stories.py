@@ -31,7 +31,7 @@ Step = tuple[Sentence, ...]
 
 
 @dataclass(frozen=True)
-class Plot:
+class StoryPlot:
     """A file of `story_plots/`; what its keys mean is said in `stories.toml`."""
 
     steps: dict[Language, list[Step]]
@@ -56,12 +56,12 @@ def story(seed: int, index: int) -> str:
 
 
 @cache
-def plots() -> tuple[Plot, ...]:
+def plots() -> tuple[StoryPlot, ...]:
     return tuple(_plot(read(f"story_plots/{name}")) for name in read("stories")["plots"])
 
 
-def _plot(text: dict[str, Any]) -> Plot:
-    return Plot(
+def _plot(text: dict[str, Any]) -> StoryPlot:
+    return StoryPlot(
         steps={language: _steps(text[language], language) for language in LANGUAGES},
         draw=text.get("draw", {}),
         count=text.get("count", {}),
@@ -79,7 +79,7 @@ def _steps(text: str, language: Language) -> list[Step]:
     return [sentences(shared[step] if step.startswith("[") else step) for step in paragraphs]
 
 
-def _facts(plot: Plot, rng: Random) -> Facts:
+def _facts(plot: StoryPlot, rng: Random) -> Facts:
     """Who is in the story, where and when, and what its plot is about."""
     hero, friend = rng.sample(WORLD["characters"], 2)
     home, here, there = rng.sample(WORLD["places"], 3)
@@ -110,7 +110,9 @@ def _counts(rng: Random, rule: dict[str, Any], thing: Term) -> Facts:
     }
 
 
-def _tell(plot: Plot, facts: Facts, scene: Term | None, language: Language, rng: Random) -> str:
+def _tell(
+    plot: StoryPlot, facts: Facts, scene: Term | None, language: Language, rng: Random
+) -> str:
     steps = plot.steps[language]
     if scene is not None:
         steps = [steps[0], sentences(scene.name(language)), *steps[1:]]

@@ -2,7 +2,7 @@
 
 import pytest
 from fake_run import FakeRun
-from looking import screen_text, settled, until, until_read
+from looking import screen_text, settled, until, until_read, until_reserved
 from rich.console import Console
 from rich.segment import Segment
 from textual.geometry import Region
@@ -124,7 +124,7 @@ async def test_a_new_step_costs_few_bytes(run, monkeypatch):
     run.train(101, 605)
     async with app.run_test(size=(200, 50)) as pilot:
         # Charts in reserve are mounted later, which lays the screen out once more.
-        await until(pilot, lambda: app.screen._metric_charts._charts)
+        await until_reserved(pilot)
         await settled(pilot)
         seen = watched(app, monkeypatch)
         run.train(606, 606)
@@ -141,7 +141,7 @@ async def test_the_focus_and_a_dialog_cost_what_they_change(run, monkeypatch):
         seen = watched(app, monkeypatch)
         app.screen.refresh()
         await settled(pilot)
-        app.screen._timer.pause()
+        app.screen.on_screen_suspend()  # It polls no more by itself.
         run.train(101, 120)
         app.screen.show()
         await settled(pilot)

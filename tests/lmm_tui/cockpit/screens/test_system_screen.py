@@ -75,6 +75,6 @@ def test_a_process_that_ends_while_it_is_watched_is_no_error(monkeypatch, tmp_pa
     def vanish(*_):
         raise gone
 
-    monkeypatch.setattr(seen._process, "num_threads", vanish)
+    monkeypatch.setattr(machine_stats.psutil.Process, "num_threads", vanish)
     assert seen.read().process is None
     assert Machine(tmp_path, 2**22 + 1).read().process is None
