@@ -84,16 +84,8 @@ def _number(color: RichColor | None, dark: bool) -> int | None:
 
 
 if __name__ == "__main__":
-    from lmm_tui.charts.palette import SERIES_COLORS, ramp, shade
+    from lmm_tui.charts.palette import SERIES_COLORS, shade
 
-    for is_dark in (True, False):
-        print(
-            {
-                c: _number(RichColor.parse(shade(c, dark=is_dark).line), is_dark)
-                for c in SERIES_COLORS
-            }
-        )
-    levels = [_number(RichColor.parse(color), True) for color in ramp(dark=True)]
-    print(levels)
-    assert len(set(levels)) >= 6
+    for name in SERIES_COLORS:
+        print(name, *(_number(RichColor.parse(shade(name, dark=d).line), d) for d in (True, False)))
     print("=== 自测通过 ===")

@@ -17,7 +17,7 @@ from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.plot_area import GUTTER, cells_across
 from lmm_tui.charts.run_chart import RunChart
 from lmm_tui.charts.traces import Kind, Mark, Trace
-from lmm_tui.metrics.series.series import SeriesStore, Store
+from lmm_tui.metrics.series.series import Store
 
 __all__ = ["Chart", "Kind", "Mark", "Trace"]
 
@@ -114,26 +114,7 @@ class Chart(RunChart):
 
 
 if __name__ == "__main__":
-    import asyncio
-
-    from textual.app import App, ComposeResult
-
-    store = SeriesStore()
-    for step in range(1, 500):
-        store.append({"step": step, "train/loss": 7 / step**0.2})
-
-    class Demo(App[None]):
-        def compose(self) -> ComposeResult:
-            yield Chart("loss", [Trace("train/loss", "train", "blue", "line")])
-
-    async def show() -> str:
-        app = Demo()
-        async with app.run_test(size=(60, 12)):
-            chart = app.query_one(Chart)
-            chart.update_from(store)
-            return "\n".join(chart.render_line(y).text for y in range(12))
-
-    picture = asyncio.run(show())
-    print(picture)
-    assert "500" in picture and "best" in picture
+    chart = Chart("loss", [Trace("train/loss", "train", "blue", "line")])
+    chart.toggle_log()
+    print(chart.title, chart.metrics, chart.plot.log)
     print("=== 自测通过 ===")

@@ -218,27 +218,11 @@ def _ink(upper: int, lower: int) -> int:
 
 
 if __name__ == "__main__":
-    import asyncio
+    from lmm_tui.charts.braille import text_of
 
-    from textual.app import App, ComposeResult
-
-    store = SeriesStore()
+    heat_map = HeatMap("layer norms")
+    heat_map.store, heat_map._names = SeriesStore(), ("norm/0", "norm/1")
     for step in range(1, 400):
-        norms = {f"grad/layers.{layer}": 0.01 * (layer + 1) * step for layer in range(6)}
-        store.append({"step": step, **norms})
-
-    class Demo(App[None]):
-        def compose(self) -> ComposeResult:
-            yield HeatMap("layer norms")
-
-    async def show() -> list[str]:
-        app = Demo()
-        async with app.run_test(size=(60, 8)):
-            heat_map = app.query_one(HeatMap)
-            heat_map.update_from(store, store.names())
-            return [heat_map.render_line(y).text for y in range(8)]
-
-    lines = asyncio.run(show())
-    print("\n".join(lines))
-    assert lines[1].startswith("0 ") and "400" in lines[-1]
+        heat_map.store.append({"step": step, "norm/0": 0.01 * step, "norm/1": 0.1 * step})
+    print("\n".join(text_of(heat_map.draw(60, 8).codes)))
     print("=== 自测通过 ===")

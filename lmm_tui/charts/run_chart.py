@@ -170,28 +170,10 @@ class RunChart(CanvasView):
 
 
 if __name__ == "__main__":
-    from rich.style import Style
-
-    from lmm_tui.charts.canvas import Canvas
-    from lmm_tui.charts.viewport import zoom
-
-    class Demo(RunChart):
-        def draw(self, width: int, height: int) -> Canvas:
-            return Canvas(width, height)
-
-        def ink_styles(self, base: Style, *, dark: bool) -> list[Style]:
-            return []
-
-        def data_cells(self) -> tuple[int, int]:
-            return 7, 50
-
-    demo, run = Demo(), SeriesStore()
+    demo = RunChart()  # type: ignore[abstract]
+    demo.store = SeriesStore()
     for step in range(1, 101):
-        run.append({"step": step, "tokens": 64 * step})
-    demo.store = run
-    demo.apply(zoom(4))
-    demo.move_cursor(-5)
+        demo.store.append({"step": step, "tokens": 64 * step})
     demo.turn_to_axis("tokens")
-    print(demo.view, demo.cursor)
-    assert demo.view.axis == "tokens" and demo.view.window
+    print(demo.view.axis, demo.whole)
     print("=== 自测通过 ===")

@@ -111,12 +111,10 @@ def _stopping_on_signals(host: EngineHost, grace_s: float) -> Iterator[list[int]
 
 
 if __name__ == "__main__":
+    from types import SimpleNamespace
 
-    class _Host:
-        def stop(self) -> None:
-            print("asked to stop")
-
-    with _stopping_on_signals(_Host(), 30.0) as signals:  # type: ignore[arg-type]
+    demo = SimpleNamespace(stop=lambda: print("asked to stop"))
+    with _stopping_on_signals(demo, 30.0) as signals:  # type: ignore[arg-type]
         os.kill(os.getpid(), signal.SIGINT)
     assert signals == [signal.SIGINT]
     print("=== 自测通过 ===")

@@ -37,11 +37,5 @@ json_option = click.option(
 )
 
 if __name__ == "__main__":
-
-    @click.command()
-    @runs_dir_option
-    def demo(runs_dir: Path) -> None:
-        print(f"runs are in {runs_dir}")
-
-    demo(["--runs-dir", "elsewhere"], standalone_mode=False)
+    print(runs_dir_option(lambda runs_dir: None).__click_params__)  # type: ignore[attr-defined]
     print("=== 自测通过 ===")

@@ -212,18 +212,6 @@ def _may_change(key: str) -> bool:
 
 
 if __name__ == "__main__":
-
-    @click.command()
-    @settings_options
-    @click.pass_context
-    def demo(context: click.Context, **_: object) -> None:
-        start = read_settings(context)
-        print(start.config.train.steps if start else "nothing to start")
-
-    demo(["--steps", "20", "--set", "optim.lr=1e-3"], standalone_mode=False)
-    demo(["--print-config"], standalone_mode=False)
-    try:
-        demo(["--steps", "20", "--set", "train.steps=30"], standalone_mode=False)
-    except ConfigError as refusal:
-        print(refusal)
+    print(_config_text(RunConfig()))
+    print([key for key in ("optim.lr", "optim.name", "data.source") if _may_change(key)])
     print("=== 自测通过 ===")

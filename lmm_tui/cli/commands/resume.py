@@ -23,13 +23,10 @@ def command(context: click.Context, **_: object) -> int:
 
 
 if __name__ == "__main__":
-    import tempfile
+    from lmm_tui.errors import LmmError
 
-    from lmm_tui.engine.run.run_dir_error import RunDirError
-
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            command(["--runs-dir", folder], standalone_mode=False)
-        except RunDirError as refusal:
-            print(str(refusal).replace(folder, "RUNS"))
+    try:
+        command(["--runs-dir", "no-such-folder"], standalone_mode=False)
+    except LmmError as refusal:
+        print(refusal)
     print("=== 自测通过 ===")

@@ -59,17 +59,10 @@ def _list(run: RunDir, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    import tempfile
+    from lmm_tui.errors import LmmError
 
-    from lmm_tui.engine.run.run_records import RunInfo
-    from lmm_tui.engine.run.spike_files import KeptSpike, SpikeText, write_spike
-
-    with tempfile.TemporaryDirectory() as folder:
-        demo = RunDir(Path(folder) / "demo")
-        demo.create()
-        demo.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "elsewhere", 1, 0.0))
-        text = SpikeText(0, 0, 7.2, "a cat", [1, 2], ["a", " cat"], [None, 7.2])
-        write_spike(demo.spikes, KeptSpike(44, 0.0, "loss_spike", "loss went to 7.2", [text]))
-        command(["--runs-dir", folder], standalone_mode=False)
-        command(["demo", "44", "--runs-dir", folder], standalone_mode=False)
+    try:
+        command(["demo", "--runs-dir", "no-such-folder"], standalone_mode=False)
+    except LmmError as refusal:
+        print(refusal)
     print("=== 自测通过 ===")

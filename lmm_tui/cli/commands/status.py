@@ -29,15 +29,10 @@ def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    import tempfile
+    from lmm_tui.errors import LmmError
 
-    from lmm_tui.engine.run.run_dir import RunDir
-    from lmm_tui.engine.run.run_records import RunInfo
-
-    with tempfile.TemporaryDirectory() as folder:
-        demo = RunDir(Path(folder) / "demo")
-        demo.create()
-        demo.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "elsewhere", 1, 0.0))
-        command(["--runs-dir", folder], standalone_mode=False)
-        command(["--runs-dir", folder, "--json"], standalone_mode=False)
+    try:
+        command(["--runs-dir", "no-such-folder"], standalone_mode=False)
+    except LmmError as refusal:
+        print(refusal)
     print("=== 自测通过 ===")

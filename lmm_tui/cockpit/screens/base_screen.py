@@ -34,26 +34,5 @@ class BaseScreen(PollingScreen):
 
 
 if __name__ == "__main__":
-    import asyncio
-
-    from textual.app import App
-    from textual.widgets import Static
-
-    class Demo(BaseScreen):
-        PLACE = "runs"
-
-        def compose_body(self) -> ComposeResult:
-            yield Static("nothing here")
-
-        def look(self) -> None:
-            self.query_one(ScreenTabs).show("no runs")
-
-    async def show() -> list[str]:
-        app: App[None] = App()
-        async with app.run_test(size=(80, 24)):
-            await app.push_screen(Demo())
-            return [type(child).__name__ for child in app.screen.children]
-
-    print(shown := asyncio.run(show()))
-    assert shown[:3] == ["ScreenTabs", "Static", "ScreenKeys"]
+    print(*BaseScreen.BINDINGS, sep="\n")
     print("=== 自测通过 ===")

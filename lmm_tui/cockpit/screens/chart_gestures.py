@@ -120,33 +120,8 @@ class ChartGestures(PollingScreen):
 
 
 if __name__ == "__main__":
-    import asyncio
-
-    from textual.app import App, ComposeResult
-
-    from lmm_tui.charts.chart import Trace
-    from lmm_tui.cockpit.keys import bindings
-    from lmm_tui.metrics.series.series import SeriesStore
-
-    class Demo(ChartGestures):
-        BINDINGS = bindings("charts")
-
-        def compose(self) -> ComposeResult:
-            yield Chart("m", [Trace("m", "m", "blue", "line")])
-
-        def look(self) -> None:
-            store = SeriesStore()
-            for step in range(1, 101):
-                store.append({"step": step, "m": step})
-            self.query_one(Chart).update_from(store)
-
-    async def zoom_in() -> bool:
-        app: App[None] = App()
-        async with app.run_test(size=(60, 10)) as pilot:
-            await app.push_screen(Demo())
-            await pilot.press("plus")
-            return app.screen.query_one(Chart).view.follows
-
-    print(zoomed := asyncio.run(zoom_in()))
-    assert zoomed
+    whole = viewport.Whole(0, 1000, 900)
+    close = zoom(_ZOOMS["in"])(viewport.Viewport(), whole)
+    for name, gesture in _GESTURES.items():
+        print(f"{name:12}", gesture(close, whole).span(whole))
     print("=== 自测通过 ===")

@@ -259,14 +259,7 @@ def _turn(name: str, style: str, text: Content, width: int) -> Content:
 
 
 if __name__ == "__main__":
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as place:
-        alone = ChatScreen(RunDir(place))
-        print(alone._chat_text(in_turns=True))
-        alone._turns, alone.backend = [["user", "1 + 1?\x1b"]], object()  # type: ignore[assignment]
-        alone._growing = "two"
-        print(alone._chat_text(in_turns=False))
-        assert "\x1b" not in alone._chat_text(in_turns=False).plain
+    alone = ChatScreen(RunDir("runs/demo"))
+    print(alone._chat_text(in_turns=True))
     print(_turn("model", "", Content("one two three four five"), 20))
     print("=== 自测通过 ===")

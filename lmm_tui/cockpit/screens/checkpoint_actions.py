@@ -241,15 +241,6 @@ def _background_evaluation(run: RunDir) -> BackgroundEvaluation:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, seal
-
-    with tempfile.TemporaryDirectory() as place:
-        run = RunDir(place)
-        made = [run.checkpoints / f"step-{step:09d}" for step in (10, 20)]
-        for path in made:
-            path.mkdir(parents=True)
-            seal(path, {"format": FORMAT, "step": int(path.name[-9:])})
-        print(_pin(made[0]), "|", _check(made[0]), "|", _judge_target(place))
-        print(_erase(run, made[0]))
-        assert not made[0].exists()
+    with tempfile.TemporaryDirectory() as folder:
+        print(repr(_judge_target(folder)), "|", repr(_judge_target(f"{folder}/new")))
     print("=== 自测通过 ===")

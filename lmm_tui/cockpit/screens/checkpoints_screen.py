@@ -140,28 +140,9 @@ class CheckpointsScreen(CheckpointActions):
 
 
 if __name__ == "__main__":
-    import asyncio
-    import tempfile
+    from pathlib import Path
 
-    from textual.app import App
-
-    from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, seal
-
-    async def list_them(run: RunDir) -> list[str]:
-        app: App[None] = App()
-        async with app.run_test(size=(100, 24)) as pilot:
-            screen = CheckpointsScreen(run)
-            await app.push_screen(screen)
-            while not screen.query_one(Table).rows:
-                await pilot.pause(0.01)
-            return [row.key for row in screen.query_one(Table).rows]
-
-    with tempfile.TemporaryDirectory() as place:
-        demo = RunDir(place)
-        for step in (10, 20):
-            made = demo.checkpoints / f"step-{step:09d}"
-            made.mkdir(parents=True)
-            seal(made, {"format": FORMAT, "step": step})
-        print(seen := asyncio.run(list_them(demo)), size(3_141_592))
-    assert seen == ["step-000000020", "step-000000010"]
+    path, parts = Path("step-000000020"), ("weights",)
+    one = ListedCheckpoint(path, 20, 1280, 2.7, 2.5, 3_141_592, 0.0, parts, ("best",))
+    print(CheckpointsScreen._row(one, True, 75.0))
     print("=== 自测通过 ===")

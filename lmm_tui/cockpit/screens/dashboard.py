@@ -250,30 +250,6 @@ def _x_end(last_step: int, total: int) -> float:
 
 
 if __name__ == "__main__":
-    import asyncio
-    import json
-    import tempfile
-    from pathlib import Path
-
-    from textual.app import App
-
-    from lmm_tui.engine.run.run_dir import RunDir
-    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
-    from lmm_tui.textual_patches.screen_strips import screen_text
-
-    async def look_at(path: Path) -> str:
-        app: App[None] = App()
-        async with app.run_test(size=(80, 24)) as pilot:
-            await app.push_screen(DashboardScreen(RunSession(path), owned=False))
-            await pilot.pause()
-            return screen_text(app.screen)
-
-    with tempfile.TemporaryDirectory() as folder:
-        demo = RunDir(folder)
-        demo.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "box", 1, 0.0, model="nano"))
-        demo.write_status(RunStatus("finished", 60, 60))
-        rows = [{"step": step, "train/loss": 7 / step**0.2} for step in range(1, 61)]
-        demo.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        print(seen := asyncio.run(look_at(demo.path)))
-    assert "FINISHED" in seen and "60 / 60" in seen
+    for last_step in (7, 95, 370):
+        print(last_step, "of 400 steps, axis to", _x_end(last_step, 400))
     print("=== 自测通过 ===")

@@ -174,19 +174,9 @@ def _lookup(tree: dict[str, Any], key: str) -> Any:
 
 
 if __name__ == "__main__":
-    import asyncio
-
-    from textual.app import App
-
-    async def change() -> list[Changes | None]:
-        app: App[None] = App()
-        answers: list[Changes | None] = []
-        async with app.run_test(size=(80, 24)) as pilot:
-            await app.push_screen(LiveSettings({"lr": 1e-3}), answers.append)
-            await pilot.press("ctrl+a", "ctrl+k", *"5e-4", "enter", "enter")
-            await pilot.pause()
-        return answers
-
-    print(given := asyncio.run(change()))
-    assert given == [{"lr": 5e-4}]
+    print([(setting.name, setting.judge("30")) for setting in SETTINGS])
+    try:
+        SETTINGS[-1].judge("0.5")
+    except ValueError as refusal:
+        print(refusal)
     print("=== 自测通过 ===")

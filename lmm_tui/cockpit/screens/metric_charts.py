@@ -57,34 +57,12 @@ class MetricCharts:
 
 
 if __name__ == "__main__":
-    import asyncio
+    from textual.geometry import Size
 
-    from textual.app import App, ComposeResult
+    from lmm_tui.cockpit.pinned_metrics import NOTHING
 
-    from lmm_tui.cockpit.pinned_metrics import PinnedMetrics
-
-    class Demo(App[None]):
-        def compose(self) -> ComposeResult:
-            self.book = DashboardPages(PinnedMetrics())
-            self.grid = PanelGrid(page=self.book.page)
-            yield self.grid
-
-        def search(self, charts: MetricCharts, words: str) -> list[str]:
-            self.book.words = words
-            self.book.lay_out([f"mine/{number}" for number in range(30)], self.size, self.size)
-            charts.show_page(like=Chart("", ()))
-            self.grid.open_page(self.book.page)
-            return [chart.title for chart in self.query(Chart) if chart.display]
-
-    async def search() -> tuple[int, list[str]]:
-        app = Demo()
-        async with app.run_test(size=(100, 20)):
-            charts = MetricCharts(app.book, app.grid)
-            app.search(charts, "mine")
-            found = app.search(charts, "29")
-            return len(app.query(Chart)), found
-
-    there, shown = asyncio.run(search())
-    print(there, shown)
-    assert there == 4 and len(shown) == 1 and "29" in shown[0]
+    book = DashboardPages(NOTHING)
+    book.lay_out(["train/loss"], Size(80, 24), Size(80, 20))
+    plot = MetricCharts(book, PanelGrid(page=book.page))._plot("metric-0")
+    print(plot.title, plot.traces)
     print("=== 自测通过 ===")

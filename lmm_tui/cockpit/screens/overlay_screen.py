@@ -147,26 +147,6 @@ class OverlayScreen(ChartGestures):
 
 
 if __name__ == "__main__":
-    import asyncio
-    import json
-    import tempfile
-
-    from textual.app import App
-
-    from lmm_tui.textual_patches.screen_strips import screen_text
-
-    async def show(paths: list[Path]) -> str:
-        app: App[None] = App()
-        async with app.run_test(size=(100, 24)) as pilot:
-            await app.push_screen(OverlayScreen(paths))
-            await pilot.pause()
-            return screen_text(app.screen)
-
-    with tempfile.TemporaryDirectory() as folder:
-        logs = [Path(folder) / name for name in ("slow.jsonl", "fast.jsonl")]
-        for speed, log in enumerate(logs, start=1):
-            rows = [{"step": at, "train/loss_ema": 7 / at ** (0.2 * speed)} for at in range(1, 99)]
-            log.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        print(seen := asyncio.run(show(logs)))
-    assert "slow.jsonl" in seen and "fast.jsonl" in seen and "loss EMA" in seen
+    for metric in _METRICS:
+        print(metric, names.describe(metric))
     print("=== 自测通过 ===")

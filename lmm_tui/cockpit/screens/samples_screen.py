@@ -212,26 +212,6 @@ def sampling_dialog(options: SamplingOptions) -> AskDialog:
 
 
 if __name__ == "__main__":
-    import asyncio
-    import json
-    import tempfile
-    from pathlib import Path
-
-    from textual.app import App
-
-    async def look_at(run: RunDir) -> tuple[str, int] | None:
-        app: App[None] = App()
-        async with app.run_test(size=(100, 24)) as pilot:
-            screen = SamplesScreen(run)
-            await app.push_screen(screen)
-            while screen.query_one(SampleGrid).under_cursor is None:
-                await pilot.pause(0.01)
-            return screen.query_one(SampleGrid).under_cursor
-
-    with tempfile.TemporaryDirectory() as place:
-        demo = RunDir(Path(place))
-        record = {"kind": "sample", "step": 10, "prompt": "the", "text": " cat"}
-        demo.samples.write_text(json.dumps(record) + "\n")
-        print(seen := asyncio.run(look_at(demo)))
-    assert seen == ("the", 10)
+    dialog = sampling_dialog(SamplingOptions())
+    print(dialog._title, dialog._text, dialog._value, sep="\n")
     print("=== 自测通过 ===")

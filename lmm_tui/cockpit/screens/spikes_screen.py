@@ -131,24 +131,5 @@ class SpikesScreen(ModalScreen[int | None]):
 
 
 if __name__ == "__main__":
-    import asyncio
-    import tempfile
-
-    from textual.app import App
-
-    from lmm_tui.engine.run.spike_files import KeptSpike, SpikeText, write_spike
-    from lmm_tui.textual_patches.screen_strips import screen_text
-
-    async def show(folder: Path) -> str:
-        app: App[None] = App()
-        async with app.run_test(size=(80, 24)) as pilot:
-            await app.push_screen(SpikesScreen(folder, live=True))
-            await pilot.pause()
-            return screen_text(app.screen)
-
-    with tempfile.TemporaryDirectory() as place:
-        cat = SpikeText(0, 0, 7.2, "a cat", [1, 2], ["a", " cat"], [None, 7.2])
-        write_spike(Path(place), KeptSpike(44, 0.0, "loss_spike", "loss went to 7.2", [cat]))
-        print(seen := asyncio.run(show(Path(place))))
-    assert "a cat" in seen and "loss_spike" in seen
+    print(tr(_EMPTY), *SpikesScreen.BINDINGS, sep="\n")
     print("=== 自测通过 ===")

