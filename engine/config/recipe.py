@@ -119,13 +119,13 @@ def _step(
 
 
 if __name__ == "__main__":
+    common = {"model": {"preset": "tiny"}, "train": {"steps": 9}}
     demo = {
         "about": "two steps",
-        "common": {"model": {"preset": "tiny"}, "train": {"steps": 9}},
-        "step": [{"stage": "pretrain"}, {"stage": "sft", "train": {"batch_size": 2}}],
+        "common": common,
+        "step": [{"stage": "pretrain"}, {"stage": "sft"}],
     }
-    recipe = _read(demo, "demo", "demo.toml")
-    last = recipe.steps[1].config("mine", {"device": "cpu"})
-    print(last.name, last.start_from, last.model.preset, last.train.steps, last.train.batch_size)
+    last = _read(demo, "demo", "demo.toml").steps[1].config("mine", {"device": "cpu"})
+    print(last.name, last.start_from, last.model.preset, last.train.steps)
     assert (last.start_from, last.train.steps) == ("mine-pretrain", 9)
     print("=== 自测通过 ===")
