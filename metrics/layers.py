@@ -50,9 +50,7 @@ def _short(path: str) -> str:
 
 
 if __name__ == "__main__":
-    shown = group_by_layer(
-        ["module.model.embed_tokens.weight", "model.layers.11.mlp.up_proj.weight"]
-    )
+    shown = group_by_layer(["model.embed_tokens.weight", "model.layers.11.mlp.up_proj.weight"])
     print(shown)
     assert list(shown.values()) == ["embed", "layers.11"]
     print("=== 自测通过 ===")

@@ -74,10 +74,8 @@ def _record(content: dict[str, Any]) -> Record:
 if __name__ == "__main__":
     import tempfile
 
+    kept = Record(0.0, "demo", 7, Job("m", ("lmm_sums",)), EvaluationOutcome((), 0, "", {}))
     with tempfile.TemporaryDirectory() as scratch:
-        demo = RunDir(scratch)
-        kept = Record(0.0, "demo", 7, Job("m", ("lmm_sums",)), EvaluationOutcome((), 0, "", {}))
-        write_record(kept, file_in_run(kept, demo))
-        assert read_records(demo) == [kept]
-        print(kept)
+        write_record(kept, file_in_run(kept, RunDir(scratch)))
+        print(read_records(RunDir(scratch)))
     print("=== 自测通过 ===")

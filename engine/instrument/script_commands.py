@@ -178,15 +178,12 @@ def _call(name: str, function: Callable[[], Any]) -> Any:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.run_records import RunStatus
-
     with tempfile.TemporaryDirectory() as folder:
         place, box = RunDir(folder), Mailbox()
-        log, beat = EventLog(place), StatusWriter(place, RunStatus("running", 7, 10))
+        log, beat = EventLog(place), StatusWriter(place, place.read_status())
         commands = ScriptCommands(ScriptFunctions(sample=str.upper), box, log, beat, place, print)
         asked = box.send("sample", {"prompt": "abc"})
         commands.serve()
         print(asked.result())
-        for opened in (commands, beat, log):
-            opened.close()
+        beat.close()
     print("=== 自测通过 ===")

@@ -100,13 +100,9 @@ def text_of(ids: Sequence[int], tokenizer: Tokenizer) -> str:
 
 
 if __name__ == "__main__":
-    from lmm_tui.engine.config.model_shape import ModelShape
-
     words = Tokenizer.train(["What is 2 + 2? 4"] * 20, 280)
-    tiny = Decoder(ModelShape(words.vocab_size, 32, 2, 4, 2, 8, 64))
-    tiny.init_weights(0)
-    sampler = CompletionSampler(GrpoConfig(max_tokens=4), torch.device("cpu"))
-    asked = [words.encode("2 + 2")]
-    found = sampler.sample(tiny, words, asked, samples=2, temperature=1, seed=0)
-    print([text_of(ids, words) for ids in found.ids])
+    sampler = CompletionSampler(GrpoConfig(rewards=["length:2", "exact"]), torch.device("cpu"))
+    ids = [words.encode("4")]
+    answers = Rollouts(ids=ids, ended=[True], log_probs=[])
+    print(sampler.score(words, [Prompt((), "4")], answers))
     print("=== 自测通过 ===")

@@ -109,11 +109,8 @@ if __name__ == "__main__":
     from types import SimpleNamespace
     from typing import Any
 
-    from lmm_tui.engine.run.run_dir import RunDir
-
-    context: Any = SimpleNamespace(run_dir=RunDir("none"), observer=SimpleNamespace(settle=print))
-    context.events = SimpleNamespace(write=lambda kind, text, **about: print(kind, text))
-    checkpoints = Checkpointer(context, print)
+    demo: Any = SimpleNamespace(_alerted=False, _context=SimpleNamespace())
+    demo._context.events = SimpleNamespace(write=lambda kind, text, **about: print(kind, text))
     for outcome in (CheckpointError("disk full"), CheckpointError("disk full"), Path("step-3")):
-        checkpoints._report(1, outcome)
+        Checkpointer._report(demo, 1, outcome)
     print("=== 自测通过 ===")

@@ -115,8 +115,6 @@ class TrainContext:
 if __name__ == "__main__":
     from types import SimpleNamespace
 
-    status = SimpleNamespace(update=lambda **changes: print(changes))
-    demo: Any = SimpleNamespace(status=status)
-    with TrainContext.activity(demo, "validating"):
-        print("…")
+    demo: Any = SimpleNamespace(optimizers=[torch.optim.SGD([torch.nn.Parameter(torch.ones(2))])])
+    print(*TrainContext.param_groups(demo))
     print("=== 自测通过 ===")

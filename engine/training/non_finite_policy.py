@@ -69,9 +69,8 @@ if __name__ == "__main__":
     from types import SimpleNamespace
     from typing import Any
 
-    context: Any = SimpleNamespace(
-        config=SimpleNamespace(train=SimpleNamespace(on_nonfinite="skip"))
-    )
+    train = SimpleNamespace(on_nonfinite="skip")
+    context: Any = SimpleNamespace(config=SimpleNamespace(train=train), rolled_back=False)
     context.events = SimpleNamespace(write=lambda kind, text, **about: print(kind, text))
     spikes: Any = SimpleNamespace(flag=print)
     policy = NonFinitePolicy(context, spikes)

@@ -110,9 +110,8 @@ if __name__ == "__main__":
 
     from lmm_tui.engine.config.resolve import resolve
 
-    group = {"initial_lr": 1e-3}
     context: Any = SimpleNamespace(config=resolve().completed(), lr_scale=1.0)
-    context.param_groups = lambda: [group]
+    context.param_groups = lambda: []
     for context.step in range(3):
-        print(OptimizerStep(context)._set_lr(), group)
+        print(OptimizerStep(context)._set_lr())
     print("=== 自测通过 ===")

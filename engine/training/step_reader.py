@@ -72,7 +72,5 @@ if __name__ == "__main__":
 
     context: Any = SimpleNamespace(observer=SimpleNamespace(write_error="disk full"), step=1)
     context.events = SimpleNamespace(write=lambda kind, text, **about: print(kind, text))
-    reader = StepReader(context, print)
-    reader.flush()
-    reader._report_write_errors()
+    StepReader(context, print)._report_write_errors()
     print("=== 自测通过 ===")

@@ -201,10 +201,8 @@ if __name__ == "__main__":
     from lmm_tui.metrics.series.series import SeriesStore
 
     store = SeriesStore()
-    for at in range(1, 101):
-        store.append({"step": at, "loss": 50.0 if at == 70 else 8.0 / at**0.5})
+    store.append({"step": 1, "loss": 8.0})
     axes = FigureCanvasAgg(Figure()).figure.add_subplot()
-    for loss in filter(None, [store.get("loss")]):
-        fit_y(axes, [Curve.of(loss, StepWindow.of(store))])
-    print("y range", axes.get_ylim())
+    finish(axes, StepWindow.of(store), "loss", [])
+    print("steps from, to", axes.get_xlim())
     print("=== 自测通过 ===")
