@@ -50,13 +50,7 @@ def _short(path: str) -> str:
 
 
 if __name__ == "__main__":
-    shown = group_by_layer(
-        [
-            "module._orig_mod.model.embed_tokens.weight",
-            "module._orig_mod.model.layers.11.mlp.experts.5.up_proj.weight",
-            "module._orig_mod.lm_head.weight",
-        ]
-    )
-    print("\n".join(f"{name} -> {layer}" for name, layer in shown.items()))
-    assert list(shown.values()) == ["embed", "layers.11", "head"]
+    shown = group_by_layer(["model.embed_tokens.weight", "model.layers.11.mlp.up_proj.weight"])
+    print(shown)
+    assert list(shown.values()) == ["embed", "layers.11"]
     print("=== 自测通过 ===")

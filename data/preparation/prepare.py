@@ -283,20 +283,9 @@ def _silent(label: str, done: int, total: int) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
-
-        def demo() -> Corpus:
-            return prepare(
-                BUILTIN,
-                tokenizer=None,
-                vocab_size=512,
-                seq_len=64,
-                val_fraction=0.05,
-                builtin_mb=0.2,
-                cache_dir=Path(scratch),
-                progress=lambda label, done, total: print(f"{label} {done}/{total}"),
-            )
-
-        made, again = demo(), demo()
+        made = prepare(
+            BUILTIN, tokenizer=None, vocab_size=512, seq_len=64, val_fraction=0.05, builtin_mb=0.1,
+            cache_dir=Path(scratch), progress=print,
+        )  # fmt: skip
         print(made.documents, "documents,", made.train.tokens, "+", made.val.tokens, "tokens")
-        assert (made.train.ids == again.train.ids).all()
     print("=== 自测通过 ===")

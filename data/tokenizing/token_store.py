@@ -179,7 +179,5 @@ if __name__ == "__main__":
         demo = Path(scratch, "tokens.bin")
         write_tokens(demo, [([5, 6, 7, 0], 9), ([8, 0], 4)], vocab_size=300, fingerprint="f" * 32)
         store = TokenStore.open(demo, "f" * 32)
-        print(store.ids, store.document_ends, store.byte_ends, store.bytes_per_token)
-        train, val = store.split(4)
-        assert (train.documents, train.bytes, val.documents, val.bytes) == (1, 9, 1, 4)
+        print(store.ids, store.document_ends, store.bytes_per_token)
     print("=== 自测通过 ===")

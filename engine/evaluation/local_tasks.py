@@ -204,9 +204,9 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
-        row = {"question": "1 + 1?", "choices": ["1", "2", "3", "4"], "answer": 1}
         (home / "mmlu").mkdir()
-        (home / "mmlu" / "anatomy.jsonl").write_text(json.dumps(row) + "\n")
+        row = '{"question": "1 + 1?", "choices": ["1", "2", "3", "4"], "answer": 1}\n'
+        (home / "mmlu" / "anatomy.jsonl").write_text(row)
         write_overlays(["mmlu"], home, home / "made", None)
         print((home / "made" / "mmlu_anatomy.yaml").read_text())
     print("=== 自测通过 ===")

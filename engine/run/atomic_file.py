@@ -26,8 +26,6 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "note.txt"
-        assert version_of(file) is None
-        replace_text(file, "one")
-        print(file.read_text(), version_of(file))
+        replace_text(Path(folder) / "note.txt", "one")
+        print((Path(folder) / "note.txt").read_text(), version_of(Path(folder) / "note.txt"))
     print("=== 自测通过 ===")

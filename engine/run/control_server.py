@@ -253,20 +253,8 @@ def _no_socket(path: Path, error: OSError) -> ControlError:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.engine.run.control_client import send
-
-    box = Mailbox()
-
-    def answer_one() -> None:
-        request = box.take(timeout_s=5)
-        assert request is not None
-        request.answer(Reply(True, f"{request.command} {request.args}", step=7))
-
     with tempfile.TemporaryDirectory() as folder:
-        server = ControlServer(box, Path(folder) / "control.sock")
-        loop = threading.Thread(target=answer_one)
-        loop.start()
-        print(send(server.path, "set", {"lr": 1e-4}))
-        loop.join()
+        server = ControlServer(Mailbox(), Path(folder) / "control.sock")
+        print(server._dispatch(b"[1]").result())
         server.close()
     print("=== 自测通过 ===")

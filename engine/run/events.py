@@ -66,11 +66,10 @@ class EventLog:
 
 if __name__ == "__main__":
     import tempfile
-    from pathlib import Path
 
     with tempfile.TemporaryDirectory() as folder:
         events = EventLog(RunDir(folder))
         events.write("alert", "loss is NaN", step=12, level="warning", layer="layers.3")
         events.close()
-        print((Path(folder) / "events.jsonl").read_text())
+        print(RunDir(folder).events.read_text())
     print("=== 自测通过 ===")

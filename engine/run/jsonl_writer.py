@@ -35,8 +35,8 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        writer = JsonlWriter(Path(folder) / "events.jsonl")
+        writer = JsonlWriter(Path(folder) / "demo.jsonl")
         writer.write({"step": 1, "loss": float("nan")})
         writer.close()
-        print((Path(folder) / "events.jsonl").read_text())
+        print((Path(folder) / "demo.jsonl").read_text())
     print("=== 自测通过 ===")

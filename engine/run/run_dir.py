@@ -175,23 +175,8 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         demo = RunDir(Path(folder) / "demo")
         demo.create()
-        held = demo.lock()
-        try:
-            demo.lock()
-        except RunDirError as refusal:
-            print(refusal)
-        process = psutil.Process()
-        identity = RunInfo(
-            name="demo",
-            stage="pretrain",
-            created=time.time(),
-            started=time.time(),
-            host=socket.gethostname(),
-            pid=process.pid,
-            pid_started=process.create_time(),
-        )
-        demo.write_info(identity)
-        demo.write_status(RunStatus(state="running", step=3, heartbeat=time.time()))
-        print(demo.derived_state(demo.read_info(), demo.read_status()), demo.socket_path())
-        held.close()
+        with demo.lock():
+            print(demo, demo.socket_path())
+        demo.write_status(RunStatus(state="running", step=3))
+        assert demo.read_status().step == 3
     print("=== 自测通过 ===")

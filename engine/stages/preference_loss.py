@@ -7,7 +7,7 @@ is the number of pairs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -80,25 +80,8 @@ def implicit_rewards(
 
 
 if __name__ == "__main__":
-    chosen = torch.tensor([-4.0, -6.0], requires_grad=True)
-    at_start = torch.tensor([-5.0, -5.0])
-    four = torch.tensor([4, 4])
-    for loss_kind in get_args(Kind):
-        losses = dpo_loss(
-            chosen,
-            at_start,
-            at_start,
-            at_start,
-            beta=0.1,
-            label_smoothing=0,
-            kind=loss_kind,
-            chosen_lengths_B=four,
-            rejected_lengths_B=four,
-        )
-        [gradient] = torch.autograd.grad(losses.sum(), chosen)
-        print(loss_kind, losses.tolist(), gradient.tolist())
-        assert losses[0] < losses[1] and (gradient < 0).all()
-    rewards = implicit_rewards(chosen, at_start, at_start, at_start, beta=0.1)
-    print(rewards.margin_B.tolist(), rewards.accuracy_B.tolist())
+    chosen, rejected = torch.tensor([-4.0, -6.0]), torch.tensor([-5.0, -5.0])
+    rewards = implicit_rewards(chosen, rejected, rejected, rejected, beta=0.1)
+    print(rewards)
     assert rewards.accuracy_B.tolist() == [1, 0]
     print("=== 自测通过 ===")

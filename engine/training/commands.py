@@ -180,32 +180,9 @@ class Commands:
 
 
 if __name__ == "__main__":
-    from types import SimpleNamespace
-    from typing import cast
-
-    from lmm_tui.engine.config.resolve import resolve
-
     box = Mailbox()
-    context = SimpleNamespace(
-        config=resolve().completed(),
-        host=SimpleNamespace(mailbox=box),
-        events=SimpleNamespace(
-            write=lambda *args, **about: None, write_command=lambda request, reply: None
-        ),
-        change_settings=lambda config: print(config.optim.lr),
-        step=4,
-    )
-    nothing = cast(Any, SimpleNamespace(talk=None, read=None))
-    commands = Commands(
-        cast(Any, context), flush=lambda: None, checkpoints=nothing, rollback=nothing,
-        live=nothing, evaluations=nothing,
-    )  # fmt: skip
-    sent = [box.send("set", {"lr": 1e-4}), box.send("set", {"lr": -1}), box.send("stop")]
-    try:
-        commands.serve()
-    except StopRequested as stop:
-        stop.request.answer(stop.reply(4))
-    for answer in sent:
-        print(answer.result())
-    assert [answer.result().ok for answer in sent] == [True, False, False]
+    refused = box.send("pause")
+    refuse_until_ready(box, "loading data")
+    print(refused.result())
+    assert not refused.result().ok
     print("=== 自测通过 ===")

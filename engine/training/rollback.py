@@ -61,15 +61,10 @@ class Rollback:
 if __name__ == "__main__":
     from pathlib import Path
     from types import SimpleNamespace
-    from typing import Any, cast
+    from typing import Any
 
-    demo = SimpleNamespace(run_dir=SimpleNamespace(checkpoints=Path("none")), rolled_back=False)
-    saver = SimpleNamespace(settle=lambda: None)
-    rollback = Rollback(cast(Any, demo), cast(Any, SimpleNamespace(saver=saver)), lambda: None)
-    print(rollback.roll_back_and_lower_lr())
-    assert demo.rolled_back
-    try:
-        rollback.roll_back_and_save(before=3)
-    except CheckpointError as refusal:
-        print(refusal)
+    context: Any = SimpleNamespace(run_dir=SimpleNamespace(checkpoints=Path("none")))
+    checkpoints: Any = SimpleNamespace(saver=SimpleNamespace(settle=lambda: None))
+    print(Rollback(context, checkpoints, lambda: None).roll_back_and_lower_lr())
+    assert context.rolled_back
     print("=== 自测通过 ===")

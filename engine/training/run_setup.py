@@ -159,15 +159,13 @@ def _build_observer(
 
 if __name__ == "__main__":
     from types import SimpleNamespace
-    from typing import Any, cast
+    from typing import Any
 
     from lmm_tui.engine.config.resolve import resolve
 
-    settings = resolve(assignments={"device": "cpu", "lora.rank": 2, "model.num_layers": 2})
-    chosen, arithmetic = choose_device(settings.completed())
-    data = SimpleNamespace(tokenizer=SimpleNamespace(vocab_size=300))
-    tiny = _build_model(settings.completed(), cast(Any, data), chosen, None)
-    trained = sum(p.numel() for p in tiny.parameters() if p.requires_grad)
-    print(chosen, arithmetic, f"{trained} of {tiny.shape.parameters} parameters trained")
-    assert 0 < trained < tiny.shape.parameters
+    settings = resolve(assignments={"device": "cpu", "lora.rank": 2}).completed()
+    device, precision = choose_device(settings)
+    stage: Any = SimpleNamespace(tokenizer=SimpleNamespace(vocab_size=300))
+    model = _build_model(settings, stage, device, None)
+    print(precision, sum(p.numel() for p in model.parameters() if p.requires_grad), "trained")
     print("=== 自测通过 ===")

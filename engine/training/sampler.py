@@ -76,21 +76,12 @@ class Sampler:
 
 if __name__ == "__main__":
     import tempfile
-    from pathlib import Path
-    from types import SimpleNamespace
+    from typing import Any
 
-    from lmm_tui.data.tokenizing.tokenizer import Tokenizer
-    from lmm_tui.engine.config.model_shape import ModelShape
-
-    words = Tokenizer.train(["the cat sat on the mat"] * 20, 270)
-    stage = SimpleNamespace(
-        tokenizer=words, prompts=(), stop_ids=(), prompt_ids=words.encode, is_chat=False
-    )
-    tiny = Decoder(ModelShape(words.vocab_size, 16, 1, 2, 1, 8, 32))
-    tiny.init_weights(0)
+    nothing: Any = None
     with tempfile.TemporaryDirectory() as folder:
-        sampler = Sampler(tiny, stage, RunDir(folder))  # type: ignore[arg-type]
-        print(sampler.sample(1, LogConfig(), prompt="the cat", max_tokens=5))
+        sampler = Sampler(nothing, nothing, RunDir(folder))
+        sampler._write(1, "sample", prompt="the cat", text=" sat")
         sampler.close()
-        print((Path(folder) / "samples.jsonl").read_text())
+        print(RunDir(folder).samples.read_text())
     print("=== 自测通过 ===")

@@ -135,25 +135,11 @@ def _rows(number: int, batch: MicroBatch, model: Decoder) -> list[_Row]:
 
 
 if __name__ == "__main__":
-    import tempfile
-    from contextlib import nullcontext
-
     from lmm_tui.engine.config.model_shape import ModelShape
-    from lmm_tui.engine.run.spike_files import read_spike
 
-    words = Tokenizer.train(["the cat sat on the mat"] * 20, 270)
-    decoder = Decoder(ModelShape(words.vocab_size, 16, 2, 2, 1, 8, 32))
-    decoder.init_weights(0)
-    ids_BxT = torch.tensor([words.encode("the cat sat on the mat")])
-    batch = MicroBatch(ids_BxT, ids_BxT.roll(-1, 1), ids_BxT.numel(), ids_BxT.numel())
-    with tempfile.TemporaryDirectory() as place:
-        run_dir = RunDir(place)
-        log = EventLog(run_dir)
-        keeper = SpikeKeeper(run_dir, log)
-        keeper.keep(7, "loss_spike", "loss rose", decoder, words, [batch], nullcontext())
-        keeper.close()
-        spike = read_spike(run_dir.spikes, 7)
-        print(spike)
-        assert spike.sequences[0].text == "the cat sat on the mat"
-        log.close()
+    tiny = Decoder(ModelShape(64, 16, 2, 2, 1, 8, 32))
+    tiny.init_weights(0)
+    ids = torch.arange(8).view(2, 4)
+    for spike_row in _rows(0, MicroBatch(ids, ids, weight=8, tokens=8), tiny):
+        print(spike_row)
     print("=== 自测通过 ===")

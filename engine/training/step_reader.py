@@ -68,26 +68,9 @@ class StepReader:
 
 if __name__ == "__main__":
     from types import SimpleNamespace
-    from typing import Any, cast
+    from typing import Any
 
-    import torch
-
-    from lmm_tui.engine.config.run_config import RunConfig
-
-    readings: list[StepMetrics] = []
-    observer = SimpleNamespace(
-        record_step=lambda numbers, every: StepMetrics(numbers.step, 2.5, 1.0, skipped=False),
-        speed=SimpleNamespace(step=print, tokens_per_s=1.0, seconds_for=float),
-        write_error="",
-    )
-    status = SimpleNamespace(update=lambda **changes: print(changes))
-    host = cast(Any, SimpleNamespace(status=status))
-    context = TrainContext(
-        host, RunConfig(), torch.device("cpu"), "fp32", *cast(Any, (None, None, [], None, observer))
-    )
-    reader = StepReader(context, readings.append)
-    reader.push(cast(Any, SimpleNamespace(step=1, tokens=64)))
-    assert (context.step, context.tokens, readings) == (1, 64, [])
-    reader.flush_if_free()
-    assert [one.step for one in readings] == [1] and context.loss == 2.5
+    context: Any = SimpleNamespace(observer=SimpleNamespace(write_error="disk full"), step=1)
+    context.events = SimpleNamespace(write=lambda kind, text, **about: print(kind, text))
+    StepReader(context, print)._report_write_errors()
     print("=== 自测通过 ===")

@@ -57,11 +57,7 @@ def sample_rows(x_BxTxD: Tensor, most: int) -> Tensor:
 
 
 if __name__ == "__main__":
-    gaussian = torch.randn(128, 64, generator=torch.Generator().manual_seed(0))
-    print("rms, outlier:", rms_and_outlier(gaussian).tolist())
-    print("effective rank:", effective_rank(gaussian).item(), effective_rank(torch.eye(8)).item())
-    units = torch.rand(32, 4) * torch.tensor([1.0, 1.0, 0.0, 1e-5])
-    assert dead_share(units) == 0.5 and torch.isclose(
-        effective_rank(torch.eye(8)), torch.tensor(8.0)
-    )
+    gaussian = torch.randn(128, 64)
+    print("rms, outlier:", rms_and_outlier(gaussian), "rank:", effective_rank(gaussian))
+    assert dead_share(torch.rand(32, 4) * torch.tensor([1.0, 1.0, 0.0, 1e-5])) == 0.5
     print("=== 自测通过 ===")

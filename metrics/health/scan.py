@@ -112,13 +112,10 @@ class _RuleScan:
 
 
 if __name__ == "__main__":
-    from lmm_tui.metrics.names import TRAIN_LOSS
-
     losses = np.full(10_000, 2.0)
     losses[7_000] = 9.0
-    store = SeriesStore()
-    store.extend(np.arange(1, 10_001), {TRAIN_LOSS: (None, losses)})
-    health = Health()
+    store, health = SeriesStore(), Health()
+    store.extend(np.arange(1, 10_001), {"train/loss": (None, losses)})
     examine(store, health)
     print(health.verdict())
     assert [(alert.rule, alert.step) for alert in health.alerts] == [("loss_spike", 7_001)]

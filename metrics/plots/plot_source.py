@@ -102,10 +102,6 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        (root / "run.json").write_text('{"name": "demo", "references": {"ln V": 6.9}}')
-        (root / _METRICS_FILE).write_text('{"step": 1, "train/loss": 7.0}\n')
-        found = of_log_dir(root)
-        print(found.title, found.store.names(), found.baselines)
-        assert found.title == "demo"
+        (Path(name) / _METRICS_FILE).write_text('{"step": 1, "train/loss": 7.0}\n')
+        print(of_log_dir(Path(name)))
     print("=== 自测通过 ===")
