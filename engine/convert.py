@@ -15,12 +15,15 @@ import torch
 from safetensors.torch import save_file
 
 from lmm_tui.data.chat.chatml import CHAT_TEMPLATE
-from lmm_tui.data.chat.tokenizer_template import find_source
-from lmm_tui.data.tokenizing.tokenizer import IM_END, IM_START, Tokenizer
+from lmm_tui.data.chat.spans import ChatTemplate
+from lmm_tui.data.chat.template import CHATML, stop_ids
+from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
+from lmm_tui.data.tokenizing.tokenizer import END_OF_TEXT, IM_END, IM_START, Tokenizer
 from lmm_tui.engine.checkpoints.checkpoint import ADAPTER
 from lmm_tui.engine.checkpoints.weights import Weights, WeightsError, read_weights
 from lmm_tui.engine.config.model_shape import ModelShape
 
+_NAMED = ("bos_token", "eos_token", "pad_token")
 _HEAD = "lm_head.weight"
 _EMBEDDING = "model.embed_tokens.weight"
 
@@ -47,7 +50,7 @@ def convert(source: Path, target: Path, *, merge: bool = False) -> Weights:
     return weights
 
 
-def hf_config(shape: ModelShape, eos_id: int) -> dict[str, Any]:
+def hf_config(shape: ModelShape, tokenizer: Tokenizer) -> dict[str, Any]:
     """The `config.json` with which transformers builds the same model."""
     return {
         "architectures": ["Qwen3ForCausalLM"],
@@ -70,7 +73,7 @@ def hf_config(shape: ModelShape, eos_id: int) -> dict[str, Any]:
         "attention_dropout": 0.0,
         "use_sliding_window": False,
         "bos_token_id": None,
-        "eos_token_id": eos_id,
+        **_named_ids(tokenizer),
         "dtype": "float32",
     }
 
@@ -82,20 +85,43 @@ def _write_hf(weights: Weights, folder: Path) -> None:
             "put the model's tokenizer.json there"
         )
     tokenizer = Tokenizer.load(weights.tokenizer)
+    template, jinja = _template(weights, tokenizer)
+    if weights.trained_template and template.turn_ends and _ends_as_a_document(tokenizer):
+        # Tools that stop at the one eos_token stop at the end of an answer.
+        tokenizer = tokenizer.with_eos(template.turn_ends[0])
     folder.mkdir()
-    has_chat_tokens = None not in (tokenizer.id_of(IM_START), tokenizer.id_of(IM_END))
-    template = find_source(weights.tokenizer) or (CHAT_TEMPLATE if has_chat_tokens else None)
-    tokenizer.save(folder, template)
-    _write_json(folder / "config.json", hf_config(weights.shape, tokenizer.eos_id))
+    tokenizer.save(folder, jinja)
+    _write_json(folder / "config.json", hf_config(weights.shape, tokenizer))
     _write_json(
         folder / "generation_config.json",
         {
-            "eos_token_id": sorted(tokenizer.end_ids),
-            "pad_token_id": tokenizer.eos_id,
+            **_named_ids(tokenizer),
+            "eos_token_id": sorted(stop_ids(tokenizer, template)),
             "do_sample": False,
         },
     )
     save_file(weights.tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _template(weights: Weights, tokenizer: Tokenizer) -> tuple[ChatTemplate, str | None]:
+    """The chat template of the model, and the same as Jinja: None without ChatML's tokens."""
+    if weights.has_own_template(tokenizer):
+        assert weights.tokenizer is not None
+        own = TokenizerTemplate.load(weights.tokenizer, tokenizer)
+        return own, tokenizer.settings.chat_template
+    has_chat_tokens = None not in (tokenizer.id_of(IM_START), tokenizer.id_of(IM_END))
+    return CHATML, CHAT_TEMPLATE if has_chat_tokens else None
+
+
+def _ends_as_a_document(tokenizer: Tokenizer) -> bool:
+    """Whether the eos_token ends documents, in a vocabulary that has a token for that alone."""
+    return tokenizer.settings.tokens["eos_token"] == tokenizer.end_of_document == END_OF_TEXT
+
+
+def _named_ids(tokenizer: Tokenizer) -> dict[str, int]:
+    """`bos_token_id`, `eos_token_id` and `pad_token_id`, as far as the tokenizer has them."""
+    found = {f"{name}_id": tokenizer.named_id(name) for name in _NAMED}
+    return {name: token for name, token in found.items() if token is not None}
 
 
 def _write_pth(weights: Weights, file: Path) -> None:

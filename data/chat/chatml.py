@@ -25,7 +25,9 @@ _TOOLS_AFTER = (
 
 
 class ChatML:
-    """The template that a conversation gets unless the tokenizer's own is asked for."""
+    """The template that a conversation gets unless the tokenizer's own is configured."""
+
+    turn_ends = (IM_END,)
 
     def spans(self, turns: Sequence[Turn]) -> list[Span]:
         """Learnt is what the assistant says, and the token that ends it."""

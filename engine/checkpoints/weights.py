@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.checkpoints.checkpoint import read_adapter
 from lmm_tui.engine.checkpoints.checkpoint_files import TRAINING, newest_intact, verify
 from lmm_tui.engine.config.model_shape import ModelShape
@@ -53,6 +54,14 @@ class Weights:
     """The checkpoint, folder or file that was read."""
     merged: bool = False
     """Whether LoRA adapters were merged into the weights."""
+    trained_template: str | None = None
+    """`data.template` of the run, where it trained on conversations."""
+
+    def has_own_template(self, tokenizer: Tokenizer) -> bool:
+        """Whether chats are in the template of its tokenizer, rather than in ChatML."""
+        if self.trained_template is None:
+            return tokenizer.settings.chat_template is not None
+        return self.trained_template == "own"
 
     def decoder(self) -> Decoder:
         """A model with these weights, on the CPU."""
@@ -130,7 +139,11 @@ def _read_verified(path: Path) -> Weights:
         tensors = merged(tensors, adapter)
     shape = config.model.shape(tensors[_EMBEDDING].shape[0])
     tokenizer = run_dir.path / "tokenizer.json"
-    return replace(_checked(shape, tensors, tokenizer, path), merged=adapter is not None)
+    return replace(
+        _checked(shape, tensors, tokenizer, path),
+        merged=adapter is not None,
+        trained_template=None if config.reads_text else config.data.template,
+    )
 
 
 def _read_hf(path: Path) -> Weights:

@@ -18,7 +18,7 @@ from lmm_tui.data.batching.packing import Packed, Rows
 from lmm_tui.data.builtin.holdout import Split
 from lmm_tui.data.builtin.task import KINDS
 from lmm_tui.data.chat.spans import ChatTemplate, Rendered
-from lmm_tui.data.chat.template import CHATML, render_prompt
+from lmm_tui.data.chat.template import CHATML, render_prompt, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.text.dataset import Dataset
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
@@ -63,7 +63,7 @@ class ChatStage(Stage):
 
     @property
     def stop_ids(self) -> Collection[int]:
-        return self.tokenizer.end_ids
+        return stop_ids(self.tokenizer, self.template)
 
     def warn_of_skipped(self, rows: Dataset[Any], source: str) -> None:
         """Warn of rows that were left out while `rows` was read."""
