@@ -94,7 +94,7 @@ class TokenizerTemplate:
             if not whole.startswith(after) or start < done:
                 continue
             spans += self._spans(whole[done:start])
-            answer = self._spans(after[start:], learnt=True)
+            answer = self._spans(after[start:], turn.learnt)
             last = max((at for at, span in enumerate(answer) if span.control), default=len(answer))
             spans += answer[: last + 1]
             spans += [span._replace(learnt=False) for span in answer[last + 1 :]]
@@ -124,7 +124,7 @@ class TokenizerTemplate:
         """As text in which control tokens that a turn spells out are guarded."""
         from jinja2 import TemplateError
 
-        messages = [{"role": t.role, "content": t.content, **t.extra} for t in turns]
+        messages = [_message(turn) for turn in turns]
         tools = next((turn.extra["tools"] for turn in turns if turn.extra.get("tools")), None)
         try:
             return self._template.render(
@@ -164,6 +164,12 @@ class TokenizerTemplate:
             done = match.end()
         spans.append(Span(text[done:].replace(_GUARD, ""), learnt))
         return [span for span in spans if span.text]
+
+
+def _message(turn: Turn) -> dict[str, Any]:
+    """As transformers gets it: tools beside the messages, unless their system turn holds them."""
+    extra = {k: v for k, v in turn.extra.items() if k != "tools" or turn.role == "system"}
+    return {"role": turn.role, "content": turn.content, **extra}
 
 
 def _any_of(tokens: Sequence[str]) -> re.Pattern[str]:
