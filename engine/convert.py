@@ -1,7 +1,7 @@
 """Writes a model as a Hugging Face folder (Qwen3ForCausalLM) or as MiniMind's `.pth`.
 
-Reading is `engine.checkpoints.weights`. Weights are copied unchanged, so logits stay equal. The
-command line is `lmm-tui convert`.
+`lmm-tui convert` calls it. Weights are copied unchanged, so logits stay equal; what lies beside
+them (tokenizer, chat template, stop tokens, rope theta, eps, context length) is written, too.
 """
 
 from __future__ import annotations
@@ -20,10 +20,17 @@ from lmm_tui.data.chat.template import CHATML, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.tokenizing.tokenizer import END_OF_TEXT, IM_END, IM_START, Tokenizer
 from lmm_tui.engine.checkpoints.checkpoint import ADAPTER
-from lmm_tui.engine.checkpoints.weights import Weights, WeightsError, read_weights
+from lmm_tui.engine.checkpoints.hf_config import hf_config, named_ids
+from lmm_tui.engine.checkpoints.weights import (
+    SIDECAR_FIELDS,
+    Weights,
+    WeightsError,
+    read_weights,
+    sidecar,
+)
 from lmm_tui.engine.config.model_shape import ModelShape
 
-_NAMED = ("bos_token", "eos_token", "pad_token")
+_OTHER_FILES = {".gguf", ".ggml", ".safetensors", ".bin", ".pt", ".ckpt", ".onnx", ".npz", ".h5"}
 _HEAD = "lm_head.weight"
 _EMBEDDING = "model.embed_tokens.weight"
 
@@ -32,8 +39,14 @@ def convert(source: Path, target: Path, *, merge: bool = False) -> Weights:
     """Write the model at `source` to `target`: a new `.pth` file, or a new Hugging Face folder.
 
     LoRA adapters become part of the weights with `merge`. Raises WeightsError where the source
-    cannot be read, has adapters and `merge` is not set, or where the target exists.
+    cannot be read, has adapters and `merge` is not set, or where the target exists or is named as
+    a file of another format.
     """
+    if target.suffix.lower() in _OTHER_FILES:
+        raise WeightsError(
+            f"{target}: a {target.suffix} file cannot be written; give a name that ends in .pth, "
+            "or that of a new folder"
+        )
     weights = read_weights(source)
     if weights.merged and not merge:
         raise WeightsError(
@@ -48,34 +61,6 @@ def convert(source: Path, target: Path, *, merge: bool = False) -> Weights:
     else:
         _write_hf(weights, target)
     return weights
-
-
-def hf_config(shape: ModelShape, tokenizer: Tokenizer) -> dict[str, Any]:
-    """The `config.json` with which transformers builds the same model."""
-    return {
-        "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
-        "vocab_size": shape.vocab_size,
-        "hidden_size": shape.hidden_size,
-        "intermediate_size": shape.intermediate_size,
-        "num_hidden_layers": shape.num_layers,
-        "num_attention_heads": shape.num_heads,
-        "num_key_value_heads": shape.num_kv_heads,
-        "head_dim": shape.head_dim,
-        "max_position_embeddings": shape.max_positions,
-        # Both spellings: transformers 5 reads the first, older ones and other tools the second.
-        "rope_parameters": {"rope_type": "default", "rope_theta": shape.rope_theta},
-        "rope_theta": shape.rope_theta,
-        "rms_norm_eps": shape.rms_eps,
-        "tie_word_embeddings": shape.tie_embeddings,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "use_sliding_window": False,
-        "bos_token_id": None,
-        **_named_ids(tokenizer),
-        "dtype": "float32",
-    }
 
 
 def _write_hf(weights: Weights, folder: Path) -> None:
@@ -95,7 +80,7 @@ def _write_hf(weights: Weights, folder: Path) -> None:
     _write_json(
         folder / "generation_config.json",
         {
-            **_named_ids(tokenizer),
+            **named_ids(tokenizer),
             "eos_token_id": sorted(stop_ids(tokenizer, template)),
             "do_sample": False,
         },
@@ -118,18 +103,17 @@ def _ends_as_a_document(tokenizer: Tokenizer) -> bool:
     return tokenizer.settings.tokens["eos_token"] == tokenizer.end_of_document == END_OF_TEXT
 
 
-def _named_ids(tokenizer: Tokenizer) -> dict[str, int]:
-    """`bos_token_id`, `eos_token_id` and `pad_token_id`, as far as the tokenizer has them."""
-    found = {f"{name}_id": tokenizer.named_id(name) for name in _NAMED}
-    return {name: token for name, token in found.items() if token is not None}
-
-
 def _write_pth(weights: Weights, file: Path) -> None:
-    """fp16 and with the tied head as a tensor of its own, since MiniMind loads strictly."""
+    """fp16 and with the tied head as a tensor of its own, since MiniMind loads strictly.
+
+    What the tensors do not show is written beside it.
+    """
     half = {name: tensor.half() for name, tensor in weights.tensors.items()}
     half.setdefault(_HEAD, half[_EMBEDDING])
     staging = file.with_suffix(".writing")
     torch.save(half, staging)
+    shape = asdict(weights.shape)
+    _write_json(sidecar(file), {field: shape[field] for field in SIDECAR_FIELDS})
     staging.rename(file)
 
 

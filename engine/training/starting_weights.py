@@ -27,6 +27,8 @@ def adopt_starting_weights(host: Host, source: str) -> tuple[Weights, RunConfig]
     """
     config = host.config
     start = read_weights(run_or_path(source, config.runs_dir))
+    for note in start.notes:
+        host.events.write("alert", note, step=0, level="warning")
     tokenizer = host.run_dir.path / "tokenizer.json"
     _copy_tokenizer(start, config, tokenizer)
     config = config.model_copy(
@@ -92,7 +94,10 @@ if __name__ == "__main__":
         run_dir = RunDir(home / "run")
         run_dir.path.mkdir()
         demo = SimpleNamespace(
-            config=resolve(), run_dir=run_dir, describe=lambda **changes: print(list(changes))
+            config=resolve(),
+            run_dir=run_dir,
+            describe=lambda **changes: print(list(changes)),
+            events=SimpleNamespace(write=lambda kind, text, **_: print(kind, text)),
         )
         _, found = adopt_starting_weights(cast(Any, demo), str(home / "tiny.pth"))
         print(found.model.hidden_size, Path(found.data.tokenizer or "").name)

@@ -14,8 +14,9 @@ from torch.nn.functional import log_softmax
 from lmm_tui.data.chat.preferences import read_pairs
 from lmm_tui.data.chat.prompts import read_prompts
 from lmm_tui.data.tokenizing.tokenizer import IM_END, Tokenizer
+from lmm_tui.engine.checkpoints.hf_config import hf_config
 from lmm_tui.engine.checkpoints.weights import WeightsError, read_weights
-from lmm_tui.engine.convert import convert, hf_config
+from lmm_tui.engine.convert import convert
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.run.run_dir import RunDir
