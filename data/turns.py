@@ -15,8 +15,11 @@ class Turn:
     """One of ROLES."""
     content: str
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Other fields of the turn: `reasoning_content` (str), `tool_calls` and, of a system turn,
-    `tools` (lists of JSON objects), and any that a tokenizer's own template may use."""
+    """Other fields of the turn: `reasoning_content` (str), `tool_calls` and, of a system turn or
+    the first one, `tools` (lists of JSON objects), and any that a tokenizer's own template may
+    use."""
+    learnt: bool = True
+    """Whether the loss counts it, where the assistant says it."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,19 @@ def question(turns: tuple[Turn, ...]) -> str:
     return "\n".join(asked)
 
 
+def last_question(turns: tuple[Turn, ...]) -> str:
+    """What the turns after the last answer say: what an answer to them is judged by."""
+    asked: list[str] = []
+    for turn in reversed(turns):
+        if turn.role == "assistant":
+            break
+        if turn.role != "system":
+            asked.append(turn.content)
+    return "\n".join(reversed(asked))
+
+
 if __name__ == "__main__":
     turns = (Turn("user", "Who is Pip?"), Turn("assistant", "A rabbit."), Turn("user", "Why?"))
     print(Conversation(turns), question(turns))
-    assert question(turns) == "Who is Pip?"
+    assert (question(turns), last_question(turns)) == ("Who is Pip?", "Why?")
     print("=== 自测通过 ===")

@@ -1,7 +1,7 @@
 """Writes a model as a Hugging Face folder (Qwen3ForCausalLM) or as MiniMind's `.pth`.
 
-Reading is `engine.checkpoints.weights`. Weights are copied unchanged, so logits stay equal. The
-command line is `lmm-tui convert`.
+`lmm-tui convert` calls it. Weights are copied unchanged, so logits stay equal; what lies beside
+them (tokenizer, chat template, stop tokens, rope theta, eps, context length) is written, too.
 """
 
 from __future__ import annotations
@@ -15,12 +15,22 @@ import torch
 from safetensors.torch import save_file
 
 from lmm_tui.data.chat.chatml import CHAT_TEMPLATE
-from lmm_tui.data.chat.tokenizer_template import find_source
-from lmm_tui.data.tokenizing.tokenizer import IM_END, IM_START, Tokenizer
+from lmm_tui.data.chat.spans import ChatTemplate
+from lmm_tui.data.chat.template import CHATML, stop_ids
+from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
+from lmm_tui.data.tokenizing.tokenizer import END_OF_TEXT, IM_END, IM_START, Tokenizer
 from lmm_tui.engine.checkpoints.checkpoint import ADAPTER
-from lmm_tui.engine.checkpoints.weights import Weights, WeightsError, read_weights
+from lmm_tui.engine.checkpoints.hf_config import hf_config, named_ids
+from lmm_tui.engine.checkpoints.weights import (
+    SIDECAR_FIELDS,
+    Weights,
+    WeightsError,
+    read_weights,
+    sidecar,
+)
 from lmm_tui.engine.config.model_shape import ModelShape
 
+_OTHER_FILES = {".gguf", ".ggml", ".safetensors", ".bin", ".pt", ".ckpt", ".onnx", ".npz", ".h5"}
 _HEAD = "lm_head.weight"
 _EMBEDDING = "model.embed_tokens.weight"
 
@@ -29,8 +39,14 @@ def convert(source: Path, target: Path, *, merge: bool = False) -> Weights:
     """Write the model at `source` to `target`: a new `.pth` file, or a new Hugging Face folder.
 
     LoRA adapters become part of the weights with `merge`. Raises WeightsError where the source
-    cannot be read, has adapters and `merge` is not set, or where the target exists.
+    cannot be read, has adapters and `merge` is not set, or where the target exists or is named as
+    a file of another format.
     """
+    if target.suffix.lower() in _OTHER_FILES:
+        raise WeightsError(
+            f"{target}: a {target.suffix} file cannot be written; give a name that ends in .pth, "
+            "or that of a new folder"
+        )
     weights = read_weights(source)
     if weights.merged and not merge:
         raise WeightsError(
@@ -47,34 +63,6 @@ def convert(source: Path, target: Path, *, merge: bool = False) -> Weights:
     return weights
 
 
-def hf_config(shape: ModelShape, eos_id: int) -> dict[str, Any]:
-    """The `config.json` with which transformers builds the same model."""
-    return {
-        "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
-        "vocab_size": shape.vocab_size,
-        "hidden_size": shape.hidden_size,
-        "intermediate_size": shape.intermediate_size,
-        "num_hidden_layers": shape.num_layers,
-        "num_attention_heads": shape.num_heads,
-        "num_key_value_heads": shape.num_kv_heads,
-        "head_dim": shape.head_dim,
-        "max_position_embeddings": shape.max_positions,
-        # Both spellings: transformers 5 reads the first, older ones and other tools the second.
-        "rope_parameters": {"rope_type": "default", "rope_theta": shape.rope_theta},
-        "rope_theta": shape.rope_theta,
-        "rms_norm_eps": shape.rms_eps,
-        "tie_word_embeddings": shape.tie_embeddings,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "use_sliding_window": False,
-        "bos_token_id": None,
-        "eos_token_id": eos_id,
-        "dtype": "float32",
-    }
-
-
 def _write_hf(weights: Weights, folder: Path) -> None:
     if weights.tokenizer is None:
         raise WeightsError(
@@ -82,28 +70,50 @@ def _write_hf(weights: Weights, folder: Path) -> None:
             "put the model's tokenizer.json there"
         )
     tokenizer = Tokenizer.load(weights.tokenizer)
+    template, jinja = _template(weights, tokenizer)
+    if weights.trained_template and template.turn_ends and _ends_as_a_document(tokenizer):
+        # Tools that stop at the one eos_token stop at the end of an answer.
+        tokenizer = tokenizer.with_eos(template.turn_ends[0])
     folder.mkdir()
-    has_chat_tokens = None not in (tokenizer.id_of(IM_START), tokenizer.id_of(IM_END))
-    template = find_source(weights.tokenizer) or (CHAT_TEMPLATE if has_chat_tokens else None)
-    tokenizer.save(folder, template)
-    _write_json(folder / "config.json", hf_config(weights.shape, tokenizer.eos_id))
+    tokenizer.save(folder, jinja)
+    _write_json(folder / "config.json", hf_config(weights.shape, tokenizer))
     _write_json(
         folder / "generation_config.json",
         {
-            "eos_token_id": sorted(tokenizer.end_ids),
-            "pad_token_id": tokenizer.eos_id,
+            **named_ids(tokenizer),
+            "eos_token_id": sorted(stop_ids(tokenizer, template)),
             "do_sample": False,
         },
     )
     save_file(weights.tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def _template(weights: Weights, tokenizer: Tokenizer) -> tuple[ChatTemplate, str | None]:
+    """The chat template of the model, and the same as Jinja: None without ChatML's tokens."""
+    if weights.has_own_template(tokenizer):
+        assert weights.tokenizer is not None
+        own = TokenizerTemplate.load(weights.tokenizer, tokenizer)
+        return own, tokenizer.settings.chat_template
+    has_chat_tokens = None not in (tokenizer.id_of(IM_START), tokenizer.id_of(IM_END))
+    return CHATML, CHAT_TEMPLATE if has_chat_tokens else None
+
+
+def _ends_as_a_document(tokenizer: Tokenizer) -> bool:
+    """Whether the eos_token ends documents, in a vocabulary that has a token for that alone."""
+    return tokenizer.settings.tokens["eos_token"] == tokenizer.end_of_document == END_OF_TEXT
+
+
 def _write_pth(weights: Weights, file: Path) -> None:
-    """fp16 and with the tied head as a tensor of its own, since MiniMind loads strictly."""
+    """fp16 and with the tied head as a tensor of its own, since MiniMind loads strictly.
+
+    What the tensors do not show is written beside it.
+    """
     half = {name: tensor.half() for name, tensor in weights.tensors.items()}
     half.setdefault(_HEAD, half[_EMBEDDING])
     staging = file.with_suffix(".writing")
     torch.save(half, staging)
+    shape = asdict(weights.shape)
+    _write_json(sidecar(file), {field: shape[field] for field in SIDECAR_FIELDS})
     staging.rename(file)
 
 

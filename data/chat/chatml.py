@@ -1,9 +1,8 @@
-r"""ChatML, `<|im_start|>role\n…<|im_end|>\n` a turn: in Python to train with, as Jinja to export.
+r"""ChatML, `<|im_start|>role\n…<|im_end|>\n` a turn: in Python for training, as Jinja for export.
 
-System, user and assistant turns of text come out as from the templates of Qwen and MiniMind.
+System, user and assistant turns of text equal those of the templates of Qwen and MiniMind.
 Thoughts stand in `<think>`, calls in `<tool_call>`, their results in `<tool_response>` of a user
-turn, as those models have them; the words that introduce the tools are our own. It knows no
-tokens.
+turn, as those models have them; the text that introduces the tools is our own.
 """
 
 from __future__ import annotations
@@ -25,10 +24,14 @@ _TOOLS_AFTER = (
 
 
 class ChatML:
-    """The template that a conversation gets unless the tokenizer's own is asked for."""
+    """The template that a conversation gets unless the tokenizer's own is configured."""
+
+    turn_ends = (IM_END,)
 
     def spans(self, turns: Sequence[Turn]) -> list[Span]:
-        """Learnt is what the assistant says, and the token that ends it."""
+        """What the assistant says is learnt, and the token that ends it."""
+        if turns and turns[0].role != "system" and (tools := turns[0].extra.get("tools")):
+            turns = (Turn("system", "", {"tools": tools}), *turns)
         return [span for turn in _with_results_as_users(turns) for span in _turn(turn)]
 
     def prompt_spans(self, turns: Sequence[Turn]) -> list[Span]:
@@ -38,13 +41,14 @@ class ChatML:
 
 
 def _turn(turn: Turn) -> Iterator[Span]:
-    learnt = turn.role == "assistant"
+    answers = turn.role == "assistant"
+    learnt = answers and turn.learnt
     yield Span(IM_START, control=True)
-    if learnt:
+    if answers:
         # Encoded apart from what follows, as a prompt ends here.
         yield Span("assistant\n")
-        yield Span(_answer(turn), learnt=True)
-    elif turn.extra.get("tools"):
+        yield Span(_answer(turn), learnt)
+    elif turn.role == "system" and turn.extra.get("tools"):
         yield Span(f"{turn.role}\n{_introduction(turn.content, turn.extra['tools'])}")
     else:
         yield Span(f"{turn.role}\n{turn.content}")

@@ -1,8 +1,7 @@
-"""Conversations to learn from: the built-in ones, or the user's in MiniMind's, OpenAI's or Alpaca's
-form, recognised row by row.
+"""Conversations for fine-tuning: the built-in ones, or rows in MiniMind's, OpenAI's, ShareGPT's or
+Alpaca's form, recognised row by row.
 
-It knows what the fields mean and says what was expected where they don't fit; it knows no
-template and no tokens.
+Parsing says what was expected where a field does not fit. Templates and tokens come later.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,15 @@ import orjson
 from lmm_tui.data.builtin import tasks
 from lmm_tui.data.builtin.holdout import Split, split
 from lmm_tui.data.builtin.task import KINDS
+from lmm_tui.data.chat.row_fields import (
+    CONTENT_KEYS,
+    CONVERSATION_FIELDS,
+    LEARNT_KEYS,
+    ROLE_KEYS,
+    THOUGHT_KEYS,
+    refuse_unsupported,
+    unused_fields,
+)
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
 from lmm_tui.data.turns import ROLES, Conversation, Turn, question
@@ -34,9 +44,10 @@ _ROLE_NAMES = {role: role for role in ROLES} | {
     "gpt": "assistant",
     "developer": "system",
     "function": "tool",
+    "function_call": "assistant",
     "observation": "tool",
 }
-_ROLE_KEYS, _CONTENT_KEYS = ("role", "from"), ("content", "value")
+_ASKED = ("prompt", "conversations", "messages", "instruction")
 
 
 def read_conversations(
@@ -48,8 +59,9 @@ def read_conversations(
 ) -> Chats:
     """One side of `builtin`, or of .json and .jsonl files, a folder or a glob of them.
 
-    Of files, `val_fraction` is held out, by a hash of what is asked before the first answer: equal
-    questions stay on one side. The built-in conversations have a split of their own, and `kinds`.
+    Of files, `val_fraction` is for validation, by a hash of what is asked before the first answer:
+    equal questions stay on one side. The built-in conversations have a split of their own, and
+    `kinds`.
     """
     if source == BUILTIN:
         return Dataset(lambda _: tasks.conversations(side, kinds=kinds))
@@ -57,17 +69,21 @@ def read_conversations(
         source,
         parse_conversation,
         lambda found: split(question(found.turns), val_fraction) == side,
+        unused=partial(unused_fields, known=CONVERSATION_FIELDS),
     )
 
 
 def parse_conversation(row: dict[str, Any]) -> Conversation:
     """What a row holds; ValueError says what was expected where it is no conversation."""
+    refuse_unsupported(row)
+    if row.get("label") is False:
+        raise ValueError('"label" is false, an answer not to be learnt; leave such rows out')
     if "instruction" in row:
-        turns = _alpaca(row)
+        turns = with_context(row, _alpaca(row))
     else:
         for key in ("conversations", "messages"):
             if key in row:
-                turns = parse_turns(row[key], key, row.get("tools"))
+                turns = with_context(row, parse_turns(row[key], key))
                 break
         else:
             raise ValueError(f"{EXPECTED}; {shape_of(row)}")
@@ -75,11 +91,13 @@ def parse_conversation(row: dict[str, Any]) -> Conversation:
         raise ValueError("no assistant turn, so nothing to learn from; expected one at least")
     if not any(turn.role == "assistant" and says_something(turn) for turn in turns):
         raise ValueError("every assistant turn is empty; expected one that says something")
+    if not any(turn.role == "assistant" and turn.learnt for turn in turns):
+        raise ValueError("no assistant turn is to be learnt; expected one at least")
     return Conversation(turns)
 
 
-def parse_turns(rows: Any, key: str, tools: Any = None) -> tuple[Turn, ...]:
-    """The turns of a list of objects; `tools` are those given beside it.
+def parse_turns(rows: Any, key: str) -> tuple[Turn, ...]:
+    """The turns of a list of objects.
 
     `key` is where the list stands. Raises ValueError where it is empty or isn't such a list.
     """
@@ -87,12 +105,53 @@ def parse_turns(rows: Any, key: str, tools: Any = None) -> tuple[Turn, ...]:
         raise ValueError(f'"{key}" is not a list; expected a list of turns')
     if not rows:
         raise ValueError(f'"{key}" is empty; expected one turn at least')
-    turns = tuple(_turn(row, f'"{key}", turn {at}') for at, row in enumerate(rows, start=1))
-    if tools is None:
+    return tuple(parse_turn(row, f'"{key}", turn {at}') for at, row in enumerate(rows, start=1))
+
+
+def asked_turns(row: dict[str, Any]) -> tuple[Turn, ...]:
+    """The turns before an answer, from `prompt`, `conversations`, `messages` or `instruction`.
+
+    With `input` below the text, and what stands beside them in front. Empty where there are none.
+    """
+    key = next((key for key in _ASKED if row.get(key) is not None), None)
+    if key is None:
+        return ()
+    if isinstance(row[key], str) and key in {"prompt", "instruction"}:
+        turns: tuple[Turn, ...] = (Turn("user", _with_input(row[key], row)),)
+    else:
+        turns = parse_turns(row[key], key)
+        if row.get("input"):
+            raise ValueError('"input" stands beside turns; expected it beside text')
+    return with_context(row, turns)
+
+
+def with_context(row: dict[str, Any], turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """`turns` after what a row has beside them: `system`, `history` and `tools`."""
+    turns = _history(row.get("history")) + turns
+    if system := row.get("system"):
+        if not isinstance(system, str):
+            raise ValueError('"system" is not a string; expected text')
+        if turns[0].role != "system":
+            turns = (Turn("system", system), *turns)
+        elif turns[0].content != system:
+            raise ValueError('"system" differs from the system turn; expected one of them')
+    tools = row.get("tools")
+    if tools in (None, "", []):
         return turns
-    first = turns[0] if turns[0].role == "system" else Turn("system", "")
-    given = {**first.extra, "tools": _objects(tools, f'"{key}"', "tools")}
-    return Turn("system", first.content, given), *turns[first is turns[0] :]
+    given = {**turns[0].extra, "tools": _objects(tools, "the row", "tools")}
+    return replace(turns[0], extra=given), *turns[1:]
+
+
+def _history(found: Any) -> tuple[Turn, ...]:
+    """Alpaca's earlier rounds: a list of [question, answer]."""
+    turns: list[Turn] = []
+    for round_ in found or ():
+        if not isinstance(round_, list) or len(round_) != 2:
+            raise ValueError('"history" is not a list of [question, answer]; expected one')
+        if not all(isinstance(text, str) for text in round_):
+            raise ValueError('"history" is not a list of [question, answer]; expected one')
+        turns += [Turn("user", round_[0]), Turn("assistant", round_[1])]
+    return tuple(turns)
 
 
 def says_something(turn: Turn) -> bool:
@@ -104,22 +163,27 @@ def _thought(turn: Turn) -> str:
     return str(turn.extra.get("reasoning_content") or "").strip()
 
 
-def _turn(row: Any, place: str) -> Turn:
+def parse_turn(row: Any, place: str) -> Turn:
+    """One turn; `place` is where it stands, for the ValueError where it isn't one."""
     if not isinstance(row, dict):
         raise ValueError(f'{place}: not an object; expected {{"role", "content"}}')
-    role = _first(row, _ROLE_KEYS)
+    role = _first(row, ROLE_KEYS)
     if role is None:
         raise ValueError(f'{place}: no "role"; expected {{"role", "content"}}, {shape_of(row)}')
     if not isinstance(role, str) or role.lower() not in _ROLE_NAMES:
         named = json.dumps(role, ensure_ascii=False)[:40]
         raise ValueError(f"{place}: role {named}; expected one of {', '.join(ROLES)}")
-    extra = {
-        key: value
-        for key, value in row.items()
-        if value is not None and key not in _ROLE_KEYS + _CONTENT_KEYS
-    }
-    if not isinstance(extra.get("reasoning_content", ""), str):
-        raise ValueError(f'{place}: "reasoning_content" is not a string; expected text')
+    read = (*ROLE_KEYS, *CONTENT_KEYS, *THOUGHT_KEYS, *LEARNT_KEYS, "function_call")
+    extra = {key: value for key, value in row.items() if value is not None and key not in read}
+    if thought := _first(row, THOUGHT_KEYS):
+        if not isinstance(thought, str):
+            raise ValueError(f'{place}: "reasoning_content" is not a string; expected text')
+        extra["reasoning_content"] = thought
+    content = _first(row, CONTENT_KEYS)
+    if row.get("function_call"):  # OpenAI's earlier form of one call.
+        extra["tool_calls"] = [row["function_call"]]
+    elif role.lower() == "function_call":
+        extra["tool_calls"], content = _calls_in(content, place), ""
     for key in ("tools", "tool_calls"):
         if extra.get(key):
             extra[key] = _objects(extra[key], place, key)
@@ -127,10 +191,29 @@ def _turn(row: Any, place: str) -> Turn:
             extra.pop(key, None)
     if not all(isinstance(_called(call), str) for call in extra.get("tool_calls", ())):
         raise ValueError(f'{place}: a tool call has no name; expected {{"name", "arguments"}}')
-    content = _first(row, _CONTENT_KEYS)
     if content is None and "tool_calls" not in extra:
         raise ValueError(f'{place}: no "content"; expected text')
-    return Turn(_ROLE_NAMES[role.lower()], _text("" if content is None else content, place), extra)
+    text = _text("" if content is None else content, place)
+    return Turn(_ROLE_NAMES[role.lower()], text, extra, _is_learnt(row, place))
+
+
+def _is_learnt(row: dict[str, Any], place: str) -> bool:
+    for key in LEARNT_KEYS:
+        value = row.get(key)
+        if value not in (None, 0, 1):
+            raise ValueError(f'{place}: "{key}" is neither 0 nor 1; expected one of them')
+        if value is not None and not value:
+            return False
+    return True
+
+
+def _calls_in(content: Any, place: str) -> list[dict[str, Any]]:
+    """The calls that ShareGPT's `function_call` holds as JSON: one object or a list of them."""
+    try:
+        found = orjson.loads(content) if isinstance(content, str) else content
+    except orjson.JSONDecodeError:
+        found = None
+    return _objects([found] if isinstance(found, dict) else found, place, "function_call")
 
 
 def _called(call: dict[str, Any]) -> Any:
@@ -166,16 +249,21 @@ def _objects(value: Any, place: str, key: str) -> list[dict[str, Any]]:
 
 
 def _alpaca(row: dict[str, Any]) -> tuple[Turn, ...]:
-    """`input` goes below the instruction; `system` comes first."""
-    for key in ("instruction", "output", "input", "system"):
-        optional = key in {"input", "system"}
-        if key not in row and not optional:
+    """`input` goes below the instruction."""
+    for key in ("instruction", "output"):
+        if key not in row:
             raise ValueError(f'no "{key}"; {EXPECTED}')
-        if not isinstance(row.get(key) or "", str):
+        if not isinstance(row[key] or "", str):
             raise ValueError(f'"{key}" is not a string; expected text')
-    asked = "\n".join(filter(None, (row["instruction"], row.get("input"))))
-    said = Turn("user", asked), Turn("assistant", row["output"] or "")
-    return (Turn("system", row["system"]), *said) if row.get("system") else said
+    asked = _with_input(row["instruction"] or "", row)
+    return Turn("user", asked), Turn("assistant", row["output"] or "")
+
+
+def _with_input(asked: str, row: dict[str, Any]) -> str:
+    below = row.get("input") or ""
+    if not isinstance(below, str):
+        raise ValueError('"input" is not a string; expected text')
+    return "\n".join(filter(None, (asked, below)))
 
 
 if __name__ == "__main__":

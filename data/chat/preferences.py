@@ -1,8 +1,7 @@
-"""Preference pairs: the built-in ones, or the user's, given as whole conversations or as a prompt
-with two answers.
+"""Preference pairs: the built-in ones, or rows with whole conversations or a prompt and two
+answers.
 
-It splits off what both have in common, the prompt, and leaves out pairs that teach nothing. It
-knows no template, no tokens and no loss.
+Parsing splits off what both have in common, the prompt, and refuses pairs without a difference.
 """
 
 from __future__ import annotations
@@ -10,13 +9,21 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lmm_tui.data.builtin import tasks
 from lmm_tui.data.builtin.holdout import Split, split
 from lmm_tui.data.builtin.task import KINDS
-from lmm_tui.data.chat.conversations import parse_turns, says_something
+from lmm_tui.data.chat.conversations import (
+    asked_turns,
+    parse_turn,
+    parse_turns,
+    says_something,
+    with_context,
+)
+from lmm_tui.data.chat.row_fields import PAIR_FIELDS, refuse_unsupported, unused_fields
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
 from lmm_tui.data.turns import Pair, Turn, question
@@ -35,13 +42,16 @@ def read_pairs(
 ) -> Pairs:
     """One side of `builtin`, or of .json and .jsonl files, a folder or a glob of them.
 
-    Of files, `val_fraction` is held out, by a hash of the question, as in
+    Of files, `val_fraction` is for validation, by a hash of the question, as in
     `data.chat.conversations`. `kinds` are those of the built-in questions.
     """
     if source == BUILTIN:
         return Dataset(lambda _: tasks.pairs(side, kinds=kinds))
     return from_files(
-        source, parse_pair, lambda pair: split(question(pair.prompt), val_fraction) == side
+        source,
+        parse_pair,
+        lambda pair: split(question(pair.prompt), val_fraction) == side,
+        unused=partial(unused_fields, known=PAIR_FIELDS),
     )
 
 
@@ -52,9 +62,10 @@ def parse_pair(row: dict[str, Any]) -> Pair:
     """
     if row.get("chosen") is None or row.get("rejected") is None:
         raise ValueError(f"{EXPECTED}; {shape_of(row)}")
-    prompt = _turns(row["prompt"], "prompt", "user") if row.get("prompt") is not None else ()
-    chosen = _whole(prompt, _turns(row["chosen"], "chosen", "assistant"))
-    rejected = _whole(prompt, _turns(row["rejected"], "rejected", "assistant"))
+    refuse_unsupported(row)
+    prompt = asked_turns(row)
+    chosen = _whole(row, prompt, _answer(row["chosen"], "chosen"))
+    rejected = _whole(row, prompt, _answer(row["rejected"], "rejected"))
     if chosen == rejected:
         raise ValueError("chosen equals rejected; expected two answers that differ")
     shared = _shared(chosen, rejected)
@@ -69,16 +80,20 @@ def parse_pair(row: dict[str, Any]) -> Pair:
     return pair
 
 
-def _turns(value: Any, key: str, role: str) -> tuple[Turn, ...]:
-    """Of a list of turns, or of text that somebody of this role says."""
+def _answer(value: Any, key: str) -> tuple[Turn, ...]:
+    """The turns of an answer: text, one turn, or a list of turns."""
     if isinstance(value, str):
-        return (Turn(role, value),)
+        return (Turn("assistant", value),)
+    if isinstance(value, dict):
+        return (parse_turn(value, f'"{key}"'),)
     return parse_turns(value, key)
 
 
-def _whole(prompt: tuple[Turn, ...], turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+def _whole(
+    row: dict[str, Any], prompt: tuple[Turn, ...], turns: tuple[Turn, ...]
+) -> tuple[Turn, ...]:
     """The prompt and what follows it; turns that don't start with an answer bring their own."""
-    return prompt + turns if turns[0].role == "assistant" else turns
+    return prompt + turns if turns[0].role == "assistant" else with_context(row, turns)
 
 
 def _shared(chosen: tuple[Turn, ...], rejected: tuple[Turn, ...]) -> int:

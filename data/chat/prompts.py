@@ -1,6 +1,5 @@
-"""Prompts to answer, with the right answer where it is known: the built-in ones, or the user's.
-
-It knows nothing of how answers are made, judged or rewarded.
+"""Prompts for reinforcement learning, with the right answer where a row has one: the built-in
+ones, or rows of files.
 """
 
 from __future__ import annotations
@@ -8,16 +7,18 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lmm_tui.data.builtin import tasks
 from lmm_tui.data.builtin.holdout import Split, split
 from lmm_tui.data.builtin.task import KINDS
-from lmm_tui.data.chat.conversations import parse_turns
+from lmm_tui.data.chat.conversations import asked_turns
+from lmm_tui.data.chat.row_fields import PROMPT_FIELDS, refuse_unsupported, unused_fields
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
-from lmm_tui.data.turns import Prompt, Turn, question
+from lmm_tui.data.turns import Prompt, question
 
 Prompts = Dataset[Prompt]
 
@@ -33,13 +34,17 @@ def read_prompts(
 ) -> Prompts:
     """One side of `builtin`, or of .json and .jsonl files, a folder or a glob of them.
 
-    Of files, `val_fraction` is held out, by a hash of the question, as in
+    Of files, `val_fraction` is for validation, by a hash of the question, as in
     `data.chat.conversations`. `kinds` are those of the built-in questions.
     """
     if source == BUILTIN:
         return Dataset(lambda _: tasks.prompts(side, kinds=kinds))
     return from_files(
-        source, parse_prompt, lambda prompt: split(question(prompt.turns), val_fraction) == side
+        source,
+        parse_prompt,
+        lambda prompt: split(question(prompt.turns), val_fraction) == side,
+        unused=partial(unused_fields, known=PROMPT_FIELDS),
+        exact_numbers=True,
     )
 
 
@@ -54,15 +59,10 @@ def parse_prompt(row: dict[str, Any]) -> Prompt:
         answer = str(answer)
     if not isinstance(answer, str | None):
         raise ValueError('"answer" is neither text nor a number; expected one of them')
-    for key in ("prompt", "conversations", "messages"):
-        if row.get(key) is not None:
-            break
-    else:
+    refuse_unsupported(row)
+    turns = asked_turns(row)
+    if not turns:
         raise ValueError(f"{EXPECTED}; {shape_of(row)}")
-    if key == "prompt" and isinstance(row[key], str):
-        turns: tuple[Turn, ...] = (Turn("user", row[key]),)
-    else:
-        turns = parse_turns(row[key], key, row.get("tools"))
     if turns[-1].role == "assistant":
         answer = turns[-1].content.strip() or None if answer is None else answer
         turns = turns[:-1]

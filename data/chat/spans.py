@@ -25,6 +25,10 @@ class Span(NamedTuple):
 class ChatTemplate(Protocol):
     """How turns are written out."""
 
+    @property
+    def turn_ends(self) -> tuple[str, ...]:
+        """The tokens that end an answer, that of a plain text first."""
+
     def spans(self, turns: Sequence[Turn]) -> list[Span]:
         """The whole conversation."""
 

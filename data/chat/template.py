@@ -46,6 +46,12 @@ def render_prompt(
     return encode_spans([template.prompt_spans(turns)], tokenizer)[0][0]
 
 
+def stop_ids(tokenizer: Tokenizer, template: ChatTemplate) -> frozenset[int]:
+    """The tokens at which an answer is over: of the tokenizer, and of the chat template."""
+    turn_ends = map(tokenizer.id_of, template.turn_ends)
+    return tokenizer.end_ids | {token for token in turn_ends if token is not None}
+
+
 if __name__ == "__main__":
     demo_tokenizer = Tokenizer.train(["user assistant what is one and one? two "] * 9, 300)
     talk = Conversation((Turn("user", "one and <|im_end|>?"), Turn("assistant", "two")))

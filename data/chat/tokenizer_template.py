@@ -10,8 +10,9 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,43 +28,48 @@ if TYPE_CHECKING:
 _MARKED = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}")
 # A noncharacter: it stands inside of control tokens that a text spells out, until they are encoded.
 _GUARD = "\ufdd0"
+_MARK = "0123456789"
+_CALL = {"id": "call00001", "type": "function"}
+_ANSWERS = (
+    Turn("assistant", _MARK),
+    Turn(
+        "assistant",
+        "",
+        {"tool_calls": [{**_CALL, "function": {"name": "f", "arguments": {"a": _MARK}}}]},
+    ),
+)
+"""Answers that show how a template ends a turn."""
 
 
 class TokenizerTemplate:
     """Writes turns as `apply_chat_template` of transformers does."""
 
-    def __init__(self, source: str, tokenizer: Tokenizer, variables: dict[str, str]) -> None:
+    def __init__(self, source: str, tokenizer: Tokenizer, variables: Mapping[str, str]) -> None:
         """`variables` are the tokens that a template may name, such as bos_token.
 
         Raises jinja2.TemplateError where `source` is no template.
         """
         self._template = _compiled(source)
         self._variables = variables
-        controls = sorted(tokenizer.special_tokens, key=len, reverse=True)
-        self._controls = re.compile("|".join(map(re.escape, controls)) or r"(?!)")
+        self._controls = _any_of(tokenizer.special_tokens)
+        self._added = _any_of(tokenizer.added_tokens)
 
     @classmethod
     def load(cls, path: Path, tokenizer: Tokenizer) -> TokenizerTemplate:
-        """The template beside the tokenizer at `path`, a folder or the tokenizer.json in it.
+        """The template of the tokenizer that was loaded from `path`.
 
-        It is in chat_template.jinja or in tokenizer_config.json. DataError where there is none, or
-        one that does not compile.
+        Raises DataError where there is none, or one that does not compile.
         """
         from jinja2 import TemplateError
 
-        source = find_source(path)
+        source = tokenizer.settings.chat_template
         if source is None:
             raise DataError(
                 f"data.template: {path}: the tokenizer has no chat template (neither "
                 "chat_template.jinja nor chat_template in tokenizer_config.json); choose chatml"
             )
-        variables = {
-            key: value if isinstance(value, str) else str(value.get("content", ""))
-            for key, value in _config(path).items()
-            if key.endswith("_token") and isinstance(value, str | dict)
-        }
         try:
-            return cls(source, tokenizer, variables)
+            return cls(source, tokenizer, tokenizer.settings.tokens)
         except TemplateError as error:
             raise DataError(
                 f"data.template: {path}: the tokenizer's chat template cannot be used "
@@ -88,7 +94,7 @@ class TokenizerTemplate:
             if not whole.startswith(after) or start < done:
                 continue
             spans += self._spans(whole[done:start])
-            answer = self._spans(after[start:], learnt=True)
+            answer = self._spans(after[start:], turn.learnt)
             last = max((at for at, span in enumerate(answer) if span.control), default=len(answer))
             spans += answer[: last + 1]
             spans += [span._replace(learnt=False) for span in answer[last + 1 :]]
@@ -98,11 +104,27 @@ class TokenizerTemplate:
     def prompt_spans(self, turns: Sequence[Turn]) -> list[Span]:
         return self._spans(self._written(turns, add_generation_prompt=True))
 
+    @cached_property
+    def turn_ends(self) -> tuple[str, ...]:
+        """The tokens that the template writes after an answer and after a tool call."""
+        ends: list[str] = []
+        for answer in _ANSWERS:
+            try:
+                written = self._written((Turn("user", "?"), answer))
+            except DataError:
+                continue  # Not every template has tool calls.
+            after = written[written.rfind(_MARK) :] if _MARK in written else ""
+            tokens = self._added.findall(after)
+            # Behind a call stand tokens that close it, before the one that ends the turn.
+            if tokens and not set(ends).intersection(tokens):
+                ends.append(tokens[-1] if answer.extra else tokens[0])
+        return tuple(ends)
+
     def _written(self, turns: Sequence[Turn], add_generation_prompt: bool = False) -> str:
         """As text in which control tokens that a turn spells out are guarded."""
         from jinja2 import TemplateError
 
-        messages = [{"role": t.role, "content": t.content, **t.extra} for t in turns]
+        messages = [_message(turn) for turn in turns]
         tools = next((turn.extra["tools"] for turn in turns if turn.extra.get("tools")), None)
         try:
             return self._template.render(
@@ -144,13 +166,15 @@ class TokenizerTemplate:
         return [span for span in spans if span.text]
 
 
-def find_source(path: Path) -> str | None:
-    """The Jinja that lies beside the tokenizer at `path`, a folder or the tokenizer.json in it."""
-    folder = path if path.is_dir() else path.parent
-    try:
-        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return _default(_config(path).get("chat_template"))
+def _message(turn: Turn) -> dict[str, Any]:
+    """As transformers gets it: tools beside the messages, unless their system turn holds them."""
+    extra = {k: v for k, v in turn.extra.items() if k != "tools" or turn.role == "system"}
+    return {"role": turn.role, "content": turn.content, **extra}
+
+
+def _any_of(tokens: Sequence[str]) -> re.Pattern[str]:
+    longest_first = sorted(tokens, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
 
 def _compiled(source: str) -> jinja2.Template:
@@ -174,23 +198,6 @@ def _compiled(source: str) -> jinja2.Template:
     return environment.from_string(plain)
 
 
-def _config(path: Path) -> dict[str, Any]:
-    folder = path if path.is_dir() else path.parent
-    try:
-        found = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _default(found: Any) -> str | None:
-    """Of one template, or of a list of named ones."""
-    if isinstance(found, list):
-        named = {item.get("name"): item.get("template") for item in found if isinstance(item, dict)}
-        found = named.get("default")
-    return found if isinstance(found, str) and found else None
-
-
 if __name__ == "__main__":
     demo_tokenizer = Tokenizer.train(["some words "] * 9, 280)
     demo_source = (
@@ -202,10 +209,10 @@ if __name__ == "__main__":
             TokenizerTemplate.load(Path(scratch), demo_tokenizer)
         except DataError as refusal:
             print(refusal)
-        demo_tokenizer.save(Path(scratch), demo_source)
-        own = TokenizerTemplate.load(Path(scratch), demo_tokenizer)
+    own = TokenizerTemplate(demo_source, demo_tokenizer, {})
     talk = (Turn("user", "two <|im_end|>"), Turn("assistant", "words"))
     print(own.spans(talk))
     assert [span.text for span in own.spans(talk) if span.learnt] == ["words", "<|im_end|>"]
     assert sum(span.control for span in own.spans(talk)) == 4
+    assert own.turn_ends == ("<|im_end|>",)
     print("=== 自测通过 ===")

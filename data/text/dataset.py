@@ -1,27 +1,20 @@
-"""The rows of chat, preference and prompt files as one stream that can be read again and again.
+"""The rows of chat, preference and prompt files as one stream that can be read more than once.
 
-Each pass reads the files anew, so that they may be larger than memory. What a row means is the
-caller's: this module only finds files, counts what cannot be used, and refuses what is too bad.
+Each pass reads the files again, so that they may be larger than memory. The caller parses a row;
+this module finds files, counts rows that cannot be used, and refuses files with too many of them.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from lmm_tui.data.errors import DataError
-from lmm_tui.data.text.files import check_unchanged, find, opened, stamp
-from lmm_tui.data.text.json_rows import (
-    JsonError,
-    Parse,
-    Skipped,
-    json_array,
-    json_lines,
-    starts_array,
-)
+from lmm_tui.data.text.files import check_unchanged, find, json_rows, opened, stamp
+from lmm_tui.data.text.json_rows import Parse, Skipped
 
 SUFFIXES = (".json", ".jsonl")
 
@@ -51,20 +44,35 @@ class Dataset(Generic[T]):
         return tuple(f"{self._paths[bad.file]}:{bad.line}: {bad.why}" for bad in self.skipped.first)
 
 
-def from_files(source: str, parse: Parse[T], keep: Callable[[T], bool]) -> Dataset[T]:
-    """The rows of .json and .jsonl files that `keep` wants: a file, a folder or a glob of them.
+def from_files(
+    source: str,
+    parse: Parse[T],
+    keep: Callable[[T], bool],
+    *,
+    unused: Callable[[dict[str, Any]], Iterable[str]] = lambda row: (),
+    exact_numbers: bool = False,
+) -> Dataset[T]:
+    """The rows of .json and .jsonl files that `keep` selects: a file, a folder or a glob of them.
 
-    A .json file holds an array, or an object a line. More than 1 % of bad rows, or no row at all,
-    is a DataError at the end of a pass; text that isn't JSON at all is one at once.
+    `unused` names the fields of a row that have no effect; with `exact_numbers`, numbers beyond 64
+    bits and fractions are as they are written. A .json file holds an array, or an object a line.
+    More than 1 % of bad rows, or no row at all, is a DataError at the end of a pass; text that
+    isn't JSON at all is one at once.
     """
     paths = tuple(find(source, SUFFIXES))
     stamps = [stamp(path) for path in paths]
 
     def rows(skipped: Skipped) -> Iterator[T]:
+        def noted(row: dict[str, Any]) -> T:
+            made = parse(row)
+            skipped.unused.update(dict.fromkeys(unused(row)))
+            return made
+
         for index, (path, before) in enumerate(zip(paths, stamps, strict=True)):
-            for row in _rows_of(path, index, parse, skipped):
-                if keep(row):
-                    yield row
+            with opened(path) as file:
+                for row in json_rows(file, path, index, noted, skipped, exact=exact_numbers):
+                    if keep(row):
+                        yield row
             check_unchanged(path, before)
         if skipped.too_many:
             raise DataError(skipped.refusal(found.skipped_rows[0]))
@@ -73,17 +81,6 @@ def from_files(source: str, parse: Parse[T], keep: Callable[[T], bool]) -> Datas
 
     found = Dataset(rows, paths)
     return found
-
-
-def _rows_of(path: Path, index: int, parse: Parse[T], skipped: Skipped) -> Iterator[T]:
-    with opened(path) as file:
-        if path.suffix.lower() == ".json" and starts_array(file):
-            try:
-                yield from json_array(file, index, parse, skipped)
-            except JsonError as error:
-                raise DataError(f"{path}:{error.line}: {error}; mend the file") from None
-        else:
-            yield from json_lines(file, index, parse, skipped)
 
 
 def shape_of(row: dict[str, Any]) -> str:

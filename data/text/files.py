@@ -1,7 +1,6 @@
-"""The user's own text: .txt and .jsonl files, folders and globs of them, read as documents.
+"""The user's own text: .txt, .jsonl and .json files, folders and globs of them, as documents.
 
-Reads line by line, so that a corpus may be larger than memory, and says exactly where something
-is wrong. It knows no tokenizer and no cache.
+Files are read line by line, so that a corpus may be larger than memory, and errors name the line.
 """
 
 from __future__ import annotations
@@ -15,13 +14,27 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lmm_tui.data.errors import DataError
-from lmm_tui.data.text.json_rows import BOM, BadLine, Skipped, json_lines
+from lmm_tui.data.text.json_rows import (
+    BOM,
+    BadLine,
+    JsonError,
+    Parse,
+    Skipped,
+    json_array,
+    json_lines,
+    starts_array,
+)
 from lmm_tui.data.text.passages import documents
 
-SUFFIXES = (".txt", ".jsonl")
+SUFFIXES = (".txt", ".jsonl", ".json")
+
+T = TypeVar("T")
+
+
+_NUL = b"\0"
 
 
 class FileText:
@@ -54,8 +67,8 @@ class FileText:
         """
         for index, (path, before) in enumerate(zip(self.paths, self._stamps, strict=True)):
             with opened(path) as file:
-                if path.suffix.lower() == ".jsonl":
-                    texts = json_lines(file, index, _text_of, skipped)
+                if path.suffix.lower() != ".txt":
+                    texts = json_rows(file, path, index, _text_of, skipped)
                     yield from (text for text in texts if text.strip())
                 else:
                     yield from documents(_text_lines(file, path))
@@ -66,13 +79,35 @@ class FileText:
         return f"{self.paths[bad.file]}:{bad.line}: {bad.why}"
 
 
-def find(source: str, suffixes: tuple[str, str] = SUFFIXES) -> list[Path]:
+def json_rows(
+    file: BufferedReader,
+    path: Path,
+    index: int,
+    parse: Parse[T],
+    skipped: Skipped,
+    *,
+    exact: bool = False,
+) -> Iterator[T]:
+    """What `parse` makes of the rows of an open file: an object a line, or an array in a .json.
+
+    Raises DataError at once where an array is not JSON.
+    """
+    if path.suffix.lower() == ".json" and starts_array(file):
+        try:
+            yield from json_array(file, index, parse, skipped, exact=exact)
+        except JsonError as error:
+            raise DataError(f"{path}:{error.line}: {error}; mend the file") from None
+    else:
+        yield from json_lines(file, index, parse, skipped, exact=exact)
+
+
+def find(source: str, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
     """The files that `source` means: a file, a folder (searched recursively) or a glob; sorted.
 
     Folders and globs give their files with these suffixes, hidden ones left out. Raises
     DataError where there are none.
     """
-    one, other = suffixes
+    kinds = " / ".join(suffixes)
     given = Path(source).expanduser()
     try:
         if given.is_file():
@@ -89,14 +124,13 @@ def find(source: str, suffixes: tuple[str, str] = SUFFIXES) -> list[Path]:
     if found:
         return found
     if given.is_dir():
-        problem = f"the folder {source!r} holds no {one} or {other} file"
+        problem = f"the folder {source!r} holds no {kinds} file"
     elif matches:
-        problem = f"{source!r} is neither {one} nor {other}"
+        problem = f"{source!r} is no {kinds} file"
     else:
         problem = f"no file, folder or glob matches {source!r}"
     raise DataError(
-        f"data.source: {problem}; "
-        f"give 'builtin', {one} or {other} files, a folder or a glob of them"
+        f"data.source: {problem}; give 'builtin', {kinds} files, a folder or a glob of them"
     )
 
 
@@ -113,6 +147,11 @@ def _text_lines(file: BufferedReader, path: Path) -> Iterator[str]:
     offset = 0
     for number, raw in enumerate(file, start=1):
         line = raw.removeprefix(BOM) if number == 1 else raw
+        if _NUL in raw:
+            raise DataError(
+                f"{path}:{number}: a NUL byte (byte {offset + raw.index(_NUL)} of the file), as in "
+                "UTF-16 or a binary file; convert the file to UTF-8"
+            )
         try:
             yield line.decode().replace("\r\n", "\n")
         except UnicodeDecodeError as error:

@@ -1,11 +1,12 @@
 """JSON rows, one at a time, from an open file: JSON lines, or one JSON array.
 
-What cannot be read or used is left out, counted and remembered with its line. It knows neither
-what the rows mean (whoever calls says what to make of one) nor how files are found.
+The caller's function parses a row. What cannot be read or parsed is skipped, counted and recorded
+with its line.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ class Skipped:
     count: int = 0
     first: list[BadLine] = field(default_factory=list)
     """The first 100 bad rows."""
+    unused: dict[str, None] = field(default_factory=dict)
+    """Names of fields without effect, in the order in which they were met."""
 
     def add(self, bad: BadLine) -> None:
         self.count += 1
@@ -63,15 +66,34 @@ class Skipped:
         )
 
 
-def json_lines(file: BufferedReader, index: int, parse: Parse[T], skipped: Skipped) -> Iterator[T]:
-    """What `parse` makes of each line of a file; blank lines are passed over."""
+class ExactFloat(float):
+    """A number that keeps how it was written, such as 2.50."""
+
+    def __new__(cls, text: str) -> ExactFloat:
+        made = super().__new__(cls, text)
+        made.text = text
+        return made
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def json_lines(
+    file: BufferedReader, index: int, parse: Parse[T], skipped: Skipped, *, exact: bool = False
+) -> Iterator[T]:
+    """What `parse` makes of each line of a file; blank lines are skipped.
+
+    With `exact`, whole numbers have any size and fractions are `ExactFloat`.
+    """
     for number, raw in enumerate(file, start=1):
         line = (raw.removeprefix(BOM) if number == 1 else raw).strip()
         if not line:
             continue
         skipped.lines += 1
         try:
-            made = parse(_object(_loads(line)))
+            made = parse(_object(_loads(line, exact)))
         except ValueError as error:
             skipped.add(BadLine(index, number, str(error)))
             continue
@@ -83,13 +105,15 @@ def starts_array(file: BufferedReader) -> bool:
     return file.peek(64).removeprefix(BOM).lstrip()[:1] == b"["
 
 
-def json_array(file: BufferedReader, index: int, parse: Parse[T], skipped: Skipped) -> Iterator[T]:
-    """What `parse` makes of each element; the file is held in memory.
+def json_array(
+    file: BufferedReader, index: int, parse: Parse[T], skipped: Skipped, *, exact: bool = False
+) -> Iterator[T]:
+    """What `parse` makes of each element; the file is held in memory. `exact` as in `json_lines`.
 
     Raises ValueError, with the line, where the file as a whole is not JSON.
     """
     raw = file.read().removeprefix(BOM)
-    rows = _loads(raw)
+    rows = _loads(raw, exact)
     lines: list[int] = []
     for number, row in enumerate(rows):
         skipped.lines += 1
@@ -102,9 +126,10 @@ def json_array(file: BufferedReader, index: int, parse: Parse[T], skipped: Skipp
         yield made
 
 
-def _loads(raw: bytes) -> Any:
+def _loads(raw: bytes, exact: bool = False) -> Any:
     try:
-        return orjson.loads(raw)
+        found = orjson.loads(raw)
+        return json.loads(raw, parse_float=ExactFloat) if exact else found
     except orjson.JSONDecodeError as error:
         try:
             raw.decode()
@@ -114,6 +139,8 @@ def _loads(raw: bytes) -> Any:
             what = f"not UTF-8 (byte {byte} of the line)"
             raise JsonError(what, place.count(b"\n") + 1) from None
         what = f"not JSON ({error.msg}, column {error.colno})"
+        if b"\0" in raw:
+            what = "not JSON (a NUL byte, as in UTF-16 or a binary file)"
         raise JsonError(what, error.lineno) from None
 
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from lmm_tui.data.errors import DataError
+from lmm_tui.data.tokenizing.tokenizer_settings import CONFIG, TokenizerSettings
 
 # With the variable set, tokenizers uses threads and does not warn about forks. A forked child has
 # none of the threads, so it must not use them.
@@ -34,14 +34,23 @@ _PRE_TOKENS = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
 # Bytes of a token. Chinese has no spaces: without a limit, frequent clauses become single tokens,
 # and the words in them are never trained.
 _LONGEST = 15
+_ENDS = {"eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT}
 _OTHER_ENDS = ("</s>", "<eos>", "<|end_of_text|>", "<|eot_id|>", IM_END)
 
 
 class Tokenizer:
     """A vocabulary and its merges. Thread-safe."""
 
-    def __init__(self, backend: tokenizers.Tokenizer, end: str) -> None:
-        """Takes ownership of `backend`; `end` is the token after a document."""
+    def __init__(
+        self,
+        backend: tokenizers.Tokenizer,
+        end: str,
+        settings: TokenizerSettings | None = None,
+    ) -> None:
+        """Takes ownership of `backend`; `end` is the token after a document.
+
+        `settings` are those that its folder has beside the vocabulary.
+        """
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
@@ -50,6 +59,7 @@ class Tokenizer:
         assert eos_id is not None, f"{end} is not in the vocabulary"
         self.eos_id = eos_id
         self.vocab_size: int = max(backend.get_vocab().values()) + 1
+        self.settings = self._completed(settings or TokenizerSettings())
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -73,7 +83,7 @@ class Tokenizer:
             show_progress=False,
         )
         backend.train_from_iterator(texts, trainer)
-        return cls(backend, END_OF_TEXT)
+        return cls(backend, END_OF_TEXT, TokenizerSettings({"bos_token": END_OF_TEXT} | _ENDS))
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
@@ -88,10 +98,11 @@ class Tokenizer:
             backend = tokenizers.Tokenizer.from_file(str(file))
         except Exception as error:  # tokenizers raises nothing more specific.
             raise DataError(f"data.tokenizer: {file}: not a tokenizer ({error})") from None
-        candidates = (END_OF_TEXT, _configured_end(_config(file)), *_OTHER_ENDS)
+        settings = TokenizerSettings.read(file.parent)
+        candidates = (END_OF_TEXT, settings.tokens.get("eos_token"), *_OTHER_ENDS)
         for end in candidates:
             if end and backend.token_to_id(end) is not None:
-                return cls(backend, end)
+                return cls(backend, end, settings)
         raise DataError(
             f"data.tokenizer: {file}: has no token that ends a document; add {END_OF_TEXT}, or an "
             "eos_token in tokenizer_config.json"
@@ -101,20 +112,21 @@ class Tokenizer:
         """Write tokenizer.json and tokenizer_config.json into the folder `path`.
 
         `path` may also be the file itself, if it ends in .json. `load` and transformers'
-        AutoTokenizer read them. `chat_template` is Jinja, for `apply_chat_template`.
+        AutoTokenizer read them. `chat_template`, Jinja for `apply_chat_template`, takes the place
+        of the tokenizer's own.
         """
         file = _file(path, new=True)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(self._serialised, encoding="utf-8")
-        config: dict[str, Any] = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "eos_token": self._end,
-            "pad_token": self._end,
-            "clean_up_tokenization_spaces": False,
-        }
+        settings = self.settings
         if chat_template is not None:
-            config["chat_template"] = chat_template
-        _config(file).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+            settings = replace(settings, chat_template=chat_template)
+        settings.write(file.with_name(CONFIG))
+
+    def with_eos(self, token: str) -> Tokenizer:
+        """The same vocabulary with another `eos_token`; documents still end as before."""
+        settings = replace(self.settings, tokens={**self.settings.tokens, "eos_token": token})
+        return Tokenizer(tokenizers.Tokenizer.from_str(self._serialised), self._end, settings)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -146,11 +158,31 @@ class Tokenizer:
         found: int | None = self._backend.token_to_id(token)
         return found
 
+    def named_id(self, name: str) -> int | None:
+        """The id of `bos_token`, `eos_token`, `pad_token` or another token with a name."""
+        token = self.settings.tokens.get(name)
+        return None if token is None else self.id_of(token)
+
+    @property
+    def end_of_document(self) -> str:
+        """The token with the id `eos_id`; `eos_token` of the settings may be another one."""
+        return self._end
+
     @cached_property
     def end_ids(self) -> frozenset[int]:
-        """The id that ends a document and, if the vocabulary has it, the one that ends a turn."""
-        turn_end = self.id_of(IM_END)
-        return frozenset({self.eos_id} if turn_end is None else {self.eos_id, turn_end})
+        """The ids that end a document or, as far as the vocabulary and its folder say, a turn.
+
+        What a chat template ends turns with is in `data.chat.template.stop_ids`.
+        """
+        ends = (IM_END, self.settings.tokens["eos_token"], *self.settings.stop_tokens)
+        found = map(self.id_of, ends)
+        return frozenset({self.eos_id, *(token for token in found if token is not None)})
+
+    @cached_property
+    def added_tokens(self) -> tuple[str, ...]:
+        """All tokens that are not learnt from text, the special ones among them."""
+        added = self._backend.get_added_tokens_decoder().values()
+        return tuple(token.content for token in added)
 
     @cached_property
     def special_tokens(self) -> tuple[str, ...]:
@@ -168,6 +200,16 @@ class Tokenizer:
         An id without a token (padding of a larger model) is shown as `<#id>`.
         """
         return [self._token_string(int(token)) for token in ids]
+
+    def _completed(self, settings: TokenizerSettings) -> TokenizerSettings:
+        """With an eos_token, and with stop ids as text where they stand for an added token."""
+        tokens = dict(settings.tokens) or {"eos_token": self._end, "pad_token": self._end}
+        tokens.setdefault("eos_token", self._end)
+        added = self._backend.get_added_tokens_decoder()
+        stops = [added[id_].content for id_ in settings.stop_ids if id_ in added]
+        known = (*settings.stop_tokens, *stops)
+        further = dict.fromkeys(stop for stop in known if stop != tokens["eos_token"])
+        return replace(settings, tokens=tokens, stop_tokens=(*further,), stop_ids=())
 
     def _token_string(self, token: int) -> str:
         piece = self._backend.id_to_token(token)
@@ -200,19 +242,6 @@ class Tokenizer:
 def _file(path: Path, new: bool = False) -> Path:
     folder = path.suffix != ".json" if new else path.is_dir()
     return path / "tokenizer.json" if folder else path
-
-
-def _config(file: Path) -> Path:
-    return file.with_name("tokenizer_config.json")
-
-
-def _configured_end(config: Path) -> str:
-    """The eos_token of a tokenizer_config.json, or "" if it has none."""
-    try:
-        found: Any = json.loads(config.read_text(encoding="utf-8"))["eos_token"]
-        return str(found["content"] if isinstance(found, dict) else found or "")
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def _byte_alphabet() -> dict[str, int]:

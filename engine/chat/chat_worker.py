@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
-from lmm_tui.data.chat.template import CHATML, render_prompt
+from lmm_tui.data.chat.template import CHATML, render_prompt, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
@@ -40,7 +40,7 @@ def open_checkpoint(path: Path) -> tuple[ChatModel, RunConfig]:
         raise WeightsError(f"{path}: its run has no tokenizer.json")
     tokenizer = Tokenizer.load(weights.tokenizer)
     model = weights.decoder().eval()
-    if not has_chat_template(config):
+    if config.reads_text:
         return ChatModel(
             model, tokenizer, lambda turns: plain_ids(turns, tokenizer), (tokenizer.eos_id,)
         ), config
@@ -50,14 +50,7 @@ def open_checkpoint(path: Path) -> tuple[ChatModel, RunConfig]:
     def ids(turns: Sequence[Turn]) -> list[int]:
         return render_prompt(turns, tokenizer, template)
 
-    return ChatModel(model, tokenizer, ids, tokenizer.end_ids), config
-
-
-def has_chat_template(config: RunConfig) -> bool:
-    """Whether the stage trains on conversations in a chat template."""
-    if config.stage == "distill":
-        return config.distill.data != "text"
-    return config.stage != "pretrain"
+    return ChatModel(model, tokenizer, ids, stop_ids(tokenizer, template)), config
 
 
 def answer(model: ChatModel, config: RunConfig, step: int, line: str) -> Reply:

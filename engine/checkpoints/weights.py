@@ -1,8 +1,7 @@
 """Reads the weights of a model: our checkpoints, Hugging Face folders of Qwen3, MiniMind's `.pth`.
 
-LoRA adapters in a checkpoint are merged. All three formats have the same tensor names, so reading
-them means checking them: a model that `Decoder` cannot represent is refused with the reason.
-Nothing but tensors is unpickled.
+LoRA adapters in a checkpoint are merged. All three formats have the same tensor names; a model
+that `Decoder` cannot represent is refused with the reason. Nothing but tensors is unpickled.
 """
 
 from __future__ import annotations
@@ -20,26 +19,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.checkpoints.checkpoint import read_adapter
 from lmm_tui.engine.checkpoints.checkpoint_files import TRAINING, newest_intact, verify
+from lmm_tui.engine.checkpoints.hf_config import WeightsError, shape_of_hf, unknown_keys
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.adapters import merged
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.errors import LmmError
 
 log = logging.getLogger("engine")
+
+SIDECAR_FIELDS = ("rope_theta", "rms_eps", "max_positions")
 
 _EMBEDDING = "model.embed_tokens.weight"
 _HEAD = "lm_head.weight"
 # MiniMind may save the rotary tables, which we compute.
 _ROTARY_TABLES = re.compile(r"(.*\.)?(freqs_cos|freqs_sin|inv_freq)")
-
-
-class WeightsError(LmmError):
-    """Weights that are missing, damaged, or of a model that a Decoder cannot represent."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,16 @@ class Weights:
     """The checkpoint, folder or file that was read."""
     merged: bool = False
     """Whether LoRA adapters were merged into the weights."""
+    trained_template: str | None = None
+    """`data.template` of the run, where it trained on conversations."""
+    notes: tuple[str, ...] = ()
+    """Sentences for people about what the source does not say, or says without effect."""
+
+    def has_own_template(self, tokenizer: Tokenizer) -> bool:
+        """Whether chats are in the template of its tokenizer, rather than in ChatML."""
+        if self.trained_template is None:
+            return tokenizer.settings.chat_template is not None
+        return self.trained_template == "own"
 
     def decoder(self) -> Decoder:
         """A model with these weights, on the CPU."""
@@ -130,12 +138,16 @@ def _read_verified(path: Path) -> Weights:
         tensors = merged(tensors, adapter)
     shape = config.model.shape(tensors[_EMBEDDING].shape[0])
     tokenizer = run_dir.path / "tokenizer.json"
-    return replace(_checked(shape, tensors, tokenizer, path), merged=adapter is not None)
+    return replace(
+        _checked(shape, tensors, tokenizer, path),
+        merged=adapter is not None,
+        trained_template=None if config.reads_text else config.data.template,
+    )
 
 
 def _read_hf(path: Path) -> Weights:
     found = _load_json(path / "config.json")
-    shape = _shape_of_hf(found, path)
+    shape = shape_of_hf(found, path)
     index = path / "model.safetensors.index.json"
     if index.is_file():
         names = sorted(set(_load_json(index)["weight_map"].values()))
@@ -144,7 +156,9 @@ def _read_hf(path: Path) -> Weights:
     else:
         names = ["model.safetensors"]
     tensors = _load_safetensors([path / name for name in names], path)
-    return _checked(shape, tensors, path / "tokenizer.json", path)
+    weights = _checked(shape, tensors, path / "tokenizer.json", path)
+    unknown = unknown_keys(found)
+    return replace(weights, notes=(_unknown_note(path, unknown),)) if unknown else weights
 
 
 def _read_pth(path: Path) -> Weights:
@@ -168,38 +182,31 @@ def _read_pth(path: Path) -> Weights:
         shape = infer_shape(tensors)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
-    return _checked(shape, tensors, path.parent / "tokenizer.json", path)
+    side = sidecar(path)
+    notes: tuple[str, ...] = ()
+    if side.is_file():
+        said = _load_json(side)
+        shape = replace(shape, **{field: said[field] for field in SIDECAR_FIELDS if field in said})
+    else:
+        notes = (_assumed_note(path, shape),)
+    return replace(_checked(shape, tensors, path.parent / "tokenizer.json", path), notes=notes)
 
 
-def _shape_of_hf(config: Mapping[str, Any], path: Path) -> ModelShape:
-    if config.get("model_type") != "qwen3":
-        raise WeightsError(
-            f"{path}: is a {config.get('model_type')} model; only dense Qwen3 folders can be read"
-        )
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    refused = {
-        "attention_bias": bool(config.get("attention_bias")),
-        "use_sliding_window": bool(config.get("use_sliding_window")),
-        "rope scaling": rope.get("rope_type", "default") != "default",
-        "hidden_act": config.get("hidden_act", "silu") != "silu",
-    }
-    for name, present in refused.items():
-        if present:
-            raise WeightsError(f"{path}: config.json sets {name}, which our decoder does not have")
-    heads = config["num_attention_heads"]
-    return ModelShape(
-        vocab_size=config["vocab_size"],
-        hidden_size=config["hidden_size"],
-        num_layers=config["num_hidden_layers"],
-        num_heads=heads,
-        num_kv_heads=config.get("num_key_value_heads", heads),
-        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-        intermediate_size=config["intermediate_size"],
-        max_positions=config.get("max_position_embeddings", 32768),
-        rope_theta=float(rope.get("rope_theta") or config.get("rope_theta", 1e6)),
-        rms_eps=config.get("rms_norm_eps", 1e-6),
-        tie_embeddings=config.get("tie_word_embeddings", False),
+def _unknown_note(path: Path, keys: list[str]) -> str:
+    return f"{path}: keys of config.json without effect: {', '.join(keys)}"
+
+
+def _assumed_note(path: Path, shape: ModelShape) -> str:
+    return (
+        f"{path}: does not say rope_theta, rms_eps and the context length, and "
+        f"{sidecar(path).name} is missing; taken as MiniMind's: {shape.rope_theta:g}, "
+        f"{shape.rms_eps:g}, {shape.max_positions}"
     )
+
+
+def sidecar(path: Path) -> Path:
+    """The JSON file beside a .pth with the numbers of the shape that tensors do not show."""
+    return path.with_name(f"{path.name}.json")
 
 
 def _checked(
@@ -207,6 +214,12 @@ def _checked(
 ) -> Weights:
     """The weights as fp32; WeightsError names the first tensor that does not fit a Decoder."""
     if shape.tie_embeddings:
+        head = tensors.get(_HEAD)
+        if head is not None and not torch.equal(head, tensors.get(_EMBEDDING, head)):
+            raise WeightsError(
+                f"{origin}: the head is tied to the embedding, but {_HEAD} is there and differs; "
+                "set tie_word_embeddings to false in config.json to use it"
+            )
         tensors = {name: tensor for name, tensor in tensors.items() if name != _HEAD}
     with torch.device("meta"):
         wanted = Decoder(shape).state_dict()

@@ -24,6 +24,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from torch import Tensor
 
 from lmm_tui.data.chat.spans import ChatTemplate
+from lmm_tui.data.chat.template import stop_ids
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
 from lmm_tui.engine.evaluation.job import EvaluateError
@@ -49,6 +50,7 @@ class DecoderLM(TemplateLM):
         self._tokenizer = tokenizer
         self._template = template
         self._batch_size = batch_size
+        self._ends = stop_ids(tokenizer, template)
         self._special = {tokenizer.id_of(token) for token in tokenizer.special_tokens}
 
     @property
@@ -163,7 +165,7 @@ class DecoderLM(TemplateLM):
             temperature=options.get("temperature", 0.0) if options["do_sample"] else 0.0,
             top_p=options.get("top_p", 1.0),
             seed=seed,
-            stop_ids=self._tokenizer.end_ids | self._tokens_with(tuple(stops)),
+            stop_ids=self._ends | self._tokens_with(tuple(stops)),
         )
         # Special tokens are removed before stop texts are looked for, as HFLM does.
         shown = ([token for token in ids if token not in self._special] for ids in written.ids)

@@ -8,9 +8,9 @@ from typing import Any
 
 from lmm_tui.data.chat.spans import ChatTemplate
 from lmm_tui.data.chat.template import CHATML
-from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate, find_source
+from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.tokenizing.tokenizer import IM_END, IM_START, Tokenizer
-from lmm_tui.engine.checkpoints.weights import read_weights
+from lmm_tui.engine.checkpoints.weights import Weights, read_weights
 from lmm_tui.engine.device import resolve_device
 from lmm_tui.engine.evaluation.job import Backend, EvaluateError, Job
 
@@ -40,18 +40,18 @@ def _open_decoder(job: Job) -> Any:
             f"{weights.origin}: no tokenizer.json beside it; put the model's tokenizer there"
         )
     tokenizer = Tokenizer.load(weights.tokenizer)
-    template = _template(weights.tokenizer, tokenizer, needed=job.chat)
+    template = _template(weights, tokenizer, needed=job.chat)
     model = weights.decoder().to(resolve_device(job.device))
     return DecoderLM(model, tokenizer, template, job.batch_size)
 
 
-def _template(path: Path, tokenizer: Tokenizer, needed: bool) -> ChatTemplate:
-    if find_source(path) is not None:
-        return TokenizerTemplate.load(path, tokenizer)
+def _template(weights: Weights, tokenizer: Tokenizer, needed: bool) -> ChatTemplate:
+    if weights.tokenizer is not None and weights.has_own_template(tokenizer):
+        return TokenizerTemplate.load(weights.tokenizer, tokenizer)
     if needed and None in (tokenizer.id_of(IM_START), tokenizer.id_of(IM_END)):
         raise EvaluateError(
-            f"{path}: no chat template beside it, and the tokenizer lacks the {IM_START} of "
-            "ChatML; evaluate without --apply-chat-template"
+            f"{weights.tokenizer}: no chat template beside it, and the tokenizer lacks the "
+            f"{IM_START} of ChatML; evaluate without --apply-chat-template"
         )
     return CHATML
 

@@ -6,11 +6,11 @@ greedy: no random number is drawn, so training is unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lmm_tui.data.builtin.tasks import KINDS, test_set
 from lmm_tui.data.chat.spans import ChatTemplate
-from lmm_tui.data.chat.template import CHATML, render_prompt
+from lmm_tui.data.chat.template import CHATML, render_prompt, stop_ids
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
 from lmm_tui.engine.generation.rollout import rollout
@@ -35,7 +35,7 @@ def exact_match(
     for kind in kinds:
         drawn = test_set(kind, questions)
         prompts = [render_prompt([Turn("user", d.question)], tokenizer, template) for d in drawn]
-        given = answers(model, tokenizer, prompts)
+        given = answers(model, tokenizer, prompts, stop_ids(tokenizer, template))
         right = sum(text == task.answer for text, task in zip(given, drawn, strict=True))
         shares[kind] = right / len(drawn)
     return shares
@@ -45,11 +45,12 @@ def answers(
     model: Decoder,
     tokenizer: Tokenizer,
     prompts: Sequence[Sequence[int]],
+    stops: Collection[int],
     *,
     max_tokens: int = _LONGEST_ANSWER,
     batch_size: int = 64,
 ) -> list[str]:
-    """The greedy answer to each prompt, up to a stop token, without surrounding space."""
+    """The greedy answer to each prompt, up to one of `stops`, without surrounding space."""
     texts = []
     for start in range(0, len(prompts), batch_size):
         rollouts = rollout(
@@ -60,7 +61,7 @@ def answers(
             temperature=0.0,
             top_p=1.0,
             seed=0,
-            stop_ids=tokenizer.end_ids,
+            stop_ids=stops,
         )
         for ids, ended in zip(rollouts.ids, rollouts.ended, strict=True):
             texts.append(tokenizer.decode(ids[:-1] if ended else ids).strip())

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from lmm_tui.data.batching.packing import Packed, Rows
 from lmm_tui.data.builtin.holdout import Split
 from lmm_tui.data.builtin.task import KINDS
+from lmm_tui.data.chat.chatml import ChatML
 from lmm_tui.data.chat.spans import ChatTemplate, Rendered
-from lmm_tui.data.chat.template import CHATML, render_prompt
+from lmm_tui.data.chat.template import CHATML, render_prompt, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.text.dataset import Dataset
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
@@ -63,10 +64,14 @@ class ChatStage(Stage):
 
     @property
     def stop_ids(self) -> Collection[int]:
-        return self.tokenizer.end_ids
+        return stop_ids(self.tokenizer, self.template)
 
     def warn_of_skipped(self, rows: Dataset[Any], source: str) -> None:
-        """Warn of rows that were left out while `rows` was read."""
+        """Warn of rows that were left out while `rows` was read, and of fields without effect."""
+        shown = not isinstance(self.template, ChatML)
+        # A template of the tokenizer's may use any field of a turn.
+        if fields := [name for name in rows.skipped.unused if not (shown and "[]." in name)]:
+            self.warnings.append(f"fields of {source} without effect: {', '.join(fields)}")
         if rows.skipped.count:
             self.warnings.append(
                 f"{rows.skipped.count} rows of {source} left out, the first: {rows.skipped_rows[0]}"

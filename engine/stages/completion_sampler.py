@@ -6,7 +6,7 @@ too small for all completions at once, they are sampled in parts; the tokens are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 
@@ -41,12 +41,12 @@ class CompletionSampler:
     def sample(
         self,
         model: Decoder,
-        tokenizer: Tokenizer,
         prompts: Sequence[Sequence[int]],
         *,
         samples: int,
         temperature: float,
         seed: int,
+        stop_ids: Collection[int],
     ) -> Rollouts:
         """`samples` completions of each prompt; a pure function of the arguments."""
         return with_oom_retry(
@@ -58,7 +58,7 @@ class CompletionSampler:
                 temperature=temperature,
                 top_p=self._settings.top_p,
                 seed=seed,
-                stop_ids=tokenizer.end_ids,
+                stop_ids=stop_ids,
                 parts=self.parts,
             ),
             lambda: self._split_further(len(prompts) * samples),
@@ -69,7 +69,7 @@ class CompletionSampler:
         samples = [
             Sample(
                 question(prompt.turns),
-                text_of(ids, tokenizer),
+                text_of(ids, ended, tokenizer),
                 prompt.answer,
                 tokens=len(ids),
                 ended=ended,
@@ -93,10 +93,9 @@ class CompletionSampler:
         )
 
 
-def text_of(ids: Sequence[int], tokenizer: Tokenizer) -> str:
+def text_of(ids: Sequence[int], ended: bool, tokenizer: Tokenizer) -> str:
     """A completion as text, without the token that ended it."""
-    ends = tokenizer.end_ids
-    return tokenizer.decode(token for token in ids if token not in ends)
+    return tokenizer.decode(ids[:-1] if ended else ids)
 
 
 if __name__ == "__main__":

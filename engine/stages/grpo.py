@@ -147,7 +147,7 @@ class GrpoStage(ChatStage):
         if not prompts:
             return {}
         completions = self._sampler.sample(
-            model, self.tokenizer, ids, samples=1, temperature=0.0, seed=0
+            model, ids, samples=1, temperature=0.0, seed=0, stop_ids=self.stop_ids
         )
         scores = self._sampler.score(self.tokenizer, prompts, completions)
         named = {"reward": scores.totals} | (scores.by_reward if len(scores.by_reward) > 1 else {})
@@ -175,11 +175,11 @@ class GrpoStage(ChatStage):
         prompts = self._order.take(number, self._prompts_per_round).tolist()
         completions = self._sampler.sample(
             self._model,
-            self.tokenizer,
             [self._ids[at] for at in prompts],
             samples=self._settings.group,
             temperature=self._settings.temperature,
             seed=self._train.seed + number,
+            stop_ids=self.stop_ids,
         )
         repeated = [self._prompts[at] for at in prompts for _ in range(self._settings.group)]
         scores = self._sampler.score(self.tokenizer, repeated, completions)
@@ -209,7 +209,9 @@ class GrpoStage(ChatStage):
                         "step": step,
                         "kind": "sample",
                         "prompt": question(self._prompts[prompt].turns),
-                        "text": text_of(rollouts.ids[number], self.tokenizer),
+                        "text": text_of(
+                            rollouts.ids[number], rollouts.ended[number], self.tokenizer
+                        ),
                         "tokens": len(rollouts.ids[number]),
                         "answer": True,
                         "reward": rollouts.totals[number],

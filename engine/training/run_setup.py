@@ -13,6 +13,7 @@ import torch
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine import device as devices
+from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import Precision
 from lmm_tui.engine.model.adapters import add_adapters, freeze
@@ -119,7 +120,13 @@ def _build_model(
     """The model on its device, with adapters and frozen parameters as configured."""
     # Weights from elsewhere may have more rows than the tokenizer has tokens.
     own_vocabulary = None if config.start_from else stage.tokenizer.vocab_size
-    model = Decoder(config.model.shape(own_vocabulary))
+    shape = config.model.shape(own_vocabulary)
+    if config.data.seq_len > shape.max_positions:
+        raise ConfigError(
+            f"data.seq_len: {config.data.seq_len} tokens do not fit into the model's context of "
+            f"{shape.max_positions}; lower it"
+        )
+    model = Decoder(shape)
     if weights is None:
         model.init_weights(config.train.seed)
     else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lmm_tui.data.chat.tokenizer_template import find_source
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.checkpoints.weights import Weights, read_weights
 from lmm_tui.engine.config.config_error import ConfigError
@@ -28,6 +27,8 @@ def adopt_starting_weights(host: Host, source: str) -> tuple[Weights, RunConfig]
     """
     config = host.config
     start = read_weights(run_or_path(source, config.runs_dir))
+    for note in start.notes:
+        host.events.write("alert", note, step=0, level="warning")
     tokenizer = host.run_dir.path / "tokenizer.json"
     _copy_tokenizer(start, config, tokenizer)
     config = config.model_copy(
@@ -56,7 +57,7 @@ def _copy_tokenizer(start: Weights, config: RunConfig, target: Path) -> None:
             f"{start.origin} only {start.shape.vocab_size}"
         )
     with writing(target):
-        tokenizer.save(target, find_source(chosen))
+        tokenizer.save(target)
 
 
 def _record_parent(host: Host, origin: Path) -> None:

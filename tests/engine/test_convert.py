@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 from small_runs import MakeConfig, curve
 
 from lmm_tui.data.chat.chatml import CHAT_TEMPLATE
-from lmm_tui.data.chat.tokenizer_template import find_source
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.checkpoints.weights import Weights, WeightsError, read_weights
 from lmm_tui.engine.config.model_shape import ModelShape
@@ -84,7 +83,7 @@ def test_a_folder_has_the_template_of_its_tokenizer_else_chatml(
 ) -> None:
     Tokenizer.train(["the cat sat on the mat"] * 9, 300).save(tmp_path, beside)
     convert(save_minimind(model(), tmp_path / "a.pth"), tmp_path / "hf")
-    assert find_source(tmp_path / "hf") == exported
+    assert Tokenizer.load(tmp_path / "hf").settings.chat_template == exported
     ends = json.loads((tmp_path / "hf" / "generation_config.json").read_text())["eos_token_id"]
     assert ends == [0, 2]
 
@@ -94,7 +93,7 @@ def test_a_tokenizer_without_chat_tokens_gets_no_template(tmp_path: Path) -> Non
     file = tmp_path / "tokenizer.json"
     file.write_text(file.read_text().replace("<|im_", "<|other_"))
     convert(save_minimind(model(), tmp_path / "a.pth"), tmp_path / "hf")
-    assert find_source(tmp_path / "hf") is None
+    assert Tokenizer.load(tmp_path / "hf").settings.chat_template is None
     ends = json.loads((tmp_path / "hf" / "generation_config.json").read_text())["eos_token_id"]
     assert ends == [0]
 

@@ -35,6 +35,7 @@ PLACE = "\0"
 SPEAKERS = {
     "data/text/dataset.py": ("shape_of",),
     "data/text/json_rows.py": ("refusal", "_loads"),
+    "engine/checkpoints/weights.py": ("_unknown_note", "_assumed_note"),
     "engine/training/commands.py": ("_pause", "_resume", "_checkpoint", "_probe", "_sample"),
     "engine/config/validation_message.py": ("validation_message", "_suggestion"),
     "engine/device.py": ("_described",),

@@ -26,6 +26,13 @@ class ModelConfig(Section):
     num_kv_heads: int | None = Field(None, ge=1, le=256, description="Key/value heads (GQA)")
     head_dim: int | None = Field(None, ge=2, le=512, description="Width of one head, even")
     intermediate_size: int | None = Field(None, ge=8, le=65536, description="Width of the MLP")
+    max_positions: int | None = Field(
+        None,
+        ge=8,
+        le=1_048_576,
+        title="context length",
+        description="Longest context, tokens",
+    )
     rope_theta: float | None = Field(None, gt=0, description="Base of the rotary embedding")
     rms_eps: float | None = Field(None, gt=0, le=0.1, description="Epsilon of RMSNorm")
     tie_embeddings: bool | None = Field(None, description="Share input and output embeddings")

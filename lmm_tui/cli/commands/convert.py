@@ -9,6 +9,7 @@ import click
 from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.engine.run.find_run import run_or_path
 from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import clean
 
 
@@ -26,6 +27,8 @@ def command(source: str, target: Path, merge: bool, runs_dir: Path) -> None:
     from lmm_tui.engine.convert import convert
 
     weights = convert(run_or_path(source, runs_dir), target, merge=merge)
+    for note in weights.notes:
+        click.echo(clean(translate_message(note)), err=True)
     millions = weights.shape.parameters / 1e6
     click.echo(
         tr(

@@ -245,7 +245,7 @@ def test_a_template_is_found_beside_the_tokenizer(tmp_path, in_config):
     if not in_config:
         (tmp_path / "chat_template.jinja").write_text(LLAMA, encoding="utf-8")
     for path in (tmp_path, tmp_path / "tokenizer.json"):
-        found = TokenizerTemplate.load(path, TOKENIZER)
+        found = TokenizerTemplate.load(path, Tokenizer.load(path))
         written = "".join(span.text for span in found.prompt_spans((Turn("user", "a"),)))
         assert written == "<|im_start|><|user|>a<|im_end|><|assistant|>"
 
@@ -253,10 +253,10 @@ def test_a_template_is_found_beside_the_tokenizer(tmp_path, in_config):
 def test_a_template_that_is_missing_or_broken_is_refused_with_a_sentence(tmp_path):
     TOKENIZER.save(tmp_path)
     with pytest.raises(DataError, match=r"^data.template: .* has no chat template .* chatml$"):
-        TokenizerTemplate.load(tmp_path, TOKENIZER)
+        TokenizerTemplate.load(tmp_path, Tokenizer.load(tmp_path))
     (tmp_path / "chat_template.jinja").write_text("{% if %}", encoding="utf-8")
     with pytest.raises(DataError, match=r"^data.template: .* cannot be used \(Expected"):
-        TokenizerTemplate.load(tmp_path, TOKENIZER)
+        TokenizerTemplate.load(tmp_path, Tokenizer.load(tmp_path))
 
 
 @pytest.mark.parametrize(

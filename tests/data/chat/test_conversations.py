@@ -99,9 +99,9 @@ def test_thoughts_tools_and_calls_are_kept(in_a_string):
     assert result.extra == {"tool_call_id": "x"}
 
 
-def test_tools_beside_the_messages_come_to_the_system_turn():
+def test_tools_beside_the_messages_come_to_the_first_turn():
     alone = parse_conversation({"messages": [ASKED, SAYS], "tools": [CALL]})
-    assert alone.turns == (Turn("system", "", {"tools": [CALL]}), USER, ANSWER)
+    assert alone.turns == (Turn("user", USER.content, {"tools": [CALL]}), ANSWER)
     rows = [turn("system", "Hi."), ASKED, SAYS]
     with_system = parse_conversation({"messages": rows, "tools": [CALL]})
     assert with_system.turns == (Turn("system", "Hi.", {"tools": [CALL]}), USER, ANSWER)

@@ -141,7 +141,7 @@ def test_what_one_side_leaves_to_the_other_is_not_bad(tmp_path):
         ("rows.json", b'[{"good": 1}\n', "rows.json:2?1?: not JSON"),
         ("rows.jsonl", b"\n\n", "^data.source: .* holds no rows; give files that do"),
         ("rows.json", b"[]", "^data.source: .* holds no rows; give files that do"),
-        ("rows.txt", b"", "is neither .json nor .jsonl; give 'builtin', .json or .jsonl files"),
+        ("rows.txt", b"", "is no .json / .jsonl file; give 'builtin', .json / .jsonl files"),
     ],
 )
 def test_files_that_cannot_be_used_are_refused_with_a_sentence(tmp_path, name, content, sentence):

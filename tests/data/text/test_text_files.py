@@ -50,8 +50,8 @@ def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path):
     [
         ("nowhere.txt", r"no file, folder or glob matches '.*nowhere.txt'"),
         ("*.jsonl", r"no file, folder or glob matches"),
-        ("empty", r"the folder '.*empty' holds no .txt or .jsonl file"),
-        ("notes.md", r"'.*notes.md' is neither .txt nor .jsonl"),
+        ("empty", r"the folder '.*empty' holds no .txt / .jsonl / .json file"),
+        ("notes.md", r"'.*notes.md' is no .txt / .jsonl / .json file"),
         ("\0", r"no file, folder or glob matches"),
     ],
 )

@@ -13,9 +13,10 @@ from torch.nn.functional import log_softmax
 
 from lmm_tui.data.chat.preferences import read_pairs
 from lmm_tui.data.chat.prompts import read_prompts
-from lmm_tui.data.tokenizing.tokenizer import IM_END
+from lmm_tui.data.tokenizing.tokenizer import IM_END, Tokenizer
+from lmm_tui.engine.checkpoints.hf_config import hf_config
 from lmm_tui.engine.checkpoints.weights import WeightsError, read_weights
-from lmm_tui.engine.convert import convert, hf_config
+from lmm_tui.engine.convert import convert
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.run.run_dir import RunDir
@@ -180,7 +181,8 @@ def test_peft_reads_our_adapters(small: MakeConfig, chats: str, tmp_path: Path) 
     host = train(of_stage(small, chats, "sft", lora__rank=4, optim__lr=1e-2))
     checkpoint = list_checkpoints(host.run_dir.checkpoints)[-1]
     merged = read_weights(checkpoint)
-    config = Qwen3ForCausalLM.config_class(**hf_config(merged.shape, 0))
+    words = Tokenizer.load(host.run_dir.path)
+    config = Qwen3ForCausalLM.config_class(**hf_config(merged.shape, words))
     theirs = Qwen3ForCausalLM(config)
     theirs.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=False)
     adapted = peft.PeftModel.from_pretrained(theirs, checkpoint / "adapter").eval()

@@ -1,0 +1,119 @@
+"""What a tokenizer folder says beside the vocabulary: named tokens, options, the chat template.
+
+Read from tokenizer_config.json, special_tokens_map.json, chat_template.jinja and
+generation_config.json of the folder; written as one tokenizer_config.json that transformers reads.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+CONFIG = "tokenizer_config.json"
+
+_OPTIONS = (
+    "add_bos_token",
+    "add_eos_token",
+    "additional_special_tokens",
+    "extra_special_tokens",
+    "model_max_length",
+    "padding_side",
+    "truncation_side",
+)
+_STOP_TOKENS = "stop_tokens"
+
+
+@dataclass(frozen=True)
+class TokenizerSettings:
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    """`bos_token`, `eos_token`, `pad_token`, `unk_token` and such, where the folder names them."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Other settings of transformers, unchanged."""
+    chat_template: str | None = None
+    """Jinja."""
+    stop_tokens: tuple[str, ...] = ()
+    """Further tokens that end a generation, as text."""
+    stop_ids: tuple[int, ...] = ()
+    """The same as ids: generation_config.json knows no text."""
+
+    @classmethod
+    def read(cls, folder: Path) -> TokenizerSettings:
+        """What there is in a folder; files that are missing or damaged count as empty."""
+        config = _json(folder / CONFIG)
+        tokens = _json(folder / "special_tokens_map.json") | config
+        stops = config.get(_STOP_TOKENS)
+        return cls(
+            tokens={
+                key: text
+                for key, value in tokens.items()
+                if key.endswith("_token") and (text := _text(value))
+            },
+            options={key: config[key] for key in _OPTIONS if config.get(key) is not None},
+            chat_template=_template(folder, config),
+            stop_tokens=tuple(map(str, stops)) if isinstance(stops, list) else (),
+            stop_ids=_stop_ids(folder),
+        )
+
+    def write(self, file: Path) -> None:
+        """Write tokenizer_config.json; the `stop_ids` must have become `stop_tokens` before."""
+        config: dict[str, Any] = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            **self.tokens,
+            "clean_up_tokenization_spaces": False,
+            **self.options,
+        }
+        if self.stop_tokens:
+            config[_STOP_TOKENS] = [*self.stop_tokens]
+        if self.chat_template is not None:
+            config["chat_template"] = self.chat_template
+        file.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def _text(value: Any) -> str:
+    """Of a token as text, or as an object with its content."""
+    if isinstance(value, dict):
+        value = value.get("content")
+    return value if isinstance(value, str) else ""
+
+
+def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
+    try:
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        found = config.get("chat_template")
+    if isinstance(found, list):
+        named = {item.get("name"): item.get("template") for item in found if isinstance(item, dict)}
+        found = named.get("default")
+    return found if isinstance(found, str) and found else None
+
+
+def _stop_ids(folder: Path) -> tuple[int, ...]:
+    for name in ("generation_config.json", "config.json"):
+        found = _json(folder / name).get("eos_token_id")
+        if found is not None:
+            ids = found if isinstance(found, list) else [found]
+            return tuple(token for token in ids if type(token) is int)
+    return ()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        demo = TokenizerSettings(
+            {"bos_token": "<s>"}, {"add_bos_token": True}, "{{ bos_token }}", ("<end>",)
+        )
+        demo.write(Path(scratch, CONFIG))
+        print(Path(scratch, CONFIG).read_text(encoding="utf-8"))
+        assert TokenizerSettings.read(Path(scratch)) == demo
+    print("=== 自测通过 ===")

@@ -1,0 +1,141 @@
+"""The config.json of a Hugging Face folder of Qwen3, read by schema and written.
+
+Keys that change what the model computes are honoured or refused by name; unknown ones are listed.
+Where a key is missing, transformers' default is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.errors import LmmError
+
+_NAMED = ("bos_token", "eos_token", "pad_token")
+_DEFAULT_THETA = 1e4
+_DEFAULT_HEAD_DIM = 128
+_READ = {
+    *("model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"),
+    *("num_key_value_heads", "head_dim", "intermediate_size", "max_position_embeddings"),
+    *("rope_parameters", "rope_scaling", "rope_theta", "rms_norm_eps", "tie_word_embeddings"),
+    *("attention_bias", "use_sliding_window", "hidden_act", "layer_types", "mlp_bias"),
+    *("attention_dropout", "partial_rotary_factor", "quantization_config", "pruned_heads"),
+}
+_WITHOUT_EFFECT = {
+    *(
+        "architectures",
+        "transformers_version",
+        "torch_dtype",
+        "dtype",
+        "use_cache",
+        "_name_or_path",
+    ),
+    *("initializer_range", "sliding_window", "max_window_layers", "bos_token_id", "eos_token_id"),
+    *("pad_token_id", "_attn_implementation", "auto_map", "return_dict", "is_decoder"),
+    *("pretraining_tp", "output_attentions", "output_hidden_states", "chunk_size_feed_forward"),
+    *("is_encoder_decoder", "id2label", "label2id", "problem_type", "tokenizer_class"),
+}
+
+
+class WeightsError(LmmError):
+    """Weights that are missing, damaged, or of a model that a Decoder cannot represent."""
+
+
+def hf_config(shape: ModelShape, tokenizer: Tokenizer) -> dict[str, Any]:
+    """The `config.json` with which transformers builds the same model."""
+    return {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "vocab_size": shape.vocab_size,
+        "hidden_size": shape.hidden_size,
+        "intermediate_size": shape.intermediate_size,
+        "num_hidden_layers": shape.num_layers,
+        "num_attention_heads": shape.num_heads,
+        "num_key_value_heads": shape.num_kv_heads,
+        "head_dim": shape.head_dim,
+        "max_position_embeddings": shape.max_positions,
+        # Both spellings: transformers 5 reads the first, older ones and other tools the second.
+        "rope_parameters": {"rope_type": "default", "rope_theta": shape.rope_theta},
+        "rope_theta": shape.rope_theta,
+        "rms_norm_eps": shape.rms_eps,
+        "tie_word_embeddings": shape.tie_embeddings,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "use_sliding_window": False,
+        "bos_token_id": None,
+        **named_ids(tokenizer),
+        "dtype": "float32",
+    }
+
+
+def named_ids(tokenizer: Tokenizer) -> dict[str, int]:
+    """`bos_token_id`, `eos_token_id` and `pad_token_id`, as far as the tokenizer has them."""
+    found = {f"{name}_id": tokenizer.named_id(name) for name in _NAMED}
+    return {name: token for name, token in found.items() if token is not None}
+
+
+def shape_of_hf(config: Mapping[str, Any], path: Path) -> ModelShape:
+    """The shape that a config.json describes; WeightsError where a Decoder is no such model."""
+    if config.get("model_type") != "qwen3":
+        raise WeightsError(
+            f"{path}: is a {config.get('model_type')} model; only dense Qwen3 folders can be read"
+        )
+    rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
+    layers = config.get("layer_types") or []
+    refused = {
+        "attention_bias": bool(config.get("attention_bias")),
+        "mlp_bias": bool(config.get("mlp_bias")),
+        "use_sliding_window": bool(config.get("use_sliding_window")),
+        "layer_types": any(kind != "full_attention" for kind in layers),
+        "rope scaling": rope.get("rope_type", rope.get("type", "default")) != "default",
+        "partial_rotary_factor": rope.get(
+            "partial_rotary_factor", config.get("partial_rotary_factor") or 1
+        )
+        != 1,
+        "hidden_act": config.get("hidden_act", "silu") != "silu",
+        "attention_dropout": bool(config.get("attention_dropout")),
+        "quantization_config": bool(config.get("quantization_config")),
+        "pruned_heads": bool(config.get("pruned_heads")),
+    }
+    for name, present in refused.items():
+        if present:
+            raise WeightsError(f"{path}: config.json sets {name}, which our decoder does not have")
+    try:
+        heads = config["num_attention_heads"]
+        return ModelShape(
+            vocab_size=config["vocab_size"],
+            hidden_size=config["hidden_size"],
+            num_layers=config["num_hidden_layers"],
+            num_heads=heads,
+            num_kv_heads=config.get("num_key_value_heads") or heads,
+            head_dim=config.get("head_dim", _DEFAULT_HEAD_DIM) or config["hidden_size"] // heads,
+            intermediate_size=config["intermediate_size"],
+            max_positions=config.get("max_position_embeddings", 32768),
+            rope_theta=float(rope.get("rope_theta") or config.get("rope_theta") or _DEFAULT_THETA),
+            rms_eps=config.get("rms_norm_eps", 1e-6),
+            tie_embeddings=config.get("tie_word_embeddings", False),
+        )
+    except KeyError as error:
+        raise WeightsError(f"{path}: config.json has no {error.args[0]}") from None
+
+
+def unknown_keys(config: Mapping[str, Any]) -> list[str]:
+    """The keys of a config.json that have a value and that nobody here knows."""
+    return [
+        key
+        for key, value in config.items()
+        if value is not None and key not in _READ and key not in _WITHOUT_EFFECT
+    ]
+
+
+if __name__ == "__main__":
+    words = Tokenizer.train(["the cat sat on the mat"] * 9, 280)
+    demo = ModelShape(words.vocab_size, 32, 2, 4, 2, 8, 64, max_positions=77, rope_theta=5e5)
+    written = hf_config(demo, words)
+    print(written)
+    assert shape_of_hf(written, Path("demo")) == demo and not unknown_keys(written)
+    print("=== 自测通过 ===")
