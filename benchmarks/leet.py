@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.terminal import Screen, has_braille
-from lmm_tui.metrics.readers.log_lines import OURS
+from lmm_tui.metrics.readers.metric_names import MetricNamer
 from lmm_tui.metrics.readers.wandb_log import WandbFollower
 from lmm_tui.metrics.series.series import SeriesStore
 
@@ -67,6 +67,7 @@ def differences(wandb: str, log: Path) -> tuple[int, int]:
         [wandb, "leet", "inspect", "--json", str(log)], check=True, capture_output=True
     )
     found = wrong = 0
+    namer = MetricNamer()
     for line in said.stdout.splitlines():
         record = json.loads(line)
         if record["type"] == "history":
@@ -74,7 +75,7 @@ def differences(wandb: str, log: Path) -> tuple[int, int]:
             step = row.pop("_step")
             del row["_timestamp"]
             found += len(row)
-            wrong += sum(ours[OURS.get(key, key)].get(step) != row[key] for key in row)
+            wrong += sum(ours[namer.name(key)].get(step) != row[key] for key in row)
     return found, wrong
 
 
