@@ -13,7 +13,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics import names
-from lmm_tui.metrics.readers.log_lines import OURS
+from lmm_tui.metrics.readers.metric_names import MetricNamer
 from lmm_tui.metrics.step.speed import SpeedMeter
 from lmm_tui.metrics.tracker import Scalar, TrainingTracker
 
@@ -29,6 +29,7 @@ class ScriptMetrics:
         self._status = status
         self._tracker = TrainingTracker(run_dir.path, tensorboard=tensorboard)
         self._speed = SpeedMeter()
+        self._namer = MetricNamer()
 
     @property
     def step(self) -> int:
@@ -47,8 +48,9 @@ class ScriptMetrics:
     ) -> dict[str, float]:
         """Write the row of a step, by default the next one, and return it."""
         before = self._tracker.step, self._tracker.tokens
-        for name, value in numbers.items():
-            self._update(OURS.get(name.lower(), name), value)
+        ours = self._namer.names(list(numbers))
+        for name, value in zip(ours, numbers.values(), strict=True):
+            self._update(name, value)
         at = before[0] + 1 if step is None else step
         if at > before[0]:
             self._speed.step(0 if tokens is None else tokens - before[1])

@@ -20,16 +20,17 @@ from lmm_tui.engine.run.control_protocol import ControlError
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
 from lmm_tui.metrics import names
-from lmm_tui.metrics.readers.foreign import LogFollower, log_of, open_log
+from lmm_tui.metrics.readers.foreign import log_of, open_log, resolve
 from lmm_tui.metrics.readers.json_lines import JsonlFollower, MetricsFollower
+from lmm_tui.metrics.readers.log_follower import LogFollower
+from lmm_tui.metrics.readers.log_lines import SILENT_S
+from lmm_tui.metrics.readers.unread import nothing_read
 from lmm_tui.metrics.series.series import SeriesStore
 from lmm_tui.runs.run_lookup import is_foreign
 
 ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
 
 _STATE_CHECK_S = 1.0
-_LOG_SILENT_S = 300.0
-"""A foreign log that has not been written for this long belongs to a finished run."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,12 @@ class RunSession:
         self.series = SeriesStore()
         self.events: list[dict[str, Any]] = []
         self.samples: list[dict[str, Any]] = []
-        self._foreign = is_foreign(self.run_dir.path)
+        self.foreign = is_foreign(self.run_dir.path)
+        """Whether this is a log of another program."""
+        self._log = resolve(self.run_dir.path) if self.foreign else self.run_dir.path
         self._metrics: LogFollower = (
-            open_log(self.run_dir.path, self.series)
-            if self._foreign
+            open_log(self._log, self.series)
+            if self.foreign
             else MetricsFollower(self.run_dir.metrics, self.series)
         )
         self._events = JsonlFollower(self.run_dir.events)
@@ -76,6 +79,20 @@ class RunSession:
         """Number of lines in the run's files that could not be parsed."""
         followers = (self._metrics, self._events, self._samples)
         return sum(follower.bad_lines for follower in followers)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was done with rows of a foreign log whose steps do not simply increase."""
+        return list(getattr(self._metrics, "notes", ()))
+
+    @property
+    def nothing_read(self) -> str:
+        """Why there are no metrics, as a sentence."""
+        path = self.run_dir.path
+        if not self.foreign:
+            return f"{path}: no metrics yet; wait for the first step"
+        log = log_of(self._log)
+        return f"{log}: {nothing_read(log, self.view.state == 'running')}"
 
     def poll(self, budget_s: float | None = None) -> bool:
         """Read new data for at most about `budget_s` seconds; returns whether anything changed."""
@@ -99,7 +116,7 @@ class RunSession:
 
         Blocks until the command is done, so screens call it from a thread.
         """
-        if self._foreign:
+        if self.foreign:
             return Reply(False, f"a foreign log takes no commands: cannot {command}")
         if not self.view.active:
             return Reply(False, f"the run is {self.view.state}: nothing left to {command}")
@@ -112,7 +129,7 @@ class RunSession:
     def _look(self) -> RunView:
         """Read the files if they were replaced, and check the process at most once a second, so
         that polling an idle run is cheap."""
-        if self._foreign:
+        if self.foreign:
             return self._look_at_log()
         now = time.monotonic()
         stamps = version_of(self.run_dir.info_file), version_of(self.run_dir.status_file)
@@ -129,10 +146,10 @@ class RunSession:
     def _look_at_log(self) -> RunView:
         """The view of a foreign log, from its modification time and last values."""
         try:
-            written = log_of(self.run_dir.path).stat().st_mtime
+            written = log_of(self._log).stat().st_mtime
         except OSError:
             written = 0.0
-        state = "running" if time.time() - written < _LOG_SILENT_S else "finished"
+        state = "running" if time.time() - written < SILENT_S else "finished"
         step = self.series.last_step or 0
         info = RunInfo(self.run_dir.path.name, "foreign", written, written, "", 0, 0.0)
         loss = self.series.get(names.TRAIN_LOSS)

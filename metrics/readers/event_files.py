@@ -7,7 +7,7 @@ are read many at once; all others go one by one through `event_message`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from lmm_tui.metrics.readers.event_message import MessageError, read_event
 from lmm_tui.metrics.readers.event_records import Bytes, Records, split
-from lmm_tui.metrics.readers.log_lines import TAKEN
+from lmm_tui.metrics.readers.metric_names import EPOCHS, TAKEN, MetricNamer, normal
 from lmm_tui.metrics.series.growing_array import Floats, GrowingArray, Ints, union
 from lmm_tui.metrics.series.series import MAX_STEP, SeriesStore
 
@@ -47,16 +47,17 @@ class EventReader:
         self,
         find: Callable[[], list[Path]],
         store: SeriesStore,
-        rename: Callable[[str], str] = lambda tag: tag,
+        namer: MetricNamer | None = None,
     ) -> None:
-        """`find` gives the files there are now, the oldest first; `rename` a series' name."""
+        """`find` gives the files there are now, the oldest first; `namer` what a tag is called,
+        by default its own name."""
         self.bad_lines = 0
         """Records that could not be read, and files that are lost from a record on."""
         self.behind = False
         """Whether the files hold more than has been read so far."""
         self._find = find
         self._store = store
-        self._rename = rename
+        self._namer = namer
         self._names: dict[str, str] = {}
         self._files: dict[Path, _File] = {}
         self._points: dict[str, _Points] = {}
@@ -97,6 +98,8 @@ class EventReader:
         """Add the points of some records; whether the store must be built anew for them."""
         found = _Found()
         _read(records, found)
+        if self._namer is not None:
+            self._namer.names(found.new_tags(self._names))  # Together: the best one is chosen.
         last = self._store.last_step
         later: dict[str, _Points] = {}
         rebuild = False
@@ -114,12 +117,16 @@ class EventReader:
         return rebuild
 
     def _name(self, tag: str) -> str:
-        """A second tag that means the same as one before keeps its own name."""
-        if tag not in self._names:
-            name = self._rename(tag)
-            name = tag if name in self._names.values() else name
-            self._names[tag] = f"tag/{name}" if name in TAKEN else name
-        return self._names[tag]
+        name = self._names.get(tag)
+        if name is None:
+            if self._namer is None:
+                name = f"tag/{tag}" if tag in TAKEN else tag
+            elif normal(tag) in EPOCHS and "epoch" not in self._names.values():
+                name = "epoch"
+            else:
+                name = self._namer.name(tag)
+            self._names[tag] = name
+        return name
 
     def _rebuild(self) -> None:
         self._store.clear()
@@ -269,6 +276,11 @@ class _Found:
 
     def add_start(self, order: int, step: int) -> None:
         self._starts.append(_SessionStart(order, step))
+
+    def new_tags(self, known: Container[str]) -> list[str]:
+        """The tags that are not known, in order, without epochs."""
+        tags = dict.fromkeys((*self._parts, *self._single))
+        return [tag for tag in tags if tag not in known and normal(tag) not in EPOCHS]
 
     def session_starts(self) -> list[_SessionStart]:
         return sorted(self._starts, key=lambda start: start.order)

@@ -26,6 +26,8 @@ _MARK_BYTES = 64
 class LineFollower:
     """Whole new lines of a file, as bytes."""
 
+    line_ends: tuple[bytes, ...] = (b"\n",)
+
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.behind = False
@@ -63,22 +65,29 @@ class LineFollower:
         file.seek(self._offset)
         data = file.read(CHUNK_BYTES)
         self._seen = seen
-        end = data.rfind(b"\n") + 1
+        end = max(data.rfind(mark) for mark in self.line_ends) + 1
         if not end and len(data) == CHUNK_BYTES:
             self.too_long += not self._skipping
             self._skipping = True
             end = len(data)
             lines: list[bytes] = []
         else:
-            lines = data[:end].split(b"\n")[:-1]
+            lines = self._split(data[:end])[:-1]
             if lines and self._skipping:
                 self._skipping = False
                 del lines[0]
-        if end:
-            self._mark = (self._mark + data[:end])[-_MARK_BYTES:]
-            self._offset += end
+        self._take(data[:end])
         self.behind = len(data) == CHUNK_BYTES
         return lines, restarted
+
+    def _split(self, data: bytes) -> list[bytes]:
+        return data.split(b"\n")
+
+    def _take(self, data: bytes) -> None:
+        """Move the offset behind bytes that were read."""
+        if data:
+            self._mark = (self._mark + data)[-_MARK_BYTES:]
+            self._offset += len(data)
 
     def _mark_holds(self, file: Any) -> bool:
         file.seek(self._offset - len(self._mark))

@@ -1,161 +1,149 @@
-"""Rows out of single lines of other people's logs: JSON, CSV, and what programs print.
+"""The lines of a log of another program: they end in `\\n`, `\\r\\n`, or a progress bar's `\\r`.
 
-A parser turns one line into a row under our names or None; it knows no files. What means the same
-as a metric of ours gets our name, every other name stays.
+Compressed and UTF-16 files are read as a whole whenever they change. The last line counts without
+its end where it is complete in itself, or the file has not been written for some minutes.
 """
 
 from __future__ import annotations
 
-import csv
-import re
-from typing import Protocol
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
 
-from lmm_tui.metrics import names
-from lmm_tui.metrics.readers.json_lines import parse
-from lmm_tui.metrics.series.rows import Row
-from lmm_tui.metrics.series.series import number, whole_step
+from lmm_tui.metrics.readers.json_lines import LineFollower
 
-OURS: dict[str, str] = {
-    **dict.fromkeys(("loss", "train_loss", "train loss", "loss/train"), names.TRAIN_LOSS),
-    **dict.fromkeys(
-        ("eval_loss", "val_loss", "val loss", "eval/loss", "loss/val", "validation_loss"),
-        names.VAL_LOSS,
-    ),
-    **dict.fromkeys(("learning_rate", "lr", "train/learning_rate"), names.LR),
-    **dict.fromkeys(("grad_norm", "gradient_norm", "gnorm"), names.GRAD_NORM),
-    **dict.fromkeys(("tokens_per_second", "tok/s", "tokens_per_s"), names.TOKENS_PER_S),
-    "perplexity": names.TRAIN_PPL,
-    "ppl": names.TRAIN_PPL,
-    "train/epoch": "epoch",
-}
-"""What other programs call our metrics, and the epoch, in lower case."""
+SILENT_S = 300.0
+"""A log that has not been written for this long is taken to be complete."""
 
-TAKEN = ("step", "time", "tokens")
-"""Keys of a row that are no metrics with us; to others they may be, and get another name."""
-
-STEPS = ("step", "global_step", "trainer/global_step", "_step", "iter", "iteration")
-"""Names of the step, the likeliest first."""
-
-TIMES = ("time", "_timestamp", "timestamp", "wall_time")
+GZIP = b"\x1f\x8b"
+_UTF8, _UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+_LARGEST = 1 << 31
 
 
-class LineParser(Protocol):
-    """Reads the lines of one file in order."""
-
-    def row(self, line: bytes) -> Row | None:
-        """The row on a line, {} where it holds none by design, None where it is broken."""
-        ...
-
-
-def under_our_names(found: Row) -> Row | None:
-    """A row as a store takes it, or None where nothing in it is a usable step.
-
-    Only numbers are kept. Where two names mean the same metric, the first one counts.
-    """
-    by_name = {str(key).lower(): key for key in found}
-    key = next((by_name[name] for name in STEPS if name in by_name), None)
-    step = None if key is None else whole_step(found[key])
-    if step is None:
-        return None
-    row: Row = {"step": step}
-    at = next((by_name[name] for name in TIMES if name in by_name), None)
-    for name, value in found.items():
-        measured = None if name == key else number(value)
-        if measured is None:
-            continue
-        if name == at:
-            if measured > 1e8:  # else not unix seconds but how long something took
-                row["time"] = measured
-        else:
-            row.setdefault(OURS.get(str(name).lower(), str(name)), measured)
-    return row
+def decoded(data: bytes) -> bytes:
+    """The text of a file as UTF-8, whether it is compressed or UTF-16."""
+    if data.startswith(GZIP):
+        data = _unzipped(data)
+    if data.startswith(_UTF16):
+        data = data.decode("utf-16", "replace").encode("utf-8", "replace")
+    return data.removeprefix(_UTF8)
 
 
-class JsonLines:
-    """An object a line."""
-
-    def row(self, line: bytes) -> Row | None:
-        found = parse(line)
-        return None if found is None else under_our_names(found)
-
-
-class CsvLines:
-    """A header, then a row a line; empty cells are what was not measured."""
-
-    def __init__(self) -> None:
-        self._header: list[str] = []
-
-    def row(self, line: bytes) -> Row | None:
-        try:
-            cells = next(csv.reader([line.decode("utf-8-sig", "replace")], strict=True), [])
-        except csv.Error:
-            return None
-        if not self._header:
-            self._header = cells
-            return {}
-        if len(cells) != len(self._header):
-            return None
-        return under_our_names(
-            {
-                name: value
-                for name, cell in zip(self._header, cells, strict=True)
-                if (value := _number_in(cell)) is not None
-            }
-        )
-
-
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)"
-_PAIR = re.compile(rf"['\"]?([A-Za-z_][\w/.\-]*)['\"]?\s*[:=]\s*['\"]?({_NUMBER})(?![\w.:])", re.I)
-_SPACED = re.compile(rf"\b((?:train |val )?loss|iter|step|mfu|lr|norm) ({_NUMBER})(?![\w.])", re.I)
-_EPOCH = re.compile(r"Epoch:\s*\[(\d{1,9})/\d+\]\s*\((\d{1,12})/(\d{1,12})\)")
-_LONGEST = 4096
-
-
-class ConsoleLines:
-    """What training scripts print: MiniMind's `Epoch:[1/2](100/900), loss: 6.1, lr: 5e-4`,
-    nanoGPT's `iter 100: loss 4.2`, and any line of `key: value` or `key=value` with a step.
-
-    A line without a step is text, not broken.
-    """
-
-    def row(self, line: bytes) -> Row | None:
-        text = line[:_LONGEST].decode("utf-8", "replace")
-        found: Row = {}
-        for pattern in (_PAIR, _SPACED):
-            for match in pattern.finditer(text):
-                found.setdefault(match[1], _number_in(match[2]))
-        epoch = _EPOCH.search(text)
-        if epoch:
-            number_of, at, steps = map(int, epoch.groups())
-            found["step"] = (number_of - 1) * steps + at
-            found["epoch"] = number_of - 1 + at / max(steps, 1)
-        row = under_our_names(found) or {}
-        return row if len(row) > 1 else {}
-
-
-def _number_in(text: str) -> float | int | None:
-    """A number as text; ints stay ints, so that large steps keep their last digit."""
+def _unzipped(data: bytes) -> bytes:
+    """As much as can be read."""
+    text = bytearray()
     try:
-        return int(text)
-    except ValueError:
+        while data.startswith(GZIP) and len(text) < _LARGEST:
+            stream = zlib.decompressobj(wbits=31)
+            text += stream.decompress(data, _LARGEST)
+            data = stream.unused_data
+    except zlib.error:
         pass
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    return bytes(text)
+
+
+def split_lines(data: bytes) -> list[bytes]:
+    """The lines of some text; what stands behind the last end is one, too."""
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return data.split(b"\n")
+
+
+class LogLines(LineFollower):
+    """New lines of a log, as bytes in UTF-8 without their ends."""
+
+    line_ends = (b"\n", b"\r")
+
+    def __init__(self, path: Path, complete: Callable[[bytes], bool] | None = None) -> None:
+        """`complete` tells whether a line without its end can be no beginning of a longer one."""
+        super().__init__(path)
+        self._complete = complete
+        self._tail_given = False
+        self._whole = False
+        self._as_whole = False
+
+    def rewind(self) -> None:
+        """Read the file from its beginning again."""
+        self._offset, self._mark, self._seen = 0, b"", ()
+        self._skipping, self.too_long, self._tail_given = False, 0, False
+
+    def read(self) -> tuple[list[bytes], bool]:
+        if not self._seen:
+            self._as_whole = self._must_be_whole()
+        if self._as_whole:
+            return self._read_whole()
+        changed = self._tail_given and self._changed()
+        if changed:
+            self.rewind()
+        first = self._offset == 0
+        lines, restarted = super().read()
+        if lines and first:
+            lines[0] = lines[0].removeprefix(_UTF8)
+        if not self.behind:
+            lines += self._last_line()
+        return lines, restarted or changed
+
+    def _split(self, data: bytes) -> list[bytes]:
+        return split_lines(data)
+
+    def _must_be_whole(self) -> bool:
+        try:
+            with self.path.open("rb") as file:
+                return file.read(2) in (GZIP, *_UTF16)
+        except OSError:
+            return False
+
+    def _changed(self) -> bool:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) != self._seen
+
+    def _read_whole(self) -> tuple[list[bytes], bool]:
+        restarted = bool(self._seen)
+        self.behind = False
+        if not self._changed():
+            return [], False
+        try:
+            found = self.path.stat()
+            data = self.path.read_bytes()
+        except OSError:
+            return [], False
+        self._seen = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        return split_lines(decoded(data)), restarted
+
+    def _last_line(self) -> list[bytes]:
+        """What stands behind the last end of a line, where it counts."""
+        if self._tail_given or not self._seen or self._seen[2] <= self._offset or self._skipping:
+            return []
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(self._offset)
+                tail = file.read(self._seen[2] - self._offset)
+        except OSError:
+            return []
+        if self._complete is not None and self._complete(tail):
+            self._take(tail)
+            return [tail]
+        if time.time() - self._seen[3] / 1e9 < SILENT_S:
+            return []
+        self._tail_given = True
+        return [tail.removeprefix(_UTF8) if self._offset == 0 else tail]
 
 
 if __name__ == "__main__":
-    console = ConsoleLines()
-    for said in (
-        b"Epoch:[2/2](100/900), loss: 6.125, logits_loss: 6.1, lr: 0.0005, epoch_time: 3.0min",
-        b"iter 100: loss 4.2000, time 12.50ms, mfu 3.10%",
-        b"step 250: train loss 2.1000, val loss 2.2000",
-        b"{'loss': 1.5, 'grad_norm': 0.3, 'global_step': 7}",
-        b"loading step by step",
-    ):
-        print(console.row(said))
-    assert console.row(b"iter 100: loss 4.2") == {"step": 100, names.TRAIN_LOSS: 4.2}
-    row = console.row(b"Epoch:[2/2](1/4), loss: 6.0")
-    assert row == {"step": 5, "epoch": 1.25, names.TRAIN_LOSS: 6.0}
+    import gzip
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        log.write_bytes(b"one\r two\r\nthree\nfour")
+        lines = LogLines(log)
+        found, _ = lines.read()
+        print(found)
+        assert found == [b"one", b" two", b"three"] and lines.read() == ([], False)
+        log.write_bytes(gzip.compress("ja\nnein".encode("utf-16")))
+        assert LogLines(log).read()[0] == [b"ja", b"nein"]
     print("=== 自测通过 ===")

@@ -17,14 +17,18 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from lmm_tui.metrics.readers.log_lines import OURS, TAKEN
+from lmm_tui.metrics.readers.log_row import LogRow
+from lmm_tui.metrics.readers.metric_names import MetricNamer
+from lmm_tui.metrics.readers.place_rows import RowPlacer
 from lmm_tui.metrics.series.growing_array import Floats, Ints
-from lmm_tui.metrics.series.rows import Row, add_rows, numbers_among
+from lmm_tui.metrics.series.row_values import number, whole_step
+from lmm_tui.metrics.series.rows import numbers_among
 from lmm_tui.metrics.series.series import MAX_STEP, SeriesStore
 
 # Record: 08 number, 12 <History> or 1a <Summary>. History: 0a <Item> for each, 12 <step>.
 # Item: [0a key] [12 nested_key]* 82 01 value_json. Lengths below 128 take one byte.
 _HISTORY, _ITEM, _KEY, _NESTED, _JSON = 2, 1, 1, 2, 16
+_METRIC, _STEP_METRIC = 12, 4
 _ITEM_TAG = 0x0A
 _STEP_AT_END = re.compile(rb"\x12(?:\x00|[\x02-\x0b]\x08[\x80-\xff]*[\x00-\x7f])\Z")
 _USUAL_START = re.compile(rb"\x08[\x80-\xff]*[\x00-\x7f](?:\x12|(\x1a))").match
@@ -33,15 +37,30 @@ _Columns: TypeAlias = dict[str, tuple[Ints, Floats]]
 """By name, in which rows there is a value, and the values."""
 
 
+STEP_METRICS = ("train/global_step", "trainer/global_step", "global_step", "iter", "iteration")
+"""Metrics that W&B's callbacks, or their users, take as the step, the likeliest first."""
+
+_STEP, _TIME, _EPOCHS = "_step", "_timestamp", ("epoch", "train/epoch")
+
+
 class HistoryReader:
     """Adds the history in records to a store."""
 
-    def __init__(self, store: SeriesStore) -> None:
+    def __init__(
+        self, store: SeriesStore, namer: MetricNamer | None = None, step_metric: str = _STEP
+    ) -> None:
+        self.step_metric = step_metric
+        """What the rows are placed by."""
+        self.better_step_metric: str | None = None
+        """One that has come since; begin again with it."""
         self._store = store
-        self._names: dict[str, int] = {}
-        """The names of ours that were seen, numbered."""
+        self._namer = namer or MetricNamer()
+        self.placer = RowPlacer(store, self._namer)
+        self._keys: dict[str, int] = {}
+        """The names that were seen, numbered."""
         self._numbers: dict[bytes, int] = {}
         """The same by the names as they are in items."""
+        self._last_step = float("nan")
 
     def add(self, records: list[bytes]) -> int:
         """Returns how many of the records could not be read."""
@@ -49,6 +68,8 @@ class HistoryReader:
         for record in records:
             try:
                 history = _history(record)
+                if history is None:
+                    self._look_for_step_metric(record)
             except (ValueError, IndexError):
                 bad += 1
                 continue
@@ -59,17 +80,28 @@ class HistoryReader:
         rows = []
         for history in histories:
             try:
-                row = self._row(history)
+                rows.append(self._row(history))
             except (ValueError, IndexError, RecursionError):
                 bad += 1
-            else:
-                if row:
-                    rows.append(row)
-        return bad + add_rows(self._store, rows)
+        return bad + self.placer.add(rows)
+
+    def _look_for_step_metric(self, record: bytes) -> None:
+        """`define_metric(…, step_metric=…)` says what the steps are."""
+        if b"global_step" in record or b"iter" in record:
+            for field, message in _fields(record):
+                if field == _METRIC:
+                    named = dict(_fields(message)).get(_STEP_METRIC, b"").decode("utf-8", "replace")
+                    if named in STEP_METRICS:
+                        self._prefer(named)
+
+    def _prefer(self, metric: str) -> None:
+        ranks = (*STEP_METRICS, _STEP)
+        if ranks.index(metric) < ranks.index(self.step_metric):
+            self.better_step_metric = metric
 
     def _add_columns(self, histories: list[bytes]) -> bool:
         """Add all, or nothing where they are not plain or their steps do not increase."""
-        items = _plain_items(histories)
+        items = None if self.placer.restarts else _plain_items(histories)
         if items is None:
             return False
         try:
@@ -79,19 +111,27 @@ class HistoryReader:
             return False
         columns = self._columns(numbers, items.rows, values) if len(values) == len(numbers) else {}
         count = len(histories)
-        steps = _axis(columns.pop("step", None), count)
+        steps = _filled(_axis(columns.pop(self.step_metric, None), count), self._last_step)
+        columns.pop(_STEP, None)
         if not _are_steps_after(self._store.last_step, steps):
             return False
-        times, epochs = (_axis(columns.pop(key, None), count) for key in ("time", "epoch"))
+        self._last_step = float(steps[-1])
+        times = _axis(columns.pop(_TIME, None), count)
+        epochs = np.full(count, np.nan)
+        for key in _EPOCHS:
+            column = _axis(columns.pop(key, None), count)
+            epochs = np.where(np.isnan(epochs), column, epochs)
+        ours = self._namer.names(list(columns))
         block = {
             name: (None if len(rows) == count else rows, floats)
-            for name, (rows, floats) in columns.items()
+            for name, (rows, floats) in zip(ours, columns.values(), strict=True)
         }
         self._store.extend(steps.astype(np.int64), block, times, epochs=epochs)
+        self.placer.advance(ours, steps, times, epochs)
         return True
 
     def _columns(self, numbers: Ints, rows: Ints, values: list[Any]) -> _Columns:
-        """By our name; none where a row has two values of one name."""
+        """By name; none where a row has two values of one name."""
         order = np.argsort(numbers, kind="stable")
         if ((np.diff(numbers[order]) == 0) & (np.diff(rows[order]) <= 0)).any():
             return {}
@@ -100,29 +140,55 @@ class HistoryReader:
             numbers, rows = numbers[positions], rows[positions]
             order = np.argsort(numbers, kind="stable")
         present, starts = np.unique(numbers[order], return_index=True)
-        names = list(self._names)
+        keys = list(self._keys)
         return {
-            names[number]: (rows[at], floats[at])
+            keys[number]: (rows[at], floats[at])
             for number, at in zip(present.tolist(), np.split(order, starts[1:]), strict=True)
         }
 
     def _numbers_of(self, encoded: list[bytes]) -> Ints:
         for item in dict.fromkeys(encoded):
             if item not in self._numbers:
-                name, _ = _name_and_value(item)
-                self._numbers[item] = self._names.setdefault(name, len(self._names))
+                key, _ = _key_and_value(item)
+                self._numbers[item] = self._number_of(key)
         return np.array(list(map(self._numbers.__getitem__, encoded)))
 
-    def _row(self, history: bytes) -> Row:
-        names, values = [], []
+    def _number_of(self, key: str) -> int:
+        if key in STEP_METRICS and key not in self._keys:
+            self._prefer(key)
+        return self._keys.setdefault(key, len(self._keys))
+
+    def _row(self, history: bytes) -> LogRow:
+        keys, values = [], []
         for field, item in _fields(history):
             if field == _ITEM:
-                name, value = _name_and_value(item)
-                names.append(name)
+                key, value = _key_and_value(item)
+                self._number_of(key)
+                keys.append(key)
                 values.append(value)
-        found = _values(b"[" + b",".join(values) + b"]")
-        pairs = list(zip(names, found, strict=True))
-        return dict(reversed(pairs))  # Of two that mean the same, the first one counts.
+        found = dict(zip(keys, _values(b"[" + b",".join(values) + b"]"), strict=True))
+        step = whole_step(found.pop(self.step_metric, None))
+        if step is not None:
+            self._last_step = float(step)
+        found.pop(_STEP, None)
+        row = LogRow(step=None if np.isnan(self._last_step) else int(self._last_step))
+        row.time = number(found.pop(_TIME, None))
+        epochs = [number(found.pop(key, None)) for key in _EPOCHS]
+        row.epoch = next((at for at in epochs if at is not None and not np.isnan(at)), None)
+        row.values = {
+            key: measured for key, given in found.items() if (measured := number(given)) is not None
+        }
+        return row
+
+
+def _filled(steps: Floats, before: float) -> Floats:
+    """Steps, where a row has none, of the row before."""
+    missing = np.isnan(steps)
+    if not missing.any():
+        return steps
+    at = np.where(missing, -1, np.arange(len(steps)))
+    at = np.maximum.accumulate(at)
+    return np.where(at < 0, before, steps[at])
 
 
 def _history(record: bytes) -> bytes | None:
@@ -201,17 +267,15 @@ def _axis(column: tuple[Ints, Floats] | None, count: int) -> Floats:
     return values
 
 
-def _name_and_value(item: bytes) -> tuple[str, bytes]:
-    """A name of ours, and a value as JSON."""
+def _key_and_value(item: bytes) -> tuple[str, bytes]:
+    """The name of a value, nested ones joined by a dot, and the value as JSON."""
     parts, value = [], b"null"
     for field, data in _fields(item):
         if field in (_KEY, _NESTED):
             parts.append(data.decode("utf-8", "replace"))
         elif field == _JSON:
             value = data
-    key = ".".join(parts)
-    known = {"_step": "step", "_timestamp": "time"}.get(key) or OURS.get(key.lower(), key)
-    return f"wandb/{key}" if key in TAKEN else known, value
+    return ".".join(parts), value
 
 
 def _values(text: bytes) -> list[object]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from lmm_tui.metrics.readers.metric_names import MetricNamer
 from lmm_tui.metrics.readers.wandb_frames import BLOCK, Frames
 from lmm_tui.metrics.readers.wandb_history import HistoryReader
 from lmm_tui.metrics.series.series import SeriesStore
 
 _CHUNK_BYTES = 32 * BLOCK
+_MOST_REREADS = 8
 
 
 def find_wandb_file(folder: Path) -> Path | None:
@@ -36,12 +38,20 @@ class WandbFollower:
         self._path = path
         self._store = store
         self._seen: tuple[int, int, int] | None = None
+        self._namer = MetricNamer()
+        self._rereads = 0
         self._begin()
 
-    def _begin(self) -> None:
+    def _begin(self, step_metric: str | None = None) -> None:
         self._frames = Frames()
-        self._history = HistoryReader(self._store)
+        self._namer.restart()
+        self._history = HistoryReader(self._store, self._namer, step_metric or "_step")
         self._unreadable = 0
+
+    @property
+    def notes(self) -> list[str]:
+        """What was done with rows whose steps do not simply increase."""
+        return self._history.placer.notes
 
     @property
     def bad_lines(self) -> int:
@@ -68,11 +78,22 @@ class WandbFollower:
                     data = file.read(_CHUNK_BYTES - offset % BLOCK)
                     self.behind = offset + len(data) < seen[1]
                     self._unreadable += self._history.add(self._frames.take(data))
+                    if self._must_begin_again():
+                        self._store.clear()
+                        self._begin(self._history.better_step_metric or self._history.step_metric)
+                        self.behind = True
                     if deadline and time.perf_counter() >= deadline:
                         break
         except OSError:
             self.behind = False
         return (self._store.version, self.bad_lines) != before
+
+    def _must_begin_again(self) -> bool:
+        """Whether a better step, or a better name of a metric, has come; seldom, and early."""
+        if not (self._namer.contested or self._history.better_step_metric):
+            return False
+        self._rereads += 1
+        return self._rereads <= _MOST_REREADS
 
 
 if __name__ == "__main__":

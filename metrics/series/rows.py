@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import chain, compress
 from operator import itemgetter
@@ -14,10 +15,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lmm_tui.metrics.series.growing_array import Floats, Ints
+from lmm_tui.metrics.series.row_index import Axis
 from lmm_tui.metrics.series.row_values import INDEX_KEYS, MAX_STEP, number, whole_step
 from lmm_tui.metrics.series.series import SeriesStore
 
 Row: TypeAlias = dict[str, Any]
+
+AXES: tuple[Axis, ...] = ("step", "time", "tokens", "epoch")
 
 _NUMBERS = {int, float}
 
@@ -35,6 +39,21 @@ def add_rows(store: SeriesStore, rows: list[Row]) -> int:
         rows_left = rows
     _add_blocks(store, steps.astype(np.int64), rows_left)
     return len(rows) - len(rows_left)
+
+
+def rows_from(store: SeriesStore, first: int) -> list[Row]:
+    """The rows from step `first` on as `add_rows` takes them, positions on all axes included."""
+    begin = int(store.steps.searchsorted(first))
+    axes = {key: store.axis(key)[begin:].tolist() for key in AXES}
+    rows = [dict(zip(axes, values, strict=True)) for values in zip(*axes.values(), strict=True)]
+    at = {row["step"]: row for row in rows}
+    for name in store.names():
+        series = store.get(name)
+        if series is not None:
+            steps, _, values = series.between(first, MAX_STEP)
+            for step, value in zip(steps.tolist(), values.tolist(), strict=True):
+                at[step][name] = value
+    return rows
 
 
 def rows_of(
@@ -57,7 +76,7 @@ def rows_of(
         times.update(zip(at, when, strict=True))
         for step, value in zip(at, values, strict=True):
             rows.setdefault(step, {})[name] = value
-    return [(step, times[step], rows[step]) for step in sorted(rows)]
+    return [(step, times[step] or math.nan, rows[step]) for step in sorted(rows)]
 
 
 def numbers_among(values: Sequence[Any]) -> tuple[Ints | None, Floats]:

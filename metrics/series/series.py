@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmm_tui.metrics.names import Better
 from lmm_tui.metrics.series.bins import BinnedWindow, Bins
@@ -247,6 +248,10 @@ class SeriesStore:
         """Where the first and the last row are on an axis; only for a store that has rows."""
         column = self._index.column(axis)
         return float(column[0]), float(column[-1])
+
+    def axis(self, axis: Axis) -> NDArray[np.int64 | np.float64]:
+        """The position of every row on an axis; 0 where it is unknown, as before the first one."""
+        return self._index.column(axis)
 
     def translate(self, x: float, source: Axis, target: Axis) -> float:
         """Where on another axis the rows before x end; only for a store that has rows."""

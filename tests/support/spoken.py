@@ -55,6 +55,7 @@ SPEAKERS = {
     "lmm_tui/runs/remote/mirror.py": ("_connect",),
     "metrics/health/alerts.py": ("verdict",),
     "metrics/probes.py": ("_near",),
+    "metrics/readers/unread.py": ("not_a_log", "_no_history", "nothing_read"),
 }
 """Functions whose texts reach people otherwise than by the calls that are known here."""
 

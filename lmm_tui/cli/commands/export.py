@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, tr
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal.safe_text import clean
+
+if TYPE_CHECKING:
+    from lmm_tui.runs.session import RunSession
 
 _SUFFIXES = {
     "csv": ".csv",
@@ -51,11 +56,11 @@ def command(
     session = RunSession(path)
     session.poll()
     if not session.series.names():
-        raise LmmError(f"{path}: no metrics yet; wait for the first step")
+        raise LmmError(session.nothing_read)
     unknown = [name for name in metrics if session.series.get(name) is None]
     if unknown:
         raise LmmError(
-            f"{path}: no metric {unknown[0]!r}; it has {_first_names(session.series.names())}"
+            f"{path}: no metric {unknown[0]!r}; it has {first_names(session.series.names())}"
         )
     part = Part(
         WHOLE.first if from_step is None else from_step,
@@ -67,9 +72,20 @@ def command(
     target = output or Path(path.resolve().name + _SUFFIXES[to])
     export(session.series, to, target, part)
     click.echo(clean(str(target)))
+    for note in left_out(session):
+        click.echo(clean(translate_message(note)), err=True)
 
 
-def _first_names(names: list[str], most: int = 8) -> str:
+def left_out(session: RunSession) -> list[str]:
+    """What of a log is not in its series as it stands there."""
+    warnings = []
+    if session.unreadable_lines:
+        warnings.append(f"{session.unreadable_lines} lines could not be read")
+    return [*warnings, *session.notes]
+
+
+def first_names(names: list[str], most: int = 8) -> str:
+    """The first of some metrics, and how many more there are."""
     return listed(names[:most]) + (
         tr(" and {count} more", count=len(names) - most) if names[most:] else ""
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lmm_tui.cli.options import json_option, runs_dir_option
+from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.run_lookup import find_path
@@ -41,6 +42,8 @@ def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) 
 
     session = RunSession(find_path(run, runs_dir))
     session.poll()
+    if session.foreign and not session.series.names():
+        raise LmmError(session.nothing_read)
     chosen = rules_of_run(session.run_dir) if rules is None else load_rules(rules)
     health = Health(chosen, health_references(session.view.info))
     examine(session.series, health)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from lmm_tui.cli.commands.export import first_names
 from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.errors import LmmError
 from lmm_tui.runs.run_lookup import find_path
@@ -51,11 +52,17 @@ def command(
     session = RunSession(find_path(run, runs_dir))
     session.poll()
     if not session.series.names():
-        raise LmmError(f"{session.run_dir.path}: no metrics yet; wait for the first step")
+        raise LmmError(session.nothing_read)
     if as_text:
         from lmm_tui.charts.text_plot import loss_picture
 
-        click.echo(loss_picture(session.series, session.view.info.references))
+        picture = loss_picture(session.series, session.view.info.references)
+        if not picture:
+            raise LmmError(
+                f"{session.run_dir.path}: no training loss to draw; "
+                f"it has {first_names(session.series.names())}; use --output for all curves"
+            )
+        click.echo(picture)
     if output is not None:
         from lmm_tui.metrics.visualize import draw_page
 

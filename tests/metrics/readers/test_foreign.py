@@ -1,20 +1,17 @@
-"""Other people's logs are read as they are: what can be read is shown, the rest is counted."""
+"""A path is known by its content: what can be read is shown, what is no log is refused."""
 
 from __future__ import annotations
 
-import csv
-import io
+import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.utils.tensorboard import SummaryWriter
 
 from lmm_tui.metrics import names
-from lmm_tui.metrics.readers.foreign import UnknownLogError, is_log, open_log
-from lmm_tui.metrics.readers.log_lines import ConsoleLines, CsvLines, JsonLines, under_our_names
+from lmm_tui.metrics.readers.foreign import UnknownLogError, is_log, log_of, open_log
 from lmm_tui.metrics.series.series import SeriesStore
 
 
@@ -29,38 +26,6 @@ def points(store: SeriesStore, name: str) -> list[tuple[int, float]]:
     series = store.get(name)
     assert series is not None, store.names()
     return list(zip(series.steps.tolist(), series.values.tolist(), strict=True))
-
-
-@pytest.mark.parametrize(
-    ("line", "row"),
-    [
-        (
-            "Epoch:[2/3](100/900), loss: 6.125, logits_loss: 6.1, aux_loss: 0.0, "
-            "lr: 0.00050000, epoch_time: 3.0min",
-            {"step": 1000, "train/loss": 6.125, "logits_loss": 6.1, "aux_loss": 0.0,
-             "train/lr": 5e-4, "epoch": 1 + 100 / 900},
-        ),
-        ("iter 100: loss 4.2000, time 12.50ms, mfu 3.10%",
-         {"step": 100, "train/loss": 4.2}),
-        ("step 250: train loss 2.1000, val loss 2.2000",
-         {"step": 250, "train/loss": 2.1, "val/loss": 2.2}),
-        ("step=7 loss=nan grad_norm=1e-3", {"step": 7, "train/grad_norm": 1e-3}),
-        ("{'loss': '1.5', 'step': 8}", {"step": 8, "train/loss": 1.5}),
-        ("loading the tokenizer: done", {}),
-        ("loss: 3.5", {}),
-    ],
-)  # fmt: skip
-def test_console_lines_of_known_programs(line: str, row: dict[str, float]) -> None:
-    found = ConsoleLines().row(line.encode())
-    assert found is not None
-    assert {key: found.get(key) for key in row} == row
-    assert bool(found) == bool(row)
-
-
-def test_names_that_mean_ours_are_ours_and_the_rest_stay() -> None:
-    row = under_our_names({"Loss": 1, "eval_loss": 2, "mine": 3, "global_step": 4, "note": "x"})
-    assert row == {"step": 4, names.TRAIN_LOSS: 1, names.VAL_LOSS: 2, "mine": 3}
-    assert under_our_names({"loss": 1.0}) is None
 
 
 def test_a_trainer_state_is_followed(tmp_path: Path) -> None:
@@ -136,43 +101,117 @@ def test_torn_lines_wait_and_broken_ones_are_counted(tmp_path: Path) -> None:
     assert points(store, names.TRAIN_LOSS) == [(1, 2.0), (2, 1.5)]
 
 
-def test_what_is_no_log_is_refused_with_what_to_give(tmp_path: Path) -> None:
-    picture = tmp_path / "a.png"
-    picture.touch()
-    for path in (tmp_path, picture, tmp_path / "none"):
-        with pytest.raises(UnknownLogError, match=r"; (give|it may)"):
-            open_log(path, SeriesStore())
-    assert not is_log(tmp_path)
+ROWS = [{"step": step, "loss": 5 - step / 4} for step in range(1, 9)]
+SAME = [(step, 5 - step / 4) for step in range(1, 9)]
 
 
-@given(st.binary(max_size=200), st.sampled_from([JsonLines, CsvLines, ConsoleLines]))
-def test_no_bytes_bring_a_parser_down(
-    line: bytes, kind: type[JsonLines] | type[CsvLines] | type[ConsoleLines]
-) -> None:
-    parser = kind()
-    for given_line in (b"step,loss", line, line[::-1]):
-        row = parser.row(given_line)
-        assert not row or isinstance(row["step"], int)
-
-
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 2**50), st.floats(allow_nan=False, allow_infinity=False)),
-        min_size=1,
-    )
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.log", "a.txt", "a", "a.csv"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\n".join(json.dumps(row) for row in ROWS) + "\n",
+        json.dumps(ROWS, indent=1),
+        json.dumps({"log_history": ROWS}),
+        "".join(json.dumps(row, indent=2) + "\n" for row in ROWS),
+        "step,loss\n" + "".join(f"{row['step']},{row['loss']}\n" for row in ROWS),
+        "step\tloss\n" + "".join(f"{row['step']}\t{row['loss']}\n" for row in ROWS),
+        "".join(f"step {row['step']}: loss {row['loss']}\n" for row in ROWS),
+    ],
 )
-def test_csv_gives_back_what_was_written(rows: list[tuple[int, float]]) -> None:
-    parser = CsvLines()
-    out = io.StringIO()
-    csv.writer(out).writerows([("step", "loss"), *rows])
-    lines = out.getvalue().encode().splitlines()
-    assert [parser.row(line) for line in lines][1:] == [
-        {"step": step, names.TRAIN_LOSS: loss} for step, loss in rows
-    ]
+def test_the_content_tells_the_format_and_the_name_does_not(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    store, bad = read(tmp_path / name)
+    assert points(store, names.TRAIN_LOSS) == SAME and not bad
 
 
-@given(st.integers(0, 2**50), st.floats(-1e300, 1e300))
-def test_pairs_on_a_console_line_are_read_exactly(step: int, loss: float) -> None:
-    row = {"step": step, names.TRAIN_LOSS: loss}
-    for line in (f"step: {step}, loss: {loss!r}", f"[info] loss={loss!r} step={step}"):
-        assert ConsoleLines().row(line.encode()) == row
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_encodings_and_ends_of_lines_make_no_difference(
+    tmp_path: Path, encoding: str, end: str, compressed: bool
+) -> None:
+    text = end.join(json.dumps(row) for row in ROWS) + end
+    data = text.encode(encoding)
+    file = tmp_path / "log.gz"
+    file.write_bytes(gzip.compress(data) if compressed else data)
+    store, bad = read(file)
+    assert points(store, names.TRAIN_LOSS) == SAME and not bad
+
+
+@pytest.mark.parametrize(
+    ("content", "first"),
+    [("step,loss\n1,2.0\n2,1.9", 1), ("step 1: loss 2.0\nstep 2: loss 1.9", 1)],
+)
+def test_the_last_line_counts_without_its_end_once_nobody_writes(
+    tmp_path: Path, content: str, first: int
+) -> None:
+    file = tmp_path / "log"
+    file.write_text(content)
+    store = SeriesStore()
+    follower = open_log(file, store)
+    assert follower.poll() and len(store) == first
+    os.utime(file, (1e9, 1e9))
+    assert follower.poll() and points(store, names.TRAIN_LOSS) == [(1, 2.0), (2, 1.9)]
+    with file.open("a") as more:
+        more.write("5\n")
+    assert follower.poll() and points(store, names.TRAIN_LOSS) == [(1, 2.0), (2, 1.95)]
+
+
+def test_a_whole_object_counts_at_once_without_the_end_of_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.9}')
+    store = SeriesStore()
+    follower = open_log(file, store)
+    assert follower.poll() and points(store, names.TRAIN_LOSS) == [(1, 2.0), (2, 1.9)]
+    with file.open("a") as more:
+        more.write('\n{"step": 3, "loss": 1.8}\n')
+    assert follower.poll() and len(store) == 3 and not follower.bad_lines
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "binary data"),
+        (b'{"model": "small", "lr": 0.1}', "without a history"),
+        (b"model: small\nlr: 0.001\nlayers: 3\n", "is a configuration"),
+    ],
+)
+def test_what_is_no_log_is_refused_by_what_it_is(tmp_path: Path, content: bytes, said: str) -> None:
+    for name in ("events.out.tfevents.1.host", "a.yaml"):
+        file = tmp_path / name
+        if said != "is a configuration" or name == "a.yaml":
+            file.write_bytes(content)
+            with pytest.raises(UnknownLogError, match=said):
+                open_log(file, SeriesStore())
+
+
+def test_a_folder_stands_for_the_one_log_in_it_or_below(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "none"):
+        with pytest.raises(UnknownLogError, match="; give|looked for"):
+            open_log(place, SeriesStore())
+    assert not is_log(tmp_path)
+    first = tmp_path / "lightning_logs" / "version_0" / "metrics.csv"
+    first.parent.mkdir(parents=True)
+    first.write_text("epoch,step,train_loss\n0,9,2.5\n")
+    (first.parent / "hparams.yaml").write_text("lr: 0.1\n")
+    assert is_log(tmp_path) and log_of(tmp_path) == first
+    assert points(read(tmp_path)[0], names.TRAIN_LOSS) == [(9, 2.5)]
+    second = tmp_path / "lightning_logs" / "version_1" / "metrics.csv"
+    second.parent.mkdir()
+    second.write_text("epoch,step,train_loss\n0,9,1.5\n")
+    os.utime(first, (1e9, 1e9))
+    with pytest.raises(UnknownLogError, match=r"holds 2 runs.*version_1.*version_0"):
+        open_log(tmp_path, SeriesStore())
+
+
+def test_the_furthest_trainer_state_counts_whatever_the_times_of_files(tmp_path: Path) -> None:
+    for step, when in ((40, 1e9), (20, 2e9)):
+        state = tmp_path / f"checkpoint-{step}" / "trainer_state.json"
+        state.parent.mkdir()
+        history = [{"step": at, "loss": at / 10} for at in range(10, step + 1, 10)]
+        state.write_text(json.dumps({"global_step": step, "log_history": history}))
+        os.utime(state, (when, when))
+    assert read(tmp_path)[0].last_step == 40

@@ -14,8 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmm_tui.metrics.readers.foreign import is_log, open_log
+from lmm_tui.metrics.readers.log_row import LogRow
+from lmm_tui.metrics.readers.metric_names import MetricNamer
+from lmm_tui.metrics.readers.place_rows import RowPlacer
 from lmm_tui.metrics.readers.wandb_history import HistoryReader
 from lmm_tui.metrics.readers.wandb_log import WandbFollower
+from lmm_tui.metrics.series.row_values import number
 from lmm_tui.metrics.series.series import SeriesStore
 
 REAL = Path(__file__).parent / "files" / "run-real.wandb"
@@ -196,8 +200,8 @@ def test_messages_that_are_no_history_of_numbers_are_counted_or_passed_over(
     store = SeriesStore()
     follower = WandbFollower(path, store)
     follower.poll()
-    assert values(store, "train/loss") == {1: 2.0} and values(store, "wandb/step") == {1: 5.0}
-    assert follower.bad_lines == 4
+    assert values(store, "train/loss") == {1: 2.0} and values(store, "log/step") == {1: 5.0}
+    assert follower.bad_lines == 2
 
 
 def test_a_file_that_begins_anew_is_read_anew(tmp_path: Path) -> None:
@@ -211,14 +215,7 @@ def test_a_file_that_begins_anew_is_read_anew(tmp_path: Path) -> None:
     assert follower.poll() and list(values(store, "a")) == [100, 101]
 
 
-OUR_NAMES = {
-    "_step": "step",
-    "_timestamp": "time",
-    "loss": "train/loss",
-    "Loss": "train/loss",
-    "step": "wandb/step",
-    "train/epoch": "epoch",
-}
+PLACES = ("_step", "_timestamp", "epoch", "train/epoch")
 JSON = st.one_of(
     st.floats(width=32),
     st.integers(-(2**70), 2**70),
@@ -244,24 +241,30 @@ def test_many_steps_at_once_are_read_as_each_alone(
     rows: list[dict[str, object]], steps: list[int], ordered: bool
 ) -> None:
     numbers = range(9) if ordered else steps
-    whole = [{"_step": step, **row} for step, row in zip(numbers, rows, strict=False)]
+    whole = [{"_step": step, "b": 1.5, **row} for step, row in zip(numbers, rows, strict=False)]
     records = [b"\x08\x05" + history_of(row) for row in whole]
     together, alone = SeriesStore(), SeriesStore()
     reader = HistoryReader(together)
     assert reader.add(records[:2]) + reader.add(records[2:]) == 0
+    placer = RowPlacer(alone, MetricNamer())
     for row in whole:
-        ours: dict[str, object] = {}
-        for key, value in row.items():
-            ours.setdefault(OUR_NAMES.get(key, key), value)
-        assert alone.append(ours)
+        epochs = [number(row.get(key)) for key in ("epoch", "train/epoch")]
+        known = [epoch for epoch in epochs if epoch is not None and not math.isnan(epoch)]
+        measured = {
+            key: value
+            for key, given_value in row.items()
+            if key not in PLACES and (value := number(given_value)) is not None
+        }
+        step = row["_step"]
+        assert isinstance(step, int)
+        at = number(row.get("_timestamp"))
+        placer.add([LogRow(measured, step, known[0] if known else None, at)])
     assert sorted(together.names()) == sorted(alone.names())
-    assert together.steps.tolist() == alone.steps.tolist()
     for name in alone.names():
         found, expected = together.get(name), alone.get(name)
         assert found is not None and expected is not None
-        for column in ("steps", "times", "values"):
+        for column in ("steps", "values"):
             assert np.array_equal(getattr(found, column), getattr(expected, column), equal_nan=True)
-    assert together.span("epoch") == alone.span("epoch")
 
 
 def test_the_folder_of_all_runs_shows_the_newest(tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""What a reader of a log gives: rows with a position and values under the names of the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(slots=True)
+class LogRow:
+    """One record of a log, as it stands there."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    step: int | None = None
+    epoch: float | None = None
+    time: float | None = None
+    """Unix seconds."""
+    tokens: float | None = None
+    split: str = ""
+    """`val` where all values are of validation."""
+    steps_an_epoch: int | None = None
+    """Where the log says it, beside the step."""
+    in_epoch: bool = False
+    """Whether the step surely counts from the start of the epoch."""
+    counted: bool = False
+    """Whether rows without a step are numbered, though they have an epoch."""
+
+
+class LineReader(Protocol):
+    """Reads the lines of one log in order, without their ends."""
+
+    def rows(self, lines: list[bytes]) -> tuple[list[LogRow], int]:
+        """The rows on some lines, and how many of the lines were broken."""
+        ...
+
+
+if __name__ == "__main__":
+    print(LogRow({"loss": 2.5}, step=7, split="val"))
+    print("=== 自测通过 ===")

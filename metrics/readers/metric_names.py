@@ -1,0 +1,158 @@
+"""The names of other programs for our metrics: a table, and who gets a name where two want it.
+
+The table is `metric_names.toml`, which `names.toml` in the folder of settings extends. Two names of
+a log never share a series: the one that stands first in the table gets our name, the other keeps
+its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+TAKEN = ("step", "time", "tokens")
+"""Keys of a row that are no metrics here; metrics of that name get another one."""
+
+STEPS = (
+    "step", "global step", "trainer/global step", "train/global step", "iteration", "iter",
+    "current steps", "num updates", "update", "updates", "global iter", "train/step", "train step",
+    "training step", "optimizer step", " step", "iterations", "n iter", "itr", "batch", "batch idx",
+)  # fmt: skip
+"""Names of the step, as `normal` gives them, the likeliest first."""
+
+EPOCHS = ("epoch", "train/epoch", "epochs", "num epoch")
+TIMES = ("time", " timestamp", "timestamp", "wall time", "created at", "datetime")
+SPLITS = ("mode", "split", "phase", "subset", "stage")
+"""Names of a text that says what a row was measured on."""
+
+VALIDATION = frozenset(
+    ("val", "valid", "validation", "validate", "validating", "eval", "evaluate", "evaluation",
+     "evaluating", "dev", "heldout", "test", "testing")
+)  # fmt: skip
+TRAINING = frozenset(("train", "training"))
+
+_TABLE = Path(__file__).with_name("metric_names.toml")
+_GAPS = re.compile(r"[\s_\-.]+")
+_TOKENS_A_SECOND = re.compile(r"\btok(?:en)?s?(?:/| per )s(?:ec(?:ond)?)?\b")
+
+
+class CommonName(NamedTuple):
+    """Our name for another one, and its rank among the names of that metric (0 is the best)."""
+
+    ours: str
+    rank: int
+
+
+@lru_cache(maxsize=1 << 14)
+def normal(name: str) -> str:
+    """A name as the table has it."""
+    plain = _GAPS.sub(" ", name.lower()).rstrip()
+    return _TOKENS_A_SECOND.sub("tokens/s", plain) if "tok" in plain else plain
+
+
+def user_table() -> Path:
+    """The file with names that the user adds."""
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(home) / "lmm-tui" / "names.toml"
+
+
+@cache
+def common_names() -> dict[str, CommonName]:
+    """Names in normal form, and what they mean."""
+    found: dict[str, CommonName] = {}
+    added = _table(user_table())
+    for ours, theirs in (*added.items(), *_table(_TABLE).items()):
+        for rank, name in enumerate(theirs):
+            found.setdefault(normal(name), CommonName(ours, rank))
+    return found
+
+
+def _table(path: Path) -> dict[str, list[str]]:
+    """The lists of names in a file; what is no such list is left out."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {
+        ours: [name for name in theirs if isinstance(name, str)]
+        for ours, theirs in content.items()
+        if isinstance(theirs, list)
+    }
+
+
+def split_of(word: str) -> str:
+    """`val` or `train` for a word that means it, else an empty string."""
+    word = word.lower()
+    return "val" if word in VALIDATION else "train" if word in TRAINING else ""
+
+
+class MetricNamer:
+    """Gives the metrics of one log their names: ours where they are known, each to one only."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, str] = {}
+        self._owners: dict[str, str] = {}
+        """By our name: the name in the log that has it, in normal form."""
+        self._preferred: dict[str, str] = {}
+        self.contested = False
+        """Whether a name has come that stands before the one that has its name. `restart` and
+        read the log again: then the better one gets it."""
+
+    def restart(self) -> None:
+        """Forget which names were given, but not which are the better ones."""
+        self._given.clear()
+        self._owners = dict(self._preferred)
+        self.contested = False
+
+    def names(self, theirs: Sequence[str]) -> list[str]:
+        """The names of the metrics of one row, in the same order."""
+        given = self._given
+        try:
+            return [given[name] for name in theirs]
+        except KeyError:
+            self._learn(theirs)
+            return [given[name] for name in theirs]
+
+    def name(self, theirs: str) -> str:
+        """The name of one metric."""
+        return self.names((theirs,))[0]
+
+    def _learn(self, row: Sequence[str]) -> None:
+        """Name what is new in a row, the best name of each metric first."""
+        known = common_names()
+        here = {self._given[name] for name in row if name in self._given}
+        new = dict.fromkeys(name for name in row if name not in self._given)
+        ranked = [(known.get(normal(name)) or CommonName(name, -1), name) for name in new]
+        for (wanted, rank), name in sorted(ranked, key=lambda one: one[0].rank):
+            form = normal(name) if rank >= 0 else name
+            ours = wanted
+            owner = self._owners.setdefault(ours, form)
+            if owner != form or ours in here:
+                if 0 <= rank < known.get(owner, CommonName("", 1 << 30)).rank:
+                    self._preferred[ours] = form
+                    self.contested = True
+                ours = self._own_name(name)
+            self._given[name] = f"log/{ours}" if ours in TAKEN else ours
+            here.add(self._given[name])
+
+    def _own_name(self, name: str) -> str:
+        """The name itself, or with a number behind it where that is taken."""
+        own, count = name, 2
+        while self._owners.setdefault(own, name) != name:
+            own, count = f"{name} ({count})", count + 1
+        return own
+
+
+if __name__ == "__main__":
+    namer = MetricNamer()
+    print(namer.names(["train_loss", "Critic Loss", "Val-Loss", "time"]))
+    assert namer.names(["train_loss", "time"]) == ["train/loss", "log/time"]
+    assert namer.name("loss") == "loss" and namer.contested
+    namer.restart()
+    assert namer.names(["train_loss", "loss"]) == ["train_loss", "train/loss"]
+    print("=== 自测通过 ===")

@@ -1,0 +1,278 @@
+"""The steps at which the rows of a log belong, where the log does not simply count upwards.
+
+Steps that begin again with each epoch are counted on; a row without a step belongs to its epoch or
+to the row before. A row of an earlier step is merged there: it is a validation or a summary that
+came late. Only where time goes on while the same metrics continue below, a run was resumed: what it
+supersedes is dropped. What is dropped or replaced is counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+
+from lmm_tui.metrics.readers.log_row import LogRow
+from lmm_tui.metrics.readers.metric_names import VALIDATION, MetricNamer, normal
+from lmm_tui.metrics.series.growing_array import Floats
+from lmm_tui.metrics.series.row_values import MAX_STEP
+from lmm_tui.metrics.series.rows import Row, add_rows, rows_from
+from lmm_tui.metrics.series.series import SeriesStore
+
+_AXES = ("step", "time", "tokens", "epoch")
+
+
+class RowPlacer:
+    """Adds the rows of one log to a store."""
+
+    def __init__(self, store: SeriesStore, namer: MetricNamer) -> None:
+        self.superseded = 0
+        """Rows that were dropped where a run was resumed."""
+        self.replaced = 0
+        """Values that another value of the same metric and step replaced."""
+        self.restarts = 0
+        """How often the steps began again."""
+        self._store = store
+        self._namer = namer
+        self._pending: list[tuple[int, Row, bool]] = []
+        """Step, row, and whether it came after rows of later steps."""
+        self._last: int | None = None
+        """The highest step so far."""
+        self._current: int | None = None
+        """The step of the last row."""
+        self._offset = 0
+        self._raw: int | None = None
+        """The highest step as the log counts, since it last began again."""
+        self._first = 0
+        """The lowest one."""
+        self._stride = 1
+        self._epoch: float | None = None
+        self._first_epoch: float | None = None
+        self._time = 0.0
+        self._stepped = False
+        self._counted = False
+        self._own_last: dict[str, int] = {}
+        """By metric, the last step as the log counts."""
+        self._seen: Counter[str] = Counter()
+        self._rows = 0
+
+    @property
+    def notes(self) -> list[str]:
+        """What was done with rows that the log does not simply count upwards, as sentences."""
+        warnings = []
+        if self.restarts:
+            warnings.append(f"the steps begin again {self.restarts} times; they are counted on")
+        if self.superseded:
+            warnings.append(f"{self.superseded} rows left out: a resumed run repeats their steps")
+        if self.replaced:
+            warnings.append(f"{self.replaced} values left out: a later one has the same step")
+        return warnings
+
+    def advance(self, names: list[str], steps: Floats, times: Floats, epochs: Floats) -> None:
+        """Note rows that were added to the store otherwise, with increasing steps; NaN: unknown."""
+        first, last = int(steps[0]), int(steps[-1])
+        if self._raw is None:
+            self._first = first
+        self._stride = int(steps[-1] - steps[-2]) if len(steps) > 1 else max(self._stride, 1)
+        self._raw = self._last = self._current = last
+        self._own_last.update(dict.fromkeys(names, last))
+        self._seen.update(dict.fromkeys(names, len(steps)))
+        self._rows += len(steps)
+        self._stepped = True
+        self._time = float(np.nanmax(times, initial=self._time))
+        known = epochs[np.abs(epochs) <= MAX_STEP]
+        if len(known):
+            self._epoch = float(known[-1])
+            if self._first_epoch is None:
+                self._first_epoch = min(float(int(known[0])), 1.0)
+
+    def add(self, rows: list[LogRow]) -> int:
+        """Add rows in order; returns how many were left out, as they have no place."""
+        left_out = 0
+        for row in rows:
+            left_out += not self._place(row)
+        self._flush()
+        return left_out
+
+    def _place(self, row: LogRow) -> bool:
+        if not row.values:
+            return True
+        if row.epoch is not None and not abs(row.epoch) <= MAX_STEP:
+            row.epoch = None
+        names = self._names(row)
+        placed: Row = dict(zip(names, row.values.values(), strict=True))
+        step = self._step_of(row, placed)
+        if step is None:
+            return False
+        if row.time is not None:
+            placed["time"] = row.time
+            self._time = max(self._time, row.time)
+        if row.tokens is not None:
+            placed["tokens"] = row.tokens
+        epoch = self._epoch_axis(row)
+        if epoch is not None:
+            placed["epoch"] = epoch
+        late = self._last is not None and step < self._last
+        self._pending.append((step, placed, late))
+        self._last = step if self._last is None else max(self._last, step)
+        self._current = step
+        return True
+
+    def _names(self, row: LogRow) -> list[str]:
+        theirs = list(row.values)
+        if row.split:
+            theirs = [in_split(name, row.split) for name in theirs]
+        elif row.step is None and self._stepped:
+            # A summary of an epoch has the names of the steps; it is no point of their curves.
+            known = self._namer.names(theirs)
+            theirs = [
+                f"epoch/{name}" if self._own_last.get(ours, None) is not None and own_kind(name)
+                else name
+                for name, ours in zip(theirs, known, strict=True)
+            ]  # fmt: skip
+        return self._namer.names(theirs)
+
+    def _epoch_axis(self, row: LogRow) -> float | None:
+        if row.epoch is None or not row.in_epoch or not row.steps_an_epoch or row.step is None:
+            return row.epoch
+        return row.epoch - (self._first_epoch or 0) + row.step / row.steps_an_epoch
+
+    def _step_of(self, row: LogRow, placed: Row) -> int | None:
+        if row.epoch is not None and self._first_epoch is None:
+            self._first_epoch = min(float(int(row.epoch)), 1.0)
+        if row.step is not None:
+            return self._stepped_row(row, placed)
+        if row.epoch is None and not row.counted:
+            return self._current
+        if self._stepped:
+            return self._current
+        if row.epoch is not None and not self._counted and not row.counted:
+            if row.epoch == int(row.epoch):
+                self._epoch = row.epoch
+                return int(row.epoch)
+            self._counted = self._last is None
+        if _is_validation(row):
+            return self._current or 0
+        return (self._last or 0) + 1
+
+    def _stepped_row(self, row: LogRow, placed: Row) -> int:
+        raw = row.step
+        assert raw is not None
+        self._stepped = True
+        self._rows += 1
+        self._seen.update(placed.keys())
+        if row.in_epoch and row.steps_an_epoch and row.epoch is not None:
+            raw += int(row.epoch - (self._first_epoch or 0)) * row.steps_an_epoch
+        if self._raw is None:
+            self._raw = self._first = raw
+        elif raw > self._raw:
+            self._stride = raw - self._raw
+            self._raw = raw
+        else:
+            placed_at = self._not_above(row, raw, placed)
+            if placed_at is not None:
+                return placed_at
+        if row.epoch is not None:
+            self._epoch = row.epoch
+        own = self._own_last
+        for name in placed:
+            own[name] = raw
+        return raw + self._offset
+
+    def _not_above(self, row: LogRow, raw: int, placed: Row) -> int | None:
+        """The place of a row whose step is not above the last; None where that is its own step."""
+        assert self._raw is not None
+        back = [name for name in placed if self._own_last.get(name, raw - 1) >= raw]
+        if self._epoch is not None and row.epoch is not None:
+            epochs = int(row.epoch) - int(self._epoch)
+        else:
+            epochs = 0
+        if back and epochs > 0:
+            self._begin_again(raw, row.steps_an_epoch, epochs)
+            return None
+        further = [name for name in back if self._own_last[name] > raw]
+        if further and max(self._seen[name] for name in further) * 2 >= self._rows:
+            if row.time is not None and row.time > self._time > 0 and raw > self._first:
+                self._resume(raw)
+                return None
+            if raw <= self._first:
+                self._begin_again(raw, None, 1)
+                return None
+        if raw < self._raw and not further and row.epoch is None and self._epoch == raw:
+            return self._current  # MMEngine: the step of a validation is the epoch that ended.
+        return None
+
+    def _begin_again(self, raw: int, steps_an_epoch: int | None, epochs: int) -> None:
+        assert self._raw is not None
+        length = self._raw + self._stride if self._first == 0 or raw == 0 else self._raw
+        self._offset += max(steps_an_epoch or 0, length - min(raw, 0)) * epochs
+        self._raw, self._first = raw, min(self._first, raw)
+        self._own_last.clear()
+        self.restarts += 1
+
+    def _resume(self, raw: int) -> None:
+        self._flush()
+        step = raw + self._offset
+        before = len(self._store)
+        self._store.truncate_from(step)
+        self.superseded += before - len(self._store)
+        self._raw, self._last = raw, self._store.last_step
+        self._own_last.clear()
+
+    def _flush(self) -> None:
+        """Add what is pending to the store, in the order of its steps."""
+        merged: dict[int, Row] = {}
+        for step, placed, late in self._pending:
+            self._merge(merged.setdefault(step, {"step": step}), placed, late)
+        self._pending.clear()
+        if not merged:
+            return
+        first, last = min(merged), self._store.last_step
+        if last is not None and first <= last:
+            for row in rows_from(self._store, first):
+                added = merged.get(row["step"])
+                merged[row["step"]] = row
+                if added is not None:
+                    self._merge(row, added, True)
+            self._store.truncate_from(first)
+        add_rows(self._store, [merged[step] for step in sorted(merged)])
+
+    def _merge(self, row: Row, added: Row, late: bool) -> None:
+        for name, value in added.items():
+            if name in _AXES:
+                if not late:
+                    row[name] = value
+                continue
+            before = row.get(name)
+            self.replaced += before is not None and not math.isnan(value) and before != value
+            row[name] = value
+
+
+def in_split(name: str, split: str) -> str:
+    """A metric of a row of validation, under a name that says so."""
+    first = normal(name).replace("/", " ").split(" ", 1)[0]
+    return name if first in VALIDATION or first in ("train", "training") else f"{split}/{name}"
+
+
+def own_kind(name: str) -> bool:
+    """Whether a name does not say itself that it is of validation."""
+    return normal(name).replace("/", " ").split(" ", 1)[0] not in VALIDATION
+
+
+def _is_validation(row: LogRow) -> bool:
+    return bool(row.split) or not any(own_kind(name) for name in row.values)
+
+
+if __name__ == "__main__":
+    store = SeriesStore()
+    placer = RowPlacer(store, MetricNamer())
+    rows = [
+        LogRow({"loss": 3.0 - epoch - at / 100}, step=at, epoch=epoch)
+        for epoch in (1, 2)
+        for at in (0, 10, 20)
+    ]
+    assert placer.add([*rows, LogRow({"eval_loss": 2.0}, step=10)]) == 0
+    print(store.steps, store.names(), "began again:", placer.restarts)
+    assert store.steps.tolist() == [0, 10, 20, 30, 40, 50] and placer.restarts == 1
+    print("=== 自测通过 ===")

@@ -1,0 +1,83 @@
+"""Sentences for what holds no row of a log: what was found instead, and what is looked for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from lmm_tui.metrics.readers.json_lines import parse
+from lmm_tui.metrics.readers.json_log import document_in, history_in
+from lmm_tui.metrics.readers.log_formats import Head, LogFormat, format_of
+
+_LFS = b"version https://git-lfs.github.com/spec/"
+_KEY_VALUE = re.compile(rb"^\s*(?:- )?[\w.\-\"']+\s*[:=]\s*\S*|^\s*\[[\w.\-\"]+\]\s*$|^\s*#|^---")
+_STEPS = "step, global_step, iter, epoch …"
+_CONFIG_SUFFIXES = (".yaml", ".yml", ".toml", ".ini", ".cfg")
+
+
+def not_a_log(head: Head, known: LogFormat | None) -> str:
+    """Why a file is no log, as the end of a sentence; an empty string where it may be one."""
+    if head.data.startswith(_LFS):
+        return "is a pointer of Git LFS, not the file; run `git lfs pull`"
+    if not head.data:
+        return ""
+    if known is None:
+        return "is no log but binary data; give a file of JSON lines, CSV or console output"
+    if known.name == "JSON document" and len(head.data) == len(head.text) < 1 << 16:
+        return _no_history(head)
+    if known.name == "console output" and head.path.suffix.lower() in _CONFIG_SUFFIXES:
+        lines = head.lines[:50]
+        if lines and all(_KEY_VALUE.match(line) for line in lines):
+            return "is a configuration, no log; give the file that training writes"
+    return ""
+
+
+def _no_history(head: Head) -> str:
+    try:
+        document = document_in(head.text.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return ""
+    if history_in(document) is not None:
+        return ""
+    if isinstance(document, dict) and isinstance(document.get("log_history"), list):
+        return ""
+    return "is a JSON document without a history; looked for log_history or rows with a step"
+
+
+def nothing_read(path: Path, still_written: bool) -> str:
+    """Why no metric was read from a log, as the end of a sentence."""
+    try:
+        head = Head.of(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if not head.data:
+        return "is empty"
+    known = format_of(head)
+    wrong = not_a_log(head, known)
+    if wrong or known is None:
+        return wrong
+    if known.name in ("TensorBoard events", "W&B history"):
+        return f"{known.name} without a number"
+    if still_written and len(head.data) < 1 << 16 and len(head.lines) < 20:
+        return "no metrics yet; wait for the first step"
+    if known.name == "JSON document":
+        return "is a JSON document without a history; looked for log_history or rows with a step"
+    count = len(head.lines)
+    more = "more than " if len(head.data) == 1 << 16 else ""
+    keys = sorted(parse(head.lines[0]) or ())[:6] if known.name == "JSON lines" else []
+    has = f"; the first has {', '.join(keys)}" if keys else ""
+    return (
+        f"read as {known.name}: {more}{count} lines, none with a step that is known ({_STEPS}){has}"
+    )
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        for content in (b"", _LFS, b"hello\n", b'{"a": 1}\n{"a": 2}\n'):
+            file = Path(folder) / "a.log"
+            file.write_bytes(content)
+            print(nothing_read(file, still_written=False))
+        assert "the first has a" in nothing_read(file, still_written=False)
+    print("=== 自测通过 ===")
