@@ -9,17 +9,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Timer
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from lmm_tui.cockpit import keymap, keys, preferences
+from lmm_tui.cli.app_runner import AppRunner
+from lmm_tui.cockpit import keymap, keys
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.messages import Departure
 from lmm_tui.engine.run.run_dir import RunDir
@@ -30,7 +28,6 @@ from lmm_tui.runs.status_text import run_argument
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.terminal.safe_text import clean
-from lmm_tui.textual_patches.install import explain, install
 
 if TYPE_CHECKING:
     from lmm_tui.engine.config.run_config import RunConfig
@@ -45,11 +42,6 @@ BESIDE_SCREEN = 5
 """Niceness of training threads; with all cores busy a key press would wait for a free one."""
 
 INTERRUPTED = 128 + signal.SIGINT
-
-_SHORTEST_LIFE_S = 5.0
-"""If the app crashes sooner than this it is not opened again."""
-
-MakeApp = Callable[[dict[str, Any]], CockpitApp]
 
 
 def launch_cockpit(
@@ -95,106 +87,14 @@ def monitor_cockpit(
     session = None if run_dir is None else RunSession(run_dir.path)
 
     def make_app(extras: dict[str, Any]) -> CockpitApp:
-        return CockpitApp(visit.session or session, runs_dir=runs_dir, **extras)
+        return CockpitApp(runner.session or session, runs_dir=runs_dir, **extras)
 
     with Terminal() as screen:
-        visit = Visit(screen, make_app, mouse=mouse)
-        with visit.signals(terminate=_leave_in_any_case):
-            departure = visit.stay()
-    shown = visit.session or session
+        runner = AppRunner(screen, make_app, mouse=mouse)
+        with runner.signals(terminate=_leave_in_any_case):
+            departure = runner.run()
+    shown = runner.session or session
     return _leave_foreign(shown, departure, called) if shown else int(departure is None)
-
-
-class Visit:
-    """Runs the app on a borrowed terminal, opens it again after a crash, forwards signals to it."""
-
-    def __init__(self, screen: Terminal, make_app: MakeApp, *, mouse: bool) -> None:
-        self.session: RunSession | None = None
-        """The run that the app showed when it last ended."""
-        self._screen = screen
-        self._make_app = make_app
-        self._mouse = mouse
-        self._app: CockpitApp | None = None
-        self._asked: Departure | None = None
-        """What a signal asked for, which may come before there is an app to leave."""
-
-    def stay(self) -> Departure | None:
-        """Returns once the screen is left; None where it crashed and would only do so again."""
-        if differences := explain(install()):
-            print(differences, file=sys.stderr)
-        notice = ""
-        while self._asked is None:
-            opened = time.monotonic()
-            departure = self._open(notice) or self._asked
-            if departure is None and self._screen.hung_up:
-                return Departure.HANGUP
-            if departure is not None or time.monotonic() - opened < _SHORTEST_LIFE_S:
-                return departure
-            notice = tr("The screen crashed and was opened again; output.log says why.")
-        return self._asked
-
-    @contextmanager
-    def signals(
-        self,
-        *,
-        terminate: Callable[[], None] = lambda: None,
-        hang_up: Callable[[], None] = lambda: None,
-        interrupt: Callable[[], None] = lambda: None,
-    ) -> Iterator[None]:
-        """Within the block signals end the app, if it runs, and call the given functions.
-
-        `hang_up` and `interrupt` are only called while there is no app; `terminate` always.
-        Keep the block open after the app has ended too: a closed ssh sends SIGHUP twice.
-        """
-
-        def on_terminate(number: int, frame: FrameType | None) -> None:
-            terminate()
-            self._leave_soon(Departure.TERMINATE)
-
-        def on_hang_up(number: int, frame: FrameType | None) -> None:
-            if self._app is None:
-                hang_up()
-            self._leave_soon(Departure.HANGUP)
-
-        def on_interrupt(number: int, frame: FrameType | None) -> None:
-            if self._app is not None:
-                self._app.interrupt()
-            else:
-                interrupt()
-
-        before = {
-            signal.SIGTERM: signal.signal(signal.SIGTERM, on_terminate),
-            signal.SIGHUP: signal.signal(signal.SIGHUP, on_hang_up),
-            signal.SIGINT: signal.signal(signal.SIGINT, on_interrupt),
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _leave_soon(self, departure: Departure) -> None:
-        self._asked = departure
-        if self._app is not None:
-            self._app.leave_soon(departure)
-
-    def _open(self, notice: str) -> Departure | None:
-        extras = {"terminal": self._screen, "notice": notice, "habits": preferences.load()}
-        self._app = self._make_app(extras)
-        if self._asked is not None:
-            self._app.leave_soon(self._asked)
-        try:
-            return self._app.run(mouse=self._mouse)
-        except Exception:
-            traceback.print_exc()
-            return None
-        finally:
-            self.session = self._app.session
-            preferences.keep(self._app.habits)
-            self._app = None
-            # Textual's handlers draw on the screen; they must not stay once the app has ended.
-            for number in (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH):
-                signal.signal(number, signal.SIG_DFL)
 
 
 class _Owner:
@@ -215,12 +115,12 @@ class _Owner:
         with Terminal() as self._screen:
             if not configure:
                 self._open_run(self._config)
-            visit = Visit(self._screen, self._make_app, mouse=mouse)
-            with visit.signals(
+            runner = AppRunner(self._screen, self._make_app, mouse=mouse)
+            with runner.signals(
                 terminate=self._terminate, hang_up=self._give_up_terminal, interrupt=self._interrupt
             ):
                 with _switch_interval(SWITCH_INTERVAL_S):
-                    departure = visit.stay()
+                    departure = runner.run()
                 if self._host is not None:
                     self._start_training()
                     self._after(departure)
@@ -346,17 +246,17 @@ def _launch_detached(
 
     def make_app(extras: dict[str, Any]) -> CockpitApp:
         extras["runs_dir"] = Path(config.runs_dir)
-        if shown := visit.session or (sessions[-1] if sessions else None):
+        if shown := runner.session or (sessions[-1] if sessions else None):
             return CockpitApp(shown, **extras)
         return CockpitApp(config=config, start=begin, **extras)
 
     if not configure:
         begin(config)
     with Terminal() as screen:
-        visit = Visit(screen, make_app, mouse=mouse)
-        with visit.signals(terminate=_leave_in_any_case):
-            departure = visit.stay()
-    shown = visit.session or (sessions[-1] if sessions else None)
+        runner = AppRunner(screen, make_app, mouse=mouse)
+        with runner.signals(terminate=_leave_in_any_case):
+            departure = runner.run()
+    shown = runner.session or (sessions[-1] if sessions else None)
     return _leave_foreign(shown, departure) if shown else int(departure is None)
 
 
@@ -400,6 +300,4 @@ def _switch_interval(seconds: float) -> Iterator[None]:
 if __name__ == "__main__":
     with _switch_interval(SWITCH_INTERVAL_S):
         print(f"{sys.getswitchinterval():.4f} s")
-    with Terminal() as screen, Visit(screen, lambda _: CockpitApp(), mouse=False).signals():
-        os.kill(os.getpid(), signal.SIGHUP)
     print("=== 自测通过 ===")

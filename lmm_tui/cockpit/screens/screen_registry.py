@@ -32,9 +32,6 @@ OF_A_RUN = frozenset(_OF_A_RUN)
 GO_WITH_THE_RUN = OF_A_RUN | {"system"}
 """Screens that are made again when another run is opened."""
 
-BEHIND = {"chat": "samples", "tokens": "samples"}
-"""Screens without a number, and the one that each is reached from."""
-
 
 @dataclass(frozen=True)
 class ScreenContext:

@@ -11,8 +11,8 @@ import time
 import pytest
 from fake_run import FakeRun
 
-from lmm_tui.cli import launcher
-from lmm_tui.cli.launcher import Visit
+from lmm_tui.cli import app_runner
+from lmm_tui.cli.app_runner import AppRunner
 from lmm_tui.cockpit.messages import Departure
 from lmm_tui.cockpit.preferences import NO_PREFERENCES
 from lmm_tui.terminal.capture import Terminal
@@ -26,8 +26,8 @@ class App:
     session = None
     habits = NO_PREFERENCES
 
-    def __init__(self, visit):
-        self._visit = visit
+    def __init__(self, live):
+        self._live = live
         self.departure = None
         self.interrupted = 0
 
@@ -38,11 +38,11 @@ class App:
         self.interrupted += 1
 
     def run(self, mouse):
-        self._visit(self)
+        self._live(self)
         return self.departure
 
 
-def visit_with(*lives, **meanings):
+def run_with(*lives, **meanings):
     """Opens one app after the other; what is left of it all, and the notices they were given."""
     notices, apps = [], iter(lives)
 
@@ -51,9 +51,9 @@ def visit_with(*lives, **meanings):
         return App(next(apps))
 
     with Terminal() as terminal:
-        visit = Visit(terminal, make_app, mouse=False)
-        with visit.signals(**meanings):
-            return visit.stay(), notices
+        runner = AppRunner(terminal, make_app, mouse=False)
+        with runner.signals(**meanings):
+            return runner.run(), notices
 
 
 def crash(app):
@@ -65,15 +65,15 @@ def leave(app):
 
 
 def test_a_screen_that_crashes_is_opened_again_and_says_so(monkeypatch, capsys):
-    monkeypatch.setattr(launcher, "_SHORTEST_LIFE_S", 0.0)
-    departure, notices = visit_with(crash, leave)
+    monkeypatch.setattr(app_runner, "_SHORTEST_LIFE_S", 0.0)
+    departure, notices = run_with(crash, leave)
     assert departure is Departure.DETACH
     assert notices[0] == "" and "crashed" in notices[1]
     assert "a widget broke" in capsys.readouterr().err
 
 
 def test_a_screen_that_crashes_at_once_is_not_opened_for_ever(capsys):
-    departure, notices = visit_with(crash)
+    departure, notices = run_with(crash)
     assert departure is None
     assert len(notices) == 1
 
@@ -84,7 +84,7 @@ def test_a_screen_that_crashes_at_once_is_not_opened_for_ever(capsys):
 )
 def test_a_signal_leaves_the_screen(number, departure):
     told = []
-    left, _ = visit_with(
+    left, _ = run_with(
         lambda app: os.kill(os.getpid(), number),
         terminate=lambda: told.append("terminate"),
         hang_up=lambda: told.append("hang up"),
@@ -102,10 +102,10 @@ def test_a_signal_that_comes_before_the_app_is_heeded(number, departure):
         raise AssertionError("no app is needed")
 
     with Terminal() as terminal:
-        visit = Visit(terminal, make_app, mouse=False)
-        with visit.signals():
+        runner = AppRunner(terminal, make_app, mouse=False)
+        with runner.signals():
             os.kill(os.getpid(), number)
-            assert visit.stay() is departure
+            assert runner.run() is departure
 
 
 def test_a_signal_while_the_app_crashes_is_heeded(monkeypatch):
@@ -113,8 +113,8 @@ def test_a_signal_while_the_app_crashes_is_heeded(monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
         raise RuntimeError("a widget broke")
 
-    monkeypatch.setattr(launcher, "_SHORTEST_LIFE_S", 0.0)
-    departure, notices = visit_with(crash_when_told_to_leave)
+    monkeypatch.setattr(app_runner, "_SHORTEST_LIFE_S", 0.0)
+    departure, notices = run_with(crash_when_told_to_leave)
     assert departure is Departure.TERMINATE and len(notices) == 1
 
 
@@ -124,7 +124,7 @@ def test_an_interrupt_from_outside_is_a_request_to_quit():
         assert app.interrupted == 1
         app.departure = Departure.DETACH
 
-    assert visit_with(interrupted)[0] is Departure.DETACH
+    assert run_with(interrupted)[0] is Departure.DETACH
 
 
 def test_textual_s_handlers_do_not_outlive_its_screen():
@@ -132,7 +132,7 @@ def test_textual_s_handlers_do_not_outlive_its_screen():
         signal.signal(signal.SIGTSTP, lambda *_: None)
         app.departure = Departure.DETACH
 
-    visit_with(take_over)
+    run_with(take_over)
     assert signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL
 
 
