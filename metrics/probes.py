@@ -233,10 +233,9 @@ def _near(name: str, known: dict[str, nn.Module]) -> str:
 
 
 if __name__ == "__main__":
-    tiny = nn.Sequential(nn.Embedding(50, 16), nn.Linear(16, 16), nn.Linear(16, 50))
-    ids = torch.randint(0, 50, (4, 32))
+    tiny, ids = nn.Embedding(50, 50), torch.randint(0, 50, (4, 32))
     probe = ModelProbe()
-    probe.attach(tiny, ["0", "1"])
+    probe.attach(nn.ModuleDict({"layer": tiny}), ["layer"])
     probe.activate()
     print(probe.compute_output_distribution(tiny(ids), ids))
     print(probe.compute_representation_diversity())

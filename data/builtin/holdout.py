@@ -36,8 +36,6 @@ def comparison(left: int, right: int) -> str:
 if __name__ == "__main__":
     asked = [calculation(left, "-", right) for left in range(100) for right in range(left)]
     share = sum(split(question) == "test" for question in asked) / len(asked)
-    print(f"{share:.3f} of {len(asked)} differences are held out, such as", end=" ")
-    print(next(question for question in asked if split(question) == "test"))
+    print(f"{share:.3f} of {len(asked)} differences are held out")
     assert abs(share - TEST_SHARE) < 0.02
-    assert calculation(7, "+", 5) == calculation(5, "+", 7)
     print("=== 自测通过 ===")

@@ -100,7 +100,8 @@ if __name__ == "__main__":
     from lmm_tui.engine.checkpoints.checkpoint import CheckpointState
 
     with tempfile.TemporaryDirectory() as scratch:
-        saver = BackgroundSaver(Path(scratch), Path(scratch, "none"), lambda: None, print)
+        place = Path(scratch)
+        saver = BackgroundSaver(place, place / "none", lambda: None, lambda step, outcome: None)
         saver.begin(1, lambda: Snapshot.take(CheckpointState(1, 0, "x"), {}, {}), Retention(last=1))
         print(saver.wait().name, saver.has(1))
         saver.close()

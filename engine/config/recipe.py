@@ -119,9 +119,8 @@ def _step(
 
 
 if __name__ == "__main__":
-    common = {"model": {"preset": "tiny"}, "train": {"steps": 9}}
-    steps = [{"stage": "pretrain"}, {"stage": "sft"}]
-    recipe = _read({"about": "two steps", "common": common, "step": steps}, "demo", "demo.toml")
+    steps = [{"stage": "pretrain"}, {"stage": "sft", "train": {"steps": 9}}]
+    recipe = _read({"about": "two steps", "step": steps}, "demo", "demo.toml")
     last = recipe.steps[1].config("mine", {"device": "cpu"})
-    print(last.name, last.start_from, last.model.preset, last.train.steps)
+    print(last.name, last.start_from, last.train.steps)
     print("=== 自测通过 ===")

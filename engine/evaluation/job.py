@@ -105,9 +105,6 @@ class EvaluationOutcome:
 
 if __name__ == "__main__":
     job = Job("model", ("lmm_sums", "lmm_choice"), limit=10)
+    print(job.key, Score("lmm_choice", "acc", 0.5, 0.1, 0.25, 26, 0).margin)
     assert Job.from_json(job.to_json()) == job
-    score = Score("lmm_choice", "acc", 0.5, 0.1, 0.25, 26, 0)
-    outcome = EvaluationOutcome((score,), 0, "", {})
-    assert EvaluationOutcome.of(asdict(outcome)) == outcome
-    print(job.key, f"{score.value:.3f} ± {score.margin:.3f}")
     print("=== 自测通过 ===")

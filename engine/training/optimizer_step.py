@@ -110,8 +110,7 @@ if __name__ == "__main__":
 
     from lmm_tui.engine.config.resolve import resolve
 
-    context: Any = SimpleNamespace(config=resolve().completed(), lr_scale=1.0)
+    context: Any = SimpleNamespace(config=resolve().completed(), lr_scale=1.0, step=3)
     context.param_groups = lambda: []
-    for context.step in range(3):
-        print(OptimizerStep(context)._set_lr())
+    print(OptimizerStep(context)._set_lr())
     print("=== 自测通过 ===")

@@ -41,5 +41,5 @@ if __name__ == "__main__":
         demo = open_log(Path(folder) / "output.log")
         logging.getLogger("engine").info("step 1")
         demo.close()
-        print((Path(folder) / "output.log").read_text(encoding="utf-8"))
+        print((Path(folder) / "output.log").read_text())
     print("=== 自测通过 ===")

@@ -84,8 +84,8 @@ if __name__ == "__main__":
     from lmm_tui.metrics.series.series import SeriesStore
 
     store = SeriesStore()
-    store.append({"step": 1, "grad/layers.0": 0.5, "grad/layers.1": 0.0})
+    store.append({"step": 1, "grad/layers.0": 0.0})
     shown = [series for name in store.names() if (series := store.get(name))]
     axes, colour_bar = FigureCanvasAgg(Figure()).figure.subplots(1, 2)
-    print(draw_map(axes, colour_bar, shown, ["layers.0", "layers.1"], StepWindow.of(store)))
+    print("zeros:", draw_map(axes, colour_bar, shown, ["layers.0"], StepWindow.of(store)))
     print("=== 自测通过 ===")

@@ -235,8 +235,7 @@ if __name__ == "__main__":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    store = SeriesStore()
     axes = FigureCanvasAgg(Figure()).figure.add_subplot()
-    draw_lr(axes, store, StepWindow.of(store))
+    draw_lr(axes, SeriesStore(), StepWindow.of(SeriesStore()))
     print([text.get_text() for text in axes.texts])
     print("=== 自测通过 ===")

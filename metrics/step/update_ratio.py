@@ -48,10 +48,9 @@ class UpdateRatios:
 
 
 if __name__ == "__main__":
-    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
-    ratios = UpdateRatios(model.named_parameters())
+    weight = nn.Parameter(torch.ones(4))
+    ratios = UpdateRatios([("layers.0.weight", weight)])
     ratios.before()
-    with torch.no_grad():
-        model[0].weight.mul_(1.001)
-    print(dict(zip(ratios.layers, ratios.after().tolist(), strict=True)))
+    weight.data *= 1.001
+    print(ratios.layers, ratios.after())
     print("=== 自测通过 ===")

@@ -140,10 +140,8 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        demo = Path(folder, "demo.jsonl")
-        demo.write_bytes(b'{"step": 1}\n{"ste')
-        lines = LineFile(demo)
+        lines = LineFile(Path(folder, "demo.jsonl"))
         lines.append(b'{"step": 2}\n')
         lines.close()
-        print(demo.read_text())
+        print(Path(folder, "demo.jsonl").read_text())
     print("=== 自测通过 ===")

@@ -116,5 +116,5 @@ if __name__ == "__main__":
         mirror = TensorBoardMirror(Path(folder))
         mirror.write(1, 1e9, {"train/loss": 2.0})
         mirror.close()
-        print([path.read_bytes() for path in Path(folder).iterdir()])
+        print([path.stat().st_size for path in Path(folder).iterdir()])
     print("=== 自测通过 ===")
