@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.measure import QUICK, medians, report, report_count
 from benchmarks.terminal import PROGRAM, TerminalCommand, first_curve
-from lmm_tui.metrics.readers.log_lines import OURS
+from lmm_tui.metrics.readers.metric_names import MetricNamer
 from lmm_tui.metrics.readers.wandb_log import WandbFollower
 from lmm_tui.metrics.series.series import SeriesStore
 
@@ -161,6 +161,7 @@ def _differences(wandb: str, log: Path) -> int:
         [wandb, "leet", "inspect", "--json", str(log)], check=True, capture_output=True
     )
     found = wrong = 0
+    namer = MetricNamer()
     for line in inspected.stdout.splitlines():
         record = json.loads(line)
         if record["type"] == "history":
@@ -168,7 +169,7 @@ def _differences(wandb: str, log: Path) -> int:
             step = row.pop("_step")
             del row["_timestamp"]
             found += len(row)
-            wrong += sum(ours[OURS.get(key, key)].get(step) != row[key] for key in row)
+            wrong += sum(ours[namer.name(key)].get(step) != row[key] for key in row)
     assert found
     return wrong
 
