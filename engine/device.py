@@ -165,6 +165,11 @@ def sort_rows(values: Tensor) -> Tensor:
     return values.sort().values
 
 
+def ddp_backend(device: torch.device) -> str:
+    """The torch.distributed backend for tensors of this device."""
+    return "nccl" if device.type == "cuda" else "gloo"
+
+
 def require_compiler() -> None:
     """DeviceError where torch.compile could not build its kernels on this machine."""
     compiler = os.environ.get("CXX")
