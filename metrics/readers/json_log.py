@@ -53,7 +53,7 @@ class RowKeys:
         return cls(first(STEPS), first(EPOCHS), first(TIMES), first(SPLITS))
 
 
-class Records:
+class RecordLines:
     """Turns objects into rows; objects with the same keys are looked at once."""
 
     def __init__(self) -> None:
@@ -143,7 +143,7 @@ class JsonLog:
     """An object a line."""
 
     def __init__(self) -> None:
-        self._records = Records()
+        self._records = RecordLines()
 
     def rows(self, lines: list[bytes]) -> tuple[list[LogRow], int]:
         rows, bad = [], 0

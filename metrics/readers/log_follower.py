@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from lmm_tui.metrics.readers.json_log import Records, document_in, history_in
+from lmm_tui.metrics.readers.json_log import RecordLines, document_in, history_in
 from lmm_tui.metrics.readers.log_lines import LogLines, decoded
 from lmm_tui.metrics.readers.log_row import LineReader, LogRow
 from lmm_tui.metrics.readers.metric_names import MetricNamer
@@ -133,7 +133,7 @@ class DocumentFollower:
         return True
 
     def _show(self, history: list[dict[str, Any]]) -> None:
-        records = Records()
+        records = RecordLines()
         rows = [row for found in history if (row := records.row(found)) is not None]
         namer = MetricNamer()
         for _ in range(_MOST_REREADS):

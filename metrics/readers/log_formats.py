@@ -15,7 +15,7 @@ from lmm_tui.metrics.readers.console_log import ConsoleLog
 from lmm_tui.metrics.readers.event_files import EventReader
 from lmm_tui.metrics.readers.event_records import split as split_records
 from lmm_tui.metrics.readers.json_lines import parse
-from lmm_tui.metrics.readers.json_log import JsonLog, Records, is_object
+from lmm_tui.metrics.readers.json_log import JsonLog, RecordLines, is_object
 from lmm_tui.metrics.readers.log_follower import DocumentFollower, LineLogFollower, LogFollower
 from lmm_tui.metrics.readers.log_lines import decoded, split_lines
 from lmm_tui.metrics.readers.log_row import LineReader
@@ -103,7 +103,7 @@ def _json_lines(head: Head) -> float:
     good = [found for line in lines if (found := parse(line)) is not None]
     if not good or not lines[0].lstrip().startswith(b"{"):
         return 0.0
-    if len(head.lines) == 1 and Records().row(good[0]) is None:
+    if len(head.lines) == 1 and RecordLines().row(good[0]) is None:
         return 0.6
     return 0.9 * len(good) / len(lines)
 

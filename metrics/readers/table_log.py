@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 
-from lmm_tui.metrics.readers.json_log import Records, RowKeys
+from lmm_tui.metrics.readers.json_log import RecordLines, RowKeys
 from lmm_tui.metrics.readers.log_row import LogRow
 from lmm_tui.metrics.readers.metric_names import common_names, normal
 from lmm_tui.metrics.readers.text_numbers import number_in
@@ -22,7 +22,7 @@ class TableLog:
     def __init__(self, delimiter: str = ",") -> None:
         self._delimiter = delimiter
         self._header: list[str] = []
-        self._records = Records()
+        self._records = RecordLines()
         self._numbered = False
         self._count = 0
 
