@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -164,8 +165,9 @@ class DpoStage(ChatStage):
         )
 
     def _render(self, pairs: Iterable[Pair]) -> _PairSet:
+        # Earlier answers in the prompt are neither chosen nor rejected.
         talks = (
-            Conversation(pair.prompt + answer)
+            Conversation((*(replace(turn, learnt=False) for turn in pair.prompt), *answer))
             for pair in pairs
             for answer in (pair.chosen, pair.rejected)
         )

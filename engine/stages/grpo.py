@@ -22,11 +22,11 @@ from lmm_tui.data.chat.prompts import read_prompts
 from lmm_tui.data.chat.template import render_prompt
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import Progress
-from lmm_tui.data.turns import Prompt, question
+from lmm_tui.data.turns import Prompt, last_question
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.adapters import without_adapters
 from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.model.loss import token_log_probs
+from lmm_tui.engine.model.loss import LogProbs, token_log_probs
 from lmm_tui.engine.run.jsonl_writer import JsonlWriter
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages import reference_model
@@ -66,6 +66,11 @@ class GrpoStage(ChatStage):
         self._has_adapters = config.lora.rank > 0
         self._prompts, self._ids = self._usable(prompts)
         if not self._prompts:
+            if prompts and self._needs_answer and all(p.answer is None for p in prompts):
+                raise DataError(
+                    "data.source: no prompt has an answer, which the reward 'exact' compares with; "
+                    'give "answer", or other grpo.rewards'
+                )
             raise DataError(
                 f"data.source: no prompt leaves room for {self._settings.max_tokens} tokens of "
                 f"{self._seq_len}; raise data.seq_len or lower grpo.max_tokens"
@@ -114,7 +119,7 @@ class GrpoStage(ChatStage):
     def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
         assert isinstance(batch, CompletionBatch)
         settings = self._settings
-        found = token_log_probs(batch.hidden(model), model.head_weight, batch.labels_BxT)
+        found = self._log_probs(model, batch)
         log_p_AxT = batch.by_completion(found.log_p_N)
         # With one update a round, the policy is the one that sampled: its own log-probs serve as
         # the old ones, and the ratio is 1 in any precision.
@@ -208,7 +213,7 @@ class GrpoStage(ChatStage):
                         "time": round(time.time(), 3),
                         "step": step,
                         "kind": "sample",
-                        "prompt": question(self._prompts[prompt].turns),
+                        "prompt": last_question(self._prompts[prompt].turns),
                         "text": text_of(
                             rollouts.ids[number], rollouts.ended[number], self.tokenizer
                         ),
@@ -218,6 +223,11 @@ class GrpoStage(ChatStage):
                     }
                 )
 
+    def _log_probs(self, model: Decoder, batch: CompletionBatch) -> LogProbs:
+        """Of the distribution that completions are sampled from: softmax(logits / temperature)."""
+        hidden_BxTxD = batch.hidden(model) / self._settings.temperature
+        return token_log_probs(hidden_BxTxD, model.head_weight, batch.labels_BxT)
+
     @torch.no_grad()
     def _reference_log_probs(self, model: Decoder, batch: CompletionBatch) -> Tensor | None:
         """(A, T); None where no reference is needed."""
@@ -225,18 +235,20 @@ class GrpoStage(ChatStage):
             return None
         reference = self._reference or model
         with nullcontext() if self._reference else without_adapters(model):
-            hidden_BxTxD = batch.hidden(reference)
-            found = token_log_probs(hidden_BxTxD, reference.head_weight, batch.labels_BxT)
+            found = self._log_probs(reference, batch)
         return batch.by_completion(found.log_p_N)
+
+    @property
+    def _needs_answer(self) -> bool:
+        return "exact" in self._settings.rewards
 
     def _usable(self, prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[list[int]]]:
         """The prompts that leave room for a completion and can be scored, and their tokens."""
-        needs_answer = "exact" in self._settings.rewards
         kept, ids = [], []
         for prompt in prompts:
             rendered = render_prompt(prompt.turns, self.tokenizer, self.template)
             fits = len(rendered) + self._settings.max_tokens <= self._seq_len
-            if fits and not (needs_answer and prompt.answer is None):
+            if fits and not (self._needs_answer and prompt.answer is None):
                 kept.append(prompt)
                 ids.append(rendered)
         return kept, ids
