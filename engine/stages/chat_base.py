@@ -6,7 +6,7 @@ Its subclasses SFT, DPO and GRPO add their data and loss.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ from lmm_tui.data.chat.spans import ChatTemplate, Rendered
 from lmm_tui.data.chat.template import CHATML, render_prompt, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.text.dataset import Dataset
+from lmm_tui.data.tokenizing.fair_sample import fair_sample
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
 from lmm_tui.engine.config.run_config import RunConfig
@@ -118,27 +119,19 @@ def _tokenizer_and_template(
     config: RunConfig, texts: Iterable[str]
 ) -> tuple[Tokenizer, ChatTemplate]:
     if config.data.tokenizer is None:
-        return Tokenizer.train(_first_texts(texts), config.model.shape().vocab_size), CHATML
+        return Tokenizer.train(
+            fair_sample(texts, _SAMPLE_CHARACTERS), config.model.shape().vocab_size
+        ), CHATML
     path = Path(config.data.tokenizer).expanduser()
     tokenizer = Tokenizer.load(path)
     own = config.data.template == "own"
     return tokenizer, TokenizerTemplate.load(path, tokenizer) if own else CHATML
 
 
-def _first_texts(texts: Iterable[str]) -> Iterator[str]:
-    """The first texts, up to about `_SAMPLE_CHARACTERS`."""
-    left = _SAMPLE_CHARACTERS
-    for text in texts:
-        if left <= 0:
-            return
-        left -= len(text)
-        yield text
-
-
 if __name__ == "__main__":
     from lmm_tui.engine.config.resolve import resolve
 
-    print(list(_first_texts(["ab"] * 3)), kinds_of(DataConfig(kinds=["talk"])))
+    print(kinds_of(DataConfig(kinds=["talk"])))
     tokenizer, template = _tokenizer_and_template(resolve(), ["What is 2 + 2? assistant user"] * 9)
     asked = render_prompt((Turn("user", "2 + 2"),), tokenizer, template)
     print(tokenizer.vocab_size, tokenizer.token_strings(asked))
