@@ -48,6 +48,8 @@ class Corpus:
     """Of the training tokens, in nats per token; see `entropy.py`."""
     bigram_entropy: float
     """Of the training tokens given the previous one, in nats per token."""
+    fingerprint: str
+    """Equal for the same text with the same tokenizer."""
     documents: int
     skipped: tuple[str, ...]
     """`file:line: why` of the first 100 JSONL lines that were skipped."""
@@ -208,6 +210,7 @@ def _open(
         val=val,
         unigram_entropy=unigram,
         bigram_entropy=bigram,
+        fingerprint=entry.name,
         documents=store.documents,
         skipped=tuple(text.locate(bad) for bad in skipped.first),
         skipped_count=skipped.count,

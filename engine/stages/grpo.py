@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
@@ -31,7 +31,7 @@ from lmm_tui.engine.run.jsonl_writer import JsonlWriter
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages import reference_model
 from lmm_tui.engine.stages.base import Losses, MicroBatch
-from lmm_tui.engine.stages.chat_base import ChatStage, read_side
+from lmm_tui.engine.stages.chat_base import ChatStage, fingerprint_of, read_side
 from lmm_tui.engine.stages.completion_batch import CompletionBatch
 from lmm_tui.engine.stages.completion_sampler import CompletionSampler, text_of
 from lmm_tui.engine.stages.policy_loss import policy_loss
@@ -80,6 +80,7 @@ class GrpoStage(ChatStage):
         self._val_prompts, self._val_ids = self._usable(
             list(read_side(read_prompts, config.data, "test"))
         )
+        self.data_fingerprint = fingerprint_of((ids, []) for ids in self._ids)
         self._order = Order(len(self._prompts), config.train.seed)
         self.steps_per_epoch = self._settings.updates * len(self._prompts) / self._prompts_per_round
         self._round: RolloutBatch | None = None
@@ -163,16 +164,18 @@ class GrpoStage(ChatStage):
 
     def state_dict(self) -> dict[str, Any]:
         """The number of parts in sampling, and the round where later steps learn from it again."""
-        state = {"rollout_parts": self._sampler.parts}
+        state = super().state_dict() | {"rollout_parts": self._sampler.parts}
         if self._round is None or self._settings.updates == 1:
             return state
         return state | asdict(self._round)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
         # Older checkpoints have no number of parts.
         self._sampler.parts = state.get("rollout_parts", 1)
-        if fields := {name: value for name, value in state.items() if name != "rollout_parts"}:
-            self._round = RolloutBatch(**fields)
+        names = [field.name for field in fields(RolloutBatch)]
+        if names[0] in state:
+            self._round = RolloutBatch(**{name: state[name] for name in names})
 
     def _new_round(self, number: int) -> RolloutBatch:
         """Sample and score completions: a pure function of the policy, seed and number."""

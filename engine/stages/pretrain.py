@@ -39,7 +39,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             cache_dir=Path(data.cache_dir) if data.cache_dir else None,
             progress=progress,
         )
-        self.tokenizer = corpus.tokenizer
+        self.tokenizer, self.data_fingerprint = corpus.tokenizer, corpus.fingerprint
         self.baselines = {
             "ln V": math.log(corpus.tokenizer.vocab_size),
             "unigram": corpus.unigram_entropy,
