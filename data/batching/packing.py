@@ -7,6 +7,7 @@ laid out when it is requested.
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -78,6 +79,13 @@ class Packed:
     def conversations(self) -> int:
         """The number of packed conversations."""
         return len(self._lengths)
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal tokens and labels in the same order."""
+        digest = hashlib.blake2b(self._ids.tobytes(), digest_size=16)
+        digest.update(self._learnt.tobytes() + self._lengths.tobytes())
+        return digest.hexdigest()
 
     @property
     def learnt(self) -> int:

@@ -23,17 +23,17 @@ from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.entropy import unigram_and_bigram
 from lmm_tui.data.text.corpus import BUILTIN, TextSource, open_text
 from lmm_tui.data.text.json_rows import BadLine, Skipped
+from lmm_tui.data.tokenizing.fair_sample import FairSample
 from lmm_tui.data.tokenizing.token_store import TokenStore, write_tokens
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 
 Progress = Callable[[str, int, int], None]
 """Called with (activity, done, total); may raise to cancel."""
 
-_FORMAT = 1
+_FORMAT = 2
 """Part of every key: increment it when the same text would give other tokens."""
 
-_SAMPLE_BYTES = 4_000_000
-_SAMPLE_DOCUMENT = 65536
+_SAMPLE_CHARACTERS = 4_000_000
 _CHUNK_BYTES = 1_000_000
 
 
@@ -48,8 +48,8 @@ class Corpus:
     """Of the training tokens, in nats per token; see `entropy.py`."""
     bigram_entropy: float
     """Of the training tokens given the previous one, in nats per token."""
-    bytes_per_token: float
-    """Of the validation text: bits per byte = nats per token / (ln 2 · this)."""
+    fingerprint: str
+    """Equal for the same text with the same tokenizer."""
     documents: int
     skipped: tuple[str, ...]
     """`file:line: why` of the first 100 JSONL lines that were skipped."""
@@ -145,25 +145,23 @@ def _build(
 def _survey(text: TextSource, source: str, progress: Progress) -> tuple[int, list[str], Skipped]:
     """Read everything once: bytes of text, a sample to train a tokenizer on, skipped lines.
 
-    The sample is every n-th document, about 4 MB, so that it covers the whole corpus.
+    The sample covers the whole corpus, whatever its order.
     """
     skipped = Skipped()
-    every = -(-text.size // _SAMPLE_BYTES)
-    sample: list[str] = []
+    sample = FairSample(_SAMPLE_CHARACTERS)
     size = reported = 0
-    for number, document in enumerate(text.documents(skipped)):
+    for document in text.documents(skipped):
         size += len(document.encode())
-        if number % every == 0:
-            sample.append(document[:_SAMPLE_DOCUMENT])
+        sample.add(document)
         if size - reported >= _CHUNK_BYTES:
             reported = size
             progress("reading", min(size, text.size), text.size)
     if skipped.too_many:
         raise DataError(skipped.refusal(text.locate(skipped.first[0])))
-    if not sample:
+    if not sample.blocks:
         raise DataError(f"data.source: {source!r} holds no text; give files that do")
     progress("reading", text.size, text.size)
-    return size, sample, skipped
+    return size, sample.blocks, skipped
 
 
 def _tokenised(
@@ -212,7 +210,7 @@ def _open(
         val=val,
         unigram_entropy=unigram,
         bigram_entropy=bigram,
-        bytes_per_token=val.bytes_per_token,
+        fingerprint=entry.name,
         documents=store.documents,
         skipped=tuple(text.locate(bad) for bad in skipped.first),
         skipped_count=skipped.count,

@@ -9,12 +9,15 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from lmm_tui.data.errors import DataError
@@ -34,6 +37,7 @@ _PRE_TOKENS = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
 # Bytes of a token. Chinese has no spaces: without a limit, frequent clauses become single tokens,
 # and the words in them are never trained.
 _LONGEST = 15
+_BYTE_FALLBACK = re.compile(r"<0x[0-9A-F]{2}>")
 _ENDS = {"eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT}
 _OTHER_ENDS = ("</s>", "<eos>", "<|end_of_text|>", "<|eot_id|>", IM_END)
 
@@ -139,6 +143,19 @@ class Tokenizer:
         utf8 = text.encode("utf-8", "replace").decode()
         return self._backend.encode(utf8, add_special_tokens=False).ids
 
+    def encode_as_input(self, text: str) -> list[int]:
+        """Ids of `text` with the tokens that transformers adds around an input, such as a BOS."""
+        explicit = self.settings.options.keys() & {"add_bos_token", "add_eos_token"}
+        if not explicit:
+            utf8 = text.encode("utf-8", "replace").decode()
+            return self._backend.encode(utf8, add_special_tokens=True).ids
+        return self._around("bos") + self.encode(text) + self._around("eos")
+
+    def _around(self, name: str) -> list[int]:
+        token = self.named_id(f"{name}_token")
+        wanted = self.settings.options.get(f"add_{name}_token") and token is not None
+        return [token] if wanted and token is not None else []
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, on all cores and without the GIL; `texts` have no lone surrogates."""
         found = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -210,6 +227,28 @@ class Tokenizer:
         known = (*settings.stop_tokens, *stops)
         further = dict.fromkeys(stop for stop in known if stop != tokens["eos_token"])
         return replace(settings, tokens=tokens, stop_tokens=(*further,), stop_ids=())
+
+    @cached_property
+    def byte_lengths(self) -> NDArray[np.int64]:
+        """The bytes of text that each id stands for, (V,); none for the end of a document."""
+        lengths = np.zeros(self.vocab_size, np.int64)
+        for piece, id_ in self._backend.get_vocab(with_added_tokens=True).items():
+            lengths[id_] = self._bytes_of(piece)
+        lengths[self.eos_id] = 0
+        return lengths
+
+    def _bytes_of(self, piece: str) -> int:
+        if piece not in self._added_set:
+            if self._byte_level:
+                return len(piece)  # A character of the byte alphabet is a byte.
+            if _BYTE_FALLBACK.fullmatch(piece):
+                return 1
+            piece = piece.replace("▁", " ")
+        return len(piece.encode("utf-8", "replace"))
+
+    @cached_property
+    def _added_set(self) -> frozenset[str]:
+        return frozenset(self.added_tokens)
 
     def _token_string(self, token: int) -> str:
         piece = self._backend.id_to_token(token)

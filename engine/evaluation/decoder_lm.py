@@ -50,6 +50,7 @@ class DecoderLM(TemplateLM):
         self._tokenizer = tokenizer
         self._template = template
         self._batch_size = batch_size
+        self._prefix = tokenizer.decode([self.prefix_token_id])
         self._ends = stop_ids(tokenizer, template)
         self._special = {tokenizer.id_of(token) for token in tokenizer.special_tokens}
 
@@ -62,13 +63,23 @@ class DecoderLM(TemplateLM):
         return self._tokenizer.eos_id
 
     @property
+    def prefix_token_id(self) -> int:
+        """What precedes a text without a context: the BOS if there is one."""
+        bos = self._tokenizer.named_id("bos_token")
+        return self.eot_token_id if bos is None else bos
+
+    @property
     def tokenizer_name(self) -> str:
         return self._tokenizer.fingerprint
 
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **_: Any
     ) -> list[int]:
-        return self._tokenizer.encode(string)
+        """As HFLM: a BOS that the tokenizer adds, unless the text begins with it."""
+        if add_special_tokens is None:
+            add_special_tokens = not string.startswith(self._prefix)
+        encode = self._tokenizer.encode_as_input if add_special_tokens else self._tokenizer.encode
+        return encode(string)
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True

@@ -31,7 +31,8 @@ class Rollouts:
     ended: list[bool]
     """Whether a stop id ended it; else it was cut at `max_tokens`."""
     log_probs: list[Tensor]
-    """log p of each of these tokens at temperature 1 and without top_p, fp32, on the CPU."""
+    """log p of each of these tokens at the sampling temperature (1 where that is 0) and without
+    top_p, fp32, on the CPU."""
 
 
 @torch.no_grad()
@@ -106,7 +107,7 @@ def _generate_part(
         for turn in range(max_tokens):
             new_M = draw(logits_MxV, temperature, top_p, uniforms_NxT[rows_M, turn])
             tokens_NxT[rows_M, turn] = new_M
-            log_probs_NxT[rows_M, turn] = _log_probs(logits_MxV, new_M)
+            log_probs_NxT[rows_M, turn] = _log_probs(logits_MxV / (temperature or 1), new_M)
             ended_M |= torch.isin(new_M, stops)
             active = (~ended_M).nonzero().squeeze(1)  # The one wait for the device per turn.
             if turn == max_tokens - 1 or not len(active):

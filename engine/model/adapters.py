@@ -41,8 +41,15 @@ def add_adapters(model: Decoder, config: LoraConfig, seed: int) -> None:
 
     names = [name for name, _ in model.named_modules()]
     for target in config.targets:
-        if not any(name.rpartition(".")[2] == target or name == target for name in names):
+        found = [name for name in names if name.rpartition(".")[2] == target or name == target]
+        if not found or not all(name.endswith("_proj") for name in found):
             ends = sorted({name.rpartition(".")[2] for name in names if name.endswith("_proj")})
+            if found:
+                # Embedding and head are used as matrices: an adapter would have no effect.
+                raise ConfigError(
+                    f"lora.targets: {target!r} cannot have an adapter; choose from "
+                    f"{', '.join(ends)}"
+                )
             raise ConfigError(
                 f"lora.targets: no module is called {target!r}; choose from {', '.join(ends)}"
             )

@@ -31,6 +31,9 @@ _CLASSES = {
 }
 
 
+_DATA = "data"
+
+
 @dataclass(frozen=True)
 class MicroBatch:
     """The data of one forward and backward pass; tensors are int64 on the training device.
@@ -106,6 +109,8 @@ class Stage(ABC):
     """Whether `micro_batches` of a past step can be called again and gives the same."""
     steps_per_epoch: float
     """Optimiser steps in which the training data are seen once."""
+    data_fingerprint = ""
+    """Equal for the same training data in the same tokens."""
     probe_sequence: list[int]
     """Tokens of validation data whose losses are shown one by one."""
 
@@ -142,10 +147,15 @@ class Stage(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resume needs beyond (seed, step), in tensors and plain values."""
-        return {}
+        return {_DATA: self.data_fingerprint}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Restore a `state_dict`."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a `state_dict`; warns where it was of other data."""
+        if state.get(_DATA, self.data_fingerprint) != self.data_fingerprint:
+            self.warnings.append(
+                "data.source: the data are not those that this run was trained on so far; steps "
+                "continue on the new ones"
+            )
 
 
 def plain_ids(turns: Sequence[Turn], tokenizer: Tokenizer) -> list[int]:

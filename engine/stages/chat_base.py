@@ -5,8 +5,9 @@ Its subclasses SFT, DPO and GRPO add their data and loss.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +23,7 @@ from lmm_tui.data.chat.spans import ChatTemplate, Rendered
 from lmm_tui.data.chat.template import CHATML, render_prompt, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.text.dataset import Dataset
+from lmm_tui.data.tokenizing.fair_sample import fair_sample
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
 from lmm_tui.engine.config.run_config import RunConfig
@@ -109,6 +111,14 @@ def pack_completions(
     return rows, packed.items_of(every, rows.segments)[rows.labels >= 0]
 
 
+def fingerprint_of(rendered: Iterable[Rendered]) -> str:
+    """Equal for equal tokens and labels in the same order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for ids, learnt in rendered:
+        digest.update(np.array(ids, np.int32).tobytes() + bytes(learnt) + b"|")
+    return digest.hexdigest()
+
+
 def read_side(read: Reader[T], data: DataConfig, side: Split) -> Dataset[T]:
     """The training or validation rows of the configured source."""
     return read(data.source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data))
@@ -118,21 +128,13 @@ def _tokenizer_and_template(
     config: RunConfig, texts: Iterable[str]
 ) -> tuple[Tokenizer, ChatTemplate]:
     if config.data.tokenizer is None:
-        return Tokenizer.train(_first_texts(texts), config.model.shape().vocab_size), CHATML
+        return Tokenizer.train(
+            fair_sample(texts, _SAMPLE_CHARACTERS), config.model.shape().vocab_size
+        ), CHATML
     path = Path(config.data.tokenizer).expanduser()
     tokenizer = Tokenizer.load(path)
     own = config.data.template == "own"
     return tokenizer, TokenizerTemplate.load(path, tokenizer) if own else CHATML
-
-
-def _first_texts(texts: Iterable[str]) -> Iterator[str]:
-    """The first texts, up to about `_SAMPLE_CHARACTERS`."""
-    left = _SAMPLE_CHARACTERS
-    for text in texts:
-        if left <= 0:
-            return
-        left -= len(text)
-        yield text
 
 
 if __name__ == "__main__":

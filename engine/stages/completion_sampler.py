@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 import torch
 
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
-from lmm_tui.data.turns import Prompt, question
+from lmm_tui.data.turns import Prompt, last_question
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.sections.grpo_config import GrpoConfig
 from lmm_tui.engine.device import empty_cache
@@ -68,7 +68,7 @@ class CompletionSampler:
         """The rewards of completions; there is one prompt for each of them."""
         samples = [
             Sample(
-                question(prompt.turns),
+                last_question(prompt.turns),
                 text_of(ids, ended, tokenizer),
                 prompt.answer,
                 tokens=len(ids),

@@ -41,6 +41,7 @@ class DistillStage(Stage):
                 "folder or a .pth file"
             )
         teacher = read_weights(run_or_path(settings.teacher, config.runs_dir))
+        _check_context(teacher.shape.max_positions, config.data.seq_len, settings)
         if config.data.tokenizer is None and teacher.tokenizer is not None:
             # A student from scratch takes its teacher's tokenizer.
             data = config.data.model_copy(update={"tokenizer": str(teacher.tokenizer)})
@@ -48,6 +49,7 @@ class DistillStage(Stage):
         source = PretrainStage if settings.data == "text" else SftStage
         self._source: LikelihoodStage[Any] = source(config, device, progress)
         self.tokenizer = self._source.tokenizer
+        self.data_fingerprint = self._source.data_fingerprint
         _check_vocabulary(teacher.tokenizer, teacher.shape.vocab_size, self.tokenizer, settings)
         self.baselines, self.warnings = self._source.baselines, self._source.warnings
         self.steps_per_epoch = self._source.steps_per_epoch
@@ -108,6 +110,14 @@ def divergence(logits_NxV: Tensor, teacher_NxV: Tensor, kind: str, temperature: 
     if kind == "reverse":
         log_p, log_q = log_q, log_p
     return (log_q.exp() * (log_q - log_p)).sum(-1) * temperature**2
+
+
+def _check_context(positions: int, seq_len: int, settings: DistillConfig) -> None:
+    if positions < seq_len:
+        raise ConfigError(
+            f"distill.teacher: {settings.teacher} has a context of {positions} tokens, "
+            f"data.seq_len is {seq_len}; lower it, or take another teacher"
+        )
 
 
 def _check_vocabulary(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -27,7 +29,7 @@ from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages import reference_model
 from lmm_tui.engine.stages.base import Losses, MicroBatch, mean_losses
-from lmm_tui.engine.stages.chat_base import ChatStage, read_side
+from lmm_tui.engine.stages.chat_base import ChatStage, fingerprint_of, read_side
 from lmm_tui.engine.stages.pair_batch import PairBatch
 from lmm_tui.engine.stages.preference_loss import dpo_loss, implicit_rewards
 from lmm_tui.errors import LmmError
@@ -69,6 +71,7 @@ class DpoStage(ChatStage):
             )
         if not self._val.items:
             self.warnings.append("no validation: no pair is held out")
+        self.data_fingerprint = fingerprint_of(chain.from_iterable(self._train.items))
         self._order = Order(len(self._train.items), config.train.seed)
         train = config.train
         self.steps_per_epoch = len(self._train.items) / (train.batch_size * train.grad_accum)
@@ -164,8 +167,9 @@ class DpoStage(ChatStage):
         )
 
     def _render(self, pairs: Iterable[Pair]) -> _PairSet:
+        # Earlier answers in the prompt are neither chosen nor rejected.
         talks = (
-            Conversation(pair.prompt + answer)
+            Conversation((*(replace(turn, learnt=False) for turn in pair.prompt), *answer))
             for pair in pairs
             for answer in (pair.chosen, pair.rejected)
         )

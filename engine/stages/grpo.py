@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
@@ -22,16 +22,16 @@ from lmm_tui.data.chat.prompts import read_prompts
 from lmm_tui.data.chat.template import render_prompt
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import Progress
-from lmm_tui.data.turns import Prompt, question
+from lmm_tui.data.turns import Prompt, last_question
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.adapters import without_adapters
 from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.model.loss import token_log_probs
+from lmm_tui.engine.model.loss import LogProbs, token_log_probs
 from lmm_tui.engine.run.jsonl_writer import JsonlWriter
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages import reference_model
 from lmm_tui.engine.stages.base import Losses, MicroBatch
-from lmm_tui.engine.stages.chat_base import ChatStage, read_side
+from lmm_tui.engine.stages.chat_base import ChatStage, fingerprint_of, read_side
 from lmm_tui.engine.stages.completion_batch import CompletionBatch
 from lmm_tui.engine.stages.completion_sampler import CompletionSampler, text_of
 from lmm_tui.engine.stages.policy_loss import policy_loss
@@ -66,6 +66,11 @@ class GrpoStage(ChatStage):
         self._has_adapters = config.lora.rank > 0
         self._prompts, self._ids = self._usable(prompts)
         if not self._prompts:
+            if prompts and self._needs_answer and all(p.answer is None for p in prompts):
+                raise DataError(
+                    "data.source: no prompt has an answer, which the reward 'exact' compares with; "
+                    'give "answer", or other grpo.rewards'
+                )
             raise DataError(
                 f"data.source: no prompt leaves room for {self._settings.max_tokens} tokens of "
                 f"{self._seq_len}; raise data.seq_len or lower grpo.max_tokens"
@@ -75,6 +80,7 @@ class GrpoStage(ChatStage):
         self._val_prompts, self._val_ids = self._usable(
             list(read_side(read_prompts, config.data, "test"))
         )
+        self.data_fingerprint = fingerprint_of((ids, []) for ids in self._ids)
         self._order = Order(len(self._prompts), config.train.seed)
         self.steps_per_epoch = self._settings.updates * len(self._prompts) / self._prompts_per_round
         self._round: RolloutBatch | None = None
@@ -114,7 +120,7 @@ class GrpoStage(ChatStage):
     def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
         assert isinstance(batch, CompletionBatch)
         settings = self._settings
-        found = token_log_probs(batch.hidden(model), model.head_weight, batch.labels_BxT)
+        found = self._log_probs(model, batch)
         log_p_AxT = batch.by_completion(found.log_p_N)
         # With one update a round, the policy is the one that sampled: its own log-probs serve as
         # the old ones, and the ratio is 1 in any precision.
@@ -158,16 +164,18 @@ class GrpoStage(ChatStage):
 
     def state_dict(self) -> dict[str, Any]:
         """The number of parts in sampling, and the round where later steps learn from it again."""
-        state = {"rollout_parts": self._sampler.parts}
+        state = super().state_dict() | {"rollout_parts": self._sampler.parts}
         if self._round is None or self._settings.updates == 1:
             return state
         return state | asdict(self._round)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
         # Older checkpoints have no number of parts.
         self._sampler.parts = state.get("rollout_parts", 1)
-        if fields := {name: value for name, value in state.items() if name != "rollout_parts"}:
-            self._round = RolloutBatch(**fields)
+        names = [field.name for field in fields(RolloutBatch)]
+        if names[0] in state:
+            self._round = RolloutBatch(**{name: state[name] for name in names})
 
     def _new_round(self, number: int) -> RolloutBatch:
         """Sample and score completions: a pure function of the policy, seed and number."""
@@ -208,7 +216,7 @@ class GrpoStage(ChatStage):
                         "time": round(time.time(), 3),
                         "step": step,
                         "kind": "sample",
-                        "prompt": question(self._prompts[prompt].turns),
+                        "prompt": last_question(self._prompts[prompt].turns),
                         "text": text_of(
                             rollouts.ids[number], rollouts.ended[number], self.tokenizer
                         ),
@@ -218,6 +226,11 @@ class GrpoStage(ChatStage):
                     }
                 )
 
+    def _log_probs(self, model: Decoder, batch: CompletionBatch) -> LogProbs:
+        """Of the distribution that completions are sampled from: softmax(logits / temperature)."""
+        hidden_BxTxD = batch.hidden(model) / self._settings.temperature
+        return token_log_probs(hidden_BxTxD, model.head_weight, batch.labels_BxT)
+
     @torch.no_grad()
     def _reference_log_probs(self, model: Decoder, batch: CompletionBatch) -> Tensor | None:
         """(A, T); None where no reference is needed."""
@@ -225,18 +238,20 @@ class GrpoStage(ChatStage):
             return None
         reference = self._reference or model
         with nullcontext() if self._reference else without_adapters(model):
-            hidden_BxTxD = batch.hidden(reference)
-            found = token_log_probs(hidden_BxTxD, reference.head_weight, batch.labels_BxT)
+            found = self._log_probs(reference, batch)
         return batch.by_completion(found.log_p_N)
+
+    @property
+    def _needs_answer(self) -> bool:
+        return "exact" in self._settings.rewards
 
     def _usable(self, prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[list[int]]]:
         """The prompts that leave room for a completion and can be scored, and their tokens."""
-        needs_answer = "exact" in self._settings.rewards
         kept, ids = [], []
         for prompt in prompts:
             rendered = render_prompt(prompt.turns, self.tokenizer, self.template)
             fits = len(rendered) + self._settings.max_tokens <= self._seq_len
-            if fits and not (needs_answer and prompt.answer is None):
+            if fits and not (self._needs_answer and prompt.answer is None):
                 kept.append(prompt)
                 ids.append(rendered)
         return kept, ids

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             cache_dir=Path(data.cache_dir) if data.cache_dir else None,
             progress=progress,
         )
-        self.tokenizer = corpus.tokenizer
-        self._bytes_per_token = corpus.bytes_per_token
+        self.tokenizer, self.data_fingerprint = corpus.tokenizer, corpus.fingerprint
         self.baselines = {
             "ln V": math.log(corpus.tokenizer.vocab_size),
             "unigram": corpus.unigram_entropy,
@@ -62,8 +62,16 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
 
     def validate(self, model: Decoder) -> dict[str, float]:
         found = mean_losses(self, model, self.validation_batches())
-        bits_per_byte = found[VAL_LOSS] / math.log(2) / self._bytes_per_token
+        bits_per_byte = found[VAL_LOSS] / math.log(2) / self._bytes_per_label
         return found | {VAL_BITS_PER_BYTE: bits_per_byte}
+
+    @cached_property
+    def _bytes_per_label(self) -> float:
+        """Bytes of text that a label of the validation batches stands for, on average."""
+        assert self._val is not None
+        batches = range(min(self._val_batches, len(self._val)))
+        labels = np.concatenate([self._val.get(at)[1].ravel() for at in batches])
+        return float(self.tokenizer.byte_lengths[labels].mean())
 
     def _to_micro_batch(self, rows: IdsAndLabels) -> MicroBatch:
         ids_BxT, labels_BxT = rows

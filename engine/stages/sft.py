@@ -9,6 +9,7 @@ import torch
 from lmm_tui.data.batching.packing import Packed, PackedBatches, Rows, pack
 from lmm_tui.data.chat.conversations import read_conversations
 from lmm_tui.data.chat.template import render_all
+from lmm_tui.data.chat.whole_check import differences
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.text.corpus import BUILTIN
@@ -37,7 +38,10 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
         progress("packing conversations", 0, 0)
         packed = pack(render_all(chats, self.tokenizer, self.template), data.seq_len)
         self.warn_of_skipped(chats, data.source)
+        if data.tokenizer is not None:
+            self.warnings += differences(chats, self.tokenizer, self.template)
         self._warn_of_cut(packed)
+        self.data_fingerprint = packed.fingerprint
         batches = PackedBatches(packed, train.batch_size, train.seed)
         val = self._read_validation(config)
         self._set_batches(config, device, batches, val)

@@ -57,6 +57,11 @@ def load_checkpoint(context: TrainContext, path: Path) -> tuple[CheckpointState,
     """
     state, weights, training = checkpoint.load(path, context.device)
     if state.tokenizer != context.stage.tokenizer.fingerprint:
+        if context.config.data.tokenizer is None:
+            raise CheckpointError(
+                f"{path}: data.source has changed since: the tokenizer that is trained on it is "
+                "another one; resume with the same data"
+            )
         raise CheckpointError(
             f"{path}: was trained with another tokenizer than data.tokenizer gives now; "
             "use the run's own tokenizer.json"

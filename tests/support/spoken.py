@@ -33,6 +33,7 @@ OWN = (
 PLACE = "\0"
 
 SPEAKERS = {
+    "data/chat/whole_check.py": ("_hidden_note", "_other_note"),
     "data/text/dataset.py": ("shape_of",),
     "data/text/json_rows.py": ("refusal", "_loads"),
     "engine/checkpoints/weights.py": ("_unknown_note", "_assumed_note"),
