@@ -9,37 +9,29 @@ from __future__ import annotations
 
 import re
 
-from lmm_tui.metrics.readers.console_pairs import cut_noise, pairs_in
-from lmm_tui.metrics.readers.console_position import Position, cut_position
-from lmm_tui.metrics.readers.log_row import LogRow
-from lmm_tui.metrics.readers.metric_names import EPOCHS, STEPS, common_names, normal, split_of
-from lmm_tui.metrics.readers.text_numbers import number_in
-from lmm_tui.metrics.series.row_values import whole_step
+import numpy as np
+
+from lmm_tui.metrics.readers.console_columns import columns_of
+from lmm_tui.metrics.readers.console_pairs import Pair
+from lmm_tui.metrics.readers.console_plan import TEXT, LinePlan, plan_of, whole
+from lmm_tui.metrics.readers.log_row import Columns, LogRow
+from lmm_tui.metrics.readers.text_numbers import read_number
 
 LONGEST = 4096
 """Of a longer line only its beginning is read."""
 
 _COLOURS = re.compile(
-    r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])|\x08+"
+    rb"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])|\x08+"
 )
-_DICTIONARY = re.compile(r"\{\s*['\"][^{}]*\}")
-_ITEM = re.compile(
-    r"['\"](?P<name>[^'\"]+)['\"]\s*:\s*(?:['\"](?P<text>[^'\"]*)['\"]|(?P<bare>[^,'\"}]+))"
-)
-_SUMMARY = "train_runtime"
-_SHORT = re.compile(r"^s:(?P<step>\d+) (?=te?l:|trl:|tr?l:)")
-"""`s:100 trl:4.2 lr:0.001 norm:1.2` of llm.c's main.log."""
-_POSITIONAL = re.compile(
-    r"(?P<split>train|valid)\s+(?P<step>\d+)\s+(?P<loss>\d\.\d+e[+-]\d+|nan|inf)\s"
-)
-"""`train 050 2.3e+00 15.2 40.1` of DARTS."""
-_LOSS_WORDS = ("loss", "ppl", "acc", "accuracy", "perplexity", "bpb", "score", "f1", "reward")
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+_MOST_PLANS = 1 << 14
 
 
 class ConsoleLog:
     """Keeps the position that was printed last."""
 
     def __init__(self) -> None:
+        self._plans: dict[bytes, LinePlan] = {}
         self._step: int | None = None
         self._epoch: float | None = None
         self._steps_an_epoch: int | None = None
@@ -49,121 +41,112 @@ class ConsoleLog:
     def rows(self, lines: list[bytes]) -> tuple[list[LogRow], int]:
         """A line that is no row is text, not broken."""
         found = []
+        plans = self._plans
         for line in lines:
-            row = self._row(line)
+            plan = plans.get(line.translate(_DIGITS))
+            if plan is TEXT:
+                continue
+            row = self._row(line, plan)
             if row is not None and row.values:
                 found.append(row)
         return found, 0
 
-    def _row(self, line: bytes) -> LogRow | None:
-        text = line[:LONGEST].decode("utf-8", "replace")
-        if "\x1b" in text or "\x08" in text:
-            text = _COLOURS.sub("", text)
-        if not any(map(str.isdigit, text)) and "nan" not in text and "inf" not in text.lower():
+    def columns(self, lines: list[bytes]) -> Columns | None:
+        """The rows on some lines as columns; None where they must be read one by one."""
+        shapes: dict[bytes, list[int]] = {}
+        for index, line in enumerate(lines):
+            shapes.setdefault(line.translate(_DIGITS), []).append(index)
+        if len(shapes) * 8 > len(lines) or max(map(len, shapes)) > LONGEST:
             return None
-        if "{" in text and (found := _DICTIONARY.search(text)) is not None:
-            return self._dictionary(found[0], text[: found.start()])
-        if text.startswith("s:") and (short := _SHORT.match(text)) is not None:
-            return LogRow(dict(pairs_in(text[short.end() :])), step=int(short["step"]))
-        if (named := _POSITIONAL.search(text)) is not None:
-            return self._positional(named)
-        indented = text[:1] in " \t"
-        at, rest = cut_position(cut_noise(text))
-        values: dict[str, float] = {}
-        for name, value in pairs_in(rest):
-            values.setdefault(name, value)
-        return self._place(at, values, indented)
+        if any(b"\x1b" in shape or b"\x08" in shape or not shape.isascii() for shape in shapes):
+            return None
+        columns = columns_of(shapes, lines, self._plan)
+        if columns is None or (self._epoch is not None and np.isnan(columns.epochs).any()):
+            return None
+        for line in reversed(lines):
+            if self._row(line, None) is not None:  # Remembers the position.
+                return columns
+        return None
 
-    def _place(self, at: Position, values: dict[str, float], indented: bool) -> LogRow | None:
-        """A row of a line, and what it says of the position remembered."""
-        self._remember_bar(at)
-        if at.epoch is not None and at.step is None and at.bar is None:
-            self._step = None
-        if at.epoch is not None:
-            self._epoch = at.epoch
-        if at.found:
-            self._split = at.split
-        step = at.step
-        if step is None and at.bar is not None and values:
-            step, at.steps_an_epoch = at.bar
-        if at.in_epoch and at.split:
-            step = None
-        if step is not None and not at.split:
-            self._step, self._steps_an_epoch = step, at.steps_an_epoch
-        if not values:
-            return None
+    def _plan(self, line: bytes) -> LinePlan:
+        shape = line.translate(_DIGITS)
+        plan = self._plans.get(shape)
+        if plan is None:
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            plan = self._plans[shape] = plan_of(line.decode("utf-8", "replace"))
+        return plan
+
+    def _row(self, line: bytes, plan: LinePlan | None) -> LogRow | None:
+        if len(line) > LONGEST:
+            line, plan = line[:LONGEST], None
+        if b"\x1b" in line or b"\x08" in line:
+            line, plan = _COLOURS.sub(b"", line), None
+        plan = plan or self._plan(line)
+        return None if plan is TEXT else self._read(line.decode("utf-8", "replace"), plan)
+
+    def _read(self, text: str, plan: LinePlan) -> LogRow | None:
+        """The row of a line; what it says of the position is remembered."""
+        at = plan.at
         if not at.found:
-            if not indented:
-                values = {name: value for name, value in values.items() if _is_known(name)}
-            return self._following(values, at.split or self._split)
+            return self._following(text, plan)
+        step, epoch, steps_an_epoch = whole(text, at.step), None, whole(text, at.steps_an_epoch)
+        if at.epoch is not None:
+            epoch = read_number(text[slice(*at.epoch)])
+        bar, total = whole(text, at.bar), whole(text, at.bar_total)
+        if bar is not None and total is not None:
+            self._remember_bar(bar, total, at.described_bar)
+        if plan.counted:
+            if step is None and plan.bar_before and self._bar is not None:
+                step = self._bar[0]
+            return LogRow(_values(text, plan.pairs), step=step, epoch=epoch, counted=True)
+        if epoch is not None:
+            self._epoch = epoch
+            if step is None and bar is None:
+                self._step = None
+        self._split = at.split
+        if step is None and bar is not None and plan.pairs:
+            step, steps_an_epoch = bar, total
+        if step is not None and not at.split:
+            self._step, self._steps_an_epoch = step, steps_an_epoch
         return LogRow(
-            values,
+            _values(text, plan.pairs),
             step=step,
-            epoch=at.epoch if at.epoch is not None else self._epoch,
+            epoch=self._epoch,
             split=at.split,
-            steps_an_epoch=at.steps_an_epoch,
+            steps_an_epoch=steps_an_epoch,
             in_epoch=at.in_epoch,
         )
 
-    def _following(self, values: dict[str, float], split: str) -> LogRow | None:
+    def _following(self, text: str, plan: LinePlan) -> LogRow | None:
+        """A line with numbers alone."""
+        if plan.counted and self._bar is not None:
+            return LogRow(_values(text, plan.pairs), step=self._bar[0], counted=True)
         if self._step is None and self._epoch is None:
             return None
+        split = plan.at.split or self._split
         step = None if split else self._step
         return LogRow(
-            values,
+            _values(text, plan.follows),
             step=step,
             epoch=self._epoch,
             split=split,
             steps_an_epoch=self._steps_an_epoch if step is not None else None,
         )
 
-    def _remember_bar(self, at: Position) -> None:
+    def _remember_bar(self, count: int, total: int, described: bool) -> None:
         """The bar of the training is the first one without a text before it."""
-        if at.bar is None or at.described_bar:
-            return
-        if self._bar is None or self._bar[1] == at.bar[1]:
-            self._bar = at.bar
-
-    def _dictionary(self, text: str, before: str) -> LogRow | None:
-        """A dictionary as Python or JSON prints it."""
-        at, _ = cut_position(before)
-        self._remember_bar(at)
-        row = LogRow(counted=True)
-        for item in _ITEM.finditer(text):
-            name = item["name"]
-            value = number_in(item["text"] if item["bare"] is None else item["bare"].strip(), name)
-            if value is None:
-                continue
-            plain = normal(name)
-            if plain in STEPS and (step := whole_step(value)) is not None:
-                row.step = step
-            elif plain in EPOCHS:
-                row.epoch = value if abs(value) < 2**53 else None
-            else:
-                row.values[name] = value
-        if _SUMMARY in row.values:
-            return None
-        if row.step is None:
-            row.step = at.step if at.step is not None else self._bar[0] if self._bar else None
-        if row.step is None and row.epoch is None:
-            return None
-        return row
-
-    def _positional(self, found: re.Match[str]) -> LogRow | None:
-        value = number_in(found["loss"])
-        split = "val" if split_of(found["split"]) == "val" else ""
-        if value is None:
-            return None
-        step = int(found["step"])
-        if split:
-            return LogRow({"loss": value}, epoch=self._epoch, split=split)
-        return LogRow({"loss": value}, step=step, epoch=self._epoch)
+        if not described and (self._bar is None or self._bar[1] == total):
+            self._bar = count, total
 
 
-def _is_known(name: str) -> bool:
-    """Whether a number on a line of its own may be a metric of the step before."""
-    plain = normal(name)
-    return plain in common_names() or plain.replace("/", " ").rsplit(" ", 1)[-1] in _LOSS_WORDS
+def _values(text: str, pairs: tuple[Pair, ...]) -> dict[str, float]:
+    values = {}
+    for name, start, end, factor in pairs:
+        value = read_number(text[start:end], factor)
+        if value is not None:
+            values[name] = value
+    return values
 
 
 if __name__ == "__main__":

@@ -9,26 +9,29 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 from lmm_tui.metrics.readers.metric_names import common_names, normal
-from lmm_tui.metrics.readers.text_numbers import NUMBER, UNIT, read_number
+from lmm_tui.metrics.readers.text_numbers import NUMBER, UNIT, factor_of
 
-_END = r"(?![\w.]|[-:/]\d)"
-_WORD = r"[A-Za-z_][\w./@+\-]*"
-_PAIR = re.compile(
-    rf"(?<![\w./:@])(?P<name>{_WORD}(?: (?:\([\w/%.]+\)|[A-Za-z_][\w./@+\-]*))*(?:\([\w/%.]+\))?)"
-    rf"['\"]?\s*(?::|=+)\s*['\"]?(?P<number>{NUMBER})(?P<unit>{UNIT})?{_END}",
+_END = r"(?!\w|\.\w|[-:/]\d)"
+_WORD = r"(?:[A-Za-z]{1,5}\.|[A-Za-z_](?:[\w./@+\-]*[\w@+\-])?)"
+"""Not the end of a sentence, but `Val.` is one."""
+
+_NUMBER = re.compile(
+    rf"(?P<sign>['\"]?\s*(?::|=+)\s*['\"]?|\s)(?P<number>{NUMBER})(?P<unit>{UNIT})?{_END}",
     re.IGNORECASE,
 )
-_SPACED = re.compile(
-    rf"(?<![\w./:@])(?P<name>{_WORD}(?: {_WORD}){{0,2}})\s+(?:is\s+)?"
-    rf"(?P<number>{NUMBER})(?P<unit>{UNIT})?{_END}",
-    re.IGNORECASE,
+_NAME = re.compile(
+    rf"(?<![\w./:@])(?P<name>{_WORD}(?: (?:\([\w/%.]+\)|{_WORD})){{0,6}}(?:\([\w/%.]+\))?)\s*\Z"
 )
+_LONGEST_NAME = 80
 _RATE = re.compile(
     rf"(?P<number>{NUMBER})\s?(?P<unit>k|M)?\s?tok(?:en)?s?/s(?:ec)?\b", re.IGNORECASE
 )
-_MFU = re.compile(rf"(?P<number>{NUMBER})\s?%\s(?:\w+ )?MFU\b", re.IGNORECASE)
+_MFU = re.compile(rf"(?P<number>{NUMBER})(?P<unit>\s?%)\s(?:\w+ )?MFU\b", re.IGNORECASE)
+_BEHIND = ((_RATE, "tok/s", "/s"), (_MFU, "mfu", " MFU"))
+"""Numbers that stand before their names, and what tells that there may be one."""
 
 _NOISE = re.compile(
     r"\[?\b\d{4}[-/]\d\d[-/]\d\d[T ,]+\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?"
@@ -47,64 +50,71 @@ _LAST_WORDS = frozenset((
     "reward", "kl", "f1", "auc", "bleu", "wer", "cer", "map", "miou", "tps", "dt",
 ))  # fmt: skip
 _FILLERS = re.compile(
-    r"^(?:(?:with|at|is|the|a|an|of|and|in|to|for|on|current|has|got|done)\s+)+", re.I
+    r"^(?:(?:with|at|is|the|a|an|of|and|in|to|for|on|current|has|got|done)\s+)+", re.IGNORECASE
 )
 _UNIT_IN_NAME = re.compile(r"\s*\([^)]*\)$")
 
 
-def cut_noise(text: str) -> str:
-    """The line without times, log levels, ranks and places in source files."""
-    return _NOISE.sub("|", text)
+class Pair(NamedTuple):
+    """A metric on a line, and where its number stands."""
+
+    name: str
+    start: int
+    end: int
+    factor: float
+    """Of the unit behind the number."""
 
 
-def pairs_in(text: str) -> Iterator[tuple[str, float]]:
-    """Names as they stand there, and numbers."""
-    rest, end = [], 0
-    for found in _PAIR.finditer(text):
-        name = _pair_name(found["name"])
-        value = read_number(found["number"], found["unit"], found["name"]) if name else None
-        if name and value is not None:
-            yield name, value
-            rest += [text[end : found.start()], "|"]
-            end = found.end()
-    left = "".join(rest) + text[end:] if rest else text
-    yield from _spaced_in(left)
+def blank_out(text: str, start: int, end: int) -> str:
+    """The line with a part of it replaced by separators, so that all else stays in place."""
+    return f"{text[:start]}{'|' * (end - start)}{text[end:]}"
 
 
-def _spaced_in(text: str) -> Iterator[tuple[str, float]]:
-    for found in _SPACED.finditer(text):
-        name = _spaced_name(found["name"])
-        if name:
-            value = read_number(found["number"], found["unit"], name)
-            if value is not None:
-                yield name, value
-    for pattern, name in ((_RATE, "tok/s"), (_MFU, "mfu")):
-        found_one = pattern.search(text)
-        if found_one:
-            unit = found_one["unit"] if pattern is _RATE else None
-            value = read_number(found_one["number"], unit)
-            if value is not None:
-                yield name, value
+def without_noise(text: str) -> str:
+    """The line without times, log levels, ranks and places in source files, as long as before."""
+    return _NOISE.sub(lambda found: "|" * len(found[0]), text)
+
+
+def pairs_in(text: str) -> Iterator[Pair]:
+    """The metrics on a line; of two of one name the first one."""
+    seen: set[str] = set()
+    begin = 0
+    for found in _NUMBER.finditer(text):
+        before = text[max(begin, found.start() - _LONGEST_NAME) : found.start()]
+        written = _NAME.search(before)
+        is_pair = not found["sign"].isspace()
+        name = ""
+        if written is not None:
+            name = _pair_name(written["name"]) if is_pair else _spaced_name(written["name"])
+            yield from _pair(name, found, seen)
+        if name or is_pair or text[found.end("number") - 1].isdigit():
+            begin = found.end()  # Else `nan` may be a word of a name.
+    for pattern, name, sign in _BEHIND:
+        if sign in text and (one := pattern.search(text)) is not None:
+            yield from _pair(name, one, seen)
+
+
+def _pair(name: str, found: re.Match[str], seen: set[str]) -> Iterator[Pair]:
+    factor = factor_of(found["unit"], name) if name and name not in seen else None
+    if factor is not None:
+        seen.add(name)
+        yield Pair(name, *found.span("number"), factor)
 
 
 @lru_cache(maxsize=1 << 12)
 def _pair_name(written: str) -> str:
     """The name of a metric before `:` or `=`; empty where it is none."""
     name = _UNIT_IN_NAME.sub("", _FILLERS.sub("", written)).strip()
-    plain = normal(name)
-    if not name or plain in _NO_METRICS or len(name.split(" ")) > 6:
-        return ""
-    return name
+    return "" if normal(name) in _NO_METRICS else name
 
 
 @lru_cache(maxsize=1 << 12)
 def _spaced_name(written: str) -> str:
     """The name of a metric before a blank and a number; prose is none."""
-    name = _FILLERS.sub("", written).removesuffix(" is").strip()
-    words = normal(name).split(" ")
-    if normal(name) in common_names() or words[-1].rsplit("/", 1)[-1] in _LAST_WORDS:
-        return "" if normal(name) in _NO_METRICS else name
-    return ""
+    words = written.removesuffix(" is").split(" ")[-3:]
+    name = _FILLERS.sub("", " ".join(words)).strip()
+    last = normal(name).rsplit(" ", 1)[-1].rsplit("/", 1)[-1]
+    return name if normal(name) in common_names() or last in _LAST_WORDS else ""
 
 
 if __name__ == "__main__":
@@ -113,6 +123,7 @@ if __name__ == "__main__":
         "Critic Loss: 7.5, Actor LR: 0.0000003, train loss 2.1, val loss 2.2",
         "[trainer:837] loss=3.5 host:0 | 123,456 tok/s | 45.1% bf16 MFU | saw 3 files",
     ):
-        print(dict(pairs_in(cut_noise(line))))
-    assert dict(pairs_in("loss is Infinity"))["loss"] == float("inf")
+        text = without_noise(line)
+        print({pair.name: text[pair.start : pair.end] for pair in pairs_in(text)})
+    assert next(pairs_in("Loss is Infinity")) == ("Loss", 8, 16, 1.0)
     print("=== 自测通过 ===")

@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from lmm_tui.metrics.readers.console_pairs import blank_out
 from lmm_tui.metrics.readers.metric_names import VALIDATION
-from lmm_tui.metrics.readers.text_numbers import whole_number
 
 _INT = r"\d{1,3}(?:,\d{3})+(?!\d)|\d+"
-_END = r"(?![\w.]|[-:/]\d)"
+_END = r"(?!\w|\.\w|[-:/]\d)"
+
+
+Span: TypeAlias = tuple[int, int]
+"""Where a number stands on its line."""
 
 
 @dataclass(slots=True)
 class Position:
-    """What a line says; None is what it does not."""
+    """Where the parts of a position stand on a line; None is what it does not say."""
 
-    step: int | None = None
-    epoch: float | None = None
-    steps_an_epoch: int | None = None
+    step: Span | None = None
+    epoch: Span | None = None
+    steps_an_epoch: Span | None = None
     in_epoch: bool = False
-    bar: tuple[int, int] | None = None
-    """Count and total of a progress bar."""
+    bar: Span | None = None
+    """The count of a progress bar."""
+    bar_total: Span | None = None
     described_bar: bool = False
     """Whether the bar has a text before it, such as `Loading:`."""
     split: str = ""
@@ -78,64 +84,65 @@ _NO_STEP = frozenset((
     "logging", "time", "last", "best", "accumulation", "skipped", "nan", "until", "from",
     "after", "resume", "resuming", "loaded", "loading", "ms",
 ))  # fmt: skip
+_STEP_WORDS = re.compile("step|it|update|batch")
 _LIKELIEST = ("step", "iteration", "iter", "itr", "update", "it", "batch")
 _FIRST_WORD = re.compile(r"^\W*([A-Za-z]+)\b\s*(?=[\]):|\-]|set\b|results?\b|epoch\b|step\b|iter)")
 
 
 def cut_position(text: str) -> tuple[Position, str]:
-    """The position in a line, and the line without it."""
+    """The position on a line, and the line with it blanked out, as long as before."""
     at = Position()
     lower = text.lower()
     if "|" in text and (bar := _BAR.search(text)) is not None:
-        at.bar = int(bar["n"]), int(bar["N"])
-        at.described_bar = bool(bar["text"].strip(" \t:"))
-        text = f"{text[: bar.start()]}{bar['text']} | {text[bar.end() :]}"
+        at.bar, at.bar_total = bar.span("n"), bar.span("N")
+        at.described_bar = bool(bar["text"].strip(" \t:|"))
+        text = blank_out(text, bar.end("text"), bar.end())
     elif text.lstrip()[:1].isdigit() and (bar := _KERAS_BAR.match(text)) is not None:
-        at.step, at.steps_an_epoch = int(bar["n"]), int(bar["N"])
-        text = "| " + text[bar.end() :]
+        at.step, at.steps_an_epoch = bar.span("n"), bar.span("N")
+        text = blank_out(text, 0, bar.end())
     if found := _PAIR.match(text):
-        at.epoch, at.step = float(found["e"]), int(found["i"])
-        return at, text[found.end() :]
+        at.epoch, at.step = found.span("e"), found.span("i")
+        return at, blank_out(text, 0, found.end())
     if ("epoch" in lower or "[" in text) and (found := _WITHIN.search(text)):
-        groups = found.groupdict()
-        at.epoch = float(groups["e"] or groups["e2"] or groups["e3"] or groups["e4"])
-        at.step = whole_number(groups["i"] or groups["i3"] or groups["i4"])
-        at.steps_an_epoch = whole_number(groups["n"] or groups["n3"] or groups["n4"])
+        at.epoch = _first_span(found, "e", "e2", "e3", "e4")
+        at.step = _first_span(found, "i", "i3", "i4")
+        at.steps_an_epoch = _first_span(found, "n", "n3", "n4")
         at.in_epoch = True
-        at.split = _split(groups["split"] or groups["split2"] or "", groups["before"] or "")
-        text = f"{text[: found.start()]}|{text[found.end() :]}"
-    text = _cut_steps(at, text)
+        at.split = _split(found["split"] or found["split2"] or "", found["before"] or "")
+        text = blank_out(text, *found.span())
+    if _STEP_WORDS.search(lower):
+        text = _cut_steps(at, text)
     if at.epoch is None and "epoch" in lower and (found := _EPOCH.search(text)):
-        at.epoch = float(found["e"])
+        at.epoch = found.span("e")
         at.split = at.split or _split(found["split"] or "", found["before"] or "")
-        text = f"{text[: found.start()]} | {text[found.end() :]}"
+        text = blank_out(text, *found.span())
     if not at.split and (first := _FIRST_WORD.match(text)):
         at.split = _split(first[1], "")
     return at, text
 
 
+def _first_span(found: re.Match[str], *groups: str) -> Span:
+    return next(found.span(group) for group in groups if found[group] is not None)
+
+
 def _cut_steps(at: Position, text: str) -> str:
-    """Read the steps in a line, of which the likeliest counts, and cut them out."""
+    """Read the steps on a line, of which the likeliest counts, and blank them out."""
     best = len(_LIKELIEST)
-    parts, end = [], 0
+    cut = text
     for found in _STEP.finditer(text):
         before = found["before"].lower().split()
         if before and not _NO_STEP.isdisjoint(before):
             continue
         word = found["word"].lower().replace("_", " ").rsplit(" ", 1)[-1].removesuffix("s")
-        step = whole_number(found["i"])
         rank = _LIKELIEST.index(word)
-        if rank < best and step is not None:
+        if rank < best:
             best = rank
-            if not at.in_epoch:
-                at.step = step
-                at.steps_an_epoch = whole_number(found["n"]) if found["n"] else None
-            elif word == "update" or found["word"].lower().startswith("global"):
-                at.step, at.steps_an_epoch, at.in_epoch = step, None, False
+            if not at.in_epoch or word in ("step", "iteration", "update"):
+                at.step, at.in_epoch = found.span("i"), False
+                at.steps_an_epoch = found.span("n") if found["n"] else None
             at.split = at.split or _split(found["split"] or "", found["before"])
-        parts += [text[end : found.start()], " | "]
-        end = found.end()
-    return "".join(parts) + text[end:] if parts else text
+        cut = blank_out(cut, *found.span())
+    return cut
 
 
 def _split(named: str, before: str) -> str:

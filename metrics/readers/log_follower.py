@@ -15,6 +15,8 @@ from lmm_tui.metrics.readers.place_rows import RowPlacer
 from lmm_tui.metrics.series.series import SeriesStore
 
 _MOST_REREADS = 8
+_MANY = 256
+"""From so many lines on, columns are faster."""
 
 
 class LogFollower(Protocol):
@@ -61,6 +63,13 @@ class LineLogFollower:
         self._placer = RowPlacer(self._store, self._namer)
         self._bad = self.lines = 0
 
+    def _read(self, lines: list[bytes]) -> None:
+        columns = self._reader.columns(lines) if len(lines) >= _MANY else None
+        if columns is not None and self._placer.add_columns(columns):
+            return
+        rows, bad = self._reader.rows(lines)
+        self._bad += bad + self._placer.add(rows)
+
     @property
     def bad_lines(self) -> int:
         """Lines that held no row, or one without a usable place."""
@@ -88,8 +97,7 @@ class LineLogFollower:
                 self._begin()
             if lines:
                 self.lines += sum(1 for line in lines if line and not line.isspace())
-                rows, bad = self._reader.rows(lines)
-                self._bad += bad + self._placer.add(rows)
+                self._read(lines)
             if self._namer.contested and self._rereads < _MOST_REREADS:
                 self._rereads += 1
                 self._store.clear()

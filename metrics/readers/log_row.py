@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from lmm_tui.metrics.series.growing_array import Floats, Ints
+
 
 @dataclass(slots=True)
 class LogRow:
@@ -26,11 +28,26 @@ class LogRow:
     """Whether rows without a step are numbered, though they have an epoch."""
 
 
+@dataclass
+class Columns:
+    """Rows with increasing steps, all at once."""
+
+    steps: Ints
+    epochs: Floats
+    """NaN where unknown."""
+    values: dict[str, tuple[Ints, Floats]] = field(default_factory=dict)
+    """By the name in the log: which rows have a value, and the values."""
+
+
 class LineReader(Protocol):
     """Reads the lines of one log in order, without their ends."""
 
     def rows(self, lines: list[bytes]) -> tuple[list[LogRow], int]:
         """The rows on some lines, and how many of the lines were broken."""
+        ...
+
+    def columns(self, lines: list[bytes]) -> Columns | None:
+        """The same as columns, where that can be done and is faster; else None."""
         ...
 
 

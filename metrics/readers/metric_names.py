@@ -113,10 +113,19 @@ class MetricNamer:
         """The names of the metrics of one row, in the same order."""
         given = self._given
         try:
-            return [given[name] for name in theirs]
+            ours = [given[name] for name in theirs]
         except KeyError:
             self._learn(theirs)
-            return [given[name] for name in theirs]
+            ours = [given[name] for name in theirs]
+        return ours if len(set(ours)) == len(ours) else self._apart(theirs, ours)
+
+    def _apart(self, theirs: Sequence[str], ours: list[str]) -> list[str]:
+        """The names of a row in which two spellings of one name stand side by side."""
+        seen: set[str] = set()
+        for at, name in enumerate(ours):
+            ours[at] = self._own_name(theirs[at]) if name in seen else name
+            seen.add(ours[at])
+        return ours
 
     def name(self, theirs: str) -> str:
         """The name of one metric."""

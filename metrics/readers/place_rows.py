@@ -13,7 +13,7 @@ from collections import Counter
 
 import numpy as np
 
-from lmm_tui.metrics.readers.log_row import LogRow
+from lmm_tui.metrics.readers.log_row import Columns, LogRow
 from lmm_tui.metrics.readers.metric_names import VALIDATION, MetricNamer, normal
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.row_values import MAX_STEP
@@ -68,6 +68,25 @@ class RowPlacer:
         if self.replaced:
             warnings.append(f"{self.replaced} values left out: a later one has the same step")
         return warnings
+
+    def add_columns(self, columns: Columns) -> bool:
+        """Add many rows at once; False, and nothing is added, where they need to be placed."""
+        last = self._store.last_step
+        steps = columns.steps
+        if self.restarts or not len(steps) or (last is not None and steps[0] <= last):
+            return False
+        if len(set(map(normal, columns.values))) < len(columns.values):
+            return False
+        ours = self._namer.names(list(columns.values))
+        block = {
+            name: (None if len(rows) == len(steps) else rows, values)
+            for name, (rows, values) in zip(ours, columns.values.values(), strict=True)
+        }
+        self._store.extend(steps, block, epochs=columns.epochs)
+        self.advance(ours, steps.astype(float), np.full(len(steps), np.nan), columns.epochs)
+        for name, (rows, _) in zip(ours, columns.values.values(), strict=True):
+            self._own_last[name] = int(steps[rows[-1]])
+        return True
 
     def advance(self, names: list[str], steps: Floats, times: Floats, epochs: Floats) -> None:
         """Note rows that were added to the store otherwise, with increasing steps; NaN: unknown."""

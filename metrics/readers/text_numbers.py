@@ -23,22 +23,26 @@ _FULL = re.compile(rf"\s*(?P<number>{NUMBER})\s?(?P<unit>{UNIT})?\s*", re.IGNORE
 _SIZES = ("mem", "size", "byte", "vram", "disk")
 
 
-def read_number(text: str, unit: str | None = None, name: str = "") -> float | None:
-    """The value of a number and its unit; None where the unit is none.
+def factor_of(unit: str | None, name: str = "") -> float | None:
+    """What a unit behind a number multiplies it by; None where it is no unit.
 
-    k, M, B and T multiply it, but not where the name says that it is a size in memory.
+    k, M, B and T count, but not where the name says that it is a size in memory.
     """
-    factor = 1.0
-    if unit:
-        if unit in _MULTIPLES and not any(part in name.lower() for part in _SIZES):
-            factor = _MULTIPLES[unit]
-        elif unit not in _UNITS and unit not in _MULTIPLES:
-            return None
+    if not unit:
+        return 1.0
+    unit = unit.strip()
+    if unit in _MULTIPLES:
+        return 1.0 if any(part in name.lower() for part in _SIZES) else _MULTIPLES[unit]
+    return 1.0 if unit in _UNITS else None
+
+
+def read_number(text: str, factor: float = 1.0) -> float | None:
+    """The value of a number that was found by NUMBER, times a factor."""
     try:
         value = float(text.replace(",", ""))
     except ValueError:
         return None
-    return value * factor if factor != 1.0 else value
+    return value if factor == 1.0 else value * factor
 
 
 def number_in(text: str, name: str = "") -> float | None:
@@ -48,7 +52,8 @@ def number_in(text: str, name: str = "") -> float | None:
     except ValueError:
         pass
     found = _FULL.fullmatch(text) if len(text) <= 64 else None
-    return read_number(found["number"], found["unit"], name) if found else None
+    factor = factor_of(found["unit"], name) if found else None
+    return None if found is None or factor is None else read_number(found["number"], factor)
 
 
 def whole_number(text: str) -> int | None:

@@ -18,7 +18,7 @@ import orjson
 from numpy.typing import NDArray
 
 from lmm_tui.metrics.readers.log_row import LogRow
-from lmm_tui.metrics.readers.metric_names import MetricNamer
+from lmm_tui.metrics.readers.metric_names import MetricNamer, normal
 from lmm_tui.metrics.readers.place_rows import RowPlacer
 from lmm_tui.metrics.series.growing_array import Floats, Ints
 from lmm_tui.metrics.series.row_values import number, whole_step
@@ -115,6 +115,8 @@ class HistoryReader:
         columns.pop(_STEP, None)
         if not _are_steps_after(self._store.last_step, steps):
             return False
+        if len(set(map(normal, columns))) < len(columns):
+            return False  # Spellings of one name: in one row or not, that makes a difference.
         self._last_step = float(steps[-1])
         times = _axis(columns.pop(_TIME, None), count)
         epochs = np.full(count, np.nan)
