@@ -228,7 +228,7 @@ def test_a_quiz_without_lm_eval_counts_the_same_answers(
     assert torch.equal(torch.get_rng_state(), before) and model.training
     task = builtin_questions("comparisons", 1)[0]
     prompt = render_prompt([Turn("user", task.question)], tokenizer)
-    assert answers(model, tokenizer, [prompt]) == [task.answer]
+    assert answers(model, tokenizer, [prompt], tokenizer.end_ids) == [task.answer]
 
 
 # -- cancel and resume --------------------------------------------------------------------------

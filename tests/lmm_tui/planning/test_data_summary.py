@@ -66,5 +66,5 @@ def test_rows_are_looked_for_where_the_stage_reads_rows(tmp_path: Path):
     (tmp_path / "story.txt").write_text("Once upon a time")
     data = DataConfig(source=str(tmp_path))
     assert summarize_data(RunConfig(stage="sft", data=data)).text == "1 file, 2 B"
-    assert summarize_data(RunConfig(stage="pretrain", data=data)).text == "1 file, 16 B"
+    assert summarize_data(RunConfig(stage="pretrain", data=data)).text == "2 files, 18 B"
     assert summarize_data(RunConfig(stage="sft")).text == "built-in questions: all kinds"
