@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm_tui.metrics.readers.console_pairs import Pair
+from lmm_tui.metrics.readers.console_pairs import KeyValue
 from lmm_tui.metrics.readers.console_plan import TEXT, LinePlan
 from lmm_tui.metrics.readers.log_row import Columns
 from lmm_tui.metrics.series.growing_array import Floats, Ints
@@ -67,10 +67,10 @@ class _Part:
 def _part(shape: bytes, plan: LinePlan, at: Ints, lines: list[bytes]) -> _Part | None:
     digits = np.frombuffer(b"".join(lines), np.uint8).reshape(len(lines), len(shape))
     assert plan.at.step is not None
-    steps = _numbers(shape, digits, Pair("", *plan.at.step, 1.0))
+    steps = _numbers(shape, digits, KeyValue("", *plan.at.step, 1.0))
     epochs = None
     if plan.at.epoch is not None:
-        epochs = _numbers(shape, digits, Pair("", *plan.at.epoch, 1.0))
+        epochs = _numbers(shape, digits, KeyValue("", *plan.at.epoch, 1.0))
     values = {pair.name: _numbers(shape, digits, pair) for pair in plan.pairs}
     if steps is None or (epochs is None and plan.at.epoch is not None):
         return None
@@ -78,7 +78,7 @@ def _part(shape: bytes, plan: LinePlan, at: Ints, lines: list[bytes]) -> _Part |
     return _Part(at, steps, epochs, known) if len(known) == len(values) else None
 
 
-def _numbers(shape: bytes, lines: NDArray[np.uint8], pair: Pair) -> Floats | None:
+def _numbers(shape: bytes, lines: NDArray[np.uint8], pair: KeyValue) -> Floats | None:
     """The numbers at a place of all lines; None where they are more than digits can tell."""
     text = shape[pair.start : pair.end].replace(b",", b"").lower()
     mantissa, _, exponent = text.partition(b"e")

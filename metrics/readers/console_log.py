@@ -12,7 +12,7 @@ import re
 import numpy as np
 
 from lmm_tui.metrics.readers.console_columns import columns_of
-from lmm_tui.metrics.readers.console_pairs import Pair
+from lmm_tui.metrics.readers.console_pairs import KeyValue
 from lmm_tui.metrics.readers.console_plan import TEXT, LinePlan, plan_of, whole
 from lmm_tui.metrics.readers.log_row import Columns, LogRow
 from lmm_tui.metrics.readers.text_numbers import read_number
@@ -140,7 +140,7 @@ class ConsoleLog:
             self._bar = count, total
 
 
-def _values(text: str, pairs: tuple[Pair, ...]) -> dict[str, float]:
+def _values(text: str, pairs: tuple[KeyValue, ...]) -> dict[str, float]:
     values = {}
     for name, start, end, factor in pairs:
         value = read_number(text[start:end], factor)

@@ -55,7 +55,7 @@ _FILLERS = re.compile(
 _UNIT_IN_NAME = re.compile(r"\s*\([^)]*\)$")
 
 
-class Pair(NamedTuple):
+class KeyValue(NamedTuple):
     """A metric on a line, and where its number stands."""
 
     name: str
@@ -75,7 +75,7 @@ def without_noise(text: str) -> str:
     return _NOISE.sub(lambda found: "|" * len(found[0]), text)
 
 
-def pairs_in(text: str) -> Iterator[Pair]:
+def pairs_in(text: str) -> Iterator[KeyValue]:
     """The metrics on a line; of two of one name the first one."""
     seen: set[str] = set()
     begin = 0
@@ -94,11 +94,11 @@ def pairs_in(text: str) -> Iterator[Pair]:
             yield from _pair(name, one, seen)
 
 
-def _pair(name: str, found: re.Match[str], seen: set[str]) -> Iterator[Pair]:
+def _pair(name: str, found: re.Match[str], seen: set[str]) -> Iterator[KeyValue]:
     factor = factor_of(found["unit"], name) if name and name not in seen else None
     if factor is not None:
         seen.add(name)
-        yield Pair(name, *found.span("number"), factor)
+        yield KeyValue(name, *found.span("number"), factor)
 
 
 @lru_cache(maxsize=1 << 12)

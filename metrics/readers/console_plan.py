@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from lmm_tui.metrics.readers.console_pairs import Pair, pairs_in, without_noise
+from lmm_tui.metrics.readers.console_pairs import KeyValue, pairs_in, without_noise
 from lmm_tui.metrics.readers.console_position import Position, Span, cut_position
 from lmm_tui.metrics.readers.metric_names import EPOCHS, STEPS, common_names, normal, split_of
 from lmm_tui.metrics.readers.text_numbers import NUMBER, UNIT, factor_of
@@ -45,8 +45,8 @@ class LinePlan:
     """Where everything stands on the lines of one shape."""
 
     at: Position
-    pairs: tuple[Pair, ...]
-    follows: tuple[Pair, ...]
+    pairs: tuple[KeyValue, ...]
+    follows: tuple[KeyValue, ...]
     """Those that may belong to the position of a line before, where there is none on this one."""
     counted: bool = False
     """Whether lines are numbered where they have no step."""
@@ -98,12 +98,12 @@ def _dictionary(text: str, found: re.Match[str]) -> LinePlan:
         elif plain in EPOCHS:
             at.epoch = span
         elif factor is not None:
-            pairs.append(Pair(name, *span, factor))
+            pairs.append(KeyValue(name, *span, factor))
     return LinePlan(at, tuple(pairs), (), counted=True, bar_before=at.step is None)
 
 
 def _positional(found: re.Match[str]) -> LinePlan:
-    pair = Pair("loss", *found.span("loss"), 1.0)
+    pair = KeyValue("loss", *found.span("loss"), 1.0)
     if split_of(found["split"]) == "val":
         return LinePlan(Position(split="val"), (pair,), (pair,))
     return LinePlan(Position(step=found.span("step")), (pair,), ())

@@ -173,7 +173,7 @@ async def test_hostile_file_names_are_shown_and_not_obeyed(tmp_path: Path):
     folder = tmp_path / "\x1b[2J\u202etxt\x07"
     folder.mkdir()
     async with seated(resolve(assignments={"data.source": str(folder)})) as seat:
-        await seat.until(lambda: seat.says("holds no .txt or .jsonl file"))
+        await seat.until(lambda: seat.says("holds no "))
         assert not set("\x1b\x07\u202e") & set(seat.text)
         assert seat.says("␛[2J")
 
