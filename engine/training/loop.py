@@ -152,6 +152,7 @@ class Trainer:
         self._evaluations.close()
         self._health.monitor.close()
         context.observer.close()
+        self._reader.conclude()
         self._live.close()
 
     def _report_progress(self, label: str, done: int, total: int) -> None:

@@ -176,6 +176,11 @@ class Observer:
         """Why rows of metrics wait in memory; empty while they are written."""
         return self._tracker.trouble
 
+    @property
+    def lost_rows(self) -> int:
+        """Rows that the disk never took."""
+        return self._tracker.lost_rows
+
     def settle(self) -> None:
         """Wait until the rows are written or refused; for threads other than the training's."""
         self._tracker.settle()

@@ -54,6 +54,13 @@ class StepReader:
             eta_s=speed.seconds_for(context.config.train.steps - numbers.step),
         )
 
+    def conclude(self) -> None:
+        """Say what became of rows that waited, once the file of metrics is closed."""
+        self._report_write_errors()
+        if lost := self._context.observer.lost_rows:
+            text = f"{lost:,} rows of metrics could not be written and are lost"
+            self._context.events.write("alert", text, step=self._context.step, level="error")
+
     def _report_write_errors(self) -> None:
         """Write one alert when metrics can no longer be written, and one when they can again."""
         context, error = self._context, self._context.observer.write_error
@@ -70,7 +77,8 @@ if __name__ == "__main__":
     from types import SimpleNamespace
     from typing import Any
 
-    context: Any = SimpleNamespace(observer=SimpleNamespace(write_error="disk full"), step=1)
+    observer = SimpleNamespace(write_error="disk full", lost_rows=3)
+    context: Any = SimpleNamespace(observer=observer, step=1)
     context.events = SimpleNamespace(write=lambda kind, text, **about: print(kind, text))
-    StepReader(context, print)._report_write_errors()
+    StepReader(context, print).conclude()
     print("=== 自测通过 ===")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -75,11 +75,12 @@ def monitor_cockpit(
     runs_dir: Path | None = None,
     mouse: bool = True,
     called: str | None = None,
+    early: Sequence[int] = (),
 ) -> int:
     """Show a run of another process, or one that has ended; returns the exit code.
 
     None opens the list of the runs in `runs_dir`. `called` is the name of the run in messages, by
-    default that of its directory.
+    default that of its directory. `early` is what `early_signals` yields: those are obeyed now.
     """
     from lmm_tui.runs.session import RunSession
 
@@ -92,6 +93,8 @@ def monitor_cockpit(
     with Terminal() as screen:
         runner = AppRunner(screen, make_app, mouse=mouse)
         with runner.signals(terminate=_leave_in_any_case):
+            for number in early:
+                signal.raise_signal(number)
             departure = runner.run()
     shown = runner.session or session
     return _leave_foreign(shown, departure, called) if shown else int(departure is None)

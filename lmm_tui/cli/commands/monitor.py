@@ -26,10 +26,12 @@ def command(run: str | None, runs_dir: Path, no_mouse: bool) -> int:
     if run is not None and ":" in run and capabilities.can_host_app():
         from lmm_tui.cli.launcher import monitor_cockpit
         from lmm_tui.runs.remote.mirror import is_remote, mirrored
+        from lmm_tui.terminal.early_signals import early_signals
 
         if is_remote(run):
-            with mirrored(run) as mirror:
-                return monitor_cockpit(mirror, mouse=not no_mouse, called=run)
+            # What they do by default would end this process at once, and leave its ssh behind.
+            with early_signals() as early, mirrored(run, early) as mirror:
+                return monitor_cockpit(mirror, mouse=not no_mouse, called=run, early=early)
     waits = run is None and not list_runs(runs_dir) and capabilities.can_host_app()
     chosen = None if waits else RunDir(find_path(run, runs_dir))
     if not capabilities.can_host_app():

@@ -10,16 +10,14 @@ import contextlib
 import json
 import re
 import shlex
-import signal
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from lmm_tui.engine.run.control_mailbox import Mailbox, Reply, Request
@@ -33,9 +31,10 @@ from lmm_tui.runs.remote.server import GROWING
 _REMOTE = re.compile(r"(?P<host>[^/:\s-][^/:\s]*):(?P<path>.+)")
 _FIRST_S = 60.0
 _LONGEST_PAUSE_S = 15.0
+_LOOK_S = 0.2
+"""Between two looks for a signal while the first connection is made."""
 _PATIENCE_S = 2.0
 """With an ssh that was told to end."""
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 class RemoteError(LmmError):
@@ -48,47 +47,21 @@ def is_remote(name: str) -> bool:
 
 
 @contextmanager
-def mirrored(name: str) -> Iterator[RunDir]:
+def mirrored(name: str, early: Sequence[int] = ()) -> Iterator[RunDir]:
     """Mirror the run at `user@host:path` within the block.
 
-    Raises RemoteError if it cannot be reached.
+    Raises RemoteError if it cannot be reached, SystemExit once there is a number in `early`, which
+    `early_signals` yields.
     """
     given = _REMOTE.fullmatch(name)
     assert given is not None
-    with (
-        _exiting_on_signals() as ignore_signals,
-        tempfile.TemporaryDirectory(prefix="lmm-") as folder,
-    ):
+    with tempfile.TemporaryDirectory(prefix="lmm-") as folder:
         mirror = _Mirror(given["host"], given["path"], RunDir(folder))
         try:
-            mirror.open()
+            mirror.open(early)
             yield mirror.run_dir
         finally:
-            ignore_signals()
             mirror.close()
-
-
-@contextmanager
-def _exiting_on_signals() -> Iterator[Callable[[], None]]:
-    """Within the block SIGTERM and SIGHUP raise SystemExit; yields what turns that off.
-
-    What they do by default would end this process at once, and leave its ssh behind.
-    """
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        ignore()
-        raise SystemExit(128 + number)
-
-    def ignore() -> None:
-        for each in _ENDING:
-            signal.signal(each, signal.SIG_IGN)
-
-    before = [signal.signal(each, leave) for each in _ENDING]
-    try:
-        yield ignore
-    finally:
-        for each, handler in zip(_ENDING, before, strict=True):
-            signal.signal(each, handler)
 
 
 class _Mirror:
@@ -114,11 +87,15 @@ class _Mirror:
             for work in (self._stay_connected, self._forward)
         ]
 
-    def open(self) -> None:
-        """Connect, and wait until the run is here; raises RemoteError where it does not come."""
+    def open(self, early: Sequence[int]) -> None:
+        """Connect, and wait until the run is here or a signal came; raises as `mirrored` does."""
         for thread in self._threads:
             thread.start()
-        if not self._first.wait(_FIRST_S) or self._trouble:
+        deadline = time.monotonic() + _FIRST_S
+        while not (here := self._first.wait(_LOOK_S)) and time.monotonic() < deadline:
+            if early:
+                raise SystemExit(128 + early[0])
+        if not here or self._trouble:
             why = self._trouble or f"nothing came within {_FIRST_S:.0f} s"
             raise RemoteError(f"{self._name}: {why}")
 

@@ -81,6 +81,10 @@ def test_what_cannot_be_reached_is_said_in_one_sentence(
     (tmp_path / "bin" / "ssh").write_text("#!/bin/sh\necho 'No route to host' >&2\nexit 255\n")
     with pytest.raises(RemoteError, match="box:x: No route to host"), mirrored("box:x"):
         pass
+    (tmp_path / "bin" / "ssh").write_text("#!/bin/sh\nexec sleep 300\n")
+    with pytest.raises(SystemExit) as ended, mirrored("box:x", [signal.SIGHUP]):
+        pass
+    assert ended.value.code == 128 + signal.SIGHUP
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     with pytest.raises(RemoteError, match="ssh cannot be started"), mirrored("box:x"):
         pass
