@@ -68,8 +68,9 @@ def lmm_lightning(path: Path | str, **options: Any) -> tuple[Any, Any]:
 
         def on_train_start(self, trainer: Any, module: Any) -> None:
             last = next((run for run in runs if isinstance(run, ScriptRun)), None)
-            path = last.run_dir.path if last else given_path
-            resume = trainer.global_step > 0 and (path / "run.json").exists()
+            earlier = last.run_dir.path if last else given_path
+            resume = trainer.global_step > 0 and (earlier / "run.json").exists()
+            path = resumed_path(earlier) if resume else unused_path(given_path)
 
             def save() -> str:
                 to = path / "lightning" / f"step-{trainer.global_step:09d}.ckpt"
@@ -84,7 +85,6 @@ def lmm_lightning(path: Path | str, **options: Any) -> tuple[Any, Any]:
                 "resume": resume,
                 **options,
             }
-            path = resumed_path(path) if resume else unused_path(given_path)
             steps = int(total) if math.isfinite(total) and total > 0 else 0
             runs[:] = [lmm_run(path, steps, **given)]
             if before:

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -29,7 +28,6 @@ _MOST_UNREAD = 512
 """Messages that rank 0 writes while no other rank has read one; then it goes on alone."""
 _JOIN_S, _ANSWER_S = 10.0, 600.0
 _FIRST_MESSAGE_S = 60.0
-_POLL = timedelta(seconds=1)
 
 _joined = count(1)
 """The runs of this process in the order in which `should_stop` was first read: the same on all ranks,
@@ -97,19 +95,17 @@ class RankGroup:
             self._store.delete_key(self._prefix + key)
 
     def wait(self, key: str, seconds: float = float("inf")) -> bool:
-        """Wait for a key; False where it does not come in time. RuntimeError without the store."""
+        """Wait for a key; False where it does not come in time. RuntimeError without the store.
+
+        It asks again and again: the store's own `wait` has a limit, and warns when that is over.
+        """
         began = time.monotonic()
-        while True:
-            try:
-                self._store.wait([self._prefix + key], _POLL)
-            except RuntimeError:
-                # Of a timeout and of a lost connection, only the latter also fails here.
-                if self._store.check([self._prefix + key]):
-                    return True
-                if time.monotonic() - began > seconds:
-                    return False
-            else:
-                return True
+        while not self._store.check([self._prefix + key]):
+            waited = time.monotonic() - began
+            if waited > seconds:
+                return False
+            time.sleep(min(max(waited / 10, 5e-5), 0.05))
+        return True
 
 
 class Leader:
