@@ -1,7 +1,7 @@
 """The runs that this process has made, so that it does not stumble over its own.
 
-A notebook runs a cell twice, a Trainer trains once more: the second run of a path gets a number, and
-the first one ends if it has not yet. A path of another process is not looked at.
+A notebook runs a cell twice, a Trainer trains once more: the second run of a path gets a number,
+and the first one ends if it has not yet. A path of another process is not looked at.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def _end_earlier(given: Path) -> bool:
 def _same(path: Path, given: Path) -> bool:
     """Whether a path is `given`, or that with a number."""
     number = path.name.removeprefix(given.name).removeprefix("-")
-    return path == given or (number.isdecimal() and path == given.with_name(f"{given.name}-{number}"))
+    numbered = given.with_name(f"{given.name}-{number}")
+    return path == given or (number.isdecimal() and path == numbered)
 
 
 if __name__ == "__main__":

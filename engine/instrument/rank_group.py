@@ -1,9 +1,9 @@
 """Agreement of all ranks of a script: rank 0 decides, the others do the same at the same step.
 
-Messages go through the key-value store of the process group (`torch.distributed.Store`). That is no
-collective: nothing waits for a GPU, and the timeout of the group, which would end a long pause, does
-not apply. Rank 0 never waits for the others; it says for how many meetings they need no message, so
-that short steps share one (`_WINDOW_S`, at most `_MOST_FREE` steps).
+Messages go through the key-value store of the process group (`torch.distributed.Store`). That is
+no collective: nothing waits for a GPU, and the timeout of the group, which would end a long pause,
+does not apply. Rank 0 never waits for the others; it says for how many meetings they need no
+message, so that short steps share one (`_WINDOW_S`, at most `_MOST_FREE` steps).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _WINDOW_S = 0.1
 _MOST_FREE = 16
 _MOST_UNREAD = 512
 """Messages that rank 0 writes while no other rank has read one; then it goes on alone."""
-_JOIN_S, _ANSWER_S = 10.0, 600.0
+_JOIN_S, _ANSWER_S = 1.0, 600.0
 _FIRST_MESSAGE_S = 60.0
 
 _joined = count(1)
-"""The runs of this process in the order in which `should_stop` was first read: the same on all ranks,
-while their paths may differ, as where these have the time in them."""
+"""The runs of this process in the order in which `should_stop` was first read: the same on all
+ranks, while their paths may differ, as where these have the time in them."""
 
 
 def rank_of_process(given: int | None) -> int:
@@ -149,7 +149,7 @@ class Leader:
         self._send({"end": True})
 
     def complete(self) -> bool:
-        """Whether every other rank reads the messages; waits some seconds for the late ones."""
+        """Whether every other rank reads the messages; waits a moment for the late ones."""
         deadline = time.monotonic() + _JOIN_S
         with suppress(RuntimeError):
             while not self._alone:

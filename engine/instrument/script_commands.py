@@ -42,9 +42,7 @@ class ScriptFunctions:
         """Raises ScriptCommandError if the function is missing or fails; training continues."""
         function = getattr(self, name)
         if function is None:
-            raise ScriptCommandError(
-                f"the script has no function for it; pass {name}= to lmm_run"
-            )
+            raise ScriptCommandError(f"the script has no function for it; pass {name}= to lmm_run")
         try:
             return function(*args)
         except Exception as error:

@@ -53,7 +53,6 @@ from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.tracker import Scalar
 
-
 _UNMET = (
     "of several ranks, each takes commands when it reads run.should_stop; read it once a step, on "
     "every rank"

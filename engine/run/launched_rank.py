@@ -21,7 +21,7 @@ own SLURM_PROCID of 0 on to every rank."""
 
 
 class RankError(LmmError):
-    """A rank that is not a whole number."""
+    """A rank that is not a whole number, or ranks where one process is expected."""
 
 
 def launched_rank(env: Mapping[str, str] = os.environ) -> int:
@@ -41,6 +41,15 @@ def launched_ranks(env: Mapping[str, str] = os.environ) -> int:
         if rank in env and env.get(world, "").isdecimal():
             return int(env[world])
     return 1
+
+
+def require_one_process(what: str, env: Mapping[str, str] = os.environ) -> None:
+    """Raises RankError under a launcher of several processes."""
+    if (ranks := launched_ranks(env)) > 1:
+        raise RankError(
+            f"{what}: was started as {ranks} processes, but runs in one; start it without "
+            "torchrun, accelerate, srun or mpirun"
+        )
 
 
 def _whole(env: Mapping[str, str], name: str) -> int:

@@ -74,7 +74,7 @@ class RunSession:
         self._stamps: tuple[object, ...] = ()
         self._looked = 0.0
         self.away = ""
-        """Why the run's directory cannot be read at present, as that of a network drive; or empty."""
+        """Why the directory cannot be read at present, as where a network drive is gone."""
         self.view = self._look()
 
     @property
