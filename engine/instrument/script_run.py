@@ -36,7 +36,12 @@ import psutil
 
 from lmm_tui import __version__
 from lmm_tui.engine.health.health_monitor import HealthMonitor
-from lmm_tui.engine.instrument.own_paths import remember, resumed_path, typed_in, unused_path
+from lmm_tui.engine.instrument.own_paths import (
+    remember,
+    resumed_path,
+    typed_in,
+    unused_path,
+)
 from lmm_tui.engine.instrument.rank_group import Leader, RankGroup, rank_of_process
 from lmm_tui.engine.instrument.script_commands import ScriptCommands, ScriptFunctions
 from lmm_tui.engine.instrument.script_metrics import ScriptMetrics
@@ -48,7 +53,7 @@ from lmm_tui.engine.run.control_server import ControlServer
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
-from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.tracker import Scalar
@@ -137,6 +142,11 @@ class ScriptRun:
         section = _health_section(health or {})
         self.run_dir = run_dir
         before = run_dir.read_info() if run_dir.exists() else None
+        if before and before.pid == os.getppid() and run_dir.read_status().state in ACTIVE_STATES:
+            raise RunDirError(
+                f"{run_dir.path}: is the run of the script that started this process; make it once: "
+                "under `if __name__ == '__main__'`, after init_process_group, or with rank="
+            )
         if before and not resume:
             raise RunDirError(
                 f"{run_dir.path}: holds a run already; choose another path, or pass resume=True"
