@@ -92,10 +92,14 @@ class ScriptCommands:
             elif not self._paused:
                 return
 
-    def refuse(self, sentence: str) -> None:
-        """Answer all pending commands with a refusal."""
+    def refuse_unmet(self) -> None:
+        """Refuse what is pending: of several ranks, none has read `should_stop` yet."""
         while request := self._mailbox.take():
-            self._answer(request, Reply(False, f"{request.command}: {sentence}", self._step))
+            sentence = (
+                f"{request.command}: with several ranks, commands take effect in run.should_stop; "
+                "read it once a step, on every rank"
+            )
+            self._answer(request, Reply(False, sentence, self._step))
 
     def hold(self) -> str:
         """Pause at the next `serve`; raises ScriptCommandError if not all ranks would."""

@@ -48,8 +48,7 @@ from lmm_tui.engine.instrument.script_metrics import ScriptMetrics
 from lmm_tui.engine.instrument.silent_run import SilentRun
 from lmm_tui.engine.instrument.whole_numbers import InstrumentError, whole_number
 from lmm_tui.engine.run.control_mailbox import Mailbox
-from lmm_tui.engine.run.control_protocol import ControlError
-from lmm_tui.engine.run.control_server import ControlServer
+from lmm_tui.engine.run.control_server import ControlServer, NoSocketError
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
@@ -57,12 +56,6 @@ from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.tracker import Scalar
-
-_UNMET = (
-    "of several ranks, each takes commands when it reads run.should_stop; read it once a step, on "
-    "every rank"
-)
-
 
 _LOGS_BEFORE_MEETING = 2
 
@@ -144,8 +137,8 @@ class ScriptRun:
         before = run_dir.read_info() if run_dir.exists() else None
         if before and before.pid == os.getppid() and run_dir.read_status().state in ACTIVE_STATES:
             raise RunDirError(
-                f"{run_dir.path}: is the run of the script that started this process; make it once: "
-                "under `if __name__ == '__main__'`, after init_process_group, or with rank="
+                f"{run_dir.path}: is the run of the script that started this process; make it "
+                "once: under `if __name__ == '__main__'`, after init_process_group, or with rank="
             )
         if before and not resume:
             raise RunDirError(
@@ -239,7 +232,7 @@ class ScriptRun:
         elif self._commands.leader is None:
             self._logs_unmet += 1
             if self._logs_unmet > _LOGS_BEFORE_MEETING:
-                self._commands.refuse(_UNMET)
+                self._commands.refuse_unmet()
 
     def close(self, error: BaseException | None = None) -> None:
         """End the run: `finished`, `stopped` if that was requested, `failed` with an error."""
@@ -358,15 +351,16 @@ class ScriptRun:
 
 def _listen(mailbox: Mailbox, run_dir: RunDir) -> tuple[ControlServer | None, str]:
     """A socket in the run or else in the runtime folder; if not in the run, a sentence."""
-    why = ""
+    reason = ""
     for path in dict.fromkeys((run_dir.socket_path(), run_dir.runtime_socket_path())):
         try:
             server = ControlServer(mailbox, path)
-        except ControlError as error:
-            why = why or str(error).partition(";")[0]
+        except NoSocketError as error:
+            reason = reason or error.reason
         else:
-            return server, f"{why}; commands go by {path}" if why else ""
-    return None, f"{why}; the script trains on and takes no commands"
+            told = f"no socket can be made in the run's folder ({reason}); commands go by {path}"
+            return server, told if reason else ""
+    return None, f"no socket can be made ({reason}); the script trains on and takes no commands"
 
 
 def _health_section(given: Mapping[str, Any]) -> Any:

@@ -35,6 +35,16 @@ _BURST = 256.0
 """Lines of all clients together; further ones stay in their clients' buffers."""
 
 
+class NoSocketError(ControlError):
+    """A place where no socket can be made, as on some network and user-space file systems."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        self.reason = error.strerror or str(error)
+        super().__init__(
+            f"{path}: no socket can be made there ({self.reason}); choose another --runs-dir"
+        )
+
+
 class ControlServer:
     """Serves a mailbox on a Unix socket of mode 0600, in one thread that never blocks."""
 
@@ -218,7 +228,7 @@ def _listen(path: Path) -> socket.socket:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise _no_socket(path, error) from None
+        raise NoSocketError(path, error) from None
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ControlError(f"{path}: exists and is not a socket; remove it")
@@ -229,7 +239,7 @@ def _listen(path: Path) -> socket.socket:
         listener.bind(os.fspath(path))
     except OSError as error:
         listener.close()
-        raise _no_socket(path, error) from None
+        raise NoSocketError(path, error) from None
     finally:
         os.umask(previous)
     listener.listen(_BACKLOG)
@@ -241,13 +251,6 @@ def _refusal(sentence: str) -> Future[Reply]:
     refused: Future[Reply] = Future()
     refused.set_result(Reply(False, sentence))
     return refused
-
-
-def _no_socket(path: Path, error: OSError) -> ControlError:
-    reason = error.strerror or error
-    return ControlError(
-        f"{path}: no socket can be made there ({reason}); choose another --runs-dir"
-    )
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def test_steps_are_whole_numbers_of_any_library_and_nothing_else(tmp_path: Path)
 
         whole = [1, np.int64(2), np.uint8(3), torch.tensor(4), 5.0, np.float32(6), np.array(7),
                  torch.tensor([8]), np.array([9.0])]
-        wrong = [4.5, "5", True, np.bool_(True), torch.tensor(True), None_ := [11], -1, np.nan,
+        wrong = [4.5, "5", True, np.bool_(True), torch.tensor(True), [11], -1, np.nan,
                  float("inf"), 10**300, 1 + 0j, torch.tensor([1, 2]), torch.tensor(10.5), b"12"]
         with lmm_run("mine", np.int64(9)) as run:
             for step in whole:
@@ -256,24 +256,16 @@ def bind(self, address):
 socket.socket.bind = bind
 
 from lmm_tui import lmm_run
-with lmm_run("mine") as run:
+with lmm_run("mine", probe=lambda: {"entropy": 2.0}) as run:
     run.log(step=1, loss=1.0)
     if sys.argv[1] == "here":
-        import threading
-        from pathlib import Path
+        from concurrent.futures import ThreadPoolExecutor
         from lmm_tui.runs.session import RunSession
-        reply = []
-        session = RunSession(Path("mine"))
-        asking = threading.Thread(target=lambda: reply.append(session.send("pause")))
-        asking.start()
-        while run.run_dir.read_status().state != "paused":
-            answer = threading.Thread(target=lambda: session.send("resume"))
-            answer.start()
-            run.log(loss=1.0)
-            asking.join(0.1)
-            if reply:
-                break
-        print(reply)
+        with ThreadPoolExecutor() as other:
+            reply = other.submit(RunSession("mine").send, "probe")
+            while not reply.done():
+                run.log(loss=1.0)
+        print(reply.result())
 """
 
 
@@ -281,7 +273,7 @@ with lmm_run("mine") as run:
 def test_a_file_system_without_sockets_does_not_end_the_script(tmp_path: Path, where: str) -> None:
     env = {"XDG_RUNTIME_DIR": str(tmp_path / "runtime")}
     said = run_script(tmp_path, NO_SOCKET, where, env=env)
-    assert "no socket can be made there (Operation not supported)" in said
+    assert "(Operation not supported)" in said
     assert ("takes no commands" in said) == (where == "anywhere")
     assert where == "anywhere" or "ok=True" in said
     assert state(tmp_path / "mine") == "finished"
@@ -333,3 +325,102 @@ def test_a_hint_names_the_argument_that_is_missing(tmp_path: Path) -> None:
     )
     for name in ("evaluate", "probe", "sample", "checkpoint"):
         assert f"{name}: the script has no function for it; pass {name}= to lmm_run" in said
+
+
+DATA = """
+import torch
+torch.set_num_threads(1)
+
+class Data(torch.utils.data.Dataset):
+    def __len__(self):
+        return 64
+    def __getitem__(self, at):
+        row = torch.randint(0, 64, (8,), generator=torch.Generator().manual_seed(at))
+        return {"input_ids": row, "labels": row}
+"""
+
+TRAINER = (
+    DATA
+    + """
+import json, os
+from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
+from lmm_tui import lmm_callback
+
+def trainer(steps=4, save="no"):
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_positions=8, n_embd=8, n_layer=1, n_head=1,
+                                       bos_token_id=0, eos_token_id=0))
+    settings = TrainingArguments("out", max_steps=steps, per_device_train_batch_size=2,
+                                 save_steps=2, logging_steps=2, save_strategy=save, report_to=[],
+                                 disable_tqdm=True, use_cpu=True)
+    return Trainer(model, settings, train_dataset=Data(), eval_dataset=Data(),
+                   callbacks=[lmm_callback("mine")])
+
+first = trainer(save="steps")
+found = [first.evaluate()["eval_loss"]]
+first.train()
+found.append(first.evaluate()["eval_loss"])
+first.train()
+os.chdir("/")
+found.append(first.evaluate()["eval_loss"])
+os.chdir(os.path.dirname(os.path.abspath(__file__)))
+trainer(steps=6).train(resume_from_checkpoint="out/checkpoint-4")
+print("found", json.dumps(found))
+"""
+)
+
+
+def test_a_trainer_evaluates_and_trains_again(tmp_path: Path) -> None:
+    said = run_script(tmp_path, TRAINER)
+    before, after, again = json.loads(said.partition("found ")[2].splitlines()[0])
+    first, second = rows(tmp_path / "mine"), rows(tmp_path / "mine-2")
+    # The first one was resumed at step 4 in the end; the Trainer rounds what it reports.
+    assert {0, 2, 4, 6} <= set(first) <= {*range(7)} and {2, 4} <= set(second) <= {*range(1, 5)}
+    assert first[0]["val/loss"] == pytest.approx(before, abs=1e-3)
+    assert first[4]["val/loss"] == pytest.approx(after, abs=1e-3)
+    assert second[4]["val/loss"] == pytest.approx(again, abs=1e-3)
+    assert RunDir(tmp_path / "mine").read_info().resumed_steps == [4]
+    assert state(tmp_path / "mine") == state(tmp_path / "mine-2") == "finished"
+
+
+LIGHTNING = (
+    DATA
+    + """
+import json
+from lightning.pytorch import LightningModule, Trainer
+from torch.utils.data import DataLoader
+from lmm_tui import lmm_lightning
+
+class Model(LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(8, 1)
+    def training_step(self, batch, at):
+        loss = self.layer(batch["input_ids"].float() / 64).pow(2).mean()
+        self.log("train_loss", loss)
+        return loss
+    def validation_step(self, batch, at):
+        self.log("val_loss", self.layer(batch["input_ids"].float() / 64).pow(2).mean())
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.001)
+
+model, batches = Model(), DataLoader(Data(), batch_size=8)
+parts = lmm_lightning("mine")
+found = []
+for _ in range(2):
+    trainer = Trainer(max_steps=4, logger=parts[0], callbacks=[parts[1]], accelerator="cpu",
+                      enable_progress_bar=False, enable_model_summary=False,
+                      enable_checkpointing=False, log_every_n_steps=1, num_sanity_val_steps=0)
+    trainer.fit(model, batches)
+    found.append(trainer.validate(model, batches, verbose=False)[0]["val_loss"])
+print("found", json.dumps(found))
+"""
+)
+
+
+def test_a_lightning_fit_is_validated_and_repeated(tmp_path: Path) -> None:
+    said = run_script(tmp_path, LIGHTNING)
+    found = json.loads(said.partition("found ")[2].splitlines()[0])
+    for run, value in zip(("mine", "mine-2"), found, strict=True):
+        last = rows(tmp_path / run)[3]  # Lightning counts from 0.
+        assert last["val/loss"] == pytest.approx(value, rel=1e-6) and "train/loss" in last
+        assert state(tmp_path / run) == "finished"
