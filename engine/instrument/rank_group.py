@@ -162,17 +162,18 @@ class Leader:
 
     def failures(self) -> list[str]:
         """Wait until the others have done the last call; a sentence for each that failed."""
-        found = []
+        found: list[str] = []
         with suppress(RuntimeError):
-            if self._alone or self._group.add("joined", 0) != self._group.size - 1:
-                return []
-            for rank in range(1, self._group.size):
-                key = f"{self._called}/{rank}"
-                if not self._group.wait(key, _ANSWER_S):
-                    found.append(f"rank {rank} did not answer within {_ANSWER_S:.0f} s")
-                elif failure := self._group.take(key):
-                    found.append(f"rank {rank}: {failure}")
-        return found
+            if not self._alone and self._group.add("joined", 0) == self._group.size - 1:
+                found = [self._failure_of(rank) for rank in range(1, self._group.size)]
+        return [failure for failure in found if failure]
+
+    def _failure_of(self, rank: int) -> str:
+        key = f"{self._called}/{rank}"
+        if not self._group.wait(key, _ANSWER_S):
+            return f"rank {rank} did not answer within {_ANSWER_S:.0f} s"
+        failure = self._group.take(key)
+        return f"rank {rank}: {failure}" if failure else ""
 
     def _send(self, message: Mapping[str, Any]) -> None:
         if self._alone:

@@ -38,11 +38,9 @@ _BURST = 256.0
 class NoSocketError(ControlError):
     """A place where no socket can be made, as on some network and user-space file systems."""
 
-    def __init__(self, path: Path, error: OSError) -> None:
-        self.reason = error.strerror or str(error)
-        super().__init__(
-            f"{path}: no socket can be made there ({self.reason}); choose another --runs-dir"
-        )
+    def __init__(self, sentence: str, reason: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 class ControlServer:
@@ -228,7 +226,7 @@ def _listen(path: Path) -> socket.socket:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise NoSocketError(path, error) from None
+        raise _no_socket(path, error) from None
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ControlError(f"{path}: exists and is not a socket; remove it")
@@ -239,7 +237,7 @@ def _listen(path: Path) -> socket.socket:
         listener.bind(os.fspath(path))
     except OSError as error:
         listener.close()
-        raise NoSocketError(path, error) from None
+        raise _no_socket(path, error) from None
     finally:
         os.umask(previous)
     listener.listen(_BACKLOG)
@@ -251,6 +249,13 @@ def _refusal(sentence: str) -> Future[Reply]:
     refused: Future[Reply] = Future()
     refused.set_result(Reply(False, sentence))
     return refused
+
+
+def _no_socket(path: Path, error: OSError) -> NoSocketError:
+    reason = error.strerror or str(error)
+    return NoSocketError(
+        f"{path}: no socket can be made there ({reason}); choose another --runs-dir", reason
+    )
 
 
 if __name__ == "__main__":
