@@ -73,7 +73,8 @@ def lmm_callback(path: Path | str, **options: Any) -> TrainerCallback:
             numbers = _numbers(logs)
             if self._run is None:
                 self._before |= numbers
-                _log.warning("evaluate() before train(): kept for the first row of the run")
+                level = logging.WARNING if args.process_index == 0 else logging.DEBUG
+                _log.log(level, "evaluate() before train(): kept for the first row of the run")
             elif self._training:
                 self._run.log(numbers, step=state.global_step, tokens=_tokens(state))
             else:

@@ -165,14 +165,14 @@ class Leader:
         found: list[str] = []
         with suppress(RuntimeError):
             if not self._alone and self._group.add("joined", 0) == self._group.size - 1:
-                found = [self._failure_of(rank) for rank in range(1, self._group.size)]
+                found = [self._failure_of(number) for number in range(1, self._group.size)]
         return [failure for failure in found if failure]
 
-    def _failure_of(self, rank: int) -> str:
-        key = f"{self._called}/{rank}"
+    def _failure_of(self, number: int) -> str:
+        key = f"{self._called}/{number}"
         if not self._group.wait(key, _ANSWER_S):
-            return f"rank {rank} did not answer within {_ANSWER_S:.0f} s"
-        failure = self._group.take(key)
+            return f"a rank did not answer within {_ANSWER_S:.0f} s"
+        rank, _, failure = self._group.take(key).partition(" ")
         return f"rank {rank}: {failure}" if failure else ""
 
     def _send(self, message: Mapping[str, Any]) -> None:
@@ -201,8 +201,10 @@ class Follower:
         self._count = 0
         self._free = 0
         self._alone = False
+        self._number = 0
+        """Among the followers, from 1; ranks may be numbered otherwise by `rank=`."""
         with suppress(RuntimeError):
-            group.add("joined", 1)
+            self._number = group.add("joined", 1)
 
     def meet(self) -> bool:
         """Do what rank 0 decided at this step, waiting for it; whether to stop."""
@@ -214,7 +216,8 @@ class Follower:
                 message = self._next()
                 if "call" in message:
                     failure = self._call(message["call"], message["args"])
-                    self._group.write(f"{self._count - 1}/{self._group.rank}", failure)
+                    answer = f"{self._group.rank} {failure}"
+                    self._group.write(f"{self._count - 1}/{self._number}", answer)
                 elif "free" in message:
                     self._free = message["free"]
                     break
