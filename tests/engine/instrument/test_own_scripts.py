@@ -406,12 +406,18 @@ class Model(LightningModule):
 model, batches = Model(), DataLoader(Data(), batch_size=8)
 parts = lmm_lightning("mine")
 found = []
+
+def trainer_of(steps):
+    return Trainer(max_steps=steps, logger=parts[0], callbacks=[parts[1]], accelerator="cpu",
+                   enable_progress_bar=False, enable_model_summary=False,
+                   enable_checkpointing=False, log_every_n_steps=1, num_sanity_val_steps=0)
+
 for _ in range(2):
-    trainer = Trainer(max_steps=4, logger=parts[0], callbacks=[parts[1]], accelerator="cpu",
-                      enable_progress_bar=False, enable_model_summary=False,
-                      enable_checkpointing=False, log_every_n_steps=1, num_sanity_val_steps=0)
+    trainer = trainer_of(4)
     trainer.fit(model, batches)
     found.append(trainer.validate(model, batches, verbose=False)[0]["val_loss"])
+trainer.save_checkpoint("last.ckpt")
+trainer_of(6).fit(model, batches, ckpt_path="last.ckpt")
 print("found", json.dumps(found))
 """
 )
@@ -424,3 +430,5 @@ def test_a_lightning_fit_is_validated_and_repeated(tmp_path: Path) -> None:
         last = rows(tmp_path / run)[3]  # Lightning counts from 0.
         assert last["val/loss"] == pytest.approx(value, rel=1e-6) and "train/loss" in last
         assert state(tmp_path / run) == "finished"
+    assert not (tmp_path / "mine-3").exists() and max(rows(tmp_path / "mine-2")) == 5
+    assert RunDir(tmp_path / "mine-2").read_info().resumed_steps == [3]
