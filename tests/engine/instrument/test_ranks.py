@@ -47,7 +47,7 @@ with lmm_run("mine", checkpoint=save) as run:
         time.sleep(0.002)
         if LOGS_ON in (rank, "all"):
             run.log(step=step, loss=1.0)
-        if READS_ON in (rank, "all") and run.should_stop:
+        if READS_ON == "all" and run.should_stop:
             break
         if READS_ON != "all":  # As a script would that knows nothing of the other ranks.
             stop = torch.tensor(float(READS_ON == rank and run.should_stop))
@@ -110,7 +110,8 @@ def test_a_function_that_fails_on_another_rank_is_reported(tmp_path: Path) -> No
 
 
 def test_a_pause_that_other_ranks_would_not_keep_is_refused(tmp_path: Path) -> None:
-    ranks = begin_ranks(tmp_path, loop(reads_on="0"))
+    patient = f"seconds={GROUP_TIMEOUT_S}", "seconds=120"
+    ranks = begin_ranks(tmp_path, loop(reads_on="0").replace(*patient))
     wait_for_step(tmp_path, 3)
     refused = ask(tmp_path, "pause")
     assert not refused.ok and "not every rank reads run.should_stop" in refused.message
