@@ -46,6 +46,8 @@ SPEAKERS = {
     "engine/evaluation/report.py": ("outcome_table",),
     "engine/evaluation/evaluation_request.py": ("_evaluate", "_write_tasks"),
     "engine/instrument/hf_callback.py": ("_request_save",),
+    "engine/instrument/rank_group.py": ("_failure_of",),
+    "engine/instrument/script_run.py": ("_listen",),
     "engine/training/evaluations.py": ("start",),
     "engine/training/health_actions.py": ("apply",),
     "engine/training/live_model.py": ("validate",),
