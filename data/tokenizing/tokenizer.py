@@ -124,7 +124,7 @@ class Tokenizer:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(self.serialised, encoding="utf-8")
         settings = self.settings
-        if chat_template is not None:
+        if chat_template not in (None, settings.chat_template):
             settings = replace(settings, chat_template=chat_template, named_templates={})
         settings.write(file.with_name(CONFIG))
 
