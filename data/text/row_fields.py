@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-TEXT_FIELDS = frozenset({"text"})
+TEXT_FIELDS = frozenset({"text", "weight"})
 CONTEXT = frozenset({"system", "history", "tools"})
 """Fields beside the turns that belong in front of them."""
 ASKED = frozenset({"prompt", "conversations", "messages", "instruction", "input"}) | CONTEXT
