@@ -67,7 +67,11 @@ class _Search:
         if not after or not whole.startswith(after):
             return None
         start = self._parting(self._prompt, after)
-        return (start, self._last_control(after, start)) if start >= done else None
+        if start < done:
+            return None
+        ended = self._last_control(after, start)
+        # A token with text behind it opens the answer, in a template without a prompt for it.
+        return start, len(after) if after[ended:].strip() else ended
 
     def exchanged(self, whole: str, done: int) -> Place | None:
         """The place that differs where another answer stands in place of this one."""

@@ -25,17 +25,16 @@ if TYPE_CHECKING:
 _GUARD = "\ufdd0"
 # It and those that mark places while a template is written out; a text has U+FFFD for them.
 _NONCHARACTERS = str.maketrans(dict.fromkeys("\ufdd0\ufdd1\ufdd2\ufdd3", "\ufffd"))
-_SAMPLE = "0123456789"
+_SAMPLE, _THOUGHT = "0123456789", "9876543210"
 _CALL = {"id": "call00001", "type": "function"}
-_ANSWERS = (
-    Turn("assistant", _SAMPLE),
-    Turn(
-        "assistant",
-        "",
-        {"tool_calls": [{**_CALL, "function": {"name": "f", "arguments": {"a": _SAMPLE}}}]},
-    ),
+_ASKED = Turn("user", "?")
+_ANSWER = Turn("assistant", _SAMPLE)
+_CALLING = Turn(
+    "assistant",
+    "",
+    {"tool_calls": [{**_CALL, "function": {"name": "f", "arguments": {"a": _SAMPLE}}}]},
 )
-"""Answers that show how a template ends a turn."""
+_THINKING = Turn("assistant", _SAMPLE, {"reasoning_content": _THOUGHT})
 
 
 class TokenizerTemplate:
@@ -100,20 +99,32 @@ class TokenizerTemplate:
 
     @cached_property
     def turn_ends(self) -> tuple[str, ...]:
-        """The tokens that the template writes after an answer and after a tool call."""
-        ends: list[str] = []
-        for answer in _ANSWERS:
-            talk = _Talk(self, (Turn("user", "?"), answer))
-            try:
-                written = talk.write(talk.messages).text
-            except DataError:
-                continue  # Not every template has tool calls.
-            after = written[written.rfind(_SAMPLE) :] if _SAMPLE in written else ""
-            tokens = self._added.findall(after)
-            # Behind a call stand tokens that close it, before the one that ends the turn.
-            if tokens and not set(ends).intersection(tokens):
-                ends.append(tokens[-1] if answer.extra else tokens[0])
+        """The tokens that the template writes after an answer: the last, a tool call, an earlier.
+
+        A token that stands within an answer, behind its thought, ends none.
+        """
+        last, after_call, earlier = (
+            self._tokens(turns, _SAMPLE)
+            for turns in ((_ASKED, _ANSWER), (_ASKED, _CALLING), (_ASKED, _ANSWER, _ASKED))
+        )
+        ends = last[:1]
+        # Behind a call stand tokens that close it, before the one that ends the turn.
+        if after_call and not set(ends).intersection(after_call):
+            ends.append(after_call[-1])
+        within = self._tokens((_ASKED, _THINKING), _THOUGHT)
+        ends += [end for end in earlier[:1] if end not in (*ends, *within)]
         return tuple(ends)
+
+    def _tokens(self, turns: Sequence[Turn], sample: str) -> list[str]:
+        """The added tokens behind a text that an answer holds."""
+        talk = _Talk(self, turns)
+        try:
+            written = talk.write(talk.messages).text
+        except DataError:
+            return []  # Not every template has tool calls.
+        _, found, after = written.rpartition(sample)
+        tokens: list[str] = self._added.findall(after) if found else []
+        return tokens
 
     def guarded(self, value: Any) -> Any:
         """`value` with the control tokens guarded that its texts spell out."""

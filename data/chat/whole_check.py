@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from typing import NamedTuple
 
 from lmm_tui.data.chat.spans import ChatTemplate, Span, begin_inside
@@ -30,17 +30,33 @@ def differences(
     total: Counter[str] = Counter()
     missing: Counter[str] = Counter()
     examples: dict[str, str] = {}
-    inside = 0
+    answers = inside = endless = 0
     for turns in islice(talks, _FIRST):
         spans = template.spans(turns)
         inside += begin_inside(spans, tokenizer)
+        learnt = [*_answers(spans)]
+        answers += len(learnt)
+        endless += sum(not said[-1].control for said in learnt)
         for piece, found in _found(turns, spans):
             total[piece.kind] += 1
             missing[piece.kind] += not found
             if not found:
                 examples.setdefault(piece.kind, piece.text.strip())
     notes = [_note(kind, missing[kind], total[kind], said) for kind, said in examples.items()]
-    return [*notes, _inside_note(inside, total["answer"])] if inside else notes
+    if endless:
+        notes.append(_endless_note(endless, answers))
+    return [*notes, _inside_note(inside, answers)] if inside else notes
+
+
+def _answers(spans: Sequence[Span]) -> Iterator[list[Span]]:
+    """Learnt spans that follow each other, without white space."""
+    for learnt, said in groupby(filter(_is_written, spans), lambda span: span.learnt):
+        if learnt:
+            yield list(said)
+
+
+def _is_written(span: Span) -> bool:
+    return bool(span.text.strip())
 
 
 def _note(kind: str, missing: int, total: int, said: str) -> str:
@@ -68,6 +84,13 @@ def _note(kind: str, missing: int, total: int, said: str) -> str:
     return (
         f"{missing} of the first {total} turns in front of answers are not shown: the chat "
         f"template does not write them; the first: {example}"
+    )
+
+
+def _endless_note(count: int, total: int) -> str:
+    return (
+        f"{count} of the first {total} answers end without a token that is learnt, so the model "
+        "does not learn where to stop; the chat template writes none, or does not mark it"
     )
 
 

@@ -33,7 +33,7 @@ OWN = (
 PLACE = "\0"
 
 SPEAKERS = {
-    "data/chat/whole_check.py": ("_note", "_inside_note"),
+    "data/chat/whole_check.py": ("_note", "_endless_note", "_inside_note"),
     "data/text/dataset.py": ("shape_of",),
     "data/text/json_rows.py": ("refusal", "_loads"),
     "engine/checkpoints/gguf_tokenizer.py": ("_contractions_note",),

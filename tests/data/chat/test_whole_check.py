@@ -51,3 +51,12 @@ def test_what_is_not_written_is_counted(content: str, turn: Turn, said: str | No
     found = open_folder(family.backend(), source, **family.names)
     notes = differences([(*ASKED, turn)], found.ours, found.template)
     assert [note.split(":")[0] for note in notes] == ([said] if said else [])
+
+
+def test_answers_that_end_without_a_token_are_counted() -> None:
+    """As GLM-4's, which the next turn's token ends."""
+    source = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% endfor %}"
+    family = FAMILIES["smollm2"]
+    found = open_folder(family.backend(), source, **family.names)
+    [note] = differences([(*ASKED, Turn("assistant", "two"))], found.ours, found.template)
+    assert note.startswith("1 of the first 1 answers end without a token")
