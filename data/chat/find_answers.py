@@ -40,17 +40,6 @@ def find_answers(
                 yield number, found
 
 
-def marked_answers(messages: Sequence[Message], write: Write) -> Iterator[tuple[int, Place]]:
-    """The same for a template that marks the answers itself."""
-    whole = write(messages, False)
-    before = 0
-    for number, message in enumerate(messages):
-        if message["role"] == "assistant":
-            after = len(write(messages[: number + 1], False).marked)
-            yield from ((number, place) for place in whole.marked[before:after])
-            before = after
-
-
 class _Search:
     """For the answer that is message `number`."""
 
@@ -98,7 +87,9 @@ class _Search:
         if self._controls.search(same):
             return stop + self._last_control(same, 0)
         token = self._controls.search(closing)
-        before = closing[: token.start()] if token else ""
+        if token is None:
+            return stop
+        before = closing[: token.start()]
         ending = self._controls.match(whole, stop + len(before))
         return ending.end() if ending and same.startswith(before) else stop
 

@@ -173,13 +173,16 @@ class _Talk:
 
     def learnt(self) -> list[tuple[int, int]]:
         """Where in the whole text stands what is learnt."""
-        from lmm_tui.data.chat.find_answers import find_answers, marked_answers
+        from lmm_tui.data.chat.find_answers import find_answers
 
-        if self._jinja.marks_answers:
-            found = marked_answers(self.messages, self.write)
-        else:
-            found = find_answers(self.messages, self.write, self._controls)
-        return [place for number, place in found if self._turns[number].learnt]
+        marked = self.write(self.messages).marked if self._jinja.marks_answers else None
+        if marked is not None and all(turn.learnt for turn in self._turns):
+            return marked
+        found = [*find_answers(self.messages, self.write, self._controls)]
+        if marked is None:
+            return [place for number, place in found if self._turns[number].learnt]
+        shown = [place for number, place in found if not self._turns[number].learnt]
+        return [m for m in marked if not any(m[0] < end and m[1] > start for start, end in shown)]
 
 
 def _message(turn: Turn) -> dict[str, Any]:

@@ -139,6 +139,25 @@ def test_every_answer_is_learnt_with_the_token_that_ends_it(name: str, data: st.
     assert "y" not in said
 
 
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+@quick
+@given(data=st.data())
+def test_an_answer_with_weight_0_is_shown_and_not_learnt(name: str, data: st.DataObject) -> None:
+    row = data.draw(rows(name))
+    ids, learnt = ours_of(name, row)
+    answers = [message for message in row["messages"] if message["role"] == "assistant"]
+    chosen = data.draw(st.integers(0, len(answers) - 1))
+    found = opened(name)
+    for place, message in enumerate(answers):
+        message["weight"] = int(place == chosen)
+    same, fewer = ours_of(name, row)
+    assert same == ids
+    assert all(was for was, still in zip(learnt, fewer, strict=True) if still)
+    said = found.ours.decode(i for i, counted in zip(ids, fewer, strict=True) if counted)
+    assert said.count(found.template.turn_ends[0]) == 1
+    assert (answers[chosen]["content"].strip() or '"add"') in said
+
+
 @pytest.mark.parametrize("name", ["gemma", "gemma_training"])
 def test_what_a_template_refuses_is_refused(name: str) -> None:
     from jinja2 import TemplateError
