@@ -40,14 +40,19 @@ class _PairSet:
     """The pairs of one side of the data, with their reference log-probabilities if precomputed."""
 
     def __init__(self, rendered: Iterator[Rendered], seq_len: int) -> None:
-        """`rendered` yields chosen and rejected in turn; pairs with a long one are left out."""
+        """`rendered` yields chosen and rejected in turn.
+
+        Pairs with a long one are left out, and those with one of which nothing is learnt.
+        """
         self.items: list[tuple[Rendered, Rendered]] = []
-        self.too_long = 0
+        self.too_long = self.unwritten = 0
         for chosen, rejected in zip(rendered, rendered, strict=True):
-            if max(len(chosen[0]), len(rejected[0])) <= seq_len + 1:
-                self.items.append((chosen, rejected))
-            else:
+            if max(len(chosen[0]), len(rejected[0])) > seq_len + 1:
                 self.too_long += 1
+            elif not (any(chosen[1]) and any(rejected[1])):
+                self.unwritten += 1
+            else:
+                self.items.append((chosen, rejected))
         self.reference_Px2: Tensor | None = None
 
 
@@ -64,11 +69,21 @@ class DpoStage(ChatStage):
         self._train = self._render(pairs)
         self._val = self._render(read_side(read_pairs, data, "test"))
         self.warn_of_skipped(pairs, data.source)
+        if self._train.unwritten and not self._train.items:
+            raise DataError(
+                "data.source: the chat template writes nothing of an answer in any pair; choose "
+                "chatml, or mend the data"
+            )
         if not self._train.items:
             raise DataError(f"data.source: no pair in {data.seq_len} tokens; raise data.seq_len")
         if self._train.too_long:
             self.warnings.append(
                 f"{self._train.too_long} pairs left out, longer than {data.seq_len} tokens"
+            )
+        if self._train.unwritten:
+            self.warnings.append(
+                f"{self._train.unwritten} pairs left out: the chat template writes nothing of an "
+                "answer"
             )
         if data.tokenizer is not None:
             talks = (talk.turns for talk in _conversations(pairs))

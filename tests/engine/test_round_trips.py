@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
-from lmm_tui.engine.checkpoints.weights import read_weights
+from lmm_tui.engine.checkpoints.weights import WeightsError, read_weights
 from lmm_tui.engine.convert import convert
 
 SPECIAL = ("<|endoftext|>", "<s>", "<unk>", "<start>", "<end>", "<stop>")
@@ -122,6 +122,15 @@ def test_a_pth_file_without_its_sidecar_is_taken_as_minimind_s_and_that_is_said(
     (tmp_path / "m.pth.json").unlink()
     [note] = convert(tmp_path / "m.pth", tmp_path / "again").notes
     assert "taken as MiniMind's: 1e+06, 1e-06, 32768" in note
+
+
+@pytest.mark.parametrize("written", ['{"rope_theta": "1e6"}', '{"rms_eps": null}', "[1]", "{"])
+def test_a_damaged_sidecar_is_refused_by_name(tmp_path: Path, written: str) -> None:
+    model_folder(tmp_path / "model", byte_level(["<|endoftext|>"]), eos_token="<|endoftext|>")
+    convert(tmp_path / "model", tmp_path / "m.pth")
+    (tmp_path / "m.pth.json").write_text(written)
+    with pytest.raises(WeightsError, match=r"m\.pth\.json: "):
+        read_weights(tmp_path / "m.pth")
 
 
 @pytest.mark.parametrize("own", [True, False])

@@ -14,6 +14,7 @@ from lmm_tui.data.errors import DataError
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.stages.base import load_stage
 
+CHATML_TURN = "{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
 ASKED = {"role": "user", "content": "one"}
 ANSWER = {"role": "assistant", "content": "two", "reasoning_content": "hm"}
 ROWS: dict[str, dict[str, Any]] = {
@@ -56,6 +57,19 @@ def test_thoughts_that_a_template_hides_are_counted(
     warnings = stage_of(tmp_path, name, [ROWS[name]] * 60, **own).warnings
     found = [note for note in warnings if "thoughts are not learnt" in note]
     assert [note.split(" thoughts")[0] for note in found] == said
+
+
+def test_pairs_of_which_a_template_writes_no_answer_are_left_out(tmp_path: Path) -> None:
+    family = FAMILIES["smollm2"]
+    source = "{% for m in messages if m.content %}" + CHATML_TURN + "{% endfor %}"
+    tokenizer_folder(tmp_path / "words", family.backend(), source, **family.names)
+    own = {"data.tokenizer": str(tmp_path / "words"), "data.template": "own"}
+    call = {"role": "assistant", "content": "", "tool_calls": [{"name": "add", "arguments": {}}]}
+    rows = [ROWS["dpo"]] * 40 + [{**ROWS["dpo"], "rejected": [call]}] * 7
+    warnings = stage_of(tmp_path, "dpo", rows, **own).warnings
+    assert any(note.startswith("7 pairs left out: the chat template writes") for note in warnings)
+    with pytest.raises(DataError, match="writes nothing of an answer in any pair"):
+        stage_of(tmp_path, "dpo", rows[40:], **own)
 
 
 def test_prompts_that_are_left_out_are_counted_by_cause(tmp_path: Path) -> None:
