@@ -1,40 +1,51 @@
 """Prepare text for training: tokenise it once into a cache, and split it into train and validation.
 
 A cache entry is a folder named by a hash of the text and the tokenizer; it never changes. The
-validation part is cut off when the entry is opened, so one entry serves all fractions.
+validation part is cut off when the entry is opened, so one entry serves all fractions. Whatever
+ends the process while an entry is written, the next one goes on behind its last batch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lmm_tui.data.errors import DataError
+from lmm_tui.data.preparation.cache import Lease, bytes_in, hold_shared, user_cache
 from lmm_tui.data.preparation.entropy import unigram_and_bigram
+from lmm_tui.data.preparation.unfinished import (
+    Survey,
+    Unfinished,
+    begin,
+    skipped_from,
+    sweep,
+    write_json,
+)
 from lmm_tui.data.text.corpus import BUILTIN, TextSource, open_text
-from lmm_tui.data.text.json_rows import BadLine, Skipped
+from lmm_tui.data.text.json_rows import Skipped
+from lmm_tui.data.tokenizing.document_encoder import DocumentEncoder, EncoderMismatch
 from lmm_tui.data.tokenizing.fair_sample import FairSample
-from lmm_tui.data.tokenizing.token_store import TokenStore, write_tokens
+from lmm_tui.data.tokenizing.token_store import TokenStore
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 
 Progress = Callable[[str, int, int], None]
-"""Called with (activity, done, total); may raise to cancel."""
+"""Called with (activity, done, total), in bytes where total is above 1; may raise to cancel."""
 
 _FORMAT = 2
 """Part of every key: increment it when the same text would give other tokens."""
 
 _SAMPLE_CHARACTERS = 4_000_000
 _CHUNK_BYTES = 1_000_000
+_LARGE_CACHE = 20_000_000_000
+"""Bytes above which a cache is mentioned whenever it grows."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,10 @@ class Corpus:
     """`file:line: why` of the first 100 JSONL lines that were skipped."""
     skipped_count: int
     """How many lines were skipped."""
+    entry: Path
+    """Its folder in the cache, held as long as `train` or `val` is."""
+    notes: tuple[str, ...]
+    """Sentences for people about how it was prepared."""
 
 
 def prepare(
@@ -74,7 +89,7 @@ def prepare(
     tokenizer: a tokenizer.json or Hugging Face folder; None trains one of `vocab_size` tokens.
     val_fraction: the fraction of the tokens, from the end, that is for validation.
     cache_dir: None is `$XDG_CACHE_HOME/lmm-tui` or `~/.cache/lmm-tui`.
-    progress: an exception from it cancels the preparation and leaves no files.
+    progress: an exception from it cancels the preparation; tokens made so far are kept.
 
     Raises DataError, one sentence, if the text, the tokenizer or the cache cannot be used.
     """
@@ -83,21 +98,12 @@ def prepare(
     given = Tokenizer.load(Path(tokenizer).expanduser()) if tokenizer else None
     vocabulary = given.fingerprint if given else f"trained {vocab_size}"
     cache = (cache_dir or user_cache()).expanduser()
-    entry = cache / _key(text.identity(report), vocabulary)
-    if not entry.is_dir():
-        try:
-            _build(entry, text, source, given, vocab_size, report)
-        except OSError as error:
-            raise DataError(
-                f"data.cache_dir: {cache} cannot be written ({error.strerror}); "
-                "make room there or choose another folder"
-            ) from None
-    return _open(entry, text, given, seq_len, val_fraction, report)
-
-
-def user_cache() -> Path:
-    """The cache folder unless `data.cache_dir` is set."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmm-tui"
+    identity = text.identity(report)
+    entry = cache / _key(identity, vocabulary)
+    notes: list[str] = []
+    while (lease := hold_shared(entry)) is None:
+        notes += _build(entry, text, identity, source, given, vocab_size, report)
+    return _open(entry, lease, text, given, seq_len, val_fraction, notes, report)
 
 
 def _key(identity: str, vocabulary: str) -> str:
@@ -108,42 +114,86 @@ def _key(identity: str, vocabulary: str) -> str:
 def _build(
     entry: Path,
     text: TextSource,
+    identity: str,
     source: str,
     given: Tokenizer | None,
     vocab_size: int,
     progress: Progress,
-) -> None:
-    """Build a cache entry in a temporary folder and rename it; a second process keeps the first."""
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
+) -> list[str]:
+    """Write a cache entry, or wait until another process has; returns notes for people."""
+    unfinished = None
+    notes = []
     try:
-        size, sample, skipped = _survey(text, source, progress)
+        unfinished = begin(
+            entry, partial(progress, "waiting for another process with this text", 0, 0)
+        )
+        if unfinished is None:
+            return []
+        place = source if source == BUILTIN else str(Path(source).expanduser().absolute())
+        if source != BUILTIN and sweep(entry, place, identity):
+            notes.append(
+                "data.source: the text has changed since a part of it was tokenised; that part "
+                "was removed, and all of it was tokenised anew"
+            )
+        unfinished.plan(place, identity)
+        fill = partial(_fill, unfinished, text, source, given, vocab_size, progress)
+        try:
+            fill(fast=True)
+        except EncoderMismatch:
+            unfinished.clear()
+            fill(fast=False)
+            notes.append(
+                "fastokens gave other tokens than tokenizers for this text; they were discarded, "
+                "and tokenizers made them"
+            )
+    except OSError as error:
+        kept = "; what was tokenised so far is kept" if unfinished and unfinished.has_tokens else ""
+        raise DataError(
+            f"data.cache_dir: {entry.parent} cannot be written ({error.strerror}); "
+            f"make room there or choose another folder{kept}"
+        ) from None
+    except DataError:
+        if unfinished:
+            unfinished.discard()
+        raise
+    finally:
+        if unfinished:
+            if not unfinished.has_tokens:
+                unfinished.discard()
+            unfinished.close()
+    size = bytes_in(entry.parent)
+    if size > _LARGE_CACHE:
+        notes.append(
+            f"the cache {entry.parent} has grown to {size / 1e9:.0f} GB; "
+            "`lmm-tui cache` lists it, `lmm-tui cache prune --older-than 30d` makes room"
+        )
+    return notes
+
+
+def _fill(
+    unfinished: Unfinished,
+    text: TextSource,
+    source: str,
+    given: Tokenizer | None,
+    vocab_size: int,
+    progress: Progress,
+    fast: bool,
+) -> None:
+    survey = unfinished.survey()
+    if survey is None:
+        survey, sample = _survey(text, source, progress)
         if given is None:
             progress("training the tokenizer", 0, 1)
-            tokenizer = Tokenizer.train(sample, vocab_size)
-            tokenizer.save(partial)
-        else:
-            tokenizer = given
+            Tokenizer.train(sample, vocab_size).save(unfinished.folder)
         sample.clear()
-        write_tokens(
-            partial / "tokens.bin",
-            _tokenised(text, tokenizer, size, progress),
-            tokenizer.vocab_size,
-            tokenizer.fingerprint,
-        )
-        record = {"source": source, "skipped": asdict(skipped)}
-        _write_json(partial / "corpus.json", record)
-        try:
-            partial.rename(entry)
-        except OSError:
-            if not entry.is_dir():
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        unfinished.keep(survey)
+    tokenizer = given or Tokenizer.load(unfinished.folder)
+    _tokenise(unfinished, text, survey.size, tokenizer, fast, progress)
+    unfinished.complete({"source": source, "skipped": asdict(survey.skipped)})
 
 
-def _survey(text: TextSource, source: str, progress: Progress) -> tuple[int, list[str], Skipped]:
-    """Read everything once: bytes of text, a sample to train a tokenizer on, skipped lines.
+def _survey(text: TextSource, source: str, progress: Progress) -> tuple[Survey, list[str]]:
+    """Read everything once; a sample to train a tokenizer on comes along.
 
     The sample covers the whole corpus, whatever its order.
     """
@@ -161,20 +211,35 @@ def _survey(text: TextSource, source: str, progress: Progress) -> tuple[int, lis
     if not sample.blocks:
         raise DataError(f"data.source: {source!r} holds no text; give files that do")
     progress("reading", text.size, text.size)
-    return size, sample.blocks, skipped
+    return Survey(size, skipped), sample.blocks
 
 
-def _tokenised(
-    text: TextSource, tokenizer: Tokenizer, size: int, progress: Progress
-) -> Iterator[tuple[list[int], int]]:
-    """(ids with the end token, bytes of text) of each document, tokenised by the megabyte."""
-    done = 0
-    for chunk in _chunks(text.documents(Skipped())):
-        for document, ids in zip(chunk, tokenizer.encode_batch(chunk), strict=True):
-            length = len(document.encode())
-            done += length
-            yield [*ids, tokenizer.eos_id], length
-        progress("tokenising", done, size)
+def _tokenise(
+    unfinished: Unfinished,
+    text: TextSource,
+    size: int,
+    tokenizer: Tokenizer,
+    fast: bool,
+    progress: Progress,
+) -> None:
+    """Tokenise by the megabyte, from behind what was written before."""
+    encoder = DocumentEncoder(tokenizer, fast)
+    with unfinished.writer(tokenizer) as writer:
+        behind = writer.written.documents
+        done = 0
+        for chunk in _chunks(text.documents(Skipped())):
+            known, behind = chunk[:behind], max(0, behind - len(chunk))
+            done += sum(len(document.encode()) for document in known)
+            fresh = chunk[len(known) :]
+            if not fresh:
+                progress("reading", min(done, size), size)
+                continue
+            ids, lengths = encoder.encode(fresh)
+            sizes = [len(document.encode()) for document in fresh]
+            done += sum(sizes)
+            progress("tokenising", done, size)
+            unfinished.record(writer.add(ids, lengths, sizes))
+        writer.finish()
 
 
 def _chunks(documents: Iterator[str]) -> Iterator[list[str]]:
@@ -192,14 +257,16 @@ def _chunks(documents: Iterator[str]) -> Iterator[list[str]]:
 
 def _open(
     entry: Path,
+    lease: Lease,
     text: TextSource,
     given: Tokenizer | None,
     seq_len: int,
     val_fraction: float,
+    notes: list[str],
     progress: Progress,
 ) -> Corpus:
     tokenizer = given or _cached_tokenizer(entry)
-    store = TokenStore.open(entry / "tokens.bin", tokenizer.fingerprint)
+    store = TokenStore.open(entry / "tokens.bin", tokenizer.fingerprint, lease)
     cut = _cut(store, seq_len, val_fraction)
     train, val = store.split(cut)
     unigram, bigram = _entropies(entry / f"entropy-{cut}.json", train, progress)
@@ -214,6 +281,8 @@ def _open(
         documents=store.documents,
         skipped=tuple(text.locate(bad) for bad in skipped.first),
         skipped_count=skipped.count,
+        entry=entry,
+        notes=tuple(notes),
     )
 
 
@@ -245,7 +314,7 @@ def _entropies(record: Path, train: TokenStore, progress: Progress) -> tuple[flo
     progress("measuring entropy", 0, 1)
     unigram, bigram = unigram_and_bigram(train.ids)
     with suppress(OSError):  # A read-only cache works, too.
-        _write_json(record, {"unigram": unigram, "bigram": bigram})
+        write_json(record, {"unigram": unigram, "bigram": bigram})
     return unigram, bigram
 
 
@@ -258,21 +327,13 @@ def _cached_tokenizer(entry: Path) -> Tokenizer:
 
 def _cached_skipped(record: Path) -> Skipped:
     try:
-        kept = json.loads(record.read_text(encoding="utf-8"))["skipped"]
-        return Skipped(kept["lines"], kept["count"], [BadLine(**bad) for bad in kept["first"]])
+        return skipped_from(json.loads(record.read_text(encoding="utf-8"))["skipped"])
     except (OSError, ValueError, KeyError, TypeError):
         raise _damaged(record) from None
 
 
 def _damaged(path: Path) -> DataError:
     return DataError(f"{path}: is damaged; delete {path.parent}, and it will be made again")
-
-
-def _write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write atomically: two processes may open the same entry."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 def _silent(label: str, done: int, total: int) -> None:
