@@ -65,7 +65,7 @@ class Unfinished:
         write_json(self.folder / "survey.json", asdict(survey))
 
     def writer(self, tokenizer: Tokenizer) -> TokenWriter:
-        """Goes on behind the last batch recorded; starts anew if there is none, or it is damaged."""
+        """Goes on behind the last batch; starts anew if there is none, or it is damaged."""
         path, made_with = self.folder / "tokens.bin", tokenizer.fingerprint
         with suppress(OSError, ValueError, TypeError):
             kept = json.loads((self.folder / "written.json").read_text("utf-8"))

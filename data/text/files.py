@@ -29,11 +29,15 @@ from lmm_tui.data.text.json_rows import (
     json_lines,
     starts_array,
 )
-from lmm_tui.data.text.passages import LONGEST, SEPARATOR, cut_long, documents
+from lmm_tui.data.text.passages import SEPARATOR, documents
 
 SUFFIXES = (".txt", ".jsonl", ".json")
 
 T = TypeVar("T")
+
+LONGEST = 1 << 22
+"""No document is longer: characters of a row, bytes of a line of a .txt file. Longer ones are cut,
+so that what is held in memory has a bound."""
 
 _NUL = b"\0"
 _BLOCK = 1 << 20
@@ -79,7 +83,7 @@ class FileText:
             with opened(path) as file:
                 if path.suffix.lower() != ".txt":
                     for text in json_rows(file, path, index, _text_of, skipped):
-                        yield from (part for part in cut_long(text) if part.strip())
+                        yield from (part for part in _cut_long(text) if part.strip())
                 else:
                     yield from documents(_text_lines(file, path))
             check_unchanged(path, before)
@@ -188,6 +192,17 @@ def _cut(raw: bytes) -> int:
     while at > len(raw) - 4 and raw[at] & 0xC0 == 0x80:
         at -= 1
     return at
+
+
+def _cut_long(text: str) -> Iterator[str]:
+    """A text, in parts if it is longer than `LONGEST`: cut after a space if there is one."""
+    start = 0
+    while len(text) - start > LONGEST:
+        space = text.rfind(" ", start + LONGEST // 2, start + LONGEST)
+        end = space + 1 if space >= 0 else start + LONGEST
+        yield text[start:end]
+        start = end
+    yield text[start:] if start else text
 
 
 def _text_of(record: dict[str, Any]) -> str:

@@ -10,10 +10,6 @@ from collections.abc import Iterable, Iterator
 SEPARATOR = "<|endoftext|>"
 """Ends a document wherever it stands, as in many published .txt corpora."""
 
-LONGEST = 1 << 22
-"""No document is longer: characters of a row, bytes of a line of a .txt file. Longer ones are cut,
-so that what is held in memory has a bound."""
-
 _ENOUGH = 4096
 _TOO_MUCH = 65536
 
@@ -22,9 +18,8 @@ def documents(lines: Iterable[str]) -> Iterator[str]:
     """Documents out of `lines` (with their line ends); blank ones are left out.
 
     A document ends at `<|endoftext|>`, at the first blank line after 4,096 characters, or at the
-    first line end after 65,536 (and a part of a line of more than 4 MB is one). So a novel becomes
-    documents of some paragraphs each, and a file of short texts with separators keeps its own
-    bounds.
+    first line end after 65,536. So a novel becomes documents of some paragraphs each, and a file
+    of short texts with separators keeps its own bounds.
     """
     held: list[str] = []
     size = 0
@@ -39,17 +34,6 @@ def documents(lines: Iterable[str]) -> Iterator[str]:
             yield from _document(held)
             held, size = [], 0
     yield from _document(held)
-
-
-def cut_long(text: str) -> Iterator[str]:
-    """A text, in parts if it is longer than `LONGEST`: cut after a space if there is one."""
-    start = 0
-    while len(text) - start > LONGEST:
-        space = text.rfind(" ", start + LONGEST // 2, start + LONGEST)
-        end = space + 1 if space >= 0 else start + LONGEST
-        yield text[start:end]
-        start = end
-    yield text[start:] if start else text
 
 
 def _document(parts: list[str]) -> Iterator[str]:
