@@ -37,7 +37,10 @@ from lmm_tui.data.tokenizing.token_store import TokenStore
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 
 Progress = Callable[[str, int, int], None]
-"""Called with (activity, done, total), in bytes where total is above 1; may raise to cancel."""
+"""Called with (activity, done, total); may raise to cancel."""
+
+IN_BYTES = ("hashing", "reading", "tokenising")
+"""Activities whose progress is in bytes."""
 
 _FORMAT = 2
 """Part of every key: increment it when the same text would give other tokens."""

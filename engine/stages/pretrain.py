@@ -45,7 +45,8 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             "unigram": corpus.unigram_entropy,
             "bigram": corpus.bigram_entropy,
         }
-        self.warnings = []
+        self.cache_entry = corpus.entry
+        self.warnings = [*corpus.notes]
         if corpus.skipped_count:
             self.warnings.append(
                 f"{corpus.skipped_count} lines of {data.source} left out, the first: "
