@@ -36,6 +36,10 @@ class Lease:
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
 
+    @property
+    def is_held(self) -> bool:
+        return self._descriptor is not None
+
     def close(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)

@@ -1,8 +1,7 @@
 """Prepare text for training: tokenise it once into a cache, and split it into train and validation.
 
 A cache entry is a folder named by a hash of the text and the tokenizer; it never changes. The
-validation part is cut off when the entry is opened, so one entry serves all fractions. Whatever
-ends the process while an entry is written, the next one goes on behind its last batch.
+validation part is cut off when the entry is opened, so one entry serves all fractions.
 """
 
 from __future__ import annotations
@@ -10,45 +9,24 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lmm_tui.data.errors import DataError
-from lmm_tui.data.preparation.cache import Lease, bytes_in, hold_shared, user_cache
+from lmm_tui.data.preparation.build import Progress, build
+from lmm_tui.data.preparation.cache import Lease, hold_shared, user_cache
 from lmm_tui.data.preparation.entropy import unigram_and_bigram
-from lmm_tui.data.preparation.unfinished import (
-    Survey,
-    Unfinished,
-    begin,
-    skipped_from,
-    sweep,
-    write_json,
-)
+from lmm_tui.data.preparation.unfinished import skipped_from, write_json
 from lmm_tui.data.text.corpus import BUILTIN, TextSource, open_text
 from lmm_tui.data.text.json_rows import Skipped
-from lmm_tui.data.tokenizing.document_encoder import DocumentEncoder, EncoderMismatch
-from lmm_tui.data.tokenizing.fair_sample import FairSample
 from lmm_tui.data.tokenizing.token_store import TokenStore
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 
-Progress = Callable[[str, int, int], None]
-"""Called with (activity, done, total); may raise to cancel."""
-
-IN_BYTES = ("hashing", "reading", "tokenising")
-"""Activities whose progress is in bytes."""
-
 _FORMAT = 2
 """Part of every key: increment it when the same text would give other tokens."""
-
-_SAMPLE_CHARACTERS = 4_000_000
-_CHUNK_BYTES = 1_000_000
-_LARGE_CACHE = 20_000_000_000
-"""Bytes above which a cache is mentioned whenever it grows."""
 
 
 @dataclass(frozen=True)
@@ -105,157 +83,13 @@ def prepare(
     entry = cache / _key(identity, vocabulary)
     notes: list[str] = []
     while (lease := hold_shared(entry)) is None:
-        notes += _build(entry, text, identity, source, given, vocab_size, report)
+        notes += build(entry, text, identity, source, given, vocab_size, report)
     return _open(entry, lease, text, given, seq_len, val_fraction, notes, report)
 
 
 def _key(identity: str, vocabulary: str) -> str:
     parts = json.dumps([_FORMAT, identity, vocabulary])
     return hashlib.blake2b(parts.encode(), digest_size=12).hexdigest()
-
-
-def _build(
-    entry: Path,
-    text: TextSource,
-    identity: str,
-    source: str,
-    given: Tokenizer | None,
-    vocab_size: int,
-    progress: Progress,
-) -> list[str]:
-    """Write a cache entry, or wait until another process has; returns notes for people."""
-    unfinished = None
-    notes = []
-    try:
-        unfinished = begin(
-            entry, partial(progress, "waiting for another process with this text", 0, 0)
-        )
-        if unfinished is None:
-            return []
-        place = source if source == BUILTIN else str(Path(source).expanduser().absolute())
-        if source != BUILTIN and sweep(entry, place, identity):
-            notes.append(
-                "data.source: the text has changed since a part of it was tokenised; that part "
-                "was removed, and all of it was tokenised anew"
-            )
-        unfinished.plan(place, identity)
-        fill = partial(_fill, unfinished, text, source, given, vocab_size, progress)
-        try:
-            fill(fast=True)
-        except EncoderMismatch:
-            unfinished.clear()
-            fill(fast=False)
-            notes.append(
-                "fastokens gave other tokens than tokenizers for this text; they were discarded, "
-                "and tokenizers made them"
-            )
-    except OSError as error:
-        kept = "; what was tokenised so far is kept" if unfinished and unfinished.has_tokens else ""
-        raise DataError(
-            f"data.cache_dir: {entry.parent} cannot be written ({error.strerror}); "
-            f"make room there or choose another folder{kept}"
-        ) from None
-    except DataError:
-        if unfinished:
-            unfinished.discard()
-        raise
-    finally:
-        if unfinished:
-            if not unfinished.has_tokens:
-                unfinished.discard()
-            unfinished.close()
-    size = bytes_in(entry.parent)
-    if size > _LARGE_CACHE:
-        notes.append(
-            f"the cache {entry.parent} has grown to {size / 1e9:.0f} GB; "
-            "`lmm-tui cache` lists it, `lmm-tui cache prune --older-than 30d` makes room"
-        )
-    return notes
-
-
-def _fill(
-    unfinished: Unfinished,
-    text: TextSource,
-    source: str,
-    given: Tokenizer | None,
-    vocab_size: int,
-    progress: Progress,
-    fast: bool,
-) -> None:
-    survey = unfinished.survey()
-    if survey is None:
-        survey, sample = _survey(text, source, progress)
-        if given is None:
-            progress("training the tokenizer", 0, 1)
-            Tokenizer.train(sample, vocab_size).save(unfinished.folder)
-        sample.clear()
-        unfinished.keep(survey)
-    tokenizer = given or Tokenizer.load(unfinished.folder)
-    _tokenise(unfinished, text, survey.size, tokenizer, fast, progress)
-    unfinished.complete({"source": source, "skipped": asdict(survey.skipped)})
-
-
-def _survey(text: TextSource, source: str, progress: Progress) -> tuple[Survey, list[str]]:
-    """Read everything once; a sample to train a tokenizer on comes along.
-
-    The sample covers the whole corpus, whatever its order.
-    """
-    skipped = Skipped()
-    sample = FairSample(_SAMPLE_CHARACTERS)
-    size = reported = 0
-    for document in text.documents(skipped):
-        size += len(document.encode())
-        sample.add(document)
-        if size - reported >= _CHUNK_BYTES:
-            reported = size
-            progress("reading", min(size, text.size), text.size)
-    if skipped.too_many:
-        raise DataError(skipped.refusal(text.locate(skipped.first[0])))
-    if not sample.blocks:
-        raise DataError(f"data.source: {source!r} holds no text; give files that do")
-    progress("reading", text.size, text.size)
-    return Survey(size, skipped), sample.blocks
-
-
-def _tokenise(
-    unfinished: Unfinished,
-    text: TextSource,
-    size: int,
-    tokenizer: Tokenizer,
-    fast: bool,
-    progress: Progress,
-) -> None:
-    """Tokenise by the megabyte, from behind what was written before."""
-    encoder = DocumentEncoder(tokenizer, fast)
-    with unfinished.writer(tokenizer) as writer:
-        behind = writer.written.documents
-        done = 0
-        for chunk in _chunks(text.documents(Skipped())):
-            known, behind = chunk[:behind], max(0, behind - len(chunk))
-            done += sum(len(document.encode()) for document in known)
-            fresh = chunk[len(known) :]
-            if not fresh:
-                progress("reading", min(done, size), size)
-                continue
-            ids, lengths = encoder.encode(fresh)
-            sizes = [len(document.encode()) for document in fresh]
-            done += sum(sizes)
-            progress("tokenising", done, size)
-            unfinished.record(writer.add(ids, lengths, sizes))
-        writer.finish()
-
-
-def _chunks(documents: Iterator[str]) -> Iterator[list[str]]:
-    chunk: list[str] = []
-    held = 0
-    for document in documents:
-        chunk.append(document)
-        held += len(document)
-        if held >= _CHUNK_BYTES:
-            yield chunk
-            chunk, held = [], 0
-    if chunk:
-        yield chunk
 
 
 def _open(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lmm_tui.data.preparation.cache import Lease, hold_alone, partial_of, remove
+from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.json_rows import BadLine, Skipped
 from lmm_tui.data.tokenizing.token_store import TokenWriter, Written
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
@@ -81,6 +82,7 @@ class Unfinished:
         for name in ("plan.json", "survey.json", "written.json"):
             (self.folder / name).unlink(missing_ok=True)
         self.folder.rename(self._entry)
+        self._lease.close()
 
     def clear(self) -> None:
         """Forget the tokens, and what they were made of."""
@@ -89,10 +91,15 @@ class Unfinished:
                 path.unlink()
 
     def discard(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove it, unless it is complete."""
+        if self._lease.is_held:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self._lease.close()
 
     def close(self) -> None:
-        """Let others go on."""
+        """Let others go on, or remove it where there is nothing to go on from."""
+        if not self.has_tokens:
+            self.discard()
         self._lease.close()
 
 
@@ -127,7 +134,7 @@ def sweep(entry: Path, source: str, identity: str) -> bool:
                 shutil.rmtree(folder, ignore_errors=True)
         elif folder.name.endswith(".partial") and folder != partial_of(entry):
             plan = read_plan(folder)
-            same = plan.get("source") == source and plan.get("identity") != identity
+            same = plan.get("source") == source != BUILTIN and plan.get("identity") != identity
             if same or _age(folder) > _ABANDONED_S:
                 with suppress(OSError):
                     changed |= remove(folder) and same

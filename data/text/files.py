@@ -9,8 +9,9 @@ import glob
 import hashlib
 import os
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from io import BufferedReader
@@ -42,6 +43,7 @@ so that what is held in memory has a bound."""
 _NUL = b"\0"
 _BLOCK = 1 << 20
 _REPORTED_EVERY_S = 0.25
+_AHEAD = 64
 
 
 class FileText:
@@ -61,18 +63,27 @@ class FileText:
         whole = hashlib.blake2b(digest_size=16)
         reading = _Digests()
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            digests = [pool.submit(reading.digest, path) for path in self.paths]
             try:
-                for path, digest in zip(self.paths, digests, strict=True):
+                for path, digest in self._submitted(pool, reading):
                     while not wait([digest], _REPORTED_EVERY_S).done:
                         progress("hashing", min(reading.done, self.size), self.size)
                     whole.update(path.suffix.lower().encode() + digest.result())
             except BaseException:
                 reading.stopped = True
-                pool.shutdown(cancel_futures=True)
                 raise
         progress("hashing", self.size, self.size)
         return f"files {whole.hexdigest()}"
+
+    def _submitted(
+        self, pool: ThreadPoolExecutor, reading: _Digests
+    ) -> Iterator[tuple[Path, Future[bytes]]]:
+        """Each file and its hash to be, some files ahead: there may be millions."""
+        ahead: deque[tuple[Path, Future[bytes]]] = deque()
+        for path in self.paths:
+            ahead.append((path, pool.submit(reading.digest, path)))
+            if len(ahead) > _AHEAD:
+                yield ahead.popleft()
+        yield from ahead
 
     def documents(self, skipped: Skipped) -> Iterator[str]:
         """All documents, none of them blank; broken JSONL lines go to `skipped`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from lmm_tui.data.preparation.prepare import IN_BYTES
+from lmm_tui.data.preparation.build import IN_BYTES
 
 _SETTLED_S = 1.0
 """Before that a speed says nothing."""
