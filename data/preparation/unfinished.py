@@ -181,6 +181,7 @@ if __name__ == "__main__":
         first = begin(demo, nobody_else)
         assert first is not None
         first.plan("some.txt", "as it was")
+        first.record(Written())
         first.close()
         assert sweep(Path(scratch, "1" * 24), "some.txt", "as it is now")
         print("left behind:", list(Path(scratch).iterdir()))
