@@ -198,7 +198,7 @@ def _cut(raw: bytes) -> int:
         return at
     at = len(raw)
     # A separator is not cut, and neither is a character: its further bytes are 10xxxxxx.
-    bracket = raw.rfind(b"<", at - len(SEPARATOR) + 1)
+    bracket = raw.rfind(b"<", at - len(SEPARATOR))
     at = bracket if bracket > 0 else at - 1
     while at > len(raw) - 4 and raw[at] & 0xC0 == 0x80:
         at -= 1
