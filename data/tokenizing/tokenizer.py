@@ -33,7 +33,7 @@ END_OF_TEXT, IM_START, IM_END = SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>
 
 # Each digit is a token, so that digits of equal place value align; a word includes the space
 # before it.
-_PRE_TOKENS = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+PRE_TOKENS = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
 # Bytes of a token. Chinese has no spaces: without a limit, frequent clauses become single tokens,
 # and the words in them are never trained.
 _LONGEST = 15
@@ -74,7 +74,7 @@ class Tokenizer:
         backend = tokenizers.Tokenizer(models.BPE())
         backend.pre_tokenizer = pre_tokenizers.Sequence(
             [
-                pre_tokenizers.Split(Regex(_PRE_TOKENS), "isolated"),
+                pre_tokenizers.Split(Regex(PRE_TOKENS), "isolated"),
                 pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
             ]
         )
