@@ -46,16 +46,13 @@ def build(
     notes = []
     try:
         unfinished = begin(
-            entry, partial(progress, "waiting for another process with this text", 0, 0)
+            entry, lambda: progress("waiting for another process with this text", 0, 0)
         )
         if unfinished is None:
             return []
         place = source if source == BUILTIN else str(Path(source).expanduser().absolute())
         if sweep(entry, place, identity):
-            notes.append(
-                "data.source: the text has changed since a part of it was tokenised; that part "
-                "was removed, and all of it was tokenised anew"
-            )
+            notes.append(_changed_note())
         unfinished.plan(place, identity)
         fill = partial(_fill, unfinished, text, source, given, vocab_size, progress)
         try:
@@ -63,16 +60,15 @@ def build(
         except EncoderMismatch:
             unfinished.clear()
             fill(fast=False)
-            notes.append(
-                "fastokens gave other tokens than tokenizers for this text; they were discarded, "
-                "and tokenizers made them"
-            )
+            notes.append(_replaced_note())
     except OSError as error:
-        kept = "; what was tokenised so far is kept" if unfinished and unfinished.has_tokens else ""
-        raise DataError(
+        refusal = (
             f"data.cache_dir: {entry.parent} cannot be written ({error.strerror}); "
-            f"make room there or choose another folder{kept}"
-        ) from None
+            "make room there or choose another folder"
+        )
+        if unfinished and unfinished.has_tokens:
+            refusal = f"{refusal}; what was tokenised so far is kept"
+        raise DataError(refusal) from None
     except DataError:
         if unfinished:
             unfinished.discard()
@@ -82,11 +78,29 @@ def build(
             unfinished.close()
     size = bytes_in(entry.parent)
     if size > _LARGE_CACHE:
-        notes.append(
-            f"the cache {entry.parent} has grown to {size / 1e9:.0f} GB; "
-            "`lmm-tui cache` lists it, `lmm-tui cache prune --older-than 30d` makes room"
-        )
+        notes.append(_large_note(entry.parent, size))
     return notes
+
+
+def _changed_note() -> str:
+    return (
+        "data.source: the text has changed since a part of it was tokenised; that part was "
+        "removed, and all of it was tokenised anew"
+    )
+
+
+def _replaced_note() -> str:
+    return (
+        "fastokens gave other tokens than tokenizers for this text; they were discarded, and "
+        "tokenizers made them"
+    )
+
+
+def _large_note(cache: Path, size: int) -> str:
+    return (
+        f"the cache {cache} has grown to {size / 1e9:.0f} GB; `lmm-tui cache` lists it, "
+        "`lmm-tui cache prune --older-than 30d` makes room"
+    )
 
 
 def _fill(

@@ -25,6 +25,9 @@ _ENTRY = re.compile(r"[0-9a-f]{24}")
 _UNFINISHED = re.compile(r"\.[0-9a-f]{24}\.partial")
 _LEFTOVER = re.compile(r"\.[0-9a-f]{24}\.\w{7,8}|tmp\w{8}")
 _EVALUATION = "evaluation"
+
+ANSWERS, TASKS = "answers of a cancelled evaluation", "built-in evaluation tasks"
+"""What things of evaluations are made of."""
 _WRITTEN_S = 600
 """A version without locks may still be writing what has changed since."""
 
@@ -117,9 +120,9 @@ def _evaluation_items(folder: Path) -> Iterator[CacheItem]:
         return
     in_use = _is_held(folder)
     for path in folder.glob("answers/*.jsonl"):
-        yield _item(path, "answers of a cancelled evaluation", "whole", in_use)
+        yield _item(path, ANSWERS, "whole", in_use)
     for path in folder.glob("tasks-*"):
-        yield _item(path, "built-in evaluation tasks", "whole", in_use)
+        yield _item(path, TASKS, "whole", in_use)
     for path in folder.iterdir():
         if _LEFTOVER.fullmatch(path.name):
             yield _item(path, "", "leftover", in_use)

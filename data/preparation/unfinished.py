@@ -21,7 +21,7 @@ from typing import Any
 from lmm_tui.data.preparation.cache import Lease, hold_alone, partial_of, remove
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.json_rows import BadLine, Skipped
-from lmm_tui.data.tokenizing.token_store import TokenWriter, Written
+from lmm_tui.data.tokenizing.token_store import NotAsRecordedError, TokenWriter, Written
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 
 _POLLED_EVERY_S = 0.25
@@ -68,7 +68,7 @@ class Unfinished:
     def writer(self, tokenizer: Tokenizer) -> TokenWriter:
         """Goes on behind the last batch; starts anew if there is none, or it is damaged."""
         path, made_with = self.folder / "tokens.bin", tokenizer.fingerprint
-        with suppress(OSError, ValueError, TypeError):
+        with suppress(OSError, ValueError, TypeError, NotAsRecordedError):
             kept = json.loads((self.folder / "written.json").read_text("utf-8"))
             return TokenWriter(path, tokenizer.vocab_size, made_with, Written(**kept))
         return TokenWriter(path, tokenizer.vocab_size, made_with)

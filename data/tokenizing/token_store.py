@@ -158,6 +158,10 @@ class Written:
     """Of the ids."""
 
 
+class NotAsRecordedError(Exception):
+    """A file is not as a killed process has recorded it."""
+
+
 class TokenWriter:
     """Writes a token file beside its place, batch by batch; a killed process's can be gone on with.
 
@@ -168,7 +172,7 @@ class TokenWriter:
     def __init__(
         self, path: Path, vocab_size: int, fingerprint: str, written: Written | None = None
     ) -> None:
-        """Start anew, or go on from `written`; ValueError if the files are not as that says."""
+        """Start anew, or go on from `written`, where the files are as that says."""
         self.kind = np.dtype("<u2" if vocab_size < 65536 else "<u4")
         self.written = written or Written()
         self._path, self._vocab_size, self._fingerprint = path, vocab_size, fingerprint
@@ -180,7 +184,7 @@ class TokenWriter:
         else:
             try:
                 self._rewind(self.written)
-            except ValueError:
+            except NotAsRecordedError:
                 self.close()
                 raise
 
@@ -251,18 +255,18 @@ class TokenWriter:
         length = _HEADER_SIZE + written.tokens * self.kind.itemsize
         for file, expected in zip(self._files, (length, *[written.documents * 8] * 2), strict=True):
             if file.seek(0, os.SEEK_END) < expected:
-                raise ValueError(f"{file.name} is shorter than what was recorded")
+                raise NotAsRecordedError(file.name)
             file.truncate(expected)
         checksum = 0
         self._ids.seek(_HEADER_SIZE)
         for block in iter(partial(self._ids.read, _COPIED), b""):
             checksum = zlib.crc32(block, checksum)
         if checksum != written.checksum:
-            raise ValueError(f"{self._ids.name} is not what was recorded")
+            raise NotAsRecordedError(self._ids.name)
         for column, total in zip(self._columns, (written.tokens, written.bytes), strict=True):
             column.seek(max(0, written.documents - 1) * 8)
             if written.documents and int.from_bytes(column.read(8), "little") != total:
-                raise ValueError(f"{column.name} is not what was recorded")
+                raise NotAsRecordedError(column.name)
 
 
 def _table_start(length: int) -> int:

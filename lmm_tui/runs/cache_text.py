@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.data.preparation.cache_items import CacheItem
+from lmm_tui.data.preparation.cache_items import ANSWERS, TASKS, CacheItem
 from lmm_tui.i18n.language import listed, mark, tr
 from lmm_tui.i18n.number_format import NOTHING, duration, size
 from lmm_tui.runs.status_text import table_text
 from lmm_tui.terminal.safe_text import clean
 
 _HEAD = (mark("NAME"), mark("SIZE"), mark("MADE"), mark("USED"), mark("STATE"), mark("RUNS"))
+_OWN = {
+    ANSWERS: mark("answers of a cancelled evaluation"),
+    TASKS: mark("built-in evaluation tasks"),
+}
 _STATES = {
     "whole": mark("whole"),
     "unfinished": mark("orphan: unfinished"),
@@ -33,7 +37,7 @@ def cache_table(items: Sequence[CacheItem], now: float | None = None) -> str:
             tr("in use") if item.in_use else tr("{time} ago", time=duration(now - item.used)),
             _state(item),
             listed(item.runs) if item.runs else NOTHING,
-            tr(item.purpose) or NOTHING,
+            _made_of(item),
         )
         for item in items
     ]
@@ -63,6 +67,11 @@ def cache_record(item: CacheItem) -> dict[str, Any]:
         "in_use": item.in_use,
         "runs": list(item.runs),
     }
+
+
+def _made_of(item: CacheItem) -> str:
+    own = _OWN.get(item.purpose)
+    return tr(own) if own else item.purpose or NOTHING
 
 
 def _state(item: CacheItem) -> str:
