@@ -40,6 +40,7 @@ def build(
     given: Tokenizer | None,
     vocab_size: int,
     progress: Progress,
+    threads: int | None = None,
 ) -> list[str]:
     """Write a cache entry, or wait until another process has; returns notes for people."""
     unfinished = None
@@ -54,7 +55,7 @@ def build(
         if sweep(entry, place, identity):
             notes.append(_changed_note())
         unfinished.plan(place, identity)
-        fill = partial(_fill, unfinished, text, source, given, vocab_size, progress)
+        fill = partial(_fill, unfinished, text, source, given, vocab_size, progress, threads)
         try:
             fill(fast=True)
         except EncoderMismatch:
@@ -110,6 +111,7 @@ def _fill(
     given: Tokenizer | None,
     vocab_size: int,
     progress: Progress,
+    threads: int | None,
     fast: bool,
 ) -> None:
     survey = unfinished.survey()
@@ -121,7 +123,8 @@ def _fill(
         sample.clear()
         unfinished.keep(survey)
     tokenizer = given or Tokenizer.load(unfinished.folder)
-    _tokenise(unfinished, text, survey.size, tokenizer, fast, progress)
+    encoder = DocumentEncoder(tokenizer, fast, threads)
+    _tokenise(unfinished, text, survey.size, tokenizer, encoder, progress)
     unfinished.complete({"source": source, "skipped": asdict(survey.skipped)})
 
 
@@ -152,11 +155,10 @@ def _tokenise(
     text: TextSource,
     size: int,
     tokenizer: Tokenizer,
-    fast: bool,
+    encoder: DocumentEncoder,
     progress: Progress,
 ) -> None:
     """Tokenise by the megabyte, from behind what was written before."""
-    encoder = DocumentEncoder(tokenizer, fast)
     with unfinished.writer(tokenizer) as writer:
         behind = writer.written.documents
         done = 0

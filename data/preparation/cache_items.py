@@ -88,7 +88,12 @@ def remove_item(item: CacheItem) -> bool:
         return _while_nobody_evaluates(item.path.parent, lambda: remove(item.path))
     if item.path.is_dir():
         return remove(item.path)
-    return _while_nobody_evaluates(item.path.parents[1], lambda: item.path.unlink() is None)
+    return _while_nobody_evaluates(item.path.parents[1], lambda: _unlinked(item.path))
+
+
+def _unlinked(path: Path) -> bool:
+    path.unlink(missing_ok=True)
+    return True
 
 
 def _while_nobody_evaluates(folder: Path, action: Callable[[], bool]) -> bool:

@@ -63,6 +63,7 @@ def prepare(
     builtin_mb: float,
     cache_dir: Path | None,
     progress: Progress | None,
+    threads: int | None = None,
 ) -> Corpus:
     """The text of `source`, tokenised; from the cache if it was prepared before.
 
@@ -70,6 +71,7 @@ def prepare(
     tokenizer: a tokenizer.json or Hugging Face folder; None trains one of `vocab_size` tokens.
     val_fraction: the fraction of the tokens, from the end, that is for validation.
     cache_dir: None is `$XDG_CACHE_HOME/lmm-tui` or `~/.cache/lmm-tui`.
+    threads: how many tokenise at most; None is all CPUs that the process may use.
     progress: an exception from it cancels the preparation; tokens made so far are kept.
 
     Raises DataError, one sentence, if the text, the tokenizer or the cache cannot be used.
@@ -83,7 +85,7 @@ def prepare(
     entry = cache / _key(identity, vocabulary)
     notes: list[str] = []
     while (lease := hold_shared(entry)) is None:
-        notes += build(entry, text, identity, source, given, vocab_size, report)
+        notes += build(entry, text, identity, source, given, vocab_size, report, threads)
     return _open(entry, lease, text, given, seq_len, val_fraction, notes, report)
 
 

@@ -38,6 +38,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             builtin_mb=data.builtin_mb,
             cache_dir=Path(data.cache_dir) if data.cache_dir else None,
             progress=progress,
+            threads=train.threads,
         )
         self.tokenizer, self.data_fingerprint = corpus.tokenizer, corpus.fingerprint
         self.baselines = {

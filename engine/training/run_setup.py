@@ -35,7 +35,7 @@ def choose_device(config: RunConfig) -> tuple[torch.device, Precision]:
     """Set threads and seeds of this process; the device and precision to train with."""
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
-        # Read when the threads that tokenise are made; unset, they are as many as CPUs are given.
+        # For tokenizers, which makes its threads once and otherwise as many as there are CPUs.
         os.environ["RAYON_NUM_THREADS"] = str(config.train.threads)
     device = devices.resolve_device(config.device)
     precision = devices.resolve_precision(device, config.train.precision)
