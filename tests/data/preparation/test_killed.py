@@ -280,6 +280,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
         line = tmp_path / f"{megabytes}.txt"
         line.write_text(words * (megabytes * 1_000_000 // len(words)), encoding="utf-8")
         code = f"""
+import resource
 from pathlib import Path
 from lmm_tui.data.preparation.prepare import prepare
 prepare({str(line)!r}, tokenizer={str(tmp_path / "tokenizer")!r}, vocab_size=400, seq_len=32,
