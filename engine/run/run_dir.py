@@ -30,7 +30,8 @@ from lmm_tui.engine.run.run_records import (
 RUNS_DIR = "runs"
 """The default folder of runs."""
 
-_SOCKET = "control.sock"
+SOCKET = "control.sock"
+"""The name of a socket inside of its run."""
 
 _STALE_AFTER_S = 10.0
 
@@ -106,7 +107,7 @@ class RunDir:
         Unix socket paths have at most 107 bytes (`man 7 unix`); a run with a longer path gets
         its socket in the user's runtime folder, named by a hash of the run's path.
         """
-        inside = self.path.resolve() / _SOCKET
+        inside = self.path.resolve() / SOCKET
         if len(os.fsencode(inside)) <= 100:
             return inside
         import hashlib
@@ -160,7 +161,7 @@ class RunDir:
         here, recorded = self.socket_path(), Path(info.socket)
         # A socket in a runtime folder is named by the hash of this path; only the folder may
         # differ between processes.
-        return recorded if recorded.name == here.name != _SOCKET else here
+        return recorded if recorded.name == here.name != SOCKET else here
 
 
 def _started_at(pid: int, started: float) -> bool:
