@@ -21,6 +21,7 @@ from typing import Literal
 
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.plots.plot_source import PlotSource, of_json_log, of_log_dir, of_run
+from lmm_tui.metrics.printable import printable
 from lmm_tui.metrics.series.series import SeriesStore
 
 _DPI = 150
@@ -67,6 +68,7 @@ def _draw(page: Literal["whole", "training", "probes"], output: Path, source: Pl
     if not source.store.names():
         raise VisualizeError(f"{source.title}: nothing was measured yet")
     import matplotlib as mpl
+    from matplotlib.text import Text
 
     from lmm_tui.metrics.plots import page_layout, plot_style
 
@@ -76,6 +78,8 @@ def _draw(page: Literal["whole", "training", "probes"], output: Path, source: Pl
     with mpl.rc_context(plot_style.settings()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         figure = page_layout.draw(page, source)
+        for text in figure.findobj(Text):  # Names of metrics are whatever a log has.
+            text.set_text(printable(text.get_text()))
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(partial, dpi=_DPI)
@@ -98,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
         source = of_log_dir(given.log_dir) if given.log_dir else of_json_log(given.json_log)
         _draw("whole", given.output, source)
     except LmmError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return 2
     print(given.output)
     return 0

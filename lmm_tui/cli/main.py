@@ -18,6 +18,7 @@ import click
 from lmm_tui import __version__, installation
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n import language
+from lmm_tui.terminal.safe_streams import clean_errors, cleaned_errors
 
 COMMANDS = {
     "launch": "Start a run and watch it in the cockpit",
@@ -107,6 +108,7 @@ def cli(context: click.Context) -> None:
 
 def main() -> None:
     """The console script."""
+    clean_errors()  # Also for what is written after `run`: the traceback of a bug.
     sys.exit(run(sys.argv[1:]))
 
 
@@ -119,6 +121,11 @@ def run(args: Sequence[str]) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     language.choose(_language_option(args))
+    with cleaned_errors():
+        return _run(args)
+
+
+def _run(args: Sequence[str]) -> int:
     try:
         code = cli.main([*args], prog_name="lmm-tui", standalone_mode=False)
         sys.stdout.flush()
@@ -152,7 +159,6 @@ def _language_option(args: Sequence[str]) -> str | None:
 
 def _refuse(sentence: str) -> int:
     from lmm_tui.i18n.translate_messages import translate_message
-    from lmm_tui.terminal.safe_text import clean
 
     click.echo(f"lmm-tui: {clean(translate_message(sentence))}", err=True)
     return USER_ERROR
