@@ -159,6 +159,7 @@ def _language_option(args: Sequence[str]) -> str | None:
 
 def _refuse(sentence: str) -> int:
     from lmm_tui.i18n.translate_messages import translate_message
+    from lmm_tui.terminal.safe_text import clean
 
     click.echo(f"lmm-tui: {clean(translate_message(sentence))}", err=True)
     return USER_ERROR
