@@ -89,11 +89,10 @@ def _write_hf(weights: Weights, folder: Path) -> None:
 
 
 def _template(weights: Weights, tokenizer: Tokenizer) -> tuple[ChatTemplate, str | None]:
-    """The chat template of the model, and the same as Jinja: None without ChatML's tokens."""
+    """The chat template of the model, and as Jinja where it is not the tokenizer's own."""
     if weights.has_own_template(tokenizer):
         assert weights.tokenizer is not None
-        own = TokenizerTemplate.load(weights.tokenizer, tokenizer)
-        return own, tokenizer.settings.chat_template
+        return TokenizerTemplate.load(weights.tokenizer, tokenizer), None
     has_chat_tokens = None not in (tokenizer.id_of(IM_START), tokenizer.id_of(IM_END))
     return CHATML, CHAT_TEMPLATE if has_chat_tokens else None
 

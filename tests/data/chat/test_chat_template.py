@@ -219,21 +219,25 @@ def test_answers_are_found_in_a_template_of_another_form():
     assert (ids.count(1), ids.count(2)) == (1, 3)
 
 
-def test_an_answer_that_is_written_otherwise_later_is_not_learnt():
+def test_an_answer_that_is_written_otherwise_later_is_learnt_as_it_stands():
     thinking = {"reasoning_content": "hm"}
     turns = (
         *(Turn("user", "a"), Turn("assistant", "b", thinking)),
         *(Turn("user", "c"), Turn("assistant", "d", thinking)),
     )
     ids, learnt = render(Conversation(turns), TOKENIZER, own(FORGETFUL))
-    assert learnt_text(ids, learnt) == "(hm)d<|im_end|>"
+    assert learnt_text(ids, learnt) == "b<|im_end|>(hm)d<|im_end|>"
     assert "assistant\nb<|im_end|>" in TOKENIZER.decode(ids)
 
 
-def test_marks_of_answers_that_only_transformers_knows_are_passed_over():
-    marked = "{%- generation -%}\n {{ m.content }} {%- endgeneration %}"
-    source = f"{{% for m in messages %}}{marked}{{% endfor %}}"
-    assert "".join(s.text for s in own(source).spans((Turn("user", "a"),))) == "a"
+def test_what_a_template_marks_is_learnt_and_of_a_turn_without_weight_nothing():
+    marked = "{% generation %}{{ m.content }}!{% endgeneration %}"
+    source = f"{{% for m in messages %}}[{{{{ m.role }}}}]{marked}{{% endfor %}}"
+    for learnt_first, said in ((True, "a!b!"), (False, "b!")):
+        turns = (Turn("assistant", "a", learnt=learnt_first), Turn("assistant", "b"))
+        ids, learnt = render(Conversation(turns), TOKENIZER, own(source))
+        assert TOKENIZER.decode(ids) == "[assistant]a![assistant]b!"
+        assert learnt_text(ids, learnt) == said
 
 
 @pytest.mark.parametrize("in_config", [False, True])
