@@ -1,7 +1,7 @@
 """The chat template that a tokenizer brings along: conversations are written as one text.
 
 What is learnt are the answers found in it, or what the template marks with `{% generation %}`. It
-knows no tokens; jinja2 is imported when the first template is opened.
+knows no tokens; a template runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmm_tui.data.chat.spans import Span
+from lmm_tui.data.chat.template_process import TemplateProcess, TemplateRefusal
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
@@ -51,12 +52,10 @@ class TokenizerTemplate:
         """`variables` are the tokens that a template may name, such as bos_token.
 
         `with_tools` takes the place of `source` where a conversation has tools. Raises
-        jinja2.TemplateError where one is no template.
+        TemplateRefusal where one is no template.
         """
-        from lmm_tui.data.chat.template_jinja import JinjaTemplate
-
-        self._plain = JinjaTemplate(source, variables)
-        self._with_tools = JinjaTemplate(with_tools, variables) if with_tools else self._plain
+        self._plain = TemplateProcess(source, variables)
+        self._with_tools = TemplateProcess(with_tools, variables) if with_tools else self._plain
         self._controls = _any_of(tokenizer.special_tokens)
         self._added = _any_of(tokenizer.added_tokens)
 
@@ -66,8 +65,6 @@ class TokenizerTemplate:
 
         Raises DataError where there is none, or one that does not compile.
         """
-        from jinja2 import TemplateError
-
         settings = tokenizer.settings
         source = settings.chat_template
         if source is None:
@@ -77,7 +74,7 @@ class TokenizerTemplate:
             )
         try:
             return cls(source, tokenizer, settings.tokens, settings.named_templates.get("tool_use"))
-        except TemplateError as error:
+        except TemplateRefusal as error:
             raise DataError(
                 f"data.template: {path}: the tokenizer's chat template cannot be used "
                 f"({error}); choose chatml"
@@ -149,11 +146,9 @@ class _Talk:
 
     def write(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> Written:
         """As text in which control tokens that a turn spells out are guarded."""
-        from jinja2 import TemplateError
-
         try:
             return self._jinja.write(messages, self._tools, add_generation_prompt)
-        except (TemplateError, TypeError, ValueError) as error:
+        except TemplateRefusal as error:
             raise DataError(
                 f"data.template: the tokenizer's chat template refuses a conversation of "
                 f"{', '.join(message['role'] for message in messages)} ({error}); choose chatml, "
