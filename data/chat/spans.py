@@ -12,7 +12,8 @@ from typing import NamedTuple, Protocol
 from tokenizers import Encoding
 
 from lmm_tui.data.errors import DataError
-from lmm_tui.data.tokenizing.tokenizer import CONTROL_MARK, IM_END, IM_START, Tokenizer
+from lmm_tui.data.tokenizing.marked_tokens import CONTROL_MARK
+from lmm_tui.data.tokenizing.tokenizer import IM_END, IM_START, Tokenizer
 from lmm_tui.data.turns import Turn
 
 
@@ -76,27 +77,27 @@ def begin_inside(spans: Iterable[Span], tokenizer: Tokenizer) -> int:
     return found
 
 
-class _Part(NamedTuple):
+class _MarkedText(NamedTuple):
     text: str
     learnt: list[tuple[int, int]]
 
 
-def _parts(spans: Iterable[Span], tokenizer: Tokenizer) -> list[_Part]:
+def _parts(spans: Iterable[Span], tokenizer: Tokenizer) -> list[_MarkedText]:
     """The text of a conversation with its control tokens marked, and the ranges to learn.
 
     More than one text where a span is to be encoded apart.
     """
-    parts = [_Part("", [])]
+    parts = [_MarkedText("", [])]
     for text, learnt, control, apart in spans:
         if control:
             control_id(text, tokenizer)
         if apart and tokenizer.can_be_cut:
-            parts.append(_Part("", []))
+            parts.append(_MarkedText("", []))
         before, ranges = parts[-1]
         written = CONTROL_MARK + text if control else text.replace(CONTROL_MARK, "\ufffd")
         if learnt and written:
             ranges.append((len(before), len(before) + len(written)))
-        parts[-1] = _Part(before + written, ranges)
+        parts[-1] = _MarkedText(before + written, ranges)
     return [part for part in parts if part.text]
 
 

@@ -65,7 +65,7 @@ class JinjaTemplate:
 class _Generation(Extension):
     """The tag with which templates mark answers for transformers."""
 
-    tags = {"generation"}  # noqa: RUF012 (jinja2 declares it so)
+    tags = {"generation"}
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno

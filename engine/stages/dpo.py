@@ -20,6 +20,7 @@ from lmm_tui.data.batching.order import Order
 from lmm_tui.data.chat.preferences import read_pairs
 from lmm_tui.data.chat.spans import Rendered
 from lmm_tui.data.chat.template import render_all
+from lmm_tui.data.chat.whole_check import differences
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.turns import Conversation, Pair
@@ -69,6 +70,9 @@ class DpoStage(ChatStage):
             self.warnings.append(
                 f"{self._train.too_long} pairs left out, longer than {data.seq_len} tokens"
             )
+        if data.tokenizer is not None:
+            talks = (talk.turns for talk in _conversations(pairs))
+            self.warnings += differences(talks, self.tokenizer, self.template)
         if not self._val.items:
             self.warnings.append("no validation: no pair is held out")
         self.data_fingerprint = fingerprint_of(chain.from_iterable(self._train.items))
@@ -167,14 +171,18 @@ class DpoStage(ChatStage):
         )
 
     def _render(self, pairs: Iterable[Pair]) -> _PairSet:
-        # Earlier answers in the prompt are neither chosen nor rejected.
-        talks = (
-            Conversation((*(replace(turn, learnt=False) for turn in pair.prompt), *answer))
-            for pair in pairs
-            for answer in (pair.chosen, pair.rejected)
-        )
-        rendered = render_all(talks, self.tokenizer, self.template)
+        rendered = render_all(_conversations(pairs), self.tokenizer, self.template)
         return _PairSet(rendered, self._config.data.seq_len)
+
+
+def _conversations(pairs: Iterable[Pair]) -> Iterator[Conversation]:
+    """The chosen and the rejected one of each pair in turn.
+
+    Earlier answers in the prompt are neither chosen nor rejected.
+    """
+    for pair in pairs:
+        shown = tuple(replace(turn, learnt=False) for turn in pair.prompt)
+        yield from (Conversation(shown + answer) for answer in (pair.chosen, pair.rejected))
 
 
 def _contents(pairs: Iterable[Pair]) -> Iterator[str]:
