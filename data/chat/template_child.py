@@ -8,19 +8,72 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import resource
 import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lmm_tui.data.chat.template_jinja import JinjaTemplate
+from lmm_tui.data.chat.find_answers import find_answers, marked_answers
+from lmm_tui.data.chat.template_jinja import JinjaTemplate, Message, Written
+from lmm_tui.data.errors import DataError
 
 MOST_MEMORY = 1 << 30
 MOST_TEXT = 1 << 24
 """Characters that a conversation may be written in."""
+_FLUSH_S = 0.2
+"""How long an answer may wait for the next ones."""
+
+
+class Renderer:
+    """One template; an answer is JSON, with `error` where the template fails."""
+
+    def __init__(self, source: str, variables: Mapping[str, str], controls: str) -> None:
+        """`controls` is a pattern that matches a control token."""
+        self._template = JinjaTemplate(source, variables)
+        self._controls = re.compile(controls)
+
+    def answer(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """With `prompt` the text that opens the next answer, else the whole and its answers."""
+        messages, tools = wanted["messages"], wanted["tools"]
+
+        def write(some: Sequence[Message], add_generation_prompt: bool) -> Written:
+            try:
+                written = self._template.write(some, tools, add_generation_prompt)
+            except Exception as error:  # Whatever Python raises within a template.
+                raise DataError(_why(error)) from None
+            if len(written.text) > MOST_TEXT:
+                raise DataError(f"it writes more than {MOST_TEXT >> 20} million characters")
+            return written
+
+        try:
+            text = write(messages, wanted["prompt"]).text
+            return {
+                "text": text,
+                "answers": [] if wanted["prompt"] else self._found(messages, write),
+            }
+        except DataError as error:
+            return {"error": str(error)}
+
+    def _found(
+        self, messages: Sequence[Message], write: Callable[[Sequence[Message], bool], Written]
+    ) -> list[Any]:
+        if self._template.marks_answers:
+            return list(marked_answers(messages, write))
+        return list(find_answers(messages, write, self._controls))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"it needs more than {MOST_MEMORY >> 20} MB of memory"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error)[:300] or type(error).__name__
 
 
 def main() -> None:
-    """The first request is the template, each further one a conversation."""
+    """The first line is the template, each further one a list of what is wanted."""
     # macOS does not hold the first; there the process that waits looks at the memory.
     for limit, most in (
         (resource.RLIMIT_AS, MOST_MEMORY),
@@ -29,39 +82,30 @@ def main() -> None:
     ):
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(limit, (most, most))
-    template: JinjaTemplate | None = None
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
-        try:
-            if template is None:
-                template = JinjaTemplate(request["source"], request["variables"])
-                answer: dict[str, Any] = {"marks_answers": template.marks_answers}
-            else:
-                answer = _written(template, request)
-        except MemoryError:
-            answer = {"error": f"it needs more than {MOST_MEMORY >> 20} MB of memory"}
-        except RecursionError:
-            answer = {"error": "it is nested too deeply"}
-        except Exception as error:  # Whatever Python raises within a template.
-            answer = {"error": f"{error}"[:300] or type(error).__name__}
+    lines = iter(sys.stdin.buffer)
+    try:
+        renderer = Renderer(**json.loads(next(lines)))
+    except Exception as error:
+        _send([{"error": _why(error)}])
+        return
+    _send([{}])
+    for line in lines:
+        _send(map(renderer.answer, json.loads(line)))
+
+
+def _send(answers: Sequence[Any] | Iterator[Any]) -> None:
+    flushed = time.monotonic()
+    for answer in answers:
         sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
-        sys.stdout.buffer.flush()
-
-
-def _written(template: JinjaTemplate, request: dict[str, Any]) -> dict[str, Any]:
-    written = template.write(
-        request["messages"], request["tools"], request["add_generation_prompt"]
-    )
-    if len(written.text) > MOST_TEXT:
-        return {"error": f"it writes more than {MOST_TEXT >> 20} million characters"}
-    return {"text": written.text, "marked": written.marked}
+        if time.monotonic() - flushed > _FLUSH_S:
+            sys.stdout.buffer.flush()
+            flushed = time.monotonic()
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":
-    print(
-        _written(
-            JinjaTemplate("{{ messages[0] }}", {}),
-            {"messages": ["hi"], "tools": None} | {"add_generation_prompt": False},
-        )
-    )
+    shown = Renderer("{% for m in messages %}{{ m.content }}<e>{% endfor %}", {}, "<e>")
+    talk = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "you"}]
+    print(answer := shown.answer({"messages": talk, "tools": None, "prompt": False}))
+    assert answer == {"text": "hi<e>you<e>", "answers": [(1, (5, 11))]}
     print("=== 自测通过 ===")

@@ -1,7 +1,7 @@
 """A chat template in a process of its own, with limits on time and memory.
 
 `JinjaTemplate` without them runs for ever on three nested loops, and fills the memory with one
-multiplication. A round trip costs about as much as writing a short conversation does.
+multiplication. Many conversations go in one request, so that the way there and back costs little.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import time
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lmm_tui
 
 if TYPE_CHECKING:
-    from lmm_tui.data.chat.template_jinja import Message, Written
+    from lmm_tui.data.chat.template_jinja import Message
 
 _PROGRAM = "from lmm_tui.data.chat.template_child import main; main()"
 _LONGEST_S = 10.0
@@ -39,39 +39,61 @@ class TemplateRefusal(ValueError):
     """A template that is none, that refuses a conversation, or that exceeds its limits."""
 
 
-class TemplateProcess:
-    """Writes messages as `JinjaTemplate` does; safe to call from any thread and after a fork."""
+class WrittenTalk(NamedTuple):
+    text: str
+    answers: list[tuple[int, tuple[int, int]]]
+    """The number of each message that is an answer, and where it starts and stops in the text."""
 
-    def __init__(self, source: str, variables: Mapping[str, str]) -> None:
-        """Raises TemplateRefusal where `source` is no template."""
-        self._first = {"source": source, "variables": dict(variables)}
+
+class TemplateProcess:
+    """One template; safe to use from any thread and after a fork."""
+
+    def __init__(self, source: str, variables: Mapping[str, str], controls: str) -> None:
+        """`variables` as for JinjaTemplate, `controls` a pattern of the tokenizer's control tokens.
+
+        Raises TemplateRefusal where `source` is no template.
+        """
+        first = {"source": source, "variables": dict(variables), "controls": controls}
+        self._first = json.dumps(first).encode() + b"\n"
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
-        self.marks_answers = bool(self._ask(None)["marks_answers"])
+        self._ask([])
 
-    def write(
-        self, messages: Sequence[Message], tools: Sequence[Any] | None, add_generation_prompt: bool
-    ) -> Written:
-        """Raises TemplateRefusal."""
-        from lmm_tui.data.chat.template_jinja import Written
+    def write_all(
+        self, talks: Sequence[tuple[Sequence[Message], Any]]
+    ) -> list[WrittenTalk | TemplateRefusal]:
+        """Each conversation (its messages and tools) with the places of its answers.
 
-        request = {
-            "messages": messages,
-            "tools": tools,
-            "add_generation_prompt": add_generation_prompt,
-        }
-        answer = self._ask(request)
-        return Written(answer["text"], [(start, stop) for start, stop in answer["marked"]])
+        Raises TemplateRefusal where the time is over.
+        """
+        wanted = [{"messages": said, "tools": tools, "prompt": False} for said, tools in talks]
+        return [
+            TemplateRefusal(found["error"])
+            if "error" in found
+            else WrittenTalk(found["text"], [(at, (a, b)) for at, (a, b) in found["answers"]])
+            for found in self._ask(wanted)
+        ]
 
-    def _ask(self, request: Mapping[str, Any] | None) -> dict[str, Any]:
+    def write_prompt(self, messages: Sequence[Message], tools: Any) -> str:
+        """With what opens the next answer. Raises TemplateRefusal."""
+        [found] = self._ask([{"messages": messages, "tools": tools, "prompt": True}])
+        if "error" in found:
+            raise TemplateRefusal(found["error"])
+        return str(found["text"])
+
+    def _ask(self, wanted: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         with self._lock:
             if self._process is None or self._owner != os.getpid():
                 self._process, self._owner = self._started(), os.getpid()
-                answer = self._exchange(self._process, self._first, _START_S)
-                if request is None:
-                    return answer
-            return self._exchange(self._process, request or self._first, _LONGEST_S)
+                [begun] = self._exchange(self._first, 1, _START_S)
+                if "error" in begun:
+                    self._end()
+                    raise TemplateRefusal(begun["error"])
+            if not wanted:
+                return []
+            line = json.dumps(wanted, default=str).encode() + b"\n"
+            return self._exchange(line, len(wanted), _LONGEST_S)
 
     def _started(self) -> subprocess.Popen[bytes]:
         kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
@@ -86,50 +108,51 @@ class TemplateProcess:
         weakref.finalize(self, _end, process, os.getpid())
         return process
 
-    def _exchange(
-        self, process: subprocess.Popen[bytes], request: Mapping[str, Any], longest_s: float
-    ) -> dict[str, Any]:
-        assert process.stdin
-        answer: dict[str, Any] | None = None
-        why = "its process has ended"
+    def _exchange(self, line: bytes, count: int, longest_s: float) -> list[dict[str, Any]]:
+        process = self._process
+        assert process is not None and process.stdin
         try:
-            process.stdin.write(json.dumps(request, default=str).encode() + b"\n")
+            process.stdin.write(line)
             process.stdin.flush()
-            answer = json.loads(_line(process, longest_s))
-        except TemplateRefusal as error:
-            why = str(error)
+            return [json.loads(answer) for answer in _lines(process, count, longest_s)]
+        except TemplateRefusal:
+            self._end()
+            raise
         except (OSError, ValueError):
-            pass
-        if not isinstance(answer, dict):
-            _end(process, os.getpid())
-            self._process = None
-            raise TemplateRefusal(why)
-        if "error" in answer:
-            raise TemplateRefusal(answer["error"])
-        return answer
+            self._end()
+            raise TemplateRefusal("its process has ended") from None
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            _end(process, self._owner)
 
 
-def _line(process: subprocess.Popen[bytes], longest_s: float) -> bytes:
-    """Its answer; raises TemplateRefusal where it takes too long, or too much memory."""
+def _lines(process: subprocess.Popen[bytes], count: int, longest_s: float) -> list[bytes]:
+    """Its answers; raises TemplateRefusal where one takes too long, or too much memory."""
     assert process.stdout
     deadline = time.monotonic() + longest_s
-    parts: list[bytes] = []
-    room = _MOST_ANSWER
+    received = bytearray()
+    found: list[bytes] = []
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        while not parts or not parts[-1].endswith(b"\n"):
+        while len(found) < count:
             if not selector.select(_LOOK_S):
                 if time.monotonic() > deadline:
                     raise TemplateRefusal(f"it takes more than {longest_s:.0f} s")
                 if _memory(process.pid) > _MOST_MEMORY:
                     raise TemplateRefusal(f"it needs more than {_MOST_MEMORY >> 20} MB of memory")
                 continue
-            part = os.read(process.stdout.fileno(), 1 << 16)
-            room -= len(part)
-            if not part or room < 0:
+            part = os.read(process.stdout.fileno(), 1 << 20)
+            if not part or len(received) > _MOST_ANSWER:
                 raise ValueError
-            parts.append(part)
-    return b"".join(parts)
+            received += part
+            if b"\n" in part:
+                *whole, rest = received.split(b"\n")
+                found += whole
+                received = bytearray(rest)
+                deadline = time.monotonic() + longest_s
+    return [bytes(line) for line in found]
 
 
 def _memory(pid: int) -> int:
@@ -153,11 +176,13 @@ def _end(process: subprocess.Popen[bytes], owner: int) -> None:
 
 
 if __name__ == "__main__":
-    shown = TemplateProcess("{% for m in messages %}[{{ m.content }}]{% endfor %}", {})
-    print(shown.write([{"role": "user", "content": "hello"}], None, False))
+    source = "{% for m in messages %}[{{ m.content }}]{% endfor %}"
+    shown = TemplateProcess(source, {}, "]")
+    said = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "you"}]
+    print(shown.write_all([(said, None)]), shown.write_prompt(said, None))
     for bomb in ("{{ 'a' * 5000000000 }}", "{{ '%1000000000000d' % 1 }}", "{% if %}"):
         try:
-            raise AssertionError(TemplateProcess(bomb, {}).write([], None, False))
+            raise AssertionError(TemplateProcess(bomb, {}, "]").write_prompt([], None))
         except TemplateRefusal as refused:
             print(refused)
     print("=== 自测通过 ===")

@@ -11,16 +11,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lmm_tui.data.chat.spans import Span
-from lmm_tui.data.chat.template_process import TemplateProcess, TemplateRefusal
+from lmm_tui.data.chat.template_process import TemplateProcess, TemplateRefusal, WrittenTalk
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
-
-if TYPE_CHECKING:
-    from lmm_tui.data.chat.template_jinja import Message, Written
 
 # A noncharacter: it stands inside of control tokens that a text spells out, until they are encoded.
 _GUARD = "\ufdd0"
@@ -54,9 +51,12 @@ class TokenizerTemplate:
         `with_tools` takes the place of `source` where a conversation has tools. Raises
         TemplateRefusal where one is no template.
         """
-        self._plain = TemplateProcess(source, variables)
-        self._with_tools = TemplateProcess(with_tools, variables) if with_tools else self._plain
         self._controls = _any_of(tokenizer.special_tokens)
+        pattern = self._controls.pattern
+        self._plain = TemplateProcess(source, variables, pattern)
+        self._with_tools = (
+            TemplateProcess(with_tools, variables, pattern) if with_tools else self._plain
+        )
         self._added = _any_of(tokenizer.added_tokens)
 
     @classmethod
@@ -82,18 +82,34 @@ class TokenizerTemplate:
 
     def spans(self, turns: Sequence[Turn]) -> list[Span]:
         """Learnt is each answer with the control token that ends it, or what the template marks."""
-        talk = _Talk(self, turns)
+        return self.spans_of_all([turns])[0]
+
+    def spans_of_all(self, conversations: Sequence[Sequence[Turn]]) -> list[list[Span]]:
+        """`spans` of each, written in one go."""
+        talks = [_Talk(self, turns) for turns in conversations]
+        written = [WrittenTalk("", [])] * len(talks)
+        for process in {self._plain, self._with_tools}:
+            places = [at for at, talk in enumerate(talks) if talk.process is process]
+            for at, found in zip(
+                places, _Talk.write_all([talks[at] for at in places]), strict=True
+            ):
+                written[at] = found
+        return [
+            self._learnt_spans(found, turns)
+            for found, turns in zip(written, conversations, strict=True)
+        ]
+
+    def _learnt_spans(self, written: WrittenTalk, turns: Sequence[Turn]) -> list[Span]:
+        text, done = written.text, 0
         spans: list[Span] = []
-        done = 0
-        text = talk.write(talk.messages).text
-        for start, stop in talk.learnt():
-            spans += self._spans(text[done:start]) + self._spans(text[start:stop], learnt=True)
-            done = stop
+        for number, (start, stop) in written.answers:
+            if turns[number].learnt:
+                spans += self._spans(text[done:start]) + self._spans(text[start:stop], learnt=True)
+                done = stop
         return spans + self._spans(text[done:])
 
     def prompt_spans(self, turns: Sequence[Turn]) -> list[Span]:
-        talk = _Talk(self, turns)
-        return self._spans(talk.write(talk.messages, add_generation_prompt=True).text)
+        return self._spans(_Talk(self, turns).write_prompt())
 
     @cached_property
     def turn_ends(self) -> tuple[str, ...]:
@@ -102,7 +118,7 @@ class TokenizerTemplate:
         for answer in _ANSWERS:
             talk = _Talk(self, (Turn("user", "?"), answer))
             try:
-                written = talk.write(talk.messages).text
+                written = _Talk.write_all([talk])[0].text
             except DataError:
                 continue  # Not every template has tool calls.
             after = written[written.rfind(_SAMPLE) :] if _SAMPLE in written else ""
@@ -135,35 +151,42 @@ class TokenizerTemplate:
 
 
 class _Talk:
-    """One conversation, as messages for the template."""
+    """One conversation, as messages in which control tokens are guarded that a turn spells out."""
 
     def __init__(self, template: TokenizerTemplate, turns: Sequence[Turn]) -> None:
         tools = next((turn.extra["tools"] for turn in turns if turn.extra.get("tools")), None)
         self.messages = [template.guarded(_message(turn)) for turn in turns]
-        self._turns, self._tools = turns, template.guarded(tools)
-        self._controls = template._controls
-        self._jinja = template._with_tools if tools else template._plain
+        self.tools = template.guarded(tools)
+        self.process = template._with_tools if tools else template._plain
 
-    def write(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> Written:
-        """As text in which control tokens that a turn spells out are guarded."""
+    @staticmethod
+    def write_all(talks: Sequence[_Talk]) -> list[WrittenTalk]:
+        """Of the same process."""
+        if not talks:
+            return []
         try:
-            return self._jinja.write(messages, self._tools, add_generation_prompt)
+            found = talks[0].process.write_all([(talk.messages, talk.tools) for talk in talks])
         except TemplateRefusal as error:
-            raise DataError(
-                f"data.template: the tokenizer's chat template refuses a conversation of "
-                f"{', '.join(message['role'] for message in messages)} ({error}); choose chatml, "
-                "or mend the data"
-            ) from None
+            raise talks[0].refused(error) from None
+        written: list[WrittenTalk] = []
+        for talk, one in zip(talks, found, strict=True):
+            if isinstance(one, TemplateRefusal):
+                raise talk.refused(one)
+            written.append(one)
+        return written
 
-    def learnt(self) -> list[tuple[int, int]]:
-        """Where in the whole text stands what is learnt."""
-        from lmm_tui.data.chat.find_answers import find_answers, marked_answers
+    def write_prompt(self) -> str:
+        try:
+            return self.process.write_prompt(self.messages, self.tools)
+        except TemplateRefusal as error:
+            raise self.refused(error) from None
 
-        if self._jinja.marks_answers:
-            found = marked_answers(self.messages, self.write)
-        else:
-            found = find_answers(self.messages, self.write, self._controls)
-        return [place for number, place in found if self._turns[number].learnt]
+    def refused(self, error: TemplateRefusal) -> DataError:
+        return DataError(
+            f"data.template: the tokenizer's chat template refuses a conversation of "
+            f"{', '.join(message['role'] for message in self.messages)} ({error}); choose chatml, "
+            "or mend the data"
+        )
 
 
 def _message(turn: Turn) -> dict[str, Any]:

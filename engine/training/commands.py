@@ -52,7 +52,6 @@ _ARGUMENTS: dict[str, dict[str, type]] = {
     "evaluate": {"tasks": str},
     "sample": {"prompt": str, "max_tokens": float, "temperature": float, "top_p": float},
     "rollback": {"before": float},
-    "set": dict.fromkeys(SETTINGS, float),
 }
 """What each command takes; the bounds of numbers are those of the configuration."""
 
@@ -120,7 +119,8 @@ class Commands:
             return
         failed: Exception | None = None
         try:
-            require(request.args, _ARGUMENTS[request.command])
+            if request.command != "set":
+                require(request.args, _ARGUMENTS[request.command])
             if request.command == "stop":
                 context.events.write("command", "stop", step=step, args=request.args)
                 raise StopRequested(request, save=request.args.get("checkpoint", True))
@@ -190,6 +190,9 @@ class Commands:
         config = self._context.config
         if not args:
             raise CommandError(f"nothing to set; it takes {', '.join(SETTINGS)}")
+        for name in args.keys() - SETTINGS.keys():
+            raise CommandError(f"unknown setting {name}; it takes {', '.join(SETTINGS)}")
+        require(args, dict.fromkeys(SETTINGS, float))
         changes = []
         for name, value in args.items():
             key = SETTINGS[name]
