@@ -19,17 +19,20 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def strict_numbers(cls, value: Any, info: ValidationInfo) -> Any:
-        """true is no number and 1 is not true, as pydantic would have it; 1e3 is a whole number."""
+        """true is no number and 1 is not true, as pydantic would have it.
+
+        1e3 is a whole number, and the text 0.1, which a form gives, a number.
+        """
         kind = cls.model_fields[str(info.field_name)].annotation
         kinds = {kind, *get_args(kind)}
         if bool in kinds:
-            wrong = type(value) in (int, float, str) and "a valid boolean"
+            wrong = type(value) in (int, float) and "a valid boolean"
         elif int in kinds:
-            wrong = type(value) in (bool, str) and "a valid integer"
+            wrong = type(value) is bool and "a valid integer"
             if type(value) in (int, float) and abs(value) > _MOST:
                 wrong = f"less than or equal to {_MOST}"
         else:
-            wrong = float in kinds and type(value) in (bool, str) and "a valid number"
+            wrong = float in kinds and type(value) is bool and "a valid number"
         if wrong:
             raise PydanticCustomError("strict", f"Input should be {wrong}")  # type: ignore[misc]
         return value
