@@ -73,7 +73,7 @@ def _why(error: Exception) -> str:
 
 
 def main() -> None:
-    """The first line is the template, each further one a list of what is wanted."""
+    """The first line that comes is the template, each further one a list of what is wanted."""
     # macOS does not hold the first; there the process that waits looks at the memory.
     for limit, most in (
         (resource.RLIMIT_AS, MOST_MEMORY),
@@ -82,6 +82,7 @@ def main() -> None:
     ):
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(limit, (most, most))
+    _send([{}])  # Python runs; from here on the time is the template's.
     lines = iter(sys.stdin.buffer)
     try:
         renderer = Renderer(**json.loads(next(lines)))

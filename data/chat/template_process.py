@@ -86,7 +86,8 @@ class TemplateProcess:
         with self._lock:
             if self._process is None or self._owner != os.getpid():
                 self._process, self._owner = self._started(), os.getpid()
-                [begun] = self._exchange(self._first, 1, _START_S)
+                self._exchange(b"", 1, _START_S)
+                [begun] = self._exchange(self._first, 1, _LONGEST_S)
                 if "error" in begun:
                     self._end()
                     raise TemplateRefusal(begun["error"])
