@@ -68,7 +68,6 @@ def _draw(page: Literal["whole", "training", "probes"], output: Path, source: Pl
     if not source.store.names():
         raise VisualizeError(f"{source.title}: nothing was measured yet")
     import matplotlib as mpl
-    from matplotlib.text import Text
 
     from lmm_tui.metrics.plots import page_layout, plot_style
 
@@ -78,11 +77,12 @@ def _draw(page: Literal["whole", "training", "probes"], output: Path, source: Pl
     with mpl.rc_context(plot_style.settings()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         figure = page_layout.draw(page, source)
-        for text in figure.findobj(Text):  # Names of metrics are whatever a log has.
-            text.set_text(printable(text.get_text()))
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(partial, dpi=_DPI)
+            if output.suffix.lower() == ".svg":  # Names of metrics are whatever a log has.
+                drawn = partial.read_text(encoding="utf-8", errors="replace")
+                partial.write_text(printable(drawn), encoding="utf-8")
             partial.replace(output)
         except OSError as error:
             with contextlib.suppress(OSError):

@@ -35,7 +35,8 @@ class Renderer:
         self._controls = re.compile(controls)
 
     def answer(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """With `prompt` the text that opens the next answer, else the whole and its answers."""
+        """The text of `messages`: `as` a prompt with what opens the next answer, or as a talk with
+        the places of its answers."""
         messages, tools = wanted["messages"], wanted["tools"]
 
         def write(some: Sequence[Message], add_generation_prompt: bool) -> Written:
@@ -48,10 +49,10 @@ class Renderer:
             return written
 
         try:
-            text = write(messages, wanted["prompt"]).text
+            text = write(messages, wanted["as"] == "prompt").text
             return {
                 "text": text,
-                "answers": [] if wanted["prompt"] else self._found(messages, write),
+                "answers": self._found(messages, write) if wanted["as"] == "talk" else [],
             }
         except DataError as error:
             return {"error": str(error)}
@@ -107,6 +108,6 @@ def _send(answers: Sequence[Any] | Iterator[Any]) -> None:
 if __name__ == "__main__":
     shown = Renderer("{% for m in messages %}{{ m.content }}<e>{% endfor %}", {}, "<e>")
     talk = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "you"}]
-    print(answer := shown.answer({"messages": talk, "tools": None, "prompt": False}))
+    print(answer := shown.answer({"messages": talk, "tools": None, "as": "talk"}))
     assert answer == {"text": "hi<e>you<e>", "answers": [(1, (5, 11))]}
     print("=== 自测通过 ===")

@@ -67,7 +67,7 @@ class TemplateProcess:
 
         Raises TemplateRefusal where the time is over.
         """
-        wanted = [{"messages": said, "tools": tools, "prompt": False} for said, tools in talks]
+        wanted = [{"messages": said, "tools": tools, "as": "talk"} for said, tools in talks]
         return [
             TemplateRefusal(found["error"])
             if "error" in found
@@ -77,7 +77,14 @@ class TemplateProcess:
 
     def write_prompt(self, messages: Sequence[Message], tools: Any) -> str:
         """With what opens the next answer. Raises TemplateRefusal."""
-        [found] = self._ask([{"messages": messages, "tools": tools, "prompt": True}])
+        return self._text({"messages": messages, "tools": tools, "as": "prompt"})
+
+    def write_text(self, messages: Sequence[Message], tools: Any) -> str:
+        """The conversation alone. Raises TemplateRefusal."""
+        return self._text({"messages": messages, "tools": tools, "as": "text"})
+
+    def _text(self, wanted: Mapping[str, Any]) -> str:
+        [found] = self._ask([wanted])
         if "error" in found:
             raise TemplateRefusal(found["error"])
         return str(found["text"])
