@@ -125,7 +125,7 @@ class _Talked:
 
 @dataclass(frozen=True)
 class _Read:
-    """The data of a reply to `read`: of each token its text, its loss, the likeliest in its place."""
+    """The data of a reply to `read`: of each token its text, its loss, the likeliest there."""
 
     tokens: list[str]
     losses: list[float | None]
