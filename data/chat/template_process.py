@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import lmm_tui
+from lmm_tui import errors
 
 if TYPE_CHECKING:
     from lmm_tui.data.chat.template_jinja import Message
@@ -107,7 +107,7 @@ class TemplateProcess:
         kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", _PROGRAM],
-            env={**kept, "PYTHONPATH": str(Path(lmm_tui.__file__).parents[1])},
+            env={**kept, "PYTHONPATH": str(Path(errors.__file__).parents[1])},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -23,7 +23,7 @@ from typing import Any
 
 import tokenizers
 
-import lmm_tui
+from lmm_tui import errors
 from lmm_tui.data.errors import DataError
 
 _CONTRACTION = r"'s|'t|'re|'ve|'m|'ll|'d"
@@ -74,7 +74,7 @@ def _trial(parts: str) -> str:
     """What went wrong with the patterns; nothing where they are quick on every trial text."""
     command = [sys.executable, "-P", "-c", _PROGRAM]
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    kept["PYTHONPATH"] = str(Path(lmm_tui.__file__).parents[1])
+    kept["PYTHONPATH"] = str(Path(errors.__file__).parents[1])
     try:
         done = subprocess.run(
             command,

@@ -41,8 +41,11 @@ GREETED = [
 
 
 def wire(*messages: object) -> bytes:
+    """What a far end sends that has not ended yet."""
     lines = (one if isinstance(one, bytes) else json.dumps(one).encode() for one in messages)
-    return GREETING + zlib.compress(b"".join(line + b"\n" for line in lines))
+    deflate = zlib.compressobj()
+    sent = deflate.compress(b"".join(line + b"\n" for line in lines))
+    return GREETING + sent + deflate.flush(zlib.Z_SYNC_FLUSH)
 
 
 ODD: dict[str, object] = {
