@@ -60,6 +60,11 @@ class TemplateProcess:
         self._owner = 0
         self._ask([])
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process, while it runs."""
+        return None if self._process is None else self._process.pid
+
     def write_all(
         self, talks: Sequence[tuple[Sequence[Message], Any]]
     ) -> list[WrittenTalk | TemplateRefusal]:
@@ -157,10 +162,10 @@ def _lines(process: subprocess.Popen[bytes], count: int, longest_s: float) -> li
             received += part
             if b"\n" in part:
                 *whole, rest = received.split(b"\n")
-                found += whole
+                found += map(bytes, whole)
                 received = bytearray(rest)
                 deadline = time.monotonic() + longest_s
-    return [bytes(line) for line in found]
+    return found
 
 
 def _memory(pid: int) -> int:

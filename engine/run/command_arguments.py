@@ -31,7 +31,8 @@ if __name__ == "__main__":
     require({"lr": 1}, {"lr": float})
     for wrong in (None, True, "1", [1]):
         try:
-            raise AssertionError(require({"lr": wrong}, {"lr": float}))
+            require({"lr": wrong}, {"lr": float})
+            raise AssertionError
         except CommandError as refused:
             print(refused)
     print("=== 自测通过 ===")

@@ -34,7 +34,7 @@ class Section(BaseModel):
         else:
             wrong = float in kinds and type(value) is bool and "a valid number"
         if wrong:
-            raise PydanticCustomError("strict", f"Input should be {wrong}")  # type: ignore[misc]
+            raise PydanticCustomError("strict", f"Input should be {wrong}")
         return value
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_records import FORMAT, RunInfo, RunStatus, record_from
@@ -20,10 +20,7 @@ _LONGEST_S = 1e10
 
 
 class WireError(LmmError):
-    """Something that no lmm-tui of this version sends."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"the far end sent {what}; update lmm-tui on both machines")
+    """Something that no lmm-tui of this version sends; the text is what the other end sent."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Order:
+class RemoteCommand:
     """A command for the run."""
 
     id: int
@@ -100,7 +97,7 @@ def from_run(line: bytes) -> FromRun:
     elif name == "status.json":
         status = record_from(found.get("status"), RunStatus)
         age = found.get("age")
-        if status is not None and type(age) in (int, float) and abs(age) <= _LONGEST_S:
+        if status is not None and _is_age(age):
             message = StatusUpdate(status, age)
     elif name in GROWING:
         message = record_from(found, Growth)
@@ -119,12 +116,16 @@ def opening(line: bytes) -> Opening:
     return message
 
 
-def order(line: bytes) -> Order:
+def order(line: bytes) -> RemoteCommand:
     """A further line that a run's server received. Raises WireError."""
-    message = record_from(_object(line), Order)
+    message = record_from(_object(line), RemoteCommand)
     if message is None:
         raise WireError("a message that is no command")
     return message
+
+
+def _is_age(value: object) -> TypeGuard[float]:
+    return type(value) in (int, float) and abs(value) <= _LONGEST_S  # type: ignore[arg-type]
 
 
 def _info(text: object) -> InfoUpdate | None:

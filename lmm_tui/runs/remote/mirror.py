@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,8 @@ from typing import Any
 from lmm_tui.engine.run.control_mailbox import Mailbox, Reply, Request
 from lmm_tui.engine.run.control_server import ControlServer
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.engine.run.run_records import ACTIVE_STATES
 from lmm_tui.errors import LmmError
 from lmm_tui.runs.remote.messages import (
-    GROWING,
     Answer,
     FromRun,
     Growth,
@@ -36,6 +33,7 @@ from lmm_tui.runs.remote.messages import (
     WireError,
     from_run,
 )
+from lmm_tui.runs.remote.mirror_folder import MirrorFolder, RemoteError
 from lmm_tui.runs.remote.protocol import Receiver
 from lmm_tui.runs.remote.ssh_process import SshProcess
 from lmm_tui.terminal.safe_text import clean
@@ -49,12 +47,7 @@ _LOOK_S = 0.2
 _PATIENCE_S = 2.0
 _REST_S = 0.02
 """After a message that replaces something; a run sends fifteen a second at most."""
-_MOST_BYTES = {"metrics.jsonl": 1 << 30, "events.jsonl": 1 << 28, "samples.jsonl": 1 << 28}
 _LONGEST_WORDS = 300
-
-
-class RemoteError(LmmError):
-    """A run on another machine cannot be reached."""
 
 
 def is_remote(name: str) -> bool:
@@ -98,6 +91,7 @@ class _Mirror:
         self._asked: dict[int, Request] = {}
         self._mailbox = Mailbox()
         self._server = ControlServer(self._mailbox, run_dir.socket_path())
+        self._folder = MirrorFolder(run_dir, self._server.path)
         self._threads = [
             threading.Thread(target=work, name="remote", daemon=True)
             for work in (self._stay_connected, self._forward)
@@ -137,7 +131,7 @@ class _Mirror:
                 self._trouble = why
                 self._first.set()
                 return
-            self._tell(why)
+            self._folder.tell_lost(why)
             if time.monotonic() - begun > _LONGEST_PAUSE_S:
                 pause = 0.5
             self._ended.wait(pause)
@@ -156,6 +150,8 @@ class _Mirror:
             return f"ssh cannot be started ({error.strerror}); install it"
         try:
             refusal = self._receive(ssh)
+        except WireError as error:
+            refusal = f"the far end sent {error}; update lmm-tui on both machines"
         except LmmError as error:
             refusal = str(error)
         except OSError as error:
@@ -169,8 +165,7 @@ class _Mirror:
 
     def _receive(self, ssh: SshProcess) -> str:
         """Take what comes; returns the far end's refusal, if that ended it."""
-        have = {name: _size(self.run_dir.path / name) for name in GROWING}
-        self._write({"have": have})
+        self._write({"have": self._folder.sizes()})
         for line in Receiver(ssh.output):
             message = from_run(line)
             if isinstance(message, Refusal):
@@ -185,40 +180,12 @@ class _Mirror:
                 if request is None:
                     raise WireError("a reply that nobody waits for")
                 request.answer(reply)
-            case InfoUpdate(info):
-                self.run_dir.write_info(replace(info, socket=str(self._server.path)))
-                self._ended.wait(_REST_S)
-            case StatusUpdate(status, age):
-                self.run_dir.write_status(replace(status, heartbeat=time.time() - age))
-                if self.run_dir.exists():
+            case InfoUpdate() | StatusUpdate() | Growth():
+                self._folder.take(message)
+                if isinstance(message, StatusUpdate) and self.run_dir.exists():
                     self._first.set()
-                self._ended.wait(_REST_S)
-            case Growth():
-                self._grow(message)
-
-    def _grow(self, growth: Growth) -> None:
-        path = self.run_dir.path / growth.file
-        size = _size(path)
-        added = growth.add.encode("utf-8", "replace")
-        if not added or growth.at not in (0, size):
-            raise WireError(f"a part of {growth.file} that does not follow")
-        if growth.at + len(added) > _MOST_BYTES[growth.file]:
-            raise RemoteError(
-                f"{growth.file} has more than {_MOST_BYTES[growth.file] >> 20} MB; copy the run "
-                "to this machine and open the copy"
-            )
-        with path.open("ab") as file:
-            if growth.at < size:
-                file.truncate(growth.at)
-                self._ended.wait(_REST_S)
-            file.write(added)
-
-    def _tell(self, why: str) -> None:
-        """Show in the run's header that the connection is made again."""
-        status = self.run_dir.read_status()
-        if why and status.state in ACTIVE_STATES:
-            activity = f"connection lost ({why}); connecting again"
-            self.run_dir.write_status(replace(status, activity=activity))
+                if self._folder.replaced:
+                    self._ended.wait(_REST_S)
 
     def _forward(self) -> None:
         """Forward the commands that arrive at the mirror's socket."""
@@ -241,10 +208,6 @@ class _Mirror:
         while self._asked:
             _, request = self._asked.popitem()
             request.answer(Reply(False, f"no connection to {self._name}: it may not have arrived"))
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 if __name__ == "__main__":

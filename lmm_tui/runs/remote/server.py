@@ -16,7 +16,7 @@ from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.remote.messages import GROWING, Order, WireError, opening, order
+from lmm_tui.runs.remote.messages import GROWING, RemoteCommand, WireError, opening, order
 from lmm_tui.runs.remote.protocol import MAX_ORDER, Sender
 from lmm_tui.runs.session import RunSession
 
@@ -37,7 +37,7 @@ class RunServer:
         self._sender = Sender(target)
         self._ended = threading.Event()
         self._orders = threading.Semaphore(_MOST_ORDERS)
-        self._trouble: LmmError | None = None
+        self._trouble = ""
         self._seen: dict[str, object] = {}
         self._offsets = dict.fromkeys(GROWING, 0)
 
@@ -49,13 +49,15 @@ class RunServer:
             while not self._ended.is_set():
                 self._send_changes()
                 self._ended.wait(_EVERY_S)
+        except WireError as error:
+            self._trouble = _odd(error)
         except LmmError as error:
-            self._trouble = error
+            self._trouble = str(error)
         except (OSError, ValueError):
             return  # The other end is closed.
-        if self._trouble is not None:
+        if self._trouble:
             with contextlib.suppress(OSError, ValueError):
-                self._sender.send({"error": str(self._trouble)})
+                self._sender.send({"error": self._trouble})
 
     def _line(self) -> bytes:
         """The next line of the other end; empty once it is closed. Raises WireError."""
@@ -116,12 +118,12 @@ class RunServer:
                 else:
                     self._answer(wanted, Reply(False, "too many commands wait; ask again"))
         except WireError as error:
-            self._trouble = error
+            self._trouble = _odd(error)
         except (OSError, ValueError):
             pass  # The other end is closed.
         self._ended.set()
 
-    def _do(self, wanted: Order) -> None:
+    def _do(self, wanted: RemoteCommand) -> None:
         try:
             reply = RunSession(self._run.path).send(wanted.command, wanted.args)
         except LmmError as error:
@@ -130,11 +132,15 @@ class RunServer:
             self._orders.release()
         self._answer(wanted, reply)
 
-    def _answer(self, wanted: Order, reply: Reply) -> None:
+    def _answer(self, wanted: RemoteCommand, reply: Reply) -> None:
         try:
             self._sender.send({"id": wanted.id, "reply": asdict(reply)})
         except (OSError, ValueError):
             self._ended.set()
+
+
+def _odd(error: WireError) -> str:
+    return f"the monitor sent {error}; update lmm-tui on both machines"
 
 
 def refuse(error: LmmError, target: IO[bytes]) -> None:

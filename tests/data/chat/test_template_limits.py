@@ -130,15 +130,14 @@ def test_the_process_has_no_secrets_and_imports_nothing_from_the_working_directo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_TOKEN", "secret")
     process = TemplateProcess(PLAIN, {}, "<x>")
-    assert process._process is not None
-    assert "HF_TOKEN" not in psutil.Process(process._process.pid).environ()
+    assert "HF_TOKEN" not in psutil.Process(process.pid).environ()
     assert not (tmp_path / "pwned").exists()
 
 
 def test_the_process_ends_with_the_template() -> None:
     process = TemplateProcess(PLAIN, {}, "<x>")
-    assert process._process is not None
-    pid = process._process.pid
+    pid = process.pid
+    assert pid is not None and psutil.pid_exists(pid)
     del process
     assert not psutil.pid_exists(pid)
 

@@ -21,9 +21,19 @@ from hypothesis import strategies as st
 from processes import PROGRAM, ROOT, fake_ssh, until
 
 from lmm_tui.engine.run.control_mailbox import Reply
-from lmm_tui.runs.remote import mirror as mirror_module
-from lmm_tui.runs.remote.messages import WireError, from_run, opening, order
-from lmm_tui.runs.remote.mirror import RemoteError, mirrored
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunInfo
+from lmm_tui.runs.remote.messages import (
+    Growth,
+    InfoUpdate,
+    StatusUpdate,
+    WireError,
+    from_run,
+    opening,
+    order,
+)
+from lmm_tui.runs.remote.mirror import mirrored
+from lmm_tui.runs.remote.mirror_folder import MOST_BYTES, MirrorFolder, RemoteError
 from lmm_tui.runs.remote.protocol import GREETING, MAX_LINE, MAX_ORDER, Receiver
 from lmm_tui.runs.remote.server import RunServer
 from lmm_tui.runs.session import RunSession
@@ -84,7 +94,8 @@ def far_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes]
             monkeypatch.setenv(name, value)
         (tmp_path / "sent").write_bytes(data)
         (tmp_path / "bin" / "ssh").write_text(
-            f"#!/bin/sh\necho $$ >> '{tmp_path}/pids'\ncat '{tmp_path}/sent'\nexec cat >/dev/null\n"
+            f"#!/bin/sh\necho $$ >> '{tmp_path}/pids'\ncat '{tmp_path}/sent'\n"
+            "while read -r line; do :; done\n"
         )
         return tmp_path / "pids"
 
@@ -138,7 +149,7 @@ def test_what_has_no_end_is_ended(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a far end that sends for ever, little is kept, in memory and on disk."""
-    monkeypatch.setitem(mirror_module._MOST_BYTES, "metrics.jsonl", 8 << 20)
+    monkeypatch.setitem(MOST_BYTES, "metrics.jsonl", 8 << 20)
     for name, value in fake_ssh(tmp_path).items():
         monkeypatch.setenv(name, value)
     body = ENDLESS[case]
@@ -206,27 +217,24 @@ def test_any_message_is_understood_or_refused() -> None:
     check()
 
 
-def test_any_message_leaves_the_mirror_a_run(
-    far_end: Callable[[bytes], Path], tmp_path: Path
-) -> None:
+def test_any_message_leaves_the_mirror_a_run(tmp_path: Path) -> None:
     """What was understood is written so that every reader of a run can read it."""
-    far_end(wire(*GREETED))
-    with mirrored("box:run") as run:
-        mirror: Any = mirror_module._Mirror("box", "run", run)
+    run = RunDir(tmp_path / "run")
+    run.create()
+    folder = MirrorFolder(run, tmp_path / "c.sock")
+    folder.take(InfoUpdate(RunInfo(**INFO)))
+
+    @given(MESSAGES.map(lambda found: json.dumps(found).encode()))
+    def check(line: bytes) -> None:
         try:
+            message = from_run(line)
+            if isinstance(message, InfoUpdate | StatusUpdate | Growth):
+                folder.take(message)
+        except WireError:
+            pass
+        RunSession(run.path).poll()
 
-            @given(MESSAGES.map(lambda found: json.dumps(found).encode()))
-            def check(line: bytes) -> None:
-                try:
-                    mirror._take(from_run(line))
-                except (WireError, AttributeError):  # A Refusal is not taken.
-                    pass
-                RunSession(run.path).poll()
-
-            mirror._ended.set()  # Without the pauses.
-            check()
-        finally:
-            mirror.close()
+    check()
 
 
 ODD_ORDERS = {
@@ -249,7 +257,7 @@ def test_serve_run_refuses_an_odd_monitor_in_one_sentence(sent: bytes, tmp_path:
     target = io.BytesIO()
     RunServer(run.dir.path, io.BytesIO(sent), target).serve()
     lines = list(Receiver(io.BufferedReader(io.BytesIO(target.getvalue()))))
-    assert "the far end sent" in json.loads(lines[-1])["error"]
+    assert "the monitor sent" in json.loads(lines[-1])["error"]
     run.close()
 
 

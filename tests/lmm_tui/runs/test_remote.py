@@ -15,7 +15,8 @@ from processes import fake_ssh, until
 
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.runs.remote.messages import Growth, from_run
-from lmm_tui.runs.remote.mirror import RemoteError, is_remote, mirrored
+from lmm_tui.runs.remote.mirror import is_remote, mirrored
+from lmm_tui.runs.remote.mirror_folder import RemoteError
 from lmm_tui.runs.remote.protocol import Receiver
 from lmm_tui.runs.session import RunSession
 
