@@ -15,6 +15,8 @@ from lmm_tui.errors import LmmError
 from lmm_tui.runs.remote.messages import GROWING, Growth, InfoUpdate, StatusUpdate, WireError
 
 MOST_BYTES = {"metrics.jsonl": 1 << 30, "events.jsonl": 1 << 28, "samples.jsonl": 1 << 28}
+_LONGEST_LINE = 4 << 20
+"""Readers keep a line whole until it ends."""
 
 
 class RemoteError(LmmError):
@@ -26,6 +28,8 @@ class MirrorFolder:
         """`socket` is where commands to the mirror go."""
         self._run_dir = run_dir
         self._socket = socket
+        self._unended = dict.fromkeys(GROWING, 0)
+        """Bytes of each file after its last line end."""
         self.replaced = False
         """Whether the last update replaced something, which a run does fifteen times a second."""
 
@@ -61,6 +65,12 @@ class MirrorFolder:
                 f"{growth.file} has more than {most >> 20} MB; copy the run to this machine and "
                 "open the copy"
             )
+        unended = len(added) - (added.rfind(b"\n") + 1)
+        if len(added) == unended and growth.at:
+            unended += self._unended[growth.file]
+        if unended > _LONGEST_LINE:
+            raise WireError(f"a line of more than {_LONGEST_LINE >> 20} MB")
+        self._unended[growth.file] = unended
         self.replaced = growth.at < size
         with (self._run_dir.path / growth.file).open("ab") as file:
             file.truncate(growth.at)

@@ -137,7 +137,8 @@ ENDLESS = {
         "z = zlib.compressobj(1); at = 0\n"
         "def grow():\n"
         "    global at\n"
-        '    line = json.dumps({"file": "metrics.jsonl", "at": at, "add": "x" * (1 << 20)})\n'
+        '    add = "x" * 1023 + chr(10)\n'
+        '    line = json.dumps({"file": "metrics.jsonl", "at": at, "add": add * 1024})\n'
         "    at += 1 << 20\n"
         '    return z.compress(line.encode() + b"\\n")\n'
     ),
@@ -235,6 +236,20 @@ def test_any_message_leaves_the_mirror_a_run(tmp_path: Path) -> None:
         RunSession(run.path).poll()
 
     check()
+
+
+def test_a_line_without_end_is_not_kept(tmp_path: Path) -> None:
+    """Many whole lines are; so is one that ends in the next part."""
+    run = RunDir(tmp_path / "run")
+    run.create()
+    folder = MirrorFolder(run, tmp_path / "c.sock")
+    part, at = "x" * (1 << 20), 0
+    for add in (part, part, part + "\n", part, part, part, part):
+        folder.take(Growth("events.jsonl", at, add))
+        at += len(add)
+    with pytest.raises(WireError, match="a line of more than 4 MB"):
+        folder.take(Growth("events.jsonl", at, part))
+    assert folder.sizes()["events.jsonl"] == at
 
 
 ODD_ORDERS = {
