@@ -22,7 +22,13 @@ from torch import Tensor
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.checkpoints.checkpoint import read_adapter
 from lmm_tui.engine.checkpoints.checkpoint_files import TRAINING, newest_intact, verify
-from lmm_tui.engine.checkpoints.hf_config import WeightsError, shape_of_hf, unknown_keys
+from lmm_tui.engine.checkpoints.hf_config import (
+    WeightsError,
+    positive_number,
+    shape_of_hf,
+    unknown_keys,
+    whole_number,
+)
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
@@ -150,7 +156,12 @@ def _read_hf(path: Path) -> Weights:
     shape = shape_of_hf(found, path)
     index = path / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(_load_json(index)["weight_map"].values()))
+        weight_map = _load_json(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not all(
+            isinstance(name, str) for name in weight_map.values()
+        ):
+            raise WeightsError(f"{index}: has no weight_map from tensors to files")
+        names = sorted(set(weight_map.values()))
         if any(Path(name).name != name for name in names):
             raise WeightsError(f"{index}: names files outside its folder")
     else:
@@ -185,13 +196,22 @@ def _read_pth(path: Path) -> Weights:
     side = sidecar(path)
     notes: tuple[str, ...] = ()
     if side.is_file():
-        said = {k: value for k, value in _load_json(side).items() if k in SIDECAR_FIELDS}
-        if wrong := [key for key, value in said.items() if type(value) not in (int, float)]:
-            raise WeightsError(f"{side}: {wrong[0]} is not a number; mend or delete the file")
-        shape = replace(shape, **said)
+        said = _load_json(side)
+        shape = replace(shape, **_sidecar_fields(said, side))
     else:
         notes = (_assumed_note(path, shape),)
     return replace(_checked(shape, tensors, path.parent / "tokenizer.json", path), notes=notes)
+
+
+def _sidecar_fields(said: dict[str, Any], side: Path) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        name: positive_number(said, name, side)
+        for name in ("rope_theta", "rms_eps")
+        if name in said
+    }
+    if "max_positions" in said:
+        fields["max_positions"] = whole_number(said, "max_positions", 1 << 27, side)
+    return fields
 
 
 def _unknown_note(path: Path, keys: list[str]) -> str:
@@ -256,8 +276,10 @@ def _load_json(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read ({error})") from None
+    except RecursionError:
+        raise WeightsError(f"{path}: cannot be read (nested too deeply)") from None
     if not isinstance(found, dict):
-        raise WeightsError(f"{path}: holds no JSON object; give another file")
+        raise WeightsError(f"{path}: is no table of settings")
     return found
 
 

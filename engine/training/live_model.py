@@ -11,13 +11,16 @@ from typing import Any
 
 import torch
 
-from lmm_tui.engine.chat.chat_model import ChatModel
+from lmm_tui.engine.chat.chat_model import ChatModel, check_length
 from lmm_tui.engine.generation.generate import evaluating
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.oom_split import split
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.sampler import Sampler
 from lmm_tui.metrics.names import VAL_LOSS, describe
+
+LONGEST_PROMPT = 2048
+"""Tokens that a model in training reads for a command: the next step waits for them."""
 
 
 class LiveModel:
@@ -80,6 +83,8 @@ class LiveModel:
     def sample(self, **options: Any) -> list[str]:
         """Generate samples and record them with token losses; `options` as `Sampler.sample`."""
         context = self._context
+        if prompt := options.get("prompt"):
+            check_length(len(context.stage.prompt_ids(prompt)), LONGEST_PROMPT)
         self._flush()
         with context.activity("sampling"):
             texts = self._sampler.sample(context.step, context.config.log, **options)
@@ -108,6 +113,7 @@ class LiveModel:
             stage.turn_ids,
             stage.stop_ids,
             stage.probe_sequence,
+            longest=LONGEST_PROMPT,
         )
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 
+from lmm_tui.metrics.formula_cells import unquoted_formula
 from lmm_tui.metrics.readers.json_log import RecordLines, RowKeys
 from lmm_tui.metrics.readers.log_row import LogRow
 from lmm_tui.metrics.readers.metric_names import common_names, normal
@@ -58,12 +59,12 @@ class TableLog:
     def _is_header(self, cells: list[str]) -> bool:
         """Whether a line names columns again."""
         known = set(self._header)
-        return sum(cell in known for cell in cells) * 2 > len(cells) and all(
+        return sum(unquoted_formula(cell) in known for cell in cells) * 2 > len(cells) and all(
             number_in(cell) is None for cell in cells
         )
 
     def _set_header(self, cells: list[str]) -> None:
-        self._header = cells
+        self._header = cells = [unquoted_formula(cell) for cell in cells]
         keys = RowKeys.among(cells)
         self._numbered = (
             keys.step is None

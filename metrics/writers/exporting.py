@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmm_tui.errors import LmmError
+from lmm_tui.metrics.formula_cells import quoted_formula
 from lmm_tui.metrics.series.row_values import MAX_STEP
 from lmm_tui.metrics.series.rows import rows_of
 from lmm_tui.metrics.series.series import SeriesStore
@@ -39,14 +40,25 @@ WHOLE = Part()
 
 
 def export_csv(store: SeriesStore, target: Path, part: Part = WHOLE) -> None:
-    """A row for each step; an empty cell means not measured, `nan` and `inf` are values."""
+    """A row for each step; an empty cell means not measured, `nan` and `inf` are values.
+
+    The name of a metric that a spreadsheet would take for a formula gets a `'`, as spreadsheets
+    mark text; control characters in a name are written as `\\x1b`.
+    """
     columns = part.columns(store)
     with target.open("x", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["step", "time", *columns])
+        writer.writerow(["step", "time", *map(_as_text, columns)])
         for step, at, row in part.rows(store):
             time = at if math.isfinite(at) else ""
             writer.writerow([step, time, *(row.get(name, "") for name in columns)])
+
+
+def _as_text(name: str) -> str:
+    plain = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in name
+    )
+    return quoted_formula(plain)
 
 
 def export_jsonl(store: SeriesStore, target: Path, part: Part = WHOLE) -> None:

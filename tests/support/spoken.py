@@ -59,14 +59,18 @@ SPEAKERS = {
     "engine/instrument/script_commands.py": ("hold", "checkpoint", "_resume", "_sample"),
     "engine/run/spike_files.py": ("_steps_in",),
     "engine/chat/chat_model.py": ("read",),
+    "data/chat/template_child.py": ("_why",),
+    "data/tokenizing/pattern_check.py": ("_trial",),
     "lmm_tui/runs/remote/mirror.py": ("_connect",),
+    "lmm_tui/runs/remote/mirror_folder.py": ("tell_lost",),
+    "lmm_tui/runs/remote/server.py": ("_odd",),
     "metrics/health/alerts.py": ("verdict",),
     "metrics/probes.py": ("_near",),
     "metrics/readers/unread.py": ("not_a_log", "_no_history", "nothing_read"),
 }
 """Functions whose texts reach people otherwise than by the calls that are known here."""
 
-OTHER_SPEECH = {"ValueError", "JsonError", "UsageError", "_refusal", "activity"}
+OTHER_SPEECH = {"ValueError", "TemplateRefusal", "JsonError", "UsageError", "_refusal", "activity"}
 """What is told a sentence besides errors of ours and those who make them."""
 
 CONSTANTS = ("EXPECTED", "DIVERGED", "_NO_ANSWER", "unit")

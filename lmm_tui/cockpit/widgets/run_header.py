@@ -85,6 +85,9 @@ class RunHeader(StyledLine):
         if view.state == "stale":
             silence = duration(time.time() - max(view.status.heartbeat, view.info.started))
             parts.append((f" {tr('no sign of life for {time}', time=silence)} ", "$warning"))
+            if view.status.activity:  # What it was at, or why a run elsewhere is not heard of.
+                now = clean(translate_message(view.status.activity))
+                parts.append((f" {now} ", "$warning"))
         elif self._loading:
             parts.append((f" {tr('reading…')} ", "$accent"))
         elif view.active and view.status.activity:
