@@ -11,7 +11,7 @@ from copy import deepcopy
 import numpy as np
 
 from lmm_tui.metrics.health.alerts import Alert, Health
-from lmm_tui.metrics.health.condition import Condition, Values
+from lmm_tui.metrics.health.condition import Condition
 from lmm_tui.metrics.health.prefilter import MetricTable, Prefilter, prefilter_of
 from lmm_tui.metrics.health.rules import Rule
 from lmm_tui.metrics.series.growing_array import Ints, union
@@ -29,7 +29,7 @@ def examine(store: SeriesStore, health: Health, last: int = MAX_STEP) -> None:
     first = -MAX_STEP if health.last_step is None else health.last_step + 1
     begin, end = store.steps.searchsorted([first, last + 1]).tolist()
     if end - begin <= _FEW:
-        for step, _, row in rows_of(store, first, last):
+        for step, row in rows_of(store, first, last):
             health.observe(step, row)
         return
     table = MetricTable(store, first, last)
@@ -105,10 +105,9 @@ class _RuleScan:
                     return at
         return at
 
-    def _rows(self, steps: Ints, begin: int, end: int) -> list[tuple[int, Values]]:
+    def _rows(self, steps: Ints, begin: int, end: int) -> list[tuple[int, dict[str, float]]]:
         first, last = int(steps[begin]), int(steps[end - 1])
-        found = rows_of(self._store, first, last, self._prefilter.metrics)
-        return [(step, row) for step, _, row in found]
+        return rows_of(self._store, first, last, self._prefilter.metrics)
 
 
 if __name__ == "__main__":

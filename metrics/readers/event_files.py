@@ -153,7 +153,7 @@ class EventReader:
                 continue
             rows = None if len(own) == len(steps) else steps.searchsorted(own)
             places = slice(None) if rows is None else rows
-            times[places] = at
+            times[places] = np.where(at == 0, np.nan, at)  # So an event without a time reads.
             if name == "epoch":
                 epochs[places] = values
             else:

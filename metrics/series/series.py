@@ -250,8 +250,12 @@ class SeriesStore:
         return float(column[0]), float(column[-1])
 
     def axis(self, axis: Axis) -> NDArray[np.int64 | np.float64]:
-        """The position of every row on an axis; 0 where it is unknown, as before the first one."""
+        """The position of every row on an axis; where it is unknown, that of a row beside it."""
         return self._index.column(axis)
+
+    def known(self, axis: Axis) -> NDArray[np.bool]:
+        """Which rows have a position of their own on an axis."""
+        return self._index.known(axis)
 
     def translate(self, x: float, source: Axis, target: Axis) -> float:
         """Where on another axis the rows before x end; only for a store that has rows."""
