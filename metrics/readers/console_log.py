@@ -13,7 +13,7 @@ import numpy as np
 
 from lmm_tui.metrics.readers.console_columns import columns_of
 from lmm_tui.metrics.readers.console_pairs import KeyValue
-from lmm_tui.metrics.readers.console_plan import TEXT, LinePlan, plan_of, whole
+from lmm_tui.metrics.readers.console_plan import AT_THE_END, TEXT, LinePlan, plan_of, whole
 from lmm_tui.metrics.readers.log_row import Columns, LogRow
 from lmm_tui.metrics.readers.text_numbers import read_number
 
@@ -47,7 +47,7 @@ class ConsoleLog:
             if plan is TEXT:
                 continue
             row = self._row(line, plan)
-            if row is not None and row.values:
+            if row is not None and (row.values or row.is_summary):
                 found.append(row)
         return found, 0
 
@@ -64,7 +64,9 @@ class ConsoleLog:
         if columns is None or (self._epoch is not None and np.isnan(columns.epochs).any()):
             return None
         for line in reversed(lines):
-            if self._row(line, None) is not None:  # Remembers the position.
+            last = self._row(line, None)  # Remembers the position.
+            if last is not None:
+                columns.total_steps = last.total_steps
                 return columns
         return None
 
@@ -83,6 +85,8 @@ class ConsoleLog:
         if b"\x1b" in line or b"\x08" in line:
             line, plan = _COLOURS.sub(b"", line), None
         plan = plan or self._plan(line)
+        if plan is AT_THE_END:
+            return LogRow(is_summary=True)
         return None if plan is TEXT else self._read(line.decode("utf-8", "replace"), plan)
 
     def _read(self, text: str, plan: LinePlan) -> LogRow | None:
@@ -97,9 +101,11 @@ class ConsoleLog:
         if bar is not None and total is not None:
             self._remember_bar(bar, total, at.described_bar)
         if plan.counted:
+            total = None
             if step is None and plan.bar_before and self._bar is not None:
-                step = self._bar[0]
-            return LogRow(_values(text, plan.pairs), step=step, epoch=epoch, counted=True)
+                step, total = self._bar
+            values = _values(text, plan.pairs)
+            return LogRow(values, step=step, total_steps=total, epoch=epoch, counted=True)
         if epoch is not None:
             self._epoch = epoch
             if step is None and bar is None:
@@ -109,9 +115,11 @@ class ConsoleLog:
             step, steps_an_epoch = bar, total
         if step is not None and not at.split:
             self._step, self._steps_an_epoch = step, steps_an_epoch
+        is_total = self._epoch is None and not at.split and not at.in_epoch
         return LogRow(
             _values(text, plan.pairs),
             step=step,
+            total_steps=steps_an_epoch if is_total else None,
             epoch=self._epoch,
             split=at.split,
             steps_an_epoch=steps_an_epoch,

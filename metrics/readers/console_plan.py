@@ -21,7 +21,7 @@ _ITEM = re.compile(
     rf"(?P<unit>{UNIT})?\s*(?P=quote)\s*(?=[,}}])",
     re.IGNORECASE,
 )
-_SUMMARY = "train_runtime"
+SUMMARY = "train_runtime"
 """Is in the last line of Hugging Face's Trainer, whose `train_loss` is a mean over all steps."""
 
 _SHORT = re.compile(r"^s:(?P<step>\d+) (?=te?l:|trl:)")
@@ -53,6 +53,9 @@ class LinePlan:
     bar_before: bool = False
     """Whether the last progress bar tells the step."""
 
+
+AT_THE_END = LinePlan(Position(), (), (), counted=True)
+"""The plan of the line that ends a training."""
 
 TEXT = LinePlan(Position(), (), ())
 """The plan of lines that say nothing."""
@@ -91,8 +94,8 @@ def _dictionary(text: str, found: re.Match[str]) -> LinePlan:
         name, span = item["name"], item.span("number")
         factor = factor_of(item["unit"], name)
         plain = normal(name)
-        if name == _SUMMARY:
-            return TEXT
+        if name == SUMMARY:
+            return AT_THE_END
         if plain in STEPS and "." not in item["number"]:
             at.step = span
         elif plain in EPOCHS:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.readers.event_files import EventReader, find_event_files
+from lmm_tui.metrics.readers.log_facts import LogFacts
 from lmm_tui.metrics.readers.log_folders import log_in, logs_below, newest_first
 from lmm_tui.metrics.readers.log_follower import LogFollower
 from lmm_tui.metrics.readers.log_formats import Head, LogFormat, format_of
@@ -68,8 +69,18 @@ class FileFollower:
 
     @property
     def notes(self) -> list[str]:
-        """What was done with rows whose steps do not simply increase."""
-        return list(getattr(self._follower, "notes", ()))
+        """What of the log is not in the series as it stands there, as sentences."""
+        return list(self._follower.notes)
+
+    @property
+    def format(self) -> str:
+        """The name of the format."""
+        return self._format.name
+
+    @property
+    def facts(self) -> LogFacts:
+        """What the log says of its run beside the rows."""
+        return self._follower.facts
 
     def poll(self, budget_s: float | None = None) -> bool:
         """Read what is new, for at most about `budget_s` seconds; True where that was anything."""

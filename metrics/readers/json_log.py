@@ -19,6 +19,7 @@ from lmm_tui.metrics.readers.metric_names import (
     SPLITS,
     STEPS,
     TIMES,
+    TOTALS,
     common_names,
     normal,
     split_of,
@@ -40,6 +41,7 @@ class RowKeys:
     epoch: str | None
     time: str | None
     split: str | None
+    total: str | None
 
     @classmethod
     def among(cls, keys: Iterable[str]) -> RowKeys:
@@ -50,7 +52,7 @@ class RowKeys:
         def first(names: Iterable[str]) -> str | None:
             return next((by_name[name] for name in names if name in by_name), None)
 
-        return cls(first(STEPS), first(EPOCHS), first(TIMES), first(SPLITS))
+        return cls(first(STEPS), first(EPOCHS), first(TIMES), first(SPLITS), first(TOTALS))
 
 
 class RecordLines:
@@ -68,12 +70,8 @@ class RecordLines:
         if keys is None:
             keys = self._keys[shape] = RowKeys.among(shape)
         if _SUMMARY in found:
-            return LogRow(step=0)
-        row = LogRow()
-        if keys.step is not None:
-            row.step = step_in(found[keys.step])
-        if keys.epoch is not None:
-            row.epoch = value_in(keys.epoch, found[keys.epoch])
+            return LogRow(step=0, is_summary=True)
+        row = self._placed(keys, found)
         if row.step is None and row.epoch is None:
             return None
         rest = {name: value for name, value in found.items() if name not in (keys.step, keys.epoch)}
@@ -89,6 +87,17 @@ class RecordLines:
             value = given if type(given) is float else value_in(name, given)
             if value is not None:
                 row.values[name] = value
+        return row
+
+    def _placed(self, keys: RowKeys, found: Mapping[str, Any]) -> LogRow:
+        row = LogRow()
+        if keys.step is not None:
+            row.step = step_in(found[keys.step])
+        if keys.epoch is not None:
+            row.epoch = value_in(keys.epoch, found[keys.epoch])
+        if keys.total is not None:
+            row.total_steps = value_in(keys.total, found[keys.total])
+        row.is_last = row.step is not None and row.step == row.total_steps
         return row
 
 

@@ -26,6 +26,12 @@ class LogRow:
     """Whether the step surely counts from the start of the epoch."""
     counted: bool = False
     """Whether rows without a step are numbered, though they have an epoch."""
+    total_steps: float | None = None
+    """How many steps the run is to have, where the row says it."""
+    is_last: bool = False
+    """Whether it says itself that its step is the last one."""
+    is_summary: bool = False
+    """Whether it is what a program writes last, of the training as a whole, and no row of it."""
 
 
 @dataclass
@@ -36,6 +42,7 @@ class Columns:
     epochs: Floats
     """NaN where unknown."""
     values: dict[str, tuple[Ints, Floats]] = field(default_factory=dict)
+    total_steps: float | None = None
     """By the name in the log: which rows have a value, and the values."""
 
 

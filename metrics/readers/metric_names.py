@@ -26,6 +26,7 @@ STEPS = (
 """Names of the step, as `normal` gives them, the likeliest first."""
 
 EPOCHS = ("epoch", "train/epoch", "epochs", "num epoch")
+TOTALS = ("total steps", "max steps")
 TIMES = ("time", " timestamp", "timestamp", "wall time", "created at", "datetime")
 SPLITS = ("mode", "split", "phase", "subset", "stage")
 """Names of a text that says what a row was measured on."""

@@ -171,7 +171,7 @@ class RowPlacer:
                 self._epoch = row.epoch
                 return int(row.epoch)
             self._counted = self._last is None
-        if _is_validation(row):
+        if is_validation(row):
             return self._current or 0
         return (self._last or 0) + 1
 
@@ -279,7 +279,8 @@ def own_kind(name: str) -> bool:
     return normal(name).replace("/", " ").split(" ", 1)[0] not in VALIDATION
 
 
-def _is_validation(row: LogRow) -> bool:
+def is_validation(row: LogRow) -> bool:
+    """Whether all values of a row are of validation."""
     return bool(row.split) or not any(own_kind(name) for name in row.values)
 
 
