@@ -28,6 +28,8 @@ class LogFacts:
     end: LogEnd = ""
     error: str = ""
     total_steps: int = 0
+    tells_end: bool = False
+    """Whether a log of this format says that its run has ended: one that does not, crashed."""
 
     def expect(self, total: object) -> None:
         """Note how many steps there are to be, where that is a usable number."""

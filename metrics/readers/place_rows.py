@@ -56,6 +56,7 @@ class RowPlacer:
         """By metric, the last step as the log counts."""
         self._seen: Counter[str] = Counter()
         self._rows = 0
+        self._resumes = False
 
     @property
     def notes(self) -> list[str]:
@@ -68,6 +69,10 @@ class RowPlacer:
         if self.replaced:
             warnings.append(f"{self.replaced} values left out: a later one has the same step")
         return warnings
+
+    def expect_resume(self) -> None:
+        """The writer says that the run was resumed: the next row supersedes what it repeats."""
+        self._resumes = True
 
     def add_columns(self, columns: Columns) -> bool:
         """Add many rows at once; False, and nothing is added, where they need to be placed."""
@@ -91,6 +96,7 @@ class RowPlacer:
     def advance(self, names: list[str], steps: Floats, times: Floats, epochs: Floats) -> None:
         """Note rows that were added to the store otherwise, with increasing steps; NaN: unknown."""
         first, last = int(steps[0]), int(steps[-1])
+        self._resumes = False
         if self._raw is None:
             self._first = first
         self._stride = int(steps[-1] - steps[-2]) if len(steps) > 1 else max(self._stride, 1)
@@ -183,8 +189,11 @@ class RowPlacer:
         self._seen.update(placed.keys())
         if row.in_epoch and row.steps_an_epoch and row.epoch is not None:
             raw += int(row.epoch - (self._first_epoch or 0)) * row.steps_an_epoch
+        resumes, self._resumes = self._resumes, False
         if self._raw is None:
             self._raw = self._first = raw
+        elif resumes and raw <= self._raw:
+            self._resume(raw)
         elif raw > self._raw:
             self._stride = raw - self._raw
             self._raw = raw
