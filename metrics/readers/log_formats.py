@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lmm_tui.metrics.readers.console_log import ConsoleLog
-from lmm_tui.metrics.readers.event_files import EventReader
+from lmm_tui.metrics.readers.event_files import EventReader, EventSource, sources_in
 from lmm_tui.metrics.readers.event_records import split as split_records
 from lmm_tui.metrics.readers.json_lines import parse
 from lmm_tui.metrics.readers.json_log import JsonLog, RecordLines, is_object
@@ -21,6 +21,8 @@ from lmm_tui.metrics.readers.log_lines import decoded, split_lines
 from lmm_tui.metrics.readers.log_row import LineReader
 from lmm_tui.metrics.readers.metric_names import MetricNamer
 from lmm_tui.metrics.readers.table_log import TableLog, delimiter_of
+from lmm_tui.metrics.readers.trackio_log import MAGIC as SQLITE
+from lmm_tui.metrics.readers.trackio_log import TrackioFollower, runs_in
 from lmm_tui.metrics.readers.wandb_frames import MAGIC
 from lmm_tui.metrics.readers.wandb_log import WandbFollower
 from lmm_tui.metrics.series.series import SeriesStore
@@ -98,6 +100,10 @@ def _wandb(head: Head) -> float:
     return 0.5 if head.path.suffix == ".wandb" and len(head.data) < _FEW_BYTES else 0.0
 
 
+def _trackio(head: Head) -> float:
+    return 1.0 if head.data.startswith(SQLITE) and runs_in(head.path) else 0.0
+
+
 def _json_lines(head: Head) -> float:
     lines = head.lines[:20]
     good = [found for line in lines if (found := parse(line)) is not None]
@@ -133,7 +139,8 @@ def _console(head: Head) -> float:
 
 
 def _follow_events(path: Path, store: SeriesStore) -> LogFollower:
-    return EventReader(lambda: [path], store, MetricNamer())
+    sources = [EventSource(path)]
+    return EventReader(lambda: sources, store, MetricNamer())
 
 
 def _follow_table(path: Path, store: SeriesStore) -> LogFollower:
@@ -144,6 +151,7 @@ def _follow_table(path: Path, store: SeriesStore) -> LogFollower:
 FORMATS: tuple[LogFormat, ...] = (
     LogFormat("TensorBoard events", "`*tfevents*`", _events, _follow_events),
     LogFormat("W&B history", "`run-*.wandb`", _wandb, WandbFollower),
+    LogFormat("trackio database", "`*.db` of trackio", _trackio, TrackioFollower),
     LogFormat(
         "JSON lines",
         "LLaMA-Factory `trainer_log.jsonl`, detectron2, MMEngine, DETR, MMCV, own scripts",
@@ -175,6 +183,14 @@ FORMATS: tuple[LogFormat, ...] = (
     ),
 )
 """All formats; of several that know a file the surest one reads it."""
+
+
+EVENT_FOLDER = LogFormat(
+    "TensorBoard events",
+    "a folder",
+    lambda head: 0.0,
+    lambda path, store: EventReader(lambda: sources_in(path), store, MetricNamer()),
+)
 
 
 def format_of(head: Head) -> LogFormat | None:

@@ -92,6 +92,17 @@ def split_of(word: str) -> str:
     return "val" if word in VALIDATION else "train" if word in TRAINING else ""
 
 
+def in_split(name: str, split: str) -> str:
+    """A metric of a row of validation, under a name that says so."""
+    first = normal(name).replace("/", " ").split(" ", 1)[0]
+    return name if first in VALIDATION or first in TRAINING else f"{split}/{name}"
+
+
+def own_kind(name: str) -> bool:
+    """Whether a name does not say itself that it is of validation."""
+    return normal(name).replace("/", " ").split(" ", 1)[0] not in VALIDATION
+
+
 class MetricNamer:
     """Gives the metrics of one log their names: ours where they are known, each to one only."""
 

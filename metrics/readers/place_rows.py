@@ -14,7 +14,7 @@ from collections import Counter
 import numpy as np
 
 from lmm_tui.metrics.readers.log_row import Columns, LogRow
-from lmm_tui.metrics.readers.metric_names import VALIDATION, MetricNamer, normal
+from lmm_tui.metrics.readers.metric_names import MetricNamer, in_split, normal, own_kind
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.row_values import MAX_STEP
 from lmm_tui.metrics.series.rows import Row, add_rows, rows_from
@@ -275,17 +275,6 @@ class RowPlacer:
             before = row.get(name)
             self.replaced += before is not None and not math.isnan(value) and before != value
             row[name] = value
-
-
-def in_split(name: str, split: str) -> str:
-    """A metric of a row of validation, under a name that says so."""
-    first = normal(name).replace("/", " ").split(" ", 1)[0]
-    return name if first in VALIDATION or first in ("train", "training") else f"{split}/{name}"
-
-
-def own_kind(name: str) -> bool:
-    """Whether a name does not say itself that it is of validation."""
-    return normal(name).replace("/", " ").split(" ", 1)[0] not in VALIDATION
 
 
 def is_validation(row: LogRow) -> bool:

@@ -89,10 +89,7 @@ class HistoryReader:
                 rows.append(self._row(history))
             except (ValueError, IndexError, RecursionError):
                 bad += 1
-        times = np.array([np.nan if row.time is None else row.time for row in rows])
-        for name, at, floats in self.notes.samples_at(times):
-            for row, value in zip(at.tolist(), floats.tolist(), strict=True):
-                rows[row].values.setdefault(name, value)
+        self.notes.samples.into(rows)
         return bad + self.placer.add(rows)
 
     def begin_part(self) -> None:
@@ -103,7 +100,7 @@ class HistoryReader:
         """Put what was measured after the last row there."""
         step = self._store.last_step
         if step is not None:
-            self.placer.add([LogRow(values, step) for values in self.notes.remaining()])
+            self.placer.add([LogRow(values, step) for values in self.notes.samples.remaining()])
 
     def _note(self, record: bytes) -> None:
         self.notes.take(record)
@@ -147,7 +144,7 @@ class HistoryReader:
             name: (None if len(rows) == count else rows, floats)
             for name, (rows, floats) in zip(ours, columns.values(), strict=True)
         }
-        block |= {name: (rows, floats) for name, rows, floats in self.notes.samples_at(times)}
+        block |= {name: (rows, floats) for name, rows, floats in self.notes.samples.at(times)}
         self._store.extend(steps.astype(np.int64), block, times, epochs=epochs)
         self.placer.advance(ours, steps, times, epochs)
         return True

@@ -100,7 +100,7 @@ class WandbFollower:
         said = self._history.placer.notes
         if len(self._parts) > 1:
             said.append(f"{len(self._parts)} parts of one run are joined")
-        if count := self._history.notes.samples_left_out:
+        if count := self._history.notes.samples.left_out:
             said.append(f"{count} system values left out: a later one is at the same step")
         return said
 

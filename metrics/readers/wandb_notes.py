@@ -1,21 +1,12 @@
-"""What wandb's records hold besides the history: the step metric, system metrics and the exit code.
-
-System metrics have a time and no step: each sample is put at the last row before it.
-"""
+"""What wandb's records hold besides the history: the step metric, system metrics, the exit code."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import numpy as np
-
 from lmm_tui.metrics.readers.log_facts import LogFacts
 from lmm_tui.metrics.readers.metric_names import EPOCHS, common_names, normal
+from lmm_tui.metrics.readers.system_samples import SystemSamples
 from lmm_tui.metrics.readers.wandb_messages import fields, json_values, key_and_value, whole_field
-from lmm_tui.metrics.series.growing_array import Floats, Ints
 from lmm_tui.metrics.series.row_values import number
-
-SYSTEM = "system/"
 
 _STATS, _METRIC, _EXIT = 7, 12, 18
 _TIMESTAMP, _ITEM = 2, 3
@@ -30,9 +21,7 @@ class RunNotes:
         self.facts = LogFacts(tells_end=True)
         self.step_metric: str | None = None
         """What `define_metric` draws the training by."""
-        self.samples_left_out = 0
-        """Of system metrics, as another one is at the same row."""
-        self._samples: list[tuple[float, dict[str, float]]] = []
+        self.samples = SystemSamples()
 
     def take(self, record: bytes) -> None:
         """Raises IndexError or ValueError where the record is broken."""
@@ -64,33 +53,8 @@ class RunNotes:
                 key, given = key_and_value(data)
                 value = number(json_values(b"[" + given + b"]")[0])
                 if value is not None:
-                    values[SYSTEM + key] = value
-        if values:
-            self._samples.append((time, values))
-
-    def samples_at(self, times: Floats) -> Iterator[tuple[str, Ints, Floats]]:
-        """The samples so far by name: at which of these rows, and the values."""
-        if not self._samples or not len(times):
-            return
-        known = np.where(np.isnan(times), -np.inf, times)
-        known = np.maximum.accumulate(known)
-        at = known.searchsorted([time for time, _ in self._samples], side="right") - 1
-        rows: dict[str, dict[int, float]] = {}
-        for row, (_, values) in zip(np.maximum(at, 0).tolist(), self._samples, strict=True):
-            for name, value in values.items():
-                column = rows.setdefault(name, {})
-                self.samples_left_out += row in column
-                column[row] = value
-        self._samples.clear()
-        for name, column in rows.items():
-            ordered = sorted(column)
-            yield name, np.array(ordered), np.array([column[row] for row in ordered])
-
-    def remaining(self) -> Iterator[dict[str, float]]:
-        """The samples after the last row."""
-        for _, values in self._samples:
-            yield values
-        self._samples.clear()
+                    values[key] = value
+        self.samples.add(time, values)
 
 
 def _seconds(timestamp: bytes) -> float:
@@ -99,12 +63,14 @@ def _seconds(timestamp: bytes) -> float:
 
 
 if __name__ == "__main__":
+    import numpy as np
+
     notes = RunNotes()
     item = b"\x1a\x0c\x0a\x03cpu\x82\x01\x0412.5"
     stamp = b"\x12\x02\x08\x05"
     notes.take(b"\x3a" + bytes([len(item + stamp)]) + item + stamp)
     notes.take(b"\x92\x01\x02\x08\x01")
-    samples = [(name, rows.tolist(), at) for name, rows, at in notes.samples_at(np.arange(4.0, 9))]
+    samples = [(name, rows.tolist(), at) for name, rows, at in notes.samples.at(np.arange(4.0, 9))]
     print(samples, notes.facts)
     assert samples == [("system/cpu", [1], 12.5)] and notes.facts.end == "failed"
     print("=== 自测通过 ===")
