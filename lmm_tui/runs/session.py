@@ -32,6 +32,7 @@ ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
 LOG_FILE = "log file"
 """The state of a log that does not say whether its run has ended."""
 
+_GROWING = ("starting", "running", "stopping")
 _STATE_CHECK_S = 1.0
 
 
@@ -44,6 +45,8 @@ class RunView:
     state: str
     log_format: str = ""
     """Of a log of another program: what it is read as."""
+    spent_s: float = 0.0
+    """From the first to the last time in such a log; 0 where it has none."""
 
     @property
     def active(self) -> bool:
@@ -52,10 +55,10 @@ class RunView:
 
     @property
     def growing(self) -> bool:
-        """Whether rows are still to be expected."""
+        """Whether rows, or more values of the last one, are to be expected now."""
         if self.state == LOG_FILE:
             return time.time() - self.status.heartbeat < SILENT_S
-        return self.state in ATTACHABLE_STATES
+        return self.state in _GROWING
 
     @property
     def progress(self) -> float:
@@ -167,13 +170,13 @@ def view_of_log(path: Path, log: OpenLog, series: SeriesStore) -> RunView:
         series.last_step or 0,
         facts.total_steps,
         tokens,
-        heartbeat=max(last, written) if state == LOG_FILE else last,
+        heartbeat=written,
         loss=loss.last_value if loss else None,
         val_loss=val_loss.last_value if val_loss else None,
         error=facts.error,
     )
     info = RunInfo(path.resolve().name, "", begun, begun, "", 0, 0.0)
-    return RunView(info, status, state, log.format)
+    return RunView(info, status, state, log.format, last - begun)
 
 
 if __name__ == "__main__":

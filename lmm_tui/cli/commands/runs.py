@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 
 from lmm_tui.cli.options import runs_dir_option
-from lmm_tui.engine.run.find_run import list_runs
 from lmm_tui.i18n.language import tr
-from lmm_tui.runs.status_text import RunSummary, runs_table
+from lmm_tui.runs.run_list import RunList
+from lmm_tui.runs.status_text import runs_table
 
 
 @click.command("runs")
 @runs_dir_option
 def command(runs_dir: Path) -> None:
-    """List the runs in a folder, the newest first."""
-    runs = [RunSummary.of(run) for run in list_runs(runs_dir)]
+    """List the runs in a folder, and logs of other programs there, the newest first."""
+    runs = [run.summary for run in RunList(runs_dir).read()]
     if runs:
         click.echo(runs_table(runs))
     else:

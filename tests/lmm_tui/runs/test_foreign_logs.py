@@ -18,17 +18,21 @@ from lmm_tui.runs.session import RunSession
 LINES = "".join(f"step: {step}, loss: {5 - step / 50}\n" for step in range(1, 101))
 
 
-def test_a_log_is_a_run_that_ends_when_it_falls_silent(tmp_path: Path) -> None:
+def test_a_log_that_says_nothing_of_its_end_is_a_file_and_takes_no_commands(
+    tmp_path: Path,
+) -> None:
     log = tmp_path / "train.log"
     log.write_text(LINES)
     session = RunSession(log)
     assert session.poll() and session.series.last_step == 100
     session.poll()
-    assert (session.view.state, session.view.status.loss) == ("running", 3.0)
+    assert (session.view.state, session.view.status.loss) == ("log file", 3.0)
+    assert session.view.growing and not session.view.active
     reply = session.send("pause")
     assert not reply.ok and "takes no commands" in reply.message
     os.utime(log, (1e9, 1e9))
-    assert session.poll() and session.view.state == "finished"
+    assert session.poll() and session.view.state == "log file"
+    assert not session.view.growing
 
 
 def test_health_and_plot_find_out_what_a_path_is(
