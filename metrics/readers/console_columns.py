@@ -32,7 +32,7 @@ def columns_of(
         plan = plan_of(lines[at[0]])
         if plan is TEXT:
             continue
-        if not is_plain(plan):
+        if plan.columns or not is_plain(plan):
             return None
         part = _part(shape, plan, np.array(at), [lines[index] for index in at])
         if part is None:

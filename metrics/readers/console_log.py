@@ -14,6 +14,7 @@ import numpy as np
 from lmm_tui.metrics.readers.console_columns import columns_of
 from lmm_tui.metrics.readers.console_pairs import KeyValue
 from lmm_tui.metrics.readers.console_plan import AT_THE_END, TEXT, LinePlan, plan_of, whole
+from lmm_tui.metrics.readers.console_table import row_of
 from lmm_tui.metrics.readers.log_row import Columns, LogRow
 from lmm_tui.metrics.readers.text_numbers import read_number
 
@@ -37,6 +38,8 @@ class ConsoleLog:
         self._steps_an_epoch: int | None = None
         self._bar: tuple[int, int] | None = None
         self._split = ""
+        self._columns: tuple[str, ...] = ()
+        """Of the table whose rows may follow."""
 
     def rows(self, lines: list[bytes]) -> tuple[list[LogRow], int]:
         """A line that is no row is text, not broken."""
@@ -44,7 +47,7 @@ class ConsoleLog:
         plans = self._plans
         for line in lines:
             plan = plans.get(line.translate(_DIGITS))
-            if plan is TEXT:
+            if plan is TEXT and not self._columns:
                 continue
             row = self._row(line, plan)
             if row is not None and (row.values or row.is_summary):
@@ -56,7 +59,7 @@ class ConsoleLog:
         shapes: dict[bytes, list[int]] = {}
         for index, line in enumerate(lines):
             shapes.setdefault(line.translate(_DIGITS), []).append(index)
-        if len(shapes) * 8 > len(lines) or max(map(len, shapes)) > LONGEST:
+        if self._columns or len(shapes) * 8 > len(lines) or max(map(len, shapes)) > LONGEST:
             return None
         if any(b"\x1b" in shape or b"\x08" in shape or not shape.isascii() for shape in shapes):
             return None
@@ -87,7 +90,14 @@ class ConsoleLog:
         plan = plan or self._plan(line)
         if plan is AT_THE_END:
             return LogRow(is_summary=True)
-        return None if plan is TEXT else self._read(line.decode("utf-8", "replace"), plan)
+        text = line.decode("utf-8", "replace")
+        if plan.columns:
+            self._columns = plan.columns
+            return None
+        if self._columns and (row := row_of(text, self._columns)) is not None:
+            self._epoch = row.epoch
+            return row
+        return None if plan is TEXT else self._read(text, plan)
 
     def _read(self, text: str, plan: LinePlan) -> LogRow | None:
         """The row of a line; what it says of the position is remembered."""
@@ -101,9 +111,11 @@ class ConsoleLog:
         if bar is not None and total is not None:
             self._remember_bar(bar, total, at.described_bar)
         if plan.counted:
-            total = None
+            total: int | None = None
             if step is None and plan.bar_before and self._bar is not None:
                 step, total = self._bar
+            elif steps_an_epoch is not None:
+                total = steps_an_epoch
             values = _values(text, plan.pairs)
             return LogRow(values, step=step, total_steps=total, epoch=epoch, counted=True)
         if epoch is not None:

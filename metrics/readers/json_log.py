@@ -96,7 +96,7 @@ class RecordLines:
         if keys.epoch is not None:
             row.epoch = value_in(keys.epoch, found[keys.epoch])
         if keys.total is not None:
-            row.total_steps = value_in(keys.total, found[keys.total])
+            row.total_steps = total_in(found[keys.total])
         row.is_last = row.step is not None and row.step == row.total_steps
         return row
 
@@ -131,8 +131,17 @@ def value_in(name: str, given: object) -> float | None:
 
 
 def step_in(given: object) -> int | None:
-    """A step, also where it is text."""
+    """A step, also where it is text, such as `10/100`."""
+    if isinstance(given, str) and "/" in given:
+        given = given.partition("/")[0]
     return whole_number(given) if isinstance(given, str) else whole_step(given)
+
+
+def total_in(given: object) -> float | None:
+    """How many steps there are to be, also behind the step, as in `10/100`."""
+    if isinstance(given, str):
+        return whole_number(given.rpartition("/")[2])
+    return number(given)
 
 
 def time_in(given: object) -> float | None:

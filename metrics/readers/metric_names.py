@@ -21,12 +21,14 @@ TAKEN = ("step", "time", "tokens")
 STEPS = (
     "step", "global step", "trainer/global step", "train/global step", "iteration", "iter",
     "current steps", "num updates", "update", "updates", "global iter", "train/step", "train step",
-    "training step", "optimizer step", " step", "iterations", "n iter", "itr", "batch", "batch idx",
+    "global step/max steps", "training step", "optimizer step", " step", "iterations", "n iter", "itr", "batch",
+    "batch idx",
+    "total timesteps", "time/total timesteps", "timesteps total",
 )  # fmt: skip
 """Names of the step, as `normal` gives them, the likeliest first."""
 
 EPOCHS = ("epoch", "train/epoch", "epochs", "num epoch")
-TOTALS = ("total steps", "max steps")
+TOTALS = ("total steps", "max steps", "global step/max steps")
 TIMES = ("time", " timestamp", "timestamp", "wall time", "created at", "datetime")
 SPLITS = ("mode", "split", "phase", "subset", "stage")
 """Names of a text that says what a row was measured on."""

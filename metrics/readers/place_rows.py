@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Collection
 
 import numpy as np
 
@@ -63,7 +64,8 @@ class RowPlacer:
         """What was done with rows that the log does not simply count upwards, as sentences."""
         warnings = []
         if self.restarts:
-            warnings.append(f"the steps begin again {self.restarts} times; they are counted on")
+            times = "once" if self.restarts == 1 else f"{self.restarts} times"
+            warnings.append(f"the steps begin again {times}; they are counted on")
         if self.superseded:
             warnings.append(f"{self.superseded} rows left out: a resumed run repeats their steps")
         if self.replaced:
@@ -126,6 +128,12 @@ class RowPlacer:
         if row.epoch is not None and not abs(row.epoch) <= MAX_STEP:
             row.epoch = None
         names = self._names(row)
+        if self._is_of_epoch(row, names):
+            row.step, row.split = None, "val"
+            pairs = zip(row.values, names, strict=True)
+            names = self._namer.names(
+                [in_split(name, "val") if ours in self._seen else name for name, ours in pairs]
+            )
         placed: Row = dict(zip(names, row.values.values(), strict=True))
         step = self._step_of(row, placed)
         if step is None:
@@ -220,16 +228,30 @@ class RowPlacer:
             self._begin_again(raw, row.steps_an_epoch, epochs)
             return None
         further = [name for name in back if self._own_last[name] > raw]
-        if further and max(self._seen[name] for name in further) * 2 >= self._rows:
+        if further and self._is_usual(placed):
             if row.time is not None and row.time > self._time > 0 and raw > self._first:
                 self._resume(raw)
                 return None
             if raw <= self._first:
                 self._begin_again(raw, None, 1)
                 return None
-        if raw < self._raw and not further and row.epoch is None and self._epoch == raw:
-            return self._current  # MMEngine: the step of a validation is the epoch that ended.
         return None
+
+    def _is_of_epoch(self, row: LogRow, names: list[str]) -> bool:
+        """Whether the step of a row is the epoch that has ended, as of MMEngine's validations."""
+        return (
+            row.step is not None
+            and row.epoch is None
+            and self._raw is not None
+            and row.step < self._raw
+            and row.step == self._epoch
+            and not self._is_usual(names)
+        )
+
+    def _is_usual(self, names: Collection[str]) -> bool:
+        """Whether these are the metrics of a row of the training."""
+        usual = [name for name, count in self._seen.items() if count * 2 >= self._rows]
+        return sum(name in names for name in usual) * 2 >= len(usual) > 0
 
     def _begin_again(self, raw: int, steps_an_epoch: int | None, epochs: int) -> None:
         assert self._raw is not None
