@@ -21,9 +21,9 @@ TAKEN = ("step", "time", "tokens")
 STEPS = (
     "step", "global step", "trainer/global step", "train/global step", "iteration", "iter",
     "current steps", "num updates", "update", "updates", "global iter", "train/step", "train step",
-    "global step/max steps", "training step", "optimizer step", " step", "iterations", "n iter", "itr", "batch",
-    "batch idx",
-    "total timesteps", "time/total timesteps", "timesteps total",
+    "global step/max steps", "training step", "optimizer step", " step", "iterations",
+    "n iter", "itr", "batch", "batch idx", "total timesteps",
+    "time/total timesteps", "timesteps total",
 )  # fmt: skip
 """Names of the step, as `normal` gives them, the likeliest first."""
 

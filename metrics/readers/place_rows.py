@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -90,21 +90,29 @@ class RowPlacer:
             for name, (rows, values) in zip(ours, columns.values.values(), strict=True)
         }
         self._store.extend(steps, block, epochs=columns.epochs)
-        self.advance(ours, steps.astype(float), np.full(len(steps), np.nan), columns.epochs)
+        counts = {
+            name: len(rows) for name, (rows, _) in zip(ours, columns.values.values(), strict=True)
+        }
+        self.advance(counts, steps.astype(float), np.full(len(steps), np.nan), columns.epochs)
         for name, (rows, _) in zip(ours, columns.values.values(), strict=True):
             self._own_last[name] = int(steps[rows[-1]])
         return True
 
-    def advance(self, names: list[str], steps: Floats, times: Floats, epochs: Floats) -> None:
-        """Note rows that were added to the store otherwise, with increasing steps; NaN: unknown."""
+    def advance(
+        self, counts: Mapping[str, int], steps: Floats, times: Floats, epochs: Floats
+    ) -> None:
+        """Note rows that were added to the store otherwise, with increasing steps; NaN: unknown.
+
+        `counts` are the values of each metric.
+        """
         first, last = int(steps[0]), int(steps[-1])
         self._resumes = False
         if self._raw is None:
             self._first = first
         self._stride = int(steps[-1] - steps[-2]) if len(steps) > 1 else max(self._stride, 1)
         self._raw = self._last = self._current = last
-        self._own_last.update(dict.fromkeys(names, last))
-        self._seen.update(dict.fromkeys(names, len(steps)))
+        self._own_last.update(dict.fromkeys(counts, last))
+        self._seen.update(counts)
         self._rows += len(steps)
         self._stepped = True
         self._time = float(np.nanmax(times, initial=self._time))

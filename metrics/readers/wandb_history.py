@@ -146,7 +146,8 @@ class HistoryReader:
         }
         block |= {name: (rows, floats) for name, rows, floats in self.notes.samples.at(times)}
         self._store.extend(steps.astype(np.int64), block, times, epochs=epochs)
-        self.placer.advance(ours, steps, times, epochs)
+        counts = {name: len(rows) for name, (rows, _) in zip(ours, columns.values(), strict=True)}
+        self.placer.advance(counts, steps, times, epochs)
         return True
 
     def _columns(self, numbers: Ints, rows: Ints, values: list[Any]) -> _Columns:
