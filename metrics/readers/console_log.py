@@ -16,6 +16,7 @@ from lmm_tui.metrics.readers.console_pairs import KeyValue
 from lmm_tui.metrics.readers.console_plan import AT_THE_END, TEXT, LinePlan, plan_of, whole
 from lmm_tui.metrics.readers.console_table import row_of
 from lmm_tui.metrics.readers.log_row import Columns, LogRow
+from lmm_tui.metrics.readers.metric_names import is_loss
 from lmm_tui.metrics.readers.text_numbers import read_number
 
 LONGEST = 4096
@@ -142,6 +143,8 @@ class ConsoleLog:
         """A line with numbers alone."""
         if plan.counted and self._bar is not None:
             return LogRow(_values(text, plan.pairs), step=self._bar[0], counted=True)
+        if plan.counted and any(is_loss(pair.name) for pair in plan.pairs):
+            return LogRow(_values(text, plan.pairs), counted=True)
         if self._step is None and self._epoch is None:
             return None
         split = plan.at.split or self._split

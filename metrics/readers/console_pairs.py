@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lmm_tui.metrics.readers.metric_names import common_names, normal
 from lmm_tui.metrics.readers.text_numbers import NUMBER, UNIT, factor_of
 
-_END = r"(?!\w|\.\w|[-:/]\d)"
+_END = r"(?!\w|\.\w|[-:/,]\d)"
 _WORD = r"(?:[A-Za-z]{1,5}\.|[A-Za-z_](?:[\w./@+\-]*[\w@+\-])?)"
 """Not the end of a sentence, but `Val.` is one."""
 

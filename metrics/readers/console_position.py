@@ -14,7 +14,7 @@ from lmm_tui.metrics.readers.console_pairs import blank_out
 from lmm_tui.metrics.readers.metric_names import VALIDATION
 
 _INT = r"\d{1,3}(?:,\d{3})+(?!\d)|\d+"
-_END = r"(?!\w|\.\w|[-:/]\d)"
+_END = r"(?!\w|\.\w|[-:/,]\d)"
 
 
 Span: TypeAlias = tuple[int, int]

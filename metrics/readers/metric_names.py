@@ -88,6 +88,12 @@ def _table(path: Path) -> dict[str, list[str]]:
     }
 
 
+def is_loss(name: str) -> bool:
+    """Whether a name of another program means the loss, of training or of validation."""
+    known = common_names().get(normal(name))
+    return known is not None and known.ours in ("train/loss", "val/loss")
+
+
 def split_of(word: str) -> str:
     """`val` or `train` for a word that means it, else an empty string."""
     word = word.lower()
