@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from lmm_tui.metrics.readers.console_columns import columns_of
+from lmm_tui.metrics.readers.console_columns import DIGITS, ShapedLines, columns_of
 from lmm_tui.metrics.readers.console_pairs import KeyValue
 from lmm_tui.metrics.readers.console_plan import AT_THE_END, TEXT, LinePlan, plan_of, whole
 from lmm_tui.metrics.readers.console_table import row_of
@@ -25,8 +25,8 @@ LONGEST = 4096
 _COLOURS = re.compile(
     rb"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])|\x08+"
 )
-_DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _MOST_PLANS = 1 << 14
+_SAMPLE = 1 << 14
 
 
 class ConsoleLog:
@@ -47,7 +47,7 @@ class ConsoleLog:
         found = []
         plans = self._plans
         for line in lines:
-            plan = plans.get(line.translate(_DIGITS))
+            plan = plans.get(line.translate(DIGITS))
             if plan is TEXT and not self._columns:
                 continue
             row = self._row(line, plan)
@@ -57,15 +57,14 @@ class ConsoleLog:
 
     def columns(self, lines: list[bytes]) -> Columns | None:
         """The rows on some lines as columns; None where they must be read one by one."""
-        shapes: dict[bytes, list[int]] = {}
-        for index, line in enumerate(lines):
-            shapes.setdefault(line.translate(_DIGITS), []).append(index)
-        if self._columns or len(shapes) * 8 > len(lines) or max(map(len, shapes)) > LONGEST:
+        data = b"\n".join(lines)
+        if b"\x1b" in data or b"\x08" in data:
+            data = _without_colours(data)
+        shaped = None if self._columns else ShapedLines.of(data, LONGEST)
+        columns = None if shaped is None else columns_of(shaped, self._plan)
+        if columns is None or (columns.counted and self._bar is not None):
             return None
-        if any(b"\x1b" in shape or b"\x08" in shape or not shape.isascii() for shape in shapes):
-            return None
-        columns = columns_of(shapes, lines, self._plan)
-        if columns is None or (self._epoch is not None and np.isnan(columns.epochs).any()):
+        if not columns.counted and self._epoch is not None and np.isnan(columns.epochs).any():
             return None
         for line in reversed(lines):
             last = self._row(line, None)  # Remembers the position.
@@ -75,7 +74,7 @@ class ConsoleLog:
         return None
 
     def _plan(self, line: bytes) -> LinePlan:
-        shape = line.translate(_DIGITS)
+        shape = line.translate(DIGITS)
         plan = self._plans.get(shape)
         if plan is None:
             if len(self._plans) >= _MOST_PLANS:
@@ -161,6 +160,13 @@ class ConsoleLog:
         """The bar of the training is the first one without a text before it."""
         if not described and (self._bar is None or self._bar[1] == total):
             self._bar = count, total
+
+
+def _without_colours(data: bytes) -> bytes:
+    """Many lines without escape codes, of which a program uses few."""
+    for code in set(_COLOURS.findall(data, 0, _SAMPLE)):
+        data = data.replace(code, b"")
+    return _COLOURS.sub(b"", data) if b"\x1b" in data or b"\x08" in data else data
 
 
 def _values(text: str, pairs: tuple[KeyValue, ...]) -> dict[str, float]:

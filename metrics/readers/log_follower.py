@@ -59,8 +59,6 @@ class LineLogFollower:
         complete: Callable[[bytes], bool] | None = None,
     ) -> None:
         """`new_reader` is called again where the log begins anew; `complete`: see LogLines."""
-        self.lines = 0
-        """How many there are that are not blank."""
         self._lines = LogLines(path, complete)
         self._store = store
         self._new_reader = new_reader
@@ -72,12 +70,12 @@ class LineLogFollower:
     def _begin(self) -> None:
         self._reader = self._new_reader()
         self._placer = RowPlacer(self._store, self._namer)
-        self._bad = self.lines = 0
+        self._bad = 0
         self.facts = LogFacts()
         self._last: list[bytes] = []
 
     def _read(self, lines: list[bytes]) -> None:
-        self._last = [*self._last, *lines][-LAST_LINES:]
+        self._last = [*self._last, *lines[-LAST_LINES:]][-LAST_LINES:]
         columns = self._reader.columns(lines) if len(lines) >= _MANY else None
         if columns is not None and self._placer.add_columns(columns):
             self.facts.end = ""
@@ -121,7 +119,6 @@ class LineLogFollower:
                 self._namer.restart()
                 self._begin()
             if lines:
-                self.lines += sum(1 for line in lines if line and not line.isspace())
                 self._read(lines)
             if self._namer.contested and self._rereads < _MOST_REREADS:
                 self._rereads += 1
@@ -142,7 +139,7 @@ def note_facts(facts: LogFacts, rows: list[LogRow]) -> None:
         facts.expect(row.total_steps)
         if row.is_summary:
             facts.end = "finished"
-        elif row.values and not is_validation(row):
+        elif facts.end and row.values and not is_validation(row):
             facts.end, facts.error = "", ""
         if row.is_last:
             facts.end = "finished"

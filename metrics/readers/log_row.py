@@ -42,8 +42,12 @@ class Columns:
     epochs: Floats
     """NaN where unknown."""
     values: dict[str, tuple[Ints, Floats]] = field(default_factory=dict)
-    total_steps: float | None = None
     """By the name in the log: which rows have a value, and the values."""
+    total_steps: float | None = None
+    steps_an_epoch: int = 0
+    """Where the steps are counted within epochs: `steps` are those, and as many for each epoch."""
+    counted: bool = False
+    """Where rows have no step: `steps` number them, from those before on."""
 
 
 class LineReader(Protocol):

@@ -88,6 +88,7 @@ def _table(path: Path) -> dict[str, list[str]]:
     }
 
 
+@lru_cache(maxsize=1 << 12)
 def is_loss(name: str) -> bool:
     """Whether a name of another program means the loss, of training or of validation."""
     known = common_names().get(normal(name))
@@ -106,6 +107,7 @@ def in_split(name: str, split: str) -> str:
     return name if first in VALIDATION or first in TRAINING else f"{split}/{name}"
 
 
+@lru_cache(maxsize=1 << 12)
 def own_kind(name: str) -> bool:
     """Whether a name does not say itself that it is of validation."""
     return normal(name).replace("/", " ").split(" ", 1)[0] not in VALIDATION

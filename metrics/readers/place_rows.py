@@ -16,7 +16,7 @@ import numpy as np
 
 from lmm_tui.metrics.readers.log_row import Columns, LogRow
 from lmm_tui.metrics.readers.metric_names import MetricNamer, in_split, normal, own_kind
-from lmm_tui.metrics.series.growing_array import Floats
+from lmm_tui.metrics.series.growing_array import Floats, Ints
 from lmm_tui.metrics.series.row_values import MAX_STEP
 from lmm_tui.metrics.series.rows import Row, add_rows, rows_from
 from lmm_tui.metrics.series.series import SeriesStore
@@ -79,24 +79,52 @@ class RowPlacer:
     def add_columns(self, columns: Columns) -> bool:
         """Add many rows at once; False, and nothing is added, where they need to be placed."""
         last = self._store.last_step
-        steps = columns.steps
+        steps, epochs = self._placed_columns(columns)
         if self.restarts or not len(steps) or (last is not None and steps[0] <= last):
             return False
         if len(set(map(normal, columns.values))) < len(columns.values):
             return False
+        if columns.counted and self._stepped:
+            return False
         ours = self._namer.names(list(columns.values))
+        named = list(zip(ours, columns.values.values(), strict=True))
         block = {
             name: (None if len(rows) == len(steps) else rows, values)
-            for name, (rows, values) in zip(ours, columns.values.values(), strict=True)
+            for name, (rows, values) in named
         }
-        self._store.extend(steps, block, epochs=columns.epochs)
-        counts = {
-            name: len(rows) for name, (rows, _) in zip(ours, columns.values.values(), strict=True)
-        }
-        self.advance(counts, steps.astype(float), np.full(len(steps), np.nan), columns.epochs)
-        for name, (rows, _) in zip(ours, columns.values.values(), strict=True):
+        self._store.extend(steps, block, epochs=epochs)
+        if columns.counted:
+            self._last = self._current = int(steps[-1])
+            self._see_epochs(columns.epochs)
+            return True
+        counts = {name: len(rows) for name, (rows, _) in named}
+        times = np.full(len(steps), np.nan)
+        self.advance(counts, steps.astype(float), times, columns.epochs)
+        for name, (rows, _) in named:
             self._own_last[name] = int(steps[rows[-1]])
         return True
+
+    def _placed_columns(self, columns: Columns) -> tuple[Ints, Floats]:
+        """The steps and the epochs of rows."""
+        if columns.counted:
+            return columns.steps + (self._last or 0), columns.epochs
+        length = columns.steps_an_epoch
+        if not length:
+            return columns.steps, columns.epochs
+        first = self._first_epoch
+        if first is None:
+            first = min(float(int(columns.epochs[0])), 1.0)
+        within = columns.steps - columns.epochs.astype(np.int64) * length
+        return columns.steps - int(first) * length, columns.epochs - first + within / length
+
+    def _see_epochs(self, epochs: Floats) -> float | None:
+        """Note the first epoch; returns the last of these."""
+        known = epochs[np.abs(epochs) <= MAX_STEP]
+        if not len(known):
+            return None
+        if self._first_epoch is None:
+            self._first_epoch = min(float(int(known[0])), 1.0)
+        return float(known[-1])
 
     def advance(
         self, counts: Mapping[str, int], steps: Floats, times: Floats, epochs: Floats
@@ -116,11 +144,8 @@ class RowPlacer:
         self._rows += len(steps)
         self._stepped = True
         self._time = float(np.nanmax(times, initial=self._time))
-        known = epochs[np.abs(epochs) <= MAX_STEP]
-        if len(known):
-            self._epoch = float(known[-1])
-            if self._first_epoch is None:
-                self._first_epoch = min(float(int(known[0])), 1.0)
+        epoch = self._see_epochs(epochs)
+        self._epoch = self._epoch if epoch is None else epoch
 
     def add(self, rows: list[LogRow]) -> int:
         """Add rows in order; returns how many were left out, as they have no place."""
