@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 from lmm_tui.metrics.readers.console_log import ConsoleLog
@@ -28,6 +29,7 @@ from lmm_tui.metrics.readers.wandb_log import WandbFollower
 from lmm_tui.metrics.series.series import SeriesStore
 
 HEAD_BYTES = 1 << 16
+_ODD = bytes(set(range(32)) - set(b"\t\n\r\f\b\x1b"))
 _FEW_BYTES = 32
 """So short a file has hardly begun: its name tells what it will be."""
 
@@ -63,7 +65,7 @@ class Head:
         sample = self.text[:4096]
         if b"\0" in sample:
             return False
-        odd = sum(byte < 32 and byte not in b"\t\n\r\f\b\x1b" for byte in sample)
+        odd = len(sample) - len(sample.translate(None, _ODD))
         return odd * 50 <= len(sample)
 
 
@@ -83,8 +85,12 @@ class LogFormat:
         """Whether the beginning of a file has a row."""
         if self.new_reader is None:
             return True
-        rows, _ = self.new_reader(head).rows(head.lines[:2000])
-        return any(row.values for row in rows)
+        reader = self.new_reader(head)
+        for begin, end in pairwise((0, 50, 2000)):  # Most logs begin soon.
+            rows, _ = reader.rows(head.lines[begin:end])
+            if any(row.values for row in rows):
+                return True
+        return False
 
 
 def _events(head: Head) -> float:

@@ -40,7 +40,7 @@ def points(store: SeriesStore, name: str) -> dict[int, float]:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_losses_are_those_that_were_logged(name: str, tmp_path: Path) -> None:
-    rows = training(250)
+    rows = training(700)
     store = read(write_log(name, tmp_path, rows))
     rounded = 1e-6 if name == "TensorBoard" else 1e-12
     step_of = {"Keras": 300}.get(name, 1)
