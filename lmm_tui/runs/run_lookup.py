@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.metrics.readers.foreign import is_log, resolve
+from lmm_tui.metrics.readers.foreign import UnknownLogError, is_log, resolve
 from lmm_tui.metrics.readers.log_folders import runs_at
 
 
@@ -25,6 +25,8 @@ def find_path(name: str | None, runs_dir: Path) -> Path:
             return path
         if path.is_dir():
             resolve(path)  # Says what was looked for.
+    if len(Path(name).parts) > 1:
+        raise UnknownLogError(f"{name}: no such file or folder; give a log or a run")
     return find_run(name, runs_dir).path
 
 

@@ -102,7 +102,8 @@ class RunSession:
         path = self.run_dir.path
         if self._log is None:
             return f"{path}: no metrics yet; wait for the first step"
-        return f"{self._log.file}: {nothing_read(self._log.file, self.view.growing)}"
+        file = self._log.first_file
+        return f"{file}: {nothing_read(file, self.view.growing)}"
 
     def poll(self, budget_s: float | None = None) -> bool:
         """Read new data for at most about `budget_s` seconds; returns whether anything changed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmm_tui.errors import LmmError
+from lmm_tui.metrics.readers.event_files import sources_in
 from lmm_tui.metrics.readers.log_facts import LogFacts
 from lmm_tui.metrics.readers.log_folders import (
     last_written,
@@ -18,6 +19,7 @@ from lmm_tui.metrics.readers.log_folders import (
     runs_at,
 )
 from lmm_tui.metrics.readers.log_formats import EVENT_FOLDER, Head, LogFormat, format_of
+from lmm_tui.metrics.readers.metric_names import common_names
 from lmm_tui.metrics.readers.trackio_log import database_of, run_at
 from lmm_tui.metrics.readers.unread import not_a_log
 from lmm_tui.metrics.series.series import SeriesStore
@@ -30,10 +32,12 @@ class UnknownLogError(LmmError):
 def open_log(path: Path, store: SeriesStore) -> OpenLog:
     """A follower that keeps `store` up to date with the log at `path`, a file or a folder.
 
-    Raises UnknownLogError where `path` is nothing that can be read.
+    Raises UnknownLogError where `path` is nothing that can be read, NamesFileError where names of
+    the user's are not.
     """
     if not path.exists() and run_at(path) is None:
         raise UnknownLogError(f"{path}: no such file or folder; give a log or a run")
+    common_names()  # A file of the user's that cannot be used is refused here.
     path = resolve(path)
     return OpenLog(path, store, _format_of(path))
 
@@ -81,6 +85,12 @@ class OpenLog:
             first = ", ".join(str(log.relative_to(self.file)) for log in self._others[:_SHOWN])
             said.append(f"{more} more runs in the folders below: {first}")
         return said
+
+    @property
+    def first_file(self) -> Path:
+        """The first file that is read."""
+        sources = sources_in(self.file) if self.file.is_dir() else []
+        return sources[0].path if sources else self.file
 
     @property
     def written(self) -> float:

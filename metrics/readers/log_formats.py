@@ -131,13 +131,14 @@ def _document(head: Head) -> float:
     return 0.95 if b'"log_history"' in head.text else 0.7
 
 
-def _delimiter(head: Head) -> str | None:
+def delimiter_in(head: Head) -> str | None:
+    """What divides the cells of a table; None where a file is none."""
     lines = [line for line in head.lines[:40] if not line.startswith(b"#")]
     return delimiter_of(lines[0], lines[1:]) if lines else None
 
 
 def _table(head: Head) -> float:
-    return 0.85 if head.is_text and _delimiter(head) is not None else 0.0
+    return 0.85 if head.is_text and delimiter_in(head) is not None else 0.0
 
 
 def _console(head: Head) -> float:
@@ -150,7 +151,7 @@ def _follow_events(path: Path, store: SeriesStore) -> LogFollower:
 
 
 def _follow_table(path: Path, store: SeriesStore) -> LogFollower:
-    delimiter = _delimiter(Head.of(path)) or ","
+    delimiter = delimiter_in(Head.of(path)) or ","
     return LineLogFollower(path, store, lambda: TableLog(delimiter))
 
 
@@ -176,7 +177,7 @@ FORMATS: tuple[LogFormat, ...] = (
         "CSV, TSV: Lightning, Keras CSVLogger, Ultralytics, fastai, Flair",
         _table,
         _follow_table,
-        lambda head: TableLog(_delimiter(head) or ","),
+        lambda head: TableLog(delimiter_in(head) or ","),
     ),
     LogFormat(
         "console output",

@@ -15,6 +15,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from lmm_tui.errors import LmmError
+
 TAKEN = ("step", "time", "tokens")
 """Keys of a row that are no metrics here; metrics of that name get another one."""
 
@@ -64,28 +66,45 @@ def user_table() -> Path:
     return Path(home) / "lmm-tui" / "names.toml"
 
 
+class NamesFileError(LmmError):
+    """A file with names of the user's that cannot be used."""
+
+
 @cache
 def common_names() -> dict[str, CommonName]:
-    """Names in normal form, and what they mean."""
+    """Names in normal form, and what they mean. Raises NamesFileError."""
     found: dict[str, CommonName] = {}
-    added = _table(user_table())
-    for ours, theirs in (*added.items(), *_table(_TABLE).items()):
+    for ours, theirs in names_by_metric().items():
         for rank, name in enumerate(theirs):
             found.setdefault(normal(name), CommonName(ours, rank))
     return found
 
 
-def _table(path: Path) -> dict[str, list[str]]:
-    """The lists of names in a file; what is no such list is left out."""
+def names_by_metric() -> dict[str, list[str]]:
+    """By our name, what other programs call a metric, the user's names first.
+
+    Raises NamesFileError.
+    """
+    added, known = _names_of_user(user_table()), tomllib.loads(_TABLE.read_text("utf-8"))
+    return {
+        ours: [*added.get(ours, ()), *known.get(ours, ())]
+        for ours in dict.fromkeys((*added, *known))
+    }
+
+
+def _names_of_user(path: Path) -> dict[str, list[str]]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return {}
-    return {
-        ours: [name for name in theirs if isinstance(name, str)]
-        for ours, theirs in content.items()
-        if isinstance(theirs, list)
-    }
+    except OSError as error:
+        raise NamesFileError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise NamesFileError(f"{path}: is not TOML ({error}); correct it") from None
+    for ours, theirs in content.items():
+        if not isinstance(theirs, list) or not all(isinstance(name, str) for name in theirs):
+            raise NamesFileError(f'{path}: {ours}: give a list of names, such as ["my loss"]')
+    return content
 
 
 @lru_cache(maxsize=1 << 12)
