@@ -42,6 +42,8 @@ class RowKeys:
     time: str | None
     split: str | None
     total: str | None
+    tokens: str | None
+    """In rows as we write them."""
 
     @classmethod
     def among(cls, keys: Iterable[str]) -> RowKeys:
@@ -52,7 +54,9 @@ class RowKeys:
         def first(names: Iterable[str]) -> str | None:
             return next((by_name[name] for name in names if name in by_name), None)
 
-        return cls(first(STEPS), first(EPOCHS), first(TIMES), first(SPLITS), first(TOTALS))
+        ours = any(key.startswith(("train/", "val/")) for key in by_name.values())
+        tokens = "tokens" if ours and "tokens" in by_name.values() else None
+        return cls(first(STEPS), first(EPOCHS), first(TIMES), first(SPLITS), first(TOTALS), tokens)
 
 
 class RecordLines:
@@ -75,6 +79,8 @@ class RecordLines:
         if row.step is None and row.epoch is None:
             return None
         rest = {name: value for name, value in found.items() if name not in (keys.step, keys.epoch)}
+        if keys.tokens is not None:
+            row.tokens = number(rest.pop(keys.tokens))
         if keys.time is not None:
             row.time = time_in(rest[keys.time])
             if row.time is not None:
