@@ -12,7 +12,7 @@ from textual.content import Content
 
 from lmm_tui.cockpit.widgets.styled_line import Part, StyledLine, spread
 from lmm_tui.i18n.language import listed, tr
-from lmm_tui.i18n.number_format import count, duration
+from lmm_tui.i18n.number_format import age, count, duration
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.session import LOG_FILE, RunView
 from lmm_tui.terminal.safe_text import clean
@@ -84,8 +84,8 @@ class RunHeader(StyledLine):
             )
             parts.append((f" {text} ", "$warning"))
         if view.state == LOG_FILE:
-            age = tr("last written {time} ago", time=duration(time.time() - view.status.heartbeat))
-            parts.append((f" {age} ", "$foreground 80%"))
+            written = age(time.time() - view.status.heartbeat)
+            parts.append((f" {tr('last written {time} ago', time=written)} ", "$foreground 80%"))
         elif view.log_format and view.status.error:
             parts.append((f" {clean(translate_message(view.status.error))} ", "$error"))
         if view.state == "stale":
