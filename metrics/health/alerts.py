@@ -118,8 +118,8 @@ class Health:
             return f"healthy now, {count} alert{plural} before (last: step {self.alerts[-1].step})"
         if not self.judged:
             first = ", ".join(list(self._measured)[:_FEW])
-            more = f" and {len(self._measured) - _FEW} more" if len(self._measured) > _FEW else ""
-            return f"nothing could be judged: no loss in this log; it has {first}{more}"
+            others = ", …" if len(self._measured) > _FEW else ""
+            return f"nothing could be judged: no loss in this log; it has {first}{others}"
         return f"healthy up to step {self.last_step}"
 
     def _close_calm_episodes(self, rule: Rule, found: set[str]) -> None:

@@ -102,7 +102,7 @@ def _kind_of(plan: LinePlan) -> str:
 
 
 @dataclass
-class _Part:
+class _ShapePart:
     """The lines of one shape."""
 
     kind: str
@@ -115,7 +115,7 @@ class _Part:
 
 def _part(
     shape: bytes, kind: str, plan: LinePlan, lines: Ints, rows: NDArray[np.uint8]
-) -> _Part | None:
+) -> _ShapePart | None:
     """None where a position is more than digits can tell."""
     at = plan.at
     steps = np.zeros(len(lines))
@@ -130,10 +130,10 @@ def _part(
     if len(shape) > 1 and steps.max(initial=0) > 1 << 53:
         return None
     values = {pair.name: _numbers(shape, rows, pair) for pair in plan.pairs}
-    return _Part(kind, lines, steps, epochs, whole, values)
+    return _ShapePart(kind, lines, steps, epochs, whole, values)
 
 
-def _count(parts: list[_Part]) -> None:
+def _count(parts: list[_ShapePart]) -> None:
     """Number the rows of training; one of validation is at the row before."""
     lines = np.concatenate([part.lines for part in parts])
     trains = np.concatenate(
@@ -187,7 +187,7 @@ def _whole(lines: NDArray[np.uint8], places: list[int]) -> Floats | None:
     return total
 
 
-def _joined(parts: list[_Part]) -> Columns | None:
+def _joined(parts: list[_ShapePart]) -> Columns | None:
     """The rows of all shapes in the order of the lines; those of one step are one."""
     order = np.argsort(np.concatenate([part.lines for part in parts]), kind="stable")
     steps = np.concatenate([part.steps for part in parts])[order]

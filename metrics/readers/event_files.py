@@ -178,15 +178,17 @@ class EventReader:
     @property
     def notes(self) -> list[str]:
         """What of the files is not in the series, as sentences."""
-        said = []
+        warnings = []
         if self._superseded:
-            said.append(f"{self._superseded} points left out: a resumed run repeats their steps")
+            warnings.append(
+                f"{self._superseded} points left out: a resumed run repeats their steps"
+            )
         if repeated := sum(points.repeated for points in self._points.values()):
-            said.append(f"{repeated} values left out: a later one has the same step")
+            warnings.append(f"{repeated} values left out: a later one has the same step")
         numbers = {tag for _, tag in self._points}
         if others := len(self._without_number - numbers):
-            said.append(f"{others} tags are no curves: pictures, histograms, texts")
-        return said
+            warnings.append(f"{others} tags are no curves: pictures, histograms, texts")
+        return warnings
 
     def poll(self, budget_s: float | None = None) -> bool:
         """Read what is new, for at most about `budget_s` seconds; True where that was anything."""

@@ -80,11 +80,11 @@ class OpenLog:
     @property
     def notes(self) -> list[str]:
         """What of the log is not in the series as it stands there, as sentences."""
-        said = list(self._follower.notes)
+        warnings = list(self._follower.notes)
         if more := len(self._others):
             first = ", ".join(str(log.relative_to(self.file)) for log in self._others[:_SHOWN])
-            said.append(f"{more} more runs in the folders below: {first}")
-        return said
+            warnings.append(f"{more} more runs in the folders below: {first}")
+        return warnings
 
     @property
     def first_file(self) -> Path:

@@ -115,10 +115,10 @@ class TrackioFollower:
     @property
     def notes(self) -> list[str]:
         """What of the log is not in the series as it stands there, as sentences."""
-        said = self._placer.notes
+        warnings = self._placer.notes
         if count := self._samples.left_out:
-            said.append(f"{count} system values left out: a later one is at the same step")
-        return said
+            warnings.append(f"{count} system values left out: a later one is at the same step")
+        return warnings
 
     def poll(self, budget_s: float | None = None) -> bool:
         """Read what is new, whatever the budget; True where that was anything."""

@@ -65,13 +65,15 @@ def nothing_read(path: Path, still_written: bool) -> str:
         return "no metrics yet; wait for the first step"
     if known.name == "JSON document":
         return "is a JSON document without a history; looked for log_history or rows with a step"
-    lines = "1 line" if len(head.lines) == 1 else f"{len(head.lines)} lines"
+    count = len(head.lines)
     more = "more than " if len(head.data) == 1 << 16 else ""
     keys = ", ".join(_keys_of(head, known)[:_FEW])
     has = f"; the first has {keys}" if keys else ""
     if failure := failure_in(head.lines):
         has = f"; it ends with {failure[1]}"
-    return f"read as {known.name}: {more}{lines}, none with a step that is known ({_STEPS}){has}"
+    return (
+        f"read as {known.name}: {more}{count} lines, none with a step that is known ({_STEPS}){has}"
+    )
 
 
 def _keys_of(head: Head, known: LogFormat) -> list[str]:

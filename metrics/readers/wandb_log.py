@@ -53,7 +53,7 @@ def parts_of(path: Path) -> list[Path]:
 
 
 @dataclass
-class _Part:
+class _RunPart:
     """One file, and how far it was read."""
 
     path: Path
@@ -83,7 +83,7 @@ class WandbFollower:
 
     def _begin(self, step_metric: str | None = None, *, by_row: bool = False) -> None:
         self._store.clear()
-        self._parts: list[_Part] = []
+        self._parts: list[_RunPart] = []
         self._namer.restart()
         self._history = HistoryReader(self._store, self._namer, step_metric, by_row=by_row)
         self._unreadable = 0
@@ -97,12 +97,12 @@ class WandbFollower:
     @property
     def notes(self) -> list[str]:
         """What of the log is not in the series as it stands there, as sentences."""
-        said = self._history.placer.notes
+        warnings = self._history.placer.notes
         if len(self._parts) > 1:
-            said.append(f"{len(self._parts)} parts of one run are joined")
+            warnings.append(f"{len(self._parts)} parts of one run are joined")
         if count := self._history.notes.samples.left_out:
-            said.append(f"{count} system values left out: a later one is at the same step")
-        return said
+            warnings.append(f"{count} system values left out: a later one is at the same step")
+        return warnings
 
     @property
     def bad_lines(self) -> int:
@@ -130,7 +130,7 @@ class WandbFollower:
         for path in parts_of(self._path):
             part = known.get(path)
             if part is None:
-                part = _Part(path)
+                part = _RunPart(path)
                 self._parts.append(part)
             try:
                 found = path.stat()
