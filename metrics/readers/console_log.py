@@ -111,13 +111,11 @@ class ConsoleLog:
         if bar is not None and total is not None:
             self._remember_bar(bar, total, at.described_bar)
         if plan.counted:
-            total: int | None = None
+            all_steps = steps_an_epoch
             if step is None and plan.bar_before and self._bar is not None:
-                step, total = self._bar
-            elif steps_an_epoch is not None:
-                total = steps_an_epoch
+                step, all_steps = self._bar
             values = _values(text, plan.pairs)
-            return LogRow(values, step=step, total_steps=total, epoch=epoch, counted=True)
+            return LogRow(values, step=step, total_steps=all_steps, epoch=epoch, counted=True)
         if epoch is not None:
             self._epoch = epoch
             if step is None and bar is None:

@@ -105,7 +105,7 @@ def export_tensorboard(store: SeriesStore, target: Path, part: Part = WHOLE) -> 
     table = part.table(store)
     for (step, row), at in zip(table.rows, table.known(), strict=True):
         time = at.pop("time", None)
-        tags = {**at, **row}
+        tags: dict[str, float] = {**{str(axis): place for axis, place in at.items()}, **row}
         values = [Summary.Value(tag=name, simple_value=value) for name, value in tags.items()]
         writer.add_event(Event(step=step, wall_time=time, summary=Summary(value=values)))
     writer.close()

@@ -126,18 +126,20 @@ def pages_for(size: Size) -> tuple[Page, ...]:
 
 
 def without(pages: Sequence[Page], absent: frozenset[str]) -> tuple[Page, ...]:
-    """The pages without some panels; a column that is left with rows of fixed height only gives
-    them to the column before, a page without a panel
-    that no page before it has is left out."""
+    """The pages without some panels.
+
+    A column that is left with rows of fixed height only gives them to the column before; a page
+    without a panel that no page before it has is left out.
+    """
     kept = []
     shown: set[str] = set()
     for page in pages:
         columns: list[GridColumn] = []
         for column in page.columns:
             rows = tuple(
-                replace(row, panels=panels)
+                replace(row, panels=left)
                 for row in column.rows
-                if (panels := tuple(panel for panel in row.panels if panel not in absent))
+                if (left := tuple(panel for panel in row.panels if panel not in absent))
             )
             if columns and rows and all(row.lines for row in rows):
                 columns[-1] = replace(columns[-1], rows=columns[-1].rows + rows)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from foreign_logs import FORMATS, WITHOUT_VAL, TrainingRow, training, write_log
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from repository import ROOT
 
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.health.alerts import Health
 from lmm_tui.metrics.health.scan import examine
 from lmm_tui.metrics.readers.foreign import open_log
+from lmm_tui.metrics.readers.log_formats import FORMATS as KNOWN_FORMATS
 from lmm_tui.metrics.series.series import SeriesStore
 
 LONG_AGO = (1e9, 1e9)
@@ -62,6 +66,53 @@ def test_a_healthy_training_stays_silent(name: str, tmp_path: Path) -> None:
     health = Health()
     examine(read(write_log(name, tmp_path, training(300, seed=len(name)))), health)
     assert health.judged and health.verdict().startswith("healthy up to step")
+
+
+def changed(rows: list[TrainingRow], first: int, **values: float) -> list[TrainingRow]:
+    """The rows with other values from one on."""
+    return [replace(row, **values) if row.step >= first else row for row in rows]
+
+
+FAULTS: dict[str, tuple[list[TrainingRow], str, int]] = {
+    "the loss is no number": (changed(training(300), 200, loss=math.nan), "non_finite", 200),
+    "a bad batch": (
+        [replace(row, loss=12.0) if row.step == 200 else row for row in training(300)],
+        "loss_spike",
+        200,
+    ),
+    "the loss has risen": (
+        [replace(row, loss=row.loss + 2.0) if row.step > 200 else row for row in training(400)],
+        "loss_risen",
+        400,
+    ),
+    "overfitting": (
+        [
+            replace(row, val=None if row.val is None else row.val + row.step / 150)
+            for row in training(300)
+        ],
+        "overfit",
+        300,
+    ),
+}
+"""Rows with a fault, the rule that speaks, and by which step."""
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "name", ["LLaMA-Factory", "trainer_state.json", "llm.c", "modded-nanogpt", "W&B", "TensorBoard"]
+)
+def test_a_fault_in_a_log_is_found(name: str, fault: str, tmp_path: Path) -> None:
+    rows, rule, by = FAULTS[fault]
+    health = Health()
+    examine(read(write_log(name, tmp_path, rows)), health)
+    found = [alert.step for alert in health.alerts if alert.rule == rule]
+    assert found and found[0] <= by, health.verdict()
+
+
+def test_the_documents_name_every_format() -> None:
+    for page in ("foreign-logs.md", "foreign-logs.zh.md"):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        assert all(known.name in text for known in KNOWN_FORMATS)
 
 
 def numbers_in(data: bytes) -> set[float]:
