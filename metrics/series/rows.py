@@ -45,8 +45,8 @@ def rows_from(store: SeriesStore, first: int) -> list[Row]:
     for axis in AXES:
         known = np.flatnonzero(store.known(axis)[begin:]).tolist()
         positions = store.axis(axis)[begin:].tolist()
-        for number in known:
-            rows[number][axis] = positions[number]
+        for place in known:
+            rows[place][axis] = positions[place]
     at = {row["step"]: row for row in rows}
     for name in store.names():
         series = store.get(name)
