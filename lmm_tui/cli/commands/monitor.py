@@ -34,10 +34,9 @@ def command(run: str | None, runs_dir: Path, no_mouse: bool) -> int:
             with early_signals() as early, mirrored(run, early) as mirror:
                 return monitor_cockpit(mirror, mouse=not no_mouse, called=run, early=early)
     waits = run is None and not list_runs(runs_dir) and capabilities.can_host_app()
-    found = None if waits else find_path(run, runs_dir)
-    if found is not None and holds_runs(found):
-        found, runs_dir = None, found
-    chosen = None if found is None else RunDir(found)
+    chosen = None if waits else RunDir(find_path(run, runs_dir))
+    if chosen is not None and holds_runs(chosen.path):
+        runs_dir, chosen = chosen.path, None
     if not capabilities.can_host_app():
         raise LmmError(
             "monitor needs a terminal; `lmm-tui status` and `lmm-tui plot --text` do without"
