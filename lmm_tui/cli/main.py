@@ -34,7 +34,7 @@ COMMANDS = {
     "names": "Print what metrics of other programs are called here",
     "send": "Send a command to a live run",
     "eval": "Score a model by lm-eval and compare its checkpoints",
-    "convert": "Write a model as a Hugging Face folder or a MiniMind file",
+    "convert": "Write a model for Hugging Face, MiniMind, llama.cpp or Ollama",
     "serve-run": "Serve a run to a monitor on another machine, over ssh",
     "doctor": "Check devices, versions, terminal and folders",
 }
