@@ -141,7 +141,8 @@ def _span(found: re.Match[str], *groups: str) -> Span:
 def _is_known(name: str) -> bool:
     """Whether a number on a line of its own may be a metric of the step before."""
     plain = normal(name)
-    return plain in common_names() or plain.replace("/", " ").rsplit(" ", 1)[-1] in _LOSS_WORDS
+    last = plain.replace("/", " ").rsplit(" ", 1)[-1].partition("@")[0]
+    return plain in common_names() or last in _LOSS_WORDS
 
 
 def whole(text: str, span: Span | None) -> int | None:

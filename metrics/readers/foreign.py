@@ -38,8 +38,8 @@ def open_log(path: Path, store: SeriesStore) -> OpenLog:
     if not path.exists() and run_at(path) is None:
         raise UnknownLogError(f"{path}: no such file or folder; give a log or a run")
     common_names()  # A file of the user's that cannot be used is refused here.
-    path = resolve(path)
-    return OpenLog(path, store, _format_of(path))
+    log = resolve(path)
+    return OpenLog(log, store, _format_of(log), path if path.is_dir() else None)
 
 
 def _format_of(path: Path) -> LogFormat:
@@ -59,10 +59,14 @@ def _format_of(path: Path) -> LogFormat:
 class OpenLog:
     """Keeps a store up to date with a log, whose format is looked at until it has a row."""
 
-    def __init__(self, path: Path, store: SeriesStore, known: LogFormat) -> None:
+    def __init__(
+        self, path: Path, store: SeriesStore, known: LogFormat, folder: Path | None = None
+    ) -> None:
+        """`folder` is the one that was asked for: what else is in it is said."""
         self.file = path
         """What is read, a file or a folder."""
-        self._others = logs_below(path) if path.is_dir() else []
+        others = [] if folder is None else logs_below(folder)
+        self._others = [str(log.relative_to(folder)) for log in others if folder and log != path]
         self._store = store
         self._format = known
         self._follower = known.follow(path, store)
@@ -82,7 +86,7 @@ class OpenLog:
         """What of the log is not in the series as it stands there, as sentences."""
         warnings = list(self._follower.notes)
         if more := len(self._others):
-            first = ", ".join(str(log.relative_to(self.file)) for log in self._others[:_SHOWN])
+            first = ", ".join(self._others[:_SHOWN])
             warnings.append(f"{more} more runs in the folders below: {first}")
         return warnings
 

@@ -30,6 +30,7 @@ from lmm_tui.metrics.series.row_values import number, whole_step
 _SUMMARY = "train_runtime"
 """Is in the last row of Hugging Face's Trainer, whose `train_loss` is a mean over all its steps."""
 
+_LONGEST_LIST = 8
 _NO_METRICS = ("id", "name", "version", "host", "date", "seed", "commit", "uuid", "pid")
 
 
@@ -108,7 +109,8 @@ class RecordLines:
 
 
 def flat(found: Mapping[str, Any], most: int = 4) -> dict[str, Any]:
-    """The object with nested names joined by a dot; lists of one value are that value."""
+    """The object with nested names joined by a dot; lists of one value are that value,
+    and the numbers of short ones are counted from 0."""
     result: dict[str, Any] = {}
     for name, value in found.items():
         if isinstance(value, dict) and most:
@@ -117,6 +119,8 @@ def flat(found: Mapping[str, Any], most: int = 4) -> dict[str, Any]:
         elif isinstance(value, list):
             if len(value) == 1 and not isinstance(value[0], dict | list):
                 result[str(name)] = value[0]
+            elif len(value) <= _LONGEST_LIST and all(number(one) is not None for one in value):
+                result |= {f"{name}.{at}": one for at, one in enumerate(value)}
         else:
             result[str(name)] = value
     return result

@@ -161,7 +161,9 @@ class RowPlacer:
         if row.epoch is not None and not abs(row.epoch) <= MAX_STEP:
             row.epoch = None
         names = self._names(row)
-        if self._is_of_epoch(row, names):
+        if self._is_without_step(row):
+            row.step = None
+        elif self._is_of_epoch(row, names):
             row.step, row.split = None, "val"
             pairs = zip(row.values, names, strict=True)
             names = self._namer.names(
@@ -269,6 +271,16 @@ class RowPlacer:
                 self._begin_again(raw, None, 1)
                 return None
         return None
+
+    def _is_without_step(self, row: LogRow) -> bool:
+        """Whether it is a validation of this epoch at step 0, as old versions of Lightning have."""
+        return (
+            row.step == 0
+            and bool(self._raw)
+            and row.epoch is not None
+            and row.epoch == self._epoch
+            and is_validation(row)
+        )
 
     def _is_of_epoch(self, row: LogRow, names: list[str]) -> bool:
         """Whether the step of a row is the epoch that has ended, as of MMEngine's validations."""

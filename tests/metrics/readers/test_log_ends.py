@@ -125,6 +125,28 @@ def test_a_validation_whose_step_is_its_epoch_is_at_the_end_of_that(tmp_path: Pa
     assert points(store, "val/time") == {50: 0.2, 100: 0.2} and not log.notes
 
 
+def test_a_validation_at_step_0_is_at_the_end_of_its_epoch(tmp_path: Path) -> None:
+    rows = "0,49,2.5,\n0,99,2.4,\n0,0,,2.6\n1,149,2.3,\n1,199,2.2,\n1,0,,2.5\n"
+    store, log = read(tmp_path / "metrics.csv", "epoch,step,train_loss,val_loss\n" + rows)
+    assert points(store, "train/loss") == {49: 2.5, 99: 2.4, 149: 2.3, 199: 2.2}
+    assert points(store, "val/loss") == {99: 2.6, 199: 2.5} and not log.notes
+
+
+def test_a_second_header_with_more_columns_counts(tmp_path: Path) -> None:
+    text = (
+        "step,loss,acc\n1,2.5,0.1\n2,2.4,0.2\nstep,acc,loss,lr\n3,0.3,2.3,0.001\n4,0.4,2.2,0.001\n"
+    )
+    store, log = read(tmp_path / "log.csv", text)
+    assert points(store, "train/loss") == {1: 2.5, 2: 2.4, 3: 2.3, 4: 2.2}
+    assert points(store, "acc") == {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4} and not log.bad_lines
+
+
+def test_short_lists_are_metrics_by_number(tmp_path: Path) -> None:
+    row = {"step": 1, "train": {"loss": [2.5]}, "lrs": [0.1, 0.2], "tags": ["a", "b"]}
+    store, _ = read(tmp_path / "a.jsonl", json.dumps(row) + "\n")
+    assert points(store, "lrs.1") == {1: 0.2} and store.names() == ["train/loss", "lrs.0", "lrs.1"]
+
+
 def test_what_is_replaced_is_counted_and_said(tmp_path: Path) -> None:
     store, log = read(tmp_path / "a.log", "step 1 loss 2.5\nstep 2 loss 2.0\nstep 2 loss 1.5\n")
     assert points(store, "train/loss") == {1: 2.5, 2: 1.5}
