@@ -66,7 +66,12 @@ class OpenLog:
         self.file = path
         """What is read, a file or a folder."""
         others = [] if folder is None else logs_below(folder)
-        self._others = [str(log.relative_to(folder)) for log in others if folder and log != path]
+        # A file of the same name is another part of the same run of W&B's.
+        self._others = [
+            str(log.relative_to(folder))
+            for log in others
+            if folder and log != path and not (log.suffix == ".wandb" and log.name == path.name)
+        ]
         self._store = store
         self._format = known
         self._follower = known.follow(path, store)

@@ -152,7 +152,9 @@ class DashboardScreen(MetricPages, ViewExport):
 
     def all_events(self) -> list[Mapping[str, Any]]:
         """What was left out of a log of another program is an event of it."""
-        notes = [{"kind": "log", "level": "notice", "message": note} for note in self.session.notes]
+        notes = [
+            {"kind": "log", "level": "warning", "message": note} for note in self.session.notes
+        ]
         return [*notes, *super().all_events()]
 
     def measured(self) -> list[str]:
