@@ -55,7 +55,7 @@ SHAPES: dict[str, tuple[str, Points]] = {
     ),
     "Ultralytics": (
         "      Epoch    GPU_mem   box_loss   cls_loss  Instances       Size\n"
-        "      1/100      2.1G      1.234      2.345         16        640: 100%|##| 8/8 [00:03<0]\n"
+        "      1/100      2.1G      1.234      2.345      16     640: 100%|##| 8/8 [00:03<0]\n"
         "                 Class     Images      Box(P          R      mAP50\n"
         "                   all        128       0.64      0.537      0.605\n",
         {"box_loss": {1: 1.234}, "cls_loss": {1: 2.345}, "GPU_mem": {1: 2.1}},
