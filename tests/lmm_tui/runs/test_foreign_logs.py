@@ -8,6 +8,7 @@ import json
 import os
 import re
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -218,6 +219,21 @@ def test_a_log_without_a_loss_is_not_called_healthy(
     said = "nothing could be judged: no loss in this log; it has train/box_loss\n"
     assert capsys.readouterr().out == said
     assert "nothing could be judged" in screen_of(log, tmp_path)
+
+
+def test_the_names_are_printed_in_the_form_of_the_file_that_adds_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert main.run(["names"]) == 0
+    printed = capsys.readouterr().out
+    assert str(tmp_path / "lmm-tui" / "names.toml") in printed.splitlines()[0]
+    table = tomllib.loads(printed)
+    assert "lm loss" in table["train/loss"] and "valid loss" in table["val/loss"]
+    (tmp_path / "lmm-tui").mkdir()
+    (tmp_path / "lmm-tui" / "names.toml").write_text('"train/loss" = ["mine"]\n')
+    assert main.run(["names", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["train/loss"][0] == "mine"
 
 
 async def shown(pilot: Pilot[object], happened: Callable[[], bool]) -> None:

@@ -24,6 +24,7 @@ def test_what_is_known_of_time_epoch_and_tokens_is_exported_and_nothing_else(
     ]
     for row in rows:
         store.append(row)
+    assert store.span("time") == (1.7e9, 1.7e9)  # Not 1970, where it is not known.
     for to in FORMATS:
         export(store, to, tmp_path / to)
     assert [json.loads(line) for line in (tmp_path / "jsonl").read_text().splitlines()] == rows
