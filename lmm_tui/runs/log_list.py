@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.readers.log_folders import last_written, runs_at
+from lmm_tui.metrics.readers.log_lines import SILENT_S
 from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RunSummary
 
@@ -42,7 +43,9 @@ class LogList:
         for log in self._logs:
             written = last_written(log)
             known = self._known.get(log)
-            if known is None or known[0] != written:
+            fell_silent = time.time() - written >= SILENT_S
+            was_running = known is not None and known[1].state == "running"
+            if known is None or known[0] != written or (was_running and fell_silent):
                 try:
                     known = written, self._summary(log)
                 except LmmError:

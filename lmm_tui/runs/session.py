@@ -18,6 +18,7 @@ from lmm_tui.engine.run.atomic_file import version_of
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.control_protocol import ControlError
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
 from lmm_tui.metrics import names
 from lmm_tui.metrics.readers.foreign import OpenLog, open_log
@@ -83,6 +84,8 @@ class RunSession:
         self._samples = JsonlFollower(self.run_dir.samples)
         self._stamps: tuple[object, ...] = ()
         self._looked = 0.0
+        self.away = ""
+        """Why the directory cannot be read at present, as where a network drive is gone."""
         self.view = self._look()
 
     @property
@@ -107,9 +110,9 @@ class RunSession:
 
     def poll(self, budget_s: float | None = None) -> bool:
         """Read new data for at most about `budget_s` seconds; returns whether anything changed."""
-        view = self._look()
-        changed = view != self.view
-        self.view = view
+        before = self.view, self.away
+        self.view = self._look()
+        changed = before != (self.view, self.away)
         events, samples = self._events.poll(), self._samples.poll()
         self.events += events
         self.samples += samples
@@ -149,11 +152,11 @@ class RunSession:
         if stamps == self._stamps and None not in stamps:
             info, status = self.view.info, self.view.status
         else:
-            seen = self.view.status if self._stamps else None
-            info, status = self.run_dir.read_info(), self.run_dir.read_status(seen)
+            info, status = self._read_records()
         self._stamps, self._looked = stamps, now
         return RunView(info, status, self.run_dir.derived_state(info, status))
 
+<<<<<<< HEAD
 
 def view_of_log(path: Path, log: OpenLog, series: SeriesStore) -> RunView:
     """The view of a log of another program, from its file, its rows and what it says of its end."""
@@ -178,6 +181,32 @@ def view_of_log(path: Path, log: OpenLog, series: SeriesStore) -> RunView:
     )
     info = RunInfo(path.resolve().name, "", begun, begun, "", 0, 0.0)
     return RunView(info, status, state, log.format, last - begun)
+=======
+    def _read_records(self) -> tuple[RunInfo, RunStatus]:
+        """Those of the directory, or while it is away the last ones."""
+        if not self._stamps:
+            return self.run_dir.read_info(), self.run_dir.read_status()
+        try:
+            info = self.run_dir.read_info()
+        except RunDirError as error:
+            self.away = str(error)
+            return self.view.info, self.view.status
+        self.away = ""
+        return info, self.run_dir.read_status(self.view.status)
+
+    def _look_at_log(self) -> RunView:
+        """The view of a foreign log, from its modification time and last values."""
+        try:
+            written = log_of(self._log).stat().st_mtime
+        except OSError:
+            written = 0.0
+        state = "running" if time.time() - written < SILENT_S else "finished"
+        step = self.series.last_step or 0
+        info = RunInfo(self.run_dir.path.name, "foreign", written, written, "", 0, 0.0)
+        loss = self.series.get(names.TRAIN_LOSS)
+        status = RunStatus(state, step, heartbeat=written, loss=loss.last_value if loss else None)
+        return RunView(info, status, state)
+>>>>>>> main
 
 
 if __name__ == "__main__":
