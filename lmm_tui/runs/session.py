@@ -156,7 +156,18 @@ class RunSession:
         self._stamps, self._looked = stamps, now
         return RunView(info, status, self.run_dir.derived_state(info, status))
 
-<<<<<<< HEAD
+    def _read_records(self) -> tuple[RunInfo, RunStatus]:
+        """Those of the directory, or while it is away the last ones."""
+        if not self._stamps:
+            return self.run_dir.read_info(), self.run_dir.read_status()
+        try:
+            info = self.run_dir.read_info()
+        except RunDirError as error:
+            self.away = str(error)
+            return self.view.info, self.view.status
+        self.away = ""
+        return info, self.run_dir.read_status(self.view.status)
+
 
 def view_of_log(path: Path, log: OpenLog, series: SeriesStore) -> RunView:
     """The view of a log of another program, from its file, its rows and what it says of its end."""
@@ -181,32 +192,6 @@ def view_of_log(path: Path, log: OpenLog, series: SeriesStore) -> RunView:
     )
     info = RunInfo(path.resolve().name, "", begun, begun, "", 0, 0.0)
     return RunView(info, status, state, log.format, last - begun)
-=======
-    def _read_records(self) -> tuple[RunInfo, RunStatus]:
-        """Those of the directory, or while it is away the last ones."""
-        if not self._stamps:
-            return self.run_dir.read_info(), self.run_dir.read_status()
-        try:
-            info = self.run_dir.read_info()
-        except RunDirError as error:
-            self.away = str(error)
-            return self.view.info, self.view.status
-        self.away = ""
-        return info, self.run_dir.read_status(self.view.status)
-
-    def _look_at_log(self) -> RunView:
-        """The view of a foreign log, from its modification time and last values."""
-        try:
-            written = log_of(self._log).stat().st_mtime
-        except OSError:
-            written = 0.0
-        state = "running" if time.time() - written < SILENT_S else "finished"
-        step = self.series.last_step or 0
-        info = RunInfo(self.run_dir.path.name, "foreign", written, written, "", 0, 0.0)
-        loss = self.series.get(names.TRAIN_LOSS)
-        status = RunStatus(state, step, heartbeat=written, loss=loss.last_value if loss else None)
-        return RunView(info, status, state)
->>>>>>> main
 
 
 if __name__ == "__main__":

@@ -20,14 +20,9 @@ from lmm_tui.metrics.series.series import SeriesStore
 
 Row: TypeAlias = dict[str, Any]
 
-<<<<<<< HEAD
-=======
-AXES: tuple[Axis, ...] = ("step", "time", "tokens", "epoch")
-
 LATE = "late"
 """A key of rows that were measured later than their step: they join it, and supersede nothing."""
 
->>>>>>> main
 _NUMBERS = {int, float}
 
 

@@ -114,17 +114,8 @@ class DashboardScreen(MetricPages, ViewExport):
     def look(self) -> None:
         """Read what is new and show what changed; charts only as often as pacing allows."""
         was_loading = self.session.loading
-<<<<<<< HEAD
-        try:
-            changed = self.session.poll(_READ_AT_ONCE_S)
-        except LmmError as error:
-            self._lose_run(str(error))
-            return
-        if changed or self.session.view.state in ("stale", LOG_FILE):
-=======
         changed = self.session.poll(_READ_AT_ONCE_S)
-        if changed or self.session.view.state == "stale":
->>>>>>> main
+        if changed or self.session.view.state in ("stale", LOG_FILE):
             self._show_status()
             self._set_interval()
         self._pacing.stale |= changed
@@ -148,13 +139,6 @@ class DashboardScreen(MetricPages, ViewExport):
         if self.session.loading:
             self.set_timer(_READ_ON_AFTER_S, self.look)
 
-<<<<<<< HEAD
-    def _lose_run(self, why: str) -> None:
-        self.stop_looking()
-        self.query_one(Notice).say(
-            translate_message(why), tr("What was read before is still shown. q leaves.")
-        )
-
     def all_events(self) -> list[Mapping[str, Any]]:
         """What was left out of a log of another program is an event of it."""
         notes = [
@@ -162,8 +146,6 @@ class DashboardScreen(MetricPages, ViewExport):
         ]
         return [*notes, *super().all_events()]
 
-=======
->>>>>>> main
     def measured(self) -> list[str]:
         return self.session.series.names()
 
