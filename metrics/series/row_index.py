@@ -21,7 +21,10 @@ _BITS = {"time": 1, "tokens": 2, "epoch": 4}
 
 
 class RowIndex:
-    """The columns; `step` strictly increases, the others never decrease."""
+    """The columns; `step` strictly increases, the others never decrease.
+
+    One of an axis on which no row has a position is empty: `column` gives zeros for it.
+    """
 
     def __init__(self) -> None:
         self.step = GrowingArray(np.int64)
@@ -40,6 +43,8 @@ class RowIndex:
     def column(self, axis: Axis) -> NDArray[np.int64 | np.float64]:
         """The position of every row on an axis; valid until the next change."""
         column: GrowingArray = getattr(self, axis)
+        if axis != "step" and axis not in self._since:
+            return np.zeros(len(self))
         return column.view
 
     def known(self, axis: Axis) -> NDArray[np.bool]:
@@ -57,12 +62,13 @@ class RowIndex:
         for name, given in (("time", times), ("tokens", tokens), ("epoch", epochs)):
             column: GrowingArray = getattr(self, name)
             finite = np.isfinite(given)
-            floor = column.view[-1] if len(column) else 0.0
-            if name not in self._since and finite.any():
+            if name not in self._since:
+                if not finite.any():
+                    continue  # Nothing is kept of an axis on which no row is known.
                 first = int(finite.argmax())
-                self._since[name] = len(column) + first
-                floor = given[first]
-                column.view[:] = floor
+                self._since[name] = len(self) + first
+                column.extend(np.full(len(self), given[first]))
+            floor = column.view[-1] if len(column) else given[finite.argmax()]
             column.extend(np.maximum.accumulate(np.maximum(np.where(finite, given, floor), floor)))
             bits |= finite * np.uint8(_BITS[name])
         self._known.extend(bits)
@@ -73,6 +79,8 @@ class RowIndex:
         for column in (self.step, self.time, self.tokens, self.epoch, self._known):
             column.truncate(size)
         self._since = {axis: row for axis, row in self._since.items() if row < size}
+        for name in _BITS.keys() - self._since.keys():
+            getattr(self, name).truncate(0)
 
     def rows_before(self, positions: Floats, axis: Axis) -> Ints:
         """How many rows lie before each of `positions` (ascending) on an axis."""
