@@ -47,6 +47,10 @@ class RowIndex:
             return np.zeros(len(self))
         return column.view
 
+    def positions(self, axis: Axis) -> Floats:
+        """The same of an axis other than the steps."""
+        return self.column(axis).astype(np.float64, copy=False)
+
     def known(self, axis: Axis) -> NDArray[np.bool]:
         """Which rows have a position of their own on an axis."""
         if axis == "step":

@@ -64,12 +64,12 @@ class Series:
     @property
     def times(self) -> Floats:
         """Unix seconds; never decreasing."""
-        return self._index.column("time")[self._rows_of(0, len(self))]
+        return self._index.positions("time")[self._rows_of(0, len(self))]
 
     @property
     def tokens(self) -> Floats:
         """Tokens seen so far; never decreasing."""
-        return self._index.column("tokens")[self._rows_of(0, len(self))]
+        return self._index.positions("tokens")[self._rows_of(0, len(self))]
 
     @property
     def last_step(self) -> int | None:
@@ -80,7 +80,7 @@ class Series:
         rows = self._index.step.view.searchsorted([first, last + 1])
         begin, end = self._positions(rows).tolist()
         index, taken = self._index, self._rows_of(begin, end)
-        return index.step.view[taken], index.column("time")[taken], self.values[begin:end]
+        return index.step.view[taken], index.positions("time")[taken], self.values[begin:end]
 
     def span(self, axis: Axis) -> tuple[float, float]:
         """Where the first and the last value are on an axis; only for a series that has values."""
