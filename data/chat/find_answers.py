@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from lmm_tui.data.chat.template_jinja import JinjaTemplate, Message, MarkedText
+from lmm_tui.data.chat.template_jinja import JinjaTemplate, MarkedText, Message
 from lmm_tui.data.errors import DataError
 
 MARK = "\ufdd1"

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lmm_tui.data.chat.find_answers import Place, Write, find_answers
-from lmm_tui.data.chat.template_jinja import JinjaTemplate, Message, MarkedText
+from lmm_tui.data.chat.template_jinja import JinjaTemplate, MarkedText, Message
 from lmm_tui.data.errors import DataError
 
 MOST_MEMORY = 1 << 30

@@ -49,6 +49,7 @@ COMMANDS = {
     "spikes": "Show the batches of steps whose loss or gradient spiked",
     "health": "Diagnose a run: its verdict, its alerts and their likely causes",
     "export": "Write a run's metrics as CSV, JSON lines or TensorBoard events",
+    "names": "Print what metrics of other programs are called here",
     "send": "Send a command to a live run",
     "eval": "Score a model by lm-eval and compare its checkpoints",
     "convert": "Write a model for Hugging Face, MiniMind, llama.cpp or Ollama",

@@ -107,6 +107,8 @@ def delimiter_of(header: bytes, following: list[bytes]) -> str | None:
         if len(set(filter(None, names))) < len(list(filter(None, names))):
             continue
         rows = [cells_of(line, delimiter) for line in following]
+        until = next((at for at, row in enumerate(rows) if row and _is_names(row)), len(rows))
+        rows = rows[:until]  # From there on another header counts.
         good = [row for row in rows if row and len(row) == len(names)]
         if not rows:
             return delimiter if _has_place(names) else None
@@ -115,6 +117,10 @@ def delimiter_of(header: bytes, following: list[bytes]) -> str | None:
         ):
             return delimiter
     return None
+
+
+def _is_names(cells: list[str]) -> bool:
+    return len(cells) > 1 and all(cell and number_in(cell) is None for cell in cells)
 
 
 def _has_place(names: list[str]) -> bool:

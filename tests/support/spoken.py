@@ -18,11 +18,13 @@ from repository import ROOT
 
 from lmm_tui.cockpit.widgets.run_header import BADGES
 from lmm_tui.metrics.health.rules import SEVERITIES
+from lmm_tui.runs.session import LOG_FILE
 
 FLOORS = ("engine", "metrics", "data", "lmm_tui")
 OWN = (
     "keys.py",
     "wandb_history.py",
+    "wandb_messages.py",
     "series.py",
     "page_layout.py",
     "doctor.py",
@@ -66,7 +68,11 @@ SPEAKERS = {
     "lmm_tui/runs/remote/server.py": ("_odd",),
     "metrics/health/alerts.py": ("verdict",),
     "metrics/probes.py": ("_near",),
+    "metrics/readers/event_files.py": ("notes",),
+    "metrics/readers/foreign.py": ("notes",),
+    "metrics/readers/trackio_log.py": ("notes",),
     "metrics/readers/unread.py": ("not_a_log", "_no_history", "nothing_read"),
+    "metrics/readers/wandb_log.py": ("notes",),
 }
 """Functions whose texts reach people otherwise than by the calls that are known here."""
 
@@ -90,7 +96,7 @@ LOOSE = (
     "the engine crashed; resuming, attempt {0} of {1}",
     "the engine process ended before it began",
     "the engine was ended by {0}; resuming, attempt {1} of {2}",
-    *(f"the run is {state}: nothing left to {{0}}" for state in BADGES),
+    *(f"the run is {state}: nothing left to {{0}}" for state in BADGES if state != LOG_FILE),
     "{0} is -inf",
     "{0} is inf",
     "{0} is nan",
