@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lmm_tui.data.batching.order import Order
+from lmm_tui.data.batching.order import Order, slices
 from lmm_tui.data.chat.preferences import read_pairs
 from lmm_tui.data.chat.spans import Rendered
 from lmm_tui.data.chat.template import render_all
@@ -141,10 +141,9 @@ class DpoStage(ChatStage):
         return mean_losses(self, model, self._validation_batches()) if self._val.items else {}
 
     def _validation_batches(self) -> Iterator[MicroBatch]:
-        size = self._config.train.batch_size
-        most = min(len(self._val.items), size * self._config.log.val_batches)
-        for start in range(0, most, size):
-            yield self._batch(self._val, np.arange(start, min(start + size, most)))
+        every = np.arange(min(len(self._val.items), self._config.log.val_sequences))
+        for part in slices(len(every), self._config.train.batch_size):
+            yield self._batch(self._val, every[part])
 
     def _precompute(self, model: Decoder, pairs: _PairSet, name: str) -> Tensor:
         """The log-probabilities of chosen and rejected answers under `model`, (P, 2)."""

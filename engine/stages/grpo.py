@@ -148,7 +148,7 @@ class GrpoStage(ChatStage):
     @torch.no_grad()
     def validate(self, model: Decoder) -> dict[str, float]:
         """The mean rewards of greedy completions of validation prompts."""
-        count = self._log.val_batches * self._train.batch_size
+        count = self._log.val_sequences
         prompts, ids = self._val_prompts[:count], self._val_ids[:count]
         if not prompts:
             return {}
