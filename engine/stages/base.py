@@ -117,12 +117,15 @@ class Stage(ABC):
     def begin(self, model: Decoder, run_dir: RunDir, fresh: bool) -> None:  # noqa: B027
         """Called once the model has its starting weights, and before a checkpoint is restored.
 
-        `fresh` is False where one will be.
+        `fresh` is False where one will be. Under the autocast of the steps.
         """
 
     @abstractmethod
     def micro_batches(self, step: int) -> list[MicroBatch]:
-        """The data of optimiser step `step` (0-based): a pure function of (seed, step)."""
+        """The data of optimiser step `step` (0-based): a pure function of (seed, step).
+
+        Called under the autocast of the steps, for stages whose data come from the model.
+        """
 
     @abstractmethod
     def loss(self, model: Decoder, batch: MicroBatch) -> Losses:

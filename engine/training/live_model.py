@@ -60,13 +60,10 @@ class LiveModel:
         """Run the probes now, on the data of the next step; their main numbers."""
         context = self._context
         self._flush()
-        batch = split(context.stage.micro_batches(context.step)[:1], context.parts)[0]
-        with (
-            context.activity("probing"),
-            torch.no_grad(),
-            context.observer.probe_forward(batch, True),
-        ):
-            context.stage.loss(context.model, batch)
+        with context.activity("probing"), torch.no_grad(), context.autocast():
+            batch = split(context.stage.micro_batches(context.step)[:1], context.parts)[0]
+            with context.observer.probe_forward(batch, True):
+                context.stage.loss(context.model, batch)
         return self.log_probe()
 
     def log_probe(self) -> str:

@@ -62,7 +62,8 @@ def build_context(
     _save_tokenizer(host, stage.tokenizer, fresh)
     host.status.update(activity="building the model")
     model = _build_model(config, stage, device, None if start is None else start.tensors)
-    stage.begin(model, host.run_dir, fresh=fresh)
+    with devices.autocast(device, precision):
+        stage.begin(model, host.run_dir, fresh=fresh)
     return TrainContext(
         host,
         config,
