@@ -48,7 +48,7 @@ class CompletionBatch(MicroBatch):
     def of(
         cls, completions: Sequence[Rendered], seq_len: int, device: torch.device, **known: Any
     ) -> Self:
-        """Pack into rows of up to `seq_len` places; `known` are the fields from `sampled_log_p_AxT`."""
+        """Pack into rows of up to `seq_len` places; `known` has the fields after `place_of_N`."""
         rows, completion_of = pack_completions(completions, seq_len)
         prompt_lengths = np.array([counted.index(True) for _, counted in completions])
         # A label stands one place before its token: the first one at the end of the prompt.

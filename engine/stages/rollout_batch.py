@@ -135,7 +135,7 @@ def metric_key(reward: str) -> str:
 if __name__ == "__main__":
     demo = RolloutBatch(
         number=0, prompts=[1], ids=[[5], [7]], ended=[False, True], totals=[1.0, 0.0], failures=0,
-        log_probs=[torch.zeros(1), torch.zeros(1)], old_log_probs=[], by_reward={"exact": [1.0, 0.0]},
+        log_probs=[torch.zeros(1)] * 2, old_log_probs=[], by_reward={"exact": [1.0, 0.0]},
     )  # fmt: skip
     prompts, device = [[1], [2, 3]], torch.device("cpu")
     print(*completion_batches(demo, prompts, kind="grpo", batch_size=1, seq_len=8, device=device))

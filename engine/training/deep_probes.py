@@ -104,7 +104,7 @@ class DeepProbes:
 
     @torch.no_grad()
     def calibrate(self, batches: Iterator[MicroBatch]) -> dict[str, float]:
-        """The calibration error on the first counted validation tokens, by one more forward pass."""
+        """The calibration error on the first validation labels, by one more forward pass."""
         if not self._section.calibration:
             return {}
         logits: list[Tensor] = []

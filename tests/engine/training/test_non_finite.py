@@ -165,7 +165,7 @@ def test_a_step_that_is_put_back_equals_one_never_made(kind: type[torch.optim.Op
 def test_an_overflow_under_one_of_two_optimisers_skips_both(
     small: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """fp16's GradScaler, which exists on a CPU as well, with Muon's gradients infinite in step 3."""
+    """fp16's GradScaler, which a CPU has as well, with Muon's gradients infinite in step 3."""
     scalers: list[torch.amp.GradScaler] = []
 
     def make_scaler(*_: Any) -> torch.amp.GradScaler:
