@@ -26,7 +26,7 @@ from lmm_tui.engine.checkpoints.hf_config import WeightsError, shape_of_hf, unkn
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.engine.model.adapters import merged
+from lmm_tui.engine.model.adapters import EMBEDDING, HEAD, merged
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
 
@@ -34,8 +34,6 @@ log = logging.getLogger("engine")
 
 SIDECAR_FIELDS = ("rope_theta", "rms_eps", "max_positions")
 
-_EMBEDDING = "model.embed_tokens.weight"
-_HEAD = "lm_head.weight"
 # MiniMind may save the rotary tables, which we compute.
 _ROTARY_TABLES = re.compile(r"(.*\.)?(freqs_cos|freqs_sin|inv_freq)")
 
@@ -110,12 +108,12 @@ def infer_shape(tensors: Mapping[str, Tensor], rope_theta: float = 1e6) -> Model
         return tensors[name].shape[0], tensors[name].shape[-1]
 
     layer = "model.layers.0."
-    vocab_size, hidden_size = size(_EMBEDDING)
+    vocab_size, hidden_size = size(EMBEDDING)
     head_dim, _ = size(layer + "self_attn.q_norm.weight")
     layers = {
         int(match[1]) for name in tensors if (match := re.match(r"model\.layers\.(\d+)\.", name))
     }
-    head = tensors.get(_HEAD)
+    head = tensors.get(HEAD)
     return ModelShape(
         vocab_size=vocab_size,
         hidden_size=hidden_size,
@@ -125,7 +123,7 @@ def infer_shape(tensors: Mapping[str, Tensor], rope_theta: float = 1e6) -> Model
         head_dim=head_dim,
         intermediate_size=size(layer + "mlp.gate_proj.weight")[0],
         rope_theta=rope_theta,
-        tie_embeddings=head is None or torch.equal(head, tensors[_EMBEDDING]),
+        tie_embeddings=head is None or torch.equal(head, tensors[EMBEDDING]),
     )
 
 
@@ -136,11 +134,15 @@ def _read_verified(path: Path) -> Weights:
     adapter = read_adapter(path)
     if adapter is not None:
         tensors = merged(tensors, adapter)
-    shape = config.model.shape(tensors[_EMBEDDING].shape[0])
+    shape = config.model.shape(tensors[EMBEDDING].shape[0])
     tokenizer = run_dir.path / "tokenizer.json"
+    notes: tuple[str, ...] = ()
+    if adapter is not None and shape.tie_embeddings and HEAD in tensors:
+        shape, notes = replace(shape, tie_embeddings=False), (_untied_note(path),)
     return replace(
         _checked(shape, tensors, tokenizer, path),
         merged=adapter is not None,
+        notes=notes,
         trained_template=None if config.reads_text else config.data.template,
     )
 
@@ -196,6 +198,13 @@ def _unknown_note(path: Path, keys: list[str]) -> str:
     return f"{path}: keys of config.json without effect: {', '.join(keys)}"
 
 
+def _untied_note(path: Path) -> str:
+    return (
+        f"{path}: has an adapter on the embedding or the head, which were one tensor; merged, they "
+        "are two (tie_embeddings is false)"
+    )
+
+
 def _assumed_note(path: Path, shape: ModelShape) -> str:
     return (
         f"{path}: does not say rope_theta, rms_eps and the context length, and "
@@ -214,13 +223,13 @@ def _checked(
 ) -> Weights:
     """The weights as fp32; WeightsError names the first tensor that does not fit a Decoder."""
     if shape.tie_embeddings:
-        head = tensors.get(_HEAD)
-        if head is not None and not torch.equal(head, tensors.get(_EMBEDDING, head)):
+        head = tensors.get(HEAD)
+        if head is not None and not torch.equal(head, tensors.get(EMBEDDING, head)):
             raise WeightsError(
-                f"{origin}: the head is tied to the embedding, but {_HEAD} is there and differs; "
+                f"{origin}: the head is tied to the embedding, but {HEAD} is there and differs; "
                 "set tie_word_embeddings to false in config.json to use it"
             )
-        tensors = {name: tensor for name, tensor in tensors.items() if name != _HEAD}
+        tensors = {name: tensor for name, tensor in tensors.items() if name != HEAD}
     with torch.device("meta"):
         wanted = Decoder(shape).state_dict()
     for name, tensor in wanted.items():

@@ -81,7 +81,7 @@ class DistillStage(Stage):
             return torch.stack([mixed, kl, nll])
 
         mixed, kl, nll = chunked_loss(
-            cost, batch.hidden(model), model.head_weight, batch.labels_BxT
+            cost, *model.projection(batch.hidden(model)), batch.labels_BxT
         )
         return mixed, {"distill/kl": kl.detach(), "distill/ce": nll.detach()}
 

@@ -266,7 +266,7 @@ class GrpoStage(ChatStage):
     def _log_probs(self, model: Decoder, batch: CompletionBatch) -> LogProbs:
         """Of the distribution that completions are sampled from: softmax(logits / temperature)."""
         return token_log_probs(
-            batch.hidden(model), model.head_weight, batch.labels_BxT, self._settings.temperature
+            *model.projection(batch.hidden(model)), batch.labels_BxT, self._settings.temperature
         )
 
     @torch.no_grad()

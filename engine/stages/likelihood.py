@@ -60,7 +60,7 @@ class LikelihoodStage(Stage, Generic[T]):
             yield from map(self._to_micro_batch, self._val.once(self._val_sequences))
 
     def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
-        return loss_sum(batch.hidden(model), model.head_weight, batch.labels_BxT), {}
+        return loss_sum(*model.projection(batch.hidden(model)), batch.labels_BxT), {}
 
 
 if __name__ == "__main__":
