@@ -34,7 +34,9 @@ log = logging.getLogger("engine")
 
 SIDECAR_FIELDS = ("rope_theta", "rms_eps", "max_positions")
 
-# MiniMind may save the rotary tables, which we compute.
+# DDP and torch.compile put these before names; MiniMind may save the rotary tables.
+_WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
+_FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _ROTARY_TABLES = re.compile(r"(.*\.)?(freqs_cos|freqs_sin|inv_freq)")
 
 
@@ -59,6 +61,10 @@ class Weights:
         if self.trained_template is None:
             return tokenizer.settings.chat_template is not None
         return self.trained_template == "own"
+
+    def noting(self, *notes: str) -> Weights:
+        """The same with further notes."""
+        return replace(self, notes=self.notes + notes)
 
     def decoder(self) -> Decoder:
         """A model with these weights, on the CPU."""
@@ -136,13 +142,13 @@ def _read_verified(path: Path) -> Weights:
         tensors = merged(tensors, adapter)
     shape = config.model.shape(tensors[EMBEDDING].shape[0])
     tokenizer = run_dir.path / "tokenizer.json"
-    notes: tuple[str, ...] = ()
+    notes = []
     if adapter is not None and shape.tie_embeddings and HEAD in tensors:
-        shape, notes = replace(shape, tie_embeddings=False), (_untied_note(path),)
+        shape = replace(shape, tie_embeddings=False)
+        notes.append(_untied_note(path))
     return replace(
-        _checked(shape, tensors, tokenizer, path),
+        _checked(shape, tensors, tokenizer, path).noting(*notes),
         merged=adapter is not None,
-        notes=notes,
         trained_template=None if config.reads_text else config.data.template,
     )
 
@@ -157,10 +163,10 @@ def _read_hf(path: Path) -> Weights:
             raise WeightsError(f"{index}: names files outside its folder")
     else:
         names = ["model.safetensors"]
-    tensors = _load_safetensors([path / name for name in names], path)
-    weights = _checked(shape, tensors, path / "tokenizer.json", path)
+    tensors, named = _renamed(_load_safetensors([path / name for name in names], path), path)
+    weights = _checked(shape, tensors, path / "tokenizer.json", path).noting(*named)
     unknown = unknown_keys(found)
-    return replace(weights, notes=(_unknown_note(path, unknown),)) if unknown else weights
+    return weights.noting(_unknown_note(path, unknown)) if unknown else weights
 
 
 def _read_pth(path: Path) -> Weights:
@@ -175,23 +181,47 @@ def _read_pth(path: Path) -> Weights:
     found = found.get("model", found) if isinstance(found, dict) else found
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise WeightsError(f"{path}: holds no table of tensors")
-    tensors = {
-        name.removeprefix("module.").removeprefix("_orig_mod."): tensor
-        for name, tensor in found.items()
-        if not _ROTARY_TABLES.fullmatch(name)
-    }
+    tensors, named = _renamed(found, path)
     try:
         shape = infer_shape(tensors)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
     side = sidecar(path)
-    notes: tuple[str, ...] = ()
     if side.is_file():
         said = _load_json(side)
         shape = replace(shape, **{field: said[field] for field in SIDECAR_FIELDS if field in said})
     else:
-        notes = (_assumed_note(path, shape),)
-    return replace(_checked(shape, tensors, path.parent / "tokenizer.json", path), notes=notes)
+        named = (*named, _assumed_note(path, shape))
+    return _checked(shape, tensors, path.parent / "tokenizer.json", path).noting(*named)
+
+
+def _renamed(found: dict[str, Tensor], path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors under our names, without those that we compute, and sentences about both."""
+    computed = [name for name in found if _ROTARY_TABLES.fullmatch(name)]
+    names = {name: _WRAPPERS.sub("", name) for name in found if name not in computed}
+    tensors = {own: found[name] for name, own in names.items()}
+    notes = []
+    if renamed := [name for name, own in names.items() if name != own]:
+        notes.append(
+            f"{path}: {len(renamed)} tensors renamed, the first: {renamed[0]} is "
+            f"{names[renamed[0]]}"
+        )
+    if computed:
+        notes.append(f"{path}: tensors without effect, computed anew: {', '.join(computed)}")
+    return tensors, tuple(notes)
+
+
+def _dtype_note(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Empty where the format always has this type; WeightsError for other numbers than floats."""
+    kinds = {str(tensor.dtype).removeprefix("torch."): tensor.dtype for tensor in tensors.values()}
+    for name, kind in kinds.items():
+        if kind not in _FLOATS:
+            raise WeightsError(
+                f"{path}: holds {name} tensors; give weights in float32, bfloat16 or float16"
+            )
+    usual = {"float32", "float16"} if path.suffix == ".pth" else {"float32"}
+    other = sorted(kinds.keys() - usual)
+    return f"{path}: weights are {' and '.join(other)}, read as float32" if other else ""
 
 
 def _unknown_note(path: Path, keys: list[str]) -> str:
@@ -242,8 +272,10 @@ def _checked(
             )
     if extra := next((name for name in tensors if name not in wanted), None):
         raise WeightsError(f"{origin}: tensor {extra} has no place in our decoder")
+    note = _dtype_note(origin, tensors)
     fp32 = {name: tensor.float() for name, tensor in tensors.items()}
-    return Weights(shape, fp32, tokenizer if tokenizer.is_file() else None, origin)
+    weights = Weights(shape, fp32, tokenizer if tokenizer.is_file() else None, origin)
+    return weights.noting(note) if note else weights
 
 
 def _load_safetensors(files: list[Path], origin: Path) -> dict[str, Tensor]:

@@ -32,7 +32,7 @@ _REPORT_EVERY_S = 0.2
 def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> EvaluationOutcome:
     """Run a job in this process; `scratch` is an empty folder for its files."""
     _prepare_environment(job)
-    from lmm_tui.engine.evaluation.open_model import open_model, truncated, versions
+    from lmm_tui.engine.evaluation.open_model import notes, open_model, truncated, versions
 
     lm = open_model(job)
     from lm_eval import evaluator
@@ -77,6 +77,7 @@ def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Evalu
         truncated=truncated(lm) + truncations.count,
         fingerprint=weights,
         versions=versions(job.backend),
+        notes=notes(lm),
     )
 
 

@@ -76,9 +76,7 @@ def _check_targets(model: Decoder, targets: Sequence[str]) -> None:
             )
 
 
-def _with_adapter(
-    layer: Any, hidden_BxTxD: Tensor, head_VxD: Tensor
-) -> tuple[Tensor, Tensor]:
+def _with_adapter(layer: Any, hidden_BxTxD: Tensor, head_VxD: Tensor) -> tuple[Tensor, Tensor]:
     """Hidden states and head with R more columns: x W^T + s (x A^T) B^T is one product."""
     if layer.disable_adapters:
         return hidden_BxTxD, head_VxD
@@ -134,9 +132,7 @@ def adapter_of(model: Decoder, config: LoraConfig) -> Adapter:
     """The adapters as peft saves them."""
     import peft
 
-    state = peft.get_peft_model_state_dict(
-        model, adapter_name=_NAME, save_embedding_layers=False
-    )
+    state = peft.get_peft_model_state_dict(model, adapter_name=_NAME, save_embedding_layers=False)
     return Adapter(
         {_PREFIX + name: tensor for name, tensor in state.items()},
         {**_peft_config(config).to_dict(), "inference_mode": True},

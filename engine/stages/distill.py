@@ -52,6 +52,7 @@ class DistillStage(Stage):
         self.data_fingerprint = self._source.data_fingerprint
         _check_vocabulary(teacher.tokenizer, teacher.shape.vocab_size, self.tokenizer, settings)
         self.baselines, self.warnings = self._source.baselines, self._source.warnings
+        self.warnings += teacher.notes
         self.steps_per_epoch = self._source.steps_per_epoch
         self.prompts, self.probe_sequence = self._source.prompts, self._source.probe_sequence
         self.is_chat = self._source.is_chat
