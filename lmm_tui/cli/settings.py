@@ -31,6 +31,7 @@ from lmm_tui.planning.command_line import FLAGS
 _CHANGEABLE = (
     "device",
     "train.steps",
+    "train.epochs",
     "train.precision",
     "train.compile",
     "train.threads",
@@ -69,7 +70,7 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def resume_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument and flags that `read_resumed` reads from the context."""
     known = {option.key: option for option in options()}
-    flags = {key: FLAGS[key] for key in ("device", "train.steps", "runs_dir")}
+    flags = {key: FLAGS[key] for key in ("device", "train.steps", "train.epochs", "runs_dir")}
     decorators = [
         click.argument("run", required=False),
         *(_flag(name, known[key], show_default=False) for key, name in flags.items()),

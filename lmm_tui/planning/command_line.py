@@ -14,6 +14,7 @@ FLAGS = {
     "model.preset": "--model",
     "data.source": "--data",
     "train.steps": "--steps",
+    "train.epochs": "--epochs",
     "start_from": "--from",
     "name": "--name",
     "runs_dir": "--runs-dir",
