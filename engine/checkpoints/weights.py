@@ -202,12 +202,9 @@ def _renamed(found: dict[str, Tensor], path: Path) -> tuple[dict[str, Tensor], t
     tensors = {own: found[name] for name, own in names.items()}
     notes = []
     if renamed := [name for name, own in names.items() if name != own]:
-        notes.append(
-            f"{path}: {len(renamed)} tensors renamed, the first: {renamed[0]} is "
-            f"{names[renamed[0]]}"
-        )
+        notes.append(_renamed_note(path, len(renamed), renamed[0], names[renamed[0]]))
     if computed:
-        notes.append(f"{path}: tensors without effect, computed anew: {', '.join(computed)}")
+        notes.append(_computed_note(path, computed))
     return tensors, tuple(notes)
 
 
@@ -226,6 +223,14 @@ def _dtype_note(path: Path, tensors: Mapping[str, Tensor]) -> str:
 
 def _unknown_note(path: Path, keys: list[str]) -> str:
     return f"{path}: keys of config.json without effect: {', '.join(keys)}"
+
+
+def _renamed_note(path: Path, count: int, first: str, own: str) -> str:
+    return f"{path}: {count} tensors renamed, the first: {first} is {own}"
+
+
+def _computed_note(path: Path, names: list[str]) -> str:
+    return f"{path}: tensors without effect, computed anew: {', '.join(names)}"
 
 
 def _untied_note(path: Path) -> str:

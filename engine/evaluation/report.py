@@ -30,12 +30,12 @@ def outcome_table(outcome: EvaluationOutcome) -> str:
         for score in outcome.scores
     ]
     table = _table([head, *rows], left=2)
-    notes = [*outcome.notes]
-    if outcome.truncated:
-        notes.append(
-            f"{outcome.truncated} prompts were longer than the context: their start was cut"
-        )
-    return "\n".join([table, *notes])
+    cut = [_cut_note(outcome.truncated)] if outcome.truncated else []
+    return "\n".join([table, *outcome.notes, *cut])
+
+
+def _cut_note(count: int) -> str:
+    return f"{count} prompts were longer than the context: their start was cut"
 
 
 def history_table(records: Sequence[Record]) -> str:

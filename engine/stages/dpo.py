@@ -141,9 +141,10 @@ class DpoStage(ChatStage):
         }
 
     def validate(self, model: Decoder) -> dict[str, float]:
-        return mean_losses(self, model, self._validation_batches()) if self._val.items else {}
+        return mean_losses(self, model, self.validation_batches()) if self._val.items else {}
 
-    def _validation_batches(self) -> Iterator[MicroBatch]:
+    def validation_batches(self) -> Iterator[MicroBatch]:
+        """Validation pairs, the same ones for any `train.batch_size`."""
         for indices in self._in_order(self._val, self._config.log.val_sequences):
             yield self._batch(self._val, indices)
 

@@ -29,6 +29,8 @@ def command_line(config: RunConfig, program: str = "lmm-tui train") -> str:
         value = lookup(config, option.key)
         if value == option.default:
             continue
+        if option.key == "train.steps" and config.train.epochs is not None:
+            continue  # They follow from the epochs.
         if flag := FLAGS.get(option.key):
             arguments += [flag, str(value)]
         else:

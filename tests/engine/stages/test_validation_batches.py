@@ -16,6 +16,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages.base import Stage, load_stage
+from lmm_tui.engine.stages.dpo import DpoStage
 from lmm_tui.engine.stages.pair_batch import PairBatch
 
 CPU = torch.device("cpu")
@@ -83,8 +84,10 @@ def test_the_loss_of_pairs_does_not_depend_on_the_batch_size(small: MakeConfig, 
     reference, policy = (model_of(config, make(1), seed) for seed in (0, 1))
     run_dir = RunDir(config.runs_dir)
     losses = []
-    make(1).begin(reference, run_dir, fresh=True)
-    for batch in make(1)._validation_batches():  # type: ignore[attr-defined]
+    stage = make(1)
+    assert isinstance(stage, DpoStage)
+    stage.begin(reference, run_dir, fresh=True)
+    for batch in stage.validation_batches():
         assert isinstance(batch, PairBatch)
         ratios = []
         for ids, counted in batch.pairs[0]:
