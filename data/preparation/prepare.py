@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ class Corpus:
 
 
 def prepare(
-    source: str,
+    source: str | Sequence[str],
     *,
     tokenizer: str | None,
     vocab_size: int,
@@ -70,7 +70,7 @@ def prepare(
 ) -> Corpus:
     """The text of `source`, tokenised; from the cache if it was prepared before.
 
-    source: `builtin`, or a .txt or .jsonl file, a folder or a glob of them.
+    source: `builtin`, or a .txt or .jsonl file, a folder or a glob of them; or several of these.
     tokenizer: a tokenizer.json or Hugging Face folder; None trains one of `vocab_size` tokens.
     val_fraction: the fraction of the tokens, from the end, that is for validation.
     cache_dir: None is `$XDG_CACHE_HOME/lmm-tui` or `~/.cache/lmm-tui`.
@@ -108,7 +108,7 @@ def _key(identity: str, vocabulary: str) -> str:
 def _build(
     entry: Path,
     text: TextSource,
-    source: str,
+    source: str | Sequence[str],
     given: Tokenizer | None,
     vocab_size: int,
     progress: Progress,
@@ -142,7 +142,9 @@ def _build(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _survey(text: TextSource, source: str, progress: Progress) -> tuple[int, list[str], Skipped]:
+def _survey(
+    text: TextSource, source: str | Sequence[str], progress: Progress
+) -> tuple[int, list[str], Skipped]:
     """Read everything once: bytes of text, a sample to train a tokenizer on, skipped lines.
 
     The sample covers the whole corpus, whatever its order.

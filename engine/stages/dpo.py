@@ -62,7 +62,7 @@ class DpoStage(ChatStage):
         self._device, self._progress = device, progress
         self._train = self._render(pairs)
         self._val = self._render(read_side(read_pairs, data, "test"))
-        self.warn_of_skipped(pairs, data.source)
+        self.warn_of_skipped(pairs, data.sources)
         if not self._train.items:
             raise DataError(f"data.source: no pair in {data.seq_len} tokens; raise data.seq_len")
         if self._train.too_long:

@@ -27,7 +27,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data, train = config.data, config.train
         corpus = prepare(
-            data.source,
+            data.sources,
             tokenizer=data.tokenizer,
             vocab_size=config.model.shape().vocab_size,
             seq_len=data.seq_len,
@@ -45,7 +45,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
         self.warnings = []
         if corpus.skipped_count:
             self.warnings.append(
-                f"{corpus.skipped_count} lines of {data.source} left out, the first: "
+                f"{corpus.skipped_count} lines of {', '.join(data.sources)} left out, the first: "
                 f"{corpus.skipped[0]}"
             )
         val = Batches(corpus.val, data.seq_len, train.batch_size, None)

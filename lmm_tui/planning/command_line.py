@@ -27,6 +27,11 @@ def command_line(config: RunConfig, program: str = "lmm-tui train") -> str:
     arguments = program.split()
     for option in options():
         value = lookup(config, option.key)
+        if option.key == "data.more":
+            continue  # With data.source.
+        if option.key == "data.source" and config.data.more:
+            arguments += [text for one in config.data.sources for text in ("--data", one)]
+            continue
         if value == option.default:
             continue
         if option.key == "train.steps" and config.train.epochs is not None:
