@@ -44,6 +44,7 @@ SPEAKERS = {
         "_computed_note",
         "_dtype_note",
     ),
+    "engine/checkpoints/gguf_tokenizer.py": ("_contractions_note",),
     "engine/training/commands.py": ("_pause", "_resume", "_checkpoint", "_probe", "_sample"),
     "engine/config/validation_message.py": ("validation_message", "_suggestion"),
     "engine/device.py": ("_described",),

@@ -69,7 +69,7 @@ def test_rows_of_all_sources_are_trained_on_and_held_out(small: MakeConfig, tmp_
         counts = [len(getattr(one, side).items) for one in alone]
         assert all(counts) and len(getattr(both, side).items) == sum(counts)
     assert any(f"{b}:1: " in warning for warning in both.warnings)
-    config = of_stage(small, str(tmp_path), "dpo", data__source=a, data__more=[b], train__steps=1)
+    config = small(stage="dpo", data__source=a, data__more=[b], train__steps=1)
     assert train(config).state == "finished"
 
 
