@@ -61,8 +61,9 @@ def estimate(
         corpus_tokens = round(text / bytes_per_token(shape.vocab_size))
     steps: int | None = train.steps
     if train.epochs is not None:
-        known = corpus_tokens and config.tokens_per_step
-        steps = math.ceil(train.epochs * corpus_tokens / config.tokens_per_step) if known else None
+        a_step = config.tokens_per_step
+        known = corpus_tokens is not None and a_step
+        steps = math.ceil(train.epochs * (corpus_tokens or 0) / a_step) if known else None
     total_tokens = config.tokens_per_step * (steps or 0)
     # The last step is always saved, whether it is due then or not.
     saved = math.ceil((steps or 1) / log.checkpoint_every) if log.checkpoint_every else 1
