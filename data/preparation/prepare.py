@@ -55,6 +55,8 @@ class Corpus:
     """`file:line: why` of the first 100 JSONL lines that were skipped."""
     skipped_count: int
     """How many lines were skipped."""
+    unused: tuple[str, ...]
+    """Names of fields of JSONL lines that have no effect."""
 
 
 def prepare(
@@ -216,6 +218,7 @@ def _open(
         documents=store.documents,
         skipped=tuple(text.locate(bad) for bad in skipped.first),
         skipped_count=skipped.count,
+        unused=tuple(skipped.unused),
     )
 
 
@@ -261,7 +264,8 @@ def _cached_tokenizer(entry: Path) -> Tokenizer:
 def _cached_skipped(record: Path) -> Skipped:
     try:
         kept = json.loads(record.read_text(encoding="utf-8"))["skipped"]
-        return Skipped(kept["lines"], kept["count"], [BadLine(**bad) for bad in kept["first"]])
+        first = [BadLine(**bad) for bad in kept["first"]]
+        return Skipped(kept["lines"], kept["count"], first, kept.get("unused", {}))
     except (OSError, ValueError, KeyError, TypeError):
         raise _damaged(record) from None
 

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ from lmm_tui.data.text.json_rows import (
     starts_array,
 )
 from lmm_tui.data.text.passages import documents
+from lmm_tui.data.text.row_fields import TEXT_FIELDS, refuse_unlearnable, unused_fields
 
 SUFFIXES = (".txt", ".jsonl", ".json")
 
@@ -68,7 +70,7 @@ class FileText:
         for index, (path, before) in enumerate(zip(self.paths, self._stamps, strict=True)):
             with opened(path) as file:
                 if path.suffix.lower() != ".txt":
-                    texts = json_rows(file, path, index, _text_of, skipped)
+                    texts = json_rows(file, path, index, partial(_text_of, skipped), skipped)
                     yield from (text for text in texts if text.strip())
                 else:
                     yield from documents(_text_lines(file, path))
@@ -163,13 +165,15 @@ def _text_lines(file: BufferedReader, path: Path) -> Iterator[str]:
         offset += len(raw)
 
 
-def _text_of(record: dict[str, Any]) -> str:
-    """The `text` of a JSONL line; ValueError says why there is none."""
+def _text_of(skipped: Skipped, record: dict[str, Any]) -> str:
+    """The `text` of a JSONL line; ValueError says why there is none. Other fields are noted."""
     if "text" not in record:
         raise ValueError('no key "text"')
     if not isinstance(record["text"], str):
         raise ValueError('"text" is not a string')
-    return record["text"]
+    refuse_unlearnable(record)
+    skipped.unused.update(dict.fromkeys(unused_fields(record, TEXT_FIELDS)))
+    return str(record["text"])
 
 
 def _digest(path: Path) -> bytes:

@@ -43,6 +43,10 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             "bigram": corpus.bigram_entropy,
         }
         self.warnings = []
+        if corpus.unused:
+            self.warnings.append(
+                f"fields of {data.source} without effect: {', '.join(corpus.unused)}"
+            )
         if corpus.skipped_count:
             self.warnings.append(
                 f"{corpus.skipped_count} lines of {', '.join(data.sources)} left out, the first: "

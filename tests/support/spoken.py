@@ -33,7 +33,7 @@ OWN = (
 PLACE = "\0"
 
 SPEAKERS = {
-    "data/chat/whole_check.py": ("_hidden_note", "_other_note"),
+    "data/chat/whole_check.py": ("_note", "_endless_note", "_inside_note"),
     "data/text/dataset.py": ("shape_of",),
     "data/text/json_rows.py": ("refusal", "_loads"),
     "engine/checkpoints/weights.py": (
@@ -45,6 +45,7 @@ SPEAKERS = {
         "_dtype_note",
     ),
     "engine/checkpoints/gguf_tokenizer.py": ("_contractions_note",),
+    "engine/convert.py": ("_other_note",),
     "engine/training/commands.py": ("_pause", "_resume", "_checkpoint", "_probe", "_sample"),
     "engine/config/validation_message.py": ("validation_message", "_suggestion"),
     "engine/device.py": ("_described",),
@@ -53,6 +54,8 @@ SPEAKERS = {
     "engine/evaluation/report.py": ("_cut_note",),
     "engine/evaluation/evaluation_request.py": ("_evaluate", "_write_tasks"),
     "engine/instrument/hf_callback.py": ("_request_save",),
+    "engine/instrument/rank_group.py": ("_failure_of",),
+    "engine/instrument/script_run.py": ("_listen",),
     "engine/training/evaluations.py": ("start",),
     "engine/training/health_actions.py": ("apply",),
     "engine/training/live_model.py": ("validate",),
