@@ -275,7 +275,14 @@ class Tokenizer:
 
     @cached_property
     def serialised(self) -> str:
+        """The vocabulary and how text is cut, as tokenizer.json has them."""
         return self._backend.to_str()
+
+    @property
+    def is_whole_byte_level(self) -> bool:
+        """Whether text is cut into bytes, and each of them has a token."""
+        cut = "ByteLevel" in repr(self._backend.pre_tokenizer)
+        return cut and all(self._backend.token_to_id(char) is not None for char in _BYTE_OF)
 
     @cached_property
     def _byte_level(self) -> bool:

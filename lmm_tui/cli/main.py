@@ -52,6 +52,7 @@ COMMANDS = {
     "eval": "Score a model by lm-eval and compare its checkpoints",
     "convert": "Write a model for Hugging Face, MiniMind, llama.cpp or Ollama",
     "serve-run": "Serve a run to a monitor on another machine, over ssh",
+    "cache": "List the cache of prepared data, and make room in it",
     "doctor": "Check devices, versions, terminal and folders",
 }
 """Every command and its line of help. Its function is `command` in `commands/<name>.py`, with an

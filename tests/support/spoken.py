@@ -34,6 +34,7 @@ PLACE = "\0"
 
 SPEAKERS = {
     "data/chat/whole_check.py": ("_note", "_endless_note", "_inside_note"),
+    "data/preparation/build.py": ("_changed_note", "_replaced_note", "_large_note"),
     "data/text/dataset.py": ("shape_of",),
     "data/text/json_rows.py": ("refusal", "_loads"),
     "engine/checkpoints/weights.py": (
@@ -59,6 +60,7 @@ SPEAKERS = {
     "engine/training/evaluations.py": ("start",),
     "engine/training/health_actions.py": ("apply",),
     "engine/training/live_model.py": ("validate",),
+    "engine/training/preparation_pace.py": ("sentence",),
     "engine/training/rollback.py": ("roll_back_and_save", "roll_back_and_lower_lr"),
     "engine/run/run_dir.py": ("lock",),
     "engine/instrument/script_commands.py": ("hold", "checkpoint", "_resume", "_sample"),
