@@ -96,8 +96,9 @@ class ChatModel:
         text_1xT = torch.tensor([ids], device=self.model.head_weight.device)
         with evaluating(self.model):
             hidden_1xTxD = self.model.model.forward(text_1xT[:, :-1])
-        losses = token_nll(hidden_1xTxD, self.model.head_weight, text_1xT[:, 1:])[0].tolist()
-        likeliest = self.model.head(hidden_1xTxD[0]).float().softmax(-1).topk(_LIKELIEST)
+            projection = self.model.projection(hidden_1xTxD)
+            likeliest = self.model.head(hidden_1xTxD[0]).float().softmax(-1).topk(_LIKELIEST)
+        losses = token_nll(*projection, text_1xT[:, 1:])[0].tolist()
         strings = self.tokenizer.token_strings
         top = [
             [[string, round(p, 5)] for string, p in zip(strings(row), p_K, strict=True)]

@@ -53,24 +53,20 @@ class LiveModel:
         return sentence
 
     def _calibration(self) -> dict[str, float]:
-        """Of the first validation batch; only stages that learn from text have one."""
+        """Of the first validation tokens; only stages that learn from text have some."""
         stage = self._context.stage
         if not isinstance(stage, LikelihoodStage):
             return {}
-        batch = next(stage.validation_batches(), None)
-        return {} if batch is None else self._context.observer.deep.calibrate(batch)
+        return self._context.observer.deep.calibrate(stage.validation_batches())
 
     def probe(self) -> str:
         """Run the probes now, on the data of the next step; their main numbers."""
         context = self._context
         self._flush()
-        batch = split(context.stage.micro_batches(context.step)[:1], context.parts)[0]
-        with (
-            context.activity("probing"),
-            torch.no_grad(),
-            context.observer.probe_forward(batch, True),
-        ):
-            context.stage.loss(context.model, batch)
+        with context.activity("probing"), torch.no_grad(), context.autocast():
+            batch = split(context.stage.micro_batches(context.step)[:1], context.parts)[0]
+            with context.observer.probe_forward(batch, True):
+                context.stage.loss(context.model, batch)
         return self.log_probe()
 
     def log_probe(self) -> str:
