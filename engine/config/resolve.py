@@ -47,10 +47,11 @@ def merged(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def check(key: str, value: Any, config: RunConfig) -> RunConfig:
-    """`config` with one dotted key changed; ConfigError where that is not allowed."""
+def with_changes(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """`config` with other values under dotted keys; ConfigError where one is not allowed."""
     tree = config.model_dump()
-    _set(tree, key, value)
+    for key, value in values.items():
+        _set(tree, key, value)
     return _validate(tree, None)
 
 

@@ -11,15 +11,15 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from lmm_tui.engine.config.options import lookup
-from lmm_tui.engine.config.resolve import check
 from lmm_tui.engine.generation.sampling_options import sampling
 from lmm_tui.engine.run.control_mailbox import CommandError, Mailbox, Reply, Request
+from lmm_tui.engine.run.setting_changes import SettingChange
 from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.evaluations import Evaluations
 from lmm_tui.engine.training.live_model import LiveModel
 from lmm_tui.engine.training.rollback import Rollback
+from lmm_tui.engine.training.setting_changer import SettingChanger
 from lmm_tui.engine.training.stop_request import StopRequested
 from lmm_tui.errors import LmmError
 
@@ -57,6 +57,7 @@ class Commands:
         self,
         context: TrainContext,
         *,
+        settings: SettingChanger,
         flush: Callable[[], None],
         checkpoints: Checkpointer,
         rollback: Rollback,
@@ -65,6 +66,9 @@ class Commands:
     ) -> None:
         """`flush` reads the numbers of the last step."""
         self._context = context
+        self._settings = settings
+        self._changes: list[SettingChange] = []
+        """Made by the command in progress."""
         self._flush = flush
         self._checkpoints = checkpoints
         self._rollback = rollback
@@ -110,7 +114,8 @@ class Commands:
             reply = Reply(True, self._handlers[request.command](request.args), step)
         except (LmmError, OSError) as error:
             reply = Reply(False, f"{request.command}: {error}", step)
-        context.events.write_command(request, reply)
+        changes, self._changes = [change.record() for change in self._changes], []
+        context.events.write_command(request, reply, changes)
         request.answer(reply)
 
     def _answer(self, query: Query, request: Request) -> Reply:
@@ -164,19 +169,13 @@ class Commands:
         return self._rollback.roll_back_and_save(before)
 
     def _set(self, args: dict[str, Any]) -> str:
-        config = self._context.config
         if not args:
             raise CommandError(f"nothing to set; it takes {', '.join(SETTINGS)}")
-        changes = []
-        for name, value in args.items():
-            if name not in SETTINGS:
-                raise CommandError(f"unknown setting {name}; it takes {', '.join(SETTINGS)}")
-            key = SETTINGS[name]
-            before = lookup(config, key)
-            config = check(key, value, config)
-            changes.append(f"{name} {before:g} → {lookup(config, key):g}")
-        self._context.change_settings(config)
-        return ", ".join(changes)
+        for name in args.keys() - SETTINGS.keys():
+            raise CommandError(f"unknown setting {name}; it takes {', '.join(SETTINGS)}")
+        values = {SETTINGS[name]: value for name, value in args.items()}
+        self._changes, sentence = self._settings.change(values)
+        return sentence
 
 
 if __name__ == "__main__":

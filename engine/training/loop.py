@@ -21,6 +21,7 @@ from lmm_tui.engine.training.optimizer_step import OptimizerStep
 from lmm_tui.engine.training.restore import find_checkpoint, resume_from
 from lmm_tui.engine.training.rollback import Rollback
 from lmm_tui.engine.training.run_setup import announce_start, build_context, choose_device
+from lmm_tui.engine.training.setting_changer import SettingChanger
 from lmm_tui.engine.training.spike_keeper import SpikeKeeper
 from lmm_tui.engine.training.step_reader import StepReader
 from lmm_tui.engine.training.stop_request import StopRequested
@@ -74,8 +75,10 @@ class Trainer:
         self._rollback = Rollback(context, self._checkpoints, self._reader.flush)
         self._live = LiveModel(context, self._reader.flush)
         self._evaluations = Evaluations(context, self._checkpoints)
+        self._settings = SettingChanger(context)
         self._commands = Commands(
             context,
+            settings=self._settings,
             flush=self._reader.flush,
             checkpoints=self._checkpoints,
             rollback=self._rollback,
@@ -86,6 +89,9 @@ class Trainer:
             resume_from(context, checkpoint)
             self._checkpoints.saver.adopt(context.step, checkpoint)
             self._health.monitor.catch_up(host.run_dir.metrics, context.step)
+        if host.resumes:
+            origin = f"from {checkpoint.name}" if checkpoint else "from the start, no checkpoint"
+            self._settings.resume(origin)
         announce_start(context)
 
     def _train(self) -> None:
@@ -106,6 +112,7 @@ class Trainer:
                 checkpoint=self._checkpoints.begin_unless_stuck,
                 pause=self._commands.pause,
             )
+            self._settings.make_due()
         if context.config.log.val_every and context.step % context.config.log.val_every:
             self._live.validate()
 

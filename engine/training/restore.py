@@ -37,7 +37,7 @@ def find_checkpoint(host: Host) -> Path | None:
 
 
 def resume_from(context: TrainContext, path: Path) -> None:
-    """Restore all that a checkpoint holds, and record the resume."""
+    """Restore all that a checkpoint holds."""
     state, training = load_checkpoint(context, path)
     restore_rng(training["rng"])
     context.stage.load_state_dict(training.get("stage", {}))
@@ -45,9 +45,6 @@ def resume_from(context: TrainContext, path: Path) -> None:
     context.step, context.tokens = state.step, state.tokens
     context.loss, context.val_loss = state.loss, state.val_loss
     context.lr_scale, context.parts = state.lr_scale, state.parts
-    info = context.run_dir.read_info()
-    context.host.describe(resumed_steps=[*info.resumed_steps, context.step])
-    context.events.write("resume", f"from {path.name}", step=context.step)
 
 
 def load_checkpoint(context: TrainContext, path: Path) -> tuple[CheckpointState, dict[str, Any]]:

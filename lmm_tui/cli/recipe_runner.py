@@ -18,6 +18,7 @@ from rich.cells import cell_len
 from lmm_tui.cli import headless
 from lmm_tui.engine.config.recipe import Recipe
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.run_settings import resumed_settings
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import duration
@@ -56,7 +57,9 @@ def run_recipe(recipe: Recipe, prefix: str, assignments: Mapping[str, Any]) -> i
             click.echo(tr("{run} is finished already", run=run.path))
         else:
             began = time.monotonic()
-            if code := headless.train(config, run if run.exists() else None):
+            before = run if run.exists() else None
+            settings = resumed_settings(run, config) if before else config
+            if code := headless.train(settings, before):
                 return code
             if run.read_status().state != "finished":
                 click.echo(tr("stopped; the same command resumes from here"))

@@ -121,9 +121,9 @@ def _supervise(job: Job) -> int:
 
 def _resume_job(run: RunDir, job: Job) -> Job:
     """Resume with the settings in the run directory, which may have changed since the start."""
-    from lmm_tui.engine.config.resolve import resolve
+    from lmm_tui.engine.config.run_settings import settings_of
 
-    config = resolve(run.config).model_dump()
+    config = settings_of(run).model_dump()
     return {**job, "config": config, "resume": str(run.path), "retries": 0}
 
 
