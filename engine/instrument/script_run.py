@@ -235,6 +235,7 @@ class ScriptRun:
         self._metrics.continue_after(step - 1)
         self._info = replace(self._info, resumed_steps=[*self._info.resumed_steps, step - 1])
         self.run_dir.write_info(self._info)
+        self._events.write("resume", f"from step {step - 1}", step=step - 1)
 
 
 def _health_section(given: Mapping[str, Any]) -> Any:

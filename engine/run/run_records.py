@@ -43,7 +43,13 @@ class RunInfo:
     parent_checkpoint: str = ""
     parent_stage: str = ""
     resumed_steps: list[int] = field(default_factory=list)
+    earlier_s: float = 0.0
+    """How long the run had taken before `started`, in all its sessions."""
     format: int = FORMAT
+
+    def seconds_at(self, heartbeat: float) -> float:
+        """How long the run has taken in all its sessions, at a heartbeat of the last one."""
+        return self.earlier_s + max(heartbeat - self.started, 0.0)
 
 
 @dataclass(frozen=True)

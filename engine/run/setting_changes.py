@@ -6,11 +6,13 @@ the settings that the run began with.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.metrics.readers.json_lines import parse
 
 
@@ -86,14 +88,23 @@ def read_history(events: Path) -> SettingHistory:
     return SettingHistory(changes_in(row for row in parsed if row is not None))
 
 
-def with_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def settings_table(run: RunDir) -> dict[str, Any]:
+    """The settings after the last change as nested tables, unchecked.
+
+    Raises OSError or ValueError where config.toml cannot be read.
+    """
+    began = tomllib.loads(run.config.read_text(encoding="utf-8"))
+    return _with_values(began, read_history(run.events).at())
+
+
+def _with_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Nested tables of settings with other values under dotted keys; None unsets one."""
     tree = dict(settings)
     for key, value in values.items():
         section, _, rest = key.partition(".")
         if rest:
             below = tree.get(section)
-            tree[section] = with_values(below if isinstance(below, Mapping) else {}, {rest: value})
+            tree[section] = _with_values(below if isinstance(below, Mapping) else {}, {rest: value})
         elif value is None:
             tree.pop(section, None)
         else:

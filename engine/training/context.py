@@ -59,6 +59,8 @@ class TrainContext:
     """Tokens seen."""
     loss: float | None = None
     val_loss: float | None = None
+    val_step: int | None = None
+    """The step at which `val_loss` was measured."""
     lr_scale: float = 1.0
     """Factor on the scheduled learning rate, lowered by automatic rollbacks."""
     parts: int = 1

@@ -133,6 +133,8 @@ class Trainer:
         if _is_due(step, log.sample_every):
             self._try("no sample", self._live.sample)
         if _is_due(step, log.checkpoint_every):
+            if log.keep_best and log.val_every and context.val_step != step:
+                self._live.validate()  # The best is chosen by losses of the checkpoints' own steps.
             self._checkpoints.begin_unless_stuck()
         if _is_due(step, context.config.eval.every):
             self._try("not evaluated", self._evaluations.start_scheduled)

@@ -44,6 +44,7 @@ def resume_from(context: TrainContext, path: Path) -> None:
     context.observer.load_state_dict(state.observer)
     context.step, context.tokens = state.step, state.tokens
     context.loss, context.val_loss = state.loss, state.val_loss
+    context.val_step = state.val_step
     context.lr_scale, context.parts = state.lr_scale, state.parts
 
 

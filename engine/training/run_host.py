@@ -199,6 +199,7 @@ class EngineHost:
             versions={"python": platform.python_version(), "lmm-tui": __version__}
             | {package: version(package) for package in _PACKAGES},
             resumed_steps=before.resumed_steps if before else [],
+            earlier_s=before.seconds_at(resume.read_status().heartbeat) if resume and before else 0,
         )
 
 

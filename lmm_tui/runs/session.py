@@ -21,11 +21,12 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
 from lmm_tui.metrics import names
 from lmm_tui.metrics.readers.foreign import log_of, open_log, resolve
-from lmm_tui.metrics.readers.json_lines import JsonlFollower, MetricsFollower
+from lmm_tui.metrics.readers.json_lines import MetricsFollower
 from lmm_tui.metrics.readers.log_follower import LogFollower
 from lmm_tui.metrics.readers.log_lines import SILENT_S
 from lmm_tui.metrics.readers.unread import nothing_read
 from lmm_tui.metrics.series.series import SeriesStore
+from lmm_tui.runs.run_history import RunHistory
 from lmm_tui.runs.run_lookup import is_foreign
 
 ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
@@ -58,8 +59,6 @@ class RunSession:
     def __init__(self, path: Path | str) -> None:
         self.run_dir = RunDir(path)
         self.series = SeriesStore()
-        self.events: list[dict[str, Any]] = []
-        self.samples: list[dict[str, Any]] = []
         self.foreign = is_foreign(self.run_dir.path)
         """Whether this is a log of another program."""
         self._log = resolve(self.run_dir.path) if self.foreign else self.run_dir.path
@@ -68,8 +67,8 @@ class RunSession:
             if self.foreign
             else MetricsFollower(self.run_dir.metrics, self.series)
         )
-        self._events = JsonlFollower(self.run_dir.events)
-        self._samples = JsonlFollower(self.run_dir.samples)
+        self.history = RunHistory(self.run_dir)
+        self.events, self.samples = self.history.events, self.history.samples
         self._stamps: tuple[object, ...] = ()
         self._looked = 0.0
         self.view = self._look()
@@ -77,8 +76,7 @@ class RunSession:
     @property
     def unreadable_lines(self) -> int:
         """Number of lines in the run's files that could not be parsed."""
-        followers = (self._metrics, self._events, self._samples)
-        return sum(follower.bad_lines for follower in followers)
+        return self._metrics.bad_lines + self.history.bad_lines
 
     @property
     def notes(self) -> list[str]:
@@ -99,9 +97,7 @@ class RunSession:
         view = self._look()
         changed = view != self.view
         self.view = view
-        events, samples = self._events.poll(), self._samples.poll()
-        self.events += events
-        self.samples += samples
+        events, samples = self.history.poll()
         return self._metrics.poll(budget_s) or changed or bool(events or samples)
 
     @property
@@ -151,7 +147,10 @@ class RunSession:
             written = 0.0
         state = "running" if time.time() - written < SILENT_S else "finished"
         step = self.series.last_step or 0
-        info = RunInfo(self.run_dir.path.name, "foreign", written, written, "", 0, 0.0)
+        began, last = self.series.span("time") if len(self.series) else (0.0, 0.0)
+        span = last - began if began else 0.0
+        name = self.run_dir.path.name
+        info = RunInfo(name, "foreign", written, written, "", 0, 0.0, earlier_s=span)
         loss = self.series.get(names.TRAIN_LOSS)
         status = RunStatus(state, step, heartbeat=written, loss=loss.last_value if loss else None)
         return RunView(info, status, state)

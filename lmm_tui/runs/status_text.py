@@ -86,6 +86,7 @@ def status_record(run: RunSummary) -> dict[str, Any]:
         "val_loss": status.val_loss,
         "tokens_per_s": status.tokens_per_s,
         "eta_s": status.eta_s,
+        "seconds": info.seconds_at(status.heartbeat),
         "created": info.created,
         "started": info.started,
         "heartbeat": status.heartbeat,
@@ -125,6 +126,7 @@ def status_sheet(run: RunSummary) -> str:
         mark("speed"): f"{count(status.tokens_per_s)} {tr('tokens/s')}"
         if status.tokens_per_s
         else "",
+        mark("time"): time_text(info, status),
         mark("process"): tr("pid {pid} on {host}", pid=info.pid, host=info.host),
         mark("folder"): str(run.path),
     }
@@ -171,6 +173,19 @@ def state_text(run: RunSummary) -> str:
     if status.eta_s is not None and run.state == "running":
         parts.append(tr("{time} to go", time=duration(status.eta_s)))
     return tr(", ").join(parts)
+
+
+def time_text(info: RunInfo, status: RunStatus) -> str:
+    """How long a run has taken, all its sessions together; empty where that is not known."""
+    total = info.seconds_at(status.heartbeat)
+    if not total:
+        return ""
+    last = status.heartbeat - info.started
+    if info.earlier_s and last > 0:
+        return tr(
+            "{time}, {part} of it since the resume", time=duration(total), part=duration(last)
+        )
+    return duration(total)
 
 
 def _losses(run: RunSummary) -> str:

@@ -31,7 +31,7 @@ from lmm_tui.cockpit.widgets.key_bar import FormKeys
 from lmm_tui.cockpit.widgets.option_field import OptionField
 from lmm_tui.cockpit.widgets.page_tabs import PageTabs
 from lmm_tui.engine.config.config_error import ConfigError
-from lmm_tui.engine.config.resolve import check
+from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import listed, tr
@@ -170,7 +170,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         field = event.field
         self._refused = None
         if not field.problem:
-            self._config = check(field.option.key, field.value, self._config)
+            self._config = with_changes(self._config, {field.option.key: field.value})
         if field.option.key in ("stage", *_DATA_KEYS):
             self._look_soon()
         self.form.update_config(self._config)

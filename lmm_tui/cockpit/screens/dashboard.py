@@ -95,7 +95,7 @@ class DashboardScreen(MetricPages, ViewExport):
     def on_mount(self) -> None:
         self.session.poll(_READ_FIRST_S)
         self._announced = len(self.session.events)
-        self._first_probe = run_notices.first_probe(self.session.run_dir.config)
+        self._first_probe = run_notices.first_probe(self.session.run_dir)
         self.show()
         self._set_interval()
         # The rest is read and loaded once there is something to see.
