@@ -11,6 +11,7 @@ NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 MAX_LOSS_OF_PPL = 20.0
 """In nats; the perplexity of larger losses is cut off."""
+MAX_PPL = math.exp(MAX_LOSS_OF_PPL)
 
 
 def strict(value: Any) -> Any:
@@ -27,6 +28,11 @@ def strict(value: Any) -> Any:
 def perplexity(loss: float) -> float:
     """exp(loss) of an averaged loss in nats, cut off at exp(20)."""
     return math.exp(min(loss, MAX_LOSS_OF_PPL))
+
+
+def is_cut_off(ppl: float) -> bool:
+    """Whether a perplexity stands for all those above it."""
+    return ppl >= MAX_PPL * (1 - 1e-6)  # Logs of other programs may be in single precision.
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ class ScriptRun:
         self._lock = run_dir.lock()
         self._events = EventLog(run_dir)
         fresh = identity.stage == "pretrain"
-        self._health = HealthMonitor(section, self._events, bad_steps=True, from_scratch=fresh)
+        self._health = HealthMonitor(section, self._events, own_loop=False, from_scratch=fresh)
         self._health.hold_to(identity.references)
         self._mailbox = Mailbox()
         self._server = ControlServer(self._mailbox, run_dir.socket_path())
@@ -128,6 +128,7 @@ class ScriptRun:
         self._resuming = before is not None
         step = run_dir.read_status().step if before else 0
         self._status = StatusWriter(run_dir, RunStatus("running", step, total_steps))
+        self._health.on_verdict = lambda verdict: self._status.update(verdict=verdict.record())
         self._metrics = ScriptMetrics(run_dir, self._status, tensorboard)
         self._commands = ScriptCommands(
             functions, self._mailbox, self._events, self._status, run_dir, self._amend_row

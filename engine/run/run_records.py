@@ -69,6 +69,10 @@ class RunStatus:
     activity: str = ""
     """A long operation in progress, such as `tokenising 43 %`; empty while training."""
     error: str = ""
+    numbers: dict[str, float | None] = field(default_factory=dict)
+    """What sums up the stage beside the loss, such as the reward, by name of the metric."""
+    verdict: dict[str, str | int | None] = field(default_factory=dict)
+    """`metrics.health.verdict.Verdict` on the rows so far; empty where health is off."""
 
 
 _LARGEST = 1 << 62

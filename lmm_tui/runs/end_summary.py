@@ -50,6 +50,7 @@ def _summary(run: RunSummary, first_loss: float | None, plots: Sequence[Path]) -
             mark("run"): name,
             mark("state"): state_text(run),
             mark("error"): translate_message(status.error),
+            mark("health"): translate_message(run.verdict.text),
             mark("loss"): losses + validation_text(run) if status.loss is not None else "",
             mark("time"): time_text(run.info, status) + speed,
             mark("checkpoint"): str(checkpoints[-1]) if checkpoints else "",

@@ -20,11 +20,14 @@ from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES, RunInfo, RunStatus
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import NOTHING, count, duration, number
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.metrics.values import perplexity, strict
+from lmm_tui.metrics.health.verdict import Level, Verdict
+from lmm_tui.metrics.names import describe
+from lmm_tui.metrics.values import MAX_PPL, is_cut_off, perplexity, strict
+from lmm_tui.runs.run_verdict import NOT_JUDGED, verdict_on
 from lmm_tui.terminal.safe_text import clean, fit
 from lmm_tui.terminal.safe_text import right as align_right
 
-RUNS_HEAD = ("NAME", "STATE", "STAGE", "MODEL", "STEP", "LOSS", "VAL", "TOK/S", "STARTED")
+RUNS_HEAD = ("NAME", "STATE", "HEALTH", "STAGE", "MODEL", "STEP", "LOSS", "VAL", "TOK/S", "STARTED")
 STATUS_FORMAT = 1
 """Version of `status_record`; within a version keys are only added."""
 
@@ -37,12 +40,14 @@ class RunSummary:
     info: RunInfo
     status: RunStatus
     state: str
+    verdict: Verdict = NOT_JUDGED
 
     @classmethod
     def of(cls, run: RunDir) -> RunSummary:
         """Read the snapshot; raises RunDirError if `run` is not a run directory."""
         info, status = run.read_info(), run.read_status()
-        return cls(run.path, info, status, run.derived_state(info, status))
+        state = run.derived_state(info, status)
+        return cls(run.path, info, status, state, verdict_on(run, status, state))
 
 
 def run_argument(path: Path) -> str:
@@ -70,6 +75,7 @@ def status_record(run: RunSummary) -> dict[str, Any]:
         "state": run.state,
         "activity": status.activity,
         "error": status.error,
+        "verdict": run.verdict.record(),
         "stage": info.stage,
         "parent": info.parent,
         "parent_checkpoint": info.parent_checkpoint,
@@ -84,6 +90,7 @@ def status_record(run: RunSummary) -> dict[str, Any]:
         "total_tokens": status.total_tokens,
         "loss": status.loss,
         "val_loss": status.val_loss,
+        "numbers": status.numbers,
         "tokens_per_s": status.tokens_per_s,
         "eta_s": status.eta_s,
         "seconds": info.seconds_at(status.heartbeat),
@@ -104,6 +111,7 @@ def status_sheet(run: RunSummary) -> str:
         mark("run"): info.name,
         mark("state"): state_text(run),
         mark("error"): translate_message(status.error),
+        mark("health"): translate_message(run.verdict.text),
         mark("model"): tr(
             "{model}, {count} parameters, {stage}",
             model=info.model,
@@ -114,7 +122,7 @@ def status_sheet(run: RunSummary) -> str:
         else tr(", ").join((info.model, info.stage)),
         mark("from"): lineage(info),
         mark("device"): tr(", ").join(filter(None, (info.device, info.precision))),
-        mark("loss"): _losses(run),
+        mark("result" if status.numbers else "loss"): _losses(run),
         mark("levels"): tr(", ").join(
             f"{name} {level:.2f}" for name, level in info.references.items()
         ),
@@ -141,17 +149,33 @@ def runs_table(runs: Sequence[RunSummary], now: float | None = None) -> str:
         (
             run.path.name,
             tr(run.state),
+            verdict_text(run.verdict),
             run.info.stage,
             run.info.model,
             f"{run.status.step}/{run.status.total_steps}",
-            number(run.status.loss, 3),
+            result_text(run.info, run.status, few=True),
             number(run.status.val_loss, 3),
             count(run.status.tokens_per_s) if run.status.tokens_per_s else NOTHING,
             tr("{time} ago", time=duration(now - run.info.started)),
         )
         for run in runs
     ]
-    return _table([head, *(tuple(map(clean, row)) for row in rows)], right={4, 5, 6, 7, 8})
+    return _table([head, *(tuple(map(clean, row)) for row in rows)], right={5, 6, 7, 8, 9})
+
+
+VERDICT_SIGNS: dict[Level, str] = {
+    "ok": "✓",
+    "unknown": "?",
+    "notice": "●",
+    "warning": "▲",
+    "error": "✗",
+}
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """The verdict in a few words, such as `✗ diverged @88`."""
+    at = "" if verdict.step is None else f" @{verdict.step:,}"
+    return f"{VERDICT_SIGNS[verdict.level]} {tr(verdict.headline)}{at}"
 
 
 def state_text(run: RunSummary) -> str:
@@ -188,9 +212,23 @@ def time_text(info: RunInfo, status: RunStatus) -> str:
     return duration(total)
 
 
+def result_text(info: RunInfo, status: RunStatus, *, few: bool = False) -> str:
+    """What a run has come to: its loss, or the numbers of its stage, as `reward 0.312`.
+
+    `few` is for a narrow column: one number, and a loss without its perplexity.
+    """
+    if status.numbers:
+        shown = list(status.numbers.items())[: 1 if few else None]
+        return tr(", ").join(f"{tr(describe(name).title)} {number(it, 3)}" for name, it in shown)
+    if few or status.loss is None:
+        return number(status.loss, 3)
+    return _with_ppl(status.loss, info.stage)
+
+
 def _losses(run: RunSummary) -> str:
-    loss = run.status.loss
-    return "" if loss is None else _with_ppl(loss, run.info.stage) + validation_text(run)
+    if run.status.loss is None:
+        return ""
+    return result_text(run.info, run.status) + validation_text(run)
 
 
 def validation_text(run: RunSummary) -> str:
@@ -203,8 +241,14 @@ def _with_ppl(loss: float, stage: str) -> str:
     """A loss, with its perplexity for the stages whose loss is a negative log-likelihood."""
     if not math.isfinite(loss) or stage not in LIKELIHOOD_STAGES:
         return number(loss, 3)
-    ppl = perplexity(loss)
-    return f"{loss:.3f} (PPL {count(ppl) if ppl >= 999.5 else f'{ppl:.3g}'})"
+    return f"{loss:.3f} (PPL {ppl_text(perplexity(loss))})"
+
+
+def ppl_text(ppl: float) -> str:
+    """A perplexity; one that is cut off says so, as `> 4.85e8`."""
+    if is_cut_off(ppl):
+        return f"> {MAX_PPL:.3g}".replace("e+0", "e")
+    return count(ppl) if ppl >= 999.5 else f"{ppl:.3g}"
 
 
 def aligned_rows(rows: Mapping[str, str]) -> str:

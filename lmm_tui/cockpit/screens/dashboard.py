@@ -233,7 +233,8 @@ class DashboardScreen(MetricPages, ViewExport):
             return  # There is something to see sooner without.
         seen = health.look(_JUDGE_AT_ONCE_S)
         if len(self.session.series):
-            self.query_one(HealthPanel).show(seen.verdict, seen.open, seen.alerts)
+            self.query_one(HealthPanel).show(seen.verdict, seen.alerts)
+            self.query_one(RunHeader).show_verdict(seen.verdict)
         if not seen.complete and not self._judging:
             self._judging = True
             self.set_timer(_JUDGE_AT_ONCE_S, partial(self._judge_on, health))

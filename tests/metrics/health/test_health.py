@@ -85,6 +85,7 @@ FAULTS: dict[str, tuple[Callable[[int, Row], Row], int]] = {
         lambda s, r: {names.VAL_LOSS: 2.0 + s / 400} if names.VAL_LOSS in r else {},
         300,
     ),
+    "near_zero": (lambda s, _: {names.TRAIN_LOSS: 0.004 + s % 2 / 1000} if s >= 700 else {}, 763),
     "collapse": (
         lambda s, r: (
             {names.PROBE + "participation_ratio": 1.2, names.PROBE + "cosine_sim_intra": 0.99}
