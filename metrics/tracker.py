@@ -198,7 +198,7 @@ class TrainingTracker:
         return {
             "step": self.step,
             "tokens": self.tokens,
-            "ema_mean": self.loss_ema.mean,
+            "loss_ema": self.loss_ema.mean,
             "ema_count": self.loss_ema.count,
             "nonfinite_losses": self.loss_ema.nonfinite,
             "clip_window": self._clips.state_dict(),
@@ -206,8 +206,12 @@ class TrainingTracker:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.step, self.tokens = state["step"], state["tokens"]
-        self.loss_ema.mean = state["ema_mean"]
         self.loss_ema.count = state["ema_count"]
+        if "ema_mean" in state:  # Of an older version, which corrected the bias when reading.
+            beta, count = self.loss_ema.beta, self.loss_ema.count
+            self.loss_ema.mean = state["ema_mean"] / (1 - beta**count) if count else 0.0
+        else:
+            self.loss_ema.mean = state["loss_ema"]
         self.loss_ema.nonfinite = state["nonfinite_losses"]
         self._clips.load_state_dict(state["clip_window"])
 

@@ -83,12 +83,12 @@ SORT_KEYS: Mapping[str, Callable[[ListedRun], Any]] = {
     "age": lambda run: run.summary.info.started,
     "name": lambda run: run.name.casefold(),
     "state": lambda run: run.summary.state,
-    "health": lambda run: LEVELS.index(run.summary.verdict.level),
     "stage": lambda run: run.summary.info.stage,
     "step": lambda run: run.summary.status.step,
     "loss": lambda run: run.summary.status.loss,
     "val": lambda run: run.summary.status.val_loss,
     "speed": lambda run: run.summary.status.tokens_per_s,
+    "health": lambda run: LEVELS.index(run.summary.verdict.level),
 }
 """Sort keys, in the order in which the screen cycles through them."""
 

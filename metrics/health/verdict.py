@@ -81,7 +81,7 @@ def verdict_of(health: Health) -> Verdict:
     if findings := _folded(health):
         return _troubled(findings)
     if health.last_step is None:
-        return Verdict("unknown", "nothing measured", None, "nothing measured yet")
+        return Verdict("unknown", "no metrics", None, "nothing measured yet")
     if not health.could_judge:
         listed = ", ".join(sorted(health.unjudged)[:8])
         what = "nothing could be judged: no loss and no gradient norm in this log"

@@ -16,6 +16,7 @@ from lmm_tui.metrics.plots import plot_style
 from lmm_tui.metrics.plots.decimate import Curve, StepWindow
 from lmm_tui.metrics.series.robust_range import robust_range
 from lmm_tui.metrics.series.series import Series
+from lmm_tui.metrics.values import is_cut_off
 
 _MARKED_POINTS = 40
 _ROUND = [1, 2, 2.5, 5, 10]
@@ -106,6 +107,8 @@ def last_value(series: Series, label: str, colour: str, unit: str = "") -> Entry
     value = series.last_value
     assert value is not None
     shown = colour if np.isfinite(value) else plot_style.BROKEN
+    if series.name.endswith("/ppl") and is_cut_off(value):
+        label += "> "
     return f"{label}{plot_style.number(value)}{unit}", shown
 
 

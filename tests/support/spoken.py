@@ -54,7 +54,8 @@ SPEAKERS = {
     "engine/run/spike_files.py": ("_steps_in",),
     "engine/chat/chat_model.py": ("read",),
     "lmm_tui/runs/remote/mirror.py": ("_connect",),
-    "metrics/health/alerts.py": ("verdict",),
+    "metrics/health/verdict.py": ("verdict_of", "with_end", "_troubled", "_end"),
+    "engine/training/setting_changer.py": ("resume", "change", "make_due", "_sentence"),
     "metrics/probes.py": ("_near",),
     "metrics/readers/unread.py": ("not_a_log", "_no_history", "nothing_read"),
 }

@@ -59,8 +59,8 @@ def command(
         picture = loss_picture(session.series, session.view.info.references)
         if not picture:
             raise LmmError(
-                f"{session.run_dir.path}: no training loss to draw; "
-                f"it has {first_names(session.series.names())}; use --output for all curves"
+                f"{session.run_dir.path}: no finite value to draw; "
+                f"it has {first_names(session.series.names())}"
             )
         click.echo(picture)
     if output is not None:

@@ -23,7 +23,7 @@ _LOSS = "loss"
 _TRACES = {
     _LOSS: [
         Trace(names.TRAIN_LOSS, mark("train"), "blue", "band"),
-        Trace(names.TRAIN_LOSS_EMA, mark("EMA"), "blue", "line"),
+        Trace(names.TRAIN_LOSS, mark("smoothed"), "blue", "smooth"),
         Trace(names.VAL_LOSS, mark("val"), "orange", "marks"),
     ],
     mark("PPL"): [

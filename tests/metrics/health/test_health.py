@@ -19,6 +19,7 @@ from lmm_tui.metrics.health.rolling_stats import Recent, RecentMedian
 from lmm_tui.metrics.health.rules import RULES, Rule
 from lmm_tui.metrics.health.rules_file import HealthConfigError, load_rules
 from lmm_tui.metrics.health.scan import examine
+from lmm_tui.metrics.health.verdict import verdict_of
 from lmm_tui.metrics.series.series import SeriesStore
 
 LEVELS = {"ln V": 6.93, "unigram": 5.5, "bigram": 3.1}
@@ -127,7 +128,7 @@ def test_healthy_runs_raise_nothing_though_every_step_is_clipped(seed: int) -> N
     health = Health(baselines=LEVELS)
     for step, row in healthy(seed=seed):
         assert not health.observe(step, row)
-    assert health.verdict() == "healthy up to step 1500"
+    assert verdict_of(health).text == "healthy up to step 1500"
 
 
 def test_an_alert_names_the_layer() -> None:
@@ -146,8 +147,8 @@ def test_a_second_episode_needs_calm_in_between() -> None:
     for step in range(9, 14):
         health.observe(step, {"t": 0.0})
         health.observe(step, {"other": 1.0})
-    assert health.verdict().startswith("healthy now, 1 alert before")
-    assert health.observe(20, {"t": 3.0}) and "suspect sun" in health.verdict()
+    assert verdict_of(health).text.startswith("healthy now, 1 alert before")
+    assert health.observe(20, {"t": 3.0}) and "suspect sun" in verdict_of(health).text
 
 
 def test_rows_without_a_metric_calm_nothing() -> None:
@@ -206,7 +207,7 @@ def test_no_numbers_whatever_bring_health_down(rows: list[tuple[int, Row]]) -> N
     health = Health(baselines=LEVELS)
     for step, row in rows:
         health.observe(step, row)
-    assert health.verdict() and all(alert.record() for alert in health.alerts)
+    assert verdict_of(health).text and all(alert.record() for alert in health.alerts)
 
 
 def rules_of(folder: Path, text: str) -> dict[str, Rule]:
