@@ -7,6 +7,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+CLIP_WINDOW = 100
+"""Steps that the clip rate looks back."""
+
 
 class Ema:
     """Exponential moving average m = β_t·m + (1-β_t)·x with β_t = min(β, (1+t)/(10+t)).

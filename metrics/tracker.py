@@ -19,7 +19,7 @@ import orjson
 
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics import names
-from lmm_tui.metrics.running_averages import ClipWindow, Ema
+from lmm_tui.metrics.running_averages import CLIP_WINDOW, ClipWindow, Ema
 from lmm_tui.metrics.values import perplexity, strict
 from lmm_tui.metrics.writers.line_file import LineFile
 from lmm_tui.metrics.writers.tensorboard_mirror import TensorBoardMirror
@@ -60,7 +60,7 @@ class TrainingTracker:
         *,
         tensorboard: bool = True,
         ema_beta: float = 0.98,
-        clip_window: int = 100,
+        clip_window: int = CLIP_WINDOW,
         likelihood: bool = True,
     ) -> None:
         """Open the record in `log_dir`, or append to it.

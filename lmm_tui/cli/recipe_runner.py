@@ -24,6 +24,7 @@ from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import duration
 from lmm_tui.metrics.readers.json_lines import MetricsFollower
 from lmm_tui.metrics.series.series import SeriesStore
+from lmm_tui.metrics.values import wilson_interval
 from lmm_tui.terminal.safe_text import fit
 
 _VALIDATION_METRICS = ("val/loss", "val/accuracy", "val/reward", "val/kl")
@@ -66,7 +67,7 @@ def run_recipe(recipe: Recipe, prefix: str, assignments: Mapping[str, Any]) -> i
                 return 1
             seconds = time.monotonic() - began
         outcomes.append(_outcome(step.name, config, run, recipe, seconds))
-        click.echo(_scores(outcomes[-1]))
+        click.echo(_scores(outcomes[-1], recipe.questions))
     click.echo(f"\n{report(outcomes)}")
     return 0
 
@@ -132,8 +133,13 @@ def _exact_match(run: RunDir, recipe: Recipe) -> dict[str, float]:
     return exact_match(weights.decoder(), tokenizer, kinds=recipe.kinds, questions=recipe.questions)
 
 
-def _scores(outcome: StepOutcome) -> str:
-    shares = tr(", ").join(f"{kind} {share:.1%}" for kind, share in outcome.exact.items())
+def _scores(outcome: StepOutcome, questions: int) -> str:
+    """Each share with its 95 % interval, as `sums 0.0% (0.0%-27.8%)`."""
+    shown = []
+    for kind, share in outcome.exact.items():
+        low, high = wilson_interval(share, questions)
+        shown.append(f"{kind} {share:.1%} ({low:.1%}-{high:.1%})")
+    shares = tr(", ").join(shown)
     return tr("answered exactly: {shares}", shares=shares) if shares else ""
 
 

@@ -26,10 +26,11 @@ from lmm_tui.metrics.plots.panel_axes import (
     mark_outside,
     step_axis,
 )
+from lmm_tui.metrics.running_averages import CLIP_WINDOW
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.series import Series, SeriesStore
 from lmm_tui.metrics.series.smoothing import recent_mean
-from lmm_tui.metrics.values import MAX_LOSS_OF_PPL
+from lmm_tui.metrics.values import MAX_LOSS_OF_PPL, wilson_interval
 
 
 def draw_loss(
@@ -97,7 +98,8 @@ def draw_clip_rate(ax: Axes, rate: Series, ratio: Series | None, window: StepWin
     curve = Curve.of(rate, window)
     ax.fill_between(curve.x, 0, curve.mean, color=plot_style.VAL, alpha=0.25, lw=0)
     draw_line(ax, curve, plot_style.VAL, width=1.2)
-    entries = [(f"clip rate {_percent(rate)}", plot_style.VAL)]
+    low, high = wilson_interval(rate.last_value or 0.0, min(len(rate), CLIP_WINDOW))
+    entries = [(f"clip rate {_percent(rate)} ({low:.0%} to {high:.0%})", plot_style.VAL)]
     if ratio is not None:
         entries.append(last_value(ratio, "ratio ", plot_style.VAL))
     finish(ax, window, "", entries)

@@ -194,7 +194,7 @@ def test_chance_is_one_over_the_choices_and_a_group_averages_its_tasks() -> None
         ("both", "acc"): (0.5 + 3 * 0.25) / 4,
     }
     assert by_name["both", "acc"].questions == 4
-    assert by_name["two", "acc"].margin is None
+    assert by_name["two", "acc"].stderr is None
 
 
 # -- the answer cache and the built-in tasks -----------------------------------------------------
