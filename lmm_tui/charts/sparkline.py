@@ -11,10 +11,11 @@ MISSING = "·"
 
 
 def spark(values: Floats, width: int, span: tuple[float, float] | None = None) -> str:
-    """`values`, on a scale from lowest to highest or of a `span`, in at most `width` cells, the newest at the right; `·` where none is finite.
+    """`values` in at most `width` cells, the newest at the right; `·` where none is finite.
 
-    Of several values in a cell the one furthest from the mean of all is shown, so that no spike is
-    lost. A constant series is drawn at mid-height.
+    On a scale from the lowest to the highest value, or of a `span`. Of several values in a cell the
+    one furthest from the mean of all is shown, so that no spike is lost. A constant series is drawn
+    at mid-height.
     """
     values = np.asarray(values, float)
     if width <= 0 or not len(values):

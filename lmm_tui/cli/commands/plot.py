@@ -67,8 +67,10 @@ def command(
         from lmm_tui.metrics.visualize import draw_page
 
         title = clean(session.view.info.name)
-        draw_page(session.series, session.view.info.references, output, title)
-        click.echo(clean(str(output)))
+        info = session.view.info
+        files = draw_page(session.series, info.references, output, title, info.resumed_steps)
+        for file in files:
+            click.echo(clean(str(file)))
     if screen is not None:
         import asyncio
 
