@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from pathlib import Path
 
 from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.commands import Commands, refuse_until_ready
@@ -90,8 +91,7 @@ class Trainer:
             self._checkpoints.saver.adopt(context.step, checkpoint)
             self._health.monitor.catch_up(host.run_dir.metrics, context.step)
         if host.resumes:
-            origin = f"from {checkpoint.name}" if checkpoint else "from the start, no checkpoint"
-            self._settings.resume(origin)
+            self._settings.resume(_origin(checkpoint))
         announce_start(context)
 
     def _train(self) -> None:
@@ -168,6 +168,13 @@ class Trainer:
         share = f" {done / total:.0%}" if total else ""
         self._host.status.update(activity=label + share)
         refuse_until_ready(self._host.mailbox, label)
+
+
+def _origin(checkpoint: Path | None) -> str:
+    """Where a resumed run continues, in words."""
+    if checkpoint is None:
+        return "from the start: there is no checkpoint"
+    return f"from {checkpoint.name}"
 
 
 def _is_due(step: int, every: int) -> bool:

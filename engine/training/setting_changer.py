@@ -33,14 +33,14 @@ class SettingChanger:
         self._set(self._history.at(step))
         info = context.run_dir.read_info()
         context.host.describe(resumed_steps=[*info.resumed_steps, step])
-        said = [origin]
+        said = origin
         if asked:
-            said.append("with " + ", ".join(map(_sentence, asked)))
+            said = _with_new(said, ", ".join(map(_sentence, asked)))
         if later := self._history.after(step):
             again = [f"{_sentence(change)} @{change.step}" for change in later]
-            said.append("again to come: " + ", ".join(again))
+            said = _with_later(said, ", ".join(again))
         records = [change.record() for change in asked]
-        context.events.write("resume", "; ".join(said), step=step, changes=records)
+        context.events.write("resume", said, step=step, changes=records)
 
     def change(self, values: Mapping[str, Any]) -> tuple[list[SettingChange], str]:
         """Change settings from the next step on; the changes made, and a sentence about them.
@@ -59,11 +59,10 @@ class SettingChanger:
         context.change_settings(wanted)
         said = [_sentence(change) for change in changes]
         if self.lr != lr and (peak := _of(changes, "optim.lr")):
-            schedule = wanted.optim.schedule
-            on = "" if schedule == "constant" else f", the {schedule} schedule continues"
-            said[changes.index(peak)] += f" (now {lr:.3g} → {self.lr:.3g}{on})"
-        said += [f"not again at step {old.step}: {_sentence(old)}" for old in replaced]
-        return changes, ", ".join(said) or "nothing changes: it has these values"
+            at = changes.index(peak)
+            said[at] = _with_rates(said[at], lr, self.lr, wanted.optim.schedule)
+        said += [_not_again(old) for old in replaced]
+        return changes, ", ".join(said) or _nothing()
 
     def make_due(self) -> None:
         """Make the changes again that were made at the step of the context."""
@@ -90,18 +89,40 @@ class SettingChanger:
         self._context.change_settings(with_changes(self._context.config, known))
 
 
-NAMES = {"optim.lr": "peak learning rate", "optim.clip": "clip at norm"}
-"""What people call a setting."""
-
-
 def _of(changes: list[SettingChange], key: str) -> SettingChange | None:
     return next((change for change in changes if change.key == key), None)
 
 
 def _sentence(change: SettingChange) -> str:
     """Such as `peak learning rate 0.003 → 0.001`."""
-    name = NAMES.get(change.key, change.key)
-    return f"{name} {_text(change.before)} → {_text(change.after)}"
+    before, after = _text(change.before), _text(change.after)
+    if change.key == "optim.lr":
+        return f"peak learning rate {before} → {after}"
+    if change.key == "optim.clip":
+        return f"clip at norm {before} → {after}"
+    return f"{change.key} {before} → {after}"
+
+
+def _with_rates(sentence: str, before: float, after: float, schedule: str) -> str:
+    if schedule == "constant":
+        return f"{sentence} (now {before:.3g} → {after:.3g})"
+    return f"{sentence} (now {before:.3g} → {after:.3g}, the {schedule} schedule continues)"
+
+
+def _with_new(origin: str, changes: str) -> str:
+    return f"{origin}; with {changes}"
+
+
+def _with_later(origin: str, changes: str) -> str:
+    return f"{origin}; again at its step: {changes}"
+
+
+def _not_again(change: SettingChange) -> str:
+    return f"not again at step {change.step}: {_sentence(change)}"
+
+
+def _nothing() -> str:
+    return "nothing changes: it has these values"
 
 
 def _text(value: Any) -> str:

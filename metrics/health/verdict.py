@@ -26,7 +26,17 @@ _CONSEQUENCES: Mapping[str, frozenset[str]] = {
 }
 """What a rule's finding explains, if it was there at the same time."""
 
-_TITLES = {"non_finite": "NaN or Inf"}
+_TITLES = {
+    "non_finite": "NaN or Inf",
+    "first_loss_high": "first loss too high",
+    "first_loss_low": "first loss too low",
+    "too_good": "loss too good",
+    "near_zero": "loss near zero",
+    "layer_zero": "layer gradient zero",
+    "layer_loud": "layer gradient high",
+    "overfit": "overfitting",
+    "collapse": "collapsed",
+}
 
 
 @dataclass(frozen=True)
@@ -80,18 +90,26 @@ def verdict_of(health: Health) -> Verdict:
     """The verdict on the rows that `health` has observed."""
     if findings := _folded(health):
         return _troubled(findings)
+    text = _calm_words(health)
     if health.last_step is None:
-        return Verdict("unknown", "no metrics", None, "nothing measured yet")
+        return Verdict("unknown", "no metrics", None, text)
+    if not health.could_judge:
+        return Verdict("unknown", "not judged", None, text)
+    return Verdict("ok", "healthy now" if health.alerts else "healthy", None, text)
+
+
+def _calm_words(health: Health) -> str:
+    """The sentence where nothing is wrong, or nothing is known."""
+    if health.last_step is None:
+        return "nothing measured yet"
     if not health.could_judge:
         listed = ", ".join(sorted(health.unjudged)[:8])
-        what = "nothing could be judged: no loss and no gradient norm in this log"
-        return Verdict("unknown", "not judged", None, f"{what}, only {listed}")
+        return f"nothing could be judged: no loss and no gradient norm in this log, only {listed}"
     if health.alerts:
         count, last = len(health.alerts), health.alerts[-1].step
         plural = "s" if count > 1 else ""
-        text = f"healthy now, {count} alert{plural} before (last: step {last})"
-        return Verdict("ok", "healthy now", None, text)
-    return Verdict("ok", "healthy", None, f"healthy up to step {health.last_step}")
+        return f"healthy now, {count} alert{plural} before (last: step {last})"
+    return f"healthy up to step {health.last_step}"
 
 
 def headline_of(rule: str) -> str:
@@ -104,36 +122,48 @@ def with_end(verdict: Verdict, state: str, error: str, step: int) -> Verdict:
 
     `error` is what a failed run says of its end.
     """
-    if state not in ("crashed", "failed"):
+    if state not in ENDS:
         return verdict
     whole = _troubled((Finding(_end(state, error, step)), *verdict.findings))
     if verdict.is_trouble and not verdict.findings:  # As it was recorded, without the alerts.
-        return replace(whole, text=f"{whole.text}; before that, {verdict.text}")
+        return replace(whole, text=_before_that(whole.text, verdict.text))
     return whole
 
 
 def _troubled(findings: tuple[Finding, ...]) -> Verdict:
     first = findings[0].alert
     more = len(findings) - 1 + sum(len(found.consequences) for found in findings)
-    rest = f" (and {more} more)" if more else ""
-    return Verdict(
-        first.severity,
-        headline_of(first.rule),
-        first.step,
-        f"{first.severity}: {first.what}; suspect {first.suspect}{rest}",
-        findings,
-    )
+    headline, text = headline_of(first.rule), _trouble_words(first, more)
+    return Verdict(first.severity, headline, first.step, text, findings)
+
+
+def _trouble_words(first: Alert, more: int) -> str:
+    if more:
+        return f"{first.severity}: {first.what}; suspect {first.suspect} (and {more} more)"
+    return f"{first.severity}: {first.what}; suspect {first.suspect}"
+
+
+def _before_that(end: str, trouble: str) -> str:
+    return f"{end}; before that, {trouble}"
+
+
+ENDS: dict[str, tuple[str, str]] = {
+    "crashed": ("killed, out of memory, or a power cut",
+                "look at the last lines of its output, then resume from the last checkpoint"),
+    "failed": ("what the error says", "mend that, then resume from the last checkpoint"),
+}  # fmt: skip
+"""Likely cause and advice where a run ended so."""
 
 
 def _end(state: str, error: str, step: int) -> Alert:
+    suspect, advice = ENDS[state]
+    return Alert(step, state, "error", _end_words(state, error, step), suspect, advice, {})
+
+
+def _end_words(state: str, error: str, step: int) -> str:
     if state == "failed":
-        what = f"the run failed at step {step}: {error or 'no reason is known'}"
-        return Alert(step, "failed", "error", what, "what the error says",
-                     "mend that, then resume from the last checkpoint", {})  # fmt: skip
-    what = f"the process is gone, without a word, at step {step}"
-    return Alert(step, "crashed", "error", what, "killed, out of memory, or a power cut",
-                 "look at the last lines of its output, then resume from the last checkpoint",
-                 {})  # fmt: skip
+        return f"the run failed at step {step}: {error}"
+    return f"the process is gone without a message, at step {step}"
 
 
 def _folded(health: Health) -> tuple[Finding, ...]:

@@ -181,7 +181,7 @@ def draw_heading(ax: Axes, title: str, entries: Sequence[Entry]) -> None:
     raised = ax.transAxes + ScaledTranslation(0, 5 / 72, inches)
     taken = sum(_width(ax, text) + _BETWEEN for text, _ in entries)
     whole = ax.get_position().width * _figure(ax).get_figwidth() * 72
-    title = _shortened(ax, title, whole - taken)
+    title = _shortened(ax, title, whole - taken - _BETWEEN)
     ax.text(0, 1, title, transform=raised, fontsize=_HEADING, fontweight="bold")
     values: list[Artist] = [
         TextArea(text, textprops={"color": colour, "fontsize": _HEADING})

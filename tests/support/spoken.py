@@ -54,8 +54,16 @@ SPEAKERS = {
     "engine/run/spike_files.py": ("_steps_in",),
     "engine/chat/chat_model.py": ("read",),
     "lmm_tui/runs/remote/mirror.py": ("_connect",),
-    "metrics/health/verdict.py": ("verdict_of", "with_end", "_troubled", "_end"),
-    "engine/training/setting_changer.py": ("resume", "change", "make_due", "_sentence"),
+    "metrics/health/verdict.py": ("_calm_words", "_trouble_words", "_before_that", "_end_words"),
+    "engine/training/setting_changer.py": (
+        "_sentence",
+        "_with_rates",
+        "_with_new",
+        "_with_later",
+        "_not_again",
+        "_nothing",
+    ),
+    "engine/training/loop.py": ("_origin",),
     "metrics/probes.py": ("_near",),
     "metrics/readers/unread.py": ("not_a_log", "_no_history", "nothing_read"),
 }

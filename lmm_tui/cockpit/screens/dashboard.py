@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from lmm_tui.runs.run_health import RunHealth
 
 _READ_FIRST_S, _READ_AT_ONCE_S = 0.015, 0.05
+_LOOK_FOR_IT_S = 1.0
 """The longest that reading a big file may keep the keys waiting."""
 _JUDGE_AT_ONCE_S = 0.005
 _READ_ON_AFTER_S = 0.005
@@ -68,6 +69,8 @@ class DashboardScreen(MetricPages, ViewExport):
         self._book = DashboardPages(shelf)
         self._pacing = RedrawPacing()
         self._health: RunHealth | None = None
+        self._lost = False
+        """Whether the run could not be read at the last look."""
         self._judging = False
         self._announced = len(session.events)
 
@@ -118,6 +121,8 @@ class DashboardScreen(MetricPages, ViewExport):
         except LmmError as error:
             self._lose_run(str(error))
             return
+        changed |= self._lost
+        self._lost = False
         if changed or self.session.view.state == "stale":
             self._show_status()
             self._set_interval()
@@ -141,9 +146,13 @@ class DashboardScreen(MetricPages, ViewExport):
             self.set_timer(_READ_ON_AFTER_S, self.look)
 
     def _lose_run(self, why: str) -> None:
-        self.stop_looking()
+        """Say that the run cannot be read, as while a network drive is away, and look on."""
+        if not self._lost:
+            self._lost = True
+            self.look_every(_LOOK_FOR_IT_S)
         self.query_one(Notice).say(
-            translate_message(why), tr("What was read before is still shown. q leaves.")
+            translate_message(why),
+            tr("What was read before is still shown, and it is looked for again. q leaves."),
         )
 
     def measured(self) -> list[str]:
