@@ -198,8 +198,11 @@ class ConfigureScreen(Screen[RunConfig | None]):
 
     def action_copy(self) -> None:
         """Put the command that starts this run on the clipboard."""
-        self.app.copy_to_clipboard(command_line(self._config))
-        self.notify(tr("The command is on the clipboard"), timeout=3)
+        command = command_line(self._config)
+        self.app.copy_to_clipboard(command)
+        # Terminals may drop the sequence, and do not say so: the line can be copied by hand.
+        sent = tr("Sent to the terminal's clipboard (OSC 52):")
+        self.notify(f"{sent}\n{clean(command)}", timeout=8, markup=False)
 
     @on(events.Click, "#command")
     def _command_clicked(self) -> None:
