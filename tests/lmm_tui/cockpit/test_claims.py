@@ -155,7 +155,7 @@ async def test_a_zoomed_chart_names_the_axis_that_it_means(tmp_path: Path) -> No
     run.train(1, 100)
     async with CockpitApp(RunSession(run.dir.path)).run_test(size=SIZE) as pilot:
         await until_read(pilot, "smoothed")
-        await pilot.press("enter", "x", "s", "s", "left")
+        await pilot.press("enter", "x", "s", "s", "shift+left")
         await until_read(pilot, "x: tokens")
         text = screen_text(pilot.app)
         assert "smooth 2/3" in text and "at 9" not in text
