@@ -16,7 +16,7 @@ A row has these columns, at least two spaces apart:
 - help: a sentence for the help screen
 - action: a Textual action of the node named by `where`, optional
 
-Titles, help and groups are translated in `lmm_tui/zh/keys.toml`.
+Titles, help and groups are translated in `lmm_tui/i18n/zh/keys.toml`.
 """
 
 TABLE = """
