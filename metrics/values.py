@@ -45,7 +45,8 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
     centre = share + z * z / (2 * count)
     reach = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     whole = 1 + z * z / count
-    return max((centre - reach) / whole, 0.0), min((centre + reach) / whole, 1.0)
+    low, high = (centre - reach) / whole, (centre + reach) / whole
+    return max(min(low, share), 0.0), min(max(high, share), 1.0)  # As rounding has it at the ends.
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def test_the_cursor_shows_the_values_of_its_step() -> None:
     store = store_of()
     store.append({"step": 1001, "m": 77.5})
     title = drawn(store, Viewport(), cursor=1001)[0]
-    assert "77.5" in title and "at 1,001" in title
+    assert "77.5" in title and "step 1,001" in title
     line = [row[GUTTER:].find("│") for row in drawn(store, Viewport(), cursor=500)[1:-2]]
     assert len({at for at in line if at >= 0}) == 1
     assert sum(at >= 0 for at in line) >= 9
