@@ -170,7 +170,7 @@ def test_history_compares_only_equal_questions() -> None:
     head, plain, chatted = history_table(records).splitlines()
     assert head.split()[-4:] == ["STEP", "100", "STEP", "200"]
     assert "0.1000 (0.032-0.271)  0.2000 (0.090-0.387)" in plain and "chat" not in plain
-    assert "26, chat" in chatted and chatted.endswith("–  0.9000 (0.724-0.969)")
+    assert "26, chat" in chatted and chatted.endswith("–  0.9000 (0.729-0.968)")
 
 
 @pytest.mark.parametrize("right, asked", [(0, 10), (1, 10), (10, 10), (26, 100), (3, 4)])
