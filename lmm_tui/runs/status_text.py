@@ -215,11 +215,14 @@ def time_text(info: RunInfo, status: RunStatus) -> str:
 def result_text(info: RunInfo, status: RunStatus, *, few: bool = False) -> str:
     """What a run has come to: its loss, or the numbers of its stage, as `reward 0.312`.
 
-    `few` is for a narrow column: one number, and a loss without its perplexity.
+    `few` is for a narrow column: one number, which comes first, and a loss without perplexity.
     """
     if status.numbers:
-        shown = list(status.numbers.items())[: 1 if few else None]
-        return tr(", ").join(f"{tr(describe(name).title)} {number(it, 3)}" for name, it in shown)
+        shown = [(tr(describe(name).title), number(it, 3)) for name, it in status.numbers.items()]
+        if few:
+            title, value = shown[0]
+            return f"{value} {title}"
+        return tr(", ").join(f"{title} {value}" for title, value in shown)
     if few or status.loss is None:
         return number(status.loss, 3)
     return _with_ppl(status.loss, info.stage)

@@ -39,11 +39,11 @@ from lmm_tui.terminal.safe_text import clean
 COLUMNS = (
     TableColumn("name", mark("name"), 16, grows=True),
     TableColumn("state", mark("state"), 10),
-    TableColumn("health", mark("health"), 16),
+    TableColumn("health", mark("health"), 14),
     TableColumn("stage", mark("stage"), 8, rank=5),
     TableColumn("model", mark("model"), 8, rank=6),
     TableColumn("step", mark("step"), 13, right=True, rank=1),
-    TableColumn("loss", mark("loss"), 14, right=True),
+    TableColumn("loss", mark("loss"), 8, right=True),
     TableColumn("val", mark("val"), 7, right=True, rank=3),
     TableColumn("speed", "tok/s", 6, right=True, rank=4),
     TableColumn("age", mark("age"), 12, right=True, rank=2),

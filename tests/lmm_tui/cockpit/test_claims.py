@@ -172,7 +172,7 @@ def test_a_stage_is_summed_up_by_its_own_numbers(
     make_run(tmp_path, "d", stage="dpo", loss=0.0, val_loss=None, numbers=numbers)
     assert main.run(["runs", "--runs-dir", str(tmp_path)]) == 0
     table = capsys.readouterr().out
-    assert "reward 0.312" in table and "accuracy 0.710" in table and "0.000" not in table
+    assert "0.312 reward" in table and "0.710 accuracy" in table and "0.000" not in table
     assert main.run(["status", "d", "--runs-dir", str(tmp_path)]) == 0
     sheet = capsys.readouterr().out
     assert "accuracy 0.710, reward margin 0.400" in sheet and "loss" not in sheet
