@@ -231,8 +231,14 @@ def _(condition: NearZero, table: MetricTable, baselines: Values) -> Prefilter:
     steps, values, others = table.finite(names.TRAIN_LOSS)
     means = rolling_mean(values, condition.window)
     low = (means < condition.below + slack(means)) & (values >= 0)
-    unread = len(np.setdiff1d(table.column(names.REWARD)[0], steps))
-    memory = condition.window + others + unread
+    rewarded = table.column(names.REWARD)[0]
+    without_loss = 0
+    if len(rewarded) and len(steps):
+        at = np.minimum(steps.searchsorted(rewarded), len(steps) - 1)
+        beside = steps[at] == rewarded
+        low[at[beside]] = False
+        without_loss = int((~beside).sum())
+    memory = condition.window + others + without_loss
     return Prefilter((names.TRAIN_LOSS, names.REWARD), steps[low], memory)
 
 

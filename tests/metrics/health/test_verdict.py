@@ -112,3 +112,21 @@ def test_our_own_loop_is_not_suspected_of_what_it_cannot_do() -> None:
     for impossible in ("causal leak", "shifted", "mask", "pads", "detach"):
         assert impossible not in said
     assert ours["too_good"].severity == "warning" and "repeats itself" in ours["too_good"].suspect
+
+
+def test_a_long_log_is_scanned_for_a_loss_near_zero_as_row_by_row() -> None:
+    for rewards in (range(0), range(1, 2001), range(900, 2001, 3)):
+        store = SeriesStore()
+        rows: list[Row] = []
+        for step in range(1, 2001):
+            rows.append({names.TRAIN_LOSS: 2.0 if step < 700 else 0.001 + step % 7 / 1e5})
+            if step in rewards:
+                rows[-1][names.REWARD] = 0.5
+            store.append({"step": step, **rows[-1]})
+        scanned = Health()
+        examine(store, scanned)
+        one_by_one = judged(rows)
+        assert [(it.step, it.rule) for it in scanned.alerts] == [
+            (it.step, it.rule) for it in one_by_one.alerts
+        ]
+        assert bool(one_by_one.alerts) == (len(rewards) != 2000)
