@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from lmm_tui.data.preparation.prepare import user_cache
+from lmm_tui.data.preparation.cache import user_cache
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, EvaluationProgress, Job
 
 _TERMINATE_S = 5.0

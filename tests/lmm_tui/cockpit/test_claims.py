@@ -273,11 +273,11 @@ async def test_a_run_that_was_away_for_a_moment_comes_back(tmp_path: Path) -> No
         await until_read(pilot, "40 / 1,000")
         away = tmp_path / "away"
         run.dir.path.rename(away)
-        await until_read(pilot, "not a run directory")
+        await until_read(pilot, "it goes on when the folder is back")
         away.rename(run.dir.path)
         run.train(41, 60)
         await until_read(pilot, "60 / 1,000")
-        await until(pilot, lambda: "not a run directory" not in screen_text(app))
+        await until(pilot, lambda: "when the folder is back" not in screen_text(app))
     run.close()
 
 
