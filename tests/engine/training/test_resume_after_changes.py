@@ -168,8 +168,9 @@ def test_a_change_made_anew_before_an_old_one_replaces_it(
     process.kill()
     changes = read_history(process.run.events).changes
     assert [(change.step, change.after) for change in changes] == [(later, 1e-4)]
+    rows = len(process.steps())
     process.start(**{"optim.lr": 3e-4})
-    process.past(later + 2)
+    process.until(lambda: len(process.steps()) > rows + later - saved + 3)
     process.kill()
     assert curve(process.run, "train/lr")[later + 2] > 2e-4
     changes = read_history(process.run.events).changes
