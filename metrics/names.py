@@ -133,6 +133,13 @@ STAGE_NUMBERS: dict[str, tuple[str, ...]] = {
 }
 
 
+STAGE_SUMMARY: dict[str, tuple[str, ...]] = {
+    "dpo": ("dpo/accuracy", "dpo/margin"),
+    "grpo": (REWARD,),
+}
+"""What sums up a run of a stage whose loss says little: that of GRPO is about 0 at every step."""
+
+
 def describe(name: str) -> MetricName:
     """How to show a series; the title of an unknown name is the name."""
     family, _, layer = name.removeprefix(DEEP).partition("/")

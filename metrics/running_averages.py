@@ -7,12 +7,16 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+CLIP_WINDOW = 100
+"""Steps that the clip rate looks back."""
+
 
 class Ema:
-    """Debiased exponential moving average: m = βm + (1-β)x, read as m / (1 - β^t).
+    """Exponential moving average m = β_t·m + (1-β_t)·x with β_t = min(β, (1+t)/(10+t)).
 
-    The correction is Adam's (arXiv 1412.6980, section 3): the average of a constant is that
-    constant from the first value on. Non-finite values are skipped and counted.
+    A fixed β is for the first hundred values the mean of all so far, or nearly so, and lags far
+    behind a curve that falls. The average of a constant is that constant from the first value on.
+    Non-finite values are skipped and counted.
     """
 
     def __init__(self, beta: float) -> None:
@@ -26,14 +30,15 @@ class Ema:
         if not math.isfinite(x):
             self.nonfinite += 1
             return False
-        self.mean = self.beta * self.mean + (1 - self.beta) * x
+        beta = min(self.beta, (1 + self.count) / (10 + self.count)) if self.count else 0.0
+        self.mean = beta * self.mean + (1 - beta) * x
         self.count += 1
         return True
 
     @property
     def value(self) -> float:
         """NaN before the first finite value."""
-        return self.mean / (1 - self.beta**self.count) if self.count else math.nan
+        return self.mean if self.count else math.nan
 
 
 class ClipWindow:

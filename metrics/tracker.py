@@ -19,7 +19,7 @@ import orjson
 
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics import names
-from lmm_tui.metrics.running_averages import ClipWindow, Ema
+from lmm_tui.metrics.running_averages import CLIP_WINDOW, ClipWindow, Ema
 from lmm_tui.metrics.values import perplexity, strict
 from lmm_tui.metrics.writers.line_file import LineFile
 from lmm_tui.metrics.writers.tensorboard_mirror import TensorBoardMirror
@@ -60,7 +60,7 @@ class TrainingTracker:
         *,
         tensorboard: bool = True,
         ema_beta: float = 0.98,
-        clip_window: int = 100,
+        clip_window: int = CLIP_WINDOW,
         likelihood: bool = True,
     ) -> None:
         """Open the record in `log_dir`, or append to it.
@@ -217,7 +217,7 @@ class TrainingTracker:
         return {
             "step": self.step,
             "tokens": self.tokens,
-            "ema_mean": self.loss_ema.mean,
+            "loss_ema": self.loss_ema.mean,
             "ema_count": self.loss_ema.count,
             "nonfinite_losses": self.loss_ema.nonfinite,
             "clip_window": self._clips.state_dict(),
@@ -225,8 +225,12 @@ class TrainingTracker:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.step, self.tokens = state["step"], state["tokens"]
-        self.loss_ema.mean = state["ema_mean"]
         self.loss_ema.count = state["ema_count"]
+        if "ema_mean" in state:  # Of an older version, which corrected the bias when reading.
+            beta, count = self.loss_ema.beta, self.loss_ema.count
+            self.loss_ema.mean = state["ema_mean"] / (1 - beta**count) if count else 0.0
+        else:
+            self.loss_ema.mean = state["loss_ema"]
         self.loss_ema.nonfinite = state["nonfinite_losses"]
         self._clips.load_state_dict(state["clip_window"])
 

@@ -38,15 +38,17 @@ def draw_page(
     output: Path,
     title: str,
     resumed_steps: Sequence[int] = (),
-) -> None:
+) -> list[Path]:
     """Draw all metrics on one page, as PNG, PDF or SVG by the suffix of `output`.
+
+    What does not fit there is drawn on `NAME-2.png` and so on; returns the files.
 
     `baselines` are loss levels in nats to draw as lines, `resumed_steps` the steps from which the
     run was resumed. An existing file is replaced atomically. Raises VisualizeError if nothing was
     measured or `output` cannot be written.
     """
     source = PlotSource(series, title, baselines=baselines, resumed=resumed_steps)
-    _draw("whole", output, source)
+    return _draw_all(output, source)
 
 
 def export_plots(run_path: Path | str) -> list[Path]:
@@ -62,7 +64,23 @@ def export_plots(run_path: Path | str) -> list[Path]:
     return [training, probes]
 
 
-def _draw(page: Literal["whole", "training", "probes"], output: Path, source: PlotSource) -> None:
+def _draw_all(output: Path, source: PlotSource) -> list[Path]:
+    from lmm_tui.metrics.plots.page_layout import page_count
+
+    count = page_count(source)
+    numbered = {at: output.with_stem(f"{output.stem}-{at}") for at in range(2, count + 1)}
+    files = {1: output, **numbered}
+    for number, file in files.items():
+        _draw("whole", file, source, number)
+    return list(files.values())
+
+
+def _draw(
+    page: Literal["whole", "training", "probes"],
+    output: Path,
+    source: PlotSource,
+    number: int = 1,
+) -> None:
     if output.suffix.lower() not in _FORMATS:
         raise VisualizeError(f"{output}: give a name that ends in {', '.join(_FORMATS)}")
     if not source.store.names():
@@ -76,7 +94,7 @@ def _draw(page: Literal["whole", "training", "probes"], output: Path, source: Pl
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     with mpl.rc_context(plot_style.settings()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
-        figure = page_layout.draw(page, source)
+        figure = page_layout.draw(page, source, number)
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(partial, dpi=_DPI)
@@ -100,11 +118,11 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         source = of_log_dir(given.log_dir) if given.log_dir else of_json_log(given.json_log)
-        _draw("whole", given.output, source)
+        files = _draw_all(given.output, source)
     except LmmError as error:
         print(printable(str(error)), file=sys.stderr)
         return 2
-    print(given.output)
+    print(*files, sep="\n")
     return 0
 
 

@@ -5,7 +5,7 @@ It gets a copy of the state, and reports through a callback whether it could be 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Protocol
@@ -25,15 +25,19 @@ class OnOutcome(Protocol):
 
 
 class BackgroundSaver:
-    """Saves into one folder; the file `curves` is on disk before a checkpoint of its steps."""
+    """Saves into one folder; the files `records` are on disk before a checkpoint of their steps."""
 
     def __init__(
-        self, folder: Path, curves: Path, settle_curves: Callable[[], None], on_outcome: OnOutcome
+        self,
+        folder: Path,
+        records: Sequence[Path],
+        settle_records: Callable[[], None],
+        on_outcome: OnOutcome,
     ) -> None:
-        """`settle_curves` returns once all rows for `curves` are written, or refused."""
+        """`settle_records` returns once all rows for `records` are written, or refused."""
         self._folder = folder
-        self._curves = curves
-        self._settle_curves = settle_curves
+        self._records = records
+        self._settle_records = settle_records
         self._on_outcome = on_outcome
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._last: Future[Path] | None = None
@@ -84,9 +88,9 @@ class BackgroundSaver:
 
     def _save(self, snapshot: Snapshot, retention: Retention) -> Path:
         step = snapshot.state.step
-        self._settle_curves()
+        self._settle_records()
         try:
-            path = checkpoint.save(self._folder, snapshot, retention, self._curves)
+            path = checkpoint.save(self._folder, snapshot, retention, self._records)
         except CheckpointError as error:
             self._on_outcome(step, error)
             raise
@@ -101,7 +105,7 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        saver = BackgroundSaver(place, place / "none", lambda: None, lambda step, outcome: None)
+        saver = BackgroundSaver(place, (), lambda: None, lambda step, outcome: None)
         saver.begin(1, lambda: Snapshot.take(CheckpointState(1, 0, "x"), {}, {}), Retention(last=1))
         print(saver.wait().name, saver.has(1))
         saver.close()

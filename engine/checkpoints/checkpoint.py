@@ -8,7 +8,7 @@ trained, `adapter/` holds the adapters as peft saves them, and the weights are t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -36,6 +36,8 @@ class CheckpointState:
     """Fingerprint of the tokenizer that the weights were trained with."""
     loss: float | None = None
     val_loss: float | None = None
+    val_step: int | None = None
+    """The step at which `val_loss` was measured."""
     observer: dict[str, Any] = field(default_factory=dict)
     lr_scale: float = 1.0
     """Factor on the learning rate, lowered by rollbacks."""
@@ -68,17 +70,17 @@ class Snapshot:
 
 
 def save(
-    folder: Path, snapshot: Snapshot, retention: Retention, curves: Path | None = None
+    folder: Path, snapshot: Snapshot, retention: Retention, records: Sequence[Path] = ()
 ) -> Path:
-    """Write one checkpoint and remove those that nothing keeps; `curves` is made durable first.
+    """Write one checkpoint and remove those that nothing keeps; `records` are made durable first.
 
     Raises CheckpointError where it cannot be written; the others are unchanged then.
     """
     target = folder / checkpoint_name(snapshot.state.step)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if curves is not None and curves.exists():
-            files.fsync(curves)
+        for record in filter(Path.exists, records):
+            files.fsync(record)
         staging = files.make_staging(target)
         _write(staging, snapshot)
         files.put_in_place(staging, target)

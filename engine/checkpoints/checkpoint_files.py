@@ -41,7 +41,7 @@ class Retention:
 
     last: int
     best: int = 0
-    """By `val_loss`; of equal ones the first."""
+    """By a validation loss that was measured at its step; of equal ones the first."""
     every: int = 0
     """Steps between those that are kept for good; 0 keeps none."""
 
@@ -177,14 +177,24 @@ def fsync(path: Path) -> None:
         os.close(handle)
 
 
+def own_val_loss(state: Mapping[str, Any], step: int) -> float | None:
+    """The finite validation loss in a state.json that was measured at the checkpoint's step.
+
+    Older checkpoints do not say when theirs was measured: it is taken for their own.
+    """
+    loss, measured = state.get("val_loss"), state.get("val_step")
+    known = isinstance(loss, float) and math.isfinite(loss) and measured in (None, step)
+    return loss if known else None
+
+
 def _best(saved: list[Path], count: int) -> list[Path]:
     losses: list[tuple[float, Path]] = []
     for path in saved if count else ():
         try:
-            loss = read_state(path).get("val_loss")
+            state = read_state(path)
         except CheckpointError:
             continue
-        if isinstance(loss, float) and math.isfinite(loss):
+        if (loss := own_val_loss(state, checkpoint_step(path))) is not None:
             losses.append((loss, path))
     return [path for _, path in sorted(losses)[:count]]
 

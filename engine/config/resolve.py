@@ -55,12 +55,14 @@ def merged(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def check(key: str, value: Any, config: RunConfig) -> RunConfig:
-    """`config` with one dotted key changed; ConfigError where that is not allowed."""
+def with_changes(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """`config` with other values under dotted keys; ConfigError where one is not allowed."""
     changed: dict[str, Any] = {}
-    _set(changed, key, value)
+    for key, value in values.items():
+        _set(changed, key, value)
     tree = without_epochs(config.model_dump(), changed)
-    _set(tree, key, value)
+    for key, value in values.items():
+        _set(tree, key, value)
     return _validate(tree, None)
 
 

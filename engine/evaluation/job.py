@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lmm_tui.errors import LmmError
+from lmm_tui.metrics.values import wilson_interval
 
 Backend = Literal["run", "hf"]
 """Our own decoder, or transformers through lm-eval's HFLM."""
@@ -82,9 +83,22 @@ class Score:
     num_fewshot: int | None
 
     @property
-    def margin(self) -> float | None:
-        """Half the width of the 95 % interval, 1.96 standard errors."""
-        return None if self.stderr is None else 1.96 * self.stderr
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval: Wilson's for a share of the questions, else 1.96 standard errors."""
+        if self._is_share:
+            return wilson_interval(self.value, self.questions)
+        if self.stderr is None:
+            return None
+        return self.value - 1.96 * self.stderr, self.value + 1.96 * self.stderr
+
+    @property
+    def _is_share(self) -> bool:
+        """Whether each question is right or wrong, and the value how many of them are right."""
+        return (
+            self.questions > 0
+            and 0 <= self.value <= 1
+            and self.metric.startswith(("acc", "exact_match", "em"))
+        )
 
 
 @dataclass(frozen=True)
@@ -108,6 +122,6 @@ class EvaluationOutcome:
 
 if __name__ == "__main__":
     job = Job("model", ("lmm_sums", "lmm_choice"), limit=10)
-    print(job.key, Score("lmm_choice", "acc", 0.5, 0.1, 0.25, 26, 0).margin)
+    print(job.key, Score("lmm_choice", "acc", 0.5, 0.1, 0.25, 26, 0).interval)
     assert Job.from_json(job.to_json()) == job
     print("=== 自测通过 ===")

@@ -34,7 +34,7 @@ class Record:
         """The scores on one line."""
         scores = (
             f"{score.task} {score.metric} {score.value:.3f}"
-            + (f" ± {score.margin:.3f}" if score.margin is not None else "")
+            + (f" ({score.interval[0]:.3f}-{score.interval[1]:.3f})" if score.interval else "")
             for score in self.outcome.scores
         )
         return f"step {self.step}: " + ", ".join(scores)

@@ -1,6 +1,6 @@
 """Scores as text tables: of one evaluation, and of a run's evaluations by step.
 
-Each value has its chance level and the half width of its 95 % interval, since the score of a few
+Each value has its chance level and its 95 % interval, since the score of a few
 questions is mostly noise.
 """
 
@@ -16,13 +16,13 @@ _NOTHING = "–"
 
 def outcome_table(outcome: EvaluationOutcome) -> str:
     """One line a score, and notes on weights and truncated prompts."""
-    head = ("TASK", "METRIC", "VALUE", "±95 %", "CHANCE", "QUESTIONS", "SHOTS")
+    head = ("TASK", "METRIC", "VALUE", "95 %", "CHANCE", "QUESTIONS", "SHOTS")
     rows = [
         (
             score.task,
             score.metric,
             _number(score.value),
-            _number(score.margin),
+            interval_text(score),
             _number(score.chance),
             str(score.questions),
             _NOTHING if score.num_fewshot is None else str(score.num_fewshot),
@@ -63,8 +63,15 @@ def _row_key(record: Record, score: Score) -> tuple[str, ...]:
 def _with_margin(score: Score | None) -> str:
     if score is None:
         return _NOTHING
-    margin = "" if score.margin is None else f" ±{score.margin:.3f}"
+    margin = "" if score.interval is None else f" ({interval_text(score)})"
     return f"{_number(score.value)}{margin}"
+
+
+def interval_text(score: Score) -> str:
+    """Such as `0.000-0.278`, a dash if it is not known."""
+    if score.interval is None:
+        return _NOTHING
+    return "-".join(f"{end:.3f}" for end in score.interval)
 
 
 def _number(value: float | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmm_tui.engine.config.options import lookup
-from lmm_tui.engine.config.resolve import check
+from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.control_mailbox import CommandError
 
@@ -30,7 +30,7 @@ def sampling(args: Mapping[str, Any], config: RunConfig, *also: str) -> dict[str
             raise CommandError(
                 f"unknown option {name}; it takes {', '.join((*also, *_SAMPLE_OPTIONS))}"
             )
-        options[name] = lookup(check(key, value, config), key)
+        options[name] = lookup(with_changes(config, {key: value}), key)
     return options
 
 

@@ -7,7 +7,7 @@ about 20 µs.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,9 +15,10 @@ from lmm_tui.engine.health.notifications import Notifier
 from lmm_tui.engine.run.events import EventLog, Level
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.health.alerts import Alert, Health
-from lmm_tui.metrics.health.rules import RULES, Rule
+from lmm_tui.metrics.health.rules import RULES, Rule, in_our_trainer
 from lmm_tui.metrics.health.rules_file import rules_of
 from lmm_tui.metrics.health.scan import examine
+from lmm_tui.metrics.health.verdict import Verdict, verdict_of
 from lmm_tui.metrics.readers.json_lines import parse
 from lmm_tui.metrics.series.rows import Row, add_rows
 from lmm_tui.metrics.series.series import SeriesStore
@@ -48,25 +49,31 @@ class HealthMonitor:
     """Monitors one run; call it from the thread that logs."""
 
     def __init__(
-        self, section: HealthConfig, events: EventLog, *, bad_steps: bool, from_scratch: bool
+        self, section: HealthConfig, events: EventLog, *, own_loop: bool, from_scratch: bool
     ) -> None:
-        """`bad_steps`: whether the rule for non-finite losses is included. `from_scratch`:
-        whether the model starts untrained, so that its loss is compared with the baselines.
+        """`own_loop`: whether our own loop trains, which answers non-finite steps itself.
+        `from_scratch`: whether the model starts untrained, so that its loss is compared with the
+        baselines.
 
         Raises HealthConfigError or HealthMonitorError if the section is invalid.
         """
-        self._rules = _rules(section, bad_steps)
+        self._rules = _rules(section, own_loop)
+        self._answered = {_BAD_STEP.name} if own_loop else set()
+        """Rules whose alerts are not published: somebody else does."""
         self._actions: dict[Action, set[str]] = {
             action: set(getattr(section, action)) for action in ACTIONS
         }
         if section.enable:
-            _refuse_unknown(self._actions, {rule.name for rule in self._rules})
+            _refuse_unknown(self._actions, {rule.name for rule in self._rules} - self._answered)
         self._from_scratch = from_scratch
         self._health = Health(self._rules)
         self._events = events
         self._notifier = Notifier(section.webhook, section.command, self._tell_failure)
         self._due: list[tuple[Action, str]] = []
         self._step = 0
+        self.on_verdict: Callable[[Verdict], object] = lambda verdict: None
+        """Called with each new verdict."""
+        self._told = ""
 
     def hold_to(self, references: Mapping[str, float]) -> None:
         """Set the baselines of the data, in nats; they apply to untrained models only."""
@@ -78,14 +85,24 @@ class HealthMonitor:
         add_rows(store, _last_rows(metrics))
         self._health.last_step = step - _LOOK_BACK
         examine(store, self._health, step)
+        self._tell_verdict()
 
     def observe(self, step: int, row: Mapping[str, float]) -> list[Alert]:
         """Apply the rules to a row; new alerts are written as events and returned."""
         self._step = step
         alerts = self._health.observe(step, row)
-        for alert in alerts:
+        told = [alert for alert in alerts if alert.rule not in self._answered]
+        for alert in told:
             self._publish(alert)
-        return alerts
+        self._tell_verdict()
+        return told
+
+    def _tell_verdict(self) -> None:
+        # A verdict on a healthy run names the last step in its text: told once is enough.
+        key = self._health.open_key
+        if self._rules and key != self._told:
+            self._told = key
+            self.on_verdict(verdict_of(self._health))
 
     def due(self) -> list[tuple[Action, str]]:
         """The actions configured for the alerts since the last call, each with its rule."""
@@ -120,11 +137,11 @@ def _last_rows(metrics: Path) -> list[Row]:
     return [row for line in lines if line and (row := parse(line)) is not None]
 
 
-def _rules(section: HealthConfig, bad_steps: bool) -> tuple[Rule, ...]:
+def _rules(section: HealthConfig, own_loop: bool) -> tuple[Rule, ...]:
     if not section.enable:
         return ()
-    rules = rules_of(Path(section.rules) if section.rules else None, section.thresholds)
-    return tuple(rule for rule in rules if bad_steps or rule.name != _BAD_STEP.name)
+    file = Path(section.rules) if section.rules else None
+    return rules_of(file, section.thresholds, in_our_trainer() if own_loop else RULES)
 
 
 def _refuse_unknown(actions: Mapping[Action, set[str]], rules: set[str]) -> None:
@@ -145,5 +162,5 @@ if __name__ == "__main__":
     from lmm_tui.engine.config.resolve import resolve
 
     section = resolve(assignments={"health.thresholds": ["heat > 85"]}).health
-    print(*(rule.name for rule in _rules(section, bad_steps=True)))
+    print(*(rule.name for rule in _rules(section, own_loop=True)))
     print("=== 自测通过 ===")

@@ -148,7 +148,7 @@ class ScriptRun:
         self._lock = run_dir.lock()
         self._events = EventLog(run_dir)
         fresh = identity.stage == "pretrain"
-        self._health = HealthMonitor(section, self._events, bad_steps=True, from_scratch=fresh)
+        self._health = HealthMonitor(section, self._events, own_loop=False, from_scratch=fresh)
         self._health.hold_to(identity.references)
         self._mailbox = Mailbox()
         self._server, no_socket = _listen(self._mailbox, run_dir)
@@ -163,6 +163,7 @@ class ScriptRun:
         self._retired = False
         step = run_dir.read_status().step if before else 0
         self._status = StatusWriter(run_dir, RunStatus("running", step, total_steps))
+        self._health.on_verdict = lambda verdict: self._status.update(verdict=verdict.record())
         self._metrics = ScriptMetrics(run_dir, self._status, tensorboard)
         self._commands = ScriptCommands(
             functions, self._mailbox, self._events, self._status, run_dir, self._amend_row
@@ -347,6 +348,7 @@ class ScriptRun:
         self._metrics.continue_after(step - 1)
         self._info = replace(self._info, resumed_steps=[*self._info.resumed_steps, step - 1])
         self.run_dir.write_info(self._info)
+        self._events.write("resume", f"from step {step - 1}", step=step - 1)
 
 
 def _listen(mailbox: Mailbox, run_dir: RunDir) -> tuple[ControlServer | None, str]:

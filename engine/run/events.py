@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from lmm_tui.engine.run.control_mailbox import Reply, Request
@@ -49,8 +50,10 @@ class EventLog:
         )
         log.log(getattr(logging, level.upper()), "step %d: %s: %s", step, kind, message)
 
-    def write_command(self, request: Request, reply: Reply) -> None:
-        """A command and its result."""
+    def write_command(
+        self, request: Request, reply: Reply, changes: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        """A command and its result; `changes` are records of `SettingChange`."""
         self.write(
             "command",
             f"{request.command}: {reply.message}" if reply.ok else reply.message,
@@ -58,6 +61,7 @@ class EventLog:
             level="info" if reply.ok else "warning",
             args=request.args,
             ok=reply.ok,
+            **({"changes": list(changes)} if changes else {}),
         )
 
     def close(self) -> None:

@@ -46,7 +46,13 @@ class RunInfo:
     parent_checkpoint: str = ""
     parent_stage: str = ""
     resumed_steps: list[int] = field(default_factory=list)
+    earlier_s: float = 0.0
+    """How long the run had taken before `started`, in all its sessions."""
     format: int = FORMAT
+
+    def seconds_at(self, heartbeat: float) -> float:
+        """How long the run has taken in all its sessions, at a heartbeat of the last one."""
+        return self.earlier_s + max(heartbeat - self.started, 0.0)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,10 @@ class RunStatus:
     activity: str = ""
     """A long operation in progress, such as `tokenising 43 %`; empty while training."""
     error: str = ""
+    numbers: dict[str, float | None] = field(default_factory=dict)
+    """What sums up the stage beside the loss, such as the reward, by name of the metric."""
+    verdict: dict[str, str | int | None] = field(default_factory=dict)
+    """`metrics.health.verdict.Verdict` on the rows so far; empty where health is off."""
 
 
 _LARGEST = 1 << 62

@@ -29,7 +29,7 @@ class Checkpointer:
         """Whether an alert was written since the last checkpoint that could be written."""
         self.saver = BackgroundSaver(
             context.run_dir.checkpoints,
-            context.run_dir.metrics,
+            (context.run_dir.metrics, context.run_dir.events),
             context.observer.settle,
             self._report,
         )
@@ -81,6 +81,7 @@ class Checkpointer:
                 tokenizer=context.stage.tokenizer.fingerprint,
                 loss=context.loss,
                 val_loss=context.val_loss,
+                val_step=context.val_step,
                 observer=context.observer.state_dict(),
                 lr_scale=context.lr_scale,
                 parts=context.parts,

@@ -11,16 +11,16 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from lmm_tui.engine.config.options import lookup
-from lmm_tui.engine.config.resolve import check
 from lmm_tui.engine.generation.sampling_options import sampling
 from lmm_tui.engine.run.command_arguments import require
 from lmm_tui.engine.run.control_mailbox import CommandError, Mailbox, Reply, Request
+from lmm_tui.engine.run.setting_changes import SettingChange
 from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.evaluations import Evaluations
 from lmm_tui.engine.training.live_model import LiveModel
 from lmm_tui.engine.training.rollback import Rollback
+from lmm_tui.engine.training.setting_changer import SettingChanger
 from lmm_tui.engine.training.stop_request import StopRequested
 from lmm_tui.errors import LmmError
 
@@ -71,6 +71,7 @@ class Commands:
         self,
         context: TrainContext,
         *,
+        settings: SettingChanger,
         flush: Callable[[], None],
         checkpoints: Checkpointer,
         rollback: Rollback,
@@ -79,6 +80,9 @@ class Commands:
     ) -> None:
         """`flush` reads the numbers of the last step."""
         self._context = context
+        self._settings = settings
+        self._changes: list[SettingChange] = []
+        """Made by the command in progress."""
         self._flush = flush
         self._checkpoints = checkpoints
         self._rollback = rollback
@@ -130,7 +134,8 @@ class Commands:
         except Exception as error:  # No command ends a run.
             failed = error
             reply = _failure(request, error, step)
-        context.events.write_command(request, reply)
+        changes, self._changes = [change.record() for change in self._changes], []
+        context.events.write_command(request, reply, changes)
         request.answer(reply)
         half_done = failed is not None and not isinstance(failed, LmmError | OSError)
         if failed is not None and half_done and request.command == "rollback":
@@ -187,20 +192,14 @@ class Commands:
         return self._rollback.roll_back_and_save(before)
 
     def _set(self, args: dict[str, Any]) -> str:
-        config = self._context.config
         if not args:
             raise CommandError(f"nothing to set; it takes {', '.join(SETTINGS)}")
         for name in args.keys() - SETTINGS.keys():
             raise CommandError(f"unknown setting {name}; it takes {', '.join(SETTINGS)}")
         require(args, dict.fromkeys(SETTINGS, float))
-        changes = []
-        for name, value in args.items():
-            key = SETTINGS[name]
-            before = lookup(config, key)
-            config = check(key, value, config)
-            changes.append(f"{name} {before:g} → {lookup(config, key):g}")
-        self._context.change_settings(config)
-        return ", ".join(changes)
+        values = {SETTINGS[name]: value for name, value in args.items()}
+        self._changes, sentence = self._settings.change(values)
+        return sentence
 
 
 def _failure(request: Request, error: Exception, step: int) -> Reply:

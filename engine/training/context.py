@@ -13,16 +13,17 @@ from typing import Any, Protocol
 
 import torch
 
-from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import Precision, autocast
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.control_mailbox import Mailbox
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.setting_changes import SettingChange, SettingHistory
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.engine.stages.base import Stage
 from lmm_tui.engine.training.observer import Observer
+from lmm_tui.engine.training.optim import hyper_parameters
 
 
 class Host(Protocol):
@@ -33,6 +34,9 @@ class Host(Protocol):
     mailbox: Mailbox
     events: EventLog
     status: StatusWriter
+    history: SettingHistory
+    asked: list[SettingChange]
+    resumes: bool
 
     def describe(self, **changes: Any) -> None: ...
 
@@ -55,6 +59,8 @@ class TrainContext:
     """Tokens seen."""
     loss: float | None = None
     val_loss: float | None = None
+    val_step: int | None = None
+    """The step at which `val_loss` was measured."""
     lr_scale: float = 1.0
     """Factor on the scheduled learning rate, lowered by automatic rollbacks."""
     parts: int = 1
@@ -104,12 +110,21 @@ class TrainContext:
         self.stage.warnings.clear()
 
     def change_settings(self, config: RunConfig) -> None:
-        """Continue with other settings, and write them down for a resume."""
-        self.run_dir.write_config(to_toml(config))
-        ratio = config.peak_lr / self.config.peak_lr
-        for group in self.param_groups():
-            group["initial_lr"] *= ratio
+        """Continue with other settings."""
+        if config.optim != self.config.optim:
+            wanted = hyper_parameters(self.model, config.optim, config.peak_lr)
+            for group, values in zip(self.param_groups(), wanted, strict=True):
+                group.update(values)
         self.config = config
+        self.show_totals()
+
+    def show_totals(self) -> None:
+        """Say in the status how long the run will be."""
+        config = self.config
+        self.status.update(
+            total_steps=config.train.steps,
+            total_tokens=config.train.steps * config.tokens_per_step,
+        )
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ class HealthActions:
         self.monitor = HealthMonitor(
             config.health,
             host.events,
-            bad_steps=False,  # These are the business of NonFinitePolicy.
+            own_loop=True,  # Non-finite steps are the business of NonFinitePolicy.
             from_scratch=config.stage == "pretrain" and not config.start_from,
         )
+        self.monitor.on_verdict = lambda verdict: host.status.update(verdict=verdict.record())
         self._spikes = spikes
 
     def observe(self, step: int, row: Mapping[str, float]) -> None:

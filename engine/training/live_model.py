@@ -45,7 +45,7 @@ class LiveModel:
         context.report_warnings()
         if not numbers:
             return "nothing is held out"
-        context.val_loss = numbers.get(VAL_LOSS)
+        context.val_loss, context.val_step = numbers.get(VAL_LOSS), context.step
         context.observer.record_validation(context.step, context.tokens, numbers)
         context.status.update(val_loss=context.val_loss)
         sentence = ", ".join(f"{describe(name).title} {numbers[name]:.4g}" for name in numbers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from pathlib import Path
 
 from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.commands import Commands, refuse_until_ready
@@ -22,6 +23,7 @@ from lmm_tui.engine.training.preparation_pace import PreparationPace
 from lmm_tui.engine.training.restore import find_checkpoint, resume_from
 from lmm_tui.engine.training.rollback import Rollback
 from lmm_tui.engine.training.run_setup import announce_start, build_context, choose_device
+from lmm_tui.engine.training.setting_changer import SettingChanger
 from lmm_tui.engine.training.spike_keeper import SpikeKeeper
 from lmm_tui.engine.training.step_reader import StepReader
 from lmm_tui.engine.training.stop_request import StopRequested
@@ -76,8 +78,10 @@ class Trainer:
         self._rollback = Rollback(context, self._checkpoints, self._reader.flush)
         self._live = LiveModel(context, self._reader.flush)
         self._evaluations = Evaluations(context, self._checkpoints)
+        self._settings = SettingChanger(context)
         self._commands = Commands(
             context,
+            settings=self._settings,
             flush=self._reader.flush,
             checkpoints=self._checkpoints,
             rollback=self._rollback,
@@ -88,6 +92,8 @@ class Trainer:
             resume_from(context, checkpoint)
             self._checkpoints.saver.adopt(context.step, checkpoint)
             self._health.monitor.catch_up(host.run_dir.metrics, context.step)
+        if host.resumes:
+            self._settings.resume(_origin(checkpoint))
         announce_start(context)
 
     def _train(self) -> None:
@@ -108,6 +114,7 @@ class Trainer:
                 checkpoint=self._checkpoints.begin_unless_stuck,
                 pause=self._commands.pause,
             )
+            self._settings.make_due()
         if context.config.log.val_every and context.step % context.config.log.val_every:
             self._live.validate()
 
@@ -128,6 +135,8 @@ class Trainer:
         if _is_due(step, log.sample_every):
             self._try("no sample", self._live.sample)
         if _is_due(step, log.checkpoint_every):
+            if log.keep_best and log.val_every and context.val_step != step:
+                self._live.validate()  # The best is chosen by losses of the checkpoints' own steps.
             self._checkpoints.begin_unless_stuck()
         if _is_due(step, context.config.eval.every):
             self._try("not evaluated", self._evaluations.start_scheduled)
@@ -160,6 +169,13 @@ class Trainer:
     def _report_progress(self, label: str, done: int, total: int) -> None:
         self._host.status.update(activity=self._pace.sentence(label, done, total))
         refuse_until_ready(self._host.mailbox, label)
+
+
+def _origin(checkpoint: Path | None) -> str:
+    """Where a resumed run continues, in words."""
+    if checkpoint is None:
+        return "from the start: there is no checkpoint"
+    return f"from {checkpoint.name}"
 
 
 def _is_due(step: int, every: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
@@ -56,6 +56,8 @@ class StepMetrics:
     norm: float
     skipped: bool
     """Whether the update was skipped, since loss or gradient norm is not finite."""
+    stats: Mapping[str, float] = field(default_factory=dict)
+    """The metrics of the stage."""
 
 
 class Observer:
@@ -101,7 +103,8 @@ class Observer:
         tracker.update_lr(numbers.lr)
         tracker.update_grad_norm(norm, numbers.max_norm)
         tracker.update_layer_norms(layers)
-        for name, value in zip(stats, others[len(layers) :], strict=True):
+        of_stage = dict(zip(stats, others[len(layers) :], strict=True))
+        for name, value in of_stage.items():
             tracker.update(name, value)
         tracker.update_speed(self.speed.steps_per_s, self.speed.tokens_per_s, self.speed.mfu)
         skipped = not math.isfinite(loss) or not (math.isfinite(norm) or numbers.scaled)
@@ -112,7 +115,7 @@ class Observer:
             tracker.update(MEMORY, memory_used(numbers.loss.device) / 1e9)
             tracker.update(CPU, self._process.cpu_percent())
             self._log(numbers.step, numbers.tokens)
-        return StepMetrics(numbers.step, loss, norm, skipped)
+        return StepMetrics(numbers.step, loss, norm, skipped, of_stage)
 
     def record_validation(self, step: int, tokens: int, numbers: Mapping[str, float]) -> None:
         """Log a row of metrics on validation data."""

@@ -8,7 +8,7 @@ of norms do not. Each group has `initial_lr`, the peak that the factor of the sc
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -53,6 +53,15 @@ def build_optimizers(
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
     return optimizers
+
+
+def hyper_parameters(model: Decoder, config: OptimConfig, peak_lr: float) -> list[dict[str, Any]]:
+    """The hyper-parameters of each group of `build_optimizers`, in order."""
+    return [
+        {name: value for name, value in group.items() if name != "params"}
+        for optimizer in build_optimizers(model, config, peak_lr)
+        for group in optimizer.param_groups
+    ]
 
 
 def _hidden_matrices(model: Decoder, trained: Iterable[nn.Parameter]) -> list[nn.Parameter]:

@@ -38,7 +38,7 @@ def find_checkpoint(host: Host) -> Path | None:
 
 
 def resume_from(context: TrainContext, path: Path) -> None:
-    """Restore all that a checkpoint holds, and record the resume."""
+    """Restore all that a checkpoint holds."""
     done, steps = checkpoint_step(path), context.config.train.steps
     if done >= steps:  # Where the steps follow from the data this is the first to know them.
         raise nothing_left(context.run_dir.path, done, steps)
@@ -48,10 +48,8 @@ def resume_from(context: TrainContext, path: Path) -> None:
     context.observer.load_state_dict(state.observer)
     context.step, context.tokens = state.step, state.tokens
     context.loss, context.val_loss = state.loss, state.val_loss
+    context.val_step = state.val_step
     context.lr_scale, context.parts = state.lr_scale, state.parts
-    info = context.run_dir.read_info()
-    context.host.describe(resumed_steps=[*info.resumed_steps, context.step])
-    context.events.write("resume", f"from {path.name}", step=context.step)
 
 
 def load_checkpoint(context: TrainContext, path: Path) -> tuple[CheckpointState, dict[str, Any]]:

@@ -28,9 +28,11 @@ import psutil
 
 from lmm_tui import __version__
 from lmm_tui.engine.checkpoints.checkpoint_files import newest_intact
+from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.config_file import to_toml
-from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.resolve import resolve, with_changes
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.run_settings import changed_settings, settings_of
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
 from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
 from lmm_tui.engine.run.control_server import ControlServer
@@ -39,6 +41,7 @@ from lmm_tui.engine.run.find_run import run_or_path
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError, nothing_left, writing
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+from lmm_tui.engine.run.setting_changes import SettingChange, SettingHistory, read_history
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.engine.training.freed_memory import keep_freed_memory
 from lmm_tui.engine.training.output_log import open_log
@@ -72,13 +75,14 @@ class EngineHost:
         if resume is not None:
             _refuse_finished(resume, _planned_steps(config, resume))
         self.config = config.model_copy(update={"name": self.run_dir.name})
+        self.resumes = resume is not None
+        self.history, self.asked = _history(resume, self.config)
         self.mailbox = Mailbox()
         self.state = "starting"
         self.error = ""
         self.refused = False
         """Whether `error` is a sentence for a person, as for settings that cannot be trained."""
         self._stop: StopRequested | None = None
-        self._is_new = resume is None
         self.run_dir.create()
         with contextlib.ExitStack() as opened:
             self._lock = opened.enter_context(self.run_dir.lock())
@@ -90,7 +94,7 @@ class EngineHost:
                 self._log_handler = open_log(self.run_dir.output)
                 opened.callback(self._close_log)
                 self.events = EventLog(self.run_dir)
-                self.run_dir.write_config(to_toml(self.config))
+                self.run_dir.write_config(to_toml(with_changes(self.config, self.history.began)))
                 self.run_dir.write_info(self._info)
             # Of epochs the steps are not known yet.
             steps = config.train.steps if config.train.epochs is None else 0
@@ -134,7 +138,7 @@ class EngineHost:
 
     def refusal(self) -> LmmError:
         """The error of a refused run; the directory of a new one without a step is removed."""
-        if self._is_new and not self.status.status.step:
+        if not self.resumes and not self.status.status.step:
             shutil.rmtree(self.run_dir.path)
         return LmmError(self.error)
 
@@ -206,7 +210,25 @@ class EngineHost:
             versions={"python": platform.python_version(), "lmm-tui": __version__}
             | {package: version(package) for package in _PACKAGES},
             resumed_steps=before.resumed_steps if before else [],
+            earlier_s=before.seconds_at(resume.read_status().heartbeat) if resume and before else 0,
         )
+
+
+def _history(
+    resume: RunDir | None, config: RunConfig
+) -> tuple[SettingHistory, list[SettingChange]]:
+    """What was changed in the run so far, and what changes with this resume, at a step to come."""
+    if resume is None:
+        return SettingHistory(), []
+    history = read_history(resume.events)
+    try:
+        before = settings_of(resume).completed()
+    except ConfigError:
+        return history, []
+    asked = changed_settings(before, config, step=0)
+    for change in asked:
+        history.began.setdefault(change.key, change.before)
+    return history, asked
 
 
 def _relocate_tokenizer(config: RunConfig, run: RunDir) -> RunConfig:

@@ -103,9 +103,8 @@ def announce_start(context: TrainContext) -> None:
         activity="",
         step=context.step,
         tokens=context.tokens,
-        total_steps=config.train.steps,
-        total_tokens=config.train.steps * config.tokens_per_step,
     )
+    context.show_totals()
     context.events.write(
         "start",
         f"{config.stage} of {config.model.preset} ({shape.parameters / 1e6:.2f}M parameters) "

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from lmm_tui.engine.device import is_asynchronous
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import StepMetrics, StepTensors
+from lmm_tui.metrics.names import STAGE_SUMMARY
 
 
 class StepReader:
@@ -46,10 +47,12 @@ class StepReader:
         self._report_write_errors()
         self._on_read(reading)
         speed = context.observer.speed
+        summed_up = STAGE_SUMMARY.get(context.config.stage, ())
         context.status.update(
             step=numbers.step,
             tokens=numbers.tokens,
             loss=reading.loss,
+            numbers={name: reading.stats[name] for name in summed_up if name in reading.stats},
             tokens_per_s=speed.tokens_per_s,
             eta_s=speed.seconds_for(context.config.train.steps - numbers.step),
         )

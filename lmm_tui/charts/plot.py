@@ -20,9 +20,11 @@ from lmm_tui.charts.ticks import round_decades, round_range, x_ticks, y_ticks
 from lmm_tui.charts.traces import Mark, ShownTrace, Trace, sign_of
 from lmm_tui.charts.viewport import SMOOTHING, Viewport, Whole
 from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.number_format import count, duration
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.robust_range import robust_range
 from lmm_tui.metrics.series.series import Axis, Bins, SeriesStore, Store
+from lmm_tui.metrics.series.smoothing import centred_mean, on_band
 from lmm_tui.terminal.safe_text import clean
 
 MIN_WIDTH, MIN_HEIGHT = 20, 5
@@ -104,8 +106,7 @@ class Plot:
         if cursor is not None and x0 <= cursor <= x1:
             area.cursor(cursor)
             at_cursor = {one.number: one.series.nearest(cursor, view.axis) for one in shown}
-            step = round(store.translate(cursor, view.axis, "step"))
-            notes.append((tr("at {step:,}", step=step), TITLE))
+            notes.append((_place(store, cursor, view.axis), TITLE))
         labelled = len(self.traces) > 1
         title = PlotTitle(self.title, shown, self.glyphs.swatch, signs, labelled, at_cursor)
         title.draw(canvas, notes)
@@ -197,19 +198,27 @@ class Plot:
     ) -> None:
         """From back to front: bands, reference lines, lines with their signs, labels."""
         for one in shown:
-            area.band(one.scaled, one.band_ink)
+            if one.trace.kind != "smooth":
+                area.band(one.scaled, one.band_ink)
         for level in levels.values():
             area.reference(level)
         lines = [one for one in shown if one.is_line]
         for one in lines:
-            smooth = SMOOTHING[self._view.smoothing] if one.trace.kind == "line" else 0.0
-            values = smoothed(one.scaled.mean, smooth)
-            area.line(values, one.line_ink, marks=one.trace.kind == "marks")
+            area.line(self._line(one), one.line_ink, marks=one.trace.kind == "marks")
         if signs:
             for place, one in enumerate(lines):
-                area.sign(one.scaled.mean, signs[one.number], one.line_ink, place, len(lines))
+                area.sign(self._line(one), signs[one.number], one.line_ink, place, len(lines))
         for label, level in levels.items():
             area.reference_label(label, level)
+
+    def _line(self, shown: ShownTrace) -> Floats:
+        """The line of a trace, smoothed as its kind and the view have it."""
+        bins, share = shown.scaled, SMOOTHING[self._view.smoothing]
+        if shown.trace.kind == "marks":
+            return bins.mean
+        if shown.trace.kind == "smooth" and not share:
+            return on_band(centred_mean(bins.mean), bins.low, bins.high)
+        return centred_mean(bins.mean, share)
 
     def _signs(self, shown: Sequence[ShownTrace]) -> dict[int, str]:
         """The signs of lines by number, where there can be several to tell apart."""
@@ -233,11 +242,13 @@ class Plot:
         """How the view differs from the whole run over steps."""
         view = self._view
         parts = [
-            tr(view.axis) if view.axis != "step" else "",
-            tr("smooth {level}", level=view.smoothing) if view.smoothing else "",
+            tr("x: {axis}", axis=tr(view.axis)) if view.axis != "step" else "",
+            tr("smooth {level}/{all}", level=view.smoothing, all=len(SMOOTHING) - 1)
+            if view.smoothing
+            else "",
             tr("follow") if view.follows else tr("zoom") if view.window else "",
         ]
-        return " ".join(filter(None, parts))
+        return " · ".join(filter(None, parts))
 
     def _draw_title_only(self, width: int, height: int, measured: bool) -> Canvas:
         canvas = Canvas(width, height)
@@ -248,18 +259,16 @@ class Plot:
         return canvas
 
 
-def smoothed(values: Floats, weight: float) -> Floats:
-    """The exponential average over columns that have a value, NaN where there is none.
-
-    It is bias-corrected, as in TensorBoard: divided by the sum of the weights so far.
-    """
-    known = np.isfinite(values)
-    if not weight or not known.any():
-        return values
-    decay = weight ** np.arange(len(values))
-    total = np.convolve(np.where(known, values, 0.0), decay)[: len(values)]
-    weights = np.convolve(known, decay)[: len(values)]
-    return np.where(known, total / np.maximum(weights, 1e-300), np.nan)
+def _place(store: Store, cursor: float, axis: Axis) -> str:
+    """Where the cursor is: its step, and how far that is on another axis, as `step 82 · 336k`."""
+    step = tr("step {step:,}", step=round(store.translate(cursor, axis, "step")))
+    if axis == "step":
+        return step
+    if axis == "tokens":
+        return f"{step} · {tr('{count} tokens', count=count(cursor))}"
+    if axis == "epoch":
+        return f"{step} · {tr('epoch')} {cursor:.3g}"
+    return f"{step} · {duration(cursor - store.span('time')[0])}"
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from lmm_tui.charts.canvas import LABEL, NAME, TITLE, Canvas
 from lmm_tui.charts.ticks import count_label
 from lmm_tui.charts.traces import ShownTrace
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.number_format import figure
+from lmm_tui.i18n.number_format import figure, metric_figure
 from lmm_tui.metrics.names import describe
 from lmm_tui.metrics.series.series import Point
+from lmm_tui.metrics.series.smoothing import recent_mean
 from lmm_tui.terminal.safe_text import clean
 
 Note = tuple[str, int]
@@ -69,8 +70,7 @@ class PlotTitle:
         return legend
 
     def _entry(self, shown: ShownTrace) -> list[Note]:
-        point = (self.at_cursor or {}).get(shown.number)
-        value = figure(point.value if point else float(shown.series.values[-1]))
+        value = metric_figure(shown.series.name, self._value(shown))
         if not self.labelled:
             return [(f"  {value}", shown.line_ink)]
         ink = shown.line_ink if shown.is_line else shown.band_ink
@@ -80,11 +80,20 @@ class PlotTitle:
             (f" {value}", TITLE),
         ]
 
+    def _value(self, shown: ShownTrace) -> float:
+        """At the cursor, else the last one; of a smoothed line the mean of the last values."""
+        if point := (self.at_cursor or {}).get(shown.number):
+            return point.value
+        if shown.trace.kind == "smooth":
+            return recent_mean(shown.series.values)
+        return float(shown.series.values[-1])
+
 
 def main_trace(traces: Sequence[ShownTrace]) -> ShownTrace:
     """The most important trace: validation before lines before bands; of several runs the best."""
     names = {each.series.name for each in traces}
-    if len(names) == 1 < len(traces) and (better := describe(names.pop()).better) != "neither":
+    runs = {each.trace.metric for each in traces}
+    if len(names) == 1 < len(runs) and (better := describe(names.pop()).better) != "neither":
         sign = 1 if better == "lower" else -1
 
         def best_of(shown: ShownTrace) -> float:
@@ -92,7 +101,7 @@ def main_trace(traces: Sequence[ShownTrace]) -> ShownTrace:
             return math.inf if best is None else sign * best.value
 
         return min(traces, key=best_of)
-    rank = {"marks": 0, "line": 1, "band": 2}
+    rank = {"marks": 0, "smooth": 1, "line": 1, "band": 2}
     return min(traces, key=lambda each: rank[each.trace.kind])
 
 
@@ -100,8 +109,9 @@ def _summary(shown: ShownTrace, *, named: bool) -> str:
     """The best value of a trace, or how much it changed over a tenth of what is visible."""
     label = tr(clean(shown.trace.label)) if named else ""
     best = shown.series.best(describe(shown.series.name).better)
-    if best is not None:
-        value = f"{label} {figure(best.value)}".lstrip()
+    # The best of single noisy values says nothing of a smoothed line.
+    if best is not None and shown.trace.kind != "smooth":
+        value = f"{label} {metric_figure(shown.series.name, best.value)}".lstrip()
         return tr("best {value} @{step:,}", value=value, step=best.step)
     means = shown.bins.mean[np.isfinite(shown.bins.mean)]
     part = len(means) // 10

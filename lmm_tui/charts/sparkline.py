@@ -10,11 +10,12 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 MISSING = "·"
 
 
-def spark(values: Floats, width: int) -> str:
+def spark(values: Floats, width: int, span: tuple[float, float] | None = None) -> str:
     """`values` in at most `width` cells, the newest at the right; `·` where none is finite.
 
-    Of several values in a cell the one furthest from the mean of all is shown, so that no spike is
-    lost. A constant series is drawn at mid-height.
+    On a scale from the lowest to the highest value, or of a `span`. Of several values in a cell the
+    one furthest from the mean of all is shown, so that no spike is lost. A constant series is drawn
+    at mid-height.
     """
     values = np.asarray(values, float)
     if width <= 0 or not len(values):
@@ -23,7 +24,7 @@ def spark(values: Floats, width: int) -> str:
     finite = values[np.isfinite(values)]
     if not len(finite):
         return MISSING * len(cells)
-    low, high = finite.min(), finite.max()
+    low, high = span or (finite.min(), finite.max())
     centre = (finite / len(finite)).sum()
     shown = []
     for cell in cells:

@@ -1,4 +1,4 @@
-"""The loss of a run as text, drawn once with plotext: for `plot --text` and the summary of a run.
+"""The loss of a run, or what sums it up, as text: for `plot --text` and the summary of a run.
 
 plotext keeps a global figure and handles neither non-finite values nor millions of points, so each
 plot has its own figure, of finite values within the limits, binned to the columns there are.
@@ -16,6 +16,7 @@ import numpy as np
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.metrics import names
 from lmm_tui.metrics.series.series import Series, SeriesStore
+from lmm_tui.metrics.series.smoothing import centred_mean, on_band
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean
 
@@ -50,7 +51,6 @@ class TextCanvas:
 
 @dataclass(frozen=True)
 class _TextLine:
-    metric: str
     label: str
     colour: str
     sign: str
@@ -58,57 +58,75 @@ class _TextLine:
     braille: str
     """Its swatch in braille; empty if it is drawn with `sign` even then."""
     joined: bool = False
-    """Whether the means are joined; otherwise low and high of each column are dots."""
+    """Whether it is the smoothed line; otherwise low and high of each column are dots."""
 
 
-_LINES = (
-    _TextLine(names.TRAIN_LOSS, mark("raw"), "gray", ".", "⠐⠄⠂"),
-    _TextLine(names.TRAIN_LOSS_EMA, mark("EMA"), "cyan", "*", "⠤⠤⠤", joined=True),
-    _TextLine(names.VAL_LOSS, mark("val"), "orange", "o", ""),
+_RAW = _TextLine(mark("raw"), "gray", ".", "⠐⠄⠂")
+_SMOOTHED = _TextLine(mark("smoothed"), "cyan", "*", "⠤⠤⠤", joined=True)
+_VAL = _TextLine(mark("val"), "orange", "o", "")
+
+_SUBJECTS = (
+    (names.REWARD, "val/reward"),
+    ("dpo/accuracy", "val/accuracy"),
+    (names.TRAIN_LOSS, names.VAL_LOSS),
 )
+"""What a picture is of, with what is measured of it on validation data; the first that there is.
+
+The loss of GRPO is about 0 at every step, that of DPO says less than its accuracy.
+"""
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The steps that are shown, on so many columns."""
+
+    first: float
+    last: float
+    columns: int
 
 
 def loss_picture(
     store: SeriesStore, references: Mapping[str, float], canvas: TextCanvas | None = None
 ) -> str:
-    """Training and validation loss over steps, in nats; "" if no finite loss was logged.
+    """Training and validation loss over steps, or what sums up the run in place of it.
 
-    `references` (label to level) are horizontal lines, if within the y range. Outliers are drawn
-    at the edge; non-finite values are counted.
+    "" if nothing finite was logged. `references` (label to level, in nats) are horizontal lines, if
+    within the y range. Outliers are drawn at the edge; non-finite values are counted.
     """
     canvas = canvas or TextCanvas.of_terminal()
-    raw = store.get(names.TRAIN_LOSS)
-    if raw is None or not np.isfinite(raw.values).any():
+    title, train, val = _subject(store)
+    main = train or val
+    if main is None:
         return ""
     from plotext._figure import _figure_class  # plotext's module-level figure is shared state.
     from plotext._utility import uncolorize
 
     width, height = max(canvas.width, _SMALLEST[0]), max(canvas.height, _SMALLEST[1])
     columns = (width - _Y_LABELS) * (_BRAILLE_COLUMNS if canvas.braille else 1)
-    x_end = float(store.last_step or 1)
-    low, high = _limits(raw, x_end, columns)
+    window = _window(main, columns)
+    low, high = _limits(main, window)
     figure = _figure_class()
     figure._limit_size(False, False)
     figure.plot_size(width, height - 1)
     figure.theme("clear")
-    figure.xlim(0, x_end)
+    figure.xlim(window.first, window.last)
     figure.ylim(low, high)
-    figure.xticks(*_ticks(0, x_end, min(width // 12, int(x_end))))
+    span = int(window.last - window.first)
+    figure.xticks(*_ticks(window.first, window.last, min(width // 12, span)))
     figure.yticks(*_ticks(low, high, height // 4))
-    for label, level in references.items():
+    for label, level in references.items() if main.name.endswith("/loss") else ():
         if low < level < high:
             figure.horizontal_line(level, color="gray")
-            figure.text(f"{clean(label)} {level:.2f}", x_end, level, alignment="right")
+            figure.text(f"{clean(label)} {level:.2f}", window.last, level, alignment="right")
     drawn = []
-    for line in _LINES:
-        series = store.get(line.metric)
-        x, y = _points(series, line, x_end, columns) if series else ([], [])
+    for series, line in ((train, _RAW), (train, _SMOOTHED), (val, _VAL)):
+        x, y = _points(series, line, window) if series else ([], [])
         if x:
             marker = "braille" if canvas.braille and line.braille else line.sign
             draw = figure.plot if line.joined else figure.scatter
             draw(x, np.clip(y, low, high).tolist(), marker=marker, color=line.colour)
             drawn.append(line)
-    text = f"{_headline(drawn, canvas.braille, raw)}\n{figure.build()}"
+    text = f"{_headline(title, drawn, canvas.braille, main)}\n{figure.build()}"
     if not canvas.colour:
         text = uncolorize(text)
     if not canvas.braille:
@@ -116,9 +134,27 @@ def loss_picture(
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
-def _limits(raw: Series, x_end: float, columns: int) -> tuple[float, float]:
+def _subject(store: SeriesStore) -> tuple[str, Series | None, Series | None]:
+    """The title, and the series on training and validation data; of other runs the first metric."""
+    for pair in (*_SUBJECTS, *((name, "") for name in store.names())):
+        train, val = map(store.get, pair)
+        train, val = (it if it and np.isfinite(it.values).any() else None for it in (train, val))
+        if train or val:
+            of_loss = names.TRAIN_LOSS in pair
+            return tr("loss, nats" if of_loss else names.describe(pair[0]).title), train, val
+    return "", None, None
+
+
+def _window(series: Series, columns: int) -> _Window:
+    """From step 0 on, unless the first one is far from there."""
+    first, last = (float(it) for it in series.span("step"))
+    first = 0.0 if 0 <= first <= 0.05 * last or first == last > 0 else first
+    return _Window(first, max(last, first + 1.0), columns)
+
+
+def _limits(raw: Series, window: _Window) -> tuple[float, float]:
     """The y range: the 5th to 95th percentile with a margin, and the initial loss."""
-    bins = raw.bins(0, x_end, columns)
+    bins = raw.bins(window.first, window.last, window.columns)
     lows, highs = (
         values[np.isfinite(values)].clip(-_HUGE, _HUGE) for values in (bins.low, bins.high)
     )
@@ -130,14 +166,13 @@ def _limits(raw: Series, x_end: float, columns: int) -> tuple[float, float]:
     return float(low - margin), float(high + margin)
 
 
-def _points(
-    series: Series, line: _TextLine, x_end: float, columns: int
-) -> tuple[list[float], list[float]]:
+def _points(series: Series, line: _TextLine, window: _Window) -> tuple[list[float], list[float]]:
     """The finite points of a line."""
-    bins = series.bins(0, x_end, columns)
-    x = (np.arange(columns) + 0.5) * x_end / columns
+    bins = series.bins(window.first, window.last, window.columns)
+    width = (window.last - window.first) / window.columns
+    x = window.first + (np.arange(window.columns) + 0.5) * width
     if line.joined:
-        y = bins.mean
+        y = on_band(centred_mean(bins.mean), bins.low, bins.high)
     else:
         x, y = np.concatenate((x, x)), np.concatenate((bins.low, bins.high))
     finite = np.isfinite(y)
@@ -156,14 +191,14 @@ def _ticks(low: float, high: float, wanted: int) -> tuple[list[float], list[str]
     return places, [format(place, spec) for place in places]
 
 
-def _headline(drawn: list[_TextLine], braille: bool, raw: Series) -> str:
+def _headline(title: str, drawn: list[_TextLine], braille: bool, raw: Series) -> str:
     from plotext._utility import colorize
 
     signs = [((braille and line.braille) or line.sign, line) for line in drawn]
     legend = [f"{colorize(sign, line.colour)} {tr(line.label)}" for sign, line in signs]
     nonfinite = int(np.count_nonzero(~np.isfinite(raw.values)))
     note = [tr("{count} not finite", count=nonfinite)] if nonfinite else []
-    return "   ".join([tr("loss, nats"), *legend, *note])
+    return "   ".join([clean(title), *legend, *note])
 
 
 if __name__ == "__main__":

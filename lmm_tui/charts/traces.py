@@ -13,7 +13,7 @@ from lmm_tui.charts.canvas import FIRST_FREE_INK
 from lmm_tui.charts.palette import SeriesColor
 from lmm_tui.metrics.series.series import Bins, Series
 
-Kind: TypeAlias = Literal["band", "line", "marks"]
+Kind: TypeAlias = Literal["band", "line", "smooth", "marks"]
 
 _SIGNS = "o+*#@%&$" + ascii_uppercase
 
@@ -23,8 +23,8 @@ class Trace:
     """How a metric is drawn.
 
     Every kind has a dim band from the lowest to the highest value of each column, so that no spike
-    is lost. A `band` is only that, a `line` adds the mean, and `marks` add a line with its points,
-    for a metric that is measured rarely.
+    is lost, but `smooth`, which is a smoothed line alone. A `band` is only that, a `line` adds the
+    mean, and `marks` add a line with its points, for a metric that is measured rarely.
     """
 
     metric: str

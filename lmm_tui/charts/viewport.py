@@ -16,8 +16,8 @@ from lmm_tui.metrics.series.series import Axis, Store
 Span: TypeAlias = tuple[float, float]
 
 AXES: tuple[Axis, ...] = ("step", "tokens", "time", "epoch")
-SMOOTHING = (0.0, 0.6, 0.85, 0.95)
-"""How much of the average before stays in the one after, column by column, a level each."""
+SMOOTHING = (0.0, 0.05, 0.12, 0.3)
+"""Share of the points in view that is averaged around each, a level each."""
 
 _NARROWEST = {"step": 4.0, "tokens": 4.0, "time": 1.0, "epoch": 1e-4}
 """Nothing narrower is shown: a step has nothing inside."""

@@ -66,7 +66,7 @@ def _conclude(host: EngineHost, progress: ProgressPrinter, received: list[int]) 
     if session.view.status.step:
         if picture := loss_picture(session.series, session.view.info.references):
             progress.print(f"{picture}\n")
-        progress.print(end_summary(host.run_dir, progress.seconds))
+        progress.print(end_summary(host.run_dir))
     if host.refused:
         raise host.refusal()
     if host.error:

@@ -215,11 +215,8 @@ class _Owner:
             self._timer.cancel()
         from lmm_tui.runs.end_summary import end_summary
 
-        info, status = host.run_dir.read_info(), host.run_dir.read_status()
-        if status.step:
-            # Not the time since the launch: a finished run may stay open for hours.
-            seconds = status.heartbeat - info.started
-            capabilities.print_or_log(end_summary(host.run_dir, seconds), host.run_dir.output)
+        if host.run_dir.read_status().step:
+            capabilities.print_or_log(end_summary(host.run_dir), host.run_dir.output)
         if host.error:
             if host.refused:
                 raise host.refusal()

@@ -31,18 +31,12 @@ class ProgressPrinter:
     def __init__(self, session: RunSession, out: TextIO) -> None:
         self.session = session
         self._out = out
-        self._started = time.monotonic()
         session.poll()  # Earlier events of a resumed run are not printed again.
         self._events_shown = len(session.events)
         self._samples_shown = len(session.samples)
         self._in_place = ""
         self._last_line = ""
         self._line_due = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the printer was made."""
-        return time.monotonic() - self._started
 
     def look(self) -> None:
         """Poll the session and print what is new."""

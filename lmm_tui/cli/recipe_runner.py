@@ -18,11 +18,13 @@ from rich.cells import cell_len
 from lmm_tui.cli import headless
 from lmm_tui.engine.config.recipe import Recipe
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.run_settings import resumed_settings
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import duration
 from lmm_tui.metrics.readers.json_lines import MetricsFollower
 from lmm_tui.metrics.series.series import SeriesStore
+from lmm_tui.metrics.values import wilson_interval
 from lmm_tui.terminal.safe_text import fit
 
 _VALIDATION_METRICS = ("val/loss", "val/accuracy", "val/reward", "val/kl")
@@ -55,14 +57,16 @@ def run_recipe(recipe: Recipe, prefix: str, assignments: Mapping[str, Any]) -> i
             click.echo(tr("{run} is finished already", run=run.path))
         else:
             began = time.monotonic()
-            if code := headless.train(config, run if run.exists() else None):
+            before = run if run.exists() else None
+            settings = resumed_settings(run, config) if before else config
+            if code := headless.train(settings, before):
                 return code
             if run.read_status().state != "finished":
                 click.echo(tr("stopped; the same command resumes from here"))
                 return 1
             seconds = time.monotonic() - began
         outcomes.append(_outcome(step.name, config, run, recipe, seconds))
-        click.echo(_scores(outcomes[-1]))
+        click.echo(_scores(outcomes[-1], recipe.questions))
     click.echo(f"\n{report(outcomes)}")
     return 0
 
@@ -134,8 +138,13 @@ def _exact_match(run: RunDir, recipe: Recipe) -> dict[str, float]:
     return exact_match(weights.decoder(), tokenizer, kinds=recipe.kinds, questions=recipe.questions)
 
 
-def _scores(outcome: StepOutcome) -> str:
-    shares = tr(", ").join(f"{kind} {share:.1%}" for kind, share in outcome.exact.items())
+def _scores(outcome: StepOutcome, questions: int) -> str:
+    """Each share with its 95 % interval, as `sums 0.0% (0.0%-27.8%)`."""
+    shown = []
+    for kind, share in outcome.exact.items():
+        low, high = wilson_interval(share, questions)
+        shown.append(f"{kind} {share:.1%} ({low:.1%}-{high:.1%})")
+    shares = tr(", ").join(shown)
     return tr("answered exactly: {shares}", shares=shares) if shares else ""
 
 

@@ -17,31 +17,17 @@ from click.core import ParameterSource
 
 from lmm_tui.engine.config.assignments import parse_assignment
 from lmm_tui.engine.config.config_error import ConfigError
-from lmm_tui.engine.config.config_file import load_toml, to_toml
+from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.options import Option, lookup, options
 from lmm_tui.engine.config.recipe import load_recipe
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.run_settings import may_change, settings_of
 from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_range
 from lmm_tui.planning.command_line import FLAGS
-
-_CHANGEABLE = (
-    "device",
-    "train.steps",
-    "train.epochs",
-    "train.precision",
-    "train.compile",
-    "train.threads",
-    "train.on_nonfinite",
-    "train.rollback_lr_factor",
-    "data.cache_dir",
-)
-_CHANGEABLE_SECTIONS = ("optim.", "log.")
-_FIXED = ("optim.name",)
-"""Settings that may change on resume: none that the weights or the data order depend on."""
 
 
 @dataclass(frozen=True)
@@ -202,11 +188,11 @@ def _assigned(typed: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
 
 def _resumed(run: RunDir, file: Path | None, assigned: Mapping[str, Any]) -> RunConfig:
     """The run's own settings with the given changes; ConfigError if one may not change."""
-    saved = resolve(run.config)
-    wanted = resolve(file, assigned, base=load_toml(run.config))
+    saved = settings_of(run)
+    wanted = resolve(file, assigned, base=saved.model_dump(exclude_none=True))
     for option in options():
         before, after = lookup(saved, option.key), lookup(wanted, option.key)
-        if before != after and not _may_change(option.key):
+        if before != after and not may_change(option.key):
             raise ConfigError(
                 f"{option.key}: cannot change from {before} to {after} when {run.name} is resumed; "
                 "start a new run instead"
@@ -214,11 +200,7 @@ def _resumed(run: RunDir, file: Path | None, assigned: Mapping[str, Any]) -> Run
     return wanted
 
 
-def _may_change(key: str) -> bool:
-    return key in _CHANGEABLE or (key.startswith(_CHANGEABLE_SECTIONS) and key not in _FIXED)
-
-
 if __name__ == "__main__":
     print(_config_text(RunConfig()))
-    print([key for key in ("optim.lr", "optim.name", "data.source") if _may_change(key)])
+    print([key for key in ("optim.lr", "optim.name", "data.source") if may_change(key)])
     print("=== 自测通过 ===")

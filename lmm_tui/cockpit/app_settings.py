@@ -12,6 +12,7 @@ from lmm_tui.cockpit.messages import SettingsAnswered
 from lmm_tui.cockpit.screens.background_thread import run_in_background
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.metrics import names
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ class SettingsApp(HelpfulApp):
             return
         from lmm_tui.cockpit.screens.live_settings import LiveSettings, current_settings
 
-        dialog = LiveSettings(current_settings(session.run_dir.config))
+        rates = session.series.get(names.LR)
+        present = rates.last_value if rates else None
+        dialog = LiveSettings(current_settings(session.run_dir), present)
         self.push_screen(dialog, partial(self._change_settings, session))
 
     def _change_settings(self, session: RunSession, changes: dict[str, float] | None) -> None:

@@ -13,6 +13,7 @@ from textual.content import Content
 from lmm_tui.charts.braille import ASCII, GlyphSet
 from lmm_tui.engine.evaluation.job import Score
 from lmm_tui.engine.evaluation.records import Record
+from lmm_tui.engine.evaluation.report import interval_text
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import clean, fit, right
@@ -63,18 +64,19 @@ def scores_by_question(records: Sequence[Record]) -> dict[Asked, list[tuple[Reco
 
 def score_lines(record: Record, width: int, glyphs: GlyphSet) -> Content:
     """One evaluation: a line for each score, with value, error bar, chance and questions."""
-    room = width - 44
+    room = width - 48
     bar = min(max(room, 0), 40) if room >= 12 else 0
-    name = max(min(width - 33 - (bar + 2 if bar else 0), 30), 12)
-    head = f"{fit(tr('task'), name)} {right(tr('value'), 6)} {'± 95 %':>7} "
+    name = max(min(width - 37 - (bar + 2 if bar else 0), 30), 12)
+    head = f"{fit(tr('task'), name)} {right(tr('value'), 6)} {'95 %':>11} "
     head += f" {'0' + '1'.rjust(bar - 1)} " if bar else ""
     lines = [Content.styled(f"{head}{right(tr('chance'), 7)} {right(tr('asked'), 6)}", QUIET)]
     for score in record.outcome.scores:
-        better = score.chance is not None and score.value - (score.margin or 0) > score.chance
+        lowest = score.interval[0] if score.interval else score.value
+        better = score.chance is not None and lowest > score.chance
         parts: list[tuple[str, str]] = [
             (fit(clean(f"{score.task} {score.metric}"), name), ""),
             (f" {number(score.value):>6}", "bold $success" if better else "bold"),
-            (f" {number(score.margin):>7} ", QUIET),
+            (f" {interval_text(score):>11} ", QUIET),
         ]
         if bar:
             parts.append((f" {interval(score, bar, glyphs)} ", "$accent"))
@@ -101,10 +103,10 @@ def run_lines(
         if measured := scores_by_question(records).get(asked):
             rows.append((name, *measured[-1]))
     rows.sort(key=lambda row: -row[2].value)
-    bar = min(max(width - 48, 0), 40) if width >= 60 else 0
-    name_width = max(min(width - 28 - (bar + 2 if bar else 0), 30), 12)
+    bar = min(max(width - 52, 0), 40) if width >= 64 else 0
+    name_width = max(min(width - 32 - (bar + 2 if bar else 0), 30), 12)
     head = f"{fit(tr('run'), name_width)} {right(tr('step'), 9)} {right(tr('value'), 6)} "
-    head += f"{'± 95 %':>7} "
+    head += f"{'95 %':>11} "
     head += f" {'0' + '1'.rjust(bar - 1)} " if bar else ""
     lines = [Content.styled(head, QUIET)]
     for name, record, score in rows:
@@ -112,7 +114,7 @@ def run_lines(
             (fit(clean(name), name_width), "bold $accent" if name == own else ""),
             (f" {record.step or 0:>9,}", QUIET),
             (f" {number(score.value):>6}", "bold"),
-            (f" {number(score.margin):>7} ", QUIET),
+            (f" {interval_text(score):>11} ", QUIET),
         ]
         if bar:
             parts.append((f" {interval(score, bar, glyphs)} ", "$accent"))
@@ -134,8 +136,8 @@ def interval(score: Score, width: int, glyphs: GlyphSet) -> str:
     cells = [empty] * width
     if score.chance is not None:
         cells[cell(score.chance)] = chance
-    if score.margin is not None:
-        first, last = cell(score.value - score.margin), cell(score.value + score.margin)
+    if score.interval is not None:
+        first, last = map(cell, score.interval)
         cells[first : last + 1] = line * (last + 1 - first)
         cells[first], cells[last] = low, high
     cells[cell(score.value)] = dot

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+from lmm_tui.metrics.values import is_cut_off
+
 NOTHING = "-"
 """Shown for a value that is not known."""
 
@@ -26,6 +28,12 @@ def figure(value: float) -> str:
         return f"{value:,.0f}"
     digits = 3 - math.floor(math.log10(magnitude)) if magnitude >= 1 else 4
     return f"{value:.{digits}f}"
+
+
+def metric_figure(name: str, value: float) -> str:
+    """A value of a metric as `figure` has it; a perplexity that is cut off as `> 4.85e8`."""
+    cut = name.endswith("/ppl") and is_cut_off(value)
+    return f"> {figure(value)}" if cut else figure(value)
 
 
 def change(value: float) -> str:

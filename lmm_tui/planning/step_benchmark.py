@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from lmm_tui.engine.config.config_file import to_toml
-from lmm_tui.engine.config.resolve import check
+from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.find_run import run_or_path
 from lmm_tui.engine.run.run_dir import RunDir
@@ -45,7 +45,7 @@ def _shortened(config: RunConfig, folder: str) -> RunConfig:
     if config.start_from:
         changes["start_from"] = str(run_or_path(config.start_from, config.runs_dir).resolve())
     for key, value in changes.items():
-        config = check(key, value, config)
+        config = with_changes(config, {key: value})
     return config
 
 

@@ -6,7 +6,6 @@ It reads names, sizes and state.json, never a tensor, and only checkpoints that 
 from __future__ import annotations
 
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from lmm_tui.engine.checkpoints.checkpoint_files import (
 )
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.setting_changes import settings_table
 from lmm_tui.i18n.language import mark
 
 ADAPTER = "adapter"
@@ -40,6 +40,8 @@ class ListedCheckpoint:
     tokens: int
     loss: float | None
     val_loss: float | None
+    val_step: int | None
+    """Where `val_loss` was measured: None at the checkpoint's own step, or if that is unknown."""
     bytes: int
     written: float
     parts: tuple[str, ...]
@@ -47,6 +49,11 @@ class ListedCheckpoint:
     """Why it is kept: any of `last`, `best`, `every`, `pinned`."""
     trouble: str = ""
     """Why its state cannot be read; empty if it can."""
+
+    @property
+    def borrowed(self) -> bool:
+        """Whether its validation loss was measured at an earlier step."""
+        return self.val_step not in (None, self.step)
 
     @property
     def pinned(self) -> bool:
@@ -81,17 +88,17 @@ class CheckpointList:
 
 
 def retention_of(run: RunDir) -> Retention:
-    """The retention in the run's config.toml; if that cannot be read, the newest three."""
+    """The retention in the run's settings; if they cannot be read, the newest three."""
     try:
-        log = tomllib.loads(run.config.read_text(encoding="utf-8"))["log"]
+        log = settings_table(run)["log"]
         return Retention(int(log["keep"]), int(log["keep_best"]), int(log["keep_every"]))
     except (OSError, ValueError, KeyError, TypeError):
         return Retention(last=3)
 
 
 def best_of(checkpoints: tuple[ListedCheckpoint, ...]) -> ListedCheckpoint | None:
-    """The checkpoint with the lowest validation loss."""
-    validated = [one for one in checkpoints if one.val_loss is not None]
+    """The checkpoint with the lowest validation loss of its own."""
+    validated = [one for one in checkpoints if one.val_loss is not None and not one.borrowed]
     return min(validated, key=lambda one: one.val_loss or 0.0, default=None)
 
 
@@ -111,6 +118,7 @@ def _read_checkpoint(path: Path, kept: tuple[str, ...]) -> ListedCheckpoint:
         tokens if isinstance(tokens, int) else 0,
         _finite(state.get("loss")),
         _finite(state.get("val_loss")),
+        measured if isinstance(measured := state.get("val_step"), int) else None,
         sum(files),
         written,
         tuple(part for name, part in _PARTS if (path / name).exists()),

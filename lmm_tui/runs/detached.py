@@ -11,7 +11,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FrameType
@@ -121,9 +120,9 @@ def _supervise(job: Job) -> int:
 
 def _resume_job(run: RunDir, job: Job) -> Job:
     """Resume with the settings in the run directory, which may have changed since the start."""
-    from lmm_tui.engine.config.resolve import resolve
+    from lmm_tui.engine.config.run_settings import settings_of
 
-    config = resolve(run.config).model_dump()
+    config = settings_of(run).model_dump()
     return {**job, "config": config, "resume": str(run.path), "retries": 0}
 
 
@@ -156,15 +155,13 @@ def _train(job: Job) -> int:
             leave_after(job["grace_s"])
 
     _on_signals(stop)
-    started = time.monotonic()
     host.start()
     while not host.join(1.0):
         pass  # Signal handlers run between two waits, not within one.
     if host.run_dir.read_status().step:
         from lmm_tui.runs.end_summary import end_summary
 
-        summary = end_summary(host.run_dir, time.monotonic() - started)
-        capabilities.print_or_log(summary, host.run_dir.output)
+        capabilities.print_or_log(end_summary(host.run_dir), host.run_dir.output)
     if host.refused:
         return _REFUSED
     return 1 if host.error else 0

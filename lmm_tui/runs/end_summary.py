@@ -13,7 +13,7 @@ from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, mark, tr
-from lmm_tui.i18n.number_format import count, duration, number
+from lmm_tui.i18n.number_format import count, number
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics import names
 from lmm_tui.runs.session import RunSession
@@ -22,23 +22,22 @@ from lmm_tui.runs.status_text import (
     aligned_rows,
     run_argument,
     state_text,
+    time_text,
     validation_text,
 )
 
 
-def end_summary(run: RunDir, seconds: float) -> str:
-    """Draw the run's plots and summarise it; `seconds` is how long it has trained here."""
+def end_summary(run: RunDir) -> str:
+    """Draw the run's plots and summarise it."""
     session = RunSession(run.path)
     session.poll()
     loss = session.series.get(names.TRAIN_LOSS)
     plots, failure = _draw_plots(run)
     first_loss = float(loss.values[0]) if loss else None
-    return _summary(RunSummary.of(run), first_loss, seconds, plots) + failure
+    return _summary(RunSummary.of(run), first_loss, plots) + failure
 
 
-def _summary(
-    run: RunSummary, first_loss: float | None, seconds: float, plots: Sequence[Path]
-) -> str:
+def _summary(run: RunSummary, first_loss: float | None, plots: Sequence[Path]) -> str:
     status = run.status
     losses = f"{number(first_loss, 3)} → {number(status.loss, 3)}"
     speed = f" ({count(status.tokens_per_s)} {tr('tokens/s')})" if status.tokens_per_s else ""
@@ -51,8 +50,9 @@ def _summary(
             mark("run"): name,
             mark("state"): state_text(run),
             mark("error"): translate_message(status.error),
+            mark("health"): translate_message(run.verdict.text),
             mark("loss"): losses + validation_text(run) if status.loss is not None else "",
-            mark("time"): duration(seconds) + speed,
+            mark("time"): time_text(run.info, status) + speed,
             mark("checkpoint"): str(checkpoints[-1]) if checkpoints else "",
             mark("plots"): listed([*map(str, plots[:1]), *(path.name for path in plots[1:])]),
             mark("look"): f"lmm-tui monitor {name}",
@@ -76,5 +76,5 @@ if __name__ == "__main__":
 
     info = RunInfo("demo", "pretrain", 0.0, 0.0, "box", 1, 0.0)
     run = RunSummary(Path("runs/demo"), info, RunStatus("finished", 2, 2, loss=3.0), "finished")
-    print(_summary(run, 4.0, 75.0, [Path("plots/training.png")]))
+    print(_summary(run, 4.0, [Path("plots/training.png")]))
     print("=== 自测通过 ===")

@@ -62,7 +62,9 @@ class LogList:
         if session.loading:
             view = replace(view, status=replace(view.status, step=0, loss=None, val_loss=None))
         label = str(log.relative_to(self._folder)) if log != self._folder else log.name
-        return RunSummary(log, view.info, view.status, view.state, label, view.log_format)
+        return RunSummary(
+            log, view.info, view.status, view.state, label=label, log_format=view.log_format
+        )
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ class Card:
 class ProcessReading:
     pid: int
     command: str
-    cpu: float
-    """In processors: 1.5 means one and a half of them."""
+    cpu: float | None
+    """In processors: 1.5 means one and a half of them; None in the first reading."""
     memory: int
     threads: int
     seconds: float
@@ -45,7 +45,8 @@ class ProcessReading:
 class MachineReading:
     """Processors are 0 to 1, memory and disk bytes."""
 
-    cpu: float
+    cpu: float | None
+    """None in the first reading: there is nothing yet to measure since."""
     cores: tuple[float, ...]
     load: float
     memory_used: int
@@ -67,14 +68,18 @@ class Machine:
         self._folder = folder
         self._process = _process(pid)
         self._nvml = _load_nvml()
-        psutil.cpu_percent(percpu=True)
+        self._begun = False
+        """Whether there was a reading, since which the next one measures."""
 
     def read(self) -> MachineReading:
-        cores = tuple(share / 100 for share in psutil.cpu_percent(percpu=True))
+        shares = tuple(share / 100 for share in psutil.cpu_percent(percpu=True))
+        cores = shares if self._begun else ()
         memory, swap = psutil.virtual_memory(), psutil.swap_memory()
         disk = shutil.disk_usage(_existing(self._folder))
+        process = self._read_process()
+        self._begun = True
         return MachineReading(
-            cpu=sum(cores) / max(len(cores), 1),
+            cpu=sum(cores) / len(cores) if cores else None,
             cores=cores,
             load=psutil.getloadavg()[0],
             memory_used=memory.total - memory.available,
@@ -85,7 +90,7 @@ class Machine:
             disk_total=disk.total,
             disk_free=disk.free,
             cards=self._cards(),
-            process=self._read_process(),
+            process=process,
         )
 
     def _read_process(self) -> ProcessReading | None:
@@ -94,10 +99,11 @@ class Machine:
         try:
             with self._process.oneshot():
                 times = self._process.cpu_times()
+                used = self._process.cpu_percent() / 100
                 return ProcessReading(
                     self._process.pid,
                     " ".join(self._process.cmdline()) or self._process.name(),
-                    self._process.cpu_percent() / 100,
+                    used if self._begun else None,
                     self._process.memory_info().rss,
                     self._process.num_threads(),
                     times.user + times.system,
@@ -164,8 +170,10 @@ def _existing(folder: Path) -> Path:
 if __name__ == "__main__":
     import os
 
-    reading = Machine(Path("no/such/folder"), os.getpid()).read()
+    machine = Machine(Path("no/such/folder"), os.getpid())
+    assert machine.read().cpu is None
+    reading = machine.read()
     print(f"{len(reading.cores)} cores, {reading.memory_total} bytes, {len(reading.cards)} GPUs")
     print(reading.process)
-    assert reading.process is not None and 0 <= reading.cpu <= 1
+    assert reading.process is not None and reading.cpu is not None and 0 <= reading.cpu <= 1
     print("=== 自测通过 ===")

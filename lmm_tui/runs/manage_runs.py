@@ -14,6 +14,7 @@ from typing import Any
 
 from lmm_tui.engine.run.atomic_file import replace_text
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.setting_changes import read_history
 from lmm_tui.errors import LmmError
 
 TRASH = ".trash"
@@ -85,7 +86,10 @@ def throw_away(run: RunDir) -> Path:
 
 
 def differences(first: RunDir, second: RunDir) -> list[SettingDifference]:
-    """The settings in which two runs differ, in the order of the first one's config.toml."""
+    """The settings in which two runs differ, in the order of the first one's config.toml.
+
+    One that was changed in a run is shown as `0.003 -> 0.001 @100`.
+    """
     one, other = _settings(first), _settings(second)
     return [
         SettingDifference(key, one.get(key), other.get(key))
@@ -99,7 +103,11 @@ def _settings(run: RunDir) -> dict[str, str]:
         found = tomllib.loads(run.config.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ManageRunsError(f"{run.config}: cannot be read ({error})") from None
-    return dict(_flat(found))
+    settings = dict(_flat(found))
+    for change in read_history(run.events).changes:
+        before = settings.get(change.key, str(change.before))
+        settings[change.key] = f"{before} -> {change.after} @{change.step}"
+    return settings
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -3,8 +3,7 @@
     health = RunHealth(session)
     ...                      # after each session.poll():
     view = health.look()     # takes about a millisecond; in a long backlog about 10 ms
-    view.verdict             # one line, such as "warning: train/loss is 40 …"
-    view.open                # open alerts, the most severe first
+    view.verdict             # its .level, .headline, .text and .findings
     view.alerts              # all alerts: .step .severity .rule .what .suspect .advice .where
 
 Only the series are read, so live, finished and foreign runs are treated alike.
@@ -15,14 +14,16 @@ from __future__ import annotations
 import logging
 import time
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmm_tui.metrics.health.alerts import Alert, Health
-from lmm_tui.metrics.health.rules import RULES, Rule
+from lmm_tui.metrics.health.rules import RULES, Rule, in_our_trainer
 from lmm_tui.metrics.health.rules_file import HealthConfigError, rules_of
 from lmm_tui.metrics.health.scan import examine
+from lmm_tui.metrics.health.verdict import Verdict, verdict_of, with_end
 
 if TYPE_CHECKING:
     from lmm_tui.engine.run.run_dir import RunDir
@@ -42,15 +43,11 @@ _BACKLOG_CHUNK = 1 << 14
 class HealthView:
     """A snapshot of a run's health."""
 
-    verdict: str
-    open: tuple[Alert, ...]
-    """Open alerts, the most severe first."""
+    verdict: Verdict
     alerts: tuple[Alert, ...]
     """All alerts of the run, the oldest first."""
     complete: bool
     """Whether all rows read so far have been checked."""
-    judged: bool
-    """Whether any rule had what it needs."""
 
 
 class RunHealth:
@@ -86,13 +83,28 @@ class RunHealth:
             examine(self._session.series, self._health, int(steps[at - 1]))
             if time.perf_counter() >= deadline:
                 break
-        alerts, still_open = tuple(self._health.alerts), tuple(self._health.open_alerts)
-        verdict, judged = self._health.verdict(), self._health.judged
-        return HealthView(verdict, still_open, alerts, at >= whole, judged)
+        verdict = _verdict(self._session, self._health)
+        return HealthView(verdict, tuple(self._health.alerts), at >= whole)
 
     def _begin(self) -> None:
         self._checked = _identity(self._session.view.info)
         self._health = Health(self._rules, self._checked[1])
+
+
+def judge(session: RunSession, rules: Sequence[Rule] | None = None) -> tuple[Health, Verdict]:
+    """The health of a session that has read its run, by the run's own rules if none are given.
+
+    Raises HealthConfigError if the rules file of the run cannot be used.
+    """
+    chosen = rules_of_run(session.run_dir) if rules is None else rules
+    health = Health(chosen, health_references(session.view.info))
+    examine(session.series, health)
+    return health, _verdict(session, health)
+
+
+def _verdict(session: RunSession, health: Health) -> Verdict:
+    view = session.view
+    return with_end(verdict_of(health), view.state, view.status.error, view.status.step)
 
 
 def _identity(info: RunInfo) -> tuple[float, dict[str, float]]:
@@ -114,9 +126,11 @@ def rules_of_run(run_dir: RunDir) -> tuple[Rule, ...]:
     try:
         section = tomllib.loads(run_dir.config.read_text(encoding="utf-8")).get("health", {})
     except (OSError, ValueError):
-        section = {}
+        return RULES
     file = section.get("rules")
-    return rules_of(Path(file) if file else None, section.get("thresholds", ()))
+    # Only our own loop writes a configuration.
+    rules = in_our_trainer()
+    return rules_of(Path(file) if file else None, section.get("thresholds", ()), rules)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from lmm_tui.engine.run.atomic_file import version_of
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.i18n.language import tr
+from lmm_tui.metrics.health.verdict import LEVELS
 from lmm_tui.runs.log_list import LogList
+from lmm_tui.runs.run_verdict import verdict_on
 from lmm_tui.runs.session import ATTACHABLE_STATES
 from lmm_tui.runs.status_text import RunSummary
 
@@ -94,10 +96,11 @@ SORT_KEYS: Mapping[str, Callable[[ListedRun], Any]] = {
     "loss": lambda run: run.summary.status.loss,
     "val": lambda run: run.summary.status.val_loss,
     "speed": lambda run: run.summary.status.tokens_per_s,
+    "health": lambda run: LEVELS.index(run.summary.verdict.level),
 }
 """Sort keys, in the order in which the screen cycles through them."""
 
-LARGEST_FIRST = frozenset({"age", "step", "speed"})
+LARGEST_FIRST = frozenset({"age", "health", "step", "speed"})
 """Keys that are sorted in descending order by default."""
 
 
@@ -132,14 +135,19 @@ def _searchable_text(run: ListedRun) -> str:
     info = run.summary.info
     state = run.summary.state
     kind = info.stage or run.summary.log_format
-    parts = (run.name, state, tr(state), kind, info.model, info.parent, run.note)
+    verdict = run.summary.verdict.headline
+    words = (run.name, state, tr(state), verdict, tr(verdict))
+    parts = (*words, kind, info.model, info.parent, run.note)
     return " ".join(parts).casefold()
 
 
 def _with_current_state(run: RunDir, known: ListedRun) -> ListedRun:
     summary = known.summary
     state = run.derived_state(summary.info, summary.status)
-    return ListedRun(RunSummary(summary.path, summary.info, summary.status, state), known.note)
+    if state == summary.state:
+        return known
+    verdict = verdict_on(run, summary.status, state)
+    return replace(known, summary=replace(summary, state=state, verdict=verdict))
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -22,10 +22,11 @@ from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
 from lmm_tui.metrics import names
 from lmm_tui.metrics.readers.foreign import OpenLog, open_log
-from lmm_tui.metrics.readers.json_lines import JsonlFollower, MetricsFollower
+from lmm_tui.metrics.readers.json_lines import MetricsFollower
 from lmm_tui.metrics.readers.log_lines import SILENT_S
 from lmm_tui.metrics.readers.unread import nothing_read
 from lmm_tui.metrics.series.series import SeriesStore
+from lmm_tui.runs.run_history import RunHistory
 from lmm_tui.runs.run_lookup import is_foreign
 
 ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
@@ -74,14 +75,12 @@ class RunSession:
     def __init__(self, path: Path | str) -> None:
         self.run_dir = RunDir(path)
         self.series = SeriesStore()
-        self.events: list[dict[str, Any]] = []
-        self.samples: list[dict[str, Any]] = []
         self.foreign = is_foreign(self.run_dir.path)
         """Whether this is a log of another program."""
         self._log = open_log(self.run_dir.path, self.series) if self.foreign else None
         self._metrics = self._log or MetricsFollower(self.run_dir.metrics, self.series)
-        self._events = JsonlFollower(self.run_dir.events)
-        self._samples = JsonlFollower(self.run_dir.samples)
+        self.history = RunHistory(self.run_dir)
+        self.events, self.samples = self.history.events, self.history.samples
         self._stamps: tuple[object, ...] = ()
         self._looked = 0.0
         self.away = ""
@@ -91,8 +90,7 @@ class RunSession:
     @property
     def unreadable_lines(self) -> int:
         """Number of lines in the run's files that could not be parsed."""
-        followers = (self._metrics, self._events, self._samples)
-        return sum(follower.bad_lines for follower in followers)
+        return self._metrics.bad_lines + self.history.bad_lines
 
     @property
     def notes(self) -> list[str]:
@@ -113,9 +111,7 @@ class RunSession:
         before = self.view, self.away
         self.view = self._look()
         changed = before != (self.view, self.away)
-        events, samples = self._events.poll(), self._samples.poll()
-        self.events += events
-        self.samples += samples
+        events, samples = self.history.poll()
         return self._metrics.poll(budget_s) or changed or bool(events or samples)
 
     @property

@@ -20,11 +20,14 @@ from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES, RunInfo, RunStatus
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import NOTHING, count, duration, number
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.metrics.values import perplexity, strict
+from lmm_tui.metrics.health.verdict import Level, Verdict
+from lmm_tui.metrics.names import describe
+from lmm_tui.metrics.values import MAX_PPL, is_cut_off, perplexity, strict
+from lmm_tui.runs.run_verdict import NOT_JUDGED, verdict_on
 from lmm_tui.terminal.safe_text import clean, fit
 from lmm_tui.terminal.safe_text import right as align_right
 
-RUNS_HEAD = ("NAME", "STATE", "STAGE", "MODEL", "STEP", "LOSS", "VAL", "TOK/S", "STARTED")
+RUNS_HEAD = ("NAME", "STATE", "HEALTH", "STAGE", "MODEL", "STEP", "LOSS", "VAL", "TOK/S", "STARTED")
 STATUS_FORMAT = 1
 """Version of `status_record`; within a version keys are only added."""
 
@@ -37,6 +40,7 @@ class RunSummary:
     info: RunInfo
     status: RunStatus
     state: str
+    verdict: Verdict = NOT_JUDGED
     label: str = ""
     """Its name in a list, where that is not the name of its folder."""
     log_format: str = ""
@@ -50,7 +54,8 @@ class RunSummary:
     def of(cls, run: RunDir) -> RunSummary:
         """Read the snapshot; raises RunDirError if `run` is not a run directory."""
         info, status = run.read_info(), run.read_status()
-        return cls(run.path, info, status, run.derived_state(info, status))
+        state = run.derived_state(info, status)
+        return cls(run.path, info, status, state, verdict_on(run, status, state))
 
 
 def run_argument(path: Path) -> str:
@@ -78,6 +83,7 @@ def status_record(run: RunSummary) -> dict[str, Any]:
         "state": run.state,
         "activity": status.activity,
         "error": status.error,
+        "verdict": run.verdict.record(),
         "stage": info.stage,
         "parent": info.parent,
         "parent_checkpoint": info.parent_checkpoint,
@@ -92,8 +98,10 @@ def status_record(run: RunSummary) -> dict[str, Any]:
         "total_tokens": status.total_tokens,
         "loss": status.loss,
         "val_loss": status.val_loss,
+        "numbers": status.numbers,
         "tokens_per_s": status.tokens_per_s,
         "eta_s": status.eta_s,
+        "seconds": info.seconds_at(status.heartbeat),
         "created": info.created,
         "started": info.started,
         "heartbeat": status.heartbeat,
@@ -111,6 +119,7 @@ def status_sheet(run: RunSummary) -> str:
         mark("run"): info.name,
         mark("state"): state_text(run),
         mark("error"): translate_message(status.error),
+        mark("health"): translate_message(run.verdict.text),
         mark("model"): tr(
             "{model}, {count} parameters, {stage}",
             model=info.model,
@@ -121,7 +130,7 @@ def status_sheet(run: RunSummary) -> str:
         else tr(", ").join((info.model, info.stage)),
         mark("from"): lineage(info),
         mark("device"): tr(", ").join(filter(None, (info.device, info.precision))),
-        mark("loss"): _losses(run),
+        mark("result" if status.numbers else "loss"): _losses(run),
         mark("levels"): tr(", ").join(
             f"{name} {level:.2f}" for name, level in info.references.items()
         ),
@@ -133,6 +142,7 @@ def status_sheet(run: RunSummary) -> str:
         mark("speed"): f"{count(status.tokens_per_s)} {tr('tokens/s')}"
         if status.tokens_per_s
         else "",
+        mark("time"): time_text(info, status),
         mark("process"): tr("pid {pid} on {host}", pid=info.pid, host=info.host),
         mark("folder"): str(run.path),
     }
@@ -147,17 +157,33 @@ def runs_table(runs: Sequence[RunSummary], now: float | None = None) -> str:
         (
             run.name,
             tr(run.state),
+            verdict_text(run.verdict),
             tr(run.log_format) if run.log_format else run.info.stage,
             run.info.model,
             steps_text(run),
-            number(run.status.loss, 3),
+            result_text(run.info, run.status, few=True),
             number(run.status.val_loss, 3),
             count(run.status.tokens_per_s) if run.status.tokens_per_s else NOTHING,
             tr("{time} ago", time=duration(now - run.info.started)),
         )
         for run in runs
     ]
-    return table_text([head, *(tuple(map(clean, row)) for row in rows)], right={4, 5, 6, 7, 8})
+    return table_text([head, *(tuple(map(clean, row)) for row in rows)], right={5, 6, 7, 8, 9})
+
+
+VERDICT_SIGNS: dict[Level, str] = {
+    "ok": "✓",
+    "unknown": "?",
+    "notice": "●",
+    "warning": "▲",
+    "error": "✗",
+}
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """The verdict in a few words, such as `✗ diverged @88`."""
+    at = "" if verdict.step is None else f" @{verdict.step:,}"
+    return f"{VERDICT_SIGNS[verdict.level]} {tr(verdict.headline)}{at}"
 
 
 def steps_text(run: RunSummary) -> str:
@@ -188,9 +214,39 @@ def state_text(run: RunSummary) -> str:
     return tr(", ").join(parts)
 
 
+def time_text(info: RunInfo, status: RunStatus) -> str:
+    """How long a run has taken, all its sessions together; empty where that is not known."""
+    total = info.seconds_at(status.heartbeat)
+    if not total:
+        return ""
+    last = status.heartbeat - info.started
+    if info.earlier_s and last > 0:
+        return tr(
+            "{time}, {part} of it since the resume", time=duration(total), part=duration(last)
+        )
+    return duration(total)
+
+
+def result_text(info: RunInfo, status: RunStatus, *, few: bool = False) -> str:
+    """What a run has come to: its loss, or the numbers of its stage, as `reward 0.312`.
+
+    `few` is for a narrow column: one number, which comes first, and a loss without perplexity.
+    """
+    if status.numbers:
+        shown = [(tr(describe(name).title), number(it, 3)) for name, it in status.numbers.items()]
+        if few:
+            title, value = shown[0]
+            return f"{value} {title}"
+        return tr(", ").join(f"{title} {value}" for title, value in shown)
+    if few or status.loss is None:
+        return number(status.loss, 3)
+    return _with_ppl(status.loss, info.stage)
+
+
 def _losses(run: RunSummary) -> str:
-    loss = run.status.loss
-    return "" if loss is None else _with_ppl(loss, run.info.stage) + validation_text(run)
+    if run.status.loss is None:
+        return ""
+    return result_text(run.info, run.status) + validation_text(run)
 
 
 def validation_text(run: RunSummary) -> str:
@@ -203,8 +259,14 @@ def _with_ppl(loss: float, stage: str) -> str:
     """A loss, with its perplexity for the stages whose loss is a negative log-likelihood."""
     if not math.isfinite(loss) or stage not in LIKELIHOOD_STAGES:
         return number(loss, 3)
-    ppl = perplexity(loss)
-    return f"{loss:.3f} (PPL {count(ppl) if ppl >= 999.5 else f'{ppl:.3g}'})"
+    return f"{loss:.3f} (PPL {ppl_text(perplexity(loss))})"
+
+
+def ppl_text(ppl: float) -> str:
+    """A perplexity; one that is cut off says so, as `> 4.85e8`."""
+    if is_cut_off(ppl):
+        return f"> {MAX_PPL:.3g}".replace("e+0", "e")
+    return count(ppl) if ppl >= 999.5 else f"{ppl:.3g}"
 
 
 def aligned_rows(rows: Mapping[str, str]) -> str:

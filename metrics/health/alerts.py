@@ -1,4 +1,4 @@
-"""Health of a run: rules applied to its rows, and the alerts and verdict that come of it.
+"""Health of a run: rules applied to its rows, and the alerts that come of it.
 
 A rule that finds something opens an episode, with one alert; the episode ends after some rows
 without a finding. It works on numbers alone, so on live, finished and foreign runs alike.
@@ -13,6 +13,7 @@ from typing import Any
 
 from lmm_tui.metrics import names
 from lmm_tui.metrics.health.condition import HealthFinding
+from lmm_tui.metrics.health.layer_conditions import MUST_BE_FINITE
 from lmm_tui.metrics.health.rules import RULES, SEVERITIES, Rule, Severity
 from lmm_tui.metrics.values import strict
 
@@ -36,12 +37,11 @@ class Alert:
         return record
 
 
-_FEW = 6
-"""So many metrics are named where none can be judged."""
-
-
 class Health:
-    """Applies rules to the rows of one run: feed rows in order, read alerts and the verdict."""
+    """Applies rules to the rows of one run: feed rows in order, read alerts.
+
+    `metrics.health.verdict` makes a verdict of them.
+    """
 
     def __init__(
         self, rules: Iterable[Rule] = RULES, baselines: Mapping[str, float] | None = None
@@ -53,31 +53,36 @@ class Health:
         self.rules = [(rule, deepcopy(rule.condition)) for rule in rules]
         """Each with a condition of its own, which remembers the rows so far."""
         self.baselines = dict(baselines or {})
-        self.judged = False
-        """Whether any rule that warns had what it needs, in any row."""
-        self._measured: dict[str, None] = {}
-        """The metrics that there were instead."""
         self._open: dict[tuple[str, str], tuple[Alert, int]] = {}
         """By rule and layer: the alert of the episode, and its judged rows without a finding."""
+        self.could_judge = False
+        """Whether there was any metric that tells a healthy run from another: a loss, a gradient
+        norm, or what a rule above a notice is about."""
+        self.unjudged: set[str] = set()
+        """The metrics of a run that could not be judged so far."""
+        self._telling = set(MUST_BE_FINITE) | {
+            getattr(rule.condition, "metric", "") for rule, _ in self.rules if _is_telling(rule)
+        }
 
     def observe(self, step: int, row: Mapping[str, float]) -> list[Alert]:
         """The alerts that start at a row; `row` maps metrics to their values at `step`."""
         self.last_step = step
+        if not self.could_judge:
+            self.see(row)
         started: list[Alert] = []
         for rule, condition in self.rules:
             found = condition.check(step, row, self.baselines)
-            if not self.judged and found is not None:
-                self.judged = rule.severity != "notice"
             if found is not None and (found or self._open):
                 started += self.judge(rule, step, found)
         self.alerts += started
-        if not self.judged:
-            self.note_measured(row)
         return started
 
-    def note_measured(self, metrics: Iterable[str]) -> None:
-        """Remember which metrics there are, for when no rule can judge any of them."""
-        self._measured |= dict.fromkeys(metrics)
+    def see(self, metrics: Iterable[str]) -> None:
+        """Take note of metrics that a run has."""
+        self.unjudged.update(metrics)
+        self.could_judge = any(
+            name in self._telling or name.startswith(names.GRAD_LAYER) for name in self.unjudged
+        )
 
     def judge(self, rule: Rule, step: int, found: list[HealthFinding]) -> list[Alert]:
         """The alerts that start with the findings of a rule in a row that it could judge."""
@@ -104,23 +109,12 @@ class Health:
         alerts = [alert for alert, _ in self._open.values()]
         return sorted(alerts, key=lambda it: (-SEVERITIES.index(it.severity), it.step))
 
-    def verdict(self) -> str:
-        """The state of the run in one line."""
-        if self.last_step is None:
-            return "nothing measured yet"
-        worst = self.open_alerts
-        if worst:
-            more = f" (and {len(worst) - 1} more)" if len(worst) > 1 else ""
-            return f"{worst[0].severity}: {worst[0].what}; suspect {worst[0].suspect}{more}"
-        if self.alerts:
-            count = len(self.alerts)
-            plural = "s" if count > 1 else ""
-            return f"healthy now, {count} alert{plural} before (last: step {self.alerts[-1].step})"
-        if not self.judged:
-            first = ", ".join(list(self._measured)[:_FEW])
-            others = ", …" if len(self._measured) > _FEW else ""
-            return f"nothing could be judged: no loss in this log; it has {first}{others}"
-        return f"healthy up to step {self.last_step}"
+    @property
+    def open_key(self) -> str:
+        """Changes whenever an episode begins or ends, and once something was judged."""
+        if not self._open:
+            return f"{len(self.alerts)}, {self.could_judge}"
+        return f"{len(self.alerts)}, {self.could_judge}, {list(self._open)}"
 
     def _close_calm_episodes(self, rule: Rule, found: set[str]) -> None:
         """Count a row without a finding for each open episode of a rule outside of `found`."""
@@ -133,9 +127,13 @@ class Health:
                 self._open[key] = alert, calm
 
 
+def _is_telling(rule: Rule) -> bool:
+    return rule.severity != "notice"
+
+
 if __name__ == "__main__":
     health = Health(baselines={"ln V": 6.9})
     for step in range(1, 200):
         health.observe(step, {names.TRAIN_LOSS: 40.0 if step == 150 else 6.9 * 0.99**step})
-    print(health.verdict(), health.alerts, sep="\n")
+    print(health.alerts)
     print("=== 自测通过 ===")

@@ -71,9 +71,14 @@ class WorseThanGuessing(Condition):
 
 @dataclass
 class Overfit(Condition):
-    """Validation loss rises while it is far above the training loss."""
+    """Validation loss rises while it is far above the training loss, which is at its lowest.
+
+    Where the training loss has risen as well, as in a run that diverges, it is no overfitting.
+    """
 
     gap: float = 0.5
+    share: float = 0.5
+    """Of the validation loss: that much is a wide gap where losses are small."""
     rises: int = 2
     """Successive validations that each were worse than the one before."""
     window: int = 32
@@ -82,21 +87,62 @@ class Overfit(Condition):
         self._train = Recent(self.window)
         self._last = math.inf
         self._risen = 0
+        self.best = math.inf
+        """The lowest mean of training losses so far."""
 
     def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
         del baselines
         train, val = row.get(names.TRAIN_LOSS), row.get(names.VAL_LOSS)
         if train is not None and math.isfinite(train):
             self._train.add(train)
+            if self._train.full:
+                self.best = min(self.best, self._train.mean)
         if val is None or not math.isfinite(val) or not len(self._train):
             return None
         self._risen = self._risen + 1 if val > self._last else 0
         self._last = val
         mean = self._train.mean
-        if val - mean <= self.gap or self._risen < self.rises:
+        if val - mean <= self.least_gap(val) or self._risen < self.rises:
             return []
-        what = f"held-out loss rises to {val:.2f} at step {step}, training loss is {mean:.2f}"
+        if mean > 1.1 * self.best + 0.1:
+            return []
+        what = f"held-out loss rises to {val:.3g} at step {step}, training loss is {mean:.3g}"
         return [HealthFinding(what, {names.VAL_LOSS: val, names.TRAIN_LOSS: mean})]
+
+    def least_gap(self, val: float) -> float:
+        """The gap between the losses that is wide at a validation loss."""
+        return min(self.gap, self.share * max(val, 0.0))
+
+
+@dataclass
+class NearZero(Condition):
+    """The loss is close to 0, in none of the last `window` rows below: no text is so sure.
+
+    Not where rewards are logged: the loss of GRPO is about 0 by nature.
+    """
+
+    below: float = 0.01
+    window: int = 64
+
+    def __post_init__(self) -> None:
+        self._recent = Recent(self.window)
+        self._positive = 0
+        """Values since the last one below 0."""
+
+    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
+        del baselines
+        loss = row.get(names.TRAIN_LOSS)
+        if loss is None or not math.isfinite(loss):
+            return None
+        self._recent.add(loss)
+        self._positive = self._positive + 1 if loss >= 0 else 0
+        mean = self._recent.mean
+        if not self._recent.full or mean >= self.below or names.REWARD in row:
+            return []
+        if self._positive < self.window:
+            return []
+        what = f"the training loss is {mean:.2g} at step {step}, nearly 0"
+        return [HealthFinding(what, {names.TRAIN_LOSS: mean})]
 
 
 if __name__ == "__main__":

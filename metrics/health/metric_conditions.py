@@ -42,7 +42,8 @@ class StuckAt(Condition):
 
 @dataclass
 class SpikeCondition(Condition):
-    """A value above mean + sigmas · deviation of its last `window`, and above times · mean.
+    """A value above mean + sigmas · deviation of its last `window`, above times · mean, and above
+    mean + rise: where all values are small, their noise is no spike.
 
     A spike is not added to the window (as in OLMo-core's spike detection).
     """
@@ -50,6 +51,7 @@ class SpikeCondition(Condition):
     metric: str
     sigmas: float = 6.0
     times: float = 2.0
+    rise: float = 0.0
     window: int = 128
     least: int = 32
     """Values that must be in the window before one is judged."""
@@ -67,7 +69,8 @@ class SpikeCondition(Condition):
             recent.add(value)
             return None
         mean = recent.mean
-        if value > self.times * mean > 0 and value > mean + self.sigmas * recent.deviation:
+        high = value > self.times * mean > 0 and value > mean + self.rise
+        if high and value > mean + self.sigmas * recent.deviation:
             what = f"{self.metric} is {value:.3g} at step {step}, its mean was {mean:.3g}"
             return [
                 HealthFinding(what, {self.metric: value, "mean": mean, "sigma": recent.deviation})
@@ -86,12 +89,13 @@ class SpikeCondition(Condition):
 class Risen(Condition):
     """The mean of a window is far above its lowest value so far.
 
-    By a share of that lowest mean, and by `sigmas` standard deviations of single values, which
-    noise alone does not cause in a mean of 64.
+    By a share of that lowest mean, by `rise`, and by `sigmas` standard deviations of single values,
+    which noise alone does not cause in a mean of 64.
     """
 
     metric: str
     share: float = 0.1
+    rise: float = 0.0
     sigmas: float = 1.5
     window: int = 64
 
@@ -113,7 +117,7 @@ class Risen(Condition):
         self.best = best = min(mean, self.best)
         if not mean > (1 + self.share) * best > 0:
             return []
-        if mean - best <= self.sigmas * recent.deviation:
+        if mean - best <= max(self.sigmas * recent.deviation, self.rise):
             return []
         what = f"{self.metric} has risen to {mean:.3g} at step {step}, it was {best:.3g}"
         return [HealthFinding(what, {self.metric: mean, "best": best})]

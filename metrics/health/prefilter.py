@@ -25,7 +25,13 @@ from lmm_tui.metrics.health.layer_conditions import (
     ZeroLayer,
     is_block,
 )
-from lmm_tui.metrics.health.loss_conditions import FirstLoss, Overfit, TooGood, WorseThanGuessing
+from lmm_tui.metrics.health.loss_conditions import (
+    FirstLoss,
+    NearZero,
+    Overfit,
+    TooGood,
+    WorseThanGuessing,
+)
 from lmm_tui.metrics.health.metric_conditions import (
     BelowOwnMedian,
     Risen,
@@ -42,7 +48,7 @@ from lmm_tui.metrics.health.rolling_columns import (
     rolling_mean,
     slack,
 )
-from lmm_tui.metrics.series.growing_array import Ints, union
+from lmm_tui.metrics.series.growing_array import Floats, Ints, union
 from lmm_tui.metrics.series.row_values import MAX_STEP
 from lmm_tui.metrics.series.series import SeriesStore
 
@@ -120,7 +126,8 @@ def _(condition: SpikeCondition, table: MetricTable, baselines: Values) -> Prefi
     del baselines
     steps, values, others = table.finite(condition.metric)
     means = before(rolling_mean(values, condition.window))
-    high = (values > condition.times * means - slack(means)) & (means > -NEARLY)
+    least = np.maximum(condition.times * means, means + condition.rise)
+    high = (values > least - slack(means)) & (means > -NEARLY)
     # Where few are high, checking these rows costs less than rolling deviations of the column.
     if high.sum() > len(values) // 100:
         deviations = before(rolling_deviation(values, condition.window))
@@ -133,20 +140,32 @@ def _(condition: Risen, table: MetricTable, baselines: Values) -> Prefilter:
     del baselines
     steps, values, others = table.finite(condition.metric)
     means = rolling_mean(values, condition.window)
+    best = _lowest_means(condition, condition.metric, steps, values, means)
+    risen = means > (1 + condition.share) * best - slack(means)
+    prepare = _keep_lowest(steps, best)
+    return Prefilter((condition.metric,), steps[risen], condition.window + others, prepare)
+
+
+def _lowest_means(
+    condition: Risen | Overfit, metric: str, steps: Ints, values: Floats, means: Floats
+) -> Floats:
+    """The lowest mean up to each row."""
     # The table starts after the rows that `condition` has seen; the first windows span both.
     started = deepcopy(condition)
     for step, value in zip(steps[: condition.window], values, strict=False):
-        started.remember(int(step), {condition.metric: float(value)}, {})
-    best = np.fmin(np.fmin.accumulate(means), started.best) if len(means) else means
-    risen = means > (1 + condition.share) * best - slack(means)
+        started.remember(int(step), {metric: float(value)}, {})
+    return np.fmin(np.fmin.accumulate(means), started.best) if len(means) else means
+
+
+def _keep_lowest(steps: Ints, best: Floats) -> Callable[[Condition, Condition, int], None]:
+    """The lowest mean so far may be from any row, however long ago."""
 
     def prepare(fresh: Condition, previous: Condition, step: int) -> None:
-        # The lowest mean so far may be from any row, however long ago.
-        assert isinstance(fresh, Risen) and isinstance(previous, Risen)
+        assert isinstance(fresh, Risen | Overfit) and isinstance(previous, Risen | Overfit)
         at = int(steps.searchsorted(step, side="right")) - 1
         fresh.best = min(previous.best, float(best[at])) if at >= 0 else previous.best
 
-    return Prefilter((condition.metric,), steps[risen], condition.window + others, prepare)
+    return prepare
 
 
 @prefilter_of.register
@@ -195,13 +214,32 @@ def _(condition: Overfit, table: MetricTable, baselines: Values) -> Prefilter:
     means = rolling_mean(values, condition.window)
     train = means[np.maximum(steps.searchsorted(val_steps, side="right") - 1, 0)]
     rising = np.append(False, np.diff(val) > 0)
-    apart = val - train > condition.gap - slack(val, train)
+    least = np.minimum(condition.gap, condition.share * np.maximum(val, 0.0))
+    apart = val - train > least - slack(val, train)
+    best = _lowest_means(condition, names.TRAIN_LOSS, steps, values, means)
     # The state depends on the last `rises + 1` validations, which may be many rows apart, and on
     # the window of training losses before the last of them.
     back = condition.rises + 1
     reach = int((val_steps[back:] - val_steps[:-back]).max()) if len(val) > back else MAX_STEP
     memory = condition.window + others + unread + min(reach, len(steps) + len(val))
-    return Prefilter(read, val_steps[rising & apart], memory)
+    return Prefilter(read, val_steps[rising & apart], memory, _keep_lowest(steps, best))
+
+
+@prefilter_of.register
+def _(condition: NearZero, table: MetricTable, baselines: Values) -> Prefilter:
+    del baselines
+    steps, values, others = table.finite(names.TRAIN_LOSS)
+    means = rolling_mean(values, condition.window)
+    low = (means < condition.below + slack(means)) & (values >= 0)
+    rewarded = table.column(names.REWARD)[0]
+    without_loss = 0
+    if len(rewarded) and len(steps):
+        at = np.minimum(steps.searchsorted(rewarded), len(steps) - 1)
+        beside = steps[at] == rewarded
+        low[at[beside]] = False
+        without_loss = int((~beside).sum())
+    memory = condition.window + others + without_loss
+    return Prefilter((names.TRAIN_LOSS, names.REWARD), steps[low], memory)
 
 
 @prefilter_of.register

@@ -5,13 +5,20 @@ Where a threshold comes from is in docs/health.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lmm_tui.metrics import names
 from lmm_tui.metrics.health.condition import Condition
 from lmm_tui.metrics.health.layer_conditions import Collapse, LoudLayer, NonFinite, ZeroLayer
-from lmm_tui.metrics.health.loss_conditions import FirstLoss, Overfit, TooGood, WorseThanGuessing
+from lmm_tui.metrics.health.loss_conditions import (
+    FirstLoss,
+    NearZero,
+    Overfit,
+    TooGood,
+    WorseThanGuessing,
+)
 from lmm_tui.metrics.health.metric_conditions import (
     BelowOwnMedian,
     Risen,
@@ -56,12 +63,13 @@ RULES: tuple[Rule, ...] = (
          "decode a batch with its labels; keep weights in fp32; try ten times the LR"),
     Rule("stuck_at_unigram", StuckAt(names.TRAIN_LOSS, "unigram", 0.05, 1000), "warning",
          "the context is ignored", "check the attention mask, positions and the order of tokens"),
-    Rule("loss_spike", SpikeCondition(names.TRAIN_LOSS, times=1.5), "warning", "a bad batch",
+    Rule("loss_spike", SpikeCondition(names.TRAIN_LOSS, times=1.5, rise=0.1), "warning",
+         "a bad batch",
          "look at the text of the batch; go back and leave it out if the loss stays up"),
-    Rule("grad_spike", SpikeCondition(names.GRAD_NORM, times=5.0, least=100), "warning",
+    Rule("grad_spike", SpikeCondition(names.GRAD_NORM, times=5.0, rise=0.01, least=100), "warning",
          "a bad batch, or too high an LR",
          "look at the text of the batch; clip the gradient or lower the LR"),
-    Rule("loss_risen", Risen(names.TRAIN_LOSS), "warning",
+    Rule("loss_risen", Risen(names.TRAIN_LOSS, rise=0.01), "warning",
          "too high an LR, or data in another order or of another kind than before",
          "lower the LR and go back; look at what the batches hold now, and at their shuffling"),
     Rule("layer_zero", ZeroLayer(), "warning", "the layer is frozen, or detached from the loss",
@@ -71,6 +79,8 @@ RULES: tuple[Rule, ...] = (
          "lower the LR or warm up longer; check the layer's initialisation and norm"),
     Rule("overfit", Overfit(), "warning", "the model learns its training text by heart",
          "stop at the best held-out loss, or add data, dropout or weight decay"),
+    Rule("near_zero", NearZero(), "notice", "the model knows its training text by heart, or sees "
+         "what it is to predict", "compare the validation loss; stop earlier, or add data"),
     Rule("collapse", Collapse(), "warning", "the representations have collapsed",
          "lower the LR; check the norms and residual paths of the late layers"),
     Rule("slow", BelowOwnMedian(names.TOKENS_PER_S), "notice",
@@ -84,6 +94,33 @@ RULES: tuple[Rule, ...] = (
          "check the pairs for being swapped or alike; raise the LR"),
 )  # fmt: skip
 """The default rules. There is none for a clip rate of 1, which is harmless under Adam."""
+
+
+_IN_OUR_TRAINER: dict[str, tuple[Severity, str, str]] = {
+    "first_loss_low": ("warning", "the weights are not random", "look at what the run starts from"),
+    "too_good": ("warning", "your data repeats itself, or is very small",
+                 "look for repeated documents; add data, or train for fewer steps"),
+    "stuck_at_uniform": ("warning", "an LR far too low, or tokens in random order",
+                         "try ten times the LR; look at the text of the data"),
+    "stuck_at_unigram": ("warning", "an LR too low, or words in random order",
+                         "raise the LR; look at the text of the data"),
+    "layer_zero": ("warning", "the layer is frozen", "look at train.freeze"),
+    "near_zero": ("notice", "the model knows its training text by heart",
+                  "compare the validation loss; stop earlier, or add data"),
+    "dpo_stuck": ("warning", "chosen and rejected answers can't be told apart",
+                  "look at the pairs: are they swapped, or alike? Raise the LR"),
+}  # fmt: skip
+"""Causes that our own loop can have: it shifts labels and masks the future as it should."""
+
+
+def in_our_trainer(rules: Iterable[Rule] = RULES) -> tuple[Rule, ...]:
+    """The rules with the causes and advice that apply to a run of our own loop."""
+    return tuple(
+        replace(rule, severity=own[0], suspect=own[1], advice=own[2])
+        if (own := _IN_OUR_TRAINER.get(rule.name))
+        else rule
+        for rule in rules
+    )
 
 
 if __name__ == "__main__":

@@ -71,12 +71,14 @@ def load_rules(path: Path, rules: Iterable[Rule] = RULES) -> tuple[Rule, ...]:
     return tuple(known.values())
 
 
-def rules_of(file: Path | None, bounds: Iterable[str] = ()) -> tuple[Rule, ...]:
-    """The rules with the changes of a file, and one more for each of `bounds`: `METRIC > NUMBER`.
+def rules_of(
+    file: Path | None, bounds: Iterable[str] = (), rules: Iterable[Rule] = RULES
+) -> tuple[Rule, ...]:
+    """`rules` with the changes of a file, and one more for each of `bounds`: `METRIC > NUMBER`.
 
     Raises HealthConfigError.
     """
-    return (load_rules(file) if file else RULES) + tuple(map(_bound, bounds))
+    return (load_rules(file, rules) if file else tuple(rules)) + tuple(map(_bound, bounds))
 
 
 def _bound(text: str) -> Rule:

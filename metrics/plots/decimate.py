@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.series import Series, SeriesStore
+from lmm_tui.metrics.series.smoothing import centred_mean, on_band
 
 COLUMNS = 400
 
@@ -67,6 +68,11 @@ class Curve:
     def is_band(self) -> bool:
         """Whether any column holds more than one value."""
         return bool((self.low < self.high).any())
+
+    def smoothed(self) -> Curve:
+        """The centred average of the means, within the values around each."""
+        line = on_band(centred_mean(self.mean), self.low, self.high)
+        return Curve(self.x, line, line, line, self.broken)
 
     def mapped(self, rising: Callable[[Floats], Floats]) -> Curve:
         """The curve of an increasing function of the values."""

@@ -24,8 +24,21 @@ _HEADER = 1.0
 _GAP = 0.74
 _GUTTER = 0.19
 _LEFT, _RIGHT, _BOTTOM = 0.8, 0.45, 0.62
-_MAX_OTHERS = 24
-_OWN_PREFIXES = (names.PROBE, names.GRAD_LAYER)
+OTHERS_ON_A_PAGE = 180
+"""More small panels make a picture that is too high for its format."""
+_HAVE_PANELS = frozenset(
+    {
+        names.TRAIN_LOSS,
+        names.TRAIN_LOSS_EMA,  # What is drawn as smoothed says more.
+        names.VAL_LOSS,
+        names.TRAIN_PPL,
+        names.VAL_PPL,
+        names.LR,
+        names.GRAD_NORM,
+        names.CLIP_RATE,
+        names.TOKENS_PER_S,
+    }
+)
 
 
 Page = Literal["whole", "training", "probes"]
@@ -39,16 +52,29 @@ class _Row:
     draw: Callable[[Figure, SubplotSpec], None]
 
 
-def draw(page: Page, source: PlotSource) -> Figure:
-    """`training`: losses, rates, norms and unknown series; `probes`: the nine; `whole`: all."""
+def page_count(source: PlotSource) -> int:
+    """How many pages all curves of a run take."""
+    return max(1, -(-len(_others(source)) // OTHERS_ON_A_PAGE))
+
+
+def draw(page: Page, source: PlotSource, number: int = 1) -> Figure:
+    """`training`: losses, rates, norms and other series; `probes`: the nine; `whole`: all.
+
+    The pages after the first have other series only, as many as do not fit there.
+    """
     rows: list[_Row] = []
-    if page != "probes":
+    if page != "probes" and number == 1:
         rows += _training_rows(source)
-    if page != "training":
+    if page != "training" and number == 1:
         rows += _probe_rows(source)
     if page != "probes":
-        rows += _other_rows(source)
-    return _page(source, rows)
+        begin = (number - 1) * OTHERS_ON_A_PAGE
+        others = _others(source)[begin : begin + OTHERS_ON_A_PAGE]
+        rows += _in_threes(source, others, panels.draw_other)
+    count = page_count(source)
+    return _page(
+        source, rows, "" if count == 1 or page == "probes" else f"page {number} of {count}"
+    )
 
 
 def _training_rows(source: PlotSource) -> list[_Row]:
@@ -95,14 +121,15 @@ def _probe_rows(source: PlotSource) -> list[_Row]:
     return _in_threes(source, names.PROBES, panels.draw_probe)
 
 
-def _other_rows(source: PlotSource) -> list[_Row]:
-    """The series that are neither known metrics nor drawn by a panel of their own."""
-    others = [
-        name
-        for name in source.store.names()
-        if name not in names.KNOWN and not name.startswith(_OWN_PREFIXES)
-    ][:_MAX_OTHERS]
-    return _in_threes(source, others, panels.draw_other)
+def _others(source: PlotSource) -> list[str]:
+    """The series that no panel of their own draws."""
+    return [name for name in source.store.names() if not _has_panel(name)]
+
+
+def _has_panel(name: str) -> bool:
+    if name.startswith(names.PROBE):
+        return name.rpartition("/")[2] in names.PROBES
+    return name in _HAVE_PANELS or name.startswith(names.GRAD_LAYER)
 
 
 def _in_threes(
@@ -124,7 +151,7 @@ def _in_threes(
     return [three(shown[at : at + 3]) for at in range(0, len(shown), 3)]
 
 
-def _page(source: PlotSource, rows: Sequence[_Row]) -> Figure:
+def _page(source: PlotSource, rows: Sequence[_Row], which: str) -> Figure:
     inches = [row.inches for row in rows]
     height = _HEADER + sum(inches) + _GAP * (len(rows) - 1) + _BOTTOM
     figure = Figure(figsize=(_WIDTH, height), facecolor="white")
@@ -142,14 +169,16 @@ def _page(source: PlotSource, rows: Sequence[_Row]) -> Figure:
     left = _LEFT / _WIDTH
     title = printable(source.title.replace("\n", " "))
     figure.text(left, 1 - 0.36 / height, title, fontsize=17, fontweight="bold", va="baseline")
-    figure.text(left, 1 - 0.6 / height, _summary(source), fontsize=10, color=plot_style.MUTED)
+    figure.text(
+        left, 1 - 0.6 / height, _summary(source, which), fontsize=10, color=plot_style.MUTED
+    )
     for at, row in enumerate(rows):
         row.draw(figure, grid[at])
     return figure
 
 
-def _summary(source: PlotSource) -> str:
-    """Progress and best validation loss of the run in one line."""
+def _summary(source: PlotSource, which: str = "") -> str:
+    """Progress and best validation loss of the run in one line, and which page this is."""
     store = source.store
     parts = [source.about] if source.about else []
     parts.append(f"step {plot_style.count(store.last_step or 0)}")
@@ -165,7 +194,7 @@ def _summary(source: PlotSource) -> str:
         parts.append(
             "resumed at " + ", ".join(plot_style.count(step) for step in source.resumed[-4:])
         )
-    return "   ·   ".join(parts)
+    return "   ·   ".join([*parts, *filter(None, [which])])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
@@ -16,8 +17,12 @@ from lmm_tui.metrics.plots import plot_style
 from lmm_tui.metrics.plots.decimate import Curve, StepWindow
 from lmm_tui.metrics.series.robust_range import robust_range
 from lmm_tui.metrics.series.series import Series
+from lmm_tui.metrics.values import is_cut_off
 
 _MARKED_POINTS = 40
+_HEADING = 9.5
+_BETWEEN = 9
+"""Points between the texts of a heading."""
 _ROUND = [1, 2, 2.5, 5, 10]
 
 Entry = tuple[str, str]
@@ -106,6 +111,8 @@ def last_value(series: Series, label: str, colour: str, unit: str = "") -> Entry
     value = series.last_value
     assert value is not None
     shown = colour if np.isfinite(value) else plot_style.BROKEN
+    if series.name.endswith("/ppl") and is_cut_off(value):
+        label += "> "
     return f"{label}{plot_style.number(value)}{unit}", shown
 
 
@@ -172,13 +179,17 @@ def draw_heading(ax: Axes, title: str, entries: Sequence[Entry]) -> None:
     """Title on the left, last values on the right, in the colours of their lines."""
     inches = _figure(ax).dpi_scale_trans
     raised = ax.transAxes + ScaledTranslation(0, 5 / 72, inches)
-    ax.text(0, 1, title, transform=raised, fontsize=9.5, fontweight="bold")
+    taken = sum(_width(ax, text) + _BETWEEN for text, _ in entries)
+    whole = ax.get_position().width * _figure(ax).get_figwidth() * 72
+    title = _shortened(ax, title, whole - taken - _BETWEEN)
+    ax.text(0, 1, title, transform=raised, fontsize=_HEADING, fontweight="bold")
     values: list[Artist] = [
-        TextArea(text, textprops={"color": colour, "fontsize": 9.5}) for text, colour in entries
+        TextArea(text, textprops={"color": colour, "fontsize": _HEADING})
+        for text, colour in entries
     ]
     box = AnchoredOffsetbox(
         "lower right",
-        child=HPacker(children=values, pad=0, sep=9),
+        child=HPacker(children=values, pad=0, sep=_BETWEEN),
         frameon=False,
         pad=0,
         borderpad=0,
@@ -187,6 +198,30 @@ def draw_heading(ax: Axes, title: str, entries: Sequence[Entry]) -> None:
         bbox_transform=raised + ScaledTranslation(0, -2.2 / 72, inches),
     )
     ax.add_artist(box).set_clip_on(False)
+
+
+def _shortened(ax: Axes, title: str, room: float) -> str:
+    """A title that fits in so many points, without its middle where it is longer."""
+    width = _width(ax, title, bold=True)
+    if width <= room:
+        return title
+    left = max(int(len(title) * room / width) - 2, 4)
+    while left > 4 and _width(ax, _without_middle(title, left), bold=True) > room:
+        left -= 1
+    return _without_middle(title, left)
+
+
+def _without_middle(title: str, left: int) -> str:
+    return f"{title[: left - left // 2]}…{title[len(title) - left // 2 :]}"
+
+
+def _width(ax: Axes, text: str, *, bold: bool = False) -> float:
+    """Of a text in a heading, in points."""
+    font = FontProperties(size=_HEADING, weight="bold" if bold else "normal")
+    figure = _figure(ax)
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    pixels, _, _ = renderer.get_text_width_height_descent(text, font, False)
+    return float(pixels) * 72 / figure.dpi
 
 
 def _figure(ax: Axes) -> Figure:

@@ -26,38 +26,39 @@ from lmm_tui.metrics.plots.panel_axes import (
     mark_outside,
     step_axis,
 )
+from lmm_tui.metrics.running_averages import CLIP_WINDOW
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.series import Series, SeriesStore
-from lmm_tui.metrics.values import MAX_LOSS_OF_PPL
+from lmm_tui.metrics.series.smoothing import recent_mean
+from lmm_tui.metrics.values import MAX_LOSS_OF_PPL, wilson_interval
 
 
 def draw_loss(
     ax: Axes, store: SeriesStore, window: StepWindow, baselines: Mapping[str, float]
 ) -> None:
     """Raw, smoothed and validation loss, with the baselines."""
-    raw, smooth, val = map(store.get, (names.TRAIN_LOSS, names.TRAIN_LOSS_EMA, names.VAL_LOSS))
-    if raw is smooth is val is None:
+    raw, val = map(store.get, (names.TRAIN_LOSS, names.VAL_LOSS))
+    if raw is val is None:
         draw_reason(ax, "Loss", "No loss was logged (train/loss, val/loss).")
         return
-    _draw_splits(ax, window, raw, smooth, val)
+    _draw_splits(ax, window, raw, val, raw)
     _draw_baselines(ax, baselines)
     entries = [*broken_steps(raw, val), *_split_values(raw, val)]
-    if smooth is not None:
-        entries.insert(
-            -1 if val else len(entries), last_value(smooth, "smoothed ", plot_style.TRAIN)
-        )
+    if raw is not None and np.isfinite(now := recent_mean(raw.values)):
+        entry = f"smoothed {plot_style.number(now)}", plot_style.TRAIN
+        entries.insert(-1 if val else len(entries), entry)
     finish(ax, window, "Loss, nats per token", entries)
 
 
 def draw_ppl(ax: Axes, store: SeriesStore, window: StepWindow) -> None:
     """Perplexity on a log scale; the smoothed line is the perplexity of the smoothed loss."""
-    raw, smooth, val = map(store.get, (names.TRAIN_PPL, names.TRAIN_LOSS_EMA, names.VAL_PPL))
+    raw, loss, val = map(store.get, (names.TRAIN_PPL, names.TRAIN_LOSS, names.VAL_PPL))
     if raw is val is None:
         draw_reason(ax, "Perplexity", "No perplexity was logged (train/ppl, val/ppl).")
         return
     if any((series.values > 0).any() for series in (raw, val) if series is not None):
         ax.set_yscale("log")
-    _draw_splits(ax, window, raw, smooth, val, of_smooth=_perplexity)
+    _draw_splits(ax, window, raw, val, loss, of_smooth=_perplexity)
     finish(ax, window, "Perplexity", _split_values(raw, val))
 
 
@@ -97,7 +98,8 @@ def draw_clip_rate(ax: Axes, rate: Series, ratio: Series | None, window: StepWin
     curve = Curve.of(rate, window)
     ax.fill_between(curve.x, 0, curve.mean, color=plot_style.VAL, alpha=0.25, lw=0)
     draw_line(ax, curve, plot_style.VAL, width=1.2)
-    entries = [(f"clip rate {_percent(rate)}", plot_style.VAL)]
+    low, high = wilson_interval(rate.last_value or 0.0, min(len(rate), CLIP_WINDOW))
+    entries = [(f"clip rate {_percent(rate)} ({low:.0%} to {high:.0%})", plot_style.VAL)]
     if ratio is not None:
         entries.append(last_value(ratio, "ratio ", plot_style.VAL))
     finish(ax, window, "", entries)
@@ -174,16 +176,16 @@ def _draw_splits(
     ax: Axes,
     window: StepWindow,
     raw: Series | None,
-    smooth: Series | None,
     val: Series | None,
+    smooth: Series | None,
     of_smooth: Callable[[Floats], Floats] = np.asarray,
 ) -> None:
-    """Training values as a band behind their smoothed line, validation as a line."""
+    """Training values as a band behind the smoothed line of a series, validation as a line."""
     curves = [Curve.of(series, window) for series in (raw, val) if series is not None]
     if raw is not None:
         draw_raw(ax, curves[0], plot_style.TRAIN, behind=smooth is not None)
     if smooth is not None:
-        curves.append(Curve.of(smooth, window).mapped(of_smooth))
+        curves.append(Curve.of(smooth, window).smoothed().mapped(of_smooth))
         draw_line(ax, curves[-1], plot_style.TRAIN)
     if val is not None:
         draw_line(ax, Curve.of(val, window), plot_style.VAL)
@@ -194,8 +196,8 @@ def _draw_splits(
 
 
 def _split_values(raw: Series | None, val: Series | None) -> list[Entry]:
-    train = [last_value(raw, "train ", plot_style.TRAIN)] if raw is not None else []
-    return [*train, *([last_value(val, "val ", plot_style.VAL)] if val is not None else [])]
+    shown = ((raw, "train ", plot_style.TRAIN), (val, "val ", plot_style.VAL))
+    return [last_value(one, label, colour) for one, label, colour in shown if one is not None]
 
 
 def _perplexity(loss: Floats) -> Floats:

@@ -49,7 +49,14 @@ class TestEma:
         ema.add(4.0)
         assert ema.value == pytest.approx(4.0)
         ema.add(2.0)
-        assert ema.value == pytest.approx(2.947, abs=5e-4)
+        assert ema.value == pytest.approx(4.0 * 2 / 11 + 2.0 * 9 / 11)  # β_1 = (1 + 1) / (10 + 1).
+
+    def test_it_follows_a_falling_curve_from_the_first_steps(self) -> None:
+        ema = Ema(0.98)
+        for step in range(1, 101):
+            ema.add(2 + 5 * math.exp(-step / 40))
+        # A fixed beta of 0.98 would be at 4.1 here, 1.7 above the curve.
+        assert ema.value < 2 + 5 * math.exp(-100 / 40) + 0.15
 
     @given(x=st.floats(-1e6, 1e6), beta=st.floats(0, 0.999), n=st.integers(1, 50))
     def test_a_constant_is_itself_from_the_first_value(self, x: float, beta: float, n: int) -> None:

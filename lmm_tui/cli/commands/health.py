@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
     from lmm_tui.metrics.health.alerts import Alert, Health
+    from lmm_tui.metrics.health.verdict import Verdict
 
 
 @click.command("health")
@@ -34,45 +36,63 @@ def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) 
 
     Prints a verdict, then every alert with its likely cause and what to try.
     """
-    from lmm_tui.metrics.health.alerts import Health
     from lmm_tui.metrics.health.rules_file import load_rules
-    from lmm_tui.metrics.health.scan import examine
-    from lmm_tui.runs.run_health import health_references, rules_of_run
+    from lmm_tui.runs.run_health import judge
     from lmm_tui.runs.session import RunSession
 
     session = RunSession(find_path(run, runs_dir))
     session.poll()
     if session.foreign and not session.series.names():
         raise LmmError(session.nothing_read)
-    chosen = rules_of_run(session.run_dir) if rules is None else load_rules(rules)
-    health = Health(chosen, health_references(session.view.info))
-    examine(session.series, health)
+    health, verdict = judge(session, None if rules is None else load_rules(rules))
     if as_json:
-        record = {"run": session.view.info.name, **_record(health)}
+        record = {"run": session.view.info.name, "state": session.view.state}
+        record |= _record(health, verdict)
         click.echo(json.dumps(record, indent=1, allow_nan=False))
     else:
-        click.echo(_sheet(health))
+        click.echo(_sheet(health.alerts, verdict))
 
 
-def _record(health: Health) -> dict[str, Any]:
+def _record(health: Health, verdict: Verdict) -> dict[str, Any]:
     return {
-        "verdict": health.verdict(),
+        "verdict": verdict.text,
+        "level": verdict.level,
+        "headline": verdict.headline,
         "step": health.last_step,
-        "open": [alert.rule for alert in health.open_alerts],
+        "open": [found.alert.rule for found in verdict.findings],
+        "consequences": {
+            found.alert.rule: [alert.rule for alert in found.consequences]
+            for found in verdict.findings
+            if found.consequences
+        },
         "alerts": [alert.record() for alert in health.alerts],
     }
 
 
-def _sheet(health: Health) -> str:
-    lines = [clean(translate_message(health.verdict()))]
-    for alert in health.alerts:
+def _sheet(alerts: Sequence[Alert], verdict: Verdict) -> str:
+    """The verdict, what is open, causes first, and then what was before, in order."""
+    lines = [clean(translate_message(verdict.text))]
+    told: list[Alert] = []
+    for found in verdict.findings:
+        lines += _paragraph(found.alert)
         lines += [
-            "",
-            clean(f"{tr('step')} {alert.step}  {tr(alert.severity)}  {_what(alert)}"),
-            clean("  " + tr("likely cause: {what}", what=tr(alert.suspect))),
-            clean("  " + tr("try: {what}", what=tr(alert.advice))),
+            clean(f"  {tr('with it')}: {tr('step')} {alert.step}  {_what(alert)}")
+            for alert in found.consequences
         ]
+        told += [found.alert, *found.consequences]
+    for alert in alerts:
+        if not any(alert is one for one in told):
+            lines += _paragraph(alert)
     return "\n".join(lines)
+
+
+def _paragraph(alert: Alert) -> list[str]:
+    return [
+        "",
+        clean(f"{tr('step')} {alert.step}  {tr(alert.severity)}  {_what(alert)}"),
+        clean("  " + tr("likely cause: {what}", what=tr(alert.suspect))),
+        clean("  " + tr("try: {what}", what=tr(alert.advice))),
+    ]
 
 
 def _what(alert: Alert) -> str:
@@ -81,9 +101,10 @@ def _what(alert: Alert) -> str:
 
 if __name__ == "__main__":
     from lmm_tui.metrics.health.alerts import Health
+    from lmm_tui.metrics.health.verdict import verdict_of
 
     demo = Health()
     for step, loss in enumerate((3.0, 2.9, float("nan")), start=1):
         demo.observe(step, {"train/loss": loss})
-    print(_sheet(demo))
+    print(_sheet(demo.alerts, verdict_of(demo)))
     print("=== 自测通过 ===")

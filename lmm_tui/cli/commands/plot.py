@@ -59,16 +59,18 @@ def command(
         picture = loss_picture(session.series, session.view.info.references)
         if not picture:
             raise LmmError(
-                f"{session.run_dir.path}: no training loss to draw; "
-                f"it has {first_names(session.series.names())}; use --output for all curves"
+                f"{session.run_dir.path}: no finite value to draw; "
+                f"it has {first_names(session.series.names())}"
             )
         click.echo(picture)
     if output is not None:
         from lmm_tui.metrics.visualize import draw_page
 
         title = clean(session.view.info.name)
-        draw_page(session.series, session.view.info.references, output, title)
-        click.echo(clean(str(output)))
+        info = session.view.info
+        files = draw_page(session.series, info.references, output, title, info.resumed_steps)
+        for file in files:
+            click.echo(clean(str(file)))
     if screen is not None:
         import asyncio
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
-from lmm_tui.cli.options import runs_dir_option
+from lmm_tui.cli.options import json_option, runs_dir_option
 from lmm_tui.engine.run.find_run import list_runs
 from lmm_tui.i18n.language import tr
-from lmm_tui.runs.status_text import RunSummary, runs_table
+from lmm_tui.runs.status_text import RunSummary, runs_table, status_record
 
 
 @click.command("runs")
 @runs_dir_option
-def command(runs_dir: Path) -> None:
+@json_option
+def command(runs_dir: Path, as_json: bool) -> None:
     """List the runs in a folder, and logs of other programs there, the newest first."""
     runs = [RunSummary.of(run) for run in list_runs(runs_dir)]
     if _has_others(runs_dir, {run.path for run in runs}):
@@ -22,7 +24,9 @@ def command(runs_dir: Path) -> None:
 
         runs += LogList(runs_dir).read()
         runs.sort(key=lambda run: run.info.started, reverse=True)
-    if runs:
+    if as_json:
+        click.echo(json.dumps([status_record(run) for run in runs], indent=1, allow_nan=False))
+    elif runs:
         click.echo(runs_table(runs))
     else:
         click.echo(tr("{folder}: no runs yet; `lmm-tui launch` starts one", folder=runs_dir))

@@ -77,6 +77,8 @@ class CheckpointActions(ListScreen):
         pinned = tr(" It is pinned.") if one.pinned else ""
         if one.val_loss is not None:
             loss = tr(", validation loss {loss:.4f}", loss=one.val_loss)
+        if one.borrowed:
+            loss += tr(" at step {step:,}", step=one.val_step)
         question = ChoiceDialog(
             tr("erase a checkpoint"),
             tr(

@@ -29,7 +29,7 @@ from lmm_tui.terminal.safe_text import clean
 
 COLUMNS = (
     TableColumn("step", mark("step"), 11, right=True),
-    TableColumn("val", mark("val loss"), 8, right=True),
+    TableColumn("val", mark("val loss"), 14, right=True),
     TableColumn("loss", mark("loss"), 7, right=True, rank=3),
     TableColumn("tokens", mark("tokens"), 7, right=True, rank=4),
     TableColumn("size", mark("size"), 8, right=True, rank=1),
@@ -106,7 +106,7 @@ class CheckpointsScreen(CheckpointActions):
             one.path.name,
             {
                 "step": f"{one.step:,}",
-                "val": (number(one.val_loss, 4), "bold $success" if best else ""),
+                "val": _val_cell(one, best),
                 "loss": number(one.loss, 4),
                 "tokens": count(one.tokens) if one.tokens else NOTHING,
                 "size": size(one.bytes),
@@ -139,10 +139,18 @@ class CheckpointsScreen(CheckpointActions):
         return next((one for one in self._checkpoints if one.path.name == key), None)
 
 
+def _val_cell(one: ListedCheckpoint, best: bool) -> tuple[str, str]:
+    """A loss of another step says so, as `5.1955 @50`."""
+    text = number(one.val_loss, 4)
+    if one.borrowed:
+        return f"{text} @{one.val_step:,}", _QUIET
+    return text, "bold $success" if best else ""
+
+
 if __name__ == "__main__":
     from pathlib import Path
 
     path, parts = Path("step-000000020"), ("weights",)
-    one = ListedCheckpoint(path, 20, 1280, 2.7, 2.5, 3_141_592, 0.0, parts, ("best",))
+    one = ListedCheckpoint(path, 20, 1280, 2.7, 2.5, 20, 3_141_592, 0.0, parts, ("best",))
     print(CheckpointsScreen._row(one, True, 75.0))
     print("=== 自测通过 ===")

@@ -31,7 +31,7 @@ from lmm_tui.cockpit.widgets.key_bar import FormKeys
 from lmm_tui.cockpit.widgets.option_field import OptionField
 from lmm_tui.cockpit.widgets.page_tabs import PageTabs
 from lmm_tui.engine.config.config_error import ConfigError
-from lmm_tui.engine.config.resolve import check
+from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import listed, tr
@@ -170,7 +170,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         field = event.field
         self._refused = None
         if not field.problem:
-            self._config = check(field.option.key, field.value, self._config)
+            self._config = with_changes(self._config, {field.option.key: field.value})
         if field.option.key in ("stage", *_DATA_KEYS):
             self._look_soon()
         self.form.update_config(self._config)
@@ -198,8 +198,11 @@ class ConfigureScreen(Screen[RunConfig | None]):
 
     def action_copy(self) -> None:
         """Put the command that starts this run on the clipboard."""
-        self.app.copy_to_clipboard(command_line(self._config))
-        self.notify(tr("The command is on the clipboard"), timeout=3)
+        command = command_line(self._config)
+        self.app.copy_to_clipboard(command)
+        # Terminals may drop the sequence, and do not say so: the line can be copied by hand.
+        sent = tr("Sent to the terminal's clipboard (OSC 52):")
+        self.notify(f"{sent}\n{clean(command)}", timeout=8, markup=False)
 
     @on(events.Click, "#command")
     def _command_clicked(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lmm_tui.cockpit.widgets.estimate_panel import Outlook
-from lmm_tui.engine.config.resolve import check
+from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
@@ -76,7 +76,7 @@ def same_step_time(one: RunConfig, other: RunConfig) -> bool:
 
 
 def _without_length(config: RunConfig) -> RunConfig:
-    return check("train.steps", 1, check("name", None, config))
+    return with_changes(config, {"name": None, "train.steps": 1})
 
 
 def same_data(one: RunConfig, other: RunConfig) -> bool:
@@ -89,9 +89,9 @@ def _device_text(device: DeviceInfo) -> str:
 
 
 if __name__ == "__main__":
-    short, known = check("train.steps", 10, RunConfig()), KnownFacts()
+    short, known = with_changes(RunConfig(), {"train.steps": 10}), KnownFacts()
     known.seconds_a_step, known.measured_for = 0.5, short
     print(known.outlook(RunConfig()).seconds_a_step)
     assert known.outlook(RunConfig()).seconds_a_step == 0.5
-    assert known.outlook(check("train.batch_size", 3, RunConfig())).seconds_a_step is None
+    assert known.outlook(with_changes(RunConfig(), {"train.batch_size": 3})).seconds_a_step is None
     print("=== 自测通过 ===")

@@ -96,7 +96,7 @@ class DashboardScreen(MetricPages, ViewExport):
     def on_mount(self) -> None:
         self.session.poll(_READ_FIRST_S)
         self._announced = len(self.session.events)
-        self._first_probe = run_notices.first_probe(self.session.run_dir.config)
+        self._first_probe = run_notices.first_probe(self.session.run_dir)
         self.show()
         self._set_interval()
         # The rest is read and loaded once there is something to see.
@@ -240,8 +240,8 @@ class DashboardScreen(MetricPages, ViewExport):
             return  # There is something to see sooner without.
         seen = health.look(_JUDGE_AT_ONCE_S)
         if len(self.session.series):
-            panel = self.query_one(HealthPanel)
-            panel.show(seen.verdict, seen.open, seen.alerts, judged=seen.judged)
+            self.query_one(HealthPanel).show(seen.verdict, seen.alerts)
+            self.query_one(RunHeader).show_verdict(seen.verdict)
         if not seen.complete and not self._judging:
             self._judging = True
             self.set_timer(_JUDGE_AT_ONCE_S, partial(self._judge_on, health))

@@ -14,6 +14,7 @@ from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.run_chart import RunChart
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.metrics import names
+from lmm_tui.runs.run_history import is_abandoned
 
 AnyChart = TypeVar("AnyChart", bound=RunChart)
 
@@ -23,7 +24,7 @@ _LOSS = "loss"
 _TRACES = {
     _LOSS: [
         Trace(names.TRAIN_LOSS, mark("train"), "blue", "band"),
-        Trace(names.TRAIN_LOSS_EMA, mark("EMA"), "blue", "line"),
+        Trace(names.TRAIN_LOSS, mark("smoothed"), "blue", "smooth"),
         Trace(names.VAL_LOSS, mark("val"), "orange", "marks"),
     ],
     mark("PPL"): [
@@ -148,15 +149,18 @@ def marks_of(events: Sequence[Mapping[str, Any]]) -> tuple[Mark, ...]:
     for event in events:
         step, kind = event.get("step"), event.get("kind")
         alert = kind == "alert" and event.get("level") in ("warning", "error")
-        if isinstance(step, int) and (alert or kind == "resume" or _steers(event)):
+        if not isinstance(step, int) or is_abandoned(event):
+            continue
+        if alert or kind == "resume" or _steers(event):
             marks[step, alert] = Mark(step, alert)
     return tuple(marks.values())
 
 
 def _steers(event: Mapping[str, Any]) -> bool:
-    """Whether a command changed the course of the run."""
+    """Whether a command changed the course of the run; one that was refused did not."""
     command = str(event.get("message", "")).partition(":")[0]
-    return event.get("kind") == "command" and command in ("set", "pause", "resume", "rollback")
+    done = event.get("kind") == "command" and event.get("ok") is not False
+    return done and command in ("set", "set again", "pause", "resume", "rollback")
 
 
 if __name__ == "__main__":

@@ -126,13 +126,13 @@ class EvaluationResults(Vertical):
         measured = scores_by_question(self._records)[asked]
         store = SeriesStore()
         for record, score in measured:
-            margin = score.margin or 0.0
+            low, high = score.interval or (score.value, score.value)
             store.append(
                 {
                     "step": record.step or 0,
                     "score": score.value,
-                    "low": score.value - margin,
-                    "high": score.value + margin,
+                    "low": low,
+                    "high": high,
                 }
             )
         history = self.query_one("#history")

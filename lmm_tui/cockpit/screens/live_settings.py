@@ -6,10 +6,8 @@ Nothing is changed here: the dialog is dismissed with the changes.
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from textual import events, on
@@ -19,6 +17,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.setting_changes import settings_table
 from lmm_tui.i18n.language import mark, tr
 
 Changes = dict[str, float]
@@ -27,7 +27,7 @@ Changes = dict[str, float]
 
 @dataclass(frozen=True)
 class LiveSetting:
-    """`name` is an argument of the command `set`, `key` is in config.toml.
+    """`name` is an argument of the command `set`, `key` that of a setting.
 
     The value is a number of steps, `least` or more; where `least` is None, any number above 0.
     """
@@ -53,7 +53,7 @@ class LiveSetting:
 
 
 SETTINGS = (
-    LiveSetting("lr", "optim.lr", mark("learning rate"), None),
+    LiveSetting("lr", "optim.lr", mark("peak learning rate"), None),
     LiveSetting("clip", "optim.clip", mark("clip at norm"), None),
     LiveSetting("log_every", "log.every", mark("log every"), 1),
     LiveSetting("val_every", "log.val_every", mark("validate every"), 0),
@@ -67,10 +67,14 @@ SETTINGS = (
 class LiveSettings(ModalScreen[Changes | None]):
     """A field per setting; enter shows what would change, enter again confirms it."""
 
-    def __init__(self, current: Mapping[str, float]) -> None:
-        """`current` has values by name; those that are missing can be set all the same."""
+    def __init__(self, current: Mapping[str, float], present_lr: float | None = None) -> None:
+        """`current` has values by name; those that are missing can be set all the same.
+
+        `present_lr` is the learning rate of the last step, where the schedule has come to.
+        """
         super().__init__()
         self._current = current
+        self._present_lr = present_lr
         self._changes: Changes = {}
 
     def compose(self) -> ComposeResult:
@@ -112,12 +116,21 @@ class LiveSettings(ModalScreen[Changes | None]):
                 continue
             self._changes[setting.name] = value
             before = self._shown(setting) or "?"
-            lines.append(f"{tr(setting.label)}  {before} → {_number_text(value, 6)}")
+            line = f"{tr(setting.label)}  {before} → {_number_text(value, 6)}"
+            lines.append(line + (self._present_rates(value) if setting.name == "lr" else ""))
         self._label_button(confirming=False)
         said = wrong or lines or [tr("Type another value; up and down go from field to field.")]
         style = "$text-error" if wrong else "bold" if lines else "$foreground 60%"
         self.query_one("#verdict", Static).update(Content.styled("\n".join(said), style))
         return bool(lines) and not wrong
+
+    def _present_rates(self, peak: float) -> str:
+        """What another peak means now, such as ` (now 2.49e-3 → 8.3e-4)`."""
+        now, before = self._present_lr, self._current.get("lr")
+        if now is None or not before:
+            return ""
+        rates = _number_text(now, 3), _number_text(now * peak / before, 3)
+        return tr("  (now {before} → {after})", before=rates[0], after=rates[1])
 
     def _label_button(self, *, confirming: bool) -> None:
         button = self.query_one("#go", Button)
@@ -152,10 +165,10 @@ class LiveSettings(ModalScreen[Changes | None]):
             self.dismiss(None)
 
 
-def current_settings(config: Path) -> dict[str, float]:
-    """The values in the config.toml of a run; what cannot be read is left out."""
+def current_settings(run: RunDir) -> dict[str, float]:
+    """The values in the settings of a run; what cannot be read is left out."""
     try:
-        found = tomllib.loads(config.read_text(encoding="utf-8"))
+        found = settings_table(run)
     except (OSError, ValueError):
         return {}
     values = {setting.name: _lookup(found, setting.key) for setting in SETTINGS}

@@ -33,7 +33,6 @@ from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.safe_text import clean
 
 _METRICS = (
-    names.TRAIN_LOSS_EMA,
     names.TRAIN_LOSS,
     names.VAL_LOSS,
     names.LR,
@@ -154,6 +153,8 @@ class OverlayScreen(ChartGestures):
     def _chart(self, metric: str, panel: str) -> Chart:
         known = names.describe(metric)
         kind: Kind = "marks" if metric.startswith("val/") else "line"
+        if metric == names.TRAIN_LOSS:
+            kind = "smooth"
         traces = [
             Trace(Overlay.name(key, metric), self._labels[key], color, kind)
             for key, color in self._colors.items()

@@ -173,10 +173,11 @@ class RunActions(ListScreen):
 
 def resume_detached(run: RunDir, steps: int | None) -> int:
     """Resume a run in a process of its own, up to `steps` if given; returns the process id."""
-    from lmm_tui.engine.config.resolve import resolve
+    from lmm_tui.engine.config.resolve import with_changes
+    from lmm_tui.engine.config.run_settings import settings_of
     from lmm_tui.runs.detached import start
 
-    config = resolve(run.config, {} if steps is None else {"train.steps": steps})
+    config = with_changes(settings_of(run), {} if steps is None else {"train.steps": steps})
     return start(config, run).pid
 
 

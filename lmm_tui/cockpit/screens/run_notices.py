@@ -5,11 +5,11 @@ Pure functions of a session or its files.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.setting_changes import settings_table
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs import crash_advice
@@ -44,11 +44,10 @@ def next_step(view: RunView) -> tuple[str, str]:
     return tr("The first step is under way"), tr("The charts fill in as steps are done.")
 
 
-def first_probe(config: Path) -> str:
-    """When the configuration file of a run has it probed first."""
+def first_probe(run: RunDir) -> str:
+    """When the settings of a run have it probed first."""
     try:
-        settings = tomllib.loads(config.read_text(encoding="utf-8"))
-        every = int(settings["log"]["probe_every"])
+        every = int(settings_table(run)["log"]["probe_every"])
     except (OSError, ValueError, KeyError, TypeError):
         every = 0
     if not every:
@@ -66,7 +65,7 @@ def _last_traceback(events: Sequence[Mapping[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    print(sentence := first_probe(Path("/nowhere/config.toml")))
+    print(sentence := first_probe(RunDir("/nowhere")))
     traced = [{"kind": "error", "traceback": "Traceback\nOSError: full "}, {"kind": "eval"}]
     print(_last_traceback(traced).splitlines()[-1])
     assert "p probes" in sentence and _last_traceback(traced).endswith("full")

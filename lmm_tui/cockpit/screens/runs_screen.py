@@ -19,22 +19,31 @@ from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import OpenRun
 from lmm_tui.cockpit.screens.run_actions import RunActions
 from lmm_tui.cockpit.widgets.filter_input import FilterInput
+from lmm_tui.cockpit.widgets.health_panel import VERDICT_STYLES
 from lmm_tui.cockpit.widgets.run_header import BADGES
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow, titled
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.run_list import LARGEST_FIRST, SORT_KEYS, ListedRun, RunList, ancestry, arranged
-from lmm_tui.runs.status_text import NOTHING, count, duration, number
+from lmm_tui.runs.status_text import (
+    NOTHING,
+    count,
+    duration,
+    number,
+    result_text,
+    verdict_text,
+)
 from lmm_tui.terminal.safe_text import clean
 
 COLUMNS = (
     TableColumn("name", mark("name"), 16, grows=True),
     TableColumn("state", mark("state"), 10),
+    TableColumn("health", mark("health"), 14),
     TableColumn("stage", mark("stage"), 8, rank=5),
     TableColumn("model", mark("model"), 8, rank=6),
     TableColumn("step", mark("step"), 13, right=True, rank=1),
-    TableColumn("loss", mark("loss"), 7, right=True),
+    TableColumn("loss", mark("loss"), 8, right=True),
     TableColumn("val", mark("val"), 7, right=True, rank=3),
     TableColumn("speed", "tok/s", 6, right=True, rank=4),
     TableColumn("age", mark("age"), 12, right=True, rank=2),
@@ -129,6 +138,9 @@ class RunsScreen(RunActions):
     def _row(self, run: ListedRun, now: float) -> TableRow:
         info, status = run.summary.info, run.summary.status
         sign, colour = BADGES.get(run.summary.state, ("?", "$warning"))
+        verdict = run.summary.verdict
+        if verdict.level == "error":
+            colour = "$error"
         shown = self._shown_run()
         current = shown == run.summary.path
         steps = f"{status.step:,}" + (f"/{count(status.total_steps)}" if status.total_steps else "")
@@ -138,10 +150,11 @@ class RunsScreen(RunActions):
             {
                 "name": (run.name, _CURRENT if current else ""),
                 "state": (f"{sign} {tr(run.summary.state)}", colour),
+                "health": (verdict_text(verdict), VERDICT_STYLES[verdict.level]),
                 "stage": kind,
                 "model": info.model,
                 "step": steps if status.step or not run.is_log else NOTHING,
-                "loss": number(status.loss, 3),
+                "loss": result_text(info, status, few=True),
                 "val": number(status.val_loss, 3),
                 "speed": count(status.tokens_per_s) if status.tokens_per_s else NOTHING,
                 "age": (duration(now - info.started), _QUIET),
@@ -161,11 +174,12 @@ class RunsScreen(RunActions):
         known = (info.model, info.device, info.precision, process)
         facts = tr(run.summary.log_format) if run.is_log else " · ".join(filter(None, known))
         hint = "" if run.is_log else tr("no note; n writes one")
-        last = translate_message(error) or run.note or hint
+        trouble = run.summary.verdict.text if run.summary.verdict.is_trouble else ""
+        last = translate_message(error or trouble) or run.note or hint
         return [
             Content.assemble((clean(chain), "bold"), (f"  {clean(facts)}", _QUIET)),
             Content.styled(clean(str(run.summary.path)), _QUIET),
-            Content.styled(clean(last), "$error" if error else ""),
+            Content.styled(clean(last), "$error" if error or trouble else ""),
         ]
 
     # Order and choice

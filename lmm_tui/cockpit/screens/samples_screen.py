@@ -25,7 +25,7 @@ from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.metrics.readers.json_lines import JsonlFollower
+from lmm_tui.runs.run_history import RunHistory
 from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.safe_text import clean
 
@@ -39,9 +39,10 @@ _QUIET = "$foreground 70%"
 
 @dataclass
 class SamplesRead(Message):
-    """New records of the file."""
+    """New records of the file, and whether some of the older ones were abandoned."""
 
     records: list[dict[str, Any]]
+    resumed: bool
 
 
 @dataclass
@@ -63,7 +64,7 @@ class SamplesScreen(BaseScreen):
     def __init__(self, run: RunDir) -> None:
         super().__init__()
         self._run = run
-        self._follower = JsonlFollower(run.samples)
+        self._history = RunHistory(run)
         self._book = SampleBook()
         self._sampling = SamplingOptions()
         self._awaited: str | None = None
@@ -74,10 +75,15 @@ class SamplesScreen(BaseScreen):
             yield Prose(id="said")
 
     def look(self) -> None:
-        self.in_background("samples", lambda: SamplesRead(self._follower.poll()))
+        self.in_background("samples", self._read)
+
+    def _read(self) -> SamplesRead:
+        resumes = self._history.resumes
+        _, samples = self._history.poll()
+        return SamplesRead(samples, resumed=self._history.resumes > resumes)
 
     def on_samples_read(self, message: SamplesRead) -> None:
-        if self._book.add(message.records):
+        if self._book.add(message.records) or message.resumed:
             grid = self.query_one(SampleGrid)
             grid.show(self._book)
             if self._awaited is not None and self._awaited in self._book.prompts:

@@ -139,9 +139,9 @@ class SystemScreen(BaseScreen):
             gone = gone if name else tr("no run is open")
             return [_line(tr("process"), self._elsewhere or gone, width)]
         words = tr(
-            "pid {pid} · {cpu:.2f} processors · {memory} · {threads} threads · {time} of work",
+            "pid {pid} · {cpu} processors · {memory} · {threads} threads · {time} of work",
             pid=process.pid,
-            cpu=process.cpu,
+            cpu="–" if process.cpu is None else f"{process.cpu:.2f}",
             memory=size(process.memory),
             threads=process.threads,
             time=duration(process.seconds),
@@ -153,8 +153,13 @@ class SystemScreen(BaseScreen):
             Content.styled(" " * _LABEL + past, "$accent"),
         ]
 
-    def _gauge(self, label: str, share: float, details: str, width: int) -> Content:
-        """A bar, a percentage, details and a sparkline, as far as there is room."""
+    def _gauge(self, label: str, share: float | None, details: str, width: int) -> Content:
+        """A bar, a percentage, details and a sparkline, as far as there is room.
+
+        A dash in place of the percentage where it is not known yet.
+        """
+        percent = "   –" if share is None else f"{share:4.0%}"
+        share = share or 0.0
         bar = max(min((width - _LABEL) // 3, 40), 8)
         filled = round(min(max(share, 0.0), 1.0) * bar)
         colour = "$error" if share >= _HOT else "$warning" if share >= _WARM else "$success"
@@ -163,27 +168,33 @@ class SystemScreen(BaseScreen):
             (fit(label, _LABEL), _QUIET),
             ("━" * filled, colour),
             ("─" * (bar - filled), "$panel"),
-            f" {share:4.0%}  ",
+            f" {percent}  ",
             (clean(details), ""),
         )
         left = width - line.cell_length - 2
         if past and left >= 8:
-            line = line + Content.styled("  " + spark(np.array(past), min(left, 60)), "$accent")
+            line = line + Content.styled(
+                "  " + spark(np.array(past), min(left, 60), (0, 1)), "$accent"
+            )
         return line.truncate(width, ellipsis=True)
 
 
 def _values(reading: MachineReading) -> dict[str, float]:
     """The values that have a sparkline, by the label of their gauge."""
-    curves = {"CPU": reading.cpu, "RAM": reading.memory_used / reading.memory_total}
+    curves = {"RAM": reading.memory_used / reading.memory_total}
+    if reading.cpu is not None:
+        curves["CPU"] = reading.cpu
     for index, card in enumerate(reading.cards):
         curves[f"GPU {index}"] = card.busy
-    if reading.process is not None:
+    if reading.process is not None and reading.process.cpu is not None:
         curves["process"] = reading.process.cpu
     return curves
 
 
 def _cores(cores: tuple[float, ...], width: int) -> list[Content]:
     """A block per core, as high as it is busy."""
+    if not cores:
+        return []
     blocks = "▁▂▃▄▅▆▇█"
     shown = "".join(blocks[min(int(share * len(blocks)), len(blocks) - 1)] for share in cores)
     return [_line(tr("{count} cores", count=len(cores)), shown, width)]

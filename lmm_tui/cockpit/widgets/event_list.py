@@ -11,6 +11,7 @@ from textual.content import Content
 from lmm_tui.cockpit.widgets.feed import Feed
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.runs.run_history import is_abandoned
 from lmm_tui.terminal.safe_text import clean
 
 MOST_SHOWN = 300
@@ -37,9 +38,24 @@ class EventList(Feed):
     def _update_text(self) -> None:
         if not self._events:
             return
-        latest = self._events[-MOST_SHOWN:]
-        lines = [event_content(event, self.text_width) for event in reversed(latest)]
+        latest = list(reversed(self._events[-MOST_SHOWN:]))
+        kept = [event for event in latest if not is_abandoned(event)]
+        lines = [event_content(event, self.text_width) for event in kept]
+        if len(kept) < len(latest):
+            apart = [event for event in latest if is_abandoned(event)]
+            lines.append(_heading(apart))
+            lines += [event_content(event, self.text_width).stylize("dim") for event in apart]
         self.set_text(Content("\n").join(lines), f"{len(self._events):,}")
+
+
+def _heading(abandoned: Sequence[Mapping[str, Any]]) -> Content:
+    count = len(abandoned)
+    text = (
+        tr("1 event of abandoned steps")
+        if count == 1
+        else tr("{count} events of abandoned steps", count=count)
+    )
+    return Content.styled(f"── {text} ──", "$foreground 60%")
 
 
 def event_content(event: Mapping[str, Any], width: int) -> Content:

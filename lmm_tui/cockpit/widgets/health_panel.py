@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from lmm_tui.cockpit.widgets.feed import Feed
-from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
     from lmm_tui.metrics.health.alerts import Alert
+    from lmm_tui.metrics.health.verdict import Verdict
 
-_STYLES = {"error": "$text-error", "warning": "$text-warning", "notice": "$accent"}
+VERDICT_STYLES = {
+    "error": "$text-error",
+    "warning": "$text-warning",
+    "notice": "$accent",
+    "ok": "$text-success",
+    "unknown": "$foreground 70%",
+}
+"""The style of each level of a verdict."""
+_STATES = {"ok": mark("ok"), "unknown": mark("not judged")}
 _MOST_SHOWN = 100
 
 
@@ -25,27 +34,21 @@ class HealthPanel(Feed):
     def __init__(self, id: str | None = None) -> None:
         super().__init__(tr("health"), tr("Nothing was measured yet."), id)
 
-    def show(
-        self,
-        verdict: str,
-        ongoing: Sequence[Alert],
-        alerts: Sequence[Alert],
-        *,
-        judged: bool = True,
-    ) -> None:
-        """`ongoing` are those of `alerts` that have not ended, the most severe first."""
-        style = _STYLES[ongoing[0].severity] if ongoing else "$text-success"
-        # Without alerts the verdict names the last step: the text would change at every step.
-        worded = clean(translate_message(verdict))
-        line = worded if alerts or not judged else tr("healthy so far")
-        if not judged:
-            self.set_text(Content(line), tr("not judged"))
-            return
-        lines = [Content.styled(line, style)]
-        lines += [_ongoing_line(alert) for alert in ongoing]
+    def show(self, verdict: Verdict, alerts: Sequence[Alert]) -> None:
+        """`alerts` are all of the run; the verdict says which are open."""
+        # Of a healthy run the verdict names the last step: the text would change at every step.
+        calm = verdict.level == "ok" and not alerts
+        line = tr("healthy so far") if calm else clean(translate_message(verdict.text))
+        lines = [Content.styled(line, VERDICT_STYLES[verdict.level])]
+        ongoing: list[Alert] = []
+        for found in verdict.findings:
+            lines.append(_ongoing_line(found.alert))
+            if found.consequences:
+                lines.append(_consequences_line(found.consequences))
+            ongoing += [found.alert, *found.consequences]
         ended = [alert for alert in reversed(alerts) if alert not in ongoing][:_MOST_SHOWN]
         lines += [_ended_line(alert) for alert in ended]
-        state = tr("{count} open", count=len(ongoing)) if ongoing else tr("ok")
+        state = tr("{count} open", count=len(ongoing)) if ongoing else tr(_STATES[verdict.level])
         if ended:
             state += tr(", {count} over", count=len(ended))
         self.set_text(Content("\n").join(lines), state)
@@ -53,13 +56,19 @@ class HealthPanel(Feed):
 
 def _ongoing_line(alert: Alert) -> Content:
     return Content.assemble(
-        ("▸ ", _STYLES[alert.severity]),
+        ("▸ ", VERDICT_STYLES[alert.severity]),
         (tr(clean(alert.advice)), ""),
         (
             "  (" + tr("{rule}, since step {step:,}", rule=alert.rule, step=alert.step) + ")",
             "$foreground 60%",
         ),
     )
+
+
+def _consequences_line(alerts: Sequence[Alert]) -> Content:
+    """What the finding above brings with it."""
+    listed = ", ".join(dict.fromkeys(alert.rule for alert in alerts))
+    return Content.styled("  " + tr("with it: {rules}", rules=listed), "$foreground 60%")
 
 
 def _ended_line(alert: Alert) -> Content:

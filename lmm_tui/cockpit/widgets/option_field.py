@@ -26,7 +26,7 @@ from lmm_tui.cockpit.widgets.text_input import TextInput
 from lmm_tui.engine.config.assignments import toml_value
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.options import Option, lookup
-from lmm_tui.engine.config.resolve import check
+from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message, translate_range
@@ -210,7 +210,7 @@ def parse(option: Option, text: str) -> Any:
     elif option.kind is list:
         given = _list(text)
     try:
-        return lookup(check(option.key, given, _DEFAULTS), option.key)
+        return lookup(with_changes(_DEFAULTS, {option.key: given}), option.key)
     except ConfigError as error:
         if option.allowed:
             raise ConfigError(

@@ -10,6 +10,7 @@ from lmm_tui.engine.run.run_records import RunStatus
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import count, duration
 from lmm_tui.runs.session import RunView
+from lmm_tui.runs.status_text import time_text
 
 _SHORTEST_BAR = 8
 
@@ -58,7 +59,7 @@ def _facts(view: RunView) -> list[str]:
         f"{view.progress:.0%}" if view.progress < 1 or view.state == "finished" else "99%",
         tr("{count} tokens", count=count(status.tokens)),
         *([f"{count(status.tokens_per_s)} {tr('tok/s')}"] if status.tokens_per_s else []),
-        _time(view, status),
+        *_time(view, status),
     ]
 
 
@@ -73,10 +74,11 @@ def _facts_of_log(view: RunView) -> list[str]:
     ]
 
 
-def _time(view: RunView, status: RunStatus) -> str:
+def _time(view: RunView, status: RunStatus) -> list[str]:
     if not view.active:
-        return tr("took {time}", time=duration(status.heartbeat - view.info.started))
-    return tr("ETA {time}", time="–" if status.eta_s is None else duration(status.eta_s))
+        took = time_text(view.info, status)
+        return [tr("took {time}", time=took)] if took else []
+    return [tr("ETA {time}", time="–" if status.eta_s is None else duration(status.eta_s))]
 
 
 def _joined(facts: list[str]) -> Content:

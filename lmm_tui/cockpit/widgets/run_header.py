@@ -14,6 +14,7 @@ from lmm_tui.cockpit.widgets.styled_line import Part, StyledLine, spread
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.number_format import age, count, duration
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.metrics.health.verdict import Verdict, headline_of
 from lmm_tui.runs.session import LOG_FILE, RunView
 from lmm_tui.terminal.safe_text import clean
 
@@ -32,6 +33,16 @@ BADGES = {
 """A sign and a theme colour for each state of a run."""
 
 
+VERDICT_SIGNS = {
+    "ok": ("✓", "$text-success"),
+    "unknown": ("?", "$foreground 70%"),
+    "notice": ("●", "$accent"),
+    "warning": ("▲", "$text-warning"),
+    "error": ("✗", "$text-error"),
+}
+"""A sign and a style for each level of a verdict."""
+
+
 class RunHeader(StyledLine):
     """`● RUNNING  name  pretrain  nano 0.49M  cpu fp32`, and the current activity at the right."""
 
@@ -41,6 +52,7 @@ class RunHeader(StyledLine):
         self._pending: tuple[str, ...] = ()
         self._unreadable = 0
         self._loading = False
+        self._verdict: Verdict | None = None
 
     def show(
         self,
@@ -55,6 +67,13 @@ class RunHeader(StyledLine):
         self._unreadable, self._loading = unreadable, loading
         self.reword()
 
+    def show_verdict(self, verdict: Verdict) -> None:
+        """Show beside the state what is to be thought of the run."""
+        shown = self._verdict
+        self._verdict = verdict
+        if shown is None or (shown.level, shown.headline) != (verdict.level, verdict.headline):
+            self.reword()
+
     def compose_line(self, width: int) -> Content:
         if self._view is None:
             return Content()
@@ -67,7 +86,8 @@ class RunHeader(StyledLine):
         process = tr("pid {pid} on {host}", pid=info.pid, host=info.host) if info.pid else ""
         kind = tr(self._view.log_format) if self._view.log_format else ""
         details = (stage, model, arithmetic, process, kind)
-        left, now = [badge(self._view.state)], self._activity(self._view)
+        state, now = self._view.state, self._activity(self._view)
+        left = [badge(state, self._verdict), *verdict_badge(self._verdict, state)]
         taken = sum(cell_len(text) for text, _ in (*left, *now))
         name = Content(clean(info.name)).truncate(max(width - taken - 2, 1), ellipsis=True)
         left.append((f" {name.plain} ", "bold"))
@@ -104,10 +124,29 @@ class RunHeader(StyledLine):
         return parts
 
 
-def badge(state: str) -> Part:
-    """The state as coloured text."""
+def badge(state: str, verdict: Verdict | None = None) -> Part:
+    """The state as coloured text; red where the verdict is an error, however the run ended."""
     sign, colour = BADGES.get(state, ("?", "$warning"))
+    if verdict is not None and verdict.level == "error":
+        colour = "$error"
     return f" {sign} {tr(state.upper())} ", f"bold {colour} reverse"
+
+
+def verdict_badge(verdict: Verdict | None, state: str) -> list[Part]:
+    """The verdict beside the state, such as ` ✗ diverged at step 88 `, in its colour."""
+    if verdict is None:
+        return []
+    level, step, headline = verdict.level, verdict.step, verdict.headline
+    if headline == state:  # Said already; what came before it is not.
+        if len(verdict.findings) < 2:
+            return []
+        before = verdict.findings[1].alert
+        level, step, headline = before.severity, before.step, headline_of(before.rule)
+    sign, colour = VERDICT_SIGNS[level]
+    text = tr(headline)
+    if step is not None:
+        text = tr("{what} at step {step:,}", what=text, step=step)
+    return [(f" {sign} {text} ", f"bold {colour}" if verdict.is_trouble else colour)]
 
 
 def parameters(number: int) -> str:

@@ -19,6 +19,7 @@ from textual.widget import Widget
 
 from lmm_tui.cockpit.widgets.prose import wrapped
 from lmm_tui.i18n.language import tr
+from lmm_tui.runs.run_history import is_abandoned
 from lmm_tui.terminal.safe_text import clean, fit
 
 _WIDTH = 30
@@ -55,8 +56,15 @@ class SampleBook:
         return added
 
     def at(self, prompt: str, step: int) -> list[Record]:
-        """The samples of a prompt at a step, the oldest first."""
-        return self._records.get((prompt, step), [])
+        """The samples of a prompt at a step, the oldest first; those of an abandoned step only
+        where there are no others."""
+        records = self._records.get((prompt, step), [])
+        return [record for record in records if not is_abandoned(record)] or records
+
+    def is_abandoned(self, step: int) -> bool:
+        """Whether a resume has abandoned all that there is of a step."""
+        there = [self.at(prompt, step) for prompt in self.prompts]
+        return all(is_abandoned(record) for records in there for record in records)
 
 
 @dataclass(frozen=True)
@@ -220,6 +228,8 @@ class SampleGrid(Widget, can_focus=True):
         for step in steps:
             last = step == steps[-1] and after
             text = tr("step {step:,}", step=step) + (f"  {after} ›" if last else "")
+            if self._book.is_abandoned(step):
+                text = tr("{step}, abandoned", step=text)
             style = "bold $accent" if step == at else _QUIET
             parts.append((fit(text, layout.width), style))
         return Content.assemble(*parts)
@@ -231,7 +241,8 @@ class SampleGrid(Widget, can_focus=True):
         text = clean(str(samples[-1].get("text", "")))
         if len(samples) > 1:
             text = f"({len(samples)}×) {text}"
-        return _wrapped(Content(text), layout.width - 2, layout.height - 1, line)
+        shown = _wrapped(Content(text), layout.width - 2, layout.height - 1, line)
+        return shown.stylize("dim") if is_abandoned(samples[-1]) else shown
 
 
 def _wrapped(text: Content, width: int, most: int, line: int) -> Content:

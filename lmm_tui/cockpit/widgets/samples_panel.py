@@ -13,6 +13,7 @@ from textual.content import Content
 from lmm_tui.cockpit.widgets.feed import Feed
 from lmm_tui.i18n.language import tr
 from lmm_tui.runs.loss_levels import level
+from lmm_tui.runs.run_history import is_abandoned
 from lmm_tui.terminal.byte_tokens import spans
 from lmm_tui.terminal.safe_text import clean
 
@@ -27,24 +28,35 @@ class SamplesPanel(Feed):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(tr("samples"), tr("p asks the model for text, at any time."), id)
-        self._count = 0
+        self._counts = 0, 0
+        """All, and those that are not abandoned."""
 
     def show(self, samples: Sequence[Mapping[str, Any]]) -> None:
         """Show `samples`, oldest first; nothing is done if there are no new ones."""
-        if len(samples) == self._count:
+        kept = [record for record in samples if not is_abandoned(record)]
+        if (len(samples), len(kept)) == self._counts:
             return
-        self._count = len(samples)
-        latest = samples[-MOST_SHOWN:]
-        paragraphs: list[Content] = []
-        step = None
-        for record in reversed(latest):
-            if record.get("step") != step:
-                step = record.get("step")
-                head = tr("step {step}", step=_number(step))
-                paragraphs.append(Content.styled(head, "$foreground 60%"))
-            paragraphs.append(sample_paragraph(record))
-        count = sum(record.get("kind") != "token_losses" for record in samples)
+        self._counts = len(samples), len(kept)
+        paragraphs = _paragraphs(kept[-MOST_SHOWN:])
+        if apart := [record for record in samples if is_abandoned(record)]:
+            head = tr("── samples of abandoned steps ──")
+            paragraphs.append(Content.styled(head, "$foreground 60%"))
+            paragraphs += [each.stylize("dim") for each in _paragraphs(apart[-MOST_SHOWN:])]
+        count = sum(record.get("kind") != "token_losses" for record in kept)
         self.set_text(Content("\n").join(paragraphs), f"{count:,}")
+
+
+def _paragraphs(records: Sequence[Mapping[str, Any]]) -> list[Content]:
+    """The newest first, under their steps."""
+    paragraphs: list[Content] = []
+    step = None
+    for record in reversed(records):
+        if record.get("step") != step:
+            step = record.get("step")
+            head = tr("step {step}", step=_number(step))
+            paragraphs.append(Content.styled(head, "$foreground 60%"))
+        paragraphs.append(sample_paragraph(record))
+    return paragraphs
 
 
 def sample_paragraph(record: Mapping[str, Any]) -> Content:

@@ -12,7 +12,7 @@ from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.model_shape import PRESETS
 from lmm_tui.engine.config.options import options
-from lmm_tui.engine.config.resolve import check, resolve
+from lmm_tui.engine.config.resolve import resolve, with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 
 
@@ -147,6 +147,6 @@ def test_a_saved_configuration_reads_back_as_itself(
 
 def test_check_changes_one_key_or_says_why_not() -> None:
     config = resolve()
-    assert check("optim.clip", 0.5, config).optim.clip == 0.5
+    assert with_changes(config, {"optim.clip": 0.5}).optim.clip == 0.5
     with pytest.raises(ConfigError, match="optim.clip: should be greater than 0"):
-        check("optim.clip", 0, config)
+        with_changes(config, {"optim.clip": 0})

@@ -155,9 +155,9 @@ def test_a_record_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 def test_every_value_has_its_chance_and_margin() -> None:
     shown = outcome_table(outcome(score(), score(task="lmm_sums", chance=None), truncated=3))
     head, first, second, note = shown.splitlines()
-    assert head.split() == ["TASK", "METRIC", "VALUE", "±95", "%", "CHANCE", "QUESTIONS", "SHOTS"]
-    assert first.split() == ["lmm_choice", "acc", "0.5000", "0.1960", "0.3750", "26", "0"]
-    assert second.split()[4] == "–"
+    assert head.split() == ["TASK", "METRIC", "VALUE", "95", "%", "CHANCE", "QUESTIONS", "SHOTS"]
+    assert first.split() == ["lmm_choice", "acc", "0.5000", "0.321-0.679", "0.3750", "26", "0"]
+    assert second.split()[4] == "–" and "0.321-0.679" in second
     assert note.startswith("3 prompts were longer than the context")
 
 
@@ -168,9 +168,27 @@ def test_history_compares_only_equal_questions() -> None:
     ]
     records.append(Record(0, "demo", 200, chat, outcome(score(value=0.9))))
     head, plain, chatted = history_table(records).splitlines()
-    assert head.endswith("STEP 100       STEP 200")
-    assert "0.1000 ±0.196  0.2000 ±0.196" in plain and "chat" not in plain
-    assert "26, chat" in chatted and chatted.endswith("–  0.9000 ±0.196")
+    assert head.split()[-4:] == ["STEP", "100", "STEP", "200"]
+    assert "0.1000 (0.032-0.271)  0.2000 (0.090-0.387)" in plain and "chat" not in plain
+    assert "26, chat" in chatted and chatted.endswith("–  0.9000 (0.729-0.968)")
+
+
+@pytest.mark.parametrize("right, asked", [(0, 10), (1, 10), (10, 10), (26, 100), (3, 4)])
+def test_an_interval_of_a_share_is_wilson_s(right: int, asked: int) -> None:
+    low, high = score(value=right / asked, questions=asked).interval or (0.0, 0.0)
+    share = right / asked
+    assert 0 <= low <= share <= high <= 1 and low < high
+    for end in (low, high):  # Where a true share of `end` is 1.96 of its own deviations away.
+        if 0 < end < 1:
+            assert abs(share - end) / (end * (1 - end) / asked) ** 0.5 == pytest.approx(
+                1.96, abs=1e-3
+            )
+    assert (score(value=0.0, questions=10).interval or ())[1] == pytest.approx(0.2775, abs=1e-4)
+
+
+def test_what_is_no_share_has_standard_errors() -> None:
+    assert score(metric="word_perplexity", value=9.0).interval == pytest.approx((8.804, 9.196))
+    assert score(metric="word_perplexity", value=9.0, stderr=None).interval is None
 
 
 def test_chance_is_one_over_the_choices_and_a_group_averages_its_tasks() -> None:
@@ -194,7 +212,7 @@ def test_chance_is_one_over_the_choices_and_a_group_averages_its_tasks() -> None
         ("both", "acc"): (0.5 + 3 * 0.25) / 4,
     }
     assert by_name["both", "acc"].questions == 4
-    assert by_name["two", "acc"].margin is None
+    assert by_name["two", "acc"].stderr is None
 
 
 # -- the answer cache and the built-in tasks -----------------------------------------------------

@@ -176,7 +176,7 @@ class Handler(BaseHTTPRequestHandler):
 def monitor_of(config: RunConfig, folder: Path) -> tuple[HealthMonitor, RunDir]:
     run_dir = RunDir(folder)
     events = EventLog(run_dir)
-    return HealthMonitor(config.health, events, bad_steps=True, from_scratch=True), run_dir
+    return HealthMonitor(config.health, events, own_loop=False, from_scratch=True), run_dir
 
 
 def observe_spike(monitor: HealthMonitor, at: int = 0) -> None:

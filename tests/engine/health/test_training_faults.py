@@ -5,7 +5,6 @@ Each fault is injected into our own loop from outside; runs with nothing wrong r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,11 @@ from unittest.mock import patch
 
 import pytest
 import torch
+
+from lmm_tui.metrics.health.alerts import Alert
+from lmm_tui.metrics.health.rules import RULES
+from lmm_tui.runs.run_health import judge
+from lmm_tui.runs.session import RunSession
 
 _SMALL = {
     "device": "cpu",
@@ -165,17 +169,23 @@ FAULTS: list[tuple[Callable[[], Any], int, tuple[str, ...], str]] = [
 """Injection, steps until it is found, rules one of which must raise it, part of their suspect."""
 
 
-def alerts_of(folder: Path, settings: Settings) -> list[dict[str, Any]]:
-    """Train a run and return its alerts, but for those of the machine's speed."""
+def alerts_of(folder: Path, settings: Settings) -> list[Alert]:
+    """Train a run and return its alerts, but for those of the machine's speed.
+
+    With the causes that somebody's own loop may have, as all faults here are such a loop's.
+    """
     from lmm_tui.engine.config.resolve import resolve
     from lmm_tui.engine.training.run_host import EngineHost
 
     given = _SMALL | {"runs_dir": str(folder), "data.cache_dir": f"{folder}/cache"}
     host = EngineHost(resolve(assignments=given | settings))
     assert host.run() == "finished", host.error
-    events = host.run_dir.events.read_text(encoding="utf-8").splitlines()
-    found = [event for event in map(json.loads, events) if event.get("suspect")]
-    return [event for event in found if event["rule"] != "slow"]
+    session = RunSession(host.run_dir.path)
+    session.poll()
+    live = [event for event in session.events if event.get("suspect")]
+    found = judge(session, RULES)[0].alerts
+    assert {event["rule"] for event in live} == {alert.rule for alert in found}
+    return [alert for alert in found if alert.rule != "slow"]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +196,7 @@ def test_a_fault_in_the_training_names_its_suspect(
 ) -> None:
     with inject() as settings:
         found = alerts_of(tmp_path, {"train.steps": steps} | settings)
-    assert any(it["rule"] in rules and suspect in it["suspect"] for it in found), found
+    assert any(it.rule in rules and suspect in it.suspect for it in found), found
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 import torch
 from small_runs import MakeConfig, curve, lines, train
 
-from lmm_tui.engine.config.config_file import load_toml
+from lmm_tui.engine.config.run_settings import settings_of
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.control_protocol import ControlError
@@ -148,11 +148,11 @@ class TestSteering:
         assert saved.name == f"step-{stopped.step:09d}"
         assert host.run_dir.read_status().state == "stopped"
 
-    def test_set_changes_the_rate_and_the_saved_configuration(self, host: EngineHost) -> None:
+    def test_set_changes_the_rate_and_the_settings_of_the_run(self, host: EngineHost) -> None:
         reply = self.answer(host.mailbox.send("set", {"lr": 1e-5, "clip": 0.25}))
-        assert reply.ok and "lr" in reply.message
-        saved = load_toml(host.run_dir.config)
-        assert (saved["optim"]["lr"], saved["optim"]["clip"]) == (1e-5, 0.25)
+        assert reply.ok and "peak learning rate" in reply.message
+        saved = settings_of(host.run_dir).optim
+        assert (saved.lr, saved.clip) == (1e-5, 0.25)
         self.end(host)
         rates = curve(host.run_dir, "train/lr")
         assert max(rate for step, rate in rates.items() if step > reply.step) <= 1e-5

@@ -211,13 +211,13 @@ async def test_another_run_takes_the_place_of_the_one_that_was_open(run, tmp_pat
         await until_read(pilot, "chat")
         await pilot.press("end", "enter")
         await until(pilot, lambda: isinstance(app.screen, DashboardScreen))
-        await until_read(pilot, "FINISHED  chat")
+        await until_read(pilot, "healthy  chat")
         assert app.session.run_dir.path == other.dir.path
         assert len(app.screen_stack) == 2
         await pilot.press("2")
         await pilot.pause()
         await pilot.press("home", "enter")
-        await until_read(pilot, "RUNNING  first-words")
+        await until_read(pilot, "healthy  first-words")
     other.close()
 
 
@@ -229,7 +229,7 @@ async def test_quitting_asks_about_the_run_that_trains_here_whichever_is_shown(r
         await pilot.press("2")
         await until_read(pilot, "chat")
         await pilot.press("end", "enter")
-        await until_read(pilot, "FINISHED  chat")
+        await until_read(pilot, "healthy  chat")
         await pilot.press("q")
         await pilot.pause()
         assert isinstance(app.screen, QuitDialog)

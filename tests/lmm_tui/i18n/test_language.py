@@ -32,7 +32,8 @@ from lmm_tui.engine.run.events import Kind
 from lmm_tui.i18n import language
 from lmm_tui.i18n.language import catalogue, locale_language, tr
 from lmm_tui.metrics import names
-from lmm_tui.metrics.health.rules import RULES, SEVERITIES
+from lmm_tui.metrics.health.rules import RULES, SEVERITIES, in_our_trainer
+from lmm_tui.metrics.health.verdict import ENDS, headline_of
 from lmm_tui.metrics.readers.log_formats import FORMATS
 from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RUNS_HEAD
@@ -60,8 +61,11 @@ def said_from_tables() -> set[str]:
     for key in KEYS:
         said |= {key.title, key.help, key.group}
         said |= {named for named in (f"{key.group}|{key.title}",) if named in CHINESE}
-    for rule in RULES:
-        said |= {rule.suspect, rule.advice}
+    for rule in (*RULES, *in_our_trainer()):
+        said |= {rule.suspect, rule.advice, headline_of(rule.name)}
+    for suspect, advice in ENDS.values():
+        said |= {suspect, advice}
+    said |= {"healthy", "healthy now", "no metrics", "not judged"}  # Headlines of verdicts.
     said |= {name.title for name in (names.KNOWN | names.STAGED).values()}
     said |= {
         *names.DEEP_LAYERS.values(),

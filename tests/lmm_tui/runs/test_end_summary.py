@@ -12,6 +12,6 @@ def test_a_run_stopped_before_it_measured_anything_is_still_summed_up(tmp_path: 
     run.create()
     run.write_info(RunInfo("early", "pretrain", 0.0, 0.0, "box", 1, 0.0))
     run.write_status(RunStatus("stopped", 0, 100))
-    words = end_summary(run, 2.0)
+    words = end_summary(run)
     assert "stopped, step 0 of 100" in words
     assert "plots not written" in words

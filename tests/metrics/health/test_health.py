@@ -19,6 +19,7 @@ from lmm_tui.metrics.health.rolling_stats import Recent, RecentMedian
 from lmm_tui.metrics.health.rules import RULES, Rule
 from lmm_tui.metrics.health.rules_file import HealthConfigError, load_rules
 from lmm_tui.metrics.health.scan import examine
+from lmm_tui.metrics.health.verdict import verdict_of
 from lmm_tui.metrics.series.series import SeriesStore
 
 LEVELS = {"ln V": 6.93, "unigram": 5.5, "bigram": 3.1}
@@ -85,6 +86,7 @@ FAULTS: dict[str, tuple[Callable[[int, Row], Row], int]] = {
         lambda s, r: {names.VAL_LOSS: 2.0 + s / 400} if names.VAL_LOSS in r else {},
         300,
     ),
+    "near_zero": (lambda s, _: {names.TRAIN_LOSS: 0.004 + s % 2 / 1000} if s >= 700 else {}, 763),
     "collapse": (
         lambda s, r: (
             {names.PROBE + "participation_ratio": 1.2, names.PROBE + "cosine_sim_intra": 0.99}
@@ -126,7 +128,7 @@ def test_healthy_runs_raise_nothing_though_every_step_is_clipped(seed: int) -> N
     health = Health(baselines=LEVELS)
     for step, row in healthy(seed=seed):
         assert not health.observe(step, row)
-    assert health.verdict() == "healthy up to step 1500"
+    assert verdict_of(health).text == "healthy up to step 1500"
 
 
 def test_an_alert_names_the_layer() -> None:
@@ -145,8 +147,8 @@ def test_a_second_episode_needs_calm_in_between() -> None:
     for step in range(9, 14):
         health.observe(step, {"t": 0.0})
         health.observe(step, {"other": 1.0})
-    assert health.verdict().startswith("healthy now, 1 alert before")
-    assert health.observe(20, {"t": 3.0}) and "suspect sun" in health.verdict()
+    assert verdict_of(health).text.startswith("healthy now, 1 alert before")
+    assert health.observe(20, {"t": 3.0}) and "suspect sun" in verdict_of(health).text
 
 
 def test_rows_without_a_metric_calm_nothing() -> None:
@@ -205,7 +207,7 @@ def test_no_numbers_whatever_bring_health_down(rows: list[tuple[int, Row]]) -> N
     health = Health(baselines=LEVELS)
     for step, row in rows:
         health.observe(step, row)
-    assert health.verdict() and all(alert.record() for alert in health.alerts)
+    assert verdict_of(health).text and all(alert.record() for alert in health.alerts)
 
 
 def rules_of(folder: Path, text: str) -> dict[str, Rule]:

@@ -25,6 +25,7 @@ from lmm_tui.metrics.health.metric_conditions import (
 )
 from lmm_tui.metrics.health.rules import RULES, Rule
 from lmm_tui.metrics.health.scan import examine
+from lmm_tui.metrics.health.verdict import verdict_of
 from lmm_tui.metrics.series.series import SeriesStore
 
 LEVELS = {"ln V": 4.0, "unigram": 3.0, "bigram": 2.0}
@@ -188,4 +189,4 @@ def test_few_rows_are_looked_at_in_a_long_healthy_run(monkeypatch: pytest.Monkey
         store.append({"step": step, LOSS: 2.0 + step % 7 / 10})
     health = Health()
     examine(store, health)
-    assert next(looked) < 1000 and health.verdict() == "healthy up to step 19999"
+    assert next(looked) < 1000 and verdict_of(health).text == "healthy up to step 19999"

@@ -13,7 +13,7 @@ from lmm_tui.charts.braille import ASCII, text_of
 from lmm_tui.charts.canvas import ALARM
 from lmm_tui.charts.chart import Chart, Mark, Trace
 from lmm_tui.charts.heatmap import HeatMap
-from lmm_tui.charts.plot import Plot, smoothed
+from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.plot_area import GUTTER
 from lmm_tui.charts.viewport import (
     Viewport,
@@ -29,6 +29,7 @@ from lmm_tui.charts.viewport import (
 from lmm_tui.cockpit.screens.dashboard_panels import marks_of
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.metrics.series.series import SeriesStore
+from lmm_tui.metrics.series.smoothing import centred_mean
 
 ONE = [Trace("m", "m", "green", "line")]
 RUN = Whole(0, 1000, 900)
@@ -122,7 +123,7 @@ def test_the_cursor_shows_the_values_of_its_step() -> None:
     store = store_of()
     store.append({"step": 1001, "m": 77.5})
     title = drawn(store, Viewport(), cursor=1001)[0]
-    assert "77.5" in title and "at 1,001" in title
+    assert "77.5" in title and "step 1,001" in title
     line = [row[GUTTER:].find("│") for row in drawn(store, Viewport(), cursor=500)[1:-2]]
     assert len({at for at in line if at >= 0}) == 1
     assert sum(at >= 0 for at in line) >= 9
@@ -164,13 +165,12 @@ def test_only_what_may_explain_a_curve_is_marked() -> None:
     assert marks_of(events) == (Mark(3, True), Mark(5, False), Mark(7, False))
 
 
-def test_smoothing_starts_unbiased_and_keeps_gaps() -> None:
-    values = np.array([4.0, np.nan, 2.0, 2.0])
-    calm = smoothed(values, 0.5)
-    assert calm[0] == 4.0 and np.isnan(calm[1])
-    # Weights 1/4 for the first, 1 for the newest: as if the gap had decayed, too.
-    assert calm[2] == pytest.approx((4 * 0.25 + 2) / 1.25)
-    assert smoothed(values, 0.0) is values
+def test_smoothing_is_centred_and_keeps_gaps() -> None:
+    values = np.array([4.0, np.nan, 2.0, 2.0, 8.0])
+    calm = centred_mean(values, 0.5)  # One value on either side of each, none at the ends.
+    assert np.isnan(calm[1])
+    assert calm[[0, 2, 3, 4]] == pytest.approx([4.0, 8 / 3, 4.0, 8.0])
+    assert centred_mean(values, 0.0) is values
 
 
 # Keys and mouse

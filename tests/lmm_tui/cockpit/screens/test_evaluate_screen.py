@@ -72,7 +72,7 @@ async def test_scores_stand_with_chance_and_error_bars(run, size):
         await until_read(pilot, "step 200")
         await until_read(pilot, "0.500")
         text = screen_text(app)
-        assert "0.098" in text and "0.250" in text and "step 200 (newest)" in text
+        assert "0.404-0.596" in text and "0.250" in text and "step 200 (newest)" in text
         assert ("●" in text) == (size[0] >= 80)
         assert max(map(len, text.splitlines())) <= size[0]
 
@@ -86,12 +86,12 @@ async def test_the_history_is_a_chart_over_steps_and_n_turns_to_the_next_score(r
         await until_read(pilot, "lmm_choice acc (100 questions)")
         assert "0.3000" in screen_text(app)
         store = app.screen.query_one(Chart).store
-        assert store.get("high").last_value == pytest.approx(0.3 + 1.96 * 0.05)
+        assert store.get("high").last_value == pytest.approx(0.3958, abs=1e-4)
         await pilot.press("n")
         await until_read(pilot, "lmm_sums exact_match")
         await until_read(pilot, "0.1500")
         await pilot.press("V")
-        await until_read(pilot, "0.098")
+        await until_read(pilot, "0.219-0.396")
 
 
 async def test_runs_that_were_asked_the_same_are_compared_and_no_others(run, tmp_path):
@@ -219,10 +219,13 @@ async def test_a_checkpoint_is_really_scored_and_a_cancelled_one_is_not(tmp_path
 
 def test_an_error_bar_has_value_ends_and_chance_in_their_places():
     score = Score("quiz", "acc", 0.5, 0.1 / 1.96, 0.2, 26, 0)
-    assert interval(score, 11, ASCII) == "..|.[o]...."
-    assert interval(score, 11, BRAILLE) == "··┊·├●┤····"
+    assert interval(score, 11, ASCII) == "..|[-o-]..."
+    assert interval(score, 11, BRAILLE) == "··┊├─●─┤···"
     assert interval(replace(score, value=12.0), 11, ASCII) == " " * 11
-    assert interval(replace(score, value=1.0, stderr=None, chance=None), 5, ASCII) == "....o"
+    assert (
+        interval(replace(score, metric="f1", value=1.0, stderr=None, chance=None), 5, ASCII)
+        == "....o"
+    )
 
 
 @pytest.mark.parametrize("size", [(200, 50), (80, 24)], ids=lambda size: f"{size[0]}x{size[1]}")

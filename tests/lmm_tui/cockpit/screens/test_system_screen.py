@@ -19,6 +19,9 @@ async def test_it_shows_processors_memory_disk_and_the_process_of_the_run(run, s
     async with app.run_test(size=size) as pilot:
         await pilot.press("7")
         await until_read(pilot, "RAM")
+        cpu = next(line for line in screen_text(app).splitlines() if line.strip().startswith("CPU"))
+        assert "%" not in cpu and "–" in cpu  # There is nothing yet to measure since.
+        await until_read(pilot, "cores")
         text = screen_text(app)
         for part in ("CPU", f"{os.cpu_count()} cores", "disk", "GPU", "process"):
             assert part in text

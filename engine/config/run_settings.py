@@ -1,0 +1,65 @@
+"""The settings of a run that has trained: those it began with, and what was changed since."""
+
+from __future__ import annotations
+
+from lmm_tui.engine.config.options import lookup, options
+from lmm_tui.engine.config.resolve import resolve, with_changes
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.setting_changes import SettingChange, read_history
+
+AT_START = (
+    "device",
+    "train.precision",
+    "train.compile",
+    "train.threads",
+    "data.cache_dir",
+    "log.tensorboard",
+)
+"""Settings that only a start can change."""
+_CHANGEABLE = (
+    *AT_START,
+    "train.steps",
+    "train.epochs",
+    "train.on_nonfinite",
+    "train.rollback_lr_factor",
+)
+_CHANGEABLE_SECTIONS = ("optim.", "log.")
+_FIXED = ("optim.name",)
+"""Settings that may change in a run: none that the weights or the data order depend on."""
+
+
+def settings_of(run: RunDir) -> RunConfig:
+    """The settings after the last change; raises ConfigError where config.toml is not usable."""
+    values = read_history(run.events).at()
+    return resolve(run.config, {key: values[key] for key in values if may_change(key)})
+
+
+def resumed_settings(run: RunDir, wanted: RunConfig) -> RunConfig:
+    """The settings after the last change, except for those that `wanted` has not as the run began.
+
+    For a caller that starts and resumes a run with the same settings.
+    """
+    asked = changed_settings(resolve(run.config).completed(), wanted.completed(), 0)
+    return with_changes(settings_of(run), {change.key: change.after for change in asked})
+
+
+def may_change(key: str) -> bool:
+    """Whether a setting can change in a run, while it trains or where it is resumed."""
+    return key in _CHANGEABLE or (key.startswith(_CHANGEABLE_SECTIONS) and key not in _FIXED)
+
+
+def changed_settings(before: RunConfig, after: RunConfig, step: int) -> list[SettingChange]:
+    """The settings that may change in which two configurations differ, as changes at a step."""
+    found = []
+    for option in options():
+        old, new = lookup(before, option.key), lookup(after, option.key)
+        if old != new and may_change(option.key):
+            found.append(SettingChange(step, option.key, old, new))
+    return found
+
+
+if __name__ == "__main__":
+    longer = resolve(assignments={"train.steps": 2000})
+    print(changed_settings(RunConfig(), longer, 1000))
+    print("=== 自测通过 ===")
