@@ -23,7 +23,7 @@ from lmm_tui.metrics.series.series import SeriesStore
 def rows(run: Path) -> dict[int, dict[str, float]]:
     store = SeriesStore()
     MetricsFollower(run / "metrics.jsonl", store).poll()
-    return {step: values for step, _, values in rows_of(store)}
+    return dict(rows_of(store))
 
 
 def state(run: Path) -> str:

@@ -107,7 +107,7 @@ def test_a_fault_in_a_log_is_found(name: str, fault: str, tmp_path: Path) -> Non
     health = Health()
     examine(read(write_log(name, tmp_path, rows)), health)
     found = [alert.step for alert in health.alerts if alert.rule == rule]
-    assert found and found[0] <= by, health.verdict()
+    assert found and found[0] <= by, verdict_of(health).text
 
 
 def test_the_documents_name_every_format() -> None:
