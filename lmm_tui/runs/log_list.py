@@ -13,6 +13,8 @@ from pathlib import Path
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.readers.log_folders import last_written, runs_at
 from lmm_tui.metrics.readers.log_lines import SILENT_S
+from lmm_tui.runs.run_health import judge
+from lmm_tui.runs.run_verdict import NOT_JUDGED
 from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RunSummary
 
@@ -62,9 +64,8 @@ class LogList:
         if session.loading:
             view = replace(view, status=replace(view.status, step=0, loss=None, val_loss=None))
         label = str(log.relative_to(self._folder)) if log != self._folder else log.name
-        return RunSummary(
-            log, view.info, view.status, view.state, label=label, log_format=view.log_format
-        )
+        verdict = NOT_JUDGED if session.loading else judge(session)[1]
+        return RunSummary(log, view.info, view.status, view.state, verdict, label, view.log_format)
 
 
 if __name__ == "__main__":

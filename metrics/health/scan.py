@@ -32,9 +32,10 @@ def examine(store: SeriesStore, health: Health, last: int = MAX_STEP) -> None:
         for step, row in rows_of(store, first, last):
             health.observe(step, row)
         return
-    health.see(store.names())
     table = MetricTable(store, first, last)
     started: list[tuple[int, int, Alert]] = []
+    if not health.judged:
+        health.note_measured(table.names)
     for number, (rule, condition) in enumerate(health.rules):
         prefilter = prefilter_of(condition, table, health.baselines)
         scan = _RuleScan(store, health, rule, condition, prefilter)
@@ -99,6 +100,7 @@ class _RuleScan:
             for step, row in self._rows(steps, at, end):
                 found = self.condition.check(step, row, self._health.baselines)
                 if found is not None:
+                    self._health.judged |= self._rule.severity != "notice"
                     started += self._health.judge(self._rule, step, found)
                 quiet = 0 if found or marked[at] else quiet + 1
                 at += 1

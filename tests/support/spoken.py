@@ -71,8 +71,6 @@ SPEAKERS = {
     "data/chat/template_child.py": ("_why",),
     "data/tokenizing/pattern_check.py": ("_trial",),
     "lmm_tui/runs/remote/mirror.py": ("_connect",),
-    "lmm_tui/runs/remote/mirror_folder.py": ("tell_lost",),
-    "lmm_tui/runs/remote/server.py": ("_odd",),
     "metrics/health/verdict.py": ("_calm_words", "_trouble_words", "_before_that", "_end_words"),
     "engine/training/setting_changer.py": (
         "_sentence",
@@ -83,6 +81,8 @@ SPEAKERS = {
         "_nothing",
     ),
     "engine/training/loop.py": ("_origin",),
+    "lmm_tui/runs/remote/mirror_folder.py": ("tell_lost",),
+    "lmm_tui/runs/remote/server.py": ("_odd",),
     "metrics/probes.py": ("_near",),
     "metrics/readers/event_files.py": ("notes",),
     "metrics/readers/foreign.py": ("notes",),
