@@ -111,7 +111,7 @@ def test_after_a_live_change_and_a_kill_the_losses_are_repeated_to_the_last_bit(
 
     first.start()
     first.past(last)
-    first.kill()
+    longest = first.kill()
     run = first.run
     assert run.read_info().resumed_steps == [saved]
     for name in ("train/loss", "train/lr", "train/grad_norm", "train/clip_rate"):
@@ -122,7 +122,7 @@ def test_after_a_live_change_and_a_kill_the_losses_are_repeated_to_the_last_bit(
     assert rates[lowered] > 5e-4 > rates[lowered + 1]
     # And once more: what was made again is not a change of its own.
     first.start()
-    first.past(last)
+    first.past(longest)
     first.kill()
     assert [step for step, values in repeated(run).items() if len(values) > 1] == []
 
