@@ -21,6 +21,7 @@ from typing import Literal
 
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.plots.plot_source import PlotSource, of_json_log, of_log_dir, of_run
+from lmm_tui.metrics.printable import printable
 from lmm_tui.metrics.series.series import SeriesStore
 
 _DPI = 150
@@ -97,6 +98,9 @@ def _draw(
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(partial, dpi=_DPI)
+            if output.suffix.lower() == ".svg":  # Names of metrics are whatever a log has.
+                drawn = partial.read_text(encoding="utf-8", errors="replace")
+                partial.write_text(printable(drawn), encoding="utf-8")
             partial.replace(output)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -116,7 +120,7 @@ def main(arguments: Sequence[str]) -> int:
         source = of_log_dir(given.log_dir) if given.log_dir else of_json_log(given.json_log)
         files = _draw_all(given.output, source)
     except LmmError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return 2
     print(*files, sep="\n")
     return 0

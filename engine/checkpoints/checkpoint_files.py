@@ -72,8 +72,8 @@ def verify(path: Path, without: Collection[str] = ()) -> None:
             continue
         try:
             found = _sum_of(path / name)
-        except OSError as error:
-            raise _damaged(path, f"{name}: {error.strerror}") from None
+        except (OSError, ValueError) as error:  # A name may hold a NUL.
+            raise _damaged(path, f"{name}: {getattr(error, 'strerror', error)}") from None
         if found != expected:
             raise _damaged(path, f"{name} is not what was written")
 
@@ -203,7 +203,7 @@ def _read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         found = json.loads((path / STATE).read_text(encoding="utf-8"))
         written_as = found["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, f"{STATE}: {type(error).__name__}") from None
     if not isinstance(written_as, int) or written_as > FORMAT:
         raise CheckpointError(

@@ -17,7 +17,13 @@ AT_START = (
     "log.tensorboard",
 )
 """Settings that only a start can change."""
-_CHANGEABLE = (*AT_START, "train.steps", "train.on_nonfinite", "train.rollback_lr_factor")
+_CHANGEABLE = (
+    *AT_START,
+    "train.steps",
+    "train.epochs",
+    "train.on_nonfinite",
+    "train.rollback_lr_factor",
+)
 _CHANGEABLE_SECTIONS = ("optim.", "log.")
 _FIXED = ("optim.name",)
 """Settings that may change in a run: none that the weights or the data order depend on."""

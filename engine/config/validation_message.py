@@ -11,6 +11,9 @@ from pydantic import ValidationError
 
 from lmm_tui.engine.config.options import options
 
+_LONGEST = 80
+"""Characters of a wrong value."""
+
 
 def validation_message(error: ValidationError, file: Path | None) -> str:
     """The first problem that pydantic found; `file` is where the values came from."""
@@ -23,7 +26,8 @@ def validation_message(error: ValidationError, file: Path | None) -> str:
         message = str(first["msg"]).removeprefix("Value error, ")
         message = re.sub(r"^(Input|String|List) (?=should )", "", message)
         given = first["input"]
-        shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
+        known = isinstance(given, str | int | float | bool)
+        shown = f" (got {repr(given)[:_LONGEST]})" if known else ""
         problem = message if first["type"] == "value_error" else f"{message}{shown}"
     return f"{_where(file, location)}{key}: {problem}"
 

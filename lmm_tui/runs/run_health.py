@@ -37,8 +37,6 @@ _BACKLOG = 2048
 """From this many unread rows on, chunks are large: the rules then work on whole columns, which
 takes longer per call and less time in total."""
 _BACKLOG_CHUNK = 1 << 14
-_GROWING = ("starting", "running", "stopping")
-"""States in which metrics may still be added to the last row."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class RunHealth:
             self._begin()  # The run was resumed or restarted: earlier rows were replaced.
             seen = None
         at = 0 if seen is None else int(steps.searchsorted(seen, side="right"))
-        whole = len(steps) - (view.state in _GROWING)
+        whole = len(steps) - view.growing
         deadline = time.perf_counter() + budget_s
         while at < whole:
             rows = _CHUNK if whole - at < _BACKLOG else _BACKLOG_CHUNK

@@ -1,4 +1,4 @@
-"""The runs of a folder: list, filter, sort, ancestry.
+"""The runs of a folder, and the logs of other programs there: list, filter, sort, ancestry.
 
 A run is read again only if one of its files was replaced, so listing 500 unchanged runs costs
 1,500 calls of stat.
@@ -17,6 +17,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.i18n.language import tr
 from lmm_tui.metrics.health.verdict import LEVELS
+from lmm_tui.runs.log_list import LogList
 from lmm_tui.runs.run_verdict import verdict_on
 from lmm_tui.runs.session import ATTACHABLE_STATES
 from lmm_tui.runs.status_text import RunSummary
@@ -33,11 +34,16 @@ class ListedRun:
 
     @property
     def name(self) -> str:
-        return self.summary.path.name
+        return self.summary.name
+
+    @property
+    def is_log(self) -> bool:
+        """Whether it is a log of another program, which is only read."""
+        return bool(self.summary.log_format)
 
     @property
     def live(self) -> bool:
-        return self.summary.state in ATTACHABLE_STATES
+        return not self.is_log and self.summary.state in ATTACHABLE_STATES
 
 
 class RunList:
@@ -46,9 +52,10 @@ class RunList:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: dict[Path, tuple[object, ListedRun]] = {}
+        self._logs = LogList(folder)
 
     def read(self) -> tuple[ListedRun, ...]:
-        """Every readable run, the latest started first."""
+        """Every readable run and log, the latest started first."""
         found: dict[Path, tuple[object, ListedRun]] = {}
         for path in _subfolders(self._folder):
             run = RunDir(path)
@@ -67,6 +74,7 @@ class RunList:
             found[path] = stamps, listed
         self._known = found
         runs = [listed for _, listed in found.values()]
+        runs += map(ListedRun, self._logs.read())
         return tuple(sorted(runs, key=lambda run: run.summary.info.started, reverse=True))
 
 
@@ -126,9 +134,10 @@ def _is_value(value: object) -> bool:
 def _searchable_text(run: ListedRun) -> str:
     info = run.summary.info
     state = run.summary.state
+    kind = info.stage or run.summary.log_format
     verdict = run.summary.verdict.headline
     words = (run.name, state, tr(state), verdict, tr(verdict))
-    parts = (*words, info.stage, info.model, info.parent, run.note)
+    parts = (*words, kind, info.model, info.parent, run.note)
     return " ".join(parts).casefold()
 
 

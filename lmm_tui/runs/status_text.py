@@ -41,6 +41,14 @@ class RunSummary:
     status: RunStatus
     state: str
     verdict: Verdict = NOT_JUDGED
+    label: str = ""
+    """Its name in a list, where that is not the name of its folder."""
+    log_format: str = ""
+    """Of a log of another program: what it is read as."""
+
+    @property
+    def name(self) -> str:
+        return self.label or self.path.name
 
     @classmethod
     def of(cls, run: RunDir) -> RunSummary:
@@ -147,12 +155,12 @@ def runs_table(runs: Sequence[RunSummary], now: float | None = None) -> str:
     head = tuple(map(tr, RUNS_HEAD))
     rows = [
         (
-            run.path.name,
+            run.name,
             tr(run.state),
             verdict_text(run.verdict),
-            run.info.stage,
+            tr(run.log_format) if run.log_format else run.info.stage,
             run.info.model,
-            f"{run.status.step}/{run.status.total_steps}",
+            steps_text(run),
             result_text(run.info, run.status, few=True),
             number(run.status.val_loss, 3),
             count(run.status.tokens_per_s) if run.status.tokens_per_s else NOTHING,
@@ -176,6 +184,13 @@ def verdict_text(verdict: Verdict) -> str:
     """The verdict in a few words, such as `✗ diverged @88`."""
     at = "" if verdict.step is None else f" @{verdict.step:,}"
     return f"{VERDICT_SIGNS[verdict.level]} {tr(verdict.headline)}{at}"
+
+
+def steps_text(run: RunSummary) -> str:
+    """`120/1000`; only the step where a log does not say how many there will be."""
+    if run.log_format and not run.status.total_steps:
+        return f"{run.status.step}" if run.status.step else NOTHING
+    return f"{run.status.step}/{run.status.total_steps}"
 
 
 def state_text(run: RunSummary) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 
 from lmm_tui.metrics import names
 from lmm_tui.metrics.health.condition import HealthFinding
-from lmm_tui.metrics.health.layer_conditions import MUST_BE_FINITE
 from lmm_tui.metrics.health.rules import RULES, SEVERITIES, Rule, Severity
 from lmm_tui.metrics.values import strict
 
@@ -53,36 +52,36 @@ class Health:
         self.rules = [(rule, deepcopy(rule.condition)) for rule in rules]
         """Each with a condition of its own, which remembers the rows so far."""
         self.baselines = dict(baselines or {})
+        self.judged = False
+        """Whether any rule that warns had what it needs, in any row."""
+        self._measured: dict[str, None] = {}
+        """The metrics that there were instead."""
         self._open: dict[tuple[str, str], tuple[Alert, int]] = {}
         """By rule and layer: the alert of the episode, and its judged rows without a finding."""
-        self.could_judge = False
-        """Whether there was any metric that tells a healthy run from another: a loss, a gradient
-        norm, or what a rule above a notice is about."""
-        self.unjudged: set[str] = set()
-        """The metrics of a run that could not be judged so far."""
-        self._telling = set(MUST_BE_FINITE) | {
-            getattr(rule.condition, "metric", "") for rule, _ in self.rules if _is_telling(rule)
-        }
 
     def observe(self, step: int, row: Mapping[str, float]) -> list[Alert]:
         """The alerts that start at a row; `row` maps metrics to their values at `step`."""
         self.last_step = step
-        if not self.could_judge:
-            self.see(row)
         started: list[Alert] = []
         for rule, condition in self.rules:
             found = condition.check(step, row, self.baselines)
+            if not self.judged and found is not None:
+                self.judged = rule.severity != "notice"
             if found is not None and (found or self._open):
                 started += self.judge(rule, step, found)
         self.alerts += started
+        if not self.judged:
+            self.note_measured(row)
         return started
 
-    def see(self, metrics: Iterable[str]) -> None:
-        """Take note of metrics that a run has."""
-        self.unjudged.update(metrics)
-        self.could_judge = any(
-            name in self._telling or name.startswith(names.GRAD_LAYER) for name in self.unjudged
-        )
+    def note_measured(self, metrics: Iterable[str]) -> None:
+        """Remember which metrics there are, for when no rule can judge any of them."""
+        self._measured |= dict.fromkeys(metrics)
+
+    @property
+    def measured(self) -> list[str]:
+        """The metrics of a run of which none could be judged so far."""
+        return list(self._measured)
 
     def judge(self, rule: Rule, step: int, found: list[HealthFinding]) -> list[Alert]:
         """The alerts that start with the findings of a rule in a row that it could judge."""
@@ -113,8 +112,8 @@ class Health:
     def open_key(self) -> str:
         """Changes whenever an episode begins or ends, and once something was judged."""
         if not self._open:
-            return f"{len(self.alerts)}, {self.could_judge}"
-        return f"{len(self.alerts)}, {self.could_judge}, {list(self._open)}"
+            return f"{len(self.alerts)}, {self.judged}"
+        return f"{len(self.alerts)}, {self.judged}, {list(self._open)}"
 
     def _close_calm_episodes(self, rule: Rule, found: set[str]) -> None:
         """Count a row without a finding for each open episode of a rule outside of `found`."""
@@ -125,10 +124,6 @@ class Health:
                 del self._open[key]
             else:
                 self._open[key] = alert, calm
-
-
-def _is_telling(rule: Rule) -> bool:
-    return rule.severity != "notice"
 
 
 if __name__ == "__main__":

@@ -39,6 +39,10 @@ _TITLES = {
 }
 
 
+_FEW = 6
+"""So many metrics are named where none can be judged."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """An open alert, and those that it explains."""
@@ -93,7 +97,7 @@ def verdict_of(health: Health) -> Verdict:
     text = _calm_words(health)
     if health.last_step is None:
         return Verdict("unknown", "no metrics", None, text)
-    if not health.could_judge:
+    if not health.judged and not health.alerts:
         return Verdict("unknown", "not judged", None, text)
     return Verdict("ok", "healthy now" if health.alerts else "healthy", None, text)
 
@@ -102,9 +106,10 @@ def _calm_words(health: Health) -> str:
     """The sentence where nothing is wrong, or nothing is known."""
     if health.last_step is None:
         return "nothing measured yet"
-    if not health.could_judge:
-        listed = ", ".join(sorted(health.unjudged)[:8])
-        return f"nothing could be judged: no loss and no gradient norm in this log, only {listed}"
+    if not health.judged and not health.alerts:
+        first = ", ".join(health.measured[:_FEW])
+        others = ", …" if len(health.measured) > _FEW else ""
+        return f"nothing could be judged: no loss in this log; it has {first}{others}"
     if health.alerts:
         count, last = len(health.alerts), health.alerts[-1].step
         plural = "s" if count > 1 else ""

@@ -17,14 +17,27 @@ from lmm_tui.runs.status_text import RunSummary, runs_table, status_record
 @runs_dir_option
 @json_option
 def command(runs_dir: Path, as_json: bool) -> None:
-    """List the runs in a folder, the newest first."""
+    """List the runs in a folder, and logs of other programs there, the newest first."""
     runs = [RunSummary.of(run) for run in list_runs(runs_dir)]
+    if _has_others(runs_dir, {run.path for run in runs}):
+        from lmm_tui.runs.log_list import LogList
+
+        runs += LogList(runs_dir).read()
+        runs.sort(key=lambda run: run.info.started, reverse=True)
     if as_json:
         click.echo(json.dumps([status_record(run) for run in runs], indent=1, allow_nan=False))
     elif runs:
         click.echo(runs_table(runs))
     else:
         click.echo(tr("{folder}: no runs yet; `lmm-tui launch` starts one", folder=runs_dir))
+
+
+def _has_others(folder: Path, runs: set[Path]) -> bool:
+    """Whether there is anything besides runs of ours: logs take longer to look for."""
+    try:
+        return any(not one.name.startswith(".") and one not in runs for one in folder.iterdir())
+    except OSError:
+        return False
 
 
 if __name__ == "__main__":

@@ -98,8 +98,9 @@ class RunsScreen(RunActions):
         self._marked &= {run.summary.path for run in self._runs}
         self._show()
         shown = self._shown_run()
-        if first and shown is not None:
-            self.query_one(Table).go_to(shown.name)
+        for run in self._runs if first else ():
+            if run.summary.path == shown:
+                self.query_one(Table).go_to(run.name)
 
     # What is shown
 
@@ -141,17 +142,18 @@ class RunsScreen(RunActions):
         if verdict.level == "error":
             colour = "$error"
         shown = self._shown_run()
-        current = shown is not None and shown.name == run.name
+        current = shown == run.summary.path
         steps = f"{status.step:,}" + (f"/{count(status.total_steps)}" if status.total_steps else "")
+        kind = tr(run.summary.log_format) if run.is_log else info.stage
         return TableRow(
             run.name,
             {
                 "name": (run.name, _CURRENT if current else ""),
                 "state": (f"{sign} {tr(run.summary.state)}", colour),
                 "health": (verdict_text(verdict), VERDICT_STYLES[verdict.level]),
-                "stage": info.stage,
+                "stage": kind,
                 "model": info.model,
-                "step": steps,
+                "step": steps if status.step or not run.is_log else NOTHING,
                 "loss": result_text(info, status, few=True),
                 "val": number(status.val_loss, 3),
                 "speed": count(status.tokens_per_s) if status.tokens_per_s else NOTHING,
@@ -169,9 +171,11 @@ class RunsScreen(RunActions):
         info, error = run.summary.info, run.summary.status.error
         chain = " → ".join(ancestry(run, self._runs or ()))
         process = tr("pid {pid} on {host}", pid=info.pid, host=info.host)
-        facts = " · ".join(filter(None, (info.model, info.device, info.precision, process)))
+        known = (info.model, info.device, info.precision, process)
+        facts = tr(run.summary.log_format) if run.is_log else " · ".join(filter(None, known))
+        hint = "" if run.is_log else tr("no note; n writes one")
         trouble = run.summary.verdict.text if run.summary.verdict.is_trouble else ""
-        last = translate_message(error or trouble) or run.note or tr("no note; n writes one")
+        last = translate_message(error or trouble) or run.note or hint
         return [
             Content.assemble((clean(chain), "bold"), (f"  {clean(facts)}", _QUIET)),
             Content.styled(clean(str(run.summary.path)), _QUIET),
