@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from lmm_tui.engine.config.options import lookup, options
 from lmm_tui.engine.config.resolve import resolve, with_changes
 from lmm_tui.engine.config.run_config import RunConfig
@@ -31,8 +34,15 @@ _FIXED = ("optim.name",)
 
 def settings_of(run: RunDir) -> RunConfig:
     """The settings after the last change; raises ConfigError where config.toml is not usable."""
-    values = read_history(run.events).at()
+    began = resolve(run.config)
+    values = one_length(read_history(run.events).at(), began)
     return resolve(run.config, {key: values[key] for key in values if may_change(key)})
+
+
+def one_length(values: Mapping[str, Any], config: RunConfig) -> dict[str, Any]:
+    """New values of settings of `config`, without the steps where they follow from epochs."""
+    of_epochs = values.get("train.epochs", config.train.epochs) is not None
+    return {key: value for key, value in values.items() if key != "train.steps" or not of_epochs}
 
 
 def resumed_settings(run: RunDir, wanted: RunConfig) -> RunConfig:
@@ -53,6 +63,8 @@ def changed_settings(before: RunConfig, after: RunConfig, step: int) -> list[Set
     """The settings that may change in which two configurations differ, as changes at a step."""
     found = []
     for option in options():
+        if option.key == "train.steps" and after.train.epochs is not None:
+            continue  # They follow.
         old, new = lookup(before, option.key), lookup(after, option.key)
         if old != new and may_change(option.key):
             found.append(SettingChange(step, option.key, old, new))

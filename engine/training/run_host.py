@@ -228,6 +228,8 @@ def _history(
     asked = changed_settings(before, config, step=0)
     for change in asked:
         history.began.setdefault(change.key, change.before)
+    if config.train.epochs is not None:
+        history.began.setdefault("train.steps", before.train.steps)
     return history, asked
 
 

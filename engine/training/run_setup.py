@@ -122,7 +122,8 @@ def _with_steps(host: Host, config: RunConfig, steps_per_epoch: float) -> RunCon
     steps = max(1, math.ceil(round(epochs * steps_per_epoch, 6)))
     train = config.train.model_copy(update={"steps": steps})
     config = config.model_copy(update={"train": train})
-    host.run_dir.write_config(to_toml(config))
+    if not host.resumes:  # Of a resumed run it has what the run began with.
+        host.run_dir.write_config(to_toml(config))
     host.events.write(
         "start",
         f"train.epochs: {epochs:g} of {steps_per_epoch:.6g} steps each: {steps} steps",

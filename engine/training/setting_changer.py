@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from lmm_tui.engine.config.resolve import with_changes
-from lmm_tui.engine.config.run_settings import AT_START, changed_settings, may_change
+from lmm_tui.engine.config.run_settings import AT_START, changed_settings, may_change, one_length
 from lmm_tui.engine.run.setting_changes import SettingChange
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.schedule import lr_factor
@@ -83,10 +83,13 @@ class SettingChanger:
         return config.peak_lr * factor * context.lr_scale
 
     def _set(self, values: Mapping[str, Any]) -> None:
+        config = self._context.config
         known = {
-            key: value for key, value in values.items() if may_change(key) and key not in AT_START
+            key: value
+            for key, value in one_length(values, config).items()
+            if may_change(key) and key not in AT_START
         }
-        self._context.change_settings(with_changes(self._context.config, known))
+        self._context.change_settings(with_changes(config, known))
 
 
 def _of(changes: list[SettingChange], key: str) -> SettingChange | None:

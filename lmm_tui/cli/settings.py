@@ -167,8 +167,10 @@ def _flag(
     kind = click.Choice(option.choices) if option.choices else option.kind
     help_text = f"{option.help} ({option.allowed})" if option.allowed else option.help
     if option.key == "data.source":
-        shown = option.default
-        return click.option(name, type=kind, multiple=True, show_default=shown, help=help_text)
+        sources = (option.default,)
+        return click.option(
+            name, type=kind, multiple=True, default=sources, show_default=True, help=help_text
+        )
     return click.option(
         name, type=kind, default=option.default, show_default=show_default, help=help_text
     )

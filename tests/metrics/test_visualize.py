@@ -170,7 +170,7 @@ class TestPage:
         with rc_context(plot_style.settings()):
             figure = page_layout.draw("whole", PlotSource(store, "a $x_1 b\x1b[31m\n"))
             figure.canvas.draw()
-        assert figure.texts[0].get_text() == "a $x_1 b\ufffd[31m\ufffd"
+        assert figure.texts[0].get_text() == "a $x_1 b\ufffd[31m "
         assert r"mine/$\frac$" in texts_of(figure)
 
     def test_a_long_run_is_drawn_with_few_points(self) -> None:

@@ -307,7 +307,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         if not same_data(event.config, self._config):
             return
         self._known.data = event.facts
-        for key in _DATA_KEYS:
+        for key in ("data.source", "data.tokenizer"):
             self.field(key).complain(event.facts.problems.get(key, ""))
         self._update()
         if self._start_wanted:

@@ -10,7 +10,7 @@ from small_runs import MakeConfig, curve, lines, of_stage, run, train
 
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.recipe import load_recipe
-from lmm_tui.engine.config.resolve import check, resolve
+from lmm_tui.engine.config.resolve import resolve, with_changes
 
 
 def rows_of(path: str, count: int) -> str:
@@ -27,7 +27,7 @@ def test_the_later_of_epochs_and_steps_counts(tmp_path: Path) -> None:
     assert resolve(file).train.epochs == 3
     found = resolve(file, {"train.steps": 9}).train
     assert (found.steps, found.epochs) == (9, None)
-    changed = check("train.steps", 5, resolve(file)).train
+    changed = with_changes(resolve(file), {"train.steps": 5}).train
     assert (changed.steps, changed.epochs) == (5, None)
     recipe = tmp_path / "r.toml"
     recipe.write_text("[common.train]\nepochs = 1\n[[step]]\ntrain = {steps = 4}\n")
@@ -54,7 +54,7 @@ def test_steps_follow_from_epochs_and_are_said(
     small: MakeConfig, chats: str, epochs: float
 ) -> None:
     config = of_stage(small, chats, "dpo", train__batch_size=7)
-    config = check("train.epochs", epochs, config)
+    config = with_changes(config, {"train.epochs": epochs})
     host = train(config)
     pairs = train_pairs(host)
     steps = math.ceil(epochs * pairs / 7)
@@ -79,7 +79,7 @@ def test_a_run_of_epochs_resumes_to_more_of_them(small: MakeConfig, chats: str) 
         config = of_stage(
             small, chats, "sft", name=name, train__batch_size=8, optim__schedule="constant"
         )
-        return check("train.epochs", count, config)
+        return with_changes(config, {"train.epochs": count})
 
     whole = train(epochs(2, "whole"))
     first = train(epochs(1, "parts"))
