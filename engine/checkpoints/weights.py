@@ -29,6 +29,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.adapters import merged
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.guarded_files import name_for_library, read_bytes
 
 log = logging.getLogger("engine")
 
@@ -131,8 +132,9 @@ def infer_shape(tensors: Mapping[str, Tensor], rope_theta: float = 1e6) -> Model
 
 def _read_verified(path: Path) -> Weights:
     run_dir = RunDir(path.parent.parent)
+    run_dir.refuse_unsafe()
     config: RunConfig = resolve(run_dir.config)
-    tensors = _load_safetensors([path / "model.safetensors"], path)
+    tensors = _load_safetensors([path / "model.safetensors"], path, inside=path)
     adapter = read_adapter(path)
     if adapter is not None:
         tensors = merged(tensors, adapter)
@@ -163,7 +165,8 @@ def _read_hf(path: Path) -> Weights:
 
 def _read_pth(path: Path) -> Weights:
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with name_for_library(path) as name:
+            found = torch.load(name, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file") from None
     except Exception as error:
@@ -237,11 +240,14 @@ def _checked(
     return Weights(shape, fp32, tokenizer if tokenizer.is_file() else None, origin)
 
 
-def _load_safetensors(files: list[Path], origin: Path) -> dict[str, Tensor]:
+def _load_safetensors(
+    files: list[Path], origin: Path, inside: Path | None = None
+) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for file in files:
         try:
-            tensors |= load_file(file)
+            with name_for_library(file, inside) as name:
+                tensors |= load_file(name)
         except FileNotFoundError:
             raise WeightsError(f"{origin}: {file.name} is missing") from None
         except (OSError, SafetensorError) as error:
@@ -251,9 +257,9 @@ def _load_safetensors(files: list[Path], origin: Path) -> dict[str, Tensor]:
 
 def _load_json(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(read_bytes(path))
         return found
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read ({error})") from None
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, Job
-from lmm_tui.engine.run.atomic_file import replace_text
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.guarded_files import replace_text
 from lmm_tui.metrics.values import strict
 
 FORMAT = 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -16,7 +17,6 @@ from typing import IO
 
 import psutil
 
-from lmm_tui.engine.run.atomic_file import replace_text
 from lmm_tui.engine.run.run_dir_error import RunDirError, writing
 from lmm_tui.engine.run.run_records import (
     ACTIVE_STATES,
@@ -26,6 +26,7 @@ from lmm_tui.engine.run.run_records import (
     read_record,
     write_record,
 )
+from lmm_tui.guarded_files import UnsafeFileError, open_file, refuse_unsafe, replace_text
 
 RUNS_DIR = "runs"
 """The default folder of runs."""
@@ -33,6 +34,7 @@ RUNS_DIR = "runs"
 _SOCKET = "control.sock"
 
 _STALE_AFTER_S = 10.0
+_LONGEST_OWNER = 200
 
 
 class RunDir:
@@ -65,17 +67,41 @@ class RunDir:
     def create(self) -> None:
         """Make the directory, readable by its user only; RunDirError if that fails."""
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (*reversed(self.path.parents), self.path):
+                if not folder.is_dir():
+                    folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise RunDirError(
                 f"{self.path}: cannot be made ({error.strerror}); choose another --runs-dir"
             ) from None
 
     def exists(self) -> bool:
-        return self.info_file.is_file()
+        return os.path.lexists(self.info_file)
+
+    def refuse_unsafe(self) -> None:
+        """Raise RunDirError if a link, a pipe or a device stands where the run has its files.
+
+        Links would lead out of the run, which may come from somebody else.
+        """
+        files = (self.info_file, self.status_file, self.config, self.metrics, self.events)
+        others = (self.samples, self.output, self.lock_file, self.note_file)
+        folders = (self.tensorboard, self.checkpoints, self.evals, self.spikes, self.plots)
+        try:
+            for file in (*files, *others):
+                refuse_unsafe(file, self.path)
+            for folder in folders:
+                refuse_unsafe(folder, self.path, stat.S_IFDIR)
+        except UnsafeFileError as error:
+            raise RunDirError(f"{error}; replace it by what it stands for, or delete it") from None
+
+    def others_can_write(self) -> bool:
+        """Whether other users may put another run in the place of this one."""
+        return others_can_write(self.path.parent)
 
     def read_info(self) -> RunInfo:
-        """Raises RunDirError if run.json is missing, damaged or of a newer format."""
+        """Raises RunDirError if run.json is missing, damaged or of a newer format, or if the run
+        is not safe to read."""
+        self.refuse_unsafe()
         info = read_record(self.info_file, RunInfo)
         if info is None:
             raise RunDirError(f"{self.path}: not a run directory (no readable run.json)")
@@ -91,7 +117,7 @@ class RunDir:
 
     def write_config(self, text: str) -> None:
         """Replace config.toml atomically."""
-        replace_text(self.config, text)
+        replace_text(self.config, text, self.path)
 
     def read_status(self, otherwise: RunStatus | None = None) -> RunStatus:
         """The last status written; `otherwise`, or a default one, if none is readable."""
@@ -121,12 +147,12 @@ class RunDir:
         Raises RunDirError with the owner's pid and host if another process owns it.
         """
         with writing(self.lock_file):
-            handle = self.lock_file.open("a+", encoding="utf-8")
+            flags = os.O_RDWR | os.O_CREAT
+            handle = os.fdopen(open_file(self.lock_file, flags, inside=self.path), "r+")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            handle.seek(0)
-            owner = handle.read().strip() or "another process"
+            owner = handle.read(_LONGEST_OWNER).strip() or "another process"
             handle.close()
             raise RunDirError(
                 f"{self.path}: in use by {owner}; attach with `lmm-tui monitor {self.name}` "
@@ -161,6 +187,16 @@ class RunDir:
         # A socket in a runtime folder is named by the hash of this path; only the folder may
         # differ between processes.
         return recorded if recorded.name == here.name != _SOCKET else here
+
+
+def others_can_write(folder: Path) -> bool:
+    """Whether users other than its owner may rename or replace the entries of a folder."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return False
+    group = found.st_mode & stat.S_IWGRP and found.st_gid != os.getgid()
+    return bool(found.st_mode & stat.S_IWOTH or group) and not found.st_mode & stat.S_ISVTX
 
 
 def _started_at(pid: int, started: float) -> bool:

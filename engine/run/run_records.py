@@ -8,7 +8,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from lmm_tui.engine.run.atomic_file import replace_text
+from lmm_tui.guarded_files import read_bytes, replace_text
 
 FORMAT = 1
 """Version of the run directory's layout; readers refuse a newer one."""
@@ -65,6 +65,7 @@ class RunStatus:
     error: str = ""
 
 
+_LIMIT = 1 << 20
 _LARGEST = 1 << 62
 """Above every count and time of a record."""
 
@@ -77,7 +78,7 @@ def read_record(path: Path, kind: type[Record]) -> Record | None:
     Unknown keys are ignored, so that an older reader accepts a newer writer's additions.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_bytes(path, path.parent, _LIMIT))
         hints = get_type_hints(kind)
         known = {item.name: found[item.name] for item in fields(kind) if item.name in found}
         return kind(**known) if all(_fits(known[name], hints[name]) for name in known) else None
@@ -86,7 +87,8 @@ def read_record(path: Path, kind: type[Record]) -> Record | None:
 
 
 def write_record(path: Path, record: RunInfo | RunStatus) -> None:
-    replace_text(path, json.dumps(asdict(record), ensure_ascii=False, indent=1) + "\n")
+    text = json.dumps(asdict(record), ensure_ascii=False, indent=1) + "\n"
+    replace_text(path, text, path.parent)
 
 
 def _fits(value: Any, hint: Any) -> bool:

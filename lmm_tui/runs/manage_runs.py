@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.engine.run.atomic_file import replace_text
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import read_text, replace_text
 
 TRASH = ".trash"
 _LONGEST_NAME = 200
@@ -60,7 +60,7 @@ def note(run: RunDir, text: str) -> None:
     """Save a note with a run; empty text removes it."""
     try:
         if text.strip():
-            replace_text(run.note_file, text.strip() + "\n")
+            replace_text(run.note_file, text.strip() + "\n", run.path)
         else:
             run.note_file.unlink(missing_ok=True)
     except OSError as error:
@@ -96,8 +96,8 @@ def differences(first: RunDir, second: RunDir) -> list[SettingDifference]:
 
 def _settings(run: RunDir) -> dict[str, str]:
     try:
-        found = tomllib.loads(run.config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = tomllib.loads(read_text(run.config, run.path))
+    except (OSError, ValueError, RecursionError) as error:
         raise ManageRunsError(f"{run.config}: cannot be read ({error})") from None
     return dict(_flat(found))
 

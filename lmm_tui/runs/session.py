@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from lmm_tui.engine.run import control_client
-from lmm_tui.engine.run.atomic_file import version_of
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.control_protocol import ControlError
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
+from lmm_tui.guarded_files import version_of
 from lmm_tui.metrics import names
 from lmm_tui.metrics.readers.foreign import log_of, open_log, resolve
 from lmm_tui.metrics.readers.json_lines import JsonlFollower, MetricsFollower

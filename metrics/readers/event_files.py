@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lmm_tui.guarded_files import reading
 from lmm_tui.metrics.readers.event_message import MessageError, read_event
 from lmm_tui.metrics.readers.event_records import Bytes, Records, split
 from lmm_tui.metrics.readers.metric_names import EPOCHS, TAKEN, MetricNamer, normal
@@ -185,7 +186,7 @@ class _File:
             seen = (found.st_ino, found.st_size, found.st_mtime_ns)
             if self._lost or seen == self._seen:
                 return
-            with self._path.open("rb", buffering=0) as file:
+            with reading(self._path) as file:
                 size = _CHUNK_BYTES
                 ended = False
                 while not (ended or self._lost):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from lmm_tui.guarded_files import read_bytes
 from lmm_tui.metrics.readers.json_log import RecordLines, document_in, history_in
 from lmm_tui.metrics.readers.log_lines import LogLines, decoded
 from lmm_tui.metrics.readers.log_row import LineReader, LogRow
@@ -15,6 +16,7 @@ from lmm_tui.metrics.readers.place_rows import RowPlacer
 from lmm_tui.metrics.series.series import SeriesStore
 
 _MOST_REREADS = 8
+_LARGEST_DOCUMENT = 256 << 20
 _MANY = 256
 """From so many lines on, columns are faster."""
 
@@ -160,7 +162,7 @@ def _fields(row: LogRow) -> dict[str, Any]:
 
 def history_of(path: Path) -> list[dict[str, Any]] | None:
     """The rows in a document. Raises OSError or ValueError where it cannot be read."""
-    text = decoded(path.read_bytes()).decode("utf-8", "replace")
+    text = decoded(read_bytes(path, limit=_LARGEST_DOCUMENT)).decode("utf-8", "replace")
     return history_in(document_in(text))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from lmm_tui.guarded_files import reading
 from lmm_tui.metrics.readers.metric_names import MetricNamer
 from lmm_tui.metrics.readers.wandb_frames import BLOCK, Frames
 from lmm_tui.metrics.readers.wandb_history import HistoryReader
@@ -71,7 +72,7 @@ class WandbFollower:
                 self._store.clear()
                 self._begin()
             self._seen = seen
-            with self._path.open("rb", buffering=0) as file:
+            with reading(self._path) as file:
                 self.behind = True
                 while self.behind:
                     offset = file.seek(self._frames.offset)

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
 from lmm_tui.cli.options import runs_dir_option
-from lmm_tui.engine.run.find_run import list_runs
+from lmm_tui.engine.run.run_dir import others_can_write
 from lmm_tui.i18n.language import tr
-from lmm_tui.runs.status_text import RunSummary, runs_table
+from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.runs.run_list import UNREADABLE, RunList
+from lmm_tui.runs.status_text import runs_table
+from lmm_tui.terminal.safe_text import clean
 
 
 @click.command("runs")
 @runs_dir_option
 def command(runs_dir: Path) -> None:
     """List the runs in a folder, the newest first."""
-    runs = [RunSummary.of(run) for run in list_runs(runs_dir)]
+    listed = [run.summary for run in RunList(runs_dir).read()]
+    runs = [run for run in listed if run.state != UNREADABLE]
+    broken = [run for run in listed if run.state == UNREADABLE]
     if runs:
         click.echo(runs_table(runs))
-    else:
+    for run in broken:
+        click.echo(clean(tr("unreadable: {why}", why=translate_message(run.status.error))))
+    if others_can_write(runs_dir):
+        text = "{folder}: other users can write here; run `chmod go-w {quoted}`"
+        click.echo(tr(text, folder=runs_dir, quoted=shlex.quote(str(runs_dir))), err=True)
+    if not listed:
         click.echo(tr("{folder}: no runs yet; `lmm-tui launch` starts one", folder=runs_dir))
 
 
