@@ -29,6 +29,7 @@ from lmm_tui.engine.checkpoints.weights import (
     sidecar,
 )
 from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.guarded_files import SHARED, replace_text, replacing
 
 _OTHER_FILES = {".gguf", ".ggml", ".safetensors", ".bin", ".pt", ".ckpt", ".onnx", ".npz", ".h5"}
 _HEAD = "lm_head.weight"
@@ -75,7 +76,7 @@ def _write_hf(weights: Weights, folder: Path) -> None:
         # Tools that stop at the one eos_token stop at the end of an answer.
         tokenizer = tokenizer.with_eos(template.turn_ends[0])
     folder.mkdir()
-    tokenizer.save(folder, jinja)
+    tokenizer.save(folder, jinja, SHARED)
     _write_json(folder / "config.json", hf_config(weights.shape, tokenizer))
     _write_json(
         folder / "generation_config.json",
@@ -110,15 +111,15 @@ def _write_pth(weights: Weights, file: Path) -> None:
     """
     half = {name: tensor.half() for name, tensor in weights.tensors.items()}
     half.setdefault(_HEAD, half[_EMBEDDING])
-    staging = file.with_suffix(".writing")
-    torch.save(half, staging)
     shape = asdict(weights.shape)
     _write_json(sidecar(file), {field: shape[field] for field in SIDECAR_FIELDS})
-    staging.rename(file)
+    with replacing(file, mode=SHARED) as staging:
+        torch.save(half, staging)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    replace_text(path, text, mode=SHARED)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ from typing import IO, BinaryIO
 
 from lmm_tui.errors import LmmError
 
+PRIVATE, SHARED = 0o600, 0o666
+"""Modes of new files: those of a run, and those that the user named; of these the umask decides."""
+
 TEXT_LIMIT = 16 << 20
 """Bytes of a file that is read as a whole, such as a configuration or a record."""
 
@@ -40,7 +43,7 @@ class UnsafeFileError(LmmError, OSError):
 def open_file(path: Path, flags: int = os.O_RDONLY, *, inside: Path | None = None) -> int:
     """The descriptor of a regular file. Raises OSError."""
     if inside is None:
-        return _checked(os.open(path, flags | (_BASE & ~os.O_NOFOLLOW), 0o600), path)
+        return _checked(os.open(path, flags | (_BASE & ~os.O_NOFOLLOW), PRIVATE), path)
     if path.parent == inside:  # The usual case, in one call.
         handle = _checked(_opened(path, flags, path), path)
     else:
@@ -55,6 +58,12 @@ def open_file(path: Path, flags: int = os.O_RDONLY, *, inside: Path | None = Non
 def reading(path: Path, inside: Path | None = None) -> BinaryIO:
     """An unbuffered binary file."""
     return open(open_file(path, inside=inside), "rb", buffering=0)
+
+
+def appending(path: Path) -> BinaryIO:
+    """An unbuffered file to append to, made if it does not exist; no link itself."""
+    handle = open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, inside=path.parent)
+    return open(handle, "ab", buffering=0)  # noqa: PTH123
 
 
 @contextmanager
@@ -111,6 +120,13 @@ def make_folder(path: Path, inside: Path) -> None:
         pass
 
 
+def make_private(path: Path) -> None:
+    """Make a folder that the user named, and those above it; new ones are for its user only."""
+    for folder in (*reversed(path.parents), path):
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def list_folder(path: Path, inside: Path) -> dict[str, int]:
     """The names in a folder and their types, as of `stat.S_IFMT`, 0 for others than files, folders
     and links; empty if the folder does not exist."""
@@ -163,7 +179,7 @@ def is_file(path: Path, inside: Path) -> bool:
 
 
 @contextmanager
-def replacing(path: Path, inside: Path | None = None) -> Iterator[IO[bytes]]:
+def replacing(path: Path, inside: Path | None = None, mode: int = PRIVATE) -> Iterator[IO[bytes]]:
     """A new file that takes the place of `path` when the block ends well.
 
     A reader sees the old version or the new one; after an exception nothing is left of the new
@@ -173,7 +189,7 @@ def replacing(path: Path, inside: Path | None = None) -> Iterator[IO[bytes]]:
     aside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}")
     with open_folder(path.parent, path.parent if inside is None else inside) as folder:
         made = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        handle = os.open(aside.name, made, 0o600, dir_fd=folder)
+        handle = os.open(aside.name, made, mode, dir_fd=folder)
         try:
             with open(aside, "w+b", opener=lambda name, flags: handle) as file:
                 yield file
@@ -184,9 +200,9 @@ def replacing(path: Path, inside: Path | None = None) -> Iterator[IO[bytes]]:
             raise
 
 
-def replace_text(path: Path, text: str, inside: Path | None = None) -> None:
+def replace_text(path: Path, text: str, inside: Path | None = None, mode: int = PRIVATE) -> None:
     """Replace a text file."""
-    with replacing(path, inside) as file:
+    with replacing(path, inside, mode) as file:
         file.write(text.encode("utf-8"))
 
 
@@ -238,7 +254,7 @@ def _steps(path: Path, inside: Path) -> tuple[str, ...]:
 
 def _opened(name: Path | str, flags: int, path: Path, folder: int | None = None) -> int:
     try:
-        return os.open(name, flags | _BASE, 0o600, dir_fd=folder)
+        return os.open(name, flags | _BASE, PRIVATE, dir_fd=folder)
     except OSError as error:
         raise _explained(error, name, folder, path) from None
 

@@ -10,9 +10,7 @@ in a training thread. matplotlib is imported when something is drawn.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import PRIVATE, SHARED, make_folder, replacing
 from lmm_tui.metrics.plots.plot_source import PlotSource, of_json_log, of_log_dir, of_run
 from lmm_tui.metrics.series.series import SeriesStore
 
@@ -56,12 +55,18 @@ def export_plots(run_path: Path | str) -> list[Path]:
     run = Path(run_path)
     source = of_run(run)
     training, probes = run / "plots" / "training.png", run / "plots" / "probes.png"
-    _draw("training", training, source)
-    _draw("probes", probes, source)
+    _draw("training", training, source, run)
+    _draw("probes", probes, source, run)
     return [training, probes]
 
 
-def _draw(page: Literal["whole", "training", "probes"], output: Path, source: PlotSource) -> None:
+def _draw(
+    page: Literal["whole", "training", "probes"],
+    output: Path,
+    source: PlotSource,
+    inside: Path | None = None,
+) -> None:
+    """`inside`: the directory of a run, if `output` is a file of it."""
     if output.suffix.lower() not in _FORMATS:
         raise VisualizeError(f"{output}: give a name that ends in {', '.join(_FORMATS)}")
     if not source.store.names():
@@ -70,19 +75,19 @@ def _draw(page: Literal["whole", "training", "probes"], output: Path, source: Pl
 
     from lmm_tui.metrics.plots import page_layout, plot_style
 
-    partial = output.with_name(f".{os.getpid()}.{output.name}")
     # A title may have characters that no installed font has: boxes are drawn, without a warning.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     with mpl.rc_context(plot_style.settings()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         figure = page_layout.draw(page, source)
         try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(partial, dpi=_DPI)
-            partial.replace(output)
+            if inside is None:
+                output.parent.mkdir(parents=True, exist_ok=True)
+            else:
+                make_folder(output.parent, inside)
+            with replacing(output, inside, SHARED if inside is None else PRIVATE) as file:
+                figure.savefig(file, dpi=_DPI, format=output.suffix[1:].lower())
         except OSError as error:
-            with contextlib.suppress(OSError):
-                partial.unlink()
             raise VisualizeError(f"{output}: cannot be written ({error.strerror})") from None
 
 

@@ -26,6 +26,7 @@ from lmm_tui.data.text.json_rows import BadLine, Skipped
 from lmm_tui.data.tokenizing.fair_sample import FairSample
 from lmm_tui.data.tokenizing.token_store import TokenStore, write_tokens
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.guarded_files import make_private, replace_text
 
 Progress = Callable[[str, int, int], None]
 """Called with (activity, done, total); may raise to cancel."""
@@ -114,7 +115,7 @@ def _build(
     progress: Progress,
 ) -> None:
     """Build a cache entry in a temporary folder and rename it; a second process keeps the first."""
-    entry.parent.mkdir(parents=True, exist_ok=True)
+    make_private(entry.parent)
     partial = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
     try:
         size, sample, skipped = _survey(text, source, progress)
@@ -270,9 +271,7 @@ def _damaged(path: Path) -> DataError:
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
     """Write atomically: two processes may open the same entry."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    replace_text(path, json.dumps(record, ensure_ascii=False) + "\n")
 
 
 def _silent(label: str, done: int, total: int) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmm_tui.data.errors import DataError
+from lmm_tui.guarded_files import replacing
 
 _MAGIC = b"LMMTOKEN"
 _VERSION = 1
@@ -136,8 +137,7 @@ def write_tokens(
     kind = np.dtype("<u2" if vocab_size < 65536 else "<u4")
     document_ends, byte_ends = array("q"), array("q")
     tokens = size = checksum = 0
-    partial = path.with_name(f"{path.name}.tmp")
-    with partial.open("wb") as file:
+    with replacing(path) as file:
         file.write(bytes(_HEADER_SIZE))
 
         def put(block: bytes) -> None:
@@ -162,7 +162,6 @@ def write_tokens(
         file.write(header + _CHECKSUM.pack(zlib.crc32(header)))
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _table_start(length: int) -> int:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lmm_tui.guarded_files import PRIVATE, read_bytes, read_text, replace_text
+
 CONFIG = "tokenizer_config.json"
 
 _OPTIONS = (
@@ -58,7 +60,7 @@ class TokenizerSettings:
             stop_ids=_stop_ids(folder),
         )
 
-    def write(self, file: Path) -> None:
+    def write(self, file: Path, mode: int = PRIVATE) -> None:
         """Write tokenizer_config.json; the `stop_ids` must have become `stop_tokens` before."""
         config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -70,7 +72,7 @@ class TokenizerSettings:
             config[_STOP_TOKENS] = [*self.stop_tokens]
         if self.chat_template is not None:
             config["chat_template"] = self.chat_template
-        file.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        replace_text(file, json.dumps(config, indent=1) + "\n", mode=mode)
 
 
 def _text(value: Any) -> str:
@@ -82,7 +84,7 @@ def _text(value: Any) -> str:
 
 def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
     try:
-        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+        return read_text(folder / "chat_template.jinja")
     except (OSError, ValueError):
         found = config.get("chat_template")
     if isinstance(found, list):
@@ -102,8 +104,8 @@ def _stop_ids(folder: Path) -> tuple[int, ...]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_bytes(path))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

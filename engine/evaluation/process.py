@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lmm_tui.data.preparation.prepare import user_cache
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, EvaluationProgress, Job
+from lmm_tui.guarded_files import make_private, replace_text
 
 _TERMINATE_S = 5.0
 
@@ -100,8 +101,8 @@ class Evaluation:
 
 def _failure(stderr: bytes, log: Path) -> EvaluateError:
     text = stderr.decode("utf-8", "replace").strip()
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text(text + "\n", encoding="utf-8")
+    make_private(log.parent)
+    replace_text(log, text + "\n")
     last_line = text.rpartition("\n")[2] or "it was killed"
     return EvaluateError(f"the evaluation failed ({last_line}); what it printed is in {log}")
 

@@ -26,13 +26,20 @@ from lmm_tui.engine.run.run_records import (
     read_record,
     write_record,
 )
-from lmm_tui.guarded_files import UnsafeFileError, open_file, refuse_unsafe, replace_text
+from lmm_tui.guarded_files import (
+    UnsafeFileError,
+    make_private,
+    open_file,
+    refuse_unsafe,
+    replace_text,
+)
 
 RUNS_DIR = "runs"
 """The default folder of runs."""
 
 _SOCKET = "control.sock"
 
+_MODEL_FILES = ("tokenizer.json", "tokenizer_config.json", "reference.safetensors")
 _STALE_AFTER_S = 10.0
 _LONGEST_OWNER = 200
 
@@ -67,9 +74,7 @@ class RunDir:
     def create(self) -> None:
         """Make the directory, readable by its user only; RunDirError if that fails."""
         try:
-            for folder in (*reversed(self.path.parents), self.path):
-                if not folder.is_dir():
-                    folder.mkdir(mode=0o700, exist_ok=True)
+            make_private(self.path)
         except OSError as error:
             raise RunDirError(
                 f"{self.path}: cannot be made ({error.strerror}); choose another --runs-dir"
@@ -85,9 +90,10 @@ class RunDir:
         """
         files = (self.info_file, self.status_file, self.config, self.metrics, self.events)
         others = (self.samples, self.output, self.lock_file, self.note_file)
+        models = (self.path / name for name in _MODEL_FILES)
         folders = (self.tensorboard, self.checkpoints, self.evals, self.spikes, self.plots)
         try:
-            for file in (*files, *others):
+            for file in (*files, *others, *models):
                 refuse_unsafe(file, self.path)
             for folder in folders:
                 refuse_unsafe(folder, self.path, stat.S_IFDIR)

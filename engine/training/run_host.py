@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import platform
-import shutil
 import socket
 import sys
 import threading
@@ -41,6 +40,7 @@ from lmm_tui.engine.training.freed_memory import keep_freed_memory
 from lmm_tui.engine.training.output_log import open_log
 from lmm_tui.engine.training.stop_request import StopRequested
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import remove
 
 _PACKAGES = ("torch", "numpy", "tokenizers")
 
@@ -123,7 +123,7 @@ class EngineHost:
     def refusal(self) -> LmmError:
         """The error of a refused run; the directory of a new one without a step is removed."""
         if self._is_new and not self.status.status.step:
-            shutil.rmtree(self.run_dir.path)
+            remove(self.run_dir.path, self.run_dir.path.parent)
         return LmmError(self.error)
 
     def run(self) -> str:

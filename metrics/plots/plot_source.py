@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import read_bytes
 from lmm_tui.metrics.readers.event_files import find_event_files, read_event_files
 from lmm_tui.metrics.readers.json_lines import MetricsFollower
 from lmm_tui.metrics.series.series import SeriesStore
@@ -47,7 +48,8 @@ def of_run(run: Path) -> PlotSource:
 
 def of_json_log(path: Path) -> PlotSource:
     """From a metrics.jsonl in any folder; raises NothingToDraw if it has no metrics."""
-    return PlotSource(_read_metrics(path), str(path))
+    # The user may have named a link; in a run none is followed.
+    return PlotSource(_read_metrics(path.resolve()), str(path))
 
 
 def of_log_dir(folder: Path) -> PlotSource:
@@ -85,9 +87,10 @@ def _read_metrics(path: Path) -> SeriesStore:
 def _described(folder: Path, store: SeriesStore) -> PlotSource:
     """A store with the title, model and baselines from run.json, if there is one."""
     try:
-        info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        info = json.loads(read_bytes(folder / "run.json", folder))
+    except (OSError, ValueError, RecursionError):
         info = {}
+    info = info if isinstance(info, dict) else {}
     about = [info.get(key) for key in ("stage", "model", "device", "precision")]
     return PlotSource(
         store,

@@ -295,9 +295,7 @@ class SeriesStore:
         measured = {
             name: value
             for name, given in row.items()
-            if name not in INDEX_KEYS
-            and (value := number(given)) is not None
-            and self.takes(name)
+            if name not in INDEX_KEYS and (value := number(given)) is not None and self.takes(name)
         }
         if step == self.last_step:
             # The row joins the one before; what it measures again is replaced.

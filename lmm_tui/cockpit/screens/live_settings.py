@@ -19,6 +19,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from lmm_tui.guarded_files import read_text
 from lmm_tui.i18n.language import mark, tr
 
 Changes = dict[str, float]
@@ -155,8 +156,8 @@ class LiveSettings(ModalScreen[Changes | None]):
 def current_settings(config: Path) -> dict[str, float]:
     """The values in the config.toml of a run; what cannot be read is left out."""
     try:
-        found = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = tomllib.loads(read_text(config, config.parent))
+    except (OSError, ValueError, RecursionError):
         return {}
     values = {setting.name: _lookup(found, setting.key) for setting in SETTINGS}
     return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}

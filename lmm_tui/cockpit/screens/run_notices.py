@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lmm_tui.guarded_files import list_folder, read_text
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs import crash_advice
@@ -26,7 +27,7 @@ def problem(session: RunSession) -> tuple[str, str] | None:
         return translate_message(error), crash_advice.for_failure(error, bool(details))
     if view.state == "crashed":
         checkpoints = session.run_dir.checkpoints
-        saved = checkpoints.is_dir() and any(checkpoints.iterdir())
+        saved = bool(list_folder(checkpoints, session.run_dir.path))
         path, name = session.run_dir.path, view.info.name
         # The mirror of a run elsewhere has a path of its own.
         name = run_argument(path) if path.name == name else name
@@ -47,9 +48,9 @@ def next_step(view: RunView) -> tuple[str, str]:
 def first_probe(config: Path) -> str:
     """When the configuration file of a run has it probed first."""
     try:
-        settings = tomllib.loads(config.read_text(encoding="utf-8"))
+        settings = tomllib.loads(read_text(config, config.parent))
         every = int(settings["log"]["probe_every"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         every = 0
     if not every:
         return tr("p probes the live model, at any time.")
