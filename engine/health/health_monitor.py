@@ -65,7 +65,8 @@ class HealthMonitor:
         self._from_scratch = from_scratch
         self._health = Health(self._rules)
         self._events = events
-        self._notifier = Notifier(section.webhook, section.command, self._tell_failure)
+        webhook, command = (section.webhook, section.command) if section.enable else (None, None)
+        self._notifier = Notifier(webhook, command, self._tell_failure)
         self._due: list[tuple[Action, str]] = []
         self._step = 0
 

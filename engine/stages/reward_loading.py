@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from lmm_tui.engine.stages.rewards import BUILTIN, Reward, RewardError, Sample, one_line, short
 
@@ -98,8 +99,10 @@ def _reward_model(folder: Path, device: str) -> Callable[[Sample], float]:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
+        # Explicit: without it transformers asks on the terminal whether to run the folder's code.
+        given: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        tokenizer = AutoTokenizer.from_pretrained(folder, **given)
+        model = AutoModelForSequenceClassification.from_pretrained(folder, **given)
     except (OSError, ValueError) as error:
         raise RewardError(
             f"{folder}: not a reward model that transformers can load ({one_line(error)}); give "

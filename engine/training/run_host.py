@@ -28,6 +28,7 @@ from lmm_tui import __version__
 from lmm_tui.engine.checkpoints.checkpoint_files import newest_intact
 from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.trust import UntrustedError, allow_own, refuse_untrusted
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
 from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
 from lmm_tui.engine.run.control_server import ControlServer
@@ -64,6 +65,7 @@ class EngineHost:
                 f"with `lmm-tui resume {self.run_dir.name}`"
             )
         if resume is not None:
+            refuse_untrusted(config, [resume.path])
             _refuse_finished(resume, config.train.steps)
         self.config = config.model_copy(update={"name": self.run_dir.name})
         self.mailbox = Mailbox()
@@ -86,6 +88,13 @@ class EngineHost:
                 self.events = EventLog(self.run_dir)
                 self.run_dir.write_config(to_toml(self.config))
                 self.run_dir.write_info(self._info)
+            if resume is None:
+                self._allow_own_commands()
+            if self.run_dir.others_can_write():
+                self._warn(
+                    f"{self.run_dir.path.parent}: other users can write here, and put another run "
+                    "in the place of this one; take that right away (chmod go-w)"
+                )
             self.status = StatusWriter(self.run_dir, RunStatus(total_steps=config.train.steps))
             opened.pop_all()
 
@@ -153,6 +162,16 @@ class EngineHost:
         except OSError as error:
             text = f"run.json cannot be written ({error.strerror}): it lacks {', '.join(changes)}"
             self.events.write("alert", text, step=self.status.status.step, level="warning")
+
+    def _allow_own_commands(self) -> None:
+        """Remember what this user started with, so that a resume need not ask."""
+        try:
+            allow_own(self.config, self.run_dir.path)
+        except UntrustedError as error:
+            self._warn(f"a resume of this run will need --trust: {error}")
+
+    def _warn(self, text: str) -> None:
+        self.events.write("alert", text, step=0, level="warning")
 
     def _fail(self, sentence: str, details: str) -> None:
         self.state = "failed"

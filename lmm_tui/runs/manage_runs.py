@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lmm_tui.engine.config import trust
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import read_text, replace_text
@@ -40,6 +42,8 @@ def rename(run: RunDir, name: str) -> RunDir:
         # run.json first: if the folder cannot be moved the run still opens.
         run.write_info(replace(run.read_info(), name=name))
         _move(run.path, target)
+    with suppress(LmmError):  # A resume then asks for --trust.
+        trust.moved(run.path, target)
     return RunDir(target)
 
 

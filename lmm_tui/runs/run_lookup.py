@@ -21,7 +21,7 @@ def find_path(name: str | None, runs_dir: Path) -> Path:
 
 def is_foreign(path: Path) -> bool:
     """Whether a path may be a log of another program rather than a run directory."""
-    return not RunDir(path).info_file.exists() and is_log(path)
+    return not RunDir(path).exists() and is_log(path)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from lmm_tui.engine.run import control_client
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.control_protocol import ControlError
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
 from lmm_tui.guarded_files import version_of
 from lmm_tui.metrics import names
@@ -25,7 +26,7 @@ from lmm_tui.metrics.readers.json_lines import JsonlFollower, MetricsFollower
 from lmm_tui.metrics.readers.log_follower import LogFollower
 from lmm_tui.metrics.readers.log_lines import SILENT_S
 from lmm_tui.metrics.readers.unread import nothing_read
-from lmm_tui.metrics.series.series import SeriesStore
+from lmm_tui.metrics.series.series import MOST_METRICS, SeriesStore
 from lmm_tui.runs.run_lookup import is_foreign
 
 ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
@@ -82,8 +83,15 @@ class RunSession:
 
     @property
     def notes(self) -> list[str]:
-        """What was done with rows of a foreign log whose steps do not simply increase."""
-        return list(getattr(self._metrics, "notes", ()))
+        """What was done with rows of a foreign log whose steps do not simply increase, and with
+        more metrics than there is room for."""
+        notes = list(getattr(self._metrics, "notes", ()))
+        return [*notes, self.left_out] if self.left_out else notes
+
+    @property
+    def left_out(self) -> str:
+        """That metrics are left out, as a sentence, or ''."""
+        return f"metrics beyond the first {MOST_METRICS} are left out" if self.series.full else ""
 
     @property
     def nothing_read(self) -> str:
@@ -99,7 +107,7 @@ class RunSession:
         view = self._look()
         changed = view != self.view
         self.view = view
-        events, samples = self._events.poll(), self._samples.poll()
+        events, samples = self._events.poll(budget_s), self._samples.poll(budget_s)
         self.events += events
         self.samples += samples
         return self._metrics.poll(budget_s) or changed or bool(events or samples)
@@ -107,7 +115,7 @@ class RunSession:
     @property
     def loading(self) -> bool:
         """Whether the metrics file has rows not read yet."""
-        return self._metrics.behind
+        return self._metrics.behind or self._events.behind or self._samples.behind
 
     def send(
         self, command: str, args: Mapping[str, Any] | None = None, timeout_s: float = 600.0
@@ -139,7 +147,12 @@ class RunSession:
             info, status = self.view.info, self.view.status
         else:
             seen = self.view.status if self._stamps else None
-            info, status = self.run_dir.read_info(), self.run_dir.read_status(seen)
+            try:
+                info, status = self.run_dir.read_info(), self.run_dir.read_status(seen)
+            except RunDirError:
+                if not self._stamps:
+                    raise
+                info, status = self.view.info, self.view.status  # Until it is readable again.
         self._stamps, self._looked = stamps, now
         return RunView(info, status, self.run_dir.derived_state(info, status))
 

@@ -15,7 +15,7 @@ from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import read_bytes
 from lmm_tui.metrics.readers.event_files import find_event_files, read_event_files
 from lmm_tui.metrics.readers.json_lines import MetricsFollower
-from lmm_tui.metrics.series.series import SeriesStore
+from lmm_tui.metrics.series.series import MOST_METRICS, SeriesStore
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +79,8 @@ def _read_metrics(path: Path) -> SeriesStore:
     if not store.names():
         why = f"{broken} lines are not readable" if broken else "wait for the first logged step"
         raise NothingToDraw(f"{path}: no metrics in it; {why}")
+    if store.full:
+        _log.warning("%s: metrics beyond the first %d are left out", path, MOST_METRICS)
     if broken:
         _log.warning("%s: %d lines are not readable and were left out", path, broken)
     return store

@@ -124,6 +124,11 @@ class JsonlFollower:
         """Lines that could not be read."""
         return self._bad + self._file.too_long
 
+    @property
+    def behind(self) -> bool:
+        """Whether the file holds more than has been read so far."""
+        return self._file.behind
+
     def poll(self, budget_s: float | None = None) -> list[Row]:
         """The objects that are new since the last poll, read for at most about `budget_s`."""
         deadline = None if budget_s is None else time.perf_counter() + budget_s

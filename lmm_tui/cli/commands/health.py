@@ -52,6 +52,8 @@ def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) 
         click.echo(json.dumps(record, indent=1, allow_nan=False))
     else:
         click.echo(_sheet(health))
+        if session.left_out:
+            click.echo("\n" + translate_message(session.left_out))
 
 
 def _record(health: Health) -> dict[str, Any]:
