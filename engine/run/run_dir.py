@@ -98,7 +98,7 @@ class RunDir:
             for folder in folders:
                 refuse_unsafe(folder, self.path, stat.S_IFDIR)
         except UnsafeFileError as error:
-            raise RunDirError(f"{error}; replace it by what it stands for, or delete it") from None
+            raise RunDirError(f"{error}; put the file itself there, or delete it") from None
 
     def others_can_write(self) -> bool:
         """Whether other users may put another run in the place of this one."""

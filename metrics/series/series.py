@@ -23,7 +23,7 @@ from lmm_tui.metrics.series.row_values import INDEX_KEYS, MAX_STEP, number, whol
 
 _KEPT_WINDOWS = 4
 
-MOST_METRICS = 10_000
+MOST_METRICS = 5_000
 """Of a store: names in a log may be made of data, a new one each row."""
 
 Block: TypeAlias = Mapping[str, tuple[Ints | None, Floats]]
