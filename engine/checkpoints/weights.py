@@ -81,8 +81,10 @@ def read_weights(path: Path) -> Weights:
         raise WeightsError(
             f"{path}: no such run, checkpoint, Hugging Face folder or .pth file to start from"
         )
-    if (path / "run.json").is_file():
-        found, damaged = newest_intact(RunDir(path).checkpoints, without=[TRAINING])
+    run = RunDir(path)
+    if run.exists():
+        run.refuse_unsafe()
+        found, damaged = newest_intact(run.checkpoints, without=[TRAINING])
         for error in damaged.values():
             if found is None:
                 raise error

@@ -31,7 +31,7 @@ from lmm_tui.guarded_files import (
 Use = Callable[[Path, Path], object]
 
 USES: dict[str, Use] = {
-    "read": lambda path, root: read_bytes(path, root),
+    "read": read_bytes,
     "append": lambda path, root: appending(path),
     "write": lambda path, root: open_file(path, os.O_RDWR | os.O_CREAT, inside=root),
     "library": lambda path, root: name_for_library(path, root).__enter__(),

@@ -27,6 +27,28 @@ FILES = (
 )
 FOLDERS = ("checkpoints", "tensorboard", "evals", "spikes", "plots")
 
+SMALL = {
+    "device": "cpu",
+    "model.vocab_size": 300,
+    "model.hidden_size": 32,
+    "model.num_layers": 2,
+    "model.intermediate_size": 64,
+    "data.seq_len": 32,
+    "data.builtin_mb": 0.1,
+    "train.steps": 4,
+    "train.batch_size": 2,
+    "train.threads": 1,
+    "log.every": 1,
+    "log.val_every": 0,
+    "log.probe_every": 0,
+    "log.sample_every": 2,
+    "log.sample_tokens": 2,
+    "log.checkpoint_every": 1,
+    "log.keep": 2,
+}
+SETTINGS = [f"--set={key}={value}" for key, value in SMALL.items()]
+"""The smallest run, as flags: a second of training."""
+
 Trap = Callable[[Path, Path], None]
 """Called with the directory of a run, and a folder outside that must stay as it is."""
 
