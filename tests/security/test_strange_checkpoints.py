@@ -83,20 +83,20 @@ def test_a_checkpoint_with_a_trap_is_damaged_and_the_one_before_is_used(
 
 def test_a_linked_checkpoint_is_none_and_is_not_pruned(stranger: Path, canary: Path) -> None:
     checkpoints = stranger / "checkpoints"
-    (checkpoints / "step-000000009").symlink_to(next((canary / "checkpoints").iterdir()))
-    (checkpoints / ".writing-step-000000010").symlink_to(canary)
-    (checkpoints / ".removing-step-000000004").symlink_to(canary)
-    (checkpoints / "damaged-step-000000004").symlink_to(canary)
+    (checkpoints / "step-000000019").symlink_to(next((canary / "checkpoints").iterdir()))
+    (checkpoints / ".writing-step-000000020").symlink_to(canary)
+    (checkpoints / ".removing-step-000000010").symlink_to(canary)
+    (checkpoints / "damaged-step-000000010").symlink_to(canary)
     assert [path.name for path in list_checkpoints(checkpoints)] == [
-        "step-000000003",
-        "step-000000004",
+        "step-000000005",
+        "step-000000010",
     ]
-    staging = checkpoint_files.make_staging(checkpoints / "step-000000010")
-    checkpoint_files.seal(staging, {"format": 2, "step": 10})
-    checkpoint_files.put_in_place(staging, checkpoints / "step-000000010")
-    checkpoint_files.set_aside(checkpoints / "step-000000004")
+    staging = checkpoint_files.make_staging(checkpoints / "step-000000020")
+    checkpoint_files.seal(staging, {"format": 2, "step": 20})
+    checkpoint_files.put_in_place(staging, checkpoints / "step-000000020")
+    checkpoint_files.set_aside(checkpoints / "step-000000010")
     prune(checkpoints, Retention(last=1))
-    assert [path.name for path in list_checkpoints(checkpoints)] == ["step-000000010"]
+    assert [path.name for path in list_checkpoints(checkpoints)] == ["step-000000020"]
 
 
 def test_pinning_follows_no_link(stranger: Path, canary: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_resume_that_meets_a_link_late_writes_nothing_outside(
     """Links that appear after the run was looked at: the door itself holds."""
     monkeypatch.setattr(RunDir, "refuse_unsafe", lambda run: None)
     linked(name)(stranger, canary)
-    assert main.run(["resume", "x", "--steps", "6", "--set=log.sample_every=1"]) in (0, 1, 2)
+    assert main.run(["resume", "x", "--steps", "12", "--set=log.sample_every=1"]) in (0, 1, 2)
     assert "Traceback" not in capsys.readouterr().err
 
 

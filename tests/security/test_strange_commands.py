@@ -71,23 +71,24 @@ def test_a_run_that_came_with_a_command_is_resumed_only_when_trusted(
 ) -> None:
     bring_command(stranger)
     resume = ["resume", "x", "--steps"]
-    assert main.run([*resume, "6"]) == 2
+    assert main.run([*resume, "20"]) == 2
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 1
     assert "health.command 'touch obeyed'" in said and "--trust" in said
     assert "--set health.command=" in said
-    assert main.run([*resume, "6", "--print-config"]) == 0
-    assert main.run([*resume, "6", "--set", "health.enable=false"]) == 0
+    assert main.run([*resume, "20", "--print-config"]) == 0
+    assert main.run([*resume, "20", "--set", "health.enable=false"]) == 0
     assert not Path("obeyed").exists()
     bring_command(stranger)
-    assert main.run([*resume, "8", "--set", "health.command="]) == 0
+    assert main.run([*resume, "30", "--set", "health.command="]) == 0
     assert not Path("obeyed").exists()
     bring_command(stranger)
-    assert main.run([*resume, "10"]) == 2  # Switching it off was no trust.
-    assert main.run([*resume, "10", "--trust"]) == 0
+    assert main.run([*resume, "40"]) == 2  # Switching it off was no trust.
+    assert main.run([*resume, "40", "--trust"]) == 0
     assert Path("obeyed").exists()
     Path("obeyed").unlink()
-    assert main.run([*resume, "12"]) == 0  # It is remembered.
+    (stranger / "metrics.jsonl").write_text("")  # So that the rule speaks again.
+    assert main.run([*resume, "50"]) == 0  # It is remembered.
     assert Path("obeyed").exists()
 
 
@@ -98,15 +99,17 @@ def test_a_run_of_ones_own_is_resumed_without_a_question(
     typed = [f"--set={key}={json.dumps(value)}" for key, value in given.items()]
     assert main.run(["train", "--name", "own", "--runs-dir", "runs", *SETTINGS, *typed]) == 0
     Path("obeyed").unlink()
-    assert main.run(["resume", "own", "--steps", "6"]) == 0
+    Path("runs/own/metrics.jsonl").write_text("")
+    assert main.run(["resume", "own", "--steps", "20"]) == 0
     assert Path("obeyed").exists()
     Path("obeyed").unlink()
+    Path("runs/own/metrics.jsonl").write_text("")
     manage_runs.rename(manage_runs.RunDir("runs/own"), "renamed")
-    assert main.run(["resume", "renamed", "--steps", "8"]) == 0
+    assert main.run(["resume", "renamed", "--steps", "30"]) == 0
     assert Path("obeyed").exists()
     (stranger / "config.toml").write_text(Path("runs/renamed/config.toml").read_text())
     Path("obeyed").unlink()
-    assert main.run(["resume", "x", "--steps", "8"]) == 2
+    assert main.run(["resume", "x", "--steps", "30"]) == 2
     assert not Path("obeyed").exists()
 
 
@@ -162,7 +165,7 @@ def test_a_planted_module_is_not_imported_by_an_engine_of_its_own(
     for name in ("psutil.py", "lmm_tui/__init__.py", "torch.py", "json.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("open('obeyed', 'w')\n")
-    command = [PROGRAM[0], "-P", *PROGRAM[1:], "launch", "--resume", "x", "--detach", "--steps=5"]
+    command = [PROGRAM[0], "-P", *PROGRAM[1:], "launch", "--resume", "x", "--detach", "--steps=12"]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -180,5 +180,5 @@ def test_a_file_with_a_second_name_is_not_written(
     name: str, stranger: Path, canary: Path, capsys: Capture
 ) -> None:
     hard_linked(name)(stranger, canary)
-    assert main.run(["resume", "x", "--steps", "6"]) == 2
+    assert main.run(["resume", "x", "--steps", "12"]) == 2
     assert "hard link" in capsys.readouterr().err

@@ -35,7 +35,7 @@ SMALL = {
     "model.intermediate_size": 64,
     "data.seq_len": 32,
     "data.builtin_mb": 0.1,
-    "train.steps": 4,
+    "train.steps": 10,
     "train.batch_size": 2,
     "train.threads": 1,
     "log.every": 1,
@@ -43,7 +43,7 @@ SMALL = {
     "log.probe_every": 0,
     "log.sample_every": 2,
     "log.sample_tokens": 2,
-    "log.checkpoint_every": 1,
+    "log.checkpoint_every": 5,
     "log.keep": 2,
 }
 SETTINGS = [f"--set={key}={value}" for key, value in SMALL.items()]
