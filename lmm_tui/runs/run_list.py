@@ -24,7 +24,7 @@ from lmm_tui.runs.status_text import RunSummary
 
 _LONGEST_NOTE = 500
 
-UNREADABLE = mark("unreadable")
+BROKEN = mark("broken")
 """The state of a run whose files cannot be read, or lead out of it."""
 
 
@@ -67,7 +67,7 @@ class RunList:
                 else:
                     listed = known[1]
             except RunDirError as error:
-                listed = _unreadable(path, str(error))
+                listed = _broken(path, str(error))
             found[path] = stamps, listed
         self._known = found
         runs = [listed for _, listed in found.values()]
@@ -139,10 +139,10 @@ def _with_current_state(run: RunDir, known: ListedRun) -> ListedRun:
     return ListedRun(RunSummary(summary.path, summary.info, summary.status, state), known.note)
 
 
-def _unreadable(path: Path, why: str) -> ListedRun:
+def _broken(path: Path, why: str) -> ListedRun:
     info = RunInfo(path.name, "", 0.0, 0.0, "", 0, 0.0)
-    status = RunStatus(UNREADABLE, error=why)
-    return ListedRun(RunSummary(path, info, status, UNREADABLE), translate_message(why))
+    status = RunStatus(BROKEN, error=why)
+    return ListedRun(RunSummary(path, info, status, BROKEN), translate_message(why))
 
 
 if __name__ == "__main__":

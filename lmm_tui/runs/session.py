@@ -17,7 +17,6 @@ from lmm_tui.engine.run import control_client
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.control_protocol import ControlError
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
 from lmm_tui.guarded_files import version_of
 from lmm_tui.metrics import names
@@ -147,12 +146,7 @@ class RunSession:
             info, status = self.view.info, self.view.status
         else:
             seen = self.view.status if self._stamps else None
-            try:
-                info, status = self.run_dir.read_info(), self.run_dir.read_status(seen)
-            except RunDirError:
-                if not self._stamps:
-                    raise
-                info, status = self.view.info, self.view.status  # Until it is readable again.
+            info, status = self.run_dir.read_info(), self.run_dir.read_status(seen)
         self._stamps, self._looked = stamps, now
         return RunView(info, status, self.run_dir.derived_state(info, status))
 

@@ -90,7 +90,7 @@ def test_a_run_that_leads_out_is_one_line_in_the_list_and_refused_by_name(
     trap(stranger, canary)
     assert main.run(["runs"]) == 0
     listed = capsys.readouterr().out.splitlines()
-    assert len(listed) == 1 and listed[0].startswith("unreadable: runs/x/")
+    assert len(listed) == 1 and listed[0].startswith("broken: runs/x/")
     for command in [
         *commands("x")[1:],
         ["plot", "x", "--output", "x.png"],
@@ -124,7 +124,7 @@ def test_one_bad_run_does_not_hide_the_others(
     Path("runs", "no run").mkdir()
     assert main.run(["runs"]) == 0
     head, line, bad = capsys.readouterr().out.splitlines()
-    assert "NAME" in head and line.startswith("good") and bad.startswith("unreadable: runs/x/")
+    assert "NAME" in head and line.startswith("good") and bad.startswith("broken: runs/x/")
 
 
 def test_more_metrics_than_there_is_room_for_are_left_out_and_said(

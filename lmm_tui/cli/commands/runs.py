@@ -11,7 +11,7 @@ from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.engine.run.run_dir import others_can_write
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.runs.run_list import UNREADABLE, RunList
+from lmm_tui.runs.run_list import BROKEN, RunList
 from lmm_tui.runs.status_text import runs_table
 from lmm_tui.terminal.safe_text import clean
 
@@ -21,12 +21,12 @@ from lmm_tui.terminal.safe_text import clean
 def command(runs_dir: Path) -> None:
     """List the runs in a folder, the newest first."""
     listed = [run.summary for run in RunList(runs_dir).read()]
-    runs = [run for run in listed if run.state != UNREADABLE]
-    broken = [run for run in listed if run.state == UNREADABLE]
+    runs = [run for run in listed if run.state != BROKEN]
+    broken = [run for run in listed if run.state == BROKEN]
     if runs:
         click.echo(runs_table(runs))
     for run in broken:
-        click.echo(clean(tr("unreadable: {why}", why=translate_message(run.status.error))))
+        click.echo(clean(tr("broken: {why}", why=translate_message(run.status.error))))
     if others_can_write(runs_dir):
         text = "{folder}: other users can write here; run `chmod go-w {quoted}`"
         click.echo(tr(text, folder=runs_dir, quoted=shlex.quote(str(runs_dir))), err=True)

@@ -142,7 +142,7 @@ class RunsScreen(RunActions):
                 "loss": number(status.loss, 3),
                 "val": number(status.val_loss, 3),
                 "speed": count(status.tokens_per_s) if status.tokens_per_s else NOTHING,
-                "age": (duration(now - info.started), _QUIET),
+                "age": (duration(now - info.started) if info.started else NOTHING, _QUIET),
                 "from": (info.parent, _QUIET),
                 "note": (run.note, _QUIET),
             },
@@ -155,7 +155,7 @@ class RunsScreen(RunActions):
             return []
         info, error = run.summary.info, run.summary.status.error
         chain = " → ".join(ancestry(run, self._runs or ()))
-        process = tr("pid {pid} on {host}", pid=info.pid, host=info.host)
+        process = tr("pid {pid} on {host}", pid=info.pid, host=info.host) if info.pid else ""
         facts = " · ".join(filter(None, (info.model, info.device, info.precision, process)))
         last = translate_message(error) or run.note or tr("no note; n writes one")
         return [
