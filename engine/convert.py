@@ -1,13 +1,14 @@
-"""Writes a model as a Hugging Face folder (Qwen3ForCausalLM) or as MiniMind's `.pth`.
+"""Writes a model as a Hugging Face folder (Qwen3ForCausalLM), MiniMind's `.pth`, or GGUF.
 
-`lmm-tui convert` calls it. Weights are copied unchanged, so logits stay equal; what lies beside
-them (tokenizer, chat template, stop tokens, rope theta, eps, context length) is written, too.
+`lmm-tui convert` calls it. In a folder weights are copied unchanged, so logits stay equal; a .pth
+is fp16, a GGUF file as fine as it was asked for. What lies beside them (tokenizer, chat template,
+stop tokens, rope theta, eps, context length) is written, too.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from lmm_tui.data.chat.template import CHATML, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.tokenizing.tokenizer import END_OF_TEXT, IM_END, IM_START, Tokenizer
 from lmm_tui.engine.checkpoints.checkpoint import ADAPTER
+from lmm_tui.engine.checkpoints.gguf_file import Quantisation, write_gguf
 from lmm_tui.engine.checkpoints.hf_config import hf_config, named_ids
 from lmm_tui.engine.checkpoints.weights import (
     SIDECAR_FIELDS,
@@ -31,13 +33,15 @@ from lmm_tui.engine.checkpoints.weights import (
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.guarded_files import SHARED, replace_text, replacing
 
-_OTHER_FILES = {".gguf", ".ggml", ".safetensors", ".bin", ".pt", ".ckpt", ".onnx", ".npz", ".h5"}
+_OTHER_FILES = {".ggml", ".safetensors", ".bin", ".pt", ".ckpt", ".onnx", ".npz", ".h5"}
 _HEAD = "lm_head.weight"
 _EMBEDDING = "model.embed_tokens.weight"
 
 
-def convert(source: Path, target: Path, *, merge: bool = False) -> Weights:
-    """Write the model at `source` to `target`: a new `.pth` file, or a new Hugging Face folder.
+def convert(
+    source: Path, target: Path, *, merge: bool = False, quantisation: Quantisation = "f16"
+) -> Weights:
+    """Write the model at `source` to `target`: a new `.pth` or `.gguf`, or a Hugging Face folder.
 
     LoRA adapters become part of the weights with `merge`. Raises WeightsError where the source
     cannot be read, has adapters and `merge` is not set, or where the target exists or is named as
@@ -45,8 +49,8 @@ def convert(source: Path, target: Path, *, merge: bool = False) -> Weights:
     """
     if target.suffix.lower() in _OTHER_FILES:
         raise WeightsError(
-            f"{target}: a {target.suffix} file cannot be written; give a name that ends in .pth, "
-            "or that of a new folder"
+            f"{target}: a {target.suffix} file cannot be written; give a name that ends in .pth or "
+            ".gguf, or that of a new folder"
         )
     weights = read_weights(source)
     if weights.merged and not merge:
@@ -59,18 +63,24 @@ def convert(source: Path, target: Path, *, merge: bool = False) -> Weights:
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix == ".pth":
         _write_pth(weights, target)
+    elif target.suffix == ".gguf":
+        weights = _write_gguf(weights, target, quantisation)
     else:
         _write_hf(weights, target)
     return weights
 
 
-def _write_hf(weights: Weights, folder: Path) -> None:
+def _tokenizer(weights: Weights, wanted_by: str) -> Tokenizer:
     if weights.tokenizer is None:
         raise WeightsError(
-            f"{weights.origin}: no tokenizer.json beside it, and a Hugging Face folder needs one; "
+            f"{weights.origin}: no tokenizer.json beside it, and a {wanted_by} needs one; "
             "put the model's tokenizer.json there"
         )
-    tokenizer = Tokenizer.load(weights.tokenizer)
+    return Tokenizer.load(weights.tokenizer)
+
+
+def _write_hf(weights: Weights, folder: Path) -> None:
+    tokenizer = _tokenizer(weights, "Hugging Face folder")
     template, jinja = _template(weights, tokenizer)
     if weights.trained_template and template.turn_ends and _ends_as_a_document(tokenizer):
         # Tools that stop at the one eos_token stop at the end of an answer.
@@ -87,6 +97,24 @@ def _write_hf(weights: Weights, folder: Path) -> None:
         },
     )
     save_file(weights.tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _write_gguf(weights: Weights, file: Path, quantisation: Quantisation) -> Weights:
+    tokenizer = _tokenizer(weights, "GGUF file")
+    template, jinja = _template(weights, tokenizer)
+    ends = [tokenizer.id_of(token) for token in template.turn_ends] if jinja is not None else []
+    with replacing(file, mode=SHARED) as staging:
+        note = write_gguf(
+            Path(staging.name),
+            weights.shape,
+            weights.tensors,
+            tokenizer,
+            name=file.stem,
+            quantisation=quantisation,
+            chat_template=jinja,
+            end_of_turn=next((end for end in ends if end is not None), tokenizer.eos_id),
+        )
+    return replace(weights, notes=(*weights.notes, note)) if note else weights
 
 
 def _template(weights: Weights, tokenizer: Tokenizer) -> tuple[ChatTemplate, str | None]:

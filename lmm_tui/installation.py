@@ -6,7 +6,6 @@ what to install.
 
 from __future__ import annotations
 
-from importlib import metadata
 from importlib.util import find_spec
 
 from lmm_tui.errors import LmmError
@@ -24,6 +23,8 @@ class NotInstalledError(LmmError):
 
 def distribution() -> str:
     """The name of the distribution that this code came with."""
+    from importlib import metadata  # 20 ms, a quarter of `lmm-tui --help`.
+
     for name in (WHOLE, LIGHT):
         try:
             metadata.version(name)

@@ -35,7 +35,7 @@ END_OF_TEXT, IM_START, IM_END = SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>
 
 # Each digit is a token, so that digits of equal place value align; a word includes the space
 # before it.
-_PRE_TOKENS = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+PRE_TOKENS = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
 # Bytes of a token. Chinese has no spaces: without a limit, frequent clauses become single tokens,
 # and the words in them are never trained.
 _LONGEST = 15
@@ -76,7 +76,7 @@ class Tokenizer:
         backend = tokenizers.Tokenizer(models.BPE())
         backend.pre_tokenizer = pre_tokenizers.Sequence(
             [
-                pre_tokenizers.Split(Regex(_PRE_TOKENS), "isolated"),
+                pre_tokenizers.Split(Regex(PRE_TOKENS), "isolated"),
                 pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
             ]
         )
@@ -123,7 +123,7 @@ class Tokenizer:
         """
         file = _file(path, new=True)
         file.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(file, self._serialised, mode=mode)
+        replace_text(file, self.serialised, mode=mode)
         settings = self.settings
         if chat_template is not None:
             settings = replace(settings, chat_template=chat_template)
@@ -132,12 +132,12 @@ class Tokenizer:
     def with_eos(self, token: str) -> Tokenizer:
         """The same vocabulary with another `eos_token`; documents still end as before."""
         settings = replace(self.settings, tokens={**self.settings.tokens, "eos_token": token})
-        return Tokenizer(tokenizers.Tokenizer.from_str(self._serialised), self._end, settings)
+        return Tokenizer(tokenizers.Tokenizer.from_str(self.serialised), self._end, settings)
 
     @cached_property
     def fingerprint(self) -> str:
         """32 hex digits; tokenizers with the same one give the same ids for every document."""
-        content = f"{self._end}\n{self._serialised}"
+        content = f"{self._end}\n{self.serialised}"
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     def encode(self, text: str) -> list[int]:
@@ -267,12 +267,12 @@ class Tokenizer:
     @cached_property
     def _plain(self) -> tokenizers.Tokenizer:
         """A copy, because the treatment of special tokens is state that threads would share."""
-        copy = tokenizers.Tokenizer.from_str(self._serialised)
+        copy = tokenizers.Tokenizer.from_str(self.serialised)
         copy.encode_special_tokens = True
         return copy
 
     @cached_property
-    def _serialised(self) -> str:
+    def serialised(self) -> str:
         return self._backend.to_str()
 
     @cached_property

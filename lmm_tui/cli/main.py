@@ -33,7 +33,7 @@ COMMANDS = {
     "export": "Write a run's metrics as CSV, JSON lines or TensorBoard events",
     "send": "Send a command to a live run",
     "eval": "Score a model by lm-eval and compare its checkpoints",
-    "convert": "Write a model as a Hugging Face folder or a MiniMind file",
+    "convert": "Write a model for Hugging Face, MiniMind, llama.cpp or Ollama",
     "serve-run": "Serve a run to a monitor on another machine, over ssh",
     "doctor": "Check devices, versions, terminal and folders",
 }

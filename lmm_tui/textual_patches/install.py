@@ -110,6 +110,15 @@ PATCHES = (
             "textual._xterm_parser:XTermParser.parse": ("ESCAPE_DELAY",),
         },
     ),
+    Patch(
+        "one_shot_timers",
+        replaced={},
+        used={
+            "textual.message_pump:MessagePump.set_timer": ("Timer", "delay"),
+            "textual.timer:Timer.__init__": ("_skip", "_repeat"),
+            "textual.timer:Timer._run": ("_skip", "_repeat", "_tick"),
+        },
+    ),
 )
 
 _outcome: dict[str, str] = {}

@@ -36,6 +36,7 @@ SPEAKERS = {
     "data/chat/whole_check.py": ("_hidden_note", "_other_note"),
     "data/text/dataset.py": ("shape_of",),
     "data/text/json_rows.py": ("refusal", "_loads"),
+    "engine/checkpoints/gguf_tokenizer.py": ("_contractions_note",),
     "engine/checkpoints/weights.py": ("_unknown_note", "_assumed_note"),
     "engine/training/commands.py": ("_pause", "_resume", "_checkpoint", "_probe", "_sample"),
     "engine/config/validation_message.py": ("validation_message", "_suggestion"),

@@ -34,6 +34,7 @@ RENAMED = {
     "_exchange_repaint_regions": "_take_repaint_regions",
     "BackgroundScreen": "TintedScreen",
     "SelectSelector": "DefaultSelector",
+    "_skip": "_leaves_out",
 }
 """A private part for every patch, as another release of Textual may call it."""
 
