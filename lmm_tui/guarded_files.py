@@ -29,8 +29,6 @@ TEXT_LIMIT = 16 << 20
 _BASE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _FOLDER = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
 _SPARSE_FROM = 1 << 30
-_LINK = "is a symbolic link, which is not followed"
-_DEVICE = "is a pipe, socket or device, not a file"
 
 
 class UnsafeFileError(LmmError, OSError):
@@ -167,7 +165,7 @@ def refuse_unsafe(path: Path, inside: Path, kind: int = stat.S_IFREG) -> None:
         if path.lstat().st_size > _SPARSE_FROM:
             os.close(open_file(path, inside=inside))
     elif found == stat.S_IFLNK:
-        raise _unsafe(errno.ELOOP, _LINK, path)
+        raise _link(path)
     elif found not in (kind, None):
         wanted = "file" if kind == stat.S_IFREG else "folder"
         raise _unsafe(errno.EINVAL, f"is not a {wanted}", path)
@@ -266,7 +264,7 @@ def _checked(handle: int, path: Path) -> int:
         os.close(handle)
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        raise _unsafe(errno.EINVAL, _DEVICE, path)
+        raise _device(path)
     if _is_sparse(handle, found):
         os.close(handle)
         raise _unsafe(errno.EINVAL, "is a sparse file, nearly all of it holes", path)
@@ -289,11 +287,19 @@ def _explained(error: OSError, name: Path | str, folder: int | None, path: Path)
     with suppress(OSError):
         found = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
         if stat.S_ISLNK(found):
-            return _unsafe(errno.ELOOP, _LINK, path)
+            return _link(path)
         if error.errno in (errno.ENXIO, errno.EOPNOTSUPP):
-            return _unsafe(errno.EINVAL, _DEVICE, path)
+            return _device(path)
     error.filename = str(path)
     return error
+
+
+def _link(path: Path) -> UnsafeFileError:
+    return _unsafe(errno.ELOOP, "is a symbolic link, which is not followed", path)
+
+
+def _device(path: Path) -> UnsafeFileError:
+    return _unsafe(errno.EINVAL, "is a pipe, socket or device, not a file", path)
 
 
 def _unsafe(number: int, what: str, path: Path) -> UnsafeFileError:

@@ -91,9 +91,12 @@ class EngineHost:
             if resume is None:
                 self._allow_own_commands()
             if self.run_dir.others_can_write():
-                self._warn(
+                self.events.write(
+                    "alert",
                     f"{self.run_dir.path.parent}: other users can write here, and put another run "
-                    "in the place of this one; take that right away (chmod go-w)"
+                    "in the place of this one; take that right away (chmod go-w)",
+                    step=0,
+                    level="warning",
                 )
             self.status = StatusWriter(self.run_dir, RunStatus(total_steps=config.train.steps))
             opened.pop_all()
@@ -168,10 +171,8 @@ class EngineHost:
         try:
             allow_own(self.config, self.run_dir.path)
         except UntrustedError as error:
-            self._warn(f"a resume of this run will need --trust: {error}")
-
-    def _warn(self, text: str) -> None:
-        self.events.write("alert", text, step=0, level="warning")
+            text = f"a resume of this run will need --trust: {error}"
+            self.events.write("alert", text, step=0, level="warning")
 
     def _fail(self, sentence: str, details: str) -> None:
         self.state = "failed"

@@ -25,7 +25,7 @@ from lmm_tui.metrics.readers.json_lines import JsonlFollower, MetricsFollower
 from lmm_tui.metrics.readers.log_follower import LogFollower
 from lmm_tui.metrics.readers.log_lines import SILENT_S
 from lmm_tui.metrics.readers.unread import nothing_read
-from lmm_tui.metrics.series.series import MOST_METRICS, SeriesStore
+from lmm_tui.metrics.series.series import SeriesStore
 from lmm_tui.runs.run_lookup import is_foreign
 
 ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
@@ -82,15 +82,8 @@ class RunSession:
 
     @property
     def notes(self) -> list[str]:
-        """What was done with rows of a foreign log whose steps do not simply increase, and with
-        more metrics than there is room for."""
-        notes = list(getattr(self._metrics, "notes", ()))
-        return [*notes, self.left_out] if self.left_out else notes
-
-    @property
-    def left_out(self) -> str:
-        """That metrics are left out, as a sentence, or ''."""
-        return f"metrics beyond the first {MOST_METRICS} are left out" if self.series.full else ""
+        """What was done with rows of a foreign log whose steps do not simply increase."""
+        return list(getattr(self._metrics, "notes", ()))
 
     @property
     def nothing_read(self) -> str:

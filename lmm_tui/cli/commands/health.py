@@ -37,6 +37,7 @@ def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) 
     from lmm_tui.metrics.health.alerts import Health
     from lmm_tui.metrics.health.rules_file import load_rules
     from lmm_tui.metrics.health.scan import examine
+    from lmm_tui.metrics.series.series import MOST_METRICS
     from lmm_tui.runs.run_health import health_references, rules_of_run
     from lmm_tui.runs.session import RunSession
 
@@ -52,8 +53,10 @@ def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) 
         click.echo(json.dumps(record, indent=1, allow_nan=False))
     else:
         click.echo(_sheet(health))
-        if session.left_out:
-            click.echo("\n" + translate_message(session.left_out))
+        if session.series.full:
+            click.echo(
+                "\n" + tr("metrics beyond the first {count} are left out", count=MOST_METRICS)
+            )
 
 
 def _record(health: Health) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import click
 
 from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.engine.run.run_dir import others_can_write
-from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.run_list import BROKEN, RunList
 from lmm_tui.runs.status_text import runs_table
@@ -28,7 +28,7 @@ def command(runs_dir: Path) -> None:
     for run in broken:
         click.echo(clean(tr("broken: {why}", why=translate_message(run.status.error))))
     if others_can_write(runs_dir):
-        text = "{folder}: other users can write here; run `chmod go-w {quoted}`"
+        text = mark("{folder}: other users can write here; run `chmod go-w {quoted}`")
         click.echo(tr(text, folder=runs_dir, quoted=shlex.quote(str(runs_dir))), err=True)
     if not listed:
         click.echo(tr("{folder}: no runs yet; `lmm-tui launch` starts one", folder=runs_dir))

@@ -14,7 +14,6 @@ from lmm_tui.cockpit.widgets.styled_line import Part, StyledLine, spread
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.number_format import count, duration
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.runs.run_list import BROKEN
 from lmm_tui.runs.session import RunView
 from lmm_tui.terminal.safe_text import clean
 
@@ -28,7 +27,7 @@ BADGES = {
     "failed": ("×", "$error"),
     "crashed": ("×", "$error"),
     "stale": ("?", "$warning"),
-    BROKEN: ("×", "$error"),
+    "broken": ("×", "$error"),
 }
 """A sign and a theme colour for each state of a run."""
 
