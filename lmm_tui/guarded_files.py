@@ -15,8 +15,9 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 from lmm_tui.errors import LmmError
 
@@ -53,12 +54,12 @@ def open_file(path: Path, flags: int = os.O_RDONLY, *, inside: Path | None = Non
     return handle
 
 
-def reading(path: Path, inside: Path | None = None) -> BinaryIO:
+def reading(path: Path, inside: Path | None = None) -> FileIO:
     """An unbuffered binary file."""
     return open(open_file(path, inside=inside), "rb", buffering=0)
 
 
-def appending(path: Path) -> BinaryIO:
+def appending(path: Path) -> FileIO:
     """An unbuffered file to append to, made if it does not exist; no link itself."""
     handle = open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, inside=path.parent)
     return open(handle, "ab", buffering=0)  # noqa: PTH123

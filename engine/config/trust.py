@@ -51,11 +51,10 @@ class Command:
         if self.key != _REWARDS:
             return None
         place = self.value.rpartition(":")[0]
-        if not place.endswith(".py"):
-            place = place.replace(".", "/")
-            places = (Path(f"{place}.py"), Path(place, "__init__.py"))
-        else:
-            places = (Path(place),)
+        if place.endswith(".py"):
+            return Path(place)
+        module = Path(*place.split("."))
+        places = (module.with_suffix(".py"), module / "__init__.py")
         return next((path for path in places if path.is_file()), None)
 
 

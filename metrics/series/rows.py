@@ -141,7 +141,7 @@ def _sparse_block(store: SeriesStore, rows: list[Row]) -> dict[str, tuple[Ints |
                 places, values = found.setdefault(name, ([], []))
                 places.append(at)
                 values.append(value)
-    block = {}
+    block: dict[str, tuple[Ints | None, Floats]] = {}
     for name, (places, values) in found.items():
         positions, measured = numbers_among(values)
         at_rows = np.array(places, np.int64)
