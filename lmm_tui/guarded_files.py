@@ -13,11 +13,11 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from lmm_tui.errors import LmmError
 
@@ -158,18 +158,33 @@ def kind_of(path: Path, inside: Path) -> int | None:
         return None
 
 
-def refuse_unsafe(path: Path, inside: Path, kind: int = stat.S_IFREG) -> None:
-    """Raise UnsafeFileError unless a file that can be opened, or one of `kind`, or nothing is
-    there."""
-    found = kind_of(path, inside)
-    if found == kind == stat.S_IFREG:
-        if path.lstat().st_size > _SPARSE_FROM:
-            os.close(open_file(path, inside=inside))
-    elif found == stat.S_IFLNK:
-        raise _link(path)
-    elif found not in (kind, None):
-        wanted = "file" if kind == stat.S_IFREG else "folder"
-        raise _unsafe(errno.EINVAL, f"is not a {wanted}", path)
+def refuse_unsafe(folder: Path, files: Iterable[str], folders: Iterable[str]) -> None:
+    """Raise UnsafeFileError if something else than a file, or a folder, has one of these names in
+    `folder`; they need not exist."""
+    with suppress(FileNotFoundError, NotADirectoryError), open_folder(folder, folder) as handle:
+        for name in files:
+            found = _status(name, handle)
+            if found and not stat.S_ISREG(found.st_mode):
+                raise _not_a("file", found, folder / name)
+            if found and found.st_size > _SPARSE_FROM:
+                os.close(open_file(folder / name, inside=folder))
+        for name in folders:
+            found = _status(name, handle)
+            if found and not stat.S_ISDIR(found.st_mode):
+                raise _not_a("folder", found, folder / name)
+
+
+def _status(name: str, folder: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return None
+
+
+def _not_a(kind: Literal["file", "folder"], found: os.stat_result, path: Path) -> UnsafeFileError:
+    if stat.S_ISLNK(found.st_mode):
+        return _link(path)
+    return _unsafe(errno.EINVAL, "is not a file" if kind == "file" else "is not a folder", path)
 
 
 def is_file(path: Path, inside: Path) -> bool:

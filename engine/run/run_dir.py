@@ -39,7 +39,12 @@ RUNS_DIR = "runs"
 
 _SOCKET = "control.sock"
 
-_MODEL_FILES = ("tokenizer.json", "tokenizer_config.json", "reference.safetensors")
+_FILES = (
+    *("run.json", "status.json", "config.toml", "metrics.jsonl", "events.jsonl", "samples.jsonl"),
+    *("output.log", "run.lock", "note.txt", "tokenizer.json", "tokenizer_config.json"),
+    "reference.safetensors",
+)
+_FOLDERS = ("tensorboard", "checkpoints", "evals", "spikes", "plots")
 _STALE_AFTER_S = 10.0
 _LONGEST_OWNER = 200
 
@@ -88,15 +93,8 @@ class RunDir:
 
         Links would lead out of the run, which may come from somebody else.
         """
-        files = (self.info_file, self.status_file, self.config, self.metrics, self.events)
-        others = (self.samples, self.output, self.lock_file, self.note_file)
-        models = (self.path / name for name in _MODEL_FILES)
-        folders = (self.tensorboard, self.checkpoints, self.evals, self.spikes, self.plots)
         try:
-            for file in (*files, *others, *models):
-                refuse_unsafe(file, self.path)
-            for folder in folders:
-                refuse_unsafe(folder, self.path, stat.S_IFDIR)
+            refuse_unsafe(self.path, _FILES, _FOLDERS)
         except UnsafeFileError as error:
             raise RunDirError(f"{error}; put the file itself there, or delete it") from None
 
