@@ -44,6 +44,7 @@ def keep(run, step, value, **asked):
     record = Record(
         time.time() - 9050 + step / 10, run.name, step, job, EvaluationOutcome(scores, 0, "", {})
     )
+    run.create()
     write_record(record, file_in_run(record, run), run)
 
 
