@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 from lmm_tui.errors import LmmError
 
@@ -165,13 +165,13 @@ def refuse_unsafe(folder: Path, files: Iterable[str], folders: Iterable[str]) ->
         for name in files:
             found = _status(name, handle)
             if found and not stat.S_ISREG(found.st_mode):
-                raise _not_a("file", found, folder / name)
+                raise _other_than(stat.S_IFREG, found, folder / name)
             if found and found.st_size > _SPARSE_FROM:
                 os.close(open_file(folder / name, inside=folder))
         for name in folders:
             found = _status(name, handle)
             if found and not stat.S_ISDIR(found.st_mode):
-                raise _not_a("folder", found, folder / name)
+                raise _other_than(stat.S_IFDIR, found, folder / name)
 
 
 def _status(name: str, folder: int) -> os.stat_result | None:
@@ -181,10 +181,12 @@ def _status(name: str, folder: int) -> os.stat_result | None:
         return None
 
 
-def _not_a(kind: Literal["file", "folder"], found: os.stat_result, path: Path) -> UnsafeFileError:
+def _other_than(kind: int, found: os.stat_result, path: Path) -> UnsafeFileError:
     if stat.S_ISLNK(found.st_mode):
         return _link(path)
-    return _unsafe(errno.EINVAL, "is not a file" if kind == "file" else "is not a folder", path)
+    if kind == stat.S_IFREG:
+        return _unsafe(errno.EINVAL, "is not a file", path)
+    return _unsafe(errno.EINVAL, "is not a folder", path)
 
 
 def is_file(path: Path, inside: Path) -> bool:
