@@ -62,7 +62,7 @@ def convert(
         raise WeightsError(f"{target}: exists already; nothing was overwritten, give another name")
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix == ".pth":
-        _write_pth(weights, target)
+        weights = _write_pth(weights, target)
     elif target.suffix == ".gguf":
         weights = _write_gguf(weights, target, quantisation)
     else:
@@ -82,9 +82,7 @@ def _tokenizer(weights: Weights, wanted_by: str) -> Tokenizer:
 def _write_hf(weights: Weights, folder: Path) -> None:
     tokenizer = _tokenizer(weights, "Hugging Face folder")
     template, jinja = _template(weights, tokenizer)
-    if weights.trained_template and template.turn_ends and _ends_as_a_document(tokenizer):
-        # Tools that stop at the one eos_token stop at the end of an answer.
-        tokenizer = tokenizer.with_eos(template.turn_ends[0])
+    tokenizer = _stopping(weights, tokenizer, template)
     folder.mkdir()
     tokenizer.save(folder, jinja, SHARED)
     _write_json(folder / "config.json", hf_config(weights.shape, tokenizer))
@@ -117,6 +115,13 @@ def _write_gguf(weights: Weights, file: Path, quantisation: Quantisation) -> Wei
     return replace(weights, notes=(*weights.notes, note)) if note else weights
 
 
+def _stopping(weights: Weights, tokenizer: Tokenizer, template: ChatTemplate) -> Tokenizer:
+    """Tools that stop at the one eos_token stop at the end of an answer."""
+    if weights.trained_template and template.turn_ends and _ends_as_a_document(tokenizer):
+        return tokenizer.with_eos(template.turn_ends[0])
+    return tokenizer
+
+
 def _template(weights: Weights, tokenizer: Tokenizer) -> tuple[ChatTemplate, str | None]:
     """The chat template of the model, and the same as Jinja: None without ChatML's tokens."""
     if weights.has_own_template(tokenizer):
@@ -132,10 +137,10 @@ def _ends_as_a_document(tokenizer: Tokenizer) -> bool:
     return tokenizer.settings.tokens["eos_token"] == tokenizer.end_of_document == END_OF_TEXT
 
 
-def _write_pth(weights: Weights, file: Path) -> None:
+def _write_pth(weights: Weights, file: Path) -> Weights:
     """fp16 and with the tied head as a tensor of its own, since MiniMind loads strictly.
 
-    What the tensors do not show is written beside it.
+    What the tensors do not show is written beside it, and the tokenizer, unless there is one.
     """
     half = {name: tensor.half() for name, tensor in weights.tensors.items()}
     half.setdefault(_HEAD, half[_EMBEDDING])
@@ -143,6 +148,23 @@ def _write_pth(weights: Weights, file: Path) -> None:
     _write_json(sidecar(file), {field: shape[field] for field in SIDECAR_FIELDS})
     with replacing(file, mode=SHARED) as staging:
         torch.save(half, staging)
+    if weights.tokenizer is None:
+        return weights
+    tokenizer = Tokenizer.load(weights.tokenizer)
+    template, jinja = _template(weights, tokenizer)
+    beside = file.with_name("tokenizer.json")
+    if not beside.exists():
+        _stopping(weights, tokenizer, template).save(beside, jinja, SHARED)
+    elif Tokenizer.load(beside).serialised != tokenizer.serialised:
+        return replace(weights, notes=(*weights.notes, _other_note(beside, file)))
+    return weights
+
+
+def _other_note(beside: Path, file: Path) -> str:
+    return (
+        f"{beside}: is the tokenizer of another model, and stays; the one of {file.name} is not "
+        "written"
+    )
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

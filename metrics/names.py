@@ -30,6 +30,8 @@ NOISE_SCALE = "deep/noise_scale"
 SYSTEM = "system/"
 MEMORY = "system/memory_gb"
 CPU = "system/cpu_percent"
+GPU = "system/gpu_percent"
+GPU_MEMORY = "system/gpu_memory_gb"
 
 OUTPUT_PROBES = (
     "entropy",
@@ -81,6 +83,8 @@ KNOWN: dict[str, MetricName] = {
     MFU: MetricName("MFU", better="higher"),
     MEMORY: MetricName("memory, GB"),
     CPU: MetricName("CPU, %"),
+    GPU: MetricName("GPU, %"),
+    GPU_MEMORY: MetricName("GPU memory, GB"),
     VAL_LOSS: MetricName("val loss", "nats", better="lower"),
     VAL_PPL: MetricName("val PPL", log=True, better="lower"),
     VAL_BITS_PER_BYTE: MetricName("bits/byte", "bits", better="lower"),

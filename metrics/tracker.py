@@ -70,7 +70,7 @@ class TrainingTracker:
         is not in nats per token, so no perplexity is derived. Raises TrackerError if the directory
         cannot be written to.
         """
-        self.log_dir = Path(log_dir)
+        self.log_dir = Path(log_dir).absolute()  # The script may change its directory.
         self.step = 0
         """The step committed last."""
         self.tokens = 0
@@ -194,6 +194,25 @@ class TrainingTracker:
         self.step = step
         return scalars
 
+    def log_late(self, step: int) -> dict[str, float]:
+        """Commit what was updated to the row of an earlier step, which later rows outlast.
+
+        For what is measured later than the step it belongs to, as by an evaluation of a
+        checkpoint. Readers join it with the row of that step.
+        """
+        scalars = self._take_pending()
+        if scalars:
+            now = time.time()
+            self._write(_line(step, now, 0, None, scalars, late=True))
+            if self._mirror is not None:
+                self._mirror.write(step, now, scalars, late=True)
+        return scalars
+
+    def discard(self) -> None:
+        """Forget what was updated since the last commit."""
+        for pending in (self._pending, self._splits, self._train_losses, self._norms):
+            pending.clear()
+
     def state_dict(self) -> dict[str, Any]:
         """The state that a resumed run needs to continue its curves, in plain numbers and lists."""
         return {
@@ -237,8 +256,7 @@ class TrainingTracker:
         if [norm for norm, max_norm in norms if self._clips.add(norm, max_norm)]:
             scalars[names.CLIP_RATE] = self._clips.rate
             scalars[names.CLIP_RATIO] = self._clips.ratio
-        for pending in (self._pending, self._splits, self._train_losses, self._norms):
-            pending.clear()
+        self.discard()
         return scalars
 
     def _write(self, line: bytes) -> None:
@@ -253,7 +271,12 @@ class TrainingTracker:
 
 
 def _line(
-    step: int, now: float, tokens: int, epoch: float | None, scalars: Mapping[str, float]
+    step: int,
+    now: float,
+    tokens: int,
+    epoch: float | None,
+    scalars: Mapping[str, float],
+    late: bool = False,
 ) -> bytes:
     """A row as strict JSON: non-finite numbers become strings that `float` reads back."""
     row: dict[str, Any] = {"step": step, "time": round(now, 3)}
@@ -261,6 +284,8 @@ def _line(
         row["tokens"] = tokens
     if epoch is not None:
         row["epoch"] = round(epoch, 6)
+    if late:
+        row["late"] = True
     for name, value in scalars.items():
         row[name] = strict(value)
     return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

@@ -36,7 +36,7 @@ class ChatML:
 
     def prompt_spans(self, turns: Sequence[Turn]) -> list[Span]:
         """Up to and with the line `<|im_start|>assistant`."""
-        shown = [Span(text, control=control) for text, _, control in self.spans(turns)]
+        shown = [span._replace(learnt=False) for span in self.spans(turns)]
         return [*shown, Span(IM_START, control=True), Span("assistant\n")]
 
 
@@ -45,9 +45,9 @@ def _turn(turn: Turn) -> Iterator[Span]:
     learnt = answers and turn.learnt
     yield Span(IM_START, control=True)
     if answers:
-        # Encoded apart from what follows, as a prompt ends here.
         yield Span("assistant\n")
-        yield Span(_answer(turn), learnt)
+        # Encoded apart from what stands before, as a prompt ends there.
+        yield Span(_answer(turn), learnt, apart=True)
     elif turn.role == "system" and turn.extra.get("tools"):
         yield Span(f"{turn.role}\n{_introduction(turn.content, turn.extra['tools'])}")
     else:

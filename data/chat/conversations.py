@@ -19,7 +19,9 @@ import orjson
 from lmm_tui.data.builtin import tasks
 from lmm_tui.data.builtin.holdout import Split, split
 from lmm_tui.data.builtin.task import KINDS
-from lmm_tui.data.chat.row_fields import (
+from lmm_tui.data.text.corpus import BUILTIN
+from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
+from lmm_tui.data.text.row_fields import (
     CONTENT_KEYS,
     CONVERSATION_FIELDS,
     LEARNT_KEYS,
@@ -28,8 +30,6 @@ from lmm_tui.data.chat.row_fields import (
     refuse_unsupported,
     unused_fields,
 )
-from lmm_tui.data.text.corpus import BUILTIN
-from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
 from lmm_tui.data.turns import ROLES, Conversation, Turn, question
 
 Chats = Dataset[Conversation]

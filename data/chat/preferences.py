@@ -23,9 +23,9 @@ from lmm_tui.data.chat.conversations import (
     says_something,
     with_context,
 )
-from lmm_tui.data.chat.row_fields import PAIR_FIELDS, refuse_unsupported, unused_fields
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
+from lmm_tui.data.text.row_fields import PAIR_FIELDS, refuse_unsupported, unused_fields
 from lmm_tui.data.turns import Pair, Turn, question
 
 Pairs = Dataset[Pair]

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from tokenizers import Encoding
+
 from lmm_tui.data.errors import DataError
+from lmm_tui.data.tokenizing.marked_tokens import CONTROL_MARK
 from lmm_tui.data.tokenizing.tokenizer import IM_END, IM_START, Tokenizer
 from lmm_tui.data.turns import Turn
 
@@ -20,6 +23,8 @@ class Span(NamedTuple):
     """Whether the loss counts these tokens."""
     control: bool = False
     """Whether the text is the spelling of one special token."""
+    apart: bool = False
+    """Whether a token may not reach into it from the text before, where the tokenizer can do so."""
 
 
 class ChatTemplate(Protocol):
@@ -41,24 +46,76 @@ Rendered = tuple[list[int], list[bool]]
 
 
 def encode_spans(conversations: Sequence[Iterable[Span]], tokenizer: Tokenizer) -> list[Rendered]:
-    """Ids of each conversation, and what is learnt; all plain text is encoded in one call.
+    """Ids of each conversation, encoded as one text, and what is learnt; all in one call.
 
-    Raises DataError where the tokenizer lacks a control token.
+    A token is learnt if it reaches into learnt text. Raises DataError where the tokenizer lacks a
+    control token.
     """
-    spans = [list(conversation) for conversation in conversations]
-    # The same few pieces come in every conversation: each is encoded once.
-    texts = list({span.text for said in spans for span in said if not span.control})
-    plain = dict(zip(texts, tokenizer.encode_plain(texts), strict=True))
+    parts = [_parts(said, tokenizer) for said in conversations]
+    encoded = iter(tokenizer.encode_marked([part.text for said in parts for part in said]))
     rendered: list[Rendered] = []
-    for said in spans:
+    for said in parts:
         ids: list[int] = []
         learnt: list[bool] = []
-        for text, counted, control in said:
-            piece = [control_id(text, tokenizer)] if control else plain[text]
-            ids += piece
-            learnt += [counted] * len(piece)
+        for part in said:
+            found = next(encoded)
+            ids += found.ids
+            learnt += _mask(found, part.learnt)
         rendered.append((ids, learnt))
     return rendered
+
+
+def begin_inside(spans: Iterable[Span], tokenizer: Tokenizer) -> int:
+    """The number of learnt texts whose first token starts in the text before."""
+    parts = _parts(spans, tokenizer)
+    found = 0
+    for part, encoding in zip(parts, tokenizer.encode_marked([p.text for p in parts]), strict=True):
+        for start, _ in part.learnt:
+            token = encoding.char_to_token(start)
+            place = None if token is None else encoding.token_to_chars(token)
+            found += place is not None and place[0] < start
+    return found
+
+
+class _MarkedText(NamedTuple):
+    text: str
+    learnt: list[tuple[int, int]]
+
+
+def _parts(spans: Iterable[Span], tokenizer: Tokenizer) -> list[_MarkedText]:
+    """The text of a conversation with its control tokens marked, and the ranges to learn.
+
+    More than one text where a span is to be encoded apart.
+    """
+    parts = [_MarkedText("", [])]
+    for text, learnt, control, apart in spans:
+        if control:
+            control_id(text, tokenizer)
+        if apart and tokenizer.can_be_cut:
+            parts.append(_MarkedText("", []))
+        before, ranges = parts[-1]
+        written = CONTROL_MARK + text if control else text.replace(CONTROL_MARK, "\ufffd")
+        if learnt and written:
+            ranges.append((len(before), len(before) + len(written)))
+        parts[-1] = _MarkedText(before + written, ranges)
+    return [part for part in parts if part.text]
+
+
+def _mask(encoding: Encoding, ranges: Sequence[tuple[int, int]]) -> list[bool]:
+    """For each token whether it reaches into one of the ranges, which are in order."""
+    learnt = [False] * len(encoding)
+    for start, stop in ranges:
+        tokens = (encoding.char_to_token(place) for place in range(start, stop))
+        first = next((token for token in tokens if token is not None), None)
+        if first is None:
+            continue
+        after = first
+        while after < len(learnt):
+            if (place := encoding.token_to_chars(after)) and place[0] >= stop:
+                break
+            learnt[after] = True
+            after += 1
+    return learnt
 
 
 def control_id(token: str, tokenizer: Tokenizer) -> int:

@@ -1,17 +1,14 @@
-"""The chat template that a tokenizer brings along: Jinja, run in a sandbox.
+"""The chat template that a tokenizer brings along: conversations are written as one text.
 
-What is learnt is found by rendering: an answer is what comes on top of the prompt before it. It
+What is learnt are the answers found in it, or what the template marks with `{% generation %}`. It
 knows no tokens; jinja2 is imported when the first template is opened.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,35 +19,43 @@ from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
 
 if TYPE_CHECKING:
-    import jinja2
+    from lmm_tui.data.chat.template_jinja import Message, Written
 
-# Some templates mark answers for transformers with a tag that plain Jinja lacks.
-_MARKED = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}")
 # A noncharacter: it stands inside of control tokens that a text spells out, until they are encoded.
 _GUARD = "\ufdd0"
-_MARK = "0123456789"
+# It and those that mark places while a template is written out; a text has U+FFFD for them.
+_NONCHARACTERS = str.maketrans(dict.fromkeys("\ufdd0\ufdd1\ufdd2\ufdd3", "\ufffd"))
+_SAMPLE, _THOUGHT = "0123456789", "9876543210"
 _CALL = {"id": "call00001", "type": "function"}
-_ANSWERS = (
-    Turn("assistant", _MARK),
-    Turn(
-        "assistant",
-        "",
-        {"tool_calls": [{**_CALL, "function": {"name": "f", "arguments": {"a": _MARK}}}]},
-    ),
+_ASKED = Turn("user", "?")
+_ANSWER = Turn("assistant", _SAMPLE)
+_CALLING = Turn(
+    "assistant",
+    "",
+    {"tool_calls": [{**_CALL, "function": {"name": "f", "arguments": {"a": _SAMPLE}}}]},
 )
-"""Answers that show how a template ends a turn."""
+_THINKING = Turn("assistant", _SAMPLE, {"reasoning_content": _THOUGHT})
 
 
 class TokenizerTemplate:
     """Writes turns as `apply_chat_template` of transformers does."""
 
-    def __init__(self, source: str, tokenizer: Tokenizer, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        source: str,
+        tokenizer: Tokenizer,
+        variables: Mapping[str, str],
+        with_tools: str | None = None,
+    ) -> None:
         """`variables` are the tokens that a template may name, such as bos_token.
 
-        Raises jinja2.TemplateError where `source` is no template.
+        `with_tools` takes the place of `source` where a conversation has tools. Raises
+        jinja2.TemplateError where one is no template.
         """
-        self._template = _compiled(source)
-        self._variables = variables
+        from lmm_tui.data.chat.template_jinja import JinjaTemplate
+
+        self._plain = JinjaTemplate(source, variables)
+        self._with_tools = JinjaTemplate(with_tools, variables) if with_tools else self._plain
         self._controls = _any_of(tokenizer.special_tokens)
         self._added = _any_of(tokenizer.added_tokens)
 
@@ -62,14 +67,15 @@ class TokenizerTemplate:
         """
         from jinja2 import TemplateError
 
-        source = tokenizer.settings.chat_template
+        settings = tokenizer.settings
+        source = settings.chat_template
         if source is None:
             raise DataError(
                 f"data.template: {path}: the tokenizer has no chat template (neither "
                 "chat_template.jinja nor chat_template in tokenizer_config.json); choose chatml"
             )
         try:
-            return cls(source, tokenizer, tokenizer.settings.tokens)
+            return cls(source, tokenizer, settings.tokens, settings.named_templates.get("tool_use"))
         except TemplateError as error:
             raise DataError(
                 f"data.template: {path}: the tokenizer's chat template cannot be used "
@@ -77,82 +83,58 @@ class TokenizerTemplate:
             ) from None
 
     def spans(self, turns: Sequence[Turn]) -> list[Span]:
-        """Learnt is each answer, with the control token that ends it.
-
-        Where a template writes an earlier answer otherwise once more turns follow (Qwen3 takes
-        the thoughts out), that answer is not learnt: a model never gives it in that form.
-        """
-        whole = self._written(turns)
+        """Learnt is each answer with the control token that ends it, or what the template marks."""
+        talk = _Talk(self, turns)
         spans: list[Span] = []
         done = 0
-        for place, turn in enumerate(turns):
-            if turn.role != "assistant":
-                continue
-            before = self._written(turns[:place], add_generation_prompt=True)
-            after = self._written(turns[: place + 1])
-            start = self._parting(before, after)
-            if not whole.startswith(after) or start < done:
-                continue
-            spans += self._spans(whole[done:start])
-            answer = self._spans(after[start:], turn.learnt)
-            last = max((at for at, span in enumerate(answer) if span.control), default=len(answer))
-            spans += answer[: last + 1]
-            spans += [span._replace(learnt=False) for span in answer[last + 1 :]]
-            done = len(after)
-        return spans + self._spans(whole[done:])
+        text = talk.write(talk.messages).text
+        for start, stop in talk.learnt():
+            spans += self._spans(text[done:start]) + self._spans(text[start:stop], learnt=True)
+            done = stop
+        return spans + self._spans(text[done:])
 
     def prompt_spans(self, turns: Sequence[Turn]) -> list[Span]:
-        return self._spans(self._written(turns, add_generation_prompt=True))
+        talk = _Talk(self, turns)
+        return self._spans(talk.write(talk.messages, add_generation_prompt=True).text)
 
     @cached_property
     def turn_ends(self) -> tuple[str, ...]:
-        """The tokens that the template writes after an answer and after a tool call."""
-        ends: list[str] = []
-        for answer in _ANSWERS:
-            try:
-                written = self._written((Turn("user", "?"), answer))
-            except DataError:
-                continue  # Not every template has tool calls.
-            after = written[written.rfind(_MARK) :] if _MARK in written else ""
-            tokens = self._added.findall(after)
-            # Behind a call stand tokens that close it, before the one that ends the turn.
-            if tokens and not set(ends).intersection(tokens):
-                ends.append(tokens[-1] if answer.extra else tokens[0])
+        """The tokens that the template writes after an answer: the last, a tool call, an earlier.
+
+        A token that stands within an answer, behind its thought, ends none.
+        """
+        last, after_call, earlier = (
+            self._tokens(turns, _SAMPLE)
+            for turns in ((_ASKED, _ANSWER), (_ASKED, _CALLING), (_ASKED, _ANSWER, _ASKED))
+        )
+        ends = last[:1]
+        # Behind a call stand tokens that close it, before the one that ends the turn.
+        if after_call and not set(ends).intersection(after_call):
+            ends.append(after_call[-1])
+        within = self._tokens((_ASKED, _THINKING), _THOUGHT)
+        ends += [end for end in earlier[:1] if end not in (*ends, *within)]
         return tuple(ends)
 
-    def _written(self, turns: Sequence[Turn], add_generation_prompt: bool = False) -> str:
-        """As text in which control tokens that a turn spells out are guarded."""
-        from jinja2 import TemplateError
-
-        messages = [_message(turn) for turn in turns]
-        tools = next((turn.extra["tools"] for turn in turns if turn.extra.get("tools")), None)
+    def _tokens(self, turns: Sequence[Turn], sample: str) -> list[str]:
+        """The added tokens behind a text that an answer holds."""
+        talk = _Talk(self, turns)
         try:
-            return self._template.render(
-                **self._variables,
-                messages=self._guarded(messages),
-                tools=self._guarded(tools),
-                add_generation_prompt=add_generation_prompt,
-            )
-        except (TemplateError, TypeError, ValueError) as error:
-            raise DataError(
-                f"data.template: the tokenizer's chat template refuses a conversation of "
-                f"{', '.join(turn.role for turn in turns)} ({error}); choose chatml, or mend "
-                "the data"
-            ) from None
+            written = talk.write(talk.messages).text
+        except DataError:
+            return []  # Not every template has tool calls.
+        _, found, after = written.rpartition(sample)
+        tokens: list[str] = self._added.findall(after) if found else []
+        return tokens
 
-    def _parting(self, before: str, after: str) -> int:
-        """Where `after` is no longer what `before` is; never inside of a control token."""
-        same = len(os.path.commonprefix([before, after]))  # noqa: RUF071 (these are no paths)
-        inside = (m.start() for m in self._controls.finditer(after) if m.start() < same < m.end())
-        return next(inside, same)
-
-    def _guarded(self, value: Any) -> Any:
+    def guarded(self, value: Any) -> Any:
+        """`value` with the control tokens guarded that its texts spell out."""
         if isinstance(value, str):
-            return self._controls.sub(lambda m: f"{m[0][0]}{_GUARD}{m[0][1:]}", value)
+            text = value.translate(_NONCHARACTERS)
+            return self._controls.sub(lambda m: f"{m[0][0]}{_GUARD}{m[0][1:]}", text)
         if isinstance(value, dict):
-            return {key: self._guarded(item) for key, item in value.items()}
+            return {key: self.guarded(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [self._guarded(item) for item in value]
+            return [self.guarded(item) for item in value]
         return value
 
     def _spans(self, text: str, learnt: bool = False) -> list[Span]:
@@ -166,36 +148,54 @@ class TokenizerTemplate:
         return [span for span in spans if span.text]
 
 
+class _Talk:
+    """One conversation, as messages for the template."""
+
+    def __init__(self, template: TokenizerTemplate, turns: Sequence[Turn]) -> None:
+        tools = next((turn.extra["tools"] for turn in turns if turn.extra.get("tools")), None)
+        self.messages = [template.guarded(_message(turn)) for turn in turns]
+        self._turns, self._tools = turns, template.guarded(tools)
+        self._controls = template._controls
+        self._jinja = template._with_tools if tools else template._plain
+
+    def write(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> Written:
+        """As text in which control tokens that a turn spells out are guarded."""
+        from jinja2 import TemplateError
+
+        try:
+            return self._jinja.write(messages, self._tools, add_generation_prompt)
+        except (TemplateError, TypeError, ValueError) as error:
+            raise DataError(
+                f"data.template: the tokenizer's chat template refuses a conversation of "
+                f"{', '.join(message['role'] for message in messages)} ({error}); choose chatml, "
+                "or mend the data"
+            ) from None
+
+    def learnt(self) -> list[tuple[int, int]]:
+        """Where in the whole text stands what is learnt."""
+        from lmm_tui.data.chat.find_answers import find_answers
+
+        marked = self.write(self.messages).marked if self._jinja.marks_answers else None
+        if marked is not None and all(turn.learnt for turn in self._turns):
+            return marked
+        found = [*find_answers(self.messages, self.write, self._controls)]
+        if marked is None:
+            return [place for number, place in found if self._turns[number].learnt]
+        shown = [place for number, place in found if not self._turns[number].learnt]
+        return [m for m in marked if not any(m[0] < end and m[1] > start for start, end in shown)]
+
+
 def _message(turn: Turn) -> dict[str, Any]:
     """As transformers gets it: tools beside the messages, unless their system turn holds them."""
     extra = {k: v for k, v in turn.extra.items() if k != "tools" or turn.role == "system"}
+    if thought := extra.get("reasoning_content"):
+        extra.setdefault("thinking", thought)  # gpt-oss's name, which transformers fills, too.
     return {"role": turn.role, "content": turn.content, **extra}
 
 
 def _any_of(tokens: Sequence[str]) -> re.Pattern[str]:
     longest_first = sorted(tokens, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
-
-
-def _compiled(source: str) -> jinja2.Template:
-    """With the settings and functions that transformers gives to chat templates."""
-    from jinja2 import TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def refuse(message: str) -> None:
-        raise TemplateError(message)
-
-    def to_json(value: Any, indent: int | None = None) -> str:
-        return json.dumps(value, ensure_ascii=False, indent=indent)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = to_json
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    plain = _MARKED.sub(lambda m: f"{{%{m[1]} {'endif' if m[2] else 'if true'} {m[3]}%}}", source)
-    return environment.from_string(plain)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,14 @@ import glob
 import hashlib
 import os
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 from lmm_tui.data.errors import DataError
@@ -27,14 +30,21 @@ from lmm_tui.data.text.json_rows import (
     json_lines,
     starts_array,
 )
-from lmm_tui.data.text.passages import documents
+from lmm_tui.data.text.passages import SEPARATOR, documents
+from lmm_tui.data.text.row_fields import TEXT_FIELDS, refuse_unlearnable, unused_fields
 
 SUFFIXES = (".txt", ".jsonl", ".json")
 
 T = TypeVar("T")
 
+LONGEST = 1 << 22
+"""No document is longer: characters of a row, bytes of a line of a .txt file. Longer ones are cut,
+so that what is held in memory has a bound."""
 
 _NUL = b"\0"
+_BLOCK = 1 << 20
+_REPORTED_EVERY_S = 0.25
+_AHEAD = 64
 
 
 class FileText:
@@ -52,13 +62,29 @@ class FileText:
     def identity(self, progress: Callable[[str, int, int], None]) -> str:
         """A hash of the contents, of their order and of how each is read; names play no part."""
         whole = hashlib.blake2b(digest_size=16)
+        reading = _Digests()
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for done, (path, digest) in enumerate(
-                zip(self.paths, pool.map(_digest, self.paths), strict=True), start=1
-            ):
-                whole.update(path.suffix.lower().encode() + digest)
-                progress("hashing", done, len(self.paths))
+            try:
+                for path, digest in self._submitted(pool, reading):
+                    while not wait([digest], _REPORTED_EVERY_S).done:
+                        progress("hashing", min(reading.done, self.size), self.size)
+                    whole.update(path.suffix.lower().encode() + digest.result())
+            except BaseException:
+                reading.stopped = True
+                raise
+        progress("hashing", self.size, self.size)
         return f"files {whole.hexdigest()}"
+
+    def _submitted(
+        self, pool: ThreadPoolExecutor, reading: _Digests
+    ) -> Iterator[tuple[Path, Future[bytes]]]:
+        """Each file and its hash to be, some files ahead: there may be millions."""
+        ahead: deque[tuple[Path, Future[bytes]]] = deque()
+        for path in self.paths:
+            ahead.append((path, pool.submit(reading.digest, path)))
+            if len(ahead) > _AHEAD:
+                yield ahead.popleft()
+        yield from ahead
 
     def documents(self, skipped: Skipped) -> Iterator[str]:
         """All documents, none of them blank; broken JSONL lines go to `skipped`.
@@ -68,8 +94,9 @@ class FileText:
         for index, (path, before) in enumerate(zip(self.paths, self._stamps, strict=True)):
             with opened(path) as file:
                 if path.suffix.lower() != ".txt":
-                    texts = json_rows(file, path, index, _text_of, skipped)
-                    yield from (text for text in texts if text.strip())
+                    rows = json_rows(file, path, index, partial(_text_of, skipped), skipped)
+                    for text in rows:
+                        yield from (part for part in _cut_long(text) if part.strip())
                 else:
                     yield from documents(_text_lines(file, path))
             check_unchanged(path, before)
@@ -144,37 +171,82 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _text_lines(file: BufferedReader, path: Path) -> Iterator[str]:
-    offset = 0
-    for number, raw in enumerate(file, start=1):
-        line = raw.removeprefix(BOM) if number == 1 else raw
-        if _NUL in raw:
+    """Lines with their ends; one of more than `LONGEST` bytes comes in several parts."""
+    offset, number, rest = 0, 1, b""
+    while raw := rest + file.readline(LONGEST):
+        piece = raw if raw.endswith(b"\n") or len(raw) < LONGEST else raw[: _cut(raw)]
+        rest = raw[len(piece) :]
+        if _NUL in piece:
             raise DataError(
-                f"{path}:{number}: a NUL byte (byte {offset + raw.index(_NUL)} of the file), as in "
-                "UTF-16 or a binary file; convert the file to UTF-8"
+                f"{path}:{number}: a NUL byte (byte {offset + piece.index(_NUL)} of the file), as "
+                "in UTF-16 or a binary file; convert the file to UTF-8"
             )
+        line = piece.removeprefix(BOM) if offset == 0 else piece
         try:
             yield line.decode().replace("\r\n", "\n")
         except UnicodeDecodeError as error:
-            byte = offset + len(raw) - len(line) + error.start
+            byte = offset + len(piece) - len(line) + error.start
             raise DataError(
                 f"{path}:{number}: not UTF-8 text (byte {byte} of the file); "
                 "convert the file to UTF-8"
             ) from None
-        offset += len(raw)
+        offset += len(piece)
+        number += piece.endswith(b"\n")
 
 
-def _text_of(record: dict[str, Any]) -> str:
-    """The `text` of a JSONL line; ValueError says why there is none."""
+def _cut(raw: bytes) -> int:
+    """Where to cut a part of a long line: after its last space, else between two characters."""
+    if at := raw.rfind(b" ", len(raw) // 2) + 1:
+        return at
+    at = len(raw)
+    # A separator is not cut, and neither is a character: its further bytes are 10xxxxxx.
+    bracket = raw.rfind(b"<", at - len(SEPARATOR))
+    at = bracket if bracket > 0 else at - 1
+    while at > len(raw) - 4 and raw[at] & 0xC0 == 0x80:
+        at -= 1
+    return at
+
+
+def _cut_long(text: str) -> Iterator[str]:
+    """A text, in parts if it is longer than `LONGEST`: cut after a space if there is one."""
+    start = 0
+    while len(text) - start > LONGEST:
+        space = text.rfind(" ", start + LONGEST // 2, start + LONGEST)
+        end = space + 1 if space >= 0 else start + LONGEST
+        yield text[start:end]
+        start = end
+    yield text[start:] if start else text
+
+
+def _text_of(skipped: Skipped, record: dict[str, Any]) -> str:
+    """The `text` of a JSONL line; ValueError says why there is none. Other fields are noted."""
     if "text" not in record:
         raise ValueError('no key "text"')
     if not isinstance(record["text"], str):
         raise ValueError('"text" is not a string')
-    return record["text"]
+    refuse_unlearnable(record)
+    skipped.unused.update(dict.fromkeys(unused_fields(record, TEXT_FIELDS)))
+    return str(record["text"])
 
 
-def _digest(path: Path) -> bytes:
-    with opened(path) as file:
-        return hashlib.file_digest(file, "blake2b").digest()
+class _Digests:
+    """Hashes of files, made by several threads that count what they have read."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.stopped = False
+        self._lock = Lock()
+
+    def digest(self, path: Path) -> bytes:
+        found = hashlib.blake2b()
+        with opened(path) as file:
+            for block in iter(partial(file.read, _BLOCK), b""):
+                if self.stopped:
+                    break
+                found.update(block)
+                with self._lock:
+                    self.done += len(block)
+        return found.digest()
 
 
 def stamp(path: Path) -> tuple[int, int]:

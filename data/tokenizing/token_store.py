@@ -12,16 +12,15 @@ import os
 import struct
 import tempfile
 import zlib
-from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmm_tui.data.errors import DataError
-from lmm_tui.guarded_files import replacing
 
 _MAGIC = b"LMMTOKEN"
 _VERSION = 1
@@ -31,6 +30,8 @@ _FIELDS = struct.Struct("<8sIIQQQQI32s")
 _CHECKSUM = struct.Struct("<I")
 _HEADER_SIZE = 128
 _TABLE_ALIGNMENT = 8
+_COPIED = 1 << 20
+"""Bytes read at once."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class TokenStore:
     """Bytes of text of all tokens."""
     fingerprint: str
     """The fingerprint of the tokenizer that made the ids."""
+    lease: object = None
+    """Held as long as the ids are: see `data.preparation.cache`."""
 
     @property
     def tokens(self) -> int:
@@ -66,16 +69,18 @@ class TokenStore:
 
         The bytes of a document that is cut are divided in proportion to its tokens.
         """
-        ends = np.concatenate([[0], self.document_ends, [self.tokens]])
-        sizes = np.concatenate([[0], self.byte_ends, [self.bytes]])
-        size = round(float(np.interp(cut, ends, sizes)))
         whole = int(np.searchsorted(self.document_ends, cut, side="right"))
+        around = slice(max(0, whole - 1), whole + 1)
+        ends = [0, *self.document_ends[around], self.tokens]
+        sizes = [0, *self.byte_ends[around], self.bytes]
+        size = round(float(np.interp(cut, ends, sizes)))
         head = TokenStore(
             self.ids[:cut],
             self.document_ends[:whole],
             self.byte_ends[:whole],
             size,
             self.fingerprint,
+            self.lease,
         )
         tail = TokenStore(
             self.ids[cut:],
@@ -83,12 +88,13 @@ class TokenStore:
             self.byte_ends[whole:] - size,
             self.bytes - size,
             self.fingerprint,
+            self.lease,
         )
         return head, tail
 
     @classmethod
-    def open(cls, path: Path, fingerprint: str) -> TokenStore:
-        """Map a file that `write_tokens` made with the tokenizer of this fingerprint.
+    def open(cls, path: Path, fingerprint: str, lease: object = None) -> TokenStore:
+        """Map a file that was written with the tokenizer of this fingerprint.
 
         Reads it once to verify its checksum. Raises DataError if it is missing, truncated, corrupt,
         of another version or of another tokenizer.
@@ -121,7 +127,7 @@ class TokenStore:
         kind = np.dtype(f"<u{width}")
         table = raw[table_start:].view(np.dtype("<i8")).reshape(2, documents)
         ids = raw[_HEADER_SIZE : _HEADER_SIZE + tokens * width].view(kind)
-        return cls(ids, table[0], table[1], size, fingerprint)
+        return cls(ids, table[0], table[1], size, fingerprint, lease)
 
 
 def write_tokens(
@@ -134,34 +140,133 @@ def write_tokens(
 
     `ids` are less than `vocab_size`; `fingerprint` has 32 characters.
     """
-    kind = np.dtype("<u2" if vocab_size < 65536 else "<u4")
-    document_ends, byte_ends = array("q"), array("q")
-    tokens = size = checksum = 0
-    with replacing(path) as file:
-        file.write(bytes(_HEADER_SIZE))
+    with TokenWriter(path, vocab_size, fingerprint) as writer:
+        for ids, text_bytes in documents:
+            writer.add(np.asarray(ids, writer.kind), [len(ids)], [text_bytes])
+        writer.finish()
 
-        def put(block: bytes) -> None:
-            nonlocal checksum
+
+@dataclass(frozen=True)
+class Written:
+    """How far a token file has come: what a later process goes on from."""
+
+    documents: int = 0
+    tokens: int = 0
+    bytes: int = 0
+    """Bytes of text."""
+    checksum: int = 0
+    """Of the ids."""
+
+
+class NotAsRecordedError(Exception):
+    """A file is not as a killed process has recorded it."""
+
+
+class TokenWriter:
+    """Writes a token file beside its place, batch by batch; a killed process's can be gone on with.
+
+    The ids go into `<name>.tmp`, the two columns of the document table into files beside it, so
+    that nothing grows in memory.
+    """
+
+    def __init__(
+        self, path: Path, vocab_size: int, fingerprint: str, written: Written | None = None
+    ) -> None:
+        """Start anew, or go on from `written`, where the files are as that says."""
+        self.kind = np.dtype("<u2" if vocab_size < 65536 else "<u4")
+        self.written = written or Written()
+        self._path, self._vocab_size, self._fingerprint = path, vocab_size, fingerprint
+        places = [path.with_name(path.name + end) for end in (".tmp", ".ends", ".sizes")]
+        self._files = [place.open("r+b" if written else "w+b") for place in places]
+        self._ids, *self._columns = self._files
+        if written is None:
+            self._ids.write(bytes(_HEADER_SIZE))
+        else:
+            try:
+                self._rewind(self.written)
+            except NotAsRecordedError:
+                self.close()
+                raise
+
+    def __enter__(self) -> TokenWriter:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
+    def add(
+        self,
+        ids: NDArray[np.unsignedinteger],
+        lengths: Sequence[int] | NDArray[np.int64],
+        sizes: Sequence[int],
+    ) -> Written:
+        """Append documents: their ids in a row, the tokens and the bytes of text of each.
+
+        What is returned is in the files, so that a process that is killed afterwards has it.
+        """
+        block = np.ascontiguousarray(ids, self.kind).tobytes()
+        self._ids.write(block)
+        at = self.written
+        for column, start, steps in zip(
+            self._columns, (at.tokens, at.bytes), (lengths, sizes), strict=True
+        ):
+            column.write((np.cumsum(steps, dtype="<i8") + start).astype("<i8").tobytes())
+        for file in self._files:
+            file.flush()
+        self.written = Written(
+            at.documents + len(lengths),
+            at.tokens + len(ids),
+            at.bytes + sum(sizes),
+            zlib.crc32(block, at.checksum),
+        )
+        return self.written
+
+    def finish(self) -> None:
+        """Append the document table, write the header and rename the file into place."""
+        at, file = self.written, self._ids
+        checksum, length = at.checksum, at.tokens * self.kind.itemsize
+        for block in (bytes(_table_start(length) - _HEADER_SIZE - length), *self._table()):
             checksum = zlib.crc32(block, checksum)
             file.write(block)
-
-        for ids, text_bytes in documents:
-            put(np.asarray(ids, kind).tobytes())
-            tokens += len(ids)
-            size += text_bytes
-            document_ends.append(tokens)
-            byte_ends.append(size)
-        length = tokens * kind.itemsize
-        put(bytes(_table_start(length) - _HEADER_SIZE - length))
-        put(np.array([document_ends, byte_ends], "<i8").tobytes())
-        counts = (vocab_size, tokens, len(document_ends), size)
+        counts = (self._vocab_size, at.tokens, at.documents, at.bytes)
         header = _FIELDS.pack(
-            _MAGIC, _VERSION, kind.itemsize, *counts, checksum, fingerprint.encode()
+            _MAGIC, _VERSION, self.kind.itemsize, *counts, checksum, self._fingerprint.encode()
         ).ljust(_HEADER_SIZE - _CHECKSUM.size, b"\0")
         file.seek(0)
         file.write(header + _CHECKSUM.pack(zlib.crc32(header)))
         file.flush()
         os.fsync(file.fileno())
+        self.close()
+        Path(file.name).replace(self._path)
+        for column in self._columns:
+            Path(column.name).unlink()
+
+    def _table(self) -> Iterator[bytes]:
+        for column in self._columns:
+            column.seek(0)
+            yield from iter(partial(column.read, _COPIED), b"")
+
+    def _rewind(self, written: Written) -> None:
+        """Cut the files to what was recorded, and verify it."""
+        length = _HEADER_SIZE + written.tokens * self.kind.itemsize
+        for file, expected in zip(self._files, (length, *[written.documents * 8] * 2), strict=True):
+            if file.seek(0, os.SEEK_END) < expected:
+                raise NotAsRecordedError(file.name)
+            file.truncate(expected)
+        checksum = 0
+        self._ids.seek(_HEADER_SIZE)
+        for block in iter(partial(self._ids.read, _COPIED), b""):
+            checksum = zlib.crc32(block, checksum)
+        if checksum != written.checksum:
+            raise NotAsRecordedError(self._ids.name)
+        for column, total in zip(self._columns, (written.tokens, written.bytes), strict=True):
+            column.seek(max(0, written.documents - 1) * 8)
+            if written.documents and int.from_bytes(column.read(8), "little") != total:
+                raise NotAsRecordedError(column.name)
 
 
 def _table_start(length: int) -> int:

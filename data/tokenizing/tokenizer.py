@@ -1,7 +1,7 @@
 """Text to token ids and back: byte-level BPE from `tokenizers`, trained here or loaded.
 
 The special tokens are MiniMind's. `encode` parses them in a text, as MiniMind's files need;
-`encode_plain` treats them as ordinary text.
+`encode_marked` only where they are marked as such.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
-from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import Encoding, Regex, decoders, models, pre_tokenizers, trainers
 
 from lmm_tui.data.errors import DataError
+from lmm_tui.data.tokenizing.marked_tokens import with_marked_tokens
 from lmm_tui.data.tokenizing.tokenizer_settings import CONFIG, TokenizerSettings
 from lmm_tui.guarded_files import PRIVATE, read_bytes, replace_text
 
@@ -125,8 +126,8 @@ class Tokenizer:
         file.parent.mkdir(parents=True, exist_ok=True)
         replace_text(file, self.serialised, mode=mode)
         settings = self.settings
-        if chat_template is not None:
-            settings = replace(settings, chat_template=chat_template)
+        if chat_template not in (None, settings.chat_template):
+            settings = replace(settings, chat_template=chat_template, named_templates={})
         settings.write(file.with_name(CONFIG), mode)
 
     def with_eos(self, token: str) -> Tokenizer:
@@ -163,14 +164,19 @@ class Tokenizer:
         found = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in found]
 
-    def encode_plain(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, with special tokens encoded as ordinary text; else as `encode`.
+    def encode_marked(self, texts: Sequence[str]) -> list[Encoding]:
+        """Ids of each text and the places of their characters; special tokens are those after
+        CONTROL_MARK alone.
 
         So a user's text cannot end a turn or start one.
         """
         utf8 = [text.encode("utf-8", "replace").decode() for text in texts]
-        found = self._plain.encode_batch_fast(utf8, add_special_tokens=False)
-        return [encoding.ids for encoding in found]
+        return self._marked.encode_batch(utf8, add_special_tokens=False)
+
+    @cached_property
+    def can_be_cut(self) -> bool:
+        """Whether a piece of a text gets nothing in front, such as the mark of Metaspace."""
+        return "".join(self.token_strings(self.encode("a"))) == "a"
 
     def id_of(self, token: str) -> int | None:
         """The id of a token given as text; None if it is not in the vocabulary."""
@@ -205,7 +211,7 @@ class Tokenizer:
 
     @cached_property
     def special_tokens(self) -> tuple[str, ...]:
-        """The tokens that `encode` parses in a text and `encode_plain` does not."""
+        """The tokens that `encode` parses in a text, and `encode_marked` only where marked."""
         added = self._backend.get_added_tokens_decoder().values()
         return tuple(token.content for token in added if token.special)
 
@@ -265,15 +271,20 @@ class Tokenizer:
         return raw.decode("utf-8", "lmm-tui-hex")
 
     @cached_property
-    def _plain(self) -> tokenizers.Tokenizer:
-        """A copy, because the treatment of special tokens is state that threads would share."""
-        copy = tokenizers.Tokenizer.from_str(self.serialised)
-        copy.encode_special_tokens = True
-        return copy
+    def _marked(self) -> tokenizers.Tokenizer:
+        """A copy whose special tokens are spelt with the mark in front."""
+        return tokenizers.Tokenizer.from_str(with_marked_tokens(self.serialised))
 
     @cached_property
     def serialised(self) -> str:
+        """The vocabulary and how text is cut, as tokenizer.json has them."""
         return self._backend.to_str()
+
+    @property
+    def is_whole_byte_level(self) -> bool:
+        """Whether text is cut into bytes, and each of them has a token."""
+        cut = "ByteLevel" in repr(self._backend.pre_tokenizer)
+        return cut and all(self._backend.token_to_id(char) is not None for char in _BYTE_OF)
 
     @cached_property
     def _byte_level(self) -> bool:

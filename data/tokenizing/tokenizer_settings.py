@@ -1,7 +1,8 @@
 """What a tokenizer folder says beside the vocabulary: named tokens, options, the chat template.
 
-Read from tokenizer_config.json, special_tokens_map.json, chat_template.jinja and
-generation_config.json of the folder; written as one tokenizer_config.json that transformers reads.
+Read from tokenizer_config.json, special_tokens_map.json, chat_template.jinja, the folder
+additional_chat_templates and generation_config.json; written as one tokenizer_config.json that
+transformers reads.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ _OPTIONS = (
     "truncation_side",
 )
 _STOP_TOKENS = "stop_tokens"
+_DEFAULT = "default"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class TokenizerSettings:
     """Further tokens that end a generation, as text."""
     stop_ids: tuple[int, ...] = ()
     """The same as ids: generation_config.json knows no text."""
+    named_templates: Mapping[str, str] = field(default_factory=dict)
+    """Further chat templates; `tool_use` is for conversations with tools."""
 
     @classmethod
     def read(cls, folder: Path) -> TokenizerSettings:
@@ -48,6 +53,7 @@ class TokenizerSettings:
         config = _json(folder / CONFIG)
         tokens = _json(folder / "special_tokens_map.json") | config
         stops = config.get(_STOP_TOKENS)
+        named = _templates(folder, config)
         return cls(
             tokens={
                 key: text
@@ -55,7 +61,8 @@ class TokenizerSettings:
                 if key.endswith("_token") and (text := _text(value))
             },
             options={key: config[key] for key in _OPTIONS if config.get(key) is not None},
-            chat_template=_template(folder, config),
+            chat_template=named.pop(_DEFAULT, None),
+            named_templates=named,
             stop_tokens=tuple(map(str, stops)) if isinstance(stops, list) else (),
             stop_ids=_stop_ids(folder),
         )
@@ -71,7 +78,9 @@ class TokenizerSettings:
         if self.stop_tokens:
             config[_STOP_TOKENS] = [*self.stop_tokens]
         if self.chat_template is not None:
-            config["chat_template"] = self.chat_template
+            named = {_DEFAULT: self.chat_template} | dict(self.named_templates)
+            listed = [{"name": name, "template": source} for name, source in named.items()]
+            config["chat_template"] = listed if self.named_templates else self.chat_template
         replace_text(file, json.dumps(config, indent=1) + "\n", mode=mode)
 
 
@@ -82,15 +91,19 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
-    try:
-        return read_text(folder / "chat_template.jinja")
-    except (OSError, ValueError):
-        found = config.get("chat_template")
+def _templates(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    """By name; files go before tokenizer_config.json."""
+    found = config.get("chat_template")
     if isinstance(found, list):
         named = {item.get("name"): item.get("template") for item in found if isinstance(item, dict)}
-        found = named.get("default")
-    return found if isinstance(found, str) and found else None
+    else:
+        named = {_DEFAULT: found}
+    files = {_DEFAULT: folder / "chat_template.jinja"}
+    files |= {path.stem: path for path in folder.glob("additional_chat_templates/*.jinja")}
+    for name, path in files.items():
+        with suppress(OSError, ValueError):
+            named[name] = read_text(path)
+    return {str(name): text for name, text in named.items() if isinstance(text, str) and text}
 
 
 def _stop_ids(folder: Path) -> tuple[int, ...]:

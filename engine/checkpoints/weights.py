@@ -190,8 +190,10 @@ def _read_pth(path: Path) -> Weights:
     side = sidecar(path)
     notes: tuple[str, ...] = ()
     if side.is_file():
-        said = _load_json(side)
-        shape = replace(shape, **{field: said[field] for field in SIDECAR_FIELDS if field in said})
+        said = {k: value for k, value in _load_json(side).items() if k in SIDECAR_FIELDS}
+        if wrong := [key for key, value in said.items() if type(value) not in (int, float)]:
+            raise WeightsError(f"{side}: {wrong[0]} is not a number; mend or delete the file")
+        shape = replace(shape, **said)
     else:
         notes = (_assumed_note(path, shape),)
     return replace(_checked(shape, tensors, path.parent / "tokenizer.json", path), notes=notes)
@@ -259,10 +261,12 @@ def _load_safetensors(
 
 def _load_json(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(read_bytes(path))
-        return found
+        found = json.loads(read_bytes(path))
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read ({error})") from None
+    if not isinstance(found, dict):
+        raise WeightsError(f"{path}: holds no JSON object; give another file")
+    return found
 
 
 if __name__ == "__main__":

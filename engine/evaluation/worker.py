@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lmm_tui.data.preparation.cache import hold_shared
 from lmm_tui.engine.evaluation.answer_cache import AnswerCache
 from lmm_tui.engine.evaluation.hub_access import go_offline, hub_answers
 from lmm_tui.engine.evaluation.job import EvaluationOutcome, EvaluationProgress, Job
@@ -32,6 +33,9 @@ _REPORT_EVERY_S = 0.2
 def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> EvaluationOutcome:
     """Run a job in this process; `scratch` is an empty folder for its files."""
     _prepare_environment(job)
+    cache.mkdir(parents=True, exist_ok=True)
+    while (lease := hold_shared(cache)) is None:
+        time.sleep(_REPORT_EVERY_S)
     from lmm_tui.engine.evaluation.open_model import open_model, truncated, versions
 
     lm = open_model(job)
@@ -72,6 +76,7 @@ def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Evalu
     )
     answers.close()
     answers_file.unlink(missing_ok=True)
+    lease.close()
     return EvaluationOutcome(
         scores=scores_of(found),
         truncated=truncated(lm) + truncations.count,

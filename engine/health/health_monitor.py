@@ -91,6 +91,8 @@ class HealthMonitor:
 
     def due(self) -> list[tuple[Action, str]]:
         """The actions configured for the alerts since the last call, each with its rule."""
+        if not self._due:
+            return []
         due, self._due = self._due, []
         return sorted(due, key=lambda pair: ACTIONS.index(pair[0]))
 

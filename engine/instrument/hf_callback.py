@@ -5,13 +5,17 @@ transformers is imported when the callback is created, by which time the script 
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lmm_tui.engine.instrument.own_paths import resumed_path, unused_path
 from lmm_tui.engine.instrument.script_run import ScriptRun, SilentRun, lmm_run
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
+
+_log = logging.getLogger("engine")
 
 _SUMMARY = "train_runtime"
 """A key of the Trainer's final summary, whose means over all steps belong to no step."""
@@ -21,23 +25,39 @@ def lmm_callback(path: Path | str, **options: Any) -> TrainerCallback:
     """A callback that records the training as a run in the directory `path`.
 
     `options` are those of `lmm_run`. A training that resumes from a checkpoint continues an
-    existing run.
+    existing run; another `train()` of the same Trainer is a run of its own, `mine-2`. What
+    `evaluate()` finds before or after a training belongs to its first or last step.
     """
     from transformers import TrainerCallback
 
+    given_path = Path(path).absolute()
+
     class LmmCallback(TrainerCallback):
-        """Logs the Trainer's logs, and a row with the speed every step."""
+        """Logs the Trainer's logs, and a row with the speed every step, on every rank."""
 
         def __init__(self) -> None:
             self._run: ScriptRun | SilentRun | None = None
+            self._training = False
             self._save = False
+            self._before: dict[str, float] = {}
 
         def on_train_begin(
             self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
         ) -> None:
-            given = {"model": type(model).__name__, "checkpoint": self._request_save, **options}
-            resume = state.global_step > 0 and Path(path, "run.json").exists()
-            self._run = lmm_run(path, state.max_steps, resume=resume, **given)
+            last = self._run.run_dir.path if isinstance(self._run, ScriptRun) else given_path
+            resume = state.global_step > 0 and (last / "run.json").exists()
+            given: dict[str, Any] = {
+                "model": type(model).__name__,
+                "checkpoint": self._request_save,
+                "rank": args.process_index,
+                **options,
+            }
+            at = resumed_path(last) if resume else unused_path(given_path)
+            self._run = lmm_run(at, state.max_steps, **{"resume": resume, **given})
+            self._training = True
+            if self._before:
+                self._run.log(self._before, step=state.global_step)
+                self._before = {}
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             assert self._run is not None
@@ -48,13 +68,22 @@ def lmm_callback(path: Path | str, **options: Any) -> TrainerCallback:
             return control
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if self._run is not None and logs and _SUMMARY not in logs:
-                self._run.log(_numbers(logs), step=state.global_step, tokens=_tokens(state))
+            if not logs or _SUMMARY in logs:
+                return
+            numbers = _numbers(logs)
+            if self._run is None:
+                self._before |= numbers
+                level = logging.WARNING if args.process_index == 0 else logging.DEBUG
+                _log.log(level, "evaluate() before train(): kept for the first row of the run")
+            elif self._training:
+                self._run.log(numbers, step=state.global_step, tokens=_tokens(state))
+            else:
+                self._run.log(numbers, step=self._run.step)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self._training = False
             if self._run is not None:
                 self._run.close()
-                self._run = None
 
         def _request_save(self) -> str:
             self._save = True

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lmm_tui.engine.instrument.own_paths import resumed_path, unused_path
 from lmm_tui.engine.instrument.script_run import ScriptRun, SilentRun, lmm_run
 from lmm_tui.errors import LmmError
 
@@ -25,21 +26,27 @@ class NoLightningError(LmmError):
 def lmm_lightning(path: Path | str, **options: Any) -> tuple[Any, Any]:
     """A `Logger` and a `Callback` for one `Trainer`, which record its fit as a run in `path`.
 
-    `options` are those of `lmm_run`. Raises NoLightningError if Lightning is missing.
+    `options` are those of `lmm_run`. A fit that continues at a later step continues an existing
+    run; another one from the start is a run of its own, `mine-2`. What `validate()` and `test()`
+    find after a fit belongs to its last step. Raises NoLightningError if Lightning is missing.
     """
     package = next((name for name in _PACKAGES if find_spec(name.partition(".")[0])), None)
     if package is None:
         raise NoLightningError("lightning is not installed; pip install lightning")
     logger_base = import_module(f"{package}.loggers").Logger
     callback_base = import_module(f"{package}.callbacks").Callback
+    given_path = Path(path).absolute()
     runs: list[ScriptRun | SilentRun] = []
+    """At most one: that of the last fit."""
+    before: dict[str, float] = {}
+    """What was logged before the first fit."""
 
     class LmmLogger(logger_base):  # type: ignore[valid-type,misc]
         """Writes what the module logs, at Lightning's steps."""
 
         @property
         def name(self) -> str:
-            return Path(path).name
+            return given_path.name
 
         @property
         def version(self) -> str:
@@ -49,36 +56,51 @@ def lmm_lightning(path: Path | str, **options: Any) -> tuple[Any, Any]:
             """Not recorded: Lightning saves them in its own files."""
 
         def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+            if not runs:
+                before.update(metrics)
             for run in runs:
                 # A validation may be logged at the previous step, but steps must not decrease.
-                run.log(metrics, step=max(run.step, run.step if step is None else step))
+                ended = isinstance(run, ScriptRun) and run.closed
+                run.log(metrics, step=run.step if ended or step is None else max(run.step, step))
 
     class LmmLightningCallback(callback_base):  # type: ignore[valid-type,misc]
-        """Starts and ends the run, and checks for commands after each batch."""
+        """Starts and ends the run, and checks for commands after each batch, on every rank."""
 
-        def on_fit_start(self, trainer: Any, module: Any) -> None:
+        def on_train_start(self, trainer: Any, module: Any) -> None:
+            last = next((run for run in runs if isinstance(run, ScriptRun)), None)
+            earlier = last.run_dir.path if last else given_path
+            resume = trainer.global_step > 0 and (earlier / "run.json").exists()
+            path = resumed_path(earlier) if resume else unused_path(given_path)
+
             def save() -> str:
-                to = Path(path) / "lightning" / f"step-{trainer.global_step:09d}.ckpt"
+                to = path / "lightning" / f"step-{trainer.global_step:09d}.ckpt"
                 trainer.save_checkpoint(to)
                 return to.name
 
             total = trainer.estimated_stepping_batches
+            given: dict[str, Any] = {
+                "model": type(module).__name__,
+                "checkpoint": save,
+                "rank": trainer.global_rank,
+                "resume": resume,
+                **options,
+            }
             steps = int(total) if math.isfinite(total) and total > 0 else 0
-            given = {"model": type(module).__name__, "checkpoint": save, **options}
-            runs.append(lmm_run(path, steps, **given))
+            runs[:] = [lmm_run(path, steps, **given)]
+            if before:
+                runs[0].log(before, step=trainer.global_step)
+                before.clear()
 
         def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
             trainer.should_stop |= any(run.should_stop for run in runs)
 
         def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
-            _close(exception)
+            for run in runs:
+                run.close(exception)
 
         def teardown(self, trainer: Any, module: Any, stage: str) -> None:
-            _close(None)
-
-    def _close(error: BaseException | None) -> None:
-        while runs:
-            runs.pop().close(error)
+            for run in runs:
+                run.close()
 
     return LmmLogger(), LmmLightningCallback()
 

@@ -1,7 +1,7 @@
 """Control commands of a training script, carried out between its steps.
 
 The script passes the functions that save, probe, sample and evaluate; a command without its
-function is refused.
+function is refused. Where the script has several ranks, all of them call their function.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from lmm_tui.engine.instrument.rank_group import Leader
 from lmm_tui.engine.run.control_mailbox import Mailbox, Reply, Request
 from lmm_tui.engine.run.events import EventLog, Kind
 from lmm_tui.engine.run.jsonl_writer import JsonlWriter
@@ -37,6 +38,18 @@ class ScriptFunctions:
     sample: Callable[[str], str] | None = None
     """Generates a text from a prompt."""
 
+    def call(self, name: str, *args: Any) -> Any:
+        """Raises ScriptCommandError if the function is missing or fails; training continues."""
+        function = getattr(self, name)
+        if function is None:
+            raise ScriptCommandError(f"the script has no function for it; pass {name}= to lmm_run")
+        try:
+            return function(*args)
+        except Exception as error:
+            raise ScriptCommandError(
+                f"the script's {name} failed ({type(error).__name__}: {error}); correct it there"
+            ) from error
+
 
 class ScriptCommands:
     """Serves the mailbox of one script, in the script's thread."""
@@ -52,6 +65,8 @@ class ScriptCommands:
     ) -> None:
         """`record` adds numbers to the row of the current step."""
         self.stop_asked = False
+        self.leader: Leader | None = None
+        """Set once the script has other ranks."""
         self._functions = functions
         self._mailbox = mailbox
         self._events = events
@@ -64,8 +79,8 @@ class ScriptCommands:
             "pause": lambda args: self.hold(),
             "resume": lambda args: self._resume(),
             "checkpoint": lambda args: self.checkpoint(),
-            "probe": lambda args: self._measure("probe", functions.probe, PROBE),
-            "evaluate": lambda args: self._measure("eval", functions.evaluate, "val/"),
+            "probe": lambda args: self._measure("probe", PROBE),
+            "evaluate": lambda args: self._measure("evaluate", "val/"),
             "sample": self._sample,
         }
 
@@ -77,22 +92,36 @@ class ScriptCommands:
             elif not self._paused:
                 return
 
+    def refuse_unmet(self) -> None:
+        """Refuse what is pending: of several ranks, none has read `should_stop` yet."""
+        while request := self._mailbox.take():
+            sentence = (
+                f"{request.command}: with several ranks, commands take effect in run.should_stop; "
+                "read it once a step, on every rank"
+            )
+            self._answer(request, Reply(False, sentence, self._step))
+
     def hold(self) -> str:
-        """Pause at the next `serve`."""
+        """Pause at the next `serve`; raises ScriptCommandError if not all ranks would."""
+        if self.leader and not self.leader.complete():
+            raise ScriptCommandError(
+                "not every rank reads run.should_stop; call lmm_run and read it on all of them"
+            )
         self._paused = True
         self._status.update(state="paused", eta_s=None)
         return "paused"
 
     def checkpoint(self) -> str:
         """Call the script's save function; raises ScriptCommandError if it is missing or fails."""
-        save = _required("checkpoint", self._functions.checkpoint)
-        where = _call("checkpoint", save)
+        where = self._call("checkpoint")
         name = "saved" if where is None else str(where)
         self._events.write("checkpoint", name, step=self._step)
         return name
 
     def close(self) -> None:
-        """Answer the stop requests and refuse the pending ones."""
+        """Answer the stop requests and refuse the pending ones; other ranks need not wait."""
+        if self.leader:
+            self.leader.end()
         for request, reply in self._stops:
             request.answer(reply)
         self._mailbox.close()
@@ -113,8 +142,25 @@ class ScriptCommands:
             reply = Reply(True, handler(request.args), self._step)
         except LmmError as error:
             reply = Reply(False, f"{request.command}: {error}", self._step)
+        self._answer(request, reply)
+
+    def _answer(self, request: Request, reply: Reply) -> None:
         self._events.write_command(request, reply)
         request.answer(reply)
+
+    def _call(self, name: str, *args: str) -> Any:
+        """Call the script's function, on all ranks; raises ScriptCommandError if one fails."""
+        if self.leader is None or getattr(self._functions, name) is None:
+            return self._functions.call(name, *args)
+        self.leader.call(name, [*args])
+        result, failures = None, []
+        try:
+            result = self._functions.call(name, *args)
+        except ScriptCommandError as error:
+            failures = [f"rank 0: {error}"]
+        if failures := failures + self.leader.failures():
+            raise ScriptCommandError("; ".join(failures))
+        return result
 
     def _stop(self, request: Request) -> None:
         """Request the end; the answer is sent by `close`, when the script has stopped."""
@@ -128,6 +174,8 @@ class ScriptCommands:
                 reply = Reply(True, "stopped with a checkpoint", self._step)
             except LmmError as error:
                 reply = Reply(False, f"stopped, but {error}", self._step)
+        if self.leader:
+            self.leader.stop()
         self._events.write("command", "stop", step=self._step, args=request.args)
         self._stops.append((request, reply))
 
@@ -136,43 +184,25 @@ class ScriptCommands:
         self._status.update(state="running")
         return "running"
 
-    def _measure(
-        self, kind: Kind, function: Callable[[], Mapping[str, float]] | None, prefix: str
-    ) -> str:
-        found = _call(kind, _required(kind, function))
+    def _measure(self, name: Literal["probe", "evaluate"], prefix: str) -> str:
+        found = self._call(name)
         if not isinstance(found, Mapping):
             raise ScriptCommandError(f"the script's function gave no numbers by name: {found!r}")
         self._record({name if "/" in name else prefix + name: found[name] for name in found})
         sentence = ", ".join(f"{name} {float(value):.3g}" for name, value in found.items())
+        kind: Kind = "probe" if name == "probe" else "eval"
         self._events.write(kind, sentence, step=self._step)
         return sentence
 
     def _sample(self, args: dict[str, Any]) -> str:
         prompt = str(args.get("prompt", ""))
-        sample = _required("sample", self._functions.sample)
-        text = str(_call("sample", lambda: sample(prompt)))
+        text = str(self._call("sample", prompt))
         self._samples.write(
             {"time": round(time.time(), 3), "step": self._step, "kind": "sample"}
             | {"prompt": prompt, "text": text}
         )
         self._events.write("sample", "1 sample", step=self._step)
         return "1 sample written"
-
-
-def _required(name: str, function: Any) -> Any:
-    if function is None:
-        raise ScriptCommandError(f"the script has no function for it; pass {name}= to lmm_run")
-    return function
-
-
-def _call(name: str, function: Callable[[], Any]) -> Any:
-    """Any exception of the script's function becomes a refusal: training continues."""
-    try:
-        return function()
-    except Exception as error:
-        raise ScriptCommandError(
-            f"the script's {name} failed ({type(error).__name__}: {error}); correct it there"
-        ) from error
 
 
 if __name__ == "__main__":

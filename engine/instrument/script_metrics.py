@@ -1,7 +1,8 @@
 """The metrics of a script: its rows under our names, its speed, and its status.
 
 Names that other programs use (`loss`, `eval_loss`, `lr`) become ours (`train/loss`), and what
-follows from a number (perplexity, moving average, tokens/s) is added by the tracker.
+follows from a number (perplexity, moving average, tokens/s) is added by the tracker. What the
+process uses of its machine is in a row a second.
 """
 
 from __future__ import annotations
@@ -9,17 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
+from lmm_tui.engine.instrument.system_meter import SystemMeter
+from lmm_tui.engine.instrument.whole_numbers import InstrumentError
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.status_writer import StatusWriter
-from lmm_tui.errors import LmmError
 from lmm_tui.metrics import names
 from lmm_tui.metrics.readers.metric_names import MetricNamer
 from lmm_tui.metrics.step.speed import SpeedMeter
 from lmm_tui.metrics.tracker import Scalar, TrainingTracker
-
-
-class InstrumentError(LmmError):
-    """A value that cannot be logged, or a request that a script's run does not support."""
 
 
 class ScriptMetrics:
@@ -27,9 +25,18 @@ class ScriptMetrics:
 
     def __init__(self, run_dir: RunDir, status: StatusWriter, tensorboard: bool) -> None:
         self._status = status
+        self._tensorboard = tensorboard
         self._tracker = TrainingTracker(run_dir.path, tensorboard=tensorboard)
         self._speed = SpeedMeter()
         self._namer = MetricNamer()
+        self._system = SystemMeter()
+        self._last_steps: dict[str, int] = {}
+
+    def reopen(self, status: StatusWriter) -> None:
+        """Write again, after `close`."""
+        ended, self._status = self._tracker, status
+        self._tracker = TrainingTracker(ended.log_dir, tensorboard=self._tensorboard)
+        self._tracker.step = ended.step
 
     @property
     def step(self) -> int:
@@ -48,35 +55,56 @@ class ScriptMetrics:
     ) -> dict[str, float]:
         """Write the row of a step, by default the next one, and return it."""
         before = self._tracker.step, self._tracker.tokens
-        ours = self._namer.names(list(numbers))
-        for name, value in zip(ours, numbers.values(), strict=True):
-            self._update(name, value)
+        ours = self._update(numbers)
+        for name, value in self._system.read().items():
+            if name not in ours:
+                self._tracker.update(name, value)
         at = before[0] + 1 if step is None else step
         if at > before[0]:
             self._speed.step(0 if tokens is None else tokens - before[1])
             self._tracker.update_speed(*self._pace(at - before[0], tokens))
+        self._last_steps.update(dict.fromkeys(ours, at))
         return self._write(at, tokens)
+
+    def log_late(self, numbers: Mapping[str, Scalar], step: int) -> None:
+        """Add numbers to the row of an earlier step, which keeps what it has, as do later rows."""
+        ours = self._update(numbers)
+        for name in ours:
+            if self._last_steps.get(name, -1) > step:
+                self._tracker.discard()
+                raise InstrumentError(
+                    f"step {step}: {name} was logged at step {self._last_steps[name]} before, and "
+                    "steps must not decrease; count them on, or log another run"
+                )
+        self._last_steps.update(dict.fromkeys(ours, step))
+        row = self._tracker.log_late(step)
+        if names.VAL_LOSS in row:
+            self._status.update(val_loss=row[names.VAL_LOSS])
 
     def amend(self, numbers: Mapping[str, float]) -> dict[str, float]:
         """Add numbers to the row of the current step, which is already written."""
-        for name, value in numbers.items():
-            self._update(name, value)
+        self._update(numbers)
         return self._write(self._status.status.step, None)
 
     def close(self) -> None:
         self._tracker.close()
 
-    def _update(self, name: str, value: Scalar) -> None:
-        split, _, kind = name.rpartition("/")
-        try:
-            if kind == "loss" and split in ("train", "val"):
-                self._tracker.update_loss(value, split)
-            elif name == names.GRAD_NORM:
-                self._tracker.update_grad_norm(value)
-            else:
-                self._tracker.update(name, value)
-        except (TypeError, ValueError, RuntimeError):
-            raise InstrumentError(f"{name}: is {value!r:.80}; expected a number") from None
+    def _update(self, numbers: Mapping[str, Scalar]) -> list[str]:
+        """Our names of the numbers. Raises InstrumentError, and takes none, if one is no number."""
+        ours = self._namer.names(list(numbers))
+        for name, value in zip(ours, numbers.values(), strict=True):
+            split, _, kind = name.rpartition("/")
+            try:
+                if kind == "loss" and split in ("train", "val"):
+                    self._tracker.update_loss(value, split)
+                elif name == names.GRAD_NORM:
+                    self._tracker.update_grad_norm(value)
+                else:
+                    self._tracker.update(name, value)
+            except (TypeError, ValueError, RuntimeError):
+                self._tracker.discard()
+                raise InstrumentError(f"{name}: is {value!r:.80}; expected a number") from None
+        return ours
 
     def _pace(self, steps: int, tokens: int | None) -> tuple[float | None, float | None]:
         """Steps and tokens a second, if there is one row every `steps` steps."""

@@ -11,11 +11,14 @@
 
 It writes a run directory and opens its control socket, so that `lmm-tui monitor` can watch, pause
 and stop the script. Torch is not imported; a row costs about 80 µs.
+
+A run belongs to the process that made it. Of several ranks, rank 0 writes and listens.
 """
 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import platform
 import socket
@@ -23,6 +26,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -32,18 +36,28 @@ import psutil
 
 from lmm_tui import __version__
 from lmm_tui.engine.health.health_monitor import HealthMonitor
+from lmm_tui.engine.instrument.own_paths import (
+    remember,
+    resumed_path,
+    typed_in,
+    unused_path,
+)
+from lmm_tui.engine.instrument.rank_group import Leader, RankGroup, rank_of_process
 from lmm_tui.engine.instrument.script_commands import ScriptCommands, ScriptFunctions
-from lmm_tui.engine.instrument.script_metrics import InstrumentError, ScriptMetrics
+from lmm_tui.engine.instrument.script_metrics import ScriptMetrics
 from lmm_tui.engine.instrument.silent_run import SilentRun
+from lmm_tui.engine.instrument.whole_numbers import InstrumentError, whole_number
 from lmm_tui.engine.run.control_mailbox import Mailbox
-from lmm_tui.engine.run.control_server import ControlServer
+from lmm_tui.engine.run.control_server import ControlServer, NoSocketError
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
-from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.tracker import Scalar
+
+_LOGS_BEFORE_MEETING = 2
 
 
 def lmm_run(
@@ -60,6 +74,7 @@ def lmm_run(
     health: Mapping[str, Any] | None = None,
     resume: bool = False,
     tensorboard: bool = False,
+    rank: int | None = None,
 ) -> ScriptRun | SilentRun:
     """A run in the directory `path`; use it in a `with`, else it ends with the interpreter.
 
@@ -68,15 +83,23 @@ def lmm_run(
     between two steps, on request. `health` has the keys of a configuration's `[health]` section
     except rollback. `resume` continues an existing run.
 
-    Under torchrun only rank 0 writes; the others get a run without effect. Raises RunDirError if
-    the directory holds a run already or is in use, ConfigError and HealthConfigError for
-    `health`.
+    Call it on every rank: rank 0 writes, the others get a run that writes nothing but obeys
+    commands. `rank` overrides what torch.distributed or the launcher's environment say.
+
+    Where a notebook's cell is run again, the run that it has open ends, and `mine` becomes
+    `mine-2`. Raises RunDirError if the directory holds a run already or is in
+    use, ConfigError and HealthConfigError for `health`, InstrumentError for other
+    arguments.
     """
-    if os.environ.get("RANK", "0") != "0":
-        return SilentRun()
     functions = ScriptFunctions(checkpoint, probe, evaluate, sample)
+    given = Path(path).absolute()  # The script may change its directory.
+    if rank_of_process(rank) != 0:
+        return SilentRun(functions)
+    place = given
+    if typed_in(sys._getframe(1).f_code.co_filename):
+        place = resumed_path(given) if resume else unused_path(given)
     identity = RunInfo(
-        name=Path(path).name,
+        name=place.name,
         stage=stage,
         created=time.time(),
         started=time.time(),
@@ -85,9 +108,14 @@ def lmm_run(
         pid_started=psutil.Process().create_time(),
         model=model,
         versions={"python": platform.python_version(), "lmm-tui": __version__},
-        references=dict(references or {}),
+        references={name: float(value) for name, value in (references or {}).items()},
     )
-    return ScriptRun(RunDir(path), identity, total_steps, functions, health, resume, tensorboard)
+    total = whole_number("total_steps", total_steps)
+    run = ScriptRun(
+        RunDir(place), identity, total, functions, health, resume, tensorboard, RankGroup()
+    )
+    remember(run)
+    return run
 
 
 class ScriptRun:
@@ -102,10 +130,16 @@ class ScriptRun:
         health: Mapping[str, Any] | None,
         resume: bool,
         tensorboard: bool,
+        ranks: RankGroup,
     ) -> None:
         section = _health_section(health or {})
         self.run_dir = run_dir
         before = run_dir.read_info() if run_dir.exists() else None
+        if before and before.pid == os.getppid() and run_dir.read_status().state in ACTIVE_STATES:
+            raise RunDirError(
+                f"{run_dir.path}: is the run of the script that started this process; make it "
+                "once: under `if __name__ == '__main__'`, after init_process_group, or with rank="
+            )
         if before and not resume:
             raise RunDirError(
                 f"{run_dir.path}: holds a run already; choose another path, or pass resume=True"
@@ -117,24 +151,31 @@ class ScriptRun:
         self._health = HealthMonitor(section, self._events, bad_steps=True, from_scratch=fresh)
         self._health.hold_to(identity.references)
         self._mailbox = Mailbox()
-        self._server = ControlServer(self._mailbox, run_dir.socket_path())
+        self._server, no_socket = _listen(self._mailbox, run_dir)
         self._info = replace(
             identity,
-            socket=str(self._server.path),
+            socket=str(self._server.path) if self._server else "",
             created=before.created if before else identity.created,
             resumed_steps=before.resumed_steps if before else [],
         )
         run_dir.write_info(self._info)
         self._resuming = before is not None
+        self._retired = False
         step = run_dir.read_status().step if before else 0
         self._status = StatusWriter(run_dir, RunStatus("running", step, total_steps))
         self._metrics = ScriptMetrics(run_dir, self._status, tensorboard)
         self._commands = ScriptCommands(
             functions, self._mailbox, self._events, self._status, run_dir, self._amend_row
         )
-        self._closed = False
+        self._ranks = ranks
+        self._logs_unmet = 0
+        self.closed = False
+        self.entered = False
+        """Whether a `with` block of this run is being executed."""
         atexit.register(self._close_at_exit)
         self._events.write("resume" if before else "start", identity.stage, step=step)
+        if no_socket:
+            self._events.write("alert", no_socket, step=step, level="warning")
 
     @property
     def step(self) -> int:
@@ -143,8 +184,15 @@ class ScriptRun:
 
     @property
     def should_stop(self) -> bool:
-        """Whether a stop was requested; check it once a step."""
-        self._serve()
+        """Whether a stop was requested; check it once a step, on every rank."""
+        self._require_own_process()
+        leader = self._leader()
+        if leader is None or self.closed:
+            self._serve()
+        elif not self._commands.stop_asked and leader.due():
+            self._serve()
+            if not self._commands.stop_asked:
+                leader.release()
         return self._commands.stop_asked
 
     def log(
@@ -160,21 +208,37 @@ class ScriptRun:
 
         Numbers may be tensors; their names are ours (`train/loss`), those of other programs
         (`loss`, `eval_loss`, `lr`, `grad_norm`), or any other. `step` is an optimiser step, by
-        default the next one; `tokens` is the total so far. Raises InstrumentError for a value
-        that is not a number.
+        default the next one; `tokens` is the total so far. A row of an earlier step joins the row
+        of that step. After the end, numbers can be added to the steps that there are. Raises
+        InstrumentError for a value that is not a number, a step that is not a whole one, a step
+        that a metric has passed, and in a process forked from the run's.
         """
-        if self._resuming and step is not None:
-            self._resume_at(step)
-        row = self._metrics.log({**(numbers or {}), **more}, step, tokens)
-        self._health.observe(self.step, row)
-        self._answer_alerts()
-        self._serve()
+        at = None if step is None else whole_number("step", step)
+        seen = None if tokens is None else whole_number("tokens", tokens)
+        self._require_own_process()
+        values = {**(numbers or {}), **more}
+        if self.closed:
+            self._log_after_end(values, at)
+            return
+        if self._resuming and at is not None:
+            self._resume_at(at)
+        if at is not None and at < self.step:
+            self._metrics.log_late(values, at)
+        else:
+            row = self._metrics.log(values, at, seen)
+            self._health.observe(self.step, row)
+        if not self._ranks.found():
+            self._serve()
+        elif self._commands.leader is None:
+            self._logs_unmet += 1
+            if self._logs_unmet > _LOGS_BEFORE_MEETING:
+                self._commands.refuse_unmet()
 
     def close(self, error: BaseException | None = None) -> None:
         """End the run: `finished`, `stopped` if that was requested, `failed` with an error."""
-        if self._closed or os.getpid() != self._info.pid:
+        if self.closed or os.getpid() != self._info.pid:
             return
-        self._closed = True
+        self.closed = True
         atexit.unregister(self._close_at_exit)
         step = self._status.status.step
         interrupted = isinstance(error, KeyboardInterrupt)
@@ -185,7 +249,7 @@ class ScriptRun:
             self._events.write("error", sentence, step=step, level="error", traceback=details)
             self._status.update(error=sentence)
         else:
-            stopped = interrupted or self._commands.stop_asked
+            stopped = interrupted or self._commands.stop_asked or self._retired
             state = "stopped" if stopped else "finished"
         self._health.close()
         self._metrics.close()
@@ -193,11 +257,28 @@ class ScriptRun:
         self._events.write("end", state, step=step)
         self._status.close()
         self._commands.close()
-        self._server.close()
+        if self._server:
+            self._server.close()
         self._events.close()
+        # A forked child that is still alive holds a copy of the file: closing would not unlock it.
+        with suppress(OSError):
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
         self._lock.close()
 
+    def retire(self) -> None:
+        """End it because the script begins another run at its path."""
+        total = self._status.status.total_steps
+        self._retired = not total or self.step < total
+        self.close()
+
+    def __reduce__(self) -> str:
+        raise InstrumentError(
+            f"{self.run_dir.name}: a run cannot be sent to another process; make it in the process "
+            "that trains, on every rank"
+        )
+
     def __enter__(self) -> ScriptRun:
+        self.entered = True
         return self
 
     def __exit__(
@@ -206,15 +287,46 @@ class ScriptRun:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
+        self.entered = False
         self.close(error)
 
     def _close_at_exit(self) -> None:
         """Without `with`: the interpreter keeps an uncaught exception in `sys.last_value`."""
         self.close(getattr(sys, "last_value", None))
 
+    def _require_own_process(self) -> None:
+        if os.getpid() != self._info.pid:
+            raise InstrumentError(
+                f"{self.run_dir.name}: is the run of process {self._info.pid}, and this is a child "
+                "of it; log there, or make another run here"
+            )
+
+    def _leader(self) -> Leader | None:
+        """Rank 0's side, once the script has initialised torch.distributed for several ranks."""
+        if self._commands.leader is None and self._ranks.found():
+            self._commands.leader = Leader(self._ranks)
+        return self._commands.leader
+
     def _serve(self) -> None:
         with self._metrics.excluded():
+            self._answer_alerts()
             self._commands.serve()
+
+    def _log_after_end(self, numbers: Mapping[str, Scalar], at: int | None) -> None:
+        """As by an evaluation after the training."""
+        if at is None or at > self.step:
+            raise InstrumentError(
+                f"{self.run_dir.name}: the run has ended; pass step={self.step} to add to its last "
+                "row, or continue it by lmm_run(…, resume=True)"
+            )
+        with self.run_dir.lock():
+            status = StatusWriter(self.run_dir, self.run_dir.read_status())
+            try:
+                self._metrics.reopen(status)
+                self._metrics.log_late(numbers, at)
+            finally:
+                self._metrics.close()
+                status.close()
 
     def _amend_row(self, numbers: Mapping[str, float]) -> None:
         row = self._metrics.amend(numbers)
@@ -235,6 +347,20 @@ class ScriptRun:
         self._metrics.continue_after(step - 1)
         self._info = replace(self._info, resumed_steps=[*self._info.resumed_steps, step - 1])
         self.run_dir.write_info(self._info)
+
+
+def _listen(mailbox: Mailbox, run_dir: RunDir) -> tuple[ControlServer | None, str]:
+    """A socket in the run or else in the runtime folder; if not in the run, a sentence."""
+    reason = ""
+    for path in dict.fromkeys((run_dir.socket_path(), run_dir.runtime_socket_path())):
+        try:
+            server = ControlServer(mailbox, path)
+        except NoSocketError as error:
+            reason = reason or error.reason
+        else:
+            told = f"no socket can be made in the run's folder ({reason}); commands go by {path}"
+            return server, told if reason else ""
+    return None, f"no socket can be made ({reason}); the script trains on and takes no commands"
 
 
 def _health_section(given: Mapping[str, Any]) -> Any:

@@ -35,6 +35,14 @@ _BURST = 256.0
 """Lines of all clients together; further ones stay in their clients' buffers."""
 
 
+class NoSocketError(ControlError):
+    """A place where no socket can be made, as on some network and user-space file systems."""
+
+    def __init__(self, sentence: str, reason: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
 class ControlServer:
     """Serves a mailbox on a Unix socket of mode 0600, in one thread that never blocks."""
 
@@ -243,10 +251,10 @@ def _refusal(sentence: str) -> Future[Reply]:
     return refused
 
 
-def _no_socket(path: Path, error: OSError) -> ControlError:
-    reason = error.strerror or error
-    return ControlError(
-        f"{path}: no socket can be made there ({reason}); choose another --runs-dir"
+def _no_socket(path: Path, error: OSError) -> NoSocketError:
+    reason = error.strerror or str(error)
+    return NoSocketError(
+        f"{path}: no socket can be made there ({reason}); choose another --runs-dir", reason
     )
 
 

@@ -7,6 +7,7 @@ data. Monitors import this module, so it stays free of torch and of the configur
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import socket
 import stat
@@ -33,6 +34,8 @@ from lmm_tui.guarded_files import (
     refuse_unsafe,
     replace_text,
 )
+
+_log = logging.getLogger("engine")
 
 RUNS_DIR = "runs"
 """The default folder of runs."""
@@ -131,16 +134,18 @@ class RunDir:
         write_record(self.status_file, status)
 
     def socket_path(self) -> Path:
-        """Where the control socket is bound.
+        """Where the control socket is bound: in the run, or in the runtime folder if that is long.
 
-        Unix socket paths have at most 107 bytes (`man 7 unix`); a run with a longer path gets
-        its socket in the user's runtime folder, named by a hash of the run's path.
+        Unix socket paths have at most 107 bytes (`man 7 unix`).
         """
         inside = self.path.resolve() / _SOCKET
-        if len(os.fsencode(inside)) <= 100:
-            return inside
+        return inside if len(os.fsencode(inside)) <= 100 else self.runtime_socket_path()
+
+    def runtime_socket_path(self) -> Path:
+        """A socket in the user's runtime folder, named by a hash of the run's path."""
         import hashlib
 
+        inside = self.path.resolve() / _SOCKET
         runtime = os.environ.get("XDG_RUNTIME_DIR") or f"{tempfile.gettempdir()}/lmm-{os.getuid()}"
         digest = hashlib.sha256(os.fsencode(inside)).hexdigest()[:16]
         return Path(runtime) / f"lmm-tui-{digest}.sock"
@@ -155,13 +160,15 @@ class RunDir:
             handle = os.fdopen(open_file(self.lock_file, flags, inside=self.path), "r+")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             owner = handle.read(_LONGEST_OWNER).strip() or "another process"
             handle.close()
             raise RunDirError(
                 f"{self.path}: in use by {owner}; attach with `lmm-tui monitor {self.name}` "
                 "or choose another --name"
             ) from None
+        except OSError as error:  # Some network and user-space file systems have no locks.
+            _log.warning("%s: cannot be locked (%s)", self.path, error.strerror)
         now = time.strftime("%Y-%m-%d %H:%M:%S")
         with writing(self.lock_file):
             handle.truncate(0)
@@ -187,10 +194,10 @@ class RunDir:
 
     def listening_at(self, info: RunInfo) -> Path:
         """The socket of its process; a moved or copied run ignores the recorded path."""
-        here, recorded = self.socket_path(), Path(info.socket)
+        recorded = Path(info.socket)
         # A socket in a runtime folder is named by the hash of this path; only the folder may
         # differ between processes.
-        return recorded if recorded.name == here.name != _SOCKET else here
+        return recorded if recorded.name == self.runtime_socket_path().name else self.socket_path()
 
 
 def others_can_write(folder: Path) -> bool:

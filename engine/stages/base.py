@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -111,6 +112,8 @@ class Stage(ABC):
     """Optimiser steps in which the training data are seen once."""
     data_fingerprint = ""
     """Equal for the same training data in the same tokens."""
+    cache_entry: Path | None = None
+    """The folder of its tokens in the cache, if they are kept in one."""
     probe_sequence: list[int]
     """Tokens of validation data whose losses are shown one by one."""
 

@@ -50,6 +50,7 @@ class DistillStage(Stage):
         self._source: LikelihoodStage[Any] = source(config, device, progress)
         self.tokenizer = self._source.tokenizer
         self.data_fingerprint = self._source.data_fingerprint
+        self.cache_entry = self._source.cache_entry
         _check_vocabulary(teacher.tokenizer, teacher.shape.vocab_size, self.tokenizer, settings)
         self.baselines, self.warnings = self._source.baselines, self._source.warnings
         self.steps_per_epoch = self._source.steps_per_epoch

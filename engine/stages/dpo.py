@@ -20,6 +20,7 @@ from lmm_tui.data.batching.order import Order
 from lmm_tui.data.chat.preferences import read_pairs
 from lmm_tui.data.chat.spans import Rendered
 from lmm_tui.data.chat.template import render_all
+from lmm_tui.data.chat.whole_check import differences
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.turns import Conversation, Pair
@@ -39,14 +40,19 @@ class _PairSet:
     """The pairs of one side of the data, with their reference log-probabilities if precomputed."""
 
     def __init__(self, rendered: Iterator[Rendered], seq_len: int) -> None:
-        """`rendered` yields chosen and rejected in turn; pairs with a long one are left out."""
+        """`rendered` yields chosen and rejected in turn.
+
+        Pairs with a long one are left out, and those with one of which nothing is learnt.
+        """
         self.items: list[tuple[Rendered, Rendered]] = []
-        self.too_long = 0
+        self.too_long = self.unwritten = 0
         for chosen, rejected in zip(rendered, rendered, strict=True):
-            if max(len(chosen[0]), len(rejected[0])) <= seq_len + 1:
-                self.items.append((chosen, rejected))
-            else:
+            if max(len(chosen[0]), len(rejected[0])) > seq_len + 1:
                 self.too_long += 1
+            elif not (any(chosen[1]) and any(rejected[1])):
+                self.unwritten += 1
+            else:
+                self.items.append((chosen, rejected))
         self.reference_Px2: Tensor | None = None
 
 
@@ -63,12 +69,25 @@ class DpoStage(ChatStage):
         self._train = self._render(pairs)
         self._val = self._render(read_side(read_pairs, data, "test"))
         self.warn_of_skipped(pairs, data.source)
+        if self._train.unwritten and not self._train.items:
+            raise DataError(
+                "data.source: the chat template writes nothing of an answer in any pair; choose "
+                "chatml, or mend the data"
+            )
         if not self._train.items:
             raise DataError(f"data.source: no pair in {data.seq_len} tokens; raise data.seq_len")
         if self._train.too_long:
             self.warnings.append(
                 f"{self._train.too_long} pairs left out, longer than {data.seq_len} tokens"
             )
+        if self._train.unwritten:
+            self.warnings.append(
+                f"{self._train.unwritten} pairs left out: the chat template writes nothing of an "
+                "answer"
+            )
+        if data.tokenizer is not None:
+            talks = (talk.turns for talk in _conversations(pairs))
+            self.warnings += differences(talks, self.tokenizer, self.template)
         if not self._val.items:
             self.warnings.append("no validation: no pair is held out")
         self.data_fingerprint = fingerprint_of(chain.from_iterable(self._train.items))
@@ -167,14 +186,18 @@ class DpoStage(ChatStage):
         )
 
     def _render(self, pairs: Iterable[Pair]) -> _PairSet:
-        # Earlier answers in the prompt are neither chosen nor rejected.
-        talks = (
-            Conversation((*(replace(turn, learnt=False) for turn in pair.prompt), *answer))
-            for pair in pairs
-            for answer in (pair.chosen, pair.rejected)
-        )
-        rendered = render_all(talks, self.tokenizer, self.template)
+        rendered = render_all(_conversations(pairs), self.tokenizer, self.template)
         return _PairSet(rendered, self._config.data.seq_len)
+
+
+def _conversations(pairs: Iterable[Pair]) -> Iterator[Conversation]:
+    """The chosen and the rejected one of each pair in turn.
+
+    Earlier answers in the prompt are neither chosen nor rejected.
+    """
+    for pair in pairs:
+        shown = tuple(replace(turn, learnt=False) for turn in pair.prompt)
+        yield from (Conversation(shown + answer) for answer in (pair.chosen, pair.rejected))
 
 
 def _contents(pairs: Iterable[Pair]) -> Iterator[str]:

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 from lmm_tui.data.batching.order import Order
 from lmm_tui.data.chat.prompts import read_prompts
 from lmm_tui.data.chat.template import render_prompt
+from lmm_tui.data.chat.whole_check import differences
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.turns import Prompt, last_question
@@ -59,24 +60,18 @@ class GrpoStage(ChatStage):
         self._settings, self._train, self._log = config.grpo, config.train, config.log
         self._sampler = CompletionSampler(config.grpo, device)
         progress("reading prompts", 0, 0)
-        prompts = list(read_side(read_prompts, config.data, "train"))
+        rows = read_side(read_prompts, config.data, "train")
+        prompts = list(rows)
         super().__init__(config, (turn.content for prompt in prompts for turn in prompt.turns))
         self.warnings = self._sampler.warnings
         self._seq_len, self._device = config.data.seq_len, device
         self._has_adapters = config.lora.rank > 0
         self._prompts, self._ids = self._usable(prompts)
-        if not self._prompts:
-            if prompts and self._needs_answer and all(p.answer is None for p in prompts):
-                raise DataError(
-                    "data.source: no prompt has an answer, which the reward 'exact' compares with; "
-                    'give "answer", or other grpo.rewards'
-                )
-            raise DataError(
-                f"data.source: no prompt leaves room for {self._settings.max_tokens} tokens of "
-                f"{self._seq_len}; raise data.seq_len or lower grpo.max_tokens"
-            )
-        if left_out := len(prompts) - len(self._prompts):
-            self.warnings.append(f"{left_out} prompts left out: too long, or without an answer")
+        self.warn_of_skipped(rows, config.data.source)
+        self._warn_of_left_out(prompts)
+        if config.data.tokenizer is not None:
+            talks = ([replace(turn, learnt=False) for turn in p.turns] for p in self._prompts)
+            self.warnings += differences(talks, self.tokenizer, self.template)
         self._val_prompts, self._val_ids = self._usable(
             list(read_side(read_prompts, config.data, "test"))
         )
@@ -255,6 +250,33 @@ class GrpoStage(ChatStage):
                 kept.append(prompt)
                 ids.append(rendered)
         return kept, ids
+
+    def _warn_of_left_out(self, prompts: Sequence[Prompt]) -> None:
+        """Of `prompts`, those that are not in use; DataError where none is."""
+        unanswered = sum(p.answer is None for p in prompts) if self._needs_answer else 0
+        too_long = len(prompts) - unanswered - len(self._prompts)
+        room = f"room for {self._settings.max_tokens} tokens of {self._seq_len}"
+        if not self._prompts:
+            if not unanswered:
+                raise DataError(
+                    f"data.source: no prompt leaves {room}; raise data.seq_len or lower "
+                    "grpo.max_tokens"
+                )
+            if not too_long:
+                raise DataError(
+                    "data.source: no prompt has an answer, which the reward 'exact' compares with; "
+                    'give "answer", or other grpo.rewards'
+                )
+            raise DataError(
+                f"data.source: {unanswered} prompts have no answer, which the reward 'exact' "
+                f"compares with, and the other {too_long} leave no {room}"
+            )
+        if unanswered:
+            self.warnings.append(
+                f"{unanswered} prompts left out: no answer, which the reward 'exact' compares with"
+            )
+        if too_long:
+            self.warnings.append(f"{too_long} prompts left out: they leave no {room}")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             builtin_mb=data.builtin_mb,
             cache_dir=Path(data.cache_dir) if data.cache_dir else None,
             progress=progress,
+            threads=train.threads,
         )
         self.tokenizer, self.data_fingerprint = corpus.tokenizer, corpus.fingerprint
         self.baselines = {
@@ -45,7 +46,12 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             "unigram": corpus.unigram_entropy,
             "bigram": corpus.bigram_entropy,
         }
-        self.warnings = []
+        self.cache_entry = corpus.entry
+        self.warnings = [*corpus.notes]
+        if corpus.unused:
+            self.warnings.append(
+                f"fields of {data.source} without effect: {', '.join(corpus.unused)}"
+            )
         if corpus.skipped_count:
             self.warnings.append(
                 f"{corpus.skipped_count} lines of {data.source} left out, the first: "

@@ -39,7 +39,8 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
         packed = pack(render_all(chats, self.tokenizer, self.template), data.seq_len)
         self.warn_of_skipped(chats, data.source)
         if data.tokenizer is not None:
-            self.warnings += differences(chats, self.tokenizer, self.template)
+            talks = (talk.turns for talk in chats)
+            self.warnings += differences(talks, self.tokenizer, self.template)
         self._warn_of_cut(packed)
         self.data_fingerprint = packed.fingerprint
         batches = PackedBatches(packed, train.batch_size, train.seed)

@@ -18,6 +18,7 @@ from lmm_tui.engine.training.health_actions import HealthActions
 from lmm_tui.engine.training.live_model import LiveModel
 from lmm_tui.engine.training.non_finite_policy import DivergedError, NonFinitePolicy
 from lmm_tui.engine.training.optimizer_step import OptimizerStep
+from lmm_tui.engine.training.preparation_pace import PreparationPace
 from lmm_tui.engine.training.restore import find_checkpoint, resume_from
 from lmm_tui.engine.training.rollback import Rollback
 from lmm_tui.engine.training.run_setup import announce_start, build_context, choose_device
@@ -34,6 +35,7 @@ class Trainer:
         self._host = host
         self._spikes = SpikeKeeper(host.run_dir, host.events)
         self._health = HealthActions(host, self._spikes)
+        self._pace = PreparationPace()
         self._probe_due = False
 
     def run(self) -> str:
@@ -156,8 +158,7 @@ class Trainer:
         self._live.close()
 
     def _report_progress(self, label: str, done: int, total: int) -> None:
-        share = f" {done / total:.0%}" if total else ""
-        self._host.status.update(activity=label + share)
+        self._host.status.update(activity=self._pace.sentence(label, done, total))
         refuse_until_ready(self._host.mailbox, label)
 
 

@@ -6,10 +6,12 @@ of its settings. Restoring a checkpoint, which sets them again, comes after.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 
 import torch
 
+from lmm_tui.data.preparation.cache import note_run
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine import device as devices
@@ -33,6 +35,8 @@ def choose_device(config: RunConfig) -> tuple[torch.device, Precision]:
     """Set threads and seeds of this process; the device and precision to train with."""
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
+        # For tokenizers, which makes its threads once and otherwise as many as there are CPUs.
+        os.environ["RAYON_NUM_THREADS"] = str(config.train.threads)
     device = devices.resolve_device(config.device)
     precision = devices.resolve_precision(device, config.train.precision)
     devices.seed_all(config.train.seed)
@@ -59,6 +63,8 @@ def build_context(
     for warning in stage.warnings:
         host.events.write("alert", warning, step=0, level="warning")
     stage.warnings.clear()
+    if stage.cache_entry:
+        note_run(stage.cache_entry, host.run_dir.path)
     _save_tokenizer(host, stage.tokenizer, fresh)
     host.status.update(activity="building the model")
     model = _build_model(config, stage, device, None if start is None else start.tensors)

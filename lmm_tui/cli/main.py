@@ -13,11 +13,28 @@ from importlib import import_module
 from io import TextIOWrapper
 from itertools import pairwise
 
-import click
-
 from lmm_tui import __version__, installation
+from lmm_tui.engine.run.launched_rank import launched_rank, launched_ranks, require_one_process
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n import language
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def _refuse(sentence: str) -> int:
+    from lmm_tui.i18n.translate_messages import translate_message
+    from lmm_tui.terminal.safe_text import clean
+
+    print(f"lmm-tui: {clean(translate_message(sentence))}", file=sys.stderr)
+    return USER_ERROR
+
+
+try:
+    import click
+except ModuleNotFoundError as error:  # As after `pip install --no-deps`: there is no command line.
+    language.choose()
+    sys.exit(_refuse(str(installation.missing(error.name or "click"))))
 
 COMMANDS = {
     "launch": "Start a run and watch it in the cockpit",
@@ -35,6 +52,7 @@ COMMANDS = {
     "eval": "Score a model by lm-eval and compare its checkpoints",
     "convert": "Write a model for Hugging Face, MiniMind, llama.cpp or Ollama",
     "serve-run": "Serve a run to a monitor on another machine, over ssh",
+    "cache": "List the cache of prepared data, and make room in it",
     "doctor": "Check devices, versions, terminal and folders",
 }
 """Every command and its line of help. Its function is `command` in `commands/<name>.py`, with an
@@ -42,9 +60,8 @@ underscore for a dash."""
 
 _TRAINS = ("launch", "train", "resume", "pipeline")
 
-USER_ERROR = 2
-INTERRUPTED = 130
-
+_ONE_PROCESS = (*_TRAINS, "eval", "convert")
+"""What several ranks would each do, into the same place."""
 
 LANGUAGE = click.Option(
     ["--lang"],
@@ -101,7 +118,12 @@ def cli(context: click.Context) -> None:
     """Train small language models and watch them learn, in the terminal."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-    elif context.invoked_subcommand in _TRAINS:
+        return
+    if context.invoked_subcommand in _ONE_PROCESS:
+        if launched_ranks() > 1 and launched_rank():
+            context.exit(USER_ERROR)  # Rank 0 says why.
+        require_one_process(context.invoked_subcommand)
+    if context.invoked_subcommand in _TRAINS:
         installation.require_training()
 
 
@@ -148,14 +170,6 @@ def _language_option(args: Sequence[str]) -> str | None:
     given = [value for flag, value in pairwise(args) if flag == "--lang"]
     given += [arg.partition("=")[2] for arg in args if arg.startswith("--lang=")]
     return given[0] if given and given[0] in language.LANGUAGES else None
-
-
-def _refuse(sentence: str) -> int:
-    from lmm_tui.i18n.translate_messages import translate_message
-    from lmm_tui.terminal.safe_text import clean
-
-    click.echo(f"lmm-tui: {clean(translate_message(sentence))}", err=True)
-    return USER_ERROR
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from lmm_tui.engine.run import control_client
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.control_protocol import ControlError
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
 from lmm_tui.guarded_files import version_of
 from lmm_tui.metrics import names
@@ -72,6 +73,8 @@ class RunSession:
         self._samples = JsonlFollower(self.run_dir.samples)
         self._stamps: tuple[object, ...] = ()
         self._looked = 0.0
+        self.away = ""
+        """Why the directory cannot be read at present, as where a network drive is gone."""
         self.view = self._look()
 
     @property
@@ -96,9 +99,9 @@ class RunSession:
 
     def poll(self, budget_s: float | None = None) -> bool:
         """Read new data for at most about `budget_s` seconds; returns whether anything changed."""
-        view = self._look()
-        changed = view != self.view
-        self.view = view
+        before = self.view, self.away
+        self.view = self._look()
+        changed = before != (self.view, self.away)
         events, samples = self._events.poll(budget_s), self._samples.poll(budget_s)
         self.events += events
         self.samples += samples
@@ -138,10 +141,21 @@ class RunSession:
         if stamps == self._stamps and None not in stamps:
             info, status = self.view.info, self.view.status
         else:
-            seen = self.view.status if self._stamps else None
-            info, status = self.run_dir.read_info(), self.run_dir.read_status(seen)
+            info, status = self._read_records()
         self._stamps, self._looked = stamps, now
         return RunView(info, status, self.run_dir.derived_state(info, status))
+
+    def _read_records(self) -> tuple[RunInfo, RunStatus]:
+        """Those of the directory, or while it is away the last ones."""
+        if not self._stamps:
+            return self.run_dir.read_info(), self.run_dir.read_status()
+        try:
+            info = self.run_dir.read_info()
+        except RunDirError as error:
+            self.away = str(error)
+            return self.view.info, self.view.status
+        self.away = ""
+        return info, self.run_dir.read_status(self.view.status)
 
     def _look_at_log(self) -> RunView:
         """The view of a foreign log, from its modification time and last values."""

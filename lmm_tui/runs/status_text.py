@@ -149,7 +149,7 @@ def runs_table(runs: Sequence[RunSummary], now: float | None = None) -> str:
         )
         for run in runs
     ]
-    return _table([head, *(tuple(map(clean, row)) for row in rows)], right={4, 5, 6, 7, 8})
+    return table_text([head, *(tuple(map(clean, row)) for row in rows)], right={4, 5, 6, 7, 8})
 
 
 def state_text(run: RunSummary) -> str:
@@ -200,7 +200,7 @@ def aligned_rows(rows: Mapping[str, str]) -> str:
     )
 
 
-def _table(rows: Sequence[Sequence[str]], right: set[int]) -> str:
+def table_text(rows: Sequence[Sequence[str]], right: set[int]) -> str:
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

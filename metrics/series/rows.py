@@ -23,6 +23,9 @@ Row: TypeAlias = dict[str, Any]
 
 AXES: tuple[Axis, ...] = ("step", "time", "tokens", "epoch")
 
+LATE = "late"
+"""A key of rows that were measured later than their step: they join it, and supersede nothing."""
+
 _NUMBERS = {int, float}
 
 _MANY_SHAPES = 64
@@ -97,15 +100,28 @@ def _add_blocks(store: SeriesStore, steps: Ints, rows: list[Row]) -> None:
     ends = [*(np.flatnonzero(np.diff(steps) <= 0) + 1).tolist(), len(rows)]
     start = 0
     for end in ends:
-        last = store.last_step
-        if start < end and last is not None and steps[start] <= last:
-            store.append(rows[start])
+        while start < end and store.last_step is not None and steps[start] <= store.last_step:
+            if rows[start].get(LATE) is True:
+                _join_late(store, int(steps[start]), rows[start])
+            else:
+                store.append(rows[start])
             start += 1
         if start < end:
             part = rows[start:end]
             axes = [_axis(key, part) for key in ("time", "tokens", "epoch")]
             store.extend(steps[start:end], _block(store, part), *axes)
         start = end
+
+
+def _join_late(store: SeriesStore, step: int, row: Row) -> None:
+    """Add what was measured later than the step it belongs to, and keep what follows."""
+    later = rows_from(store, step)
+    if not later or later[0]["step"] != step:
+        later.insert(0, {"step": step})
+    later[0].update((name, value) for name, value in row.items() if name not in INDEX_KEYS)
+    del later[0][LATE]
+    store.truncate_from(step)
+    add_rows(store, later)
 
 
 def _block(store: SeriesStore, rows: list[Row]) -> dict[str, tuple[Ints | None, Floats]]:

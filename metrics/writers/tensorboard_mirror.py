@@ -32,6 +32,7 @@ class _ScalarRow:
     step: int
     time: float
     scalars: Mapping[str, float]
+    late: bool
 
 
 _Queue = queue.Queue[_ScalarRow | None]
@@ -56,10 +57,15 @@ class TensorBoardMirror:
         self.close = weakref.finalize(self, _close, self._queue, self._thread)
         """Write all queued rows and end the thread."""
 
-    def write(self, step: int, time: float, scalars: Mapping[str, float]) -> None:
-        """Queue one row; `scalars` is not copied and must not be changed afterwards."""
+    def write(
+        self, step: int, time: float, scalars: Mapping[str, float], late: bool = False
+    ) -> None:
+        """Queue one row; `scalars` is not copied and must not be changed afterwards.
+
+        A `late` row is of an earlier step, and leaves what was written since as it is.
+        """
         try:
-            self._queue.put(_ScalarRow(step, time, scalars), timeout=self._patience_s)
+            self._queue.put(_ScalarRow(step, time, scalars, late), timeout=self._patience_s)
         except queue.Full:
             if self._patience_s:
                 _log.warning("TensorBoard rows are left out: the disk does not answer")
@@ -97,12 +103,13 @@ def _write_rows(directory: Path, rows: _Queue) -> None:
     last_step = None
     try:
         while row is not None:
-            if last_step is None or row.step < last_step:
-                # A START event makes readers drop what earlier sessions wrote from its step on.
-                # They treat only a second START as a restart, so every session writes one.
-                start = SessionLog(status=SessionLog.START)
-                writer.add_event(Event(step=row.step, wall_time=row.time, session_log=start))
-            last_step = row.step
+            if not row.late:
+                if last_step is None or row.step < last_step:
+                    # A START event makes readers drop what earlier sessions wrote from its step on.
+                    # They treat only a second START as a restart, so every session writes one.
+                    start = SessionLog(status=SessionLog.START)
+                    writer.add_event(Event(step=row.step, wall_time=row.time, session_log=start))
+                last_step = row.step
             values = [
                 Summary.Value(tag=name, simple_value=value) for name, value in row.scalars.items()
             ]

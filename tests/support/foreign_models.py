@@ -16,13 +16,26 @@ TURNS = (
 CHATML_TURNS = TURNS.replace("<start>", "<|im_start|>").replace("<end>", "<|im_end|>")
 
 
-def byte_level(special: Sequence[str], plain: Sequence[str] = (), bos: str | None = None) -> Any:
-    """A byte-level BPE tokenizer; with `bos` its post-processor puts that token first."""
+def byte_level(
+    special: Sequence[str],
+    plain: Sequence[str] = (),
+    bos: str | None = None,
+    pattern: str | None = None,
+) -> Any:
+    """A byte-level BPE tokenizer; with `bos` its post-processor puts that token first.
+
+    `pattern` splits text into words, GPT-2's otherwise.
+    """
     import tokenizers
     from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors, trainers
 
     made = tokenizers.Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if pattern:
+        words = pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated")
+        level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        made.pre_tokenizer = pre_tokenizers.Sequence([words, level])
+    else:
+        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=600, initial_alphabet=alphabet, show_progress=False)

@@ -33,10 +33,12 @@ OWN = (
 PLACE = "\0"
 
 SPEAKERS = {
-    "data/chat/whole_check.py": ("_hidden_note", "_other_note"),
+    "data/chat/whole_check.py": ("_note", "_endless_note", "_inside_note"),
+    "data/preparation/build.py": ("_changed_note", "_replaced_note", "_large_note"),
     "data/text/dataset.py": ("shape_of",),
     "data/text/json_rows.py": ("refusal", "_loads"),
     "engine/checkpoints/gguf_tokenizer.py": ("_contractions_note",),
+    "engine/convert.py": ("_other_note",),
     "engine/checkpoints/weights.py": ("_unknown_note", "_assumed_note"),
     "engine/training/commands.py": ("_pause", "_resume", "_checkpoint", "_probe", "_sample"),
     "engine/config/validation_message.py": ("validation_message", "_suggestion"),
@@ -46,9 +48,12 @@ SPEAKERS = {
     "engine/evaluation/report.py": ("outcome_table",),
     "engine/evaluation/evaluation_request.py": ("_evaluate", "_write_tasks"),
     "engine/instrument/hf_callback.py": ("_request_save",),
+    "engine/instrument/rank_group.py": ("_failure_of",),
+    "engine/instrument/script_run.py": ("_listen",),
     "engine/training/evaluations.py": ("start",),
     "engine/training/health_actions.py": ("apply",),
     "engine/training/live_model.py": ("validate",),
+    "engine/training/preparation_pace.py": ("sentence",),
     "engine/training/rollback.py": ("roll_back_and_save", "roll_back_and_lower_lr"),
     "engine/run/run_dir.py": ("lock",),
     "engine/instrument/script_commands.py": ("hold", "checkpoint", "_resume", "_sample"),

@@ -41,7 +41,6 @@ from lmm_tui.cockpit.widgets.probe_panel import ProbePanel
 from lmm_tui.cockpit.widgets.progress_line import RunProgress
 from lmm_tui.cockpit.widgets.run_header import RunHeader
 from lmm_tui.cockpit.widgets.samples_panel import SamplesPanel
-from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.session import RunSession
@@ -113,11 +112,7 @@ class DashboardScreen(MetricPages, ViewExport):
     def look(self) -> None:
         """Read what is new and show what changed; charts only as often as pacing allows."""
         was_loading = self.session.loading
-        try:
-            changed = self.session.poll(_READ_AT_ONCE_S)
-        except LmmError as error:
-            self._lose_run(str(error))
-            return
+        changed = self.session.poll(_READ_AT_ONCE_S)
         if changed or self.session.view.state == "stale":
             self._show_status()
             self._set_interval()
@@ -139,12 +134,6 @@ class DashboardScreen(MetricPages, ViewExport):
         """While much is left to read, don't wait for the next look."""
         if self.session.loading:
             self.set_timer(_READ_ON_AFTER_S, self.look)
-
-    def _lose_run(self, why: str) -> None:
-        self.stop_looking()
-        self.query_one(Notice).say(
-            translate_message(why), tr("What was read before is still shown. q leaves.")
-        )
 
     def measured(self) -> list[str]:
         return self.session.series.names()
@@ -213,7 +202,12 @@ class DashboardScreen(MetricPages, ViewExport):
 
     def _show_notice(self) -> None:
         view, notice = self.session.view, self.query_one(Notice)
-        if problem := run_notices.problem(self.session):
+        if self.session.away:
+            notice.say(
+                translate_message(self.session.away),
+                tr("What was read before is still shown; it goes on when the folder is back."),
+            )
+        elif problem := run_notices.problem(self.session):
             notice.say(*problem)
         elif view.active and not len(self.session.series):
             notice.say(*run_notices.next_step(view), calm=True)

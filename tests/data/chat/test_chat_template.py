@@ -12,7 +12,7 @@ from tokenizers import models, pre_tokenizers
 
 from lmm_tui.data.builtin.stories import story
 from lmm_tui.data.chat.chatml import CHAT_TEMPLATE
-from lmm_tui.data.chat.template import CHATML, render, render_all, render_prompt
+from lmm_tui.data.chat.template import CHATML, render, render_all, render_prompt, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.tokenizer import SPECIAL_TOKENS, Tokenizer
@@ -219,21 +219,55 @@ def test_answers_are_found_in_a_template_of_another_form():
     assert (ids.count(1), ids.count(2)) == (1, 3)
 
 
-def test_an_answer_that_is_written_otherwise_later_is_not_learnt():
+def test_an_answer_that_is_written_otherwise_later_is_learnt_as_it_stands():
     thinking = {"reasoning_content": "hm"}
     turns = (
         *(Turn("user", "a"), Turn("assistant", "b", thinking)),
         *(Turn("user", "c"), Turn("assistant", "d", thinking)),
     )
     ids, learnt = render(Conversation(turns), TOKENIZER, own(FORGETFUL))
-    assert learnt_text(ids, learnt) == "(hm)d<|im_end|>"
+    assert learnt_text(ids, learnt) == "b<|im_end|>(hm)d<|im_end|>"
     assert "assistant\nb<|im_end|>" in TOKENIZER.decode(ids)
 
 
-def test_marks_of_answers_that_only_transformers_knows_are_passed_over():
-    marked = "{%- generation -%}\n {{ m.content }} {%- endgeneration %}"
-    source = f"{{% for m in messages %}}{marked}{{% endfor %}}"
-    assert "".join(s.text for s in own(source).spans((Turn("user", "a"),))) == "a"
+def test_what_a_template_marks_is_learnt_and_of_a_turn_without_weight_nothing():
+    marked = "{% generation %}{{ m.content }}!{% endgeneration %}"
+    source = f"{{% for m in messages %}}[{{{{ m.role }}}}]{marked}{{% endfor %}}"
+    for learnt_first, said in ((True, "a!b!"), (False, "b!")):
+        turns = (Turn("assistant", "a", learnt=learnt_first), Turn("assistant", "b"))
+        ids, learnt = render(Conversation(turns), TOKENIZER, own(source))
+        assert TOKENIZER.decode(ids) == "[assistant]a![assistant]b!"
+        assert learnt_text(ids, learnt) == said
+
+
+THOUGHT = "{{ m.reasoning_content ~ '<|endoftext|>' if m.reasoning_content }}"
+
+
+@pytest.mark.parametrize(
+    ("turn", "ends"),
+    [
+        ("{{ m.content }}<|im_end|>", ("<|im_end|>",)),
+        ("{{ m.content }}<|im_end|>\n<|endoftext|>", ("<|im_end|>",)),
+        (  # Another token once more turns follow.
+            "{{ m.content }}{{ '<|im_end|>' if loop.last else '<|endoftext|>' }}",
+            ("<|im_end|>", "<|endoftext|>"),
+        ),
+        (  # Another token after a call.
+            "{{ m.content }}{{ m.tool_calls }}"
+            "{{ '<|endoftext|>' if m.tool_calls else '<|im_end|>' }}",
+            ("<|im_end|>", "<|endoftext|>"),
+        ),
+        (  # As in gpt-oss: the token behind a thought does not end the answer.
+            THOUGHT + "{{ m.content }}{{ '<|im_end|>' if loop.last else '<|endoftext|>' }}",
+            ("<|im_end|>",),
+        ),
+        ("{{ m.content }}", ("<|im_start|>",)),  # As in GLM-4: the next turn ends it.
+    ],
+)
+def test_generation_stops_at_every_token_that_ends_a_turn(turn, ends):
+    template = own(f"{{% for m in messages %}}<|im_start|>{{{{ m.role }}}} {turn}{{% endfor %}}")
+    assert template.turn_ends == ends
+    assert stop_ids(TOKENIZER, template) >= {TOKENIZER.id_of(token) for token in ends}
 
 
 @pytest.mark.parametrize("in_config", [False, True])

@@ -153,42 +153,6 @@ def test_both_sides_get_a_sequence_and_validation_about_its_share(
     assert corpus.train.tokens + corpus.val.tokens == total
 
 
-def test_two_processes_that_build_at_once_end_with_one_good_entry(source, tmp_path):
-    cache, meeting = tmp_path / "cache", tmp_path / "meeting"
-    meeting.mkdir()
-    code = f"""
-import sys, time
-from pathlib import Path
-from lmm_tui.data.preparation.prepare import prepare
-me, meeting = sys.argv[1], Path({str(meeting)!r})
-deadline = time.monotonic() + 60
-def meet(label, done, total):
-    if label == "tokenising" and done == total:
-        (meeting / me).touch()
-        while len(list(meeting.iterdir())) < 2 and time.monotonic() < deadline:
-            time.sleep(0.001)
-corpus = prepare({str(source)!r}, tokenizer=None, vocab_size=400, seq_len=32, val_fraction=0.1,
-    builtin_mb=1.0, cache_dir=Path({str(cache)!r}), progress=meet)
-print(corpus.tokenizer.fingerprint, corpus.train.tokens, int(corpus.train.ids.sum()))
-"""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, name],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name in "ab"
-    ]
-    outputs = [process.communicate(timeout=90) for process in processes]
-    assert [errors for _, errors in outputs] == ["", ""]
-    assert outputs[0] == outputs[1]
-    assert len(list(meeting.iterdir())) == 2
-    assert len(entries(cache)) == 1
-    corpus = ready(source, cache)
-    assert outputs[0][0].split()[0] == corpus.tokenizer.fingerprint
-
-
 @pytest.mark.parametrize("label", ["hashing", "reading", "training the tokenizer", "tokenising"])
 def test_breaking_off_leaves_nothing_behind(source, tmp_path, label):
     class Enough(Exception):

@@ -126,7 +126,7 @@ def test_a_pth_without_its_numbers_says_which_are_taken(folder: Path) -> None:
     assert "taken as MiniMind's: 1e+06, 1e-06, 32768" in note
 
 
-@pytest.mark.parametrize("suffix", [".gguf", ".safetensors", ".bin", ".pt"])
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors", ".bin", ".pt"])
 def test_a_file_of_another_format_is_refused(folder: Path, suffix: str) -> None:
     target = folder / f"m{suffix}"
     with pytest.raises(WeightsError, match=f"a {suffix} file cannot be written"):

@@ -150,11 +150,18 @@ async def test_an_alert_that_happens_is_announced_but_history_is_not(run):
         assert toasts(app) == ["loss is NaN: lower the learning rate"]
 
 
-async def test_a_run_directory_that_vanishes_leaves_the_screen_up(run):
+async def test_a_run_whose_folder_is_away_for_a_while_is_followed_on(run):
     run.train(1, 20)
+    away = run.dir.path.with_name("away")
     async with cockpit(run) as (app, pilot):
-        run.dir.info_file.unlink()
+        await until(pilot, lambda: "20 / 1,000" in screen_text(app))
+        run.dir.path.rename(away)
         await until(pilot, lambda: "not a run directory" in screen_text(app))
+        assert "20 / 1,000" in screen_text(app)
+        away.rename(run.dir.path)
+        run.train(21, 24)
+        await until(pilot, lambda: "24 / 1,000" in screen_text(app))
+        assert "not a run directory" not in screen_text(app)
 
 
 async def test_text_of_models_and_files_never_reaches_the_terminal_raw(tmp_path):

@@ -1,4 +1,4 @@
-"""The fields of chat rows: what is read, what is refused by name, and what has no effect here.
+"""The fields of rows: what is read, what is refused by name, and what has no effect here.
 
 Other tools give some fields a meaning that changes what is learnt; a row that sets one of those is
 refused rather than read without it. Fields that only describe a row are collected, to be listed.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+TEXT_FIELDS = frozenset({"text", "weight"})
 CONTEXT = frozenset({"system", "history", "tools"})
 """Fields beside the turns that belong in front of them."""
 ASKED = frozenset({"prompt", "conversations", "messages", "instruction", "input"}) | CONTEXT
@@ -33,15 +34,25 @@ _UNSUPPORTED = ("documents", "chat_template_kwargs")
 
 def refuse_unsupported(row: Mapping[str, Any]) -> None:
     """Raise ValueError where a row, or one of its turns, has what would change what is learnt."""
-    for fields in (row, *_turns(row)):
-        for key in _MEDIA:
-            if fields.get(key):
-                raise ValueError(f'"{key}": only text is learnt; leave such rows out')
+    for fields in _turns(row):
+        _refuse_media(fields)
     for key in _UNSUPPORTED:
         if row.get(key):
             raise ValueError(f'"{key}" is not supported; write it into the turns or remove it')
+    refuse_unlearnable(row)
+
+
+def refuse_unlearnable(row: Mapping[str, Any]) -> None:
+    """The same for the fields of any row."""
+    _refuse_media(row)
     if row.get("weight", 1) not in (None, 1):
         raise ValueError('"weight" of a row is not supported; repeat rows, or leave some out')
+
+
+def _refuse_media(fields: Mapping[str, Any]) -> None:
+    for key in _MEDIA:
+        if fields.get(key):
+            raise ValueError(f'"{key}": only text is learnt; leave such rows out')
 
 
 def unused_fields(row: Mapping[str, Any], known: frozenset[str]) -> Iterator[str]:

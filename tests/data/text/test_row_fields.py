@@ -162,6 +162,22 @@ def test_pretraining_reads_json(tmp_path: Path):
     assert texts == ["one", "two\nthree", "four"]
 
 
+def test_other_fields_of_pretraining_rows_are_listed_or_refused(tmp_path: Path):
+    file = tmp_path / "a.jsonl"
+    rows = [
+        {"text": "one", "id": 7, "meta": {"url": "u"}, "weight": 1},
+        {"text": "two", "note": None},
+    ]
+    skipped = Skipped()
+    assert [*FileText(find(json_lines(file, rows))).documents(skipped)] == ["one", "two"]
+    assert [*skipped.unused] == ["id", "meta"]
+    for field in ({"weight": 0}, {"weight": 2.5}, {"images": ["a.png"]}):
+        skipped = Skipped()
+        source = json_lines(file, [{"text": "one", **field}])
+        assert [*FileText(find(source)).documents(skipped)] == []
+        assert skipped.too_many and next(iter(field)) in skipped.first[0].why
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".json"])
 def test_utf_16_is_noticed_with_and_without_its_mark(tmp_path: Path, encoding, suffix):

@@ -1,0 +1,198 @@
+"""Write an entry of the cache: read the text through, train a tokenizer, tokenise.
+
+Whatever ends the process meanwhile, the next one goes on behind the last batch of tokens.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from lmm_tui.data.errors import DataError
+from lmm_tui.data.preparation.cache import bytes_in
+from lmm_tui.data.preparation.unfinished import Survey, Unfinished, begin, sweep
+from lmm_tui.data.text.corpus import BUILTIN, TextSource, open_text
+from lmm_tui.data.text.json_rows import Skipped
+from lmm_tui.data.tokenizing.document_encoder import DocumentEncoder, EncoderMismatch
+from lmm_tui.data.tokenizing.fair_sample import FairSample
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+
+Progress = Callable[[str, int, int], None]
+"""Called with (activity, done, total); may raise to cancel."""
+
+IN_BYTES = ("hashing", "reading", "tokenising")
+"""Activities whose progress is in bytes."""
+
+_SAMPLE_CHARACTERS = 4_000_000
+_CHUNK_BYTES = 1_000_000
+_LARGE_CACHE = 20_000_000_000
+"""Bytes above which a cache is mentioned whenever it grows."""
+
+
+def build(
+    entry: Path,
+    text: TextSource,
+    identity: str,
+    source: str,
+    given: Tokenizer | None,
+    vocab_size: int,
+    progress: Progress,
+    threads: int | None = None,
+) -> list[str]:
+    """Write a cache entry, or wait until another process has; returns notes for people."""
+    unfinished = None
+    notes = []
+    try:
+        unfinished = begin(
+            entry, lambda: progress("waiting for another process with this text", 0, 0)
+        )
+        if unfinished is None:
+            return []
+        place = source if source == BUILTIN else str(Path(source).expanduser().absolute())
+        if sweep(entry, place, identity):
+            notes.append(_changed_note())
+        unfinished.plan(place, identity)
+        fill = partial(_fill, unfinished, text, source, given, vocab_size, progress, threads)
+        try:
+            fill(fast=True)
+        except EncoderMismatch:
+            unfinished.clear()
+            fill(fast=False)
+            notes.append(_replaced_note())
+    except OSError as error:
+        refusal = (
+            f"data.cache_dir: {entry.parent} cannot be written ({error.strerror}); "
+            "make room there or choose another folder"
+        )
+        if unfinished and unfinished.has_tokens:
+            refusal = f"{refusal}; what was tokenised so far is kept"
+        raise DataError(refusal) from None
+    except DataError:
+        if unfinished:
+            unfinished.discard()
+        raise
+    finally:
+        if unfinished:
+            unfinished.close()
+    size = bytes_in(entry.parent)
+    if size > _LARGE_CACHE:
+        notes.append(_large_note(entry.parent, size))
+    return notes
+
+
+def _changed_note() -> str:
+    return (
+        "data.source: the text has changed since a part of it was tokenised; that part was "
+        "removed, and all of it was tokenised anew"
+    )
+
+
+def _replaced_note() -> str:
+    return (
+        "fastokens gave other tokens than tokenizers for this text; they were discarded, and "
+        "tokenizers made them"
+    )
+
+
+def _large_note(cache: Path, size: int) -> str:
+    return (
+        f"the cache {cache} has grown to {size / 1e9:.0f} GB; `lmm-tui cache` lists it, "
+        "`lmm-tui cache prune --older-than 30d` makes room"
+    )
+
+
+def _fill(
+    unfinished: Unfinished,
+    text: TextSource,
+    source: str,
+    given: Tokenizer | None,
+    vocab_size: int,
+    progress: Progress,
+    threads: int | None,
+    fast: bool,
+) -> None:
+    survey = unfinished.survey()
+    if survey is None:
+        survey, sample = _survey(text, source, progress)
+        if given is None:
+            progress("training the tokenizer", 0, 1)
+            Tokenizer.train(sample, vocab_size).save(unfinished.folder)
+        sample.clear()
+        unfinished.keep(survey)
+    tokenizer = given or Tokenizer.load(unfinished.folder)
+    encoder = DocumentEncoder(tokenizer, fast, threads)
+    _tokenise(unfinished, text, survey.size, tokenizer, encoder, progress)
+    unfinished.complete({"source": source, "skipped": asdict(survey.skipped)})
+
+
+def _survey(text: TextSource, source: str, progress: Progress) -> tuple[Survey, list[str]]:
+    """Read everything once; a sample to train a tokenizer on comes along.
+
+    The sample covers the whole corpus, whatever its order.
+    """
+    skipped = Skipped()
+    sample = FairSample(_SAMPLE_CHARACTERS)
+    size = reported = 0
+    for document in text.documents(skipped):
+        size += len(document.encode())
+        sample.add(document)
+        if size - reported >= _CHUNK_BYTES:
+            reported = size
+            progress("reading", min(size, text.size), text.size)
+    if skipped.too_many:
+        raise DataError(skipped.refusal(text.locate(skipped.first[0])))
+    if not sample.blocks:
+        raise DataError(f"data.source: {source!r} holds no text; give files that do")
+    progress("reading", text.size, text.size)
+    return Survey(size, skipped), sample.blocks
+
+
+def _tokenise(
+    unfinished: Unfinished,
+    text: TextSource,
+    size: int,
+    tokenizer: Tokenizer,
+    encoder: DocumentEncoder,
+    progress: Progress,
+) -> None:
+    """Tokenise by the megabyte, from behind what was written before."""
+    with unfinished.writer(tokenizer) as writer:
+        behind = writer.written.documents
+        done = 0
+        for chunk in _chunks(text.documents(Skipped())):
+            known, behind = chunk[:behind], max(0, behind - len(chunk))
+            done += sum(len(document.encode()) for document in known)
+            fresh = chunk[len(known) :]
+            if not fresh:
+                progress("reading", min(done, size), size)
+                continue
+            ids, lengths = encoder.encode(fresh)
+            sizes = [len(document.encode()) for document in fresh]
+            done += sum(sizes)
+            progress("tokenising", done, size)
+            unfinished.record(writer.add(ids, lengths, sizes))
+        writer.finish()
+
+
+def _chunks(documents: Iterator[str]) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    held = 0
+    for document in documents:
+        chunk.append(document)
+        held += len(document)
+        if held >= _CHUNK_BYTES:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
+        yield chunk
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        demo = Path(scratch, "0" * 24)
+        build(demo, open_text(BUILTIN, 0.1), "", BUILTIN, None, 512, print)
+        print(sorted(path.name for path in demo.iterdir()))
+    print("=== 自测通过 ===")
