@@ -19,13 +19,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from benchmarks import text_logs
 from benchmarks.measure import QUICK, medians, report, report_count
 from benchmarks.terminal import PROGRAM, TerminalCommand, first_curve
 from lmm_tui.metrics.readers.metric_names import MetricNamer
 from lmm_tui.metrics.readers.wandb_log import WandbFollower
 from lmm_tui.metrics.series.series import SeriesStore
 
-TITLE = "foreign: TensorBoard and W&B logs, against EventAccumulator and wandb leet"
+TITLE = "foreign: TensorBoard, W&B and console logs, against EventAccumulator and wandb leet"
 
 LIMIT_SECONDS, LIMIT_MEMORY = 1 / 3, 0.5
 LIMIT_LEET = 0.2
@@ -67,6 +68,8 @@ with wandb.init(project="benchmark", mode="offline", settings=settings) as run:
 def run() -> None:
     with tempfile.TemporaryDirectory() as place:
         _tensorboard(Path(place))
+    with tempfile.TemporaryDirectory() as place:
+        text_logs.run(Path(place))
     wandb = os.environ.get("LMM_WANDB") or shutil.which("wandb")
     if wandb is None:
         print("no wandb, so no comparison with LEET: "

@@ -265,7 +265,7 @@ def _health() -> None:
     report(f"health rules, {len(store):,} rows", ours, floor, "numpy", at_most=LIMIT_SCAN)
     report_count("alerts of a healthy run", alerts, 0)
 
-    rows = [(step, row) for step, _, row in rows_of(_healthy_store(20_000))]
+    rows = rows_of(_healthy_store(20_000))
 
     def observe() -> None:
         health = Health(baselines=_BASELINES)

@@ -20,6 +20,8 @@ HUB_SECRETS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
 ALL_SECRETS = None
 """For a child that runs commands or functions of the user."""
 
+_FEW = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT")
+
 _SECRET_NAME = re.compile(
     r"(^|_)(TOKEN|KEY|APIKEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|PAT|CREDENTIALS?)(_|$)", re.I
 )
@@ -38,13 +40,25 @@ def start_python(
     `secrets` names the secret variables that it gets, or is ALL_SECRETS; `environment` is added,
     and `options` are those of Popen. Text goes as UTF-8.
     """
+    variables = {**child_environment(secrets), **(environment or {})}
+    return _started(arguments, variables, text=True, encoding="utf-8", **options)
+
+
+def start_confined(arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start Python for something of a stranger, such as a chat template: as `start_python`, with
+    the few variables that Python needs, and bytes for text."""
+    few = {name: os.environ[name] for name in _FEW if name in os.environ}
+    return _started(arguments, few | _search_path(), **options)
+
+
+def _started(
+    arguments: Sequence[str], variables: Mapping[str, str], **options: Any
+) -> subprocess.Popen[Any]:
     return subprocess.Popen(
         # -P: nothing is imported from the working directory. Not -I: packages may be installed
         # for the user only, or be on PYTHONPATH, as on clusters.
         [sys.executable, "-P", *arguments],
-        env={**child_environment(secrets), **(environment or {})},
-        text=True,
-        encoding="utf-8",
+        env=variables,
         # Ctrl-C and a closed terminal reach the parent only.
         start_new_session=True,
         **options,
@@ -58,16 +72,16 @@ def child_environment(secrets: Collection[str] | None = ()) -> dict[str, str]:
         for name, value in os.environ.items()
         if secrets is ALL_SECRETS or name in secrets or not _is_secret(name, value)
     }
-    return kept | {"PYTHONPATH": os.pathsep.join(_search_path())}
+    return kept | _search_path()
 
 
-def _search_path() -> list[str]:
-    """The folder of this package, then those of PYTHONPATH but for the working directory."""
+def _search_path() -> dict[str, str]:
+    """PYTHONPATH: the folder of this package, then what it has but for the working directory."""
     own = str(Path(__file__).resolve().parents[1])
     given = [Path(name) for name in os.environ.get("PYTHONPATH", "").split(os.pathsep) if name]
     here = Path.cwd()
     others = [str(path) for path in given if path.is_absolute() and path.resolve() != here]
-    return list(dict.fromkeys([own, *others]))
+    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys([own, *others]))}
 
 
 def _is_secret(name: str, value: str) -> bool:

@@ -117,6 +117,7 @@ STAGED: dict[str, MetricName] = {
     "grpo/length": MetricName("answer length", "tokens"),
     "grpo/ended": MetricName("ended by itself", better="higher"),
     "grpo/clipped": MetricName("clipped share"),
+    "grpo/logp_gap": MetricName("log p gap to rollout", "nats", better="lower"),
     "distill/kl": MetricName("KL to teacher", "nats", better="lower"),
     "distill/ce": MetricName("cross entropy", "nats", better="lower"),
     "val/accuracy": MetricName("val accuracy", better="higher"),

@@ -10,6 +10,7 @@ in a training thread. matplotlib is imported when something is drawn.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 import warnings
@@ -20,6 +21,7 @@ from typing import Literal
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import PRIVATE, SHARED, make_folder, replacing
 from lmm_tui.metrics.plots.plot_source import PlotSource, of_json_log, of_log_dir, of_run
+from lmm_tui.metrics.printable import printable
 from lmm_tui.metrics.series.series import SeriesStore
 
 _DPI = 150
@@ -81,12 +83,17 @@ def _draw(
         warnings.filterwarnings("ignore", message="Glyph")
         figure = page_layout.draw(page, source)
         try:
+            drawn = io.BytesIO()
+            figure.savefig(drawn, dpi=_DPI, format=output.suffix[1:].lower())
+            content = drawn.getvalue()
+            if output.suffix.lower() == ".svg":  # Names of metrics are whatever a log has.
+                content = printable(content.decode("utf-8", "replace")).encode()
             if inside is None:
                 output.parent.mkdir(parents=True, exist_ok=True)
             else:
                 make_folder(output.parent, inside)
             with replacing(output, inside, SHARED if inside is None else PRIVATE) as file:
-                figure.savefig(file, dpi=_DPI, format=output.suffix[1:].lower())
+                file.write(content)
         except OSError as error:
             raise VisualizeError(f"{output}: cannot be written ({error.strerror})") from None
 
@@ -103,7 +110,7 @@ def main(arguments: Sequence[str]) -> int:
         source = of_log_dir(given.log_dir) if given.log_dir else of_json_log(given.json_log)
         _draw("whole", given.output, source)
     except LmmError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return 2
     print(given.output)
     return 0

@@ -61,3 +61,24 @@ def test_pins_satisfy_every_requirement() -> None:
         assert requirement.specifier.contains(pins[name]), requirement
     assert pins["torch"] == "2.13.0"
     assert not any("+" in version for version in pins.values()), "a build of one platform only"
+
+
+def test_the_lock_holds_the_versions_of_the_constraints_with_hashes() -> None:
+    """All that `make setup` installs but torch, which is built for the machine."""
+    pinned = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text(), re.M))
+    lock = (ROOT / "requirements.lock").read_text()
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+)", lock, re.M))
+    assert pinned.pop("torch") and "torch" not in locked
+    assert locked == {name.lower(): version for name, version in pinned.items()}
+    for entry in re.split(r"\n(?=\S)", lock.strip()):
+        assert "--hash=sha256:" in entry, entry
+    assert (ROOT / "build.lock").read_text().strip() in lock
+
+
+def test_make_installs_nothing_without_a_hash_but_torch() -> None:
+    installs = [line for line in (ROOT / "Makefile").read_text().splitlines() if "$(PIP) " in line]
+    unhashed = [line.strip() for line in installs if "--require-hashes" not in line]
+    assert unhashed == [
+        "$(PIP) -c constraints.txt torch",
+        "$(PIP) --no-deps --no-build-isolation -e .",
+    ]

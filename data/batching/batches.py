@@ -6,12 +6,16 @@ passes the index.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm_tui.data.batching.order import Order
+from lmm_tui.data.batching.order import Order, slices
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.token_store import TokenStore
+
+IdsAndLabels = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 class Batches:
@@ -42,16 +46,18 @@ class Batches:
         """Micro-batches per epoch."""
         return self.blocks / self._batch_size
 
-    def __len__(self) -> int:
-        """Full micro-batches per epoch, at least one."""
-        return max(1, self.blocks // self._batch_size)
-
-    def get(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def get(self, index: int) -> IdsAndLabels:
         """Micro-batch `index` (any from 0 on): ids and labels, (batch_size, seq_len) each.
 
         labels[i, t] is the token after ids[i, t]; both are contiguous copies.
         """
-        chosen = self._order.take(index, self._batch_size)
+        return self._rows(self._order.take(index, self._batch_size))
+
+    def once(self, count: int) -> Iterator[IdsAndLabels]:
+        """The first `count` blocks of the text, or all, each once; the last batch may be small."""
+        return map(self._rows, slices(min(count, self.blocks), self._batch_size))
+
+    def _rows(self, chosen: slice | NDArray[np.int64]) -> IdsAndLabels:
         return self._inputs[chosen].astype(np.int64), self._labels[chosen].astype(np.int64)
 
 
@@ -60,6 +66,6 @@ if __name__ == "__main__":
     end = np.array([101])
     batches = Batches(TokenStore(numbers, end, end, 101, ""), seq_len=10, batch_size=4, seed=0)
     ids, labels = batches.get(7)
-    print(len(batches), ids[:, 0], labels[:, 0])
+    print(ids[:, 0], labels[:, 0], [len(rows) for rows, _ in batches.once(9)])
     assert (labels == ids + 1).all()
     print("=== 自测通过 ===")

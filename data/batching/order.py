@@ -6,6 +6,8 @@ versions (NEP 19; there is no such promise for `permutation`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,6 +45,11 @@ class Order:
             kept = {at: known for at, known in self._epochs.items() if at == epoch - 1}
             self._epochs = kept | {epoch: order}
         return order
+
+
+def slices(count: int, size: int) -> Iterator[slice]:
+    """`count` items once, in batches of `size`; the last one has what is left."""
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
 if __name__ == "__main__":

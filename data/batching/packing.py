@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm_tui.data.batching.order import Order
+from lmm_tui.data.batching.order import Order, slices
 from lmm_tui.data.errors import DataError
 
 IGNORED = -100
@@ -162,9 +162,10 @@ class PackedBatches:
         """Micro-batches per epoch."""
         return self._packed.rows / self._batch_size
 
-    def __len__(self) -> int:
-        """Full micro-batches per epoch, at least one."""
-        return max(1, self._packed.rows // self._batch_size)
+    def once(self, count: int) -> Iterator[Rows]:
+        """The first `count` rows, or all, each once; the last batch may be small."""
+        every = np.arange(min(count, self._packed.rows))
+        return (self._packed.lay_out(every[part]) for part in slices(len(every), self._batch_size))
 
     def get(self, index: int) -> Rows:
         """Micro-batch `index` (any from 0 on): a pure function of (seed, index)."""

@@ -34,6 +34,9 @@ class ChatML:
             turns = (Turn("system", "", {"tools": tools}), *turns)
         return [span for turn in _with_results_as_users(turns) for span in _turn(turn)]
 
+    def spans_of_all(self, conversations: Sequence[Sequence[Turn]]) -> list[list[Span]]:
+        return [self.spans(turns) for turns in conversations]
+
     def prompt_spans(self, turns: Sequence[Turn]) -> list[Span]:
         """Up to and with the line `<|im_start|>assistant`."""
         shown = [span._replace(learnt=False) for span in self.spans(turns)]

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from lmm_tui.data.chat.template_jinja import JinjaTemplate, Message, Written
+from lmm_tui.data.chat.template_jinja import JinjaTemplate, MarkedText, Message
 from lmm_tui.data.errors import DataError
 
 MARK = "\ufdd1"
@@ -19,7 +19,7 @@ MARK = "\ufdd1"
 
 Place = tuple[int, int]
 """Start and stop in the text."""
-Write = Callable[[Sequence[Message], bool], Written]
+Write = Callable[[Sequence[Message], bool], MarkedText]
 """Messages, and whether the opening of an answer is added; raises DataError."""
 
 
@@ -143,7 +143,7 @@ if __name__ == "__main__":
     )
     thinking = [{"role": "assistant", "content": text, "thought": "hm"} for text in ("one", "two")]
 
-    def demo(messages: Sequence[Message], opened: bool) -> Written:
+    def demo(messages: Sequence[Message], opened: bool) -> MarkedText:
         return forgetful.write(messages, None, opened)
 
     text = demo(thinking, False).text

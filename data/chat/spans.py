@@ -37,6 +37,9 @@ class ChatTemplate(Protocol):
     def spans(self, turns: Sequence[Turn]) -> list[Span]:
         """The whole conversation."""
 
+    def spans_of_all(self, conversations: Sequence[Sequence[Turn]]) -> list[list[Span]]:
+        """`spans` of each."""
+
     def prompt_spans(self, turns: Sequence[Turn]) -> list[Span]:
         """The turns and the opening of the assistant's answer, nothing of it learnt."""
 

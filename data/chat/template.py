@@ -36,7 +36,7 @@ def render_all(
     """`render` of each, in order; encoded many at a time, on all cores and without the GIL."""
     waiting = iter(conversations)
     while chunk := list(islice(waiting, _CHUNK)):
-        yield from encode_spans([template.spans(c.turns) for c in chunk], tokenizer)
+        yield from encode_spans(template.spans_of_all([c.turns for c in chunk]), tokenizer)
 
 
 def render_prompt(

@@ -24,7 +24,7 @@ _GENERATION = re.compile(r"\{%-?\s*generation\b")
 Message = Mapping[str, Any]
 
 
-class Written(NamedTuple):
+class MarkedText(NamedTuple):
     text: str
     marked: list[tuple[int, int]]
     """Where text within `{% generation %}` starts and stops."""
@@ -44,7 +44,7 @@ class JinjaTemplate:
 
     def write(
         self, messages: Sequence[Message], tools: Sequence[Any] | None, add_generation_prompt: bool
-    ) -> Written:
+    ) -> MarkedText:
         """Raises jinja2.TemplateError, TypeError or ValueError where the template refuses them."""
         found = self._template.render(
             **self._variables,
@@ -59,7 +59,7 @@ class JinjaTemplate:
             if number % 2 == 0 and piece:
                 marked.append((len(text), len(text) + len(piece)))
             text += piece
-        return Written(text, marked)
+        return MarkedText(text, marked)
 
 
 class _Generation(Extension):

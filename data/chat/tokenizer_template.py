@@ -1,7 +1,7 @@
 """The chat template that a tokenizer brings along: conversations are written as one text.
 
 What is learnt are the answers found in it, or what the template marks with `{% generation %}`. It
-knows no tokens; jinja2 is imported when the first template is opened.
+knows no tokens; a template runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lmm_tui.data.chat.spans import Span
+from lmm_tui.data.chat.template_process import TemplateProcess, TemplateRefusal, WrittenTalk
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
-
-if TYPE_CHECKING:
-    from lmm_tui.data.chat.template_jinja import Message, Written
 
 # A noncharacter: it stands inside of control tokens that a text spells out, until they are encoded.
 _GUARD = "\ufdd0"
@@ -50,13 +48,14 @@ class TokenizerTemplate:
         """`variables` are the tokens that a template may name, such as bos_token.
 
         `with_tools` takes the place of `source` where a conversation has tools. Raises
-        jinja2.TemplateError where one is no template.
+        TemplateRefusal where one is no template.
         """
-        from lmm_tui.data.chat.template_jinja import JinjaTemplate
-
-        self._plain = JinjaTemplate(source, variables)
-        self._with_tools = JinjaTemplate(with_tools, variables) if with_tools else self._plain
         self._controls = _any_of(tokenizer.special_tokens)
+        pattern = self._controls.pattern
+        self._plain = TemplateProcess(source, variables, pattern)
+        self._with_tools = (
+            TemplateProcess(with_tools, variables, pattern) if with_tools else self._plain
+        )
         self._added = _any_of(tokenizer.added_tokens)
 
     @classmethod
@@ -65,8 +64,6 @@ class TokenizerTemplate:
 
         Raises DataError where there is none, or one that does not compile.
         """
-        from jinja2 import TemplateError
-
         settings = tokenizer.settings
         source = settings.chat_template
         if source is None:
@@ -76,7 +73,7 @@ class TokenizerTemplate:
             )
         try:
             return cls(source, tokenizer, settings.tokens, settings.named_templates.get("tool_use"))
-        except TemplateError as error:
+        except TemplateRefusal as error:
             raise DataError(
                 f"data.template: {path}: the tokenizer's chat template cannot be used "
                 f"({error}); choose chatml"
@@ -84,18 +81,30 @@ class TokenizerTemplate:
 
     def spans(self, turns: Sequence[Turn]) -> list[Span]:
         """Learnt is each answer with the control token that ends it, or what the template marks."""
-        talk = _Talk(self, turns)
+        return self.spans_of_all([turns])[0]
+
+    def spans_of_all(self, conversations: Sequence[Sequence[Turn]]) -> list[list[Span]]:
+        """`spans` of each, written in one go."""
+        talks = [_Talk(self, turns) for turns in conversations]
+        written = [WrittenTalk("", [])] * len(talks)
+        for process in {self._plain, self._with_tools}:
+            places = [at for at, talk in enumerate(talks) if talk.process is process]
+            for at, found in zip(
+                places, _Talk.write_all([talks[at] for at in places]), strict=True
+            ):
+                written[at] = found
+        return [self._learnt_spans(found) for found in written]
+
+    def _learnt_spans(self, written: WrittenTalk) -> list[Span]:
+        text, done = written.text, 0
         spans: list[Span] = []
-        done = 0
-        text = talk.write(talk.messages).text
-        for start, stop in talk.learnt():
+        for start, stop in written.learnt:
             spans += self._spans(text[done:start]) + self._spans(text[start:stop], learnt=True)
             done = stop
         return spans + self._spans(text[done:])
 
     def prompt_spans(self, turns: Sequence[Turn]) -> list[Span]:
-        talk = _Talk(self, turns)
-        return self._spans(talk.write(talk.messages, add_generation_prompt=True).text)
+        return self._spans(_Talk(self, turns).write_prompt())
 
     @cached_property
     def turn_ends(self) -> tuple[str, ...]:
@@ -119,7 +128,7 @@ class TokenizerTemplate:
         """The added tokens behind a text that an answer holds."""
         talk = _Talk(self, turns)
         try:
-            written = talk.write(talk.messages).text
+            written = _Talk.write_all([talk])[0].text
         except DataError:
             return []  # Not every template has tool calls.
         _, found, after = written.rpartition(sample)
@@ -149,40 +158,45 @@ class TokenizerTemplate:
 
 
 class _Talk:
-    """One conversation, as messages for the template."""
+    """One conversation, as messages in which control tokens are guarded that a turn spells out."""
 
     def __init__(self, template: TokenizerTemplate, turns: Sequence[Turn]) -> None:
         tools = next((turn.extra["tools"] for turn in turns if turn.extra.get("tools")), None)
         self.messages = [template.guarded(_message(turn)) for turn in turns]
-        self._turns, self._tools = turns, template.guarded(tools)
-        self._controls = template._controls
-        self._jinja = template._with_tools if tools else template._plain
+        self.tools = template.guarded(tools)
+        self.shown = [number for number, turn in enumerate(turns) if not turn.learnt]
+        self.process = template._with_tools if tools else template._plain
 
-    def write(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> Written:
-        """As text in which control tokens that a turn spells out are guarded."""
-        from jinja2 import TemplateError
-
+    @staticmethod
+    def write_all(talks: Sequence[_Talk]) -> list[WrittenTalk]:
+        """Of the same process."""
+        if not talks:
+            return []
         try:
-            return self._jinja.write(messages, self._tools, add_generation_prompt)
-        except (TemplateError, TypeError, ValueError) as error:
-            raise DataError(
-                f"data.template: the tokenizer's chat template refuses a conversation of "
-                f"{', '.join(message['role'] for message in messages)} ({error}); choose chatml, "
-                "or mend the data"
-            ) from None
+            found = talks[0].process.write_all(
+                [(talk.messages, talk.tools, talk.shown) for talk in talks]
+            )
+        except TemplateRefusal as error:
+            raise talks[0].refused(error) from None
+        written: list[WrittenTalk] = []
+        for talk, one in zip(talks, found, strict=True):
+            if isinstance(one, TemplateRefusal):
+                raise talk.refused(one)
+            written.append(one)
+        return written
 
-    def learnt(self) -> list[tuple[int, int]]:
-        """Where in the whole text stands what is learnt."""
-        from lmm_tui.data.chat.find_answers import find_answers
+    def write_prompt(self) -> str:
+        try:
+            return self.process.write_prompt(self.messages, self.tools)
+        except TemplateRefusal as error:
+            raise self.refused(error) from None
 
-        marked = self.write(self.messages).marked if self._jinja.marks_answers else None
-        if marked is not None and all(turn.learnt for turn in self._turns):
-            return marked
-        found = [*find_answers(self.messages, self.write, self._controls)]
-        if marked is None:
-            return [place for number, place in found if self._turns[number].learnt]
-        shown = [place for number, place in found if not self._turns[number].learnt]
-        return [m for m in marked if not any(m[0] < end and m[1] > start for start, end in shown)]
+    def refused(self, error: TemplateRefusal) -> DataError:
+        return DataError(
+            f"data.template: the tokenizer's chat template refuses a conversation of "
+            f"{', '.join(message['role'] for message in self.messages)} ({error}); choose chatml, "
+            "or mend the data"
+        )
 
 
 def _message(turn: Turn) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_STRETCHES = 8
-_STRETCH = 1_000_000
+_STRETCHES = 128
+_STRETCH = 62_500
 
 
 def unigram_and_bigram(ids: NDArray[np.unsignedinteger]) -> tuple[float, float]:
@@ -20,9 +20,10 @@ def unigram_and_bigram(ids: NDArray[np.unsignedinteger]) -> tuple[float, float]:
     (kinds seen - 1) / (2 N), because a sample does not contain every possible event, which makes
     the plug-in estimate too low. The conditional entropy is H(pair) - H(first), at most H(x_t). The
     correction is of first order: if most pairs occur once, the bigram entropy is still too low. Of
-    more than 8M tokens, 8 evenly spaced stretches of a million each are counted.
+    more than 8M tokens, 128 stretches are counted, each at a random place in a 128th of the text:
+    sources that take turns are counted by their share.
     """
-    stretches = _evenly_spread(ids)
+    stretches = _sampled(ids)
     # Pairs do not span two stretches. One 64-bit number a pair makes counting a single sort.
     first, second = stretches[:, :-1].ravel(), stretches[:, 1:].ravel()
     pairs = first.astype(np.uint64) << np.uint64(32) | second
@@ -32,11 +33,13 @@ def unigram_and_bigram(ids: NDArray[np.unsignedinteger]) -> tuple[float, float]:
     return unigram, min(max(bigram, 0.0), unigram)
 
 
-def _evenly_spread(ids: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-    """`ids` as one row, (1, N); if they are many, a sample of stretches, (8, 1M)."""
+def _sampled(ids: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+    """`ids` as one row, (1, N); if they are many, a sample of stretches, (128, 62500)."""
     if len(ids) <= _STRETCHES * _STRETCH:
         return ids[np.newaxis]
-    starts = np.linspace(0, len(ids) - _STRETCH, _STRETCHES).astype(np.int64)
+    room = len(ids) // _STRETCHES
+    offsets = np.random.default_rng(0).integers(0, room - _STRETCH + 1, _STRETCHES)
+    starts = np.arange(_STRETCHES) * room + offsets
     return np.stack([ids[start : start + _STRETCH] for start in starts])
 
 

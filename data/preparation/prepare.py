@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ class Corpus:
 
 
 def prepare(
-    source: str,
+    source: str | Sequence[str],
     *,
     tokenizer: str | None,
     vocab_size: int,
@@ -69,7 +70,7 @@ def prepare(
 ) -> Corpus:
     """The text of `source`, tokenised; from the cache if it was prepared before.
 
-    source: `builtin`, or a .txt or .jsonl file, a folder or a glob of them.
+    source: `builtin`, or a .txt or .jsonl file, a folder or a glob of them; or several of these.
     tokenizer: a tokenizer.json or Hugging Face folder; None trains one of `vocab_size` tokens.
     val_fraction: the fraction of the tokens, from the end, that is for validation.
     cache_dir: None is `$XDG_CACHE_HOME/lmm-tui` or `~/.cache/lmm-tui`.
@@ -80,6 +81,7 @@ def prepare(
     """
     report = _silent if progress is None else progress
     text = open_text(source, builtin_mb)
+    named = source if isinstance(source, str) else ", ".join(source)
     given = Tokenizer.load(Path(tokenizer).expanduser()) if tokenizer else None
     vocabulary = given.fingerprint if given else f"trained {vocab_size}"
     cache = (cache_dir or user_cache()).expanduser()
@@ -87,7 +89,7 @@ def prepare(
     entry = cache / _key(identity, vocabulary)
     notes: list[str] = []
     while (lease := hold_shared(entry)) is None:
-        notes += build(entry, text, identity, source, given, vocab_size, report, threads)
+        notes += build(entry, text, identity, named, given, vocab_size, report, threads)
     return _open(entry, lease, text, given, seq_len, val_fraction, notes, report)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -85,9 +86,49 @@ def generated_texts(seed: int) -> Iterator[str]:
         yield sums(seed, index) if index % 3 == 2 else story(seed, index)
 
 
-def open_text(source: str, builtin_mb: float) -> TextSource:
-    """The text that `data.source` means; DataError where there is none."""
-    return BuiltinText(builtin_mb) if source == BUILTIN else FileText(find(source))
+class MixedText:
+    """Several sources as one text; of the next two documents each source has its share.
+
+    So the end of the text, which is for validation, has all of them.
+    """
+
+    def __init__(self, parts: Sequence[TextSource]) -> None:
+        self._parts = parts
+        self.size = sum(part.size for part in parts)
+
+    def identity(self, progress: Callable[[str, int, int], None]) -> str:
+        return f"mixed {[part.identity(progress) for part in self._parts]}"
+
+    def documents(self, skipped: Skipped) -> Iterator[str]:
+        left_out = [Skipped() for _ in self._parts]
+        streams = [part.documents(own) for part, own in zip(self._parts, left_out, strict=True)]
+        read = [0.0] * len(streams)
+        going = [*range(len(streams))]
+        while going:
+            at = min(going, key=read.__getitem__)
+            document = next(streams[at], None)
+            if document is None:
+                going.remove(at)
+                continue
+            read[at] += _bytes(document) / max(self._parts[at].size, 1)
+            yield document
+        for number, own in enumerate(left_out):
+            skipped.include(own, partial(self._file, number))
+
+    def locate(self, bad: BadLine) -> str:
+        file, number = divmod(bad.file, len(self._parts))
+        return self._parts[number].locate(replace(bad, file=file))
+
+    def _file(self, part: int, file: int) -> int:
+        return file * len(self._parts) + part
+
+
+def open_text(source: str | Sequence[str], builtin_mb: float) -> TextSource:
+    """The text of one or several sources; DataError where there is none."""
+    if isinstance(source, str):
+        return BuiltinText(builtin_mb) if source == BUILTIN else FileText(find(source))
+    parts = [open_text(one, builtin_mb) for one in source]
+    return parts[0] if len(parts) == 1 else MixedText(parts)
 
 
 def _up_to(size: int, texts: Iterable[str]) -> Iterator[str]:

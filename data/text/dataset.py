@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -29,7 +29,7 @@ class Dataset(Generic[T]):
     ) -> None:
         """`rows` makes one pass and reports what it leaves out; `paths` are the files behind."""
         self._rows = rows
-        self._paths = paths
+        self.paths = paths
         self.skipped = Skipped()
         """Of the latest pass, as far as it went."""
 
@@ -41,7 +41,7 @@ class Dataset(Generic[T]):
     @property
     def skipped_rows(self) -> tuple[str, ...]:
         """`file:line: why` of the first 100 rows that were left out."""
-        return tuple(f"{self._paths[bad.file]}:{bad.line}: {bad.why}" for bad in self.skipped.first)
+        return tuple(f"{self.paths[bad.file]}:{bad.line}: {bad.why}" for bad in self.skipped.first)
 
 
 def from_files(
@@ -81,6 +81,19 @@ def from_files(
 
     found = Dataset(rows, paths)
     return found
+
+
+def joined(parts: Sequence[Dataset[T]]) -> Dataset[T]:
+    """The rows of several datasets, one after another."""
+
+    def rows(skipped: Skipped) -> Iterator[T]:
+        before = 0
+        for part in parts:
+            yield from part
+            skipped.include(part.skipped, before.__add__)
+            before += len(part.paths)
+
+    return Dataset(rows, tuple(path for part in parts for path in part.paths))
 
 
 def shape_of(row: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BufferedReader, BytesIO
 from typing import Any, TypeVar
 
@@ -53,6 +53,14 @@ class Skipped:
         self.count += 1
         if len(self.first) < _SHOWN:
             self.first.append(bad)
+
+    def include(self, other: Skipped, place: Callable[[int], int]) -> None:
+        """Add what was left out elsewhere; `place` gives its files their numbers here."""
+        self.lines += other.lines
+        self.count += other.count
+        self.unused.update(other.unused)
+        room = _SHOWN - len(self.first)
+        self.first += [replace(bad, file=place(bad.file)) for bad in other.first[:room]]
 
     @property
     def too_many(self) -> bool:

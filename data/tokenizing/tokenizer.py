@@ -22,6 +22,7 @@ from tokenizers import Encoding, Regex, decoders, models, pre_tokenizers, traine
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.marked_tokens import with_marked_tokens
+from lmm_tui.data.tokenizing.pattern_check import check_patterns, panics_refused
 from lmm_tui.data.tokenizing.tokenizer_settings import CONFIG, TokenizerSettings
 from lmm_tui.guarded_files import PRIVATE, read_bytes, replace_text
 
@@ -42,6 +43,7 @@ PRE_TOKENS = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
 _LONGEST = 15
 _BYTE_FALLBACK = re.compile(r"<0x[0-9A-F]{2}>")
 _ENDS = {"eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT}
+_MOST_TOKENS = 1 << 24
 _OTHER_ENDS = ("</s>", "<eos>", "<|end_of_text|>", "<|eot_id|>", IM_END)
 
 
@@ -102,9 +104,16 @@ class Tokenizer:
                 f"data.tokenizer: {path}: {missing}; give a tokenizer.json or a folder with one"
             )
         try:
-            backend = tokenizers.Tokenizer.from_buffer(read_bytes(file, limit=_LARGEST))
+            with panics_refused():
+                backend = tokenizers.Tokenizer.from_buffer(read_bytes(file, limit=_LARGEST))
         except Exception as error:  # tokenizers raises nothing more specific.
             raise DataError(f"data.tokenizer: {file}: not a tokenizer ({error})") from None
+        if max(backend.get_vocab().values(), default=0) >= _MOST_TOKENS:
+            raise DataError(
+                f"data.tokenizer: {file}: has ids of {_MOST_TOKENS:,} and more, and a model needs "
+                "a row for each id below; choose another tokenizer"
+            )
+        check_patterns(backend, file)
         settings = TokenizerSettings.read(file.parent)
         candidates = (END_OF_TEXT, settings.tokens.get("eos_token"), *_OTHER_ENDS)
         for end in candidates:
@@ -144,14 +153,16 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, nothing added; a lone surrogate, which is not valid UTF-8, becomes `?`."""
         utf8 = text.encode("utf-8", "replace").decode()
-        return self._backend.encode(utf8, add_special_tokens=False).ids
+        with panics_refused():
+            return self._backend.encode(utf8, add_special_tokens=False).ids
 
     def encode_as_input(self, text: str) -> list[int]:
         """Ids of `text` with the tokens that transformers adds around an input, such as a BOS."""
         explicit = self.settings.options.keys() & {"add_bos_token", "add_eos_token"}
         if not explicit:
             utf8 = text.encode("utf-8", "replace").decode()
-            return self._backend.encode(utf8, add_special_tokens=True).ids
+            with panics_refused():
+                return self._backend.encode(utf8, add_special_tokens=True).ids
         return self._around("bos") + self.encode(text) + self._around("eos")
 
     def _around(self, name: str) -> list[int]:
@@ -161,7 +172,8 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, on all cores and without the GIL; `texts` have no lone surrogates."""
-        found = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        with panics_refused():
+            found = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in found]
 
     def encode_marked(self, texts: Sequence[str]) -> list[Encoding]:
@@ -171,7 +183,8 @@ class Tokenizer:
         So a user's text cannot end a turn or start one.
         """
         utf8 = [text.encode("utf-8", "replace").decode() for text in texts]
-        return self._marked.encode_batch(utf8, add_special_tokens=False)
+        with panics_refused():
+            return self._marked.encode_batch(utf8, add_special_tokens=False)
 
     @cached_property
     def can_be_cut(self) -> bool:
@@ -217,7 +230,8 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids` with special tokens as text; an incomplete character gives U+FFFD."""
-        return self._backend.decode([int(token) for token in ids], skip_special_tokens=False)
+        with panics_refused():
+            return self._backend.decode([int(token) for token in ids], skip_special_tokens=False)
 
     def token_strings(self, ids: Iterable[int]) -> list[str]:
         """A readable string for each token; bytes of a split character are shown as `<E5>`.

@@ -20,6 +20,7 @@ from lmm_tui.engine.generation.generate import evaluating, generate
 from lmm_tui.engine.generation.sampling_options import sampling
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import token_nll
+from lmm_tui.engine.run.command_arguments import require
 from lmm_tui.engine.run.control_mailbox import CommandError
 
 LONGEST_READ = 1024
@@ -42,6 +43,8 @@ class ChatModel:
     stop_ids: Collection[int]
     probe_sequence: Sequence[int] = ()
     """Tokens of validation data, read where no text is given."""
+    longest: int | None = None
+    """Tokens of a conversation with its reply, where the model has other things to do."""
 
     def talk(self, args: Mapping[str, Any], config: RunConfig) -> tuple[str, dict[str, Any]]:
         """Generate the next `tokens` tokens of the reply to `turns`, after those `so_far`.
@@ -62,10 +65,12 @@ class ChatModel:
             "top_p": config.log.top_p,
         }
         chosen |= options
+        context = self.turn_ids(turns) + so_far
+        check_length(len(context), self.longest)
         new = list(
             generate(
                 self.model,
-                self.turn_ids(turns) + so_far,
+                context,
                 seed=seed + len(so_far),
                 stop_ids=self.stop_ids,
                 **chosen,
@@ -82,18 +87,18 @@ class ChatModel:
         The data: `tokens` as strings; `losses`, -log p in nats, the first None; and `top`, for
         each token the five most likely ones in its place as [string, probability].
         """
-        if unknown := set(args) - {"text"}:
-            raise CommandError(f"unknown option {min(unknown)}; it takes text")
+        require(args, {"text": str})
         text = args.get("text")
-        ids = list(self.probe_sequence) if text is None else self.tokenizer.encode(str(text))
+        ids = list(self.probe_sequence) if text is None else self.tokenizer.encode(text)
         ids = ids[: min(LONGEST_READ, self.model.shape.max_positions)]
         if len(ids) < 2:
             raise CommandError("a text of two tokens or more is needed; give text=…")
         text_1xT = torch.tensor([ids], device=self.model.head_weight.device)
         with evaluating(self.model):
             hidden_1xTxD = self.model.model.forward(text_1xT[:, :-1])
-        losses = token_nll(hidden_1xTxD, self.model.head_weight, text_1xT[:, 1:])[0].tolist()
-        likeliest = self.model.head(hidden_1xTxD[0]).float().softmax(-1).topk(_LIKELIEST)
+            projection = self.model.projection(hidden_1xTxD)
+            likeliest = self.model.head(hidden_1xTxD[0]).float().softmax(-1).topk(_LIKELIEST)
+        losses = token_nll(*projection, text_1xT[:, 1:])[0].tolist()
         strings = self.tokenizer.token_strings
         top = [
             [[string, round(p, 5)] for string, p in zip(strings(row), p_K, strict=True)]
@@ -107,12 +112,21 @@ class ChatModel:
         return f"loss {sum(losses) / len(losses):.4f} over {len(losses)} tokens", data
 
 
+def check_length(tokens: int, longest: int | None) -> None:
+    """Raises CommandError for more tokens than training may wait for."""
+    if longest is not None and tokens > longest:
+        raise CommandError(
+            f"{tokens:,} tokens are too long while the model trains; give at most {longest:,}, "
+            "or ask a checkpoint"
+        )
+
+
 def _turns(args: dict[str, Any]) -> list[Turn]:
     """Take `turns` or `prompt` out of `args`."""
     prompt = args.pop("prompt", None)
     found = args.pop("turns", None)
     if found is None and prompt is not None:
-        found = [["user", str(prompt)]]
+        found = [["user", prompt]]
     try:
         turns = [Turn(role, content) for role, content in found]
     except (TypeError, ValueError):

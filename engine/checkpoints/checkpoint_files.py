@@ -77,8 +77,8 @@ def verify(path: Path, without: Collection[str] = ()) -> None:
             continue
         try:
             found = _sum_of(path / name, path)
-        except OSError as error:
-            raise _damaged(path, f"{name}: {error.strerror}") from None
+        except (OSError, ValueError) as error:  # A name may hold a NUL.
+            raise _damaged(path, f"{name}: {getattr(error, 'strerror', error)}") from None
         if found != expected:
             raise _damaged(path, f"{name} is not what was written")
 

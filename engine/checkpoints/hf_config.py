@@ -24,6 +24,16 @@ _READ = {
     *("attention_bias", "use_sliding_window", "hidden_act", "layer_types", "mlp_bias"),
     *("attention_dropout", "partial_rotary_factor", "quantization_config", "pruned_heads"),
 }
+_NEEDED = (
+    *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"),
+    "intermediate_size",
+)
+_MOST = {
+    **{"vocab_size": 1 << 24, "hidden_size": 1 << 20, "num_hidden_layers": 1 << 12},
+    **{"num_attention_heads": 1 << 14, "num_key_value_heads": 1 << 14, "head_dim": 1 << 14},
+    **{"intermediate_size": 1 << 22, "max_position_embeddings": 1 << 27},
+}
+"""Far above every model; what is larger is no shape, and its product would overflow."""
 _WITHOUT_EFFECT = {
     *(
         "architectures",
@@ -84,8 +94,10 @@ def shape_of_hf(config: Mapping[str, Any], path: Path) -> ModelShape:
         raise WeightsError(
             f"{path}: is a {config.get('model_type')} model; only dense Qwen3 folders can be read"
         )
-    rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
-    layers = config.get("layer_types") or []
+    rope: dict[str, Any] = {}
+    for name in ("rope_scaling", "rope_parameters"):
+        rope |= _of_type(config, name, dict, path)
+    layers = _of_type(config, "layer_types", list, path)
     refused = {
         "attention_bias": bool(config.get("attention_bias")),
         "mlp_bias": bool(config.get("mlp_bias")),
@@ -104,23 +116,68 @@ def shape_of_hf(config: Mapping[str, Any], path: Path) -> ModelShape:
     for name, present in refused.items():
         if present:
             raise WeightsError(f"{path}: config.json sets {name}, which our decoder does not have")
-    try:
-        heads = config["num_attention_heads"]
-        return ModelShape(
-            vocab_size=config["vocab_size"],
-            hidden_size=config["hidden_size"],
-            num_layers=config["num_hidden_layers"],
-            num_heads=heads,
-            num_kv_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim", _DEFAULT_HEAD_DIM) or config["hidden_size"] // heads,
-            intermediate_size=config["intermediate_size"],
-            max_positions=config.get("max_position_embeddings", 32768),
-            rope_theta=float(rope.get("rope_theta") or config.get("rope_theta") or _DEFAULT_THETA),
-            rms_eps=config.get("rms_norm_eps", 1e-6),
-            tie_embeddings=config.get("tie_word_embeddings", False),
+    file = path / "config.json"
+    whole = {
+        name: whole_number(config, name, most, file)
+        for name, most in _MOST.items()
+        if config.get(name) is not None
+    }
+    for name in _NEEDED:
+        if name not in whole:
+            raise WeightsError(f"{path}: config.json has no {name}")
+    heads, hidden = whole["num_attention_heads"], whole["hidden_size"]
+    head_dim = hidden // heads if "head_dim" in config else _DEFAULT_HEAD_DIM
+    kv_heads = whole.get("num_key_value_heads", heads)
+    head_dim = whole.get("head_dim", head_dim)
+    if heads % kv_heads or not head_dim or head_dim % 2:
+        raise WeightsError(
+            f"{path}: config.json: {heads} heads, {kv_heads} for keys and values, of {head_dim} "
+            "numbers are no attention; the first are a multiple of the second, the last is even"
         )
-    except KeyError as error:
-        raise WeightsError(f"{path}: config.json has no {error.args[0]}") from None
+    theta = {"rope_theta": rope.get("rope_theta") or config.get("rope_theta") or _DEFAULT_THETA}
+    return ModelShape(
+        vocab_size=whole["vocab_size"],
+        hidden_size=hidden,
+        num_layers=whole["num_hidden_layers"],
+        num_heads=heads,
+        num_kv_heads=kv_heads,
+        head_dim=head_dim,
+        intermediate_size=whole["intermediate_size"],
+        max_positions=whole.get("max_position_embeddings", 32768),
+        rope_theta=positive_number(theta, "rope_theta", file),
+        rms_eps=positive_number({"rms_norm_eps": 1e-6} | dict(config), "rms_norm_eps", file),
+        tie_embeddings=config.get("tie_word_embeddings", False) is True,
+    )
+
+
+def whole_number(found: Mapping[str, Any], name: str, most: int, file: Path) -> int:
+    """`found[name]` from 1 to `most`; WeightsError for anything else."""
+    value = found[name]
+    if type(value) is int and 1 <= value <= most:
+        return value
+    raise WeightsError(
+        f"{file}: {name} should be a whole number from 1 to {most:,} (got {_short(value)})"
+    )
+
+
+def positive_number(found: Mapping[str, Any], name: str, file: Path) -> float:
+    """`found[name]` above 0 and below 1e15; WeightsError for anything else."""
+    value = found[name]
+    if type(value) in (int, float) and 0 < value < 1e15:
+        return float(value)
+    raise WeightsError(f"{file}: {name} should be a number above 0 (got {_short(value)})")
+
+
+def _of_type(config: Mapping[str, Any], name: str, kind: type, path: Path) -> Any:
+    value = config.get(name)
+    if value is not None and not isinstance(value, kind):
+        wanted = "a table" if kind is dict else "a list"
+        raise WeightsError(f"{path / 'config.json'}: {name} should be {wanted}")
+    return value or kind()
+
+
+def _short(value: object) -> str:
+    return repr(value)[:60]
 
 
 def unknown_keys(config: Mapping[str, Any]) -> list[str]:

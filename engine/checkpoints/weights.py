@@ -22,11 +22,17 @@ from torch import Tensor
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.checkpoints.checkpoint import read_adapter
 from lmm_tui.engine.checkpoints.checkpoint_files import TRAINING, newest_intact, verify
-from lmm_tui.engine.checkpoints.hf_config import WeightsError, shape_of_hf, unknown_keys
+from lmm_tui.engine.checkpoints.hf_config import (
+    WeightsError,
+    positive_number,
+    shape_of_hf,
+    unknown_keys,
+    whole_number,
+)
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.engine.model.adapters import merged
+from lmm_tui.engine.model.adapters import EMBEDDING, HEAD, merged
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.guarded_files import name_for_library, read_bytes
@@ -35,9 +41,9 @@ log = logging.getLogger("engine")
 
 SIDECAR_FIELDS = ("rope_theta", "rms_eps", "max_positions")
 
-_EMBEDDING = "model.embed_tokens.weight"
-_HEAD = "lm_head.weight"
-# MiniMind may save the rotary tables, which we compute.
+# DDP and torch.compile put these before names; MiniMind may save the rotary tables.
+_WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
+_FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _ROTARY_TABLES = re.compile(r"(.*\.)?(freqs_cos|freqs_sin|inv_freq)")
 
 
@@ -62,6 +68,10 @@ class Weights:
         if self.trained_template is None:
             return tokenizer.settings.chat_template is not None
         return self.trained_template == "own"
+
+    def noting(self, *notes: str) -> Weights:
+        """The same with further notes."""
+        return replace(self, notes=self.notes + notes)
 
     def decoder(self) -> Decoder:
         """A model with these weights, on the CPU."""
@@ -113,12 +123,12 @@ def infer_shape(tensors: Mapping[str, Tensor], rope_theta: float = 1e6) -> Model
         return tensors[name].shape[0], tensors[name].shape[-1]
 
     layer = "model.layers.0."
-    vocab_size, hidden_size = size(_EMBEDDING)
+    vocab_size, hidden_size = size(EMBEDDING)
     head_dim, _ = size(layer + "self_attn.q_norm.weight")
     layers = {
         int(match[1]) for name in tensors if (match := re.match(r"model\.layers\.(\d+)\.", name))
     }
-    head = tensors.get(_HEAD)
+    head = tensors.get(HEAD)
     return ModelShape(
         vocab_size=vocab_size,
         hidden_size=hidden_size,
@@ -128,7 +138,7 @@ def infer_shape(tensors: Mapping[str, Tensor], rope_theta: float = 1e6) -> Model
         head_dim=head_dim,
         intermediate_size=size(layer + "mlp.gate_proj.weight")[0],
         rope_theta=rope_theta,
-        tie_embeddings=head is None or torch.equal(head, tensors[_EMBEDDING]),
+        tie_embeddings=head is None or torch.equal(head, tensors[EMBEDDING]),
     )
 
 
@@ -140,10 +150,14 @@ def _read_verified(path: Path) -> Weights:
     adapter = read_adapter(path)
     if adapter is not None:
         tensors = merged(tensors, adapter)
-    shape = config.model.shape(tensors[_EMBEDDING].shape[0])
+    shape = config.model.shape(tensors[EMBEDDING].shape[0])
     tokenizer = run_dir.path / "tokenizer.json"
+    notes = []
+    if adapter is not None and shape.tie_embeddings and HEAD in tensors:
+        shape = replace(shape, tie_embeddings=False)
+        notes.append(_untied_note(path))
     return replace(
-        _checked(shape, tensors, tokenizer, path),
+        _checked(shape, tensors, tokenizer, path).noting(*notes),
         merged=adapter is not None,
         trained_template=None if config.reads_text else config.data.template,
     )
@@ -154,15 +168,20 @@ def _read_hf(path: Path) -> Weights:
     shape = shape_of_hf(found, path)
     index = path / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(_load_json(index)["weight_map"].values()))
+        weight_map = _load_json(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not all(
+            isinstance(name, str) for name in weight_map.values()
+        ):
+            raise WeightsError(f"{index}: has no weight_map from tensors to files")
+        names = sorted(set(weight_map.values()))
         if any(Path(name).name != name for name in names):
             raise WeightsError(f"{index}: names files outside its folder")
     else:
         names = ["model.safetensors"]
-    tensors = _load_safetensors([path / name for name in names], path)
-    weights = _checked(shape, tensors, path / "tokenizer.json", path)
+    tensors, named = _renamed(_load_safetensors([path / name for name in names], path), path)
+    weights = _checked(shape, tensors, path / "tokenizer.json", path).noting(*named)
     unknown = unknown_keys(found)
-    return replace(weights, notes=(_unknown_note(path, unknown),)) if unknown else weights
+    return weights.noting(_unknown_note(path, unknown)) if unknown else weights
 
 
 def _read_pth(path: Path) -> Weights:
@@ -178,29 +197,74 @@ def _read_pth(path: Path) -> Weights:
     found = found.get("model", found) if isinstance(found, dict) else found
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise WeightsError(f"{path}: holds no table of tensors")
-    tensors = {
-        name.removeprefix("module.").removeprefix("_orig_mod."): tensor
-        for name, tensor in found.items()
-        if not _ROTARY_TABLES.fullmatch(name)
-    }
+    tensors, named = _renamed(found, path)
     try:
         shape = infer_shape(tensors)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
     side = sidecar(path)
-    notes: tuple[str, ...] = ()
     if side.is_file():
-        said = {k: value for k, value in _load_json(side).items() if k in SIDECAR_FIELDS}
-        if wrong := [key for key, value in said.items() if type(value) not in (int, float)]:
-            raise WeightsError(f"{side}: {wrong[0]} is not a number; mend or delete the file")
-        shape = replace(shape, **said)
+        said = _load_json(side)
+        shape = replace(shape, **_sidecar_fields(said, side))
     else:
-        notes = (_assumed_note(path, shape),)
-    return replace(_checked(shape, tensors, path.parent / "tokenizer.json", path), notes=notes)
+        named = (*named, _assumed_note(path, shape))
+    return _checked(shape, tensors, path.parent / "tokenizer.json", path).noting(*named)
+
+
+def _renamed(found: dict[str, Tensor], path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors under our names, without those that we compute, and sentences about both."""
+    computed = [name for name in found if _ROTARY_TABLES.fullmatch(name)]
+    names = {name: _WRAPPERS.sub("", name) for name in found if name not in computed}
+    tensors = {own: found[name] for name, own in names.items()}
+    notes = []
+    if renamed := [name for name, own in names.items() if name != own]:
+        notes.append(_renamed_note(path, len(renamed), renamed[0], names[renamed[0]]))
+    if computed:
+        notes.append(_computed_note(path, computed))
+    return tensors, tuple(notes)
+
+
+def _dtype_note(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Empty where the format always has this type; WeightsError for other numbers than floats."""
+    kinds = {str(tensor.dtype).removeprefix("torch."): tensor.dtype for tensor in tensors.values()}
+    for name, kind in kinds.items():
+        if kind not in _FLOATS:
+            raise WeightsError(
+                f"{path}: holds {name} tensors; give weights in float32, bfloat16 or float16"
+            )
+    usual = {"float32", "float16"} if path.suffix == ".pth" else {"float32"}
+    other = sorted(kinds.keys() - usual)
+    return f"{path}: weights are {' and '.join(other)}, read as float32" if other else ""
+
+
+def _sidecar_fields(said: dict[str, Any], side: Path) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        name: positive_number(said, name, side)
+        for name in ("rope_theta", "rms_eps")
+        if name in said
+    }
+    if "max_positions" in said:
+        fields["max_positions"] = whole_number(said, "max_positions", 1 << 27, side)
+    return fields
 
 
 def _unknown_note(path: Path, keys: list[str]) -> str:
     return f"{path}: keys of config.json without effect: {', '.join(keys)}"
+
+
+def _renamed_note(path: Path, count: int, first: str, own: str) -> str:
+    return f"{path}: {count} tensors renamed, the first: {first} is {own}"
+
+
+def _computed_note(path: Path, names: list[str]) -> str:
+    return f"{path}: tensors without effect, computed anew: {', '.join(names)}"
+
+
+def _untied_note(path: Path) -> str:
+    return (
+        f"{path}: has an adapter on the embedding or the head, which were one tensor; merged, they "
+        "are two (tie_embeddings is false)"
+    )
 
 
 def _assumed_note(path: Path, shape: ModelShape) -> str:
@@ -221,13 +285,13 @@ def _checked(
 ) -> Weights:
     """The weights as fp32; WeightsError names the first tensor that does not fit a Decoder."""
     if shape.tie_embeddings:
-        head = tensors.get(_HEAD)
-        if head is not None and not torch.equal(head, tensors.get(_EMBEDDING, head)):
+        head = tensors.get(HEAD)
+        if head is not None and not torch.equal(head, tensors.get(EMBEDDING, head)):
             raise WeightsError(
-                f"{origin}: the head is tied to the embedding, but {_HEAD} is there and differs; "
+                f"{origin}: the head is tied to the embedding, but {HEAD} is there and differs; "
                 "set tie_word_embeddings to false in config.json to use it"
             )
-        tensors = {name: tensor for name, tensor in tensors.items() if name != _HEAD}
+        tensors = {name: tensor for name, tensor in tensors.items() if name != HEAD}
     with torch.device("meta"):
         wanted = Decoder(shape).state_dict()
     for name, tensor in wanted.items():
@@ -240,8 +304,10 @@ def _checked(
             )
     if extra := next((name for name in tensors if name not in wanted), None):
         raise WeightsError(f"{origin}: tensor {extra} has no place in our decoder")
+    note = _dtype_note(origin, tensors)
     fp32 = {name: tensor.float() for name, tensor in tensors.items()}
-    return Weights(shape, fp32, tokenizer if tokenizer.is_file() else None, origin)
+    weights = Weights(shape, fp32, tokenizer if tokenizer.is_file() else None, origin)
+    return weights.noting(note) if note else weights
 
 
 def _load_safetensors(
@@ -262,10 +328,12 @@ def _load_safetensors(
 def _load_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(read_bytes(path))
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read ({error})") from None
+    except RecursionError:
+        raise WeightsError(f"{path}: cannot be read (nested too deeply)") from None
     if not isinstance(found, dict):
-        raise WeightsError(f"{path}: holds no JSON object; give another file")
+        raise WeightsError(f"{path}: is no table of settings")
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import tomli_w
 
 from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.config_file import escaped
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -39,7 +40,7 @@ def toml_value(value: Any) -> str:
     """One value as TOML on a single line."""
     if isinstance(value, list):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
-    return tomli_w.dumps({"value": value}).removeprefix("value = ").removesuffix("\n")
+    return escaped(tomli_w.dumps({"value": value})).removeprefix("value = ").removesuffix("\n")
 
 
 if __name__ == "__main__":

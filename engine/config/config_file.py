@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,22 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 
 def to_toml(config: RunConfig) -> str:
-    """The configuration as TOML; unset keys are omitted, since TOML has no null."""
-    return tomli_w.dumps(config.model_dump(exclude_none=True))
+    """The configuration as TOML; unset keys are omitted, since TOML has no null.
+
+    What a terminal would obey or hide is escaped, so that the text reads back as it was.
+    """
+    return escaped(tomli_w.dumps(config.model_dump(exclude_none=True)))
+
+
+def escaped(toml: str) -> str:
+    """TOML with control and format characters of its strings as `\\uXXXX`."""
+    return toml if toml.isascii() else "".join(map(_escaped, toml))
+
+
+def _escaped(char: str) -> str:
+    if char.isascii() or unicodedata.category(char) not in ("Cc", "Cf", "Zl", "Zp"):
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 1 << 16 else f"\\U{ord(char):08x}"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,12 @@ from typing import Any
 from lmm_tui.data.builtin.task import KINDS
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.config_file import load_toml
-from lmm_tui.engine.config.resolve import merged, resolve
+from lmm_tui.engine.config.resolve import (
+    merged,
+    refuse_two_lengths,
+    resolve,
+    without_epochs,
+)
 from lmm_tui.engine.config.run_config import RunConfig
 
 _KEYS = {"about", "common", "step", "quiz"}
@@ -115,7 +120,9 @@ def _step(
     source = str(own.pop("from", names[-1] if names else ""))
     if source and source not in names:
         raise ConfigError(f"{where}: step {name} starts from {source!r}, no step before it")
-    step = Step(name, stage, source or None, merged(common, own | {"stage": stage}))
+    refuse_two_lengths(own, f"{where}: step {name}: ")
+    settings = merged(without_epochs(dict(common), own), own | {"stage": stage})
+    step = Step(name, stage, source or None, settings)
     try:
         step.config("x", {})
     except ConfigError as error:

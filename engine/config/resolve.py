@@ -27,7 +27,15 @@ def resolve(
     if file is not None:
         table = load_toml(file)
         _validate(table, file)
-        tree = merged(tree, table)
+        # In a run's own file the steps are those that followed from its epochs.
+        if not (file.parent / "run.json").is_file():
+            refuse_two_lengths(table, f"{file}: ")
+        tree = merged(without_epochs(tree, table), table)
+    assigned: dict[str, Any] = {}
+    for key, value in (assignments or {}).items():
+        _set(assigned, key, value)
+    refuse_two_lengths(assigned, "")
+    tree = without_epochs(tree, assigned)
     for key, value in (assignments or {}).items():
         _set(tree, key, value)
     config = _validate(tree, file)
@@ -49,9 +57,32 @@ def merged(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 def check(key: str, value: Any, config: RunConfig) -> RunConfig:
     """`config` with one dotted key changed; ConfigError where that is not allowed."""
-    tree = config.model_dump()
+    changed: dict[str, Any] = {}
+    _set(changed, key, value)
+    tree = without_epochs(config.model_dump(), changed)
     _set(tree, key, value)
     return _validate(tree, None)
+
+
+def refuse_two_lengths(table: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigError where one table gives the length of a run twice."""
+    train = table.get("train")
+    if isinstance(train, Mapping) and {"steps", "epochs"} <= {
+        key for key, value in train.items() if value is not None
+    }:
+        raise ConfigError(
+            f"{where}train.steps and train.epochs both say how long the run is; leave one out"
+        )
+
+
+def without_epochs(tree: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """`tree`, without its epochs where `later` sets the steps."""
+    train, below = later.get("train"), tree.get("train")
+    if not isinstance(train, Mapping) or not isinstance(below, Mapping):
+        return tree
+    if "steps" not in train or "epochs" in train:
+        return tree
+    return tree | {"train": {key: value for key, value in below.items() if key != "epochs"}}
 
 
 def _set(tree: dict[str, Any], key: str, value: Any) -> None:

@@ -10,6 +10,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from lmm_tui.engine.config.options import options
+from lmm_tui.guarded_files import read_text
+
+_LONGEST = 80
+"""Characters of a wrong value."""
 
 
 def validation_message(error: ValidationError, file: Path | None) -> str:
@@ -23,7 +27,8 @@ def validation_message(error: ValidationError, file: Path | None) -> str:
         message = str(first["msg"]).removeprefix("Value error, ")
         message = re.sub(r"^(Input|String|List) (?=should )", "", message)
         given = first["input"]
-        shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
+        known = isinstance(given, str | int | float | bool)
+        shown = f" (got {repr(given)[:_LONGEST]})" if known else ""
         problem = message if first["type"] == "value_error" else f"{message}{shown}"
     return f"{_where(file, location)}{key}: {problem}"
 
@@ -42,7 +47,7 @@ def _where(file: Path | None, location: Sequence[str]) -> str:
     if file is None:
         return ""
     section, line_number = "", None
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
         if header := re.match(r"\s*\[([^\[\]]+)\]", line):
             section = header[1].strip()
             name = section

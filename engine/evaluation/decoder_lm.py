@@ -44,6 +44,8 @@ class DecoderLM(TemplateLM):
         self, model: Decoder, tokenizer: Tokenizer, template: ChatTemplate, batch_size: int
     ) -> None:
         super().__init__()
+        self.notes: tuple[str, ...] = ()
+        """Sentences about how the weights were read."""
         self.truncated = 0
         """Requests that were truncated on the left to fit the context."""
         self._model = model.eval()

@@ -95,12 +95,15 @@ class EvaluationOutcome:
     fingerprint: str
     """Of the weights that were evaluated."""
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+    """Sentences about how the weights were read."""
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> EvaluationOutcome:
         """From `asdict`, or from a file where NaN and infinity are strings."""
         scores = (Score(**score | {"value": float(score["value"])}) for score in record["scores"])
-        return cls(**record | {"scores": tuple(scores)})
+        notes = tuple(record.get("notes", ()))
+        return cls(**record | {"scores": tuple(scores), "notes": notes})
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ def truncated(lm: Any) -> int:
     return getattr(lm, "truncated", 0)
 
 
+def notes(lm: Any) -> tuple[str, ...]:
+    """Sentences about the weights that our own backend read; transformers says its own."""
+    return getattr(lm, "notes", ())
+
+
 def versions(backend: Backend) -> dict[str, str]:
     packages = ["lmm-tui", "lm-eval", "torch", "tokenizers"]
     packages += ["transformers"] if backend == "hf" else []
@@ -42,7 +47,9 @@ def _open_decoder(job: Job) -> Any:
     tokenizer = Tokenizer.load(weights.tokenizer)
     template = _template(weights, tokenizer, needed=job.chat)
     model = weights.decoder().to(resolve_device(job.device))
-    return DecoderLM(model, tokenizer, template, job.batch_size)
+    lm = DecoderLM(model, tokenizer, template, job.batch_size)
+    lm.notes = weights.notes
+    return lm
 
 
 def _template(weights: Weights, tokenizer: Tokenizer, needed: bool) -> ChatTemplate:

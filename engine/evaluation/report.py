@@ -15,7 +15,7 @@ _NOTHING = "–"
 
 
 def outcome_table(outcome: EvaluationOutcome) -> str:
-    """One line a score, and a note on truncated prompts."""
+    """One line a score, and notes on weights and truncated prompts."""
     head = ("TASK", "METRIC", "VALUE", "±95 %", "CHANCE", "QUESTIONS", "SHOTS")
     rows = [
         (
@@ -30,9 +30,12 @@ def outcome_table(outcome: EvaluationOutcome) -> str:
         for score in outcome.scores
     ]
     table = _table([head, *rows], left=2)
-    if not outcome.truncated:
-        return table
-    return f"{table}\n{outcome.truncated} prompts were longer than the context: their start was cut"
+    cut = [_cut_note(outcome.truncated)] if outcome.truncated else []
+    return "\n".join([table, *outcome.notes, *cut])
+
+
+def _cut_note(count: int) -> str:
+    return f"{count} prompts were longer than the context: their start was cut"
 
 
 def history_table(records: Sequence[Record]) -> str:

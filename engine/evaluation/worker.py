@@ -36,7 +36,7 @@ def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Evalu
     cache.mkdir(parents=True, exist_ok=True)
     while (lease := hold_shared(cache)) is None:
         time.sleep(_REPORT_EVERY_S)
-    from lmm_tui.engine.evaluation.open_model import open_model, truncated, versions
+    from lmm_tui.engine.evaluation.open_model import notes, open_model, truncated, versions
 
     lm = open_model(job)
     from lm_eval import evaluator
@@ -82,6 +82,7 @@ def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Evalu
         truncated=truncated(lm) + truncations.count,
         fingerprint=weights,
         versions=versions(job.backend),
+        notes=notes(lm),
     )
 
 

@@ -75,8 +75,8 @@ def token_losses(model: Decoder, ids: Sequence[int]) -> list[float]:
     for start in range(0, len(ids) - 1, window):
         text_1xT = torch.tensor([ids[start : start + window + 1]], device=model.head_weight.device)
         with evaluating(model):
-            hidden_1xTxD = model.model.forward(text_1xT[:, :-1])
-        losses += token_nll(hidden_1xTxD, model.head_weight, text_1xT[:, 1:])[0].tolist()
+            projection = model.projection(model.model.forward(text_1xT[:, :-1]))
+        losses += token_nll(*projection, text_1xT[:, 1:])[0].tolist()
     return losses
 
 
@@ -115,7 +115,7 @@ def _next_logits(model: Decoder, new: list[int], cache: KVCache) -> Tensor:
     ids_1xT = torch.tensor([new], device=model.head_weight.device)
     with evaluating(model):
         hidden_1xTxD = model.model.forward(ids_1xT, cache=cache)
-    return model.head(hidden_1xTxD[0, -1]).float().cpu()
+        return model.head(hidden_1xTxD[0, -1]).float().cpu()
 
 
 def _empty_cache(model: Decoder, capacity: int) -> KVCache:

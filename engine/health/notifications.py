@@ -5,21 +5,22 @@ They are delivered in a thread. A failure is reported once, until a delivery suc
 
 from __future__ import annotations
 
+import contextlib
+import os
 import queue
+import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable
 
-from lmm_tui.errors import LmmError
+from lmm_tui.engine.health.webhook import NotificationError, Webhook
 
 _QUEUE_SIZE = 64
-_WEBHOOK_S = 10.0
 _COMMAND_S = 60.0
 _CLOSE_S = 5.0
-
-
-class NotificationError(LmmError):
-    """A notification that could not be delivered."""
+_KEPT = 4096
+"""Bytes of what a command says on stderr."""
 
 
 class Notifier:
@@ -31,7 +32,7 @@ class Notifier:
         """`tell_failure` is called in the delivery thread, with one sentence."""
         self._channels: list[tuple[str, Callable[[bytes], None]]] = []
         if webhook:
-            self._channels.append(("health.webhook", lambda text: _post(webhook, text)))
+            self._channels.append(("health.webhook", Webhook(webhook).post))
         if command:
             self._channels.append(("health.command", lambda text: _run(command, text)))
         self._tell_failure = tell_failure
@@ -58,34 +59,36 @@ class Notifier:
                 try:
                     deliver(text.encode())
                     self._failing.discard(name)
-                except NotificationError as error:
+                except (NotificationError, OSError) as error:
                     if name not in self._failing:
                         self._tell_failure(f"{name}: {error}")
                     self._failing.add(name)
 
 
-def _post(url: str, text: bytes) -> None:
-    from urllib.request import Request, urlopen
-
-    try:
-        request = Request(url, text, {"Content-Type": "application/json"})
-        with urlopen(request, timeout=_WEBHOOK_S):
-            pass
-    except (OSError, ValueError) as error:  # URLError and HTTPError are OSErrors.
-        raise NotificationError(f"an alert did not arrive ({error}); check the URL") from None
-
-
 def _run(command: str, text: bytes) -> None:
-    try:
-        done = subprocess.run(
-            command, shell=True, input=text, capture_output=True, timeout=_COMMAND_S, check=False
+    with tempfile.TemporaryFile() as said:
+        shell = subprocess.Popen(
+            command,
+            shell=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        raise NotificationError(f"took more than {_COMMAND_S:.0f} s; let it end sooner") from None
-    if done.returncode:
-        printed = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        why = f" ({printed[-1][:200]})" if printed else ""
-        raise NotificationError(f"ended with {done.returncode}{why}; try it in a shell")
+        try:
+            shell.communicate(text, _COMMAND_S)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(OSError):
+                os.killpg(shell.pid, signal.SIGKILL)
+            shell.wait()
+            raise NotificationError(
+                f"took more than {_COMMAND_S:.0f} s; let it end sooner"
+            ) from None
+        if shell.returncode:
+            said.seek(max(0, said.seek(0, os.SEEK_END) - _KEPT))
+            printed = said.read().decode("utf-8", "replace").strip().splitlines()
+            why = f" ({printed[-1][:200]})" if printed else ""
+            raise NotificationError(f"ended with {shell.returncode}{why}; try it in a shell")
 
 
 if __name__ == "__main__":

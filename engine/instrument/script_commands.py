@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lmm_tui.engine.instrument.rank_group import Leader
+from lmm_tui.engine.run.command_arguments import require
 from lmm_tui.engine.run.control_mailbox import Mailbox, Reply, Request
 from lmm_tui.engine.run.events import EventLog, Kind
 from lmm_tui.engine.run.jsonl_writer import JsonlWriter
@@ -132,16 +133,21 @@ class ScriptCommands:
         return self._status.status.step
 
     def _handle(self, request: Request) -> None:
-        if request.command == "stop":
-            self._stop(request)
-            return
         try:
+            if request.command == "stop":
+                require(request.args, {"checkpoint": bool})
+                self._stop(request)
+                return
             handler = self._handlers.get(request.command)
             if handler is None:
                 raise ScriptCommandError("this run is a script of its own; change it there")
+            require(request.args, {"prompt": str} if request.command == "sample" else {})
             reply = Reply(True, handler(request.args), self._step)
         except LmmError as error:
             reply = Reply(False, f"{request.command}: {error}", self._step)
+        except Exception as error:  # No command ends the script.
+            message = f"{request.command}: {type(error).__name__}: {error}"
+            reply = Reply(False, message, self._step)
         self._answer(request, reply)
 
     def _answer(self, request: Request, reply: Reply) -> None:
@@ -195,7 +201,7 @@ class ScriptCommands:
         return sentence
 
     def _sample(self, args: dict[str, Any]) -> str:
-        prompt = str(args.get("prompt", ""))
+        prompt = args.get("prompt", "")
         text = str(self._call("sample", prompt))
         self._samples.write(
             {"time": round(time.time(), 3), "step": self._step, "kind": "sample"}

@@ -10,20 +10,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.sections.lora_config import LoraConfig
 from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.primitives import Linear
 
 _NAME = "default"
 """peft's name of the one adapter."""
 _PREFIX = "base_model.model."
 """Prefix of the names in an adapter file: the wrapper that peft puts around a model."""
 _BASE, _LORA = ".base_layer", ".lora_"
+_LM_HEAD = "lm_head"
+
+EMBEDDING, HEAD = "model.embed_tokens.weight", f"{_LM_HEAD}.weight"
+_OUTER = ("embed_tokens", _LM_HEAD)
 
 
 @dataclass(frozen=True)
@@ -39,23 +45,44 @@ def add_adapters(model: Decoder, config: LoraConfig, seed: int) -> None:
     2106.09685). ConfigError where a target matches nothing. No global generator is touched."""
     import peft
 
-    names = [name for name, _ in model.named_modules()]
-    for target in config.targets:
-        found = [name for name in names if name.rpartition(".")[2] == target or name == target]
-        if not found or not all(name.endswith("_proj") for name in found):
-            ends = sorted({name.rpartition(".")[2] for name in names if name.endswith("_proj")})
-            if found:
-                # Embedding and head are used as matrices: an adapter would have no effect.
-                raise ConfigError(
-                    f"lora.targets: {target!r} cannot have an adapter; choose from "
-                    f"{', '.join(ends)}"
-                )
-            raise ConfigError(
-                f"lora.targets: no module is called {target!r}; choose from {', '.join(ends)}"
-            )
+    if model.shape.tie_embeddings and _LM_HEAD in config.targets:
+        # As in transformers: a module with the embedding's own parameter.
+        with torch.device("meta"):
+            model.lm_head = Linear(model.shape.hidden_size, model.shape.vocab_size)
+        model.lm_head.weight = model.model.embed_tokens.weight
+    _check_targets(model, config.targets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         peft.inject_adapter_in_model(_peft_config(config), model)
+    head = getattr(model, _LM_HEAD, None)
+    if head is not None and hasattr(head, "lora_A"):
+        model.head_adapter = partial(_with_adapter, head)
+
+
+def _check_targets(model: Decoder, targets: Sequence[str]) -> None:
+    """Raise ConfigError where peft cannot put an adapter beside a target."""
+    modules = dict(model.named_modules())
+    fitting = {name for name, of in modules.items() if isinstance(of, (nn.Linear, nn.Embedding))}
+    choices = ", ".join(sorted({name.rpartition(".")[2] for name in fitting} | {_LM_HEAD}))
+    for target in targets:
+        found = {name for name in modules if f".{name}".endswith(f".{target}")}
+        if not found:
+            raise ConfigError(
+                f"lora.targets: no module is called {target!r}; choose from {choices}"
+            )
+        if not found <= fitting:
+            raise ConfigError(
+                f"lora.targets: {target!r} cannot have an adapter; choose from {choices}"
+            )
+
+
+def _with_adapter(layer: Any, hidden_BxTxD: Tensor, head_VxD: Tensor) -> tuple[Tensor, Tensor]:
+    """Hidden states and head with R more columns: x W^T + s (x A^T) B^T is one product."""
+    if layer.disable_adapters:
+        return hidden_BxTxD, head_VxD
+    a, b_VxR = layer.lora_A[_NAME], layer.lora_B[_NAME].weight
+    low_BxTxR = layer.scaling[_NAME] * a(layer.lora_dropout[_NAME](hidden_BxTxD))
+    return torch.cat([hidden_BxTxD, low_BxTxR], -1), torch.cat([head_VxD, b_VxR], -1)
 
 
 def freeze(model: Decoder, patterns: Sequence[str]) -> None:
@@ -91,18 +118,21 @@ def without_adapters(model: Decoder) -> Iterator[None]:
 
 def weights_of(model: Decoder) -> dict[str, Tensor]:
     """The model's weights without adapters, under the names of a model without them."""
-    return {
+    found = {
         name.replace(_BASE, ""): tensor
         for name, tensor in model.state_dict().items()
         if _LORA not in name
     }
+    if model.shape.tie_embeddings:
+        found.pop(HEAD, None)
+    return found
 
 
 def adapter_of(model: Decoder, config: LoraConfig) -> Adapter:
     """The adapters as peft saves them."""
     import peft
 
-    state = peft.get_peft_model_state_dict(model, adapter_name=_NAME)
+    state = peft.get_peft_model_state_dict(model, adapter_name=_NAME, save_embedding_layers=False)
     return Adapter(
         {_PREFIX + name: tensor for name, tensor in state.items()},
         {**_peft_config(config).to_dict(), "inference_mode": True},
@@ -113,14 +143,23 @@ def load_adapted(model: Decoder, weights: Mapping[str, Tensor], adapter: Adapter
     """Load what `weights_of` and `adapter_of` returned into a model with adapters."""
     names = {name.replace(_BASE, ""): name for name in model.state_dict() if _LORA not in name}
     state = {names[name]: tensor for name, tensor in weights.items()}
+    if model.shape.tie_embeddings and HEAD in names:
+        state[names[HEAD]] = weights[EMBEDDING]
     for name, tensor in adapter.tensors.items():
         module, _, kind = name.removeprefix(_PREFIX).rpartition(_LORA)
-        state[f"{module}{_LORA}{kind.replace('.weight', f'.{_NAME}.weight')}"] = tensor
+        # lora_A.weight, but lora_embedding_A.
+        matrix, dot, weight = kind.partition(".")
+        state[f"{module}{_LORA}{matrix}.{_NAME}{dot}{weight}"] = tensor
     model.load_state_dict(state)
 
 
 def merged(weights: Mapping[str, Tensor], adapter: Adapter) -> dict[str, Tensor]:
-    """Merge: W + alpha / rank * B @ A. ConfigError for adapters that are not plain LoRA."""
+    """Merge: W + alpha / rank * B @ A. ConfigError for adapters that are not plain LoRA.
+
+    An adapter of the embedding does not change a tied head, nor one of the head the embedding:
+    merged, the two are tensors of their own, and the logits stay those of the model with adapters
+    (peft adds them to the one shared tensor, and warns of it).
+    """
     config = adapter.config
     plain = config.get("peft_type") == "LORA" and not any(
         config.get(key) for key in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern")
@@ -129,12 +168,16 @@ def merged(weights: Mapping[str, Tensor], adapter: Adapter) -> dict[str, Tensor]
         raise ConfigError("the adapter is not plain LoRA; only that can be merged")
     scale = config["lora_alpha"] / config["r"]
     found = dict(weights)
+    if any(f"{module}{_LORA}" in name for name in adapter.tensors for module in _OUTER):
+        found.setdefault(HEAD, found[EMBEDDING])
     for name, a_RxI in adapter.tensors.items():
-        if not name.endswith(f"{_LORA}A.weight"):
+        module, _, kind = name.removeprefix(_PREFIX).rpartition(_LORA)
+        if kind not in ("A.weight", "embedding_A"):
             continue
-        b_OxR = adapter.tensors[name.replace("lora_A", "lora_B")]
-        own = name.removeprefix(_PREFIX).replace(f"{_LORA}A", "")
-        found[own] = found[own] + scale * (b_OxR.float() @ a_RxI.float())
+        b_OxR = adapter.tensors[name.removesuffix(kind) + kind.replace("A", "B")]
+        added = scale * (b_OxR.float() @ a_RxI.float())
+        own = f"{module}.weight"
+        found[own] = found[own] + (added.T if kind == "embedding_A" else added)
     return found
 
 

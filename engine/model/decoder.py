@@ -9,6 +9,7 @@ F MLP width, V vocabulary.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,9 @@ from lmm_tui.engine.model.primitives import Linear, RMSNorm
 from lmm_tui.engine.model.self_attention import Attention, Mask, rotary_tables, segment_mask
 
 _INTO_RESIDUAL = ("o_proj.weight", "down_proj.weight")
+
+HeadAdapter = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(hidden states, head) -> both with more columns, the same ones."""
 
 
 class MLP(nn.Module):
@@ -103,12 +107,22 @@ class Decoder(nn.Module):
         self.model = Backbone(shape)
         if not shape.tie_embeddings:
             self.lm_head = Linear(shape.hidden_size, shape.vocab_size)
+        self.head_adapter: HeadAdapter | None = None
         self.register_load_state_dict_pre_hook(_drop_tied_head)
 
     @property
     def head_weight(self) -> Tensor:
-        """The (V, D) matrix that turns hidden states into logits."""
+        """The (V, D) matrix that turns hidden states into logits, without an adapter."""
         return self.model.embed_tokens.weight if self.shape.tie_embeddings else self.lm_head.weight
+
+    def projection(self, hidden_BxTxD: Tensor) -> tuple[Tensor, Tensor]:
+        """Two tensors whose product are the logits, as `engine.model.loss` takes them.
+
+        The hidden states and `head_weight`, both with more columns where the head has an adapter.
+        """
+        if self.head_adapter is None:
+            return hidden_BxTxD, self.head_weight
+        return self.head_adapter(hidden_BxTxD, self.head_weight)
 
     def backbone(
         self,
@@ -128,7 +142,7 @@ class Decoder(nn.Module):
 
     def head(self, hidden_BxTxD: Tensor) -> Tensor:
         """Logits (B, T, V)."""
-        return F.linear(hidden_BxTxD, self.head_weight)
+        return F.linear(*self.projection(hidden_BxTxD))
 
     def forward(self, ids_BxT: Tensor) -> Tensor:
         """Logits (B, T, V) of token ids (B, T); `engine.model.loss` avoids them."""

@@ -41,13 +41,15 @@ def token_nll(hidden_BxTxD: Tensor, head_weight_VxD: Tensor, labels_BxT: Tensor)
     return nll_N.new_zeros(labels_BxT.numel()).index_copy_(0, rows_N, nll_N).view_as(labels_BxT)
 
 
-def token_log_probs(hidden_BxTxD: Tensor, head_weight_VxD: Tensor, labels_BxT: Tensor) -> LogProbs:
+def token_log_probs(
+    hidden_BxTxD: Tensor, head_weight_VxD: Tensor, labels_BxT: Tensor, temperature: float = 1.0
+) -> LogProbs:
     """log p of each counted label, differentiable, for losses that weight tokens individually.
 
-    The logits of a chunk are recomputed in the backward pass.
+    Of softmax(logits / temperature). The logits of a chunk are recomputed in the backward pass.
     """
     hidden_NxD, labels_N, rows_N = _labelled(hidden_BxTxD, labels_BxT)
-    log_p_N, entropy_N = _TokenLogProbs.apply(hidden_NxD, head_weight_VxD, labels_N)
+    log_p_N, entropy_N = _TokenLogProbs.apply(hidden_NxD, head_weight_VxD, labels_N, temperature)
     return LogProbs(log_p_N, entropy_N, rows_N)
 
 
@@ -119,25 +121,25 @@ class LogProbs(NamedTuple):
 class _TokenLogProbs(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden_NxD: Tensor, weight_VxD: Tensor, labels_N: Tensor
+        ctx: Any, hidden_NxD: Tensor, weight_VxD: Tensor, labels_N: Tensor, temperature: float
     ) -> tuple[Tensor, Tensor]:
         compute = _compute_dtype(hidden_NxD)
         weight = weight_VxD.to(compute)
         log_p_N = hidden_NxD.new_empty(len(labels_N), dtype=_softmax_dtype(compute))
         entropy_N = torch.empty_like(log_p_N)
         for rows in _chunks(labels_N, weight):
-            logits = hidden_NxD[rows].to(compute) @ weight.T
-            log_p = torch.log_softmax(logits, dim=-1, dtype=log_p_N.dtype)
+            logits = (hidden_NxD[rows].to(compute) @ weight.T).to(log_p_N.dtype)
+            log_p = torch.log_softmax(logits.div_(temperature), dim=-1)
             log_p_N[rows] = log_p.gather(1, labels_N[rows].unsqueeze(1)).squeeze(1)
             entropy_N[rows] = -(log_p.exp() * log_p).sum(-1)
         ctx.save_for_backward(hidden_NxD, weight_VxD, labels_N)
-        ctx.compute = compute
+        ctx.compute, ctx.temperature = compute, temperature
         ctx.mark_non_differentiable(entropy_N)
         return log_p_N, entropy_N
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_N: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None, None]:
+    def backward(ctx: Any, grad_N: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         hidden_NxD, weight_VxD, labels_N = ctx.saved_tensors
         weight = weight_VxD.to(ctx.compute)
         grad_hidden_NxD = torch.empty_like(hidden_NxD)
@@ -145,13 +147,14 @@ class _TokenLogProbs(torch.autograd.Function):
         for rows in _chunks(labels_N, weight):
             hidden, label = hidden_NxD[rows].to(ctx.compute), labels_N[rows].unsqueeze(1)
             grad = grad_N[rows].unsqueeze(1)
-            # d(log p_label) / d(logits) = one_hot(label) - softmax(logits)
-            p = torch.softmax(hidden @ weight.T, dim=-1, dtype=grad.dtype)
+            # d(log p_label) / d(logits / temperature) = one_hot(label) - softmax
+            p = torch.softmax((hidden @ weight.T).to(grad.dtype).div_(ctx.temperature), dim=-1)
+            grad = grad / ctx.temperature
             grad_logits = p.mul_(-grad).scatter_add_(1, label, grad).to(ctx.compute)
             grad_hidden_NxD[rows] = (grad_logits @ weight).to(grad_hidden_NxD.dtype)
             if grad_weight_VxD is not None:
                 grad_weight_VxD += grad_logits.T @ hidden
-        return grad_hidden_NxD, grad_weight_VxD, None
+        return grad_hidden_NxD, grad_weight_VxD, None, None
 
 
 class _LossAndGradients(torch.autograd.Function):

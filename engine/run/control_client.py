@@ -12,6 +12,7 @@ from typing import Any
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.control_protocol import (
     MAX_LINE,
+    MAX_REPLY,
     ControlError,
     decode_reply,
     encode_command,
@@ -35,8 +36,10 @@ def send(
             if not is_own(connection):
                 raise ControlError(f"{path}: another user listens there")
             connection.sendall(line)
-            answer = b""
+            answer = bytearray()
             while not answer.endswith(b"\n"):
+                if len(answer) > MAX_REPLY:
+                    raise ControlError(f"{command}: an answer of more than {MAX_REPLY} bytes")
                 connection.settimeout(max(deadline - time.monotonic(), 0.01))
                 part = connection.recv(MAX_LINE)
                 if not part:
@@ -48,7 +51,7 @@ def send(
             raise ControlError("the run is not active: nobody listens on its socket") from None
         except OSError as error:
             raise ControlError(f"{path}: {error.strerror or error}") from None
-    return decode_reply(answer)
+    return decode_reply(bytes(answer))
 
 
 if __name__ == "__main__":

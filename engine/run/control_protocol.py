@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.run_records import record_from
 from lmm_tui.errors import LmmError
 
 MAX_LINE = 64 * 1024
 """Bytes of a command line."""
+MAX_REPLY = 16 * 1024 * 1024
+"""Bytes of a reply; the largest, a text of 1,024 tokens with its likeliest ones, has 200 kB."""
 
 
 class ControlError(LmmError):
@@ -39,12 +42,22 @@ def decode_command(line: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def encode_reply(reply: Reply) -> bytes:
-    line = json.dumps(asdict(reply), ensure_ascii=False, default=str)
+    try:
+        line = json.dumps(asdict(reply), ensure_ascii=False, default=str)
+    except (ValueError, TypeError, RecursionError):
+        return encode_reply(replace(reply, ok=False, data={}))
     return line.encode("utf-8", "replace") + b"\n"
 
 
 def decode_reply(line: bytes) -> Reply:
-    return Reply(**json.loads(line))
+    """ControlError if the line is no reply."""
+    try:
+        reply = record_from(json.loads(line), Reply)
+    except (ValueError, RecursionError):
+        reply = None
+    if reply is None:
+        raise ControlError("the run answered what is no reply; is it of this version of lmm-tui?")
+    return reply
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from lmm_tui.engine.run.control_protocol import (
     encode_reply,
 )
 from lmm_tui.engine.run.peer_credentials import is_own
+from lmm_tui.engine.run.run_dir import SOCKET
 
 _MAX_CLIENTS = 16
 _MAX_WAITING = 64
@@ -227,6 +228,8 @@ def _listen(path: Path) -> socket.socket:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise _no_socket(path, error) from None
+    if path.name != SOCKET:
+        _require_own(path.parent)
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ControlError(f"{path}: exists and is not a socket; remove it")
@@ -243,6 +246,16 @@ def _listen(path: Path) -> socket.socket:
     listener.listen(_BACKLOG)
     listener.setblocking(False)
     return listener
+
+
+def _require_own(folder: Path) -> None:
+    """A folder outside of a run, such as in /tmp, where another user may have made it first."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise ControlError(
+            f"{folder}: is not a folder that only you can write to, so no socket is made there; "
+            "set XDG_RUNTIME_DIR to one, or choose a shorter --runs-dir"
+        )
 
 
 def _refusal(sentence: str) -> Future[Reply]:

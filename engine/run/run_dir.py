@@ -40,7 +40,8 @@ _log = logging.getLogger("engine")
 RUNS_DIR = "runs"
 """The default folder of runs."""
 
-_SOCKET = "control.sock"
+SOCKET = "control.sock"
+"""The name of a socket inside of its run."""
 
 _FILES = (
     *("run.json", "status.json", "config.toml", "metrics.jsonl", "events.jsonl", "samples.jsonl"),
@@ -138,14 +139,14 @@ class RunDir:
 
         Unix socket paths have at most 107 bytes (`man 7 unix`).
         """
-        inside = self.path.resolve() / _SOCKET
+        inside = self.path.resolve() / SOCKET
         return inside if len(os.fsencode(inside)) <= 100 else self.runtime_socket_path()
 
     def runtime_socket_path(self) -> Path:
         """A socket in the user's runtime folder, named by a hash of the run's path."""
         import hashlib
 
-        inside = self.path.resolve() / _SOCKET
+        inside = self.path.resolve() / SOCKET
         runtime = os.environ.get("XDG_RUNTIME_DIR") or f"{tempfile.gettempdir()}/lmm-{os.getuid()}"
         digest = hashlib.sha256(os.fsencode(inside)).hexdigest()[:16]
         return Path(runtime) / f"lmm-tui-{digest}.sock"

@@ -13,6 +13,13 @@ class RunDirError(LmmError):
     """A run directory that is missing, foreign, damaged or in use."""
 
 
+def nothing_left(run: Path, done: int, steps: int) -> RunDirError:
+    """A run that is to be resumed, and has made all its steps."""
+    return RunDirError(
+        f"{run}: nothing left to train, step {done} of {steps} is saved; raise --steps to go on"
+    )
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn an OSError of the block into a RunDirError about `path`."""

@@ -1,9 +1,12 @@
-"""`run.json` and `status.json` as records: identity and state of a run, validated when read."""
+"""`run.json` and `status.json` as records: identity and state of a run, validated when read.
+
+`record_from` holds for every record that comes as JSON, from a file or from another process.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -69,26 +72,38 @@ _LIMIT = 1 << 20
 _LARGEST = 1 << 62
 """Above every count and time of a record."""
 
-Record = TypeVar("Record", RunInfo, RunStatus)
+Record = TypeVar("Record")
 
 
 def read_record(path: Path, kind: type[Record]) -> Record | None:
-    """None if the file is missing or damaged, or if a value has the wrong type.
+    """None if the file is missing or damaged, or if a value has the wrong type."""
+    try:
+        return record_from(json.loads(read_bytes(path, path.parent, _LIMIT)), kind)
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def record_from(found: object, kind: type[Record]) -> Record | None:
+    """The dataclass `kind` from a JSON object; None if a value is missing or of the wrong type.
 
     Unknown keys are ignored, so that an older reader accepts a newer writer's additions.
     """
+    assert is_dataclass(kind)
+    if not isinstance(found, dict):
+        return None
+    hints = get_type_hints(kind)
+    known = {item.name: found[item.name] for item in fields(kind) if item.name in found}
+    if not all(_fits(known[name], hints[name]) for name in known):
+        return None
     try:
-        found = json.loads(read_bytes(path, path.parent, _LIMIT))
-        hints = get_type_hints(kind)
-        known = {item.name: found[item.name] for item in fields(kind) if item.name in found}
-        return kind(**known) if all(_fits(known[name], hints[name]) for name in known) else None
-    except (OSError, ValueError, TypeError, RecursionError):
+        return kind(**known)
+    except TypeError:  # A value without a default is missing.
         return None
 
 
 def write_record(path: Path, record: RunInfo | RunStatus) -> None:
     text = json.dumps(asdict(record), ensure_ascii=False, indent=1) + "\n"
-    replace_text(path, text, path.parent)
+    replace_text(path, text.encode("utf-8", "replace").decode(), path.parent)
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -103,7 +118,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return all(_fits(item, of[0]) for item in value)
     if isinstance(hint, UnionType):  # Measurements may be None or non-finite.
         return value is None or type(value) is float or any(_fits(value, one) for one in of)
-    return type(value) is hint
+    return hint is Any or type(value) is hint
 
 
 if __name__ == "__main__":

@@ -120,12 +120,15 @@ class Stage(ABC):
     def begin(self, model: Decoder, run_dir: RunDir, fresh: bool) -> None:  # noqa: B027
         """Called once the model has its starting weights, and before a checkpoint is restored.
 
-        `fresh` is False where one will be.
+        `fresh` is False where one will be. Under the autocast of the steps.
         """
 
     @abstractmethod
     def micro_batches(self, step: int) -> list[MicroBatch]:
-        """The data of optimiser step `step` (0-based): a pure function of (seed, step)."""
+        """The data of optimiser step `step` (0-based): a pure function of (seed, step).
+
+        Called under the autocast of the steps, for stages whose data come from the model.
+        """
 
     @abstractmethod
     def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
@@ -167,16 +170,19 @@ def plain_ids(turns: Sequence[Turn], tokenizer: Tokenizer) -> list[int]:
 
 
 def mean_losses(stage: Stage, model: Decoder, batches: Iterator[MicroBatch]) -> dict[str, float]:
-    """`val/loss`, and the means of the stage's other sums under `val/`, over `batches`."""
-    totals: dict[str, Tensor] = {}
+    """`val/loss`, and the means of the stage's other sums under `val/`, over `batches`.
+
+    Added up in fp64: the same data give the same means to 1e-6, however they are batched.
+    """
+    totals: dict[str, float] = {}
     weight = 0
     for batch in batches:
         loss, sums = stage.loss(model, batch)
         named = {VAL_LOSS: loss} | {f"val/{name.rpartition('/')[2]}": sums[name] for name in sums}
         for name, value in named.items():
-            totals[name] = totals[name] + value if name in totals else value
+            totals[name] = totals.get(name, 0.0) + float(value)
         weight += batch.weight
-    return {name: float(total) / weight for name, total in totals.items()}
+    return {name: total / weight for name, total in totals.items()}
 
 
 def load_stage(config: RunConfig, device: torch.device, progress: Progress) -> Stage:

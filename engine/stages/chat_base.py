@@ -22,7 +22,7 @@ from lmm_tui.data.chat.chatml import ChatML
 from lmm_tui.data.chat.spans import ChatTemplate, Rendered
 from lmm_tui.data.chat.template import CHATML, render_prompt, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
-from lmm_tui.data.text.dataset import Dataset
+from lmm_tui.data.text.dataset import Dataset, joined
 from lmm_tui.data.tokenizing.fair_sample import fair_sample
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
@@ -68,8 +68,9 @@ class ChatStage(Stage):
     def stop_ids(self) -> Collection[int]:
         return stop_ids(self.tokenizer, self.template)
 
-    def warn_of_skipped(self, rows: Dataset[Any], source: str) -> None:
+    def warn_of_skipped(self, rows: Dataset[Any], sources: Sequence[str]) -> None:
         """Warn of rows that were left out while `rows` was read, and of fields without effect."""
+        source = ", ".join(sources)
         shown = not isinstance(self.template, ChatML)
         # A template of the tokenizer's may use any field of a turn.
         if fields := [name for name in rows.skipped.unused if not (shown and "[]." in name)]:
@@ -120,8 +121,13 @@ def fingerprint_of(rendered: Iterable[Rendered]) -> str:
 
 
 def read_side(read: Reader[T], data: DataConfig, side: Split) -> Dataset[T]:
-    """The training or validation rows of the configured source."""
-    return read(data.source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data))
+    """The training or validation rows of the configured sources."""
+    return joined(
+        [
+            read(source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data))
+            for source in data.sources
+        ]
+    )
 
 
 def _tokenizer_and_template(

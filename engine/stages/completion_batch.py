@@ -32,8 +32,10 @@ class CompletionBatch(MicroBatch):
     """Which completion each counted label belongs to."""
     place_of_N: Tensor
     """Which token of its completion each counted label is."""
+    sampled_log_p_AxT: Tensor
+    """Log-probabilities as the rollout measured them, one token after another."""
     old_log_p_AxT: Tensor
-    """Log-probabilities under the policy that sampled the completions."""
+    """Under the same policy, as a training step measures them; else those of the rollout."""
     mask_AxT: Tensor
     """1 where a completion has a token, else 0."""
     advantages_A: Tensor
@@ -46,7 +48,7 @@ class CompletionBatch(MicroBatch):
     def of(
         cls, completions: Sequence[Rendered], seq_len: int, device: torch.device, **known: Any
     ) -> Self:
-        """Pack into rows of up to `seq_len` places; `known` are the fields from `old_log_p_AxT`."""
+        """Pack into rows of up to `seq_len` places; `known` has the fields after `place_of_N`."""
         rows, completion_of = pack_completions(completions, seq_len)
         prompt_lengths = np.array([counted.index(True) for _, counted in completions])
         # A label stands one place before its token: the first one at the end of the prompt.
@@ -68,6 +70,7 @@ class CompletionBatch(MicroBatch):
             self.completions[first:last],
             seq_len=self.ids_BxT.shape[1],
             device=self.ids_BxT.device,
+            sampled_log_p_AxT=self.sampled_log_p_AxT[first:last],
             old_log_p_AxT=self.old_log_p_AxT[first:last],
             mask_AxT=self.mask_AxT[first:last],
             advantages_A=self.advantages_A[first:last],
@@ -84,7 +87,8 @@ class CompletionBatch(MicroBatch):
 if __name__ == "__main__":
     batch = CompletionBatch.of(
         [([1, 2, 3], [False, True, True]), ([1, 4], [False, True])], 8, torch.device("cpu"),
-        old_log_p_AxT=torch.zeros(2, 2), mask_AxT=torch.tensor([[1.0, 1.0], [1.0, 0.0]]),
+        sampled_log_p_AxT=torch.zeros(2, 2), old_log_p_AxT=torch.zeros(2, 2),
+        mask_AxT=torch.tensor([[1.0, 1.0], [1.0, 0.0]]),
         advantages_A=torch.tensor([1.0, -1.0]), mean_length=1.5, sums={},
     )  # fmt: skip
     print(batch.by_completion(batch.labels_BxT[batch.labels_BxT >= 0].float()))

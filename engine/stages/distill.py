@@ -53,6 +53,7 @@ class DistillStage(Stage):
         self.cache_entry = self._source.cache_entry
         _check_vocabulary(teacher.tokenizer, teacher.shape.vocab_size, self.tokenizer, settings)
         self.baselines, self.warnings = self._source.baselines, self._source.warnings
+        self.warnings += teacher.notes
         self.steps_per_epoch = self._source.steps_per_epoch
         self.prompts, self.probe_sequence = self._source.prompts, self._source.probe_sequence
         self.is_chat = self._source.is_chat
@@ -82,7 +83,7 @@ class DistillStage(Stage):
             return torch.stack([mixed, kl, nll])
 
         mixed, kl, nll = chunked_loss(
-            cost, batch.hidden(model), model.head_weight, batch.labels_BxT
+            cost, *model.projection(batch.hidden(model)), batch.labels_BxT
         )
         return mixed, {"distill/kl": kl.detach(), "distill/ce": nll.detach()}
 

@@ -7,7 +7,7 @@ the run directory; or in every step, by a second model (`dpo.reference = "live"`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lmm_tui.data.batching.order import Order
+from lmm_tui.data.batching.order import Order, slices
 from lmm_tui.data.chat.preferences import read_pairs
 from lmm_tui.data.chat.spans import Rendered
 from lmm_tui.data.chat.template import render_all
@@ -68,7 +68,7 @@ class DpoStage(ChatStage):
         self._device, self._progress = device, progress
         self._train = self._render(pairs)
         self._val = self._render(read_side(read_pairs, data, "test"))
-        self.warn_of_skipped(pairs, data.source)
+        self.warn_of_skipped(pairs, data.sources)
         if self._train.unwritten and not self._train.items:
             raise DataError(
                 "data.source: the chat template writes nothing of an answer in any pair; choose "
@@ -104,7 +104,10 @@ class DpoStage(ChatStage):
             return
         sets = {"train": self._train, "val": self._val}
         if fresh:
-            found = {name: self._precompute(model, pairs, name) for name, pairs in sets.items()}
+            found = {
+                "train": self._precompute(model, self._train, self._first_epoch(), "train"),
+                "val": self._precompute(model, self._val, self._in_order(self._val), "val"),
+            }
             reference_model.save_reference(run_dir, found)
         saved = reference_model.load_reference(run_dir)
         for name, pairs in sets.items():
@@ -157,24 +160,41 @@ class DpoStage(ChatStage):
         }
 
     def validate(self, model: Decoder) -> dict[str, float]:
-        return mean_losses(self, model, self._validation_batches()) if self._val.items else {}
+        return mean_losses(self, model, self.validation_batches()) if self._val.items else {}
 
-    def _validation_batches(self) -> Iterator[MicroBatch]:
+    def validation_batches(self) -> Iterator[MicroBatch]:
+        """Validation pairs, the same ones for any `train.batch_size`."""
+        for indices in self._in_order(self._val, self._config.log.val_sequences):
+            yield self._batch(self._val, indices)
+
+    def _in_order(self, pairs: _PairSet, most: int | None = None) -> list[NDArray[np.int64]]:
+        """The indices of the first `most` pairs, or of all, in batches."""
+        every = np.arange(len(pairs.items))[:most]
+        return [every[part] for part in slices(len(every), self._config.train.batch_size)]
+
+    def _first_epoch(self) -> list[NDArray[np.int64]]:
+        """The indices of each micro-batch of the first epoch."""
         size = self._config.train.batch_size
-        most = min(len(self._val.items), size * self._config.log.val_batches)
-        for start in range(0, most, size):
-            yield self._batch(self._val, np.arange(start, min(start + size, most)))
+        return [self._order.take(at, size) for at in range(-(-len(self._train.items) // size))]
 
-    def _precompute(self, model: Decoder, pairs: _PairSet, name: str) -> Tensor:
-        """The log-probabilities of chosen and rejected answers under `model`, (P, 2)."""
-        size, count = self._config.train.batch_size, len(pairs.items)
-        found = [torch.zeros(0, 2)]
+    def _precompute(
+        self, model: Decoder, pairs: _PairSet, batches: Sequence[NDArray[np.int64]], name: str
+    ) -> Tensor:
+        """The log-probabilities of chosen and rejected answers under `model`, (P, 2).
+
+        Of the very micro-batches that a step reads: in low precision they depend on what else is
+        in a batch, and those of the policy must be the same before its first update.
+        """
+        found_Px2 = torch.full((len(pairs.items), 2), torch.nan)
         with torch.no_grad(), evaluating(model):
-            for start in range(0, count, size):
-                self._progress(f"reference log-probs, {name}", start, count)
-                batch = self._batch(pairs, np.arange(start, min(start + size, count)))
-                found.append(batch.answer_log_probs(model).T.cpu())
-        return torch.cat(found)
+            for number, indices in enumerate(batches):
+                self._progress(f"reference log-probs, {name}", number, len(batches))
+                measured_Bx2 = self._batch(pairs, indices).answer_log_probs(model).T.cpu()
+                # The last micro-batch of an epoch may have pairs of the next one.
+                new, first = np.unique(indices, return_index=True)
+                missing = found_Px2[new, 0].isnan().numpy()
+                found_Px2[new[missing]] = measured_Bx2[first[missing]]
+        return found_Px2
 
     def _batch(self, pairs: _PairSet, indices: NDArray[np.int64]) -> PairBatch:
         reference = pairs.reference_Px2

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,8 @@ from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.turns import Prompt, last_question
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.device import empty_cache
+from lmm_tui.engine.generation.generate import evaluating
 from lmm_tui.engine.model.adapters import without_adapters
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import LogProbs, token_log_probs
@@ -35,6 +38,7 @@ from lmm_tui.engine.stages.base import Losses, MicroBatch
 from lmm_tui.engine.stages.chat_base import ChatStage, fingerprint_of, read_side
 from lmm_tui.engine.stages.completion_batch import CompletionBatch
 from lmm_tui.engine.stages.completion_sampler import CompletionSampler, text_of
+from lmm_tui.engine.stages.oom_split import next_split, split, with_oom_retry
 from lmm_tui.engine.stages.policy_loss import policy_loss
 from lmm_tui.engine.stages.rollout_batch import (
     RolloutBatch,
@@ -65,9 +69,11 @@ class GrpoStage(ChatStage):
         super().__init__(config, (turn.content for prompt in prompts for turn in prompt.turns))
         self.warnings = self._sampler.warnings
         self._seq_len, self._device = config.data.seq_len, device
+        self._parts = 1
+        """In how many parts old log-probabilities are measured; grows where memory is too small."""
         self._has_adapters = config.lora.rank > 0
         self._prompts, self._ids = self._usable(prompts)
-        self.warn_of_skipped(rows, config.data.source)
+        self.warn_of_skipped(rows, config.data.sources)
         self._warn_of_left_out(prompts)
         if config.data.tokenizer is not None:
             talks = ([replace(turn, learnt=False) for turn in p.turns] for p in self._prompts)
@@ -101,16 +107,7 @@ class GrpoStage(ChatStage):
             self._round = self._new_round(number)
             if number % (self._log.sample_every or _SHOWN_EVERY) == 0:
                 self._record_samples(self._round, step)
-        return [
-            *completion_batches(
-                self._round,
-                self._ids,
-                kind=self._settings.loss,
-                batch_size=self._train.batch_size,
-                seq_len=self._seq_len,
-                device=self._device,
-            )
-        ]
+        return [*self._batches(self._round)]
 
     def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
         assert isinstance(batch, CompletionBatch)
@@ -118,8 +115,9 @@ class GrpoStage(ChatStage):
         found = self._log_probs(model, batch)
         log_p_AxT = batch.by_completion(found.log_p_N)
         # With one update a round, the policy is the one that sampled: its own log-probs serve as
-        # the old ones, and the ratio is 1 in any precision.
+        # the old ones. In both cases the ratio of a first update is 1 in any precision.
         old_AxT = log_p_AxT.detach() if settings.updates == 1 else batch.old_log_p_AxT
+        gap_AxT = (batch.sampled_log_p_AxT - old_AxT).abs() * batch.mask_AxT
         is_dr = settings.loss == "dr_grpo"
         result = policy_loss(
             log_p_AxT,
@@ -138,12 +136,13 @@ class GrpoStage(ChatStage):
             "grpo/kl": result.kl / batch.mean_length,
             "grpo/entropy": found.entropy_N.sum() / batch.mean_length,
             "grpo/clipped": result.clipped / batch.mean_length,
+            "grpo/logp_gap": gap_AxT.sum() / batch.mean_length,
         }
 
     @torch.no_grad()
     def validate(self, model: Decoder) -> dict[str, float]:
         """The mean rewards of greedy completions of validation prompts."""
-        count = self._log.val_batches * self._train.batch_size
+        count = self._log.val_sequences
         prompts, ids = self._val_prompts[:count], self._val_ids[:count]
         if not prompts:
             return {}
@@ -170,6 +169,8 @@ class GrpoStage(ChatStage):
         self._sampler.parts = state.get("rollout_parts", 1)
         names = [field.name for field in fields(RolloutBatch)]
         if names[0] in state:
+            # Older checkpoints have only what the rollout measured.
+            state = {"old_log_probs": state["log_probs"]} | state
             self._round = RolloutBatch(**{name: state[name] for name in names})
 
     def _new_round(self, number: int) -> RolloutBatch:
@@ -188,16 +189,52 @@ class GrpoStage(ChatStage):
         scores = self._sampler.score(self.tokenizer, repeated, completions)
         if scores.failures:
             log.warning("%d answers not judged, first %s", scores.failures, scores.first_failure)
-        return RolloutBatch(
+        found = RolloutBatch(
             number=number,
             prompts=prompts,
             ids=completions.ids,
             ended=completions.ended,
             log_probs=[log_probs.clone() for log_probs in completions.log_probs],
+            old_log_probs=[],
             totals=nan_for_none(scores.totals),
             by_reward={name: nan_for_none(values) for name, values in scores.by_reward.items()},
             failures=scores.failures,
         )
+        if self._settings.updates > 1:
+            found.old_log_probs = self._old_log_probs(self._model, found)
+        return found
+
+    def _batches(self, rollouts: RolloutBatch) -> list[CompletionBatch]:
+        return completion_batches(
+            rollouts,
+            self._ids,
+            kind=self._settings.loss,
+            batch_size=self._train.batch_size,
+            seq_len=self._seq_len,
+            device=self._device,
+        )
+
+    @torch.no_grad()
+    def _old_log_probs(self, model: Decoder, rollouts: RolloutBatch) -> list[Tensor]:
+        """Those of each completion's tokens, measured as the steps of the round will."""
+        found: list[Tensor] = []
+        with evaluating(model):
+            for batch in self._batches(rollouts):
+                found += with_oom_retry(
+                    partial(self._measure, model, batch), partial(self._split_further, batch)
+                )
+        return [row[: len(ids)].clone() for row, ids in zip(found, rollouts.ids, strict=True)]
+
+    def _measure(self, model: Decoder, batch: CompletionBatch) -> list[Tensor]:
+        return [
+            row_T.cpu()
+            for part in split([batch], self._parts)
+            for row_T in part.by_completion(self._log_probs(model, part).log_p_N)
+        ]
+
+    def _split_further(self, batch: CompletionBatch) -> None:
+        self._parts = next_split([batch], self._parts, str(self._device))
+        empty_cache(self._device)
 
     def _record_samples(self, rollouts: RolloutBatch, step: int) -> None:
         """Write the best and the worst completion of a few prompts to samples.jsonl."""
@@ -223,8 +260,9 @@ class GrpoStage(ChatStage):
 
     def _log_probs(self, model: Decoder, batch: CompletionBatch) -> LogProbs:
         """Of the distribution that completions are sampled from: softmax(logits / temperature)."""
-        hidden_BxTxD = batch.hidden(model) / self._settings.temperature
-        return token_log_probs(hidden_BxTxD, model.head_weight, batch.labels_BxT)
+        return token_log_probs(
+            *model.projection(batch.hidden(model)), batch.labels_BxT, self._settings.temperature
+        )
 
     @torch.no_grad()
     def _reference_log_probs(self, model: Decoder, batch: CompletionBatch) -> Tensor | None:

@@ -27,11 +27,11 @@ class Indexed(Protocol[T_co]):
     def epoch(self) -> float:
         """Batches in an epoch."""
 
-    def __len__(self) -> int:
-        """Full batches in an epoch, at least one."""
-
     def get(self, index: int) -> T_co:
         """A pure function of `index`, which has no upper limit: epochs follow one another."""
+
+    def once(self, count: int) -> Iterator[T_co]:
+        """At most `count` rows, each once, the same ones for any size of a batch."""
 
 
 class LikelihoodStage(Stage, Generic[T]):
@@ -41,7 +41,7 @@ class LikelihoodStage(Stage, Generic[T]):
         self, config: RunConfig, device: torch.device, train: Indexed[T], val: Indexed[T] | None
     ) -> None:
         self._grad_accum = config.train.grad_accum
-        self._val_batches = config.log.val_batches
+        self._val_sequences = config.log.val_sequences
         self._device = device
         self._train, self._val = train, val
         self.steps_per_epoch = train.epoch / self._grad_accum
@@ -55,13 +55,12 @@ class LikelihoodStage(Stage, Generic[T]):
         return [self._to_micro_batch(self._train.get(first + i)) for i in range(self._grad_accum)]
 
     def validation_batches(self) -> Iterator[MicroBatch]:
-        """Micro-batches of validation data, the same every time."""
+        """Validation data, the same every time; the tokens do not depend on `train.batch_size`."""
         if self._val is not None:
-            for index in range(min(self._val_batches, len(self._val))):
-                yield self._to_micro_batch(self._val.get(index))
+            yield from map(self._to_micro_batch, self._val.once(self._val_sequences))
 
     def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
-        return loss_sum(batch.hidden(model), model.head_weight, batch.labels_BxT), {}
+        return loss_sum(*model.projection(batch.hidden(model)), batch.labels_BxT), {}
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.errors import LmmError
 
 T = TypeVar("T")
+Batch = TypeVar("Batch", bound=MicroBatch)
 
 
 class MemoryExhaustedError(LmmError):
@@ -34,7 +35,7 @@ def with_oom_retry(attempt: Callable[[], T], make_room: Callable[[], None]) -> T
         make_room()
 
 
-def split(batches: Iterable[MicroBatch], parts: int) -> list[MicroBatch]:
+def split(batches: Iterable[Batch], parts: int) -> list[Batch]:
     """Each micro-batch in `parts` parts, or in its units where it has fewer."""
     return [part for batch in batches for part in _split_one(batch, parts)]
 
@@ -54,7 +55,7 @@ def next_split(batches: Sequence[MicroBatch], parts: int, where: str) -> int:
     )
 
 
-def _split_one(batch: MicroBatch, parts: int) -> list[MicroBatch]:
+def _split_one(batch: Batch, parts: int) -> list[Batch]:
     units = batch.units
     size = -(-units // parts)
     if size == units:

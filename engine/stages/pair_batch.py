@@ -70,7 +70,7 @@ class PairBatch(MicroBatch):
 
     def answer_log_probs(self, model: Decoder) -> Tensor:
         """log p of each answer given its prompt, (2, B)."""
-        found = token_log_probs(self.hidden(model), model.head_weight, self.labels_BxT)
+        found = token_log_probs(*model.projection(self.hidden(model)), self.labels_BxT)
         sums = found.log_p_N.new_zeros(2 * self.weight)
         return sums.index_add(0, self.answer_of_N, found.log_p_N).view(2, -1)
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from lmm_tui.data.batching.batches import Batches
+from lmm_tui.data.batching.batches import Batches, IdsAndLabels
 from lmm_tui.data.preparation.prepare import Progress, prepare
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import to_device
@@ -18,8 +17,6 @@ from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.stages.base import MicroBatch, mean_losses
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
-
-IdsAndLabels = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 class PretrainStage(LikelihoodStage[IdsAndLabels]):
@@ -30,7 +27,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data, train = config.data, config.train
         corpus = prepare(
-            data.source,
+            data.sources,
             tokenizer=data.tokenizer,
             vocab_size=config.model.shape().vocab_size,
             seq_len=data.seq_len,
@@ -54,7 +51,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             )
         if corpus.skipped_count:
             self.warnings.append(
-                f"{corpus.skipped_count} lines of {data.source} left out, the first: "
+                f"{corpus.skipped_count} lines of {', '.join(data.sources)} left out, the first: "
                 f"{corpus.skipped[0]}"
             )
         val = Batches(corpus.val, data.seq_len, train.batch_size, None)
@@ -75,8 +72,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
     def _bytes_per_label(self) -> float:
         """Bytes of text that a label of the validation batches stands for, on average."""
         assert self._val is not None
-        batches = range(min(self._val_batches, len(self._val)))
-        labels = np.concatenate([self._val.get(at)[1].ravel() for at in batches])
+        labels = np.concatenate([rows[1].ravel() for rows in self._val.once(self._val_sequences)])
         return float(self.tokenizer.byte_lengths[labels].mean())
 
     def _to_micro_batch(self, rows: IdsAndLabels) -> MicroBatch:

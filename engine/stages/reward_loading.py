@@ -15,6 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lmm_tui.data.chat.template_process import TemplateProcess, TemplateRefusal
+from lmm_tui.data.errors import DataError
+from lmm_tui.data.tokenizing.pattern_check import check_patterns
 from lmm_tui.engine.stages.rewards import BUILTIN, Reward, RewardError, Sample, one_line, short
 
 
@@ -99,11 +102,13 @@ def _reward_model(folder: Path, device: str) -> Callable[[Sample], float]:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     try:
-        # Explicit: without it transformers asks on the terminal whether to run the folder's code.
-        given: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        tokenizer = AutoTokenizer.from_pretrained(folder, **given)
-        model = AutoModelForSequenceClassification.from_pretrained(folder, **given)
-    except (OSError, ValueError) as error:
+        # With False transformers neither asks nor runs the code of the folder.
+        options = {"local_files_only": True, "trust_remote_code": False}
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        model = AutoModelForSequenceClassification.from_pretrained(folder, **options)
+        check_patterns(tokenizer.backend_tokenizer, folder)
+        write = _chat_writer(tokenizer)
+    except (OSError, ValueError, DataError) as error:
         raise RewardError(
             f"{folder}: not a reward model that transformers can load ({one_line(error)}); give "
             "the folder of a sequence classifier"
@@ -117,18 +122,36 @@ def _reward_model(folder: Path, device: str) -> Callable[[Sample], float]:
 
     @torch.no_grad()
     def score_one(sample: Sample) -> float:
-        if tokenizer.chat_template:
-            turns = [
-                {"role": "user", "content": sample.prompt},
-                {"role": "assistant", "content": sample.completion},
-            ]
-            text = tokenizer.apply_chat_template(turns, tokenize=False)
+        if write is not None:
+            text = write(sample.prompt, sample.completion)
             inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt")
         else:
             inputs = tokenizer(sample.prompt, sample.completion, return_tensors="pt")
         return model(**inputs.to(device)).logits.item()
 
     return score_one
+
+
+def _chat_writer(tokenizer: Any) -> Callable[[str, str], str] | None:
+    """By the tokenizer's own template, within limits of time and memory."""
+    source = tokenizer.chat_template
+    if not source:
+        return None
+    if not isinstance(source, str):  # Several, by name.
+        source = tokenizer.get_chat_template()
+    template = TemplateProcess(source, tokenizer.special_tokens_map, "(?!)")
+
+    def write(prompt: str, completion: str) -> str:
+        turns = [
+            {"role": "user", "content": prompt},
+            {"role": "assistant", "content": completion},
+        ]
+        try:
+            return template.write_text(turns, None)
+        except TemplateRefusal as error:
+            raise RewardError(f"the reward model's chat template fails ({error})") from None
+
+    return write
 
 
 if __name__ == "__main__":

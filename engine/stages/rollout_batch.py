@@ -30,6 +30,9 @@ class RolloutBatch:
     ids: list[list[int]]
     ended: list[bool]
     log_probs: list[Tensor]
+    """As the rollout measured them."""
+    old_log_probs: list[Tensor]
+    """As a training step measures them, before the first one; empty where no step needs them."""
     totals: list[float]
     """The weighted sum of rewards; NaN for a completion that a reward failed on."""
     by_reward: dict[str, list[float]]
@@ -66,9 +69,8 @@ def completion_batches(
         for number in numbers:
             prompt, ids = prompt_ids[rollouts.prompts[number // group]], rollouts.ids[number]
             items.append((prompt + ids, [False] * len(prompt) + [True] * len(ids)))
-        old_AxT = torch.nn.utils.rnn.pad_sequence(
-            [rollouts.log_probs[number] for number in numbers], batch_first=True
-        )
+        sampled_AxT = _padded(rollouts.log_probs, numbers)
+        old_AxT = _padded(rollouts.old_log_probs or rollouts.log_probs, numbers)
         lengths_A = torch.tensor([len(rollouts.ids[number]) for number in numbers])
         mask_AxT = (torch.arange(old_AxT.shape[1]) < lengths_A.unsqueeze(1)).float()
         sums = _sums(rollouts, rewards_GxK[first:last], numbers)
@@ -77,6 +79,7 @@ def completion_batches(
                 items,
                 seq_len,
                 device,
+                sampled_log_p_AxT=sampled_AxT.to(device),
                 old_log_p_AxT=old_AxT.to(device),
                 mask_AxT=mask_AxT.to(device),
                 advantages_A=advantages_GxK[first:last].flatten().to(device),
@@ -85,6 +88,10 @@ def completion_batches(
             )
         )
     return batches
+
+
+def _padded(log_probs: Sequence[Tensor], numbers: range) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence([log_probs[at] for at in numbers], batch_first=True)
 
 
 def _sums(rollouts: RolloutBatch, rewards_GxK: Tensor, numbers: range) -> dict[str, Tensor]:
@@ -128,7 +135,7 @@ def metric_key(reward: str) -> str:
 if __name__ == "__main__":
     demo = RolloutBatch(
         number=0, prompts=[1], ids=[[5], [7]], ended=[False, True], totals=[1.0, 0.0], failures=0,
-        log_probs=[torch.zeros(1), torch.zeros(1)], by_reward={"exact": [1.0, 0.0]},
+        log_probs=[torch.zeros(1)] * 2, old_log_probs=[], by_reward={"exact": [1.0, 0.0]},
     )  # fmt: skip
     prompts, device = [[1], [2, 3]], torch.device("cpu")
     print(*completion_batches(demo, prompts, kind="grpo", batch_size=1, seq_len=8, device=device))

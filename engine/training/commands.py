@@ -14,6 +14,7 @@ from typing import Any
 from lmm_tui.engine.config.options import lookup
 from lmm_tui.engine.config.resolve import check
 from lmm_tui.engine.generation.sampling_options import sampling
+from lmm_tui.engine.run.command_arguments import require
 from lmm_tui.engine.run.control_mailbox import CommandError, Mailbox, Reply, Request
 from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.context import TrainContext
@@ -40,6 +41,19 @@ Query = Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]
 """From arguments to a sentence for people and data for programs."""
 
 _TASK = re.compile(r"\w[\w.:+-]*")
+
+
+_ARGUMENTS: dict[str, dict[str, type]] = {
+    "pause": {},
+    "resume": {},
+    "probe": {},
+    "stop": {"checkpoint": bool},
+    "checkpoint": {"pin": bool},
+    "evaluate": {"tasks": str},
+    "sample": {"prompt": str, "max_tokens": float, "temperature": float, "top_p": float},
+    "rollback": {"before": float},
+}
+"""What each command takes; the bounds of numbers are those of the configuration."""
 
 
 def refuse_until_ready(mailbox: Mailbox, activity: str) -> None:
@@ -100,25 +114,34 @@ class Commands:
     def _handle(self, request: Request) -> None:
         context = self._context
         step = context.step
-        if request.command == "stop":
-            context.events.write("command", "stop", step=step, args=request.args)
-            raise StopRequested(request, save=bool(request.args.get("checkpoint", True)))
         if query := self._queries.get(request.command):
             request.answer(self._answer(query, request))
             return
+        failed: Exception | None = None
         try:
+            if request.command != "set":
+                require(request.args, _ARGUMENTS[request.command])
+            if request.command == "stop":
+                context.events.write("command", "stop", step=step, args=request.args)
+                raise StopRequested(request, save=request.args.get("checkpoint", True))
             reply = Reply(True, self._handlers[request.command](request.args), step)
-        except (LmmError, OSError) as error:
-            reply = Reply(False, f"{request.command}: {error}", step)
+        except StopRequested:
+            raise
+        except Exception as error:  # No command ends a run.
+            failed = error
+            reply = _failure(request, error, step)
         context.events.write_command(request, reply)
         request.answer(reply)
+        half_done = failed is not None and not isinstance(failed, LmmError | OSError)
+        if failed is not None and half_done and request.command == "rollback":
+            raise failed  # The weights may be neither those before nor those after.
 
     def _answer(self, query: Query, request: Request) -> Reply:
         step = self._context.step
         try:
             sentence, data = query(request.args)
-        except LmmError as error:
-            return Reply(False, f"{request.command}: {error}", step)
+        except Exception as error:
+            return _failure(request, error, step)
         return Reply(True, sentence, step, data)
 
     def _pause(self, args: dict[str, Any]) -> str:
@@ -131,7 +154,7 @@ class Commands:
         return "running"
 
     def _checkpoint(self, args: dict[str, Any]) -> str:
-        pinned = args.get("pin", False) is True
+        pinned = args.get("pin", False)
         return f"checkpoint {self._checkpoints.save(pinned)}{', kept for good' if pinned else ''}"
 
     def _probe(self, args: dict[str, Any]) -> str:
@@ -141,7 +164,7 @@ class Commands:
         rest = {name: value for name, value in args.items() if name != "prompt"}
         options = sampling(rest, self._context.config, "prompt")
         if "prompt" in args:
-            options["prompt"] = str(args["prompt"])
+            options["prompt"] = args["prompt"]
         count = len(self._live.sample(**options))
         return f"{count} sample{'' if count == 1 else 's'} written"
 
@@ -150,7 +173,7 @@ class Commands:
         tasks = args.get("tasks")
         if tasks is None:
             return self._live.validate()
-        names = list(filter(None, str(tasks).split(",")))
+        names = [name.strip() for name in tasks.split(",")]
         for name in names:
             if not _TASK.fullmatch(name):
                 raise CommandError(f"{name!r} is no name of an lm-eval task")
@@ -159,7 +182,7 @@ class Commands:
     def _roll_back(self, args: dict[str, Any]) -> str:
         """Continue from an earlier checkpoint with the data that comes next."""
         before = args.get("before")
-        if set(args) - {"before"} or not (before is None or (type(before) is int and before > 0)):
+        if not (before is None or (type(before) is int and before > 0)):
             raise CommandError("it takes before=STEP, the step to go back behind, or nothing")
         return self._rollback.roll_back_and_save(before)
 
@@ -167,16 +190,22 @@ class Commands:
         config = self._context.config
         if not args:
             raise CommandError(f"nothing to set; it takes {', '.join(SETTINGS)}")
+        for name in args.keys() - SETTINGS.keys():
+            raise CommandError(f"unknown setting {name}; it takes {', '.join(SETTINGS)}")
+        require(args, dict.fromkeys(SETTINGS, float))
         changes = []
         for name, value in args.items():
-            if name not in SETTINGS:
-                raise CommandError(f"unknown setting {name}; it takes {', '.join(SETTINGS)}")
             key = SETTINGS[name]
             before = lookup(config, key)
             config = check(key, value, config)
             changes.append(f"{name} {before:g} → {lookup(config, key):g}")
         self._context.change_settings(config)
         return ", ".join(changes)
+
+
+def _failure(request: Request, error: Exception, step: int) -> Reply:
+    kind = "" if isinstance(error, LmmError | OSError) else f"{type(error).__name__}: "
+    return Reply(False, f"{request.command}: {kind}{error}", step)
 
 
 if __name__ == "__main__":

@@ -103,17 +103,23 @@ class DeepProbes:
         return {} if scale is None else {NOISE_SCALE: scale}
 
     @torch.no_grad()
-    def calibrate(self, batch: MicroBatch) -> dict[str, float]:
-        """The calibration error on a validation batch, by one more forward pass."""
+    def calibrate(self, batches: Iterator[MicroBatch]) -> dict[str, float]:
+        """The calibration error on the first validation labels, by one more forward pass."""
         if not self._section.calibration:
             return {}
-        hidden_BxTxD = batch.hidden(self._model)
-        labels_N = batch.labels_BxT.flatten()
-        rows_N = (labels_N >= 0).nonzero().squeeze(1)[:_CALIBRATION_TOKENS]
-        if not len(rows_N):
+        logits: list[Tensor] = []
+        labels: list[Tensor] = []
+        missing = _CALIBRATION_TOKENS
+        while missing and (batch := next(batches, None)) is not None:
+            labels_N = batch.labels_BxT.flatten()
+            rows_N = (labels_N >= 0).nonzero().squeeze(1)[:missing]
+            hidden_MxD = batch.hidden(self._model).flatten(0, 1)
+            logits.append(self._model.head(hidden_MxD[rows_N]))
+            labels.append(labels_N[rows_N])
+            missing -= len(rows_N)
+        if missing == _CALIBRATION_TOKENS:
             return {}
-        logits_NxV = self._model.head(hidden_BxTxD.flatten(0, 1)[rows_N])
-        return {VAL_ECE: float(expected_calibration_error(logits_NxV, labels_N[rows_N]))}
+        return {VAL_ECE: float(expected_calibration_error(torch.cat(logits), torch.cat(labels)))}
 
     def state_dict(self) -> dict[str, Any]:
         return self._noise.state_dict()

@@ -11,13 +11,16 @@ from typing import Any
 
 import torch
 
-from lmm_tui.engine.chat.chat_model import ChatModel
+from lmm_tui.engine.chat.chat_model import ChatModel, check_length
 from lmm_tui.engine.generation.generate import evaluating
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.oom_split import split
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.sampler import Sampler
 from lmm_tui.metrics.names import VAL_LOSS, describe
+
+LONGEST_PROMPT = 2048
+"""Tokens that a model in training reads for a command: the next step waits for them."""
 
 
 class LiveModel:
@@ -50,24 +53,20 @@ class LiveModel:
         return sentence
 
     def _calibration(self) -> dict[str, float]:
-        """Of the first validation batch; only stages that learn from text have one."""
+        """Of the first validation tokens; only stages that learn from text have some."""
         stage = self._context.stage
         if not isinstance(stage, LikelihoodStage):
             return {}
-        batch = next(stage.validation_batches(), None)
-        return {} if batch is None else self._context.observer.deep.calibrate(batch)
+        return self._context.observer.deep.calibrate(stage.validation_batches())
 
     def probe(self) -> str:
         """Run the probes now, on the data of the next step; their main numbers."""
         context = self._context
         self._flush()
-        batch = split(context.stage.micro_batches(context.step)[:1], context.parts)[0]
-        with (
-            context.activity("probing"),
-            torch.no_grad(),
-            context.observer.probe_forward(batch, True),
-        ):
-            context.stage.loss(context.model, batch)
+        with context.activity("probing"), torch.no_grad(), context.autocast():
+            batch = split(context.stage.micro_batches(context.step)[:1], context.parts)[0]
+            with context.observer.probe_forward(batch, True):
+                context.stage.loss(context.model, batch)
         return self.log_probe()
 
     def log_probe(self) -> str:
@@ -80,6 +79,8 @@ class LiveModel:
     def sample(self, **options: Any) -> list[str]:
         """Generate samples and record them with token losses; `options` as `Sampler.sample`."""
         context = self._context
+        if prompt := options.get("prompt"):
+            check_length(len(context.stage.prompt_ids(prompt)), LONGEST_PROMPT)
         self._flush()
         with context.activity("sampling"):
             texts = self._sampler.sample(context.step, context.config.log, **options)
@@ -108,6 +109,7 @@ class LiveModel:
             stage.turn_ids,
             stage.stop_ids,
             stage.probe_sequence,
+            longest=LONGEST_PROMPT,
         )
 
     def close(self) -> None:

@@ -17,18 +17,15 @@ def is_non_finite(loss: Tensor, norm: Tensor) -> Tensor:
     return ~(torch.isfinite(loss) & torch.isfinite(norm))
 
 
-def step_unless(
-    skip: Tensor, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
-) -> None:
+def step_unless(skip: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """Make one step of `optimizer` unless `skip`; never waits for a GPU.
 
-    The scaler of fp16 decides by itself, since an overflow is part of its search for a scale.
+    Gradients are unscaled already. GradScaler's own step would look at the gradients of one
+    optimiser at a time: of two, one would step where the other overflowed.
     Fused kernels on CUDA take `found_inf`, as the scaler passes it to them. Optimisers without it
     make the step, and it is undone: that costs a copy of weights and moments for its duration.
     """
-    if scaler.is_enabled():
-        scaler.step(optimizer)
-    elif not device.is_asynchronous(skip.device):
+    if not device.is_asynchronous(skip.device):
         if not skip:
             optimizer.step()
     elif device.fused_step_can_skip(skip.device) and _is_fused(optimizer):

@@ -56,9 +56,9 @@ def build_optimizers(
 
 
 def _hidden_matrices(model: Decoder, trained: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """The matrices between embedding and head."""
-    outer = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    outer.add(id(model.head_weight))
+    """The matrices between embedding and head; those two have adapters of their own."""
+    embedding, head = model.model.embed_tokens, getattr(model, "lm_head", None)
+    outer = {id(p) for module in (embedding, head) if module for p in module.parameters()}
     return [p for p in trained if p.ndim == 2 and id(p) not in outer]
 
 

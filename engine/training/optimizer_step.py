@@ -28,7 +28,8 @@ class OptimizerStep:
         """Make the next step; nothing here waits for a GPU unless `probing`."""
         context = self._context
         lr = self._set_lr()
-        micro_batches = context.stage.micro_batches(context.step)
+        with context.autocast():
+            micro_batches = context.stage.micro_batches(context.step)
         weight = sum(batch.weight for batch in micro_batches)
         loss, stats = with_oom_retry(
             lambda: self._backward_all(micro_batches, weight, probing),
@@ -41,7 +42,7 @@ class OptimizerStep:
         skip = is_non_finite(loss, norms.total)
         with context.observer.probe_update(norms, weight, probing):
             for optimizer in context.optimizers:
-                step_unless(skip, optimizer, context.scaler)
+                step_unless(skip, optimizer)
         context.zero_grad()
         context.scaler.update()
         return StepTensors(

@@ -18,6 +18,7 @@ from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError
 from lmm_tui.engine.device import restore_rng
 from lmm_tui.engine.model.adapters import load_adapted
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step
+from lmm_tui.engine.run.run_dir_error import nothing_left
 from lmm_tui.engine.training.context import Host, TrainContext
 
 
@@ -38,6 +39,9 @@ def find_checkpoint(host: Host) -> Path | None:
 
 def resume_from(context: TrainContext, path: Path) -> None:
     """Restore all that a checkpoint holds, and record the resume."""
+    done, steps = checkpoint_step(path), context.config.train.steps
+    if done >= steps:  # Where the steps follow from the data this is the first to know them.
+        raise nothing_left(context.run_dir.path, done, steps)
     state, training = load_checkpoint(context, path)
     restore_rng(training["rng"])
     context.stage.load_state_dict(training.get("stage", {}))

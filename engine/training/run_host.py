@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import platform
 import socket
@@ -27,14 +28,16 @@ import psutil
 from lmm_tui import __version__
 from lmm_tui.engine.checkpoints.checkpoint_files import newest_intact
 from lmm_tui.engine.config.config_file import to_toml
+from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.trust import UntrustedError, allow_own, refuse_untrusted
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
 from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
 from lmm_tui.engine.run.control_server import ControlServer
 from lmm_tui.engine.run.events import EventLog
+from lmm_tui.engine.run.find_run import run_or_path
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.engine.run.run_dir_error import RunDirError, writing
+from lmm_tui.engine.run.run_dir_error import RunDirError, nothing_left, writing
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.engine.training.freed_memory import keep_freed_memory
@@ -58,6 +61,9 @@ class EngineHost:
             config = _relocate_tokenizer(config, resume)
         if config.start_from is None or resume is not None:
             config = config.completed()  # Else it follows from the shape of the weights.
+        asked = config.name
+        if resume is None:
+            config = _with_sources(config)
         self.run_dir = resume or RunDir(Path(config.runs_dir) / (config.name or _new_name(config)))
         if resume is None and self.run_dir.exists():
             raise RunDirError(
@@ -66,7 +72,7 @@ class EngineHost:
             )
         if resume is not None:
             refuse_untrusted(config, [resume.path])
-            _refuse_finished(resume, config.train.steps)
+            _refuse_finished(resume, _planned_steps(config, resume))
         self.config = config.model_copy(update={"name": self.run_dir.name})
         self.mailbox = Mailbox()
         self.state = "starting"
@@ -98,7 +104,13 @@ class EngineHost:
                     step=0,
                     level="warning",
                 )
-            self.status = StatusWriter(self.run_dir, RunStatus(total_steps=config.train.steps))
+            # Of epochs the steps are not known yet.
+            steps = config.train.steps if config.train.epochs is None else 0
+            self.status = StatusWriter(self.run_dir, RunStatus(total_steps=steps))
+            if resume is None and asked != config.name:
+                self.events.write(
+                    "start", f"{asked} has the first weights; this run is {config.name}", step=0
+                )
             opened.pop_all()
 
     def start(self, nice: int = 0) -> None:
@@ -226,17 +238,50 @@ def _relocate_tokenizer(config: RunConfig, run: RunDir) -> RunConfig:
     return config.model_copy(update={"data": data})
 
 
-def _refuse_finished(run_dir: RunDir, steps: int) -> None:
+def _with_sources(config: RunConfig) -> RunConfig:
+    """Weights that are named like the new run are those that had the name before.
+
+    A run that starts from one of its own name gets the next free one: nothing is overwritten.
+    """
+    if config.name is None:
+        return config
+    own = Path(config.runs_dir, config.name)
+
+    def located(name: str | None) -> str | None:
+        if name is None or Path(config.runs_dir, name) != own or own.is_dir():
+            return name
+        return str(Path(name).absolute())
+
+    teacher = config.distill.model_copy(update={"teacher": located(config.distill.teacher)})
+    update: dict[str, Any] = {"start_from": located(config.start_from), "distill": teacher}
+    if config.start_from:
+        start = run_or_path(config.start_from, config.runs_dir).resolve()
+        if own.resolve() in (start, *start.parents):
+            names = (f"{config.name}-{number}" for number in count(2))
+            update["name"] = next(it for it in names if not Path(config.runs_dir, it).exists())
+    return config.model_copy(update=update)
+
+
+def _planned_steps(config: RunConfig, run: RunDir) -> int | None:
+    """All the steps of a resumed run; None where they follow from data that are not read yet."""
+    if config.train.epochs is None:
+        return config.train.steps
+    before = resolve(run.config).train
+    if before.epochs is None:
+        return None
+    return math.ceil(before.steps * config.train.epochs / before.epochs)
+
+
+def _refuse_finished(run_dir: RunDir, steps: int | None) -> None:
+    if steps is None:
+        return
     saved = list_checkpoints(run_dir.checkpoints)
     if not saved or checkpoint_step(saved[-1]) < steps:
         return
     newest, _ = newest_intact(run_dir.checkpoints)
     done = checkpoint_step(newest) if newest else 0
     if done >= steps:
-        raise RunDirError(
-            f"{run_dir.path}: nothing left to train, step {done} of {steps} is saved; "
-            "raise --steps to go on"
-        )
+        raise nothing_left(run_dir.path, done, steps)
 
 
 def _new_name(config: RunConfig) -> str:
@@ -248,8 +293,6 @@ def _new_name(config: RunConfig) -> str:
 
 if __name__ == "__main__":
     import tempfile
-
-    from lmm_tui.engine.config.resolve import resolve
 
     with tempfile.TemporaryDirectory() as folder:
         host = EngineHost(resolve(assignments={"runs_dir": folder, "data.source": "none"}))

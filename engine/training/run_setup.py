@@ -6,6 +6,7 @@ of its settings. Restoring a checkpoint, which sets them again, comes after.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 
@@ -16,6 +17,7 @@ from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine import device as devices
 from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import Precision
 from lmm_tui.engine.model.adapters import add_adapters, freeze
@@ -60,6 +62,7 @@ def build_context(
     if config.start_from and fresh:
         start, config = adopt_starting_weights(host, config.start_from)
     stage = load_stage(config, device, progress)
+    config = _with_steps(host, config, stage.steps_per_epoch)
     for warning in stage.warnings:
         host.events.write("alert", warning, step=0, level="warning")
     stage.warnings.clear()
@@ -68,7 +71,8 @@ def build_context(
     _save_tokenizer(host, stage.tokenizer, fresh)
     host.status.update(activity="building the model")
     model = _build_model(config, stage, device, None if start is None else start.tensors)
-    stage.begin(model, host.run_dir, fresh=fresh)
+    with devices.autocast(device, precision):
+        stage.begin(model, host.run_dir, fresh=fresh)
     return TrainContext(
         host,
         config,
@@ -108,6 +112,24 @@ def announce_start(context: TrainContext) -> None:
         f"on {context.device}, {context.precision}",
         step=context.step,
     )
+
+
+def _with_steps(host: Host, config: RunConfig, steps_per_epoch: float) -> RunConfig:
+    """The settings with the steps that follow from `train.epochs`, where those are given."""
+    epochs = config.train.epochs
+    if epochs is None:
+        return config
+    # So many that every example comes at least as often; a float must not make one more.
+    steps = max(1, math.ceil(round(epochs * steps_per_epoch, 6)))
+    train = config.train.model_copy(update={"steps": steps})
+    config = config.model_copy(update={"train": train})
+    host.run_dir.write_config(to_toml(config))
+    host.events.write(
+        "start",
+        f"train.epochs: {epochs:g} of {steps_per_epoch:.6g} steps each: {steps} steps",
+        step=0,
+    )
+    return config
 
 
 def _save_tokenizer(host: Host, tokenizer: Tokenizer, fresh: bool) -> None:

@@ -117,7 +117,7 @@ class SpikeKeeper:
 
 def _rows(number: int, batch: MicroBatch, model: Decoder) -> list[_Row]:
     """The rows of a micro-batch with their losses, each moved to the token it belongs to."""
-    nll_BxT = token_nll(batch.hidden(model), model.head_weight, batch.labels_BxT)
+    nll_BxT = token_nll(*model.projection(batch.hidden(model)), batch.labels_BxT)
     counted_BxT = batch.labels_BxT >= 0
     mean_B = nll_BxT.sum(1) / counted_BxT.sum(1).clamp_min(1)
     columns = (mean_B, batch.ids_BxT, nll_BxT, counted_BxT)

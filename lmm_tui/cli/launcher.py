@@ -280,7 +280,7 @@ def _leave_foreign(
         reply = session.send("stop")
         print(f"{name}: {clean(translate_message(reply.message))}")
         return 0 if reply.ok else 1
-    if departure is Departure.DETACH:
+    if departure is Departure.DETACH and session.view.active:
         pid = session.view.info.pid
         said = mark("{run} keeps running in process {pid}; `lmm-tui monitor {run}` shows it again")
         print(tr(said, run=name, pid=pid))

@@ -17,6 +17,7 @@ from lmm_tui import __version__, installation
 from lmm_tui.engine.run.launched_rank import launched_rank, launched_ranks, require_one_process
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n import language
+from lmm_tui.terminal.safe_streams import clean_errors, cleaned_errors
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -48,6 +49,7 @@ COMMANDS = {
     "spikes": "Show the batches of steps whose loss or gradient spiked",
     "health": "Diagnose a run: its verdict, its alerts and their likely causes",
     "export": "Write a run's metrics as CSV, JSON lines or TensorBoard events",
+    "names": "Print what metrics of other programs are called here",
     "send": "Send a command to a live run",
     "eval": "Score a model by lm-eval and compare its checkpoints",
     "convert": "Write a model for Hugging Face, MiniMind, llama.cpp or Ollama",
@@ -129,6 +131,7 @@ def cli(context: click.Context) -> None:
 
 def main() -> None:
     """The console script."""
+    clean_errors()  # Also for what is written after `run`: the traceback of a bug.
     sys.exit(run(sys.argv[1:]))
 
 
@@ -141,6 +144,11 @@ def run(args: Sequence[str]) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     language.choose(_language_option(args))
+    with cleaned_errors():
+        return _run(args)
+
+
+def _run(args: Sequence[str]) -> int:
     try:
         code = cli.main([*args], prog_name="lmm-tui", standalone_mode=False)
         sys.stdout.flush()

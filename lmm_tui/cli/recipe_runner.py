@@ -60,8 +60,7 @@ def run_recipe(
     for step, config in zip(recipe.steps, configs, strict=True):
         assert config.name is not None
         run = RunDir(Path(config.runs_dir) / config.name)
-        steps = tr("{count} steps", count=config.train.steps)
-        click.echo(f"\n== {step.name}: {step.stage}, {steps}")
+        click.echo(f"\n== {step.name}: {step.stage}, {_length(config)}")
         seconds = None
         if run.exists() and run.read_status().state == "finished":
             click.echo(tr("{run} is finished already", run=run.path))
@@ -79,6 +78,12 @@ def run_recipe(
         click.echo(_scores(outcomes[-1]))
     click.echo(f"\n{report(outcomes)}")
     return 0
+
+
+def _length(config: RunConfig) -> str:
+    if config.train.epochs is not None:
+        return tr("epochs: {count}", count=f"{config.train.epochs:g}")
+    return tr("{count} steps", count=config.train.steps)
 
 
 def report(outcomes: list[StepOutcome]) -> str:
@@ -124,7 +129,7 @@ def _outcome(
     return StepOutcome(
         name=name,
         stage=config.stage,
-        steps=config.train.steps,
+        steps=run.read_status().step,
         seconds=seconds,
         validation=validation,
         exact=_exact_match(run, recipe) if recipe.kinds else {},

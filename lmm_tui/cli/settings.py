@@ -33,6 +33,7 @@ from lmm_tui.planning.command_line import FLAGS
 _CHANGEABLE = (
     "device",
     "train.steps",
+    "train.epochs",
     "train.precision",
     "train.compile",
     "train.threads",
@@ -78,7 +79,7 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def resume_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument and flags that `read_resumed` reads from the context."""
     known = {option.key: option for option in options()}
-    flags = {key: FLAGS[key] for key in ("device", "train.steps", "runs_dir")}
+    flags = {key: FLAGS[key] for key in ("device", "train.steps", "train.epochs", "runs_dir")}
     decorators = [
         click.argument("run", required=False),
         *(_flag(name, known[key], show_default=False) for key, name in flags.items()),
@@ -196,11 +197,14 @@ def _typed_flags(context: click.Context) -> dict[str, Any]:
     """Keys whose flag was typed: it overrides a file even if its value is the default."""
     names = {key: _parameter(name) for key, name in FLAGS.items()}
     source = context.get_parameter_source
-    return {
+    typed = {
         key: context.params[name]
         for key, name in names.items()
         if source(name) is ParameterSource.COMMANDLINE
     }
+    if "data.source" in typed:
+        typed["data.source"], *typed["data.more"] = typed["data.source"]
+    return typed
 
 
 def _recipe(name: str | None, stage: str | None) -> dict[str, Any]:
@@ -223,6 +227,9 @@ def _flag(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     kind = click.Choice(option.choices) if option.choices else option.kind
     help_text = f"{option.help} ({option.allowed})" if option.allowed else option.help
+    if option.key == "data.source":
+        shown = option.default
+        return click.option(name, type=kind, multiple=True, show_default=shown, help=help_text)
     return click.option(
         name, type=kind, default=option.default, show_default=show_default, help=help_text
     )
@@ -236,7 +243,7 @@ def _assigned(typed: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
     """Flags and `--set` as one mapping of dotted keys; the last of a repeated `--set` counts."""
     assigned = dict(parse_assignment(text) for text in assignments)
     for key in assigned.keys() & typed.keys():
-        raise ConfigError(f"{key}: given by {FLAGS[key]} and by --set; leave one out")
+        raise ConfigError(f"{key}: given by {FLAGS.get(key, '--data')} and by --set; leave one out")
     return {**typed, **assigned}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.notifications import SeverityLevel
 
@@ -25,6 +25,14 @@ class SettingsApp(HelpfulApp):
     def session(self) -> RunSession | None:
         """The run that is open."""
         raise NotImplementedError
+
+    def notify(self, message: str, *, title: str = "", **options: Any) -> None:
+        """Also where a caller has not cleaned what a run or a library said."""
+        super().notify(clean(message, newlines="keep"), title=clean(title), **options)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Nothing in it is obeyed by the shell or the editor into which it is pasted."""
+        super().copy_to_clipboard(clean(text))
 
     def say(self, text: str, title: str, severity: SeverityLevel) -> None:
         """Toast a message from below the cockpit: translated, cleaned and not as markup."""

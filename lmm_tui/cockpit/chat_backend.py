@@ -12,13 +12,16 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from lmm_tui.child_process import start_python
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.control_protocol import ControlError, decode_reply
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import record_from
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.runs.session import RunSession
 
@@ -54,7 +57,7 @@ class LiveBackend(ChatBackend):
         self._session = session
 
     def ask(self, command: str, args: Mapping[str, Any]) -> Reply:
-        return self._session.send(command, args)
+        return shaped(command, self._session.send(command, args))
 
     def close(self) -> None:
         """Nothing to release."""
@@ -86,7 +89,7 @@ class CheckpointBackend(ChatBackend):
             except (OSError, ValueError):
                 self._kill()
                 return Reply(False, f"{self.name}: its process has ended; ask again")
-            return self._read_reply()
+            return shaped(command, self._read_reply())
 
     def close(self) -> None:
         self._closed = True
@@ -96,8 +99,8 @@ class CheckpointBackend(ChatBackend):
         worker = self._worker
         line = "" if worker is None or worker.stdout is None else worker.stdout.readline()
         try:
-            return Reply(**json.loads(line))
-        except (ValueError, TypeError):
+            return decode_reply(line.encode())
+        except ControlError:
             self._kill()
             return Reply(False, f"{self.name}: its process has ended; ask again")
 
@@ -106,6 +109,43 @@ class CheckpointBackend(ChatBackend):
         if worker is not None:
             worker.kill()
             worker.wait()
+
+
+@dataclass(frozen=True)
+class _Talked:
+    """The data of a reply to `talk`."""
+
+    ids: list[int]
+    text: str
+    ended: bool
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The data of a reply to `read`: of each token its text, its loss, the likeliest there."""
+
+    tokens: list[str]
+    losses: list[float | None]
+    top: list[list[list[Any]]]
+
+
+def shaped(command: str, reply: Reply) -> Reply:
+    """`reply`, or a failed one where its data, from another machine maybe, cannot be shown."""
+    if not reply.ok or command not in ("talk", "read"):
+        return reply
+    if command == "talk":
+        fits = record_from(reply.data, _Talked) is not None
+    else:
+        read = record_from(reply.data, _Read)
+        fits = read is not None and len(read.tokens) == len(read.losses) == len(read.top)
+        fits = fits and read is not None and all(map(_is_likely, chain.from_iterable(read.top)))
+    if fits:
+        return reply
+    return Reply(False, f"what came as the answer to {command} is none; update lmm-tui there")
+
+
+def _is_likely(pair: list[Any]) -> bool:
+    return len(pair) == 2 and isinstance(pair[0], str) and type(pair[1]) in (int, float)
 
 
 @dataclass(frozen=True)
@@ -180,6 +220,8 @@ def reply_to(
         reply = backend.ask("talk", args)
         yield reply
         if not reply.ok or reply.data.get("ended", True):
+            return
+        if len(reply.data["ids"]) <= len(so_far):
             return
         so_far = reply.data["ids"]
 

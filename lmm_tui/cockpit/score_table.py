@@ -14,6 +14,7 @@ from lmm_tui.charts.braille import ASCII, GlyphSet
 from lmm_tui.engine.evaluation.job import Score
 from lmm_tui.engine.evaluation.records import Record
 from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import clean, fit, right
 
 QUIET = "$foreground 60%"
@@ -85,6 +86,9 @@ def score_lines(record: Record, width: int, glyphs: GlyphSet) -> Content:
             count=record.outcome.truncated,
         )
         lines.append(Content.styled(cut, "$warning"))
+    lines += [
+        Content.styled(clean(translate_message(note)), "$warning") for note in record.outcome.notes
+    ]
     return Content("\n").join(lines)
 
 

@@ -64,6 +64,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 1440} d {minutes // 60 % 24:02d} h"
 
 
+def age(seconds: float) -> str:
+    """One unit: `8 s`, `2 min`, `3 h`, `4 d`; a dash if not finite."""
+    return " ".join(duration(seconds).split(" ")[:2])
+
+
 def count(amount: float) -> str:
     """Three digits and a letter: `950`, `18.2k`, `4.10M`, `1.20B`."""
     for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):

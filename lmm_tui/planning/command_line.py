@@ -14,6 +14,7 @@ FLAGS = {
     "model.preset": "--model",
     "data.source": "--data",
     "train.steps": "--steps",
+    "train.epochs": "--epochs",
     "start_from": "--from",
     "name": "--name",
     "runs_dir": "--runs-dir",
@@ -26,8 +27,15 @@ def command_line(config: RunConfig, program: str = "lmm-tui train") -> str:
     arguments = program.split()
     for option in options():
         value = lookup(config, option.key)
+        if option.key == "data.more":
+            continue  # With data.source.
+        if option.key == "data.source" and config.data.more:
+            arguments += [text for one in config.data.sources for text in ("--data", one)]
+            continue
         if value == option.default:
             continue
+        if option.key == "train.steps" and config.train.epochs is not None:
+            continue  # They follow from the epochs.
         if flag := FLAGS.get(option.key):
             arguments += [flag, str(value)]
         else:

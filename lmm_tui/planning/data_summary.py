@@ -41,7 +41,10 @@ def summarize_data(config: RunConfig) -> DataFacts:
     problems: dict[str, str] = {}
     text, total, vocab_size = "", None, None
     try:
-        text, total = _source(config.data, config.reads_text)
+        found = [_source(source, config.data, config.reads_text) for source in config.data.sources]
+        text = ", ".join(text for text, _ in found)
+        sizes = [size for _, size in found if size is not None]
+        total = sum(sizes) if len(sizes) == len(found) else None
     except LmmError as error:
         problems["data.source"] = str(error).removeprefix("data.source: ")
     try:
@@ -51,22 +54,22 @@ def summarize_data(config: RunConfig) -> DataFacts:
     return DataFacts(text, total, vocab_size, problems)
 
 
-def _source(config: DataConfig, reads_text: bool) -> tuple[str, int | None]:
+def _source(source: str, config: DataConfig, reads_text: bool) -> tuple[str, int | None]:
     """A description, and the bytes of text; None for JSON rows, which are mostly not text."""
     from lmm_tui.data.text import dataset, files
     from lmm_tui.data.text.corpus import BUILTIN
 
-    if config.source == BUILTIN and not reads_text:
+    if source == BUILTIN and not reads_text:
         kinds = listed(config.kinds) or tr("all kinds")
         return tr("built-in questions: {kinds}", kinds=kinds), None
-    if config.source == BUILTIN:
+    if source == BUILTIN:
         total = round(config.builtin_mb * 1e6)
         return tr("built in, {size}", size=size(total)), total
     suffixes = files.SUFFIXES if reads_text else dataset.SUFFIXES
     deadline = time.monotonic() + COUNTING_S
     count = total = 0
     try:
-        for path in _find_files(Path(config.source).expanduser(), suffixes):
+        for path in _find_files(Path(source).expanduser(), suffixes):
             if time.monotonic() > deadline:
                 text = tr("{count:,} files and more, {size} so far", count=count, size=size(total))
                 return text, None
@@ -74,9 +77,9 @@ def _source(config: DataConfig, reads_text: bool) -> tuple[str, int | None]:
                 count += 1
                 total += path.stat().st_size
     except OSError as error:
-        raise LmmError(f"{config.source!r} cannot be read ({error.strerror})") from None
+        raise LmmError(f"{source!r} cannot be read ({error.strerror})") from None
     if not count:
-        files.find(config.source, suffixes)  # Raises the error with the reason.
+        files.find(source, suffixes)  # Raises the error with the reason.
     text = tr(
         "{count:,} file, {size}" if count == 1 else "{count:,} files, {size}",
         count=count,

@@ -22,6 +22,8 @@ class Estimate:
     """Sizes in bytes, computation in floating-point operations."""
 
     shape: ModelShape
+    steps: int | None
+    """None if they follow from data that is not known."""
     tokens_per_step: int
     total_tokens: int
     """Both are 0 if the lengths of the samples are not known."""
@@ -53,15 +55,21 @@ def estimate(
     """
     shape = config.model.shape(vocab_size)
     train, data, log = config.train, config.data, config.log
-    total_tokens = config.tokens_per_step * train.steps
     corpus_tokens = None
     if corpus_bytes is not None:
         text = corpus_bytes * (1 - data.val_fraction)
         corpus_tokens = round(text / bytes_per_token(shape.vocab_size))
+    steps: int | None = train.steps
+    if train.epochs is not None:
+        a_step = config.tokens_per_step
+        known = corpus_tokens is not None and a_step
+        steps = math.ceil(train.epochs * (corpus_tokens or 0) / a_step) if known else None
+    total_tokens = config.tokens_per_step * (steps or 0)
     # The last step is always saved, whether it is due then or not.
-    saved = math.ceil(train.steps / log.checkpoint_every) if log.checkpoint_every else 1
+    saved = math.ceil((steps or 1) / log.checkpoint_every) if log.checkpoint_every else 1
     return Estimate(
         shape=shape,
+        steps=steps,
         tokens_per_step=config.tokens_per_step,
         total_tokens=total_tokens,
         corpus_tokens=corpus_tokens,

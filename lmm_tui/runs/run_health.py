@@ -37,8 +37,6 @@ _BACKLOG = 2048
 """From this many unread rows on, chunks are large: the rules then work on whole columns, which
 takes longer per call and less time in total."""
 _BACKLOG_CHUNK = 1 << 14
-_GROWING = ("starting", "running", "stopping")
-"""States in which metrics may still be added to the last row."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,8 @@ class HealthView:
     """All alerts of the run, the oldest first."""
     complete: bool
     """Whether all rows read so far have been checked."""
+    judged: bool
+    """Whether any rule had what it needs."""
 
 
 class RunHealth:
@@ -79,7 +79,7 @@ class RunHealth:
             self._begin()  # The run was resumed or restarted: earlier rows were replaced.
             seen = None
         at = 0 if seen is None else int(steps.searchsorted(seen, side="right"))
-        whole = len(steps) - (view.state in _GROWING)
+        whole = len(steps) - view.growing
         deadline = time.perf_counter() + budget_s
         while at < whole:
             rows = _CHUNK if whole - at < _BACKLOG else _BACKLOG_CHUNK
@@ -88,7 +88,8 @@ class RunHealth:
             if time.perf_counter() >= deadline:
                 break
         alerts, still_open = tuple(self._health.alerts), tuple(self._health.open_alerts)
-        return HealthView(self._health.verdict(), still_open, alerts, at >= whole)
+        verdict, judged = self._health.verdict(), self._health.judged
+        return HealthView(verdict, still_open, alerts, at >= whole, judged)
 
     def _begin(self) -> None:
         self._checked = _identity(self._session.view.info)

@@ -1,4 +1,4 @@
-"""The runs of a folder: list, filter, sort, ancestry.
+"""The runs of a folder, and the logs of other programs there: list, filter, sort, ancestry.
 
 A run is read again only if one of its files was replaced, so listing 500 unchanged runs costs
 1,500 calls of stat.
@@ -19,6 +19,7 @@ from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 from lmm_tui.guarded_files import reading, version_of
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.runs.log_list import LogList
 from lmm_tui.runs.session import ATTACHABLE_STATES
 from lmm_tui.runs.status_text import RunSummary
 
@@ -37,11 +38,16 @@ class ListedRun:
 
     @property
     def name(self) -> str:
-        return self.summary.path.name
+        return self.summary.name
+
+    @property
+    def is_log(self) -> bool:
+        """Whether it is a log of another program, which is only read."""
+        return bool(self.summary.log_format)
 
     @property
     def live(self) -> bool:
-        return self.summary.state in ATTACHABLE_STATES
+        return not self.is_log and self.summary.state in ATTACHABLE_STATES
 
 
 class RunList:
@@ -50,9 +56,10 @@ class RunList:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: dict[Path, tuple[object, ListedRun]] = {}
+        self._logs = LogList(folder)
 
     def read(self) -> tuple[ListedRun, ...]:
-        """Every readable run, the latest started first."""
+        """Every readable run and log, the latest started first."""
         found: dict[Path, tuple[object, ListedRun]] = {}
         for run in run_folders(self._folder):
             path = run.path
@@ -71,6 +78,7 @@ class RunList:
             found[path] = stamps, listed
         self._known = found
         runs = [listed for _, listed in found.values()]
+        runs += map(ListedRun, self._logs.read())
         return tuple(sorted(runs, key=lambda run: run.summary.info.started, reverse=True))
 
 
@@ -129,7 +137,8 @@ def _is_value(value: object) -> bool:
 def _searchable_text(run: ListedRun) -> str:
     info = run.summary.info
     state = run.summary.state
-    parts = (run.name, state, tr(state), info.stage, info.model, info.parent, run.note)
+    kind = info.stage or run.summary.log_format
+    parts = (run.name, state, tr(state), kind, info.model, info.parent, run.note)
     return " ".join(parts).casefold()
 
 

@@ -1,8 +1,8 @@
 """RunSession, the interface between the screens and a run: status, series, events, commands.
 
 Everything is read from the run directory, so runs in this process, in another one, and finished
-runs look the same. Commands go over the run's control socket. A foreign log is shown as a run that
-takes no commands and is `running` while it is being written.
+runs look the same. Commands go over the run's control socket. A log of another program is shown as
+a run that takes no commands; its state is that of a file, unless the log says how the run ended.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
 from lmm_tui.guarded_files import version_of
 from lmm_tui.metrics import names
-from lmm_tui.metrics.readers.foreign import log_of, open_log, resolve
+from lmm_tui.metrics.readers.foreign import OpenLog, open_log
 from lmm_tui.metrics.readers.json_lines import JsonlFollower, MetricsFollower
-from lmm_tui.metrics.readers.log_follower import LogFollower
 from lmm_tui.metrics.readers.log_lines import SILENT_S
 from lmm_tui.metrics.readers.unread import nothing_read
 from lmm_tui.metrics.series.series import SeriesStore
@@ -31,20 +30,36 @@ from lmm_tui.runs.run_lookup import is_foreign
 
 ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
 
+LOG_FILE = "log file"
+"""The state of a log that does not say whether its run has ended."""
+
+_GROWING = ("starting", "running", "stopping")
 _STATE_CHECK_S = 1.0
 
 
 @dataclass(frozen=True)
 class RunView:
-    """A snapshot of a run; `state` may also be `stale` or `crashed`."""
+    """A snapshot of a run; `state` may also be `stale` or `crashed`, or LOG_FILE."""
 
     info: RunInfo
     status: RunStatus
     state: str
+    log_format: str = ""
+    """Of a log of another program: what it is read as."""
+    spent_s: float = 0.0
+    """From the first to the last time in such a log; 0 where it has none."""
 
     @property
     def active(self) -> bool:
-        return self.state in ATTACHABLE_STATES
+        """Whether it can be steered."""
+        return not self.log_format and self.state in ATTACHABLE_STATES
+
+    @property
+    def growing(self) -> bool:
+        """Whether rows, or more values of the last one, are to be expected now."""
+        if self.state == LOG_FILE:
+            return time.time() - self.status.heartbeat < SILENT_S
+        return self.state in _GROWING
 
     @property
     def progress(self) -> float:
@@ -63,12 +78,8 @@ class RunSession:
         self.samples: list[dict[str, Any]] = []
         self.foreign = is_foreign(self.run_dir.path)
         """Whether this is a log of another program."""
-        self._log = resolve(self.run_dir.path) if self.foreign else self.run_dir.path
-        self._metrics: LogFollower = (
-            open_log(self._log, self.series)
-            if self.foreign
-            else MetricsFollower(self.run_dir.metrics, self.series)
-        )
+        self._log = open_log(self.run_dir.path, self.series) if self.foreign else None
+        self._metrics = self._log or MetricsFollower(self.run_dir.metrics, self.series)
         self._events = JsonlFollower(self.run_dir.events)
         self._samples = JsonlFollower(self.run_dir.samples)
         self._stamps: tuple[object, ...] = ()
@@ -85,17 +96,17 @@ class RunSession:
 
     @property
     def notes(self) -> list[str]:
-        """What was done with rows of a foreign log whose steps do not simply increase."""
-        return list(getattr(self._metrics, "notes", ()))
+        """What of a foreign log is not in the series as it stands there, as sentences."""
+        return self._log.notes if self._log else []
 
     @property
     def nothing_read(self) -> str:
         """Why there are no metrics, as a sentence."""
         path = self.run_dir.path
-        if not self.foreign:
+        if self._log is None:
             return f"{path}: no metrics yet; wait for the first step"
-        log = log_of(self._log)
-        return f"{log}: {nothing_read(log, self.view.state == 'running')}"
+        file = self._log.first_file
+        return f"{file}: {nothing_read(file, self.view.growing)}"
 
     def poll(self, budget_s: float | None = None) -> bool:
         """Read new data for at most about `budget_s` seconds; returns whether anything changed."""
@@ -132,8 +143,8 @@ class RunSession:
     def _look(self) -> RunView:
         """Read the files if they were replaced, and check the process at most once a second, so
         that polling an idle run is cheap."""
-        if self.foreign:
-            return self._look_at_log()
+        if self._log is not None:
+            return view_of_log(self.run_dir.path, self._log, self.series)
         now = time.monotonic()
         stamps = version_of(self.run_dir.info_file), version_of(self.run_dir.status_file)
         if stamps == self._stamps and now - self._looked < _STATE_CHECK_S:
@@ -157,18 +168,30 @@ class RunSession:
         self.away = ""
         return info, self.run_dir.read_status(self.view.status)
 
-    def _look_at_log(self) -> RunView:
-        """The view of a foreign log, from its modification time and last values."""
-        try:
-            written = log_of(self._log).stat().st_mtime
-        except OSError:
-            written = 0.0
-        state = "running" if time.time() - written < SILENT_S else "finished"
-        step = self.series.last_step or 0
-        info = RunInfo(self.run_dir.path.name, "foreign", written, written, "", 0, 0.0)
-        loss = self.series.get(names.TRAIN_LOSS)
-        status = RunStatus(state, step, heartbeat=written, loss=loss.last_value if loss else None)
-        return RunView(info, status, state)
+
+def view_of_log(path: Path, log: OpenLog, series: SeriesStore) -> RunView:
+    """The view of a log of another program, from its file, its rows and what it says of its end."""
+    written, facts = log.written, log.facts
+    state: str = facts.end or LOG_FILE
+    if not facts.end and facts.tells_end:
+        state = "running" if time.time() - written < SILENT_S else "crashed"
+    begun, last = written, written
+    if len(series) and series.known("time").any():
+        begun, last = series.span("time")
+    tokens = int(series.span("tokens")[1]) if len(series) else 0
+    loss, val_loss = series.get(names.TRAIN_LOSS), series.get(names.VAL_LOSS)
+    status = RunStatus(
+        state,
+        series.last_step or 0,
+        facts.total_steps,
+        tokens,
+        heartbeat=written,
+        loss=loss.last_value if loss else None,
+        val_loss=val_loss.last_value if val_loss else None,
+        error=facts.error,
+    )
+    info = RunInfo(path.resolve().name, "", begun, begun, "", 0, 0.0)
+    return RunView(info, status, state, log.format, last - begun)
 
 
 if __name__ == "__main__":

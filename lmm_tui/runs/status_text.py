@@ -37,6 +37,14 @@ class RunSummary:
     info: RunInfo
     status: RunStatus
     state: str
+    label: str = ""
+    """Its name in a list, where that is not the name of its folder."""
+    log_format: str = ""
+    """Of a log of another program: what it is read as."""
+
+    @property
+    def name(self) -> str:
+        return self.label or self.path.name
 
     @classmethod
     def of(cls, run: RunDir) -> RunSummary:
@@ -137,11 +145,11 @@ def runs_table(runs: Sequence[RunSummary], now: float | None = None) -> str:
     head = tuple(map(tr, RUNS_HEAD))
     rows = [
         (
-            run.path.name,
+            run.name,
             tr(run.state),
-            run.info.stage,
+            tr(run.log_format) if run.log_format else run.info.stage,
             run.info.model,
-            f"{run.status.step}/{run.status.total_steps}",
+            steps_text(run),
             number(run.status.loss, 3),
             number(run.status.val_loss, 3),
             count(run.status.tokens_per_s) if run.status.tokens_per_s else NOTHING,
@@ -150,6 +158,13 @@ def runs_table(runs: Sequence[RunSummary], now: float | None = None) -> str:
         for run in runs
     ]
     return table_text([head, *(tuple(map(clean, row)) for row in rows)], right={4, 5, 6, 7, 8})
+
+
+def steps_text(run: RunSummary) -> str:
+    """`120/1000`; only the step where a log does not say how many there will be."""
+    if run.log_format and not run.status.total_steps:
+        return f"{run.status.step}" if run.status.step else NOTHING
+    return f"{run.status.step}/{run.status.total_steps}"
 
 
 def state_text(run: RunSummary) -> str:

@@ -36,6 +36,10 @@ class Alert:
         return record
 
 
+_FEW = 6
+"""So many metrics are named where none can be judged."""
+
+
 class Health:
     """Applies rules to the rows of one run: feed rows in order, read alerts and the verdict."""
 
@@ -49,6 +53,10 @@ class Health:
         self.rules = [(rule, deepcopy(rule.condition)) for rule in rules]
         """Each with a condition of its own, which remembers the rows so far."""
         self.baselines = dict(baselines or {})
+        self.judged = False
+        """Whether any rule that warns had what it needs, in any row."""
+        self._measured: dict[str, None] = {}
+        """The metrics that there were instead."""
         self._open: dict[tuple[str, str], tuple[Alert, int]] = {}
         """By rule and layer: the alert of the episode, and its judged rows without a finding."""
 
@@ -58,10 +66,18 @@ class Health:
         started: list[Alert] = []
         for rule, condition in self.rules:
             found = condition.check(step, row, self.baselines)
+            if not self.judged and found is not None:
+                self.judged = rule.severity != "notice"
             if found is not None and (found or self._open):
                 started += self.judge(rule, step, found)
         self.alerts += started
+        if not self.judged:
+            self.note_measured(row)
         return started
+
+    def note_measured(self, metrics: Iterable[str]) -> None:
+        """Remember which metrics there are, for when no rule can judge any of them."""
+        self._measured |= dict.fromkeys(metrics)
 
     def judge(self, rule: Rule, step: int, found: list[HealthFinding]) -> list[Alert]:
         """The alerts that start with the findings of a rule in a row that it could judge."""
@@ -100,6 +116,10 @@ class Health:
             count = len(self.alerts)
             plural = "s" if count > 1 else ""
             return f"healthy now, {count} alert{plural} before (last: step {self.alerts[-1].step})"
+        if not self.judged:
+            first = ", ".join(list(self._measured)[:_FEW])
+            others = ", …" if len(self._measured) > _FEW else ""
+            return f"nothing could be judged: no loss in this log; it has {first}{others}"
         return f"healthy up to step {self.last_step}"
 
     def _close_calm_episodes(self, rule: Rule, found: set[str]) -> None:

@@ -11,7 +11,7 @@ from copy import deepcopy
 import numpy as np
 
 from lmm_tui.metrics.health.alerts import Alert, Health
-from lmm_tui.metrics.health.condition import Condition, Values
+from lmm_tui.metrics.health.condition import Condition
 from lmm_tui.metrics.health.prefilter import MetricTable, Prefilter, prefilter_of
 from lmm_tui.metrics.health.rules import Rule
 from lmm_tui.metrics.series.growing_array import Ints, union
@@ -29,11 +29,13 @@ def examine(store: SeriesStore, health: Health, last: int = MAX_STEP) -> None:
     first = -MAX_STEP if health.last_step is None else health.last_step + 1
     begin, end = store.steps.searchsorted([first, last + 1]).tolist()
     if end - begin <= _FEW:
-        for step, _, row in rows_of(store, first, last):
+        for step, row in rows_of(store, first, last):
             health.observe(step, row)
         return
     table = MetricTable(store, first, last)
     started: list[tuple[int, int, Alert]] = []
+    if not health.judged:
+        health.note_measured(table.names)
     for number, (rule, condition) in enumerate(health.rules):
         prefilter = prefilter_of(condition, table, health.baselines)
         scan = _RuleScan(store, health, rule, condition, prefilter)
@@ -98,6 +100,7 @@ class _RuleScan:
             for step, row in self._rows(steps, at, end):
                 found = self.condition.check(step, row, self._health.baselines)
                 if found is not None:
+                    self._health.judged |= self._rule.severity != "notice"
                     started += self._health.judge(self._rule, step, found)
                 quiet = 0 if found or marked[at] else quiet + 1
                 at += 1
@@ -105,10 +108,9 @@ class _RuleScan:
                     return at
         return at
 
-    def _rows(self, steps: Ints, begin: int, end: int) -> list[tuple[int, Values]]:
+    def _rows(self, steps: Ints, begin: int, end: int) -> list[tuple[int, dict[str, float]]]:
         first, last = int(steps[begin]), int(steps[end - 1])
-        found = rows_of(self._store, first, last, self._prefilter.metrics)
-        return [(step, row) for step, _, row in found]
+        return rows_of(self._store, first, last, self._prefilter.metrics)
 
 
 if __name__ == "__main__":

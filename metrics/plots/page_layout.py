@@ -16,6 +16,7 @@ from lmm_tui.metrics.plots import panels, plot_style
 from lmm_tui.metrics.plots.decimate import StepWindow
 from lmm_tui.metrics.plots.panel_axes import draw_reason
 from lmm_tui.metrics.plots.plot_source import PlotSource
+from lmm_tui.metrics.printable import printable
 from lmm_tui.metrics.series.series import SeriesStore
 
 _WIDTH = 13.0
@@ -139,7 +140,7 @@ def _page(source: PlotSource, rows: Sequence[_Row]) -> Figure:
         hspace=_GAP * len(rows) / sum(inches),
     )
     left = _LEFT / _WIDTH
-    title = "".join(c if c.isprintable() else "\ufffd" for c in source.title)
+    title = printable(source.title.replace("\n", " "))
     figure.text(left, 1 - 0.36 / height, title, fontsize=17, fontweight="bold", va="baseline")
     figure.text(left, 1 - 0.6 / height, _summary(source), fontsize=10, color=plot_style.MUTED)
     for at, row in enumerate(rows):

@@ -11,10 +11,12 @@ import re
 
 import numpy as np
 
-from lmm_tui.metrics.readers.console_columns import columns_of
+from lmm_tui.metrics.readers.console_columns import DIGITS, ShapedLines, columns_of
 from lmm_tui.metrics.readers.console_pairs import KeyValue
-from lmm_tui.metrics.readers.console_plan import TEXT, LinePlan, plan_of, whole
+from lmm_tui.metrics.readers.console_plan import AT_THE_END, TEXT, LinePlan, plan_of, whole
+from lmm_tui.metrics.readers.console_table import row_of
 from lmm_tui.metrics.readers.log_row import Columns, LogRow
+from lmm_tui.metrics.readers.metric_names import is_loss
 from lmm_tui.metrics.readers.text_numbers import read_number
 
 LONGEST = 4096
@@ -23,8 +25,8 @@ LONGEST = 4096
 _COLOURS = re.compile(
     rb"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])|\x08+"
 )
-_DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _MOST_PLANS = 1 << 14
+_SAMPLE = 1 << 14
 
 
 class ConsoleLog:
@@ -37,39 +39,42 @@ class ConsoleLog:
         self._steps_an_epoch: int | None = None
         self._bar: tuple[int, int] | None = None
         self._split = ""
+        self._columns: tuple[str, ...] = ()
+        """Of the table whose rows may follow."""
 
     def rows(self, lines: list[bytes]) -> tuple[list[LogRow], int]:
         """A line that is no row is text, not broken."""
         found = []
         plans = self._plans
         for line in lines:
-            plan = plans.get(line.translate(_DIGITS))
-            if plan is TEXT:
+            plan = plans.get(line.translate(DIGITS))
+            if plan is TEXT and not self._columns:
                 continue
             row = self._row(line, plan)
-            if row is not None and row.values:
+            if row is not None and (row.values or row.is_summary):
                 found.append(row)
         return found, 0
 
     def columns(self, lines: list[bytes]) -> Columns | None:
         """The rows on some lines as columns; None where they must be read one by one."""
-        shapes: dict[bytes, list[int]] = {}
-        for index, line in enumerate(lines):
-            shapes.setdefault(line.translate(_DIGITS), []).append(index)
-        if len(shapes) * 8 > len(lines) or max(map(len, shapes)) > LONGEST:
+        data = b"\n".join(lines)
+        if b"\x1b" in data or b"\x08" in data:
+            data = _without_colours(data)
+        shaped = None if self._columns else ShapedLines.of(data, LONGEST)
+        columns = None if shaped is None else columns_of(shaped, self._plan)
+        if columns is None or (columns.counted and self._bar is not None):
             return None
-        if any(b"\x1b" in shape or b"\x08" in shape or not shape.isascii() for shape in shapes):
-            return None
-        columns = columns_of(shapes, lines, self._plan)
-        if columns is None or (self._epoch is not None and np.isnan(columns.epochs).any()):
+        if not columns.counted and self._epoch is not None and np.isnan(columns.epochs).any():
             return None
         for line in reversed(lines):
-            if self._row(line, None) is not None:  # Remembers the position.
+            last = self._row(line, None)  # Remembers the position.
+            if last is not None:
+                columns.total_steps = last.total_steps
                 return columns
         return None
 
     def _plan(self, line: bytes) -> LinePlan:
-        shape = line.translate(_DIGITS)
+        shape = line.translate(DIGITS)
         plan = self._plans.get(shape)
         if plan is None:
             if len(self._plans) >= _MOST_PLANS:
@@ -83,7 +88,16 @@ class ConsoleLog:
         if b"\x1b" in line or b"\x08" in line:
             line, plan = _COLOURS.sub(b"", line), None
         plan = plan or self._plan(line)
-        return None if plan is TEXT else self._read(line.decode("utf-8", "replace"), plan)
+        if plan is AT_THE_END:
+            return LogRow(is_summary=True)
+        text = line.decode("utf-8", "replace")
+        if plan.columns:
+            self._columns = plan.columns
+            return None
+        if self._columns and (row := row_of(text, self._columns)) is not None:
+            self._epoch = row.epoch
+            return row
+        return None if plan is TEXT else self._read(text, plan)
 
     def _read(self, text: str, plan: LinePlan) -> LogRow | None:
         """The row of a line; what it says of the position is remembered."""
@@ -97,9 +111,11 @@ class ConsoleLog:
         if bar is not None and total is not None:
             self._remember_bar(bar, total, at.described_bar)
         if plan.counted:
+            all_steps = steps_an_epoch
             if step is None and plan.bar_before and self._bar is not None:
-                step = self._bar[0]
-            return LogRow(_values(text, plan.pairs), step=step, epoch=epoch, counted=True)
+                step, all_steps = self._bar
+            values = _values(text, plan.pairs)
+            return LogRow(values, step=step, total_steps=all_steps, epoch=epoch, counted=True)
         if epoch is not None:
             self._epoch = epoch
             if step is None and bar is None:
@@ -109,9 +125,11 @@ class ConsoleLog:
             step, steps_an_epoch = bar, total
         if step is not None and not at.split:
             self._step, self._steps_an_epoch = step, steps_an_epoch
+        is_total = self._epoch is None and not at.split and not at.in_epoch
         return LogRow(
             _values(text, plan.pairs),
             step=step,
+            total_steps=steps_an_epoch if is_total else None,
             epoch=self._epoch,
             split=at.split,
             steps_an_epoch=steps_an_epoch,
@@ -122,6 +140,8 @@ class ConsoleLog:
         """A line with numbers alone."""
         if plan.counted and self._bar is not None:
             return LogRow(_values(text, plan.pairs), step=self._bar[0], counted=True)
+        if plan.counted and any(is_loss(pair.name) for pair in plan.pairs):
+            return LogRow(_values(text, plan.pairs), counted=True)
         if self._step is None and self._epoch is None:
             return None
         split = plan.at.split or self._split
@@ -138,6 +158,13 @@ class ConsoleLog:
         """The bar of the training is the first one without a text before it."""
         if not described and (self._bar is None or self._bar[1] == total):
             self._bar = count, total
+
+
+def _without_colours(data: bytes) -> bytes:
+    """Many lines without escape codes, of which a program uses few."""
+    for code in set(_COLOURS.findall(data, 0, _SAMPLE)):
+        data = data.replace(code, b"")
+    return _COLOURS.sub(b"", data) if b"\x1b" in data or b"\x08" in data else data
 
 
 def _values(text: str, pairs: tuple[KeyValue, ...]) -> dict[str, float]:

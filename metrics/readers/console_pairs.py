@@ -14,12 +14,13 @@ from typing import NamedTuple
 from lmm_tui.metrics.readers.metric_names import common_names, normal
 from lmm_tui.metrics.readers.text_numbers import NUMBER, UNIT, factor_of
 
-_END = r"(?!\w|\.\w|[-:/]\d)"
+_END = r"(?!\w|\.\w|[-:/,]\d)"
 _WORD = r"(?:[A-Za-z]{1,5}\.|[A-Za-z_](?:[\w./@+\-]*[\w@+\-])?)"
 """Not the end of a sentence, but `Val.` is one."""
 
 _NUMBER = re.compile(
-    rf"(?P<sign>['\"]?\s*(?::|=+)\s*['\"]?|\s)(?P<number>{NUMBER})(?P<unit>{UNIT})?{_END}",
+    rf"(?P<sign>['\"]?\s*(?::|=+)\s*(?:['\"]|\[(?=[^\s,\]]+\]))?|\s)(?P<number>{NUMBER})"
+    rf"(?P<unit>{UNIT})?{_END}",
     re.IGNORECASE,
 )
 _NAME = re.compile(
@@ -37,6 +38,7 @@ _NOISE = re.compile(
     r"\[?\b\d{4}[-/]\d\d[-/]\d\d[T ,]+\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?"
     r"|\b\d{1,2}:\d\d:\d\d(?:[.,]\d+)?\b"
     r"|\b(?:INFO|DEBUG|WARNING|WARN|ERROR|CRITICAL|NOTICE)\b:?"
+    r"|\(\w+ pid=\d+(?:, ip=[\d.]+)?\)"
     r"|\[[\w.\-]+:\d+\]|\[rank\s?\d+\]:?|\brank\s?\d+:|\b[\w./\-]+\.py:\d+|\bhost:\d+\b"
     r"|(?<![\w./])[a-z_]\w*(?:\.[a-z_]\w*)+:\d+(?=\s)"
 )
@@ -50,7 +52,7 @@ _LAST_WORDS = frozenset((
     "reward", "kl", "f1", "auc", "bleu", "wer", "cer", "map", "miou", "tps", "dt",
 ))  # fmt: skip
 _FILLERS = re.compile(
-    r"^(?:(?:with|at|is|the|a|an|of|and|in|to|for|on|current|has|got|done)\s+)+", re.IGNORECASE
+    r"^(?:(?:with|at|is|the|a|an|of|and|in|to|for|on|current|has|got|done\.?)\s+)+", re.IGNORECASE
 )
 _UNIT_IN_NAME = re.compile(r"\s*\([^)]*\)$")
 
@@ -113,7 +115,7 @@ def _spaced_name(written: str) -> str:
     """The name of a metric before a blank and a number; prose is none."""
     words = written.removesuffix(" is").split(" ")[-3:]
     name = _FILLERS.sub("", " ".join(words)).strip()
-    last = normal(name).rsplit(" ", 1)[-1].rsplit("/", 1)[-1]
+    last = normal(name).rsplit(" ", 1)[-1].rsplit("/", 1)[-1].partition("@")[0]
     return name if normal(name) in common_names() or last in _LAST_WORDS else ""
 
 

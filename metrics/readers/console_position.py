@@ -14,7 +14,7 @@ from lmm_tui.metrics.readers.console_pairs import blank_out
 from lmm_tui.metrics.readers.metric_names import VALIDATION
 
 _INT = r"\d{1,3}(?:,\d{3})+(?!\d)|\d+"
-_END = r"(?!\w|\.\w|[-:/]\d)"
+_END = r"(?!\w|\.\w|[-:/,]\d)"
 
 
 Span: TypeAlias = tuple[int, int]
@@ -46,11 +46,14 @@ _WITHIN = re.compile(
     rf"(?:\[\s*(?P<e>\d+)(?:\s*/\s*\d+)?\s*\]|(?P<e2>\d+))\s*[:,|-]?\s*"
     rf"[\[(]\s*(?P<i>{_INT})\s*/\s*(?P<n>{_INT})\s*(?:\(\s*[\d.]+\s*%\s*\))?\s*[\])]"
     r"|^\W*(?P<split2>train|test|val|eval):\s*(?P<e3>\d+)\s*\[\s*(?P<i3>\d+)/(?P<n3>\d+)\s*\([^)]*\)\s*\]"
+    r"|^\W*(?P<split3>train|test|val|eval):\s*(?P<e5>\d+)/\d+\s*\([^)]*\)\s*"
+    r"\[\s*(?P<i5>\d+)/(?P<n5>\d+)\s*\([^)]*\)\s*\]"
     r"|\bepoch (?P<e4>\d+)(?::\s+|\s+)(?P<i4>\d+)\s*/\s*(?P<n4>\d+)(?=[\s\]])",
     re.IGNORECASE,
 )
 """`Epoch:[1/2](100/900)`, `Epoch(train) [1][50/100]`, `Train Epoch: 1 [640/60000 (1%)]`,
-`Train: 0 [50/1251 (4%)]` of timm, `epoch 001: 200 / 1000` of fairseq, `[Epoch 1 128/60000]`."""
+`Train: 0 [50/1251 (4%)]` of timm, `Train: 1/80 (1%) [10/928 (1%)]` of OpenPCDet,
+`epoch 001: 200 / 1000` of fairseq, `[Epoch 1 128/60000]`."""
 
 _PAIR = re.compile(r"^\s*\[(?P<e>\d+),\s+(?P<i>\d+)\](?=\s+loss)", re.IGNORECASE)
 """`[1,  2000] loss: 2.173` of PyTorch's tutorials."""
@@ -73,8 +76,8 @@ _EPOCH = re.compile(
 )
 _STEP = re.compile(
     r"(?P<before>(?:\b[A-Za-z]+ ){0,3})(?<![\w/.])"
-    r"(?P<word>global[ _]step|train[ _]step|step|iteration|iter|itr|num[ _]updates|update|batch"
-    r"|it(?=\s*[:=]))"
+    r"(?P<word>global[ _]step|train[ _]step|(?:step|iteration)s(?=\s*[:=])|step|iteration|iter|itr"
+    r"|num[ _]updates|update|batch|it(?=\s*[:=]))"
     rf"(?:\((?P<split>\w+)\))?['\"]?\s*[:=#]?\s*['\"]?[\[(]?\s*(?P<i>{_INT})(?:\.0)?"
     rf"(?:\s*(?:/|of)\s*(?P<n>{_INT}))?\s*[\])]?(?:\s*\([\d.]+%\))?{_END}",
     re.IGNORECASE,
@@ -104,11 +107,13 @@ def cut_position(text: str) -> tuple[Position, str]:
         at.epoch, at.step = found.span("e"), found.span("i")
         return at, blank_out(text, 0, found.end())
     if ("epoch" in lower or "[" in text) and (found := _WITHIN.search(text)):
-        at.epoch = _first_span(found, "e", "e2", "e3", "e4")
-        at.step = _first_span(found, "i", "i3", "i4")
-        at.steps_an_epoch = _first_span(found, "n", "n3", "n4")
+        at.epoch = _first_span(found, "e", "e2", "e3", "e4", "e5")
+        at.step = _first_span(found, "i", "i3", "i4", "i5")
+        at.steps_an_epoch = _first_span(found, "n", "n3", "n4", "n5")
         at.in_epoch = True
-        at.split = _split(found["split"] or found["split2"] or "", found["before"] or "")
+        at.split = _split(
+            found["split"] or found["split2"] or found["split3"] or "", found["before"] or ""
+        )
         text = blank_out(text, *found.span())
     if _STEP_WORDS.search(lower):
         text = _cut_steps(at, text)

@@ -1,28 +1,38 @@
 """Scalars out of TensorBoard event files, of ours and of anybody else's, into a store, and on.
 
-What a restarted session supersedes is dropped, as TensorBoard drops it. Events of one plain number
-are read many at once; all others go one by one through `event_message`.
+What a restarted session supersedes is dropped, as TensorBoard drops it.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from lmm_tui.guarded_files import reading
-from lmm_tui.metrics.readers.event_message import MessageError, read_event
-from lmm_tui.metrics.readers.event_records import Bytes, Records, split
-from lmm_tui.metrics.readers.metric_names import EPOCHS, TAKEN, MetricNamer, normal
-from lmm_tui.metrics.series.growing_array import Floats, GrowingArray, Ints, union
-from lmm_tui.metrics.series.series import MAX_STEP, SeriesStore
+from lmm_tui.metrics.readers.event_points import FoundPoints, Points, read_points
+from lmm_tui.metrics.readers.event_records import Records, split
+from lmm_tui.metrics.readers.log_facts import LogFacts
+from lmm_tui.metrics.readers.metric_names import (
+    EPOCHS,
+    TAKEN,
+    MetricNamer,
+    in_split,
+    normal,
+    split_of,
+)
+from lmm_tui.metrics.series.growing_array import Floats, Ints, union
+from lmm_tui.metrics.series.series import SeriesStore
 
 _CHUNK_BYTES = 8 << 20
+_HEAD_BYTES = 1 << 16
 
 
 def find_event_files(folder: Path) -> list[Path]:
@@ -30,11 +40,108 @@ def find_event_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*tfevents*") if path.is_file())
 
 
+@dataclass(frozen=True)
+class EventSource:
+    """A file, and the part of the run that it is of: the name of a folder below, or nothing."""
+
+    path: Path
+    part: str = ""
+
+    def rename(self, tag: str) -> str:
+        """The tag with what the folder says of it."""
+        return (self.part and tag_in_part(tag, self.part)) or tag
+
+
+def tag_in_part(tag: str, folder: str) -> str | None:
+    """What a tag in a folder below a run is called, or None where that is a run of its own.
+
+    `SummaryWriter.add_scalars("loss", {"train": …})` writes the tag `loss` into a folder
+    `loss_train`; Keras writes into the folders `train` and `validation`.
+    """
+    begin = tag.replace("/", "_") + "_"
+    if folder.startswith(begin) and len(folder) > len(begin):
+        return f"{tag}/{folder.removeprefix(begin)}"
+    return in_split(tag, folder.lower()) if split_of(folder) else None
+
+
+def sources_in(folder: Path) -> list[EventSource]:
+    """The event files of the run in a folder: those right in it and in the folders of its parts."""
+    own = [EventSource(path) for path in find_event_files(folder)]
+    return own + [
+        EventSource(path, below.name)
+        for below in folders_with_events(folder)
+        if _is_part(below)
+        for path in find_event_files(below)
+    ]
+
+
+def folders_with_events(folder: Path) -> list[Path]:
+    """The folders right in this one that have event files."""
+    return sorted({path.parent for path in folder.glob("*/*tfevents*") if path.is_file()})
+
+
+def _is_part(folder: Path) -> bool:
+    if split_of(folder.name):
+        return True
+    if "_" not in folder.name:
+        return False
+    try:
+        tags = first_tags(find_event_files(folder)[0])
+    except OSError:
+        return False
+    return bool(tags) and all(tag_in_part(tag, folder.name) for tag in tags)
+
+
+def concurrent_writers(folder: Path) -> list[Path]:
+    """The event files of a folder where several processes wrote the same tags at the same time.
+
+    Then each is a run of its own; files that follow each other are one run, resumed.
+    """
+    files = find_event_files(folder)
+    began = [_begun(path) for path in files]
+    if all(path.stat().st_mtime <= later for path, later in zip(files, began[1:], strict=False)):
+        return []
+    spans = [_spans(path, path.stat().st_mtime_ns) for path in files]
+    for earlier, later in pairwise(spans):
+        for tag in earlier.keys() & later.keys():
+            if later[tag][0] < earlier[tag][1]:
+                return files
+    return []
+
+
+def _begun(path: Path) -> float:
+    """When a file was begun, by its name; 0 where that does not tell."""
+    found = re.search(r"tfevents\.(\d{9,11})", path.name)
+    return float(found[1]) if found else 0.0
+
+
+@lru_cache(maxsize=64)
+def _spans(path: Path, written_ns: int) -> dict[str, tuple[float, float]]:
+    """By tag, the first and the last time in a file; nothing where it cannot be read."""
+    del written_ns  # Another one makes it be read again.
+    found = FoundPoints()
+    with suppress(OSError), reading(path) as file:
+        read_points(split(file.read()), found)
+    return {
+        tag: (float(points.times.view[0]), float(points.times.view[-1]))
+        for tag, points in found.until(None)
+    }
+
+
 def read_event_files(paths: list[Path]) -> SeriesStore:
     """All scalars of the files as one run; a file that ends torn counts up to there."""
     store = SeriesStore()
-    EventReader(lambda: paths, store).poll()
+    sources = list(map(EventSource, paths))
+    EventReader(lambda: sources, store).poll()
     return store
+
+
+def first_tags(path: Path) -> list[str]:
+    """The tags with numbers at the beginning of an event file. Raises OSError."""
+    found = FoundPoints()
+    with reading(path) as file:
+        read_points(split(file.read(_HEAD_BYTES)), found)
+    return found.tags()
 
 
 class EventReader:
@@ -46,7 +153,7 @@ class EventReader:
 
     def __init__(
         self,
-        find: Callable[[], list[Path]],
+        find: Callable[[], Sequence[EventSource]],
         store: SeriesStore,
         namer: MetricNamer | None = None,
     ) -> None:
@@ -56,28 +163,52 @@ class EventReader:
         """Records that could not be read, and files that are lost from a record on."""
         self.behind = False
         """Whether the files hold more than has been read so far."""
+        self.facts = LogFacts()
         self._find = find
         self._store = store
         self._namer = namer
+        self._begin()
+
+    def _begin(self) -> None:
         self._names: dict[str, str] = {}
-        self._files: dict[Path, _File] = {}
-        self._points: dict[str, _Points] = {}
+        self._files: dict[EventSource, _File] = {}
+        self._points: dict[tuple[str, str], Points] = {}
+        """By part and tag."""
+        self._superseded = 0
+        self._without_number: set[str] = set()
+        self.bad_lines = 0
+
+    @property
+    def notes(self) -> list[str]:
+        """What of the files is not in the series, as sentences."""
+        warnings = []
+        if self._superseded:
+            warnings.append(
+                f"{self._superseded} points left out: a resumed run repeats their steps"
+            )
+        if repeated := sum(points.repeated for points in self._points.values()):
+            warnings.append(f"{repeated} values left out: a later one has the same step")
+        numbers = {tag for _, tag in self._points}
+        if others := len(self._without_number - numbers):
+            warnings.append(f"{others} tags are no curves: pictures, histograms, texts")
+        return warnings
 
     def poll(self, budget_s: float | None = None) -> bool:
         """Read what is new, for at most about `budget_s` seconds; True where that was anything."""
         deadline = None if budget_s is None else time.perf_counter() + budget_s
         before = self._store.version, self.bad_lines
-        paths = self._find()
-        if any(path not in paths or file.replaced() for path, file in self._files.items()):
-            self._start_over()
-        for path in paths:
-            self._files.setdefault(path, _File(path))
+        sources = self._find()
+        if any(one not in sources or file.replaced() for one, file in self._files.items()):
+            self._store.clear()
+            self._begin()
+        for source in sources:
+            self._files.setdefault(source, _File(source.path))
         self.behind = True
         rebuild = False
-        for file in self._files.values():
+        for source, file in self._files.items():
             for records in file.read():
                 self.bad_lines += records.damaged + records.lost
-                rebuild |= self._take(records)
+                rebuild |= self._take(records, source)
                 if deadline and time.perf_counter() >= deadline:
                     break
             else:
@@ -89,30 +220,30 @@ class EventReader:
             self._rebuild()
         return (self._store.version, self.bad_lines) != before
 
-    def _start_over(self) -> None:
-        self._files.clear()
-        self._points.clear()
-        self._store.clear()
-        self.bad_lines = 0
-
-    def _take(self, records: Records) -> bool:
+    def _take(self, records: Records, source: EventSource) -> bool:
         """Add the points of some records; whether the store must be built anew for them."""
-        found = _Found()
-        _read(records, found)
+        found = FoundPoints()
+        read_points(records, found)
+        self.bad_lines += found.broken
+        self._without_number |= found.without_number
+        tags = [source.rename(tag) for tag in found.tags()]
+        new = [tag for tag in tags if tag not in self._names and normal(tag) not in EPOCHS]
         if self._namer is not None:
-            self._namer.names(found.new_tags(self._names))  # Together: the best one is chosen.
+            self._namer.names(new)  # Together: the best one is chosen.
         last = self._store.last_step
-        later: dict[str, _Points] = {}
+        later: dict[str, Points] = {}
         rebuild = False
         for start in (*found.session_starts(), None):
-            for tag, points in found.until(start):
-                own = self._points.setdefault(self._name(tag), _Points())
-                own.add(points)
-                later.setdefault(self._name(tag), _Points()).add(points)
+            for written, points in found.until(start):
+                tag = source.rename(written)
+                self._points.setdefault((source.part, tag), Points()).add(points)
+                later.setdefault(self._name(tag), Points()).add(points)
                 rebuild |= last is not None and bool((points.steps.view < last).any())
             if start is not None:
-                for points in self._points.values():
-                    rebuild |= points.drop_from(start.step)
+                for (part, _), points in self._points.items():
+                    dropped = points.drop_from(start.step) if part == source.part else 0
+                    self._superseded += dropped
+                    rebuild |= dropped > 0
         if not rebuild:
             self._extend(later, last)
         return rebuild
@@ -131,9 +262,12 @@ class EventReader:
 
     def _rebuild(self) -> None:
         self._store.clear()
-        self._extend(self._points, None)
+        whole: dict[str, Points] = {}
+        for (_, tag), points in self._points.items():
+            whole.setdefault(self._name(tag), Points()).add(points)
+        self._extend(whole, None)
 
-    def _extend(self, points: dict[str, _Points], last: int | None) -> None:
+    def _extend(self, points: dict[str, Points], last: int | None) -> None:
         """Add points at or after the last step of the store."""
         columns = {name: found.in_order() for name, found in points.items() if len(found)}
         if not columns:
@@ -154,7 +288,7 @@ class EventReader:
                 continue
             rows = None if len(own) == len(steps) else steps.searchsorted(own)
             places = slice(None) if rows is None else rows
-            times[places] = at
+            times[places] = np.where(at == 0, np.nan, at)  # So an event without a time reads.
             if name == "epoch":
                 epochs[places] = values
             else:
@@ -204,180 +338,6 @@ class _File:
                         size *= 4  # For a record that is larger than a chunk.
         except OSError:
             return
-
-
-@dataclass(frozen=True)
-class _SessionStart:
-    order: int
-    step: int
-
-
-class _Points:
-    """Steps, times and values of a tag in the order in which they were written."""
-
-    def __init__(
-        self, steps: ArrayLike = (), times: ArrayLike = (), values: ArrayLike = ()
-    ) -> None:
-        self.steps, self.times, self.values = (
-            GrowingArray(np.int64),
-            GrowingArray(float),
-            GrowingArray(float),
-        )
-        self._extend(steps, times, values)
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def add(self, other: _Points) -> None:
-        self._extend(other.steps.view, other.times.view, other.values.view)
-
-    def drop_from(self, step: int) -> bool:
-        """Whether there was anything at or after `step`."""
-        keep = self.steps.view < step
-        if keep.all():
-            return False
-        for column in (self.steps, self.times, self.values):
-            kept = column.view[keep]
-            column.truncate(0)
-            column.extend(kept)
-        return True
-
-    def in_order(self) -> tuple[Ints, Floats, Floats]:
-        """By step; of several at one step the last that was written."""
-        steps, times, values = self.steps.view, self.times.view, self.values.view
-        if (np.diff(steps) > 0).all():
-            return steps, times, values
-        order = np.argsort(steps, kind="stable")
-        last = order[np.append(np.diff(steps[order]) != 0, True)]
-        return steps[last], times[last], values[last]
-
-    def _extend(self, steps: ArrayLike, times: ArrayLike, values: ArrayLike) -> None:
-        self.steps.extend(steps)
-        self.times.extend(times)
-        self.values.extend(values)
-
-
-class _Found:
-    """What some records hold: points by tag, each with the number of its record."""
-
-    def __init__(self) -> None:
-        self._parts: dict[str, list[tuple[Ints, Ints, Floats, Floats]]] = {}
-        self._single: dict[str, list[tuple[int, int, float, float]]] = {}
-        self._starts: list[_SessionStart] = []
-        self._from = 0
-
-    def add(self, tag: str, order: Ints, steps: Ints, times: Floats, values: Floats) -> None:
-        usable = np.abs(steps) <= MAX_STEP
-        part = order[usable], steps[usable], times[usable], values[usable]
-        self._parts.setdefault(tag, []).append(part)
-
-    def add_one(self, tag: str, point: tuple[int, int, float, float]) -> None:
-        """Order, step, time and value."""
-        self._single.setdefault(tag, []).append(point)
-
-    def add_start(self, order: int, step: int) -> None:
-        self._starts.append(_SessionStart(order, step))
-
-    def new_tags(self, known: Container[str]) -> list[str]:
-        """The tags that are not known, in order, without epochs."""
-        tags = dict.fromkeys((*self._parts, *self._single))
-        return [tag for tag in tags if tag not in known and normal(tag) not in EPOCHS]
-
-    def session_starts(self) -> list[_SessionStart]:
-        return sorted(self._starts, key=lambda start: start.order)
-
-    def until(self, start: _SessionStart | None) -> Iterator[tuple[str, _Points]]:
-        """Points of records before `start` that were not given before."""
-        for tag, points in self._single.items():
-            order, steps, times, values = map(np.array, zip(*points, strict=True))
-            self.add(tag, order, steps, times, values.astype(float))
-        self._single.clear()
-        first, self._from = self._from, MAX_STEP if start is None else start.order
-        for tag, parts in self._parts.items():
-            order, *columns = (
-                parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
-            )
-            chosen = np.flatnonzero((order >= first) & (order < self._from))
-            chosen = chosen[np.argsort(order[chosen], kind="stable")]
-            if len(chosen):
-                yield tag, _Points(*(column[chosen] for column in columns))
-
-
-def _read(records: Records, found: _Found) -> None:
-    for length in np.unique(records.lengths).tolist():
-        at, rows = records.of_length(length)
-        for index in _read_plain(at, rows, found).tolist():
-            _read_message(int(at[index]), rows[index].tobytes(), found)
-
-
-# Event: 09 wall_time(8) [10 step(varint)] 2a n <Summary>, Summary: 0a n <Value>,
-# Value: 0a n tag, 15 simple_value(4). Protocol buffers leave out a step of 0.
-_TIME, _STEP, _SUMMARY, _MESSAGE, _NUMBER, _FILE_VERSION = 0x09, 0x10, 0x2A, 0x0A, 0x15, 0x1A
-
-
-def _read_plain(at: Ints, rows: Bytes, found: _Found) -> Ints:
-    """Take events of one plain number; which rows are something else."""
-    count, length = rows.shape
-    left = np.ones(count, bool)
-    if not 21 <= length < 128 + 13:  # The shortest; from there on lengths take two bytes.
-        return np.flatnonzero(left & (length > 9))
-    timed = rows[:, 0] == _TIME
-    left &= ~(timed & (rows[:, 9] == _FILE_VERSION))
-    stepped = timed & (rows[:, 9] == _STEP)
-    for width in range(11):
-        base = 9 if width == 0 else 10 + width
-        tag_length = length - base - 11
-        if tag_length < 1 or length - base - 2 > 127:
-            continue
-        if width == 0:
-            chosen = timed.copy()
-        else:
-            more = rows[:, 10 : 10 + width] >= 0x80
-            chosen = stepped & more[:, :-1].all(1) & ~more[:, -1]
-        fixed = (_SUMMARY, length - base - 2, _MESSAGE, length - base - 4, _MESSAGE, tag_length)
-        for offset, byte in enumerate(fixed):
-            chosen &= rows[:, base + offset] == byte
-        chosen &= rows[:, length - 5] == _NUMBER
-        where = np.flatnonzero(chosen)
-        if len(where):
-            left[where] = False
-            _add_plain(at[where], rows[where], base, found)
-    return np.flatnonzero(left)
-
-
-def _add_plain(at: Ints, rows: Bytes, base: int, found: _Found) -> None:
-    """Rows of one layout, whose summary begins at `base`."""
-    times = _as(rows[:, 1:9], "<f8")
-    values = _as(rows[:, -4:], "<f4").astype(float)
-    steps = np.zeros(len(rows), np.uint64)
-    for place, byte in enumerate(rows[:, 10:base].T):
-        steps |= (byte & 0x7F).astype(np.uint64) << np.uint64(7 * place)
-    for tag, chosen in _by_tag(rows[:, base + 6 : -5]):
-        found.add(tag, at[chosen], steps[chosen].view(np.int64), times[chosen], values[chosen])
-
-
-def _as(columns: Bytes, kind: str) -> Any:
-    return np.ascontiguousarray(columns).view(kind).ravel()
-
-
-def _by_tag(names: Bytes) -> Iterator[tuple[str, Ints]]:
-    """Rows by what they are called; neighbours in a file seldom are called alike."""
-    left = np.arange(len(names))
-    while len(left):
-        same = (names[left] == names[left[0]]).all(1)
-        yield names[left[0]].tobytes().decode("utf-8", "replace"), left[same]
-        left = left[~same]
-
-
-def _read_message(order: int, data: bytes, found: _Found) -> None:
-    try:
-        event = read_event(data)
-    except MessageError:
-        return
-    if event.starts_session:
-        found.add_start(order, event.step)
-    for tag, number in event.scalars:
-        found.add_one(tag, (order, event.step, event.wall_time, number))
 
 
 if __name__ == "__main__":

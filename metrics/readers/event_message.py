@@ -43,11 +43,14 @@ class Event:
     wall_time: float
     scalars: tuple[tuple[str, float], ...]
     starts_session: bool
+    without_number: tuple[str, ...] = ()
+    """The tags of pictures, histograms, texts and tensors of several values."""
 
 
 def read_event(data: bytes) -> Event:
     """Raises MessageError for bytes that are no event."""
-    step, wall_time, scalars, starts = 0, 0.0, [], False
+    step, wall_time, starts = 0, 0.0, False
+    found: list[tuple[str, float | None]] = []
     for number, value in _fields(data):
         match number, value:
             case 1, bytes():
@@ -55,14 +58,16 @@ def read_event(data: bytes) -> Event:
             case 2, int():
                 step = _signed(value)
             case 5, bytes():
-                scalars += [found for n, v in _fields(value) if n == 1 for found in _scalar(v)]
+                found += [_value(content) for n, content in _fields(value) if n == 1]
             case 7, _:
                 starts = True
-    return Event(step, wall_time, tuple(scalars), starts)
+    scalars = tuple((tag, number) for tag, number in found if number is not None)
+    others = tuple(tag for tag, number in found if number is None)
+    return Event(step, wall_time, scalars, starts, others)
 
 
-def _scalar(message: int | bytes) -> Iterator[tuple[str, float]]:
-    """The tag and number of a summary value that has one number: as such, or as a tensor."""
+def _value(message: int | bytes) -> tuple[str, float | None]:
+    """The tag of a summary value, and its number if it has one: as such, or as a tensor."""
     tag, number = "", None
     for field, value in _fields(message):
         match field, value:
@@ -72,8 +77,7 @@ def _scalar(message: int | bytes) -> Iterator[tuple[str, float]]:
                 number = _number("<f", value)
             case 8, bytes():
                 number = _tensor_number(value)
-    if number is not None:
-        yield tag, number
+    return tag, number
 
 
 def _tensor_number(message: bytes) -> float | None:

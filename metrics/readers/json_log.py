@@ -19,6 +19,7 @@ from lmm_tui.metrics.readers.metric_names import (
     SPLITS,
     STEPS,
     TIMES,
+    TOTALS,
     common_names,
     normal,
     split_of,
@@ -29,6 +30,7 @@ from lmm_tui.metrics.series.row_values import number, whole_step
 _SUMMARY = "train_runtime"
 """Is in the last row of Hugging Face's Trainer, whose `train_loss` is a mean over all its steps."""
 
+_LONGEST_LIST = 8
 _NO_METRICS = ("id", "name", "version", "host", "date", "seed", "commit", "uuid", "pid")
 
 
@@ -40,6 +42,9 @@ class RowKeys:
     epoch: str | None
     time: str | None
     split: str | None
+    total: str | None
+    tokens: str | None
+    """In rows as we write them."""
 
     @classmethod
     def among(cls, keys: Iterable[str]) -> RowKeys:
@@ -50,7 +55,9 @@ class RowKeys:
         def first(names: Iterable[str]) -> str | None:
             return next((by_name[name] for name in names if name in by_name), None)
 
-        return cls(first(STEPS), first(EPOCHS), first(TIMES), first(SPLITS))
+        ours = any(key.startswith(("train/", "val/")) for key in by_name.values())
+        tokens = "tokens" if ours and "tokens" in by_name.values() else None
+        return cls(first(STEPS), first(EPOCHS), first(TIMES), first(SPLITS), first(TOTALS), tokens)
 
 
 class RecordLines:
@@ -68,15 +75,13 @@ class RecordLines:
         if keys is None:
             keys = self._keys[shape] = RowKeys.among(shape)
         if _SUMMARY in found:
-            return LogRow(step=0)
-        row = LogRow()
-        if keys.step is not None:
-            row.step = step_in(found[keys.step])
-        if keys.epoch is not None:
-            row.epoch = value_in(keys.epoch, found[keys.epoch])
+            return LogRow(step=0, is_summary=True)
+        row = self._placed(keys, found)
         if row.step is None and row.epoch is None:
             return None
         rest = {name: value for name, value in found.items() if name not in (keys.step, keys.epoch)}
+        if keys.tokens is not None:
+            row.tokens = number(rest.pop(keys.tokens))
         if keys.time is not None:
             row.time = time_in(rest[keys.time])
             if row.time is not None:
@@ -91,9 +96,21 @@ class RecordLines:
                 row.values[name] = value
         return row
 
+    def _placed(self, keys: RowKeys, found: Mapping[str, Any]) -> LogRow:
+        row = LogRow()
+        if keys.step is not None:
+            row.step = step_in(found[keys.step])
+        if keys.epoch is not None:
+            row.epoch = value_in(keys.epoch, found[keys.epoch])
+        if keys.total is not None:
+            row.total_steps = total_in(found[keys.total])
+        row.is_last = row.step is not None and row.step == row.total_steps
+        return row
+
 
 def flat(found: Mapping[str, Any], most: int = 4) -> dict[str, Any]:
-    """The object with nested names joined by a dot; lists of one value are that value."""
+    """The object with nested names joined by a dot; lists of one value are that value,
+    and the numbers of short ones are counted from 0."""
     result: dict[str, Any] = {}
     for name, value in found.items():
         if isinstance(value, dict) and most:
@@ -102,6 +119,8 @@ def flat(found: Mapping[str, Any], most: int = 4) -> dict[str, Any]:
         elif isinstance(value, list):
             if len(value) == 1 and not isinstance(value[0], dict | list):
                 result[str(name)] = value[0]
+            elif len(value) <= _LONGEST_LIST and all(number(one) is not None for one in value):
+                result |= {f"{name}.{at}": one for at, one in enumerate(value)}
         else:
             result[str(name)] = value
     return result
@@ -122,8 +141,17 @@ def value_in(name: str, given: object) -> float | None:
 
 
 def step_in(given: object) -> int | None:
-    """A step, also where it is text."""
+    """A step, also where it is text, such as `10/100`."""
+    if isinstance(given, str) and "/" in given:
+        given = given.partition("/")[0]
     return whole_number(given) if isinstance(given, str) else whole_step(given)
+
+
+def total_in(given: object) -> float | None:
+    """How many steps there are to be, also behind the step, as in `10/100`."""
+    if isinstance(given, str):
+        return whole_number(given.rpartition("/")[2])
+    return number(given)
 
 
 def time_in(given: object) -> float | None:

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 from lmm_tui.guarded_files import read_bytes
 from lmm_tui.metrics.readers.json_log import RecordLines, document_in, history_in
+from lmm_tui.metrics.readers.log_facts import LAST_LINES, LogFacts, failure_in
 from lmm_tui.metrics.readers.log_lines import LogLines, decoded
 from lmm_tui.metrics.readers.log_row import LineReader, LogRow
 from lmm_tui.metrics.readers.metric_names import MetricNamer
-from lmm_tui.metrics.readers.place_rows import RowPlacer
+from lmm_tui.metrics.readers.place_rows import RowPlacer, is_validation
 from lmm_tui.metrics.series.series import SeriesStore
 
 _MOST_REREADS = 8
@@ -22,7 +23,7 @@ _MANY = 256
 
 
 class LogFollower(Protocol):
-    """What every follower offers, `metrics.readers.json_lines.MetricsFollower` among them."""
+    """What every follower of a log of another program offers."""
 
     @property
     def bad_lines(self) -> int:
@@ -32,6 +33,16 @@ class LogFollower(Protocol):
     @property
     def behind(self) -> bool:
         """Whether more is there than has been read so far."""
+        ...
+
+    @property
+    def notes(self) -> list[str]:
+        """What of the log is not in the series as it stands there, as sentences."""
+        ...
+
+    @property
+    def facts(self) -> LogFacts:
+        """What the log says of its run beside the rows."""
         ...
 
     def poll(self, budget_s: float | None = None) -> bool:
@@ -50,8 +61,6 @@ class LineLogFollower:
         complete: Callable[[bytes], bool] | None = None,
     ) -> None:
         """`new_reader` is called again where the log begins anew; `complete`: see LogLines."""
-        self.lines = 0
-        """How many there are that are not blank."""
         self._lines = LogLines(path, complete)
         self._store = store
         self._new_reader = new_reader
@@ -63,14 +72,28 @@ class LineLogFollower:
     def _begin(self) -> None:
         self._reader = self._new_reader()
         self._placer = RowPlacer(self._store, self._namer)
-        self._bad = self.lines = 0
+        self._bad = 0
+        self.facts = LogFacts()
+        self._last: list[bytes] = []
 
     def _read(self, lines: list[bytes]) -> None:
+        self._last = [*self._last, *lines[-LAST_LINES:]][-LAST_LINES:]
         columns = self._reader.columns(lines) if len(lines) >= _MANY else None
         if columns is not None and self._placer.add_columns(columns):
+            self.facts.end = ""
+            self.facts.expect(columns.total_steps)
             return
         rows, bad = self._reader.rows(lines)
+        note_facts(self.facts, rows)
         self._bad += bad + self._placer.add(rows)
+
+    def _look_at_the_end(self) -> None:
+        """A traceback that no row follows has ended the run."""
+        failure = failure_in(self._last)
+        if failure is not None:
+            rows, _ = self._new_reader().rows(self._last[failure[0] :])
+            if not any(row.values for row in rows):
+                self.facts.end, self.facts.error = "failed", failure[1]
 
     @property
     def bad_lines(self) -> int:
@@ -98,7 +121,6 @@ class LineLogFollower:
                 self._namer.restart()
                 self._begin()
             if lines:
-                self.lines += sum(1 for line in lines if line and not line.isspace())
                 self._read(lines)
             if self._namer.contested and self._rereads < _MOST_REREADS:
                 self._rereads += 1
@@ -107,8 +129,22 @@ class LineLogFollower:
                 self._lines.rewind()
                 self._begin()
                 continue
+            if lines and not self._lines.behind:
+                self._look_at_the_end()
             if not self._lines.behind or (deadline and time.perf_counter() >= deadline):
                 return (self._store.version, self.bad_lines) != before
+
+
+def note_facts(facts: LogFacts, rows: list[LogRow]) -> None:
+    """Take what rows say of the run as a whole."""
+    for row in rows:
+        facts.expect(row.total_steps)
+        if row.is_summary:
+            facts.end = "finished"
+        elif facts.end and row.values and not is_validation(row):
+            facts.end, facts.error = "", ""
+        if row.is_last:
+            facts.end = "finished"
 
 
 class DocumentFollower:
@@ -120,6 +156,7 @@ class DocumentFollower:
         self.bad_lines = 0
         """How often the document could not be read."""
         self.notes: list[str] = []
+        self.facts = LogFacts()
         self._path = path
         self._store = store
         self._seen: tuple[int, ...] | None = None
@@ -133,9 +170,11 @@ class DocumentFollower:
             if seen == self._seen:
                 return False
             self._seen = seen
-            history = history_of(self._path)
+            document = document_of(self._path)
+            history = history_in(document)
         except (OSError, ValueError, RecursionError):
-            history = None
+            document = history = None
+        self.facts = _facts_of(document)
         if history is None:
             self.bad_lines += 1
         else:
@@ -145,6 +184,7 @@ class DocumentFollower:
     def _show(self, history: list[dict[str, Any]]) -> None:
         records = RecordLines()
         rows = [row for found in history if (row := records.row(found)) is not None]
+        note_facts(self.facts, [row for row in rows if row.is_summary])
         namer = MetricNamer()
         for _ in range(_MOST_REREADS):
             self._store.clear()
@@ -160,10 +200,21 @@ def _fields(row: LogRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in LogRow.__slots__}
 
 
-def history_of(path: Path) -> list[dict[str, Any]] | None:
-    """The rows in a document. Raises OSError or ValueError where it cannot be read."""
-    text = decoded(read_bytes(path, limit=_LARGEST_DOCUMENT)).decode("utf-8", "replace")
-    return history_in(document_in(text))
+def document_of(path: Path) -> object:
+    """A JSON document. Raises OSError or ValueError where it cannot be read."""
+    content = decoded(read_bytes(path, limit=_LARGEST_DOCUMENT))
+    return document_in(content.decode("utf-8", "replace"))
+
+
+def _facts_of(document: object) -> LogFacts:
+    """Of a `trainer_state.json`."""
+    facts = LogFacts()
+    if isinstance(document, dict):
+        facts.expect(document.get("max_steps"))
+        step = document.get("global_step")
+        if facts.total_steps and isinstance(step, int) and step >= facts.total_steps:
+            facts.end = "finished"
+    return facts
 
 
 if __name__ == "__main__":

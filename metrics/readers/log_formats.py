@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 from lmm_tui.guarded_files import reading
 from lmm_tui.metrics.readers.console_log import ConsoleLog
-from lmm_tui.metrics.readers.event_files import EventReader
+from lmm_tui.metrics.readers.event_files import EventReader, EventSource, sources_in
 from lmm_tui.metrics.readers.event_records import split as split_records
 from lmm_tui.metrics.readers.json_lines import parse
 from lmm_tui.metrics.readers.json_log import JsonLog, RecordLines, is_object
@@ -22,11 +23,14 @@ from lmm_tui.metrics.readers.log_lines import decoded, split_lines
 from lmm_tui.metrics.readers.log_row import LineReader
 from lmm_tui.metrics.readers.metric_names import MetricNamer
 from lmm_tui.metrics.readers.table_log import TableLog, delimiter_of
+from lmm_tui.metrics.readers.trackio_log import MAGIC as SQLITE
+from lmm_tui.metrics.readers.trackio_log import TrackioFollower, runs_in
 from lmm_tui.metrics.readers.wandb_frames import MAGIC
 from lmm_tui.metrics.readers.wandb_log import WandbFollower
 from lmm_tui.metrics.series.series import SeriesStore
 
 HEAD_BYTES = 1 << 16
+_ODD = bytes(set(range(32)) - set(b"\t\n\r\f\b\x1b"))
 _FEW_BYTES = 32
 """So short a file has hardly begun: its name tells what it will be."""
 
@@ -62,7 +66,7 @@ class Head:
         sample = self.text[:4096]
         if b"\0" in sample:
             return False
-        odd = sum(byte < 32 and byte not in b"\t\n\r\f\b\x1b" for byte in sample)
+        odd = len(sample) - len(sample.translate(None, _ODD))
         return odd * 50 <= len(sample)
 
 
@@ -82,8 +86,12 @@ class LogFormat:
         """Whether the beginning of a file has a row."""
         if self.new_reader is None:
             return True
-        rows, _ = self.new_reader(head).rows(head.lines[:2000])
-        return any(row.values for row in rows)
+        reader = self.new_reader(head)
+        for begin, end in pairwise((0, 50, 2000)):  # Most logs begin soon.
+            rows, _ = reader.rows(head.lines[begin:end])
+            if any(row.values for row in rows):
+                return True
+        return False
 
 
 def _events(head: Head) -> float:
@@ -97,6 +105,10 @@ def _wandb(head: Head) -> float:
     if head.data.startswith(MAGIC):
         return 1.0
     return 0.5 if head.path.suffix == ".wandb" and len(head.data) < _FEW_BYTES else 0.0
+
+
+def _trackio(head: Head) -> float:
+    return 1.0 if head.data.startswith(SQLITE) and runs_in(head.path) else 0.0
 
 
 def _json_lines(head: Head) -> float:
@@ -120,13 +132,14 @@ def _document(head: Head) -> float:
     return 0.95 if b'"log_history"' in head.text else 0.7
 
 
-def _delimiter(head: Head) -> str | None:
+def delimiter_in(head: Head) -> str | None:
+    """What divides the cells of a table; None where a file is none."""
     lines = [line for line in head.lines[:40] if not line.startswith(b"#")]
     return delimiter_of(lines[0], lines[1:]) if lines else None
 
 
 def _table(head: Head) -> float:
-    return 0.85 if head.is_text and _delimiter(head) is not None else 0.0
+    return 0.85 if head.is_text and delimiter_in(head) is not None else 0.0
 
 
 def _console(head: Head) -> float:
@@ -134,17 +147,19 @@ def _console(head: Head) -> float:
 
 
 def _follow_events(path: Path, store: SeriesStore) -> LogFollower:
-    return EventReader(lambda: [path], store, MetricNamer())
+    sources = [EventSource(path)]
+    return EventReader(lambda: sources, store, MetricNamer())
 
 
 def _follow_table(path: Path, store: SeriesStore) -> LogFollower:
-    delimiter = _delimiter(Head.of(path)) or ","
+    delimiter = delimiter_in(Head.of(path)) or ","
     return LineLogFollower(path, store, lambda: TableLog(delimiter))
 
 
 FORMATS: tuple[LogFormat, ...] = (
     LogFormat("TensorBoard events", "`*tfevents*`", _events, _follow_events),
     LogFormat("W&B history", "`run-*.wandb`", _wandb, WandbFollower),
+    LogFormat("trackio database", "`*.db` of trackio", _trackio, TrackioFollower),
     LogFormat(
         "JSON lines",
         "LLaMA-Factory `trainer_log.jsonl`, detectron2, MMEngine, DETR, MMCV, own scripts",
@@ -163,7 +178,7 @@ FORMATS: tuple[LogFormat, ...] = (
         "CSV, TSV: Lightning, Keras CSVLogger, Ultralytics, fastai, Flair",
         _table,
         _follow_table,
-        lambda head: TableLog(_delimiter(head) or ","),
+        lambda head: TableLog(delimiter_in(head) or ","),
     ),
     LogFormat(
         "console output",
@@ -176,6 +191,14 @@ FORMATS: tuple[LogFormat, ...] = (
     ),
 )
 """All formats; of several that know a file the surest one reads it."""
+
+
+EVENT_FOLDER = LogFormat(
+    "TensorBoard events",
+    "a folder",
+    lambda head: 0.0,
+    lambda path, store: EventReader(lambda: sources_in(path), store, MetricNamer()),
+)
 
 
 def format_of(head: Head) -> LogFormat | None:

@@ -26,6 +26,12 @@ class LogRow:
     """Whether the step surely counts from the start of the epoch."""
     counted: bool = False
     """Whether rows without a step are numbered, though they have an epoch."""
+    total_steps: float | None = None
+    """How many steps the run is to have, where the row says it."""
+    is_last: bool = False
+    """Whether it says itself that its step is the last one."""
+    is_summary: bool = False
+    """Whether it is what a program writes last, of the training as a whole, and no row of it."""
 
 
 @dataclass
@@ -37,6 +43,11 @@ class Columns:
     """NaN where unknown."""
     values: dict[str, tuple[Ints, Floats]] = field(default_factory=dict)
     """By the name in the log: which rows have a value, and the values."""
+    total_steps: float | None = None
+    steps_an_epoch: int = 0
+    """Where the steps are counted within epochs: `steps` are those, and as many for each epoch."""
+    counted: bool = False
+    """Where rows have no step: `steps` number them, from those before on."""
 
 
 class LineReader(Protocol):

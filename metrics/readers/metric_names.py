@@ -15,17 +15,22 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from lmm_tui.errors import LmmError
+
 TAKEN = ("step", "time", "tokens")
 """Keys of a row that are no metrics here; metrics of that name get another one."""
 
 STEPS = (
     "step", "global step", "trainer/global step", "train/global step", "iteration", "iter",
     "current steps", "num updates", "update", "updates", "global iter", "train/step", "train step",
-    "training step", "optimizer step", " step", "iterations", "n iter", "itr", "batch", "batch idx",
+    "global step/max steps", "training step", "optimizer step", " step", "iterations",
+    "n iter", "itr", "batch", "batch idx", "total timesteps",
+    "time/total timesteps", "timesteps total",
 )  # fmt: skip
 """Names of the step, as `normal` gives them, the likeliest first."""
 
 EPOCHS = ("epoch", "train/epoch", "epochs", "num epoch")
+TOTALS = ("total steps", "max steps", "global step/max steps")
 TIMES = ("time", " timestamp", "timestamp", "wall time", "created at", "datetime")
 SPLITS = ("mode", "split", "phase", "subset", "stage")
 """Names of a text that says what a row was measured on."""
@@ -61,34 +66,70 @@ def user_table() -> Path:
     return Path(home) / "lmm-tui" / "names.toml"
 
 
+class NamesFileError(LmmError):
+    """A file with names of the user's that cannot be used."""
+
+
 @cache
 def common_names() -> dict[str, CommonName]:
-    """Names in normal form, and what they mean."""
+    """Names in normal form, and what they mean. Raises NamesFileError."""
     found: dict[str, CommonName] = {}
-    added = _table(user_table())
-    for ours, theirs in (*added.items(), *_table(_TABLE).items()):
+    for ours, theirs in names_by_metric().items():
         for rank, name in enumerate(theirs):
             found.setdefault(normal(name), CommonName(ours, rank))
     return found
 
 
-def _table(path: Path) -> dict[str, list[str]]:
-    """The lists of names in a file; what is no such list is left out."""
+def names_by_metric() -> dict[str, list[str]]:
+    """By our name, what other programs call a metric, the user's names first.
+
+    Raises NamesFileError.
+    """
+    added, known = _names_of_user(user_table()), tomllib.loads(_TABLE.read_text("utf-8"))
+    return {
+        ours: [*added.get(ours, ()), *known.get(ours, ())]
+        for ours in dict.fromkeys((*added, *known))
+    }
+
+
+def _names_of_user(path: Path) -> dict[str, list[str]]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return {}
-    return {
-        ours: [name for name in theirs if isinstance(name, str)]
-        for ours, theirs in content.items()
-        if isinstance(theirs, list)
-    }
+    except OSError as error:
+        raise NamesFileError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise NamesFileError(f"{path}: is not TOML ({error}); correct it") from None
+    for ours, theirs in content.items():
+        if not isinstance(theirs, list) or not all(isinstance(name, str) for name in theirs):
+            raise NamesFileError(f'{path}: {ours}: give a list of names, such as ["my loss"]')
+    return content
+
+
+@lru_cache(maxsize=1 << 12)
+def is_loss(name: str) -> bool:
+    """Whether a name of another program means the loss, of training or of validation."""
+    known = common_names().get(normal(name))
+    return known is not None and known.ours in ("train/loss", "val/loss")
 
 
 def split_of(word: str) -> str:
     """`val` or `train` for a word that means it, else an empty string."""
     word = word.lower()
     return "val" if word in VALIDATION else "train" if word in TRAINING else ""
+
+
+def in_split(name: str, split: str) -> str:
+    """A metric of a row of validation, under a name that says so."""
+    first = normal(name).replace("/", " ").split(" ", 1)[0]
+    return name if first in VALIDATION or first in TRAINING else f"{split}/{name}"
+
+
+@lru_cache(maxsize=1 << 12)
+def own_kind(name: str) -> bool:
+    """Whether a name does not say itself that it is of validation."""
+    return normal(name).replace("/", " ").split(" ", 1)[0] not in VALIDATION
 
 
 class MetricNamer:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from lmm_tui.metrics.readers.log_row import Columns, LogRow
-from lmm_tui.metrics.readers.metric_names import VALIDATION, MetricNamer, normal
-from lmm_tui.metrics.series.growing_array import Floats
+from lmm_tui.metrics.readers.metric_names import MetricNamer, in_split, normal, own_kind
+from lmm_tui.metrics.series.growing_array import Floats, Ints
 from lmm_tui.metrics.series.row_values import MAX_STEP
 from lmm_tui.metrics.series.rows import Row, add_rows, rows_from
 from lmm_tui.metrics.series.series import SeriesStore
@@ -56,55 +57,95 @@ class RowPlacer:
         """By metric, the last step as the log counts."""
         self._seen: Counter[str] = Counter()
         self._rows = 0
+        self._resumes = False
 
     @property
     def notes(self) -> list[str]:
         """What was done with rows that the log does not simply count upwards, as sentences."""
         warnings = []
         if self.restarts:
-            warnings.append(f"the steps begin again {self.restarts} times; they are counted on")
+            times = "once" if self.restarts == 1 else f"{self.restarts} times"
+            warnings.append(f"the steps begin again {times}; they are counted on")
         if self.superseded:
             warnings.append(f"{self.superseded} rows left out: a resumed run repeats their steps")
         if self.replaced:
             warnings.append(f"{self.replaced} values left out: a later one has the same step")
         return warnings
 
+    def expect_resume(self) -> None:
+        """The writer says that the run was resumed: the next row supersedes what it repeats."""
+        self._resumes = True
+
     def add_columns(self, columns: Columns) -> bool:
         """Add many rows at once; False, and nothing is added, where they need to be placed."""
         last = self._store.last_step
-        steps = columns.steps
+        steps, epochs = self._placed_columns(columns)
         if self.restarts or not len(steps) or (last is not None and steps[0] <= last):
             return False
         if len(set(map(normal, columns.values))) < len(columns.values):
             return False
+        if columns.counted and self._stepped:
+            return False
         ours = self._namer.names(list(columns.values))
+        named = list(zip(ours, columns.values.values(), strict=True))
         block = {
             name: (None if len(rows) == len(steps) else rows, values)
-            for name, (rows, values) in zip(ours, columns.values.values(), strict=True)
+            for name, (rows, values) in named
         }
-        self._store.extend(steps, block, epochs=columns.epochs)
-        self.advance(ours, steps.astype(float), np.full(len(steps), np.nan), columns.epochs)
-        for name, (rows, _) in zip(ours, columns.values.values(), strict=True):
+        self._store.extend(steps, block, epochs=epochs)
+        if columns.counted:
+            self._last = self._current = int(steps[-1])
+            self._see_epochs(columns.epochs)
+            return True
+        counts = {name: len(rows) for name, (rows, _) in named}
+        times = np.full(len(steps), np.nan)
+        self.advance(counts, steps.astype(float), times, columns.epochs)
+        for name, (rows, _) in named:
             self._own_last[name] = int(steps[rows[-1]])
         return True
 
-    def advance(self, names: list[str], steps: Floats, times: Floats, epochs: Floats) -> None:
-        """Note rows that were added to the store otherwise, with increasing steps; NaN: unknown."""
+    def _placed_columns(self, columns: Columns) -> tuple[Ints, Floats]:
+        """The steps and the epochs of rows."""
+        if columns.counted:
+            return columns.steps + (self._last or 0), columns.epochs
+        length = columns.steps_an_epoch
+        if not length:
+            return columns.steps, columns.epochs
+        first = self._first_epoch
+        if first is None:
+            first = min(float(int(columns.epochs[0])), 1.0)
+        within = columns.steps - columns.epochs.astype(np.int64) * length
+        return columns.steps - int(first) * length, columns.epochs - first + within / length
+
+    def _see_epochs(self, epochs: Floats) -> float | None:
+        """Note the first epoch; returns the last of these."""
+        known = epochs[np.abs(epochs) <= MAX_STEP]
+        if not len(known):
+            return None
+        if self._first_epoch is None:
+            self._first_epoch = min(float(int(known[0])), 1.0)
+        return float(known[-1])
+
+    def advance(
+        self, counts: Mapping[str, int], steps: Floats, times: Floats, epochs: Floats
+    ) -> None:
+        """Note rows that were added to the store otherwise, with increasing steps; NaN: unknown.
+
+        `counts` are the values of each metric.
+        """
         first, last = int(steps[0]), int(steps[-1])
+        self._resumes = False
         if self._raw is None:
             self._first = first
         self._stride = int(steps[-1] - steps[-2]) if len(steps) > 1 else max(self._stride, 1)
         self._raw = self._last = self._current = last
-        self._own_last.update(dict.fromkeys(names, last))
-        self._seen.update(dict.fromkeys(names, len(steps)))
+        self._own_last.update(dict.fromkeys(counts, last))
+        self._seen.update(counts)
         self._rows += len(steps)
         self._stepped = True
         self._time = float(np.nanmax(times, initial=self._time))
-        known = epochs[np.abs(epochs) <= MAX_STEP]
-        if len(known):
-            self._epoch = float(known[-1])
-            if self._first_epoch is None:
-                self._first_epoch = min(float(int(known[0])), 1.0)
+        epoch = self._see_epochs(epochs)
+        self._epoch = self._epoch if epoch is None else epoch
 
     def add(self, rows: list[LogRow]) -> int:
         """Add rows in order; returns how many were left out, as they have no place."""
@@ -120,6 +161,14 @@ class RowPlacer:
         if row.epoch is not None and not abs(row.epoch) <= MAX_STEP:
             row.epoch = None
         names = self._names(row)
+        if self._is_without_step(row):
+            row.step = None
+        elif self._is_of_epoch(row, names):
+            row.step, row.split = None, "val"
+            pairs = zip(row.values, names, strict=True)
+            names = self._namer.names(
+                [in_split(name, "val") if ours in self._seen else name for name, ours in pairs]
+            )
         placed: Row = dict(zip(names, row.values.values(), strict=True))
         step = self._step_of(row, placed)
         if step is None:
@@ -171,7 +220,7 @@ class RowPlacer:
                 self._epoch = row.epoch
                 return int(row.epoch)
             self._counted = self._last is None
-        if _is_validation(row):
+        if is_validation(row):
             return self._current or 0
         return (self._last or 0) + 1
 
@@ -183,8 +232,11 @@ class RowPlacer:
         self._seen.update(placed.keys())
         if row.in_epoch and row.steps_an_epoch and row.epoch is not None:
             raw += int(row.epoch - (self._first_epoch or 0)) * row.steps_an_epoch
+        resumes, self._resumes = self._resumes, False
         if self._raw is None:
             self._raw = self._first = raw
+        elif resumes and raw <= self._raw:
+            self._resume(raw)
         elif raw > self._raw:
             self._stride = raw - self._raw
             self._raw = raw
@@ -211,16 +263,40 @@ class RowPlacer:
             self._begin_again(raw, row.steps_an_epoch, epochs)
             return None
         further = [name for name in back if self._own_last[name] > raw]
-        if further and max(self._seen[name] for name in further) * 2 >= self._rows:
+        if further and self._is_usual(placed):
             if row.time is not None and row.time > self._time > 0 and raw > self._first:
                 self._resume(raw)
                 return None
             if raw <= self._first:
                 self._begin_again(raw, None, 1)
                 return None
-        if raw < self._raw and not further and row.epoch is None and self._epoch == raw:
-            return self._current  # MMEngine: the step of a validation is the epoch that ended.
         return None
+
+    def _is_without_step(self, row: LogRow) -> bool:
+        """Whether it is a validation of this epoch at step 0, as old versions of Lightning have."""
+        return (
+            row.step == 0
+            and bool(self._raw)
+            and row.epoch is not None
+            and row.epoch == self._epoch
+            and is_validation(row)
+        )
+
+    def _is_of_epoch(self, row: LogRow, names: list[str]) -> bool:
+        """Whether the step of a row is the epoch that has ended, as of MMEngine's validations."""
+        return (
+            row.step is not None
+            and row.epoch is None
+            and self._raw is not None
+            and row.step < self._raw
+            and row.step == self._epoch
+            and not self._is_usual(names)
+        )
+
+    def _is_usual(self, names: Collection[str]) -> bool:
+        """Whether these are the metrics of a row of the training."""
+        usual = [name for name, count in self._seen.items() if count * 2 >= self._rows]
+        return sum(name in names for name in usual) * 2 >= len(usual) > 0
 
     def _begin_again(self, raw: int, steps_an_epoch: int | None, epochs: int) -> None:
         assert self._raw is not None
@@ -268,18 +344,8 @@ class RowPlacer:
             row[name] = value
 
 
-def in_split(name: str, split: str) -> str:
-    """A metric of a row of validation, under a name that says so."""
-    first = normal(name).replace("/", " ").split(" ", 1)[0]
-    return name if first in VALIDATION or first in ("train", "training") else f"{split}/{name}"
-
-
-def own_kind(name: str) -> bool:
-    """Whether a name does not say itself that it is of validation."""
-    return normal(name).replace("/", " ").split(" ", 1)[0] not in VALIDATION
-
-
-def _is_validation(row: LogRow) -> bool:
+def is_validation(row: LogRow) -> bool:
+    """Whether all values of a row are of validation."""
     return bool(row.split) or not any(own_kind(name) for name in row.values)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 
+from lmm_tui.metrics.formula_cells import unquoted_formula
 from lmm_tui.metrics.readers.json_log import RecordLines, RowKeys
 from lmm_tui.metrics.readers.log_row import LogRow
 from lmm_tui.metrics.readers.metric_names import common_names, normal
@@ -58,12 +59,12 @@ class TableLog:
     def _is_header(self, cells: list[str]) -> bool:
         """Whether a line names columns again."""
         known = set(self._header)
-        return sum(cell in known for cell in cells) * 2 > len(cells) and all(
+        return sum(unquoted_formula(cell) in known for cell in cells) * 2 > len(cells) and all(
             number_in(cell) is None for cell in cells
         )
 
     def _set_header(self, cells: list[str]) -> None:
-        self._header = cells
+        self._header = cells = [unquoted_formula(cell) for cell in cells]
         keys = RowKeys.among(cells)
         self._numbered = (
             keys.step is None
@@ -106,6 +107,8 @@ def delimiter_of(header: bytes, following: list[bytes]) -> str | None:
         if len(set(filter(None, names))) < len(list(filter(None, names))):
             continue
         rows = [cells_of(line, delimiter) for line in following]
+        until = next((at for at, row in enumerate(rows) if row and _is_names(row)), len(rows))
+        rows = rows[:until]  # From there on another header counts.
         good = [row for row in rows if row and len(row) == len(names)]
         if not rows:
             return delimiter if _has_place(names) else None
@@ -114,6 +117,10 @@ def delimiter_of(header: bytes, following: list[bytes]) -> str | None:
         ):
             return delimiter
     return None
+
+
+def _is_names(cells: list[str]) -> bool:
+    return len(cells) > 1 and all(cell and number_in(cell) is None for cell in cells)
 
 
 def _has_place(names: list[str]) -> bool:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 from lmm_tui.metrics.readers.json_lines import parse
 from lmm_tui.metrics.readers.json_log import document_in, history_in
-from lmm_tui.metrics.readers.log_formats import Head, LogFormat, format_of
+from lmm_tui.metrics.readers.log_facts import failure_in
+from lmm_tui.metrics.readers.log_formats import Head, LogFormat, delimiter_in, format_of
+from lmm_tui.metrics.readers.table_log import cells_of
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 _KEY_VALUE = re.compile(rb"^\s*(?:- )?[\w.\-\"']+\s*[:=]\s*\S*|^\s*\[[\w.\-\"]+\]\s*$|^\s*#|^---")
 _STEPS = "step, global_step, iter, epoch …"
+_FEW = 6
 _CONFIG_SUFFIXES = (".yaml", ".yml", ".toml", ".ini", ".cfg")
 
 
@@ -64,11 +67,22 @@ def nothing_read(path: Path, still_written: bool) -> str:
         return "is a JSON document without a history; looked for log_history or rows with a step"
     count = len(head.lines)
     more = "more than " if len(head.data) == 1 << 16 else ""
-    keys = sorted(parse(head.lines[0]) or ())[:6] if known.name == "JSON lines" else []
-    has = f"; the first has {', '.join(keys)}" if keys else ""
+    keys = ", ".join(_keys_of(head, known)[:_FEW])
+    has = f"; the first has {keys}" if keys else ""
+    if failure := failure_in(head.lines):
+        has = f"; it ends with {failure[1]}"
     return (
         f"read as {known.name}: {more}{count} lines, none with a step that is known ({_STEPS}){has}"
     )
+
+
+def _keys_of(head: Head, known: LogFormat) -> list[str]:
+    """What the first line has names for."""
+    if known.name == "JSON lines":
+        return sorted(map(str, parse(head.lines[0]) or ()))
+    if known.name == "table":
+        return cells_of(head.lines[0], delimiter_in(head) or ",") or []
+    return []
 
 
 if __name__ == "__main__":

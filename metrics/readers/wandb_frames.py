@@ -11,6 +11,7 @@ from struct import Struct
 
 MAGIC = b":W&B\xe1\xbe\x00"
 BLOCK = 1 << 15
+BEGIN = len(MAGIC)
 HEADER = Struct("<IHB")
 FULL, FIRST, LAST = 1, 2, 4
 
@@ -23,7 +24,7 @@ class Frames:
     """
 
     def __init__(self) -> None:
-        self.offset = len(MAGIC)
+        self.offset = BEGIN
         """Where in the file the next bytes are expected from."""
         self.damaged = 0
         self._parts: list[bytes] = []

@@ -7,19 +7,18 @@ It knows no files.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from lmm_tui.metrics.readers.log_row import LogRow
 from lmm_tui.metrics.readers.metric_names import MetricNamer, normal
 from lmm_tui.metrics.readers.place_rows import RowPlacer
+from lmm_tui.metrics.readers.wandb_messages import fields, json_values, key_and_value, varint
+from lmm_tui.metrics.readers.wandb_notes import RunNotes
 from lmm_tui.metrics.series.growing_array import Floats, Ints
 from lmm_tui.metrics.series.row_values import number, whole_step
 from lmm_tui.metrics.series.rows import numbers_among
@@ -27,8 +26,7 @@ from lmm_tui.metrics.series.series import MAX_STEP, SeriesStore
 
 # Record: 08 number, 12 <History> or 1a <Summary>. History: 0a <Item> for each, 12 <step>.
 # Item: [0a key] [12 nested_key]* 82 01 value_json. Lengths below 128 take one byte.
-_HISTORY, _ITEM, _KEY, _NESTED, _JSON = 2, 1, 1, 2, 16
-_METRIC, _STEP_METRIC = 12, 4
+_HISTORY, _ITEM = 2, 1
 _ITEM_TAG = 0x0A
 _STEP_AT_END = re.compile(rb"\x12(?:\x00|[\x02-\x0b]\x08[\x80-\xff]*[\x00-\x7f])\Z")
 _USUAL_START = re.compile(rb"\x08[\x80-\xff]*[\x00-\x7f](?:\x12|(\x1a))").match
@@ -47,12 +45,20 @@ class HistoryReader:
     """Adds the history in records to a store."""
 
     def __init__(
-        self, store: SeriesStore, namer: MetricNamer | None = None, step_metric: str = _STEP
+        self,
+        store: SeriesStore,
+        namer: MetricNamer | None = None,
+        step_metric: str | None = None,
+        *,
+        by_row: bool = False,
     ) -> None:
-        self.step_metric = step_metric
+        """`by_row` takes wandb's own count of rows as the step, whatever else is there."""
+        self.step_metric = step_metric or _STEP
+        self._by_row = by_row
         """What the rows are placed by."""
         self.better_step_metric: str | None = None
         """One that has come since; begin again with it."""
+        self.notes = RunNotes()
         self._store = store
         self._namer = namer or MetricNamer()
         self.placer = RowPlacer(store, self._namer)
@@ -69,7 +75,7 @@ class HistoryReader:
             try:
                 history = _history(record)
                 if history is None:
-                    self._look_for_step_metric(record)
+                    self._note(record)
             except (ValueError, IndexError):
                 bad += 1
                 continue
@@ -83,19 +89,29 @@ class HistoryReader:
                 rows.append(self._row(history))
             except (ValueError, IndexError, RecursionError):
                 bad += 1
+        self.notes.samples.into(rows)
         return bad + self.placer.add(rows)
 
-    def _look_for_step_metric(self, record: bytes) -> None:
-        """`define_metric(…, step_metric=…)` says what the steps are."""
-        if b"global_step" in record or b"iter" in record:
-            for field, message in _fields(record):
-                if field == _METRIC:
-                    named = dict(_fields(message)).get(_STEP_METRIC, b"").decode("utf-8", "replace")
-                    if named in STEP_METRICS:
-                        self._prefer(named)
+    def begin_part(self) -> None:
+        """What follows is from a resumed run: a step that was there already is done again."""
+        self.placer.expect_resume()
+
+    def add_remaining(self) -> None:
+        """Put what was measured after the last row there."""
+        step = self._store.last_step
+        if step is not None:
+            self.placer.add([LogRow(values, step) for values in self.notes.samples.remaining()])
+
+    def _note(self, record: bytes) -> None:
+        self.notes.take(record)
+        defined = self.notes.step_metric
+        if not self._by_row and defined not in (None, self.step_metric):
+            self.better_step_metric = defined
 
     def _prefer(self, metric: str) -> None:
         ranks = (*STEP_METRICS, _STEP)
+        if self._by_row or self.step_metric not in ranks or self.notes.step_metric is not None:
+            return  # The run itself says what its steps are.
         if ranks.index(metric) < ranks.index(self.step_metric):
             self.better_step_metric = metric
 
@@ -106,7 +122,7 @@ class HistoryReader:
             return False
         try:
             numbers = self._numbers_of(items.names)
-            values = _values(items.json)
+            values = json_values(items.json)
         except (ValueError, IndexError, RecursionError):
             return False
         columns = self._columns(numbers, items.rows, values) if len(values) == len(numbers) else {}
@@ -124,12 +140,14 @@ class HistoryReader:
             column = _axis(columns.pop(key, None), count)
             epochs = np.where(np.isnan(epochs), column, epochs)
         ours = self._namer.names(list(columns))
-        block = {
+        block: dict[str, tuple[Ints | None, Floats]] = {
             name: (None if len(rows) == count else rows, floats)
             for name, (rows, floats) in zip(ours, columns.values(), strict=True)
         }
+        block |= {name: (rows, floats) for name, rows, floats in self.notes.samples.at(times)}
         self._store.extend(steps.astype(np.int64), block, times, epochs=epochs)
-        self.placer.advance(ours, steps, times, epochs)
+        counts = {name: len(rows) for name, (rows, _) in zip(ours, columns.values(), strict=True)}
+        self.placer.advance(counts, steps, times, epochs)
         return True
 
     def _columns(self, numbers: Ints, rows: Ints, values: list[Any]) -> _Columns:
@@ -151,7 +169,7 @@ class HistoryReader:
     def _numbers_of(self, encoded: list[bytes]) -> Ints:
         for item in dict.fromkeys(encoded):
             if item not in self._numbers:
-                key, _ = _key_and_value(item)
+                key, _ = key_and_value(item)
                 self._numbers[item] = self._number_of(key)
         return np.array(list(map(self._numbers.__getitem__, encoded)))
 
@@ -162,13 +180,13 @@ class HistoryReader:
 
     def _row(self, history: bytes) -> LogRow:
         keys, values = [], []
-        for field, item in _fields(history):
+        for field, item in fields(history):
             if field == _ITEM:
-                key, value = _key_and_value(item)
+                key, value = key_and_value(item)
                 self._number_of(key)
                 keys.append(key)
                 values.append(value)
-        found = dict(zip(keys, _values(b"[" + b",".join(values) + b"]"), strict=True))
+        found = dict(zip(keys, json_values(b"[" + b",".join(values) + b"]"), strict=True))
         step = whole_step(found.pop(self.step_metric, None))
         if step is not None:
             self._last_step = float(step)
@@ -196,10 +214,10 @@ def _filled(steps: Floats, before: float) -> Floats:
 def _history(record: bytes) -> bytes | None:
     start = _USUAL_START(record)
     if start is None:
-        return dict(_fields(record)).get(_HISTORY)
+        return dict(fields(record)).get(_HISTORY)
     if start[1]:  # Two of three records are summaries, which repeat the newest values.
-        return None
-    length, at = _varint(record, start.end())
+        return b""
+    length, at = varint(record, start.end())
     if at + length > len(record):
         raise ValueError("a history is longer than its record")
     return record[at : at + length]
@@ -267,56 +285,6 @@ def _axis(column: tuple[Ints, Floats] | None, count: int) -> Floats:
     if column is not None:
         values[column[0]] = column[1]
     return values
-
-
-def _key_and_value(item: bytes) -> tuple[str, bytes]:
-    """The name of a value, nested ones joined by a dot, and the value as JSON."""
-    parts, value = [], b"null"
-    for field, data in _fields(item):
-        if field in (_KEY, _NESTED):
-            parts.append(data.decode("utf-8", "replace"))
-        elif field == _JSON:
-            value = data
-    return ".".join(parts), value
-
-
-def _values(text: bytes) -> list[object]:
-    """Of a JSON array; NaN and Infinity, which wandb writes bare, are values."""
-    try:
-        found = orjson.loads(text)
-    except ValueError:
-        found = json.loads(text.decode("utf-8"))
-    return list(found)
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The fields of a message that hold bytes. Raises IndexError or ValueError where broken."""
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
-        kind = tag & 7
-        if kind == 2:
-            length, at = _varint(data, at)
-            if at + length > len(data):
-                raise ValueError("a field is longer than its message")
-            yield tag >> 3, data[at : at + length]
-            at += length
-        elif kind == 0:
-            _, at = _varint(data, at)
-        elif kind in (1, 5):
-            at += 8 if kind == 1 else 4
-        else:
-            raise ValueError(f"no such kind of field: {kind}")
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number, and where it ends."""
-    value, shift = data[at] & 0x7F, 7
-    while data[at] >= 0x80:
-        at += 1
-        value |= (data[at] & 0x7F) << shift
-        shift += 7
-    return value, at + 1
 
 
 if __name__ == "__main__":

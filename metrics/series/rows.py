@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from itertools import chain, compress
 from operator import itemgetter
@@ -15,13 +14,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lmm_tui.metrics.series.growing_array import Floats, Ints
-from lmm_tui.metrics.series.row_index import Axis
+from lmm_tui.metrics.series.row_index import AXES, Axis
 from lmm_tui.metrics.series.row_values import INDEX_KEYS, MAX_STEP, number, whole_step
 from lmm_tui.metrics.series.series import SeriesStore
 
 Row: TypeAlias = dict[str, Any]
-
-AXES: tuple[Axis, ...] = ("step", "time", "tokens", "epoch")
 
 LATE = "late"
 """A key of rows that were measured later than their step: they join it, and supersede nothing."""
@@ -49,8 +46,12 @@ def add_rows(store: SeriesStore, rows: list[Row]) -> int:
 def rows_from(store: SeriesStore, first: int) -> list[Row]:
     """The rows from step `first` on as `add_rows` takes them, positions on all axes included."""
     begin = int(store.steps.searchsorted(first))
-    axes = {key: store.axis(key)[begin:].tolist() for key in AXES}
-    rows = [dict(zip(axes, values, strict=True)) for values in zip(*axes.values(), strict=True)]
+    rows: list[Row] = [{} for _ in range(len(store) - begin)]
+    for axis in AXES:
+        known = np.flatnonzero(store.known(axis)[begin:]).tolist()
+        positions = store.axis(axis)[begin:].tolist()
+        for place in known:
+            rows[place][axis] = positions[place]
     at = {row["step"]: row for row in rows}
     for name in store.names():
         series = store.get(name)
@@ -66,22 +67,35 @@ def rows_of(
     first: int = -MAX_STEP,
     last: int = MAX_STEP,
     only: Iterable[str] | None = None,
-) -> list[tuple[int, float, dict[str, float]]]:
-    """Step, time (unix seconds, NaN where unknown) and values of each row of a store.
+) -> list[tuple[int, dict[str, float]]]:
+    """Step and values of each row of a store that has any.
 
     Of the steps from `first` to `last`, both included, and of the metrics `only`, or of all.
     """
     rows: dict[int, dict[str, float]] = {}
-    times: dict[int, float] = {}
     for name in store.names() if only is None else only:
         series = store.get(name)
         if series is None:
             continue
-        at, when, values = (column.tolist() for column in series.between(first, last))
-        times.update(zip(at, when, strict=True))
+        at, _, values = (column.tolist() for column in series.between(first, last))
         for step, value in zip(at, values, strict=True):
             rows.setdefault(step, {})[name] = value
-    return [(step, times[step] or math.nan, rows[step]) for step in sorted(rows)]
+    return sorted(rows.items())
+
+
+def positions_of(store: SeriesStore, steps: Sequence[int]) -> dict[Axis, list[float | None]]:
+    """Where rows lie on each axis but the steps that any row of the store is known on; None where
+    that is not known."""
+    at = store.steps.searchsorted(np.array(steps, np.int64))
+    found: dict[Axis, list[float | None]] = {}
+    for axis in AXES[1:]:
+        known = store.known(axis)
+        if known.any():
+            given, positions = known[at].tolist(), store.axis(axis)[at].tolist()
+            found[axis] = [
+                one if is_given else None for one, is_given in zip(positions, given, strict=True)
+            ]
+    return found
 
 
 def numbers_among(values: Sequence[Any]) -> tuple[Ints | None, Floats]:

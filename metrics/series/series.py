@@ -67,12 +67,12 @@ class Series:
     @property
     def times(self) -> Floats:
         """Unix seconds; never decreasing."""
-        return self._index.time.view[self._rows_of(0, len(self))]
+        return self._index.positions("time")[self._rows_of(0, len(self))]
 
     @property
     def tokens(self) -> Floats:
         """Tokens seen so far; never decreasing."""
-        return self._index.tokens.view[self._rows_of(0, len(self))]
+        return self._index.positions("tokens")[self._rows_of(0, len(self))]
 
     @property
     def last_step(self) -> int | None:
@@ -83,7 +83,7 @@ class Series:
         rows = self._index.step.view.searchsorted([first, last + 1])
         begin, end = self._positions(rows).tolist()
         index, taken = self._index, self._rows_of(begin, end)
-        return index.step.view[taken], index.time.view[taken], self.values[begin:end]
+        return index.step.view[taken], index.positions("time")[taken], self.values[begin:end]
 
     def span(self, axis: Axis) -> tuple[float, float]:
         """Where the first and the last value are on an axis; only for a series that has values."""
@@ -255,8 +255,12 @@ class SeriesStore:
         return float(column[0]), float(column[-1])
 
     def axis(self, axis: Axis) -> NDArray[np.int64 | np.float64]:
-        """The position of every row on an axis; 0 where it is unknown, as before the first one."""
+        """The position of every row on an axis; where it is unknown, that of a row beside it."""
         return self._index.column(axis)
+
+    def known(self, axis: Axis) -> NDArray[np.bool]:
+        """Which rows have a position of their own on an axis."""
+        return self._index.known(axis)
 
     def translate(self, x: float, source: Axis, target: Axis) -> float:
         """Where on another axis the rows before x end; only for a store that has rows."""

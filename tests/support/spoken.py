@@ -18,11 +18,13 @@ from repository import ROOT
 
 from lmm_tui.cockpit.widgets.run_header import BADGES
 from lmm_tui.metrics.health.rules import SEVERITIES
+from lmm_tui.runs.session import LOG_FILE
 
 FLOORS = ("engine", "metrics", "data", "lmm_tui")
 OWN = (
     "keys.py",
     "wandb_history.py",
+    "wandb_messages.py",
     "series.py",
     "page_layout.py",
     "doctor.py",
@@ -37,15 +39,22 @@ SPEAKERS = {
     "data/preparation/build.py": ("_changed_note", "_replaced_note", "_large_note"),
     "data/text/dataset.py": ("shape_of",),
     "data/text/json_rows.py": ("refusal", "_loads"),
+    "engine/checkpoints/weights.py": (
+        "_unknown_note",
+        "_assumed_note",
+        "_untied_note",
+        "_renamed_note",
+        "_computed_note",
+        "_dtype_note",
+    ),
     "engine/checkpoints/gguf_tokenizer.py": ("_contractions_note",),
     "engine/convert.py": ("_other_note",),
-    "engine/checkpoints/weights.py": ("_unknown_note", "_assumed_note"),
     "engine/training/commands.py": ("_pause", "_resume", "_checkpoint", "_probe", "_sample"),
     "engine/config/validation_message.py": ("validation_message", "_suggestion"),
     "engine/device.py": ("_described",),
     "engine/evaluation/local_tasks.py": ("_problem",),
     "engine/evaluation/process.py": ("_failure",),
-    "engine/evaluation/report.py": ("outcome_table",),
+    "engine/evaluation/report.py": ("_cut_note",),
     "engine/evaluation/evaluation_request.py": ("_evaluate", "_write_tasks"),
     "engine/instrument/hf_callback.py": ("_request_save",),
     "engine/instrument/rank_group.py": ("_failure_of",),
@@ -59,14 +68,22 @@ SPEAKERS = {
     "engine/instrument/script_commands.py": ("hold", "checkpoint", "_resume", "_sample"),
     "engine/run/spike_files.py": ("_steps_in",),
     "engine/chat/chat_model.py": ("read",),
+    "data/chat/template_child.py": ("_why",),
+    "data/tokenizing/pattern_check.py": ("_trial",),
     "lmm_tui/runs/remote/mirror.py": ("_connect",),
+    "lmm_tui/runs/remote/mirror_folder.py": ("tell_lost",),
+    "lmm_tui/runs/remote/server.py": ("_odd",),
     "metrics/health/alerts.py": ("verdict",),
     "metrics/probes.py": ("_near",),
+    "metrics/readers/event_files.py": ("notes",),
+    "metrics/readers/foreign.py": ("notes",),
+    "metrics/readers/trackio_log.py": ("notes",),
     "metrics/readers/unread.py": ("not_a_log", "_no_history", "nothing_read"),
+    "metrics/readers/wandb_log.py": ("notes",),
 }
 """Functions whose texts reach people otherwise than by the calls that are known here."""
 
-OTHER_SPEECH = {"ValueError", "JsonError", "UsageError", "_refusal", "activity"}
+OTHER_SPEECH = {"ValueError", "TemplateRefusal", "JsonError", "UsageError", "_refusal", "activity"}
 """What is told a sentence besides errors of ours and those who make them."""
 
 CONSTANTS = ("EXPECTED", "DIVERGED", "_NO_ANSWER", "unit")
@@ -86,7 +103,7 @@ LOOSE = (
     "the engine crashed; resuming, attempt {0} of {1}",
     "the engine process ended before it began",
     "the engine was ended by {0}; resuming, attempt {1} of {2}",
-    *(f"the run is {state}: nothing left to {{0}}" for state in BADGES),
+    *(f"the run is {state}: nothing left to {{0}}" for state in BADGES if state != LOG_FILE),
     "{0} is -inf",
     "{0} is inf",
     "{0} is nan",

@@ -16,6 +16,9 @@ class DataConfig(Section):
         min_length=1,
         description="'builtin', or .txt / .jsonl / .json files, a folder or a glob of them",
     )
+    more: list[str] = Field(
+        [], title="more sources", description="Further sources, added to data.source; --data again"
+    )
     kinds: list[str] = Field(
         [],
         description="Of the built-in questions: " + ", ".join(KINDS) + "; empty is all",
@@ -36,6 +39,11 @@ class DataConfig(Section):
     cache_dir: str | None = Field(
         None, description="Where tokenised text is kept; unset is the user's cache folder"
     )
+
+    @property
+    def sources(self) -> list[str]:
+        """All sources."""
+        return [self.source, *self.more]
 
     @field_validator("kinds")
     @classmethod

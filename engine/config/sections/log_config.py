@@ -6,11 +6,17 @@ from pydantic import Field
 
 from lmm_tui.engine.config.sections.section import Section
 
+_VAL_BATCH = 16
+
 
 class LogConfig(Section):
     every: int = Field(1, ge=1, description="Steps between logged rows")
     val_every: int = Field(50, ge=0, description="Steps between validations; 0 is never")
-    val_batches: int = Field(8, ge=1, description="Micro-batches in a validation")
+    val_batches: int = Field(
+        8,
+        ge=1,
+        description="Validation data, in batches of 16 sequences whatever train.batch_size is",
+    )
     probe_every: int = Field(50, ge=0, description="Steps between probes; 0 is on request only")
     sample_every: int = Field(200, ge=0, description="Steps between samples; 0 is on request only")
     checkpoint_every: int = Field(500, ge=0, description="Steps between checkpoints; 0: end only")
@@ -24,6 +30,11 @@ class LogConfig(Section):
     sample_tokens: int = Field(48, ge=1, le=4096, description="Tokens in a sample")
     temperature: float = Field(0.8, ge=0, le=10, description="Of samples; 0 is greedy")
     top_p: float = Field(0.95, gt=0, le=1, description="Nucleus of samples")
+
+    @property
+    def val_sequences(self) -> int:
+        """How many sequences, pairs or prompts a validation has at most."""
+        return self.val_batches * _VAL_BATCH
 
 
 if __name__ == "__main__":

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+_MOST = 10**12
+"""Above every whole number of a configuration."""
 
 
 class Section(BaseModel):
     """A table of the configuration; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def strict_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """true is no number and 1 is not true, as pydantic would have it.
+
+        1e3 is a whole number, and the text 0.1, which a form gives, a number.
+        """
+        kind = cls.model_fields[str(info.field_name)].annotation
+        kinds = {kind, *get_args(kind)}
+        if bool in kinds:
+            wrong = type(value) in (int, float) and "a valid boolean"
+        elif int in kinds:
+            wrong = type(value) is bool and "a valid integer"
+            if type(value) in (int, float) and abs(value) > _MOST:
+                wrong = f"less than or equal to {_MOST}"
+        else:
+            wrong = float in kinds and type(value) is bool and "a valid number"
+        if wrong:
+            raise PydanticCustomError("strict", f"Input should be {wrong}")
+        return value
 
 
 if __name__ == "__main__":

@@ -11,6 +11,12 @@ from lmm_tui.engine.config.sections.section import Section
 
 class TrainConfig(Section):
     steps: int = Field(1000, ge=1, le=100_000_000, description="Optimiser steps")
+    epochs: float | None = Field(
+        None,
+        gt=0,
+        le=100_000,
+        description="Passes over the training data, instead of train.steps, which follows from it",
+    )
     batch_size: int = Field(16, ge=1, le=65536, description="Sequences in a micro-batch")
     grad_accum: int = Field(
         1, ge=1, le=65536, title="accumulation", description="Micro-batches in a step"

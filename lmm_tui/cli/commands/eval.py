@@ -94,7 +94,8 @@ class _ProgressLine:
 
     def _write(self, text: str) -> None:
         if self._visible:
-            self._out.write(f"\r{' ' * self._shown}\r{text}")
+            self._out.write(f"\r{' ' * self._shown}")
+            self._out.write(f"\r{text}")
             self._out.flush()
             self._shown = cell_len(text)
 

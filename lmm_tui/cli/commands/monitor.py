@@ -10,7 +10,7 @@ from lmm_tui.cli.options import no_mouse_option, runs_dir_option
 from lmm_tui.engine.run.find_run import list_runs
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.run_lookup import find_path
+from lmm_tui.runs.run_lookup import find_path, holds_runs
 from lmm_tui.terminal import capabilities
 
 
@@ -21,7 +21,8 @@ from lmm_tui.terminal import capabilities
 def command(run: str | None, runs_dir: Path, no_mouse: bool) -> int:
     """Watch and steer RUN (a name, a path, a foreign log or HOST:PATH; default: the newest).
 
-    Where there is no run yet it opens the list of runs, and waits for one.
+    Where there is no run yet it opens the list of runs, and waits for one. A folder with the logs
+    of several runs opens their list.
     """
     if run is not None and ":" in run and capabilities.can_host_app():
         from lmm_tui.cli.launcher import monitor_cockpit
@@ -34,6 +35,8 @@ def command(run: str | None, runs_dir: Path, no_mouse: bool) -> int:
                 return monitor_cockpit(mirror, mouse=not no_mouse, called=run, early=early)
     waits = run is None and not list_runs(runs_dir) and capabilities.can_host_app()
     chosen = None if waits else RunDir(find_path(run, runs_dir))
+    if chosen is not None and holds_runs(chosen.path):
+        runs_dir, chosen = chosen.path, None
     if not capabilities.can_host_app():
         raise LmmError(
             "monitor needs a terminal; `lmm-tui status` and `lmm-tui plot --text` do without"

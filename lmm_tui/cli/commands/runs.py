@@ -19,7 +19,7 @@ from lmm_tui.terminal.safe_text import clean
 @click.command("runs")
 @runs_dir_option
 def command(runs_dir: Path) -> None:
-    """List the runs in a folder, the newest first."""
+    """List the runs in a folder, and logs of other programs there, the newest first."""
     listed = [run.summary for run in RunList(runs_dir).read()]
     runs = [run for run in listed if run.state != BROKEN]
     broken = [run for run in listed if run.state == BROKEN]

@@ -45,7 +45,7 @@ from lmm_tui.terminal.safe_text import clean
 if TYPE_CHECKING:
     from lmm_tui.engine.device import DeviceInfo
 
-_DATA_KEYS = ("data.source", "data.tokenizer")
+_DATA_KEYS = ("data.source", "data.more", "data.tokenizer")
 
 WIDE = 140
 TALL = 28

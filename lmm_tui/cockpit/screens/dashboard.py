@@ -6,8 +6,9 @@ This file shows the run; `metric_pages` decides which charts are on the screen, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 
@@ -23,6 +24,7 @@ from lmm_tui.cockpit.screens.dashboard_panels import (
     make_charts,
     marks_of,
     numbers_of,
+    panels_without_data,
     references_for,
     titles_of,
 )
@@ -43,7 +45,7 @@ from lmm_tui.cockpit.widgets.run_header import RunHeader
 from lmm_tui.cockpit.widgets.samples_panel import SamplesPanel
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.runs.session import RunSession
+from lmm_tui.runs.session import LOG_FILE, RunSession
 
 if TYPE_CHECKING:
     from lmm_tui.runs.run_health import RunHealth
@@ -76,7 +78,7 @@ class DashboardScreen(MetricPages, ViewExport):
         yield Notice()
         yield PageTabs()
         grid = PanelGrid(
-            *make_charts(self._stage),
+            *make_charts(self._stage, smoothed=not self.session.foreign),
             ProbePanel(numbers_of(self._stage), id="probes"),
             SamplesPanel(id="samples"),
             HealthPanel(id="health"),
@@ -113,7 +115,7 @@ class DashboardScreen(MetricPages, ViewExport):
         """Read what is new and show what changed; charts only as often as pacing allows."""
         was_loading = self.session.loading
         changed = self.session.poll(_READ_AT_ONCE_S)
-        if changed or self.session.view.state == "stale":
+        if changed or self.session.view.state in ("stale", LOG_FILE):
             self._show_status()
             self._set_interval()
         self._pacing.stale |= changed
@@ -127,13 +129,22 @@ class DashboardScreen(MetricPages, ViewExport):
         return self.owned and self.session.view.active
 
     def _set_interval(self) -> None:
-        active = self.session.view.active
-        self.look_every(look_period(active=active, beside_training=self._trains_here))
+        view = self.session.view
+        self.look_every(
+            look_period(active=view.active or view.growing, beside_training=self._trains_here)
+        )
 
     def _read_on(self) -> None:
         """While much is left to read, don't wait for the next look."""
         if self.session.loading:
             self.set_timer(_READ_ON_AFTER_S, self.look)
+
+    def all_events(self) -> list[Mapping[str, Any]]:
+        """What was left out of a log of another program is an event of it."""
+        notes = [
+            {"kind": "log", "level": "warning", "message": note} for note in self.session.notes
+        ]
+        return [*notes, *super().all_events()]
 
     def measured(self) -> list[str]:
         return self.session.series.names()
@@ -186,6 +197,8 @@ class DashboardScreen(MetricPages, ViewExport):
 
     def show_pages(self) -> None:
         view, book = self.session.view, self._book
+        if self.session.foreign:
+            book.absent = panels_without_data(self.measured(), self.all_events())
         self.lay_out()
         self.query_one(KeyBar).show(
             active=view.active, paused=view.state == "paused", pages=len(book.pages)
@@ -227,7 +240,8 @@ class DashboardScreen(MetricPages, ViewExport):
             return  # There is something to see sooner without.
         seen = health.look(_JUDGE_AT_ONCE_S)
         if len(self.session.series):
-            self.query_one(HealthPanel).show(seen.verdict, seen.open, seen.alerts)
+            panel = self.query_one(HealthPanel)
+            panel.show(seen.verdict, seen.open, seen.alerts, judged=seen.judged)
         if not seen.complete and not self._judging:
             self._judging = True
             self.set_timer(_JUDGE_AT_ONCE_S, partial(self._judge_on, health))

@@ -10,7 +10,7 @@ from textual.geometry import Size
 
 from lmm_tui.cockpit.pinned_metrics import PinnedMetrics
 from lmm_tui.cockpit.screens.metric_groups import grid, grouped, matching
-from lmm_tui.cockpit.screens.page_layouts import pages_for
+from lmm_tui.cockpit.screens.page_layouts import pages_for, without
 from lmm_tui.cockpit.widgets.panel_grid import Page
 from lmm_tui.i18n.language import tr
 from lmm_tui.metrics import names
@@ -26,6 +26,8 @@ class DashboardPages:
         self.shelf = shelf
         self.words = ""
         """The search; if there is one, the pages have the metrics that match it."""
+        self.absent: frozenset[str] = frozenset()
+        """Panels of the overview that are not to be shown."""
         self._index = 0
         self._metrics: list[str] = []
         self._numbers: dict[str, int] = {}
@@ -50,7 +52,7 @@ class DashboardPages:
 
         True if they have changed.
         """
-        of = len(metrics), metrics[-1:], screen, grid_size, self.shelf, self.words
+        of = len(metrics), metrics[-1:], screen, grid_size, self.shelf, self.words, self.absent
         if of == self._of:
             return False
         self._of, self._metrics = of, list(metrics)
@@ -89,11 +91,12 @@ class DashboardPages:
         measured = set(self._metrics)
         pinned = [metric for metric in self.shelf.pinned if metric in measured]
         shown = [metric for metric in self._metrics if metric not in self.shelf.hidden]
-        pages = [*pages_for(screen), *grid(tr("pinned"), self._panels(pinned), grid_size)]
+        overview = without(pages_for(screen), self.absent)
+        pages = [*overview, *grid(tr("pinned"), self._panels(pinned), grid_size)]
         pages += grid(tr("layers over time"), layer_maps(shown), grid_size)
         for group, members in grouped(shown).items():
             pages += grid(tr(group), self._panels(members), grid_size)
-        return pages
+        return pages or [Page("", ())]
 
     def _panels(self, metrics: Sequence[str]) -> list[str]:
         return [f"{_METRIC}{self._numbers[metric]}" for metric in metrics]

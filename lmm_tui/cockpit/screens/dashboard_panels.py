@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from lmm_tui.charts.braille import glyphs_for
@@ -69,15 +70,43 @@ def numbers_of(stage: str) -> tuple[str, ...]:
     return (own + probes)[: len(names.PROBES)]
 
 
-def make_charts(stage: str) -> list[Chart | HeatMap]:
-    """A chart per panel of the overview, with the id of the panel."""
-    panels = {**titles_of(stage), "grad": "grad", "lr": "learning rate", "speed": "tokens/s"}
-    charts: list[Chart | HeatMap] = [
-        Chart(title, _TRACES[title], log=title == "PPL", id=panel)
-        for panel, title in panels.items()
-    ]
+def make_charts(stage: str, *, smoothed: bool = True) -> list[Chart | HeatMap]:
+    """A chart per panel of the overview, with the id of the panel.
+
+    Where there is no smoothed loss, as in logs of other programs, the loss itself is drawn bold.
+    """
+    charts: list[Chart | HeatMap] = []
+    for panel, title in _panels_of(stage).items():
+        traces = _TRACES[title]
+        if title == _LOSS and not smoothed:
+            traces = [replace(trace, kind="line") if trace.kind == "band" else trace
+                      for trace in traces]  # fmt: skip
+        charts.append(Chart(title, traces, log=title == "PPL", id=panel))
     charts.append(HeatMap(tr("gradient norms by layer"), id="layers"))
     return [_as_panel(chart) for chart in charts]
+
+
+def _panels_of(stage: str) -> dict[str, str]:
+    """By panel of the overview, the title of its chart."""
+    return {**titles_of(stage), "grad": "grad", "lr": "learning rate", "speed": "tokens/s"}
+
+
+def panels_without_data(
+    measured: Sequence[str], events: Sequence[Mapping[str, Any]]
+) -> frozenset[str]:
+    """The panels of the overview that a log of another program leaves empty."""
+    names_of = {
+        panel: {trace.metric for trace in _TRACES[title]} for panel, title in _panels_of("").items()
+    }
+    absent = {panel for panel, metrics in names_of.items() if metrics.isdisjoint(measured)}
+    if not measured:
+        absent.discard("first")
+    absent |= {"samples"} | (set() if events else {"events"})
+    if not any(name.startswith(LAYER_NORMS) for name in measured):
+        absent.add("layers")
+    if not any(name.startswith(names.PROBE) for name in measured):
+        absent.add("probes")
+    return frozenset(absent)
 
 
 def make_metric_chart() -> Chart:

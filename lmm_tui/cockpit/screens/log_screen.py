@@ -52,12 +52,14 @@ class LogScreen(BaseScreen):
     def __init__(self, run: RunDir) -> None:
         super().__init__()
         self._run = run
+        self._shown = run.path if run.path.is_file() else run.output
+        """A log of another program is itself what was put out."""
         self._wanted = ""
         self._filter = ""
 
     def compose_body(self) -> ComposeResult:
         yield LogView(
-            self._run.output,
+            self._shown,
             tr("Nothing was printed yet.\nWhat the engine prints, logs and warns of is kept here."),
         )
         yield FilterInput(tr("find"), id="find")

@@ -5,6 +5,7 @@ Every run is read through a session of its own, a little at a time, so that keys
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
@@ -33,6 +34,7 @@ from lmm_tui.terminal.safe_text import clean
 
 _METRICS = (
     names.TRAIN_LOSS_EMA,
+    names.TRAIN_LOSS,
     names.VAL_LOSS,
     names.LR,
     names.GRAD_NORM,
@@ -72,6 +74,15 @@ class RunLegend(StyledLine):
         return Content.assemble(*parts).truncate(max(width, 1), ellipsis=True)
 
 
+def labels_of(paths: Sequence[Path]) -> dict[str, str]:
+    """By path, the name of each run; with its folder where several have that name."""
+    shared = Counter(path.name for path in paths)
+    return {
+        str(path): path.name if shared[path.name] == 1 else f"{path.parent.name}/{path.name}"
+        for path in paths
+    }
+
+
 class OverlayScreen(ChartGestures):
     """The curves of the runs at `paths`, on steps or on tokens."""
 
@@ -86,13 +97,14 @@ class OverlayScreen(ChartGestures):
 
     def __init__(self, paths: Sequence[Path]) -> None:
         super().__init__(name=OVERLAY)
+        self._labels = labels_of(paths)
         self._sessions = {str(path): RunSession(path) for path in paths}
         self._colors = dict(zip(self._sessions, cycle(SERIES_COLORS), strict=False))
         self._overlay = Overlay({key: one.series for key, one in self._sessions.items()})
         self._shown: tuple[str, ...] = ()
 
     def compose(self) -> ComposeResult:
-        yield RunLegend([(Path(key).name, color) for key, color in self._colors.items()])
+        yield RunLegend([(self._labels[key], color) for key, color in self._colors.items()])
         yield PanelGrid(page=Page("", ()))
         yield ScreenKeys("overlay", "charts")
 
@@ -106,8 +118,7 @@ class OverlayScreen(ChartGestures):
                 session.poll(_READ_AT_ONCE_S)
             except LmmError:
                 continue  # The run was deleted: what was read of it stays.
-        measured = self._overlay.names()
-        shown = tuple(metric for metric in _METRICS if metric in measured)
+        shown = self._compared()
         if shown != self._shown:
             self._shown = shown
             self._make_charts()
@@ -116,6 +127,18 @@ class OverlayScreen(ChartGestures):
             chart.update_from(self._overlay)
         if any(session.loading for session in self._sessions.values()):
             self.set_timer(_READ_ON_AFTER_S, self.look)
+
+    def _compared(self) -> tuple[str, ...]:
+        """The raw loss only where a run, such as a log of another program, has no smoothed one."""
+        stores = [session.series for session in self._sessions.values()]
+        measured = self._overlay.names()
+        shown = [metric for metric in _METRICS if metric in measured]
+        raw_only = any(
+            store.get(names.TRAIN_LOSS) and not store.get(names.TRAIN_LOSS_EMA) for store in stores
+        )
+        if names.TRAIN_LOSS in shown and not raw_only:
+            shown.remove(names.TRAIN_LOSS)
+        return tuple(shown)
 
     def action_close(self) -> None:
         if not self.drop_cursor():
@@ -132,7 +155,7 @@ class OverlayScreen(ChartGestures):
         known = names.describe(metric)
         kind: Kind = "marks" if metric.startswith("val/") else "line"
         traces = [
-            Trace(Overlay.name(key, metric), Path(key).name, color, kind)
+            Trace(Overlay.name(key, metric), self._labels[key], color, kind)
             for key, color in self._colors.items()
         ]
         chart = Chart(known.title, traces, log=known.log, id=panel)

@@ -6,6 +6,9 @@ stage of the run; so do the titles with these names in braces.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from textual.geometry import Size
 
 from lmm_tui.cockpit.widgets.panel_grid import GridColumn, GridRow, Page
@@ -120,6 +123,41 @@ def pages_for(size: Size) -> tuple[Page, ...]:
         if size.width >= least.width and size.height >= least.height:
             return pages
     return _CARD
+
+
+def without(pages: Sequence[Page], absent: frozenset[str]) -> tuple[Page, ...]:
+    """The pages without some panels.
+
+    A column that is left with rows of fixed height only gives them to the column before; a page
+    without a panel that no page before it has is left out.
+    """
+    kept = []
+    shown: set[str] = set()
+    for page in pages:
+        columns: list[GridColumn] = []
+        for column in page.columns:
+            rows = tuple(
+                replace(row, panels=left)
+                for row in column.rows
+                if (left := tuple(panel for panel in row.panels if panel not in absent))
+            )
+            if columns and rows and all(row.lines for row in rows):
+                columns[-1] = replace(columns[-1], rows=columns[-1].rows + rows)
+            elif rows:
+                columns.append(replace(column, rows=rows))
+        panels = {panel for column in columns for row in column.rows for panel in row.panels}
+        if panels <= shown:
+            continue
+        shown |= panels
+        if any(not row.lines for row in columns[0].rows):
+            kept.append(replace(page, columns=tuple(columns)))
+        else:
+            kept.append(replace(page, columns=tuple(map(_stretched, columns))))
+    return tuple(kept)
+
+
+def _stretched(column: GridColumn) -> GridColumn:
+    return replace(column, rows=tuple(replace(row, lines=0) for row in column.rows))
 
 
 if __name__ == "__main__":

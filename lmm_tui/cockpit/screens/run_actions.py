@@ -34,9 +34,18 @@ class RunActions(ListScreen):
         """Whether the dashboard shows this run."""
         raise NotImplementedError
 
+    def _own_run(self, action: str) -> ListedRun | None:
+        """The run under the cursor; none where it is a log of another program."""
+        run = self.run_under_cursor()
+        if run is not None and run.is_log:
+            said = tr("{name} is a log of another program: it is only read", name=run.name)
+            self.toast(said, action, severe=True)
+            return None
+        return run
+
     def _ended_run(self, action: str) -> ListedRun | None:
         """The run under the cursor; where it is live, none: its folder must not be touched."""
-        run = self.run_under_cursor()
+        run = self._own_run(action)
         if run is not None and run.live:
             state = tr(run.summary.state)
             refusal = tr("{name} is {state}; stop it first", name=run.name, state=state)
@@ -91,7 +100,7 @@ class RunActions(ListScreen):
         self.do("rename", work, opens=path.with_name(name) if self.is_shown(path) else None)
 
     def action_note(self) -> None:
-        if run := self.run_under_cursor():
+        if run := self._own_run("note"):
             question = tr("A few words about {name}; none removes them", name=run.name)
             dialog = AskDialog(tr("note"), question, run.note)
             self.app.push_screen(dialog, partial(self._note, run.summary.path))

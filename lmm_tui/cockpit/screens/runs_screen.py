@@ -89,8 +89,9 @@ class RunsScreen(RunActions):
         self._marked &= {run.summary.path for run in self._runs}
         self._show()
         shown = self._shown_run()
-        if first and shown is not None:
-            self.query_one(Table).go_to(shown.name)
+        for run in self._runs if first else ():
+            if run.summary.path == shown:
+                self.query_one(Table).go_to(run.name)
 
     # What is shown
 
@@ -129,16 +130,17 @@ class RunsScreen(RunActions):
         info, status = run.summary.info, run.summary.status
         sign, colour = BADGES.get(run.summary.state, ("?", "$warning"))
         shown = self._shown_run()
-        current = shown is not None and shown.name == run.name
+        current = shown == run.summary.path
         steps = f"{status.step:,}" + (f"/{count(status.total_steps)}" if status.total_steps else "")
+        kind = tr(run.summary.log_format) if run.is_log else info.stage
         return TableRow(
             run.name,
             {
                 "name": (run.name, _CURRENT if current else ""),
                 "state": (f"{sign} {tr(run.summary.state)}", colour),
-                "stage": info.stage,
+                "stage": kind,
                 "model": info.model,
-                "step": steps,
+                "step": steps if status.step or not run.is_log else NOTHING,
                 "loss": number(status.loss, 3),
                 "val": number(status.val_loss, 3),
                 "speed": count(status.tokens_per_s) if status.tokens_per_s else NOTHING,
@@ -156,8 +158,10 @@ class RunsScreen(RunActions):
         info, error = run.summary.info, run.summary.status.error
         chain = " → ".join(ancestry(run, self._runs or ()))
         process = tr("pid {pid} on {host}", pid=info.pid, host=info.host) if info.pid else ""
-        facts = " · ".join(filter(None, (info.model, info.device, info.precision, process)))
-        last = translate_message(error) or run.note or tr("no note; n writes one")
+        known = (info.model, info.device, info.precision, process)
+        facts = tr(run.summary.log_format) if run.is_log else " · ".join(filter(None, known))
+        hint = "" if run.is_log else tr("no note; n writes one")
+        last = translate_message(error) or run.note or hint
         return [
             Content.assemble((clean(chain), "bold"), (f"  {clean(facts)}", _QUIET)),
             Content.styled(clean(str(run.summary.path)), _QUIET),

@@ -215,9 +215,15 @@ def _a_step(outlook: Outlook) -> str:
 def _in_all(outlook: Outlook) -> str:
     sized = outlook.estimate
     if not sized.total_tokens:
-        return tr("{count} steps", count=exact(outlook.config.train.steps))
+        return _length(outlook)
     tokens = tr("{count} tokens", count=exact(sized.total_tokens))
     return tr(", ").join([tokens, _operations(sized.flops)])
+
+
+def _length(outlook: Outlook) -> str:
+    if outlook.estimate.steps is None:
+        return tr("epochs: {count}", count=f"{outlook.config.train.epochs:g}")
+    return tr("{count} steps", count=exact(outlook.estimate.steps))
 
 
 def _epochs(sized: Estimate) -> str:
@@ -229,9 +235,9 @@ def _epochs(sized: Estimate) -> str:
 
 
 def _time(outlook: Outlook) -> str:
-    if outlook.seconds_a_step is None:
+    if outlook.seconds_a_step is None or outlook.estimate.steps is None:
         return ""
-    seconds = outlook.seconds_a_step * outlook.config.train.steps
+    seconds = outlook.seconds_a_step * outlook.estimate.steps
     return tr(
         "about {time} at {seconds:.3g} s a step",
         time=duration(seconds),

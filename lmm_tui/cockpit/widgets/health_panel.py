@@ -25,11 +25,22 @@ class HealthPanel(Feed):
     def __init__(self, id: str | None = None) -> None:
         super().__init__(tr("health"), tr("Nothing was measured yet."), id)
 
-    def show(self, verdict: str, ongoing: Sequence[Alert], alerts: Sequence[Alert]) -> None:
+    def show(
+        self,
+        verdict: str,
+        ongoing: Sequence[Alert],
+        alerts: Sequence[Alert],
+        *,
+        judged: bool = True,
+    ) -> None:
         """`ongoing` are those of `alerts` that have not ended, the most severe first."""
         style = _STYLES[ongoing[0].severity] if ongoing else "$text-success"
         # Without alerts the verdict names the last step: the text would change at every step.
-        line = clean(translate_message(verdict)) if alerts else tr("healthy so far")
+        worded = clean(translate_message(verdict))
+        line = worded if alerts or not judged else tr("healthy so far")
+        if not judged:
+            self.set_text(Content(line), tr("not judged"))
+            return
         lines = [Content.styled(line, style)]
         lines += [_ongoing_line(alert) for alert in ongoing]
         ended = [alert for alert in reversed(alerts) if alert not in ongoing][:_MOST_SHOWN]

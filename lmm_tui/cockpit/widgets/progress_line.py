@@ -34,6 +34,8 @@ class RunProgress(StyledLine):
             # Tokens are left out first, then the speed; steps and ETA always stay.
             del facts[2]
             text = _joined(facts)
+        if self._view.log_format and not self._view.status.total_steps:
+            return text  # How far that is, nobody knows.
         _, colour = BADGES.get(self._view.state, ("", "$warning"))
         return Content.assemble(
             " ", *bar(max(width - text.cell_length - 2, 0), self._view.progress, colour), " ", text
@@ -49,12 +51,25 @@ def bar(width: int, share: float, colour: str) -> list[Part]:
 
 def _facts(view: RunView) -> list[str]:
     status = view.status
+    if view.log_format:
+        return _facts_of_log(view)
     return [
         f"{status.step:,} / {status.total_steps:,}",
         f"{view.progress:.0%}" if view.progress < 1 or view.state == "finished" else "99%",
         tr("{count} tokens", count=count(status.tokens)),
         *([f"{count(status.tokens_per_s)} {tr('tok/s')}"] if status.tokens_per_s else []),
         _time(view, status),
+    ]
+
+
+def _facts_of_log(view: RunView) -> list[str]:
+    """Only what a log of another program says."""
+    status, known = view.status, view.status.total_steps
+    return [
+        f"{status.step:,}" + (f" / {known:,}" if known else ""),
+        *([f"{view.progress:.0%}"] if known else []),
+        *([tr("{count} tokens", count=count(status.tokens))] if status.tokens else []),
+        *([tr("took {time}", time=duration(view.spent_s))] if view.spent_s else []),
     ]
 
 

@@ -12,9 +12,9 @@ from textual.content import Content
 
 from lmm_tui.cockpit.widgets.styled_line import Part, StyledLine, spread
 from lmm_tui.i18n.language import listed, tr
-from lmm_tui.i18n.number_format import count, duration
+from lmm_tui.i18n.number_format import age, count, duration
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.runs.session import RunView
+from lmm_tui.runs.session import LOG_FILE, RunView
 from lmm_tui.terminal.safe_text import clean
 
 BADGES = {
@@ -28,6 +28,7 @@ BADGES = {
     "crashed": ("×", "$error"),
     "stale": ("?", "$warning"),
     "broken": ("×", "$error"),
+    LOG_FILE: ("≡", "$secondary"),
 }
 """A sign and a theme colour for each state of a run."""
 
@@ -64,9 +65,9 @@ class RunHeader(StyledLine):
         stage = info.stage
         if info.parent:
             stage = tr("{stage} from {parent}", stage=info.stage, parent=info.parent)
-        # A foreign log has no pid.
         process = tr("pid {pid} on {host}", pid=info.pid, host=info.host) if info.pid else ""
-        details = (stage, model, arithmetic, process)
+        kind = tr(self._view.log_format) if self._view.log_format else ""
+        details = (stage, model, arithmetic, process, kind)
         left, now = [badge(self._view.state)], self._activity(self._view)
         taken = sum(cell_len(text) for text, _ in (*left, *now))
         name = Content(clean(info.name)).truncate(max(width - taken - 2, 1), ellipsis=True)
@@ -83,9 +84,17 @@ class RunHeader(StyledLine):
                 count=self._unreadable,
             )
             parts.append((f" {text} ", "$warning"))
+        if view.state == LOG_FILE:
+            written = age(time.time() - view.status.heartbeat)
+            parts.append((f" {tr('last written {time} ago', time=written)} ", "$foreground 80%"))
+        elif view.log_format and view.status.error:
+            parts.append((f" {clean(translate_message(view.status.error))} ", "$error"))
         if view.state == "stale":
             silence = duration(time.time() - max(view.status.heartbeat, view.info.started))
             parts.append((f" {tr('no sign of life for {time}', time=silence)} ", "$warning"))
+            if view.status.activity:  # What it was at, or why a run elsewhere is not heard of.
+                now = clean(translate_message(view.status.activity))
+                parts.append((f" {now} ", "$warning"))
         elif self._loading:
             parts.append((f" {tr('reading…')} ", "$accent"))
         elif view.active and view.status.activity:

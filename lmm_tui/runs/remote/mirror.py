@@ -1,16 +1,15 @@
 """Mirrors a run on another machine into a local run directory, over one ssh process.
 
 Everything that opens a run can open the mirror; commands to its socket are forwarded to the run. A
-broken connection is opened again and continues at the same offsets; meanwhile the run is `stale`.
+broken connection, or one over which something odd came, is opened again and continues at the same
+offsets; meanwhile the run is `stale`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shlex
-import subprocess
 import tempfile
 import threading
 import time
@@ -23,22 +22,32 @@ from typing import Any
 from lmm_tui.engine.run.control_mailbox import Mailbox, Reply, Request
 from lmm_tui.engine.run.control_server import ControlServer
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.engine.run.run_records import RunStatus
 from lmm_tui.errors import LmmError
+from lmm_tui.runs.remote.messages import (
+    Answer,
+    FromRun,
+    Growth,
+    InfoUpdate,
+    Refusal,
+    StatusUpdate,
+    WireError,
+    from_run,
+)
+from lmm_tui.runs.remote.mirror_folder import MirrorFolder, RemoteError
 from lmm_tui.runs.remote.protocol import Receiver
-from lmm_tui.runs.remote.server import GROWING
+from lmm_tui.runs.remote.ssh_process import SshProcess
+from lmm_tui.terminal.safe_text import clean
 
-_REMOTE = re.compile(r"(?P<host>[^/:\s-][^/:\s]*):(?P<path>.+)")
+_REMOTE = re.compile(r"(?P<host>(?:[\w.+][\w.+-]*@)?[\w.][\w.-]*):(?P<path>.+)")
+"""Nothing that a shell or ssh would take for more than a name."""
 _FIRST_S = 60.0
 _LONGEST_PAUSE_S = 15.0
 _LOOK_S = 0.2
 """Between two looks for a signal while the first connection is made."""
 _PATIENCE_S = 2.0
-"""With an ssh that was told to end."""
-
-
-class RemoteError(LmmError):
-    """A run on another machine cannot be reached."""
+_REST_S = 0.02
+"""After a message that replaces something; a run sends fifteen a second at most."""
+_LONGEST_WORDS = 300
 
 
 def is_remote(name: str) -> bool:
@@ -75,13 +84,14 @@ class _Mirror:
         self._first = threading.Event()
         self._ended = threading.Event()
         self._trouble = ""
-        self._ssh: subprocess.Popen[bytes] | None = None
+        self._ssh: SshProcess | None = None
         self._starting = threading.Lock()
         self._writing = threading.Lock()
         self._numbers = count()
         self._asked: dict[int, Request] = {}
         self._mailbox = Mailbox()
         self._server = ControlServer(self._mailbox, run_dir.socket_path())
+        self._folder = MirrorFolder(run_dir, self._server.path)
         self._threads = [
             threading.Thread(target=work, name="remote", daemon=True)
             for work in (self._stay_connected, self._forward)
@@ -106,12 +116,7 @@ class _Mirror:
         with self._starting:  # From now on none is started any more.
             ssh = self._ssh
         if ssh is not None:
-            ssh.terminate()
-            try:
-                ssh.wait(_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                ssh.kill()
-                ssh.wait()
+            ssh.end()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(_PATIENCE_S)
@@ -126,6 +131,7 @@ class _Mirror:
                 self._trouble = why
                 self._first.set()
                 return
+            self._folder.tell_lost(why)
             if time.monotonic() - begun > _LONGEST_PAUSE_S:
                 pause = 0.5
             self._ended.wait(pause)
@@ -135,53 +141,51 @@ class _Mirror:
         """Run one connection until it ends; returns the reason."""
         # While the cockpit owns the terminal, ssh cannot prompt for a password.
         quiet = ["-o", "BatchMode=yes"] if self._first.is_set() else []
-        with tempfile.TemporaryFile() as said:
-            try:
-                with self._starting:
-                    if self._ended.is_set():
-                        return ""
-                    self._ssh = ssh = subprocess.Popen(
-                        [*self._command, *quiet, *self._target],
-                        stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE,
-                        stderr=said,
-                    )
-            except OSError as error:
-                return f"ssh cannot be started ({error.strerror}); install it"
-            assert ssh.stdin and ssh.stdout
-            have = {name: _size(self.run_dir.path / name) for name in GROWING}
-            self._write({"have": have})
-            refusal = ""
-            for message in Receiver(ssh.stdout):
-                if "error" in message:
-                    refusal = str(message["error"])
-                    break
-                self._take(message)
-            with contextlib.suppress(OSError):
-                ssh.stdin.close()
-            ssh.terminate()
-            ssh.wait()
-            said.seek(0)
-            words = said.read().decode("utf-8", "replace").strip().splitlines()
-        return refusal or (words[-1] if words else "the connection ended; try ssh by itself")
+        try:
+            with self._starting:
+                if self._ended.is_set():
+                    return ""
+                self._ssh = ssh = SshProcess([*self._command, *quiet, "--", *self._target])
+        except OSError as error:
+            return f"ssh cannot be started ({error.strerror}); install it"
+        try:
+            refusal = self._receive(ssh)
+        except WireError as error:
+            refusal = f"the far end sent {error}; update lmm-tui on both machines"
+        except LmmError as error:
+            refusal = str(error)
+        except OSError as error:
+            refusal = f"{tempfile.gettempdir()}: {error.strerror}; the run cannot be mirrored there"
+        except Exception as error:  # Whatever a message does, the next connection is made.
+            refusal = f"what the far end sent cannot be followed ({type(error).__name__})"
+        finally:
+            ssh.end()
+        why = refusal or ssh.last_words() or "the connection ended; try ssh by itself"
+        return clean(why)[:_LONGEST_WORDS]
 
-    def _take(self, message: dict[str, Any]) -> None:
-        name = message.get("file")
-        if "reply" in message:
-            request = self._asked.pop(message["id"], None)
-            if request is not None:
-                request.answer(Reply(**message["reply"]))
-        elif name == "run.json":
-            info = json.loads(message["text"]) | {"socket": str(self._server.path)}
-            _replace(self.run_dir.info_file, json.dumps(info))
-        elif name == "status.json":
-            status = RunStatus(**message["status"] | {"heartbeat": time.time() - message["age"]})
-            self.run_dir.write_status(status)
-            self._first.set()
-        elif name in GROWING:
-            with (self.run_dir.path / name).open("ab") as file:
-                file.truncate(message["at"])
-                file.write(message["add"].encode("utf-8", "surrogateescape"))
+    def _receive(self, ssh: SshProcess) -> str:
+        """Take what comes; returns the far end's refusal, if that ended it."""
+        self._write({"have": self._folder.sizes()})
+        for line in Receiver(ssh.output):
+            message = from_run(line)
+            if isinstance(message, Refusal):
+                return message.error
+            self._take(message)
+        return ""
+
+    def _take(self, message: FromRun) -> None:
+        match message:
+            case Answer(number, reply):
+                request = self._asked.pop(number, None)
+                if request is None:
+                    raise WireError("a reply that nobody waits for")
+                request.answer(reply)
+            case InfoUpdate() | StatusUpdate() | Growth():
+                self._folder.take(message)
+                if isinstance(message, StatusUpdate) and self.run_dir.exists():
+                    self._first.set()
+                if self._folder.replaced:
+                    self._ended.wait(_REST_S)
 
     def _forward(self) -> None:
         """Forward the commands that arrive at the mirror's socket."""
@@ -197,28 +201,13 @@ class _Mirror:
 
     def _write(self, message: dict[str, Any]) -> bool:
         with self._writing:
-            try:
-                assert self._ssh and self._ssh.stdin
-                self._ssh.stdin.write(json.dumps(message).encode() + b"\n")
-                self._ssh.stdin.flush()
-            except (OSError, ValueError):
-                return False
-        return True
+            line = json.dumps(message).encode() + b"\n"
+            return self._ssh is not None and self._ssh.write(line)
 
     def _drop_asked(self) -> None:
         while self._asked:
             _, request = self._asked.popitem()
             request.answer(Reply(False, f"no connection to {self._name}: it may not have arrived"))
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _replace(path: Path, text: str) -> None:
-    aside = path.with_suffix(".new")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
 
 
 if __name__ == "__main__":

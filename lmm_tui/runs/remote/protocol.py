@@ -1,7 +1,8 @@
 """The wire format of a remote run: JSON lines in one deflate stream, over the stdio of ssh.
 
 The remote `Sender` first writes a greeting, so that the local `Receiver` can skip what a login
-shell prints. Ten scalars at ten steps per second take about 1.3 kB/s.
+shell prints. Ten scalars at ten steps per second take about 1.3 kB/s. What arrives is bounded:
+inflated piece by piece, and no line is longer than `MAX_LINE`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
+from lmm_tui.runs.remote.messages import WireError
+
 GREETING = b"lmm-tui serve-run 1\n"
+MAX_LINE = 4 << 20
+"""Bytes of a message: a part of a file, in which every character may be escaped, has 1.6 MB."""
+MAX_ORDER = 1 << 17
+"""Bytes of a message to the run: a command of 64 kB, as the control socket takes it."""
+_MAX_PRELUDE = 1 << 20
+"""What a login shell may print."""
 _CHUNK = 1 << 16
 
 
@@ -36,28 +45,50 @@ class Sender:
 
 
 class Receiver:
-    """Iterates over the messages of a stream, until its end or the first invalid data."""
+    """Iterates over the lines of a stream, until its end; raises WireError at the first odd one."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[bytes]:
+        rest: list[bytes] = []
+        room = MAX_LINE
+        for piece in self._inflated():
+            *lines, last = piece.split(b"\n")
+            for line in lines:
+                yield b"".join((*rest, line))
+                rest, room = [], MAX_LINE
+            rest.append(last)
+            room -= len(last)
+            if room < 0:
+                raise WireError(f"a message of more than {MAX_LINE >> 20} MB")
+
+    def _inflated(self) -> Iterator[bytes]:
         inflate = zlib.decompressobj()
         begun = _after_greeting(self._stream)
-        rest = b""
         while begun and (data := self._stream.read1(_CHUNK)):  # type: ignore[attr-defined]
-            try:
-                *lines, rest = (rest + inflate.decompress(data)).split(b"\n")
-                yield from map(json.loads, lines)
-            except (zlib.error, ValueError):
+            full = False
+            while data or full:
+                try:
+                    piece = inflate.decompress(data, _CHUNK)
+                except zlib.error:
+                    raise WireError("what is not compressed") from None
+                # A full piece may have left some of its last match behind, without any input.
+                data, full = inflate.unconsumed_tail, len(piece) == _CHUNK
+                yield piece
+            if inflate.eof:
                 return
 
 
 def _after_greeting(stream: IO[bytes]) -> bool:
     """Read up to the end of the greeting; False if the stream ends before."""
+    seen = 0
     while line := stream.readline(_CHUNK):
         if line.endswith(GREETING):
             return True
+        seen += len(line)
+        if seen > _MAX_PRELUDE:
+            raise WireError(f"{_MAX_PRELUDE >> 20} MB without the greeting of `lmm-tui serve-run`")
     return False
 
 
@@ -67,5 +98,10 @@ if __name__ == "__main__":
     wire = BytesIO()
     Sender(wire).send({"step": 1, "text": "从前"})
     wire = BytesIO(b"Last login: yesterday\nWelcome! " + wire.getvalue())
-    print(list(Receiver(BufferedReader(wire))))
+    print([line.decode() for line in Receiver(BufferedReader(wire))])
+    bomb = GREETING + zlib.compress(bytes(MAX_LINE + _CHUNK))
+    try:
+        raise AssertionError(list(Receiver(BufferedReader(BytesIO(bomb)))))
+    except WireError as refused:
+        print(refused)
     print("=== 自测通过 ===")

@@ -5,24 +5,26 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import is_file, read_text, reading
-from lmm_tui.runs.remote.protocol import Sender
+from lmm_tui.runs.remote.messages import GROWING, RemoteCommand, WireError, opening, order
+from lmm_tui.runs.remote.protocol import MAX_ORDER, Sender
 from lmm_tui.runs.session import RunSession
 
-GROWING = ("metrics.jsonl", "events.jsonl", "samples.jsonl")
 _EVERY_S = 0.2
 _PART_BYTES = 1 << 18
-_MARK_BYTES = 64
+_MOST_ORDERS = 8
+"""That wait for the run at the same time; its socket has 16 clients at most."""
 
 
 class RunServer:
@@ -34,22 +36,36 @@ class RunServer:
         self._run.read_info()
         self._source = source
         self._sender = Sender(target)
-        self._session = RunSession(path)
         self._ended = threading.Event()
+        self._orders = threading.Semaphore(_MOST_ORDERS)
+        self._trouble = ""
         self._seen: dict[str, object] = {}
         self._offsets = dict.fromkeys(GROWING, 0)
 
     def serve(self) -> None:
-        """Send changes until the other end closes."""
+        """Send changes until the other end closes, or until it or the run cannot be understood."""
         try:
-            self._offsets |= json.loads(self._source.readline() or b"{}").get("have", {})
+            self._offsets |= opening(self._line() or b'{"have": {}}').have
             threading.Thread(target=self._listen, daemon=True).start()
-            while True:
+            while not self._ended.is_set():
                 self._send_changes()
-                if self._ended.wait(_EVERY_S):
-                    return
+                self._ended.wait(_EVERY_S)
+        except WireError as error:
+            self._trouble = _odd(error)
+        except LmmError as error:
+            self._trouble = str(error)
         except (OSError, ValueError):
             return  # The other end is closed.
+        if self._trouble:
+            with contextlib.suppress(OSError, ValueError):
+                self._sender.send({"error": self._trouble})
+
+    def _line(self) -> bytes:
+        """The next line of the other end; empty once it is closed. Raises WireError."""
+        line = self._source.readline(MAX_ORDER)
+        if len(line) == MAX_ORDER:
+            raise WireError(f"a line of more than {MAX_ORDER >> 10} kB")
+        return line
 
     def _send_changes(self) -> None:
         info = read_text(self._run.info_file, self._run.path)
@@ -95,22 +111,37 @@ class RunServer:
                 file.seek(self._offsets[name])
 
     def _listen(self) -> None:
-        for line in self._source:
-            try:
-                message = json.loads(line)
-                given = message["id"], message["command"], message["args"]
-            except (ValueError, KeyError, TypeError):
-                continue
-            threading.Thread(target=self._do, args=given, daemon=True).start()
+        try:
+            while line := self._line():
+                wanted = order(line)
+                if self._orders.acquire(blocking=False):
+                    threading.Thread(target=self._do, args=(wanted,), daemon=True).start()
+                else:
+                    self._answer(wanted, Reply(False, "too many commands wait; ask again"))
+        except WireError as error:
+            self._trouble = _odd(error)
+        except (OSError, ValueError):
+            pass  # The other end is closed.
         self._ended.set()
 
-    def _do(self, number: int, command: str, args: dict[str, Any]) -> None:
-        self._session.poll()
-        reply = self._session.send(command, args)
+    def _do(self, wanted: RemoteCommand) -> None:
         try:
-            self._sender.send({"id": number, "reply": asdict(reply)})
-        except OSError:
+            reply = RunSession(self._run.path).send(wanted.command, wanted.args)
+        except LmmError as error:
+            reply = Reply(False, str(error))
+        finally:
+            self._orders.release()
+        self._answer(wanted, reply)
+
+    def _answer(self, wanted: RemoteCommand, reply: Reply) -> None:
+        try:
+            self._sender.send({"id": wanted.id, "reply": asdict(reply)})
+        except (OSError, ValueError):
             self._ended.set()
+
+
+def _odd(error: WireError) -> str:
+    return f"the monitor sent {error}; update lmm-tui on both machines"
 
 
 def refuse(error: LmmError, target: IO[bytes]) -> None:

@@ -157,7 +157,7 @@ def test_every_row_comes_once_an_epoch():
     packed = pack(items, 4)
     assert (packed.rows, packed.fill) == (10, 1.0)
     batches = PackedBatches(packed, 5, seed=1)
-    assert len(batches) == 2
+    assert batches.epoch == 2
     epochs = [
         np.concatenate([batches.get(2 * epoch).ids, batches.get(2 * epoch + 1).ids]).ravel()
         for epoch in range(3)
@@ -166,3 +166,5 @@ def test_every_row_comes_once_an_epoch():
     assert (epochs[0] != epochs[1]).any()
     in_order = PackedBatches(packed, 10, seed=None).get(3).ids
     assert in_order.ravel().tolist() == list(range(1, 41))
+    once = np.concatenate([rows.ids for rows in PackedBatches(packed, 4, seed=1).once(1000)])
+    assert once.ravel().tolist() == list(range(1, 41))

@@ -61,3 +61,13 @@ def test_a_long_sequence_is_sampled_and_gives_the_same_answer():
 def test_knowing_the_last_token_never_hurts(ids):
     unigram, bigram = unigram_and_bigram(ids)
     assert 0 <= bigram <= unigram
+
+
+@pytest.mark.parametrize("period", [1_250_000, 2_500_000, 700_001])
+def test_sources_that_take_turns_are_counted_by_their_share(period: int) -> None:
+    """20M tokens of two sources in turns, each of its own half of the vocabulary."""
+    turn = np.arange(20_000_000) // period % 2
+    ids = (np.random.default_rng(1).integers(0, 32, len(turn)) + 32 * turn).astype(np.uint16)
+    share = turn.mean()
+    exact = math.log(32) - share * math.log(share) - (1 - share) * math.log(1 - share)
+    assert unigram_and_bigram(ids)[0] == pytest.approx(exact, abs=0.02)

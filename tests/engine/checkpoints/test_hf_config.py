@@ -132,3 +132,85 @@ def test_a_file_of_another_format_is_refused(folder: Path, suffix: str) -> None:
     with pytest.raises(WeightsError, match=f"a {suffix} file cannot be written"):
         convert(folder, target)
     assert not target.exists() or suffix == ".safetensors"
+
+
+MALFORMED = {
+    "no object": "[1, 2]",
+    "no JSON": "{",
+    "nested": "[" * 100_000,
+    "nested in an object": '{"a": ' * 100_000,
+    "not UTF-8": b"\xff\xfe",
+    "an empty table": {},
+    "nothing but its type": {"model_type": "qwen3"},
+    "a type that is a list": {"model_type": ["qwen3"]},
+    "no heads": {"num_attention_heads": 0},
+    "fewer than no heads": {"num_attention_heads": -4},
+    "half a head": {"num_attention_heads": 2.5},
+    "heads as a text": {"num_attention_heads": "four"},
+    "heads that are true": {"num_attention_heads": True},
+    "heads that do not divide": {"num_attention_heads": 4, "num_key_value_heads": 3},
+    "an odd head": {"head_dim": 7},
+    "a size of 2^62": {"hidden_size": 2**62},
+    "a size of 10^400": {"intermediate_size": 10**400},
+    "layers of 10^9": {"num_hidden_layers": 10**9},
+    "a vocabulary of 2^40": {"vocab_size": 2**40},
+    "no width": {"hidden_size": None},
+    "an epsilon as a text": {"rms_norm_eps": "small"},
+    "an epsilon of NaN": {"rms_norm_eps": float("nan")},
+    "a base below zero": {"rope_theta": -1.0, "rope_parameters": None},
+    "rope as a list": {"rope_parameters": [1]},
+    "rope as a text": {"rope_scaling": "linear"},
+    "layers as a text": {"layer_types": "full_attention"},
+    "positions of 2^60": {"max_position_embeddings": 2**60},
+}
+
+
+@pytest.mark.parametrize("given", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_config_is_one_sentence(folder: Path, given: Any) -> None:
+    file = folder / "config.json"
+    if isinstance(given, dict):
+        known = json.loads(file.read_text()) if given and "model_type" not in given else {}
+        given = json.dumps(known | given)
+    file.write_bytes(given if isinstance(given, bytes) else given.encode())
+    with pytest.raises(WeightsError) as refused:
+        read_weights(folder)
+    assert len(str(refused.value)) < 400 + len(str(folder)) and "\n" not in str(refused.value)
+
+
+@given(
+    found=st.dictionaries(
+        st.sampled_from(["hidden_size", "head_dim", "layer_types", "rope_parameters", "vocab_size"])
+        | st.sampled_from(["num_attention_heads", "rms_norm_eps", "tie_word_embeddings"]),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()),
+    )
+)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_a_config_holds_it_is_read_or_refused(folder: Path, found: dict[str, Any]) -> None:
+    file = folder / "config.json"
+    before = file.read_text()
+    try:
+        file.write_text(json.dumps(json.loads(before) | found))
+        read_weights(folder)
+    except WeightsError:
+        pass
+    finally:
+        file.write_text(before)
+
+
+@pytest.mark.parametrize("index", ["[]", "{}", '{"weight_map": []}', '{"weight_map": {"a": 1}}'])
+def test_a_malformed_index_is_one_sentence(folder: Path, index: str) -> None:
+    (folder / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(WeightsError, match=r"index\.json: (has no weight_map|is no table)"):
+        read_weights(folder)
+
+
+@pytest.mark.parametrize(
+    "said", [{"rope_theta": "1"}, {"rms_eps": -1}, {"max_positions": True}, []]
+)
+def test_a_malformed_sidecar_is_one_sentence(folder: Path, said: Any) -> None:
+    convert(folder, folder / "m.pth")
+    (folder / "m.pth.json").write_text(json.dumps(said))
+    with pytest.raises(WeightsError, match=r"m\.pth\.json"):
+        read_weights(folder / "m.pth")

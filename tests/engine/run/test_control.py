@@ -17,9 +17,18 @@ from hypothesis import strategies as st
 
 from lmm_tui.engine.run.control_client import send
 from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
-from lmm_tui.engine.run.control_protocol import ControlError
+from lmm_tui.engine.run.control_protocol import ControlError, decode_reply, encode_reply
 from lmm_tui.engine.run.control_server import ControlServer
 from lmm_tui.engine.run.run_dir import RunDir
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["ok", "message", "step", "data"]) | st.text(), inner)
+    ),
+    max_leaves=6,
+)
 
 
 class Loop:
@@ -89,6 +98,46 @@ def test_the_folder_of_a_socket_is_private(loop: Loop, monkeypatch: pytest.Monke
         assert path.parent.parent == Path(folder) and send(path, "pause").ok
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         server.close()
+
+
+def test_a_folder_that_others_can_write_to_gets_no_socket(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setattr("lmm_tui.engine.run.run_dir.tempfile.gettempdir", lambda: folder)
+        path = RunDir(Path(folder) / ("x" * 120)).socket_path()
+        path.parent.mkdir()
+        path.parent.chmod(0o777)
+        with pytest.raises(ControlError, match="not a folder that only you can write to"):
+            ControlServer(loop.mailbox, path)
+        path.parent.rmdir()
+        (Path(folder) / "elsewhere").mkdir(mode=0o700)
+        path.parent.symlink_to("elsewhere")
+        with pytest.raises(ControlError, match="not a folder that only you can write to"):
+            ControlServer(loop.mailbox, path)
+        path.parent.unlink()
+        path.parent.mkdir(mode=0o700)
+        monkeypatch.setattr("lmm_tui.engine.run.control_server.os.getuid", lambda: os.geteuid() + 1)
+        with pytest.raises(ControlError, match="not a folder that only you can write to"):
+            ControlServer(loop.mailbox, path)
+        assert not [*path.parent.iterdir()]
+
+
+@given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_answer_is_a_reply_or_refused(line: bytes) -> None:
+    try:
+        assert isinstance(decode_reply(line), Reply)
+    except ControlError:
+        pass
+
+
+def test_a_reply_that_json_cannot_write_is_an_answer_still() -> None:
+    nested: list[object] = []
+    for _ in range(100_000):
+        nested = [nested]
+    reply = decode_reply(encode_reply(Reply(True, "done", 3, {"nested": nested})))
+    assert reply == Reply(False, "done", 3)
 
 
 def test_a_dead_socket_is_replaced_and_a_file_is_not(loop: Loop, tmp_path: Path) -> None:

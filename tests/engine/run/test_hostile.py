@@ -15,6 +15,7 @@ from small_runs import curve
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.run.control_client import send
 from lmm_tui.engine.run.control_protocol import ControlError
+from lmm_tui.engine.training.live_model import LiveModel
 from lmm_tui.engine.training.run_host import EngineHost
 from lmm_tui.metrics.readers.json_lines import JsonlFollower
 
@@ -84,6 +85,94 @@ def test_no_message_stops_stalls_or_changes_a_run(
         assert not host.join(0.001), host.error
     assert host.run_dir.config.read_bytes() == before
     assert not any(event.get("ok") for event in JsonlFollower(host.run_dir.events).poll())
+
+
+WRONG = [
+    ("set", {"lr": None}),
+    ("set", {"lr": True}),
+    ("set", {"lr": "0.1"}),
+    ("set", {"lr": [0.1]}),
+    ("set", {"lr": {}}),
+    ("set", {"log_every": 1e30}),
+    ("set", {"log_every": 10**400}),
+    ("set", {"val_every": False}),
+    ("set", {"clip": float("inf")}),
+    ("set", {"clip": float("nan")}),
+    ("evaluate", {"tasks": ""}),
+    ("evaluate", {"tasks": None}),
+    ("evaluate", {"tasks": True}),
+    ("evaluate", {"tasks": ["arc_easy"]}),
+    ("evaluate", {"tasks": "arc_easy,"}),
+    ("evaluate", {"task": "arc_easy"}),
+    ("stop", {"checkpoint": None}),
+    ("stop", {"checkpoint": 0}),
+    ("checkpoint", {"pin": 1}),
+    ("checkpoint", {"pin": None}),
+    ("pause", {"now": True}),
+    ("probe", {"x": None}),
+    ("sample", {"prompt": None}),
+    ("sample", {"prompt": 7}),
+    ("sample", {"prompt": "x", "max_tokens": True}),
+    ("sample", {"prompt": "x", "max_tokens": None}),
+    ("sample", {"prompt": "x", "temperature": "1"}),
+    ("sample", {"prompt": "a long one " * 5_400}),
+    ("talk", {"prompt": "a long one " * 5_400}),
+    ("talk", {"prompt": None}),
+    ("talk", {"prompt": 5}),
+    ("talk", {"turns": None}),
+    ("talk", {"turns": [["user", None]]}),
+    ("talk", {"turns": [[["user"], "x"]]}),
+    ("talk", {"turns": {"user": "x"}}),
+    ("talk", {"prompt": "x", "so_far": [True]}),
+    ("talk", {"prompt": "x", "so_far": [5] * 9000}),
+    ("talk", {"prompt": "x", "temperature": None}),
+    ("talk", {"prompt": "x", "tokens": 1e30}),
+    ("read", {"text": None}),
+    ("read", {"text": 12345}),
+    ("read", {"text": True}),
+    ("rollback", {"before": True}),
+    ("rollback", {"before": 1e30}),
+]
+
+
+@pytest.mark.parametrize(("command", "args"), WRONG, ids=lambda given: str(given)[:40])
+def test_a_wrong_argument_is_refused_and_training_goes_on(
+    host: EngineHost, command: str, args: dict[str, object]
+) -> None:
+    reply = send(host.run_dir.socket_path(), command, args, timeout_s=20)
+    assert not reply.ok and len(reply.message) < 300
+    step = host.status.status.step
+    while host.status.status.step == step:
+        assert not host.join(0.001), host.error
+
+
+WORDS = st.sampled_from(
+    ["lr", "clip", "log_every", "prompt", "max_tokens", "tasks", "pin", "before", "turns", "text"]
+)
+
+
+@given(
+    command=st.sampled_from(["set", "sample", "talk", "read", "evaluate", "rollback", "probe"]),
+    args=st.dictionaries(WORDS, junk, min_size=1, max_size=3),
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_is_asked_is_answered(
+    host: EngineHost, command: str, args: dict[str, object]
+) -> None:
+    send(host.run_dir.socket_path(), command, args, timeout_s=20)
+    assert not host.join(0), host.error
+
+
+def test_an_exception_of_a_command_is_its_answer(
+    host: EngineHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(live: object) -> str:
+        raise ZeroDivisionError("in the model")
+
+    monkeypatch.setattr(LiveModel, "validate", fails)
+    reply = send(host.run_dir.socket_path(), "evaluate")
+    assert not reply.ok and reply.message == "evaluate: ZeroDivisionError: in the model"
+    assert not host.join(0), host.error
 
 
 def test_afterwards_two_monitors_are_served_at_once_and_no_step_is_missing(

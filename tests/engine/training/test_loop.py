@@ -164,7 +164,7 @@ class TestSteering:
             ("set", {"lr": -1}, "optim.lr: should be greater than 0"),
             ("set", {"mood": 1}, "unknown setting mood"),
             ("set", {}, "nothing to set"),
-            ("sample", {"max_tokens": "many"}, "log.sample_tokens: should be a valid integer"),
+            ("sample", {"max_tokens": "many"}, "max_tokens: expected a number"),
             ("sample", {"max_tokens": 10**9}, "less than or equal to 4096"),
             ("sample", {"temperature": float("nan")}, "should be a finite number"),
             ("sample", {"colour": 1}, "unknown option colour"),

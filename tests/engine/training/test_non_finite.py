@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_runs import MakeConfig, curve, lines
 
+from lmm_tui.engine import device
 from lmm_tui.engine.checkpoints.checkpoint import load
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
@@ -161,15 +162,49 @@ def test_a_step_that_is_put_back_equals_one_never_made(kind: type[torch.optim.Op
     assert torch.equal(train([nan, 1.0, nan, nan, 2.0, nan]), train([1.0, 2.0]))
 
 
+def test_an_overflow_under_one_of_two_optimisers_skips_both(
+    small: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fp16's GradScaler, which a CPU has as well, with Muon's gradients infinite in step 3."""
+    scalers: list[torch.amp.GradScaler] = []
+
+    def make_scaler(*_: Any) -> torch.amp.GradScaler:
+        scalers.append(torch.amp.GradScaler("cpu", init_scale=2.0**8))
+        return scalers[0]
+
+    hooks: list[Any] = []
+    calls: list[str] = []
+
+    def loss(stage: PretrainStage, model: Decoder, batch: MicroBatch) -> Loss:
+        calls.append("loss")
+        while hooks:
+            hooks.pop().remove()
+        if len(calls) == 3:
+            weight = next(p for n, p in model.named_parameters() if n.endswith("up_proj.weight"))
+            hooks.append(weight.register_hook(lambda gradient: gradient * float("inf")))
+        return real_loss(stage, model, batch)
+
+    monkeypatch.setattr(device, "make_scaler", make_scaler)
+    monkeypatch.setattr(PretrainStage, "loss", loss)
+    config = small(optim__name="muon", train__steps=4, log__checkpoint_every=1, log__keep=9)
+    host = run(config.model_copy(update={"log": config.log.model_copy(update={"val_every": 0})}))
+    assert host.state == "finished"
+    paths = list_checkpoints(host.run_dir.checkpoints)
+    states = [load(path, torch.device("cpu"))[1] for path in paths]
+    for name in states[0]:
+        assert torch.equal(states[1][name], states[2][name]), name
+    assert not any(torch.equal(states[2][name], states[3][name]) for name in states[0])
+    assert scalers[0].get_scale() == 2.0**7
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_cuda_a_bad_step_is_left_out_without_a_wait() -> None:
     weight = torch.nn.Parameter(torch.eye(3, device="cuda"))
     optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
-    scaler = torch.amp.GradScaler("cuda", enabled=False)
     weight.grad = torch.full((3, 3), float("nan"), device="cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:
-        step_unless(~torch.isfinite(weight.grad.norm()), optimizer, scaler)
+        step_unless(~torch.isfinite(weight.grad.norm()), optimizer)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert torch.equal(weight, torch.eye(3, device="cuda"))

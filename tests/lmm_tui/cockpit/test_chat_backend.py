@@ -2,20 +2,25 @@
 
 import json
 import time
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import psutil
 import pytest
 
 from lmm_tui.cockpit.chat_backend import (
+    ChatBackend,
     CheckpointBackend,
     SamplingOptions,
     backends,
     parse_sampling,
     recent,
     reply_to,
+    shaped,
 )
 from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.training.run_host import EngineHost
 from lmm_tui.runs.session import RunSession
 
@@ -191,3 +196,46 @@ def test_sampling_options_are_parsed_as_they_are_printed():
     manner = SamplingOptions(0.5, 0.9, 40)
     assert parse_sampling(str(manner)) == manner
     assert parse_sampling("") == SamplingOptions()
+
+
+ODD_REPLIES = [
+    ("talk", {}),
+    ("talk", {"ids": ["1"], "text": "x", "ended": True}),
+    ("talk", {"ids": [1], "text": ["x"], "ended": True}),
+    ("talk", {"ids": [1], "text": "x", "ended": "no"}),
+    ("read", {"tokens": ["a"], "losses": [], "top": [[]]}),
+    ("read", {"tokens": "a", "losses": [1.0], "top": [[]]}),
+    ("read", {"tokens": ["a"], "losses": ["1"], "top": [[]]}),
+    ("read", {"tokens": ["a"], "losses": [1.0], "top": [[["a"]]]}),
+    ("read", {"tokens": ["a"], "losses": [1.0], "top": [[["a", "b"]]]}),
+    ("read", {"tokens": ["a"], "losses": [1.0], "top": [5]}),
+]
+
+
+@pytest.mark.parametrize(("command", "data"), ODD_REPLIES)
+def test_a_reply_of_another_shape_is_a_failed_one(command: str, data: dict[str, Any]) -> None:
+    refused = shaped(command, Reply(True, "fine", 3, data))
+    assert not refused.ok and "update lmm-tui" in refused.message
+
+
+def test_a_reply_of_the_right_shape_is_kept() -> None:
+    talked = Reply(True, "x", 3, {"ids": [1], "text": "x", "ended": False})
+    read = {"tokens": ["a", "b"], "losses": [None, 1.5], "top": [[], [["b", 0.5]]]}
+    assert shaped("talk", talked) is talked
+    assert shaped("read", Reply(True, "x", 3, read)).ok
+
+
+def test_a_reply_that_does_not_grow_is_the_last() -> None:
+    class Stuck(ChatBackend):
+        name = "stuck"
+
+        def ask(self, command: str, args: Mapping[str, Any]) -> Reply:
+            return Reply(True, "x", 3, {"ids": [1], "text": "x", "ended": False})
+
+        def close(self) -> None:
+            pass
+
+    options = SamplingOptions()
+    turns = [["user", "hello"]]
+    replies = reply_to(Stuck(), turns, options, seed=0, stopped=lambda: False)
+    assert len(list(replies)) == 2

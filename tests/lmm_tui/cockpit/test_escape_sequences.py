@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import pty
 import select
@@ -17,24 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from made_runs import make_run
+from hostile_strings import CORPUS, hostile_run
 
 from lmm_tui.engine.run.run_dir import RunDir
-
-CORPUS = {
-    "OSC 52 sets the clipboard": "\x1b]52;c;cHduZWQ=\x07",
-    "OSC 0 sets the title": "\x1b]0;pwned\x1b\\",
-    "OSC 8 makes a link": "\x1b]8;;http://pwned\x07",
-    "cursor moves": "\x1b[13;37H\x1b[666C\x1b[31337A",
-    "DCS": "\x1bP+qpwned\x1b\\",
-    "APC": "\x1b_Gpwned\x1b\\",
-    "reset": "\x1bc",
-    "C1 controls": "".join(map(chr, range(0x80, 0xA0))),
-    "bidi": "\u202epwned\u202c\u2066\u2069\u200f",
-    "zero width": "\u200b\ufeff\u2060",
-    "NUL and BEL": "a\0b\x07c\x08d\x7f",
-    "combining marks": "Z" + "\u0301\u0316" * 5000,
-}
 
 RAW = (
     b"\x1b]52",
@@ -77,34 +61,7 @@ POINTER = b"\x1b]22;default\x07"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     """A run with control characters in every text, its folder's name included."""
-    evil = "".join(CORPUS.values())
-    folder = tmp_path_factory.mktemp("runs")
-    short = evil.replace("\0", "").replace("/", "").encode()[:200].decode(errors="ignore")
-    run = make_run(folder, f"demo{short}", state="failed", error=evil, activity=evil, model=evil)
-    run.write_info(
-        type(run.read_info())(
-            **{**vars(run.read_info()), "device": evil, "parent": evil, "references": {evil: 3.0}}
-        )
-    )
-    with run.metrics.open("w", encoding="utf-8") as file:
-        for step in range(1, 40):
-            row = {"step": step, "time": 1e9 + step, "train/loss": 5 - step / 20}
-            row |= {f"{name}{attack}": float(step) for name, attack in CORPUS.items()}
-            row |= {f"grad/{attack}": 0.1 for attack in CORPUS.values()}
-            file.write(json.dumps(row) + "\n")
-    levels = ("info", "warning", "error")
-    with run.events.open("w", encoding="utf-8") as file:
-        for number, attack in enumerate(CORPUS.values()):
-            event = {"time": 1e9, "step": attack, "kind": attack, "message": attack}
-            file.write(json.dumps({**event, "level": levels[number % 3]}) + "\n")
-    with run.samples.open("w", encoding="utf-8") as file:
-        for attack in CORPUS.values():
-            text = {"step": attack, "kind": "sample", "prompt": attack, "text": attack}
-            losses = {"kind": "token_losses", "tokens": [attack] * 3, "losses": [0.5, 2, 9]}
-            file.write(json.dumps(text) + "\n" + json.dumps({"step": 3, **losses}) + "\n")
-    run.output.write_text(evil)
-    run.write_config(f"stage = {json.dumps(evil)}\n")
-    return run
+    return hostile_run(tmp_path_factory.mktemp("runs"))
 
 
 def printed(program: str, arguments: list[str], typed: Sequence[tuple[bytes, bytes]] = ()) -> bytes:

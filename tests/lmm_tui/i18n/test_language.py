@@ -33,6 +33,7 @@ from lmm_tui.i18n import language
 from lmm_tui.i18n.language import catalogue, locale_language, tr
 from lmm_tui.metrics import names
 from lmm_tui.metrics.health.rules import RULES, SEVERITIES
+from lmm_tui.metrics.readers.log_formats import FORMATS
 from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RUNS_HEAD
 
@@ -68,6 +69,7 @@ def said_from_tables() -> set[str]:
         *BADGES,
         *RUNS_HEAD,
         *AXES,
+        *(known.name for known in FORMATS),
     }
     for option in options():
         section, label = section_of(option.key), option.label

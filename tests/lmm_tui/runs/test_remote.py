@@ -14,7 +14,9 @@ from fake_run import FakeRun
 from processes import fake_ssh, until
 
 from lmm_tui.engine.run.control_mailbox import Reply
-from lmm_tui.runs.remote.mirror import RemoteError, is_remote, mirrored
+from lmm_tui.runs.remote.messages import Growth, from_run
+from lmm_tui.runs.remote.mirror import is_remote, mirrored
+from lmm_tui.runs.remote.mirror_folder import RemoteError
 from lmm_tui.runs.remote.protocol import Receiver
 from lmm_tui.runs.session import RunSession
 
@@ -96,7 +98,23 @@ def test_a_name_of_something_here_is_not_remote(
     monkeypatch.chdir(tmp_path)
     assert is_remote("a:b") and is_remote("me@box:/data/run 1")
     (tmp_path / "a:b").mkdir()
-    assert not any(map(is_remote, ("a:b", "runs/a", "/x:y", "-oProxyCommand=x:y", "a")))
+    assert not any(map(is_remote, ("a:b", "runs/a", "/x:y", "a")))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "-oProxyCommand=x:y",
+        "u@-oProxyCommand=x:y",
+        "-u@box:y",
+        "$(id):x",
+        "a;b:p",
+        "a b:p",
+        "`a`:p",
+    ],
+)
+def test_what_is_no_plain_host_name_never_reaches_ssh(name: str) -> None:
+    assert not is_remote(name)
 
 
 def test_ten_numbers_ten_times_a_second_are_two_kilobytes_at_most(
@@ -111,12 +129,13 @@ def test_ten_numbers_ten_times_a_second_are_two_kilobytes_at_most(
     counted = Counted(process.stdout)
     messages = iter(Receiver(counted))  # type: ignore[arg-type]
     seen, rows, before = 0, 0, 0
-    for message in messages:
-        if message["file"] != "metrics.jsonl":
+    for line in messages:
+        message = from_run(line)
+        if not isinstance(message, Growth) or message.file != "metrics.jsonl":
             continue
         if not before:
             before = counted.total
-        rows += message["add"].count("\n")
+        rows += message.add.count("\n")
         if rows >= 70:
             break
         seen += 1

@@ -16,7 +16,13 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import SummaryWriter
 
 from lmm_tui.metrics.readers import event_files
-from lmm_tui.metrics.readers.event_files import EventReader, find_event_files, read_event_files
+from lmm_tui.metrics.readers.event_files import (
+    EventReader,
+    EventSource,
+    find_event_files,
+    read_event_files,
+    sources_in,
+)
 from lmm_tui.metrics.series.series import SeriesStore
 
 Points = dict[str, list[tuple[int, float]]]
@@ -148,7 +154,7 @@ def test_a_growing_file_ends_as_one_read_at_once(
     data = written(path, events)
     path.write_bytes(b"")
     store = SeriesStore()
-    reader = EventReader(lambda: [path], store)
+    reader = EventReader(lambda: [EventSource(path)], store)
     at = 0
     for end in [*sorted(round(cut * len(data)) for cut in cuts), len(data)]:
         with path.open("ab") as file:
@@ -171,7 +177,7 @@ def test_no_damage_brings_it_down_and_none_of_it_is_shown(
         whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
     path.write_bytes(whole)
     store = SeriesStore()
-    reader = EventReader(lambda: [path], store)
+    reader = EventReader(lambda: [EventSource(path)], store)
     reader.poll()
     found = points_of(store).get("a", [])
     assert all(step == value for step, value in found)
@@ -187,7 +193,7 @@ def test_a_file_that_ends_anywhere_shows_what_is_whole_and_waits(tmp_path: Path)
     for end in range(len(whole)):
         path.write_bytes(whole[:end])
         store = SeriesStore()
-        reader = EventReader(lambda: [path], store)
+        reader = EventReader(lambda: [EventSource(path)], store)
         reader.poll()
         found = points_of(store).get("a", [])
         assert found == [(step, float(step)) for step in range(len(found))]
@@ -202,7 +208,7 @@ def test_one_damaged_record_costs_one_point(tmp_path: Path) -> None:
     data[-5] ^= 1  # In the last value.
     path.write_bytes(data)
     store = SeriesStore()
-    reader = EventReader(lambda: [path], store)
+    reader = EventReader(lambda: [EventSource(path)], store)
     reader.poll()
     assert len(points_of(store)["a"]) == 29 and reader.bad_lines == 1
 
@@ -213,7 +219,7 @@ def test_chunks_and_budgets_lose_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     written(tmp_path / "events.out.tfevents.1", events)
     assert ours(tmp_path) == expected(events)
     store = SeriesStore()
-    reader = EventReader(lambda: find_event_files(tmp_path), store)
+    reader = EventReader(lambda: sources_in(tmp_path), store)
     polls = 0
     while reader.poll(0.0) or reader.behind:
         polls += 1
@@ -236,7 +242,7 @@ def test_a_file_that_is_cut_or_replaced_is_read_anew(
     path = tmp_path / "events.out.tfevents.1"
     written(path, [(step, {"a": float(step)}) for step in range(30)])
     store = SeriesStore()
-    reader = EventReader(lambda: find_event_files(tmp_path), store)
+    reader = EventReader(lambda: sources_in(tmp_path), store)
     reader.poll()
     change(path)
     assert reader.poll() and points_of(store) == ours(tmp_path)
@@ -246,7 +252,7 @@ def test_steps_that_go_back_are_put_in_order(tmp_path: Path) -> None:
     """An epoch's number as the step of a value between those of the steps."""
     path = tmp_path / "events.out.tfevents.1"
     store = SeriesStore()
-    reader = EventReader(lambda: [path], store)
+    reader = EventReader(lambda: [EventSource(path)], store)
     events: list[Event_] = []
     for epoch in range(3):
         events += [(step, {"a": 1.0}) for step in range(epoch * 20, epoch * 20 + 20)]

@@ -1,0 +1,157 @@
+"""What the two ends of a remote run may say to each other.
+
+Each end takes the other for hostile: a message is one of these dataclasses, or a WireError.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.run_records import FORMAT, RunInfo, RunStatus, record_from
+from lmm_tui.errors import LmmError
+
+GROWING = ("metrics.jsonl", "events.jsonl", "samples.jsonl")
+"""The files that are sent as they grow."""
+_LONGEST_S = 1e10
+"""Above the age of every heartbeat, also of one that was never written."""
+
+
+class WireError(LmmError):
+    """Something that no lmm-tui of this version sends; the text is what the other end sent."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """There is nothing to serve, and why."""
+
+    error: str
+
+
+@dataclass(frozen=True)
+class InfoUpdate:
+    """`run.json` as it is now."""
+
+    info: RunInfo
+
+
+@dataclass(frozen=True)
+class StatusUpdate:
+    """`status.json`, with the heartbeat's age in seconds, since clocks differ."""
+
+    status: RunStatus
+    age: float
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Text to add to one of GROWING at an offset, the bytes after it being dropped."""
+
+    file: str
+    at: int
+    add: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The reply to the command of that number."""
+
+    id: int
+    reply: Reply
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The first message of a monitor: the bytes that it has of each of GROWING."""
+
+    have: dict[str, int]
+
+
+@dataclass(frozen=True)
+class RemoteCommand:
+    """A command for the run."""
+
+    id: int
+    command: str
+    args: dict[str, Any]
+
+
+FromRun = Refusal | InfoUpdate | StatusUpdate | Growth | Answer
+
+
+def from_run(line: bytes) -> FromRun:
+    """A line that a monitor received. Raises WireError."""
+    found = _object(line)
+    name = found.get("file")
+    message: FromRun | None = None
+    if "error" in found:
+        message = record_from(found, Refusal)
+    elif "reply" in found:
+        reply = record_from(found["reply"], Reply)
+        if reply is not None and type(found.get("id")) is int:
+            message = Answer(found["id"], reply)
+    elif name == "run.json":
+        message = _info(found.get("text"))
+    elif name == "status.json":
+        status = record_from(found.get("status"), RunStatus)
+        age = found.get("age")
+        if status is not None and _is_age(age):
+            message = StatusUpdate(status, age)
+    elif name in GROWING:
+        message = record_from(found, Growth)
+    if message is None:
+        raise WireError("a message that is none of a run's")
+    return message
+
+
+def opening(line: bytes) -> Opening:
+    """The first line that a run's server received. Raises WireError."""
+    message = record_from(_object(line), Opening)
+    if message is None or not all(
+        name in GROWING and size >= 0 for name, size in message.have.items()
+    ):
+        raise WireError("no list of what it has")
+    return message
+
+
+def order(line: bytes) -> RemoteCommand:
+    """A further line that a run's server received. Raises WireError."""
+    message = record_from(_object(line), RemoteCommand)
+    if message is None:
+        raise WireError("a message that is no command")
+    return message
+
+
+def _is_age(value: object) -> TypeGuard[float]:
+    return type(value) in (int, float) and abs(value) <= _LONGEST_S  # type: ignore[arg-type]
+
+
+def _info(text: object) -> InfoUpdate | None:
+    if not isinstance(text, str):
+        return None
+    info = record_from(_object(text.encode("utf-8", "replace")), RunInfo)
+    if info is not None and info.format > FORMAT:
+        raise WireError(f"a run of format {info.format}, newer than {FORMAT}")
+    return None if info is None else InfoUpdate(info)
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        raise WireError("what is not JSON") from None
+    if not isinstance(found, dict):
+        raise WireError("what is no JSON object")
+    return found
+
+
+if __name__ == "__main__":
+    print(from_run(b'{"file": "metrics.jsonl", "at": 0, "add": "{}"}'))
+    for odd in (b"[1]", b"{", b"[" * 200_000, b'{"file": "../x", "at": 0, "add": ""}'):
+        try:
+            raise AssertionError(from_run(odd))
+        except WireError as refused:
+            print(refused)
+    print("=== 自测通过 ===")
