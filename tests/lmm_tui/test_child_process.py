@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from lmm_tui.child_process import ALL_SECRETS, HUB_SECRETS, child_environment, start_python
+from lmm_tui.child_process import (
+    ALL_SECRETS,
+    HUB_SECRETS,
+    child_environment,
+    start_confined,
+    start_python,
+)
 
 SECRETS = {
     "HF_TOKEN": "hf_x",
@@ -59,3 +65,15 @@ def test_a_child_imports_nothing_from_the_working_directory(
     assert child.returncode == 0
     assert str(tmp_path / "lib") in path
     assert not {"", ".", "lib", str(tmp_path)} & set(path)
+
+
+def test_what_came_from_a_stranger_gets_a_few_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (SECRETS | HARMLESS).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TZ", "UTC")
+    program = "import json, os, lmm_tui; print(json.dumps(dict(os.environ)))"
+    with start_confined(["-c", program], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        found = json.loads(child.stdout.read())
+    assert found["TZ"] == "UTC" and found["PATH"] == os.environ["PATH"]
+    assert not found.keys() & (SECRETS | HARMLESS).keys()
