@@ -31,6 +31,7 @@ from lmm_tui.engine.checkpoints.weights import (
     sidecar,
 )
 from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.guarded_files import SHARED, replace_text, replacing
 
 _OTHER_FILES = {".ggml", ".safetensors", ".bin", ".pt", ".ckpt", ".onnx", ".npz", ".h5"}
 _HEAD = "lm_head.weight"
@@ -83,7 +84,7 @@ def _write_hf(weights: Weights, folder: Path) -> None:
     template, jinja = _template(weights, tokenizer)
     tokenizer = _stopping(weights, tokenizer, template)
     folder.mkdir()
-    tokenizer.save(folder, jinja)
+    tokenizer.save(folder, jinja, SHARED)
     _write_json(folder / "config.json", hf_config(weights.shape, tokenizer))
     _write_json(
         folder / "generation_config.json",
@@ -100,18 +101,17 @@ def _write_gguf(weights: Weights, file: Path, quantisation: Quantisation) -> Wei
     tokenizer = _tokenizer(weights, "GGUF file")
     template, jinja = _template(weights, tokenizer)
     ends = [tokenizer.id_of(token) for token in template.turn_ends] if jinja is not None else []
-    staging = file.with_suffix(".writing")
-    note = write_gguf(
-        staging,
-        weights.shape,
-        weights.tensors,
-        tokenizer,
-        name=file.stem,
-        quantisation=quantisation,
-        chat_template=jinja,
-        end_of_turn=next((end for end in ends if end is not None), tokenizer.eos_id),
-    )
-    staging.rename(file)
+    with replacing(file, mode=SHARED) as staging:
+        note = write_gguf(
+            Path(staging.name),
+            weights.shape,
+            weights.tensors,
+            tokenizer,
+            name=file.stem,
+            quantisation=quantisation,
+            chat_template=jinja,
+            end_of_turn=next((end for end in ends if end is not None), tokenizer.eos_id),
+        )
     return replace(weights, notes=(*weights.notes, note)) if note else weights
 
 
@@ -144,18 +144,17 @@ def _write_pth(weights: Weights, file: Path) -> Weights:
     """
     half = {name: tensor.half() for name, tensor in weights.tensors.items()}
     half.setdefault(_HEAD, half[_EMBEDDING])
-    staging = file.with_suffix(".writing")
-    torch.save(half, staging)
     shape = asdict(weights.shape)
     _write_json(sidecar(file), {field: shape[field] for field in SIDECAR_FIELDS})
-    staging.rename(file)
+    with replacing(file, mode=SHARED) as staging:
+        torch.save(half, staging)
     if weights.tokenizer is None:
         return weights
     tokenizer = Tokenizer.load(weights.tokenizer)
     template, jinja = _template(weights, tokenizer)
     beside = file.with_name("tokenizer.json")
     if not beside.exists():
-        _stopping(weights, tokenizer, template).save(beside, jinja)
+        _stopping(weights, tokenizer, template).save(beside, jinja, SHARED)
     elif Tokenizer.load(beside).serialised != tokenizer.serialised:
         return replace(weights, notes=(*weights.notes, _other_note(beside, file)))
     return weights
@@ -169,7 +168,8 @@ def _other_note(beside: Path, file: Path) -> str:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    replace_text(path, text, mode=SHARED)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import orjson
 
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import make_private
 from lmm_tui.metrics import names
 from lmm_tui.metrics.running_averages import CLIP_WINDOW, ClipWindow, Ema
 from lmm_tui.metrics.values import perplexity, strict
@@ -82,7 +83,7 @@ class TrainingTracker:
         self._norms: list[tuple[Scalar, float]] = []
         self._last_row: dict[str, float] = {}
         try:
-            self.log_dir.mkdir(parents=True, exist_ok=True)
+            make_private(self.log_dir)
             self._file = LineFile(self.log_dir / METRICS_FILE)
         except OSError as error:
             raise TrackerError(

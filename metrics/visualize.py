@@ -10,9 +10,8 @@ in a training thread. matplotlib is imported when something is drawn.
 from __future__ import annotations
 
 import argparse
-import contextlib
+import io
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import PRIVATE, SHARED, make_folder, replacing
 from lmm_tui.metrics.plots.plot_source import PlotSource, of_json_log, of_log_dir, of_run
 from lmm_tui.metrics.printable import printable
 from lmm_tui.metrics.series.series import SeriesStore
@@ -59,8 +59,8 @@ def export_plots(run_path: Path | str) -> list[Path]:
     run = Path(run_path)
     source = of_run(run)
     training, probes = run / "plots" / "training.png", run / "plots" / "probes.png"
-    _draw("training", training, source)
-    _draw("probes", probes, source)
+    _draw("training", training, source, inside=run)
+    _draw("probes", probes, source, inside=run)
     return [training, probes]
 
 
@@ -80,7 +80,9 @@ def _draw(
     output: Path,
     source: PlotSource,
     number: int = 1,
+    inside: Path | None = None,
 ) -> None:
+    """`inside`: the directory of a run, if `output` is a file of it."""
     if output.suffix.lower() not in _FORMATS:
         raise VisualizeError(f"{output}: give a name that ends in {', '.join(_FORMATS)}")
     if not source.store.names():
@@ -89,22 +91,24 @@ def _draw(
 
     from lmm_tui.metrics.plots import page_layout, plot_style
 
-    partial = output.with_name(f".{os.getpid()}.{output.name}")
     # A title may have characters that no installed font has: boxes are drawn, without a warning.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     with mpl.rc_context(plot_style.settings()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         figure = page_layout.draw(page, source, number)
         try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(partial, dpi=_DPI)
+            drawn = io.BytesIO()
+            figure.savefig(drawn, dpi=_DPI, format=output.suffix[1:].lower())
+            content = drawn.getvalue()
             if output.suffix.lower() == ".svg":  # Names of metrics are whatever a log has.
-                drawn = partial.read_text(encoding="utf-8", errors="replace")
-                partial.write_text(printable(drawn), encoding="utf-8")
-            partial.replace(output)
+                content = printable(content.decode("utf-8", "replace")).encode()
+            if inside is None:
+                output.parent.mkdir(parents=True, exist_ok=True)
+            else:
+                make_folder(output.parent, inside)
+            with replacing(output, inside, SHARED if inside is None else PRIVATE) as file:
+                file.write(content)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                partial.unlink()
             raise VisualizeError(f"{output}: cannot be written ({error.strerror})") from None
 
 

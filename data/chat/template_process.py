@@ -11,15 +11,13 @@ import json
 import os
 import selectors
 import subprocess
-import sys
 import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lmm_tui import errors
+from lmm_tui.child_process import start_confined
 
 if TYPE_CHECKING:
     from lmm_tui.data.chat.template_jinja import Message
@@ -32,7 +30,6 @@ _START_S = 60.0
 _LOOK_S = 0.25
 _MOST_MEMORY = 1 << 30
 _MOST_ANSWER = 1 << 27
-_KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT")
 
 
 class TemplateRefusal(ValueError):
@@ -112,14 +109,11 @@ class TemplateProcess:
             return self._exchange(line, len(wanted), _LONGEST_S)
 
     def _started(self) -> subprocess.Popen[bytes]:
-        kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM],
-            env={**kept, "PYTHONPATH": str(Path(errors.__file__).parents[1])},
+        process = start_confined(
+            ["-c", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
         )
         weakref.finalize(self, _end, process, os.getpid())
         return process

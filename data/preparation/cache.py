@@ -14,6 +14,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from lmm_tui.guarded_files import PRIVATE, open_file
+
 LOCK = "lock"
 """Its time of change is when the folder was last used."""
 RUNS = "runs"
@@ -52,7 +54,7 @@ class Lease:
 def hold_alone(folder: Path) -> Lease | None:
     """To write or remove a folder; None while another process holds it, or where it is gone."""
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, PRIVATE)
     except FileNotFoundError:
         return None
     return _locked(folder, descriptor, fcntl.LOCK_EX)
@@ -66,7 +68,7 @@ def hold_shared(folder: Path) -> Lease | None:
     if not folder.is_dir():
         return None
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, PRIVATE)
         os.utime(descriptor)
     except OSError:
         return Lease(None)
@@ -108,7 +110,8 @@ def note_run(entry: Path, run: Path) -> None:
     line = f"{run.resolve()}\n"
     with suppress(OSError):  # A read-only cache works, too.
         if not noted.exists() or line not in noted.read_text("utf-8").splitlines(keepends=True):
-            with noted.open("a", encoding="utf-8") as file:
+            handle = open_file(noted, os.O_RDWR | os.O_APPEND | os.O_CREAT, inside=noted.parent)
+            with os.fdopen(handle, "a", encoding="utf-8") as file:
                 file.write(line)
 
 

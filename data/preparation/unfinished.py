@@ -7,7 +7,6 @@ tokenizer is there, `written.json` after each batch of tokens: a later process g
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -23,6 +22,7 @@ from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.json_rows import BadLine, Skipped
 from lmm_tui.data.tokenizing.token_store import NotAsRecordedError, TokenWriter, Written
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.guarded_files import make_private, replace_text
 
 _POLLED_EVERY_S = 0.25
 _ABANDONED_S = 7 * 86400
@@ -110,7 +110,7 @@ def begin(entry: Path, waiting: Callable[[], None]) -> Unfinished | None:
     """
     folder = partial_of(entry)
     while not entry.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         lease = hold_alone(folder)
         if lease is None:
             waiting()
@@ -158,9 +158,7 @@ def skipped_from(kept: dict[str, Any]) -> Skipped:
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Replace a file as a whole; several processes may."""
-    partial = Path(f"{path}.{os.getpid()}.tmp")
-    partial.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    replace_text(path, json.dumps(record, ensure_ascii=False) + "\n")
 
 
 def _age(folder: Path) -> float:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from typing import Any
 
 import tokenizers
 
-from lmm_tui import errors
+from lmm_tui.child_process import start_confined
 from lmm_tui.data.errors import DataError
 
 _CONTRACTION = r"'s|'t|'re|'ve|'m|'ll|'d"
@@ -72,23 +71,19 @@ def panics_refused() -> Iterator[None]:
 @cache
 def _trial(parts: str) -> str:
     """What went wrong with the patterns; nothing where they are quick on every trial text."""
-    command = [sys.executable, "-P", "-c", _PROGRAM]
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    kept["PYTHONPATH"] = str(Path(errors.__file__).parents[1])
-    try:
-        done = subprocess.run(
-            command,
-            env=kept,
-            input=parts.encode(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=_LONGEST_S,
-            start_new_session=True,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return "its patterns take too long on a short text"
-    return "its patterns fail, or need too much memory, on a short text" if done.returncode else ""
+    with start_confined(
+        ["-c", _PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as child:
+        try:
+            child.communicate(parts.encode(), _LONGEST_S)
+        except subprocess.TimeoutExpired:
+            return "its patterns take too long on a short text"
+        finally:
+            child.kill()
+    return "its patterns fail, or need too much memory, on a short text" if child.returncode else ""
 
 
 def try_patterns() -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmm_tui.data.errors import DataError
+from lmm_tui.guarded_files import open_file
 
 _MAGIC = b"LMMTOKEN"
 _VERSION = 1
@@ -177,7 +178,12 @@ class TokenWriter:
         self.written = written or Written()
         self._path, self._vocab_size, self._fingerprint = path, vocab_size, fingerprint
         places = [path.with_name(path.name + end) for end in (".tmp", ".ends", ".sizes")]
-        self._files = [place.open("r+b" if written else "w+b") for place in places]
+        flags = os.O_RDWR | os.O_CREAT | (0 if written else os.O_TRUNC)
+
+        def private(name: str, _: int) -> int:
+            return open_file(Path(name), flags, inside=path.parent)
+
+        self._files = [open(place, "r+b", opener=private) for place in places]  # noqa: SIM115
         self._ids, *self._columns = self._files
         if written is None:
             self._ids.write(bytes(_HEADER_SIZE))

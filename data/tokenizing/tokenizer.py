@@ -24,12 +24,14 @@ from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.marked_tokens import with_marked_tokens
 from lmm_tui.data.tokenizing.pattern_check import check_patterns, panics_refused
 from lmm_tui.data.tokenizing.tokenizer_settings import CONFIG, TokenizerSettings
+from lmm_tui.guarded_files import PRIVATE, read_bytes, replace_text
 
 # With the variable set, tokenizers uses threads and does not warn about forks. A forked child has
 # none of the threads, so it must not use them.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.register_at_fork(after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLELISM="false"))
 
+_LARGEST = 512 << 20
 END_OF_TEXT, IM_START, IM_END = SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 """Ids 0, 1 and 2 of a tokenizer trained here: end of a document and padding; ChatML's turns."""
 
@@ -103,7 +105,7 @@ class Tokenizer:
             )
         try:
             with panics_refused():
-                backend = tokenizers.Tokenizer.from_file(str(file))
+                backend = tokenizers.Tokenizer.from_buffer(read_bytes(file, limit=_LARGEST))
         except Exception as error:  # tokenizers raises nothing more specific.
             raise DataError(f"data.tokenizer: {file}: not a tokenizer ({error})") from None
         if max(backend.get_vocab().values(), default=0) >= _MOST_TOKENS:
@@ -122,7 +124,7 @@ class Tokenizer:
             "eos_token in tokenizer_config.json"
         )
 
-    def save(self, path: Path, chat_template: str | None = None) -> None:
+    def save(self, path: Path, chat_template: str | None = None, mode: int = PRIVATE) -> None:
         """Write tokenizer.json and tokenizer_config.json into the folder `path`.
 
         `path` may also be the file itself, if it ends in .json. `load` and transformers'
@@ -131,11 +133,11 @@ class Tokenizer:
         """
         file = _file(path, new=True)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(self.serialised, encoding="utf-8")
+        replace_text(file, self.serialised, mode=mode)
         settings = self.settings
         if chat_template not in (None, settings.chat_template):
             settings = replace(settings, chat_template=chat_template, named_templates={})
-        settings.write(file.with_name(CONFIG))
+        settings.write(file.with_name(CONFIG), mode)
 
     def with_eos(self, token: str) -> Tokenizer:
         """The same vocabulary with another `eos_token`; documents still end as before."""

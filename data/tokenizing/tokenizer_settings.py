@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lmm_tui.guarded_files import PRIVATE, read_bytes, read_text, replace_text
+
 CONFIG = "tokenizer_config.json"
 
 _OPTIONS = (
@@ -65,7 +67,7 @@ class TokenizerSettings:
             stop_ids=_stop_ids(folder),
         )
 
-    def write(self, file: Path) -> None:
+    def write(self, file: Path, mode: int = PRIVATE) -> None:
         """Write tokenizer_config.json; the `stop_ids` must have become `stop_tokens` before."""
         config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -79,7 +81,7 @@ class TokenizerSettings:
             named = {_DEFAULT: self.chat_template} | dict(self.named_templates)
             listed = [{"name": name, "template": source} for name, source in named.items()]
             config["chat_template"] = listed if self.named_templates else self.chat_template
-        file.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        replace_text(file, json.dumps(config, indent=1) + "\n", mode=mode)
 
 
 def _text(value: Any) -> str:
@@ -100,7 +102,7 @@ def _templates(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
     files |= {path.stem: path for path in folder.glob("additional_chat_templates/*.jinja")}
     for name, path in files.items():
         with suppress(OSError, ValueError):
-            named[name] = path.read_text(encoding="utf-8")
+            named[name] = read_text(path)
     return {str(name): text for name, text in named.items() if isinstance(text, str) and text}
 
 
@@ -115,8 +117,8 @@ def _stop_ids(folder: Path) -> tuple[int, ...]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_bytes(path))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -22,6 +22,7 @@ from lmm_tui.engine.checkpoints import checkpoint_files as files
 from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, TRAINING, CheckpointError, Retention
 from lmm_tui.engine.model.adapters import Adapter
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name, list_checkpoints
+from lmm_tui.guarded_files import kind_of, make_folder, name_for_library, read_bytes
 
 ADAPTER = "adapter"
 
@@ -78,7 +79,8 @@ def save(
     """
     target = folder / checkpoint_name(snapshot.state.step)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, folder.parent)
         for record in filter(Path.exists, records):
             files.fsync(record)
         staging = files.make_staging(target)
@@ -104,8 +106,10 @@ def load(
     """
     try:
         state = CheckpointState(**files.read_state(path))
-        model = load_file(path / "model.safetensors", device=str(device))
-        training = torch.load(path / TRAINING, map_location="cpu", weights_only=True)
+        with name_for_library(path / "model.safetensors", path) as name:
+            model = load_file(name, device=str(device))
+        with name_for_library(path / TRAINING, path) as name:
+            training = torch.load(name, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
@@ -117,11 +121,12 @@ def load(
 def read_adapter(path: Path) -> Adapter | None:
     """The adapter in a checkpoint, on the CPU; None where all weights are trained."""
     folder = path / ADAPTER
-    if not folder.is_dir():
+    if kind_of(folder, path) is None:
         return None
     try:
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        return Adapter(load_file(folder / "adapter_model.safetensors"), config)
+        config = json.loads(read_bytes(folder / "adapter_config.json", path))
+        with name_for_library(folder / "adapter_model.safetensors", path) as name:
+            return Adapter(load_file(name), config)
     except Exception as error:
         raise CheckpointError(
             f"{folder}: damaged adapter ({error}); remove {path.name} to use the one before"
@@ -131,7 +136,7 @@ def read_adapter(path: Path) -> Adapter | None:
 def _write(staging: Path, snapshot: Snapshot) -> None:
     save_file(snapshot.model, staging / "model.safetensors", metadata={"format": "pt"})
     if adapter := snapshot.adapter:
-        (staging / ADAPTER).mkdir()
+        make_folder(staging / ADAPTER, staging)
         save_file(
             adapter.tensors, staging / ADAPTER / "adapter_model.safetensors", {"format": "pt"}
         )

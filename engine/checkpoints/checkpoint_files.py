@@ -6,18 +6,21 @@ It works without torch, so that screens can list and verify checkpoints; their c
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
-import shutil
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmm_tui import guarded_files
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import files_below, list_folder, read_bytes, reading, replace_text
 
 FORMAT = 2
 """Format 1 had no checksums."""
@@ -51,11 +54,13 @@ def seal(path: Path, content: Mapping[str, Any]) -> None:
 
     The files are read back for it, so the checksums are those of what a reader gets.
     """
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    sums = {file.relative_to(path).as_posix(): _sum_of(file) for file in files}
+    files = files_below(path, path)
+    sums = {file.relative_to(path).as_posix(): _sum_of(file, path) for file in files}
     sealed = {**content, "files": sums}
     sealed["digest"] = _digest(sealed)
-    (path / STATE).write_text(json.dumps(sealed, indent=1, ensure_ascii=False), encoding="utf-8")
+    replace_text(path / STATE, json.dumps(sealed, indent=1, ensure_ascii=False), path)
+    for file in files:  # The libraries that wrote them leave the mode to the umask.
+        file.chmod(0o600)
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -71,7 +76,7 @@ def verify(path: Path, without: Collection[str] = ()) -> None:
         if name in without:
             continue
         try:
-            found = _sum_of(path / name)
+            found = _sum_of(path / name, path)
         except (OSError, ValueError) as error:  # A name may hold a NUL.
             raise _damaged(path, f"{name}: {getattr(error, 'strerror', error)}") from None
         if found != expected:
@@ -101,39 +106,47 @@ def newest_intact(
 def set_aside(path: Path) -> None:
     """Rename a checkpoint so that no reader finds it; nothing of it is deleted."""
     target = path.with_name(_DAMAGED + path.name)
-    shutil.rmtree(target, ignore_errors=True)
-    path.rename(target)
+    with suppress(OSError):
+        guarded_files.remove(target, _run_of(path))
+    guarded_files.rename(path, target, _run_of(path))
 
 
 def pin(path: Path) -> None:
     """Keep this checkpoint for good."""
-    (path / PINNED).touch()
+    flags = os.O_WRONLY | os.O_CREAT
+    os.close(guarded_files.open_file(path / PINNED, flags, inside=_run_of(path)))
     fsync(path)
 
 
 def unpin(path: Path) -> None:
     """Keep this checkpoint no longer than the others are kept."""
-    (path / PINNED).unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        guarded_files.remove(path / PINNED, _run_of(path))
     fsync(path)
 
 
 def make_staging(target: Path) -> Path:
     """An empty folder to write `target` in; what earlier writers left half-done is removed."""
-    for left in target.parent.iterdir():
-        if left.name.startswith((_WRITING, _REMOVING)):
-            shutil.rmtree(left, ignore_errors=True)  # What cannot be removed only takes space.
+    run = _run_of(target)
+    for name in list_folder(target.parent, run):
+        if name.startswith((_WRITING, _REMOVING)):
+            with suppress(OSError):  # What cannot be removed only takes space.
+                guarded_files.remove(target.with_name(name), run)
     staging = target.with_name(_WRITING + target.name)
-    staging.mkdir()
+    if guarded_files.kind_of(staging, run) is not None:
+        raise FileExistsError(errno.EEXIST, "is in the way, remove it", str(staging))
+    guarded_files.make_folder(staging, run)
     return staging
 
 
 def put_in_place(staging: Path, target: Path) -> None:
     """Make what was written durable, then visible under its name by one rename."""
-    for path in [*staging.rglob("*"), staging]:
+    files = files_below(staging, staging)
+    for path in [*files, *{file.parent for file in files}, staging]:
         fsync(path)
-    if target.exists():
+    if guarded_files.kind_of(target, _run_of(target)) is not None:
         remove(target)
-    staging.rename(target)
+    guarded_files.rename(staging, target, _run_of(target))
     fsync(target.parent)
 
 
@@ -155,7 +168,7 @@ def kept_by(folder: Path, retention: Retention) -> dict[Path, tuple[str, ...]]:
             "last": path in last,
             "best": path in best,
             "every": stays,
-            "pinned": (path / PINNED).exists(),
+            "pinned": guarded_files.is_file(path / PINNED, path),
         }
         reasons[path] = tuple(reason for reason, holds in found.items() if holds)
     return reasons
@@ -164,13 +177,13 @@ def kept_by(folder: Path, retention: Retention) -> dict[Path, tuple[str, ...]]:
 def remove(path: Path) -> None:
     """Delete a checkpoint, under another name first, so that half of one is never found."""
     doomed = path.with_name(_REMOVING + path.name)
-    path.rename(doomed)
-    shutil.rmtree(doomed)
+    guarded_files.rename(path, doomed, _run_of(path))
+    guarded_files.remove(doomed, _run_of(path))
 
 
 def fsync(path: Path) -> None:
     """Flush a file, or the entries of a folder, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:
@@ -187,6 +200,11 @@ def own_val_loss(state: Mapping[str, Any], step: int) -> float | None:
     return loss if known else None
 
 
+def _run_of(checkpoint: Path) -> Path:
+    """The directory of its run, below which no link is followed."""
+    return checkpoint.parent.parent
+
+
 def _best(saved: list[Path], count: int) -> list[Path]:
     losses: list[tuple[float, Path]] = []
     for path in saved if count else ():
@@ -201,7 +219,7 @@ def _best(saved: list[Path], count: int) -> list[Path]:
 
 def _read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
-        found = json.loads((path / STATE).read_text(encoding="utf-8"))
+        found = json.loads(read_bytes(path / STATE, path))
         written_as = found["format"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, f"{STATE}: {type(error).__name__}") from None
@@ -215,15 +233,18 @@ def _read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     digest = found.pop("digest", None)
     if digest != _digest(found) or not isinstance(found.get("files"), dict):
         raise _damaged(path, f"{STATE} is not what was written")
-    return found, found.pop("files")
+    sums = found.pop("files")
+    if wrong := next((name for name in sums if Path(name).as_posix() != name), None):
+        raise _damaged(path, f"{STATE} names {wrong!r}")
+    return found, sums
 
 
 def _damaged(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(f"{path}: damaged checkpoint ({reason}); use the one before")
 
 
-def _sum_of(file: Path) -> str:
-    with file.open("rb") as content:
+def _sum_of(file: Path, inside: Path) -> str:
+    with reading(file, inside) as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 

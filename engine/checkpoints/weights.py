@@ -35,6 +35,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.adapters import EMBEDDING, HEAD, merged
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.guarded_files import name_for_library, read_bytes
 
 log = logging.getLogger("engine")
 
@@ -90,8 +91,10 @@ def read_weights(path: Path) -> Weights:
         raise WeightsError(
             f"{path}: no such run, checkpoint, Hugging Face folder or .pth file to start from"
         )
-    if (path / "run.json").is_file():
-        found, damaged = newest_intact(RunDir(path).checkpoints, without=[TRAINING])
+    run = RunDir(path)
+    if run.exists():
+        run.refuse_unsafe()
+        found, damaged = newest_intact(run.checkpoints, without=[TRAINING])
         for error in damaged.values():
             if found is None:
                 raise error
@@ -141,8 +144,9 @@ def infer_shape(tensors: Mapping[str, Tensor], rope_theta: float = 1e6) -> Model
 
 def _read_verified(path: Path) -> Weights:
     run_dir = RunDir(path.parent.parent)
+    run_dir.refuse_unsafe()
     config: RunConfig = resolve(run_dir.config)
-    tensors = _load_safetensors([path / "model.safetensors"], path)
+    tensors = _load_safetensors([path / "model.safetensors"], path, inside=path)
     adapter = read_adapter(path)
     if adapter is not None:
         tensors = merged(tensors, adapter)
@@ -182,7 +186,8 @@ def _read_hf(path: Path) -> Weights:
 
 def _read_pth(path: Path) -> Weights:
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with name_for_library(path) as name:
+            found = torch.load(name, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file") from None
     except Exception as error:
@@ -305,11 +310,14 @@ def _checked(
     return weights.noting(note) if note else weights
 
 
-def _load_safetensors(files: list[Path], origin: Path) -> dict[str, Tensor]:
+def _load_safetensors(
+    files: list[Path], origin: Path, inside: Path | None = None
+) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for file in files:
         try:
-            tensors |= load_file(file)
+            with name_for_library(file, inside) as name:
+                tensors |= load_file(name)
         except FileNotFoundError:
             raise WeightsError(f"{origin}: {file.name} is missing") from None
         except (OSError, SafetensorError) as error:
@@ -319,7 +327,7 @@ def _load_safetensors(files: list[Path], origin: Path) -> dict[str, Tensor]:
 
 def _load_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_bytes(path))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read ({error})") from None
     except RecursionError:

@@ -70,15 +70,20 @@ def recipe_names() -> list[str]:
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
+def recipe_file(name: str | None) -> Path | None:
+    """The file of a recipe that is not built in."""
+    return Path(name) if name is not None and name.endswith(".toml") else None
+
+
 def load_recipe(name: str) -> Recipe:
     """A built-in recipe by name, or any TOML file by path; ConfigError if it is not a recipe."""
-    if name.endswith(".toml"):
-        return _read(load_toml(Path(name)), Path(name).stem, name)
-    with resources.as_file(_folder() / f"{name}.toml") as file:
-        if not file.is_file():
+    if file := recipe_file(name):
+        return _read(load_toml(file), file.stem, name)
+    with resources.as_file(_folder() / f"{name}.toml") as built_in:
+        if not built_in.is_file():
             known = ", ".join(recipe_names())
             raise ConfigError(f"no recipe {name!r}; give one of {known}, or the path of a .toml")
-        return _read(load_toml(file), name, f"recipe {name}")
+        return _read(load_toml(built_in), name, f"recipe {name}")
 
 
 def _folder() -> Traversable:

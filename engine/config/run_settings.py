@@ -11,25 +11,28 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.setting_changes import SettingChange, read_history
 
-AT_START = (
+_AT_START = (
     "device",
     "train.precision",
     "train.compile",
     "train.threads",
     "data.cache_dir",
     "log.tensorboard",
+    "grpo.rewards",
+    "grpo.weights",
 )
-"""Settings that only a start can change."""
+_AT_START_SECTION = "health."
 _CHANGEABLE = (
-    *AT_START,
+    *_AT_START,
     "train.steps",
     "train.epochs",
     "train.on_nonfinite",
     "train.rollback_lr_factor",
 )
-_CHANGEABLE_SECTIONS = ("optim.", "log.")
+_CHANGEABLE_SECTIONS = ("optim.", "log.", _AT_START_SECTION)
 _FIXED = ("optim.name",)
-"""Settings that may change in a run: none that the weights or the data order depend on."""
+"""Settings that may change in a run: none that the shape of the weights or the data order depend
+on. Commands and rewards are among them, so that those of a stranger's run can be switched off."""
 
 
 def settings_of(run: RunDir) -> RunConfig:
@@ -57,6 +60,11 @@ def resumed_settings(run: RunDir, wanted: RunConfig) -> RunConfig:
 def may_change(key: str) -> bool:
     """Whether a setting can change in a run, while it trains or where it is resumed."""
     return key in _CHANGEABLE or (key.startswith(_CHANGEABLE_SECTIONS) and key not in _FIXED)
+
+
+def at_start_only(key: str) -> bool:
+    """Whether a change takes effect only where the run is started or resumed."""
+    return key in _AT_START or key.startswith(_AT_START_SECTION)
 
 
 def changed_settings(before: RunConfig, after: RunConfig, step: int) -> list[SettingChange]:

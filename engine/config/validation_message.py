@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from lmm_tui.engine.config.options import options
+from lmm_tui.guarded_files import read_text
 
 _LONGEST = 80
 """Characters of a wrong value."""
@@ -46,7 +47,7 @@ def _where(file: Path | None, location: Sequence[str]) -> str:
     if file is None:
         return ""
     section, line_number = "", None
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
         if header := re.match(r"\s*\[([^\[\]]+)\]", line):
             section = header[1].strip()
             name = section

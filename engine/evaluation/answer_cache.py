@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from lmm_tui.guarded_files import make_private, open_file
 
 Report = Callable[[int, int], None]
 """Called with the number of answers, and how many of them came from the file."""
@@ -23,9 +26,10 @@ class AnswerCache:
     """Wraps a model of lm-eval: requests in the file are not computed again."""
 
     def __init__(self, path: Path, report: Report) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         self._known = _read(path)
-        self._file = path.open("a", encoding="utf-8")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self._file = os.fdopen(open_file(path, flags, inside=path.parent), "a", encoding="utf-8")
         # End the incomplete line that a killed process may have left.
         self._file.write("\n")
         self._report = report

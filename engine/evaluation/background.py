@@ -62,7 +62,7 @@ class BackgroundEvaluation:
             outcome = running.outcome()
             step = checkpoint_step(Path(job.model))
             record = Record(time.time(), self._run.name, step, job, outcome)
-            write_record(record, file_in_run(record, self._run))
+            write_record(record, file_in_run(record, self._run), self._run)
         except EvaluateError as error:
             self._results.put(error)
         else:

@@ -65,7 +65,7 @@ class EvaluationRequest:
         files = [file_in_run(record, run)] if run else []
         files += [self.output] if self.output else []
         for file in files:
-            write_record(record, file)
+            write_record(record, file, None if file == self.output else run)
         asked = f"the first {job.limit} questions of each task" if job.limit else "all questions"
         kept = f"; kept in {', '.join(map(_from_here, files))}" if files else ""
         step = f", step {evaluated.step}" if run else ""

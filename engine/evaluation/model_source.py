@@ -31,7 +31,7 @@ def find_evaluated_model(name: str | None, runs_dir: Path) -> EvaluatedModel:
     path = None if name is None else run_or_path(name, runs_dir)
     if path is not None and (path / "state.json").is_file():
         return _checkpoint(path)
-    if path is not None and path.exists() and not (path / "run.json").is_file():
+    if path is not None and path.exists() and not RunDir(path).exists():
         return EvaluatedModel(path)
     run = find_run(name, runs_dir)
     checkpoints = list_checkpoints(run.checkpoints)

@@ -74,7 +74,12 @@ def _open_folder(job: Job) -> Any:
 
     device = str(resolve_device(job.device))
     try:
-        lm = HFLM(pretrained=str(folder), device=device, batch_size=job.batch_size)
+        lm = HFLM(
+            pretrained=str(folder),
+            device=device,
+            batch_size=job.batch_size,
+            trust_remote_code=False,
+        )
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise EvaluateError(f"{folder}: transformers cannot open it ({reason})") from None

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from lmm_tui.child_process import HUB_SECRETS, start_python
 from lmm_tui.data.preparation.cache import user_cache
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, EvaluationProgress, Job
+from lmm_tui.guarded_files import make_private, replace_text
 
 _TERMINATE_S = 5.0
 
@@ -41,17 +42,13 @@ class Evaluation:
         self._scratch = tempfile.TemporaryDirectory(prefix="lmm-eval-")
         self._stderr = (Path(self._scratch.name) / "stderr").open("w+b")
         self._cancelled = False
-        # -P: files in the working directory must not shadow the packages that lm-eval imports.
-        command = [sys.executable, "-P", "-m", "lmm_tui.engine.evaluation.worker"]
-        self._worker = subprocess.Popen(
-            [*command, job.to_json(), self._scratch.name, str(self._cache)],
+        arguments = [job.to_json(), self._scratch.name, str(self._cache)]
+        self._worker = start_python(
+            ["-m", "lmm_tui.engine.evaluation.worker", *arguments],
+            secrets=HUB_SECRETS,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            text=True,
-            encoding="utf-8",
-            # Ctrl-C reaches the caller only, which then ends the worker.
-            start_new_session=True,
         )
 
     def outcome(self, report: Report | None = None) -> EvaluationOutcome:
@@ -100,8 +97,8 @@ class Evaluation:
 
 def _failure(stderr: bytes, log: Path) -> EvaluateError:
     text = stderr.decode("utf-8", "replace").strip()
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text(text + "\n", encoding="utf-8")
+    make_private(log.parent)
+    replace_text(log, text + "\n")
     last_line = text.rpartition("\n")[2] or "it was killed"
     return EvaluateError(f"the evaluation failed ({last_line}); what it printed is in {log}")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, Job
-from lmm_tui.engine.run.atomic_file import replace_text
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.guarded_files import SHARED, list_folder, make_folder, read_bytes, replace_text
 from lmm_tui.metrics.values import strict
 
 FORMAT = 1
@@ -40,12 +40,15 @@ class Record:
         return f"step {self.step}: " + ", ".join(scores)
 
 
-def write_record(record: Record, file: Path) -> None:
-    """Write the record as one JSON object, atomically."""
+def write_record(record: Record, file: Path, run: RunDir | None = None) -> None:
+    """Write the record as one JSON object, atomically: a file in `run`, or one the user named."""
     text = json.dumps(strict(asdict(record)), indent=1, ensure_ascii=False, allow_nan=False)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(file, text + "\n")
+        if run is None:
+            replace_text(file, text + "\n", mode=SHARED)
+        else:
+            make_folder(file.parent, run.path)
+            replace_text(file, text + "\n", run.path)
     except OSError as error:
         raise EvaluateError(f"{file}: cannot be written ({error.strerror})") from None
 
@@ -58,10 +61,16 @@ def file_in_run(record: Record, run: RunDir) -> Path:
 def read_records(run: RunDir) -> list[Record]:
     """The readable records of a run, sorted by step."""
     found = []
-    for file in sorted(run.evals.glob("step-*.json")):
+    try:
+        names = sorted(list_folder(run.evals, run.path))
+    except OSError:
+        return []
+    for name in names:
+        if not (name.startswith("step-") and name.endswith(".json")):
+            continue
         try:
-            found.append(_record(json.loads(file.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, TypeError, KeyError):
+            found.append(_record(json.loads(read_bytes(run.evals / name, run.path))))
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             continue
     return found
 
@@ -76,6 +85,6 @@ if __name__ == "__main__":
 
     kept = Record(0.0, "demo", 7, Job("m", ("lmm_sums",)), EvaluationOutcome((), 0, "", {}))
     with tempfile.TemporaryDirectory() as scratch:
-        write_record(kept, file_in_run(kept, RunDir(scratch)))
+        write_record(kept, file_in_run(kept, RunDir(scratch)), RunDir(scratch))
         print(read_records(RunDir(scratch)))
     print("=== 自测通过 ===")

@@ -19,6 +19,7 @@ from lm_eval.tasks import TaskManager
 from lmm_tui.engine.evaluation import builtin_tasks
 from lmm_tui.engine.evaluation.job import EvaluateError, Job
 from lmm_tui.engine.evaluation.local_tasks import expected_file, tasks_folder, write_overlays
+from lmm_tui.guarded_files import make_private
 
 _OURS = "lmm_"
 
@@ -73,7 +74,7 @@ def builtin_folder(cache: Path) -> Path:
     """The folder of the built-in tasks, written once for each version of them."""
     folder = (cache / f"tasks-{builtin_tasks.content_key()}").resolve()
     if not folder.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
+        make_private(cache)
         temporary = Path(tempfile.mkdtemp(dir=cache))
         builtin_tasks.write_tasks(temporary, folder)
         try:

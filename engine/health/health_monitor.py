@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from lmm_tui.engine.health.notifications import Notifier
 from lmm_tui.engine.run.events import EventLog, Level
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import kind_of, reading
 from lmm_tui.metrics.health.alerts import Alert, Health
 from lmm_tui.metrics.health.rules import RULES, Rule, in_our_trainer
 from lmm_tui.metrics.health.rules_file import rules_of
@@ -68,7 +69,8 @@ class HealthMonitor:
         self._from_scratch = from_scratch
         self._health = Health(self._rules)
         self._events = events
-        self._notifier = Notifier(section.webhook, section.command, self._tell_failure)
+        webhook, command = (section.webhook, section.command) if section.enable else (None, None)
+        self._notifier = Notifier(webhook, command, self._tell_failure)
         self._due: list[tuple[Action, str]] = []
         self._step = 0
         self.on_verdict: Callable[[Verdict], object] = lambda verdict: None
@@ -129,9 +131,9 @@ class HealthMonitor:
 
 def _last_rows(metrics: Path) -> list[Row]:
     """The rows in the last megabytes of a file."""
-    if not metrics.exists():
+    if kind_of(metrics, metrics.parent) is None:
         return []
-    with metrics.open("rb") as file:
+    with reading(metrics, metrics.parent) as file:
         file.seek(max(file.seek(0, 2) - _TAIL_BYTES, 0))
         lines = file.read().split(b"\n")
     return [row for line in lines if line and (row := parse(line)) is not None]

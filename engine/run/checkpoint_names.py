@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
+
+from lmm_tui.guarded_files import list_folder
 
 _CHECKPOINT = re.compile(r"step-(\d{9})")
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints, oldest first; incomplete ones have another name."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if _CHECKPOINT.fullmatch(path.name))
+    found = list_folder(folder, folder.parent)
+    names = (name for name, kind in found.items() if kind == stat.S_IFDIR)
+    return sorted(folder / name for name in names if _CHECKPOINT.fullmatch(name))
 
 
 def checkpoint_name(step: int) -> str:

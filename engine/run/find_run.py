@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from lmm_tui.engine.run.run_dir import RunDir
@@ -11,14 +12,31 @@ from lmm_tui.engine.run.run_dir_error import RunDirError
 def list_runs(runs_dir: Path | str) -> list[RunDir]:
     """All readable runs in a folder, the most recently started first."""
     started: list[tuple[float, RunDir]] = []
-    root = Path(runs_dir)
-    for path in root.iterdir() if root.is_dir() else ():
-        try:
-            started.append((RunDir(path).read_info().started, RunDir(path)))
-        except RunDirError:
-            continue
+    for run in run_folders(runs_dir):
+        with suppress(RunDirError):
+            started.append((run.read_info().started, run))
     started.sort(key=lambda item: item[0], reverse=True)
     return [run for _, run in started]
+
+
+def run_folders(runs_dir: Path | str) -> list[RunDir]:
+    """The folders that hold a run.json, or may, in no order; one may be unreadable."""
+    root = Path(runs_dir)
+    try:
+        found = [RunDir(path) for path in root.iterdir() if not path.name.startswith(".")]
+    except OSError:
+        return []
+    return [run for run in found if _may_be_a_run(run)]
+
+
+def _may_be_a_run(run: RunDir) -> bool:
+    try:
+        run.info_file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return run.path.is_dir()
+    return True
 
 
 def find_run(name: str | None, runs_dir: Path | str) -> RunDir:

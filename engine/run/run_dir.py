@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 import socket
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import IO
 
 import psutil
 
-from lmm_tui.engine.run.atomic_file import replace_text
 from lmm_tui.engine.run.run_dir_error import RunDirError, writing
 from lmm_tui.engine.run.run_records import (
     ACTIVE_STATES,
@@ -26,6 +26,13 @@ from lmm_tui.engine.run.run_records import (
     RunStatus,
     read_record,
     write_record,
+)
+from lmm_tui.guarded_files import (
+    UnsafeFileError,
+    make_private,
+    open_file,
+    refuse_unsafe,
+    replace_text,
 )
 
 _log = logging.getLogger("engine")
@@ -36,7 +43,14 @@ RUNS_DIR = "runs"
 SOCKET = "control.sock"
 """The name of a socket inside of its run."""
 
+_FILES = (
+    *("run.json", "status.json", "config.toml", "metrics.jsonl", "events.jsonl", "samples.jsonl"),
+    *("output.log", "run.lock", "note.txt", "tokenizer.json", "tokenizer_config.json"),
+    "reference.safetensors",
+)
+_FOLDERS = ("tensorboard", "checkpoints", "evals", "spikes", "plots")
 _STALE_AFTER_S = 10.0
+_LONGEST_OWNER = 200
 
 
 class RunDir:
@@ -69,17 +83,33 @@ class RunDir:
     def create(self) -> None:
         """Make the directory, readable by its user only; RunDirError if that fails."""
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self.path)
         except OSError as error:
             raise RunDirError(
                 f"{self.path}: cannot be made ({error.strerror}); choose another --runs-dir"
             ) from None
 
     def exists(self) -> bool:
-        return self.info_file.is_file()
+        return os.path.lexists(self.info_file)
+
+    def refuse_unsafe(self) -> None:
+        """Raise RunDirError if a link, a pipe or a device stands where the run has its files.
+
+        Links would lead out of the run, which may come from somebody else.
+        """
+        try:
+            refuse_unsafe(self.path, _FILES, _FOLDERS)
+        except UnsafeFileError as error:
+            raise RunDirError(f"{error}; put the file itself there, or delete it") from None
+
+    def others_can_write(self) -> bool:
+        """Whether other users may put another run in the place of this one."""
+        return others_can_write(self.path.parent)
 
     def read_info(self) -> RunInfo:
-        """Raises RunDirError if run.json is missing, damaged or of a newer format."""
+        """Raises RunDirError if run.json is missing, damaged or of a newer format, or if the run
+        is not safe to read."""
+        self.refuse_unsafe()
         info = read_record(self.info_file, RunInfo)
         if info is None:
             raise RunDirError(f"{self.path}: not a run directory (no readable run.json)")
@@ -95,7 +125,7 @@ class RunDir:
 
     def write_config(self, text: str) -> None:
         """Replace config.toml atomically."""
-        replace_text(self.config, text)
+        replace_text(self.config, text, self.path)
 
     def read_status(self, otherwise: RunStatus | None = None) -> RunStatus:
         """The last status written; `otherwise`, or a default one, if none is readable."""
@@ -127,12 +157,12 @@ class RunDir:
         Raises RunDirError with the owner's pid and host if another process owns it.
         """
         with writing(self.lock_file):
-            handle = self.lock_file.open("a+", encoding="utf-8")
+            flags = os.O_RDWR | os.O_CREAT
+            handle = os.fdopen(open_file(self.lock_file, flags, inside=self.path), "r+")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            handle.seek(0)
-            owner = handle.read().strip() or "another process"
+            owner = handle.read(_LONGEST_OWNER).strip() or "another process"
             handle.close()
             raise RunDirError(
                 f"{self.path}: in use by {owner}; attach with `lmm-tui monitor {self.name}` "
@@ -169,6 +199,16 @@ class RunDir:
         # A socket in a runtime folder is named by the hash of this path; only the folder may
         # differ between processes.
         return recorded if recorded.name == self.runtime_socket_path().name else self.socket_path()
+
+
+def others_can_write(folder: Path) -> bool:
+    """Whether users other than its owner may rename or replace the entries of a folder."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return False
+    group = found.st_mode & stat.S_IWGRP and found.st_gid != os.getgid()
+    return bool(found.st_mode & stat.S_IWOTH or group) and not found.st_mode & stat.S_ISVTX
 
 
 def _started_at(pid: int, started: float) -> bool:

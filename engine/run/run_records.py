@@ -11,7 +11,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from lmm_tui.engine.run.atomic_file import replace_text
+from lmm_tui.guarded_files import read_bytes, replace_text
 
 FORMAT = 1
 """Version of the run directory's layout; readers refuse a newer one."""
@@ -78,6 +78,7 @@ class RunStatus:
     """`metrics.health.verdict.Verdict` on the rows so far; empty where health is off."""
 
 
+_LIMIT = 1 << 20
 _LARGEST = 1 << 62
 """Above every count and time of a record."""
 
@@ -87,7 +88,7 @@ Record = TypeVar("Record")
 def read_record(path: Path, kind: type[Record]) -> Record | None:
     """None if the file is missing or damaged, or if a value has the wrong type."""
     try:
-        return record_from(json.loads(path.read_text(encoding="utf-8")), kind)
+        return record_from(json.loads(read_bytes(path, path.parent, _LIMIT)), kind)
     except (OSError, ValueError, RecursionError):
         return None
 
@@ -112,7 +113,7 @@ def record_from(found: object, kind: type[Record]) -> Record | None:
 
 def write_record(path: Path, record: RunInfo | RunStatus) -> None:
     text = json.dumps(asdict(record), ensure_ascii=False, indent=1) + "\n"
-    replace_text(path, text.encode("utf-8", "replace").decode())
+    replace_text(path, text.encode("utf-8", "replace").decode(), path.parent)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.guarded_files import read_text, reading
 from lmm_tui.metrics.readers.json_lines import parse
 
 
@@ -80,11 +82,11 @@ def changes_in(events: Iterable[Mapping[str, Any]]) -> list[SettingChange]:
 def read_history(events: Path) -> SettingHistory:
     """From the events.jsonl of a run; empty where that cannot be read."""
     try:
-        lines = events.read_bytes().split(b"\n")
+        with BufferedReader(reading(events, events.parent)) as lines:
+            # Most events tell of no change: only lines that may are parsed.
+            parsed = [parse(line) for line in lines if b'"changes"' in line]
     except OSError:
         return SettingHistory()
-    # Most events tell of no change: only lines that may are parsed.
-    parsed = (parse(line) for line in lines if b'"changes"' in line)
     return SettingHistory(changes_in(row for row in parsed if row is not None))
 
 
@@ -93,7 +95,7 @@ def settings_table(run: RunDir) -> dict[str, Any]:
 
     Raises OSError or ValueError where config.toml cannot be read.
     """
-    began = tomllib.loads(run.config.read_text(encoding="utf-8"))
+    began = tomllib.loads(read_text(run.config, run.path))
     return _with_values(began, read_history(run.events).at())
 
 

@@ -7,13 +7,17 @@ they are displayed.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
 
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import list_folder, make_folder, read_bytes, remove, replacing
 from lmm_tui.metrics.values import strict
+
+_SPIKE = re.compile(r"step-(\d{1,18})\.json", re.ASCII)
 
 MOST_KEPT = 50
 """Spikes of a run; the oldest are deleted."""
@@ -59,23 +63,19 @@ def spike_path(folder: Path, step: int) -> Path:
 
 def list_spikes(folder: Path) -> list[int]:
     """The steps of the spikes in `folder`, ascending; empty if it does not exist."""
-    numbers = (path.stem.removeprefix("step-") for path in folder.glob("step-*.json"))
-    return sorted(int(number) for number in numbers if number.isdecimal())
+    found = map(_SPIKE.fullmatch, list_folder(folder, folder.parent))
+    return sorted(int(match[1]) for match in found if match)
 
 
 def write_spike(folder: Path, spike: KeptSpike) -> Path:
     """Write a spike atomically and delete the oldest; on OSError no partial file remains."""
-    folder.mkdir(exist_ok=True)
+    run = folder.parent
+    make_folder(folder, run)
     path = spike_path(folder, spike.step)
-    temporary = path.with_suffix(".tmp")
-    try:
-        temporary.write_bytes(orjson.dumps(strict(asdict(spike))))
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path, run) as file:
+        file.write(orjson.dumps(strict(asdict(spike))))
     for step in list_spikes(folder)[:-MOST_KEPT]:
-        spike_path(folder, step).unlink(missing_ok=True)
+        remove(spike_path(folder, step), run)
     return path
 
 
@@ -83,7 +83,7 @@ def read_spike(folder: Path, step: int) -> KeptSpike:
     """The spike of a step. Raises SpikeError."""
     path = spike_path(folder, step)
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(read_bytes(path, folder.parent))
         texts = [
             SpikeText(
                 micro_batch=int(one["micro_batch"]),

@@ -15,20 +15,24 @@ from lmm_tui.engine.model.adapters import weights_of
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import name_for_library, replacing
 
 _FILE = "reference.safetensors"
 
 
 def save_reference(run_dir: RunDir, tensors: dict[str, Tensor]) -> None:
     """Write what a resumed run needs of the reference."""
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, _path(run_dir))
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    with replacing(_path(run_dir), run_dir.path) as file:
+        save_file(whole, file.name)
 
 
 def load_reference(run_dir: RunDir) -> dict[str, Tensor]:
     """What `save_reference` wrote; LmmError where it cannot be read."""
     path = _path(run_dir)
     try:
-        return load_file(path)
+        with name_for_library(path, run_dir.path) as name:
+            return load_file(name)
     except (OSError, SafetensorError) as error:
         raise LmmError(
             f"{path}: what the run began with cannot be read ({error}); start a new run"

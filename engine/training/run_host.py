@@ -11,7 +11,6 @@ import logging
 import math
 import os
 import platform
-import shutil
 import socket
 import sys
 import threading
@@ -33,6 +32,7 @@ from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.resolve import resolve, with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.run_settings import changed_settings, settings_of
+from lmm_tui.engine.config.trust import UntrustedError, allow_own, refuse_untrusted
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
 from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
 from lmm_tui.engine.run.control_server import ControlServer
@@ -47,6 +47,7 @@ from lmm_tui.engine.training.freed_memory import keep_freed_memory
 from lmm_tui.engine.training.output_log import open_log
 from lmm_tui.engine.training.stop_request import StopRequested
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import remove
 
 _PACKAGES = ("torch", "numpy", "tokenizers")
 
@@ -73,6 +74,7 @@ class EngineHost:
                 f"with `lmm-tui resume {self.run_dir.name}`"
             )
         if resume is not None:
+            refuse_untrusted(config, [resume.path])
             _refuse_finished(resume, _planned_steps(config, resume))
         self.config = config.model_copy(update={"name": self.run_dir.name})
         self.resumes = resume is not None
@@ -96,6 +98,16 @@ class EngineHost:
                 self.events = EventLog(self.run_dir)
                 self.run_dir.write_config(to_toml(with_changes(self.config, self.history.began)))
                 self.run_dir.write_info(self._info)
+            if resume is None:
+                self._allow_own_commands()
+            if self.run_dir.others_can_write():
+                self.events.write(
+                    "alert",
+                    f"{self.run_dir.path.parent}: other users can write here, and put another run "
+                    "in the place of this one; take that right away (chmod go-w)",
+                    step=0,
+                    level="warning",
+                )
             # Of epochs the steps are not known yet.
             steps = config.train.steps if config.train.epochs is None else 0
             self.status = StatusWriter(self.run_dir, RunStatus(total_steps=steps))
@@ -139,7 +151,7 @@ class EngineHost:
     def refusal(self) -> LmmError:
         """The error of a refused run; the directory of a new one without a step is removed."""
         if not self.resumes and not self.status.status.step:
-            shutil.rmtree(self.run_dir.path)
+            remove(self.run_dir.path, self.run_dir.path.parent)
         return LmmError(self.error)
 
     def run(self) -> str:
@@ -169,6 +181,14 @@ class EngineHost:
         except OSError as error:
             text = f"run.json cannot be written ({error.strerror}): it lacks {', '.join(changes)}"
             self.events.write("alert", text, step=self.status.status.step, level="warning")
+
+    def _allow_own_commands(self) -> None:
+        """Remember what this user started with, so that a resume need not ask."""
+        try:
+            allow_own(self.config, self.run_dir.path)
+        except UntrustedError as error:
+            text = f"a resume of this run will need --trust: {error}"
+            self.events.write("alert", text, step=0, level="warning")
 
     def _fail(self, sentence: str, details: str) -> None:
         self.state = "failed"

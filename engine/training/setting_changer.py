@@ -11,7 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from lmm_tui.engine.config.resolve import with_changes
-from lmm_tui.engine.config.run_settings import AT_START, changed_settings, may_change, one_length
+from lmm_tui.engine.config.run_settings import (
+    at_start_only,
+    changed_settings,
+    may_change,
+    one_length,
+)
 from lmm_tui.engine.run.setting_changes import SettingChange
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.schedule import lr_factor
@@ -87,7 +92,7 @@ class SettingChanger:
         known = {
             key: value
             for key, value in one_length(values, config).items()
-            if may_change(key) and key not in AT_START
+            if may_change(key) and not at_start_only(key)
         }
         self._context.change_settings(with_changes(config, known))
 

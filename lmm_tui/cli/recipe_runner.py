@@ -7,7 +7,7 @@ interrupted. After each step the model answers the recipe's exact-match question
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from lmm_tui.cli import headless
 from lmm_tui.engine.config.recipe import Recipe
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.run_settings import resumed_settings
+from lmm_tui.engine.config.trust import allow_own
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import duration
@@ -44,9 +45,19 @@ class StepOutcome:
     """Kind of question -> share answered exactly."""
 
 
-def run_recipe(recipe: Recipe, prefix: str, assignments: Mapping[str, Any]) -> int:
-    """Train all steps in order; returns the exit code of the first that fails, else 0."""
+def run_recipe(
+    recipe: Recipe,
+    prefix: str,
+    assignments: Mapping[str, Any],
+    allow: Callable[[RunConfig], None],
+) -> int:
+    """Train all steps in order; returns the exit code of the first that fails, else 0.
+
+    `allow` raises an LmmError for a configuration whose commands are not allowed.
+    """
     configs = [step.config(prefix, assignments) for step in recipe.steps]
+    for config in configs:
+        allow(config)
     outcomes: list[StepOutcome] = []
     for step, config in zip(recipe.steps, configs, strict=True):
         assert config.name is not None
@@ -59,6 +70,8 @@ def run_recipe(recipe: Recipe, prefix: str, assignments: Mapping[str, Any]) -> i
             began = time.monotonic()
             before = run if run.exists() else None
             settings = resumed_settings(run, config) if before else config
+            if before:
+                allow_own(settings, run.path)
             if code := headless.train(settings, before):
                 return code
             if run.read_status().state != "finished":

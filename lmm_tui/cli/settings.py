@@ -7,7 +7,7 @@ error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from lmm_tui.cockpit.locations import config_file
 from lmm_tui.engine.config.assignments import parse_assignment
 from lmm_tui.engine.config.config_error import ConfigError
-from lmm_tui.engine.config.config_file import to_toml
+from lmm_tui.engine.config.config_file import load_toml, to_toml
 from lmm_tui.engine.config.options import Option, lookup, options
-from lmm_tui.engine.config.recipe import load_recipe
+from lmm_tui.engine.config.recipe import load_recipe, recipe_file
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.run_settings import may_change, settings_of
+from lmm_tui.engine.config.trust import allow_own, refuse_untrusted, trust
 from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
@@ -36,6 +38,10 @@ class StartRequest:
 
     config: RunConfig
     resume: RunDir | None
+    sources: tuple[Path, ...] = ()
+    """Runs, recipes and files that may hold commands of somebody else."""
+    typed: frozenset[str] = frozenset()
+    """The dotted keys that were given on the command line."""
 
 
 def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,6 +70,11 @@ def resume_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return _decorated(_general_options(function), decorators)
 
 
+trust_option = click.option(
+    "--trust", is_flag=True, help="Allow the commands that a run, recipe or file brings; remembered"
+)
+
+
 def _general_options(function: Callable[..., Any]) -> Callable[..., Any]:
     decorators = [
         click.option(
@@ -81,6 +92,7 @@ def _general_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Any setting of --print-config; may be repeated",
         ),
         click.option("--print-config", is_flag=True, help="Print the settings and start nothing"),
+        trust_option,
     ]
     return _decorated(function, decorators)
 
@@ -103,7 +115,11 @@ def read_settings(context: click.Context) -> StartRequest | None:
     file: Path | None = given["file"]
     if given["resume"] is None:
         base = _recipe(given["recipe"], typed.get("stage"))
-        start = StartRequest(resolve(file, _assigned(typed, given["assignments"]), base), None)
+        assigned = _assigned(typed, given["assignments"])
+        sources = foreign([file, recipe_file(given["recipe"])])
+        config = resolve(file, assigned, base)
+        own = frozenset() if file is None or file in sources else _keys_of(file)
+        start = StartRequest(config, None, sources, own.union(assigned))
     elif given["recipe"] is not None:
         raise ConfigError(
             "--recipe: a resumed run keeps its settings; leave out --recipe or --resume"
@@ -121,7 +137,9 @@ def read_resumed(context: click.Context) -> StartRequest | None:
 def _resume_request(name: str | None, context: click.Context) -> StartRequest:
     given, typed = context.params, _typed_flags(context)
     run = find_run(name, typed.pop("runs_dir", given[_parameter(FLAGS["runs_dir"])]))
-    return StartRequest(_resumed(run, given["file"], _assigned(typed, given["assignments"])), run)
+    assigned = _assigned(typed, given["assignments"])
+    config = _resumed(run, given["file"], assigned)
+    return StartRequest(config, run, foreign([run.path, given["file"]]), frozenset(assigned))
 
 
 def _printed_or(start: StartRequest, context: click.Context) -> StartRequest | None:
@@ -129,7 +147,33 @@ def _printed_or(start: StartRequest, context: click.Context) -> StartRequest | N
     if context.params["print_config"]:
         click.echo(_config_text(start.config))
         return None
+    allow(start.config, start.sources, start.typed, trusted=context.params["trust"])
+    if start.resume is not None:
+        allow_own(start.config, start.resume.path)
     return start
+
+
+def allow(
+    config: RunConfig, sources: Sequence[Path], typed: Collection[str], *, trusted: bool
+) -> None:
+    """Raise UntrustedError for commands of a source that are neither typed nor trusted."""
+    if not sources:
+        return
+    if trusted:
+        for source in sources:
+            trust(config, source)
+    refuse_untrusted(config, sources, typed)
+
+
+def _keys_of(file: Path) -> frozenset[str]:
+    tables = ((name, table) for name, table in load_toml(file).items() if isinstance(table, dict))
+    return frozenset(f"{name}.{key}" for name, table in tables for key in table)
+
+
+def foreign(sources: Sequence[Path | None]) -> tuple[Path, ...]:
+    """Those that are there and are not in the user's own folder of settings."""
+    own = config_file("").resolve()
+    return tuple(one for one in sources if one and not one.resolve().is_relative_to(own))
 
 
 def _typed_flags(context: click.Context) -> dict[str, Any]:

@@ -7,9 +7,7 @@ worker process, which the first command starts. Every call blocks: screens call 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import lmm_tui
+from lmm_tui.child_process import start_python
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.control_protocol import ControlError, decode_reply
@@ -27,7 +25,6 @@ from lmm_tui.engine.run.run_records import record_from
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.runs.session import RunSession
 
-_ROOT = Path(lmm_tui.__file__).parents[1]
 _MOST_HISTORY = 24_000
 """Bytes of the chat history in a command, so that it fits into a line of the control socket
 (64 KiB at most, with up to 12 bytes for a character)."""
@@ -262,16 +259,11 @@ def label_of(backend: ChatBackend) -> str:
 
 
 def _start(path: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        # -P: no module is imported from the working directory.
-        [sys.executable, "-P", "-m", "lmm_tui.engine.chat.chat_worker", str(path)],
-        env=os.environ | {"PYTHONPATH": str(_ROOT)},
+    return start_python(
+        ["-m", "lmm_tui.engine.chat.chat_worker", str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        text=True,
-        encoding="utf-8",
-        start_new_session=True,
     )
 
 

@@ -6,12 +6,12 @@ block. Offsets are bytes, at the beginning of a line.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmm_tui.guarded_files import reading
 from lmm_tui.terminal.safe_text import clean
 
 CHUNK = 256 * 1024
@@ -143,7 +143,7 @@ class LogWindow:
 
     def _measure(self) -> None:
         try:
-            found = self.path.stat()
+            found = self.path.lstat()
         except OSError:
             self.size = self._inode = 0
         else:
@@ -152,7 +152,7 @@ class LogWindow:
 
 def _read(path: Path, begin: int, end: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with reading(path, path.parent) as file:
             file.seek(begin)
             return file.read(max(end - begin, 0))
     except OSError:
@@ -179,7 +179,11 @@ def _split(
 
 def _blocks_down(path: Path, offset: int) -> Iterator[tuple[int, bytes]]:
     """Blocks of whole lines from `offset` to the end of the file."""
-    with (path if path.exists() else Path(os.devnull)).open("rb") as file:
+    try:
+        opened = reading(path, path.parent)
+    except OSError:
+        return
+    with opened as file:
         file.seek(offset)
         while block := file.read(_BLOCK):
             block += file.readline()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lmm_tui.cockpit.locations import config_file
 from lmm_tui.cockpit.pinned_metrics import PinnedMetrics
-from lmm_tui.engine.run.atomic_file import replace_text
+from lmm_tui.guarded_files import replace_text
 
 
 @dataclass(frozen=True)

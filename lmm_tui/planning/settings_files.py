@@ -9,6 +9,7 @@ from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.recipe import load_recipe, recipe_names
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.trust import allow_own, refuse_untrusted
 from lmm_tui.engine.run.find_run import run_or_path
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import listed, tr
@@ -27,18 +28,27 @@ def load_settings(source: str, runs_dir: str) -> RunConfig:
     """
     source = source.strip()
     if source.endswith(".toml"):
-        return resolve(Path(source).expanduser())
+        file = Path(source).expanduser()
+        return _allowed(resolve(file), file)
     recipe, colon, stage = source.partition(":")
     if colon:
         step = load_recipe(recipe).step_of(stage or None)
-        return step.config(recipe, {"runs_dir": runs_dir, "name": None})
+        config = step.config(recipe, {"runs_dir": runs_dir, "name": None})
+        return _allowed(config, Path(recipe))
     run = RunDir(run_or_path(source, runs_dir))
     if not source or not run.config.is_file():
         given = source or tr("nothing")
         raise ConfigError(
             tr("{given}: holds no settings; give {sources}", given=given, sources=sources())
         )
-    return resolve(run.config, {"runs_dir": runs_dir, "name": None})
+    run.refuse_unsafe()
+    return _allowed(resolve(run.config, {"runs_dir": runs_dir, "name": None}), run.path)
+
+
+def _allowed(config: RunConfig, source: Path) -> RunConfig:
+    """`config`, unless it has commands that the user has not trusted."""
+    refuse_untrusted(config, [source])
+    return config
 
 
 def save_settings(target: str, config: RunConfig) -> Path:
@@ -49,6 +59,7 @@ def save_settings(target: str, config: RunConfig) -> Path:
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(to_toml(config))
+        allow_own(config, path)
     except FileExistsError:
         raise ConfigError(tr("{path}: is there already; choose another name", path=path)) from None
     except OSError as error:

@@ -6,9 +6,12 @@ import json
 import tempfile
 from pathlib import Path
 
+from lmm_tui.child_process import ALL_SECRETS
+from lmm_tui.engine.config.assignments import format_assignment
 from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.trust import commands_in
 from lmm_tui.engine.run.find_run import run_or_path
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.runs.worker_process import run_in_worker
@@ -24,8 +27,12 @@ def seconds_a_step(config: RunConfig) -> float:
     """
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "benchmark.toml"
-        settings.write_text(to_toml(_shortened(config, folder)), encoding="utf-8")
-        run_in_worker(["train", "--config", str(settings)])
+        config = _shortened(config, folder)
+        settings.write_text(to_toml(config), encoding="utf-8")
+        # Rewards that are functions are allowed here as they are in `config`.
+        rewards = format_assignment("grpo.rewards", config.grpo.rewards)
+        secrets = ALL_SECRETS if commands_in(config) else ()
+        run_in_worker(["train", "--config", str(settings), "--set", rewards], secrets=secrets)
         lines = RunDir(Path(folder) / "benchmark").metrics.read_text(encoding="utf-8").splitlines()
     times = [json.loads(line)["time"] for line in lines]
     return float(times[-1] - times[0]) / STEPS

@@ -21,6 +21,7 @@ from lmm_tui.engine.checkpoints.checkpoint_files import (
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.setting_changes import settings_table
+from lmm_tui.guarded_files import files_below, is_file, kind_of
 from lmm_tui.i18n.language import mark
 
 ADAPTER = "adapter"
@@ -92,7 +93,7 @@ def retention_of(run: RunDir) -> Retention:
     try:
         log = settings_table(run)["log"]
         return Retention(int(log["keep"]), int(log["keep_best"]), int(log["keep_every"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return Retention(last=3)
 
 
@@ -103,8 +104,8 @@ def best_of(checkpoints: tuple[ListedCheckpoint, ...]) -> ListedCheckpoint | Non
 
 
 def _read_checkpoint(path: Path, kept: tuple[str, ...]) -> ListedCheckpoint:
-    files = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
-    written = (path / STATE).stat().st_mtime if (path / STATE).exists() else path.stat().st_mtime
+    files = [file.lstat().st_size for file in files_below(path, path)]
+    written = (path / STATE if is_file(path / STATE, path) else path).lstat().st_mtime
     state: dict[str, Any] = {}
     trouble = ""
     try:
@@ -121,7 +122,7 @@ def _read_checkpoint(path: Path, kept: tuple[str, ...]) -> ListedCheckpoint:
         measured if isinstance(measured := state.get("val_step"), int) else None,
         sum(files),
         written,
-        tuple(part for name, part in _PARTS if (path / name).exists()),
+        tuple(part for name, part in _PARTS if kind_of(path / name, path)),
         kept,
         trouble,
     )

@@ -11,11 +11,12 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from lmm_tui.child_process import ALL_SECRETS, HUB_SECRETS, start_python
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.runs.shutdown import GRACE_S, leave_after
@@ -69,14 +70,8 @@ def serve() -> None:
 
 def _spawn(job: Job) -> tuple[subprocess.Popen[str], RunDir]:
     # The child inherits the working directory, so relative paths mean the same there.
-    child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-        text=True,
-        encoding="utf-8",
-    )
+    pipe = subprocess.PIPE
+    child = start_python(["-c", _CHILD], secrets=_secrets(job), stdin=pipe, stdout=pipe)
     assert child.stdin is not None and child.stdout is not None
     with child.stdin, child.stdout:
         child.stdin.write(json.dumps(job))
@@ -87,6 +82,15 @@ def _spawn(job: Job) -> tuple[subprocess.Popen[str], RunDir]:
         child.wait()
         raise DetachError(answer["error"])
     return child, RunDir(answer["run"])
+
+
+def _secrets(job: Job) -> Collection[str] | None:
+    """Those of evaluations; all of them for commands and rewards of the user."""
+    from lmm_tui.engine.config.run_config import RunConfig
+    from lmm_tui.engine.config.trust import commands_in
+
+    config = RunConfig.model_validate(job["config"])
+    return ALL_SECRETS if commands_in(config) else HUB_SECRETS
 
 
 def _supervise(job: Job) -> int:

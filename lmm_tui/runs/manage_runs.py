@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.engine.run.atomic_file import replace_text
+from lmm_tui.engine.config import trust
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.setting_changes import read_history
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import read_text, replace_text
 
 TRASH = ".trash"
 _LONGEST_NAME = 200
@@ -41,6 +43,8 @@ def rename(run: RunDir, name: str) -> RunDir:
         # run.json first: if the folder cannot be moved the run still opens.
         run.write_info(replace(run.read_info(), name=name))
         _move(run.path, target)
+    with suppress(LmmError):  # A resume then asks for --trust.
+        trust.moved(run.path, target)
     return RunDir(target)
 
 
@@ -61,7 +65,7 @@ def note(run: RunDir, text: str) -> None:
     """Save a note with a run; empty text removes it."""
     try:
         if text.strip():
-            replace_text(run.note_file, text.strip() + "\n")
+            replace_text(run.note_file, text.strip() + "\n", run.path)
         else:
             run.note_file.unlink(missing_ok=True)
     except OSError as error:
@@ -100,8 +104,8 @@ def differences(first: RunDir, second: RunDir) -> list[SettingDifference]:
 
 def _settings(run: RunDir) -> dict[str, str]:
     try:
-        found = tomllib.loads(run.config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = tomllib.loads(read_text(run.config, run.path))
+    except (OSError, ValueError, RecursionError) as error:
         raise ManageRunsError(f"{run.config}: cannot be read ({error})") from None
     settings = dict(_flat(found))
     for change in read_history(run.events).changes:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lmm_tui.guarded_files import read_text
 from lmm_tui.metrics.health.alerts import Alert, Health
 from lmm_tui.metrics.health.rules import RULES, Rule, in_our_trainer
 from lmm_tui.metrics.health.rules_file import HealthConfigError, rules_of
@@ -124,13 +125,14 @@ def rules_of_run(run_dir: RunDir) -> tuple[Rule, ...]:
     Raises HealthConfigError if the rules file it names cannot be used.
     """
     try:
-        section = tomllib.loads(run_dir.config.read_text(encoding="utf-8")).get("health", {})
-    except (OSError, ValueError):
+        section = tomllib.loads(read_text(run_dir.config, run_dir.path)).get("health", {})
+        file, thresholds = section.get("rules"), section.get("thresholds", ())
+    except (OSError, ValueError, AttributeError, RecursionError):
         return RULES
-    file = section.get("rules")
+    if not (isinstance(file, str | None) and all(isinstance(one, str) for one in thresholds)):
+        raise HealthConfigError(f"{run_dir.config}: health: holds no settings of rules; correct it")
     # Only our own loop writes a configuration.
-    rules = in_our_trainer()
-    return rules_of(Path(file) if file else None, section.get("thresholds", ()), rules)
+    return rules_of(Path(file) if file else None, thresholds, in_our_trainer())
 
 
 if __name__ == "__main__":

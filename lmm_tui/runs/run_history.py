@@ -33,13 +33,18 @@ class RunHistory:
         return sum(file.bad_lines for file in self._files)
 
     @property
+    def behind(self) -> bool:
+        """Whether there is more to read."""
+        return any(file.behind for file in self._files)
+
+    @property
     def resumes(self) -> int:
         """How many resumes are known."""
         return len(self._resumes)
 
-    def poll(self) -> tuple[list[Record], list[Record]]:
-        """The events and samples that are new."""
-        events, samples = (file.poll() for file in self._files)
+    def poll(self, budget_s: float | None = None) -> tuple[list[Record], list[Record]]:
+        """The events and samples that are new, read for about `budget_s` seconds each."""
+        events, samples = (file.poll(budget_s) for file in self._files)
         found = list(_resumes_among(events))
         self._resumes += found
         for record in (*events, *samples):

@@ -12,10 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.engine.run.atomic_file import version_of
+from lmm_tui.engine.run.find_run import run_folders
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
-from lmm_tui.i18n.language import tr
+from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+from lmm_tui.guarded_files import reading, version_of
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics.health.verdict import LEVELS
 from lmm_tui.runs.log_list import LogList
 from lmm_tui.runs.run_verdict import verdict_on
@@ -23,6 +26,9 @@ from lmm_tui.runs.session import ATTACHABLE_STATES
 from lmm_tui.runs.status_text import RunSummary
 
 _LONGEST_NOTE = 500
+
+BROKEN = mark("broken")
+"""The state of a run whose files cannot be read, or lead out of it."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,8 @@ class RunList:
     def read(self) -> tuple[ListedRun, ...]:
         """Every readable run and log, the latest started first."""
         found: dict[Path, tuple[object, ListedRun]] = {}
-        for path in _subfolders(self._folder):
-            run = RunDir(path)
+        for run in run_folders(self._folder):
+            path = run.path
             stamps = tuple(map(version_of, (run.info_file, run.status_file, run.note_file)))
             known = self._known.get(path)
             try:
@@ -69,8 +75,8 @@ class RunList:
                     listed = _with_current_state(run, known[1])
                 else:
                     listed = known[1]
-            except RunDirError:
-                continue
+            except RunDirError as error:
+                listed = _broken(path, str(error))
             found[path] = stamps, listed
         self._known = found
         runs = [listed for _, listed in found.values()]
@@ -81,8 +87,8 @@ class RunList:
 def read_note(run: RunDir) -> str:
     """The note saved with a run, or an empty string."""
     try:
-        with run.note_file.open(encoding="utf-8", errors="replace") as file:
-            return file.read(_LONGEST_NOTE).strip()
+        with reading(run.note_file, run.path) as file:
+            return file.read(4 * _LONGEST_NOTE).decode("utf-8", "replace").strip()[:_LONGEST_NOTE]
     except OSError:
         return ""
 
@@ -150,16 +156,13 @@ def _with_current_state(run: RunDir, known: ListedRun) -> ListedRun:
     return replace(known, summary=replace(summary, state=state, verdict=verdict))
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    try:
-        return [path for path in folder.iterdir() if not path.name.startswith(".")]
-    except OSError:
-        return []
+def _broken(path: Path, why: str) -> ListedRun:
+    info = RunInfo(path.name, "", 0.0, 0.0, "", 0, 0.0)
+    status = RunStatus(BROKEN, error=why)
+    return ListedRun(RunSummary(path, info, status, BROKEN), translate_message(why))
 
 
 if __name__ == "__main__":
-    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
-
     infos = (RunInfo(name, "sft", 0, 0.0, "box", 1, 0.0) for name in ("base", "chat"))
     status = RunStatus("finished", 30, 30)
     runs = [ListedRun(RunSummary(Path(one.name), one, status, "finished")) for one in infos]

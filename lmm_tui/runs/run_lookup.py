@@ -18,7 +18,7 @@ def find_path(name: str | None, runs_dir: Path) -> Path:
     if name is None:
         return find_run(name, runs_dir).path
     for path in (runs_dir / name, given_path(name)):
-        if RunDir(path).info_file.exists():
+        if RunDir(path).exists():
             return find_run(str(path), runs_dir).path
     for path in (given_path(name), runs_dir / name):
         if is_foreign(path):
@@ -40,12 +40,12 @@ def given_path(name: str) -> Path:
 
 def holds_runs(path: Path) -> bool:
     """Whether a path is no run but holds logs of several."""
-    return not RunDir(path).info_file.exists() and len(runs_at(path)) > 1
+    return not RunDir(path).exists() and len(runs_at(path)) > 1
 
 
 def is_foreign(path: Path) -> bool:
     """Whether a path may be a log of another program rather than a run directory."""
-    return not RunDir(path).info_file.exists() and is_log(path)
+    return not RunDir(path).exists() and is_log(path)
 
 
 if __name__ == "__main__":

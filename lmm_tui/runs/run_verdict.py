@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from lmm_tui.engine.run.atomic_file import version_of
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunStatus
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import version_of
 from lmm_tui.metrics.health.verdict import Verdict, with_end
 
 NOT_JUDGED = Verdict("unknown", "not judged", None, "not judged while it runs: health is off")

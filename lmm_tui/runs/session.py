@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from lmm_tui.engine.run import control_client
-from lmm_tui.engine.run.atomic_file import version_of
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.control_protocol import ControlError
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
+from lmm_tui.guarded_files import version_of
 from lmm_tui.metrics import names
 from lmm_tui.metrics.readers.foreign import OpenLog, open_log
 from lmm_tui.metrics.readers.json_lines import MetricsFollower
@@ -111,13 +111,13 @@ class RunSession:
         before = self.view, self.away
         self.view = self._look()
         changed = before != (self.view, self.away)
-        events, samples = self.history.poll()
+        events, samples = self.history.poll(budget_s)
         return self._metrics.poll(budget_s) or changed or bool(events or samples)
 
     @property
     def loading(self) -> bool:
         """Whether the metrics file has rows not read yet."""
-        return self._metrics.behind
+        return self._metrics.behind or self.history.behind
 
     def send(
         self, command: str, args: Mapping[str, Any] | None = None, timeout_s: float = 600.0

@@ -6,13 +6,10 @@ screen and from training.
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 
-import lmm_tui
+from lmm_tui.child_process import start_python
 from lmm_tui.errors import LmmError
 
 _COMMAND = """
@@ -27,13 +24,16 @@ class WorkerError(LmmError):
     """A worker process failed; the text is the last line it wrote to stderr."""
 
 
-def run_in_worker(arguments: Sequence[str], *, niceness: int = 0) -> str:
+def run_in_worker(
+    arguments: Sequence[str], *, niceness: int = 0, secrets: Collection[str] | None = ()
+) -> str:
     """Run `lmm-tui ARGUMENTS` in a child process; returns its last line.
 
-    Raises WorkerError with the error message of the command.
+    `secrets` as in `child_process`. Raises WorkerError with the error message of the command.
     """
     try:
-        lines = run_program(_COMMAND, [str(niceness), *arguments]).strip().splitlines()
+        said = run_program(_COMMAND, [str(niceness), *arguments], secrets=secrets)
+        lines = said.strip().splitlines()
     except WorkerError as error:
         raise WorkerError(str(error).removeprefix("lmm-tui: ")) from None
     return lines[-1].removeprefix("lmm-tui: ") if lines else "exit code 0"
@@ -46,30 +46,32 @@ def run_program(
     stdin: str = "",
     timeout_s: float | None = None,
     environment: Mapping[str, str] | None = None,
+    secrets: Collection[str] | None = (),
 ) -> str:
     """Run Python source with `arguments` in a child process; returns what it printed.
 
-    `environment` is added to that of this process. Raises WorkerError if the exit code is not 0,
+    `environment` and `secrets` as in `child_process`. Raises WorkerError if the exit code is not 0,
     TimeoutExpired after `timeout_s`.
     """
-    source_root = str(Path(lmm_tui.__file__).parents[1])
-    # -P: nothing is imported from the working directory. A session of its own: closing the
-    # terminal must not leave half a file.
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", program, *arguments],
-        env=os.environ | {"PYTHONPATH": source_root} | dict(environment or {}),
-        input=stdin,
-        capture_output=True,
-        text=True,
+    pipe = subprocess.PIPE
+    with start_python(
+        ["-c", program, *arguments],
+        secrets=secrets,
+        environment=environment,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
         errors="replace",
-        timeout=timeout_s,
-        start_new_session=True,
-        check=False,
-    )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    ) as child:
+        try:
+            said, complaints = child.communicate(stdin, timeout=timeout_s)
+        except BaseException:
+            child.kill()
+            raise
+    if child.returncode:
+        lines = complaints.strip().splitlines() or [f"exit code {child.returncode}"]
         raise WorkerError(lines[-1])
-    return done.stdout
+    return said
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from lmm_tui.guarded_files import appending
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -99,7 +101,7 @@ def release_terminal(log: Path) -> None:
         os.dup2(nothing.fileno(), 0)
     for path in (log, Path(os.devnull)):
         try:
-            with path.open("ab") as target:
+            with path.open("ab") if path != log else appending(log) as target:
                 os.dup2(target.fileno(), 1)
                 os.dup2(target.fileno(), 2)
         except OSError:

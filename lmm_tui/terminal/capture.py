@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, TextIO, cast
 
+from lmm_tui.guarded_files import appending
 from lmm_tui.terminal.capabilities import forgiving, hung_up
 from lmm_tui.terminal.glyph_fallback import GlyphFallback, fallback_for
 
@@ -112,7 +113,7 @@ class Terminal:
         """Send output to `log`, beginning with what was kept so far."""
         for printed in self._printed:
             printed.flush()
-        with log.open("ab") as target:
+        with appending(log) as target:
             if self._log is None:
                 self._aside.seek(0)
                 target.write(self._aside.read())

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import read_text
 from lmm_tui.metrics.health.metric_conditions import Threshold
 from lmm_tui.metrics.health.rules import RULES, SEVERITIES, Rule
 
@@ -39,10 +40,10 @@ class HealthConfigError(LmmError):
 def load_rules(path: Path, rules: Iterable[Rule] = RULES) -> tuple[Rule, ...]:
     """`rules` with the changes of the file. Raises HealthConfigError naming file and key."""
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        given = tomllib.loads(read_text(path))
     except OSError as error:
         raise HealthConfigError(f"{path}: {error.strerror}; name a readable TOML file") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HealthConfigError(f"{path}: is not TOML ({error}); correct it") from None
     known = {rule.name: rule for rule in rules}
     for table in given:

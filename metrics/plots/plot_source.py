@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import read_bytes
 from lmm_tui.metrics.readers.event_files import find_event_files, read_event_files
 from lmm_tui.metrics.readers.json_lines import MetricsFollower
-from lmm_tui.metrics.series.series import SeriesStore
+from lmm_tui.metrics.series.series import MOST_METRICS, SeriesStore
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ def of_run(run: Path) -> PlotSource:
 
 def of_json_log(path: Path) -> PlotSource:
     """From a metrics.jsonl in any folder; raises NothingToDraw if it has no metrics."""
-    return PlotSource(_read_metrics(path), str(path))
+    # The user may have named a link; in a run none is followed.
+    return PlotSource(_read_metrics(path.resolve()), str(path))
 
 
 def of_log_dir(folder: Path) -> PlotSource:
@@ -77,6 +79,8 @@ def _read_metrics(path: Path) -> SeriesStore:
     if not store.names():
         why = f"{broken} lines are not readable" if broken else "wait for the first logged step"
         raise NothingToDraw(f"{path}: no metrics in it; {why}")
+    if store.full:
+        _log.warning("%s: metrics beyond the first %d are left out", path, MOST_METRICS)
     if broken:
         _log.warning("%s: %d lines are not readable and were left out", path, broken)
     return store
@@ -85,9 +89,10 @@ def _read_metrics(path: Path) -> SeriesStore:
 def _described(folder: Path, store: SeriesStore) -> PlotSource:
     """A store with the title, model and baselines from run.json, if there is one."""
     try:
-        info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        info = json.loads(read_bytes(folder / "run.json", folder))
+    except (OSError, ValueError, RecursionError):
         info = {}
+    info = info if isinstance(info, dict) else {}
     about = [info.get(key) for key in ("stage", "model", "device", "precision")]
     return PlotSource(
         store,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lmm_tui.guarded_files import reading
 from lmm_tui.metrics.readers.event_points import FoundPoints, Points, read_points
 from lmm_tui.metrics.readers.event_records import Records, split
 from lmm_tui.metrics.readers.log_facts import LogFacts
@@ -115,10 +117,11 @@ def _begun(path: Path) -> float:
 
 @lru_cache(maxsize=64)
 def _spans(path: Path, written_ns: int) -> dict[str, tuple[float, float]]:
-    """By tag, the first and the last time in a file."""
+    """By tag, the first and the last time in a file; nothing where it cannot be read."""
     del written_ns  # Another one makes it be read again.
     found = FoundPoints()
-    read_points(split(path.read_bytes()), found)
+    with suppress(OSError), reading(path) as file:
+        read_points(split(file.read()), found)
     return {
         tag: (float(points.times.view[0]), float(points.times.view[-1]))
         for tag, points in found.until(None)
@@ -136,7 +139,7 @@ def read_event_files(paths: list[Path]) -> SeriesStore:
 def first_tags(path: Path) -> list[str]:
     """The tags with numbers at the beginning of an event file. Raises OSError."""
     found = FoundPoints()
-    with path.open("rb") as file:
+    with reading(path) as file:
         read_points(split(file.read(_HEAD_BYTES)), found)
     return found.tags()
 
@@ -317,7 +320,7 @@ class _File:
             seen = (found.st_ino, found.st_size, found.st_mtime_ns)
             if self._lost or seen == self._seen:
                 return
-            with self._path.open("rb", buffering=0) as file:
+            with reading(self._path) as file:
                 size = _CHUNK_BYTES
                 ended = False
                 while not (ended or self._lost):

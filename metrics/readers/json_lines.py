@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from lmm_tui.guarded_files import reading
 from lmm_tui.metrics.series.rows import Row, add_rows
 from lmm_tui.metrics.series.series import SeriesStore
 
@@ -28,8 +29,10 @@ class LineFollower:
 
     line_ends: tuple[bytes, ...] = (b"\n",)
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, links: bool) -> None:
+        """`links`: whether `path` may be one, since the user named it."""
         self.path = Path(path)
+        self._inside = None if links else self.path.parent
         self.behind = False
         """Whether the file holds more whole lines than were read so far."""
         self.too_long = 0
@@ -42,7 +45,7 @@ class LineFollower:
     def read(self) -> tuple[list[bytes], bool]:
         """The next lines, at most a chunk; and whether the file was replaced before them."""
         try:
-            found = self.path.stat()
+            found = self.path.stat(follow_symlinks=self._inside is None)
         except OSError:
             self.behind = False
             return [], False
@@ -50,7 +53,7 @@ class LineFollower:
         if seen == self._seen and not self.behind:
             return [], False
         try:
-            with self.path.open("rb", buffering=0) as file:
+            with reading(self.path, self._inside) as file:
                 return self._read(file, seen)
         except OSError:
             self.behind = False
@@ -110,10 +113,10 @@ def parse(line: bytes) -> Row | None:
 
 
 class JsonlFollower:
-    """The objects of a JSON-lines file, as they arrive."""
+    """The objects of a JSON-lines file of a run, as they arrive."""
 
     def __init__(self, path: Path | str) -> None:
-        self._file = LineFollower(path)
+        self._file = LineFollower(path, links=False)
         self._bad = 0
 
     @property
@@ -121,8 +124,14 @@ class JsonlFollower:
         """Lines that could not be read."""
         return self._bad + self._file.too_long
 
-    def poll(self) -> list[Row]:
-        """All objects that are new since the last poll."""
+    @property
+    def behind(self) -> bool:
+        """Whether the file holds more than has been read so far."""
+        return self._file.behind
+
+    def poll(self, budget_s: float | None = None) -> list[Row]:
+        """The objects that are new since the last poll, read for at most about `budget_s`."""
+        deadline = None if budget_s is None else time.perf_counter() + budget_s
         rows: list[Row] = []
         while True:
             lines, restarted = self._file.read()
@@ -132,7 +141,7 @@ class JsonlFollower:
             found, bad = _parse_all(lines)
             rows += found
             self._bad += bad
-            if not self._file.behind:
+            if not self._file.behind or (deadline and time.perf_counter() >= deadline):
                 return rows
 
 
@@ -141,7 +150,10 @@ ParseLines = Callable[[list[bytes]], tuple[list[Row], int]]
 
 
 class MetricsFollower:
-    """Keeps a SeriesStore up to date with a file of one row a line: JSON, or what is given."""
+    """Keeps a SeriesStore up to date with a file of one row a line: JSON, or what is given.
+
+    The file is one of a run, no link.
+    """
 
     def __init__(
         self,
@@ -150,7 +162,7 @@ class MetricsFollower:
         new_parser: Callable[[], ParseLines] = lambda: _parse_all,
     ) -> None:
         """`new_parser` is called again where the file begins anew."""
-        self._file = LineFollower(path)
+        self._file = LineFollower(path, links=False)
         self._store = store
         self._new_parser = new_parser
         self._parse = new_parser()

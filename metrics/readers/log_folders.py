@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from lmm_tui.guarded_files import read_bytes
 from lmm_tui.metrics.readers import trackio_log
 from lmm_tui.metrics.readers.event_files import (
     concurrent_writers,
@@ -35,6 +36,7 @@ _WEAK_SUFFIXES = (".txt", ".json", ".md", ".gz", ".db", ".csv", ".tsv")
 _RUN_OF_OURS = "run.json"
 _DEPTH = 4
 _MOST_FOLDERS = 5000
+_LARGEST_STATE = 256 << 20
 _HIDDEN = ("checkpoint-", ".", "__pycache__", "node_modules")
 
 
@@ -65,7 +67,7 @@ def newest_state(folder: Path) -> Path | None:
 def _steps_of(state: Path) -> tuple[int, float]:
     """`global_step`, and when it was written."""
     try:
-        content = json.loads(state.read_text(encoding="utf-8"))
+        content = json.loads(read_bytes(state, limit=_LARGEST_STATE))
         written = state.stat().st_mtime
     except (OSError, ValueError, RecursionError):
         return -1, 0.0
@@ -134,7 +136,7 @@ def _folders_below(folder: Path) -> Iterator[Path]:
         names[:] = sorted(name for name in names if not name.startswith(_HIDDEN))
         if len(below.relative_to(folder).parts) >= _DEPTH:
             names.clear()
-        if (below / _RUN_OF_OURS).exists():
+        if os.path.lexists(below / _RUN_OF_OURS):  # A link there is a broken run.
             names.clear()
             continue
         seen += 1

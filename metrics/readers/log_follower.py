@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from lmm_tui.guarded_files import read_bytes
 from lmm_tui.metrics.readers.json_log import RecordLines, document_in, history_in
 from lmm_tui.metrics.readers.log_facts import LAST_LINES, LogFacts, failure_in
 from lmm_tui.metrics.readers.log_lines import LogLines, decoded
@@ -16,6 +17,7 @@ from lmm_tui.metrics.readers.place_rows import RowPlacer, is_validation
 from lmm_tui.metrics.series.series import SeriesStore
 
 _MOST_REREADS = 8
+_LARGEST_DOCUMENT = 256 << 20
 _MANY = 256
 """From so many lines on, columns are faster."""
 
@@ -200,7 +202,8 @@ def _fields(row: LogRow) -> dict[str, Any]:
 
 def document_of(path: Path) -> object:
     """A JSON document. Raises OSError or ValueError where it cannot be read."""
-    return document_in(decoded(path.read_bytes()).decode("utf-8", "replace"))
+    content = decoded(read_bytes(path, limit=_LARGEST_DOCUMENT))
+    return document_in(content.decode("utf-8", "replace"))
 
 
 def _facts_of(document: object) -> LogFacts:

@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
+from lmm_tui.guarded_files import reading
 from lmm_tui.metrics.readers.console_log import ConsoleLog
 from lmm_tui.metrics.readers.event_files import EventReader, EventSource, sources_in
 from lmm_tui.metrics.readers.event_records import split as split_records
@@ -44,7 +45,7 @@ class Head:
     @classmethod
     def of(cls, path: Path) -> Head:
         """Raises OSError where the file cannot be read."""
-        with path.open("rb") as file:
+        with reading(path) as file:
             return cls(path, file.read(HEAD_BYTES))
 
     @cached_property

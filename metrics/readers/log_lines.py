@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from lmm_tui.guarded_files import read_bytes, reading
 from lmm_tui.metrics.readers.json_lines import LineFollower
 
 SILENT_S = 300.0
@@ -57,7 +58,7 @@ class LogLines(LineFollower):
 
     def __init__(self, path: Path, complete: Callable[[bytes], bool] | None = None) -> None:
         """`complete` tells whether a line without its end can be no beginning of a longer one."""
-        super().__init__(path)
+        super().__init__(path, links=True)
         self._complete = complete
         self._tail_given = False
         self._whole = False
@@ -89,7 +90,7 @@ class LogLines(LineFollower):
 
     def _must_be_whole(self) -> bool:
         try:
-            with self.path.open("rb") as file:
+            with reading(self.path) as file:
                 return file.read(2) in (GZIP, *_UTF16)
         except OSError:
             return False
@@ -108,7 +109,7 @@ class LogLines(LineFollower):
             return [], False
         try:
             found = self.path.stat()
-            data = self.path.read_bytes()
+            data = read_bytes(self.path, limit=_LARGEST)
         except OSError:
             return [], False
         self._seen = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
@@ -119,7 +120,7 @@ class LogLines(LineFollower):
         if self._tail_given or not self._seen or self._seen[2] <= self._offset or self._skipping:
             return []
         try:
-            with self.path.open("rb", buffering=0) as file:
+            with reading(self.path) as file:
                 file.seek(self._offset)
                 tail = file.read(self._seen[2] - self._offset)
         except OSError:

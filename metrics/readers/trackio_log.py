@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmm_tui.guarded_files import reading
 from lmm_tui.metrics.readers.json_log import flat, time_in, value_in
 from lmm_tui.metrics.readers.log_facts import LogFacts
 from lmm_tui.metrics.readers.log_row import LogRow
@@ -40,7 +41,7 @@ def database_of(path: Path) -> Path | None:
     """The database that a path is, or has in front of the name of a run; None where it is none."""
     for file in (path, path.parent):
         try:
-            with file.open("rb") as opened:
+            with reading(file) as opened:
                 if opened.read(len(MAGIC)) == MAGIC:
                     return file
         except OSError:

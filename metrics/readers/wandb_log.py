@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lmm_tui.guarded_files import reading
 from lmm_tui.metrics.readers.log_facts import LogFacts
 from lmm_tui.metrics.readers.metric_names import MetricNamer
 from lmm_tui.metrics.readers.wandb_frames import BEGIN, BLOCK, Frames
@@ -62,7 +63,7 @@ class _RunPart:
 
     def read(self) -> tuple[list[bytes], bool]:
         """The records in the next piece, and whether there is more. Raises OSError."""
-        with self.path.open("rb", buffering=0) as file:
+        with reading(self.path) as file:
             offset = file.seek(self.frames.offset)
             data = file.read(_CHUNK_BYTES - offset % BLOCK)
         assert self.seen is not None

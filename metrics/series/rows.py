@@ -25,6 +25,8 @@ LATE = "late"
 
 _NUMBERS = {int, float}
 
+_MANY_SHAPES = 64
+
 
 def add_rows(store: SeriesStore, rows: list[Row]) -> int:
     """Add rows in order; returns how many were skipped because they have no usable step."""
@@ -121,7 +123,7 @@ def _add_blocks(store: SeriesStore, steps: Ints, rows: list[Row]) -> None:
         if start < end:
             part = rows[start:end]
             axes = [_axis(key, part) for key in ("time", "tokens", "epoch")]
-            store.extend(steps[start:end], _block(part), *axes)
+            store.extend(steps[start:end], _block(store, part), *axes)
         start = end
 
 
@@ -136,14 +138,16 @@ def _join_late(store: SeriesStore, step: int, row: Row) -> None:
     add_rows(store, later)
 
 
-def _block(rows: list[Row]) -> dict[str, tuple[Ints | None, Floats]]:
+def _block(store: SeriesStore, rows: list[Row]) -> dict[str, tuple[Ints | None, Floats]]:
     """The values of each metric in the rows."""
     # Rows have few different sets of keys: each set is looked at once, not each row.
     keys = list(map(tuple, rows))
     shapes = dict.fromkeys(keys)
+    if len(shapes) > _MANY_SHAPES:
+        return _sparse_block(store, rows)
     block = {}
     for name in dict.fromkeys(chain.from_iterable(shapes)):
-        if name in INDEX_KEYS:
+        if name in INDEX_KEYS or not store.takes(name):
             continue
         if all(name in shape for shape in shapes):
             at, having = None, rows
@@ -155,6 +159,23 @@ def _block(rows: list[Row]) -> dict[str, tuple[Ints | None, Floats]]:
         if positions is not None:
             at = positions if at is None else at[positions]
         block[name] = at, measured
+    return block
+
+
+def _sparse_block(store: SeriesStore, rows: list[Row]) -> dict[str, tuple[Ints | None, Floats]]:
+    """As `_block`, in time that grows with the values alone."""
+    found: dict[str, tuple[list[int], list[Any]]] = {}
+    for at, row in enumerate(rows):
+        for name, value in row.items():
+            if name not in INDEX_KEYS and store.takes(name):
+                places, values = found.setdefault(name, ([], []))
+                places.append(at)
+                values.append(value)
+    block: dict[str, tuple[Ints | None, Floats]] = {}
+    for name, (places, values) in found.items():
+        positions, measured = numbers_among(values)
+        at_rows = np.array(places, np.int64)
+        block[name] = at_rows if positions is None else at_rows[positions], measured
     return block
 
 

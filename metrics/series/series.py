@@ -23,6 +23,9 @@ from lmm_tui.metrics.series.row_values import INDEX_KEYS, MAX_STEP, number, whol
 
 _KEPT_WINDOWS = 4
 
+MOST_METRICS = 5_000
+"""Of a store: names in a log may be made of data, a new one each row."""
+
 Block: TypeAlias = Mapping[str, tuple[Ints | None, Floats]]
 """Per metric: the rows (positions in a block of rows) that have it, None for all; its values."""
 
@@ -222,6 +225,8 @@ class SeriesStore:
     def __init__(self) -> None:
         self.version = 0
         """Grows with every change."""
+        self.full = False
+        """Whether metrics beyond the first MOST_METRICS were left out."""
         self._generation = 0
         self._index = RowIndex()
         self._series: dict[str, Series] = {}
@@ -272,6 +277,16 @@ class SeriesStore:
         series = self._series.get(name)
         return series if series else None
 
+    def takes(self, name: str) -> bool:
+        """Keep a place for a metric; False, and `full`, where none is left."""
+        if name in self._series:
+            return True
+        if len(self._series) == MOST_METRICS:
+            self.full = True
+            return False
+        self._series[name] = Series(name, self._index)
+        return True
+
     def append(self, row: Mapping[str, object]) -> bool:
         """Add one row of metrics.jsonl; returns False, and adds nothing, without a usable step.
 
@@ -284,7 +299,7 @@ class SeriesStore:
         measured = {
             name: value
             for name, given in row.items()
-            if name not in INDEX_KEYS and (value := number(given)) is not None
+            if name not in INDEX_KEYS and (value := number(given)) is not None and self.takes(name)
         }
         if step == self.last_step:
             # The row joins the one before; what it measures again is replaced.
@@ -302,7 +317,7 @@ class SeriesStore:
                 np.array([_finite_or_nan(row.get("epoch"))]),
             )
         for name, value in measured.items():
-            self._series_of(name)._extend(at, None, np.array([value]))
+            self._series[name]._extend(at, None, np.array([value]))
         self.version += 1
         return True
 
@@ -333,7 +348,8 @@ class SeriesStore:
             missing if epochs is None else epochs,
         )
         for name, (rows, values) in block.items():
-            self._series_of(name)._extend(start, rows, values)
+            if self.takes(name):
+                self._series[name]._extend(start, rows, values)
         self.version += 1
 
     def truncate_from(self, step: int) -> None:
@@ -351,12 +367,9 @@ class SeriesStore:
     def clear(self) -> None:
         """Drop everything."""
         self.truncate_from(-MAX_STEP)
-
-    def _series_of(self, name: str) -> Series:
-        series = self._series.get(name)
-        if series is None:
-            series = self._series[name] = Series(name, self._index)
-        return series
+        if self.full:
+            self._series.clear()
+            self.full = False
 
 
 def _finite_or_nan(value: object) -> float:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections import deque
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
+
+from lmm_tui.guarded_files import open_file
 
 PATIENCE_S = 2.0
 """How long the caller waits for a disk that does not answer, once."""
@@ -128,7 +131,9 @@ class LineFile:
 
 
 def _open_for_append(path: Path) -> FileIO:
-    file = FileIO(path, "a+")
+    # It stands in a folder that the user named, and is no link itself.
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+    file = FileIO(open_file(path, flags, inside=path.parent), "a+")
     if file.tell():
         file.seek(-1, 2)
         if file.read(1) != b"\n":

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmm_tui.guarded_files import PRIVATE, files_below, make_folder
 from lmm_tui.metrics.writers.line_file import PATIENCE_S
 
 _log = logging.getLogger(__name__)
@@ -95,7 +96,10 @@ def _write_rows(directory: Path, rows: _Queue) -> None:
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+    make_folder(directory, directory.parent)
     writer = EventFileWriter(str(directory), max_queue_size=100, flush_secs=_FLUSH_S)
+    for file in files_below(directory, directory):
+        file.chmod(PRIVATE)
     last_step = None
     try:
         while row is not None:

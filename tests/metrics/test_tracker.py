@@ -5,6 +5,7 @@ import logging
 import math
 import subprocess
 import sys
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -322,8 +323,9 @@ class TestTrouble:
     def test_a_full_disk_does_not_end_the_run(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
         tracker = quiet(tmp_path)
+        tracker._file._file.close()
+        tracker._file._file = FileIO("/dev/full", "a")
         run_steps(tracker, 1, 3)
         assert (tracker.waiting_rows, tracker.lost_rows) == (3, 0)
         tracker.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from lmm_tui.engine.config.sections.section import Section
 
@@ -26,6 +26,12 @@ class HealthConfig(Section):
     command: str | None = Field(
         None, min_length=1, description="Shell command that gets each alert as JSON on its input"
     )
+
+    @field_validator("webhook", "command", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, given: object) -> object:
+        """So that `--set health.command=` switches off what a run came with."""
+        return given or None
 
 
 if __name__ == "__main__":

@@ -81,6 +81,10 @@ def left_out(session: RunSession) -> list[str]:
     warnings = []
     if session.unreadable_lines:
         warnings.append(f"{session.unreadable_lines} lines could not be read")
+    if session.series.full:
+        from lmm_tui.metrics.series.series import MOST_METRICS
+
+        warnings.append(f"metrics beyond the first {MOST_METRICS} are left out")
     return [*warnings, *session.notes]
 
 

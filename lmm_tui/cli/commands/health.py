@@ -37,6 +37,7 @@ def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) 
     Prints a verdict, then every alert with its likely cause and what to try.
     """
     from lmm_tui.metrics.health.rules_file import load_rules
+    from lmm_tui.metrics.series.series import MOST_METRICS
     from lmm_tui.runs.run_health import judge
     from lmm_tui.runs.session import RunSession
 
@@ -51,6 +52,10 @@ def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) 
         click.echo(json.dumps(record, indent=1, allow_nan=False))
     else:
         click.echo(_sheet(health.alerts, verdict))
+        if session.series.full:
+            click.echo(
+                "\n" + tr("metrics beyond the first {count} are left out", count=MOST_METRICS)
+            )
 
 
 def _record(health: Health, verdict: Verdict) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from lmm_tui.cli.settings import allow, foreign, trust_option
 from lmm_tui.engine.config.assignments import parse_assignment
-from lmm_tui.engine.config.recipe import load_recipe, recipe_names
+from lmm_tui.engine.config.recipe import load_recipe, recipe_file, recipe_names
 from lmm_tui.i18n.language import tr
 
 
@@ -21,12 +22,14 @@ from lmm_tui.i18n.language import tr
     multiple=True,
     help="A setting of all steps; may be repeated",
 )
+@trust_option
 def command(
     recipe: str | None,
     prefix: str | None,
     runs_dir: str | None,
     device: str | None,
     assignments: tuple[str, ...],
+    trust: bool,
 ) -> int:
     """Train all the stages of RECIPE in order, each as a run of its own.
 
@@ -43,7 +46,13 @@ def command(
     assigned |= {key: value for key, value in given.items() if value is not None}
     from lmm_tui.cli import recipe_runner
 
-    return recipe_runner.run_recipe(loaded, prefix or loaded.name, assigned)
+    source = foreign([recipe_file(recipe)])
+    return recipe_runner.run_recipe(
+        loaded,
+        prefix or loaded.name,
+        assigned,
+        lambda config: allow(config, source, assigned, trusted=trust),
+    )
 
 
 if __name__ == "__main__":

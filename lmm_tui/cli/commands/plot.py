@@ -9,6 +9,7 @@ import click
 from lmm_tui.cli.commands.export import first_names
 from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.errors import LmmError
+from lmm_tui.i18n.language import tr
 from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean
@@ -53,6 +54,11 @@ def command(
     session.poll()
     if not session.series.names():
         raise LmmError(session.nothing_read)
+    if session.series.full:
+        from lmm_tui.metrics.series.series import MOST_METRICS
+
+        text = tr("metrics beyond the first {count} are left out", count=MOST_METRICS)
+        click.echo(text, err=True)
     if as_text:
         from lmm_tui.charts.text_plot import loss_picture
 

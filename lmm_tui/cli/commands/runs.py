@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import click
 
 from lmm_tui.cli.options import json_option, runs_dir_option
-from lmm_tui.engine.run.find_run import list_runs
-from lmm_tui.i18n.language import tr
-from lmm_tui.runs.status_text import RunSummary, runs_table, status_record
+from lmm_tui.engine.run.run_dir import others_can_write
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.runs.run_list import BROKEN, RunList
+from lmm_tui.runs.status_text import runs_table, status_record
+from lmm_tui.terminal.safe_text import clean
 
 
 @click.command("runs")
@@ -18,26 +22,21 @@ from lmm_tui.runs.status_text import RunSummary, runs_table, status_record
 @json_option
 def command(runs_dir: Path, as_json: bool) -> None:
     """List the runs in a folder, and logs of other programs there, the newest first."""
-    runs = [RunSummary.of(run) for run in list_runs(runs_dir)]
-    if _has_others(runs_dir, {run.path for run in runs}):
-        from lmm_tui.runs.log_list import LogList
-
-        runs += LogList(runs_dir).read()
-        runs.sort(key=lambda run: run.info.started, reverse=True)
+    listed = [run.summary for run in RunList(runs_dir).read()]
+    runs = [run for run in listed if run.state != BROKEN]
+    broken = [run for run in listed if run.state == BROKEN]
     if as_json:
-        click.echo(json.dumps([status_record(run) for run in runs], indent=1, allow_nan=False))
-    elif runs:
+        click.echo(json.dumps([status_record(run) for run in listed], indent=1, allow_nan=False))
+        return
+    if runs:
         click.echo(runs_table(runs))
-    else:
+    for run in broken:
+        click.echo(clean(tr("broken: {why}", why=translate_message(run.status.error))))
+    if others_can_write(runs_dir):
+        text = mark("{folder}: other users can write here; run `chmod go-w {quoted}`")
+        click.echo(tr(text, folder=runs_dir, quoted=shlex.quote(str(runs_dir))), err=True)
+    if not listed:
         click.echo(tr("{folder}: no runs yet; `lmm-tui launch` starts one", folder=runs_dir))
-
-
-def _has_others(folder: Path, runs: set[Path]) -> bool:
-    """Whether there is anything besides runs of ours: logs take longer to look for."""
-    try:
-        return any(not one.name.startswith(".") and one not in runs for one in folder.iterdir())
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

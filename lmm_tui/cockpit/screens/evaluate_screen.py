@@ -84,11 +84,11 @@ class EvaluateScreen(EvaluationSettings):
     def _read(self) -> RecordsRead:
         folder = self._run.path.parent
         try:
-            names = sorted(path.parent for path in folder.glob("*/evals") if path.is_dir())
+            runs = [path for path in sorted(folder.iterdir()) if (path / "evals").is_dir()]
         except OSError:
-            names = []
-        runs = {path.name: read_records(RunDir(path)) for path in names}
-        return RecordsRead(runs, list_checkpoints(self._run.checkpoints)[::-1])
+            runs = []
+        records = {path.name: read_records(RunDir(path)) for path in runs}
+        return RecordsRead(records, list_checkpoints(self._run.checkpoints)[::-1])
 
     def on_records_read(self, message: RecordsRead) -> None:
         self.checkpoints = message.checkpoints
@@ -131,7 +131,7 @@ class EvaluateScreen(EvaluationSettings):
             self._evaluation = None
         job, step = setup.job(checkpoint.resolve()), checkpoint_step(checkpoint)
         record = Record(time.time(), self._run.name, step, job, outcome)
-        write_record(record, file_in_run(record, self._run))
+        write_record(record, file_in_run(record, self._run), self._run)
         return record
 
     def _report(self, at: EvaluationProgress) -> None:

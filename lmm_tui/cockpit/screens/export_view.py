@@ -18,6 +18,7 @@ from lmm_tui.charts.chart import Chart
 from lmm_tui.cockpit.messages import ExportDone
 from lmm_tui.cockpit.screens.dialogs import Choice, ChoiceDialog
 from lmm_tui.cockpit.screens.run_commands import RunCommands
+from lmm_tui.guarded_files import make_folder, replace_text
 from lmm_tui.i18n.language import listed, mark, tr
 from lmm_tui.runs.worker_jobs import export_in_background, tabulate_in_background
 from lmm_tui.terminal.safe_text import clean
@@ -70,7 +71,7 @@ class ViewExport(RunCommands):
         title, run = self.shown_title(), self.session.run_dir
 
         def write() -> list[Path]:
-            run.plots.mkdir(parents=True, exist_ok=True)
+            make_folder(run.plots, run.path)
             target = curves.file(run.plots, title)
             tabulate_in_background(run.path, target, curves.metrics, curves.first, curves.last)
             return [target]
@@ -125,10 +126,9 @@ class Curves:
 
 def _write_picture(folder: Path, picture: str) -> Path:
     """Write an SVG of the screen under the time of day. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, folder.parent)
     path = _free(folder, time.strftime("screen-%Y%m%d-%H%M%S"), _SVG)
-    with path.open("x", encoding="utf-8") as file:
-        file.write(picture)
+    replace_text(path, picture, folder.parent)
     return path
 
 

@@ -169,7 +169,7 @@ def current_settings(run: RunDir) -> dict[str, float]:
     """The values in the settings of a run; what cannot be read is left out."""
     try:
         found = settings_table(run)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     values = {setting.name: _lookup(found, setting.key) for setting in SETTINGS}
     return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}

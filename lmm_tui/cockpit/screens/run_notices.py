@@ -10,6 +10,7 @@ from typing import Any
 
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.setting_changes import settings_table
+from lmm_tui.guarded_files import list_folder
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs import crash_advice
@@ -26,7 +27,7 @@ def problem(session: RunSession) -> tuple[str, str] | None:
         return translate_message(error), crash_advice.for_failure(error, bool(details))
     if view.state == "crashed":
         checkpoints = session.run_dir.checkpoints
-        saved = checkpoints.is_dir() and any(checkpoints.iterdir())
+        saved = bool(list_folder(checkpoints, session.run_dir.path))
         path, name = session.run_dir.path, view.info.name
         # The mirror of a run elsewhere has a path of its own.
         name = run_argument(path) if path.name == name else name
@@ -48,7 +49,7 @@ def first_probe(run: RunDir) -> str:
     """When the settings of a run have it probed first."""
     try:
         every = int(settings_table(run)["log"]["probe_every"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         every = 0
     if not every:
         return tr("p probes the live model, at any time.")

@@ -157,7 +157,7 @@ class RunsScreen(RunActions):
                 "loss": result_text(info, status, few=True),
                 "val": number(status.val_loss, 3),
                 "speed": count(status.tokens_per_s) if status.tokens_per_s else NOTHING,
-                "age": (duration(now - info.started), _QUIET),
+                "age": (duration(now - info.started) if info.started else NOTHING, _QUIET),
                 "from": (info.parent, _QUIET),
                 "note": (run.note, _QUIET),
             },
@@ -170,7 +170,7 @@ class RunsScreen(RunActions):
             return []
         info, error = run.summary.info, run.summary.status.error
         chain = " → ".join(ancestry(run, self._runs or ()))
-        process = tr("pid {pid} on {host}", pid=info.pid, host=info.host)
+        process = tr("pid {pid} on {host}", pid=info.pid, host=info.host) if info.pid else ""
         known = (info.model, info.device, info.precision, process)
         facts = tr(run.summary.log_format) if run.is_log else " · ".join(filter(None, known))
         hint = "" if run.is_log else tr("no note; n writes one")

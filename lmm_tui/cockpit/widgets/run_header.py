@@ -28,6 +28,7 @@ BADGES = {
     "failed": ("×", "$error"),
     "crashed": ("×", "$error"),
     "stale": ("?", "$warning"),
+    "broken": ("×", "$error"),
     LOG_FILE: ("≡", "$secondary"),
 }
 """A sign and a theme colour for each state of a run."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import ACTIVE_STATES
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import appending
 from lmm_tui.runs.remote.messages import GROWING, Growth, InfoUpdate, StatusUpdate, WireError
 
 MOST_BYTES = {"metrics.jsonl": 1 << 30, "events.jsonl": 1 << 28, "samples.jsonl": 1 << 28}
@@ -72,7 +73,7 @@ class MirrorFolder:
             raise WireError(f"a line of more than {_LONGEST_LINE >> 20} MB")
         self._unended[growth.file] = unended
         self.replaced = growth.at < size
-        with (self._run_dir.path / growth.file).open("ab") as file:
+        with appending(self._run_dir.path / growth.file) as file:
             file.truncate(growth.at)
             file.write(added)
 

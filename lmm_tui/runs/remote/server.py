@@ -16,6 +16,7 @@ from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import is_file, read_text, reading
 from lmm_tui.runs.remote.messages import GROWING, RemoteCommand, WireError, opening, order
 from lmm_tui.runs.remote.protocol import MAX_ORDER, Sender
 from lmm_tui.runs.session import RunSession
@@ -67,7 +68,7 @@ class RunServer:
         return line
 
     def _send_changes(self) -> None:
-        info = self._run.info_file.read_text(encoding="utf-8")
+        info = read_text(self._run.info_file, self._run.path)
         self._send_new("run.json", info, {"text": info})
         self._send_status()
         for name in GROWING:
@@ -91,9 +92,9 @@ class RunServer:
     def _send_growth(self, name: str) -> None:
         """Send new whole lines; from the start if the file has become shorter."""
         path = self._run.path / name
-        if not path.exists():
+        if not is_file(path, self._run.path):
             return
-        with path.open("rb") as file:
+        with reading(path, self._run.path) as file:
             size = file.seek(0, 2)
             if size < self._offsets[name]:
                 self._offsets[name] = 0

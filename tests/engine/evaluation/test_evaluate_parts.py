@@ -125,7 +125,7 @@ def test_records_come_back_by_step_and_the_same_job_replaces_its_own(tmp_path: P
     run = make_run(tmp_path)
     kept = [Record(1.0, "demo", step, JOB, outcome()) for step in (200, 100)]
     for record in (*kept, Record(2.0, "demo", 100, JOB, outcome(score(value=0.75)))):
-        write_record(record, file_in_run(record, run))
+        write_record(record, file_in_run(record, run), run)
     (run.evals / "step-000000150-torn.json").write_text("{")
     found = read_records(run)
     assert [(record.step, record.outcome.scores[0].value) for record in found] == [
@@ -138,7 +138,7 @@ def test_records_come_back_by_step_and_the_same_job_replaces_its_own(tmp_path: P
 def test_infinity_survives_json(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     record = Record(1.0, "demo", 1, JOB, outcome(score(value=math.inf, stderr=None)))
-    write_record(record, file_in_run(record, run))
+    write_record(record, file_in_run(record, run), run)
     json.loads(file_in_run(record, run).read_text(), parse_constant=pytest.fail)
     assert read_records(run) == [record]
 

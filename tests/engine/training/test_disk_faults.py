@@ -183,8 +183,8 @@ def test_a_disk_that_hangs_holds_up_no_run_and_gets_every_line_later(small: Make
 def start_where_nothing_can_be_written(config: RunConfig) -> None:
     refusals = Refusals()
     run = RunDir(Path(config.runs_dir) / "small")
-    for place in ("small", "run.lock", "output.log", "events.jsonl", "config.", "run."):
-        refusals.begin(f"/{place}", errno.EROFS)
+    for place in ("/small", "/run.lock", "/output.log", "/events.jsonl", ".config.", ".run."):
+        refusals.begin(place, errno.EROFS)
         try:
             EngineHost(config)
         except RunDirError as refusal:

@@ -243,7 +243,7 @@ def test_hostile_text_in_a_refusal_is_shown_not_obeyed(capsys: Capture) -> None:
 
 
 def test_what_nobody_expected_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lmm_tui.cli.commands.runs.list_runs", lambda _: 1 / 0)
+    monkeypatch.setattr("lmm_tui.cli.commands.runs.RunList", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main.run(["runs"])
 
@@ -252,7 +252,7 @@ def test_ctrl_c_is_no_error_report(monkeypatch: pytest.MonkeyPatch, capsys: Capt
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lmm_tui.cli.commands.runs.list_runs", interrupted)
+    monkeypatch.setattr("lmm_tui.cli.commands.runs.RunList", interrupted)
     assert main.run(["runs"]) == main.INTERRUPTED
     assert capsys.readouterr().err.strip() == ""
 

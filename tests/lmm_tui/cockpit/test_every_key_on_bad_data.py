@@ -94,7 +94,7 @@ def hostile_run(folder: Path) -> RunDir:
     outcome = EvaluationOutcome((Score(_ESCAPES, _LONG, 0.5, None, None, 9, None),), 0, _LONG, {})
     job = Job(_LONG, (_ESCAPES,), "run", "cpu", None, None, False, None)
     record = Record(1.0, _NAME, 2, job, outcome)
-    write_record(record, file_in_run(record, run))
+    write_record(record, file_in_run(record, run), run)
     return run
 
 

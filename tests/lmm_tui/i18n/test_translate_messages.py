@@ -97,7 +97,7 @@ def refused(*args: str, folder: Path) -> str:
         ),
         (
             ("train", "--stp", "1"),
-            "没有选项 '--stp'。（是否指其一：'--set'、'--stage'、'--steps'？）；"
+            "没有选项 '--stp'。（是否指其一：'--set'、'--steps'、'--trust'？）；"
             "见 `lmm-tui train --help`",
         ),
         (("runs", "--nonsense"), "没有选项 '--nonsense'；见 `lmm-tui runs --help`"),

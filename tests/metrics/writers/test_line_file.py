@@ -1,5 +1,6 @@
 """Lines are appended in order and whole, whatever the disk does in between."""
 
+import tempfile
 import threading
 from pathlib import Path
 
@@ -40,14 +41,21 @@ class HungDisk(Disk):
         return super().write(data)
 
 
+def on_disk(disk: Disk, most_bytes: int = 1 << 20) -> LineFile:
+    with tempfile.TemporaryDirectory() as folder:
+        file = LineFile(Path(folder, "lines"), most_bytes)
+    file._file.close()
+    file._file = disk  # type: ignore[assignment]
+    return file
+
+
 moods = st.lists(st.none() | st.integers(0, 9), max_size=30)
 
 
 @given(moods, st.integers(1, 20))
 def test_a_disk_that_is_full_for_a_while_loses_nothing(moods: list[int | None], count: int) -> None:
     disk = Disk(moods)
-    file = LineFile(Path("/dev/null"))
-    file._file = disk  # type: ignore[assignment]
+    file = on_disk(disk)
     lines = [f"line {number}\n".encode() for number in range(count)]
     for line in lines:
         file.append(line)
@@ -64,8 +72,7 @@ def test_memory_is_bounded_and_only_whole_lines_are_dropped(
     moods: list[int | None], count: int
 ) -> None:
     disk = Disk(moods)
-    file = LineFile(Path("/dev/null"), most_bytes=20)
-    file._file = disk  # type: ignore[assignment]
+    file = on_disk(disk, most_bytes=20)
     for number in range(count):
         file.append(f"line {number:02}\n".encode())
         assert sum(map(len, file._waiting)) <= 20
@@ -81,8 +88,7 @@ def test_a_disk_that_hangs_costs_one_wait_and_bounded_memory(
 ) -> None:
     monkeypatch.setattr(line_file, "PATIENCE_S", 0.01)
     disk = HungDisk()
-    file = LineFile(Path("/dev/null"), most_bytes=40)
-    file._file = disk  # type: ignore[assignment]
+    file = on_disk(disk, most_bytes=40)
     lines = [f"line {number:02}\n".encode() for number in range(9)]
     for line in lines:
         file.append(line)

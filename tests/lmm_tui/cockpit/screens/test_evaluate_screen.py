@@ -44,7 +44,8 @@ def keep(run, step, value, **asked):
     record = Record(
         time.time() - 9050 + step / 10, run.name, step, job, EvaluationOutcome(scores, 0, "", {})
     )
-    write_record(record, file_in_run(record, run))
+    run.create()
+    write_record(record, file_in_run(record, run), run)
 
 
 @asynccontextmanager

@@ -112,10 +112,8 @@ async def test_staying_writes_nothing_and_no_curve_says_so(tmp_path: Path) -> No
 
 async def test_a_folder_that_takes_nothing_is_told(tmp_path: Path) -> None:
     run = make_run(tmp_path, rows=5)
-    if run.plots.is_dir():
-        run.plots.rmdir()
-    run.plots.write_text("mine")
     app = CockpitApp(RunSession(run.path))
+    run.plots.write_text("mine")  # It is found there only when the picture is to be written.
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         await pilot.pause()
         await pilot.press("E", "s")

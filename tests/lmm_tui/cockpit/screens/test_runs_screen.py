@@ -231,7 +231,7 @@ async def test_what_refuses_a_resume_is_told(runs):
         assert isinstance(app.screen, RunsScreen)
 
 
-async def test_runs_that_vanish_or_break_while_they_are_listed_are_gone_from_the_list(runs):
+async def test_runs_that_vanish_while_they_are_listed_are_gone_and_broken_ones_stay_as_such(runs):
     async with listing(runs) as (app, pilot):
         await pilot.press("end")
         shutil.rmtree(runs / "base")
@@ -241,7 +241,7 @@ async def test_runs_that_vanish_or_break_while_they_are_listed_are_gone_from_the
         await pilot.pause()
         await pilot.press("escape")
         app.screen.look()
-        await until(pilot, lambda: names(app) == ["live", "polite"])
+        await until(pilot, lambda: names(app) == ["live", "polite", "chat"])
 
 
 async def test_a_double_click_opens_a_run(runs):
@@ -281,3 +281,13 @@ def test_five_hundred_runs_are_read_again_in_no_time(tmp_path):
 
 def _run(folder, name):
     return RunDir(folder / name)
+
+
+async def test_a_run_that_leads_out_is_a_row_that_says_why_and_is_not_opened(runs):
+    (runs / "base" / "events.jsonl").symlink_to("/dev/zero")
+    async with listing(runs, (200, 50)) as (app, pilot):
+        assert names(app) == ["live", "polite", "chat", "base"]
+        assert "broken" in screen_text(app)
+        await pilot.press("end", "enter")
+        await until(pilot, lambda: "events.jsonl: is a symbolic link" in str(toasts(app)))
+        assert isinstance(app.screen, RunsScreen)

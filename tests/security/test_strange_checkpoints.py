@@ -1,0 +1,151 @@
+"""Checkpoints of a stranger: nothing outside is opened, replaced or pruned, whatever they name.
+
+Rows B2 to B5 and W9 of the review. `seal_again` makes checksums that fit, as a stranger would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from strangers import FILES, FOLDERS, SETTINGS, linked, sparse
+
+from lmm_tui.cli import main
+from lmm_tui.engine.checkpoints import checkpoint_files
+from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError, Retention, prune, verify
+from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.run_dir import RunDir
+
+pytestmark = pytest.mark.timeout(120)
+
+Capture = pytest.CaptureFixture[str]
+
+
+def seal_again(checkpoint: Path, files: dict[str, str]) -> None:
+    content = json.loads((checkpoint / "state.json").read_text())
+    content.pop("digest")
+    content["files"] |= files
+    content["digest"] = checkpoint_files._digest(content)
+    (checkpoint / "state.json").write_text(json.dumps(content))
+
+
+NAMED = {
+    "a device": "/dev/zero",
+    "a file outside": "/etc/hostname",
+    "a file above": "../../../../canary/run.json",
+    "the same file again": "./model.safetensors",
+    "a file below and above": "adapter/../../../run.json",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("name", NAMED.values(), ids=NAMED)
+def test_a_checkpoint_names_only_its_own_files(name: str, stranger: Path, canary: Path) -> None:
+    newest = list_checkpoints(stranger / "checkpoints")[-1]
+    seal_again(newest, {name: "0" * 64})
+    with pytest.raises(CheckpointError, match="damaged checkpoint"):
+        verify(newest)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", '{"format": 2, "files": 5}', "\0"])
+def test_an_odd_state_is_a_damaged_checkpoint(content: str, stranger: Path) -> None:
+    newest = list_checkpoints(stranger / "checkpoints")[-1]
+    (newest / "state.json").write_text(content)
+    with pytest.raises(CheckpointError, match="damaged checkpoint"):
+        verify(newest)
+
+
+TRAPS: dict[str, Callable[[Path, Path], object]] = {
+    "a link": lambda path, canary: path.symlink_to(canary / "run.json"),
+    "zeros": lambda path, canary: path.symlink_to("/dev/zero"),
+    "a pipe": lambda path, canary: os.mkfifo(path),
+    "holes": lambda path, canary: sparse(path.name)(path.parent, canary),
+}
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "training.pt", "state.json"])
+@pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS)
+def test_a_checkpoint_with_a_trap_is_damaged_and_the_one_before_is_used(
+    trap: Callable[[Path, Path], object],
+    file: str,
+    stranger: Path,
+    canary: Path,
+) -> None:
+    before, newest = list_checkpoints(stranger / "checkpoints")
+    (newest / file).unlink()
+    trap(newest / file, canary)
+    found, damaged = checkpoint_files.newest_intact(stranger / "checkpoints")
+    assert found == before and [*damaged] == [newest]
+
+
+def test_a_linked_checkpoint_is_none_and_is_not_pruned(stranger: Path, canary: Path) -> None:
+    checkpoints = stranger / "checkpoints"
+    (checkpoints / "step-000000019").symlink_to(next((canary / "checkpoints").iterdir()))
+    (checkpoints / ".writing-step-000000020").symlink_to(canary)
+    (checkpoints / ".removing-step-000000010").symlink_to(canary)
+    (checkpoints / "damaged-step-000000010").symlink_to(canary)
+    assert [path.name for path in list_checkpoints(checkpoints)] == [
+        "step-000000005",
+        "step-000000010",
+    ]
+    staging = checkpoint_files.make_staging(checkpoints / "step-000000020")
+    checkpoint_files.seal(staging, {"format": 2, "step": 20})
+    checkpoint_files.put_in_place(staging, checkpoints / "step-000000020")
+    checkpoint_files.set_aside(checkpoints / "step-000000010")
+    prune(checkpoints, Retention(last=1))
+    assert [path.name for path in list_checkpoints(checkpoints)] == ["step-000000020"]
+
+
+def test_pinning_follows_no_link(stranger: Path, canary: Path) -> None:
+    newest = list_checkpoints(stranger / "checkpoints")[-1]
+    (newest / "pinned").symlink_to(canary / "new")
+    with pytest.raises(OSError, match="link"):
+        checkpoint_files.pin(newest)
+    checkpoint_files.unpin(newest)
+    assert not (canary / "new").exists()
+
+
+@pytest.mark.parametrize("name", [*FILES, *FOLDERS])
+def test_a_resume_that_meets_a_link_late_writes_nothing_outside(
+    name: str,
+    stranger: Path,
+    canary: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    """Links that appear after the run was looked at: the door itself holds."""
+    monkeypatch.setattr(RunDir, "refuse_unsafe", lambda run: None)
+    linked(name)(stranger, canary)
+    assert main.run(["resume", "x", "--steps", "12", "--set=log.sample_every=1"]) in (0, 1, 2)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_run_is_made_from_a_run_of_a_stranger_without_touching_anything_else(
+    stranger: Path, canary: Path, trained: Path, capsys: Capture
+) -> None:
+    newest = list_checkpoints(stranger / "checkpoints")[-1]
+    (newest / "model.safetensors").unlink()
+    (newest / "model.safetensors").symlink_to("/dev/zero")
+    cache = f"--set=data.cache_dir={trained.parent / 'cache'}"
+    made = ["train", "--from", "x", "--name", "mine", "--runs-dir", "runs", *SETTINGS, cache]
+    assert main.run(made) == 0, capsys.readouterr().err
+    assert main.run(["convert", "x", "out.pth"]) == 0
+    assert list(Path().glob("*.pth")) == [Path("out.pth")]
+
+
+@pytest.mark.parametrize("umask", [0, 0o022])
+def test_every_file_of_a_run_is_for_its_user_only(
+    umask: int, tmp_path: Path, trained: Path
+) -> None:
+    before = os.umask(umask)
+    try:
+        cache = f"--set=data.cache_dir={tmp_path / 'cache'}"
+        assert main.run(["train", "--name", "a", "--runs-dir", "runs", *SETTINGS, cache]) == 0
+    finally:
+        os.umask(before)
+    made = [path for top in ("runs", "cache") for path in (Path(top), *Path(top).rglob("*"))]
+    assert len(made) > 15
+    assert [str(path) for path in made if path.lstat().st_mode & 0o077] == []
