@@ -64,6 +64,7 @@ def bring_command(run: Path) -> None:
     _, bracket, others = rest.partition("\n[")
     (run / "config.toml").write_text(head + table + bracket + others)
     (run / "metrics.jsonl").write_text("")
+    (run / "events.jsonl").write_text("")  # It tells of what was switched off since.
 
 
 def test_a_run_that_came_with_a_command_is_resumed_only_when_trusted(
