@@ -5,12 +5,12 @@ import logging
 import math
 import subprocess
 import sys
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from faults import full
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -317,11 +317,10 @@ class TestTrouble:
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         tracker = quiet(tmp_path)
-        tracker._file._file.close()
-        tracker._file._file = FileIO("/dev/full", "a")
-        run_steps(tracker, 1, 3)
-        assert (tracker.waiting_rows, tracker.lost_rows) == (3, 0)
-        tracker.close()
+        with full(tmp_path / "metrics.jsonl"):
+            run_steps(tracker, 1, 3)
+            assert (tracker.waiting_rows, tracker.lost_rows) == (3, 0)
+            tracker.close()
         assert tracker.lost_rows == 3
         assert len(caplog.records) == 1 and "could not be written" in caplog.text
 
