@@ -36,6 +36,7 @@ WORDS = {
     "pipeline": ["pipeline", PRINTABLE[:60]],
     "monitor": ["monitor", "{run}"],
     "runs": ["runs", "--runs-dir", "{runs}"],
+    "runs as JSON": ["runs", "--json", "--runs-dir", "{runs}"],
     "status": ["status", "{run}"],
     "status as JSON": ["status", "--json", "{run}"],
     "plot": ["plot", "--text", "{run}"],
@@ -53,6 +54,10 @@ WORDS = {
     "eval, a folder": ["eval", "--model-path", "{run}", "--tasks", "arc_easy"],
     "convert": ["convert", "{run}", "{out}/model"],
     "serve-run": ["serve-run", PRINTABLE[:60]],
+    "cache": ["cache", "list", "--cache-dir", "{runs}"],
+    "cache, a folder": ["cache", "prune", "--cache-dir", PRINTABLE[:60]],
+    "names": ["names"],
+    "names as JSON": ["names", "--json"],
     "doctor": ["doctor"],
     "no command": [PRINTABLE],
 }
