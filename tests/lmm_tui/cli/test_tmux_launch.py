@@ -142,7 +142,7 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     tmux.press("-l", "demo")
     tmux.wait_for("runs/demo", "--name demo")
     tmux.press("Enter")
-    assert "ln V" in tmux.wait_for("RUNNING", "EMA", "tok/s", "best")
+    assert "ln V" in tmux.wait_for("RUNNING", "smoothed", "tok/s", "best")
 
     # Look closer: zoom into the loss, with a cursor, and go back to everything.
     tmux.press("Tab", "z")
@@ -173,7 +173,7 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     go_back_to(tmux, "RUNNING")
     tmux.press("L")
     tmux.wait_for("change the live run")
-    replace_text(tmux, "learning rate     0.", "5e-4")
+    replace_text(tmux, "peak learning rate    0.", "5e-4")
     tmux.wait_for("→ 0.0005")
     tmux.press("Enter")
     tmux.wait_for("Change it now")
@@ -216,7 +216,7 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 def test_a_killed_terminal_leaves_training_alone_and_no_screen_spinning(tmux, tmp_path):
     run = launch(tmux, tmp_path, "--yes", "--name", "demo", "--steps", 150)
-    tmux.wait_for("RUNNING", "EMA")
+    tmux.wait_for("RUNNING", "smoothed")
     tmux.press("space")
     tmux.wait_for("PAUSED")
     process = psutil.Process(run.read_info().pid)

@@ -26,7 +26,7 @@ from lmm_tui.charts.palette import SERIES_COLORS, chart_colors, ramp, shade
 from lmm_tui.terminal import glyph_fallback
 
 CODE_PAGE_437 = set(bytes(range(256)).decode("cp437")) | set("♥♦♣♠•◘○◙►◄↕▬↑↓→←↔▲▼")
-SHOWN = ("FINISHED", "EMA", "unigram", "probes", "quit")
+SHOWN = ("FINISHED", "smoothed", "unigram", "probes", "quit")
 _COLOUR = re.compile(r"\x1b\[([\d;]*)m")
 
 
@@ -77,7 +77,7 @@ def test_no_color_sends_only_greys_and_tells_lines_apart_by_signs(folder):
     numbers = {code for codes in _COLOUR.findall(text) for code in codes.split("8;5;")[1:]}
     palette = {Color.from_ansi(int(code.split(";")[0])).get_truecolor() for code in numbers}
     assert palette and all(max(color) - min(color) < 8 for color in palette)
-    assert "FINISHED" in text and re.search(r"\+ .{0,40}EMA", text) and "* " in text
+    assert "FINISHED" in text and re.search(r"\+ .{0,40}smoothed", text) and "* " in text
 
 
 def test_sixteen_colours_are_asked_for_by_their_numbers(folder):
