@@ -22,6 +22,7 @@ CASES = {
     "startup",
     "train_step",
     "ui_tax",
+    "prepare",
     "useful_tokens",
 }
 

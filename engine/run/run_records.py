@@ -17,6 +17,7 @@ FORMAT = 1
 """Version of the run directory's layout; readers refuse a newer one."""
 
 ACTIVE_STATES = frozenset({"starting", "running", "paused", "stopping"})
+ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
 
 LIKELIHOOD_STAGES = frozenset({"pretrain", "sft"})
 """Stages whose loss is in nats per token, so that exp(loss) is a perplexity."""

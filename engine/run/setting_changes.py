@@ -15,7 +15,6 @@ from typing import Any
 
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.guarded_files import read_text, reading
-from lmm_tui.metrics.readers.json_lines import parse
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,8 @@ def changes_in(events: Iterable[Mapping[str, Any]]) -> list[SettingChange]:
 
 def read_history(events: Path) -> SettingHistory:
     """From the events.jsonl of a run; empty where that cannot be read."""
+    from lmm_tui.metrics.readers.json_lines import parse  # It imports numpy.
+
     try:
         with BufferedReader(reading(events, events.parent)) as lines:
             # Most events tell of no change: only lines that may are parsed.

@@ -7,23 +7,24 @@ A run is read again only if one of its files was replaced, so listing 500 unchan
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmm_tui.engine.run.find_run import run_folders
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
-from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+from lmm_tui.engine.run.run_records import ATTACHABLE_STATES, RunInfo, RunStatus
 from lmm_tui.guarded_files import reading, version_of
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics.health.verdict import LEVELS
-from lmm_tui.runs.log_list import LogList
 from lmm_tui.runs.run_verdict import verdict_on
-from lmm_tui.runs.session import ATTACHABLE_STATES
 from lmm_tui.runs.status_text import RunSummary
+
+if TYPE_CHECKING:
+    from lmm_tui.runs.log_list import LogList
 
 _LONGEST_NOTE = 500
 
@@ -58,7 +59,7 @@ class RunList:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: dict[Path, tuple[object, ListedRun]] = {}
-        self._logs = LogList(folder)
+        self._logs: LogList | None = None
 
     def read(self) -> tuple[ListedRun, ...]:
         """Every readable run and log, the latest started first."""
@@ -80,8 +81,22 @@ class RunList:
             found[path] = stamps, listed
         self._known = found
         runs = [listed for _, listed in found.values()]
-        runs += map(ListedRun, self._logs.read())
+        runs += map(ListedRun, self._others(found.keys()))
         return tuple(sorted(runs, key=lambda run: run.summary.info.started, reverse=True))
+
+    def _others(self, runs: Collection[Path]) -> list[RunSummary]:
+        """Logs of other programs; looked for only where there is more than runs of ours."""
+        if self._logs is None:
+            try:
+                names = [one.name for one in self._folder.iterdir() if one not in runs]
+            except OSError:
+                return []
+            if all(name.startswith(".") for name in names):
+                return []
+            from lmm_tui.runs.log_list import LogList  # It imports numpy.
+
+            self._logs = LogList(self._folder)
+        return self._logs.read()
 
 
 def read_note(run: RunDir) -> str:

@@ -18,7 +18,7 @@ from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.control_protocol import ControlError
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
-from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
+from lmm_tui.engine.run.run_records import ATTACHABLE_STATES, RunInfo, RunStatus
 from lmm_tui.guarded_files import version_of
 from lmm_tui.metrics import names
 from lmm_tui.metrics.readers.foreign import OpenLog, open_log
@@ -28,8 +28,6 @@ from lmm_tui.metrics.readers.unread import nothing_read
 from lmm_tui.metrics.series.series import SeriesStore
 from lmm_tui.runs.run_history import RunHistory
 from lmm_tui.runs.run_lookup import is_foreign
-
-ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
 
 LOG_FILE = "log file"
 """The state of a log that does not say whether its run has ended."""

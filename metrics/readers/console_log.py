@@ -22,9 +22,7 @@ from lmm_tui.metrics.readers.text_numbers import read_number
 LONGEST = 4096
 """Of a longer line only its beginning is read."""
 
-_COLOURS = re.compile(
-    rb"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])|\x08+"
-)
+_COLOURS = re.compile(rb"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _MOST_PLANS = 1 << 14
 _SAMPLE = 1 << 14
 
@@ -86,7 +84,7 @@ class ConsoleLog:
         if len(line) > LONGEST:
             line, plan = line[:LONGEST], None
         if b"\x1b" in line or b"\x08" in line:
-            line, plan = _COLOURS.sub(b"", line), None
+            line, plan = _COLOURS.sub(b"", line.replace(b"\x08", b" ")), None
         plan = plan or self._plan(line)
         if plan is AT_THE_END:
             return LogRow(is_summary=True)
@@ -161,10 +159,14 @@ class ConsoleLog:
 
 
 def _without_colours(data: bytes) -> bytes:
-    """Many lines without escape codes, of which a program uses few."""
+    """Many lines without escape codes, of which a program uses few.
+
+    What stands on both sides of a backspace is not one number.
+    """
+    data = data.replace(b"\x08", b" ")
     for code in set(_COLOURS.findall(data, 0, _SAMPLE)):
         data = data.replace(code, b"")
-    return _COLOURS.sub(b"", data) if b"\x1b" in data or b"\x08" in data else data
+    return _COLOURS.sub(b"", data) if b"\x1b" in data else data
 
 
 def _values(text: str, pairs: tuple[KeyValue, ...]) -> dict[str, float]:

@@ -128,16 +128,8 @@ class OverlayScreen(ChartGestures):
             self.set_timer(_READ_ON_AFTER_S, self.look)
 
     def _compared(self) -> tuple[str, ...]:
-        """The raw loss only where a run, such as a log of another program, has no smoothed one."""
-        stores = [session.series for session in self._sessions.values()]
         measured = self._overlay.names()
-        shown = [metric for metric in _METRICS if metric in measured]
-        raw_only = any(
-            store.get(names.TRAIN_LOSS) and not store.get(names.TRAIN_LOSS_EMA) for store in stores
-        )
-        if names.TRAIN_LOSS in shown and not raw_only:
-            shown.remove(names.TRAIN_LOSS)
-        return tuple(shown)
+        return tuple(metric for metric in _METRICS if metric in measured)
 
     def action_close(self) -> None:
         if not self.drop_cursor():

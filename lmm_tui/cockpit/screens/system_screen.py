@@ -21,11 +21,11 @@ from lmm_tui.charts.sparkline import spark
 from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import ATTACHABLE_STATES
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import duration, size
 from lmm_tui.runs.machine_stats import Card, Machine, MachineReading, ProcessReading
-from lmm_tui.runs.session import ATTACHABLE_STATES
 from lmm_tui.terminal.safe_text import clean, fit
 
 KEPT = 300

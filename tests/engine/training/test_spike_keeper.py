@@ -135,7 +135,7 @@ def test_going_back_brings_the_weights_from_before_and_goes_on_past_the_batch(
     refused = host.mailbox.send("rollback", {"before": 3}).result(120)
     assert not refused.ok and "no intact checkpoint from before step 3" in refused.message
     wrong = host.mailbox.send("rollback", {"until": 3}).result(120)
-    assert not wrong.ok and "before=STEP" in wrong.message
+    assert not wrong.ok and "it takes before" in wrong.message
     reply = host.mailbox.send("rollback", {"before": 44}).result(120)
     assert reply.ok and "step-000000040" in reply.message, reply.message
     host.mailbox.send("resume").result(120)

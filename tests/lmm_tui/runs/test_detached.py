@@ -125,7 +125,9 @@ def test_a_killed_engine_is_resumed_and_sigterm_ends_it_for_good(
     session = RunSession(run.path)
     session.poll()
     alerts = [event["message"] for event in session.events if event["kind"] == "alert"]
-    assert alerts == ["the engine was ended by SIGKILL; resuming, attempt 1 of 1"]
+    # A busy machine may make a rule speak of the speed.
+    told = [message for message in alerts if message.startswith("the engine")]
+    assert told == ["the engine was ended by SIGKILL; resuming, attempt 1 of 1"]
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from repository import ROOT
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.health.alerts import Health
 from lmm_tui.metrics.health.scan import examine
+from lmm_tui.metrics.health.verdict import verdict_of
 from lmm_tui.metrics.readers.foreign import open_log
 from lmm_tui.metrics.readers.log_formats import FORMATS as KNOWN_FORMATS
 from lmm_tui.metrics.series.series import SeriesStore
@@ -65,7 +66,7 @@ def test_the_losses_are_those_that_were_logged(name: str, tmp_path: Path) -> Non
 def test_a_healthy_training_stays_silent(name: str, tmp_path: Path) -> None:
     health = Health()
     examine(read(write_log(name, tmp_path, training(300, seed=len(name)))), health)
-    assert health.judged and health.verdict().startswith("healthy up to step")
+    assert verdict_of(health).headline == "healthy"
 
 
 def changed(rows: list[TrainingRow], first: int, **values: float) -> list[TrainingRow]:
@@ -106,7 +107,7 @@ def test_a_fault_in_a_log_is_found(name: str, fault: str, tmp_path: Path) -> Non
     health = Health()
     examine(read(write_log(name, tmp_path, rows)), health)
     found = [alert.step for alert in health.alerts if alert.rule == rule]
-    assert found and found[0] <= by, health.verdict()
+    assert found and found[0] <= by, verdict_of(health).text
 
 
 def test_the_documents_name_every_format() -> None:

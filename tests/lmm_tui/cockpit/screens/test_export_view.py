@@ -42,7 +42,7 @@ async def test_curves_are_written_from_edge_to_edge(tmp_path: Path) -> None:
         await pilot.pause()
         (whole,) = await written(pilot, run.plots, "c", "*.csv")
         head, rows = read(whole)
-        assert head == ["step", "time", "train/loss", "val/loss", "train/lr"]
+        assert head == ["step", "time", "tokens", "train/loss", "val/loss", "train/lr"]
         assert [row[0] for row in rows] == [str(step) for step in range(1, 101)]
         await pilot.press("home", "plus", "home")
         both = await written(pilot, run.plots, "c", "*.csv", 2)
@@ -61,7 +61,9 @@ async def test_one_chart_alone_is_one_curve_and_nothing_is_replaced(tmp_path: Pa
         (first,) = await written(pilot, run.plots, "c", "*.csv")
         before = first.read_bytes()
         assert first.name.startswith("learning-rate-")
-        assert read(first)[0] == ["step", "time", "train/lr"] and len(read(first)[1]) >= 29
+        assert (
+            read(first)[0] == ["step", "time", "tokens", "train/lr"] and len(read(first)[1]) >= 29
+        )
         assert len(await written(pilot, run.plots, "c", "*.csv", 2)) == 2
         assert first.read_bytes() == before
 
@@ -129,7 +131,11 @@ def test_the_command_writes_the_same_part(
     part = ["--from-step", "10", "--to-step", "12", "--metric", "train/lr"]
     assert main.run([*words, *part]) == 0
     head, rows = read(target)
-    assert head == ["step", "time", "train/lr"] and [row[0] for row in rows] == ["10", "11", "12"]
+    assert head == ["step", "time", "tokens", "train/lr"] and [row[0] for row in rows] == [
+        "10",
+        "11",
+        "12",
+    ]
     for wrong, told in ((["--metric", "nope"], "nope"), (["--from-step", "99"], "--from-step")):
         assert main.run([*words[:-1], str(tmp_path / "none.csv"), *wrong]) == 2
         assert told in capsys.readouterr().err and not (tmp_path / "none.csv").exists()
