@@ -6,7 +6,6 @@ files to write, and may be ended at any moment.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import resource
@@ -15,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lmm_tui.child_process import limit_resources
 from lmm_tui.data.chat.find_answers import Place, Write, find_answers
 from lmm_tui.data.chat.template_jinja import JinjaTemplate, MarkedText, Message
 from lmm_tui.data.errors import DataError
@@ -93,13 +93,7 @@ def _why(error: Exception) -> str:
 def main() -> None:
     """The first line that comes is the template, each further one a list of what is wanted."""
     # macOS does not hold the first; there the process that waits looks at the memory.
-    for limit, most in (
-        (resource.RLIMIT_AS, MOST_MEMORY),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(limit, (most, most))
+    limit_resources({resource.RLIMIT_AS: MOST_MEMORY, resource.RLIMIT_FSIZE: 0})
     _send([{}])  # Python runs; from here on the time is the template's.
     lines = iter(sys.stdin.buffer)
     try:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -32,6 +31,7 @@ from lmm_tui.data.text.json_rows import (
 )
 from lmm_tui.data.text.passages import SEPARATOR, documents
 from lmm_tui.data.text.row_fields import TEXT_FIELDS, refuse_unlearnable, unused_fields
+from lmm_tui.data.tokenizing.cpus import usable_cpus
 
 SUFFIXES = (".txt", ".jsonl", ".json")
 
@@ -63,7 +63,7 @@ class FileText:
         """A hash of the contents, of their order and of how each is read; names play no part."""
         whole = hashlib.blake2b(digest_size=16)
         reading = _Digests()
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(8, usable_cpus())) as pool:
             try:
                 for path, digest in self._submitted(pool, reading):
                     while not wait([digest], _REPORTED_EVERY_S).done:

@@ -8,7 +8,6 @@ so that no time is spent on them; others are tried on texts of the characters th
 
 from __future__ import annotations
 
-import contextlib
 import json
 import resource
 import subprocess
@@ -22,19 +21,11 @@ from typing import Any
 
 import tokenizers
 
-from lmm_tui.child_process import start_confined
+from lmm_tui.child_process import limit_resources, start_confined
 from lmm_tui.data.errors import DataError
+from lmm_tui.data.tokenizing.split_patterns import GPT2, LLAMA3, OURS, QWEN2
 
-_CONTRACTION = r"'s|'t|'re|'ve|'m|'ll|'d"
-_WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
-_REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-KNOWN = {
-    r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+",
-    _CONTRACTION + r"| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    f"(?i:{_CONTRACTION})|{_WORDS}|\\p{{N}}|{_REST}",
-    f"(?i:{_CONTRACTION})|{_WORDS}|\\p{{N}}{{1,3}}|{_REST}",
-}
-"""Ours, GPT-2's, Qwen2's, Llama 3's."""
+KNOWN = {OURS, GPT2, QWEN2, LLAMA3}
 
 _PROGRAM = "from lmm_tui.data.tokenizing.pattern_check import try_patterns; try_patterns()"
 _LONGEST_S = 20.0
@@ -88,9 +79,7 @@ def _trial(parts: str) -> str:
 
 def try_patterns() -> None:
     """In the process with limits: encode and decode each trial text."""
-    for limit, most in ((resource.RLIMIT_AS, _MOST_MEMORY), (resource.RLIMIT_CORE, 0)):
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(limit, (most, most))
+    limit_resources({resource.RLIMIT_AS: _MOST_MEMORY})
     parts = json.loads(sys.stdin.buffer.read())
     model = {"type": "BPE", "vocab": {"<x>": 0}, "merges": [], "unk_token": "<x>"}
     backend = tokenizers.Tokenizer.from_str(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Regex, decoders, models, pre_tokenizers, trainers
 
 from lmm_tui.data.errors import DataError
+from lmm_tui.data.tokenizing import split_patterns
 from lmm_tui.data.tokenizing.marked_tokens import with_marked_tokens
 from lmm_tui.data.tokenizing.pattern_check import check_patterns, panics_refused
 from lmm_tui.data.tokenizing.tokenizer_settings import CONFIG, TokenizerSettings
@@ -35,9 +36,6 @@ _LARGEST = 512 << 20
 END_OF_TEXT, IM_START, IM_END = SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 """Ids 0, 1 and 2 of a tokenizer trained here: end of a document and padding; ChatML's turns."""
 
-# Each digit is a token, so that digits of equal place value align; a word includes the space
-# before it.
-PRE_TOKENS = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
 # Bytes of a token. Chinese has no spaces: without a limit, frequent clauses become single tokens,
 # and the words in them are never trained.
 _LONGEST = 15
@@ -79,7 +77,7 @@ class Tokenizer:
         backend = tokenizers.Tokenizer(models.BPE())
         backend.pre_tokenizer = pre_tokenizers.Sequence(
             [
-                pre_tokenizers.Split(Regex(PRE_TOKENS), "isolated"),
+                pre_tokenizers.Split(Regex(split_patterns.OURS), "isolated"),
                 pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
             ]
         )

@@ -12,19 +12,11 @@ from typing import Any
 import gguf
 from gguf import TokenType
 
-from lmm_tui.data.tokenizing.tokenizer import PRE_TOKENS, Tokenizer
+from lmm_tui.data.tokenizing.split_patterns import GPT2, LLAMA3, OURS, QWEN2
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.checkpoints.hf_config import WeightsError
 
-_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-_QWEN2 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_NAMES = {_GPT2: "gpt-2", _QWEN2: "qwen2", _LLAMA3: "llama-bpe", PRE_TOKENS: "qwen2"}
+_NAMES = {GPT2: "gpt-2", QWEN2: "qwen2", LLAMA3: "llama-bpe", OURS: "qwen2"}
 """How llama.cpp calls a pattern. Ours is finer than Qwen's, but for contractions: pairs across its
 borders were never learnt, and so are not merged where Qwen's has no border."""
 
@@ -69,7 +61,7 @@ def add_tokenizer(
         if (token_id := tokenizer.named_id(name)) is not None:
             add(token_id)
     writer.add_add_bos_token(tokenizer.encode_as_input("")[:1] == [tokenizer.named_id("bos_token")])
-    return _contractions_note() if pattern == PRE_TOKENS else ""
+    return _contractions_note() if pattern == OURS else ""
 
 
 def _contractions_note() -> str:
@@ -84,7 +76,7 @@ def _pattern(pre_tokenizer: dict[str, Any] | None) -> str | None:
     steps = (pre_tokenizer or {}).get("pretokenizers", [pre_tokenizer])
     match steps:
         case [{"type": "ByteLevel", "use_regex": True, "add_prefix_space": False}]:
-            return _GPT2
+            return GPT2
         case [
             {
                 "type": "Split",
@@ -106,5 +98,5 @@ if __name__ == "__main__":
     words = Tokenizer.train(["the cat sat on the mat"] * 9, 280)
     found = _pattern(json.loads(words.serialised)["pre_tokenizer"])
     print(found)
-    assert found == PRE_TOKENS
+    assert found == OURS
     print("=== 自测通过 ===")

@@ -39,7 +39,7 @@ def settings_of(run: RunDir) -> RunConfig:
     """The settings after the last change; raises ConfigError where config.toml is not usable."""
     began = resolve(run.config)
     values = one_length(read_history(run.events).at(), began)
-    return resolve(run.config, {key: values[key] for key in values if may_change(key)})
+    return with_changes(began, {key: values[key] for key in values if may_change(key)})
 
 
 def one_length(values: Mapping[str, Any], config: RunConfig) -> dict[str, Any]:

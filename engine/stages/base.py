@@ -169,6 +169,11 @@ def plain_ids(turns: Sequence[Turn], tokenizer: Tokenizer) -> list[int]:
     return tokenizer.encode("".join(turn.content for turn in turns)) or [tokenizer.eos_id]
 
 
+def unused_note(sources: Sequence[str], fields: Sequence[str]) -> str:
+    """What to say of fields of rows that change nothing."""
+    return f"fields of {', '.join(sources)} without effect: {', '.join(fields)}"
+
+
 def mean_losses(stage: Stage, model: Decoder, batches: Iterator[MicroBatch]) -> dict[str, float]:
     """`val/loss`, and the means of the stage's other sums under `val/`, over `batches`.
 

@@ -29,7 +29,7 @@ from lmm_tui.data.turns import Turn
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.data_config import DataConfig
 from lmm_tui.engine.device import to_device
-from lmm_tui.engine.stages.base import MicroBatch, Stage
+from lmm_tui.engine.stages.base import MicroBatch, Stage, unused_note
 
 _SAMPLE_CHARACTERS = 2_000_000
 """Characters of conversations to train a tokenizer on."""
@@ -74,7 +74,7 @@ class ChatStage(Stage):
         shown = not isinstance(self.template, ChatML)
         # A template of the tokenizer's may use any field of a turn.
         if fields := [name for name in rows.skipped.unused if not (shown and "[]." in name)]:
-            self.warnings.append(f"fields of {source} without effect: {', '.join(fields)}")
+            self.warnings.append(unused_note(sources, fields))
         if rows.skipped.count:
             self.warnings.append(
                 f"{rows.skipped.count} rows of {source} left out, the first: {rows.skipped_rows[0]}"

@@ -14,7 +14,7 @@ from lmm_tui.data.preparation.prepare import Progress, prepare
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import to_device
 from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.stages.base import MicroBatch, mean_losses
+from lmm_tui.engine.stages.base import MicroBatch, mean_losses, unused_note
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
 
@@ -46,9 +46,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
         self.cache_entry = corpus.entry
         self.warnings = [*corpus.notes]
         if corpus.unused:
-            self.warnings.append(
-                f"fields of {data.source} without effect: {', '.join(corpus.unused)}"
-            )
+            self.warnings.append(unused_note(data.sources, corpus.unused))
         if corpus.skipped_count:
             self.warnings.append(
                 f"{corpus.skipped_count} lines of {', '.join(data.sources)} left out, the first: "

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import MakeConfig
+from small_runs import SMALLEST, MakeConfig
 
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
@@ -25,16 +25,10 @@ def small(tmp_path: Path, token_cache: Path) -> MakeConfig:
             "runs_dir": str(tmp_path),
             "name": "small",
             "device": "cpu",
-            "model.vocab_size": 300,
-            "model.hidden_size": 32,
-            "model.num_layers": 2,
-            "model.intermediate_size": 64,
-            "data.seq_len": 32,
-            "data.builtin_mb": 0.1,
+            **SMALLEST,
             "data.cache_dir": str(token_cache),
             "train.steps": 12,
             "train.batch_size": 4,
-            "train.threads": 1,
             "optim.warmup_steps": 4,
             "log.val_every": 5,
             "log.val_batches": 2,

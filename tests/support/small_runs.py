@@ -11,6 +11,17 @@ from lmm_tui.engine.training.run_host import EngineHost
 
 MakeConfig = Callable[..., RunConfig]
 
+SMALLEST: dict[str, Any] = {
+    "model.vocab_size": 300,
+    "model.hidden_size": 32,
+    "model.num_layers": 2,
+    "model.intermediate_size": 64,
+    "data.seq_len": 32,
+    "data.builtin_mb": 0.1,
+    "train.threads": 1,
+}
+"""Settings of the model and the data of a run that takes a second."""
+
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -39,6 +39,7 @@ SPEAKERS = {
     "data/preparation/build.py": ("_changed_note", "_replaced_note", "_large_note"),
     "data/text/dataset.py": ("shape_of",),
     "data/text/json_rows.py": ("refusal", "_loads"),
+    "engine/stages/base.py": ("unused_note",),
     "engine/checkpoints/weights.py": (
         "_unknown_note",
         "_assumed_note",

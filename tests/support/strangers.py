@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from small_runs import SMALLEST
+
 SPARSE = 50 << 30
 NESTED = "[" * 100_000
 
@@ -29,15 +31,9 @@ FOLDERS = ("checkpoints", "tensorboard", "evals", "spikes", "plots")
 
 SMALL = {
     "device": "cpu",
-    "model.vocab_size": 300,
-    "model.hidden_size": 32,
-    "model.num_layers": 2,
-    "model.intermediate_size": 64,
-    "data.seq_len": 32,
-    "data.builtin_mb": 0.1,
+    **SMALLEST,
     "train.steps": 10,
     "train.batch_size": 2,
-    "train.threads": 1,
     "log.every": 1,
     "log.val_every": 0,
     "log.probe_every": 0,

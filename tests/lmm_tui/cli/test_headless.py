@@ -19,6 +19,7 @@ import pytest
 from made_runs import make_run
 from processes import PROGRAM, until
 from rich.cells import cell_len
+from small_runs import SMALLEST
 
 from lmm_tui.cli import main
 from lmm_tui.cli.progress_printer import ProgressPrinter, progress_line, sample_line
@@ -177,15 +178,9 @@ def small(tmp_path: Path, token_cache: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     settings = {
-        "model.vocab_size": 300,
-        "model.hidden_size": 32,
-        "model.num_layers": 2,
-        "model.intermediate_size": 64,
-        "data.seq_len": 32,
-        "data.builtin_mb": 0.1,
+        **SMALLEST,
         "data.cache_dir": f"'{token_cache}'",
         "train.batch_size": 4,
-        "train.threads": 1,
         "log.val_every": 5,
         "log.val_batches": 2,
         "log.sample_every": 0,

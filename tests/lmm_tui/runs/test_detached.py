@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from processes import PROGRAM, until
+from small_runs import SMALLEST
 
 from lmm_tui.cli import main
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
@@ -23,15 +24,9 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Flags of a run that takes a second, in `tmp_path`."""
     monkeypatch.chdir(tmp_path)
     settings = {
-        "model.vocab_size": 300,
-        "model.hidden_size": 32,
-        "model.num_layers": 2,
-        "model.intermediate_size": 64,
-        "data.seq_len": 32,
-        "data.builtin_mb": 0.1,
+        **SMALLEST,
         "data.cache_dir": f"'{tmp_path}/cache'",
         "train.batch_size": 4,
-        "train.threads": 1,
         "log.val_every": 0,
         "log.probe_every": 0,
         "log.sample_every": 0,

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from series_points import points
 
 from lmm_tui.metrics.readers.console_log import ConsoleLog
 from lmm_tui.metrics.readers.foreign import open_log
@@ -319,12 +320,6 @@ def read(path: Path) -> SeriesStore:
     store = SeriesStore()
     open_log(path, store).poll()
     return store
-
-
-def points(store: SeriesStore, name: str) -> dict[int, float]:
-    series = store.get(name)
-    assert series is not None, (name, store.names())
-    return dict(zip(series.steps.tolist(), series.values.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("name", FORMATS)

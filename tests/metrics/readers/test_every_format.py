@@ -14,6 +14,7 @@ from foreign_logs import FORMATS, WITHOUT_VAL, TrainingRow, training, write_log
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from repository import ROOT
+from series_points import points
 
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.health.alerts import Health
@@ -35,12 +36,6 @@ def read(path: Path) -> SeriesStore:
     follower.poll()
     assert not follower.bad_lines
     return store
-
-
-def points(store: SeriesStore, name: str) -> dict[int, float]:
-    series = store.get(name)
-    assert series is not None, (name, store.names())
-    return dict(zip(series.steps.tolist(), series.values.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from foreign_logs import wandb_exit, wandb_field, wandb_file, wandb_items
+from series_points import points
 
 from lmm_tui.metrics.readers.foreign import OpenLog, open_log
 from lmm_tui.metrics.readers.metric_names import NamesFileError, common_names
@@ -25,12 +26,6 @@ def read(path: Path, content: str | bytes) -> tuple[SeriesStore, OpenLog]:
     log = open_log(path, store)
     log.poll()
     return store, log
-
-
-def points(store: SeriesStore, name: str) -> dict[int, float]:
-    series = store.get(name)
-    assert series is not None, (name, store.names())
-    return dict(zip(series.steps.tolist(), series.values.tolist(), strict=True))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from foreign_logs import trackio_rows, training, write_log
+from series_points import points
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
@@ -21,12 +22,6 @@ def read(path: Path) -> tuple[SeriesStore, OpenLog]:
     log = open_log(path, store)
     log.poll()
     return store, log
-
-
-def points(store: SeriesStore, name: str) -> dict[int, float]:
-    series = store.get(name)
-    assert series is not None, (name, store.names())
-    return dict(zip(series.steps.tolist(), series.values.tolist(), strict=True))
 
 
 def scalars(folder: Path, tag: str) -> dict[int, float]:
