@@ -1,0 +1,189 @@
+"""A sentence for people that keeps its template and its values, so that it can be translated.
+
+The English template is the key of a translation, as in gettext. A `Message` is its English text:
+it can stand wherever a `str` stands. In JSON a field that holds one has a sibling,
+`FIELD_parts: {"template": …, "values": {…}}`; other programs need not know of it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+PLACE = re.compile(r"\{(?P<name>[A-Za-z]\w*)(?P<repr>!r)?(?::(?P<spec>[^{}]*))?\}")
+"""`{name}`, `{name!r}` or `{name:spec}`; all other braces are text."""
+PARTS = "_parts"
+_DEPTH = 8
+"""Messages within messages that are read from a file."""
+
+Translate = Callable[["Message"], str]
+
+
+class Message(str):
+    """`Message("{path}: no such run in {folder}", path=path, folder=folder)`.
+
+    Values are numbers, texts, messages, errors or lists of these; any others become their text.
+    A place without a value is text: the values say what is replaced.
+    """
+
+    __slots__ = ("template", "values")
+    template: str
+    values: dict[str, Any]
+
+    def __new__(cls, template: str, /, **values: object) -> Message:
+        if isinstance(template, Message) and not values:
+            return template
+        kept = {name: _kept(value) for name, value in values.items()}
+        message = super().__new__(cls, fill(template, kept, str))
+        message.template, message.values = str.__str__(template), kept
+        return message
+
+    def __str__(self) -> str:
+        """Itself: `str(error)` keeps template and values too."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remade, (self.template, self.values)
+
+    def parts(self) -> dict[str, Any]:
+        """Template and values, for JSON."""
+        return {
+            "template": self.template,
+            "values": {name: _packed(value) for name, value in self.values.items()},
+        }
+
+
+def fill(
+    template: str,
+    values: Mapping[str, Any],
+    translate: Translate,
+    join: Callable[[Iterable[str]], str] = ", ".join,
+) -> str:
+    """The template with its values; `translate` words those that are messages."""
+
+    def text(value: object) -> str:
+        return translate(value) if isinstance(value, Message) else str(value)
+
+    def filled(place: re.Match[str]) -> str:
+        if place["name"] not in values:
+            return place[0]
+        value = values[place["name"]]
+        if isinstance(value, list):
+            return join([repr(one) if place["repr"] else text(one) for one in value])
+        if place["repr"]:
+            return repr(value)
+        if place["spec"] and value in _NOT_FINITE:
+            value = float(value)
+        return format(value, place["spec"]) if place["spec"] else text(value)
+
+    return PLACE.sub(filled, template)
+
+
+def with_parts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object in which each field that holds a message, or a list of some, has its parts."""
+    whole: dict[str, Any] = {}
+    for name, value in record.items():
+        whole[name] = _parted(value)
+        if isinstance(value, Message):
+            whole[name + PARTS] = value.parts()
+        elif isinstance(value, list | tuple) and any(isinstance(one, Message) for one in value):
+            whole[name + PARTS] = [
+                one.parts() if isinstance(one, Message) else None for one in value
+            ]
+    return whole
+
+
+def with_messages(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The object as it was before `with_parts`; parts that don't give the text are ignored."""
+    whole: dict[str, Any] = {}
+    for name, value in record.items():
+        if name.endswith(PARTS) and name.removesuffix(PARTS) in record:
+            continue
+        parts = record.get(name + PARTS)
+        if isinstance(value, list) and isinstance(parts, list) and len(value) == len(parts):
+            whole[name] = [_read(one, part) for one, part in zip(value, parts, strict=True)]
+        else:
+            whole[name] = _read(value, parts)
+    return whole
+
+
+def _kept(value: object) -> Any:
+    if isinstance(value, str | bool | int | None):
+        return value
+    if isinstance(value, OSError):
+        return _os_error(value)
+    if isinstance(value, Iterable) and not hasattr(value, "__fspath__") and not hasattr(value, "item"):
+        return [_kept(one) for one in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    return value if isinstance(value, int) else str(value)
+
+
+_NOT_FINITE = ("nan", "inf", "-inf")
+"""JSON has no such numbers: they are kept as texts."""
+
+
+def _os_error(error: OSError) -> str:
+    if error.strerror is None or error.errno is None:
+        return str(error)
+    why = Message(error.strerror)
+    if error.filename is None:
+        return Message("[Errno {errno}] {why}", errno=error.errno, why=why)
+    return Message(
+        "[Errno {errno}] {why}: {name!r}", errno=error.errno, why=why, name=error.filename
+    )
+
+
+def _packed(value: Any) -> Any:
+    if isinstance(value, Message):
+        return value.parts()
+    return [_packed(one) for one in value] if isinstance(value, list) else value
+
+
+def _parted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return with_parts(value)
+    return [_parted(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _read(value: Any, parts: Any) -> Any:
+    if isinstance(value, Mapping):
+        return with_messages(value)
+    if isinstance(value, list):
+        return [_read(one, None) for one in value]
+    if isinstance(value, str) and isinstance(parts, dict):
+        try:
+            message = _unpacked(parts, _DEPTH)
+        except (TypeError, ValueError, KeyError, OverflowError):
+            return value
+        return message if message == value else value
+    return value
+
+
+def _unpacked(value: Any, depth: int) -> Any:
+    if not depth:
+        raise ValueError
+    if isinstance(value, dict):
+        template, values = value["template"], value["values"]
+        if not isinstance(template, str):
+            raise TypeError
+        return Message(template, **{name: _unpacked(it, depth - 1) for name, it in values.items()})
+    return [_unpacked(one, depth - 1) for one in value] if isinstance(value, list) else value
+
+
+def _remade(template: str, values: dict[str, Any]) -> Message:
+    return Message(template, **values)
+
+
+if __name__ == "__main__":
+    inner = Message("loss is {loss:.2f}", loss=2)
+    outer = Message("step {step}: {what}", step=7, what=inner)
+    assert outer == "step 7: loss is 2.00"
+    record = with_parts({"message": outer})
+    print(record)
+    assert with_messages(record)["message"].values["what"].template == inner.template
+    print("=== 自测通过 ===")
