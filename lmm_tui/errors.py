@@ -19,7 +19,9 @@ class LmmError(Exception):
 
 if __name__ == "__main__":
     try:
-        raise LmmError("data.source: no file matches {name!r}; give a file or a folder", name="x.txt")
+        raise LmmError(
+            "data.source: no file matches {name!r}; give a file or a folder", name="x.txt"
+        )
     except LmmError as error:
         assert str(error) == "data.source: no file matches 'x.txt'; give a file or a folder"
         print(error)

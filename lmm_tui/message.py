@@ -81,6 +81,11 @@ def fill(
     return PLACE.sub(filled, template)
 
 
+def os_reason(error: OSError) -> Message:
+    """Why the operating system refuses, such as "No space left on device"."""
+    return Message(error.strerror or str(error))
+
+
 def with_parts(record: Mapping[str, Any]) -> dict[str, Any]:
     """A JSON object in which each field that holds a message, or a list of some, has its parts."""
     whole: dict[str, Any] = {}
@@ -114,7 +119,11 @@ def _kept(value: object) -> Any:
         return value
     if isinstance(value, OSError):
         return _os_error(value)
-    if isinstance(value, Iterable) and not hasattr(value, "__fspath__") and not hasattr(value, "item"):
+    if (
+        isinstance(value, Iterable)
+        and not hasattr(value, "__fspath__")
+        and not hasattr(value, "item")
+    ):
         return [_kept(one) for one in value]
     if hasattr(value, "item"):
         value = value.item()
@@ -130,7 +139,7 @@ _NOT_FINITE = ("nan", "inf", "-inf")
 def _os_error(error: OSError) -> str:
     if error.strerror is None or error.errno is None:
         return str(error)
-    why = Message(error.strerror)
+    why = os_reason(error)
     if error.filename is None:
         return Message("[Errno {errno}] {why}", errno=error.errno, why=why)
     return Message(

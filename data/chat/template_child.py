@@ -18,6 +18,7 @@ from lmm_tui.child_process import limit_resources
 from lmm_tui.data.chat.find_answers import Place, Write, find_answers
 from lmm_tui.data.chat.template_jinja import JinjaTemplate, MarkedText, Message
 from lmm_tui.data.errors import DataError
+from lmm_tui.message import Message
 
 MOST_MEMORY = 1 << 30
 MOST_TEXT = 1 << 24
@@ -45,7 +46,9 @@ class Renderer:
             except Exception as error:  # Whatever Python raises within a template.
                 raise DataError(_why(error)) from None
             if len(written.text) > MOST_TEXT:
-                raise DataError(f"it writes more than {MOST_TEXT >> 20} million characters")
+                raise DataError(
+                    "it writes more than {most_text} million characters", most_text=MOST_TEXT >> 20
+                )
             return written
 
         try:
@@ -84,9 +87,11 @@ class Renderer:
 
 def _why(error: Exception) -> str:
     if isinstance(error, MemoryError):
-        return f"it needs more than {MOST_MEMORY >> 20} MB of memory"
+        return Message(
+            "it needs more than {most_memory} MB of memory", most_memory=MOST_MEMORY >> 20
+        )
     if isinstance(error, RecursionError):
-        return "it is nested too deeply"
+        return Message("it is nested too deeply")
     return str(error)[:300] or type(error).__name__
 
 

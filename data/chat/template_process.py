@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lmm_tui.child_process import start_confined
+from lmm_tui.message import Message
 
 if TYPE_CHECKING:
     from lmm_tui.data.chat.template_jinja import Message
@@ -130,7 +131,7 @@ class TemplateProcess:
             raise
         except (OSError, ValueError):
             self._end()
-            raise TemplateRefusal("its process has ended") from None
+            raise TemplateRefusal(Message("its process has ended")) from None
 
     def _end(self) -> None:
         process, self._process = self._process, None
@@ -149,9 +150,16 @@ def _lines(process: subprocess.Popen[bytes], count: int, longest_s: float) -> li
         while len(found) < count:
             if not selector.select(_LOOK_S):
                 if time.monotonic() > deadline:
-                    raise TemplateRefusal(f"it takes more than {longest_s:.0f} s")
+                    raise TemplateRefusal(
+                        Message("it takes more than {longest_s:.0f} s", longest_s=longest_s)
+                    )
                 if _memory(process.pid) > _MOST_MEMORY:
-                    raise TemplateRefusal(f"it needs more than {_MOST_MEMORY >> 20} MB of memory")
+                    raise TemplateRefusal(
+                        Message(
+                            "it needs more than {most_memory} MB of memory",
+                            most_memory=_MOST_MEMORY >> 20,
+                        )
+                    )
                 continue
             part = os.read(process.stdout.fileno(), 1 << 20)
             if not part or len(received) > _MOST_ANSWER:

@@ -26,6 +26,7 @@ from lmm_tui.data.tokenizing.marked_tokens import with_marked_tokens
 from lmm_tui.data.tokenizing.pattern_check import check_patterns, panics_refused
 from lmm_tui.data.tokenizing.tokenizer_settings import CONFIG, TokenizerSettings
 from lmm_tui.guarded_files import PRIVATE, read_bytes, replace_text
+from lmm_tui.message import Message
 
 # With the variable set, tokenizers uses threads and does not warn about forks. A forked child has
 # none of the threads, so it must not use them.
@@ -97,19 +98,28 @@ class Tokenizer:
         """From a tokenizer.json or a (Hugging Face) folder with one. Raises DataError."""
         file = _file(path)
         if not file.is_file():
-            missing = f"holds no {file.name}" if path.is_dir() else "no such file"
+            missing = Message(
+                "holds no {name}" if path.is_dir() else "no such file", name=file.name
+            )
             raise DataError(
-                f"data.tokenizer: {path}: {missing}; give a tokenizer.json or a folder with one"
+                "data.tokenizer: {path}: {missing}; give a tokenizer.json or a folder with one",
+                path=path,
+                missing=missing,
             )
         try:
             with panics_refused():
                 backend = tokenizers.Tokenizer.from_buffer(read_bytes(file, limit=_LARGEST))
         except Exception as error:  # tokenizers raises nothing more specific.
-            raise DataError(f"data.tokenizer: {file}: not a tokenizer ({error})") from None
+            raise DataError(
+                "data.tokenizer: {file}: not a tokenizer ({error})", file=file, error=error
+            ) from None
         if max(backend.get_vocab().values(), default=0) >= _MOST_TOKENS:
             raise DataError(
-                f"data.tokenizer: {file}: has ids of {_MOST_TOKENS:,} and more, and a model needs "
-                "a row for each id below; choose another tokenizer"
+                "data.tokenizer: {file}: has ids of {most_tokens:,} and more, "
+                "and a model needs a row for each id below; choose another "
+                "tokenizer",
+                file=file,
+                most_tokens=_MOST_TOKENS,
             )
         check_patterns(backend, file)
         settings = TokenizerSettings.read(file.parent)
@@ -118,8 +128,10 @@ class Tokenizer:
             if end and backend.token_to_id(end) is not None:
                 return cls(backend, end, settings)
         raise DataError(
-            f"data.tokenizer: {file}: has no token that ends a document; add {END_OF_TEXT}, or an "
-            "eos_token in tokenizer_config.json"
+            "data.tokenizer: {file}: has no token that ends a document; add "
+            "{end_of_text}, or an eos_token in tokenizer_config.json",
+            file=file,
+            end_of_text=END_OF_TEXT,
         )
 
     def save(self, path: Path, chat_template: str | None = None, mode: int = PRIVATE) -> None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from lmm_tui.engine.config.options import options
 from lmm_tui.guarded_files import read_text
+from lmm_tui.message import Message
 
 _LONGEST = 80
 """Characters of a wrong value."""
@@ -22,15 +23,21 @@ def validation_message(error: ValidationError, file: Path | None) -> str:
     location = [str(part) for part in first["loc"]]
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
-        problem = f"unknown key{_suggestion(key)}"
+        problem = Message("unknown key{suggestion}", suggestion=_suggestion(key))
     else:
         message = str(first["msg"]).removeprefix("Value error, ")
         message = re.sub(r"^(Input|String|List) (?=should )", "", message)
         given = first["input"]
         known = isinstance(given, str | int | float | bool)
         shown = f" (got {repr(given)[:_LONGEST]})" if known else ""
-        problem = message if first["type"] == "value_error" else f"{message}{shown}"
-    return f"{_where(file, location)}{key}: {problem}"
+        problem = Message(
+            "{message}" if first["type"] == "value_error" else "{message}{shown}",
+            message=message,
+            shown=shown,
+        )
+    return Message(
+        "{where}{key}: {problem}", where=_where(file, location), key=key, problem=problem
+    )
 
 
 def _suggestion(key: str) -> str:
@@ -39,7 +46,11 @@ def _suggestion(key: str) -> str:
     leaf = key.rpartition(".")[2]
     meant = [name for name in known if name.rpartition(".")[2] == leaf]
     meant = meant or difflib.get_close_matches(key, known, n=1, cutoff=0.75)
-    return f"; did you mean {meant[0]}?" if meant else "; see --print-config for all keys"
+    return (
+        Message("; did you mean {meant}?", meant=meant[0])
+        if meant
+        else Message("; see --print-config for all keys")
+    )
 
 
 def _where(file: Path | None, location: Sequence[str]) -> str:

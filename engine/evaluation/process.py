@@ -100,7 +100,11 @@ def _failure(stderr: bytes, log: Path) -> EvaluateError:
     make_private(log.parent)
     replace_text(log, text + "\n")
     last_line = text.rpartition("\n")[2] or "it was killed"
-    return EvaluateError(f"the evaluation failed ({last_line}); what it printed is in {log}")
+    return EvaluateError(
+        "the evaluation failed ({last_line}); what it printed is in {log}",
+        last_line=last_line,
+        log=log,
+    )
 
 
 if __name__ == "__main__":

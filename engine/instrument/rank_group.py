@@ -19,6 +19,7 @@ from typing import Any
 
 from lmm_tui.engine.instrument.whole_numbers import whole_number
 from lmm_tui.engine.run.launched_rank import launched_rank
+from lmm_tui.message import Message
 
 _log = logging.getLogger("engine")
 
@@ -171,9 +172,9 @@ class Leader:
     def _failure_of(self, number: int) -> str:
         key = f"{self._called}/{number}"
         if not self._group.wait(key, _ANSWER_S):
-            return f"a rank did not answer within {_ANSWER_S:.0f} s"
+            return Message("a rank did not answer within {answer_s:.0f} s", answer_s=_ANSWER_S)
         rank, _, failure = self._group.take(key).partition(" ")
-        return f"rank {rank}: {failure}" if failure else ""
+        return Message("rank {rank}: {failure}", rank=rank, failure=failure) if failure else ""
 
     def _send(self, message: Mapping[str, Any]) -> None:
         if self._alone:

@@ -15,6 +15,7 @@ import orjson
 
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import list_folder, make_folder, read_bytes, remove, replacing
+from lmm_tui.message import Message
 from lmm_tui.metrics.values import strict
 
 _SPIKE = re.compile(r"step-(\d{1,18})\.json", re.ASCII)
@@ -100,14 +101,21 @@ def read_spike(folder: Path, step: int) -> KeptSpike:
             int(found["step"]), float(found["time"]), str(found["rule"]), str(found["what"]), texts
         )
     except FileNotFoundError:
-        raise SpikeError(f"{path}: no spike was kept at step {step}; {_steps_in(folder)}") from None
+        raise SpikeError(
+            "{path}: no spike was kept at step {step}; {steps_in}",
+            path=path,
+            step=step,
+            steps_in=_steps_in(folder),
+        ) from None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise SpikeError(f"{path}: cannot be read as a spike ({error}); delete it") from None
+        raise SpikeError(
+            "{path}: cannot be read as a spike ({error}); delete it", path=path, error=error
+        ) from None
 
 
 def _steps_in(folder: Path) -> str:
     steps = list_spikes(folder)
-    return f"there are {', '.join(map(str, steps))}" if steps else "there are none"
+    return Message("there are {steps}", steps=[*steps]) if steps else Message("there are none")
 
 
 if __name__ == "__main__":

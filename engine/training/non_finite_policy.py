@@ -60,8 +60,10 @@ class NonFinitePolicy:
         self._alerted = True
         if policy == "stop":
             raise DivergedError(
-                f"step {skipped.step}: {what}, and train.on_nonfinite is stop; resume with a lower "
-                "optim.lr, or with train.on_nonfinite skip"
+                "step {step}: {what}, and train.on_nonfinite is stop; resume "
+                "with a lower optim.lr, or with train.on_nonfinite skip",
+                step=skipped.step,
+                what=what,
             )
 
 

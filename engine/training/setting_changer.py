@@ -20,6 +20,7 @@ from lmm_tui.engine.config.run_settings import (
 from lmm_tui.engine.run.setting_changes import SettingChange
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.schedule import lr_factor
+from lmm_tui.message import Message
 
 
 class SettingChanger:
@@ -77,7 +78,7 @@ class SettingChanger:
             return
         self._set({key: change.after for key, change in due.items()})
         if again := changed_settings(before, self._context.config, step):
-            text = f"set again: {', '.join(map(_sentence, again))}"
+            text = Message("set again: {again}", again=[*map(_sentence, again)])
             self._context.events.write("command", text, step=step, ok=True)
 
     @property
@@ -105,32 +106,45 @@ def _sentence(change: SettingChange) -> str:
     """Such as `peak learning rate 0.003 → 0.001`."""
     before, after = _text(change.before), _text(change.after)
     if change.key == "optim.lr":
-        return f"peak learning rate {before} → {after}"
+        return Message("peak learning rate {before} → {after}", before=before, after=after)
     if change.key == "optim.clip":
-        return f"clip at norm {before} → {after}"
-    return f"{change.key} {before} → {after}"
+        return Message("clip at norm {before} → {after}", before=before, after=after)
+    return Message("{key} {before} → {after}", key=change.key, before=before, after=after)
 
 
 def _with_rates(sentence: str, before: float, after: float, schedule: str) -> str:
     if schedule == "constant":
-        return f"{sentence} (now {before:.3g} → {after:.3g})"
-    return f"{sentence} (now {before:.3g} → {after:.3g}, the {schedule} schedule continues)"
+        return Message(
+            "{sentence} (now {before:.3g} → {after:.3g})",
+            sentence=sentence,
+            before=before,
+            after=after,
+        )
+    return Message(
+        "{sentence} (now {before:.3g} → {after:.3g}, the {schedule} schedule continues)",
+        sentence=sentence,
+        before=before,
+        after=after,
+        schedule=schedule,
+    )
 
 
 def _with_new(origin: str, changes: str) -> str:
-    return f"{origin}; with {changes}"
+    return Message("{origin}; with {changes}", origin=origin, changes=changes)
 
 
 def _with_later(origin: str, changes: str) -> str:
-    return f"{origin}; again at its step: {changes}"
+    return Message("{origin}; again at its step: {changes}", origin=origin, changes=changes)
 
 
 def _not_again(change: SettingChange) -> str:
-    return f"not again at step {change.step}: {_sentence(change)}"
+    return Message(
+        "not again at step {step}: {sentence}", step=change.step, sentence=_sentence(change)
+    )
 
 
 def _nothing() -> str:
-    return "nothing changes: it has these values"
+    return Message("nothing changes: it has these values")
 
 
 def _text(value: Any) -> str:

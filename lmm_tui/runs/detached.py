@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lmm_tui.child_process import ALL_SECRETS, HUB_SECRETS, start_python
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 from lmm_tui.runs.shutdown import GRACE_S, leave_after
 from lmm_tui.terminal import capabilities
 
@@ -133,10 +134,10 @@ def _resume_job(run: RunDir, job: Job) -> Job:
 def _log_restart(run: RunDir, code: int, attempt: str) -> None:
     from lmm_tui.engine.run.events import EventLog
 
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else "crashed"
+    how = Message("was ended by {name}" if code < 0 else "crashed", name=signal.Signals(-code).name)
     events = EventLog(run)
     step = run.read_status().step
-    text = f"the engine {how}; resuming, attempt {attempt}"
+    text = Message("the engine {how}; resuming, attempt {attempt}", how=how, attempt=attempt)
     events.write("alert", text, step=step, level="error")
     events.close()
 

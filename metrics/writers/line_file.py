@@ -12,11 +12,12 @@ from io import FileIO
 from pathlib import Path
 
 from lmm_tui.guarded_files import open_file
+from lmm_tui.message import Message
 
 PATIENCE_S = 2.0
 """How long the caller waits for a disk that does not answer, once."""
 
-_NO_ANSWER = "the disk does not answer"
+_NO_ANSWER = Message("the disk does not answer")
 
 _MOST_BYTES = 16 << 20
 

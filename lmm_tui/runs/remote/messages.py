@@ -133,7 +133,9 @@ def _info(text: object) -> InfoUpdate | None:
         return None
     info = record_from(_object(text.encode("utf-8", "replace")), RunInfo)
     if info is not None and info.format > FORMAT:
-        raise WireError(f"a run of format {info.format}, newer than {FORMAT}")
+        raise WireError(
+            "a run of format {format}, newer than {format2}", format=info.format, format2=FORMAT
+        )
     return None if info is None else InfoUpdate(info)
 
 

@@ -23,6 +23,7 @@ from lmm_tui.engine.run.control_mailbox import Mailbox, Reply, Request
 from lmm_tui.engine.run.control_server import ControlServer
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message, os_reason
 from lmm_tui.runs.remote.messages import (
     Answer,
     FromRun,
@@ -107,7 +108,7 @@ class _Mirror:
                 raise SystemExit(128 + early[0])
         if not here or self._trouble:
             why = self._trouble or f"nothing came within {_FIRST_S:.0f} s"
-            raise RemoteError(f"{self._name}: {why}")
+            raise RemoteError("{name}: {why}", name=self._name, why=why)
 
     def close(self) -> None:
         self._ended.set()
@@ -147,7 +148,7 @@ class _Mirror:
                     return ""
                 self._ssh = ssh = SshProcess([*self._command, *quiet, "--", *self._target])
         except OSError as error:
-            return f"ssh cannot be started ({error.strerror}); install it"
+            return Message("ssh cannot be started ({error}); install it", error=os_reason(error))
         try:
             refusal = self._receive(ssh)
         except WireError as error:
@@ -207,7 +208,12 @@ class _Mirror:
     def _drop_asked(self) -> None:
         while self._asked:
             _, request = self._asked.popitem()
-            request.answer(Reply(False, f"no connection to {self._name}: it may not have arrived"))
+            request.answer(
+                Reply(
+                    False,
+                    Message("no connection to {name}: it may not have arrived", name=self._name),
+                )
+            )
 
 
 if __name__ == "__main__":

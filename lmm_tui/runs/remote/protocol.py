@@ -61,7 +61,7 @@ class Receiver:
             rest.append(last)
             room -= len(last)
             if room < 0:
-                raise WireError(f"a message of more than {MAX_LINE >> 20} MB")
+                raise WireError("a message of more than {max_line} MB", max_line=MAX_LINE >> 20)
 
     def _inflated(self) -> Iterator[bytes]:
         inflate = zlib.decompressobj()
@@ -88,7 +88,10 @@ def _after_greeting(stream: IO[bytes]) -> bool:
             return True
         seen += len(line)
         if seen > _MAX_PRELUDE:
-            raise WireError(f"{_MAX_PRELUDE >> 20} MB without the greeting of `lmm-tui serve-run`")
+            raise WireError(
+                "{max_prelude} MB without the greeting of `lmm-tui serve-run`",
+                max_prelude=_MAX_PRELUDE >> 20,
+            )
     return False
 
 
