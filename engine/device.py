@@ -328,12 +328,10 @@ def _described(device: torch.device) -> tuple[str, int]:
     if device.type == "mps":
         return Message("Apple GPU"), torch.mps.recommended_max_memory()
     threads = torch.get_num_threads()
-    plural = "" if threads == 1 else "s"
     return Message(
-        "{machine} CPU, {threads} thread{plural}",
+        "{machine} CPU, {threads} thread" if threads == 1 else "{machine} CPU, {threads} threads",
         machine=platform.machine(),
         threads=threads,
-        plural=plural,
     ), psutil.virtual_memory().total
 
 

@@ -2,7 +2,7 @@
 
 The English template is the key of a translation, as in gettext. A `Message` is its English text:
 it can stand wherever a `str` stands. In JSON a field that holds one has a sibling,
-`FIELD_parts: {"template": …, "values": {…}}`; other programs need not know of it.
+`FIELD_parts: {"template": …, "values": {…}}`, which other programs may ignore.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ class Message(str):
         """Itself: `str(error)` keeps template and values too."""
         return self
 
+    def __deepcopy__(self, memo: object) -> Message:
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _remade, (self.template, self.values)
 
@@ -81,37 +84,24 @@ def fill(
     return PLACE.sub(filled, template)
 
 
-def os_reason(error: OSError) -> Message:
+def os_reason(error: Exception) -> Message:
     """Why the operating system refuses, such as "No space left on device"."""
-    return Message(error.strerror or str(error))
+    return Message(getattr(error, "strerror", None) or str(error))
 
 
 def with_parts(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON object in which each field that holds a message, or a list of some, has its parts."""
-    whole: dict[str, Any] = {}
-    for name, value in record.items():
-        whole[name] = _parted(value)
-        if isinstance(value, Message):
-            whole[name + PARTS] = value.parts()
-        elif isinstance(value, list | tuple) and any(isinstance(one, Message) for one in value):
-            whole[name + PARTS] = [
-                one.parts() if isinstance(one, Message) else None for one in value
-            ]
-    return whole
+    """A JSON object with the parts of each field that is a message, or holds some."""
+    parts = {name + PARTS: _parts_of(value) for name, value in record.items()}
+    return {**record, **{name: part for name, part in parts.items() if part}}
 
 
 def with_messages(record: Mapping[str, Any]) -> dict[str, Any]:
     """The object as it was before `with_parts`; parts that don't give the text are ignored."""
-    whole: dict[str, Any] = {}
-    for name, value in record.items():
-        if name.endswith(PARTS) and name.removesuffix(PARTS) in record:
-            continue
-        parts = record.get(name + PARTS)
-        if isinstance(value, list) and isinstance(parts, list) and len(value) == len(parts):
-            whole[name] = [_read(one, part) for one, part in zip(value, parts, strict=True)]
-        else:
-            whole[name] = _read(value, parts)
-    return whole
+    return {
+        name: _read(value, record.get(name + PARTS))
+        for name, value in record.items()
+        if not (name.endswith(PARTS) and name.removesuffix(PARTS) in record)
+    }
 
 
 def _kept(value: object) -> Any:
@@ -153,17 +143,23 @@ def _packed(value: Any) -> Any:
     return [_packed(one) for one in value] if isinstance(value, list) else value
 
 
-def _parted(value: Any) -> Any:
+def _parts_of(value: Any) -> Any:
+    """None where a value holds no message; in an object or a list, of those that are one."""
+    if isinstance(value, Message):
+        return value.parts()
     if isinstance(value, Mapping):
-        return with_parts(value)
-    return [_parted(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: parts for name, it in value.items() if (parts := _parts_of(it))} or None
+    if isinstance(value, list | tuple):
+        parts = [_parts_of(one) for one in value]
+        return parts if any(parts) else None
+    return None
 
 
 def _read(value: Any, parts: Any) -> Any:
-    if isinstance(value, Mapping):
-        return with_messages(value)
-    if isinstance(value, list):
-        return [_read(one, None) for one in value]
+    if isinstance(value, dict) and isinstance(parts, dict):
+        return {name: _read(it, parts.get(name)) for name, it in value.items()}
+    if isinstance(value, list) and isinstance(parts, list) and len(value) == len(parts):
+        return [_read(one, part) for one, part in zip(value, parts, strict=True)]
     if isinstance(value, str) and isinstance(parts, dict):
         try:
             message = _unpacked(parts, _DEPTH)
@@ -181,7 +177,11 @@ def _unpacked(value: Any, depth: int) -> Any:
         if not isinstance(template, str):
             raise TypeError
         return Message(template, **{name: _unpacked(it, depth - 1) for name, it in values.items()})
-    return [_unpacked(one, depth - 1) for one in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_unpacked(one, depth - 1) for one in value]
+    if not isinstance(value, str | int | float | None):
+        raise TypeError
+    return value
 
 
 def _remade(template: str, values: dict[str, Any]) -> Message:

@@ -112,7 +112,10 @@ def parse_turns(rows: Any, key: str) -> tuple[Turn, ...]:
         raise ValueError(Message('"{key}" is not a list; expected a list of turns', key=key))
     if not rows:
         raise ValueError(Message('"{key}" is empty; expected one turn at least', key=key))
-    return tuple(parse_turn(row, f'"{key}", turn {at}') for at, row in enumerate(rows, start=1))
+    return tuple(
+        parse_turn(row, Message('"{key}", turn {at}', key=key, at=at))
+        for at, row in enumerate(rows, start=1)
+    )
 
 
 def asked_turns(row: dict[str, Any]) -> tuple[Turn, ...]:

@@ -26,7 +26,6 @@ from lmm_tui.data.tokenizing.marked_tokens import with_marked_tokens
 from lmm_tui.data.tokenizing.pattern_check import check_patterns, panics_refused
 from lmm_tui.data.tokenizing.tokenizer_settings import CONFIG, TokenizerSettings
 from lmm_tui.guarded_files import PRIVATE, read_bytes, replace_text
-from lmm_tui.message import Message
 
 # With the variable set, tokenizers uses threads and does not warn about forks. A forked child has
 # none of the threads, so it must not use them.
@@ -98,13 +97,14 @@ class Tokenizer:
         """From a tokenizer.json or a (Hugging Face) folder with one. Raises DataError."""
         file = _file(path)
         if not file.is_file():
-            missing = Message(
-                "holds no {name}" if path.is_dir() else "no such file", name=file.name
-            )
             raise DataError(
-                "data.tokenizer: {path}: {missing}; give a tokenizer.json or a folder with one",
+                "data.tokenizer: {path}: holds no {name}; give a tokenizer.json or a folder "
+                "with one"
+                if path.is_dir()
+                else "data.tokenizer: {path}: no such file; give a tokenizer.json or a folder "
+                "with one",
                 path=path,
-                missing=missing,
+                name=file.name,
             )
         try:
             with panics_refused():

@@ -27,7 +27,7 @@ from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages.base import plain_ids
 from lmm_tui.errors import LmmError
-from lmm_tui.message import Message
+from lmm_tui.message import Message, with_parts
 
 
 def open_checkpoint(path: Path) -> tuple[ChatModel, RunConfig]:
@@ -73,7 +73,7 @@ def serve(path: Path, lines: Iterable[str], out: TextIO) -> None:
     """Read the weights, then answer each line until there are no more."""
 
     def send(reply: Reply) -> None:
-        print(json.dumps(asdict(reply), default=str), file=out, flush=True)
+        print(json.dumps(with_parts(asdict(reply)), default=str), file=out, flush=True)
 
     step = checkpoint_step(path)
     try:

@@ -21,7 +21,7 @@ from lmm_tui import guarded_files
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import files_below, list_folder, read_bytes, reading, replace_text
-from lmm_tui.message import Message
+from lmm_tui.message import Message, os_reason
 
 FORMAT = 2
 """Format 1 had no checksums."""
@@ -80,7 +80,7 @@ def verify(path: Path, without: Collection[str] = ()) -> None:
             found = _sum_of(path / name, path)
         except (OSError, ValueError) as error:  # A name may hold a NUL.
             raise _damaged(
-                path, Message("{name}: {error}", name=name, error=getattr(error, "strerror", error))
+                path, Message("{name}: {error}", name=name, error=os_reason(error))
             ) from None
         if found != expected:
             raise _damaged(path, Message("{name} is not what was written", name=name))

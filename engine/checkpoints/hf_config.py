@@ -13,7 +13,6 @@ from typing import Any
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.errors import LmmError
-from lmm_tui.message import Message
 
 _NAMED = ("bos_token", "eos_token", "pad_token")
 _DEFAULT_THETA = 1e4
@@ -192,9 +191,12 @@ def positive_number(found: Mapping[str, Any], name: str, file: Path) -> float:
 def _of_type(config: Mapping[str, Any], name: str, kind: type, path: Path) -> Any:
     value = config.get(name)
     if value is not None and not isinstance(value, kind):
-        wanted = Message("a table" if kind is dict else "a list")
         raise WeightsError(
-            "{path}: {name} should be {wanted}", path=path / "config.json", name=name, wanted=wanted
+            "{path}: {name} should be a table"
+            if kind is dict
+            else "{path}: {name} should be a list",
+            path=path / "config.json",
+            name=name,
         )
     return value or kind()
 

@@ -73,16 +73,14 @@ class EvaluationRequest:
             "the first {limit} questions of each task" if job.limit else "all questions",
             limit=job.limit,
         )
-        kept = f"; kept in {', '.join(map(_from_here, files))}" if files else ""
-        step = Message(", step {step}" if run else "", step=evaluated.step)
-        return Message(
-            "{outcome_table}\n{from_here}{step}: {asked}{kept}",
-            outcome_table=outcome_table(outcome),
-            from_here=_from_here(evaluated.model),
-            step=step,
-            asked=asked,
-            kept=kept,
-        )
+        model: str = _from_here(evaluated.model)
+        if run:
+            model = Message("{model}, step {step}", model=model, step=evaluated.step)
+        asked = Message("{model}: {asked}", model=model, asked=asked)
+        if files:
+            kept = [_from_here(file) for file in files]
+            asked = Message("{asked}; kept in {files}", asked=asked, files=kept)
+        return Message("{table}\n{asked}", table=outcome_table(outcome), asked=asked)
 
     def _job(self, evaluated: EvaluatedModel) -> Job:
         default = SMOKE_LIMIT if self.smoke else DEFAULT_LIMIT

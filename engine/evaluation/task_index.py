@@ -130,12 +130,14 @@ def _check_context(task: Any, context: int) -> None:
 def _load_error(names: Sequence[str], error: Exception) -> EvaluateError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     files = [file for name in names if (file := expected_file(name))]
-    way = f"put {', '.join(files)} into a folder and give it as --data-dir, or " if files else ""
     return EvaluateError(
-        "{names}: questions cannot be loaded ({reason}); {way}go online for them once",
+        "{names}: questions cannot be loaded ({reason}); put {files} into a folder and give it as "
+        "--data-dir, or go online for them once"
+        if files
+        else "{names}: questions cannot be loaded ({reason}); go online for them once",
         names=[*names],
         reason=reason,
-        way=way,
+        files=files,
     )
 
 

@@ -88,11 +88,12 @@ def _run(command: str, text: bytes) -> None:
         if shell.returncode:
             said.seek(max(0, said.seek(0, os.SEEK_END) - _KEPT))
             printed = said.read().decode("utf-8", "replace").strip().splitlines()
-            why = f" ({printed[-1][:200]})" if printed else ""
             raise NotificationError(
-                "ended with {returncode}{why}; try it in a shell",
-                returncode=shell.returncode,
-                why=why,
+                "ended with {code} ({why}); try it in a shell"
+                if printed
+                else "ended with {code}; try it in a shell",
+                code=shell.returncode,
+                why=printed[-1][:200] if printed else "",
             )
 
 

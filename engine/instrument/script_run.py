@@ -249,20 +249,18 @@ class ScriptRun:
         interrupted = isinstance(error, KeyboardInterrupt)
         clean_exit = isinstance(error, SystemExit) and error.code in (None, 0)
         if error is not None and not interrupted and not clean_exit:
-            state, sentence = (
-                Message("failed"),
-                Message("{name}: {error}", name=type(error).__name__, error=error),
-            )
+            state = "failed"
+            sentence = Message("{name}: {error}", name=type(error).__name__, error=error)
             details = "".join(traceback.format_exception(error))
             self._events.write("error", sentence, step=step, level="error", traceback=details)
             self._status.update(error=sentence)
         else:
             stopped = interrupted or self._commands.stop_asked or self._retired
-            state = Message("stopped") if stopped else Message("finished")
+            state = "stopped" if stopped else "finished"
         self._health.close()
         self._metrics.close()
         self._status.update(state=state, activity="", eta_s=None)
-        self._events.write("end", state, step=step)
+        self._events.write("end", Message(state), step=step)
         self._status.close()
         self._commands.close()
         if self._server:

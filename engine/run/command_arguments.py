@@ -19,8 +19,13 @@ def require(args: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
     """
     for name, value in args.items():
         if name not in kinds:
-            known = f"it takes {', '.join(kinds)}" if kinds else "it takes none"
-            raise CommandError("unknown option {name}; {known}", name=name, known=known)
+            raise CommandError(
+                "unknown option {name}; it takes {kinds}"
+                if kinds
+                else "unknown option {name}; it takes none",
+                name=name,
+                kinds=[*kinds],
+            )
         kind = kinds[name]
         if type(value) is not kind and not (kind is float and type(value) is int):
             given = json.dumps(value)[:_LONGEST]

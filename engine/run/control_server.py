@@ -26,7 +26,7 @@ from lmm_tui.engine.run.control_protocol import (
 )
 from lmm_tui.engine.run.peer_credentials import is_own
 from lmm_tui.engine.run.run_dir import SOCKET
-from lmm_tui.message import Message
+from lmm_tui.message import Message, os_reason
 
 _MAX_CLIENTS = 16
 _MAX_WAITING = 64
@@ -272,7 +272,7 @@ def _refusal(sentence: str) -> Future[Reply]:
 
 
 def _no_socket(path: Path, error: OSError) -> NoSocketError:
-    reason = error.strerror or str(error)
+    reason = os_reason(error)
     return NoSocketError(
         Message(
             "{path}: no socket can be made there ({reason}); choose another --runs-dir",

@@ -34,7 +34,7 @@ from lmm_tui.guarded_files import (
     refuse_unsafe,
     replace_text,
 )
-from lmm_tui.message import os_reason
+from lmm_tui.message import Message, os_reason
 
 _log = logging.getLogger("engine")
 
@@ -170,7 +170,7 @@ class RunDir:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = handle.read(_LONGEST_OWNER).strip() or "another process"
+            owner = _owner(handle.read(_LONGEST_OWNER).strip())
             handle.close()
             raise RunDirError(
                 "{path}: in use by {owner}; attach with `lmm-tui monitor {name}` "
@@ -210,6 +210,14 @@ class RunDir:
         # A socket in a runtime folder is named by the hash of this path; only the folder may
         # differ between processes.
         return recorded if recorded.name == self.runtime_socket_path().name else self.socket_path()
+
+
+def _owner(text: str) -> Message:
+    """Who holds the lock, from the text of its file."""
+    match text.split(" ", 5):
+        case ["pid", pid, "on", host, "since", time_]:
+            return Message("pid {pid} on {host} since {time}", pid=pid, host=host, time=time_)
+    return Message(text or "another process")
 
 
 def others_can_write(folder: Path) -> bool:

@@ -15,7 +15,7 @@ import orjson
 
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import list_folder, make_folder, read_bytes, remove, replacing
-from lmm_tui.message import Message
+from lmm_tui.message import Message, with_messages, with_parts
 from lmm_tui.metrics.values import strict
 
 _SPIKE = re.compile(r"step-(\d{1,18})\.json", re.ASCII)
@@ -74,7 +74,7 @@ def write_spike(folder: Path, spike: KeptSpike) -> Path:
     make_folder(folder, run)
     path = spike_path(folder, spike.step)
     with replacing(path, run) as file:
-        file.write(orjson.dumps(strict(asdict(spike))))
+        file.write(orjson.dumps(strict(with_parts(asdict(spike)))))
     for step in list_spikes(folder)[:-MOST_KEPT]:
         remove(spike_path(folder, step), run)
     return path
@@ -84,7 +84,7 @@ def read_spike(folder: Path, step: int) -> KeptSpike:
     """The spike of a step. Raises SpikeError."""
     path = spike_path(folder, step)
     try:
-        found = json.loads(read_bytes(path, folder.parent))
+        found = with_messages(json.loads(read_bytes(path, folder.parent)))
         texts = [
             SpikeText(
                 micro_batch=int(one["micro_batch"]),

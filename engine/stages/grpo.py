@@ -294,17 +294,13 @@ class GrpoStage(ChatStage):
         """Of `prompts`, those that are not in use; DataError where none is."""
         unanswered = sum(p.answer is None for p in prompts) if self._needs_answer else 0
         too_long = len(prompts) - unanswered - len(self._prompts)
-        room = Message(
-            "room for {max_tokens} tokens of {seq_len}",
-            max_tokens=self._settings.max_tokens,
-            seq_len=self._seq_len,
-        )
+        room = {"max_tokens": self._settings.max_tokens, "seq_len": self._seq_len}
         if not self._prompts:
             if not unanswered:
                 raise DataError(
-                    "data.source: no prompt leaves {room}; raise data.seq_len or "
-                    "lower grpo.max_tokens",
-                    room=room,
+                    "data.source: no prompt leaves room for {max_tokens} tokens of {seq_len}; "
+                    "raise data.seq_len or lower grpo.max_tokens",
+                    **room,
                 )
             if not too_long:
                 raise DataError(
@@ -314,10 +310,10 @@ class GrpoStage(ChatStage):
             raise DataError(
                 "data.source: {unanswered} prompts have no answer, which the "
                 "reward 'exact' compares with, and the other {too_long} leave no "
-                "{room}",
+                "room for {max_tokens} tokens of {seq_len}",
                 unanswered=unanswered,
                 too_long=too_long,
-                room=room,
+                **room,
             )
         if unanswered:
             self.warnings.append(
@@ -330,9 +326,10 @@ class GrpoStage(ChatStage):
         if too_long:
             self.warnings.append(
                 Message(
-                    "{too_long} prompts left out: they leave no {room}",
+                    "{too_long} prompts left out: they leave no room for {max_tokens} tokens of "
+                    "{seq_len}",
                     too_long=too_long,
-                    room=room,
+                    **room,
                 )
             )
 

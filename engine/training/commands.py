@@ -213,14 +213,14 @@ class Commands:
 
 
 def _failure(request: Request, error: Exception, step: int) -> Reply:
-    kind = Message(
-        "" if isinstance(error, LmmError | OSError) else "{name}: ", name=type(error).__name__
+    is_known = isinstance(error, LmmError | OSError)
+    why = Message(
+        "{command}: {error}" if is_known else "{command}: {kind}: {error}",
+        command=request.command,
+        kind=type(error).__name__,
+        error=error,
     )
-    return Reply(
-        False,
-        Message("{command}: {kind}{error}", command=request.command, kind=kind, error=error),
-        step,
-    )
+    return Reply(False, why, step)
 
 
 if __name__ == "__main__":

@@ -47,12 +47,12 @@ class HealthActions:
             if action == "rollback":
                 done = roll_back()
             elif action == "checkpoint":
-                done = (
+                done = Message(
                     "a checkpoint is written" if checkpoint() else "no checkpoint, the disk hangs"
                 )
             else:
                 pause()
-                done = "paused; look at it, then go on (resume)"
+                done = Message("paused; look at it, then go on (resume)")
             context.events.write(
                 "alert",
                 Message("{rule}: {done}", rule=rule, done=done),

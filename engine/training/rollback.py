@@ -35,8 +35,12 @@ class Rollback:
         saver.settle()
         path, _ = files.newest_intact(context.run_dir.checkpoints, before=before)
         if path is None:
-            of = Message("" if before is None else " from before step {before}", before=before)
-            raise CheckpointError("there is no intact checkpoint{of} to go back to", of=of)
+            raise CheckpointError(
+                "there is no intact checkpoint to go back to"
+                if before is None
+                else "there is no intact checkpoint from before step {before} to go back to",
+                before=before,
+            )
         with context.activity(Message("going back to {name}", name=path.name)):
             load_checkpoint(context, path)
         if saver.has(context.step):  # With the weights that were just left.

@@ -63,9 +63,13 @@ def _keys(path: Path, name: str, value: object) -> tuple[str, ...]:
     known = [row.id for row in KEYS]
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]}?" if near else "? in the cockpit lists the names"
         raise KeymapError(
-            "{path}: nothing is called {name!r}; {hint}", path=path, name=name, hint=hint
+            "{path}: nothing is called {name!r}; did you mean {near}?"
+            if near
+            else "{path}: nothing is called {name!r}; ? in the cockpit lists the names",
+            path=path,
+            name=name,
+            near=near,
         )
     if not isinstance(value, str) or not value.strip():
         raise KeymapError(

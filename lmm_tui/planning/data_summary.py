@@ -47,11 +47,11 @@ def summarize_data(config: RunConfig) -> DataFacts:
         sizes = [size for _, size in found if size is not None]
         total = sum(sizes) if len(sizes) == len(found) else None
     except LmmError as error:
-        problems["data.source"] = str(error).removeprefix("data.source: ")
+        problems["data.source"] = str(error)
     try:
         vocab_size = _vocab_size(config.data.tokenizer)
     except LmmError as error:
-        problems["data.tokenizer"] = str(error).removeprefix("data.tokenizer: ")
+        problems["data.tokenizer"] = str(error)
     return DataFacts(text, total, vocab_size, problems)
 
 

@@ -134,7 +134,7 @@ class RunSession:
                 False,
                 Message(
                     "the run is {state}: nothing left to {command}",
-                    state=self.view.state,
+                    state=Message(self.view.state),
                     command=command,
                 ),
             )

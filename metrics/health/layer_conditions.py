@@ -59,18 +59,14 @@ class NonFinite(Condition):
             return [] if judged else None
         layers = [name for name in bad if name.startswith(names.GRAD_LAYER)]
         first = layers[0].removeprefix(names.GRAD_LAYER) if layers else ""
-        shown = ", ".join(f"{name} is {value}" for name, value in list(bad.items())[:3])
-        return [
-            HealthFinding(
-                Message(
-                    "{shown}; first bad layer {first}" if first else "{shown}",
-                    shown=shown,
-                    first=first,
-                ),
-                bad,
-                first,
-            )
+        shown = [
+            Message("{name} is {value}", name=name, value=value)
+            for name, value in list(bad.items())[:3]
         ]
+        what = Message(
+            "{shown}; first bad layer {first}" if first else "{shown}", shown=shown, first=first
+        )
+        return [HealthFinding(what, bad, first)]
 
 
 @dataclass

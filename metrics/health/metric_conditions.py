@@ -36,14 +36,15 @@ class StuckAt(Condition):
         mean = self._recent.mean
         if abs(mean - level) > self.margin:
             return []
-        called = Message(" ({level})" if isinstance(self.level, str) else "", level=self.level)
         what = Message(
-            "{metric} is still {mean:.3g} at step {step}, at {level:.3g}{called}",
+            "{metric} is still {mean:.3g} at step {step}, at {level:.3g} ({name})"
+            if isinstance(self.level, str)
+            else "{metric} is still {mean:.3g} at step {step}, at {level:.3g}",
             metric=self.metric,
             mean=mean,
             step=step,
             level=level,
-            called=called,
+            name=self.level,
         )
         return [HealthFinding(what, {self.metric: mean, "level": level})]
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import read_text
-from lmm_tui.message import Message, os_reason
+from lmm_tui.message import os_reason
 from lmm_tui.metrics.health.metric_conditions import Threshold
 from lmm_tui.metrics.health.rules import RULES, SEVERITIES, Rule
 
@@ -57,7 +57,7 @@ def load_rules(path: Path, rules: Iterable[Rule] = RULES) -> tuple[Rule, ...]:
                 "{path}: {table}: no such table; use rules or thresholds", path=path, table=table
             )
     for name, changes in _tables(path, given, "rules"):
-        where = Message("{path}: rules.{name}", path=path, name=name)
+        where = f"{path}: rules.{name}"
         if name not in known:
             raise HealthConfigError(
                 "{where}: no such rule; the rules are {known}", where=where, known=[*known]
@@ -72,7 +72,7 @@ def load_rules(path: Path, rules: Iterable[Rule] = RULES) -> tuple[Rule, ...]:
         if not enabled:
             del known[name]
     for name, changes in _tables(path, given, "thresholds"):
-        where = Message("{path}: thresholds.{name}", path=path, name=name)
+        where = f"{path}: thresholds.{name}"
         if name in known:
             raise HealthConfigError(
                 "{where}: a rule has this name; choose another one", where=where
@@ -129,7 +129,12 @@ def _tuned(where: str, rule: Rule, changes: dict[str, Any]) -> Rule:
     fields = [field.name for field in dataclasses.fields(condition) if field.init]
     for key, value in changes.items():
         if key not in fields and key not in _RULE_KEYS:
-            raise HealthConfigError("{where}.{key}: no such key; use {fields}, {rule_keys}", where=where, key=key, fields=[*fields], rule_keys=[*_RULE_KEYS])  # fmt: skip
+            raise HealthConfigError(
+                "{where}.{key}: no such key; use {keys}",
+                where=where,
+                key=key,
+                keys=[*fields, *_RULE_KEYS],
+            )
         _check(f"{where}.{key}", key, value, getattr(rule if key in _RULE_KEYS else condition, key))
     of_rule = {key: value for key, value in changes.items() if key in _RULE_KEYS}
     of_condition = {key: value for key, value in changes.items() if key not in _RULE_KEYS}

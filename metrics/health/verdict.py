@@ -108,20 +108,19 @@ def _calm_words(health: Health) -> str:
     if health.last_step is None:
         return Message("nothing measured yet")
     if not health.judged and not health.alerts:
-        first = ", ".join(health.measured[:_FEW])
-        others = ", …" if len(health.measured) > _FEW else ""
         return Message(
-            "nothing could be judged: no loss in this log; it has {first}{others}",
-            first=first,
-            others=others,
+            "nothing could be judged: no loss in this log; it has {first}, …"
+            if len(health.measured) > _FEW
+            else "nothing could be judged: no loss in this log; it has {first}",
+            first=[*health.measured[:_FEW]],
         )
     if health.alerts:
         count, last = len(health.alerts), health.alerts[-1].step
-        plural = "s" if count > 1 else ""
         return Message(
-            "healthy now, {count} alert{plural} before (last: step {last})",
+            "healthy now, {count} alerts before (last: step {last})"
+            if count > 1
+            else "healthy now, {count} alert before (last: step {last})",
             count=count,
-            plural=plural,
             last=last,
         )
     return Message("healthy up to step {last_step}", last_step=health.last_step)
@@ -156,16 +155,16 @@ def _trouble_words(first: Alert, more: int) -> str:
     if more:
         return Message(
             "{severity}: {what}; suspect {suspect} (and {more} more)",
-            severity=first.severity,
+            severity=Message(first.severity),
             what=first.what,
-            suspect=first.suspect,
+            suspect=Message(first.suspect),
             more=more,
         )
     return Message(
         "{severity}: {what}; suspect {suspect}",
-        severity=first.severity,
+        severity=Message(first.severity),
         what=first.what,
-        suspect=first.suspect,
+        suspect=Message(first.suspect),
     )
 
 

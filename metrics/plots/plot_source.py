@@ -13,7 +13,6 @@ from pathlib import Path
 
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import read_bytes
-from lmm_tui.message import Message
 from lmm_tui.metrics.readers.event_files import find_event_files, read_event_files
 from lmm_tui.metrics.readers.json_lines import MetricsFollower
 from lmm_tui.metrics.series.series import MOST_METRICS, SeriesStore
@@ -64,13 +63,13 @@ def of_log_dir(folder: Path) -> PlotSource:
     files = find_event_files(folder) or find_event_files(folder / _TENSORBOARD)
     if not files:
         deeper = next((found.parent for found in folder.rglob("*tfevents*")), None)
-        advice = Message(
-            "{deeper} has some" if deeper else "give a run or TensorBoard directory", deeper=deeper
-        )
         raise NothingToDraw(
-            "{folder}: neither metrics.jsonl nor TensorBoard events; {advice}",
+            "{folder}: neither metrics.jsonl nor TensorBoard events; {deeper} has some"
+            if deeper
+            else "{folder}: neither metrics.jsonl nor TensorBoard events; give a run or "
+            "TensorBoard directory",
             folder=folder,
-            advice=advice,
+            deeper=deeper,
         )
     store = read_event_files(files)
     if not store.names():
@@ -86,11 +85,13 @@ def _read_metrics(path: Path) -> SeriesStore:
     follower.poll()
     broken = follower.bad_lines
     if not store.names():
-        why = Message(
-            "{broken} lines are not readable" if broken else "wait for the first logged step",
+        raise NothingToDraw(
+            "{path}: no metrics in it; {broken} lines are not readable"
+            if broken
+            else "{path}: no metrics in it; wait for the first logged step",
+            path=path,
             broken=broken,
         )
-        raise NothingToDraw("{path}: no metrics in it; {why}", path=path, why=why)
     if store.full:
         _log.warning("%s: metrics beyond the first %d are left out", path, MOST_METRICS)
     if broken:

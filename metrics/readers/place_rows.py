@@ -65,11 +65,13 @@ class RowPlacer:
         """What was done with rows that the log does not simply count upwards, as sentences."""
         warnings = []
         if self.restarts:
-            times = Message(
-                "once" if self.restarts == 1 else "{restarts} times", restarts=self.restarts
-            )
             warnings.append(
-                Message("the steps begin again {times}; they are counted on", times=times)
+                Message(
+                    "the steps begin again once; they are counted on"
+                    if self.restarts == 1
+                    else "the steps begin again {times} times; they are counted on",
+                    times=self.restarts,
+                )
             )
         if self.superseded:
             warnings.append(

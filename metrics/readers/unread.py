@@ -73,19 +73,18 @@ def nothing_read(path: Path, still_written: bool) -> str:
             "is a JSON document without a history; looked for log_history or rows with a step"
         )
     count = len(head.lines)
-    more = Message("more than " if len(head.data) == 1 << 16 else "")
-    keys = ", ".join(_keys_of(head, known)[:_FEW])
-    has = Message("; the first has {keys}" if keys else "", keys=keys)
-    if failure := failure_in(head.lines):
-        has = Message("; it ends with {failure}", failure=failure[1])
-    return Message(
-        "read as {name}: {more}{count} lines, none with a step that is known ({steps}){has}",
+    found = Message(
+        "read as {name}: more than {count} lines, none with a step that is known ({steps})"
+        if len(head.data) == 1 << 16
+        else "read as {name}: {count} lines, none with a step that is known ({steps})",
         name=known.name,
-        more=more,
         count=count,
         steps=_STEPS,
-        has=has,
     )
+    if failure := failure_in(head.lines):
+        return Message("{found}; it ends with {failure}", found=found, failure=failure[1])
+    keys = _keys_of(head, known)[:_FEW]
+    return Message("{found}; the first has {keys}", found=found, keys=keys) if keys else found
 
 
 def _keys_of(head: Head, known: LogFormat) -> list[str]:

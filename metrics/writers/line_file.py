@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 
 from lmm_tui.guarded_files import open_file
-from lmm_tui.message import Message
+from lmm_tui.message import Message, os_reason
 
 PATIENCE_S = 2.0
 """How long the caller waits for a disk that does not answer, once."""
@@ -117,7 +117,7 @@ class LineFile:
             try:
                 written = self._file.write(line)
             except OSError as error:
-                trouble = error.strerror or str(error)
+                trouble = os_reason(error)
             with self._changed:
                 self._write_began = math.inf
                 if trouble:

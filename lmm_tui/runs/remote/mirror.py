@@ -152,17 +152,27 @@ class _Mirror:
         try:
             refusal = self._receive(ssh)
         except WireError as error:
-            refusal = f"the far end sent {error}; update lmm-tui on both machines"
+            refusal = Message(
+                "the far end sent {error}; update lmm-tui on both machines", error=error
+            )
         except LmmError as error:
             refusal = str(error)
         except OSError as error:
-            refusal = f"{tempfile.gettempdir()}: {error.strerror}; the run cannot be mirrored there"
+            refusal = Message(
+                "{folder}: {error}; the run cannot be mirrored there",
+                folder=tempfile.gettempdir(),
+                error=os_reason(error),
+            )
         except Exception as error:  # Whatever a message does, the next connection is made.
-            refusal = f"what the far end sent cannot be followed ({type(error).__name__})"
+            refusal = Message(
+                "what the far end sent cannot be followed ({name})", name=type(error).__name__
+            )
         finally:
             ssh.end()
-        why = refusal or ssh.last_words() or "the connection ended; try ssh by itself"
-        return clean(why)[:_LONGEST_WORDS]
+        why = refusal or ssh.last_words()
+        if isinstance(why, Message) and len(why) <= _LONGEST_WORDS:
+            return why
+        return clean(why)[:_LONGEST_WORDS] or Message("the connection ended; try ssh by itself")
 
     def _receive(self, ssh: SshProcess) -> str:
         """Take what comes; returns the far end's refusal, if that ended it."""

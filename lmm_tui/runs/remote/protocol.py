@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
+from lmm_tui.message import with_parts
 from lmm_tui.runs.remote.messages import WireError
 
 GREETING = b"lmm-tui serve-run 1\n"
@@ -37,7 +38,9 @@ class Sender:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Raises OSError if the other end is closed."""
-        line = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        line = (
+            json.dumps(with_parts(message), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        )
         with self._lock:
             self._stream.write(self._deflate.compress(line))
             self._stream.write(self._deflate.flush(zlib.Z_SYNC_FLUSH))
