@@ -107,8 +107,8 @@ def with_messages(record: Mapping[str, Any]) -> dict[str, Any]:
 def _kept(value: object) -> Any:
     if isinstance(value, str | bool | int | None):
         return value
-    if isinstance(value, OSError):
-        return _os_error(value)
+    if isinstance(value, Exception) and not isinstance(str(value), Message):
+        return _of_library(value)
     if (
         isinstance(value, Iterable)
         and not hasattr(value, "__fspath__")
@@ -126,15 +126,29 @@ _NOT_FINITE = ("nan", "inf", "-inf")
 """JSON has no such numbers: they are kept as texts."""
 
 
-def _os_error(error: OSError) -> str:
-    if error.strerror is None or error.errno is None:
-        return str(error)
-    why = os_reason(error)
-    if error.filename is None:
-        return Message("[Errno {errno}] {why}", errno=error.errno, why=why)
-    return Message(
-        "[Errno {errno}] {why}: {name!r}", errno=error.errno, why=why, name=error.filename
-    )
+def _of_library(error: Exception) -> str:
+    """The text of an error that is none of ours, with what can be translated in it."""
+    said = str(error)
+    if isinstance(error, OSError):
+        why, name = os_reason(error), error.filename
+        known = (
+            Message("[Errno {errno}] {why}: {name!r}", errno=error.errno, why=why, name=name),
+            Message("[Errno {errno}] {why}", errno=error.errno, why=why),
+            Message("{name}: {why}", name=name, why=why),
+        )
+        return next((message for message in known if message == said), said)
+    reason, _, place = said.removesuffix(")").partition(" (at ")  # As of a TOML file.
+    match place.replace(",", "").split(" "):
+        case ["line", line, "column", column]:
+            return Message(
+                "{reason} (at line {line}, column {column})",
+                reason=Message(reason),
+                line=line,
+                column=column,
+            )
+        case ["end", "of", "document"]:
+            return Message("{reason} (at end of document)", reason=Message(reason))
+    return Message(said)
 
 
 def _packed(value: Any) -> Any:

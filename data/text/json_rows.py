@@ -152,7 +152,9 @@ def _loads(raw: bytes, exact: bool = False) -> Any:
             byte = undecodable.start - place.rfind(b"\n") - 1
             what = Message("not UTF-8 (byte {byte} of the line)", byte=byte)
             raise JsonError(what, place.count(b"\n") + 1) from None
-        what = Message("not JSON ({msg}, column {colno})", msg=error.msg, colno=error.colno)
+        what = Message(
+            "not JSON ({msg}, column {colno})", msg=Message(error.msg), colno=error.colno
+        )
         if b"\0" in raw:
             what = Message("not JSON (a NUL byte, as in UTF-16 or a binary file)")
         raise JsonError(what, error.lineno) from None

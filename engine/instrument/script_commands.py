@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Literal
 
 from lmm_tui.engine.instrument.rank_group import Leader
@@ -181,7 +182,7 @@ class ScriptCommands:
         except ScriptCommandError as error:
             failures = [f"rank 0: {error}"]
         if failures := failures + self.leader.failures():
-            raise ScriptCommandError("; ".join(failures))
+            raise ScriptCommandError(reduce(_both, failures))
         return result
 
     def _stop(self, request: Request) -> None:
@@ -198,7 +199,7 @@ class ScriptCommands:
                 reply = Reply(False, Message("stopped, but {error}", error=error), self._step)
         if self.leader:
             self.leader.stop()
-        self._events.write("command", Message("stop"), step=self._step, args=request.args)
+        self._events.write("command", "stop", step=self._step, args=request.args)
         self._stops.append((request, reply))
 
     def _resume(self) -> str:
@@ -227,6 +228,10 @@ class ScriptCommands:
         )
         self._events.write("sample", Message("1 sample"), step=self._step)
         return Message("1 sample written")
+
+
+def _both(first: str, second: str) -> str:
+    return Message("{first}; {second}", first=first, second=second)
 
 
 if __name__ == "__main__":

@@ -217,7 +217,7 @@ def _owner(text: str) -> Message:
     match text.split(" ", 5):
         case ["pid", pid, "on", host, "since", time_]:
             return Message("pid {pid} on {host} since {time}", pid=pid, host=host, time=time_)
-    return Message(text or "another process")
+    return Message(text) if text else Message("another process")
 
 
 def others_can_write(folder: Path) -> bool:

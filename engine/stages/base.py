@@ -45,7 +45,7 @@ class MicroBatch:
     rows, unless a subclass has something that must stay together, as the two answers of a pair.
     """
 
-    unit: ClassVar[str] = "sequence"
+    unit: ClassVar[str] = Message("sequence")
 
     ids_BxT: Tensor
     labels_BxT: Tensor

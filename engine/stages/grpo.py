@@ -294,13 +294,14 @@ class GrpoStage(ChatStage):
         """Of `prompts`, those that are not in use; DataError where none is."""
         unanswered = sum(p.answer is None for p in prompts) if self._needs_answer else 0
         too_long = len(prompts) - unanswered - len(self._prompts)
-        room = {"max_tokens": self._settings.max_tokens, "seq_len": self._seq_len}
+        max_tokens, seq_len = self._settings.max_tokens, self._seq_len
         if not self._prompts:
             if not unanswered:
                 raise DataError(
                     "data.source: no prompt leaves room for {max_tokens} tokens of {seq_len}; "
                     "raise data.seq_len or lower grpo.max_tokens",
-                    **room,
+                    max_tokens=max_tokens,
+                    seq_len=seq_len,
                 )
             if not too_long:
                 raise DataError(
@@ -313,7 +314,8 @@ class GrpoStage(ChatStage):
                 "room for {max_tokens} tokens of {seq_len}",
                 unanswered=unanswered,
                 too_long=too_long,
-                **room,
+                max_tokens=max_tokens,
+                seq_len=seq_len,
             )
         if unanswered:
             self.warnings.append(
@@ -329,7 +331,8 @@ class GrpoStage(ChatStage):
                     "{too_long} prompts left out: they leave no room for {max_tokens} tokens of "
                     "{seq_len}",
                     too_long=too_long,
-                    **room,
+                    max_tokens=max_tokens,
+                    seq_len=seq_len,
                 )
             )
 

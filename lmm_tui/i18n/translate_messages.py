@@ -7,7 +7,6 @@ other text, such as that of a run of another program, stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -22,10 +21,11 @@ def translate_message(message: str) -> str:
     """A message in the chosen language; other text unchanged."""
     if language.chosen() == "en" or not isinstance(message, Message):
         return message
-    template = messages(language.chosen()).get(message.template)
-    if template is None:
-        template = _joined(message.template) if is_joint(message.template) else message.template
-    return fill(template, message.values, translate_message, _listed)
+    english = message.template
+    template = messages(language.chosen()).get(english) or language.tr(english)
+    if template == english and is_joint(english):
+        template = _joined(english)
+    return fill(template, message.values, translate_message, language.listed)
 
 
 def is_joint(template: str) -> bool:
@@ -55,10 +55,6 @@ def _joined(template: str) -> str:
     for english, chinese in _JOINTS.items():
         template = template.replace(english, chinese)
     return template
-
-
-def _listed(parts: Iterable[str]) -> str:
-    return language.listed(parts)
 
 
 if __name__ == "__main__":

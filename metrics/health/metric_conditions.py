@@ -201,7 +201,9 @@ class Threshold(Condition):
         mean = self._recent.mean
         if not self._recent.full or self.below <= mean <= self.above:
             return []
-        side, bound = ("above", self.above) if mean > self.above else ("below", self.below)
+        high = mean > self.above
+        side = Message("above" if high else "below")
+        bound = self.above if high else self.below
         what = Message(
             "{metric} is {mean:.3g} at step {step}, {side} {bound:g}",
             metric=self.metric,
