@@ -36,8 +36,9 @@ _SPARSE_FROM = 1 << 30
 class UnsafeFileError(LmmError, OSError):
     """A file that is not opened: a link, a pipe or device, too large, or outside."""
 
-    def __str__(self) -> str:
-        return f"{self.filename}: {self.strerror}"
+    def __init__(self, number: int, what: Message, path: str) -> None:
+        OSError.__init__(self, number, what, path)
+        self.message = Message("{path}: {what}", path=path, what=what)
 
 
 def open_file(path: Path, flags: int = os.O_RDONLY, *, inside: Path | None = None) -> int:
@@ -327,7 +328,7 @@ def _device(path: Path) -> UnsafeFileError:
     return _unsafe(errno.EINVAL, Message("is a pipe, socket or device, not a file"), path)
 
 
-def _unsafe(number: int, what: str, path: Path) -> UnsafeFileError:
+def _unsafe(number: int, what: Message, path: Path) -> UnsafeFileError:
     return UnsafeFileError(number, what, str(path))
 
 

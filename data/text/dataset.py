@@ -42,7 +42,10 @@ class Dataset(Generic[T]):
     @property
     def skipped_rows(self) -> tuple[str, ...]:
         """`file:line: why` of the first 100 rows that were left out."""
-        return tuple(f"{self.paths[bad.file]}:{bad.line}: {bad.why}" for bad in self.skipped.first)
+        return tuple(
+            Message("{path}:{line}: {why}", path=self.paths[bad.file], line=bad.line, why=bad.why)
+            for bad in self.skipped.first
+        )
 
 
 def from_files(

@@ -104,7 +104,9 @@ class FileText:
 
     def locate(self, bad: BadLine) -> str:
         """`file:line: why`, for people."""
-        return f"{self.paths[bad.file]}:{bad.line}: {bad.why}"
+        return Message(
+            "{path}:{line}: {why}", path=self.paths[bad.file], line=bad.line, why=bad.why
+        )
 
 
 def json_rows(

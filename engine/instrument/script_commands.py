@@ -180,7 +180,7 @@ class ScriptCommands:
         try:
             result = self._functions.call(name, *args)
         except ScriptCommandError as error:
-            failures = [f"rank 0: {error}"]
+            failures = [Message("rank {rank}: {failure}", rank=0, failure=error)]
         if failures := failures + self.leader.failures():
             raise ScriptCommandError(reduce(_both, failures))
         return result

@@ -178,7 +178,10 @@ class EngineHost:
             self._fail(str(error), "")
         except BaseException as error:
             # An exception that leaves a thread would not be reported.
-            self._fail(f"{type(error).__name__}: {error}", traceback.format_exc())
+            self._fail(
+                Message("{name}: {error}", name=type(error).__name__, error=error),
+                traceback.format_exc(),
+            )
             if not isinstance(error, Exception):
                 raise
         finally:

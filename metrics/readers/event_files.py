@@ -182,7 +182,7 @@ class EventReader:
     @property
     def notes(self) -> list[str]:
         """What of the files is not in the series, as sentences."""
-        warnings = []
+        warnings: list[str] = []
         if self._superseded:
             warnings.append(
                 Message(

@@ -63,7 +63,7 @@ class RowPlacer:
     @property
     def notes(self) -> list[str]:
         """What was done with rows that the log does not simply count upwards, as sentences."""
-        warnings = []
+        warnings: list[str] = []
         if self.restarts:
             warnings.append(
                 Message(
