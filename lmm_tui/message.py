@@ -62,9 +62,10 @@ def fill(
     template: str,
     values: Mapping[str, Any],
     translate: Translate,
-    join: Callable[[Iterable[str]], str] = ", ".join,
+    join: Callable[[list[str], bool], str] = lambda parts, _: ", ".join(parts),
 ) -> str:
-    """The template with its values; `translate` words those that are messages."""
+    """The template with its values; `translate` words those that are messages, and
+    `join` makes a list of them, told whether it is of messages."""
 
     def text(value: object) -> str:
         return translate(value) if isinstance(value, Message) else str(value)
@@ -73,10 +74,10 @@ def fill(
         if place["name"] not in values:
             return place[0]
         value = values[place["name"]]
-        if isinstance(value, list):
-            return join([repr(one) if place["repr"] else text(one) for one in value])
         if place["repr"]:
             return repr(value)
+        if isinstance(value, list):
+            return join([text(one) for one in value], any(isinstance(it, Message) for it in value))
         if place["spec"] and value in _NOT_FINITE:
             value = float(value)
         return format(value, place["spec"]) if place["spec"] else text(value)

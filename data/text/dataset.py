@@ -104,7 +104,7 @@ def joined(parts: Sequence[Dataset[T]]) -> Dataset[T]:
 
 def shape_of(row: dict[str, Any]) -> str:
     """The keys of a row, for a sentence about what was found instead of what was expected."""
-    keys = ", ".join(json.dumps(key, ensure_ascii=False) for key in list(row)[:6])
+    keys = [json.dumps(key, ensure_ascii=False) for key in list(row)[:6]]
     return Message("found {keys}", keys=keys) if keys else Message("found an empty object")
 
 

@@ -22,6 +22,7 @@ from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import PROBE
+from lmm_tui.metrics.values import measured
 
 _POLL_S = 0.5
 
@@ -211,10 +212,10 @@ class ScriptCommands:
         found = self._call(name)
         if not isinstance(found, Mapping):
             raise ScriptCommandError(
-                "the script's function gave no numbers by name: {found!r}", found=found
+                "the script's function gave no numbers by name: {found}", found=repr(found)
             )
         self._record({name if "/" in name else prefix + name: found[name] for name in found})
-        sentence = ", ".join(f"{name} {float(value):.3g}" for name, value in found.items())
+        sentence = measured({name: float(value) for name, value in found.items()}, ".3g")
         kind: Kind = "probe" if name == "probe" else "eval"
         self._events.write(kind, sentence, step=self._step)
         return sentence

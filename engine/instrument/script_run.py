@@ -138,9 +138,8 @@ class ScriptRun:
         before = run_dir.read_info() if run_dir.exists() else None
         if before and before.pid == os.getppid() and run_dir.read_status().state in ACTIVE_STATES:
             raise RunDirError(
-                "{path}: is the run of the script that started this process; "
-                "make it once: under `if __name__ == '__main__'`, after "
-                "init_process_group, or with rank=",
+                "{path}: is the run of the script that started this process; make it once: under "
+                "`if __name__ == '__main__'`, after init_process_group, or with rank=",
                 path=run_dir.path,
             )
         if before and not resume:
@@ -279,8 +278,8 @@ class ScriptRun:
 
     def __reduce__(self) -> str:
         raise InstrumentError(
-            "{name}: a run cannot be sent to another process; make it in the "
-            "process that trains, on every rank",
+            "{name}: a run cannot be sent to another process; make it in the process that trains, "
+            "on every rank",
             name=self.run_dir.name,
         )
 
@@ -304,8 +303,8 @@ class ScriptRun:
     def _require_own_process(self) -> None:
         if os.getpid() != self._info.pid:
             raise InstrumentError(
-                "{name}: is the run of process {pid}, and this is a child of it; "
-                "log there, or make another run here",
+                "{name}: is the run of process {pid}, and this is a child of it; log there, or make "
+                "another run here",
                 name=self.run_dir.name,
                 pid=self._info.pid,
             )
@@ -349,9 +348,8 @@ class ScriptRun:
                 done = self._commands.hold() if action == "pause" else self._commands.checkpoint()
             except LmmError as error:
                 done = str(error)
-            self._events.write(
-                "alert", Message("{rule}: {done}", rule=rule, done=done), step=self.step, rule=rule
-            )
+            text = Message("{rule}: {done}", rule=rule, done=done)
+            self._events.write("alert", text, step=self.step, rule=rule)
 
     def _resume_at(self, step: int) -> None:
         """The first step logged after a resume determines where the run continues."""

@@ -19,6 +19,7 @@ from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.sampler import Sampler
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_LOSS, describe
+from lmm_tui.metrics.values import measured
 
 LONGEST_PROMPT = 2048
 """Tokens that a model in training reads for a command: the next step waits for them."""
@@ -49,7 +50,7 @@ class LiveModel:
         context.val_loss, context.val_step = numbers.get(VAL_LOSS), context.step
         context.observer.record_validation(context.step, context.tokens, numbers)
         context.status.update(val_loss=context.val_loss)
-        sentence = ", ".join(f"{describe(name).title} {numbers[name]:.4g}" for name in numbers)
+        sentence = measured({describe(name).title: numbers[name] for name in numbers}, ".4g")
         context.events.write("eval", sentence, step=context.step, numbers=numbers)
         return sentence
 

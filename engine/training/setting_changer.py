@@ -6,7 +6,7 @@ the steps that are repeated then have the losses that they had.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,10 +41,13 @@ class SettingChanger:
         context.host.describe(resumed_steps=[*info.resumed_steps, step])
         said = origin
         if asked:
-            said = _with_new(said, ", ".join(map(_sentence, asked)))
+            said = _with_new(said, _all([_sentence(change) for change in asked]))
         if later := self._history.after(step):
-            again = [f"{_sentence(change)} @{change.step}" for change in later]
-            said = _with_later(said, ", ".join(again))
+            again = [
+                Message("{change} @{step}", change=_sentence(change), step=change.step)
+                for change in later
+            ]
+            said = _with_later(said, _all(again))
         records = [change.record() for change in asked]
         context.events.write("resume", said, step=step, changes=records)
 
@@ -68,7 +71,7 @@ class SettingChanger:
             at = changes.index(peak)
             said[at] = _with_rates(said[at], lr, self.lr, wanted.optim.schedule)
         said += [_not_again(old) for old in replaced]
-        return changes, ", ".join(said) or _nothing()
+        return changes, _all(said) if said else _nothing()
 
     def make_due(self) -> None:
         """Make the changes again that were made at the step of the context."""
@@ -141,6 +144,10 @@ def _not_again(change: SettingChange) -> str:
     return Message(
         "not again at step {step}: {sentence}", step=change.step, sentence=_sentence(change)
     )
+
+
+def _all(said: Sequence[str]) -> str:
+    return Message("{changes}", changes=[*said])
 
 
 def _nothing() -> str:

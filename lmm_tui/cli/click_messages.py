@@ -73,7 +73,9 @@ def _unknown_option(name: str, near: list[str]) -> Iterator[Message]:
         yield Message("No such option {name!r}. Did you mean {near!r}", name=name, near=near[0])
         yield Message("No such option: {name} Did you mean {near}", name=name, near=near[0])
         yield Message(
-            "No such option {name!r}. (Did you mean one of: {near!r}?)", name=name, near=near
+            "No such option {name!r}. (Did you mean one of: {near}?)",
+            name=name,
+            near=[*map(repr, near)],
         )
         yield Message("No such option: {name} (Possible options: {near})", name=name, near=near)
 
@@ -83,7 +85,9 @@ def _unknown_command(name: str, near: list[str]) -> Iterator[Message]:
     if near:
         yield Message("No such command {name!r}. Did you mean {near!r}", name=name, near=near[0])
         yield Message(
-            "No such command {name!r}. (Did you mean one of: {near!r}?)", name=name, near=near
+            "No such command {name!r}. (Did you mean one of: {near}?)",
+            name=name,
+            near=[*map(repr, near)],
         )
 
 
@@ -96,8 +100,8 @@ def _reasons(why: str, error: click.BadParameter) -> Iterator[str]:
     yield Message("{value} is not a valid float range", value=value)
     kind = error.param.type if error.param else None
     if isinstance(kind, click.Choice):
-        choices = [*kind.choices]
-        yield Message("{value} is not one of {choices!r}", value=value, choices=choices)
+        choices = [*map(repr, kind.choices)]
+        yield Message("{value} is not one of {choices}", value=value, choices=choices)
     yield Message(
         "{value} is not in the range {range}",
         value=value,

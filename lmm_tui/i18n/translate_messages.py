@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lmm_tui.i18n import language
 from lmm_tui.message import PLACE, Message, fill
+from lmm_tui.metrics import names
 
 _JOINTS = {"; ": "；", ": ": "：", ", ": "，", " (": "（", ")": "）"}
 """How Chinese joins messages: a template without words needs no entry of its own."""
@@ -22,10 +23,10 @@ def translate_message(message: str) -> str:
     if language.chosen() == "en" or not isinstance(message, Message):
         return message
     english = message.template
-    template = messages(language.chosen()).get(english) or language.tr(english)
+    template = messages(language.chosen()).get(english) or language.tr(_title(english))
     if template == english and is_joint(english):
         template = _joined(english)
-    return fill(template, message.values, translate_message, language.listed)
+    return fill(template, message.values, translate_message, _listed)
 
 
 def is_joint(template: str) -> bool:
@@ -49,6 +50,16 @@ def translate_range(allowed: str) -> str:
 def messages(code: str) -> dict[str, str]:
     """All messages that can be translated into a language: English = translation."""
     return language.read(Path(__file__).with_name(code) / "messages")
+
+
+def _listed(parts: list[str], of_messages: bool) -> str:
+    return language.tr(", ").join(parts) if of_messages else language.listed(parts)
+
+
+def _title(text: str) -> str:
+    """The title of a probe on the screen; other text unchanged."""
+    known = names.KNOWN.get(names.PROBE + text)
+    return known.title if known else text
 
 
 def _joined(template: str) -> str:

@@ -94,7 +94,7 @@ class OpenLog:
         """What of the log is not in the series as it stands there, as sentences."""
         warnings = list(self._follower.notes)
         if more := len(self._others):
-            first = ", ".join(self._others[:_SHOWN])
+            first = [*self._others[:_SHOWN]]
             warnings.append(
                 Message("{more} more runs in the folders below: {first}", more=more, first=first)
             )

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from lmm_tui.message import Message
 from lmm_tui.cockpit.messages import CommandDone
 from lmm_tui.cockpit.screens.polling_screen import PollingScreen
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.i18n.language import tr
+from lmm_tui.message import Message
 from lmm_tui.runs.session import RunSession
 
 
