@@ -12,11 +12,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-PLACE = re.compile(r"\{(?P<name>[A-Za-z]\w*)(?P<repr>!r)?(?::(?P<spec>[^{}]*))?\}")
-"""`{name}`, `{name!r}` or `{name:spec}`; all other braces are text."""
+PLACE = re.compile(
+    r"\{(?P<name>[A-Za-z]\w*)(?P<repr>!r)?(?::(?P<spec>,?(?:\.\d\d?)?[defg%]?))?\}", re.ASCII
+)
+"""`{name}`, `{name!r}` or `{name:,.2f}`, without a width; all other braces are text."""
 PARTS = "_parts"
 _DEPTH = 8
 """Messages within messages that are read from a file."""
+_LONGEST = 20_000
+"""Characters of a message that is read from a file."""
 
 Translate = Callable[["Message"], str]
 
@@ -175,10 +179,10 @@ def _read(value: Any, parts: Any) -> Any:
         return {name: _read(it, parts.get(name)) for name, it in value.items()}
     if isinstance(value, list) and isinstance(parts, list) and len(value) == len(parts):
         return [_read(one, part) for one, part in zip(value, parts, strict=True)]
-    if isinstance(value, str) and isinstance(parts, dict):
+    if isinstance(value, str) and len(value) <= _LONGEST and isinstance(parts, dict):
         try:
             message = _unpacked(parts, _DEPTH)
-        except (TypeError, ValueError, KeyError, OverflowError):
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             return value
         return message if message == value else value
     return value
@@ -189,9 +193,12 @@ def _unpacked(value: Any, depth: int) -> Any:
         raise ValueError
     if isinstance(value, dict):
         template, values = value["template"], value["values"]
-        if not isinstance(template, str):
+        if not isinstance(template, str) or len(template) > _LONGEST // 10:
             raise TypeError
-        return Message(template, **{name: _unpacked(it, depth - 1) for name, it in values.items()})
+        kept = {name: _unpacked(it, depth - 1) for name, it in values.items()}
+        if any(len(str(it)) > _LONGEST for it in kept.values()):
+            raise ValueError
+        return Message(template, **kept)
     if isinstance(value, list):
         return [_unpacked(one, depth - 1) for one in value]
     if not isinstance(value, str | int | float | None):
