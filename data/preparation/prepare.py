@@ -25,11 +25,8 @@ from lmm_tui.data.text.corpus import BUILTIN, TextSource, open_text
 from lmm_tui.data.text.json_rows import Skipped
 from lmm_tui.data.tokenizing.token_store import TokenStore
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
-<<<<<<< HEAD
 from lmm_tui.message import Message
-=======
 from lmm_tui.user_folders import user_cache
->>>>>>> main
 
 _FORMAT = 2
 """Part of every key: increment it when the same text would give other tokens."""

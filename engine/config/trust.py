@@ -19,11 +19,8 @@ from typing import TYPE_CHECKING
 
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.guarded_files import make_private, read_bytes, replace_text
-<<<<<<< HEAD
 from lmm_tui.message import os_reason
-=======
 from lmm_tui.user_folders import user_state
->>>>>>> main
 
 if TYPE_CHECKING:
     from lmm_tui.engine.config.run_config import RunConfig

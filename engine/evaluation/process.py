@@ -15,11 +15,8 @@ from pathlib import Path
 from lmm_tui.child_process import HUB_SECRETS, start_python
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, EvaluationProgress, Job
 from lmm_tui.guarded_files import make_private, replace_text
-<<<<<<< HEAD
 from lmm_tui.message import Message, with_messages
-=======
 from lmm_tui.user_folders import user_cache
->>>>>>> main
 
 _TERMINATE_S = 5.0
 
