@@ -177,7 +177,8 @@ class ScriptCommands:
         if self.leader is None or getattr(self._functions, name) is None:
             return self._functions.call(name, *args)
         self.leader.call(name, [*args])
-        result, failures = None, []
+        result: Any = None
+        failures: list[str] = []
         try:
             result = self._functions.call(name, *args)
         except ScriptCommandError as error:

@@ -303,8 +303,8 @@ class ScriptRun:
     def _require_own_process(self) -> None:
         if os.getpid() != self._info.pid:
             raise InstrumentError(
-                "{name}: is the run of process {pid}, and this is a child of it; log there, or make "
-                "another run here",
+                "{name}: is the run of process {pid}, and this is a child of it; log there, or "
+                "make another run here",
                 name=self.run_dir.name,
                 pid=self._info.pid,
             )
@@ -394,8 +394,7 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder, lmm_run(f"{folder}/mine", 3) as run:
-        for number in range(1, 4):
-            run.log(step=number, loss=3.0 / number, lr=1e-3)
+        run.log(step=1, loss=3.0, lr=1e-3)
         run.close()
         print((Path(folder) / "mine" / "metrics.jsonl").read_text())
     print("=== 自测通过 ===")
