@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 PLACE = re.compile(
@@ -39,7 +40,11 @@ class Message(str):
     def __new__(cls, template: str, /, **values: object) -> Message:
         if isinstance(template, Message) and not values:
             return template
-        kept = {name: _kept(value) for name, value in values.items()}
+        quoted = {place["name"] for place in PLACE.finditer(template) if place["repr"]}
+        kept = {
+            name: _quoted(value) if name in quoted else _kept(value)
+            for name, value in values.items()
+        }
         message = super().__new__(cls, fill(template, kept, str))
         message.template, message.values = str.__str__(template), kept
         return message
@@ -120,8 +125,9 @@ def _kept(value: object) -> Any:
         and not hasattr(value, "item")
     ):
         return [_kept(one) for one in value]
-    if hasattr(value, "item"):
-        value = value.item()
+    if hasattr(value, "item"):  # A number of numpy or torch, or an array.
+        with suppress(RuntimeError, TypeError, ValueError):
+            value = value.item()
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     return value if isinstance(value, int) else str(value)
@@ -129,6 +135,20 @@ def _kept(value: object) -> Any:
 
 _NOT_FINITE = ("nan", "inf", "-inf")
 """JSON has no such numbers: they are kept as texts."""
+
+
+class _AsRepr(str):
+    """What `repr` gives of a value that JSON has not."""
+
+    __repr__ = str.__str__
+
+
+def _quoted(value: object) -> Any:
+    if isinstance(value, str) or value is None or type(value) in (bool, int):
+        return value
+    if type(value) is float and math.isfinite(value):
+        return value
+    return _AsRepr(repr(value))
 
 
 def _of_library(error: Exception) -> str:

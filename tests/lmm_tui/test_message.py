@@ -45,6 +45,13 @@ def test_what_has_no_value_is_text() -> None:
     assert Message("{a.__class__} {0} {{x}} {a}", a="{x}", x="y") == "{a.__class__} {0} {y} {x}"
 
 
+@pytest.mark.parametrize(
+    "value", ["x", 3, None, float("nan"), (1, "a"), ["a"], {"a": 1}, Path("x")]
+)
+def test_a_quoted_value_is_as_python_has_it(value: object) -> None:
+    assert Message("got {value!r}", value=value) == f"got {value!r}"
+
+
 @given(st.text(), st.text(), st.lists(st.text()), st.integers(-(2**62), 2**62))
 def test_values_come_back_from_json_whatever_they_are(
     name: str, text: str, names: list[str], number: int
