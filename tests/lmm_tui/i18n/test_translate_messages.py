@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tomllib
 from collections import Counter
@@ -13,10 +14,16 @@ from repository import ROOT
 from templates import finished, sentences
 
 from lmm_tui.cli.progress_printer import event_line
+from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.control_protocol import decode_reply, encode_reply
+from lmm_tui.engine.run.events import EventLog
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunStatus
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import catalogue
 from lmm_tui.i18n.translate_messages import is_joint, messages, translate_message
 from lmm_tui.message import PLACE, Message
+from lmm_tui.runs.run_history import RunHistory
 
 CHINESE = messages("zh")
 LIBRARIES = tomllib.loads((ROOT / "lmm_tui/i18n/zh/messages/libraries.toml").read_text("utf-8"))
@@ -152,3 +159,29 @@ def test_an_event_is_told_in_chinese(in_chinese: None) -> None:
         "message": Message("loss is {loss}, gradient norm {norm}", loss=float("nan"), norm=2),
     }
     assert event_line(event) == "!! 第 9 步：告警：损失为 nan，梯度范数为 2"
+
+
+def test_what_a_run_wrote_is_chinese_where_it_is_read(in_chinese: None, tmp_path: Path) -> None:
+    refusal = LmmError(
+        "{path}: is damaged; delete {parent}, and it will be made again", path=1, parent=2
+    )
+    samples = [
+        Message("{what}; lower the learning rate if more follow", what=str(refusal)),
+        Message("{rule}: {done}", rule=3, done=Message("a checkpoint is written")),
+        Message("tokenising"),
+        str(refusal),
+    ]
+    run = RunDir(tmp_path)
+    events = EventLog(run)
+    for message in samples:
+        events.write("alert", message, step=9)
+        run.write_status(RunStatus(error=message, verdict={"text": message, "step": 9}))
+        reply = decode_reply(encode_reply(Reply(False, message)))
+        status = run.read_status()
+        for text in (status.error, status.verdict["text"], reply.message):
+            assert text == message
+            assert not re.search("[A-Za-z]", translate_message(str(text)))
+    events.close()
+    found, _ = RunHistory(run).poll()
+    assert [event["message"] for event in found] == samples
+    assert not re.search("[A-Za-z]", "".join(map(event_line, found)))
