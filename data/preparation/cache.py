@@ -3,18 +3,22 @@
 An entry is a folder named by its key; while it is written it is `.KEY.partial`. Each has a file
 `lock`: who writes or removes the folder holds it alone, who reads the tokens holds it with others.
 The kernel releases it when a process ends, however that was.
+
+The cache folder may be a link, or come with a run of a stranger; in it no link is followed.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
-import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from lmm_tui.guarded_files import PRIVATE, open_file
+from lmm_tui import guarded_files
+from lmm_tui.guarded_files import UnsafeFileError, open_file, read_bytes
 
 LOCK = "lock"
 """Its time of change is when the folder was last used."""
@@ -49,7 +53,7 @@ class Lease:
 def hold_alone(folder: Path) -> Lease | None:
     """To write or remove a folder; None while another process holds it, or where it is gone."""
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, PRIVATE)
+        descriptor = open_file(folder / LOCK, os.O_RDWR | os.O_CREAT, inside=folder.parent)
     except FileNotFoundError:
         return None
     return _locked(folder, descriptor, fcntl.LOCK_EX)
@@ -63,8 +67,10 @@ def hold_shared(folder: Path) -> Lease | None:
     if not folder.is_dir():
         return None
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, PRIVATE)
+        descriptor = open_file(folder / LOCK, os.O_RDWR | os.O_CREAT, inside=folder.parent)
         os.utime(descriptor)
+    except UnsafeFileError:
+        raise
     except OSError:
         return Lease(None)
     try:
@@ -91,9 +97,10 @@ def remove(folder: Path) -> bool:
     try:
         # No one can open it while it is being removed.
         doomed = folder.with_name(f".{folder.name.strip('.').partition('.')[0]}.removed")
-        shutil.rmtree(doomed, ignore_errors=True)
-        folder.rename(doomed)
-        shutil.rmtree(doomed)
+        with suppress(OSError):
+            guarded_files.remove(doomed, doomed.parent)
+        guarded_files.rename(folder, doomed, folder.parent)
+        guarded_files.remove(doomed, doomed.parent)
     finally:
         lease.close()
     return True
@@ -101,22 +108,34 @@ def remove(folder: Path) -> bool:
 
 def note_run(entry: Path, run: Path) -> None:
     """Record that a run is trained on an entry."""
-    noted = entry / RUNS
-    line = f"{run.resolve()}\n"
     with suppress(OSError):  # A read-only cache works, too.
-        if not noted.exists() or line not in noted.read_text("utf-8").splitlines(keepends=True):
-            handle = open_file(noted, os.O_RDWR | os.O_APPEND | os.O_CREAT, inside=noted.parent)
+        if run.resolve() not in _noted(entry):
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+            handle = open_file(entry / RUNS, flags, inside=entry.parent)
             with os.fdopen(handle, "a", encoding="utf-8") as file:
-                file.write(line)
+                file.write(f"{run.resolve()}\n")
 
 
 def runs_of(entry: Path) -> list[Path]:
     """The runs that were trained on an entry and are still there."""
+    return [path for path in _noted(entry) if (path / "run.json").is_file()]
+
+
+def _noted(entry: Path) -> list[Path]:
     try:
-        lines = (entry / RUNS).read_text("utf-8", "replace").splitlines()
+        text = read_bytes(entry / RUNS, entry.parent).decode("utf-8", "replace")
     except OSError:
         return []
-    return [path for path in map(Path, lines) if (path / "run.json").is_file()]
+    return [Path(line) for line in text.splitlines() if "\0" not in line]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file of an entry; empty if there is none, or none that is understood."""
+    with suppress(OSError, ValueError, RecursionError):
+        found = json.loads(read_bytes(path, path.parents[1]))
+        if isinstance(found, dict):
+            return found
+    return {}
 
 
 def bytes_in(path: Path) -> int:

@@ -5,7 +5,6 @@ Only what this program wrote is an item. Everything else in the folder is left a
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 import time
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lmm_tui.data.preparation.cache import LOCK, bytes_in, hold_alone, remove, runs_of
+from lmm_tui.data.preparation.cache import LOCK, bytes_in, hold_alone, read_json, remove, runs_of
 
 State = Literal["whole", "unfinished", "damaged", "leftover"]
 """`whole`: can be used. The others are orphans: `unfinished` will be gone on with if the same text
@@ -161,9 +160,7 @@ def _is_held(folder: Path) -> bool:
 
 
 def _source(record: Path) -> str:
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return str(json.loads(record.read_text("utf-8"))["source"])
-    return ""
+    return str(read_json(record).get("source", ""))
 
 
 if __name__ == "__main__":

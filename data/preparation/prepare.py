@@ -18,7 +18,7 @@ import numpy as np
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.build import Progress, build
-from lmm_tui.data.preparation.cache import Lease, hold_shared
+from lmm_tui.data.preparation.cache import Lease, hold_shared, read_json
 from lmm_tui.data.preparation.entropy import unigram_and_bigram
 from lmm_tui.data.preparation.unfinished import skipped_from, write_json
 from lmm_tui.data.text.corpus import BUILTIN, TextSource, open_text
@@ -156,8 +156,8 @@ def _cut(store: TokenStore, seq_len: int, val_fraction: float) -> int:
 
 def _entropies(record: Path, train: TokenStore, progress: Progress) -> tuple[float, float]:
     """Unigram and bigram entropy of the training tokens; cached by where the entry was cut."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        known = json.loads(record.read_text(encoding="utf-8"))
+    with suppress(ValueError, KeyError, TypeError):
+        known = read_json(record)
         return float(known["unigram"]), float(known["bigram"])
     progress(Message("measuring entropy"), 0, 1)
     unigram, bigram = unigram_and_bigram(train.ids)
@@ -175,8 +175,8 @@ def _cached_tokenizer(entry: Path) -> Tokenizer:
 
 def _cached_skipped(record: Path) -> Skipped:
     try:
-        return skipped_from(json.loads(record.read_text(encoding="utf-8"))["skipped"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return skipped_from(read_json(record)["skipped"])
+    except (AttributeError, KeyError, TypeError):
         raise _damaged(record) from None
 
 

@@ -17,12 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.data.preparation.cache import Lease, hold_alone, partial_of, remove
+from lmm_tui import guarded_files
+from lmm_tui.data.preparation.cache import LOCK, Lease, hold_alone, partial_of, read_json, remove
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.json_rows import BadLine, Skipped
 from lmm_tui.data.tokenizing.token_store import NotAsRecordedError, TokenWriter, Written
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
-from lmm_tui.guarded_files import make_private, replace_text
+from lmm_tui.guarded_files import list_folder, make_folder, make_private, replace_text
 
 _POLLED_EVERY_S = 0.25
 _ABANDONED_S = 7 * 86400
@@ -57,8 +58,8 @@ class Unfinished:
 
     def survey(self) -> Survey | None:
         """That of the process before, if it came so far."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            kept = json.loads((self.folder / "survey.json").read_text("utf-8"))
+        with suppress(AttributeError, KeyError, TypeError):
+            kept = read_json(self.folder / "survey.json")
             return Survey(kept["size"], skipped_from(kept["skipped"]))
         return None
 
@@ -69,8 +70,8 @@ class Unfinished:
         """Goes on behind the last batch; starts anew if there is none, or it is damaged."""
         path, made_with = self.folder / "tokens.bin", tokenizer.fingerprint
         with suppress(OSError, ValueError, TypeError, NotAsRecordedError):
-            kept = json.loads((self.folder / "written.json").read_text("utf-8"))
-            return TokenWriter(path, tokenizer.vocab_size, made_with, Written(**kept))
+            if kept := read_json(self.folder / "written.json"):
+                return TokenWriter(path, tokenizer.vocab_size, made_with, Written(**kept))
         return TokenWriter(path, tokenizer.vocab_size, made_with)
 
     def record(self, written: Written) -> None:
@@ -80,20 +81,22 @@ class Unfinished:
         """Rename it into place."""
         write_json(self.folder / "corpus.json", record)
         for name in ("plan.json", "survey.json", "written.json"):
-            (self.folder / name).unlink(missing_ok=True)
-        self.folder.rename(self._entry)
+            with suppress(FileNotFoundError):
+                guarded_files.remove(self.folder / name, self._entry.parent)
+        guarded_files.rename(self.folder, self._entry, self._entry.parent)
         self._lease.close()
 
     def clear(self) -> None:
         """Forget the tokens, and what they were made of."""
-        for path in self.folder.iterdir():
-            if path.name not in ("lock", "plan.json"):
-                path.unlink()
+        for name in list_folder(self.folder, self._entry.parent):
+            if name not in (LOCK, "plan.json"):
+                guarded_files.remove(self.folder / name, self._entry.parent)
 
     def discard(self) -> None:
         """Remove it, unless it is complete."""
         if self._lease.is_held:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            with suppress(OSError):
+                guarded_files.remove(self.folder, self._entry.parent)
             self._lease.close()
 
     def close(self) -> None:
@@ -110,7 +113,8 @@ def begin(entry: Path, waiting: Callable[[], None]) -> Unfinished | None:
     """
     folder = partial_of(entry)
     while not entry.is_dir():
-        make_private(folder)
+        make_private(folder.parent)
+        make_folder(folder, folder.parent)
         lease = hold_alone(folder)
         if lease is None:
             waiting()
@@ -133,21 +137,12 @@ def sweep(entry: Path, source: str, identity: str) -> bool:
             if _age(folder) > _LEFTOVER_S or folder.name.endswith(".removed"):
                 shutil.rmtree(folder, ignore_errors=True)
         elif folder.name.endswith(".partial") and folder != partial_of(entry):
-            plan = read_plan(folder)
+            plan = read_json(folder / "plan.json")
             same = plan.get("source") == source != BUILTIN and plan.get("identity") != identity
             if same or _age(folder) > _ABANDONED_S:
                 with suppress(OSError):
                     changed |= remove(folder) and same
     return changed
-
-
-def read_plan(folder: Path) -> dict[str, Any]:
-    """The plan of an unfinished entry; empty if it has none."""
-    with suppress(OSError, ValueError):
-        found = json.loads((folder / "plan.json").read_text("utf-8"))
-        if isinstance(found, dict):
-            return found
-    return {}
 
 
 def skipped_from(kept: dict[str, Any]) -> Skipped:
@@ -158,7 +153,7 @@ def skipped_from(kept: dict[str, Any]) -> Skipped:
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Replace a file as a whole; several processes may."""
-    replace_text(path, json.dumps(record, ensure_ascii=False) + "\n")
+    replace_text(path, json.dumps(record, ensure_ascii=False) + "\n", path.parents[1])
 
 
 def _age(folder: Path) -> float:

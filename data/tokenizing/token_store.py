@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmm_tui.data.errors import DataError
-from lmm_tui.guarded_files import open_file
+from lmm_tui.guarded_files import open_file, remove, rename
 from lmm_tui.message import Message
 
 _MAGIC = b"LMMTOKEN"
@@ -102,7 +102,8 @@ class TokenStore:
         of another version or of another tokenizer.
         """
         try:
-            raw = np.asarray(np.memmap(path, np.uint8, "r"))
+            with open(open_file(path, inside=path.parents[1]), "rb") as file:  # noqa: PTH123
+                raw = np.asarray(np.memmap(file, np.uint8, "r"))
         except (OSError, ValueError):  # numpy refuses to map an empty file.
             raise _damaged(path, Message("cannot be read")) from None
         header = raw[:_HEADER_SIZE].tobytes()
@@ -118,12 +119,14 @@ class TokenStore:
                 path,
                 Message("has format {version}, not {version2}", version=version, version2=_VERSION),
             )
-        if made_with.decode() != fingerprint:
+        if width not in (2, 4):
+            raise _damaged(path, Message("has a damaged header"))
+        if made_with != fingerprint.encode():
             raise DataError(
                 "{path}: was made with tokenizer {decode}, which is not this one "
                 "({fingerprint}); give that tokenizer, or delete {parent}",
                 path=path,
-                decode=made_with.decode(),
+                decode=made_with.decode("utf-8", "replace"),
                 fingerprint=fingerprint,
                 parent=path.parent,
             )
@@ -260,9 +263,9 @@ class TokenWriter:
         file.flush()
         os.fsync(file.fileno())
         self.close()
-        Path(file.name).replace(self._path)
+        rename(Path(file.name), self._path, self._path.parent)
         for column in self._columns:
-            Path(column.name).unlink()
+            remove(Path(column.name), self._path.parent)
 
     def _table(self) -> Iterator[bytes]:
         for column in self._columns:

@@ -22,7 +22,7 @@ from lmm_tui.engine.checkpoints import checkpoint_files as files
 from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, TRAINING, CheckpointError, Retention
 from lmm_tui.engine.model.adapters import Adapter
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name, list_checkpoints
-from lmm_tui.guarded_files import kind_of, make_folder, name_for_library, read_bytes
+from lmm_tui.guarded_files import kind_of, make_folder, name_for_library, read_bytes, replace_text
 
 ADAPTER = "adapter"
 
@@ -149,7 +149,7 @@ def _write(staging: Path, snapshot: Snapshot) -> None:
         )
         # peft's configuration holds a set.
         config = json.dumps(adapter.config, indent=1, ensure_ascii=False, default=sorted)
-        (staging / ADAPTER / "adapter_config.json").write_text(config, encoding="utf-8")
+        replace_text(staging / ADAPTER / "adapter_config.json", config, staging)
     torch.save(snapshot.training, staging / TRAINING)
     files.seal(staging, asdict(snapshot.state))
 

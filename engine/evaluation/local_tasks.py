@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import yaml
 
 from lmm_tui.engine.evaluation.builtin_tasks import NAMES
 from lmm_tui.engine.evaluation.job import EvaluateError, Job
+from lmm_tui.guarded_files import reading
 from lmm_tui.message import Message, os_reason
 
 _MMLU = "mmlu"
@@ -165,7 +167,7 @@ def _count_rows(file: Path, columns: dict[str, type]) -> int:
     expected = ", ".join(columns)
     rows = 0
     try:
-        with file.open("rb") as lines:
+        with BufferedReader(reading(file)) as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
                     continue

@@ -6,7 +6,6 @@ are read unless a task is missing there.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from lm_eval.tasks import TaskManager
 from lmm_tui.engine.evaluation import builtin_tasks
 from lmm_tui.engine.evaluation.job import EvaluateError, Job
 from lmm_tui.engine.evaluation.local_tasks import expected_file, tasks_folder, write_overlays
-from lmm_tui.guarded_files import make_private
+from lmm_tui.guarded_files import make_private, remove, rename
 
 _OURS = "lmm_"
 
@@ -72,15 +71,16 @@ class _Manager(TaskManager):
 
 def builtin_folder(cache: Path) -> Path:
     """The folder of the built-in tasks, written once for each version of them."""
-    folder = (cache / f"tasks-{builtin_tasks.content_key()}").resolve()
+    cache = cache.resolve()
+    folder = cache / f"tasks-{builtin_tasks.content_key()}"
     if not folder.is_dir():
         make_private(cache)
         temporary = Path(tempfile.mkdtemp(dir=cache))
         builtin_tasks.write_tasks(temporary, folder)
         try:
-            temporary.rename(folder)
+            rename(temporary, folder, cache)
         except OSError:  # Another process created it first.
-            shutil.rmtree(temporary)
+            remove(temporary, cache)
     return folder
 
 

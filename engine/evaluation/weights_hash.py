@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from lmm_tui.guarded_files import reading
+
 _FILES = (
     *("*model*.safetensors", "*.bin", "*config.json", "tokenizer.json", "chat_template.jinja"),
     *("adapter/*.safetensors", "adapter/*config.json"),
@@ -16,7 +18,7 @@ def fingerprint(model: Path) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for file in _files(model):
         digest.update(file.name.encode())
-        with file.open("rb") as content:
+        with reading(file) as content:
             while block := content.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
