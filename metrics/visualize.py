@@ -42,7 +42,8 @@ def draw_page(
 ) -> list[Path]:
     """Draw all metrics on one page, as PNG, PDF or SVG by the suffix of `output`.
 
-    What does not fit there is drawn on `NAME-2.png` and so on; returns the files.
+    What does not fit there is drawn on `NAME-2.png` and so on; returns the files. Of thousands of
+    metrics the last are on no page: see `curves_left_out`.
 
     `baselines` are loss levels in nats to draw as lines, `resumed_steps` the steps from which the
     run was resumed. An existing file is replaced atomically. Raises VisualizeError if nothing was
@@ -50,6 +51,13 @@ def draw_page(
     """
     source = PlotSource(series, title, baselines=baselines, resumed=resumed_steps)
     return _draw_all(output, source)
+
+
+def curves_left_out(series: SeriesStore) -> int:
+    """How many curves `draw_page` has no room for."""
+    from lmm_tui.metrics.plots.page_layout import left_out
+
+    return left_out(PlotSource(series, ""))
 
 
 def export_plots(run_path: Path | str) -> list[Path]:
@@ -132,6 +140,8 @@ def main(arguments: Sequence[str]) -> int:
         print(printable(str(error)), file=sys.stderr)
         return 2
     print(*files, sep="\n")
+    if count := curves_left_out(source.store):
+        print(f"{count} curves are left out: there is no room for them", file=sys.stderr)
     return 0
 
 

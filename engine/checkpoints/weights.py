@@ -117,32 +117,37 @@ def read_weights(path: Path) -> Weights:
 
 def infer_shape(tensors: Mapping[str, Tensor], rope_theta: float = 1e6) -> ModelShape:
     """Derive the shape from the tensors' names and sizes; WeightsError where that is impossible."""
-
-    def size(name: str) -> tuple[int, int]:
-        if name not in tensors:
-            raise WeightsError(
-                "tensor {name} is missing; a dense Qwen3 or MiniMind-3 model has it", name=name
-            )
-        return tensors[name].shape[0], tensors[name].shape[-1]
-
     layer = "model.layers.0."
-    vocab_size, hidden_size = size(EMBEDDING)
-    head_dim, _ = size(layer + "self_attn.q_norm.weight")
+    vocab_size, hidden_size = _size(tensors, EMBEDDING)
+    head_dim, _ = _size(tensors, layer + "self_attn.q_norm.weight")
     layers = {
-        int(match[1]) for name in tensors if (match := re.match(r"model\.layers\.(\d+)\.", name))
+        int(match[1])
+        for name in tensors
+        if (match := re.match(r"model\.layers\.(\d{1,9})\.", name))
     }
     head = tensors.get(HEAD)
     return ModelShape(
         vocab_size=vocab_size,
         hidden_size=hidden_size,
         num_layers=len(layers),
-        num_heads=size(layer + "self_attn.q_proj.weight")[0] // head_dim,
-        num_kv_heads=size(layer + "self_attn.k_proj.weight")[0] // head_dim,
+        num_heads=_size(tensors, layer + "self_attn.q_proj.weight")[0] // head_dim,
+        num_kv_heads=_size(tensors, layer + "self_attn.k_proj.weight")[0] // head_dim,
         head_dim=head_dim,
-        intermediate_size=size(layer + "mlp.gate_proj.weight")[0],
+        intermediate_size=_size(tensors, layer + "mlp.gate_proj.weight")[0],
         rope_theta=rope_theta,
         tie_embeddings=head is None or torch.equal(head, tensors[EMBEDDING]),
     )
+
+
+def _size(tensors: Mapping[str, Tensor], name: str) -> tuple[int, int]:
+    """The first and the last dimension of a weight that has to be there."""
+    if name not in tensors:
+        raise WeightsError(
+            "tensor {name} is missing; a dense Qwen3 or MiniMind-3 model has it", name=name
+        )
+    if not tensors[name].numel() or not tensors[name].dim():
+        raise WeightsError("tensor {name} holds no weights; choose another model", name=name)
+    return tensors[name].shape[0], tensors[name].shape[-1]
 
 
 def _read_verified(path: Path) -> Weights:
@@ -153,7 +158,10 @@ def _read_verified(path: Path) -> Weights:
     adapter = read_adapter(path)
     if adapter is not None:
         tensors = merged(tensors, adapter)
-    shape = config.model.shape(tensors[EMBEDDING].shape[0])
+    try:
+        shape = config.model.shape(_size(tensors, EMBEDDING)[0])
+    except WeightsError as error:
+        raise WeightsError("{path}: {error}", path=path, error=error) from None
     tokenizer = run_dir.path / "tokenizer.json"
     notes = []
     if adapter is not None and shape.tie_embeddings and HEAD in tensors:
@@ -195,7 +203,7 @@ def _read_pth(path: Path) -> Weights:
         raise WeightsError("{path}: no such file", path=path) from None
     except Exception as error:
         # A pickle with code in it is refused by weights_only, and ends here too.
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(
             "{path}: not a file of plain weights ({reason})", path=path, reason=reason
         ) from None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import Any
 
 import tomli_w
 
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.config_file import escaped
+from lmm_tui.toml_text import TomlError, parse_toml
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -25,8 +25,8 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 def parse_value(text: str) -> Any:
     """A TOML value; a bare word is a string."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except TomlError:
         return text.strip()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,13 @@ from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.guarded_files import read_text
 from lmm_tui.message import os_reason
+from lmm_tui.toml_text import TomlError, parse_toml
 
 
 def load_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file; ConfigError with the line of a syntax error."""
     try:
-        return tomllib.loads(read_text(path))
+        return parse_toml(read_text(path))
     except FileNotFoundError:
         raise ConfigError(
             "{path}: no such file; give --config an existing TOML file", path=path
@@ -31,10 +31,10 @@ def load_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             "{path}: not UTF-8 text (byte {start})", path=path, start=error.start
         ) from None
-    except RecursionError:
-        raise ConfigError("{path}: not valid TOML: nested too deeply", path=path) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError("{path}: not valid TOML: {error}", path=path, error=error) from None
+    except TomlError as error:
+        raise ConfigError(
+            "{path}: not valid TOML: {error}", path=path, error=error.message
+        ) from None
 
 
 def to_toml(config: RunConfig) -> str:
@@ -59,5 +59,5 @@ def _escaped(char: str) -> str:
 if __name__ == "__main__":
     text = to_toml(RunConfig())
     print(text)
-    assert RunConfig.model_validate(tomllib.loads(text)) == RunConfig()
+    assert RunConfig.model_validate(parse_toml(text)) == RunConfig()
     print("=== 自测通过 ===")

@@ -6,7 +6,6 @@ the settings that the run began with.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from io import BufferedReader
@@ -15,6 +14,7 @@ from typing import Any
 
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.guarded_files import read_text, reading
+from lmm_tui.toml_text import parse_toml
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def settings_table(run: RunDir) -> dict[str, Any]:
 
     Raises OSError or ValueError where config.toml cannot be read.
     """
-    began = tomllib.loads(read_text(run.config, run.path))
+    began = parse_toml(read_text(run.config, run.path))
     return _with_values(began, read_history(run.events).at())
 
 

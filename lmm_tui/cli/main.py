@@ -6,6 +6,7 @@ must not wait for them.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from lmm_tui import __version__, installation
 from lmm_tui.engine.run.launched_rank import launched_rank, launched_ranks, require_one_process
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n import language
+from lmm_tui.message import Message
 from lmm_tui.terminal.safe_streams import clean_errors, cleaned_errors
 
 USER_ERROR = 2
@@ -170,6 +172,13 @@ def _run(args: Sequence[str]) -> int:
         # The reader of the pipe has exited; the interpreter's last flush must not fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # Of any look at a path that was typed, or stands in a file.
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        name = str(error.filename)[:80]
+        return _refuse(
+            Message("{name}…: no file has so long a name; give a shorter one", name=name)
+        )
     return code if isinstance(code, int) else 0
 
 

@@ -6,7 +6,6 @@ renamed nor moved; its lock prevents it.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from lmm_tui.engine.run.setting_changes import read_history
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import read_text, replace_text
 from lmm_tui.message import os_reason
+from lmm_tui.toml_text import parse_toml
 
 TRASH = ".trash"
 _LONGEST_NAME = 200
@@ -117,8 +117,8 @@ def differences(first: RunDir, second: RunDir) -> list[SettingDifference]:
 
 def _settings(run: RunDir) -> dict[str, str]:
     try:
-        found = tomllib.loads(read_text(run.config, run.path))
-    except (OSError, ValueError, RecursionError) as error:
+        found = parse_toml(read_text(run.config, run.path))
+    except (OSError, ValueError) as error:
         raise ManageRunsError(
             "{config}: cannot be read ({error})", config=run.config, error=error
         ) from None

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import time
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from lmm_tui.metrics.health.rules import RULES, Rule, in_our_trainer
 from lmm_tui.metrics.health.rules_file import HealthConfigError, rules_of
 from lmm_tui.metrics.health.scan import examine
 from lmm_tui.metrics.health.verdict import Verdict, verdict_of, with_end
+from lmm_tui.toml_text import parse_toml
 
 if TYPE_CHECKING:
     from lmm_tui.engine.run.run_dir import RunDir
@@ -125,9 +125,9 @@ def rules_of_run(run_dir: RunDir) -> tuple[Rule, ...]:
     Raises HealthConfigError if the rules file it names cannot be used.
     """
     try:
-        section = tomllib.loads(read_text(run_dir.config, run_dir.path)).get("health", {})
+        section = parse_toml(read_text(run_dir.config, run_dir.path)).get("health", {})
         file, thresholds = section.get("rules"), section.get("thresholds", ())
-    except (OSError, ValueError, AttributeError, RecursionError):
+    except (OSError, ValueError, AttributeError):
         return RULES
     if not (isinstance(file, str | None) and all(isinstance(one, str) for one in thresholds)):
         raise HealthConfigError(

@@ -18,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from lmm_tui.guarded_files import read_text
 from lmm_tui.message import os_reason
 from lmm_tui.metrics.health.metric_conditions import Threshold
 from lmm_tui.metrics.health.rules import RULES, SEVERITIES, Rule
+from lmm_tui.toml_text import parse_toml
 
 _RULE_KEYS = ("severity", "suspect", "advice", "calm")
 _BOUND = re.compile(r"\s*(?P<metric>\S+)\s*(?P<side>[<>])\s*(?P<number>\S+)\s*")
@@ -41,12 +41,12 @@ class HealthConfigError(LmmError):
 def load_rules(path: Path, rules: Iterable[Rule] = RULES) -> tuple[Rule, ...]:
     """`rules` with the changes of the file. Raises HealthConfigError naming file and key."""
     try:
-        given = tomllib.loads(read_text(path))
+        given = parse_toml(read_text(path))
     except OSError as error:
         raise HealthConfigError(
             "{path}: {error}; name a readable TOML file", path=path, error=os_reason(error)
         ) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise HealthConfigError(
             "{path}: is not TOML ({error}); correct it", path=path, error=error
         ) from None

@@ -26,6 +26,8 @@ _GUTTER = 0.19
 _LEFT, _RIGHT, _BOTTOM = 0.8, 0.45, 0.62
 OTHERS_ON_A_PAGE = 180
 """More small panels make a picture that is too high for its format."""
+MOST_PAGES = 4
+"""A page takes seconds, and a log of a stranger may name thousands of metrics."""
 _HAVE_PANELS = frozenset(
     {
         names.TRAIN_LOSS,
@@ -53,8 +55,13 @@ class _Row:
 
 
 def page_count(source: PlotSource) -> int:
-    """How many pages all curves of a run take."""
-    return max(1, -(-len(_others(source)) // OTHERS_ON_A_PAGE))
+    """How many pages the curves of a run take."""
+    return min(MOST_PAGES, max(1, -(-len(_others(source)) // OTHERS_ON_A_PAGE)))
+
+
+def left_out(source: PlotSource) -> int:
+    """How many curves are on no page."""
+    return max(0, len(_others(source)) - MOST_PAGES * OTHERS_ON_A_PAGE)
 
 
 def draw(page: Page, source: PlotSource, number: int = 1) -> Figure:

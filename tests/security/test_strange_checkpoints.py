@@ -5,6 +5,7 @@ Rows B2 to B5 and W9 of the review. `seal_again` makes checksums that fit, as a 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -56,6 +57,40 @@ def test_an_odd_state_is_a_damaged_checkpoint(content: str, stranger: Path) -> N
     (newest / "state.json").write_text(content)
     with pytest.raises(CheckpointError, match="damaged checkpoint"):
         verify(newest)
+
+
+def weights(header: dict[str, object], size: int = 0) -> bytes:
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(size)
+
+
+def floats(*shape: int, size: int) -> dict[str, object]:
+    return {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}
+
+
+EMBEDDING = "model.embed_tokens.weight"
+WEIGHTS = {
+    "a header of 2^62 bytes": (1 << 62).to_bytes(8, "little") + b"{}",
+    "2^62 rows": weights({EMBEDDING: floats(2**62, 2, size=8)}, 8),
+    "two at one place": weights({EMBEDDING: floats(1, 1, size=4), "b": floats(1, 1, size=4)}, 4),
+    "no embedding": weights({}),
+    "an embedding of nothing": weights({EMBEDDING: floats(0, 32, size=0)}),
+    "an embedding without dimensions": weights({EMBEDDING: floats(size=4)}, 4),
+    "a layer of 5,000 digits": weights({f"model.layers.{'9' * 5000}.x": floats(1, size=4)}, 4),
+}
+
+
+@pytest.mark.parametrize("content", WEIGHTS.values(), ids=WEIGHTS)
+def test_odd_weights_with_the_right_checksum_are_one_sentence(
+    content: bytes, stranger: Path, capsys: Capture
+) -> None:
+    newest = list_checkpoints(stranger / "checkpoints")[-1]
+    (newest / "model.safetensors").write_bytes(content)
+    seal_again(newest, {"model.safetensors": hashlib.sha256(content).hexdigest()})
+    for command in (["convert", "x", "out"], ["convert", "x", "out.pth"]):
+        assert main.run(command) == 2
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) == 1 and "step-000000010" in said
 
 
 TRAPS: dict[str, Callable[[Path, Path], object]] = {

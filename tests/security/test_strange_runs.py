@@ -51,6 +51,8 @@ ODD: dict[str, Trap] = {
     ),
     "shapes in status.json": changed("status.json", step=[], loss={}, error=7),
     "nested config.toml": holding("config.toml", f"a = {NESTED}"),
+    "a key of 200,000 parts in config.toml": holding("config.toml", f"a{'.a' * 200_000} = 1"),
+    "a number of 9,999 digits in config.toml": holding("config.toml", f"a = {'9' * 9999}"),
     "holes as config.toml": sparse("config.toml"),
     "shapes in config.toml": holding("config.toml", "health = 5\nlog = []\n"),
     "shapes in [health]": holding("config.toml", "[health]\nrules = [1]\nthresholds = [{}]\n"),

@@ -72,13 +72,16 @@ def command(
             )
         click.echo(picture)
     if output is not None:
-        from lmm_tui.metrics.visualize import draw_page
+        from lmm_tui.metrics.visualize import curves_left_out, draw_page
 
         title = clean(session.view.info.name)
         info = session.view.info
         files = draw_page(session.series, info.references, output, title, info.resumed_steps)
         for file in files:
             click.echo(clean(str(file)))
+        if count := curves_left_out(session.series):
+            text = tr("{count} curves are left out: there is no room for them", count=count)
+            click.echo(text, err=True)
     if screen is not None:
         import asyncio
 

@@ -6,7 +6,6 @@ other options or files are found by the screen, which reports them with `complai
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +30,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message, translate_range
 from lmm_tui.terminal.safe_text import REPLACEMENT, clean, fit, wrap
+from lmm_tui.toml_text import TomlError, parse_toml
 
 UNSET = mark("unset")
 CHANGED_MARK = "●"
@@ -220,8 +220,8 @@ def parse(option: Option, text: str) -> Any:
 
 def _list(text: str) -> list[Any]:
     try:
-        found = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        found = parse_toml(f"value = {text}")["value"]
+    except TomlError:
         found = None
     if not isinstance(found, list):
         raise ConfigError(tr('needs a list such as ["one", "two"]'))

@@ -20,6 +20,15 @@ def read(*paths):
     return list(text.documents(skipped)), skipped, text
 
 
+def test_a_pipe_among_the_files_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "a.txt")
+    text = FileText(find(str(tmp_path / "*.txt")))
+    with pytest.raises(DataError, match=r"a\.txt: cannot be read .*is a pipe"):
+        list(text.documents(Skipped()))
+    with pytest.raises(DataError, match=r"a\.txt: cannot be read .*is a pipe"):
+        text.identity(lambda *_: None)
+
+
 def test_a_folder_gives_its_text_files_recursively_and_sorted(tmp_path):
     (tmp_path / "b" / "c").mkdir(parents=True)
     (tmp_path / ".hidden").mkdir()
