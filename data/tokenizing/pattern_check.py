@@ -33,6 +33,7 @@ _LONGEST_S = 20.0
 _MOST_MEMORY = 2 << 30
 _LENGTH = 4000
 _MOST_PAIRS = 150
+_MOST_BEFORE = 100
 _COMMON = "a1 \n!中"
 
 
@@ -43,6 +44,13 @@ def check_patterns(backend: tokenizers.Tokenizer, file: Path) -> None:
         for name in ("normalizer", "pre_tokenizer", "decoder")
         if (part := getattr(backend, name)) is not None
     }
+    ends = backend.post_processor
+    if _lengthens([*parts.values(), json.loads(ends.__getstate__()) if ends else None]):
+        raise DataError(
+            "data.tokenizer: {file}: its normalizer or post-processor makes every text "
+            "many times longer; choose another tokenizer",
+            file=file,
+        )
     if _patterns(parts) - KNOWN and (why := _trial(json.dumps(parts))):
         raise DataError(
             "data.tokenizer: {file}: {why}; choose another tokenizer", file=file, why=why
@@ -111,6 +119,18 @@ def _patterns(part: Any) -> set[str]:
     if part.get("type") == "Replace" and len(str(part.get("content"))) > 3:
         found.add(str(part.get("pattern")))  # SentencePiece's is a space for `▁`, one for one.
     return found
+
+
+def _lengthens(part: Any) -> bool:
+    """Whether a part puts the text itself more than once, or much before it."""
+    if isinstance(part, list):
+        return any(map(_lengthens, part))
+    if not isinstance(part, dict):
+        return False
+    single = part.get("single")
+    places = sum("Sequence" in piece for piece in single) if isinstance(single, list) else 0
+    before = len(str(part.get("prepend", "")))
+    return places > 1 or before > _MOST_BEFORE or any(map(_lengthens, part.values()))
 
 
 def _texts(patterns: set[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import tokenizers
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing import pattern_check
@@ -51,6 +51,38 @@ def test_replacements_that_double_a_text_are_refused(folder: Path) -> None:
     backend.save(str(folder / "tokenizer.json"))
     with pytest.raises(DataError, match="its patterns"):
         Tokenizer.load(folder)
+
+
+def test_a_long_text_before_every_text_is_refused(folder: Path) -> None:
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.normalizer = normalizers.Prepend("x" * (8 << 20))
+    backend.save(str(folder / "tokenizer.json"))
+    with pytest.raises(DataError, match="many times longer"):
+        Tokenizer.load(folder)
+
+
+@pytest.mark.parametrize("times", [2, 5000])
+def test_a_post_processor_that_repeats_a_text_is_refused(folder: Path, times: int) -> None:
+    """It is applied without special tokens, too."""
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    template = processors.TemplateProcessing(single=" ".join(["$A"] * times), special_tokens=[])
+    backend.post_processor = processors.Sequence([processors.ByteLevel(), template])
+    assert len(backend.encode("the", add_special_tokens=False)) == times * len(
+        Tokenizer.load(folder).encode("the")
+    )
+    backend.save(str(folder / "tokenizer.json"))
+    with pytest.raises(DataError, match="many times longer"):
+        Tokenizer.load(folder)
+
+
+def test_a_post_processor_that_adds_tokens_is_taken(folder: Path) -> None:
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    end = ("<|endoftext|>", backend.token_to_id("<|endoftext|>"))
+    backend.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A", pair="<|endoftext|> $A $B", special_tokens=[end]
+    )
+    backend.save(str(folder / "tokenizer.json"))
+    assert Tokenizer.load(folder).encode_as_input("the")[0] == end[1]
 
 
 def test_a_panic_is_a_sentence() -> None:
