@@ -32,7 +32,7 @@ from lmm_tui.data.text.json_rows import (
 from lmm_tui.data.text.passages import SEPARATOR, documents
 from lmm_tui.data.text.row_fields import TEXT_FIELDS, refuse_unlearnable, unused_fields
 from lmm_tui.data.tokenizing.cpus import usable_cpus
-from lmm_tui.guarded_files import reading
+from lmm_tui.guarded_files import open_file
 from lmm_tui.message import Message, os_reason
 
 SUFFIXES = (".txt", ".jsonl", ".json")
@@ -286,7 +286,7 @@ def check_unchanged(path: Path, before: tuple[int, int]) -> None:
 def opened(path: Path) -> Iterator[BufferedReader]:
     """The file, to read bytes from; DataError where that does not work."""
     try:
-        with BufferedReader(reading(path)) as file:
+        with open(open_file(path), "rb") as file:  # noqa: PTH123
             yield file
     except OSError as error:
         raise _unreadable(path, error) from None
