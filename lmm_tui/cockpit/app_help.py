@@ -69,7 +69,9 @@ class HelpfulApp(ColourfulApp):
     def action_command_palette(self) -> None:
         """Textual's, with its prompt translated."""
         if not isinstance(self.screen, CommandPalette):
-            self.push_screen(CommandPalette(placeholder=tr("Search commands, runs, metrics, settings: lr 1e-4")))
+            self.push_screen(
+                CommandPalette(placeholder=tr("Search commands, runs, metrics, settings: lr 1e-4"))
+            )
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette offers what the keys do, and Textual's choice of themes."""

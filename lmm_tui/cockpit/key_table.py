@@ -92,16 +92,16 @@ interrupt  ctrl+c    -  -  quit     Like q, also while typing; twice detaches  a
 [configure]  where: configure  group: Configure
 start         f5              -  *  start         Start the run, or go to the first invalid value
 leave         escape q        -  *  cancel        Cancel without starting; asks if anything changed
-next          down j tab      -  -  next          Go to the next field; ← → choose  app.focus_next
-previous      up k shift+tab  -  -  previous      Go to the previous field  app.focus_previous
-next_tab      pagedown ]      -  *  next tab      Show the next tab; together they hold all options
-previous_tab  pageup [        -  *  previous tab  Show the previous tab
-pick          ctrl+f          -  *  pick          Choose the value of this field from a list
+pick          enter           -  *  pick          Choose from a list, or go to the next field
 try           ctrl+t          -  *  benchmark     Time a few throwaway steps, now
 load          ctrl+o          -  *  load          Load a TOML file, another run or a recipe stage
 save          ctrl+s          -  *  save          Write the settings to a new TOML file
 copy          ctrl+y          -  *  copy          Copy the command line that starts this run
 reset         ctrl+r          -  *  default       Reset the field to its default
+next_tab      pagedown ]      -  *  next tab      Show the next tab; together they hold all options
+previous_tab  pageup [        -  *  previous tab  Show the previous tab
+next          down j tab      -  -  next          Go to the next field; ← → choose  app.focus_next
+previous      up k shift+tab  -  -  previous      Go to the previous field  app.focus_previous
 
 [runs]  where: runs  group: Runs
 open         enter     2   *  open         Show this run in the dashboard; so does a double click

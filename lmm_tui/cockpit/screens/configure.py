@@ -6,6 +6,7 @@ it is dismissed with a checked RunConfig, or with None.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
@@ -24,18 +24,21 @@ from lmm_tui.cockpit.messages import CONFIGURE
 from lmm_tui.cockpit.screens.background_thread import run_in_background
 from lmm_tui.cockpit.screens.configure_outlook import KnownFacts, same_data, same_step_time
 from lmm_tui.cockpit.screens.dialogs import AskDialog
-from lmm_tui.cockpit.screens.form_tabs import TABS
+from lmm_tui.cockpit.screens.form_tabs import TABS, keys_of, matters
 from lmm_tui.cockpit.screens.option_form import OptionForm
-from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, run_name
+from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, Outlook, promise
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
 from lmm_tui.cockpit.widgets.option_field import OptionField
 from lmm_tui.cockpit.widgets.page_tabs import PageTabs
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.options import Option, options
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.planning.candidates import candidates, is_list_of_names, pretrained_runs
 from lmm_tui.planning.command_line import command_line
 from lmm_tui.planning.data_summary import DataFacts, summarize_data
 from lmm_tui.planning.settings_files import load_settings, save_settings, sources
@@ -52,6 +55,8 @@ TALL = 28
 """Columns for the estimate beside the form, rows for air between its sections."""
 TYPING_PAUSE_S = 0.25
 """Files are looked at once a person has stopped typing for this long."""
+TRY_AFTER_S = 3.0
+"""Once nothing was edited for this long, a few steps are tried."""
 DEVICES_AFTER_S = 0.5
 """Importing torch holds the interpreter for moments: the first paint goes first."""
 
@@ -69,6 +74,8 @@ class DataSeen(Message):
 
     config: RunConfig
     facts: DataFacts
+    starts: tuple[str, ...]
+    """Runs that this one could start from."""
 
 
 @dataclass
@@ -99,6 +106,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self._start_wanted = False
         self._refused: tuple[OptionField, str] | None = None
         self._trying = False
+        self._quiet: Timer | None = None
 
     @property
     def config(self) -> RunConfig:
@@ -123,9 +131,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         wide = self.app.size.width >= WIDE
         self.set_class(wide, "-wide")
         self.set_class(self.app.size.height >= TALL, "-tall")
-        yield Static(
-            Content.assemble(("lmm-tui", "bold $accent"), f"  {tr('new run')}"), id="title"
-        )
+        yield ScreenTabs("configure")
         yield PageTabs()
         with Vertical(id="body"):
             yield OptionForm(self._config, id="form")
@@ -170,7 +176,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         field = event.field
         self._refused = None
         if not field.problem:
-            self._config = with_changes(self._config, {field.option.key: field.value})
+            self._config = with_changes(self._config, field.changes)
         if field.option.key in ("stage", *_DATA_KEYS):
             self._look_soon()
         self.form.update_config(self._config)
@@ -190,6 +196,42 @@ class ConfigureScreen(Screen[RunConfig | None]):
             self.form.warn(self._refused[1])
         else:
             self.form.explain(field)
+
+    @on(Input.Submitted)
+    def action_pick(self) -> None:
+        """Choose the value of the focused field from a list; go on where there is none."""
+        field = self.form.focused_field
+        if field is None or not field.lists:
+            self.focus_next()
+            return
+        from lmm_tui.cockpit.screens.pick_dialog import PickDialog
+
+        key, config = field.option.key, self._config
+        several = is_list_of_names(key)
+        dialog = PickDialog(
+            field.called,
+            lambda: candidates(key, config),
+            several=several,
+            chosen=field.value if several else (),
+        )
+
+        def take(values: list[str] | None) -> None:
+            if values is not None:
+                field.show(values if several else values[0])
+
+        self.app.push_screen(dialog, take)
+
+    def options(self) -> Iterator[Option]:
+        """Every option that matters in this stage."""
+        return (option for option in options() if matters(option.key, self._config.stage))
+
+    async def go_to_field(self, key: str, text: str = "") -> None:
+        """Focus the field of an option, and fill it in if there is a text."""
+        await self._open_tab(next(at for at, tab in enumerate(TABS) if key in keys_of(tab)))
+        field = self.field(key)
+        field.editor.focus()
+        if text:
+            field.show_text(text)
 
     def action_reset(self) -> None:
         """Put the focused field back to its default."""
@@ -248,7 +290,6 @@ class ConfigureScreen(Screen[RunConfig | None]):
 
     # Starting and leaving
 
-    @on(Input.Submitted)
     @on(Button.Pressed, "#start")
     async def action_start(self) -> None:
         """Dismiss with the configuration, or go to the first field that is wrong."""
@@ -257,7 +298,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
             await self.form.open_tab_of(wrong[0])
             self._show_tabs()
             names = listed(field.called for field in wrong)
-            why = tr("Not started; put right what is marked: {names}", names=names)
+            why = tr("Fix the highlighted fields: {names}", names=names)
             self._refused = wrong[0], why
             wrong[0].editor.focus()
             self._show_help()
@@ -274,23 +315,25 @@ class ConfigureScreen(Screen[RunConfig | None]):
             self.dismiss(None)
             return
         self._leaving = True
-        self.form.warn(tr("What you changed would be lost: leave once more to leave, edit to stay"))
+        self.form.warn(tr("Unsaved changes. Press esc again to discard."))
 
     # What follows from the values
 
     def _update(self) -> None:
         """Bring checks, estimate and command up to date with the configuration."""
         self.field("name").complain(_name_taken(self._config))
-        self.field("name").show_unset(run_name(self._config))
+        self.field("start_from").doubt(self._known.doubt_start(self._config))
         try:
             outlook = self._known.outlook(self._config)
-            peak = tr("{lr:.2g} for this model", lr=self._config.peak_lr)
-            self.field("optim.lr").show_unset(peak)
             self.field("model.preset").complain("")
         except ConfigError as error:
             self.field("model.preset").complain(str(error))
             return
-        self.query_one(EstimatePanel).outlook = outlook
+        panel = self.query_one(EstimatePanel)
+        panel.outlook = outlook
+        panel.set_class(bool(self.form.wrong_fields), "-stale")
+        self.form.promise(promise(outlook))
+        self._try_soon(outlook)
         self.query_one("#command", Static).update(f"$ {clean(command_line(self._config))}")
 
     def _look_soon(self) -> None:
@@ -301,12 +344,17 @@ class ConfigureScreen(Screen[RunConfig | None]):
 
     def _look_at_data(self) -> None:
         config = self._config
-        run_in_background(self, "data", lambda: DataSeen(config, summarize_data(config)))
+
+        def read() -> DataSeen:
+            starts = tuple(run.name for run in pretrained_runs(config.runs_dir))
+            return DataSeen(config, summarize_data(config), starts)
+
+        run_in_background(self, "data", read)
 
     async def on_data_seen(self, event: DataSeen) -> None:
         if not same_data(event.config, self._config):
             return
-        self._known.data = event.facts
+        self._known.data, self._known.starts = event.facts, event.starts
         for key in ("data.source", "data.tokenizer"):
             self.field(key).complain(event.facts.problems.get(key, ""))
         self._update()
@@ -327,25 +375,49 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self.field("device").set_choices(["auto", *(device.name for device in event.devices)])
         self._update()
 
+    def _try_soon(self, outlook: Outlook) -> None:
+        """Benchmark the settings once nothing was edited for a while, if that is quickly done."""
+        if self._quiet is not None:
+            self._quiet.stop()
+        if self._known.measured_for is not None and same_step_time(
+            self._known.measured_for, self._config
+        ):
+            return
+        session = getattr(self.app, "session", None)
+        beside_training = session is not None and session.view.active
+        if (
+            self._known.may_benchmark(outlook)
+            and not self.form.wrong_fields
+            and not beside_training
+        ):
+            self._quiet = self.set_timer(TRY_AFTER_S, self._benchmark)
+
     def action_try(self) -> None:
         """Measure in a worker process how long a step takes."""
-        if self._trying:
-            return
+        if self._benchmark():
+            self.form.warn(tr("Benchmarking …"))
+
+    def _benchmark(self) -> bool:
+        """Start it, if none is running; the answer is a message."""
+        if self._trying or not self.is_attached:
+            return False
         config, self._trying = self._config, True
-        self.form.warn(tr("Trying a few steps …"))
         run_in_background(
             self,
             "try",
             lambda: StepsTried(config, seconds_a_step(config)),
             refused=lambda why: StepsTried(config, None, why),
         )
+        return True
 
     def on_steps_tried(self, event: StepsTried) -> None:
         self._trying = False
         if not same_step_time(event.config, self._config):
-            self.form.warn(tr("The settings have changed: what was tried counts no more"))
+            self._update()
         elif event.seconds_a_step is None:
-            self.form.warn(tr("Not tried: {why}", why=translate_message(event.error)))
+            self._known.measured_for = event.config
+            self._known.seconds_a_step = None
+            self.form.warn(tr("Benchmark failed: {why}", why=translate_message(event.error)))
         else:
             self._known.seconds_a_step = event.seconds_a_step
             self._known.measured_for = event.config

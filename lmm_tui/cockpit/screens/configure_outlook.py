@@ -18,6 +18,11 @@ from lmm_tui.planning.estimate import Estimate, estimate
 if TYPE_CHECKING:
     from lmm_tui.engine.device import DeviceInfo
 
+_NEED_A_START = ("sft", "dpo", "grpo")
+_CPU_STEP, _GPU_STEP = 3e11, 3e13
+"""Operations of a step of which some are tried unasked: seconds, not minutes."""
+_MOST_MEMORY = 0.5
+
 
 @dataclass
 class KnownFacts:
@@ -30,6 +35,34 @@ class KnownFacts:
     seconds_a_step: float | None = None
     """As measured for `measured_for`."""
     measured_for: RunConfig | None = None
+    starts: tuple[str, ...] = ()
+    """Runs with weights to start from, the newest first."""
+
+    def doubt_start(self, config: RunConfig) -> str:
+        """What is doubtful about the weights that a stage starts from, or nothing."""
+        if config.stage not in _NEED_A_START or config.start_from:
+            return ""
+        offered = tr(
+            "enter lists {count}, such as {name}",
+            count=len(self.starts),
+            name=next(iter(self.starts), ""),
+        )
+        return tr(
+            "{stage} of random weights teaches nothing: it needs a pretrained model; {offer}",
+            stage=config.stage.upper(),
+            offer=offered if self.starts else tr("pretrain one first"),
+        )
+
+    def may_benchmark(self, outlook: Outlook) -> bool:
+        """Whether a few steps may be tried unasked: the model fits and they are soon done."""
+        device = self.device(outlook.config)
+        if device is None or self.data is None or self.data.problems:
+            return False
+        if (outlook.memory_share or 0) > _MOST_MEMORY or self.doubt_start(outlook.config):
+            return False
+        tokens, shape = outlook.estimate.tokens_per_step, outlook.estimate.shape
+        step = shape.flops_per_token(outlook.config.data.seq_len) * tokens
+        return 0 < step < (_CPU_STEP if device.name == "cpu" else _GPU_STEP)
 
     def device(self, config: RunConfig) -> DeviceInfo | None:
         """The device that a configuration means, once that is known."""

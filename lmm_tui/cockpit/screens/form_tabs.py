@@ -5,7 +5,7 @@ from __future__ import annotations
 from lmm_tui.engine.config.options import options
 from lmm_tui.i18n.language import mark
 
-ESSENTIALS = mark("essentials")
+ESSENTIALS = mark("basic")
 FORM = (
     "stage",
     "device",
@@ -27,10 +27,10 @@ _STAGED = ("dpo", "grpo", "distill")
 _SECTIONS = {
     mark("stage"): ("lora", *_STAGED),
     mark("model"): ("model",),
-    mark("data"): ("data", ""),
-    mark("training"): ("train",),
-    mark("optimisation"): ("optim",),
-    mark("probes, logs"): ("log", "probe"),
+    mark("data"): ("data",),
+    mark("training"): ("train", ""),
+    mark("optimizer"): ("optim",),
+    mark("logging & probes"): ("log", "probe"),
     mark("evaluation"): ("eval",),
     mark("health"): ("health",),
 }
