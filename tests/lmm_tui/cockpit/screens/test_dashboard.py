@@ -176,7 +176,7 @@ async def test_text_of_models_and_files_never_reaches_the_terminal_raw(tmp_path)
     for size in (SIZES[0], SIZES[-1]):
         async with cockpit(run, size) as (app, pilot):
             for _ in pages_for(app.size):
-                await pilot.press("n")
+                await pilot.press("right_square_bracket")
                 await pilot.pause()
                 text = screen_text(app)
                 assert not {"\x1b", "\x07", "\u202e", "\x9b"} & set(text)
@@ -332,7 +332,7 @@ async def test_while_a_step_takes_long_keys_are_not_sent_twice_and_nothing_block
         await pilot.press("c", "c")
         await until(pilot, lambda: "asked: checkpoint" in screen_text(app))
         assert toasts(app) == ["asked already; it is done between two steps"]
-        await pilot.press("n")
+        await pilot.press("right_square_bracket")
         assert app.screen.query_one(PanelGrid).page.title == "model"
         release.set()
         await until(pilot, lambda: "asked:" not in screen_text(app))
