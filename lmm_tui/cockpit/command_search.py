@@ -21,8 +21,8 @@ NAME_WIDTH = 48
 """Cells of the names: what stands at the right of them lines up."""
 _FALLBACK_SCORE = 1e-6
 """The score of the fallback, below that of any match."""
-_BY_HELP = 0.3
-"""Of a match in the help, which says less than one in the name."""
+_BY_HELP = 1e-3
+"""The score of words in the help, which say less than the name."""
 
 
 def row(name: Content | str, beside: str) -> Content:
@@ -66,7 +66,7 @@ class CommandSearch(Provider):
         nothing = True
         for name, help_text, callback, english, keys in self._commands():
             score = matcher.match(name)
-            meant = _BY_HELP * matcher.match(help_text) if query.casefold() in help_text else 0.0
+            meant = _BY_HELP if query.casefold() in help_text.casefold() else 0.0
             if best := max(score, matcher.match(english), meant):
                 nothing = False
                 shown = matcher.highlight(name) if score else Content(name)
