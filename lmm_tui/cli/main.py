@@ -18,6 +18,7 @@ from lmm_tui import __version__, installation
 from lmm_tui.engine.run.launched_rank import launched_rank, launched_ranks, require_one_process
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n import language
+from lmm_tui.message import Message
 from lmm_tui.terminal.safe_streams import clean_errors, cleaned_errors
 
 USER_ERROR = 2
@@ -101,8 +102,10 @@ class _LazyGroup(click.Group):
         """Refuse an unknown command with the one that was probably meant."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             near = get_close_matches(args[0], COMMANDS, 1)
-            hint = f". (Did you mean '{near[0]}'?)" if near else ""
-            ctx.fail(f"No such command '{args[0]}'{hint}")
+            if near:
+                known = {"name": args[0], "near": near[0]}
+                said = Message("No such command {name!r}. Did you mean {near!r}", **known)
+                raise click.UsageError(said, ctx)
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -185,10 +188,9 @@ def _run(args: Sequence[str]) -> int:
             raise
         return _refuse(str(installation.missing(error.name)))
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "lmm-tui"
-        # click puts each choice on a line of its own.
-        sentence = " ".join(error.format_message().split()).rstrip(".")
-        return _refuse(f"{sentence}; see `{command} --help`")
+        from lmm_tui.cli.click_messages import usage_message
+
+        return _refuse(usage_message(error))
     except click.ClickException as error:
         return _refuse(error.format_message())
     except click.Abort:

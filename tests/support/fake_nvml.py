@@ -46,13 +46,13 @@ class FakeNvml:
     def __init__(self, *cards):
         self.cards = cards
 
-    def nvmlInit(self):  # noqa: N802
+    def nvmlInit(self):
         """There is a driver."""
 
-    def nvmlDeviceGetCount(self):  # noqa: N802
+    def nvmlDeviceGetCount(self):
         return len(self.cards)
 
-    def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802
+    def nvmlDeviceGetHandleByIndex(self, index):
         if self.cards[index] is None:
             raise self.NVMLError("GPU is lost")
         return index

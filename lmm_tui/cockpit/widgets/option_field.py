@@ -195,10 +195,9 @@ class OptionField(Widget):
         return wrap(clean(text), max(width - LABEL_WIDTH - 1, 16))
 
     def _translated_problem(self) -> str:
-        """The problem in the language of the interface; the catalogue has it with its key."""
+        """The problem in the language of the interface, without the key that it may begin with."""
         key = self.option.key
-        translated = translate_message(f"{key}: {self.problem}")
-        return translated.removeprefix(key).lstrip(":： ")
+        return translate_message(self.problem).removeprefix(key).lstrip(":： ")
 
     def complain(self, problem: str) -> None:
         """Show a problem with a valid value until the next edit; an empty text removes it."""
@@ -257,7 +256,7 @@ class OptionField(Widget):
     def _parsed(self) -> dict[str, Any]:
         """What the text sets; a length in epochs is another option than one in steps."""
         if self.option.key == "train.steps" and (epochs := epochs_in(self.text)) is not None:
-            return {"train.epochs": epochs}
+            return {self.option.key: self.option.default, "train.epochs": epochs}
         return {self.option.key: parse(self.option, self.text)}
 
     def _choice_label(self, choice: str) -> str:
@@ -302,12 +301,12 @@ def parse(option: Option, text: str) -> Any:
         given = plain_number(text)
     try:
         return lookup(with_changes(_DEFAULTS, {option.key: given}), option.key)
-    except ConfigError as error:
+    except ConfigError:
         if option.allowed:
             raise ConfigError(
                 tr("needs a {allowed}", allowed=translate_range(option.allowed))
             ) from None
-        raise ConfigError(str(error).removeprefix(f"{option.key}: ")) from None
+        raise
 
 
 def _list(text: str) -> list[Any]:

@@ -124,10 +124,11 @@ async def test_enter_starts_from_the_button_and_never_from_a_field():
 
 async def test_space_and_letters_change_nothing_while_no_text_is_typed():
     async with seated() as seat:
+        seat.screen.field("stage").editor.focus()
         await seat.press("space", "j", "k", "space")
         assert seat.screen.config == RunConfig()
         await seat.press("l")
-        assert seat.screen.config.model.preset == "tiny"
+        assert seat.screen.config.stage == "sft"
 
 
 async def test_an_empty_field_shows_what_applies_and_follows_the_preset():

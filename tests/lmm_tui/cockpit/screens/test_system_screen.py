@@ -11,8 +11,8 @@ from textual.widgets import Static
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.screens.system_screen import SystemScreen
-from lmm_tui.runs import machine_stats
 from lmm_tui.i18n.number_format import NOTHING
+from lmm_tui.runs import machine_stats
 from lmm_tui.runs.machine_stats import Machine
 from lmm_tui.runs.session import RunSession
 
