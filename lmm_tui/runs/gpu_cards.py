@@ -1,4 +1,4 @@
-"""One reading of a GPU, the same for every maker, and the reader of whichever is here.
+"""One reading of a GPU, the same for every maker.
 
 What a card does not tell is None, never zero: laptop, shared and partitioned GPUs tell little.
 """
@@ -51,21 +51,8 @@ class Card:
 Reader = Callable[[], tuple[Card, ...]]
 
 
-def find_reader() -> Reader | None:
-    """The first reader that knows a card of this machine, None without one.
-
-    Call it in a thread: drivers take a moment to answer.
-    """
-    from lmm_tui.runs import amd_cards, apple_cards, nvidia_cards
-
-    for make in (nvidia_cards.reader, amd_cards.reader, apple_cards.reader):
-        if (reader := make()) is not None:
-            return reader
-    return None
-
-
 if __name__ == "__main__":
     card = Card("demo", 0.5, 10, 40, processes=(CardProcess(7, 8), CardProcess(8)))
-    print(card.memory_share, card.memory_of(frozenset({7, 8})), find_reader())
+    print(card.memory_share, card.memory_of(frozenset({7, 8})))
     assert card.memory_of(frozenset({8})) is None
     print("=== 自测通过 ===")

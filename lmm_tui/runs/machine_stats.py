@@ -14,7 +14,8 @@ from typing import Any
 
 import psutil
 
-from lmm_tui.runs.gpu_cards import Card, find_reader
+from lmm_tui.runs import amd_cards, apple_cards, nvidia_cards
+from lmm_tui.runs.gpu_cards import Card, Reader
 
 _BUSIEST = 12
 """Processes of the table besides those of the run and of the cards."""
@@ -105,7 +106,7 @@ class Machine:
         self._folder = folder
         self._process = _process(pid)
         self._children: dict[int, psutil.Process] = {}
-        self._cards = find_reader()
+        self._cards = _find_reader()
         self._begun = False
         """Whether there was a reading, since which the next one measures."""
         self._rates = {name: _Rate() for name in ("received", "sent", "read", "written")}
@@ -236,6 +237,17 @@ def _counters(read: Any) -> Any:
         return read()
     except (psutil.Error, OSError, RuntimeError):
         return None
+
+
+def _find_reader() -> Reader | None:
+    """The first reader that knows a card of this machine, None without one.
+
+    Call it in a thread: drivers take a moment to answer.
+    """
+    for make in (nvidia_cards.reader, amd_cards.reader, apple_cards.reader):
+        if (reader := make()) is not None:
+            return reader
+    return None
 
 
 def _process(pid: int | None) -> psutil.Process | None:
