@@ -103,8 +103,10 @@ class _LazyGroup(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             near = get_close_matches(args[0], COMMANDS, 1)
             if near:
-                known = {"name": args[0], "near": near[0]}
-                said = Message("No such command {name!r}. Did you mean {near!r}", **known)
+                given, meant = args[0], near[0]
+                said = Message(
+                    "No such command {name!r}. Did you mean {near!r}", name=given, near=meant
+                )
                 raise click.UsageError(said, ctx)
         return super().resolve_command(ctx, args)
 

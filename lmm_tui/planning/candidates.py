@@ -130,8 +130,10 @@ def _kinds(_: RunConfig) -> list[Candidate]:
 
 
 def _targets(_: RunConfig) -> list[Candidate]:
-    parts = {"attention": ("q_proj", "k_proj", "v_proj", "o_proj")}
-    parts["MLP"] = ("gate_proj", "up_proj", "down_proj")
+    parts = {
+        "attention": ["q_proj", "k_proj", "v_proj", "o_proj"],
+        "MLP": ["gate_proj", "up_proj", "down_proj"],
+    }
     return [Candidate(name, tr(part)) for part, names in parts.items() for name in names]
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmm_tui.engine.run import control_client
 from lmm_tui.engine.run.control_mailbox import Reply
@@ -22,13 +22,11 @@ from lmm_tui.engine.run.run_records import ATTACHABLE_STATES, RunInfo, RunStatus
 from lmm_tui.guarded_files import version_of
 from lmm_tui.message import Message
 from lmm_tui.metrics import names
-from lmm_tui.metrics.readers.foreign import OpenLog, open_log
-from lmm_tui.metrics.readers.json_lines import MetricsFollower
-from lmm_tui.metrics.readers.log_lines import SILENT_S
-from lmm_tui.metrics.readers.unread import nothing_read
-from lmm_tui.metrics.series.series import SeriesStore
-from lmm_tui.runs.run_history import RunHistory
 from lmm_tui.runs.run_lookup import is_foreign
+
+if TYPE_CHECKING:
+    from lmm_tui.metrics.readers.foreign import OpenLog
+    from lmm_tui.metrics.series.series import SeriesStore
 
 LOG_FILE = "log file"
 """The state of a log that does not say whether its run has ended."""
@@ -58,6 +56,8 @@ class RunView:
     def growing(self) -> bool:
         """Whether rows, or more values of the last one, are to be expected now."""
         if self.state == LOG_FILE:
+            from lmm_tui.metrics.readers.log_lines import SILENT_S
+
             return time.time() - self.status.heartbeat < SILENT_S
         return self.state in _GROWING
 
@@ -72,6 +72,12 @@ class RunSession:
     """Follows a run: call `poll`, then read the attributes. Not thread-safe, except for `send`."""
 
     def __init__(self, path: Path | str) -> None:
+        # They need numpy, 0.2 s: a list of runs opens without.
+        from lmm_tui.metrics.readers.foreign import open_log
+        from lmm_tui.metrics.readers.json_lines import MetricsFollower
+        from lmm_tui.metrics.series.series import SeriesStore
+        from lmm_tui.runs.run_history import RunHistory
+
         self.run_dir = RunDir(path)
         self.series = SeriesStore()
         self.foreign = is_foreign(self.run_dir.path)
@@ -99,6 +105,8 @@ class RunSession:
     @property
     def nothing_read(self) -> str:
         """Why there are no metrics, as a sentence."""
+        from lmm_tui.metrics.readers.unread import nothing_read
+
         path = self.run_dir.path
         if self._log is None:
             return f"{path}: no metrics yet; wait for the first step"
@@ -175,6 +183,8 @@ class RunSession:
 
 def view_of_log(path: Path, log: OpenLog, series: SeriesStore) -> RunView:
     """The view of a log of another program, from its file, its rows and what it says of its end."""
+    from lmm_tui.metrics.readers.log_lines import SILENT_S
+
     written, facts = log.written, log.facts
     state: str = facts.end or LOG_FILE
     if not facts.end and facts.tells_end:

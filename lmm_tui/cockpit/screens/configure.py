@@ -7,25 +7,29 @@ it is dismissed with a checked RunConfig, or with None.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.message import Message
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Button, Input, Static
 
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import CONFIGURE
 from lmm_tui.cockpit.screens.background_thread import run_in_background
-from lmm_tui.cockpit.screens.configure_outlook import KnownFacts, same_data, same_step_time
-from lmm_tui.cockpit.screens.dialogs import AskDialog
+from lmm_tui.cockpit.screens.configure_outlook import (
+    DataSeen,
+    DevicesFound,
+    KnownFacts,
+    StepsTried,
+    name_taken,
+    same_data,
+    same_step_time,
+)
 from lmm_tui.cockpit.screens.form_tabs import TABS, keys_of, matters
 from lmm_tui.cockpit.screens.option_form import OptionForm
+from lmm_tui.cockpit.screens.settings_dialogs import SettingsFiles
 from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, Outlook, promise
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
 from lmm_tui.cockpit.widgets.option_field import OptionField
@@ -35,18 +39,16 @@ from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.options import Option, options
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.planning.candidates import candidates, is_list_of_names, pretrained_runs
 from lmm_tui.planning.command_line import command_line
-from lmm_tui.planning.data_summary import DataFacts, summarize_data
-from lmm_tui.planning.settings_files import load_settings, save_settings, sources
+from lmm_tui.planning.data_summary import summarize_data
 from lmm_tui.planning.step_benchmark import seconds_a_step
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.engine.device import DeviceInfo
+    pass
 
 _DATA_KEYS = ("data.source", "data.more", "data.tokenizer")
 
@@ -61,33 +63,7 @@ DEVICES_AFTER_S = 0.5
 """Importing torch holds the interpreter for moments: the first paint goes first."""
 
 
-@dataclass
-class DevicesFound(Message):
-    """A thread has imported torch and found these devices, the best one first."""
-
-    devices: list[DeviceInfo]
-
-
-@dataclass
-class DataSeen(Message):
-    """A thread has looked at the files that `config` names."""
-
-    config: RunConfig
-    facts: DataFacts
-    starts: tuple[str, ...]
-    """Runs that this one could start from."""
-
-
-@dataclass
-class StepsTried(Message):
-    """A thread has measured how long a step of `config` takes, or could not."""
-
-    config: RunConfig
-    seconds_a_step: float | None
-    error: str = ""
-
-
-class ConfigureScreen(Screen[RunConfig | None]):
+class ConfigureScreen(SettingsFiles):
     """Dismissed with a configuration that may be started, or with None where none was wanted."""
 
     CSS_PATH = "../configure.tcss"
@@ -250,43 +226,12 @@ class ConfigureScreen(Screen[RunConfig | None]):
     def _command_clicked(self) -> None:
         self.action_copy()
 
-    # Files of settings
-
-    def action_load(self) -> None:
-        """Ask where settings are, and fill in all of them."""
-        loaded: list[RunConfig] = []
-
-        def judge(source: str) -> str:
-            try:
-                loaded.append(load_settings(source, self._config.runs_dir))
-            except ConfigError as error:
-                return str(error)
-            return ""
-
-        question = tr("From {sources}:", sources=sources())
-        dialog = AskDialog(tr("load settings"), question, judge=judge)
-        self.app.push_screen(dialog, lambda source: self._fill_in(loaded[-1]) if source else None)
-
-    def _fill_in(self, config: RunConfig) -> None:
+    def fill_in(self, config: RunConfig) -> None:
+        """Take over another configuration."""
         self._config = config
         self.form.show(config)
         self._look_soon()
         self._update()
-
-    def action_save(self) -> None:
-        """Ask for the name of a new file, and write the settings there."""
-
-        def judge(target: str) -> str:
-            try:
-                written = save_settings(target, self._config)
-                self.notify(tr("written to {file}", file=written), markup=False)
-            except ConfigError as error:
-                return str(error)
-            return ""
-
-        name = self._config.name or f"{self._config.stage}-{self._config.model.preset}"
-        dialog = AskDialog(tr("save settings"), tr("To a new file:"), f"{name}.toml", judge)
-        self.app.push_screen(dialog)
 
     # Starting and leaving
 
@@ -321,7 +266,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
 
     def _update(self) -> None:
         """Bring checks, estimate and command up to date with the configuration."""
-        self.field("name").complain(_name_taken(self._config))
+        self.field("name").complain(name_taken(self._config))
         self.field("start_from").doubt(self._known.doubt_start(self._config))
         try:
             outlook = self._known.outlook(self._config)
@@ -423,15 +368,6 @@ class ConfigureScreen(Screen[RunConfig | None]):
             self._known.measured_for = event.config
             self._show_help()
             self._update()
-
-
-def _name_taken(config: RunConfig) -> str:
-    if config.name is None or not RunDir(Path(config.runs_dir) / config.name).exists():
-        return ""
-    return tr(
-        "{folder} holds a run of this name; choose another, or leave it empty",
-        folder=config.runs_dir,
-    )
 
 
 if __name__ == "__main__":

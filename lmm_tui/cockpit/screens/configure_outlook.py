@@ -5,11 +5,15 @@ the estimate that follows from them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from textual.message import Message
 
 from lmm_tui.cockpit.widgets.estimate_panel import Outlook
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.planning.data_summary import DataFacts
@@ -22,6 +26,32 @@ _NEED_A_START = ("sft", "dpo", "grpo")
 _CPU_STEP, _GPU_STEP = 3e11, 3e13
 """Operations of a step of which some are tried unasked: seconds, not minutes."""
 _MOST_MEMORY = 0.5
+
+
+@dataclass
+class DevicesFound(Message):
+    """A thread has imported torch and found these devices, the best one first."""
+
+    devices: list[DeviceInfo]
+
+
+@dataclass
+class DataSeen(Message):
+    """A thread has looked at the files that `config` names."""
+
+    config: RunConfig
+    facts: DataFacts
+    starts: tuple[str, ...]
+    """Runs that this one could start from."""
+
+
+@dataclass
+class StepsTried(Message):
+    """A thread has measured how long a step of `config` takes, or could not."""
+
+    config: RunConfig
+    seconds_a_step: float | None
+    error: str = ""
 
 
 @dataclass
@@ -119,6 +149,16 @@ def same_data(one: RunConfig, other: RunConfig) -> bool:
 
 def _device_text(device: DeviceInfo) -> str:
     return tr(", ").join((device.name, translate_message(device.description)))
+
+
+def name_taken(config: RunConfig) -> str:
+    """What is wrong with the name of the run, or nothing."""
+    if config.name is None or not RunDir(Path(config.runs_dir) / config.name).exists():
+        return ""
+    return tr(
+        "{folder} holds a run of this name; choose another, or leave it empty",
+        folder=config.runs_dir,
+    )
 
 
 if __name__ == "__main__":
