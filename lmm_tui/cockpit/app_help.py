@@ -8,7 +8,7 @@ from importlib import import_module
 
 from textual import events
 from textual.app import SystemCommand
-from textual.command import CommandPalette, Provider
+from textual.command import CommandPalette, Provider, SearchIcon
 from textual.screen import Screen
 
 from lmm_tui.cockpit.app_colours import ColourfulApp
@@ -29,6 +29,13 @@ def _later(name: str) -> Callable[[], type[Provider]]:
         return made
 
     return load
+
+
+class Palette(CommandPalette):
+    """Textual's, without its emoji, which many fonts and terminals do not have."""
+
+    def on_mount(self) -> None:
+        self.query_one(SearchIcon).icon = ":"
 
 
 class HelpfulApp(ColourfulApp):
@@ -67,7 +74,7 @@ class HelpfulApp(ColourfulApp):
         self.push_screen(HelpScreen(*self._places(below)), press)
 
     def action_command_palette(self) -> None:
-        """Textual's, with its prompt translated."""
+        """With a prompt that says what is in it."""
         if not isinstance(self.screen, CommandPalette):
             self.push_screen(
                 CommandPalette(placeholder=tr("Search commands, runs, metrics, settings: lr 1e-4"))

@@ -22,7 +22,6 @@ from lmm_tui.engine.run.run_records import ATTACHABLE_STATES, RunInfo, RunStatus
 from lmm_tui.guarded_files import version_of
 from lmm_tui.message import Message
 from lmm_tui.metrics import names
-from lmm_tui.runs.run_lookup import is_foreign
 
 if TYPE_CHECKING:
     from lmm_tui.metrics.readers.foreign import OpenLog
@@ -77,6 +76,7 @@ class RunSession:
         from lmm_tui.metrics.readers.json_lines import MetricsFollower
         from lmm_tui.metrics.series.series import SeriesStore
         from lmm_tui.runs.run_history import RunHistory
+        from lmm_tui.runs.run_lookup import is_foreign
 
         self.run_dir = RunDir(path)
         self.series = SeriesStore()

@@ -40,7 +40,7 @@ class PickDialog(ModalScreen[list[str] | None]):
 
     AUTO_FOCUS = "#values"
     DEFAULT_CSS = """
-    PickDialog { align: center middle; background: $background 60%; }
+    PickDialog { align: center middle; }
     PickDialog > Vertical {
         width: 90%; max-width: 110; height: auto; max-height: 80%; padding: 0 1;
         border: round $accent; background: $surface;
@@ -48,6 +48,9 @@ class PickDialog(ModalScreen[list[str] | None]):
     PickDialog OptionList {
         height: auto; max-height: 24; border: none; padding: 0; background: $surface;
         scrollbar-size-vertical: 1;
+    }
+    PickDialog OptionList > .option-list--option-highlighted {
+        background: $panel; color: $accent; text-style: bold;
     }
     PickDialog #none { color: $foreground 60%; }
     """
@@ -71,7 +74,7 @@ class PickDialog(ModalScreen[list[str] | None]):
     def compose(self) -> ComposeResult:
         with Vertical() as panel:
             panel.border_title = clean(self._title)
-            keys = [pressed("enter", "take"), pressed("esc", "stay")]
+            keys = [pressed(tr("enter takes"), "take"), pressed(tr("esc cancels"), "stay")]
             if self._several:
                 keys.insert(0, tr("space marks"))
             panel.border_subtitle = " · ".join(keys)

@@ -99,7 +99,7 @@ def _graph_height(reading: MachineReading, room: Room) -> int:
     """High graphs on a high screen, with room for ten processes below them."""
     panels = 2 + 2 * min(len(reading.cards), 2)
     rows = -(-panels // room.columns)
-    return min(max((room.height - 16) // rows - 2, _LEAST_GRAPH), _MOST_GRAPH)
+    return min(max((room.height - 20) // rows - 2, _LEAST_GRAPH), _MOST_GRAPH)
 
 
 def _rows(panels: Sequence[list[Content]], room: Room) -> list[Content]:
