@@ -1,10 +1,14 @@
-"""Events of a run: one line in events.jsonl each, also written to the engine's log."""
+"""Events of a run: one line in events.jsonl each, also written to the engine's log.
+
+Events of steps that a resume abandoned are marked by the reader, `engine.run.history`.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lmm_tui.engine.run.control_mailbox import Reply, Request
@@ -29,6 +33,29 @@ Level = Literal["info", "warning", "error"]
 log = logging.getLogger("engine")
 
 
+@dataclass(frozen=True)
+class Event:
+    """What happened at a step; `details` depend on the kind, such as the `rule` of an alert."""
+
+    step: int
+    kind: Kind
+    message: str
+    level: Level = "info"
+    details: Mapping[str, Any] = field(default_factory=dict)
+    time: float = field(default_factory=lambda: round(time.time(), 3))
+
+    def record(self) -> dict[str, Any]:
+        """The JSON object of its line."""
+        return {
+            "time": self.time,
+            "step": self.step,
+            "kind": self.kind,
+            "level": self.level,
+            "message": self.message,
+            **self.details,
+        }
+
+
 class EventLog:
     """Writes the events of one run; thread-safe."""
 
@@ -38,16 +65,7 @@ class EventLog:
     def write(
         self, kind: Kind, message: str, *, step: int, level: Level = "info", **details: Any
     ) -> None:
-        self._writer.write(
-            {
-                "time": round(time.time(), 3),
-                "step": step,
-                "kind": kind,
-                "level": level,
-                "message": message,
-                **details,
-            }
-        )
+        self._writer.write(Event(step, kind, message, level, details).record())
         log.log(getattr(logging, level.upper()), "step %d: %s: %s", step, kind, message)
 
     def write_command(
