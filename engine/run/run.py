@@ -103,13 +103,14 @@ class Run:
                 opened.callback(self.events.close)
                 self._samples = JsonlWriter(run_dir.samples)
                 opened.callback(self._samples.close)
+                self.metrics = TrainingTracker(
+                    run_dir.path, tensorboard=tensorboard, likelihood=likelihood
+                )
+                opened.callback(self.metrics.close)
                 if config:
                     run_dir.write_config(config)
                 run_dir.write_info(self.info)
             self.status = StatusWriter(run_dir, status)
-            self.metrics = TrainingTracker(
-                run_dir.path, tensorboard=tensorboard, likelihood=likelihood
-            )
             self.commands = CommandServer(mailbox, self.events, self.status)
             self._opened = opened.pop_all()
         self._on_row: list[OnRow] = []
@@ -184,7 +185,7 @@ class Run:
         state = "failed" if self.failed else "stopped" if stopped else "finished"
         for called in self._on_close:
             called()
-        self.metrics.close()
+        self.metrics.close()  # Before its end is told.
         self.status.update(state=state, activity="", eta_s=None)
         self.events.write("end", state, step=self.step)
         self.status.close()
