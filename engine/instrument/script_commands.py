@@ -14,7 +14,7 @@ from lmm_tui.engine.instrument.rank_group import Leader
 from lmm_tui.engine.run.command_server import Stop
 from lmm_tui.engine.run.events import Kind
 from lmm_tui.engine.run.run import Run
-from lmm_tui.engine.run.samples import Sample
+from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.names import PROBE
 
@@ -131,7 +131,7 @@ class ScriptCommands:
     def _sample(self, args: dict[str, Any]) -> str:
         prompt = args.get("prompt", "")
         text = str(self._call("sample", prompt))
-        self._run.add_sample(Sample(self._run.step, prompt=prompt, text=text))
+        self._run.add_sample(RunSample(self._run.step, prompt=prompt, text=text))
         self._run.events.write("sample", "1 sample", step=self._run.step)
         return "1 sample written"
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from lmm_tui import __version__
 from lmm_tui.engine.health.health_monitor import HealthMonitor, checked_rules
 from lmm_tui.engine.instrument.own_paths import (
     remember,
@@ -121,7 +122,14 @@ class ScriptRun(Run):
         step = run_dir.read_status().step if before else 0
         super().__init__(
             run_dir,
-            identify(run_dir.name, stage, before, model=model, references=dict(references)),
+            identify(
+                run_dir.name,
+                stage,
+                before,
+                packages={"lmm-tui": __version__},
+                model=model,
+                references=dict(references),
+            ),
             RunStatus("running", step, total_steps),
             needs_socket=False,
             tensorboard=tensorboard,

@@ -86,9 +86,10 @@ class ControlServer:
         sending = [client.end() for client in self._clients]
         if sending:
             await asyncio.wait(sending, timeout=1.0)
-        for client in list(self._clients):
-            client.drop()
-        await asyncio.sleep(0)  # Tasks that are cancelled end here.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -98,14 +99,16 @@ class ControlServer:
         if len(self._clients) >= _MAX_CLIENTS:
             # The oldest without a pending reply, or the oldest of all.
             idle = (client for client in self._clients if not client.waiting)
-            next(idle, self._clients[0]).drop()
+            dropped = next(idle, self._clients[0])
+            dropped.drop()
+            self._clients.remove(dropped)
         client = _Client(reader, writer)
         self._clients.append(client)
-        try:
+        with contextlib.suppress(asyncio.CancelledError):  # At the end, or of a dropped client.
             await self._read(client)
             await client.end()
-        finally:
-            client.drop()
+        client.drop()
+        if client in self._clients:
             self._clients.remove(client)
 
     async def _read(self, client: _Client) -> None:

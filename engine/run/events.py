@@ -34,7 +34,7 @@ log = logging.getLogger("engine")
 
 
 @dataclass(frozen=True)
-class Event:
+class RunEvent:
     """What happened at a step; `details` depend on the kind, such as the `rule` of an alert."""
 
     step: int
@@ -65,7 +65,7 @@ class EventLog:
     def write(
         self, kind: Kind, message: str, *, step: int, level: Level = "info", **details: Any
     ) -> None:
-        self._writer.write(Event(step, kind, message, level, details).record())
+        self._writer.write(RunEvent(step, kind, message, level, details).record())
         log.log(getattr(logging, level.upper()), "step %d: %s: %s", step, kind, message)
 
     def write_command(

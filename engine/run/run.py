@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 
 import psutil
 
-from lmm_tui import __version__
 from lmm_tui.engine.run.command_server import CommandServer
 from lmm_tui.engine.run.control_mailbox import Mailbox
 from lmm_tui.engine.run.control_server import listen
@@ -31,7 +30,7 @@ from lmm_tui.engine.run.output_log import logging_to
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError, writing
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus
-from lmm_tui.engine.run.samples import Sample
+from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.metrics.tracker import TrainingTracker
 
@@ -40,8 +39,18 @@ OnRow = Callable[[int, Mapping[str, float]], object]
 _Self = TypeVar("_Self", bound="Run")
 
 
-def identify(name: str, stage: str, before: RunInfo | None = None, **more: Any) -> RunInfo:
-    """The identity of a run that this process begins, or resumes where there is one `before`."""
+def identify(
+    name: str,
+    stage: str,
+    before: RunInfo | None = None,
+    *,
+    packages: Mapping[str, str] | None = None,
+    **more: Any,
+) -> RunInfo:
+    """The identity of a run that this process begins, or resumes where there is one `before`.
+
+    `packages` are those that matter to it, with their versions.
+    """
     now = time.time()
     return RunInfo(
         name=name,
@@ -52,12 +61,9 @@ def identify(name: str, stage: str, before: RunInfo | None = None, **more: Any) 
         pid=os.getpid(),
         pid_started=psutil.Process().create_time(),
         resumed_steps=before.resumed_steps if before else [],
-        **{"versions": versions(), **more},
+        versions={"python": platform.python_version(), **(packages or {})},
+        **more,
     )
-
-
-def versions() -> dict[str, str]:
-    return {"python": platform.python_version(), "lmm-tui": __version__}
 
 
 class Run:
@@ -85,6 +91,11 @@ class Run:
         socket; nothing of an existing run is changed then.
         """
         self.run_dir = run_dir
+        self.info: RunInfo
+        self.events: EventLog
+        self.status: StatusWriter
+        self.metrics: TrainingTracker
+        self.commands: CommandServer
         self.closed = False
         self.failed = False
         run_dir.create()
@@ -141,7 +152,7 @@ class Run:
         for called in self._on_row:
             called(step, row)
 
-    def add_sample(self, sample: Sample) -> None:
+    def add_sample(self, sample: RunSample) -> None:
         self._samples.write(sample.record())
 
     def alert(self, text: str, *, level: str = "warning", **details: Any) -> None:

@@ -11,7 +11,7 @@ SampleKind = Literal["sample", "token_losses"]
 
 
 @dataclass(frozen=True)
-class Sample:
+class RunSample:
     """`details` depend on the kind: `answer` and `reward`, or `tokens` and `losses`."""
 
     step: int
@@ -28,7 +28,7 @@ class Sample:
         return {**head, **texts, **self.details}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Sample | None:
+    def from_record(cls, record: Mapping[str, Any]) -> RunSample | None:
         """None if the line is no sample."""
         match record:
             case {"time": float() | int() as at, "step": int(step), "kind": kind} if kind in (
@@ -43,7 +43,7 @@ class Sample:
 
 
 if __name__ == "__main__":
-    sample = Sample(3, prompt="12 + 7 =", text=" 19", details={"answer": False})
+    sample = RunSample(3, prompt="12 + 7 =", text=" 19", details={"answer": False})
     print(sample.record())
-    assert Sample.from_record(sample.record()) == sample
+    assert RunSample.from_record(sample.record()) == sample
     print("=== 自测通过 ===")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 
-class Part(Protocol):
+class LoopPart(Protocol):
     """A part of the loop that has something to do between steps, now and then."""
 
     def decide(self) -> Any:
@@ -24,7 +24,7 @@ class Part(Protocol):
 class Agenda:
     """The parts of one loop, in the order in which they act."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[LoopPart]) -> None:
         self._parts = parts
 
     def work_off(self) -> None:
@@ -33,7 +33,7 @@ class Agenda:
             for part, due in decided:
                 part.act(due)
 
-    def _decide(self) -> list[tuple[Part, Any]]:
+    def _decide(self) -> list[tuple[LoopPart, Any]]:
         found = [(part, part.decide()) for part in self._parts]
         return [(part, due) for part, due in found if due is not None]
 

@@ -70,12 +70,16 @@ if __name__ == "__main__":
     import tempfile
 
     from lmm_tui.engine.config.resolve import resolve
-    from lmm_tui.engine.training.run_host import EngineHost
+    from lmm_tui.engine.run.run import identify
+    from lmm_tui.engine.run.run_records import RunStatus
+    from lmm_tui.engine.training.train_job import plan_job
 
     settings = {"data.seq_len": 32, "data.builtin_mb": 0.1, "train.steps": 2, "train.threads": 1}
     shape = {"model.hidden_size": 32, "model.num_layers": 1, "model.vocab_size": 300}
     with tempfile.TemporaryDirectory() as folder:
-        host = EngineHost(resolve(assignments={"runs_dir": folder, **settings, **shape}))
-        print(host.run(), host.status.status.step)
-        assert host.state == "finished"
+        job = plan_job(resolve(assignments={"runs_dir": folder, **settings, **shape}))
+        with Run(job.run_dir, identify("demo", "pretrain"), RunStatus()) as run:
+            Trainer(run, job).run()
+        print(run.step, job.run_dir.read_status().state)
+        assert run.step == 2
     print("=== 自测通过 ===")

@@ -13,10 +13,11 @@ import traceback
 from concurrent.futures import Future
 from importlib.metadata import version
 
+from lmm_tui import __version__
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.trust import UntrustedError, allow_own
 from lmm_tui.engine.run.control_mailbox import Reply
-from lmm_tui.engine.run.run import Run, identify, versions
+from lmm_tui.engine.run.run import Run, identify
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES, RunInfo, RunStatus
 from lmm_tui.engine.training.freed_memory import keep_freed_memory
@@ -142,7 +143,7 @@ def _identity(job: TrainJob) -> RunInfo:
         job.config.stage,
         before,
         model=job.config.model.preset,
-        versions=versions() | {package: version(package) for package in _PACKAGES},
+        packages={"lmm-tui": __version__} | {name: version(name) for name in _PACKAGES},
         earlier_s=before.seconds_at(job.run_dir.read_status().heartbeat) if before else 0,
     )
 

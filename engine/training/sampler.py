@@ -9,7 +9,7 @@ from lmm_tui.engine.config.sections.log_config import LogConfig
 from lmm_tui.engine.generation.generate import generate, token_losses
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run import Run
-from lmm_tui.engine.run.samples import Sample
+from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.engine.stages.base import Stage
 
 _LOSS_TOKENS = 96
@@ -53,7 +53,7 @@ class Sampler:
                 "top_p": chosen["top_p"],
                 "answer": self._stage.is_chat,
             }
-            self._run.add_sample(Sample(step, prompt=text, text=texts[-1], details=details))
+            self._run.add_sample(RunSample(step, prompt=text, text=texts[-1], details=details))
         return texts
 
     def record_token_losses(self, step: int, ids: Sequence[int]) -> None:
@@ -62,12 +62,12 @@ class Sampler:
         losses = [round(loss, 4) for loss in token_losses(self._model, ids)]
         tokens = self._stage.tokenizer.token_strings(ids)[1:]
         details = {"tokens": tokens, "losses": losses}
-        self._run.add_sample(Sample(step, "token_losses", details=details))
+        self._run.add_sample(RunSample(step, "token_losses", details=details))
 
 
 if __name__ == "__main__":
     from types import SimpleNamespace
 
     run: Any = SimpleNamespace(add_sample=lambda sample: print(sample.record()))
-    run.add_sample(Sample(1, prompt="the cat", text=" sat"))
+    run.add_sample(RunSample(1, prompt="the cat", text=" sat"))
     print("=== 自测通过 ===")

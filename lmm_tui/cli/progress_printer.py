@@ -1,6 +1,6 @@
 """The progress of a run as plain text: one progress line, and a line for each event and sample.
 
-It reads the run through `RunSession`, as the cockpit does. On a terminal the progress line is
+It reads the run through `Reader`, as the cockpit does. On a terminal the progress line is
 overwritten in place; elsewhere a new line is printed every few seconds.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from typing import Any, TextIO
 
+from lmm_tui.engine.run.reader import Reader, RunView
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import count, duration
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics import names
 from lmm_tui.metrics.series.series import SeriesStore
-from lmm_tui.runs.session import RunSession, RunView
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean, fit
 
@@ -28,7 +28,7 @@ _QUIET_KINDS = frozenset({"probe", "eval", "sample", "end"})
 class ProgressPrinter:
     """Prints what is new in a session each time `look` is called."""
 
-    def __init__(self, session: RunSession, out: TextIO) -> None:
+    def __init__(self, session: Reader, out: TextIO) -> None:
         self.session = session
         self._out = out
         session.poll()  # Earlier events of a resumed run are not printed again.

@@ -17,8 +17,8 @@ from typing import TypeGuard
 from repository import ROOT
 
 from lmm_tui.cockpit.widgets.run_header import BADGES
+from lmm_tui.engine.run.reader import LOG_FILE
 from lmm_tui.metrics.health.rules import SEVERITIES
-from lmm_tui.runs.session import LOG_FILE
 
 FLOORS = ("engine", "metrics", "data", "lmm_tui")
 OWN = (

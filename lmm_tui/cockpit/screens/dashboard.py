@@ -1,4 +1,4 @@
-"""The dashboard of one run: polls a RunSession, shows it, and sends commands from keys.
+"""The dashboard of one run: polls a Reader, shows it, and sends commands from keys.
 
 This file shows the run; `metric_pages` decides which charts are on the screen, `run_commands` and
 `export_view` do what keys ask for, `dashboard_panels` says what each chart shows.
@@ -43,9 +43,9 @@ from lmm_tui.cockpit.widgets.probe_panel import ProbePanel
 from lmm_tui.cockpit.widgets.progress_line import RunProgress
 from lmm_tui.cockpit.widgets.run_header import RunHeader
 from lmm_tui.cockpit.widgets.samples_panel import SamplesPanel
+from lmm_tui.engine.run.reader import LOG_FILE, Reader
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.runs.session import LOG_FILE, RunSession
 
 if TYPE_CHECKING:
     from lmm_tui.runs.run_health import RunHealth
@@ -62,7 +62,7 @@ class DashboardScreen(MetricPages, ViewExport):
     BINDINGS = bindings("dashboard", "charts")
     AUTO_FOCUS = ""
 
-    def __init__(self, session: RunSession, *, owned: bool, shelf: PinnedMetrics = NOTHING) -> None:
+    def __init__(self, session: Reader, *, owned: bool, shelf: PinnedMetrics = NOTHING) -> None:
         super().__init__(session)
         self.owned = owned
         self._stage = session.view.info.stage

@@ -12,9 +12,9 @@ from lmm_tui.charts.heatmap import HeatMap
 from lmm_tui.charts.palette import SERIES_COLORS
 from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.run_chart import RunChart
+from lmm_tui.engine.run.history import is_abandoned
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.metrics import names
-from lmm_tui.runs.run_history import is_abandoned
 
 AnyChart = TypeVar("AnyChart", bound=RunChart)
 

@@ -12,14 +12,14 @@ from typing import Any
 from lmm_tui.cockpit.messages import CommandDone
 from lmm_tui.cockpit.screens.polling_screen import PollingScreen
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.i18n.language import tr
-from lmm_tui.runs.session import RunSession
 
 
 class RunCommands(PollingScreen):
     """For screens with the run commands of the bindings of `dashboard`."""
 
-    def __init__(self, session: RunSession) -> None:
+    def __init__(self, session: Reader) -> None:
         super().__init__()
         self.session = session
         self._pending: list[str] = []
@@ -119,7 +119,7 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
-        screen = RunCommands(RunSession(log.name))
+        screen = RunCommands(Reader(log.name))
     screen.note("command", "probe: nobody answered", "warning")
     print(screen.all_events(), screen.pending)
     print("=== 自测通过 ===")

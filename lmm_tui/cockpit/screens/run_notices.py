@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lmm_tui.engine.run.reader import Reader, RunView
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.setting_changes import settings_table
 from lmm_tui.guarded_files import list_folder
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs import crash_advice
-from lmm_tui.runs.session import RunSession, RunView
 from lmm_tui.runs.status_text import run_argument
 
 
-def problem(session: RunSession) -> tuple[str, str] | None:
+def problem(session: Reader) -> tuple[str, str] | None:
     """What ended the run and what to do about it; None where nothing went wrong."""
     view = session.view
     if view.state == "failed":

@@ -23,10 +23,10 @@ from lmm_tui.cockpit.widgets.prose import Prose
 from lmm_tui.cockpit.widgets.sample_grid import SampleBook, SampleGrid
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.history import RunHistory
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.runs.run_history import RunHistory
-from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.safe_text import clean
 
 _EMPTY = mark(
@@ -176,7 +176,7 @@ class SamplesScreen(BaseScreen):
 
         if not self.in_background(
             "sample",
-            lambda: Sampled(RunSession(self._run.path).send("sample", args), prompt),
+            lambda: Sampled(Reader(self._run.path).send("sample", args), prompt),
             refused=lambda why: Sampled(Reply(False, why), prompt),
         ):
             self.toast(tr("the last request is still under way"), mark("sample"), severe=True)

@@ -9,9 +9,9 @@ from typing import Any
 from textual.content import Content
 
 from lmm_tui.cockpit.widgets.feed import Feed
+from lmm_tui.engine.run.history import is_abandoned
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.runs.run_history import is_abandoned
 from lmm_tui.terminal.safe_text import clean
 
 MOST_SHOWN = 300

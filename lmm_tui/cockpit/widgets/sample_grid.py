@@ -18,8 +18,8 @@ from textual.visual import Visual
 from textual.widget import Widget
 
 from lmm_tui.cockpit.widgets.prose import wrapped
+from lmm_tui.engine.run.history import is_abandoned
 from lmm_tui.i18n.language import tr
-from lmm_tui.runs.run_history import is_abandoned
 from lmm_tui.terminal.safe_text import clean, fit
 
 _WIDTH = 30

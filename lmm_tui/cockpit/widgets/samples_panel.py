@@ -11,9 +11,9 @@ from typing import Any
 from textual.content import Content
 
 from lmm_tui.cockpit.widgets.feed import Feed
+from lmm_tui.engine.run.history import is_abandoned
 from lmm_tui.i18n.language import tr
 from lmm_tui.runs.loss_levels import level
-from lmm_tui.runs.run_history import is_abandoned
 from lmm_tui.terminal.byte_tokens import spans
 from lmm_tui.terminal.safe_text import clean
 

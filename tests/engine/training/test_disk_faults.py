@@ -20,7 +20,6 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.run_settings import settings_of
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.training.run_host import EngineHost
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.writers import line_file
@@ -183,7 +182,14 @@ def test_a_disk_that_hangs_holds_up_no_run_and_gets_every_line_later(small: Make
 def start_where_nothing_can_be_written(config: RunConfig) -> None:
     refusals = Refusals()
     run = RunDir(Path(config.runs_dir) / "small")
-    files = ("/output.log", "/events.jsonl", "/samples.jsonl", "/metrics.jsonl", ".config.", ".run.")
+    files = (
+        "/output.log",
+        "/events.jsonl",
+        "/samples.jsonl",
+        "/metrics.jsonl",
+        ".config.",
+        ".run.",
+    )
     for place in ("/small", "/run.lock", *files):
         refusals.begin(place, errno.EROFS)
         try:

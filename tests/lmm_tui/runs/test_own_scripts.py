@@ -20,8 +20,8 @@ from repository import ROOT
 
 from lmm_tui.cli import main
 from lmm_tui.engine.run import control_client
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.runs.session import RunSession
 
 DOC = ROOT / "docs" / "your-own-script.md"
 
@@ -177,10 +177,10 @@ class Script:
         return process
 
 
-def at_step(path: str, step: int) -> RunSession:
+def at_step(path: str, step: int) -> Reader:
     """The run in `path`, once it has come so far."""
     until(lambda: RunDir(path).read_status().step >= step)
-    session = RunSession(path)
+    session = Reader(path)
     session.poll()
     return session
 

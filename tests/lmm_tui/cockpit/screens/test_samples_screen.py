@@ -21,7 +21,7 @@ from lmm_tui.cockpit.widgets.sample_grid import SampleBook, SampleGrid
 from lmm_tui.cockpit.widgets.token_text import TokenText
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.control_mailbox import Reply
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 
 SIZES = [(120, 30), (60, 15)]
 REPLY = "It is 19,\x1b[2J of course."
@@ -46,7 +46,7 @@ def run(tmp_path):
 
 @asynccontextmanager
 async def opened(run, *keys, size=(120, 30)):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.press("3")
         await until(pilot, lambda: isinstance(app.screen, SamplesScreen))
