@@ -329,3 +329,16 @@ class Watched:
                     break
         self._process.wait(120)
         os.close(self._master)
+
+
+def test_a_notebook_plots_a_live_run(script: Script) -> None:
+    process = script.start(NO_TORCH + documented("Plain PyTorch")[0])
+    at_step("runs/mine", 5)
+    [cell] = documented("Read a run in a notebook")
+    agg = os.environ | {"MPLBACKEND": "agg"}
+    read = subprocess.run([sys.executable, "-c", cell], env=agg, capture_output=True, check=True)
+    state, step, loss = read.stdout.decode().split()
+    assert state == "running" and int(step) >= 5 and float(loss) > 0
+    assert Path("loss.png").read_bytes().startswith(b"\x89PNG")
+    assert control_client.send(RunDir("runs/mine").socket_path(), "stop").ok
+    assert process.wait(120) == 0
