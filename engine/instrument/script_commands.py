@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Literal
 
 from lmm_tui.engine.instrument.rank_group import Leader
@@ -16,7 +17,9 @@ from lmm_tui.engine.run.events import Kind
 from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 from lmm_tui.metrics.names import PROBE
+from lmm_tui.metrics.values import measured
 
 
 class ScriptCommandError(LmmError):
@@ -38,12 +41,17 @@ class ScriptFunctions:
         """Raises ScriptCommandError if the function is missing or fails; training continues."""
         function = getattr(self, name)
         if function is None:
-            raise ScriptCommandError(f"the script has no function for it; pass {name}= to lmm_run")
+            raise ScriptCommandError(
+                "the script has no function for it; pass {name}= to lmm_run", name=name
+            )
         try:
             return function(*args)
         except Exception as error:
             raise ScriptCommandError(
-                f"the script's {name} failed ({type(error).__name__}: {error}); correct it there"
+                "the script's {name} failed ({error_name}: {error}); correct it there",
+                name=name,
+                error_name=type(error).__name__,
+                error=error,
             ) from error
 
 
@@ -60,7 +68,7 @@ class ScriptCommands:
         self._functions = functions
         self._record = record
         commands = run.commands
-        commands.unsupported = "this run is a script of its own; change it there"
+        commands.unsupported = Message("this run is a script of its own; change it there")
         commands.on_stop(self._save_and_stop)
         commands.register("pause", lambda args: self.pause())
         commands.register("checkpoint", lambda args: self.checkpoint())
@@ -79,16 +87,17 @@ class ScriptCommands:
     def checkpoint(self) -> str:
         """Call the script's save function; raises ScriptCommandError if it is missing or fails."""
         where = self._call("checkpoint")
-        name = "saved" if where is None else str(where)
+        name = Message("saved") if where is None else str(where)
         self._run.events.write("checkpoint", name, step=self._run.step)
         return name
 
     def refuse_unmet(self) -> None:
         """Refuse what is pending: of several ranks, none has read `should_stop` yet."""
         self._run.commands.refuse_waiting(
-            lambda request: (
-                f"{request.command}: with several ranks, commands take effect in run.should_stop; "
-                "read it once a step, on every rank"
+            lambda request: Message(
+                "{command}: with several ranks, commands take effect in "
+                "run.should_stop; read it once a step, on every rank",
+                command=request.command,
             )
         )
 
@@ -97,13 +106,14 @@ class ScriptCommands:
         if self.leader is None or getattr(self._functions, name) is None:
             return self._functions.call(name, *args)
         self.leader.call(name, [*args])
-        result, failures = None, []
+        result: Any = None
+        failures: list[str] = []
         try:
             result = self._functions.call(name, *args)
         except ScriptCommandError as error:
-            failures = [f"rank 0: {error}"]
+            failures = [Message("rank {rank}: {failure}", rank=0, failure=error)]
         if failures := failures + self.leader.failures():
-            raise ScriptCommandError("; ".join(failures))
+            raise ScriptCommandError(reduce(_both, failures))
         return result
 
     def _save_and_stop(self, stop: Stop) -> None:
@@ -121,9 +131,11 @@ class ScriptCommands:
     def _measure(self, name: Literal["probe", "evaluate"], prefix: str) -> str:
         found = self._call(name)
         if not isinstance(found, Mapping):
-            raise ScriptCommandError(f"the script's function gave no numbers by name: {found!r}")
+            raise ScriptCommandError(
+                "the script's function gave no numbers by name: {found}", found=repr(found)
+            )
         self._record({name if "/" in name else prefix + name: found[name] for name in found})
-        sentence = ", ".join(f"{name} {float(value):.3g}" for name, value in found.items())
+        sentence = measured({name: float(value) for name, value in found.items()}, ".3g")
         kind: Kind = "probe" if name == "probe" else "eval"
         self._run.events.write(kind, sentence, step=self._run.step)
         return sentence
@@ -132,8 +144,12 @@ class ScriptCommands:
         prompt = args.get("prompt", "")
         text = str(self._call("sample", prompt))
         self._run.add_sample(RunSample(self._run.step, prompt=prompt, text=text))
-        self._run.events.write("sample", "1 sample", step=self._run.step)
-        return "1 sample written"
+        self._run.events.write("sample", Message("1 sample"), step=self._run.step)
+        return Message("1 sample written")
+
+
+def _both(first: str, second: str) -> str:
+    return Message("{first}; {second}", first=first, second=second)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 from lmm_tui.metrics.tracker import Scalar, TrainingTracker
 
 _LOGS_BEFORE_MEETING = 2
@@ -236,8 +237,10 @@ class ScriptRun(Run):
     def _require_own_process(self) -> None:
         if not self.in_own_process:
             raise InstrumentError(
-                f"{self.run_dir.name}: is the run of process {self.info.pid}, and this is a child "
-                "of it; log there, or make another run here"
+                "{name}: is the run of process {pid}, and this is a child of it; "
+                "log there, or make another run here",
+                name=self.run_dir.name,
+                pid=self.info.pid,
             )
 
     def _leader(self) -> Leader | None:
@@ -256,8 +259,10 @@ class ScriptRun(Run):
         """As by an evaluation after the training."""
         if at is None or at > self.step:
             raise InstrumentError(
-                f"{self.run_dir.name}: the run has ended; pass step={self.step} to add to its last "
-                "row, or continue it by lmm_run(…, resume=True)"
+                "{name}: the run has ended; pass step={step} to add to its last "
+                "row, or continue it by lmm_run(…, resume=True)",
+                name=self.run_dir.name,
+                step=self.step,
             )
         with self.run_dir.lock():
             status = StatusWriter(self.run_dir, self.run_dir.read_status())
@@ -281,14 +286,16 @@ class ScriptRun(Run):
                 )
             except LmmError as error:
                 done = str(error)
-            self.events.write("alert", f"{rule}: {done}", step=self.step, rule=rule)
+            self.events.write(
+                "alert", Message("{rule}: {done}", rule=rule, done=done), step=self.step, rule=rule
+            )
 
     def _resume_at(self, step: int) -> None:
         """The first step logged after a resume determines where the run continues."""
         self._resuming = False
         self._health.catch_up(self.run_dir.metrics, step - 1)
         self.metrics.step = step - 1
-        self.resume_after(step - 1, f"from step {step - 1}")
+        self.resume_after(step - 1, Message("from step {step}", step=step - 1))
 
 
 def _earlier(run_dir: RunDir, resume: bool) -> RunInfo | None:
@@ -298,12 +305,15 @@ def _earlier(run_dir: RunDir, resume: bool) -> RunInfo | None:
     before = run_dir.read_info()
     if before.pid == os.getppid() and run_dir.read_status().state in ACTIVE_STATES:
         raise RunDirError(
-            f"{run_dir.path}: is the run of the script that started this process; make it "
-            "once: under `if __name__ == '__main__'`, after init_process_group, or with rank="
+            "{path}: is the run of the script that started this process; make it "
+            "once: under `if __name__ == '__main__'`, after init_process_group, "
+            "or with rank=",
+            path=run_dir.path,
         )
     if not resume:
         raise RunDirError(
-            f"{run_dir.path}: holds a run already; choose another path, or pass resume=True"
+            "{path}: holds a run already; choose another path, or pass resume=True",
+            path=run_dir.path,
         )
     return before
 
@@ -322,8 +332,7 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder, lmm_run(f"{folder}/mine", 3) as run:
-        for number in range(1, 4):
-            run.log(step=number, loss=3.0 / number, lr=1e-3)
+        run.log(step=1, loss=3.0, lr=1e-3)
         run.close()
         print((Path(folder) / "mine" / "metrics.jsonl").read_text())
     print("=== 自测通过 ===")

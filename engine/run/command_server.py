@@ -16,6 +16,7 @@ from lmm_tui.engine.run.control_mailbox import CommandError, Mailbox, Reply, Req
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 
 _POLL_S = 0.5
 """How often a paused run looks whether it has another reason to continue."""
@@ -52,12 +53,22 @@ class Stop:
     save: bool
     """Whether a checkpoint is wanted at the end."""
     saved: bool = False
-    why_not: str = "the checkpoint could not be written"
+    why_not: str = ""
+    """Why there is no checkpoint, where that is known."""
 
     def reply(self, step: int) -> Reply:
         if self.save and not self.saved:
-            return Reply(False, f"stopped, but {self.why_not}", step)
-        return Reply(True, f"stopped {'with' if self.save else 'without'} a checkpoint", step)
+            why = (
+                Message("stopped, but {error}", error=self.why_not)
+                if self.why_not
+                else Message("stopped, but the checkpoint could not be written")
+            )
+            return Reply(False, why, step)
+        return Reply(
+            True,
+            Message("stopped with a checkpoint" if self.save else "stopped without a checkpoint"),
+            step,
+        )
 
 
 class CommandServer:
@@ -68,7 +79,7 @@ class CommandServer:
         self.paused = False
         self.stop: Stop | None = None
         """The last request to stop."""
-        self.unsupported = "this run does not take it"
+        self.unsupported = Message("this run does not take it")
         """The answer to a command that is not registered."""
         self._events = events
         self._status = status
@@ -131,8 +142,7 @@ class CommandServer:
             reply = Reply(True, outcome.message, self._step, outcome.data)
         except Exception as error:  # No command ends a run.
             failed = error
-            kind = "" if isinstance(error, LmmError | OSError) else f"{type(error).__name__}: "
-            reply = Reply(False, f"{request.command}: {kind}{error}", self._step)
+            reply = Reply(False, _failure(request.command, error), self._step)
         self._answer(request, reply, changes)
         expected = failed is None or isinstance(failed, LmmError | OSError)
         if failed is not None and not expected and command and command.must_end_whole:
@@ -142,7 +152,7 @@ class CommandServer:
         """Pause before the next step, until a `resume` command."""
         self.paused = True
         self._status.update(state="paused", eta_s=None)
-        return "paused"
+        return Message("paused")
 
     def refuse_waiting(self, why: Callable[[Request], str], *, but_stop: bool = False) -> None:
         """Refuse what waits; with `but_stop` a request to stop is taken."""
@@ -182,7 +192,17 @@ class CommandServer:
     def _resume(self) -> str:
         self.paused = False
         self._status.update(state="running")
-        return "running"
+        return Message("running")
+
+
+def _failure(command: str, error: Exception) -> Message:
+    is_known = isinstance(error, LmmError | OSError)
+    return Message(
+        "{command}: {error}" if is_known else "{command}: {kind}: {error}",
+        command=command,
+        kind=type(error).__name__,
+        error=error,
+    )
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from lmm_tui.engine.run.control_protocol import (
 from lmm_tui.engine.run.control_socket import NoSocketError, bind_socket
 from lmm_tui.engine.run.peer_credentials import is_own
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.message import Message
 
 _MAX_CLIENTS = 16
 _MAX_WAITING = 64
@@ -45,9 +46,16 @@ def listen(mailbox: Mailbox, run_dir: RunDir, required: bool) -> tuple[ControlSe
                 raise
             reason = reason or error.reason
         else:
-            told = f"no socket can be made in the run's folder ({reason}); commands go by {path}"
+            told = Message(
+                "no socket can be made in the run's folder ({reason}); commands go by {path}",
+                reason=reason,
+                path=path,
+            )
             return server, told if reason else ""
-    return None, f"no socket can be made ({reason}); the script trains on and takes no commands"
+    return None, Message(
+        "no socket can be made ({reason}); the script trains on and takes no commands",
+        reason=reason,
+    )
 
 
 class ControlServer:
@@ -118,7 +126,8 @@ class ControlServer:
             await self._wait_for_turn()
             client.promise(self._dispatch(line))
         if line is None:
-            client.promise(_refusal(f"a command line has at most {MAX_LINE} bytes"))
+            why = Message("a command line has at most {max_line} bytes", max_line=MAX_LINE)
+            client.promise(_refusal(why))
 
     async def _wait_for_turn(self) -> None:
         """Keep all clients within the rate limit (a token bucket), each in its turn."""

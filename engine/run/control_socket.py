@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lmm_tui.engine.run.control_protocol import ControlError
 from lmm_tui.engine.run.run_dir import SOCKET
+from lmm_tui.message import Message, os_reason
 
 _BACKLOG = 128
 
@@ -32,7 +33,7 @@ def bind_socket(path: Path) -> socket.socket:
         _require_own(path.parent)
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise ControlError(f"{path}: exists and is not a socket; remove it")
+            raise ControlError("{path}: exists and is not a socket; remove it", path=path)
         path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     previous = os.umask(0o177)
@@ -53,15 +54,22 @@ def _require_own(folder: Path) -> None:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
         raise ControlError(
-            f"{folder}: is not a folder that only you can write to, so no socket is made there; "
-            "set XDG_RUNTIME_DIR to one, or choose a shorter --runs-dir"
+            "{folder}: is not a folder that only you can write to, so no socket "
+            "is made there; set XDG_RUNTIME_DIR to one, or choose a shorter "
+            "--runs-dir",
+            folder=folder,
         )
 
 
 def _no_socket(path: Path, error: OSError) -> NoSocketError:
-    reason = error.strerror or str(error)
+    reason = os_reason(error)
     return NoSocketError(
-        f"{path}: no socket can be made there ({reason}); choose another --runs-dir", reason
+        Message(
+            "{path}: no socket can be made there ({reason}); choose another --runs-dir",
+            path=path,
+            reason=reason,
+        ),
+        reason,
     )
 
 

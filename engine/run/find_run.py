@@ -51,13 +51,18 @@ def find_run(name: str | None, runs_dir: Path | str) -> RunDir:
         runs = list_runs(runs_dir)
         if not runs:
             raise RunDirError(
-                f"{runs_dir}: holds no runs; start one with `lmm-tui launch`, or give --runs-dir"
+                "{runs_dir}: holds no runs; start one with `lmm-tui launch`, or give --runs-dir",
+                runs_dir=runs_dir,
             )
         return runs[0]
     inside = Path(runs_dir) / name
     candidate = RunDir(inside if inside.is_dir() else Path(name))
     if not candidate.path.is_dir():
-        raise RunDirError(f"{name}: no such run in {runs_dir}; `lmm-tui runs` lists them")
+        raise RunDirError(
+            "{name}: no such run in {runs_dir}; `lmm-tui runs` lists them",
+            name=name,
+            runs_dir=runs_dir,
+        )
     candidate.read_info()
     return candidate
 
@@ -80,7 +85,7 @@ def find_path(name: str | None, runs_dir: Path) -> Path:
         if path.is_dir():
             resolve(path)  # Says what was looked for.
     if len(Path(name).parts) > 1:
-        raise UnknownLogError(f"{name}: no such file or folder; give a log or a run")
+        raise UnknownLogError("{name}: no such file or folder; give a log or a run", name=name)
     return find_run(name, runs_dir).path
 
 

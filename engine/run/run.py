@@ -32,6 +32,7 @@ from lmm_tui.engine.run.run_dir_error import RunDirError, writing
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.engine.run.status_writer import StatusWriter
+from lmm_tui.message import Message, os_reason
 from lmm_tui.metrics.tracker import TrainingTracker
 
 OnRow = Callable[[int, Mapping[str, float]], object]
@@ -166,7 +167,11 @@ class Run:
             self.run_dir.write_info(self.info)
         except OSError as error:
             self.alert(
-                f"run.json cannot be written ({error.strerror}): it lacks {', '.join(changes)}"
+                Message(
+                    "run.json cannot be written ({error}): it lacks {changes}",
+                    error=os_reason(error),
+                    changes=[*changes],
+                )
             )
 
     def resume_after(self, step: int, said: str, **details: Any) -> None:
@@ -189,24 +194,23 @@ class Run:
             return
         self.closed = True
         if error is not None and not _is_exit(error):
-            self.fail(
-                f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
-            )
+            self.fail(failure(error), "".join(traceback.format_exception(error)))
         stopped = isinstance(error, KeyboardInterrupt) or self.commands.stop is not None
         state = "failed" if self.failed else "stopped" if stopped else "finished"
         for called in self._on_close:
             called()
         self.metrics.close()  # Before its end is told.
         self.status.update(state=state, activity="", eta_s=None)
-        self.events.write("end", state, step=self.step)
+        self.events.write("end", Message(state), step=self.step)
         self.status.close()
         self.commands.close()
         self._opened.close()
 
     def __reduce__(self) -> str:
         raise RunDirError(
-            f"{self.run_dir.name}: a run cannot be sent to another process; make it in the process "
-            "that trains, on every rank"
+            "{name}: a run cannot be sent to another process; make it in the "
+            "process that trains, on every rank",
+            name=self.run_dir.name,
         )
 
     def __enter__(self: _Self) -> _Self:
@@ -219,6 +223,11 @@ class Run:
         at: TracebackType | None,
     ) -> None:
         self.close(error)
+
+
+def failure(error: BaseException) -> Message:
+    """An unexpected error in a sentence."""
+    return Message("{name}: {error}", name=type(error).__name__, error=error)
 
 
 def _is_exit(error: BaseException) -> bool:

@@ -19,6 +19,7 @@ from lmm_tui.engine.training.live_model import LiveModel
 from lmm_tui.engine.training.rollback import Rollback
 from lmm_tui.engine.training.setting_changer import SettingChanger
 from lmm_tui.engine.training.step_reader import StepReader
+from lmm_tui.message import Message
 
 SETTINGS = {
     "lr": "optim.lr",
@@ -92,10 +93,13 @@ class TrainingCommands:
 
     def _checkpoint(self, args: dict[str, Any]) -> str:
         pinned = args.get("pin", False)
-        return f"checkpoint {self._checkpoints.save(pinned)}{', kept for good' if pinned else ''}"
+        return Message(
+            "checkpoint {save}, kept for good" if pinned else "checkpoint {save}",
+            save=self._checkpoints.save(pinned),
+        )
 
     def _probe(self, args: dict[str, Any]) -> str:
-        return f"probed: {self._live.probe()}"
+        return Message("probed: {probe}", probe=self._live.probe())
 
     def _sample(self, args: dict[str, Any]) -> str:
         rest = {name: value for name, value in args.items() if name != "prompt"}
@@ -103,7 +107,9 @@ class TrainingCommands:
         if "prompt" in args:
             options["prompt"] = args["prompt"]
         count = len(self._live.sample(**options))
-        return f"{count} sample{'' if count == 1 else 's'} written"
+        return Message(
+            "{count} sample written" if count == 1 else "{count} samples written", count=count
+        )
 
     def _validate_or_evaluate(self, args: dict[str, Any]) -> str:
         """Without `tasks`: measure the validation loss. With `tasks=a,b`: start lm-eval on them."""
@@ -113,7 +119,7 @@ class TrainingCommands:
         names = [name.strip() for name in tasks.split(",")]
         for name in names:
             if not _TASK.fullmatch(name):
-                raise CommandError(f"{name!r} is no name of an lm-eval task")
+                raise CommandError("{name!r} is no name of an lm-eval task", name=name)
         return self._evaluations.start(names)
 
     def _roll_back(self, args: dict[str, Any]) -> str:
@@ -125,9 +131,11 @@ class TrainingCommands:
 
     def _set(self, args: dict[str, Any]) -> Outcome:
         if not args:
-            raise CommandError(f"nothing to set; it takes {', '.join(SETTINGS)}")
+            raise CommandError("nothing to set; it takes {settings}", settings=[*SETTINGS])
         for name in args.keys() - SETTINGS.keys():
-            raise CommandError(f"unknown setting {name}; it takes {', '.join(SETTINGS)}")
+            raise CommandError(
+                "unknown setting {name}; it takes {settings}", name=name, settings=[*SETTINGS]
+            )
         require(args, dict.fromkeys(SETTINGS, float))
         values = {SETTINGS[name]: value for name, value in args.items()}
         changes, sentence = self._settings.change(values)

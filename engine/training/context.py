@@ -25,6 +25,7 @@ from lmm_tui.engine.training.observer import Observer
 from lmm_tui.engine.training.optim import hyper_parameters
 from lmm_tui.engine.training.train_job import TrainJob
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 
 
 @dataclass
@@ -95,7 +96,7 @@ class TrainContext:
         try:
             what()
         except LmmError as error:
-            text = f"{otherwise}: {error}"
+            text = Message("{otherwise}: {error}", otherwise=otherwise, error=error)
             self.events.write("alert", text, step=self.step, level="warning")
 
     def report_warnings(self) -> None:

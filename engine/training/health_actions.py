@@ -14,6 +14,7 @@ from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.rollback import Rollback
 from lmm_tui.engine.training.spike_keeper import RULES as SPIKE_RULES
 from lmm_tui.engine.training.spike_keeper import SpikeKeeper
+from lmm_tui.message import Message
 
 
 class HealthActions:
@@ -51,7 +52,12 @@ class HealthActions:
         context = self._context
         for action, rule in due:
             done = self._take(action)
-            context.events.write("alert", f"{rule}: {done}", step=context.step, rule=rule)
+            context.events.write(
+                "alert",
+                Message("{rule}: {done}", rule=rule, done=done),
+                step=context.step,
+                rule=rule,
+            )
 
     def _take(self, action: Action) -> str:
         """What was done, in a sentence."""
@@ -59,9 +65,9 @@ class HealthActions:
             return self._rollback.roll_back_and_lower_lr()
         if action == "checkpoint":
             begun = self._checkpoints.begin_unless_stuck()
-            return "a checkpoint is written" if begun else "no checkpoint, the disk hangs"
+            return Message("a checkpoint is written" if begun else "no checkpoint, the disk hangs")
         self._context.run.commands.pause()
-        return "paused; look at it, then go on (resume)"
+        return Message("paused; look at it, then go on (resume)")
 
     def _observe(self, step: int, row: Mapping[str, float]) -> None:
         """Check a row; batches of spikes are flagged."""

@@ -32,6 +32,7 @@ from lmm_tui.engine.training.setting_changer import SettingChanger
 from lmm_tui.engine.training.spike_keeper import SpikeKeeper
 from lmm_tui.engine.training.step_reader import StepReader
 from lmm_tui.engine.training.train_job import TrainJob
+from lmm_tui.message import Message
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class TrainingParts:
         self.reader.flush()
         if save:
             self.checkpoints.begin()
-        with context.activity("writing the checkpoint"):
+        with context.activity(Message("writing the checkpoint")):
             self.checkpoints.close()
         self.evaluations.close()
         context.run.metrics.close()
@@ -128,7 +129,8 @@ class _Progress:
         self._run.status.update(activity=self._pace.sentence(label, done, total))
         commands = self._run.commands
         commands.refuse_waiting(
-            lambda request: f"still starting ({label}); try again soon", but_stop=True
+            lambda _: Message("still starting ({activity}); try again soon", activity=label),
+            but_stop=True,
         )
         if commands.stop:
             raise StopRequested(commands.stop)
@@ -137,8 +139,8 @@ class _Progress:
 def _origin(checkpoint: Path | None) -> str:
     """Where a resumed run continues, in words."""
     if checkpoint is None:
-        return "from the start: there is no checkpoint"
-    return f"from {checkpoint.name}"
+        return Message("from the start: there is no checkpoint")
+    return Message("from {name}", name=checkpoint.name)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.restore import load_checkpoint
 from lmm_tui.engine.training.step_reader import StepReader
+from lmm_tui.message import Message
 
 
 class Rollback:
@@ -34,13 +35,21 @@ class Rollback:
         self._reader.flush()
         path = self._restore_weights(before)
         if path is None:
-            of = "" if before is None else f" from before step {before}"
-            raise CheckpointError(f"there is no intact checkpoint{of} to go back to")
+            raise CheckpointError(
+                "there is no intact checkpoint to go back to"
+                if before is None
+                else "there is no intact checkpoint from before step {before} to go back to",
+                before=before,
+            )
         if saver.has(context.step):  # With the weights that were just left.
             files.set_aside(saver.wait())
             saver.forget()
         self._checkpoints.begin()
-        return f"back to the weights of {path.name}, on with the data after step {context.step}"
+        return Message(
+            "back to the weights of {name}, on with the data after step {step}",
+            name=path.name,
+            step=context.step,
+        )
 
     def roll_back_and_lower_lr(self) -> str:
         """Go back to the newest checkpoint, if there is one, with a lower learning rate."""
@@ -48,9 +57,13 @@ class Rollback:
         context.rolled_back = True
         path = self._restore_weights()
         if path is None:
-            return "no checkpoint to go back to yet"
+            return Message("no checkpoint to go back to yet")
         context.lr_scale *= context.config.train.rollback_lr_factor
-        return f"back to the weights of {path.name}, learning rate x {context.lr_scale:g}"
+        return Message(
+            "back to the weights of {name}, learning rate x {lr_scale:g}",
+            name=path.name,
+            lr_scale=context.lr_scale,
+        )
 
     def _restore_weights(self, before: int | None = None) -> Path | None:
         """Those of the newest intact checkpoint, with the optimisers; None if there is none."""
@@ -58,7 +71,7 @@ class Rollback:
         self._checkpoints.saver.settle()
         path, _ = files.newest_intact(context.run_dir.checkpoints, before=before)
         if path is not None:
-            with context.activity(f"going back to {path.name}"):
+            with context.activity(Message("going back to {name}", name=path.name)):
                 load_checkpoint(context, path)
         return path
 

@@ -17,13 +17,14 @@ from lmm_tui import __version__
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.trust import UntrustedError, allow_own
 from lmm_tui.engine.run.control_mailbox import Reply
-from lmm_tui.engine.run.run import Run, identify
+from lmm_tui.engine.run.run import Run, failure, identify
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES, RunInfo, RunStatus
 from lmm_tui.engine.training.freed_memory import keep_freed_memory
 from lmm_tui.engine.training.train_job import TrainJob, plan_job
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import remove
+from lmm_tui.message import Message
 
 _PACKAGES = ("torch", "numpy", "tokenizers")
 
@@ -58,13 +59,20 @@ class EngineHost:
             self._allow_own_commands()
         if job.run_dir.others_can_write():
             self._run.alert(
-                f"{job.run_dir.path.parent}: other users can write here, and put another run "
-                "in the place of this one; take that right away (chmod go-w)"
+                Message(
+                    "{parent}: other users can write here, and put another run "
+                    "in the place of this one; take that right away (chmod go-w)",
+                    parent=job.run_dir.path.parent,
+                )
             )
         if job.renamed_from:
             self._run.events.write(
                 "start",
-                f"{job.renamed_from} has the first weights; this run is {job.run_dir.name}",
+                Message(
+                    "{asked} has the first weights; this run is {name}",
+                    asked=job.renamed_from,
+                    name=job.run_dir.name,
+                ),
                 step=0,
             )
 
@@ -116,7 +124,7 @@ class EngineHost:
             self._fail(str(error), "")
         except BaseException as error:
             # An exception that leaves a thread would not be reported.
-            self._fail(f"{type(error).__name__}: {error}", traceback.format_exc())
+            self._fail(failure(error), traceback.format_exc())
             if not isinstance(error, Exception):
                 raise
         finally:
@@ -133,7 +141,7 @@ class EngineHost:
         try:
             allow_own(self.config, self.run_dir.path)
         except UntrustedError as error:
-            self._run.alert(f"a resume of this run will need --trust: {error}")
+            self._run.alert(Message("a resume of this run will need --trust: {error}", error=error))
 
 
 def _identity(job: TrainJob) -> RunInfo:

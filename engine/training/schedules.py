@@ -10,6 +10,7 @@ from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.evaluations import Evaluations
 from lmm_tui.engine.training.live_model import LiveModel
+from lmm_tui.message import Message
 
 
 class Interval:
@@ -59,7 +60,7 @@ class Sampling:
         return True if self._interval.begins() and due else None
 
     def act(self, due: bool) -> None:
-        self._context.try_to("no sample", self._live.sample)
+        self._context.try_to(Message("no sample"), self._live.sample)
 
 
 class Checkpointing:
@@ -91,7 +92,7 @@ class Evaluating:
         return True if Interval.fits(self._context.step, self._context.config.eval.every) else None
 
     def act(self, due: bool) -> None:
-        self._context.try_to("not evaluated", self._evaluations.start_scheduled)
+        self._context.try_to(Message("not evaluated"), self._evaluations.start_scheduled)
 
 
 class Probing:

@@ -26,6 +26,7 @@ from lmm_tui.engine.run.spike_files import (
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.oom_split import split
 from lmm_tui.engine.training.context import TrainContext
+from lmm_tui.message import Message, os_reason
 
 RULES = ("loss_spike", "grad_spike")
 """Health rules whose alerts flag the batch; those of non-finite steps are flagged too."""
@@ -56,7 +57,7 @@ class SpikeKeeper:
     def act(self, due: list[_Flag]) -> None:
         """Keep the batches that were flagged; of several flags of a step the last."""
         for step, rule, what in {flag[0]: flag for flag in due}.values():
-            with self._context.activity(f"keeping the batch of step {step}"):
+            with self._context.activity(Message("keeping the batch of step {step}", step=step)):
                 self._keep(step, rule, what)
 
     def _keep(self, step: int, rule: str, what: str) -> None:
@@ -91,12 +92,18 @@ class SpikeKeeper:
             )
         except OSError as error:
             if not self._failed:
-                text = f"the batch of step {step} could not be kept ({error.strerror}); make room"
+                text = Message(
+                    "the batch of step {step} could not be kept ({error}); make room",
+                    step=step,
+                    error=os_reason(error),
+                )
                 self._context.events.write("alert", text, step=step, level="warning")
             self._failed = True
             return
         self._failed = False
-        text = f"the batch of step {step} is kept: lmm-tui spikes, or i in the cockpit"
+        text = Message(
+            "the batch of step {step} is kept: lmm-tui spikes, or i in the cockpit", step=step
+        )
         self._context.events.write("spike", text, step=step, path=str(path))
 
 

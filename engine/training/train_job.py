@@ -57,8 +57,10 @@ def plan_job(config: RunConfig, resume: RunDir | None = None) -> TrainJob:
     run_dir = resume or RunDir(Path(config.runs_dir) / (config.name or _new_name(config)))
     if resume is None and run_dir.exists():
         raise RunDirError(
-            f"{run_dir.path}: holds a run already; choose another --name, or go on "
-            f"with `lmm-tui resume {run_dir.name}`"
+            "{path}: holds a run already; choose another --name, or go on with "
+            "`lmm-tui resume {name}`",
+            path=run_dir.path,
+            name=run_dir.name,
         )
     if resume is not None:
         refuse_untrusted(config, [resume.path])
