@@ -129,7 +129,9 @@ def _attack(run: RunDir) -> None:
     session.poll()
     loss = session.series.get("train/loss")
     assert loss is not None and reply.ok, reply
-    done = [event for event in session.events if event.get("kind") == "command" and event.get("ok")]
+    done = [
+        event for event in session.events if event.kind == "command" and event.details.get("ok")
+    ]
     print(f"seed {SEED}: {crowd.sent} messages in {len(hostile)} windows of {_WINDOW_S} s")
     ratios = [after / alone for alone, after in zip(quiet, hostile, strict=True)]
     at = ratios.index(statistics.median_low(ratios))

@@ -30,6 +30,7 @@ Kind = Literal[
     "end",
 ]
 Level = Literal["info", "warning", "error"]
+_LEVELS: dict[str, Level] = {"warning": "warning", "error": "error"}
 
 log = logging.getLogger("engine")
 
@@ -38,12 +39,15 @@ log = logging.getLogger("engine")
 class RunEvent:
     """What happened at a step; `details` depend on the kind, such as the `rule` of an alert."""
 
-    step: int
-    kind: Kind
+    step: int | None
+    """None for what belongs to no step, such as a note on a log of another program."""
+    kind: Kind | str
     message: str
     level: Level = "info"
     details: Mapping[str, Any] = field(default_factory=dict)
     time: float = field(default_factory=lambda: round(time.time(), 3))
+    abandoned: bool = False
+    """Whether it is of a step that a resume has trained anew, as the reader finds out."""
 
     def record(self) -> dict[str, Any]:
         """The JSON object of its line."""
@@ -55,6 +59,22 @@ class RunEvent:
             "message": self.message,
             **self.details,
         }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> RunEvent | None:
+        """None if the line is no event."""
+        match record:
+            case {
+                "time": float() | int() as at,
+                "step": int(step),
+                "kind": str(kind),
+                "message": str(message),
+            }:
+                known = ("time", "step", "kind", "level", "message")
+                details = {key: value for key, value in record.items() if key not in known}
+                level = _LEVELS.get(str(record.get("level")), "info")
+                return cls(step, kind, message, level, details, float(at))
+        return None
 
 
 class EventLog:

@@ -36,7 +36,9 @@ from lmm_tui.message import Message
 from lmm_tui.metrics import names
 
 if TYPE_CHECKING:
+    from lmm_tui.engine.run.events import RunEvent
     from lmm_tui.engine.run.history import RunHistory
+    from lmm_tui.engine.run.samples import RunSample
     from lmm_tui.metrics.readers.foreign import OpenLog
     from lmm_tui.metrics.readers.json_lines import MetricsFollower
     from lmm_tui.metrics.series.series import Series, SeriesStore
@@ -127,12 +129,12 @@ class Reader:
         return RunHistory(self.run_dir)
 
     @property
-    def events(self) -> list[dict[str, Any]]:
+    def events(self) -> list[RunEvent]:
         """What happened, the oldest first, as polled; those of abandoned steps are marked."""
         return self.history.events
 
     @property
-    def samples(self) -> list[dict[str, Any]]:
+    def samples(self) -> list[RunSample]:
         return self.history.samples
 
     @cached_property

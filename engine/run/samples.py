@@ -20,6 +20,8 @@ class RunSample:
     text: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     time: float = field(default_factory=lambda: round(time.time(), 3))
+    abandoned: bool = False
+    """Whether it is of a step that a resume has trained anew, as the reader finds out."""
 
     def record(self) -> dict[str, Any]:
         """The JSON object of its line."""

@@ -26,6 +26,7 @@ from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.history import RunHistory
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.terminal.safe_text import clean
 
@@ -41,7 +42,7 @@ _QUIET = "$foreground 70%"
 class SamplesRead(Message):
     """New records of the file, and whether some of the older ones were abandoned."""
 
-    records: list[dict[str, Any]]
+    records: list[RunSample]
     resumed: bool
 
 
@@ -118,14 +119,14 @@ class SamplesScreen(BaseScreen):
                     (mark("tokens"), "tokens"),
                     (mark("reward"), "reward"),
                 )
-                if isinstance(value := record.get(key), int | float)
+                if isinstance(value := record.details.get(key), int | float)
             ]
             parts.append(Content.styled(" · ".join(facts), _QUIET))
             parts.append(
                 Content.assemble(
                     (clean(prompt, newlines="keep"), "$accent"),
-                    (" → " if record.get("answer") else "", _QUIET),
-                    clean(str(record.get("text", "")), newlines="keep"),
+                    (" → " if record.details.get("answer") else "", _QUIET),
+                    clean(record.text, newlines="keep"),
                 )
             )
         parts = parts or [Content.styled(tr("nothing said here"), _QUIET)]

@@ -182,9 +182,9 @@ def alerts_of(folder: Path, settings: Settings) -> list[Alert]:
     assert host.run() == "finished", host.error
     session = Reader(host.run_dir.path)
     session.poll()
-    live = [event for event in session.events if event.get("suspect")]
+    live = [event for event in session.events if event.details.get("suspect")]
     found = judge(session, RULES)[0].alerts
-    assert {event["rule"] for event in live} == {alert.rule for alert in found}
+    assert {event.details["rule"] for event in live} == {alert.rule for alert in found}
     return [alert for alert in found if alert.rule != "slow"]
 
 

@@ -38,9 +38,9 @@ def test_a_run_of_an_earlier_version_is_read_whole(old: Path) -> None:
     assert run["val/loss"].steps.tolist() == [3, 6]
     rows = {row["step"]: row for row in lines(old / "metrics.jsonl") if "train/loss" in row}
     assert run["train/loss"].values.tolist() == [rows[step]["train/loss"] for step in rows]
-    kinds = [event["kind"] for event in run.events]
+    kinds = [event.kind for event in run.events]
     assert kinds[0] == "start" and kinds[-1] == "end" and "checkpoint" in kinds
-    assert {sample["kind"] for sample in run.samples} == {"sample", "token_losses"}
+    assert {sample.kind for sample in run.samples} == {"sample", "token_losses"}
     assert status_record(RunSummary.of(RunDir(old)))["val_loss"] == run["val/loss"].last_value
 
 

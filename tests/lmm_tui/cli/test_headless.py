@@ -28,6 +28,7 @@ from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunStatus
+from lmm_tui.engine.run.samples import RunSample
 
 Capture = pytest.CaptureFixture[str]
 
@@ -77,9 +78,10 @@ def test_under_reinforcement_the_reward_is_what_counts(run: RunDir) -> None:
     line = progress_line(replace(session.view, state="running"), session.series)
     assert "reward 0.625" in line
     assert "loss" not in line
-    sample = {"step": 3, "prompt": "1 + 1?", "text": "2", "answer": True, "reward": 1.0}
+    details = {"answer": True, "reward": 1.0}
+    sample = RunSample(3, prompt="1 + 1?", text="2", details=details)
     assert sample_line(sample) == "step 3: sample (reward 1): 1 + 1? → 2"
-    assert sample_line({"step": 3, "prompt": "Once ", "text": "upon"}).endswith("Once upon")
+    assert sample_line(RunSample(3, prompt="Once ", text="upon")).endswith("Once upon")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from lmm_tui.cockpit.widgets.samples_panel import SamplesPanel
 from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, make_staging, put_in_place, seal
 from lmm_tui.engine.config.sections.health_config import HealthConfig
 from lmm_tui.engine.health.health_monitor import HealthMonitor
-from lmm_tui.engine.run.events import EventLog
+from lmm_tui.engine.run.events import EventLog, RunEvent
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.metrics import names
@@ -212,9 +212,9 @@ async def test_events_and_samples_of_abandoned_steps_are_set_apart(tmp_path: Pat
 
 
 def test_a_refused_command_leaves_no_mark() -> None:
-    refused = {"kind": "command", "step": 140, "message": "must be a number", "ok": False}
-    failed = {"kind": "command", "step": 141, "message": "set: no such thing", "ok": False}
-    done = {"kind": "command", "step": 142, "message": "set: clip at norm 1 → 2", "ok": True}
+    refused = RunEvent(140, "command", "must be a number", details={"ok": False})
+    failed = RunEvent(141, "command", "set: no such thing", details={"ok": False})
+    done = RunEvent(142, "command", "set: clip at norm 1 → 2", details={"ok": True})
     assert [mark.step for mark in marks_of([refused, failed, done])] == [142]
 
 

@@ -119,7 +119,7 @@ def test_a_killed_engine_is_resumed_and_sigterm_ends_it_for_good(
     assert sorted(losses(run)) == list(range(1, status.step + 1))
     session = Reader(run.path)
     session.poll()
-    alerts = [event["message"] for event in session.events if event["kind"] == "alert"]
+    alerts = [event.message for event in session.events if event.kind == "alert"]
     # A busy machine may make a rule speak of the speed.
     told = [message for message in alerts if message.startswith("the engine")]
     assert told == ["the engine was ended by SIGKILL; resuming, attempt 1 of 1"]
