@@ -35,7 +35,9 @@ class Palette(CommandPalette):
     """Textual's, without its emoji, which many fonts and terminals do not have."""
 
     def on_mount(self) -> None:
-        self.query_one(SearchIcon).icon = ":"
+        shown = self.query_one(SearchIcon)
+        shown.icon = ":"
+        shown.refresh()
 
 
 class HelpfulApp(ColourfulApp):

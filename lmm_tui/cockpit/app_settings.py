@@ -15,14 +15,14 @@ from lmm_tui.metrics import names
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
 
 class SettingsApp(HelpfulApp):
     """Subclasses say which run is open."""
 
     @property
-    def session(self) -> RunSession | None:
+    def session(self) -> Reader | None:
         """The run that is open."""
         raise NotImplementedError
 

@@ -24,7 +24,7 @@ from lmm_tui.runs.run_list import ListedRun, RunList
 
 if TYPE_CHECKING:
     from lmm_tui.cockpit.screens.configure import ConfigureScreen
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
 _COMMON, _RARE = 0.9, 0.6
 """Weights: a command of the same name comes first, a metric last."""
@@ -35,7 +35,7 @@ class Cockpit(Protocol):
     """What the app can be asked for and told."""
 
     @property
-    def session(self) -> RunSession | None: ...
+    def session(self) -> Reader | None: ...
     @property
     def runs_dir(self) -> Path: ...
     def post_message(self, message: OpenRun) -> bool: ...

@@ -30,7 +30,7 @@ from lmm_tui.runs.machine_stats import Machine, MachineReading
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
 KEPT = 600
 """Readings: twenty minutes."""
@@ -51,7 +51,7 @@ class SystemScreen(BaseScreen):
 
     PLACE = "system"
 
-    def __init__(self, runs_dir: Path, session: RunSession | None) -> None:
+    def __init__(self, runs_dir: Path, session: Reader | None) -> None:
         super().__init__()
         self._runs_dir = runs_dir
         self._session = session

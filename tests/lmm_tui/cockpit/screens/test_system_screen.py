@@ -11,15 +11,15 @@ from textual.widgets import Static
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.screens.system_screen import SystemScreen
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.i18n.number_format import NOTHING
 from lmm_tui.runs import machine_stats
 from lmm_tui.runs.machine_stats import Machine
-from lmm_tui.runs.session import RunSession
 
 
 @pytest.mark.parametrize("size", [(200, 50), (60, 15)])
 async def test_it_shows_processors_memory_disk_and_the_process_of_the_run(run, size):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size) as pilot:
         await pilot.press("7")
         await until_read(pilot, "RAM")
@@ -35,7 +35,7 @@ async def test_it_shows_processors_memory_disk_and_the_process_of_the_run(run, s
 
 
 async def test_nothing_is_read_once_another_screen_is_on_top(run, monkeypatch):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("7")
         await until_read(pilot, "RAM")
@@ -53,7 +53,7 @@ async def test_cards_are_shown_with_what_the_run_holds_of_them(run, monkeypatch,
     card = used_by(H100, **{f"pid_{os.getpid()}": 38_000_000_000})
     cards = [card | {"nvmlDeviceGetName": "NVIDIA \x1b[31mH100"}, *[H100] * (count - 1)]
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(*cards))
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size) as pilot:
         await pilot.press("7")
         await until_read(pilot, "RAM")
@@ -78,7 +78,7 @@ async def test_a_run_of_another_machine_shows_what_it_reported(tmp_path):
     far.dir.metrics.write_text(
         '{"step": 1, "time": 1, "system/gpu_percent": 97.0, "system/gpu_memory_gb": 71.5}\n'
     )
-    app = CockpitApp(RunSession(far.dir.path))
+    app = CockpitApp(Reader(far.dir.path))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("7")
         await until_read(pilot, "far is on gpu-box, another machine")
@@ -89,7 +89,7 @@ async def test_a_run_of_another_machine_shows_what_it_reported(tmp_path):
 
 async def test_a_run_elsewhere_or_none_at_all_is_said(tmp_path):
     far = FakeRun(tmp_path / "far", host="gpu-box")
-    app = CockpitApp(RunSession(far.dir.path))
+    app = CockpitApp(Reader(far.dir.path))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("7")
         await until_read(pilot, "far is on gpu-box, another machine")
