@@ -277,7 +277,7 @@ class ConfigureScreen(SettingsFiles):
         panel = self.query_one(EstimatePanel)
         panel.outlook = outlook
         panel.set_class(bool(self.form.wrong_fields), "-stale")
-        self.form.promise(promise(outlook))
+        self.form.promise("" if self.form.wrong_fields else promise(outlook))
         self._try_soon(outlook)
         self.query_one("#command", Static).update(f"$ {clean(command_line(self._config))}")
 

@@ -171,7 +171,9 @@ def promise(outlook: Outlook) -> str:
     if steps is None:
         length = tr("trains {count} epochs", count=f"{config.train.epochs:g}")
     else:
-        length = tr("trains {count} steps", count=exact(steps))
+        length = tr(
+            "trains {count} step" if steps == 1 else "trains {count} steps", count=exact(steps)
+        )
     if outlook.seconds_a_step is None or steps is None:
         return length
     return tr(
