@@ -89,7 +89,7 @@ def lines_of(
             lines += _card_lines(index, card, past, room, reading)
         lines.append(Content())
     elif not reading.cards:
-        none = tr("no GPU found (for NVIDIA: pip install nvidia-ml-py)")
+        none = tr("no GPU found")
         lines.append(_line("GPU", none, room.width))
     lines += _transfers(reading, past, room)
     return [*lines, *reported, Content(), *_table(reading.table, room)]
