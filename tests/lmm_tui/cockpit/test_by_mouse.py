@@ -85,9 +85,9 @@ async def test_a_question_is_answered_and_left(path):
         for row in ("demo", "other"):
             await click(pilot, row)
             await click(pilot, "space mark")
-        await click(pilot, "d differences")
+        await click(pilot, "D differences")
         await click(pilot, "esc closes")
-        await click(pilot, "o overlay")
+        await click(pilot, "C compare")
         await click(pilot, "esc back")
         await until(pilot, lambda: isinstance(app.screen, BaseScreen))
 
@@ -96,7 +96,7 @@ async def test_a_panel_is_zoomed_and_pages_are_turned(path):
     app = CockpitApp(Reader(path))
     async with app.run_test(size=(80, 24)) as pilot:
         first = screen_text(app)
-        await click(pilot, "n next page")
+        await click(pilot, "] next page")
         await until(pilot, lambda: screen_text(app) != first)
 
 
