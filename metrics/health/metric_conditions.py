@@ -5,8 +5,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lmm_tui.metrics.health.condition import Condition, HealthFinding, Values
-from lmm_tui.metrics.health.rolling_stats import Recent, RecentMedian
+import numpy as np
+
+from lmm_tui.metrics.health.condition import (
+    NOT_JUDGED,
+    Baselines,
+    Condition,
+    HealthFinding,
+    Judged,
+    either,
+    judged,
+    some,
+)
+from lmm_tui.metrics.health.rolling import Lowest, MedianWindow, Streak, Window
+from lmm_tui.metrics.health.rows import Column, Mask, OneRow, Rows
+from lmm_tui.metrics.series.growing_array import Floats
+
+_ONE_BY_ONE = 32
+"""Fewer numbers are quicker looked at one by one."""
 
 
 @dataclass
@@ -22,22 +38,24 @@ class StuckAt(Condition):
     window: int = 64
 
     def __post_init__(self) -> None:
-        self._recent = Recent(self.window)
+        self._recent = Window(self.window)
 
-    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
-        value = row.get(self.metric)
+    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+        given = rows.finite(self.metric)
         level = baselines.get(self.level) if isinstance(self.level, str) else self.level
-        if value is None or level is None or not math.isfinite(value):
-            return None
-        self._recent.add(value)
-        if step < self.after or not self._recent.full:
-            return None
-        mean = self._recent.mean
-        if abs(mean - level) > self.margin:
-            return []
+        if given is None or level is None:
+            return NOT_JUDGED
+        steps, values = given
+        recent = self._recent.add(values)
+        mean = recent.mean
+        among = (recent.count == self.window) & (steps >= self.after)
+        near = abs(mean - level) <= self.margin
+        return judged(steps, near, self._tell, mean, level, among=among)
+
+    def _tell(self, step: int, mean: float, level: float) -> HealthFinding:
         called = f" ({self.level})" if isinstance(self.level, str) else ""
         what = f"{self.metric} is still {mean:.3g} at step {step}, at {level:.3g}{called}"
-        return [HealthFinding(what, {self.metric: mean, "level": level})]
+        return HealthFinding(what, {self.metric: mean, "level": level})
 
 
 @dataclass
@@ -57,32 +75,56 @@ class SpikeCondition(Condition):
     """Values that must be in the window before one is judged."""
 
     def __post_init__(self) -> None:
-        self._recent = Recent(self.window)
+        self._recent = Window(self.window)
 
-    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
+    def check(self, rows: Rows, baselines: Baselines) -> Judged:
         del baselines
-        value = row.get(self.metric)
-        if value is None or not math.isfinite(value):
-            return None
-        recent = self._recent
-        if len(recent) < self.least:
-            recent.add(value)
-            return None
-        mean = recent.mean
-        high = value > self.times * mean > 0 and value > mean + self.rise
-        if high and value > mean + self.sigmas * recent.deviation:
-            what = f"{self.metric} is {value:.3g} at step {step}, its mean was {mean:.3g}"
-            return [
-                HealthFinding(what, {self.metric: value, "mean": mean, "sigma": recent.deviation})
-            ]
-        recent.add(value)
-        return []
+        given = rows.finite(self.metric)
+        if given is None:
+            return NOT_JUDGED
+        steps, values = given
+        columns = self._in_parts(values) if isinstance(values, np.ndarray) else self._part(values)
+        enough, spikes, mean, deviation = columns
+        return judged(steps, spikes, self._tell, values, mean, deviation, among=enough)
 
-    def remember(self, step: int, row: Values, baselines: Values) -> None:
-        del step, baselines
-        value = row.get(self.metric)
-        if value is not None and math.isfinite(value):
-            self._recent.add(value)
+    def _part(self, values: Column) -> tuple[Mask, Mask, Column, Column]:
+        """Of values up to the first spike, which are then in the window: whether each can be judged
+        and is a spike; mean and deviation before it."""
+        before = self._recent.before(values)
+        mean, enough = before.mean, before.count >= self.least
+        spikes = enough & (values > self.times * mean) & (mean > 0) & (values > mean + self.rise)
+        deviation = mean
+        if some(spikes):
+            deviation = before.deviation
+            spikes &= values > mean + self.sigmas * deviation
+        if not some(spikes):
+            self._recent.add(values)
+        elif isinstance(values, np.ndarray):
+            first = int(spikes.argmax())
+            if first:
+                self._recent.add(values[:first])
+            upto = slice(first + 1)
+            return enough[upto], spikes[upto], mean[upto], deviation[upto]
+        return enough, spikes, mean, deviation
+
+    def _in_parts(self, values: Floats) -> tuple[Mask, Mask, Floats, Floats]:
+        """Of all values. After a spike parts are short at first: others may follow."""
+        rows = len(values)
+        enough, spikes = np.zeros(rows, bool), np.zeros(rows, bool)
+        mean, deviation = np.empty(rows), np.empty(rows)
+        at, calm = 0, rows
+        while at < rows:
+            part = values[at : at + calm] if calm > _ONE_BY_ONE else float(values[at])
+            found = self._part(part)
+            end = at + np.size(found[0])
+            enough[at:end], spikes[at:end], mean[at:end], deviation[at:end] = found
+            calm = 0 if spikes[end - 1] else calm + end - at
+            at = end
+        return enough, spikes, mean, deviation
+
+    def _tell(self, step: int, value: float, mean: float, deviation: float) -> HealthFinding:
+        what = f"{self.metric} is {value:.3g} at step {step}, its mean was {mean:.3g}"
+        return HealthFinding(what, {self.metric: value, "mean": mean, "sigma": deviation})
 
 
 @dataclass
@@ -100,27 +142,26 @@ class Risen(Condition):
     window: int = 64
 
     def __post_init__(self) -> None:
-        self._recent = Recent(self.window)
-        self.best = math.inf
-        """The lowest mean so far."""
+        self._recent = Window(self.window)
+        self._best = Lowest()
 
-    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
+    def check(self, rows: Rows, baselines: Baselines) -> Judged:
         del baselines
-        value = row.get(self.metric)
-        if value is None or not math.isfinite(value):
-            return None
-        recent = self._recent
-        recent.add(value)
-        if not recent.full:
-            return None
-        mean = recent.mean
-        self.best = best = min(mean, self.best)
-        if not mean > (1 + self.share) * best > 0:
-            return []
-        if mean - best <= max(self.sigmas * recent.deviation, self.rise):
-            return []
+        given = rows.finite(self.metric)
+        if given is None:
+            return NOT_JUDGED
+        steps, values = given
+        recent = self._recent.add(values)
+        mean, full = recent.mean, recent.count == self.window
+        best = self._best.add(either(full, mean, math.inf))
+        risen = full & (mean > (1 + self.share) * best) & (best > 0) & (mean - best > self.rise)
+        if some(risen):
+            risen &= mean - best > self.sigmas * recent.deviation
+        return judged(steps, risen, self._tell, mean, best, among=full)
+
+    def _tell(self, step: int, mean: float, best: float) -> HealthFinding:
         what = f"{self.metric} has risen to {mean:.3g} at step {step}, it was {best:.3g}"
-        return [HealthFinding(what, {self.metric: mean, "best": best})]
+        return HealthFinding(what, {self.metric: mean, "best": best})
 
 
 @dataclass
@@ -134,23 +175,23 @@ class BelowOwnMedian(Condition):
     least: int = 50
 
     def __post_init__(self) -> None:
-        self._recent = RecentMedian(self.window)
-        self._low = 0
+        self._recent = MedianWindow(self.window)
+        self._low = Streak()
 
-    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
+    def check(self, rows: Rows, baselines: Baselines) -> Judged:
         del baselines
-        value = row.get(self.metric)
-        if value is None or not math.isfinite(value):
-            return None
-        median = self._recent.median
-        self._recent.add(value)
-        if len(self._recent) <= self.least:
-            return None
-        self._low = self._low + 1 if value < self.share * median else 0
-        if self._low < self.rows:
-            return []
+        given = rows.finite(self.metric)
+        if given is None:
+            return NOT_JUDGED
+        steps, values = given
+        enough = self._recent.count_before(values) >= self.least
+        below, median = self._recent.add_below(values, self.share)
+        low = self._low.add(below & enough)
+        return judged(steps, low >= self.rows, self._tell, values, median, among=enough)
+
+    def _tell(self, step: int, value: float, median: float) -> HealthFinding:
         what = f"{self.metric} is {value:.3g} at step {step}, its median was {median:.3g}"
-        return [HealthFinding(what, {self.metric: value, "median": median})]
+        return HealthFinding(what, {self.metric: value, "median": median})
 
 
 @dataclass
@@ -163,26 +204,29 @@ class Threshold(Condition):
     rows: int = 1
 
     def __post_init__(self) -> None:
-        self._recent = Recent(self.rows)
+        self._recent = Window(self.rows)
 
-    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
+    def check(self, rows: Rows, baselines: Baselines) -> Judged:
         del baselines
-        value = row.get(self.metric)
-        if value is None or not math.isfinite(value):
-            return None
-        self._recent.add(value)
-        mean = self._recent.mean
-        if not self._recent.full or self.below <= mean <= self.above:
-            return []
+        given = rows.finite(self.metric)
+        if given is None:
+            return NOT_JUDGED
+        steps, values = given
+        recent = self._recent.add(values)
+        mean, full = recent.mean, recent.count == self.rows
+        out = (mean > self.above) | (mean < self.below)
+        return judged(steps, full & out, self._tell, mean)
+
+    def _tell(self, step: int, mean: float) -> HealthFinding:
         side, bound = ("above", self.above) if mean > self.above else ("below", self.below)
         what = f"{self.metric} is {mean:.3g} at step {step}, {side} {bound:g}"
-        return [HealthFinding(what, {self.metric: mean, "bound": bound})]
+        return HealthFinding(what, {self.metric: mean, "bound": bound})
 
 
 if __name__ == "__main__":
     spike = SpikeCondition("loss")
-    calm = [spike.check(step, {"loss": 3 + step % 2 / 10}, {}) for step in range(64)]
-    findings = spike.check(64, {"loss": 9.0}, {})
-    print(findings)
-    assert findings and not any(calm)
+    calm = [spike.check(OneRow(step, {"loss": 3 + step % 2 / 10}), {}) for step in range(64)]
+    last = spike.check(OneRow(64, {"loss": 9.0}), {})
+    print(last.found[0].finding(0))
+    assert not any(one.found for one in calm)
     print("=== 自测通过 ===")

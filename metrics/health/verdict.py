@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from lmm_tui.metrics.health.alerts import Alert, Health
-from lmm_tui.metrics.health.rules import SEVERITIES
+from lmm_tui.metrics.health.alert import SEVERITIES, Alert
+
+if TYPE_CHECKING:
+    from lmm_tui.metrics.health.alerts import Health
 
 Level = Literal["ok", "unknown", "notice", "warning", "error"]
 LEVELS: tuple[Level, ...] = ("ok", "unknown", "notice", "warning", "error")
@@ -188,6 +190,8 @@ def _folded(health: Health) -> tuple[Finding, ...]:
 
 
 if __name__ == "__main__":
+    from lmm_tui.metrics.health.alerts import Health
+
     demo = Health(baselines={"ln V": 6.9})
     for step in range(1, 200):
         demo.observe(step, {"train/loss": 40.0 if step > 90 else 6.9})

@@ -17,7 +17,7 @@ from typing import TypeGuard
 from repository import ROOT
 
 from lmm_tui.cockpit.widgets.run_header import BADGES
-from lmm_tui.metrics.health.rules import SEVERITIES
+from lmm_tui.metrics.health.alert import SEVERITIES
 from lmm_tui.runs.session import LOG_FILE
 
 FLOORS = ("engine", "metrics", "data", "lmm_tui")

@@ -17,7 +17,8 @@ from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.metrics.health.alerts import Alert, Health
+    from lmm_tui.metrics.health.alert import Alert
+    from lmm_tui.metrics.health.alerts import Health
     from lmm_tui.metrics.health.verdict import Verdict
 
 

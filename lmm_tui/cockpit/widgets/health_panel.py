@@ -13,7 +13,7 @@ from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.metrics.health.alerts import Alert
+    from lmm_tui.metrics.health.alert import Alert
     from lmm_tui.metrics.health.verdict import Verdict
 
 VERDICT_STYLES = {
@@ -86,7 +86,7 @@ def _ended_line(alert: Alert) -> Content:
 
 
 if __name__ == "__main__":
-    from lmm_tui.metrics.health.alerts import Alert
+    from lmm_tui.metrics.health.alert import Alert
 
     spike = Alert(120, "loss_spike", "warning", "loss \x1b[2Jis 9", "a bad batch", "look at it", {})
     lines = [_ongoing_line(spike), _ended_line(spike)]

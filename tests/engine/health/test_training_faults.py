@@ -14,7 +14,7 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from lmm_tui.metrics.health.alerts import Alert
+from lmm_tui.metrics.health.alert import Alert
 from lmm_tui.metrics.health.rules import RULES
 from lmm_tui.runs.run_health import judge
 from lmm_tui.runs.session import RunSession

@@ -32,7 +32,8 @@ from lmm_tui.engine.run.events import Kind
 from lmm_tui.i18n import language
 from lmm_tui.i18n.language import catalogue, locale_language, tr
 from lmm_tui.metrics import names
-from lmm_tui.metrics.health.rules import RULES, SEVERITIES, in_our_trainer
+from lmm_tui.metrics.health.alert import SEVERITIES
+from lmm_tui.metrics.health.rules import RULES, in_our_trainer
 from lmm_tui.metrics.health.verdict import ENDS, headline_of
 from lmm_tui.metrics.readers.log_formats import FORMATS
 from lmm_tui.runs.session import RunSession

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmm_tui.metrics import names
-from lmm_tui.metrics.health.alerts import Alert, Health
+from lmm_tui.metrics.health.alert import Alert
+from lmm_tui.metrics.health.alerts import Health, examine
 from lmm_tui.metrics.health.metric_conditions import Threshold
 from lmm_tui.metrics.health.rolling_stats import Recent, RecentMedian
 from lmm_tui.metrics.health.rules import RULES, Rule
 from lmm_tui.metrics.health.rules_file import HealthConfigError, load_rules
-from lmm_tui.metrics.health.scan import examine
 from lmm_tui.metrics.health.verdict import verdict_of
 from lmm_tui.metrics.series.series import SeriesStore
 

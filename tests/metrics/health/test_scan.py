@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from lmm_tui.metrics import names
 from lmm_tui.metrics.health import scan
-from lmm_tui.metrics.health.alerts import Alert, Health
+from lmm_tui.metrics.health.alert import Alert
+from lmm_tui.metrics.health.alerts import Health, examine
 from lmm_tui.metrics.health.condition import Condition
 from lmm_tui.metrics.health.layer_conditions import Collapse, LoudLayer, NonFinite, ZeroLayer
 from lmm_tui.metrics.health.loss_conditions import FirstLoss, Overfit, TooGood, WorseThanGuessing
@@ -24,7 +25,6 @@ from lmm_tui.metrics.health.metric_conditions import (
     Threshold,
 )
 from lmm_tui.metrics.health.rules import RULES, Rule
-from lmm_tui.metrics.health.scan import examine
 from lmm_tui.metrics.health.verdict import verdict_of
 from lmm_tui.metrics.series.series import SeriesStore
 

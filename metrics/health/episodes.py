@@ -1,0 +1,48 @@
+"""Findings of a rule as episodes: one begins with a finding after calm rows, and ends with them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lmm_tui.metrics.health.condition import Found, HealthFinding, Judged
+
+
+class Episodes:
+    """The episodes of one rule: one at a time of each layer."""
+
+    def __init__(self, calm: int) -> None:
+        """`calm`: judged rows without a finding that end an episode."""
+        self._calm = calm
+        self._rows = 0
+        self._last: dict[str, int] = {}
+        """Of each open episode: the row of its last finding."""
+
+    def take(self, judged: Judged) -> list[tuple[int, str, HealthFinding]]:
+        """Go through the next rows; step, layer and finding with which an episode begins."""
+        begun = [start for found in judged.found for start in self._starts(found)]
+        self._rows += judged.rows
+        over = [where for where, last in self._last.items() if self._rows - last > self._calm]
+        for where in over:
+            del self._last[where]
+        return begun
+
+    @property
+    def open(self) -> dict[str, int]:
+        """Layers with an open episode."""
+        return self._last
+
+    def _starts(self, found: Found) -> list[tuple[int, str, HealthFinding]]:
+        rows = self._rows + found.positions
+        before = np.append(self._last.get(found.where, -1 - self._calm), rows[:-1])
+        self._last[found.where] = int(rows[-1])
+        starts = np.flatnonzero(rows - before > self._calm).tolist()
+        return [(int(found.steps[at]), found.where, found.finding(at)) for at in starts]
+
+
+if __name__ == "__main__":
+    episodes, at = Episodes(calm=3), np.array([0, 1, 4, 9])
+    found = Found(at, at, lambda row: HealthFinding(f"at {at[row]}", {}))
+    begun = episodes.take(Judged(10, [found]))
+    print(begun, episodes.open)
+    assert [step for step, *_ in begun] == [0, 9] and episodes.open
+    print("=== 自测通过 ===")
