@@ -16,6 +16,7 @@ from lmm_tui.metrics import names
 from lmm_tui.metrics.health.alert import SEVERITIES, Alert
 from lmm_tui.metrics.health.condition import Condition, Judged
 from lmm_tui.metrics.health.episodes import Episodes
+from lmm_tui.metrics.health.rolling import Windows
 from lmm_tui.metrics.health.rows import OneRow, RowBlock, Rows
 from lmm_tui.metrics.health.rules import RULES, Rule
 from lmm_tui.metrics.series.row_values import MAX_STEP
@@ -57,16 +58,17 @@ class Health:
         self._watches = [
             _Watch(rule, deepcopy(rule.condition), Episodes(rule.calm), {}) for rule in rules
         ]
+        self._windows = Windows()
         self._measured: dict[str, None] = {}
         """The metrics that there were instead."""
 
     def observe(self, step: int, row: Mapping[str, float]) -> list[Alert]:
         """The alerts that start at a row; `row` maps metrics to their values at `step`."""
-        return self._check(OneRow(step, row), step)
+        return self._check(OneRow(step, row, self._windows), step)
 
     def observe_block(self, store: SeriesStore, first: int, last: int) -> list[Alert]:
         """The alerts that start in the rows of a store from one step to another, both included."""
-        return self._check(RowBlock(store, first, last), last)
+        return self._check(RowBlock(store, first, last, self._windows), last)
 
     @property
     def measured(self) -> list[str]:
@@ -101,7 +103,7 @@ class Health:
             if judged.found or watch.episodes.open:
                 started += self._begin(watch, judged)
         if not self.judged:
-            self._measured |= dict.fromkeys(rows.names)
+            self._measured |= dict.fromkeys(rows.metrics)
         started.sort(key=lambda alert: alert.step)
         self.alerts += started
         return started

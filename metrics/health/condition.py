@@ -8,13 +8,14 @@ numbers of one row as on the arrays of a block: however a run is cut, it finds t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from lmm_tui.metrics.health.rows import Column, Mask, Rows, Steps
+from lmm_tui.metrics.health.rolling import Column, Mask
+from lmm_tui.metrics.health.rows import Rows, Steps
 from lmm_tui.metrics.series.growing_array import Ints
 
 Baselines: TypeAlias = Mapping[str, float]
@@ -69,12 +70,14 @@ def judged(
 ) -> Judged:
     """Found where it hits, among the rows that could be judged; `finding` is called with the step
     and the facts of a row."""
-    if among is not True and not some(among):
-        return NOT_JUDGED
-    found = [found_in(steps, hits, finding, *facts, among=among)] if some(hits & among) else []
     if not isinstance(steps, np.ndarray):
-        return Judged(1, found) if found else CALM
-    return Judged(len(steps) if among is True else int(np.count_nonzero(among)), found)
+        if not among:
+            return NOT_JUDGED
+        return Judged(1, [found_in(steps, hits, finding, *facts)]) if hits else CALM
+    rows = len(steps) if among is True else int(np.count_nonzero(among))
+    if not rows or not (hits & among).any():
+        return Judged(rows, [])
+    return Judged(rows, [found_in(steps, hits, finding, *facts, among=among)])
 
 
 def found_in(
@@ -96,8 +99,10 @@ def found_in(
     return Found(positions[hits], steps[hits], one, where)
 
 
-def together(parts: Iterable[Judged]) -> Judged:
+def together(parts: list[Judged]) -> Judged:
     """Of successive stretches of rows."""
+    if len(parts) == 1:
+        return parts[0]
     total, found = 0, []
     for part in parts:
         found += [one._replace(positions=one.positions + total) for one in part.found]
@@ -110,11 +115,21 @@ def some(mask: Mask) -> bool:
     return bool(mask.any()) if isinstance(mask, np.ndarray) else bool(mask)
 
 
+def every(mask: Mask) -> bool:
+    """Whether it holds in all rows."""
+    return bool(mask.all()) if isinstance(mask, np.ndarray) else bool(mask)
+
+
 def either(mask: Mask, x: Column, otherwise: float) -> Column:
     """`x` where a mask holds."""
     if isinstance(mask, np.ndarray):
         return np.where(mask, x, otherwise)
     return x if mask else otherwise
+
+
+def last(column: Column) -> float:
+    """The number of the last row."""
+    return float(column[-1]) if isinstance(column, np.ndarray) else column
 
 
 def among_rows(mask: Mask, column: Any) -> Any:

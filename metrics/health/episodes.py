@@ -14,27 +14,22 @@ class Episodes:
         """`calm`: judged rows without a finding that end an episode."""
         self._calm = calm
         self._rows = 0
-        self._last: dict[str, int] = {}
+        self.open: dict[str, int] = {}
         """Of each open episode: the row of its last finding."""
 
     def take(self, judged: Judged) -> list[tuple[int, str, HealthFinding]]:
         """Go through the next rows; step, layer and finding with which an episode begins."""
         begun = [start for found in judged.found for start in self._starts(found)]
         self._rows += judged.rows
-        over = [where for where, last in self._last.items() if self._rows - last > self._calm]
+        over = [where for where, last in self.open.items() if self._rows - last > self._calm]
         for where in over:
-            del self._last[where]
+            del self.open[where]
         return begun
-
-    @property
-    def open(self) -> dict[str, int]:
-        """Layers with an open episode."""
-        return self._last
 
     def _starts(self, found: Found) -> list[tuple[int, str, HealthFinding]]:
         rows = self._rows + found.positions
-        before = np.append(self._last.get(found.where, -1 - self._calm), rows[:-1])
-        self._last[found.where] = int(rows[-1])
+        before = np.append(self.open.get(found.where, -1 - self._calm), rows[:-1])
+        self.open[found.where] = int(rows[-1])
         starts = np.flatnonzero(rows - before > self._calm).tolist()
         return [(int(found.steps[at]), found.where, found.finding(at)) for at in starts]
 

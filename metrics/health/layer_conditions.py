@@ -4,7 +4,6 @@ one, collapsed representations."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import or_
@@ -22,13 +21,14 @@ from lmm_tui.metrics.health.condition import (
     HealthFinding,
     Judged,
     among_rows,
+    every,
     found_in,
     judged,
     some,
     together,
 )
-from lmm_tui.metrics.health.rolling import Streak
-from lmm_tui.metrics.health.rows import Column, Mask, OneRow, Rows, Steps
+from lmm_tui.metrics.health.rolling import Column, Mask, Streak, Windows
+from lmm_tui.metrics.health.rows import OneRow, Rows, Steps
 from lmm_tui.metrics.series.growing_array import union
 
 MUST_BE_FINITE = (names.TRAIN_LOSS, names.VAL_LOSS, names.GRAD_NORM)
@@ -43,7 +43,9 @@ class NonFinite(Condition):
 
     def check(self, rows: Rows, baselines: Baselines) -> Judged:
         del baselines
-        read = [name for name in rows.names if name in MUST_BE_FINITE] + [*rows.layers]
+        if rows.all_finite and rows.layers:
+            return CALM
+        read = [name for name in rows.metrics if name in MUST_BE_FINITE] + [*rows.layers]
         if rows.all_finite:
             return CALM if read else NOT_JUDGED
         columns = {name: np.atleast_1d(*column) for name in read if (column := rows.column(name))}
@@ -112,11 +114,11 @@ class ZeroLayer(Condition):
 
     def check(self, rows: Rows, baselines: Baselines) -> Judged:
         del baselines
-        return together(self._stretch(*stretch) for stretch in rows.aligned(rows.layers))
+        return together([self._stretch(*stretch) for stretch in rows.aligned(rows.layers)])
 
     def _stretch(self, steps: Steps, layers: dict[str, Column]) -> Judged:
-        if not self._zeros.open and _all_nonzero(layers):
-            return Judged(np.size(steps), [])
+        if not self._zeros.open and not _any_zero([*layers.values()]):
+            return _calm(steps)
         learnt = reduce(or_, (column != 0 for column in layers.values()))
         if not some(learnt):
             return NOT_JUDGED
@@ -151,17 +153,17 @@ class LoudLayer(Condition):
         del baselines
         if len(rows.blocks) < _FEWEST:
             return NOT_JUDGED
-        return together(self._stretch(*stretch) for stretch in rows.aligned(rows.blocks))
+        return together([self._stretch(*stretch) for stretch in rows.aligned(rows.blocks)])
 
     def _stretch(self, steps: Steps, blocks: dict[str, Column]) -> Judged:
         if len(blocks) < _FEWEST:
             return NOT_JUDGED
         lowest, highest = _extremes([*blocks.values()])
         # The median is no lower than the lowest: where the extremes are near, none is loud.
-        wide = highest > self.times * lowest
-        if not self._loud.open and not some(wide):
-            return Judged(np.size(steps), [])
-        median = _median([*blocks.values()], wide)
+        near = highest <= self.times * lowest
+        if not self._loud.open and every(near):
+            return _calm(steps)
+        median = _median([*blocks.values()], near)
         found = []
         for name, column in blocks.items():
             hits = self._loud.add(name, (column > self.times * median) & (median > 0))
@@ -177,26 +179,30 @@ class LoudLayer(Condition):
         return HealthFinding(what, {names.GRAD_LAYER + layer: value, "median": median})
 
 
-def _all_nonzero(layers: Mapping[str, Column]) -> bool:
-    return all(
-        column.all() if isinstance(column, np.ndarray) else column for column in layers.values()
-    )
+def _calm(steps: Steps) -> Judged:
+    return Judged(len(steps), []) if isinstance(steps, np.ndarray) else CALM
+
+
+def _any_zero(columns: list[Column]) -> bool:
+    if isinstance(columns[0], np.ndarray):
+        return not all(column.all() for column in columns)
+    return not all(columns)
 
 
 def _extremes(columns: list[Column]) -> tuple[Column, Column]:
-    """The lowest and the highest at each row; NaN is passed over."""
+    """The lowest and the highest at each row; either may be NaN if any is."""
     if isinstance(columns[0], np.ndarray):
-        return reduce(np.fmin, columns), reduce(np.fmax, columns)
-    numbers = [column for column in columns if column == column] or columns
-    return min(numbers), max(numbers)
+        return reduce(np.minimum, columns), reduce(np.maximum, columns)
+    return min(columns), max(columns)
 
 
-def _median(columns: list[Column], wanted: Mask) -> Column:
-    """The upper one of two in the middle, NaN being the highest; NaN where it isn't wanted."""
-    if not isinstance(wanted, np.ndarray):
-        return sorted(columns, key=_nan_last)[len(columns) // 2] if wanted else math.nan
-    median = np.full(len(wanted), math.nan)
-    median[wanted] = np.sort([column[wanted] for column in columns], axis=0)[len(columns) // 2]
+def _median(columns: list[Column], unwanted: Mask) -> Column:
+    """The upper one of two in the middle, NaN being the highest; NaN where it is not wanted."""
+    middle = len(columns) // 2
+    if not isinstance(unwanted, np.ndarray):
+        return math.nan if unwanted else sorted(columns, key=_nan_last)[middle]
+    median = np.full(len(unwanted), math.nan)
+    median[~unwanted] = np.sort([column[~unwanted] for column in columns], axis=0)[middle]
     return median
 
 
@@ -214,7 +220,7 @@ class Collapse(Condition):
 
     def check(self, rows: Rows, baselines: Baselines) -> Judged:
         del baselines
-        return together(self._stretch(*stretch) for stretch in rows.aligned(_OF_COLLAPSE))
+        return together([self._stretch(*stretch) for stretch in rows.aligned(_OF_COLLAPSE)])
 
     def _stretch(self, steps: Steps, probes: dict[str, Column]) -> Judged:
         if len(probes) < len(_OF_COLLAPSE):
@@ -234,7 +240,7 @@ _OF_COLLAPSE = (names.PROBE + "participation_ratio", names.PROBE + "cosine_sim_i
 if __name__ == "__main__":
     zero = ZeroLayer(rows=2)
     row = {"grad/layers.0": 0.1, "grad/layers.1": 0.0}
-    first, second = (zero.check(OneRow(step, row), {}) for step in (1, 2))
+    first, second = (zero.check(OneRow(step, row, Windows()), {}) for step in (1, 2))
     print(second.found[0].finding(0))
     assert not first.found and second.found[0].where == "layers.1"
     print("=== 自测通过 ===")

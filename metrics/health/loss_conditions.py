@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,9 +16,10 @@ from lmm_tui.metrics.health.condition import (
     Judged,
     either,
     judged,
+    last,
     some,
 )
-from lmm_tui.metrics.health.rolling import Lowest, Previous, Streak, Window
+from lmm_tui.metrics.health.rolling import Lowest, Streak, Windows
 from lmm_tui.metrics.health.rows import OneRow, Rows
 
 
@@ -33,8 +33,8 @@ class FirstLoss(Condition):
     """Nats under ln V."""
 
     def check(self, rows: Rows, baselines: Baselines) -> Judged:
-        level, given = baselines.get("ln V"), rows.column(names.TRAIN_LOSS)
-        if level is None or given is None:
+        level = baselines.get("ln V")
+        if level is None or rows.first_step > 1 or not (given := rows.column(names.TRAIN_LOSS)):
             return NOT_JUDGED
         steps, loss = given
         far = (loss < level - self.below) | (loss > level + self.above)
@@ -57,8 +57,10 @@ class TooGood(Condition):
     """Last step at which it is judged."""
 
     def check(self, rows: Rows, baselines: Baselines) -> Judged:
-        level, given = baselines.get("bigram"), rows.column(names.TRAIN_LOSS)
-        if level is None or given is None:
+        level = baselines.get("bigram")
+        if level is None or rows.first_step > self.until:
+            return NOT_JUDGED
+        if (given := rows.column(names.TRAIN_LOSS)) is None:
             return NOT_JUDGED
         steps, loss = given
         low = loss < self.share * level
@@ -109,40 +111,36 @@ class Overfit(Condition):
     window: int = 32
 
     def __post_init__(self) -> None:
-        self._train = Window(self.window)
         self._best = Lowest()
-        self._last = Previous(math.inf)
+        self._known = math.nan, math.inf
+        """Of training losses: the last mean, and the lowest of a full window."""
+        self._last = math.inf
         self._risen = Streak()
 
     def check(self, rows: Rows, baselines: Baselines) -> Judged:
         del baselines
+        before, train_steps, mean, best = self._known, (), (), ()
+        if train := rows.recent(names.TRAIN_LOSS, self.window):
+            train_steps, _, window = train
+            mean = window.mean
+            best = self._best.add(either(window.count == self.window, mean, math.inf))
+            self._known = last(mean), last(best)
         validations = rows.finite(names.VAL_LOSS)
-        before = (self._train.mean, self._best.lowest) if validations else (math.nan, math.inf)
-        train = rows.finite(names.TRAIN_LOSS)
-        train_steps, mean, best = self._add(*train) if train else ([], [], [])
         if validations is None:
             return NOT_JUDGED
         # They are few: even that of one row is an array.
-        steps, val = np.atleast_1d(validations[0]), np.atleast_1d(validations[1])
+        steps, val = np.atleast_1d(*validations)
         at = np.searchsorted(np.atleast_1d(train_steps), steps, side="right")
         mean, best = np.append(before[0], mean)[at], np.append(before[1], best)[at]
         known = ~np.isnan(mean)
         steps, val, mean, best = steps[known], val[known], mean[known], best[known]
         if not len(steps):
             return NOT_JUDGED
-        risen = self._risen.add(val > self._last.add(val))
+        risen = self._risen.add(np.diff(val, prepend=self._last) > 0)
+        self._last = float(val[-1])
         apart = val - mean > np.minimum(self.gap, self.share * np.maximum(val, 0.0))
         hits = apart & (risen >= self.rises) & (mean <= 1.1 * best + 0.1)
         return judged(steps, hits, self._tell, val, mean)
-
-    def _add(self, steps: Any, loss: Any) -> tuple[Any, Any, Any]:
-        """The mean of training losses, and its lowest value of a full window, at their steps."""
-        window = self._train.add(loss)
-        return (
-            steps,
-            window.mean,
-            self._best.add(either(window.count == self.window, window.mean, math.inf)),
-        )
 
     def _tell(self, step: int, val: float, mean: float) -> HealthFinding:
         what = f"held-out loss rises to {val:.3g} at step {step}, training loss is {mean:.3g}"
@@ -160,18 +158,16 @@ class NearZero(Condition):
     window: int = 64
 
     def __post_init__(self) -> None:
-        self._recent = Window(self.window)
         self._positive = Streak()
 
     def check(self, rows: Rows, baselines: Baselines) -> Judged:
         del baselines
-        given = rows.finite(names.TRAIN_LOSS)
-        if given is None:
+        recent = rows.recent(names.TRAIN_LOSS, self.window)
+        if recent is None:
             return NOT_JUDGED
-        steps, loss = given
-        mean = self._recent.add(loss).mean
-        positive = self._positive.add(loss >= 0) >= self.window
-        low = positive & (mean < self.below)
+        steps, loss, window = recent
+        mean = window.mean
+        low = (self._positive.add(loss >= 0) >= self.window) & (mean < self.below)
         if some(low):
             low &= ~np.asarray(rows.has(names.REWARD, steps))
         return judged(steps, low, self._tell, mean)
@@ -182,7 +178,7 @@ class NearZero(Condition):
 
 
 if __name__ == "__main__":
-    first = FirstLoss(above=0.5).check(OneRow(1, {names.TRAIN_LOSS: 9.0}), {"ln V": 6.9})
+    first = FirstLoss(above=0.5).check(OneRow(1, {names.TRAIN_LOSS: 9.0}, Windows()), {"ln V": 6.9})
     print(first.found[0].finding(0))
     assert first.rows == 1
     print("=== 自测通过 ===")

@@ -17,8 +17,16 @@ from lmm_tui.metrics.health.condition import (
     judged,
     some,
 )
-from lmm_tui.metrics.health.rolling import Lowest, MedianWindow, Streak, Window
-from lmm_tui.metrics.health.rows import Column, Mask, OneRow, Rows
+from lmm_tui.metrics.health.rolling import (
+    Column,
+    Lowest,
+    Mask,
+    MedianWindow,
+    Streak,
+    Window,
+    Windows,
+)
+from lmm_tui.metrics.health.rows import OneRow, Rows
 from lmm_tui.metrics.series.growing_array import Floats
 
 _ONE_BY_ONE = 32
@@ -37,20 +45,14 @@ class StuckAt(Condition):
     """First step at which it is judged."""
     window: int = 64
 
-    def __post_init__(self) -> None:
-        self._recent = Window(self.window)
-
     def check(self, rows: Rows, baselines: Baselines) -> Judged:
-        given = rows.finite(self.metric)
         level = baselines.get(self.level) if isinstance(self.level, str) else self.level
-        if given is None or level is None:
+        if level is None or (recent := rows.recent(self.metric, self.window)) is None:
             return NOT_JUDGED
-        steps, values = given
-        recent = self._recent.add(values)
-        mean = recent.mean
-        among = (recent.count == self.window) & (steps >= self.after)
-        near = abs(mean - level) <= self.margin
-        return judged(steps, near, self._tell, mean, level, among=among)
+        steps, _, window = recent
+        among = (window.count == self.window) & (steps >= self.after)
+        near = abs(window.mean - level) <= self.margin
+        return judged(steps, near, self._tell, window.mean, level, among=among)
 
     def _tell(self, step: int, mean: float, level: float) -> HealthFinding:
         called = f" ({self.level})" if isinstance(self.level, str) else ""
@@ -142,21 +144,19 @@ class Risen(Condition):
     window: int = 64
 
     def __post_init__(self) -> None:
-        self._recent = Window(self.window)
         self._best = Lowest()
 
     def check(self, rows: Rows, baselines: Baselines) -> Judged:
         del baselines
-        given = rows.finite(self.metric)
-        if given is None:
+        recent = rows.recent(self.metric, self.window)
+        if recent is None:
             return NOT_JUDGED
-        steps, values = given
-        recent = self._recent.add(values)
-        mean, full = recent.mean, recent.count == self.window
+        steps, _, window = recent
+        mean, full = window.mean, window.count == self.window
         best = self._best.add(either(full, mean, math.inf))
         risen = full & (mean > (1 + self.share) * best) & (best > 0) & (mean - best > self.rise)
         if some(risen):
-            risen &= mean - best > self.sigmas * recent.deviation
+            risen &= mean - best > self.sigmas * window.deviation
         return judged(steps, risen, self._tell, mean, best, among=full)
 
     def _tell(self, step: int, mean: float, best: float) -> HealthFinding:
@@ -203,19 +203,14 @@ class Threshold(Condition):
     below: float = -math.inf
     rows: int = 1
 
-    def __post_init__(self) -> None:
-        self._recent = Window(self.rows)
-
     def check(self, rows: Rows, baselines: Baselines) -> Judged:
         del baselines
-        given = rows.finite(self.metric)
-        if given is None:
+        recent = rows.recent(self.metric, self.rows)
+        if recent is None:
             return NOT_JUDGED
-        steps, values = given
-        recent = self._recent.add(values)
-        mean, full = recent.mean, recent.count == self.rows
-        out = (mean > self.above) | (mean < self.below)
-        return judged(steps, full & out, self._tell, mean)
+        steps, _, window = recent
+        out = (window.mean > self.above) | (window.mean < self.below)
+        return judged(steps, (window.count == self.rows) & out, self._tell, window.mean)
 
     def _tell(self, step: int, mean: float) -> HealthFinding:
         side, bound = ("above", self.above) if mean > self.above else ("below", self.below)
@@ -225,8 +220,9 @@ class Threshold(Condition):
 
 if __name__ == "__main__":
     spike = SpikeCondition("loss")
-    calm = [spike.check(OneRow(step, {"loss": 3 + step % 2 / 10}), {}) for step in range(64)]
-    last = spike.check(OneRow(64, {"loss": 9.0}), {})
+    none = Windows()
+    calm = [spike.check(OneRow(step, {"loss": 3 + step % 2 / 10}, none), {}) for step in range(64)]
+    last = spike.check(OneRow(64, {"loss": 9.0}, none), {})
     print(last.found[0].finding(0))
     assert not any(one.found for one in calm)
     print("=== 自测通过 ===")

@@ -12,13 +12,17 @@ from collections import deque
 from collections.abc import Iterable
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lmm_tui.metrics.health.rows import Column, Mask
 from lmm_tui.metrics.series.growing_array import Floats
+
+Column: TypeAlias = Any
+"""The numbers of a metric: a float of one row, or an array of a block of rows."""
+Mask: TypeAlias = Any
+"""Whether something holds: a bool of one row, or an array of a block."""
 
 LARGEST = 1e150
 """Larger numbers are clamped to this, because their squares would overflow."""
@@ -27,12 +31,9 @@ LARGEST = 1e150
 class Statistics(Protocol):
     """Of the numbers in a window: at one row, or at each row of a block."""
 
-    @property
-    def count(self) -> Any: ...
-    @property
-    def mean(self) -> Any: ...
-    @property
-    def deviation(self) -> Any: ...
+    count: Any
+    mean: Any
+    deviation: Any
 
 
 class Window:
@@ -47,6 +48,8 @@ class Window:
     def __init__(self, size: int) -> None:
         self.size = size
         self.count = 0
+        self.mean = math.nan
+        """NaN before the first number."""
         self.whole: list[float] = []
         """The last whole stretch."""
         self.begun: list[float] = []
@@ -71,18 +74,12 @@ class Window:
         self._squares += away * away
         if self.count < self.size:
             self.count += 1
+        self.mean = (self._ends[len(self.begun)] + self._sum) / self.count
         return self
 
     def before(self, x: Column) -> Statistics:
         """The statistics before each of some numbers, if all of these were added."""
         return _WindowColumns(self, x, included=0) if isinstance(x, np.ndarray) else self
-
-    @property
-    def mean(self) -> float:
-        """NaN before the first number."""
-        if not self.count:
-            return math.nan
-        return (self._ends[len(self.begun)] + self._sum) / self.count
 
     @property
     def deviation(self) -> float:
@@ -105,6 +102,7 @@ class Window:
                 self._centre = last[0]
             self._set_begun(last)
         self.count = min(self.count + len(x), self.size)
+        self.mean = float(columns.mean[-1])
         return columns
 
     def _begin(self, whole: list[float], begun: list[float]) -> None:
@@ -129,7 +127,7 @@ def _total(numbers: Iterable[float]) -> float:
 
 
 def _ends(stretch: list[float]) -> list[float]:
-    return [*accumulate(reversed(stretch))][::-1] + [0.0]
+    return [*[*accumulate(reversed(stretch))][::-1], 0.0]
 
 
 class _WindowColumns:
@@ -176,6 +174,14 @@ class _WindowColumns:
         if self._first < 0:
             return np.append(0.0, flat[: len(self._x) - 1])
         return flat[self._first : self._first + len(self._x)]
+
+
+class Windows(dict[tuple[str, int], Window]):
+    """Of each metric and size, which conditions share."""
+
+    def __missing__(self, key: tuple[str, int]) -> Window:
+        window = self[key] = Window(key[1])
+        return window
 
 
 class MedianWindow:
@@ -247,19 +253,6 @@ class Lowest:
         lowest = np.fmin(np.fmin.accumulate(x), self.lowest)
         self.lowest = float(lowest[-1])
         return lowest
-
-
-class Previous:
-    """The number before."""
-
-    def __init__(self, first: float) -> None:
-        self._last = first
-
-    def add(self, x: Floats) -> Floats:
-        """Add numbers; what came before each of them."""
-        before = np.append(self._last, x[:-1])
-        self._last = float(x[-1])
-        return before
 
 
 class Streak:
