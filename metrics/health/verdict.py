@@ -6,7 +6,7 @@ what a diverged loss brings with it (spikes, gradients, a rise) is folded under 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -43,6 +43,27 @@ _TITLES = {
 
 _FEW = 6
 """So many metrics are named where none can be judged."""
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """All alerts of one rule, in one layer or for the whole run."""
+
+    first: Alert
+    last: Alert
+    count: int
+
+
+def repeats_of(alerts: Iterable[Alert]) -> list[Repeats]:
+    """The alerts of a run by what they say, in the order of their last steps."""
+    found: dict[tuple[str, str], Repeats] = {}
+    for alert in alerts:
+        key = alert.rule, alert.where
+        before = found.pop(key, None)
+        found[key] = Repeats(
+            before.first if before else alert, alert, before.count + 1 if before else 1
+        )
+    return [*found.values()]
 
 
 @dataclass(frozen=True)
