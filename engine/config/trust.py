@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.named_code import names_code
 from lmm_tui.guarded_files import make_private, read_bytes, replace_text
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Command:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _file(self) -> Path | None:
-        """The file of a reward in the working directory or at a path."""
-        if self.key != _REWARDS:
+        """The file of a reward or stage in the working directory or at a path."""
+        if self.key not in (_REWARDS, _STAGE):
             return None
         place = self.value.rpartition(":")[0]
         if place.endswith(".py"):
@@ -59,6 +60,7 @@ class Command:
 
 
 _REWARDS = "grpo.rewards"
+_STAGE = "stage"
 
 
 def commands_in(config: RunConfig) -> list[Command]:
@@ -67,6 +69,8 @@ def commands_in(config: RunConfig) -> list[Command]:
     if config.health.enable:
         given = {"health.command": config.health.command, "health.webhook": config.health.webhook}
         found += [Command(key, value) for key, value in given.items() if value]
+    if names_code(config.stage):
+        found.append(Command(_STAGE, config.stage))
     if config.stage == "grpo":
         found += [Command(_REWARDS, name) for name in config.grpo.rewards if _is_function(name)]
     return found
@@ -112,6 +116,7 @@ def moved(source: Path, target: Path) -> None:
 _OFF = {
     "health.command": "--set health.command=",
     "health.webhook": "--set health.webhook=",
+    _STAGE: "another --stage",
     _REWARDS: "--set 'grpo.rewards=[\"exact\"]'",
 }
 

@@ -47,6 +47,7 @@ from lmm_tui.engine.stages.rollout_batch import (
     metric_key,
     nan_for_none,
 )
+from lmm_tui.metrics.stages.grpo import GRPO
 
 log = logging.getLogger("engine")
 
@@ -57,6 +58,8 @@ _SHOWN_PROMPTS = 2
 
 class GrpoStage(ChatStage):
     """`train.batch_size` counts prompts, each with a group of completions."""
+
+    info = GRPO
 
     deterministic = False  # The completions of a step come from the model as it was then.
 

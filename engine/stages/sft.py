@@ -20,6 +20,7 @@ from lmm_tui.engine.stages.base import MicroBatch, mean_losses
 from lmm_tui.engine.stages.chat_base import ChatStage, kinds_of, packed_batch, read_side
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.metrics.names import VAL_EXACT
+from lmm_tui.metrics.stages.sft import SFT
 
 log = logging.getLogger("engine")
 
@@ -29,6 +30,8 @@ _QUESTIONS = 32
 
 class SftStage(ChatStage, LikelihoodStage[Rows]):
     """Conversations packed into rows of one length, where none attends to another."""
+
+    info = SFT
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data, train = config.data, config.train

@@ -43,11 +43,13 @@ from lmm_tui.engine.run.run_dir_error import RunDirError, nothing_left, writing
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 from lmm_tui.engine.run.setting_changes import SettingChange, SettingHistory, read_history
 from lmm_tui.engine.run.status_writer import StatusWriter
+from lmm_tui.engine.stages.base import stage_class
 from lmm_tui.engine.training.freed_memory import keep_freed_memory
 from lmm_tui.engine.training.output_log import open_log
 from lmm_tui.engine.training.stop_request import StopRequested
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import remove
+from lmm_tui.metrics.stages.built_in import BUILT_IN
 
 _PACKAGES = ("torch", "numpy", "tokenizers")
 
@@ -85,6 +87,7 @@ class EngineHost:
         self.refused = False
         """Whether `error` is a sentence for a person, as for settings that cannot be trained."""
         self._stop: StopRequested | None = None
+        self._stage = BUILT_IN.get(config.stage) or stage_class(config.stage).info
         self.run_dir.create()
         with contextlib.ExitStack() as opened:
             self._lock = opened.enter_context(self.run_dir.lock())
@@ -214,12 +217,14 @@ class EngineHost:
         self._log_handler.close()
 
     def _identify(self, resume: RunDir | None) -> RunInfo:
+        stage = self._stage
         process = psutil.Process()
         now = time.time()
         before = resume.read_info() if resume else None
         return RunInfo(
             name=self.run_dir.name,
-            stage=self.config.stage,
+            stage=stage.name,
+            stage_info={} if stage.name in BUILT_IN else stage.record(),
             created=before.created if before else now,
             started=now,
             host=socket.gethostname(),
@@ -310,7 +315,7 @@ def _refuse_finished(run_dir: RunDir, steps: int | None) -> None:
 
 def _new_name(config: RunConfig) -> str:
     """Stage, model and date, with a number after it where that name is taken."""
-    stem = f"{config.stage}-{config.model.preset}-{time.strftime('%m%d-%H%M%S')}"
+    stem = f"{config.stage_name}-{config.model.preset}-{time.strftime('%m%d-%H%M%S')}"
     names = chain([stem], (f"{stem}-{number}" for number in count(2)))
     return next(name for name in names if not (Path(config.runs_dir) / name).exists())
 

@@ -23,7 +23,6 @@ from lmm_tui.engine.device import Precision
 from lmm_tui.engine.model.adapters import add_adapters, freeze
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir_error import writing
-from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
 from lmm_tui.engine.stages.base import Stage, load_stage
 from lmm_tui.engine.training.context import Host, TrainContext
 from lmm_tui.engine.training.observer import Observer
@@ -179,7 +178,7 @@ def _build_observer(
         TrainingTracker(
             host.run_dir.path,
             tensorboard=config.log.tensorboard,
-            likelihood=config.stage in LIKELIHOOD_STAGES,
+            likelihood=stage.info.likelihood,
         ),
         SpeedMeter(
             model.shape.flops_per_token(config.data.seq_len),

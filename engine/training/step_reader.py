@@ -11,7 +11,6 @@ from collections.abc import Callable
 from lmm_tui.engine.device import is_asynchronous
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import StepMetrics, StepTensors
-from lmm_tui.metrics.names import STAGE_SUMMARY
 
 
 class StepReader:
@@ -47,7 +46,7 @@ class StepReader:
         self._report_write_errors()
         self._on_read(reading)
         speed = context.observer.speed
-        summed_up = STAGE_SUMMARY.get(context.config.stage, ())
+        summed_up = context.stage.info.summary
         context.status.update(
             step=numbers.step,
             tokens=numbers.tokens,

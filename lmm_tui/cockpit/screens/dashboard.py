@@ -45,6 +45,7 @@ from lmm_tui.cockpit.widgets.run_header import RunHeader
 from lmm_tui.cockpit.widgets.samples_panel import SamplesPanel
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.metrics import names
 from lmm_tui.runs.session import LOG_FILE, RunSession
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class DashboardScreen(MetricPages, ViewExport):
     def __init__(self, session: RunSession, *, owned: bool, shelf: PinnedMetrics = NOTHING) -> None:
         super().__init__(session)
         self.owned = owned
-        self._stage = session.view.info.stage
+        self._stage = session.view.info.about_stage
+        names.learn(self._stage.metrics)
         self._book = DashboardPages(shelf)
         self._pacing = RedrawPacing()
         self._health: RunHealth | None = None
