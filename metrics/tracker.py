@@ -23,6 +23,7 @@ from lmm_tui.metrics import names
 from lmm_tui.metrics.running_averages import CLIP_WINDOW, ClipWindow, Ema
 from lmm_tui.metrics.values import perplexity, strict
 from lmm_tui.metrics.writers.line_file import LineFile
+from lmm_tui.metrics.writers.mirror import Mirror
 from lmm_tui.metrics.writers.tensorboard_mirror import TensorBoardMirror
 
 if TYPE_CHECKING:
@@ -63,11 +64,13 @@ class TrainingTracker:
         ema_beta: float = 0.98,
         clip_window: int = CLIP_WINDOW,
         likelihood: bool = True,
+        mirrors: Sequence[Mirror] = (),
     ) -> None:
         """Open the record in `log_dir`, or append to it.
 
         `ema_beta` smooths the train loss, `clip_window` is in steps. `likelihood=False`: the loss
-        is not in nats per token, so no perplexity is derived. Raises TrackerError if the directory
+        is not in nats per token, so no perplexity is derived. `mirrors` get a copy of each row and
+        are closed with the record. Raises TrackerError if the directory
         cannot be written to.
         """
         self.log_dir = Path(log_dir).absolute()  # The script may change its directory.
@@ -89,7 +92,9 @@ class TrainingTracker:
             raise TrackerError(
                 f"{self.log_dir}: cannot be written ({error.strerror}); choose another log_dir"
             ) from None
-        self._mirror = TensorBoardMirror(self.log_dir / TENSORBOARD_DIR) if tensorboard else None
+        self._mirrors = [*mirrors]
+        if tensorboard:
+            self._mirrors.append(TensorBoardMirror(self.log_dir / TENSORBOARD_DIR))
 
     @property
     def lost_rows(self) -> int:
@@ -189,8 +194,8 @@ class TrainingTracker:
             self._last_row = {**repeated, **scalars}
             now = time.time()
             self._write(_line(step, now, self.tokens, epoch, self._last_row))
-            if self._mirror is not None:
-                self._mirror.write(step, now, scalars)
+            for mirror in self._mirrors:
+                mirror.write(step, now, scalars)
         self.step = step
         return scalars
 
@@ -204,8 +209,8 @@ class TrainingTracker:
         if scalars:
             now = time.time()
             self._write(_line(step, now, 0, None, scalars, late=True))
-            if self._mirror is not None:
-                self._mirror.write(step, now, scalars, late=True)
+            for mirror in self._mirrors:
+                mirror.write(step, now, scalars, late=True)
         return scalars
 
     def discard(self) -> None:
@@ -242,8 +247,8 @@ class TrainingTracker:
     def close(self) -> None:
         """Close metrics.jsonl and the TensorBoard mirror; drops what was not committed."""
         self._file.close()
-        if self._mirror is not None:
-            self._mirror.close()
+        for mirror in self._mirrors:
+            mirror.close()
 
     def _take_pending(self) -> dict[str, float]:
         """All pending scalars as numbers, with the derived ones, and clear them."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from lmm_tui.engine.config.named_code import STAGE_GROUP, installed_names, names_code
 from lmm_tui.engine.config.sections.data_config import DataConfig
 from lmm_tui.engine.config.sections.distill_config import DistillConfig
 from lmm_tui.engine.config.sections.dpo_config import DpoConfig
@@ -27,6 +26,7 @@ from lmm_tui.engine.config.sections.section import Section
 from lmm_tui.engine.config.sections.train_config import TrainConfig
 from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.metrics.stages.built_in import BUILT_IN, info_of
+from lmm_tui.named_code import STAGE_GROUP, installed_names, names_code
 
 STAGES = tuple(BUILT_IN)
 

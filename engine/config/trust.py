@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmm_tui.engine.config.config_error import ConfigError
-from lmm_tui.engine.config.named_code import names_code
 from lmm_tui.guarded_files import make_private, read_bytes, replace_text
+from lmm_tui.named_code import names_code
 
 if TYPE_CHECKING:
     from lmm_tui.engine.config.run_config import RunConfig
@@ -61,6 +61,7 @@ class Command:
 
 _REWARDS = "grpo.rewards"
 _STAGE = "stage"
+_TRACKERS = "log.trackers"
 
 
 def commands_in(config: RunConfig) -> list[Command]:
@@ -69,6 +70,7 @@ def commands_in(config: RunConfig) -> list[Command]:
     if config.health.enable:
         given = {"health.command": config.health.command, "health.webhook": config.health.webhook}
         found += [Command(key, value) for key, value in given.items() if value]
+    found += [Command(_TRACKERS, name) for name in config.log.trackers]
     if names_code(config.stage):
         found.append(Command(_STAGE, config.stage))
     if config.stage == "grpo":
@@ -117,6 +119,7 @@ _OFF = {
     "health.command": "--set health.command=",
     "health.webhook": "--set health.webhook=",
     _STAGE: "another --stage",
+    _TRACKERS: "--set 'log.trackers=[]'",
     _REWARDS: "--set 'grpo.rewards=[\"exact\"]'",
 }
 

@@ -20,7 +20,6 @@ from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
 from lmm_tui.engine.config.config_error import ConfigError
-from lmm_tui.engine.config.named_code import STAGE_GROUP, NamedCodeError, load
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.section import Section
 from lmm_tui.engine.config.validation_message import validation_message
@@ -29,6 +28,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.metrics.names import VAL_LOSS
 from lmm_tui.metrics.stages.built_in import BUILT_IN
 from lmm_tui.metrics.stages.stage_info import StageInfo
+from lmm_tui.named_code import STAGE_GROUP, NamedCodeError, load
 
 _DATA = "data"
 

@@ -14,8 +14,8 @@ from typing import Any
 from lmm_tui.data.chat.template_process import TemplateProcess, TemplateRefusal
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.pattern_check import check_patterns
-from lmm_tui.engine.config.named_code import module_at
 from lmm_tui.engine.stages.rewards import BUILTIN, Reward, RewardError, Sample, one_line, short
+from lmm_tui.named_code import module_at
 
 
 def load_rewards(names: Sequence[str], device: str = "cpu") -> list[Reward]:

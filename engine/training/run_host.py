@@ -68,7 +68,7 @@ class EngineHost:
             config = config.completed()  # Else it follows from the shape of the weights.
         asked = config.name
         if resume is None:
-            config = _with_sources(config)
+            config = _with_stage_file(_with_sources(config))
         self.run_dir = resume or RunDir(Path(config.runs_dir) / (config.name or _new_name(config)))
         if resume is None and self.run_dir.exists():
             raise RunDirError(
@@ -265,6 +265,14 @@ def _relocate_tokenizer(config: RunConfig, run: RunDir) -> RunConfig:
         return config
     data = config.data.model_copy(update={"tokenizer": str(own)})
     return config.model_copy(update={"data": data})
+
+
+def _with_stage_file(config: RunConfig) -> RunConfig:
+    """The file of a stage by its whole path, for a resume in another folder."""
+    place, _, name = config.stage.rpartition(":")
+    if not place.endswith(".py"):
+        return config
+    return config.model_copy(update={"stage": f"{Path(place).absolute()}:{name}"})
 
 
 def _with_sources(config: RunConfig) -> RunConfig:

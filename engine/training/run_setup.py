@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 
@@ -30,6 +31,8 @@ from lmm_tui.engine.training.optim import build_optimizers
 from lmm_tui.engine.training.starting_weights import adopt_starting_weights
 from lmm_tui.metrics.step.speed import SpeedMeter
 from lmm_tui.metrics.tracker import TrainingTracker
+from lmm_tui.metrics.writers.mirror import Mirror, TrackedRun, Tracker
+from lmm_tui.named_code import TRACKER_GROUP, installed_names, load
 
 
 def choose_device(config: RunConfig) -> tuple[torch.device, Precision]:
@@ -118,6 +121,8 @@ def _with_steps(host: Host, config: RunConfig, steps_per_epoch: float) -> RunCon
     if epochs is None:
         return config
     # So many that every example comes at least as often; a float must not make one more.
+    if math.isinf(steps_per_epoch):
+        raise ConfigError("train.epochs: the data of this stage have no end; give train.steps")
     steps = max(1, math.ceil(round(epochs * steps_per_epoch, 6)))
     train = config.train.model_copy(update={"steps": steps})
     config = config.model_copy(update={"train": train})
@@ -165,6 +170,35 @@ def _build_model(
     return model
 
 
+def _mirrors(host: Host, config: RunConfig, stage: Stage) -> list[Mirror]:
+    """Of each tracker that the configuration names. Raises ConfigError."""
+    installed = installed_names(TRACKER_GROUP)
+    for name in config.log.trackers:
+        if name not in installed:
+            known = ", ".join(installed) or "none"
+            raise ConfigError(f"log.trackers: no tracker {name!r} is installed; there are: {known}")
+    tracked = TrackedRun(host.run_dir.name, stage.info.name, host.run_dir.path)
+
+    def failed(name: str, error: str) -> None:
+        what = f"the tracker {name} gets no further rows ({error}); metrics.jsonl has all of them"
+        host.events.write("alert", what, step=host.status.status.step, level="warning")
+
+    return [
+        Mirror(
+            partial(_new_tracker, name),
+            tracked,
+            config.model_dump(mode="json"),
+            partial(failed, name),
+        )
+        for name in config.log.trackers
+    ]  # fmt: skip
+
+
+def _new_tracker(name: str) -> Tracker:
+    tracker: Tracker = load(name, TRACKER_GROUP)()
+    return tracker
+
+
 def _build_observer(
     host: Host,
     config: RunConfig,
@@ -178,6 +212,7 @@ def _build_observer(
         TrainingTracker(
             host.run_dir.path,
             tensorboard=config.log.tensorboard,
+            mirrors=_mirrors(host, config, stage),
             likelihood=stage.info.likelihood,
         ),
         SpeedMeter(

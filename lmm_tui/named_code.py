@@ -19,6 +19,7 @@ from lmm_tui.errors import LmmError
 
 STAGE_GROUP = "lmm_tui.stages"
 TRACKER_GROUP = "lmm_tui.trackers"
+LOG_FORMAT_GROUP = "lmm_tui.log_formats"
 
 _CODE = re.compile(r"(?P<place>.+\.py|[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
 
