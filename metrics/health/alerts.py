@@ -17,7 +17,7 @@ from lmm_tui.metrics.health.alert import SEVERITIES, Alert
 from lmm_tui.metrics.health.condition import Condition, Judged
 from lmm_tui.metrics.health.episodes import Episodes
 from lmm_tui.metrics.health.rolling import Windows
-from lmm_tui.metrics.health.rows import OneRow, RowBlock, Rows
+from lmm_tui.metrics.health.rows import HealthRows, OneRow, RowBlock
 from lmm_tui.metrics.health.rules import RULES, Rule
 from lmm_tui.metrics.series.row_values import MAX_STEP
 from lmm_tui.metrics.series.rows import rows_of
@@ -91,7 +91,7 @@ class Health:
         ]  # fmt: skip
         return f"{len(self.alerts)}, {self.judged}, {opened}"
 
-    def _check(self, rows: Rows, last: int) -> list[Alert]:
+    def _check(self, rows: HealthRows, last: int) -> list[Alert]:
         self.last_step = last
         started: list[Alert] = []
         for watch in self._watches:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from lmm_tui.metrics.health.rolling import Column, Mask
-from lmm_tui.metrics.health.rows import Rows, Steps
+from lmm_tui.metrics.health.rows import HealthRows, Steps
 from lmm_tui.metrics.series.growing_array import Ints
 
 Baselines: TypeAlias = Mapping[str, float]
@@ -30,7 +30,7 @@ class HealthFinding:
     values: dict[str, float]
 
 
-class Found(NamedTuple):
+class FoundRows(NamedTuple):
     """The rows in which a condition found something in a layer, or in the whole run."""
 
     positions: Ints
@@ -45,7 +45,7 @@ class Judged(NamedTuple):
     """How many rows had what it takes to judge them, and what was found."""
 
     rows: int
-    found: list[Found]
+    found: list[FoundRows]
 
 
 NOT_JUDGED = Judged(0, [])
@@ -57,7 +57,7 @@ class Condition(ABC):
     """Checks rows in the order of their steps."""
 
     @abstractmethod
-    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         """What is wrong in the rows that follow those before."""
 
 
@@ -87,7 +87,7 @@ def found_in(
     *facts: Column,
     among: Mask = True,
     where: str = "",
-) -> Found:
+) -> FoundRows:
     """Of rows some of which are hits."""
     steps, hits = np.atleast_1d(steps), np.atleast_1d(hits) & among
     positions = np.cumsum(np.broadcast_to(among, hits.shape)) - 1
@@ -96,7 +96,7 @@ def found_in(
     def one(at: int) -> HealthFinding:
         return finding(int(steps[hits][at]), *(float(fact[at]) for fact in chosen))
 
-    return Found(positions[hits], steps[hits], one, where)
+    return FoundRows(positions[hits], steps[hits], one, where)
 
 
 def together(parts: list[Judged]) -> Judged:

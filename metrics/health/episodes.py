@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmm_tui.metrics.health.condition import Found, HealthFinding, Judged
+from lmm_tui.metrics.health.condition import FoundRows, HealthFinding, Judged
 
 
 class Episodes:
@@ -26,7 +26,7 @@ class Episodes:
             del self.open[where]
         return begun
 
-    def _starts(self, found: Found) -> list[tuple[int, str, HealthFinding]]:
+    def _starts(self, found: FoundRows) -> list[tuple[int, str, HealthFinding]]:
         rows = self._rows + found.positions
         before = np.append(self.open.get(found.where, -1 - self._calm), rows[:-1])
         self.open[found.where] = int(rows[-1])
@@ -36,7 +36,7 @@ class Episodes:
 
 if __name__ == "__main__":
     episodes, at = Episodes(calm=3), np.array([0, 1, 4, 9])
-    found = Found(at, at, lambda row: HealthFinding(f"at {at[row]}", {}))
+    found = FoundRows(at, at, lambda row: HealthFinding(f"at {at[row]}", {}))
     begun = episodes.take(Judged(10, [found]))
     print(begun, episodes.open)
     assert [step for step, *_ in begun] == [0, 9] and episodes.open

@@ -17,7 +17,7 @@ from lmm_tui.metrics.health.condition import (
     NOT_JUDGED,
     Baselines,
     Condition,
-    Found,
+    FoundRows,
     HealthFinding,
     Judged,
     among_rows,
@@ -28,7 +28,7 @@ from lmm_tui.metrics.health.condition import (
     together,
 )
 from lmm_tui.metrics.health.rolling import Column, Mask, Streak, Windows
-from lmm_tui.metrics.health.rows import OneRow, Rows, Steps
+from lmm_tui.metrics.health.rows import HealthRows, OneRow, Steps
 from lmm_tui.metrics.series.growing_array import union
 
 MUST_BE_FINITE = (names.TRAIN_LOSS, names.VAL_LOSS, names.GRAD_NORM)
@@ -41,7 +41,7 @@ _FEWEST = 3
 class NonFinite(Condition):
     """A loss or gradient that is NaN or infinite."""
 
-    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         if rows.all_finite and rows.layers:
             return CALM
@@ -60,7 +60,7 @@ class NonFinite(Condition):
         return Judged(len(steps), _by_first_layer(steps, bad) if bad else [])
 
 
-def _by_first_layer(all_steps: Any, bad: dict[str, tuple[Any, Any]]) -> list[Found]:
+def _by_first_layer(all_steps: Any, bad: dict[str, tuple[Any, Any]]) -> list[FoundRows]:
     """Of columns of numbers that aren't finite: the steps of each first bad layer."""
     steps = union([at for at, _ in bad.values()])
     first = np.full(len(steps), "", object)
@@ -112,7 +112,7 @@ class ZeroLayer(Condition):
     def __post_init__(self) -> None:
         self._zeros = _LayerStreaks(self.rows)
 
-    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         return together([self._stretch(*stretch) for stretch in rows.aligned(rows.layers)])
 
@@ -149,7 +149,7 @@ class LoudLayer(Condition):
     def __post_init__(self) -> None:
         self._loud = _LayerStreaks(self.rows)
 
-    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         if len(rows.blocks) < _FEWEST:
             return NOT_JUDGED
@@ -218,7 +218,7 @@ class Collapse(Condition):
     cosine: float = 0.95
     after: int = 200
 
-    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         return together([self._stretch(*stretch) for stretch in rows.aligned(_OF_COLLAPSE)])
 

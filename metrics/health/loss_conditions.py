@@ -20,7 +20,7 @@ from lmm_tui.metrics.health.condition import (
     some,
 )
 from lmm_tui.metrics.health.rolling import Lowest, Streak, Windows
-from lmm_tui.metrics.health.rows import OneRow, Rows
+from lmm_tui.metrics.health.rows import HealthRows, OneRow
 
 
 @dataclass
@@ -32,7 +32,7 @@ class FirstLoss(Condition):
     below: float = math.inf
     """Nats under ln V."""
 
-    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         level = baselines.get("ln V")
         if level is None or rows.first_step > 1 or not (given := rows.column(names.TRAIN_LOSS)):
             return NOT_JUDGED
@@ -56,7 +56,7 @@ class TooGood(Condition):
     until: int = 300
     """Last step at which it is judged."""
 
-    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         level = baselines.get("bigram")
         if level is None or rows.first_step > self.until:
             return NOT_JUDGED
@@ -83,7 +83,7 @@ class WorseThanGuessing(Condition):
     def __post_init__(self) -> None:
         self._above = Streak()
 
-    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         level, given = baselines.get("ln V"), rows.finite(names.TRAIN_LOSS)
         if level is None or given is None:
             return NOT_JUDGED
@@ -117,7 +117,7 @@ class Overfit(Condition):
         self._last = math.inf
         self._risen = Streak()
 
-    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         before, train_steps, mean, best = self._known, (), (), ()
         if train := rows.recent(names.TRAIN_LOSS, self.window):
@@ -160,7 +160,7 @@ class NearZero(Condition):
     def __post_init__(self) -> None:
         self._positive = Streak()
 
-    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         recent = rows.recent(names.TRAIN_LOSS, self.window)
         if recent is None:

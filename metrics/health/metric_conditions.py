@@ -26,7 +26,7 @@ from lmm_tui.metrics.health.rolling import (
     Window,
     Windows,
 )
-from lmm_tui.metrics.health.rows import OneRow, Rows
+from lmm_tui.metrics.health.rows import HealthRows, OneRow
 from lmm_tui.metrics.series.growing_array import Floats
 
 _ONE_BY_ONE = 32
@@ -45,7 +45,7 @@ class StuckAt(Condition):
     """First step at which it is judged."""
     window: int = 64
 
-    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         level = baselines.get(self.level) if isinstance(self.level, str) else self.level
         if level is None or (recent := rows.recent(self.metric, self.window)) is None:
             return NOT_JUDGED
@@ -79,7 +79,7 @@ class SpikeCondition(Condition):
     def __post_init__(self) -> None:
         self._recent = Window(self.window)
 
-    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         given = rows.finite(self.metric)
         if given is None:
@@ -146,7 +146,7 @@ class Risen(Condition):
     def __post_init__(self) -> None:
         self._best = Lowest()
 
-    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         recent = rows.recent(self.metric, self.window)
         if recent is None:
@@ -178,7 +178,7 @@ class BelowOwnMedian(Condition):
         self._recent = MedianWindow(self.window)
         self._low = Streak()
 
-    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         given = rows.finite(self.metric)
         if given is None:
@@ -203,7 +203,7 @@ class Threshold(Condition):
     below: float = -math.inf
     rows: int = 1
 
-    def check(self, rows: Rows, baselines: Baselines) -> Judged:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         recent = rows.recent(self.metric, self.rows)
         if recent is None:

@@ -29,7 +29,7 @@ Recent: TypeAlias = tuple[Steps, Column, Statistics]
 _BLOCK = re.compile(re.escape(names.GRAD_LAYER) + r"layers\.\d+")
 
 
-class Rows(ABC):
+class HealthRows(ABC):
     """One or many rows, in the order of their steps."""
 
     metrics: tuple[str, ...]
@@ -74,7 +74,7 @@ class Rows(ABC):
         return recent
 
 
-class OneRow(Rows):
+class OneRow(HealthRows):
     def __init__(self, step: int, row: Mapping[str, float], windows: Windows) -> None:
         super().__init__(step, row, windows)
         self._step = step
@@ -100,7 +100,7 @@ class OneRow(Rows):
         return ((self._step, measured),) if measured else ()
 
 
-class RowBlock(Rows):
+class RowBlock(HealthRows):
     """The rows of a store between two steps, both included."""
 
     def __init__(self, store: SeriesStore, first: int, last: int, windows: Windows) -> None:
