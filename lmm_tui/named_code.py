@@ -51,10 +51,14 @@ def load(text: str, group: str = "") -> Any:
         module = module_at(place)
     except Exception as error:
         raise NamedCodeError(
-            f"{text}: cannot be loaded ({_one_line(error)}); mend it, or check the path"
+            "{text}: cannot be loaded ({one_line}); mend it, or check the path",
+            text=text,
+            one_line=_one_line(error),
         ) from error
     if not hasattr(module, name):
-        raise NamedCodeError(f"{text}: {place} has no {name}; check the name")
+        raise NamedCodeError(
+            "{text}: {place} has no {name}; check the name", text=text, place=place, name=name
+        )
     return getattr(module, name)
 
 

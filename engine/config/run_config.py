@@ -25,6 +25,7 @@ from lmm_tui.engine.config.sections.probe_config import ProbeConfig
 from lmm_tui.engine.config.sections.section import Section
 from lmm_tui.engine.config.sections.train_config import TrainConfig
 from lmm_tui.engine.run.run_dir import RUNS_DIR
+from lmm_tui.message import Message
 from lmm_tui.metrics.stages.built_in import BUILT_IN, info_of
 from lmm_tui.named_code import STAGE_GROUP, installed_names, names_code
 
@@ -73,15 +74,23 @@ class RunConfig(Section):
         if value in BUILT_IN or names_code(value) or value in installed_names(STAGE_GROUP):
             return value
         raise ValueError(
-            f"unknown stage {value!r}; choose {', '.join(STAGES)}, or module:Class or "
-            "file.py:Class of your own"
+            Message(
+                "unknown stage {value!r}; choose {stages}, or module:Class or "
+                "file.py:Class of your own",
+                value=value,
+                stages=[*STAGES],
+            )
         )
 
     @field_validator("device")
     @classmethod
     def _known_device(cls, value: str) -> str:
         if not _DEVICE.fullmatch(value):
-            raise ValueError(f"unknown device {value!r}; choose auto, cpu, mps, cuda or cuda:N")
+            raise ValueError(
+                Message(
+                    "unknown device {value!r}; choose auto, cpu, mps, cuda or cuda:N", value=value
+                )
+            )
         return value
 
     @field_validator("name")
@@ -89,8 +98,10 @@ class RunConfig(Section):
     def _safe_name(cls, value: str | None) -> str | None:
         if value is not None and not _RUN_NAME.fullmatch(value):
             raise ValueError(
-                "a run name starts with a letter or digit and has at most 100 letters, "
-                "digits, '.', '_', '+' or '-'"
+                Message(
+                    "a run name starts with a letter or digit and has at most 100 "
+                    "letters, digits, '.', '_', '+' or '-'"
+                )
             )
         return value
 

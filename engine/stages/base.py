@@ -25,6 +25,7 @@ from lmm_tui.engine.config.sections.section import Section
 from lmm_tui.engine.config.validation_message import validation_message
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_LOSS
 from lmm_tui.metrics.stages.built_in import BUILT_IN
 from lmm_tui.metrics.stages.stage_info import StageInfo
@@ -44,7 +45,7 @@ class MicroBatch:
     rows, unless a subclass has something that must stay together, as the two answers of a pair.
     """
 
-    unit: ClassVar[str] = "sequence"
+    unit: ClassVar[str] = Message("sequence")
 
     ids_BxT: Tensor
     labels_BxT: Tensor
@@ -187,8 +188,10 @@ class Stage(ABC):
         """Restore a `state_dict`; warns where it was of other data."""
         if state.get(_DATA, self.data_fingerprint) != self.data_fingerprint:
             self.warnings.append(
-                "data.source: the data are not those that this run was trained on so far; steps "
-                "continue on the new ones"
+                Message(
+                    "data.source: the data are not those that this run was trained "
+                    "on so far; steps continue on the new ones"
+                )
             )
 
 
@@ -199,7 +202,9 @@ def plain_ids(turns: Sequence[Turn], tokenizer: Tokenizer) -> list[int]:
 
 def unused_note(sources: Sequence[str], fields: Sequence[str]) -> str:
     """What to say of fields of rows that change nothing."""
-    return f"fields of {', '.join(sources)} without effect: {', '.join(fields)}"
+    return Message(
+        "fields of {sources} without effect: {fields}", sources=[*sources], fields=[*fields]
+    )
 
 
 def mean_losses(stage: Stage, model: Decoder, batches: Iterator[MicroBatch]) -> dict[str, float]:
@@ -226,7 +231,9 @@ def stage_class(name: str) -> type[Stage]:
     place = f"lmm_tui.engine.stages.{name}:{name.capitalize()}Stage" if name in BUILT_IN else name
     found = load(place, STAGE_GROUP)
     if not (isinstance(found, type) and issubclass(found, Stage) and hasattr(found, "info")):
-        raise NamedCodeError(f"{name}: is no stage; give a subclass of Stage with an info")
+        raise NamedCodeError(
+            "{name}: is no stage; give a subclass of Stage with an info", name=name
+        )
     return found
 
 

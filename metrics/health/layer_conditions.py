@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lmm_tui.message import Message
 from lmm_tui.metrics import names
 from lmm_tui.metrics.health.condition import (
     CALM,
@@ -71,8 +72,14 @@ def _by_first_layer(all_steps: Any, bad: dict[str, tuple[Any, Any]]) -> list[Fou
         values = {
             name: float(values[at == step][0]) for name, (at, values) in bad.items() if step in at
         }
-        shown = ", ".join(f"{name} is {value}" for name, value in [*values.items()][:_MOST_SHOWN])
-        return HealthFinding(shown + (f"; first bad layer {layer}" if layer else ""), values)
+        shown = [
+            Message("{name} is {value}", name=name, value=value)
+            for name, value in [*values.items()][:_MOST_SHOWN]
+        ]
+        what = Message(
+            "{shown}; first bad layer {first}" if layer else "{shown}", shown=shown, first=layer
+        )
+        return HealthFinding(what, values)
 
     return [
         found_in(all_steps, np.isin(all_steps, steps[first == layer]), partial(told, layer),
@@ -132,7 +139,9 @@ class ZeroLayer(Condition):
         return Judged(np.size(steps), found)
 
     def _tell(self, layer: str, step: int) -> HealthFinding:
-        what = f"the gradient of {layer} is exactly 0 up to step {step}"
+        what = Message(
+            "the gradient of {where} is exactly 0 up to step {step}", where=layer, step=step
+        )
         return HealthFinding(what, {names.GRAD_LAYER + layer: 0.0})
 
 
@@ -175,7 +184,12 @@ class LoudLayer(Condition):
         return Judged(np.size(steps), found)
 
     def _tell(self, layer: str, step: int, value: float, median: float) -> HealthFinding:
-        what = f"the gradient of {layer} is {value / median:.0f}x the median at step {step}"
+        what = Message(
+            "the gradient of {where} is {value:.0f}x the median at step {step}",
+            where=layer,
+            value=value / median,
+            step=step,
+        )
         return HealthFinding(what, {names.GRAD_LAYER + layer: value, "median": median})
 
 
@@ -230,7 +244,12 @@ class Collapse(Condition):
         return judged(steps, hits, self._tell, ratio, cosine, among=steps >= self.after)
 
     def _tell(self, step: int, ratio: float, cosine: float) -> HealthFinding:
-        what = f"hidden states use {ratio:.1f} directions, cosine {cosine:.2f}, at step {step}"
+        what = Message(
+            "hidden states use {ratio:.1f} directions, cosine {cosine:.2f}, at step {step}",
+            ratio=ratio,
+            cosine=cosine,
+            step=step,
+        )
         return HealthFinding(what, {"participation_ratio": ratio, "cosine_sim_intra": cosine})
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmm_tui.message import Message
 from lmm_tui.metrics import names
 from lmm_tui.metrics.health.condition import (
     NOT_JUDGED,
@@ -43,7 +44,7 @@ class FirstLoss(Condition):
         )
 
     def _tell(self, step: int, loss: float, level: float) -> HealthFinding:
-        what = f"the first loss is {loss:.2f}, ln V is {level:.2f}"
+        what = Message("the first loss is {loss:.2f}, ln V is {level:.2f}", loss=loss, level=level)
         return HealthFinding(what, {names.TRAIN_LOSS: loss, "ln V": level})
 
 
@@ -67,7 +68,12 @@ class TooGood(Condition):
         return judged(steps, low, self._tell, loss, level, among=steps <= self.until)
 
     def _tell(self, step: int, loss: float, level: float) -> HealthFinding:
-        what = f"loss {loss:.2f} at step {step}, the data's bigram entropy is {level:.2f}"
+        what = Message(
+            "loss {loss:.2f} at step {step}, the data's bigram entropy is {level:.2f}",
+            loss=loss,
+            step=step,
+            level=level,
+        )
         return HealthFinding(what, {names.TRAIN_LOSS: loss, "bigram": level})
 
 
@@ -92,7 +98,12 @@ class WorseThanGuessing(Condition):
         return judged(steps, above >= self.rows, self._tell, loss, level)
 
     def _tell(self, step: int, loss: float, level: float) -> HealthFinding:
-        what = f"loss {loss:.3g} at step {step} is worse than guessing: ln V is {level:.2f}"
+        what = Message(
+            "loss {loss:.3g} at step {step} is worse than guessing: ln V is {level:.2f}",
+            loss=loss,
+            step=step,
+            level=level,
+        )
         return HealthFinding(what, {names.TRAIN_LOSS: loss, "ln V": level})
 
 
@@ -143,7 +154,12 @@ class Overfit(Condition):
         return judged(steps, hits, self._tell, val, mean)
 
     def _tell(self, step: int, val: float, mean: float) -> HealthFinding:
-        what = f"held-out loss rises to {val:.3g} at step {step}, training loss is {mean:.3g}"
+        what = Message(
+            "held-out loss rises to {val:.3g} at step {step}, training loss is {mean:.3g}",
+            val=val,
+            step=step,
+            mean=mean,
+        )
         return HealthFinding(what, {names.VAL_LOSS: val, names.TRAIN_LOSS: mean})
 
 
@@ -173,7 +189,9 @@ class NearZero(Condition):
         return judged(steps, low, self._tell, mean)
 
     def _tell(self, step: int, mean: float) -> HealthFinding:
-        what = f"the training loss is {mean:.2g} at step {step}, nearly 0"
+        what = Message(
+            "the training loss is {mean:.2g} at step {step}, nearly 0", mean=mean, step=step
+        )
         return HealthFinding(what, {names.TRAIN_LOSS: mean})
 
 

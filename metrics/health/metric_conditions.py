@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmm_tui.message import Message
 from lmm_tui.metrics.health.condition import (
     NOT_JUDGED,
     Baselines,
@@ -55,8 +56,16 @@ class StuckAt(Condition):
         return judged(steps, near, self._tell, window.mean, level, among=among)
 
     def _tell(self, step: int, mean: float, level: float) -> HealthFinding:
-        called = f" ({self.level})" if isinstance(self.level, str) else ""
-        what = f"{self.metric} is still {mean:.3g} at step {step}, at {level:.3g}{called}"
+        what = Message(
+            "{metric} is still {mean:.3g} at step {step}, at {level:.3g} ({name})"
+            if isinstance(self.level, str)
+            else "{metric} is still {mean:.3g} at step {step}, at {level:.3g}",
+            metric=self.metric,
+            mean=mean,
+            step=step,
+            level=level,
+            name=self.level,
+        )
         return HealthFinding(what, {self.metric: mean, "level": level})
 
 
@@ -125,7 +134,13 @@ class SpikeCondition(Condition):
         return enough, spikes, mean, deviation
 
     def _tell(self, step: int, value: float, mean: float, deviation: float) -> HealthFinding:
-        what = f"{self.metric} is {value:.3g} at step {step}, its mean was {mean:.3g}"
+        what = Message(
+            "{metric} is {value:.3g} at step {step}, its mean was {mean:.3g}",
+            metric=self.metric,
+            value=value,
+            step=step,
+            mean=mean,
+        )
         return HealthFinding(what, {self.metric: value, "mean": mean, "sigma": deviation})
 
 
@@ -160,7 +175,13 @@ class Risen(Condition):
         return judged(steps, risen, self._tell, mean, best, among=full)
 
     def _tell(self, step: int, mean: float, best: float) -> HealthFinding:
-        what = f"{self.metric} has risen to {mean:.3g} at step {step}, it was {best:.3g}"
+        what = Message(
+            "{metric} has risen to {mean:.3g} at step {step}, it was {best:.3g}",
+            metric=self.metric,
+            mean=mean,
+            step=step,
+            best=best,
+        )
         return HealthFinding(what, {self.metric: mean, "best": best})
 
 
@@ -190,7 +211,13 @@ class BelowOwnMedian(Condition):
         return judged(steps, low >= self.rows, self._tell, values, median, among=enough)
 
     def _tell(self, step: int, value: float, median: float) -> HealthFinding:
-        what = f"{self.metric} is {value:.3g} at step {step}, its median was {median:.3g}"
+        what = Message(
+            "{metric} is {value:.3g} at step {step}, its median was {median:.3g}",
+            metric=self.metric,
+            value=value,
+            step=step,
+            median=median,
+        )
         return HealthFinding(what, {self.metric: value, "median": median})
 
 
@@ -213,8 +240,16 @@ class Threshold(Condition):
         return judged(steps, (window.count == self.rows) & out, self._tell, window.mean)
 
     def _tell(self, step: int, mean: float) -> HealthFinding:
-        side, bound = ("above", self.above) if mean > self.above else ("below", self.below)
-        what = f"{self.metric} is {mean:.3g} at step {step}, {side} {bound:g}"
+        high = mean > self.above
+        bound = self.above if high else self.below
+        what = Message(
+            "{metric} is {mean:.3g} at step {step}, {side} {bound:g}",
+            metric=self.metric,
+            mean=mean,
+            step=step,
+            side=Message("above" if high else "below"),
+            bound=bound,
+        )
         return HealthFinding(what, {self.metric: mean, "bound": bound})
 
 
