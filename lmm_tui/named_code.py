@@ -51,9 +51,9 @@ def load(text: str, group: str = "") -> Any:
         module = module_at(place)
     except Exception as error:
         raise NamedCodeError(
-            "{text}: cannot be loaded ({one_line}); mend it, or check the path",
+            "{text}: cannot be loaded ({error}); mend it, or check the path",
             text=text,
-            one_line=_one_line(error),
+            error=_one_line(error),
         ) from error
     if not hasattr(module, name):
         raise NamedCodeError(
