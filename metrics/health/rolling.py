@@ -31,9 +31,12 @@ LARGEST = 1e150
 class Statistics(Protocol):
     """Of the numbers in a window: at one row, or at each row of a block."""
 
-    count: Any
-    mean: Any
-    deviation: Any
+    @property
+    def count(self) -> Any: ...
+    @property
+    def mean(self) -> Any: ...
+    @property
+    def deviation(self) -> Any: ...
 
 
 class Window:
