@@ -20,7 +20,7 @@ from lmm_tui.metrics.health.condition import (
     last,
     some,
 )
-from lmm_tui.metrics.health.rolling import Lowest, Streak, Windows
+from lmm_tui.metrics.health.rolling import Column, Lowest, Streak, Windows
 from lmm_tui.metrics.health.rows import HealthRows, OneRow
 
 
@@ -130,7 +130,10 @@ class Overfit(Condition):
 
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
-        before, train_steps, mean, best = self._known, (), (), ()
+        train_steps: Column = ()
+        mean: Column = ()
+        best: Column = ()
+        before = self._known
         if train := rows.recent(names.TRAIN_LOSS, self.window):
             train_steps, _, window = train
             mean = window.mean
