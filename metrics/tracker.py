@@ -65,13 +65,11 @@ class TrainingTracker:
         ema_beta: float = 0.98,
         clip_window: int = CLIP_WINDOW,
         likelihood: bool = True,
-        mirrors: Sequence[Mirror] = (),
     ) -> None:
         """Open the record in `log_dir`, or append to it.
 
         `ema_beta` smooths the train loss, `clip_window` is in steps. `likelihood=False`: the loss
-        is not in nats per token, so no perplexity is derived. `mirrors` get a copy of each row and
-        are closed with the record. Raises TrackerError if the directory
+        is not in nats per token, so no perplexity is derived. Raises TrackerError if the directory
         cannot be written to.
         """
         self.log_dir = Path(log_dir).absolute()  # The script may change its directory.
@@ -95,9 +93,13 @@ class TrainingTracker:
                 log_dir=self.log_dir,
                 error=os_reason(error),
             ) from None
-        self._mirrors = [*mirrors]
+        self._mirrors: list[Mirror] = []
         if tensorboard:
             self._mirrors.append(TensorBoardMirror(self.log_dir / TENSORBOARD_DIR))
+
+    def add_mirror(self, mirror: Mirror) -> None:
+        """Give it a copy of each row from now on, and close it with the record."""
+        self._mirrors.append(mirror)
 
     @property
     def lost_rows(self) -> int:
