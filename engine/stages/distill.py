@@ -28,10 +28,13 @@ from lmm_tui.engine.stages.base import Losses, MicroBatch, Stage, mean_losses
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.pretrain import PretrainStage
 from lmm_tui.engine.stages.sft import SftStage
+from lmm_tui.metrics.stages.distill import DISTILL
 
 
 class DistillStage(Stage):
     """The data of another stage, with the divergence from a teacher as the loss."""
+
+    info = DISTILL
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         settings = config.distill

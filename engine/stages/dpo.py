@@ -35,6 +35,7 @@ from lmm_tui.engine.stages.pair_batch import PairBatch
 from lmm_tui.engine.stages.preference_loss import dpo_loss, implicit_rewards
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
+from lmm_tui.metrics.stages.dpo import DPO
 
 
 class _PairSet:
@@ -59,6 +60,8 @@ class _PairSet:
 
 class DpoStage(ChatStage):
     """The loss of a step is the mean over its pairs; `train.batch_size` counts pairs."""
+
+    info = DPO
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data = config.data

@@ -48,6 +48,7 @@ from lmm_tui.engine.stages.rollout_batch import (
     nan_for_none,
 )
 from lmm_tui.message import Message
+from lmm_tui.metrics.stages.grpo import GRPO
 
 log = logging.getLogger("engine")
 
@@ -58,6 +59,8 @@ _SHOWN_PROMPTS = 2
 
 class GrpoStage(ChatStage):
     """`train.batch_size` counts prompts, each with a group of completions."""
+
+    info = GRPO
 
     deterministic = False  # The completions of a step come from the model as it was then.
 

@@ -18,10 +18,13 @@ from lmm_tui.engine.stages.base import MicroBatch, mean_losses, unused_note
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
+from lmm_tui.metrics.stages.pretrain import PRETRAIN
 
 
 class PretrainStage(LikelihoodStage[IdsAndLabels]):
     """Text that is tokenised once and cut into sequences of one length."""
+
+    info = PRETRAIN
 
     prompts = ("Once upon a time", "小兔子", "12 + 7 =", "def ")
 

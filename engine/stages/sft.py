@@ -21,6 +21,7 @@ from lmm_tui.engine.stages.chat_base import ChatStage, kinds_of, packed_batch, r
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_EXACT
+from lmm_tui.metrics.stages.sft import SFT
 
 log = logging.getLogger("engine")
 
@@ -30,6 +31,8 @@ _QUESTIONS = 32
 
 class SftStage(ChatStage, LikelihoodStage[Rows]):
     """Conversations packed into rows of one length, where none attends to another."""
+
+    info = SFT
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data, train = config.data, config.train

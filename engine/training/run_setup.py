@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 
@@ -32,6 +33,8 @@ from lmm_tui.engine.training.starting_weights import adopt_starting_weights
 from lmm_tui.engine.training.train_job import TrainJob
 from lmm_tui.message import Message
 from lmm_tui.metrics.step.speed import SpeedMeter
+from lmm_tui.metrics.writers.mirror import Mirror, TrackedRun, Tracker
+from lmm_tui.named_code import TRACKER_GROUP, installed_names, load
 
 
 def choose_device(config: RunConfig) -> tuple[torch.device, Precision]:
@@ -127,6 +130,8 @@ def _with_steps(run: Run, job: TrainJob, config: RunConfig, steps_per_epoch: flo
     if epochs is None:
         return config
     # So many that every example comes at least as often; a float must not make one more.
+    if math.isinf(steps_per_epoch):
+        raise ConfigError("train.epochs: the data of this stage have no end; give train.steps")
     steps = max(1, math.ceil(round(epochs * steps_per_epoch, 6)))
     train = config.train.model_copy(update={"steps": steps})
     config = config.model_copy(update={"train": train})
@@ -181,6 +186,41 @@ def _build_model(
     return model
 
 
+def _mirrors(run: Run, config: RunConfig, stage: Stage) -> list[Mirror]:
+    """Of each tracker that the configuration names. Raises ConfigError."""
+    installed = installed_names(TRACKER_GROUP)
+    for name in config.log.trackers:
+        if name not in installed:
+            raise ConfigError(
+                "log.trackers: no tracker {name!r} is installed; there are: {known}"
+                if installed
+                else "log.trackers: no tracker {name!r} is installed, nor any other",
+                name=name,
+                known=[*installed],
+            )
+    tracked = TrackedRun(run.run_dir.name, stage.info.name, run.run_dir.path)
+
+    def failed(name: str, error: str) -> None:
+        run.alert(
+            Message(
+                "the tracker {name} gets no further rows ({error}); metrics.jsonl has all of them",
+                name=name,
+                error=error,
+            )
+        )
+
+    tables = config.model_dump(mode="json")
+    return [
+        Mirror(partial(_new_tracker, name), tracked, tables, partial(failed, name))
+        for name in config.log.trackers
+    ]
+
+
+def _new_tracker(name: str) -> Tracker:
+    tracker: Tracker = load(name, TRACKER_GROUP)()
+    return tracker
+
+
 def _build_observer(
     run: Run,
     config: RunConfig,
@@ -188,6 +228,8 @@ def _build_observer(
     model: Decoder,
     precision: Precision,
 ) -> Observer:
+    for mirror in _mirrors(run, config, stage):
+        run.metrics.add_mirror(mirror)
     return Observer(
         model,
         run.metrics,
