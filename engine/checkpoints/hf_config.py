@@ -1,6 +1,7 @@
 """The config.json of a Hugging Face folder of Qwen3, read by schema and written.
 
-Keys that change what the model computes are honoured or refused by name; unknown ones are listed.
+Keys that change what the model computes are honoured, or the model is left to transformers
+(`engine.checkpoints.foreign_weights`); unknown ones are listed.
 Where a key is missing, transformers' default is taken.
 """
 
@@ -54,6 +55,10 @@ class WeightsError(LmmError):
     """Weights that are missing, damaged, or of a model that a Decoder cannot represent."""
 
 
+class ForeignArchitecture(WeightsError):
+    """A config.json of a model that our decoder does not compute; transformers may."""
+
+
 def hf_config(shape: ModelShape, tokenizer: Tokenizer) -> dict[str, Any]:
     """The `config.json` with which transformers builds the same model."""
     return {
@@ -91,8 +96,8 @@ def named_ids(tokenizer: Tokenizer) -> dict[str, int]:
 def shape_of_hf(config: Mapping[str, Any], path: Path) -> ModelShape:
     """The shape that a config.json describes; WeightsError where a Decoder is no such model."""
     if config.get("model_type") != "qwen3":
-        raise WeightsError(
-            f"{path}: is a {config.get('model_type')} model; only dense Qwen3 folders can be read"
+        raise ForeignArchitecture(
+            f"{path}: is a {config.get('model_type')} model, which our decoder does not compute"
         )
     rope: dict[str, Any] = {}
     for name in ("rope_scaling", "rope_parameters"):
@@ -115,7 +120,9 @@ def shape_of_hf(config: Mapping[str, Any], path: Path) -> ModelShape:
     }
     for name, present in refused.items():
         if present:
-            raise WeightsError(f"{path}: config.json sets {name}, which our decoder does not have")
+            raise ForeignArchitecture(
+                f"{path}: config.json sets {name}, which our decoder does not have"
+            )
     file = path / "config.json"
     whole = {
         name: whole_number(config, name, most, file)

@@ -26,7 +26,7 @@ from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.turns import Conversation, Pair
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.generation.generate import evaluating
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages import reference_model
 from lmm_tui.engine.stages.base import Losses, MicroBatch, mean_losses
@@ -94,11 +94,11 @@ class DpoStage(ChatStage):
         self._order = Order(len(self._train.items), config.train.seed)
         train = config.train
         self.steps_per_epoch = len(self._train.items) / (train.batch_size * train.grad_accum)
-        self._reference: Decoder | None = None
+        self._reference: LanguageModel | None = None
         self.baselines = {"ln 2": math.log(2)}
         self.probe_sequence = (self._val.items or self._train.items)[0][0][0]
 
-    def begin(self, model: Decoder, run_dir: RunDir, fresh: bool) -> None:
+    def begin(self, model: LanguageModel, run_dir: RunDir, fresh: bool) -> None:
         if self._settings.reference == "live":
             self._reference = reference_model.frozen_model(model, run_dir, fresh)
             return
@@ -126,7 +126,7 @@ class DpoStage(ChatStage):
             for i in range(train.grad_accum)
         ]
 
-    def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
+    def loss(self, model: LanguageModel, batch: MicroBatch) -> Losses:
         assert isinstance(batch, PairBatch)
         policy = batch.answer_log_probs(model)
         reference = batch.reference_2xB
@@ -159,7 +159,7 @@ class DpoStage(ChatStage):
             "dpo/rejected_logp": rejected_logp,
         }
 
-    def validate(self, model: Decoder) -> dict[str, float]:
+    def validate(self, model: LanguageModel) -> dict[str, float]:
         return mean_losses(self, model, self.validation_batches()) if self._val.items else {}
 
     def validation_batches(self) -> Iterator[MicroBatch]:
@@ -178,7 +178,7 @@ class DpoStage(ChatStage):
         return [self._order.take(at, size) for at in range(-(-len(self._train.items) // size))]
 
     def _precompute(
-        self, model: Decoder, pairs: _PairSet, batches: Sequence[NDArray[np.int64]], name: str
+        self, model: LanguageModel, pairs: _PairSet, batches: Sequence[NDArray[np.int64]], name: str
     ) -> Tensor:
         """The log-probabilities of chosen and rejected answers under `model`, (P, 2).
 

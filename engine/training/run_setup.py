@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
@@ -16,12 +17,14 @@ from lmm_tui.data.preparation.cache import note_run
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine import device as devices
+from lmm_tui.engine.checkpoints.architecture_file import read_architecture
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import Precision
 from lmm_tui.engine.model.adapters import add_adapters, freeze
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.architecture import architecture_name, build
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.run.run_dir_error import writing
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
 from lmm_tui.engine.stages.base import Stage, load_stage
@@ -70,7 +73,10 @@ def build_context(
         note_run(stage.cache_entry, host.run_dir.path)
     _save_tokenizer(host, stage.tokenizer, fresh)
     host.status.update(activity="building the model")
-    model = _build_model(config, stage, device, None if start is None else start.tensors)
+    architecture = read_architecture(host.run_dir.path)
+    model = _build_model(
+        config, stage, device, None if start is None else start.tensors, architecture
+    )
     with devices.autocast(device, precision):
         stage.begin(model, host.run_dir, fresh=fresh)
     return TrainContext(
@@ -91,7 +97,7 @@ def announce_start(context: TrainContext) -> None:
     config, shape = context.config, context.model.shape
     if config.train.compile:
         context.status.update(activity="compiling the model")
-        context.model.model.compile()
+        context.model.compile_backbone()
     context.host.describe(
         device=str(context.device),
         precision=context.precision,
@@ -107,7 +113,7 @@ def announce_start(context: TrainContext) -> None:
     context.show_totals()
     context.events.write(
         "start",
-        f"{config.stage} of {config.model.preset} ({shape.parameters / 1e6:.2f}M parameters) "
+        f"{config.stage} of {architecture_name(context.model) or config.model.preset} ({shape.parameters / 1e6:.2f}M parameters) "
         f"on {context.device}, {context.precision}",
         step=context.step,
     )
@@ -144,22 +150,24 @@ def _build_model(
     stage: Stage,
     device: torch.device,
     weights: Mapping[str, torch.Tensor] | None,
-) -> Decoder:
+    architecture: Mapping[str, Any] | None = None,
+) -> LanguageModel:
     """The model on its device, with adapters and frozen parameters as configured."""
     # Weights from elsewhere may have more rows than the tokenizer has tokens.
     own_vocabulary = None if config.start_from else stage.tokenizer.vocab_size
-    shape = config.model.shape(own_vocabulary)
+    seed = config.train.seed if weights is None else None
+    model = build(config.model.shape(own_vocabulary), architecture, seed)
+    shape = model.shape
     if config.data.seq_len > shape.max_positions:
         raise ConfigError(
             f"data.seq_len: {config.data.seq_len} tokens do not fit into the model's context of "
             f"{shape.max_positions}; lower it"
         )
-    model = Decoder(shape)
-    if weights is None:
-        model.init_weights(config.train.seed)
-    else:
+    if weights is not None:
         model.load_state_dict(weights)
     model.to(device)
+    if config.stage not in LIKELIHOOD_STAGES:
+        model.without_dropout()  # The same tokens are read twice and compared.
     if config.lora.rank:
         add_adapters(model, config.lora, config.train.seed)
     freeze(model, config.train.freeze)
@@ -170,7 +178,7 @@ def _build_observer(
     host: Host,
     config: RunConfig,
     stage: Stage,
-    model: Decoder,
+    model: LanguageModel,
     precision: Precision,
     on_row: Callable[[int, Mapping[str, float]], object],
 ) -> Observer:
@@ -194,7 +202,6 @@ def _build_observer(
 
 if __name__ == "__main__":
     from types import SimpleNamespace
-    from typing import Any
 
     from lmm_tui.engine.config.resolve import resolve
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
-from lmm_tui.engine.checkpoints.weights import Weights, read_weights
+from lmm_tui.engine.checkpoints.architecture_file import write_architecture
+from lmm_tui.engine.checkpoints.checked_weights import Weights
+from lmm_tui.engine.checkpoints.weights import read_weights
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.run_config import RunConfig
@@ -38,6 +40,8 @@ def adopt_starting_weights(host: Host, source: str) -> tuple[Weights, RunConfig]
             "start_from": str(start.origin),
         }
     ).completed()
+    with writing(host.run_dir.path):
+        write_architecture(host.run_dir.path, start.architecture)
     host.run_dir.write_config(to_toml(config))
     _record_parent(host, start.origin)
     return start, config

@@ -37,6 +37,13 @@ class ModelConfig(Section):
     rms_eps: float | None = Field(None, gt=0, le=0.1, description="Epsilon of RMSNorm")
     tie_embeddings: bool | None = Field(None, description="Share input and output embeddings")
 
+    num_experts: int | None = Field(
+        None, ge=0, le=256, description="MLPs of a mixture of experts (MoE); 0 is dense"
+    )
+    experts_per_token: int | None = Field(
+        None, ge=0, le=256, description="Experts that a token is sent to"
+    )
+
     @field_validator("preset")
     @classmethod
     def _known_preset(cls, value: str) -> str:
@@ -73,6 +80,11 @@ class ModelConfig(Section):
             )
         if shape.head_dim % 2:
             raise ConfigError(f"model.head_dim: {shape.head_dim} is odd; rotary needs it even")
+        if shape.num_experts and not 1 <= shape.experts_per_token <= shape.num_experts:
+            raise ConfigError(
+                f"model.experts_per_token: {shape.experts_per_token} of {shape.num_experts} "
+                "experts; give a number from 1 to model.num_experts"
+            )
         return shape
 
     @classmethod

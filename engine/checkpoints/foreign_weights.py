@@ -1,0 +1,195 @@
+"""Reads a model of transformers: any causal language model in a folder, a GGUF file, peft adapters.
+
+Weights come under the names of the model in transformers, as fp32. What cannot be trained is
+refused by a sentence that names it; code of a folder is never run, and nothing is unpickled but
+tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmm_tui.engine.checkpoints.hf_config import WeightsError
+from lmm_tui.engine.model.hf_model import HfModel
+
+_TOLERANCE = 1e-3
+_VOCABULARIES = ("tokenizer.model", "vocab.json", "spiece.model", "vocab.txt", "tekken.json")
+"""Files of a vocabulary that transformers makes a tokenizer.json of."""
+
+
+@dataclass(frozen=True)
+class ForeignWeights:
+    architecture: dict[str, Any]
+    """Its config.json."""
+    model: HfModel
+    tensors: dict[str, Tensor]
+    """Without second names of tied ones."""
+    tokenizer: Path | None
+    """A folder with its tokenizer.json."""
+    notes: tuple[str, ...]
+    kept: tempfile.TemporaryDirectory[str] | None = None
+    """Holds `tokenizer` where it had to be written anew."""
+
+
+def read_foreign(path: Path, config: Mapping[str, Any], gguf: str | None = None) -> ForeignWeights:
+    """Read the folder `path`, whose config.json is `config`, or the GGUF file in it.
+
+    Raises WeightsError.
+    """
+    origin = path / gguf if gguf else path
+    if not gguf:
+        _refuse(config, origin)
+    hf, missing = _load(path, gguf, origin)
+    if missing:
+        raise WeightsError(f"{origin}: {_and_more(missing, 'tensor')} missing; it is not whole")
+    architecture = _architecture(hf)
+    _refuse(architecture, origin)
+    try:
+        model = HfModel.of(hf)
+        difference = model.differs()
+    except Exception as error:
+        raise WeightsError(
+            f"{origin}: a {hf.config.model_type} model cannot be trained here ({_reason(error)})"
+        ) from None
+    if difference > _TOLERANCE:
+        raise WeightsError(
+            f"{origin}: a {hf.config.model_type} model computes its logits in a way that is not "
+            f"known here (they differ by {difference:.1g} of the largest); it cannot be trained"
+        )
+    tensors = {name: t for name, t in model.state_dict().items() if name not in model.aliases}
+    tokenizer, kept = _tokenizer(path, gguf)
+    return ForeignWeights(architecture, model, tensors, tokenizer, (), kept)
+
+
+def _refuse(config: Mapping[str, Any], origin: Path) -> None:
+    """Raise WeightsError for what is known from its config.json not to be trainable."""
+    from transformers import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    kind = config.get("model_type")
+    if not isinstance(kind, str):
+        raise WeightsError(f"{origin}: config.json has no model_type")
+    if kind not in CONFIG_MAPPING:
+        code = "auto_map" in config
+        why = " (it brings code of its own, which is never run)" if code else ""
+        raise WeightsError(f"{origin}: is a {kind} model, which transformers does not know{why}")
+    if config.get("is_encoder_decoder"):
+        raise WeightsError(
+            f"{origin}: a {kind} model is an encoder and a decoder; only models that continue a "
+            "text can be trained"
+        )
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise WeightsError(f"{origin}: a {kind} model does not continue texts; nothing to train")
+    quantised = config.get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        raise WeightsError(
+            f"{origin}: its weights are quantised ({method or 'quantization_config'}) and cannot be "
+            "trained; give the model's original folder, or a GGUF file"
+        )
+
+
+def _load(path: Path, gguf: str | None, origin: Path) -> tuple[Any, list[str]]:
+    """The model, and the names of tensors that it did not find."""
+    from transformers import AutoModelForCausalLM
+
+    source = {"gguf_file": gguf} if gguf else {}
+    try:
+        with _quiet(), torch.random.fork_rng(devices=[]):
+            hf, about = AutoModelForCausalLM.from_pretrained(
+                str(path),
+                dtype=torch.float32,
+                attn_implementation="eager",
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+                **source,
+            )
+    except Exception as error:  # Of many kinds, by what is damaged or unknown.
+        raise WeightsError(f"{origin}: cannot be read ({_reason(error)})") from None
+    mismatched = [str(found[0]) for found in about.get("mismatched_keys", ())]
+    if mismatched:
+        raise WeightsError(f"{origin}: {_and_more(mismatched, 'tensor')} of another size")
+    return hf.train(), sorted(about.get("missing_keys", ()))
+
+
+def _architecture(hf: Any) -> dict[str, Any]:
+    """The config.json, without what only described the files."""
+    found: dict[str, Any] = json.loads(hf.config.to_json_string(use_diff=False))
+    for name in ("_name_or_path", "auto_map", "dtype", "torch_dtype", "transformers_version"):
+        found.pop(name, None)
+    return found
+
+
+def _tokenizer(
+    path: Path, gguf: str | None
+) -> tuple[Path | None, tempfile.TemporaryDirectory[str] | None]:
+    """A folder with a tokenizer.json; where there is none, one is made of what lies there."""
+    if not gguf and (path / "tokenizer.json").is_file():
+        return path / "tokenizer.json", None
+    if not gguf and not any((path / name).is_file() for name in _VOCABULARIES):
+        return None, None
+    from transformers import AutoTokenizer
+
+    source = {"gguf_file": gguf} if gguf else {}
+    kept = tempfile.TemporaryDirectory(prefix="lmm-tokenizer-")
+    try:
+        with _quiet():
+            found = AutoTokenizer.from_pretrained(
+                str(path), trust_remote_code=False, local_files_only=True, **source
+            )
+            found.save_pretrained(kept.name)
+    except Exception as error:
+        logging.getLogger("engine").warning("%s: no tokenizer (%s)", path, _reason(error))
+    made = Path(kept.name) / "tokenizer.json"
+    return (made, kept) if made.is_file() else (None, None)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars and tables that transformers prints."""
+    from transformers.utils import logging as messages
+
+    level, bars = messages.get_verbosity(), messages.is_progress_bar_enabled()
+    messages.set_verbosity_error()
+    messages.disable_progress_bar()
+    try:
+        yield
+    finally:
+        messages.set_verbosity(level)
+        if bars:
+            messages.enable_progress_bar()
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _and_more(names: list[str], thing: str) -> str:
+    rest = f" and {len(names) - 1} more are" if len(names) > 1 else " is"
+    return f"{thing} {names[0]}{rest}"
+
+
+if __name__ == "__main__":
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    with tempfile.TemporaryDirectory() as place:
+        tiny = GPT2Config(
+            vocab_size=64, n_embd=16, n_layer=2, n_head=2, n_positions=32,
+            bos_token_id=0, eos_token_id=0,
+        )  # fmt: skip
+        GPT2LMHeadModel(tiny).save_pretrained(place)
+        found = read_foreign(Path(place), json.loads((Path(place) / "config.json").read_text()))
+        print(found.model.shape, len(found.tensors), found.tokenizer)
+    print("=== 自测通过 ===")
