@@ -20,8 +20,8 @@ from lmm_tui.data.chat.spans import ChatTemplate
 from lmm_tui.data.chat.template import CHATML, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.tokenizing.tokenizer import END_OF_TEXT, IM_END, IM_START, Tokenizer
-from lmm_tui.engine.checkpoints.checkpoint import ADAPTER
 from lmm_tui.engine.checkpoints.checked_weights import Weights
+from lmm_tui.engine.checkpoints.checkpoint import ADAPTER
 from lmm_tui.engine.checkpoints.gguf_file import Quantisation, write_gguf
 from lmm_tui.engine.checkpoints.hf_config import WeightsError, hf_config, named_ids
 from lmm_tui.engine.checkpoints.moe_tensors import minimind_shape, unstacked

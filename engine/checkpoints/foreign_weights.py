@@ -94,8 +94,8 @@ def _refuse(config: Mapping[str, Any], origin: Path) -> None:
     if quantised:
         method = quantised.get("quant_method") if isinstance(quantised, dict) else None
         raise WeightsError(
-            f"{origin}: its weights are quantised ({method or 'quantization_config'}) and cannot be "
-            "trained; give the model's original folder, or a GGUF file"
+            f"{origin}: its weights are quantised ({method or 'quantization_config'}) and cannot "
+            "be trained; give the model's original folder, or a GGUF file"
         )
 
 

@@ -101,8 +101,8 @@ PRESETS: dict[str, ModelShape] = {
     "minimind-104m": _shape(6400, 768, 16, 8, 2, 2048),
     "minimind-moe": replace(_shape(6400, 768, 8, 8, 4, 2432), num_experts=4, experts_per_token=1),
 }
-"""From 0.5M to 198M parameters, of which a token meets 64M in `minimind-moe`; the vocabulary is what
-a built-in tokenizer is trained to."""
+"""From 0.5M to 198M parameters, of which a token meets 64M in `minimind-moe`; the vocabulary is
+what a built-in tokenizer is trained to."""
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def transformers_config(architecture: Mapping[str, Any]) -> Any:
 
 def architecture_name(model: LanguageModel) -> str | None:
     """transformers' name of the architecture, such as llama; None for our decoder."""
-    found: str | None = None if isinstance(model, Decoder) else model.config.model_type
+    found: str | None = None if isinstance(model, Decoder) else model.hf.config.model_type
     return found
 
 

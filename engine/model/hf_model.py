@@ -57,7 +57,6 @@ class HfModel(LanguageModel):
         object.__setattr__(self, "hf", hf)
         for name, child in hf.named_children():
             self.add_module(name, child)
-        self.config = hf.config
         self._text_config = hf.config.get_text_config(decoder=True)
         self._base_name: str = hf.base_model_prefix
         self.aliases = _aliases(hf)
@@ -123,13 +122,13 @@ class HfModel(LanguageModel):
         self._base.compile()
 
     def blank(self) -> HfModel:
-        return HfModel(self.config)
+        return HfModel(self.hf.config)
 
     def save(self, folder: Path, ids: Mapping[str, int]) -> None:
         """Write config.json, with these ids of tokens, and the weights as transformers does."""
         from transformers.utils import logging as messages
 
-        self.config.update(dict(ids))
+        self.hf.config.update(dict(ids))
         bars = messages.is_progress_bar_enabled()
         messages.disable_progress_bar()
         try:
@@ -217,7 +216,7 @@ class HfModel(LanguageModel):
                     if _difference(found, wanted) < _TOLERANCE:
                         return way
         raise NotImplementedError(
-            f"a {self.config.model_type} model cannot keep packed sequences apart"
+            f"a {self.hf.config.model_type} model cannot keep packed sequences apart"
         )
 
     def _joined(self, ids_BxT: Tensor, positions: Tensor | None, segments_BxT: Tensor) -> Tensor:
@@ -282,7 +281,9 @@ def _make(config: Any, seed: int | None) -> Any:
     )
     if seed is None:
         with no_init_weights():
-            return make()
+            hf = make()
+            hf.tie_weights()
+            return hf
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make()

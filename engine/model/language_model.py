@@ -87,7 +87,7 @@ class LanguageModel(nn.Module, ABC):
     def compile_backbone(self) -> None:
         """Compile what `backbone` runs."""
 
-    def without_dropout(self) -> None:  # noqa: B027
+    def without_dropout(self) -> None:
         """Switch dropout off, for losses that compare two passes of the same tokens."""
 
     @abstractmethod

@@ -111,9 +111,10 @@ def announce_start(context: TrainContext) -> None:
         tokens=context.tokens,
     )
     context.show_totals()
+    name = architecture_name(context.model) or config.model.preset
     context.events.write(
         "start",
-        f"{config.stage} of {architecture_name(context.model) or config.model.preset} ({shape.parameters / 1e6:.2f}M parameters) "
+        f"{config.stage} of {name} ({shape.parameters / 1e6:.2f}M parameters) "
         f"on {context.device}, {context.precision}",
         step=context.step,
     )
