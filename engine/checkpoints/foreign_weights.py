@@ -53,6 +53,8 @@ def read_foreign(path: Path, config: Mapping[str, Any], gguf: str | None = None)
     if missing:
         raise WeightsError(f"{origin}: {_and_more(missing, 'tensor')} missing; it is not whole")
     architecture = _architecture(hf)
+    if gguf:
+        architecture.pop("quantization_config", None)  # It is read as full numbers.
     _refuse(architecture, origin)
     try:
         model = HfModel.of(hf)
