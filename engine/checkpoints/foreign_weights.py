@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from lmm_tui.engine.checkpoints.hf_config import WeightsError
 from lmm_tui.engine.model.hf_model import HfModel
 
 _TOLERANCE = 1e-3
+_COMPUTED = re.compile(r"(inv_freq|masked_bias|attn\.bias|position_ids)$")
+"""Tables that older files have and models compute."""
 _VOCABULARIES = ("tokenizer.model", "vocab.json", "spiece.model", "vocab.txt", "tekken.json")
 """Files of a vocabulary that transformers makes a tokenizer.json of."""
 
@@ -49,9 +52,7 @@ def read_foreign(path: Path, config: Mapping[str, Any], gguf: str | None = None)
     origin = path / gguf if gguf else path
     if not gguf:
         _refuse(config, origin)
-    hf, missing = _load(path, gguf, origin)
-    if missing:
-        raise WeightsError(f"{origin}: {_and_more(missing, 'tensor')} missing; it is not whole")
+    hf = _load(path, gguf, origin)
     architecture = _architecture(hf)
     if gguf:
         architecture.pop("quantization_config", None)  # It is read as full numbers.
@@ -85,7 +86,7 @@ def _refuse(config: Mapping[str, Any], origin: Path) -> None:
         code = "auto_map" in config
         why = " (it brings code of its own, which is never run)" if code else ""
         raise WeightsError(f"{origin}: is a {kind} model, which transformers does not know{why}")
-    if config.get("is_encoder_decoder"):
+    if config.get("is_encoder_decoder", CONFIG_MAPPING[kind].is_encoder_decoder):
         raise WeightsError(
             f"{origin}: a {kind} model is an encoder and a decoder; only models that continue a "
             "text can be trained"
@@ -101,8 +102,8 @@ def _refuse(config: Mapping[str, Any], origin: Path) -> None:
         )
 
 
-def _load(path: Path, gguf: str | None, origin: Path) -> tuple[Any, list[str]]:
-    """The model, and the names of tensors that it did not find."""
+def _load(path: Path, gguf: str | None, origin: Path) -> Any:
+    """The model; WeightsError where tensors are missing, left over or of another size."""
     from transformers import AutoModelForCausalLM
 
     source = {"gguf_file": gguf} if gguf else {}
@@ -119,10 +120,22 @@ def _load(path: Path, gguf: str | None, origin: Path) -> tuple[Any, list[str]]:
             )
     except Exception as error:  # Of many kinds, by what is damaged or unknown.
         raise WeightsError(f"{origin}: cannot be read ({_reason(error)})") from None
-    mismatched = [str(found[0]) for found in about.get("mismatched_keys", ())]
-    if mismatched:
-        raise WeightsError(f"{origin}: {_and_more(mismatched, 'tensor')} of another size")
-    return hf.train(), sorted(about.get("missing_keys", ()))
+    wrong = {
+        "missing": sorted(about.get("missing_keys", ())),
+        "of another size than config.json says": sorted(
+            str(found[0]) for found in about.get("mismatched_keys", ())
+        ),
+        "without a place in the model": sorted(
+            name for name in about.get("unexpected_keys", ()) if not _COMPUTED.search(name)
+        ),
+    }
+    for what, names in wrong.items():
+        if names:
+            raise WeightsError(
+                f"{origin}: is no whole {hf.config.model_type} model: tensor {names[0]} is {what} "
+                f"({len(names)} in all)"
+            )
+    return hf.train()
 
 
 def _architecture(hf: Any) -> dict[str, Any]:
@@ -176,11 +189,6 @@ def _quiet() -> Iterator[None]:
 def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
-
-
-def _and_more(names: list[str], thing: str) -> str:
-    rest = f" and {len(names) - 1} more are" if len(names) > 1 else " is"
-    return f"{thing} {names[0]}{rest}"
 
 
 if __name__ == "__main__":

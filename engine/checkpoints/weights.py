@@ -26,6 +26,7 @@ from lmm_tui.engine.checkpoints.hf_config import (
     shape_of_hf,
     unknown_keys,
 )
+from lmm_tui.engine.checkpoints.hub_folder import hub_folder, is_hub_name
 from lmm_tui.engine.checkpoints.json_table import load_table
 from lmm_tui.engine.checkpoints.pth_weights import read_pth
 from lmm_tui.engine.config.resolve import resolve
@@ -41,7 +42,8 @@ _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
 def read_weights(path: Path) -> Weights:
-    """Read `path`: a run (its newest checkpoint), a checkpoint, a HF folder, a `.pth`, GGUF.
+    """Read `path`: a run (its newest checkpoint), a checkpoint, a HF folder, a `.pth`, GGUF, or
+    the name of a model on the Hub.
 
     Raises WeightsError or CheckpointError.
     """
@@ -49,6 +51,8 @@ def read_weights(path: Path) -> Weights:
         return read_pth(path)
     if path.suffix == ".gguf" and path.is_file():
         return _read_foreign(path.parent, {}, path.name)
+    if is_hub_name(path):
+        return read_weights(hub_folder(str(path)))
     if not path.is_dir():
         raise WeightsError(
             f"{path}: no such run, checkpoint, Hugging Face folder, .pth or .gguf file to start "

@@ -93,12 +93,17 @@ def fitting_targets(model: LanguageModel, config: LoraConfig) -> LoraConfig:
     """
     if config.targets != LoraConfig().targets:
         return config
-    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    if names >= set(config.targets):
+    # Also of a model that has adapters: those are none of its own modules.
+    own = {
+        name.removesuffix(_BASE): module
+        for name, module in model.named_modules()
+        if _LORA not in name
+    }
+    if {name.rpartition(".")[2] for name in own} >= set(config.targets):
         return config
     found = {
         name.rpartition(".")[2]
-        for name, module in model.named_modules()
+        for name, module in own.items()
         if _can_be_adapted(module)
         and not isinstance(module, nn.Embedding)
         and any(name.startswith(f"{block}.") for block in model.block_names)

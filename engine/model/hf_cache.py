@@ -12,11 +12,16 @@ class HfCache:
     """transformers' own cache, which knows of sliding windows, and how far it is filled."""
 
     def __init__(self, config: Any, starts_B: Tensor | None = None) -> None:
-        from transformers import DynamicCache
-
-        self.inner = DynamicCache(config=config)
+        self._config = config
+        self.inner = self.fresh()
         self.starts_B = starts_B
         self.length = 0
+
+    def fresh(self) -> Any:
+        """An empty cache of transformers."""
+        from transformers import DynamicCache
+
+        return DynamicCache(config=self._config)
 
     def positions(self, new: int, device: torch.device) -> Tensor:
         """The positions of the next `new` tokens, (1 or B, T)."""

@@ -96,11 +96,20 @@ class HfModel(LanguageModel):
         cache: Cache | None = None,
         segments_BxT: Tensor | None = None,
     ) -> Tensor:
+        assert cache is None or isinstance(cache, HfCache)
         if segments_BxT is not None:
             return self._read_packed(ids_BxT, positions, segments_BxT)
+        try:
+            return self._read(ids_BxT, positions, cache)
+        except UnknownAttention:
+            self.hf.set_attn_implementation("eager")
+            if cache is not None:  # The first pass of a cache; some of it is in there.
+                cache.inner = cache.fresh()
+            return self._read(ids_BxT, positions, cache)
+
+    def _read(self, ids_BxT: Tensor, positions: Tensor | None, cache: HfCache | None) -> Tensor:
         if cache is None:
             return self._hidden(ids_BxT, position_ids=_rows(positions))
-        assert isinstance(cache, HfCache)
         new = ids_BxT.shape[1]
         hidden_BxTxD = self._hidden(
             ids_BxT,
@@ -180,11 +189,7 @@ class HfModel(LanguageModel):
             about["output_router_logits"] = True
         # Only a call is compiled, `forward` is not: texts that are generated have all lengths.
         run = self._base if self._compiled and torch.is_grad_enabled() else self._base.forward
-        try:
-            found = run(ids_BxT, **({"use_cache": False} | about))
-        except UnknownAttention:
-            self.hf.set_attn_implementation("eager")
-            found = run(ids_BxT, **({"use_cache": False} | about))
+        found = run(ids_BxT, **({"use_cache": False} | about))
         if balancing:
             uneven = router_loss(found.router_logits, self._text_config, text_N)
             self.router_loss = coefficient * uneven
