@@ -30,6 +30,7 @@ from lmm_tui.engine.checkpoints.weights import read_weights
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.model.hf_model import HfModel
 from lmm_tui.guarded_files import SHARED, replace_text, replacing
+from lmm_tui.message import Message
 
 _OTHER_FILES = {".ggml", ".safetensors", ".bin", ".pt", ".ckpt", ".onnx", ".npz", ".h5"}
 _HEAD = "lm_head.weight"
@@ -47,18 +48,25 @@ def convert(
     """
     if target.suffix.lower() in _OTHER_FILES:
         raise WeightsError(
-            f"{target}: a {target.suffix} file cannot be written; give a name that ends in .pth or "
-            ".gguf, or that of a new folder"
+            "{target}: a {suffix} file cannot be written; give a name that ends "
+            "in .pth or .gguf, or that of a new folder",
+            target=target,
+            suffix=target.suffix,
         )
     weights = read_weights(source)
     if weights.merged and not merge:
         raise WeightsError(
-            f"{weights.origin}: has LoRA adapters, which the target cannot hold; --merge adds them "
-            f"to the weights (alone they are in {weights.origin / ADAPTER}, as peft loads them)"
+            "{origin}: has LoRA adapters, which the target cannot hold; --merge "
+            "adds them to the weights (alone they are in {origin2}, as peft "
+            "loads them)",
+            origin=weights.origin,
+            origin2=weights.origin / ADAPTER,
         )
     _refuse_other_models(weights, target)
     if target.exists():
-        raise WeightsError(f"{target}: exists already; nothing was overwritten, give another name")
+        raise WeightsError(
+            "{target}: exists already; nothing was overwritten, give another name", target=target
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix == ".pth":
         weights = _write_pth(weights, target)
@@ -74,21 +82,27 @@ def _refuse_other_models(weights: Weights, target: Path) -> None:
     kind = str((weights.architecture or {}).get("model_type") or "qwen3_moe")
     if target.suffix == ".gguf" and not _is_ours(weights):
         raise WeightsError(
-            f"{weights.origin}: a {kind} model cannot be written as GGUF here; write a folder, and "
-            "convert that with llama.cpp's convert_hf_to_gguf.py"
+            "{origin}: a {kind} model cannot be written as GGUF here; write a "
+            "folder, and convert that with llama.cpp's convert_hf_to_gguf.py",
+            origin=weights.origin,
+            kind=kind,
         )
     if target.suffix == ".pth" and minimind_shape(weights.shape, weights.architecture) is None:
         raise WeightsError(
-            f"{weights.origin}: a {kind} model is none of MiniMind's, and a .pth holds only those; "
-            "give the name of a new folder"
+            "{origin}: a {kind} model is none of MiniMind's, and a .pth holds "
+            "only those; give the name of a new folder",
+            origin=weights.origin,
+            kind=kind,
         )
 
 
 def _tokenizer(weights: Weights, wanted_by: str) -> Tokenizer:
     if weights.tokenizer is None:
         raise WeightsError(
-            f"{weights.origin}: no tokenizer.json beside it, and a {wanted_by} needs one; "
-            "put the model's tokenizer.json there"
+            "{origin}: no tokenizer.json beside it, and a {wanted_by} needs one; "
+            "put the model's tokenizer.json there",
+            origin=weights.origin,
+            wanted_by=wanted_by,
         )
     return Tokenizer.load(weights.tokenizer)
 
@@ -184,9 +198,10 @@ def _write_pth(weights: Weights, file: Path) -> Weights:
 
 
 def _other_note(beside: Path, file: Path) -> str:
-    return (
-        f"{beside}: is the tokenizer of another model, and stays; the one of {file.name} is not "
-        "written"
+    return Message(
+        "{beside}: is the tokenizer of another model, and stays; the one of {name} is not written",
+        beside=beside,
+        name=file.name,
     )
 
 

@@ -28,9 +28,9 @@ def read_architecture(run: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{file}: cannot be read ({error})") from None
+        raise WeightsError("{file}: cannot be read ({error})", file=file, error=error) from None
     if not isinstance(found, dict) or not isinstance(found.get("model_type"), str):
-        raise WeightsError(f"{file}: is no config.json of transformers")
+        raise WeightsError("{file}: is no config.json of transformers", file=file)
     return found
 
 

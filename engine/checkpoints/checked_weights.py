@@ -18,6 +18,7 @@ from lmm_tui.engine.model.architecture import build
 from lmm_tui.engine.model.decoder import EMBEDDING, HEAD
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 
 # DDP and torch.compile put these before names; MiniMind may save the rotary tables.
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
@@ -72,7 +73,9 @@ def blank_model(
     except LmmError:
         raise
     except Exception as error:  # Of transformers, for a config.json that contradicts itself.
-        raise WeightsError(f"{origin}: no model can be built ({error})") from None
+        raise WeightsError(
+            "{origin}: no model can be built ({error})", origin=origin, error=error
+        ) from None
 
 
 def checked(
@@ -87,22 +90,30 @@ def checked(
         head = tensors.get(HEAD)
         if head is not None and not torch.equal(head, tensors.get(EMBEDDING, head)):
             raise WeightsError(
-                f"{origin}: the head is tied to the embedding, but {HEAD} is there and differs; "
-                "set tie_word_embeddings to false in config.json to use it"
+                "{origin}: the head is tied to the embedding, but {head} is "
+                "there and differs; set tie_word_embeddings to false in "
+                "config.json to use it",
+                origin=origin,
+                head=HEAD,
             )
         tensors = {name: tensor for name, tensor in tensors.items() if name != HEAD}
     blank = blank_model(shape, architecture, origin)
     wanted = {name: of for name, of in blank.state_dict().items() if name not in blank.aliases}
     for name, tensor in wanted.items():
         if name not in tensors:
-            raise WeightsError(f"{origin}: tensor {name} is missing")
+            raise WeightsError("{origin}: tensor {name} is missing", origin=origin, name=name)
         if tensors[name].shape != tensor.shape:
             raise WeightsError(
-                f"{origin}: tensor {name} is {tuple(tensors[name].shape)}, "
-                f"the model's configuration says {tuple(tensor.shape)}"
+                "{origin}: tensor {name} is {shape}, the model's configuration says {shape2}",
+                origin=origin,
+                name=name,
+                shape=tuple(tensors[name].shape),
+                shape2=tuple(tensor.shape),
             )
     if extra := next((name for name in tensors if name not in wanted), None):
-        raise WeightsError(f"{origin}: tensor {extra} has no place in the model")
+        raise WeightsError(
+            "{origin}: tensor {extra} has no place in the model", origin=origin, extra=extra
+        )
     note = _dtype_note(origin, tensors)
     fp32 = {name: tensor.float() for name, tensor in tensors.items()}
     weights = Weights(
@@ -134,19 +145,35 @@ def _dtype_note(path: Path, tensors: Mapping[str, Tensor]) -> str:
     for name, kind in kinds.items():
         if kind not in _FLOATS:
             raise WeightsError(
-                f"{path}: holds {name} tensors; give weights in float32, bfloat16 or float16"
+                "{path}: holds {name} tensors; give weights in float32, bfloat16 or float16",
+                path=path,
+                name=name,
             )
     usual = {"float32", "float16"} if path.suffix == ".pth" else {"float32"}
     other = sorted(kinds.keys() - usual)
-    return f"{path}: weights are {' and '.join(other)}, read as float32" if other else ""
+    return (
+        Message(
+            "{path}: weights are {other}, read as float32", path=path, other=" and ".join(other)
+        )
+        if other
+        else ""
+    )
 
 
 def _renamed_note(path: Path, count: int, first: str, own: str) -> str:
-    return f"{path}: {count} tensors renamed, the first: {first} is {own}"
+    return Message(
+        "{path}: {count} tensors renamed, the first: {first} is {own}",
+        path=path,
+        count=count,
+        first=first,
+        own=own,
+    )
 
 
 def _computed_note(path: Path, names: list[str]) -> str:
-    return f"{path}: tensors without effect, computed anew: {', '.join(names)}"
+    return Message(
+        "{path}: tensors without effect, computed anew: {names}", path=path, names=[*names]
+    )
 
 
 if __name__ == "__main__":

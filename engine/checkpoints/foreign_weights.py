@@ -62,12 +62,19 @@ def read_foreign(path: Path, config: Mapping[str, Any], gguf: str | None = None)
         difference = model.differs()
     except Exception as error:
         raise WeightsError(
-            f"{origin}: a {hf.config.model_type} model cannot be trained here ({_reason(error)})"
+            "{origin}: a {model_type} model cannot be trained here ({reason})",
+            origin=origin,
+            model_type=hf.config.model_type,
+            reason=_reason(error),
         ) from None
     if difference > _TOLERANCE:
         raise WeightsError(
-            f"{origin}: a {hf.config.model_type} model computes its logits in a way that is not "
-            f"known here (they differ by {difference:.1g} of the largest); it cannot be trained"
+            "{origin}: a {model_type} model computes its logits in a way that is "
+            "not known here (they differ by {difference:.1g} of the largest); it "
+            "cannot be trained",
+            origin=origin,
+            model_type=hf.config.model_type,
+            difference=difference,
         )
     tensors = {name: t for name, t in model.state_dict().items() if name not in model.aliases}
     tokenizer, kept = _tokenizer(path, gguf)
@@ -81,24 +88,41 @@ def _refuse(config: Mapping[str, Any], origin: Path) -> None:
 
     kind = config.get("model_type")
     if not isinstance(kind, str):
-        raise WeightsError(f"{origin}: config.json has no model_type")
+        raise WeightsError("{origin}: config.json has no model_type", origin=origin)
     if kind not in CONFIG_MAPPING:
-        code = "auto_map" in config
-        why = " (it brings code of its own, which is never run)" if code else ""
-        raise WeightsError(f"{origin}: is a {kind} model, which transformers does not know{why}")
+        if "auto_map" in config:
+            raise WeightsError(
+                "{origin}: is a {kind} model, which transformers does not know; it brings code of "
+                "its own, which is never run",
+                origin=origin,
+                kind=kind,
+            )
+        raise WeightsError(
+            "{origin}: is a {kind} model, which transformers does not know",
+            origin=origin,
+            kind=kind,
+        )
     if config.get("is_encoder_decoder", CONFIG_MAPPING[kind].is_encoder_decoder):
         raise WeightsError(
-            f"{origin}: a {kind} model is an encoder and a decoder; only models that continue a "
-            "text can be trained"
+            "{origin}: a {kind} model is an encoder and a decoder; only models "
+            "that continue a text can be trained",
+            origin=origin,
+            kind=kind,
         )
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise WeightsError(f"{origin}: a {kind} model does not continue texts; nothing to train")
+        raise WeightsError(
+            "{origin}: a {kind} model does not continue texts; nothing to train",
+            origin=origin,
+            kind=kind,
+        )
     quantised = config.get("quantization_config")
     if quantised:
         method = quantised.get("quant_method") if isinstance(quantised, dict) else None
         raise WeightsError(
-            f"{origin}: its weights are quantised ({method or 'quantization_config'}) and cannot "
-            "be trained; give the model's original folder, or a GGUF file"
+            "{origin}: its weights are quantised ({method}) and cannot be "
+            "trained; give the model's original folder, or a GGUF file",
+            origin=origin,
+            method=method or "quantization_config",
         )
 
 
@@ -119,21 +143,26 @@ def _load(path: Path, gguf: str | None, origin: Path) -> Any:
                 **source,
             )
     except Exception as error:  # Of many kinds, by what is damaged or unknown.
-        raise WeightsError(f"{origin}: cannot be read ({_reason(error)})") from None
+        raise WeightsError(
+            "{origin}: cannot be read ({reason})", origin=origin, reason=_reason(error)
+        ) from None
     wrong = {
-        "missing": sorted(about.get("missing_keys", ())),
-        "of another size than config.json says": sorted(
-            str(found[0]) for found in about.get("mismatched_keys", ())
-        ),
-        "without a place in the model": sorted(
-            name for name in about.get("unexpected_keys", ()) if not _COMPUTED.search(name)
-        ),
+        "missing_keys": "{origin}: tensor {name} of a {model_type} model is missing ({count} in all)",
+        "mismatched_keys": "{origin}: tensor {name} has another size than config.json says "
+        "({count} in all)",
+        "unexpected_keys": "{origin}: tensor {name} has no place in a {model_type} model "
+        "({count} in all)",
     }
-    for what, names in wrong.items():
+    for what, template in wrong.items():
+        found = [key if isinstance(key, str) else key[0] for key in about.get(what, ())]
+        names = sorted(name for name in found if not _COMPUTED.search(name))
         if names:
             raise WeightsError(
-                f"{origin}: is no whole {hf.config.model_type} model: tensor {names[0]} is {what} "
-                f"({len(names)} in all)"
+                template,
+                origin=origin,
+                name=names[0],
+                model_type=hf.config.model_type,
+                count=len(names),
             )
     return hf.train()
 

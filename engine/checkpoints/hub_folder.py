@@ -35,20 +35,24 @@ def hub_folder(name: str) -> Path:
             folder = Path(snapshot_download(name, allow_patterns=[*_BESIDE, *_OTHER_WEIGHTS]))
     except GatedRepoError:
         raise WeightsError(
-            f"{name}: its owner asks for consent on huggingface.co; give it there, and log in with "
-            "`hf auth login`"
+            "{name}: its owner asks for consent on huggingface.co; give it "
+            "there, and log in with `hf auth login`",
+            name=name,
         ) from None
     except RepositoryNotFoundError:
         raise WeightsError(
-            f"{name}: neither a path here, nor a model of huggingface.co that you can see"
+            "{name}: neither a path here, nor a model of huggingface.co that you can see", name=name
         ) from None
     except LocalEntryNotFoundError:
         raise WeightsError(
-            f"{name}: no such path here, and huggingface.co cannot be reached; give a local folder"
+            "{name}: no such path here, and huggingface.co cannot be reached; give a local folder",
+            name=name,
         ) from None
     except Exception as error:  # Of the network, of many kinds.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{name}: cannot be had from huggingface.co ({reason})") from None
+        raise WeightsError(
+            "{name}: cannot be had from huggingface.co ({reason})", name=name, reason=reason
+        ) from None
     return folder
 
 

@@ -15,11 +15,11 @@ def load_table(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(read_bytes(path))
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read ({error})") from None
+        raise WeightsError("{path}: cannot be read ({error})", path=path, error=error) from None
     except RecursionError:
-        raise WeightsError(f"{path}: cannot be read (nested too deeply)") from None
+        raise WeightsError("{path}: cannot be read (nested too deeply)", path=path) from None
     if not isinstance(found, dict):
-        raise WeightsError(f"{path}: is no table of settings")
+        raise WeightsError("{path}: is no table of settings", path=path)
     return found
 
 

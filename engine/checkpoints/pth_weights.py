@@ -21,6 +21,7 @@ from lmm_tui.engine.checkpoints.moe_tensors import expert_count, stacked
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.model.decoder import EMBEDDING, HEAD
 from lmm_tui.guarded_files import name_for_library
+from lmm_tui.message import Message
 
 SIDECAR_FIELDS = ("rope_theta", "rms_eps", "max_positions", "experts_per_token")
 _MINIMIND_CHOOSES = 1
@@ -33,25 +34,29 @@ def read_pth(path: Path) -> Weights:
         with name_for_library(path) as name:
             found = torch.load(name, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file") from None
+        raise WeightsError("{path}: no such file", path=path) from None
     except Exception as error:
         # A pickle with code in it is refused by weights_only, and ends here too.
         reason = str(error).splitlines()[0]
-        raise WeightsError(f"{path}: not a file of plain weights ({reason})") from None
+        raise WeightsError(
+            "{path}: not a file of plain weights ({reason})", path=path, reason=reason
+        ) from None
     found = found.get("model", found) if isinstance(found, dict) else found
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
-        raise WeightsError(f"{path}: holds no table of tensors")
+        raise WeightsError("{path}: holds no table of tensors", path=path)
     tensors, named = renamed(found, path)
     experts = expert_count(tensors)
     if experts:
         try:
             tensors = stacked(tensors)
         except KeyError as error:
-            raise WeightsError(f"{path}: tensor {error.args[0]} of a MoE is missing") from None
+            raise WeightsError(
+                "{path}: tensor {name} of a MoE is missing", path=path, name=error.args[0]
+            ) from None
     try:
         shape = infer_shape(tensors)
     except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
+        raise WeightsError("{path}: {error}", path=path, error=error) from None
     if experts:
         shape = replace(shape, num_experts=experts, experts_per_token=_MINIMIND_CHOOSES)
     side = sidecar(path)
@@ -69,7 +74,7 @@ def infer_shape(tensors: Mapping[str, Tensor], rope_theta: float = 1e6) -> Model
     def size(name: str) -> tuple[int, int]:
         if name not in tensors:
             raise WeightsError(
-                f"tensor {name} is missing; a dense Qwen3 or MiniMind-3 model has it"
+                "tensor {name} is missing; a dense Qwen3 or MiniMind-3 model has it", name=name
             )
         return tensors[name].shape[0], tensors[name].shape[-1]
 
@@ -109,10 +114,15 @@ def _sidecar_fields(said: dict[str, Any], side: Path) -> dict[str, Any]:
 
 
 def _assumed_note(path: Path, shape: ModelShape) -> str:
-    return (
-        f"{path}: does not say rope_theta, rms_eps and the context length, and "
-        f"{sidecar(path).name} is missing; taken as MiniMind's: {shape.rope_theta:g}, "
-        f"{shape.rms_eps:g}, {shape.max_positions}"
+    return Message(
+        "{path}: does not say rope_theta, rms_eps and the context length, and "
+        "{name} is missing; taken as MiniMind's: {rope_theta:g}, {rms_eps:g}, "
+        "{max_positions}",
+        path=path,
+        name=sidecar(path).name,
+        rope_theta=shape.rope_theta,
+        rms_eps=shape.rms_eps,
+        max_positions=shape.max_positions,
     )
 
 

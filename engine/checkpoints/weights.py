@@ -35,6 +35,7 @@ from lmm_tui.engine.model.adapters import merged
 from lmm_tui.engine.model.decoder import EMBEDDING
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.guarded_files import name_for_library
+from lmm_tui.message import Message
 
 log = logging.getLogger("engine")
 
@@ -55,8 +56,9 @@ def read_weights(path: Path) -> Weights:
         return read_weights(hub_folder(str(path)))
     if not path.is_dir():
         raise WeightsError(
-            f"{path}: no such run, checkpoint, Hugging Face folder, .pth or .gguf file to start "
-            "from"
+            "{path}: no such run, checkpoint, Hugging Face folder, .pth or .gguf "
+            "file to start from",
+            path=path,
         )
     run = RunDir(path)
     if run.exists():
@@ -67,7 +69,7 @@ def read_weights(path: Path) -> Weights:
                 raise error
             log.warning("%s", error)
         if found is None:
-            raise WeightsError(f"{path}: this run has no checkpoint yet")
+            raise WeightsError("{path}: this run has no checkpoint yet", path=path)
         return _read_verified(found)
     if (path / "state.json").is_file():
         verify(path, without=[TRAINING])
@@ -77,7 +79,8 @@ def read_weights(path: Path) -> Weights:
     if (path / "adapter_config.json").is_file():
         return _read_adapter_folder(path)
     raise WeightsError(
-        f"{path}: neither a run, nor a checkpoint, nor a Hugging Face folder (no config.json)"
+        "{path}: neither a run, nor a checkpoint, nor a Hugging Face folder (no config.json)",
+        path=path,
     )
 
 
@@ -89,7 +92,7 @@ def _read_verified(path: Path) -> Weights:
     adapter = read_adapter(path)
     architecture = read_architecture(run_dir.path)
     if architecture is None and EMBEDDING not in tensors:
-        raise WeightsError(f"{path}: tensor {EMBEDDING} is missing")
+        raise WeightsError("{path}: tensor {embedding} is missing", path=path, embedding=EMBEDDING)
     blank = blank_model(
         config.model.shape() if architecture else config.model.shape(len(tensors[EMBEDDING])),
         architecture,
@@ -127,10 +130,10 @@ def _read_hf(path: Path) -> Weights:
         if not isinstance(weight_map, dict) or not all(
             isinstance(name, str) for name in weight_map.values()
         ):
-            raise WeightsError(f"{index}: has no weight_map from tensors to files")
+            raise WeightsError("{index}: has no weight_map from tensors to files", index=index)
         names = sorted(set(weight_map.values()))
         if any(Path(name).name != name for name in names):
-            raise WeightsError(f"{index}: names files outside its folder")
+            raise WeightsError("{index}: names files outside its folder", index=index)
     else:
         names = ["model.safetensors"]
     tensors, named = renamed(_load_safetensors([path / name for name in names], path), path)
@@ -162,15 +165,18 @@ def _read_adapter_folder(path: Path) -> Weights:
     name = adapter.config.get("base_model_name_or_path")
     if not isinstance(name, str) or not name:
         raise WeightsError(
-            f"{path}: adapter_config.json names no base_model_name_or_path; write the folder of "
-            "the model there that the adapters were trained on"
+            "{path}: adapter_config.json names no base_model_name_or_path; write "
+            "the folder of the model there that the adapters were trained on",
+            path=path,
         )
     places = (path / name, path.parent / name, Path(name).expanduser())
     base = next((place for place in places if place.is_dir() or place.is_file()), None)
     if base is None or base == path:
         raise WeightsError(
-            f"{path}: its model {name} is not here; write the path of its folder into "
-            "base_model_name_or_path of adapter_config.json"
+            "{path}: its model {name} is not here; write the path of its folder "
+            "into base_model_name_or_path of adapter_config.json",
+            path=path,
+            name=name,
         )
     weights = read_weights(base)
     blank = blank_model(weights.shape, weights.architecture, base)
@@ -180,7 +186,12 @@ def _read_adapter_folder(path: Path) -> Weights:
     for tensor in adapter.tensors:
         module = tensor.removeprefix("base_model.model.").partition(".lora_")[0]
         if module not in known:
-            raise WeightsError(f"{path}: adapters for {module}, which {base} does not have")
+            raise WeightsError(
+                "{path}: adapters for {module}, which {base} does not have",
+                path=path,
+                module=module,
+                base=base,
+            )
     tensors = merged(weights.tensors, adapter, blank.aliases)
     shape, architecture = weights.shape, weights.architecture
     if any(alias in tensors for alias in blank.aliases):
@@ -209,20 +220,23 @@ def _load_safetensors(
             with name_for_library(file, inside) as name:
                 tensors |= load_file(name)
         except FileNotFoundError:
-            raise WeightsError(f"{origin}: {file.name} is missing") from None
+            raise WeightsError(
+                "{origin}: {name} is missing", origin=origin, name=file.name
+            ) from None
         except (OSError, SafetensorError) as error:
-            raise WeightsError(f"{file}: damaged ({error})") from None
+            raise WeightsError("{file}: damaged ({error})", file=file, error=error) from None
     return tensors
 
 
 def _unknown_note(path: Path, keys: list[str]) -> str:
-    return f"{path}: keys of config.json without effect: {', '.join(keys)}"
+    return Message("{path}: keys of config.json without effect: {keys}", path=path, keys=[*keys])
 
 
 def _untied_note(path: Path) -> str:
-    return (
-        f"{path}: has an adapter on the embedding or the head, which were one tensor; merged, they "
-        "are two (tie_embeddings is false)"
+    return Message(
+        "{path}: has an adapter on the embedding or the head, which were one "
+        "tensor; merged, they are two (tie_embeddings is false)",
+        path=path,
     )
 
 

@@ -17,8 +17,9 @@ from lmm_tui.engine.device import sort_rows
 from lmm_tui.engine.model.language_model import Cache, LanguageModel
 from lmm_tui.engine.model.loss import token_nll
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 
-DIVERGED = "the model's logits are not finite: the run has diverged"
+DIVERGED = Message("the model's logits are not finite: the run has diverged")
 
 
 class GenerateError(LmmError):
