@@ -147,7 +147,8 @@ def _load(path: Path, gguf: str | None, origin: Path) -> Any:
             "{origin}: cannot be read ({reason})", origin=origin, reason=_reason(error)
         ) from None
     wrong = {
-        "missing_keys": "{origin}: tensor {name} of a {model_type} model is missing ({count} in all)",
+        "missing_keys": "{origin}: tensor {name} of a {model_type} model is missing "
+        "({count} in all)",
         "mismatched_keys": "{origin}: tensor {name} has another size than config.json says "
         "({count} in all)",
         "unexpected_keys": "{origin}: tensor {name} has no place in a {model_type} model "

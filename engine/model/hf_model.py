@@ -64,6 +64,8 @@ class HfModel(LanguageModel):
         self.block_names = _block_names(hf, self.shape.num_layers)
         self.softcap = getattr(self._text_config, "final_logit_softcapping", None)
         self._factor = _logit_factor(self._text_config)
+        self.packs_by_mask = False
+        """Whether packed rows stay rows, as on a GPU and in a compiled model."""
         self._packed: Hidden | None = None
         self._compiled = False
         _set_attention(hf, hf_attention.NAME)
@@ -127,7 +129,7 @@ class HfModel(LanguageModel):
         return HfCache(self._text_config, starts_B)
 
     def compile_backbone(self) -> None:
-        self._compiled = True
+        self._compiled = self.packs_by_mask = True
         self._base.compile()
 
     def blank(self) -> HfModel:
@@ -205,7 +207,7 @@ class HfModel(LanguageModel):
 
     def _find_packing(self) -> Hidden:
         """The fastest way to read packed rows that gives what single sequences give."""
-        by_lengths = self.head_weight.is_cpu and not self._compiled
+        by_lengths = self.head_weight.is_cpu and not self.packs_by_mask
         ways: list[Hidden] = [self._joined if by_lengths else self._masked, self._one_by_one]
         with self._at_rest(), _short_windows(self), torch.no_grad():
             ids = _probe_ids(self)

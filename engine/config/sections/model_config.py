@@ -39,10 +39,14 @@ class ModelConfig(Section):
     tie_embeddings: bool | None = Field(None, description="Share input and output embeddings")
 
     num_experts: int | None = Field(
-        None, ge=0, le=256, description="MLPs of a mixture of experts (MoE); 0 is dense"
+        None,
+        ge=0,
+        le=256,
+        title="experts",
+        description="MLPs of a mixture of experts (MoE); 0 is dense",
     )
     experts_per_token: int | None = Field(
-        None, ge=0, le=256, description="Experts that a token is sent to"
+        None, ge=0, le=256, title="experts per token", description="Experts that a token is sent to"
     )
 
     @field_validator("preset")
