@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,26 +146,34 @@ def _load(path: Path, gguf: str | None, origin: Path) -> Any:
         raise WeightsError(
             "{origin}: cannot be read ({reason})", origin=origin, reason=_reason(error)
         ) from None
-    wrong = {
-        "missing_keys": "{origin}: tensor {name} of a {model_type} model is missing "
-        "({count} in all)",
-        "mismatched_keys": "{origin}: tensor {name} has another size than config.json says "
-        "({count} in all)",
-        "unexpected_keys": "{origin}: tensor {name} has no place in a {model_type} model "
-        "({count} in all)",
-    }
-    for what, template in wrong.items():
-        found = [key if isinstance(key, str) else key[0] for key in about.get(what, ())]
-        names = sorted(name for name in found if not _COMPUTED.search(name))
-        if names:
-            raise WeightsError(
-                template,
-                origin=origin,
-                name=names[0],
-                model_type=hf.config.model_type,
-                count=len(names),
-            )
+    about = {what: _names(keys) for what, keys in about.items() if what.endswith("_keys")}
+    kind = hf.config.model_type
+    if names := about["missing_keys"]:
+        raise WeightsError(
+            "{origin}: tensor {name} of a {kind} model is missing ({count} in all)",
+            **_first(names, origin, kind),
+        )
+    if names := about["mismatched_keys"]:
+        raise WeightsError(
+            "{origin}: tensor {name} of a {kind} model has another size than config.json says "
+            "({count} in all)",
+            **_first(names, origin, kind),
+        )
+    if names := about["unexpected_keys"]:
+        raise WeightsError(
+            "{origin}: tensor {name} has no place in a {kind} model ({count} in all)",
+            **_first(names, origin, kind),
+        )
     return hf.train()
+
+
+def _names(keys: Iterable[Any]) -> list[str]:
+    found = (key if isinstance(key, str) else key[0] for key in keys)
+    return sorted(name for name in found if not _COMPUTED.search(name))
+
+
+def _first(names: list[str], origin: Path, kind: str) -> dict[str, object]:
+    return {"origin": origin, "name": names[0], "kind": kind, "count": len(names)}
 
 
 def _architecture(hf: Any) -> dict[str, Any]:
