@@ -57,6 +57,13 @@ def read_foreign(path: Path, config: Mapping[str, Any], gguf: str | None = None)
     if gguf:
         architecture.pop("quantization_config", None)  # It is read as full numbers.
     _refuse(architecture, origin)
+    kind = hf.config.model_type
+    if not getattr(hf.config.get_text_config(decoder=True), "num_attention_heads", None):
+        raise WeightsError(
+            "{origin}: a {kind} model has no attention, and only models with it can be trained",
+            origin=origin,
+            kind=kind,
+        )
     try:
         model = HfModel.of(hf)
         difference = model.differs()

@@ -1,6 +1,8 @@
 """Models of transformers behind our contract give what transformers gives: whole, packed, cached,
 trained, with adapters, and written and read again."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 import torch
 from architectures import ARCHITECTURES, VOCABULARY, made
 from architectures import model_folder as architecture_folder
+from repository import ROOT
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,6 +26,8 @@ from lmm_tui.engine.model.hf_model import HfModel
 from lmm_tui.engine.model.loss import loss_sum, token_log_probs
 from lmm_tui.engine.training.optim import build_optimizers
 
+WITH_GRADIENTS = ("gemma2", "gpt2", "qwen3_moe")
+WITH_ADAPTERS = ("llama", "phi3", "gpt2", "qwen3_moe")
 LENGTHS = (9, 14, 7, 18, 12)
 IDS = torch.randint(VOCABULARY, (2, 30), generator=torch.Generator().manual_seed(1))
 SEGMENTS = torch.arange(1, 6).repeat_interleave(torch.tensor(LENGTHS)).view(2, 30)
@@ -72,7 +78,7 @@ def test_logits_are_those_of_transformers_whole_and_packed(case: Case) -> None:
     close(as_on_gpu.head(packed(as_on_gpu)), case.singles())
 
 
-@pytest.mark.parametrize("case", ["gemma2", "gpt2", "qwen3_moe"], indirect=True)
+@pytest.mark.parametrize("case", WITH_GRADIENTS, indirect=True)
 def test_a_packed_loss_has_the_gradient_of_single_sequences(case: Case) -> None:
     model, labels = case.ours(), IDS.roll(-1, 1)
     loss_sum(*model.projection(packed(model)), labels, model.softcap).backward()
@@ -102,7 +108,7 @@ def test_generation_and_rollouts_are_those_of_transformers(case: Case) -> None:
         assert ids == text[len(prompt) :] == list(generate(model, prompt, **options))
 
 
-@pytest.mark.parametrize("case", ["llama", "phi3", "gpt2", "qwen3_moe"], indirect=True)
+@pytest.mark.parametrize("case", WITH_ADAPTERS, indirect=True)
 def test_adapters_train_resume_and_merge_as_peft_does(case: Case, tmp_path: Path) -> None:
     model, lora = case.ours(), LoraConfig(rank=2, alpha=8)
     add_adapters(model, lora, seed=0)
@@ -135,10 +141,6 @@ def test_adapters_train_resume_and_merge_as_peft_does(case: Case, tmp_path: Path
 
 
 def _write_adapter(folder: Path, adapter: Any, base: Path) -> None:
-    import json
-
-    from safetensors.torch import save_file
-
     folder.mkdir()
     save_file(adapter.tensors, folder / "adapter_model.safetensors")
     config = {**adapter.config, "base_model_name_or_path": str(base)}
@@ -162,3 +164,13 @@ def test_capped_logits_have_the_gradients_of_autograd() -> None:
             strict=True,
         ):
             close(mine, right)
+
+
+@pytest.mark.parametrize("page", ["models.md", "models.zh.md"])
+def test_the_docs_name_the_architectures_that_are_run_here(page: str) -> None:
+    table = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(\w+)` \|.*\| (.*?) ?\|$", table, re.MULTILINE)
+    assert [name for name, _ in named] == [*ARCHITECTURES]
+    words = ("gradients", "adapters") if page == "models.md" else ("梯度", "适配器")
+    for word, run in zip(words, (WITH_GRADIENTS, WITH_ADAPTERS), strict=True):
+        assert {name for name, also in named if word in also} == set(run)
