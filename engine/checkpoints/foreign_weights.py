@@ -158,18 +158,27 @@ def _load(path: Path, gguf: str | None, origin: Path) -> Any:
     if names := about["missing_keys"]:
         raise WeightsError(
             "{origin}: tensor {name} of a {kind} model is missing ({count} in all)",
-            **_first(names, origin, kind),
+            origin=origin,
+            name=names[0],
+            kind=kind,
+            count=len(names),
         )
     if names := about["mismatched_keys"]:
         raise WeightsError(
             "{origin}: tensor {name} of a {kind} model has another size than config.json says "
             "({count} in all)",
-            **_first(names, origin, kind),
+            origin=origin,
+            name=names[0],
+            kind=kind,
+            count=len(names),
         )
     if names := about["unexpected_keys"]:
         raise WeightsError(
             "{origin}: tensor {name} has no place in a {kind} model ({count} in all)",
-            **_first(names, origin, kind),
+            origin=origin,
+            name=names[0],
+            kind=kind,
+            count=len(names),
         )
     return hf.train()
 
@@ -177,10 +186,6 @@ def _load(path: Path, gguf: str | None, origin: Path) -> Any:
 def _names(keys: Iterable[Any]) -> list[str]:
     found = (key if isinstance(key, str) else key[0] for key in keys)
     return sorted(name for name in found if not _COMPUTED.search(name))
-
-
-def _first(names: list[str], origin: Path, kind: str) -> dict[str, object]:
-    return {"origin": origin, "name": names[0], "kind": kind, "count": len(names)}
 
 
 def _architecture(hf: Any) -> dict[str, Any]:
