@@ -1,8 +1,8 @@
-"""Tokens a second and memory of SFT by LoRA on a Llama of 135M parameters, against trl's SFTTrainer.
+"""Tokens a second and memory of SFT by LoRA on a Llama of 135M parameters, against trl.
 
-The same folder, chats, adapters, length and number of rows in a step; both pack, and learn the answers
-only. Each peer is a process of its own, and they take turns, so that a busy machine hits both alike.
-Tokens are places of rows: the best-fit packing of either leaves next to none empty.
+The same folder, chats, adapters, length and number of rows in a step; both pack, and learn the
+answers only. Each peer is a process of its own, and they take turns, so that a busy machine hits
+both alike. Tokens are places of rows: the packing of either leaves next to none empty.
 """
 
 from __future__ import annotations
