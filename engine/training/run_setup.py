@@ -27,6 +27,7 @@ from lmm_tui.engine.model.architecture import architecture_name, build
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir_error import writing
+from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
 from lmm_tui.engine.stages.base import Stage, load_stage
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import Observer
