@@ -15,6 +15,7 @@ GRAD_NORM = "train/grad_norm"
 CLIP_RATE = "train/clip_rate"
 CLIP_RATIO = "train/clip_ratio"
 SKIPPED = "train/skipped"
+ROUTER_LOSS = "train/router_loss"
 TOKENS_PER_S = "train/tokens_per_s"
 STEPS_PER_S = "train/steps_per_s"
 MFU = "train/mfu"
@@ -68,6 +69,7 @@ KNOWN: dict[str, MetricName] = {
     CLIP_RATE: MetricName("clip rate"),
     CLIP_RATIO: MetricName("clip ratio"),
     SKIPPED: MetricName("steps left out", better="lower"),
+    ROUTER_LOSS: MetricName("router loss", better="lower"),
     TOKENS_PER_S: MetricName("tokens/s", better="higher"),
     STEPS_PER_S: MetricName("steps/s", better="higher"),
     MFU: MetricName("MFU", better="higher"),

@@ -23,7 +23,7 @@ from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.section import Section
 from lmm_tui.engine.config.validation_message import validation_message
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_LOSS
@@ -56,7 +56,7 @@ class MicroBatch:
     positions_BxT: Tensor | None = None
     segments_BxT: Tensor | None = None
 
-    def hidden(self, model: Decoder) -> Tensor:
+    def hidden(self, model: LanguageModel) -> Tensor:
         """The model's last hidden states, (B, T, D)."""
         return model.backbone(
             self.ids_BxT, positions=self.positions_BxT, segments_BxT=self.segments_BxT
@@ -146,7 +146,7 @@ class Stage(ABC):
             raise ConfigError(validation_message(error, None)) from None
         return found
 
-    def begin(self, model: Decoder, run_dir: RunDir, fresh: bool) -> None:  # noqa: B027
+    def begin(self, model: LanguageModel, run_dir: RunDir, fresh: bool) -> None:  # noqa: B027
         """Called once the model has its starting weights, and before a checkpoint is restored.
 
         `fresh` is False where one will be. Under the autocast of the steps.
@@ -160,11 +160,11 @@ class Stage(ABC):
         """
 
     @abstractmethod
-    def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
+    def loss(self, model: LanguageModel, batch: MicroBatch) -> Losses:
         """The differentiable loss, computed under the caller's autocast."""
 
     @abstractmethod
-    def validate(self, model: Decoder) -> dict[str, float]:
+    def validate(self, model: LanguageModel) -> dict[str, float]:
         """Metrics on validation data by name, empty without such data; called under no_grad."""
 
     def prompt_ids(self, text: str) -> list[int]:
@@ -207,7 +207,9 @@ def unused_note(sources: Sequence[str], fields: Sequence[str]) -> str:
     )
 
 
-def mean_losses(stage: Stage, model: Decoder, batches: Iterator[MicroBatch]) -> dict[str, float]:
+def mean_losses(
+    stage: Stage, model: LanguageModel, batches: Iterator[MicroBatch]
+) -> dict[str, float]:
     """`val/loss`, and the means of the stage's other sums under `val/`, over `batches`.
 
     Added up in fp64: the same data give the same means to 1e-6, however they are batched.
