@@ -26,6 +26,8 @@ model.num_kv_heads        key/value heads
 model.head_dim            head size
 model.intermediate_size   MLP size
 model.max_positions       context length        tokens
+model.num_experts         experts               per layer
+model.experts_per_token   active experts        per token
 model.rope_theta          RoPE theta
 model.rms_eps             RMSNorm epsilon
 model.tie_embeddings      tied embeddings
@@ -71,6 +73,7 @@ log.keep                  keep the last         checkpoints
 log.keep_best             keep the best         checkpoints
 log.keep_every            also keep every       steps
 log.tensorboard           TensorBoard events
+log.trackers              trackers
 log.prompts               sample prompts
 log.sample_tokens         sample length         tokens
 log.temperature           sample temperature
@@ -100,6 +103,7 @@ lora.dropout              LoRA dropout
 lora.targets              LoRA targets
 dpo.loss                  DPO loss
 dpo.beta                  DPO beta
+dpo.gamma                 target margin
 dpo.label_smoothing       label smoothing
 dpo.reference             reference model
 grpo.loss                 GRPO loss
