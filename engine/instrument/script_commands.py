@@ -182,7 +182,7 @@ class ScriptCommands:
                 reply = Reply(False, f"stopped, but {error}", self._step)
         if self.leader:
             self.leader.stop()
-        self._events.write("command", "stop", step=self._step, args=request.args)
+        self._events.write_stop(request, self._step)
         self._stops.append((request, reply))
 
     def _resume(self) -> str:

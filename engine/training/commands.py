@@ -126,7 +126,7 @@ class Commands:
             if request.command != "set":
                 require(request.args, _ARGUMENTS[request.command])
             if request.command == "stop":
-                context.events.write("command", "stop", step=step, args=request.args)
+                context.events.write_stop(request, step)
                 raise StopRequested(request, save=request.args.get("checkpoint", True))
             reply = Reply(True, self._handlers[request.command](request.args), step)
         except StopRequested:

@@ -53,6 +53,7 @@ COMMANDS = {
     "send": "Send a command to a live run",
     "eval": "Score a model by lm-eval and compare its checkpoints",
     "convert": "Write a model for Hugging Face, MiniMind, llama.cpp or Ollama",
+    "mcp": "Serve runs to an agent, over the Model Context Protocol",
     "serve-run": "Serve a run to a monitor on another machine, over ssh",
     "cache": "List the cache of prepared data, and make room in it",
     "doctor": "Check devices, versions, terminal and folders",

@@ -118,7 +118,12 @@ class RunSession:
         return self._metrics.behind or self.history.behind
 
     def send(
-        self, command: str, args: Mapping[str, Any] | None = None, timeout_s: float = 600.0
+        self,
+        command: str,
+        args: Mapping[str, Any] | None = None,
+        timeout_s: float = 600.0,
+        *,
+        by: str = "",
     ) -> Reply:
         """Send a command and wait for the reply; a failure to send is a Reply too, with `ok` False.
 
@@ -130,7 +135,7 @@ class RunSession:
             return Reply(False, f"the run is {self.view.state}: nothing left to {command}")
         try:
             path = self.run_dir.listening_at(self.view.info)
-            return control_client.send(path, command, args, timeout_s)
+            return control_client.send(path, command, args, timeout_s, by=by)
         except ControlError as error:
             return Reply(False, str(error))
 

@@ -30,6 +30,10 @@ OWN = (
     "doctor.py",
     "doctor_checks.py",
     "progress_printer.py",
+    # An agent is answered in English.
+    "answers.py",
+    "documentation.py",
+    "run_access.py",
 )
 """Files whose errors and texts are for programs, or worded in the language that is chosen."""
 PLACE = "\0"

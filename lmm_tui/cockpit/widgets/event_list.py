@@ -67,8 +67,14 @@ def event_content(event: Mapping[str, Any], width: int) -> Content:
         (f"{_step(event.get('step'))}  ", "$foreground 70%"),
         (f"{clean(tr(kind))} ", style or "$accent"),
         (clean(translate_message(message)), style),
+        (_asker(event), "$foreground 60%"),
     )
     return line if style else line.truncate(width, ellipsis=True)
+
+
+def _asker(event: Mapping[str, Any]) -> str:
+    by = event.get("by")
+    return clean(tr(" (asked by {who})", who=by)) if isinstance(by, str) and by else ""
 
 
 def _clock(seconds: object) -> str:

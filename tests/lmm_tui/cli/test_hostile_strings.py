@@ -53,6 +53,7 @@ WORDS = {
     "eval": ["eval", "--run", "{run}"],
     "eval, a folder": ["eval", "--model-path", "{run}", "--tasks", "arc_easy"],
     "convert": ["convert", "{run}", "{out}/model"],
+    "mcp": ["mcp", "--runs-dir", "{run}/note.txt", "--help"],
     "serve-run": ["serve-run", PRINTABLE[:60]],
     "cache": ["cache", "list", "--cache-dir", "{runs}"],
     "cache, a folder": ["cache", "prune", "--cache-dir", PRINTABLE[:60]],

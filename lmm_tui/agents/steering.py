@@ -1,0 +1,155 @@
+"""What an agent may do to runs: start, resume, and the commands of a live run, each with its name.
+
+An agent chooses numbers, switches and choices; it names no file, no command and no function: data,
+weights and rewards are those of a run that is there, or built in. Every action is answered with
+what happened, and is an event of the run that says who asked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from lmm_tui.agents.run_access import AgentError, RunAccess
+from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.events import EventLog
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.runs.session import RunSession
+
+Settings = Mapping[str, Any]
+
+_TEXTS = ("device", "name", "log.prompts", "data.kinds", "train.freeze", "lora.targets", "group")
+"""Settings of free text that an agent may choose; other texts name files, commands or functions."""
+_MOST_SETTINGS = 50
+_LIVE_COMMANDS = ("pause", "resume", "stop", "checkpoint", "set")
+_ANSWER_S = 120.0
+
+
+class Steering:
+    """The actions of one agent on the runs of one folder."""
+
+    def __init__(self, access: RunAccess) -> None:
+        self._access = access
+        self._started: list[int] = []
+
+    def start(
+        self, settings: Settings, like: str, start_from: str, checkpoint: str, by: str
+    ) -> dict[str, Any]:
+        """Start a run: defaults or the settings of the run `like`, then `settings`.
+
+        `start_from` names a run whose weights it begins with, `checkpoint` one of its checkpoints.
+        """
+        from lmm_tui.engine.config.resolve import resolve
+        from lmm_tui.engine.config.run_settings import settings_of
+        from lmm_tui.engine.config.trust import refuse_untrusted
+        from lmm_tui.runs import detached
+
+        assigned = self._checked(settings)
+        base = settings_of(self._access.run_dir(like)).model_dump(exclude_none=True) if like else {}
+        base.pop("name", None)
+        assigned["runs_dir"] = str(self._access.runs_dir)
+        if checkpoint and not start_from:
+            raise AgentError("checkpoint: of which run? name it as start_from")
+        if start_from:
+            assigned["start_from"] = self._weights(start_from, checkpoint)
+        config = resolve(assignments=assigned, base=base)
+        if like:
+            refuse_untrusted(config, [self._access.run_dir(like).path])
+        engine = detached.start(config)
+        self._started.append(engine.pid)
+        self._tell(engine.run, "started by an agent", settings, by)
+        return {"run": engine.run.name, "pid": engine.pid, "message": "training"}
+
+    def resume(self, name: str, settings: Settings, by: str) -> dict[str, Any]:
+        """Continue an ended run from its last intact checkpoint, or a paused one where it is."""
+        run = self._access.run_dir(name)
+        if RunSession(run.path).view.active:
+            if settings:
+                raise AgentError(f"{name}: is live; change it with set_settings")
+            return self.command(name, "resume", {}, by)
+        from lmm_tui.engine.config.resolve import with_changes
+        from lmm_tui.engine.config.run_settings import may_change, settings_of
+        from lmm_tui.engine.config.trust import refuse_untrusted
+        from lmm_tui.runs import detached
+
+        assigned = self._checked(settings)
+        for key in assigned:
+            if not may_change(key):
+                raise AgentError(f"{key}: cannot change when a run is resumed; start a new one")
+        config = with_changes(settings_of(run), assigned)
+        refuse_untrusted(config, [run.path])
+        engine = detached.start(config, run)
+        self._started.append(engine.pid)
+        self._tell(run, "resumed by an agent", settings, by)
+        return {"run": name, "pid": engine.pid, "message": "training"}
+
+    def command(self, name: str, command: str, arguments: Settings, by: str) -> dict[str, Any]:
+        """Send a command to a live run and wait until it is done, at most two minutes."""
+        if command not in _LIVE_COMMANDS:
+            raise AgentError(f"{command}: choose from {', '.join(_LIVE_COMMANDS)}")
+        self._reap()
+        session = RunSession(self._access.run_dir(name).path)
+        reply: Reply = session.send(command, arguments, _ANSWER_S, by=by)
+        if not reply.ok:
+            raise AgentError(reply.message)
+        return {"run": name, "step": reply.step, "message": reply.message}
+
+    def _reap(self) -> None:
+        """Let processes that this one started and that ended go: a zombie looks alive."""
+        for pid in [*self._started]:
+            with suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                    continue
+            self._started.remove(pid)
+
+    def _checked(self, settings: Settings) -> dict[str, Any]:
+        """Settings that an agent may choose; AgentError names the first that it may not."""
+        from lmm_tui.engine.config.options import options
+
+        if len(settings) > _MOST_SETTINGS:
+            raise AgentError(f"settings: at most {_MOST_SETTINGS} at a time")
+        known = {option.key: option for option in options()}
+        for key, value in settings.items():
+            option = known.get(key)
+            if option is None or key in _TEXTS or option.choices or option.kind not in (str, list):
+                continue  # An unknown one is refused by name, with what it may have meant.
+            if key == "data.source" and value == "builtin":
+                continue
+            raise AgentError(
+                f"{key}: names files, commands or functions, which an agent does not choose; "
+                "start with like=RUN to use those of a run"
+            )
+        return dict(settings)
+
+    def _weights(self, name: str, checkpoint: str) -> str:
+        run = self._access.run_dir(name)
+        if not checkpoint:
+            return str(run.path)
+        names = [path.name for path in list_checkpoints(run.checkpoints)]
+        if checkpoint not in names:
+            raise AgentError(f"{checkpoint[:80]}: {name} has no such checkpoint; it has {names}")
+        return str(run.checkpoints / checkpoint)
+
+    def _tell(self, run: RunDir, what: str, settings: Settings, by: str) -> None:
+        events = EventLog(run)
+        step = run.read_status().step
+        events.write("command", what, step=step, args=dict(settings), by=by)
+        events.close()
+
+
+if __name__ == "__main__":
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        steering = Steering(RunAccess(Path(folder)))
+        for wrong in ({"health.command": "rm"}, {"data.source": "/etc/passwd"}):
+            try:
+                steering.start(wrong, "", "", "", "agent")
+                raise AssertionError
+            except AgentError as refusal:
+                print(refusal)
+    print("=== 自测通过 ===")
