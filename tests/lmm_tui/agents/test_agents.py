@@ -1,4 +1,4 @@
-"""What an agent gets and may do, by the SDK's own client: over a real run, and where it is refused."""
+"""What an agent gets and may do, by the SDK's own client, over a real run and made ones."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 
 WHO = Implementation(name="night-watch", version="7")
 PAGE = 64 * 1024
+PROGRAM = "from lmm_tui.cli.main import main; main()"
 
 
 @asynccontextmanager
@@ -59,8 +60,7 @@ async def test_a_night_with_a_diverged_run(tmp_path: Path) -> None:
     make_run(tmp_path, "quiet", rows=20)
     server = StdioServerParameters(
         command=sys.executable,
-        args=["-c", "from lmm_tui.cli.main import main; main()"]
-        + ["mcp", "--runs-dir", str(tmp_path), "--allow-control"],
+        args=["-c", PROGRAM, "mcp", "--runs-dir", str(tmp_path), "--allow-control"],
         env={"PYTHONPATH": ":".join(filter(None, sys.path))},
     )
     async with Client(server, client_info=WHO) as client:
