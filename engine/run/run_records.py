@@ -43,6 +43,8 @@ class RunInfo:
     versions: dict[str, str] = field(default_factory=dict)
     references: dict[str, float] = field(default_factory=dict)
     """Baseline losses in nats: `ln V`, `unigram`, `bigram`."""
+    group: str = ""
+    """What the run belongs to, such as a sweep."""
     parent: str = ""
     parent_checkpoint: str = ""
     parent_stage: str = ""

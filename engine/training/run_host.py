@@ -220,6 +220,7 @@ class EngineHost:
         return RunInfo(
             name=self.run_dir.name,
             stage=self.config.stage,
+            group=self.config.group,
             created=before.created if before else now,
             started=now,
             host=socket.gethostname(),

@@ -7,9 +7,7 @@ what happened, and is an event of the run that says who asked.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from lmm_tui.agents.run_access import AgentError, RunAccess
@@ -17,6 +15,7 @@ from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.runs import detached
 from lmm_tui.runs.session import RunSession
 
 Settings = Mapping[str, Any]
@@ -45,7 +44,6 @@ class Steering:
         from lmm_tui.engine.config.resolve import resolve
         from lmm_tui.engine.config.run_settings import settings_of
         from lmm_tui.engine.config.trust import refuse_untrusted
-        from lmm_tui.runs import detached
 
         assigned = self._checked(settings)
         base = settings_of(self._access.run_dir(like)).model_dump(exclude_none=True) if like else {}
@@ -73,7 +71,6 @@ class Steering:
         from lmm_tui.engine.config.resolve import with_changes
         from lmm_tui.engine.config.run_settings import may_change, settings_of
         from lmm_tui.engine.config.trust import refuse_untrusted
-        from lmm_tui.runs import detached
 
         assigned = self._checked(settings)
         for key in assigned:
@@ -90,20 +87,12 @@ class Steering:
         """Send a command to a live run and wait until it is done, at most two minutes."""
         if command not in _LIVE_COMMANDS:
             raise AgentError(f"{command}: choose from {', '.join(_LIVE_COMMANDS)}")
-        self._reap()
+        detached.reap(self._started)
         session = RunSession(self._access.run_dir(name).path)
         reply: Reply = session.send(command, arguments, _ANSWER_S, by=by)
         if not reply.ok:
             raise AgentError(reply.message)
         return {"run": name, "step": reply.step, "message": reply.message}
-
-    def _reap(self) -> None:
-        """Let processes that this one started and that ended go: a zombie looks alive."""
-        for pid in [*self._started]:
-            with suppress(ChildProcessError):
-                if os.waitpid(pid, os.WNOHANG) == (0, 0):
-                    continue
-            self._started.remove(pid)
 
     def _checked(self, settings: Settings) -> dict[str, Any]:
         """Settings that an agent may choose; AgentError names the first that it may not."""

@@ -42,6 +42,8 @@ COMMANDS = {
     "train": "Start a run without the cockpit",
     "resume": "Resume a run from its last intact checkpoint",
     "pipeline": "Run a recipe: pretrain, SFT, DPO, GRPO, one run each",
+    "sweep": "Train over a space of settings, one run a point",
+    "worker": "Train trials of a sweep, beside other workers",
     "monitor": "Watch and steer a run from its own cockpit",
     "runs": "List the runs",
     "status": "Show how a run is doing",
@@ -61,7 +63,7 @@ COMMANDS = {
 """Every command and its line of help. Its function is `command` in `commands/<name>.py`, with an
 underscore for a dash."""
 
-_TRAINS = ("launch", "train", "resume", "pipeline")
+_TRAINS = ("launch", "train", "resume", "pipeline", "sweep", "worker")
 
 _ONE_PROCESS = (*_TRAINS, "eval", "convert")
 """What several ranks would each do, into the same place."""
