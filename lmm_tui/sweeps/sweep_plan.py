@@ -150,7 +150,8 @@ def choose(
         raise SweepError(f"--trials {trials}: the space has only {size} points")
     if sampler == "grid" and trials is not None and trials < size:
         raise SweepError(
-            f"--trials {trials}: a grid of {size} points is done whole; give --sampler random or tpe"
+            f"--trials {trials}: a grid of {size} points is done whole; give --sampler random "
+            "or tpe"
         )
     if (trials or size) > MOST_TRIALS:
         raise SweepError(f"{size:,} points are more than {MOST_TRIALS:,}; give --trials N")

@@ -34,7 +34,7 @@ _STATES: Mapping[TrialState, State] = {
     TrialState.FAIL: "failed",
 }
 _TRIES = 50
-"""How often a sampler may propose a point that was there before, until the space is taken as done."""
+"""How often a sampler may propose a point that was there before; then the space is done."""
 _FIRST = "first"
 _DOUBLE = "double"
 
