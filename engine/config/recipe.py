@@ -21,7 +21,7 @@ from lmm_tui.engine.config.resolve import (
     merged,
     refuse_two_lengths,
     resolve,
-    without_epochs,
+    with_later_length,
 )
 from lmm_tui.engine.config.run_config import RunConfig
 
@@ -121,7 +121,7 @@ def _step(
     if source and source not in names:
         raise ConfigError(f"{where}: step {name} starts from {source!r}, no step before it")
     refuse_two_lengths(own, f"{where}: step {name}: ")
-    settings = merged(without_epochs(dict(common), own), own | {"stage": stage})
+    settings = merged(with_later_length(dict(common), own), own | {"stage": stage})
     step = Step(name, stage, source or None, settings)
     try:
         step.config("x", {})

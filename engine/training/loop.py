@@ -101,20 +101,21 @@ class Trainer:
         gc.collect()
         gc.freeze()
         context = self._context
-        while context.step < context.config.train.steps:
+        while not context.done:
             with context.observer.speed.excluded():
                 self._commands.serve()
-            self._train_step()
-            self._spikes.keep_flagged(context)
-            self._non_finite.apply(self._rollback.roll_back_and_lower_lr, self._commands.pause)
-            self._run_scheduled()
-            self._health.apply(
-                context,
-                roll_back=self._rollback.roll_back_and_lower_lr,
-                checkpoint=self._checkpoints.begin_unless_stuck,
-                pause=self._commands.pause,
-            )
-            self._settings.make_due()
+            with context.budget.counting():
+                self._train_step()
+                self._spikes.keep_flagged(context)
+                self._non_finite.apply(self._rollback.roll_back_and_lower_lr, self._commands.pause)
+                self._run_scheduled()
+                self._health.apply(
+                    context,
+                    roll_back=self._rollback.roll_back_and_lower_lr,
+                    checkpoint=self._checkpoints.begin_unless_stuck,
+                    pause=self._commands.pause,
+                )
+                self._settings.make_due()
         if context.config.log.val_every and context.step % context.config.log.val_every:
             self._live.validate()
 
@@ -156,6 +157,7 @@ class Trainer:
         context = self._context
         context.status.update(state="stopping")
         self._reader.flush()
+        context.show_totals()
         if save:
             self._checkpoints.begin()
         with context.activity("writing the checkpoint"):

@@ -108,8 +108,8 @@ class EngineHost:
                     step=0,
                     level="warning",
                 )
-            # Of epochs the steps are not known yet.
-            steps = config.train.steps if config.train.epochs is None else 0
+            # Where they follow from data or time they are not known yet.
+            steps = config.train.steps if config.train.length_key == "steps" else 0
             self.status = StatusWriter(self.run_dir, RunStatus(total_steps=steps))
             if resume is None and asked != config.name:
                 self.events.write(
@@ -249,7 +249,7 @@ def _history(
     asked = changed_settings(before, config, step=0)
     for change in asked:
         history.began.setdefault(change.key, change.before)
-    if config.train.epochs is not None:
+    if config.train.length_key != "steps":
         history.began.setdefault("train.steps", before.train.steps)
     return history, asked
 
@@ -289,8 +289,10 @@ def _with_sources(config: RunConfig) -> RunConfig:
 
 def _planned_steps(config: RunConfig, run: RunDir) -> int | None:
     """All the steps of a resumed run; None where they follow from data that are not read yet."""
-    if config.train.epochs is None:
+    if config.train.length_key == "steps":
         return config.train.steps
+    if config.train.epochs is None:
+        return None
     before = resolve(run.config).train
     if before.epochs is None:
         return None

@@ -115,21 +115,40 @@ def announce_start(context: TrainContext) -> None:
 
 def _with_steps(host: Host, config: RunConfig, steps_per_epoch: float) -> RunConfig:
     """The settings with the steps that follow from `train.epochs`, where those are given."""
-    epochs = config.train.epochs
-    if epochs is None:
+    key = config.train.length_key
+    if key in ("steps", "minutes"):
         return config
-    # So many that every example comes at least as often; a float must not make one more.
-    steps = max(1, math.ceil(round(epochs * steps_per_epoch, 6)))
+    if key == "epochs":
+        assert config.train.epochs is not None
+        # So many that every example comes at least as often; a float must not make one more.
+        steps = max(1, math.ceil(round(config.train.epochs * steps_per_epoch, 6)))
+        epochs = config.train.epochs
+        said = f"train.epochs: {epochs:g} of {steps_per_epoch:.6g} steps each: {steps} steps"
+    else:
+        steps, said = _steps_of_budget(config)
     train = config.train.model_copy(update={"steps": steps})
     config = config.model_copy(update={"train": train})
     if not host.resumes:  # Of a resumed run it has what the run began with.
         host.run_dir.write_config(to_toml(config))
-    host.events.write(
-        "start",
-        f"train.epochs: {epochs:g} of {steps_per_epoch:.6g} steps each: {steps} steps",
-        step=0,
-    )
+    host.events.write("start", said, step=0)
     return config
+
+
+def _steps_of_budget(config: RunConfig) -> tuple[int, str]:
+    """The steps of `train.tokens` or `train.flops`, and a sentence about them."""
+    train, a_step = config.train, config.tokens_per_step
+    if not a_step:
+        raise ConfigError(
+            f"train.{train.length_key}: a step of {config.stage} has no fixed number of tokens; "
+            "give train.steps or train.minutes"
+        )
+    if train.tokens is not None:
+        steps = math.ceil(train.tokens / a_step)
+        return steps, f"train.tokens: {train.tokens} of {a_step} a step: {steps} steps"
+    assert train.flops is not None
+    cost = a_step * config.model.shape().flops_per_token(config.data.seq_len)
+    steps = max(1, math.floor(train.flops / cost))
+    return steps, f"train.flops: {train.flops:.3g} of {cost:.3g} a step: {steps} steps"
 
 
 def _save_tokenizer(host: Host, tokenizer: Tokenizer, fresh: bool) -> None:

@@ -34,6 +34,7 @@ def sweep_record(folder: SweepFolder) -> dict[str, Any]:
     trials = TrialStore(folder, plan).trials()
     best = best_trial(trials, higher=plan.higher)
     rows = [_row(folder, trial) for trial in trials]
+    ended = [row for row in rows if row["state"] in ("complete", "pruned")]
     seeds = [one.value for one in trials if best and one.point == best.point and one.value]
     record = {
         "format": 1,
@@ -51,8 +52,8 @@ def sweep_record(folder: SweepFolder) -> dict[str, Any]:
             "mean": statistics.fmean(seeds) if seeds else None,
             "deviation": statistics.stdev(seeds) if len(seeds) > 1 else None,
         },
-        "steps_done": sum(row["step"] for row in rows),
-        "steps_without_pruning": sum(row["total_steps"] for row in rows),
+        "steps_done": sum(row["step"] for row in ended),
+        "steps_without_pruning": sum(row["total_steps"] for row in ended),
         "trials": rows,
     }
     found: dict[str, Any] = strict(record)

@@ -151,7 +151,7 @@ def _make(context: click.Context) -> SweepFolder | None:
 
 
 def _steer(
-    name: str,
+    sweep: str,
     *,
     as_json: bool,
     action: str | None,
@@ -165,8 +165,8 @@ def _steer(
     from lmm_tui.sweeps.trial_store import TrialStore
 
     if given["assignments"] or given["trials"]:
-        raise SweepError(f"{name}: a sweep keeps its space; leave out {name} to make a new one")
-    folder = SweepFolder(Path(given["runs_dir"]), name)
+        raise SweepError(f"{sweep}: a sweep keeps its space; leave out {sweep} to make a new one")
+    folder = SweepFolder(Path(given["runs_dir"]), sweep)
     plan = folder.read()
     acts: dict[str | None, Callable[[], None]] = {
         "pause": lambda: folder.flag("paused"),
