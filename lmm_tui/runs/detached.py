@@ -164,7 +164,8 @@ def _train(job: Job) -> int:
         host = EngineHost(RunConfig.model_validate(job["config"]), resume)
     except LmmError as error:
         return _refuse(error)
-    print(json.dumps({"run": str(host.run_dir.path)}), flush=True)
+    with suppress(BrokenPipeError):  # Who started it was killed meanwhile; it trains all the same.
+        print(json.dumps({"run": str(host.run_dir.path)}), flush=True)
     capabilities.release_terminal(host.run_dir.output)
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -120,11 +120,11 @@ def _make(context: click.Context) -> SweepFolder | None:
     if given["resume"] is not None:
         raise SweepError("--resume: a sweep is continued by `lmm-tui worker SWEEP`")
     axes, fixed = split_assignments(given["assignments"])
-    sampler, trials = choose(tuple(axes), given["trials"], given["sampler"])
     given["assignments"] = tuple(fixed)
     start = read_settings(context)
     if start is None:
         return None
+    sampler, trials = choose(tuple(axes), given["trials"], given["sampler"])
     check(axes, start.config)
     name = start.config.name or f"sweep-{time.strftime('%m%d-%H%M%S')}"
     base = start.config.model_dump(exclude_none=True)
