@@ -48,6 +48,7 @@ COMMANDS = {
     "runs": "List the runs",
     "status": "Show how a run is doing",
     "plot": "Draw a run's curves, as PNG or as text",
+    "report": "Write a report on runs, for the browser or as Markdown",
     "spikes": "Show the batches of steps whose loss or gradient spiked",
     "health": "Diagnose a run: its verdict, its alerts and their likely causes",
     "export": "Write a run's metrics as CSV, JSON lines or TensorBoard events",

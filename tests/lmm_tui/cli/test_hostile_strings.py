@@ -45,6 +45,8 @@ WORDS = {
     "plot": ["plot", "--text", "{run}"],
     "plot to a file": ["plot", "{run}", "-o", "{out}/page.svg"],
     "plot the screen": ["plot", "{run}", "--screen", "{out}/screen.svg"],
+    "report": ["report", "{run}", "-o", "{out}/report.html"],
+    "report as Markdown": ["report", "{run}", "-o", "{out}/report.md"],
     "spikes": ["spikes", "{run}"],
     "spikes as JSON": ["spikes", "--json", "{run}"],
     "health": ["health", "{run}"],
