@@ -17,6 +17,7 @@ CASES = {
     "open_run",
     "over_ssh",
     "redraw",
+    "report",
     "rollout",
     "soak",
     "startup",

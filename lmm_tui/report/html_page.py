@@ -179,21 +179,22 @@ def _evaluations(data: ReportData) -> Iterator[str]:
 def _bar(score: dict[str, Any]) -> str:
     """A score from 0 to 1 as a bar, with its interval and the level of guessing."""
     value, interval, chance = score["value"], score["interval"], score["chance"]
-    parts = ""
+    made = []
     if 0 <= value <= 1:
-        parts = f'<div class="fill" style="width:{100 * value:.2f}%"></div>'
+        made.append(f'<div class="fill" style="width:{100 * value:.2f}%"></div>')
         if interval:
             low, high = (100 * min(max(end, 0.0), 1.0) for end in interval)
-            parts += f'<div class="span" style="left:{low:.2f}%;width:{high - low:.2f}%"></div>'
+            made.append(f'<div class="span" style="left:{low:.2f}%;width:{high - low:.2f}%"></div>')
         if chance is not None and 0 <= chance <= 1:
             guess = _safe(tr("guessing: {share:.0%}", share=chance))
-            parts += f'<div class="chance" style="left:{100 * chance:.2f}%" title="{guess}"></div>'
+            place = f"left:{100 * chance:.2f}%"
+            made.append(f'<div class="chance" style="{place}" title="{guess}"></div>')
     said = number(value, 3)
     if interval:
         said += f" ({number(interval[0], 3)} – {number(interval[1], 3)})"
     return (
         f'<div class="bar"><span>{_safe(score["label"])} <span class="faint">'
-        f'{_safe(score["metric"])}</span></span><div class="track">{parts}</div>'
+        f'{_safe(score["metric"])}</span></span><div class="track">{"".join(made)}</div>'
         f"<span>{_safe(said)}</span></div>"
     )
 

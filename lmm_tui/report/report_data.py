@@ -21,8 +21,8 @@ from lmm_tui.runs.session import RunSession
 
 MOST_RUNS = 20
 MOST_CHARTS = 24
-MOST_POINTS = 75_000
-"""Bins of all curves together: about 2.4 MB of text."""
+MOST_POINTS = 65_000
+"""Bins of all curves together: about 2 MB of text."""
 MOST_BINS = 1_000
 """Of one curve."""
 MOST_EVENTS = 200

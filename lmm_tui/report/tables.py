@@ -68,27 +68,7 @@ def bests(data: ReportData) -> Table | None:
 
 def timeline(run: ReportedRun) -> Table | None:
     """What happened in one run: its events, or of a log the alerts of the health rules."""
-    rows = [
-        [
-            _step(event.get("step")),
-            tr(str(event.get("kind", ""))),
-            _sign(event.get("level")),
-            translate_message(str(event.get("message", ""))),
-            str(event.get("by", "")),
-        ]
-        for event in run.events
-    ]
-    if not rows:
-        rows = [
-            [
-                _step(alert["step"]),
-                tr("alert"),
-                _sign(alert["severity"]),
-                f"{translate_message(alert['what'])}; {tr(alert['suspect'])}",
-                "",
-            ]
-            for alert in run.alerts
-        ]
+    rows = [_event(event) for event in run.events] or [_alert(alert) for alert in run.alerts]
     if not rows:
         return None
     head = [tr("step"), tr("event"), "", tr("what happened"), tr("asked by")]
@@ -137,6 +117,18 @@ def differences_in_one(run: ReportedRun) -> str:
     """What was changed while a run trained, in one line; empty where nothing was."""
     parts = (f"{key} {_text(old)} → {_text(new)}" for key, (old, new) in run.changed.items())
     return ", ".join(parts)
+
+
+def _event(event: dict[str, Any]) -> list[str]:
+    kind, message, by = (str(event.get(key, "")) for key in ("kind", "message", "by"))
+    sign = _sign(event.get("level"))
+    return [_step(event.get("step")), tr(kind), sign, translate_message(message), by]
+
+
+def _alert(alert: dict[str, Any]) -> list[str]:
+    suspect = alert["suspect"]
+    text = f"{translate_message(alert['what'])}; {tr(suspect)}"
+    return [_step(alert["step"]), tr("alert"), _sign(alert["severity"]), text, ""]
 
 
 def _overview(run: ReportedRun) -> list[str]:
