@@ -19,7 +19,7 @@ from lmm_tui.i18n.number_format import number
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.report import tables
 from lmm_tui.report.report_data import ReportData, ReportedRun
-from lmm_tui.report.tables import Table
+from lmm_tui.report.tables import ReportTable
 from lmm_tui.terminal.safe_text import clean
 
 _HERE = Path(__file__).resolve().parent
@@ -199,7 +199,7 @@ def _bar(score: dict[str, Any]) -> str:
     )
 
 
-def _table(table: Table, *, swatches: bool = False) -> str:
+def _table(table: ReportTable, *, swatches: bool = False) -> str:
     def row(cells: list[str], tag: str, at: int | None) -> str:
         texts = [_safe(cell) for cell in cells]
         if swatches and at is not None:

@@ -10,7 +10,7 @@ from lmm_tui.i18n.number_format import number
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.report import tables
 from lmm_tui.report.report_data import ReportData
-from lmm_tui.report.tables import Table
+from lmm_tui.report.tables import ReportTable
 from lmm_tui.terminal.safe_text import clean
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@$])")
@@ -39,7 +39,7 @@ def _parts(data: ReportData, title: str) -> Iterator[str]:
     yield from _evaluations(data)
     for run in data.runs:
         if events := tables.timeline(run):
-            few = Table(events.head, events.rows[-_FEW_EVENTS:], events.left)
+            few = ReportTable(events.head, events.rows[-_FEW_EVENTS:], events.left)
             yield f"## {tr('What happened')}: {_safe(run.name)}\n\n{_table(few)}"
     yield f"## {tr('Environment and origin')}\n\n{_table(tables.environment(data))}"
 
@@ -58,10 +58,10 @@ def _evaluations(data: ReportData) -> Iterator[str]:
     ]
     if rows:
         head = [tr("run"), tr("task"), tr("metric"), tr("score"), "95 %"]
-        yield f"## {tr('Evaluation')}\n\n{_table(Table(head, rows, frozenset({0, 1, 2})))}"
+        yield f"## {tr('Evaluation')}\n\n{_table(ReportTable(head, rows, frozenset({0, 1, 2})))}"
 
 
-def _table(table: Table) -> str:
+def _table(table: ReportTable) -> str:
     marks = ["---" if at in table.left else "--:" for at in range(len(table.head))]
     rows = [[*map(_safe, row)] for row in (table.head, *table.rows)]
     lines = [f"| {' | '.join(row)} |" for row in rows]

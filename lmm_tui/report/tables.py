@@ -30,7 +30,7 @@ RUN_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A head and rows of texts; `left` are the columns that are text, not numbers."""
 
     head: list[str]
@@ -38,41 +38,41 @@ class Table:
     left: frozenset[int] = frozenset({0})
 
 
-def overview(data: ReportData) -> Table:
+def overview(data: ReportData) -> ReportTable:
     """A row a run."""
-    return Table(
+    return ReportTable(
         [tr(name) for name in RUN_COLUMNS],
         [_overview(run) for run in data.runs],
         frozenset({0, 1, 2, 3, 4}),
     )
 
 
-def settings(data: ReportData) -> Table | None:
+def settings(data: ReportData) -> ReportTable | None:
     """The settings in which the runs differ, or None where there are none."""
     if not data.differing:
         return None
     head = [tr("setting"), *(run.name for run in data.runs)]
     rows = [[key, *(_setting(run, key) for run in data.runs)] for key in data.differing]
-    return Table(head, rows)
+    return ReportTable(head, rows)
 
 
-def bests(data: ReportData) -> Table | None:
+def bests(data: ReportData) -> ReportTable | None:
     """The best value of each metric of which one direction is better, and the last."""
     metrics = [name for name in data.metrics if any(name in run.best for run in data.runs)]
     if not metrics:
         return None
     head = [tr("metric"), *(run.name for run in data.runs)]
     rows = [[title(name), *(_best(run, name) for run in data.runs)] for name in metrics]
-    return Table(head, rows)
+    return ReportTable(head, rows)
 
 
-def timeline(run: ReportedRun) -> Table | None:
+def timeline(run: ReportedRun) -> ReportTable | None:
     """What happened in one run: its events, or of a log the alerts of the health rules."""
     rows = [_event(event) for event in run.events] or [_alert(alert) for alert in run.alerts]
     if not rows:
         return None
     head = [tr("step"), tr("event"), "", tr("what happened"), tr("asked by")]
-    return Table(head, rows, frozenset({1, 2, 3, 4}))
+    return ReportTable(head, rows, frozenset({1, 2, 3, 4}))
 
 
 def evaluations(run: ReportedRun) -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ def evaluations(run: ReportedRun) -> list[dict[str, Any]]:
     ]
 
 
-def environment(data: ReportData) -> Table:
+def environment(data: ReportData) -> ReportTable:
     """On what the runs were made, and what from."""
     packages = dict.fromkeys(name for run in data.runs for name in run.info.versions)
     rows = [
@@ -104,7 +104,7 @@ def environment(data: ReportData) -> Table:
     ]  # fmt: skip
     head = ["", *(run.name for run in data.runs)]
     kept = [[cell or NOTHING for cell in row] for row in rows if any(row[1:])]
-    return Table(head, kept, frozenset(range(len(head))))
+    return ReportTable(head, kept, frozenset(range(len(head))))
 
 
 def title(metric: str) -> str:
