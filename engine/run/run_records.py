@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -104,7 +105,7 @@ def record_from(found: object, kind: type[Record]) -> Record | None:
     assert is_dataclass(kind)
     if not isinstance(found, dict):
         return None
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     known = {item.name: found[item.name] for item in fields(kind) if item.name in found}
     if not all(_fits(known[name], hints[name]) for name in known):
         return None
@@ -112,6 +113,12 @@ def record_from(found: object, kind: type[Record]) -> Record | None:
         return kind(**known)
     except TypeError:  # A value without a default is missing.
         return None
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Evaluated once a class: for a list of 2,000 runs it took half of the time."""
+    return get_type_hints(kind)
 
 
 def write_record(path: Path, record: RunInfo | RunStatus) -> None:
