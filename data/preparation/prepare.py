@@ -18,13 +18,14 @@ import numpy as np
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.build import Progress, build
-from lmm_tui.data.preparation.cache import Lease, hold_shared, user_cache
+from lmm_tui.data.preparation.cache import Lease, hold_shared
 from lmm_tui.data.preparation.entropy import unigram_and_bigram
 from lmm_tui.data.preparation.unfinished import skipped_from, write_json
 from lmm_tui.data.text.corpus import BUILTIN, TextSource, open_text
 from lmm_tui.data.text.json_rows import Skipped
 from lmm_tui.data.tokenizing.token_store import TokenStore
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.user_folders import user_cache
 
 _FORMAT = 2
 """Part of every key: increment it when the same text would give other tokens."""

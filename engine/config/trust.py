@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.guarded_files import make_private, read_bytes, replace_text
+from lmm_tui.user_folders import user_state
 
 if TYPE_CHECKING:
     from lmm_tui.engine.config.run_config import RunConfig
@@ -153,9 +154,8 @@ def _place(source: Path) -> Path:
 
 
 def _record(source: Path) -> Path:
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     name = hashlib.sha256(os.fsencode(_place(source))).hexdigest()[:32]
-    return Path(state, "lmm-tui", "trusted", f"{name}.json")
+    return user_state() / "trusted" / f"{name}.json"
 
 
 if __name__ == "__main__":

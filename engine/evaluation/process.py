@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lmm_tui.child_process import HUB_SECRETS, start_python
-from lmm_tui.data.preparation.cache import user_cache
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, EvaluationProgress, Job
 from lmm_tui.guarded_files import make_private, replace_text
+from lmm_tui.user_folders import user_cache
 
 _TERMINATE_S = 5.0
 

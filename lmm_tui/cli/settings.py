@@ -15,7 +15,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from lmm_tui.cockpit.locations import config_file
 from lmm_tui.engine.config.assignments import parse_assignment
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.config_file import load_toml, to_toml
@@ -31,6 +30,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_range
 from lmm_tui.planning.command_line import FLAGS
+from lmm_tui.user_folders import user_settings
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _keys_of(file: Path) -> frozenset[str]:
 
 def foreign(sources: Sequence[Path | None]) -> tuple[Path, ...]:
     """Those that are there and are not in the user's own folder of settings."""
-    own = config_file("").resolve()
+    own = user_settings().resolve()
     return tuple(one for one in sources if one and not one.resolve().is_relative_to(own))
 
 

@@ -17,8 +17,8 @@ from textual.binding import Binding
 from textual.keys import Keys
 
 from lmm_tui.cockpit.keys import ACTIVE_TOGETHER, FORBIDDEN, KEYS, Key
-from lmm_tui.cockpit.locations import config_file
 from lmm_tui.errors import LmmError
+from lmm_tui.user_folders import user_settings
 
 Keymap = Mapping[str, tuple[str, ...]]
 """Keys by id in the key table, instead of the default ones."""
@@ -36,7 +36,7 @@ def load(path: Path | None = None) -> Keymap:
 
     Raises KeymapError, which names the file and the id.
     """
-    path = path or config_file("keys.toml")
+    path = path or user_settings() / "keys.toml"
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

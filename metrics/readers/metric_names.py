@@ -7,7 +7,6 @@ its own.
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lmm_tui.errors import LmmError
+from lmm_tui.user_folders import user_settings
 
 TAKEN = ("step", "time", "tokens")
 """Keys of a row that are no metrics here; metrics of that name get another one."""
@@ -62,8 +62,7 @@ def normal(name: str) -> str:
 
 def user_table() -> Path:
     """The file with names that the user adds."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(home) / "lmm-tui" / "names.toml"
+    return user_settings() / "names.toml"
 
 
 class NamesFileError(LmmError):

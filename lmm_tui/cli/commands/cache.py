@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-from lmm_tui.data.preparation.cache import user_cache
 from lmm_tui.data.preparation.cache_items import (
     CacheItem,
     beyond,
@@ -26,6 +25,7 @@ from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import size
 from lmm_tui.runs.cache_text import cache_record, cache_table, cache_total
 from lmm_tui.terminal.safe_text import clean
+from lmm_tui.user_folders import user_cache
 
 _SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 _BYTES = {"kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
