@@ -18,6 +18,7 @@ CASES = {
     "over_ssh",
     "redraw",
     "report",
+    "runs",
     "rollout",
     "soak",
     "startup",

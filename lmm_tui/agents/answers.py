@@ -13,6 +13,8 @@ from lmm_tui.metrics.names import TRAIN_LOSS, VAL_LOSS, describe
 from lmm_tui.metrics.series.series import Series
 from lmm_tui.metrics.values import strict
 from lmm_tui.runs.compared_settings import differing, settings_began, settings_now
+from lmm_tui.runs.run_columns import RunColumns
+from lmm_tui.runs.run_filter import filtered
 from lmm_tui.runs.run_health import judge
 from lmm_tui.runs.run_history import is_abandoned
 from lmm_tui.runs.run_list import BROKEN, ListedRun
@@ -34,8 +36,9 @@ Answer = dict[str, Any]
 
 
 def list_runs(access: RunAccess, words: str, first: int, count: int) -> Answer:
-    """A page of the runs that contain all words, the newest first."""
-    found = [run for run in access.listed() if _contains(run, words)]
+    """A page of the runs for which a filter holds, as that of `lmm-tui runs`, the newest first."""
+    listed = [run for run in access.listed() if run.summary.state != BROKEN]
+    found = filtered(listed, words.split(), RunColumns(listed)) if words.strip() else listed
     count = _within("count", count, 1, MOST_RUNS)
     first = _within("first", first, 0, 1 << 30)
     page = found[first : first + count]
@@ -188,15 +191,13 @@ def _line(run: ListedRun) -> Answer:
     kept = ("state", "verdict", "stage", "model", "parent", "step", "total_steps", "tokens")
     line = {key: record[key] for key in (*kept, "loss", "val_loss", "started", "error")}
     log = {"log_format": run.summary.log_format} if run.is_log else {}
-    return {"name": run.name} | line | log | ({"note": run.note} if run.note else {})
+    return {"name": run.name} | line | log | _own_words(run)
 
 
-def _contains(run: ListedRun, words: str) -> bool:
-    info, summary = run.summary.info, run.summary
-    text = " ".join(
-        (run.name, summary.state, summary.verdict.headline, info.stage, info.model, run.note)
-    ).casefold()
-    return summary.state != BROKEN and all(word in text for word in words.casefold().split())
+def _own_words(run: ListedRun) -> Answer:
+    """What a person wrote about a run, or put it in, where there is something."""
+    words = {"note": run.note, "tags": [*run.tags], "group": run.summary.info.group}
+    return {key: value for key, value in words.items() if value}
 
 
 def _latest(records: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:

@@ -64,10 +64,11 @@ def _add_questions(server: MCPServer[Any], access: RunAccess) -> None:
     tool = _tools(server)
 
     @tool
-    def list_runs(words: str = "", first: int = 0, count: int = 30) -> Answer:
-        """The runs whose name, state, verdict, stage, model or note contain all words, the newest
-        first; at most 100 at a time."""
-        return answers.list_runs(access, words, first, count)
+    def list_runs(filter: str = "", first: int = 0, count: int = 30) -> Answer:
+        """Runs, the newest first, at most 100 at a time. `filter` is words to look for, and
+        comparisons of columns and settings that must all hold: "lr<1e-3 stage=sft tag=night
+        level=error"."""
+        return answers.list_runs(access, filter, first, count)
 
     @tool
     def describe_run(run: str) -> Answer:

@@ -46,6 +46,7 @@ COMMANDS = {
     "worker": "Train trials of a sweep, beside other workers",
     "monitor": "Watch and steer a run from its own cockpit",
     "runs": "List the runs",
+    "tag": "Give a run tags, by which lists find it",
     "status": "Show how a run is doing",
     "plot": "Draw a run's curves, as PNG or as text",
     "report": "Write a report on runs, for the browser or as Markdown",

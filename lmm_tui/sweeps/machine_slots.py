@@ -23,6 +23,7 @@ from lmm_tui.guarded_files import make_private, open_file, read_text, replace_te
 from lmm_tui.planning.estimate import estimate
 from lmm_tui.runs.machine_stats import Machine
 from lmm_tui.sweeps.axes import SweepError
+from lmm_tui.user_folders import user_state
 
 _SPARE = 0.9
 """Share of the memory that an estimate may take: it is of first order."""
@@ -63,9 +64,8 @@ class MachineSlots:
                 raise SweepError(f"--jobs {jobs}: this machine has {self._cores} processors")
             threads = max(self._cores // jobs, 1)
             self._slots = [Slot("auto" if device == "auto" else "cpu", threads)] * jobs
-        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
         # On clusters several machines have one home.
-        self._folder = Path(state, "lmm-tui", "slots", socket.gethostname())
+        self._folder = user_state() / "slots" / socket.gethostname()
 
     def claim(self, config: RunConfig, run: str) -> Slot | None:
         """A free slot for a run, now held by this process; None where there is none now.
