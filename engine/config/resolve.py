@@ -73,8 +73,10 @@ def refuse_two_lengths(table: Mapping[str, Any], where: str) -> None:
     given = [key for key in ("steps", *LENGTHS) if _has(train, key)]
     if len(given) > 1:
         raise ConfigError(
-            f"{where}train.{given[0]} and train.{given[1]} both say how long the run is; leave one "
-            "out"
+            "{where}train.{one} and train.{other} both say how long the run is; leave one out",
+            where=where,
+            one=given[0],
+            other=given[1],
         )
 
 
@@ -98,7 +100,9 @@ def _set(tree: dict[str, Any], key: str, value: Any) -> None:
     for section in sections:
         table = tree.setdefault(section, {})
         if not isinstance(table, dict):
-            raise ConfigError(f"{key}: {section!r} is a value, not a section")
+            raise ConfigError(
+                "{key}: {section!r} is a value, not a section", key=key, section=section
+            )
         tree = table
     tree[leaf] = value
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.guarded_files import make_private, read_bytes, replace_text
+from lmm_tui.message import os_reason
 from lmm_tui.user_folders import user_state
 
 if TYPE_CHECKING:
@@ -89,8 +90,11 @@ def refuse_untrusted(
         shown = ", ".join(f"{command.key} {command.value!r}" for command in wrong)
         off = " ".join(dict.fromkeys(_OFF[command.key] for command in wrong))
         raise UntrustedError(
-            f"{', '.join(map(str, sources))}: would have this machine run or call {shown}; read "
-            f"it, then give --trust to allow it, or {off} to switch it off"
+            "{sources}: would have this machine run or call {shown}; read it, "
+            "then give --trust to allow it, or {off} to switch it off",
+            sources=[*sources],
+            shown=shown,
+            off=off,
         )
 
 
@@ -141,8 +145,10 @@ def _remember(source: Path, digests: Collection[str]) -> None:
         replace_text(file, text + "\n")
     except OSError as error:
         raise UntrustedError(
-            f"{file}: cannot be written ({error.strerror}); what is allowed is kept there, set "
-            "XDG_STATE_HOME to a folder of your own"
+            "{file}: cannot be written ({error}); what is allowed is kept there, "
+            "set XDG_STATE_HOME to a folder of your own",
+            file=file,
+            error=os_reason(error),
         ) from None
 
 

@@ -68,14 +68,21 @@ def series(
 ) -> Answer:
     """Metrics over a span of steps, on bins that keep the lowest and the highest value."""
     if not metrics or len(metrics) > MOST_METRICS:
-        raise AgentError(f"metrics: name 1 to {MOST_METRICS} of them; describe_run lists them")
+        raise AgentError(
+            "metrics: name 1 to {most_metrics} of them; describe_run lists them",
+            most_metrics=MOST_METRICS,
+        )
     points = _within("points", points, 1, MOST_POINTS)
     session = access.session(name)
     found: Answer = {}
     for metric in metrics:
         one = session.series.get(metric)
         if one is None:
-            raise AgentError(f"{metric[:80]}: {name} has no such metric; describe_run lists them")
+            raise AgentError(
+                "{metric}: {name} has no such metric; describe_run lists them",
+                metric=metric[:80],
+                name=name,
+            )
         found[metric] = binned(one, points, *span)
     return {"run": name, "state": session.view.state, "series": found}
 
@@ -146,7 +153,7 @@ def events(access: RunAccess, name: str, count: int) -> Answer:
 def compare(access: RunAccess, names: Sequence[str], metric: str) -> Answer:
     """Runs side by side: last and best of a metric, the settings that differ, who is ahead."""
     if not 2 <= len(names) <= MOST_COMPARED:
-        raise AgentError(f"runs: name 2 to {MOST_COMPARED} of them")
+        raise AgentError("runs: name 2 to {most_compared} of them", most_compared=MOST_COMPARED)
     sessions = {name: access.session(name) for name in names}
     settings = {name: settings_now(session.run_dir) for name, session in sessions.items()}
     keys = differing([*settings.values()])
@@ -215,7 +222,13 @@ def _cut(record: dict[str, Any]) -> dict[str, Any]:
 
 def _within(name: str, value: int, low: int, high: int) -> int:
     if not low <= value <= high:
-        raise AgentError(f"{name}: {low} to {high} (got {value}); ask for a part at a time")
+        raise AgentError(
+            "{name}: {low} to {high} (got {value}); ask for a part at a time",
+            name=name,
+            low=low,
+            high=high,
+            value=value,
+        )
     return value
 
 

@@ -23,11 +23,13 @@ def read_page(name: str, part: int) -> dict[str, Any]:
     if not name:
         return {"pages": known}
     if name not in known:
-        raise AgentError(f"{name[:80]!r}: no such page; there are {', '.join(known)}")
+        raise AgentError(
+            "{name!r}: no such page; there are {known}", name=name[:80], known=[*known]
+        )
     text = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
     parts = -(-len(text) // LONGEST_PART)
     if not 1 <= part <= parts:
-        raise AgentError(f"part: 1 to {parts} (got {part})")
+        raise AgentError("part: 1 to {parts} (got {part})", parts=parts, part=part)
     return {
         "page": name,
         "part": part,

@@ -38,13 +38,15 @@ class RunAccess:
                 if run.summary.state == BROKEN:
                     raise AgentError(run.summary.status.error)
                 return run
-        raise AgentError(f"{name[:_LONGEST_NAME]!r}: no such run; list_runs has their names")
+        raise AgentError(
+            "{name!r}: no such run; list_runs has their names", name=name[:_LONGEST_NAME]
+        )
 
     def run_dir(self, name: str) -> RunDir:
         """One that can be steered or forked; AgentError for a log of another program."""
         found = self.find(name)
         if found.is_log:
-            raise AgentError(f"{name}: a log of another program, which is only read")
+            raise AgentError("{name}: a log of another program, which is only read", name=name)
         return RunDir(found.summary.path)
 
     def session(self, name: str) -> RunSession:

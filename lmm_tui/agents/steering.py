@@ -15,6 +15,7 @@ from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.message import Message
 from lmm_tui.runs import detached
 from lmm_tui.runs.session import RunSession
 
@@ -58,7 +59,7 @@ class Steering:
             refuse_untrusted(config, [self._access.run_dir(like).path])
         engine = detached.start(config)
         self._started.append(engine.pid)
-        self._tell(engine.run, "started by an agent", settings, by)
+        self._tell(engine.run, Message("started by an agent"), settings, by)
         return {"run": engine.run.name, "pid": engine.pid, "message": "training"}
 
     def resume(self, name: str, settings: Settings, by: str) -> dict[str, Any]:
@@ -66,7 +67,7 @@ class Steering:
         run = self._access.run_dir(name)
         if RunSession(run.path).view.active:
             if settings:
-                raise AgentError(f"{name}: is live; change it with set_settings")
+                raise AgentError("{name}: is live; change it with set_settings", name=name)
             return self.command(name, "resume", {}, by)
         from lmm_tui.engine.config.resolve import with_changes
         from lmm_tui.engine.config.run_settings import may_change, settings_of
@@ -75,18 +76,24 @@ class Steering:
         assigned = self._checked(settings)
         for key in assigned:
             if not may_change(key):
-                raise AgentError(f"{key}: cannot change when a run is resumed; start a new one")
+                raise AgentError(
+                    "{key}: cannot change when a run is resumed; start a new one", key=key
+                )
         config = with_changes(settings_of(run), assigned)
         refuse_untrusted(config, [run.path])
         engine = detached.start(config, run)
         self._started.append(engine.pid)
-        self._tell(run, "resumed by an agent", settings, by)
+        self._tell(run, Message("resumed by an agent"), settings, by)
         return {"run": name, "pid": engine.pid, "message": "training"}
 
     def command(self, name: str, command: str, arguments: Settings, by: str) -> dict[str, Any]:
         """Send a command to a live run and wait until it is done, at most two minutes."""
         if command not in _LIVE_COMMANDS:
-            raise AgentError(f"{command}: choose from {', '.join(_LIVE_COMMANDS)}")
+            raise AgentError(
+                "{command}: choose from {live_commands}",
+                command=command,
+                live_commands=[*_LIVE_COMMANDS],
+            )
         detached.reap(self._started)
         session = RunSession(self._access.run_dir(name).path)
         reply: Reply = session.send(command, arguments, _ANSWER_S, by=by)
@@ -99,7 +106,9 @@ class Steering:
         from lmm_tui.engine.config.options import options
 
         if len(settings) > _MOST_SETTINGS:
-            raise AgentError(f"settings: at most {_MOST_SETTINGS} at a time")
+            raise AgentError(
+                "settings: at most {most_settings} at a time", most_settings=_MOST_SETTINGS
+            )
         known = {option.key: option for option in options()}
         for key, value in settings.items():
             option = known.get(key)
@@ -108,8 +117,9 @@ class Steering:
             if key == "data.source" and value == "builtin":
                 continue
             raise AgentError(
-                f"{key}: names files, commands or functions, which an agent does not choose; "
-                "start with like=RUN to use those of a run"
+                "{key}: names files, commands or functions, which an agent does "
+                "not choose; start with like=RUN to use those of a run",
+                key=key,
             )
         return dict(settings)
 
@@ -119,10 +129,15 @@ class Steering:
             return str(run.path)
         names = [path.name for path in list_checkpoints(run.checkpoints)]
         if checkpoint not in names:
-            raise AgentError(f"{checkpoint[:80]}: {name} has no such checkpoint; it has {names}")
+            raise AgentError(
+                "{checkpoint}: {name} has no such checkpoint; it has {names}",
+                checkpoint=checkpoint[:80],
+                name=name,
+                names=names,
+            )
         return str(run.checkpoints / checkpoint)
 
-    def _tell(self, run: RunDir, what: str, settings: Settings, by: str) -> None:
+    def _tell(self, run: RunDir, what: Message, settings: Settings, by: str) -> None:
         events = EventLog(run)
         step = run.read_status().step
         events.write("command", what, step=step, args=dict(settings), by=by)

@@ -230,7 +230,11 @@ def _assigned(typed: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
     """Flags and `--set` as one mapping of dotted keys; the last of a repeated `--set` counts."""
     assigned = dict(parse_assignment(text) for text in assignments)
     for key in assigned.keys() & typed.keys():
-        raise ConfigError(f"{key}: given by {FLAGS.get(key, '--data')} and by --set; leave one out")
+        raise ConfigError(
+            "{key}: given by {flags} and by --set; leave one out",
+            key=key,
+            flags=FLAGS.get(key, "--data"),
+        )
     return {**typed, **assigned}
 
 
@@ -242,8 +246,12 @@ def _resumed(run: RunDir, file: Path | None, assigned: Mapping[str, Any]) -> Run
         before, after = lookup(saved, option.key), lookup(wanted, option.key)
         if before != after and not may_change(option.key):
             raise ConfigError(
-                f"{option.key}: cannot change from {before} to {after} when {run.name} is resumed; "
-                "start a new run instead"
+                "{key}: cannot change from {before} to {after} when {name} is "
+                "resumed; start a new run instead",
+                key=option.key,
+                before=before,
+                after=after,
+                name=run.name,
             )
     return wanted
 

@@ -91,10 +91,14 @@ class RunColumns:
         if len(found) == 1:
             return found[0]
         if found:
-            raise ColumnError(f"{name}: names several settings, {', '.join(found)}; write it whole")
+            raise ColumnError(
+                "{name}: names several settings, {found}; write it whole", name=name, found=[*found]
+            )
         raise ColumnError(
-            f"{name[:80]}: no column and no setting of these runs; columns are "
-            f"{', '.join(FACTS)}, and settings such as optim.lr"
+            "{name}: no column and no setting of these runs; columns are "
+            "{facts}, and settings such as optim.lr",
+            name=name[:80],
+            facts=[*FACTS],
         )
 
     def chosen(self, names: Sequence[str]) -> list[str]:

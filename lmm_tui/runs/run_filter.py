@@ -47,9 +47,18 @@ def parse(words: Sequence[str]) -> list[FilterTerm]:
             continue
         column, operator, value = found.groups()
         if not value:
-            raise FilterError(f"{word}: nothing to compare {column} with; write {column}=VALUE")
+            raise FilterError(
+                "{word}: nothing to compare {column} with; write {column}=VALUE",
+                word=word,
+                column=column,
+            )
         if operator in _ORDER and _number(value) is None:
-            raise FilterError(f"{word}: {operator} compares numbers (got {value[:40]})")
+            raise FilterError(
+                "{word}: {operator} compares numbers (got {value})",
+                word=word,
+                operator=operator,
+                value=value[:40],
+            )
         terms.append(FilterTerm(column, operator, value))
     return terms
 

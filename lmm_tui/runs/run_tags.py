@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import read_text, remove, replace_text
+from lmm_tui.message import os_reason
 
 MOST_TAGS = 50
 _TAG = re.compile(r"[^\W_][\w.+-]{0,49}")
@@ -32,19 +33,26 @@ def change_tags(run: RunDir, add: Iterable[str] = (), drop: Iterable[str] = ()) 
     for tag in added:
         if not _TAG.fullmatch(tag):
             raise TagError(
-                f"{tag[:80]!r}: a tag starts with a letter or digit and has at most 50 letters, "
-                "digits, '.', '_', '+' or '-'"
+                "{tag!r}: a tag starts with a letter or digit and has at most 50 "
+                "letters, digits, '.', '_', '+' or '-'",
+                tag=tag[:80],
             )
     tags = (set(read_tags(run)) | added) - set(drop)
     if len(tags) > MOST_TAGS:
-        raise TagError(f"{run.path}: a run has at most {MOST_TAGS} tags; remove some")
+        raise TagError(
+            "{path}: a run has at most {most_tags} tags; remove some",
+            path=run.path,
+            most_tags=MOST_TAGS,
+        )
     try:
         if tags:
             replace_text(run.tags_file, "\n".join(sorted(tags)) + "\n", run.path)
         elif run.tags_file.exists():
             remove(run.tags_file, run.path)
     except OSError as error:
-        raise TagError(f"{run.tags_file}: not written ({error.strerror})") from None
+        raise TagError(
+            "{tags_file}: not written ({error})", tags_file=run.tags_file, error=os_reason(error)
+        ) from None
     return tuple(sorted(tags))
 
 

@@ -57,7 +57,7 @@ def split_assignments(texts: Sequence[str]) -> tuple[list[Axis], list[str]]:
         if axis is None:
             fixed.append(text)
         elif key in axes:
-            raise SweepError(f"{key}: varied twice; give all its values in one --set")
+            raise SweepError("{key}: varied twice; give all its values in one --set", key=key)
         else:
             axes[key] = axis
     return [*axes.values()], fixed
@@ -93,7 +93,7 @@ def _axis(option: Option, text: str) -> Axis | None:
     """None where the text is one value."""
     if option.key in ("name", "runs_dir", "group"):
         if "," in text or ".." in text:
-            raise SweepError(f"{option.key}: the same for all trials; give one value")
+            raise SweepError("{key}: the same for all trials; give one value", key=option.key)
         return None
     if option.kind is list:
         return None
@@ -101,29 +101,40 @@ def _axis(option: Option, text: str) -> Axis | None:
         return _range(option, *found.groups())
     if option.kind in (int, float) and ".." in text:
         raise SweepError(
-            f"{option.key}={text}: no range; write it as 1e-4..1e-2, or 1e-4..1e-2 log"
+            "{key}={text}: no range; write it as 1e-4..1e-2, or 1e-4..1e-2 log",
+            key=option.key,
+            text=text,
         )
     parts = [part.strip() for part in _PART.findall(text)]
     if len(parts) < 2:
         return None
     values = tuple(dict.fromkeys(map(_value, parts)))
     if len(values) < len(parts):
-        raise SweepError(f"{option.key}={text}: a value stands there twice; leave one out")
+        raise SweepError(
+            "{key}={text}: a value stands there twice; leave one out", key=option.key, text=text
+        )
     return Axis(option.key, values)
 
 
 def _range(option: Option, low: str, high: str, log: str | None) -> Axis:
     if option.kind not in (int, float):
-        raise SweepError(f"{option.key}: has no range, it is no number; give values with commas")
+        raise SweepError(
+            "{key}: has no range, it is no number; give values with commas", key=option.key
+        )
     ends = [parse_value(low), parse_value(high)]
     whole = option.kind is int
     if whole and not all(type(end) is int for end in ends):
-        raise SweepError(f"{option.key}: the ends of its range are whole numbers")
+        raise SweepError("{key}: the ends of its range are whole numbers", key=option.key)
     axis = Axis(option.key, (), float(ends[0]), float(ends[1]), bool(log), whole)
     if axis.low >= axis.high:
-        raise SweepError(f"{option.key}: the range {low}..{high} is empty; the lower end is first")
+        raise SweepError(
+            "{key}: the range {low}..{high} is empty; the lower end is first",
+            key=option.key,
+            low=low,
+            high=high,
+        )
     if axis.log and axis.low <= 0:
-        raise SweepError(f"{option.key}: a log range begins above 0 (got {low})")
+        raise SweepError("{key}: a log range begins above 0 (got {low})", key=option.key, low=low)
     return axis
 
 

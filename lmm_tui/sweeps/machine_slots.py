@@ -61,7 +61,11 @@ class MachineSlots:
             self._slots = [Slot("mps")]
         else:
             if jobs > self._cores:
-                raise SweepError(f"--jobs {jobs}: this machine has {self._cores} processors")
+                raise SweepError(
+                    "--jobs {jobs}: this machine has {cores} processors",
+                    jobs=jobs,
+                    cores=self._cores,
+                )
             threads = max(self._cores // jobs, 1)
             self._slots = [Slot("auto" if device == "auto" else "cpu", threads)] * jobs
         # On clusters several machines have one home.
@@ -78,8 +82,11 @@ class MachineSlots:
                 total = self._memory.get(slot.device, self._memory["cpu"])
                 if total and needed > total * _SPARE:
                     raise SweepError(
-                        f"it would take about {needed / 1e9:.1f} GB, {slot.device} has "
-                        f"{total / 1e9:.1f} GB; take a smaller model or batch"
+                        "it would take about {needed:.1f} GB, {device} has "
+                        "{total:.1f} GB; take a smaller model or batch",
+                        needed=needed / 1e9,
+                        device=slot.device,
+                        total=total / 1e9,
                     )
                 if self._is_free(slot, needed, table):
                     table[run] = _entry(os.getpid(), slot, needed)

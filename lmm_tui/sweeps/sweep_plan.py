@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.guarded_files import make_private, read_text, remove, replace_text
+from lmm_tui.message import os_reason
 from lmm_tui.metrics.names import VAL_LOSS
 from lmm_tui.sweeps.axes import Axis, SweepError, grid_size
 
@@ -68,8 +69,9 @@ class SweepFolder:
     def __init__(self, runs_dir: Path, name: str) -> None:
         if not _NAME.fullmatch(name):
             raise SweepError(
-                f"{name[:80]!r}: the name of a sweep starts with a letter or digit and has at "
-                "most 80 letters, digits, '.', '_', '+' or '-'"
+                "{name!r}: the name of a sweep starts with a letter or digit and "
+                "has at most 80 letters, digits, '.', '_', '+' or '-'",
+                name=name[:80],
             )
         self.runs_dir = runs_dir
         self.path = runs_dir / FOLDER / name
@@ -81,19 +83,24 @@ class SweepFolder:
         """Write a new sweep; SweepError if there is one of that name."""
         if self.plan_file.exists():
             raise SweepError(
-                f"{plan.name}: there is a sweep of that name; go on with `lmm-tui worker "
-                f"{plan.name}`, or choose another --name"
+                "{name}: there is a sweep of that name; go on with `lmm-tui "
+                "worker {name}`, or choose another --name",
+                name=plan.name,
             )
         taken = f"{plan.name}-000"
         if (self.runs_dir / taken).exists():
-            raise SweepError(f"{taken}: there is a run of that name; choose another --name")
+            raise SweepError(
+                "{taken}: there is a run of that name; choose another --name", taken=taken
+            )
         try:
             for folder in (self.runs_dir, self.path.parent, self.path):
                 make_private(folder)
             text = json.dumps(asdict(plan), ensure_ascii=False, indent=1)
             replace_text(self.plan_file, text + "\n", self.path)
         except OSError as error:
-            raise SweepError(f"{self.path}: cannot be written ({error.strerror})") from None
+            raise SweepError(
+                "{path}: cannot be written ({error})", path=self.path, error=os_reason(error)
+            ) from None
 
     def read(self) -> SweepPlan:
         """Raises SweepError where there is none, or one that this version cannot read."""
@@ -101,14 +108,21 @@ class SweepFolder:
             found = json.loads(read_text(self.plan_file, self.path))
         except (FileNotFoundError, NotADirectoryError):
             raise SweepError(
-                f"{self.path.name}: no such sweep in {self.runs_dir}; `lmm-tui sweep` makes one"
+                "{name}: no such sweep in {runs_dir}; `lmm-tui sweep` makes one",
+                name=self.path.name,
+                runs_dir=self.runs_dir,
             ) from None
         except (OSError, ValueError, RecursionError):
-            raise SweepError(f"{self.plan_file}: damaged; start the sweep anew") from None
+            raise SweepError(
+                "{plan_file}: damaged; start the sweep anew", plan_file=self.plan_file
+            ) from None
         if isinstance(found, dict) and found.get("format") != FORMAT:
             raise SweepError(
-                f"{self.plan_file}: of format {str(found.get('format'))[:20]}, this lmm-tui reads "
-                f"{FORMAT}; continue it with the version that began it"
+                "{plan_file}: of format {found}, this lmm-tui reads {format}; "
+                "continue it with the version that began it",
+                plan_file=self.plan_file,
+                found=str(found.get("format"))[:20],
+                format=FORMAT,
             )
         try:
             axes = tuple(
@@ -116,7 +130,9 @@ class SweepFolder:
             )
             return SweepPlan(axes=axes, **found)
         except (TypeError, KeyError, AttributeError, ValueError):
-            raise SweepError(f"{self.plan_file}: damaged; start the sweep anew") from None
+            raise SweepError(
+                "{plan_file}: damaged; start the sweep anew", plan_file=self.plan_file
+            ) from None
 
     def flagged(self, flag: Literal["paused", "cancelled"]) -> bool:
         return (self.path / flag).exists()
@@ -140,21 +156,33 @@ def choose(
         )
     ranges = [axis.key for axis in axes if axis.is_range]
     if ranges and sampler == "grid":
-        raise SweepError(f"{ranges[0]}: a range has no grid; give values, or --sampler random")
+        raise SweepError(
+            "{ranges}: a range has no grid; give values, or --sampler random", ranges=ranges[0]
+        )
     if ranges:
         if trials is None:
-            raise SweepError(f"{ranges[0]}: of a range there is no end of values; give --trials N")
+            raise SweepError(
+                "{ranges}: of a range there is no end of values; give --trials N", ranges=ranges[0]
+            )
         return ("random" if sampler == "random" else "tpe"), trials
     size = grid_size(axes)
     if trials is not None and trials > size:
-        raise SweepError(f"--trials {trials}: the space has only {size} points")
+        raise SweepError(
+            "--trials {trials}: the space has only {size} points", trials=trials, size=size
+        )
     if sampler == "grid" and trials is not None and trials < size:
         raise SweepError(
-            f"--trials {trials}: a grid of {size} points is done whole; give --sampler random "
-            "or tpe"
+            "--trials {trials}: a grid of {size} points is done whole; give "
+            "--sampler random or tpe",
+            trials=trials,
+            size=size,
         )
     if (trials or size) > MOST_TRIALS:
-        raise SweepError(f"{size:,} points are more than {MOST_TRIALS:,}; give --trials N")
+        raise SweepError(
+            "{size:,} points are more than {most_trials:,}; give --trials N",
+            size=size,
+            most_trials=MOST_TRIALS,
+        )
     if sampler in (None, "grid") and trials in (None, size):
         return "grid", size
     return ("random" if sampler == "random" else "tpe"), trials or size

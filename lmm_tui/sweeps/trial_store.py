@@ -88,8 +88,11 @@ class TrialStore:
                         self._study.enqueue_trial(point)
         except (ValueError, KeyError, TypeError, AssertionError) as error:
             raise SweepError(
-                f"{folder.journal}: Optuna {optuna.__version__} cannot read it ({error}); continue "
-                "the sweep with the version that began it"
+                "{journal}: Optuna {version} cannot read it ({error}); continue "
+                "the sweep with the version that began it",
+                journal=folder.journal,
+                version=optuna.__version__,
+                error=error,
             ) from None
 
     @contextlib.contextmanager

@@ -9,6 +9,7 @@ import click
 from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import SHARED, replace_text
+from lmm_tui.message import os_reason
 from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal.safe_text import clean
 
@@ -41,16 +42,20 @@ def command(
     from lmm_tui.report.report_data import MOST_RUNS, collect
 
     if output.suffix not in (".html", ".md"):
-        raise LmmError(f"{output}: a report is .html or .md; choose one of these endings")
+        raise LmmError(
+            "{output}: a report is .html or .md; choose one of these endings", output=output
+        )
     if len(runs) > MOST_RUNS:
-        raise LmmError(f"a report has at most {MOST_RUNS} runs; leave some out")
+        raise LmmError("a report has at most {most_runs} runs; leave some out", most_runs=MOST_RUNS)
     paths = [find_path(name, runs_dir) for name in dict.fromkeys(runs)] or [
         find_path(None, runs_dir)
     ]
     data = collect(paths, metrics)
     for metric in metrics:
         if not any(metric in run.curves for run in data.runs):
-            raise LmmError(f"no metric {metric!r} in these runs; `lmm-tui status` shows a run")
+            raise LmmError(
+                "no metric {metric!r} in these runs; `lmm-tui status` shows a run", metric=metric
+            )
     heading = title or ", ".join(run.name for run in data.runs)
     if output.suffix == ".md":
         from lmm_tui.report.markdown_page import markdown_page
@@ -63,7 +68,9 @@ def command(
     try:
         replace_text(output, text, mode=SHARED)
     except OSError as error:
-        raise LmmError(f"{output}: cannot be written ({error.strerror})") from None
+        raise LmmError(
+            "{output}: cannot be written ({error})", output=output, error=os_reason(error)
+        ) from None
     click.echo(clean(str(output)))
 
 

@@ -116,7 +116,7 @@ def _make(context: click.Context) -> SweepFolder | None:
     given = context.params
     for flag in ("first", "drop", "action"):
         if given[flag] is not None:
-            raise SweepError(f"--{given['action'] or flag}: of which sweep? name it")
+            raise SweepError("--{action}: of which sweep? name it", action=given["action"] or flag)
     if given["resume"] is not None:
         raise SweepError("--resume: a sweep is continued by `lmm-tui worker SWEEP`")
     axes, fixed = split_assignments(given["assignments"])
@@ -165,7 +165,9 @@ def _steer(
     from lmm_tui.sweeps.trial_store import TrialStore
 
     if given["assignments"] or given["trials"]:
-        raise SweepError(f"{sweep}: a sweep keeps its space; leave out {sweep} to make a new one")
+        raise SweepError(
+            "{sweep}: a sweep keeps its space; leave out {sweep} to make a new one", sweep=sweep
+        )
     folder = SweepFolder(Path(given["runs_dir"]), sweep)
     plan = folder.read()
     acts: dict[str | None, Callable[[], None]] = {
@@ -194,8 +196,10 @@ def _require_waiting(store: Any, number: int, plan: SweepPlan) -> None:
     waiting = [one.number for one in store.trials() if one.state == "waiting"]
     if number not in waiting:
         raise SweepError(
-            f"{number}: no trial of {plan.name} that waits; these do: "
-            f"{', '.join(map(str, waiting)) or 'none'}"
+            "{number}: no trial of {name} that waits; these do: {waiting}",
+            number=number,
+            name=plan.name,
+            waiting=", ".join(map(str, waiting)) or "none",
         )
 
 

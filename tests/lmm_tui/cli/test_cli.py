@@ -20,6 +20,7 @@ from lmm_tui.cli.settings import FLAGS
 from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.options import options
 from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.sections.train_config import LENGTHS
 from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
 from lmm_tui.engine.run.control_server import ControlServer
 
