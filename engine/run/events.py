@@ -70,7 +70,7 @@ class EventLog:
 
     def write_stop(self, request: Request, step: int) -> None:
         """A stop, which is answered only when the run has ended."""
-        by = {"by": request.by} if request.by else {}
+        by: dict[str, Any] = {"by": request.by} if request.by else {}
         self.write("command", "stop", step=step, args=request.args, **by)
 
     def close(self) -> None:

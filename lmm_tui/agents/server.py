@@ -22,6 +22,7 @@ from lmm_tui.agents import answers
 from lmm_tui.agents.documentation import read_page
 from lmm_tui.agents.run_access import RunAccess
 from lmm_tui.agents.steering import Steering
+from lmm_tui.agents.sweeping import Sweeping
 from lmm_tui.engine.run.control_protocol import MAX_ASKER
 from lmm_tui.errors import LmmError
 from lmm_tui.terminal.safe_text import clean
@@ -50,7 +51,8 @@ def make_server(runs_dir: Path, *, control: bool) -> MCPServer[Any]:
     access = RunAccess(runs_dir)
     _add_questions(server, access)
     if control:
-        _add_actions(server, Steering(access))
+        _add_actions(server, steering := Steering(access))
+        _add_sweeps(server, Sweeping(steering))
     return server
 
 
@@ -158,6 +160,36 @@ def _add_actions(server: MCPServer[Any], steering: Steering) -> None:
         """Change a live run: lr, clip, log_every, val_every, probe_every, sample_every,
         checkpoint_every."""
         return steering.command(run, "set", settings, _asker(context))
+
+
+def _add_sweeps(server: MCPServer[Any], sweeping: Sweeping) -> None:
+    tool = _tools(server)
+
+    @tool
+    def start_sweep(
+        context: Context,
+        name: str,
+        vary: dict[str, str],
+        settings: dict[str, Any] | None = None,
+        like: str = "",
+        trials: int | None = None,
+        prune: str = "none",
+    ) -> Answer:
+        """Train a run for each point of a space: `vary` has values or ranges by dotted key, such as
+        {"optim.lr": "1e-3,3e-3"} or {"optim.lr": "1e-4..1e-2 log"}, which needs `trials` (up to
+        200). `prune` is none, median, halving or hyperband. The queue goes on by itself."""
+        asker = _asker(context)
+        return sweeping.start(name, vary, settings or {}, like, trials, prune, asker)
+
+    @tool
+    def get_sweep(name: str) -> Answer:
+        """The trials of a sweep with their points, states and values, and the best."""
+        return sweeping.look(name)
+
+    @tool
+    def cancel_sweep(name: str) -> Answer:
+        """Begin no more trials, and stop those that train with a checkpoint."""
+        return sweeping.cancel(name)
 
 
 def _tools(server: MCPServer[Any]) -> Callable[[Callable[..., Answer]], None]:

@@ -8,7 +8,8 @@ what happened, and is an event of the run that says who asked.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lmm_tui.agents.run_access import AgentError, RunAccess
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
@@ -18,6 +19,9 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.message import Message
 from lmm_tui.runs import detached
 from lmm_tui.runs.session import RunSession
+
+if TYPE_CHECKING:
+    from lmm_tui.engine.config.run_config import RunConfig
 
 Settings = Mapping[str, Any]
 
@@ -35,6 +39,10 @@ class Steering:
         self._access = access
         self._started: list[int] = []
 
+    @property
+    def runs_dir(self) -> Path:
+        return self._access.runs_dir
+
     def start(
         self, settings: Settings, like: str, start_from: str, checkpoint: str, by: str
     ) -> dict[str, Any]:
@@ -42,14 +50,23 @@ class Steering:
 
         `start_from` names a run whose weights it begins with, `checkpoint` one of its checkpoints.
         """
+        engine = detached.start(self.settings(settings, like, start_from, checkpoint))
+        self.adopt(engine.pid)
+        self._tell(engine.run, Message("started by an agent"), settings, by)
+        return {"run": engine.run.name, "pid": engine.pid, "message": "training"}
+
+    def settings(
+        self, settings: Settings, like: str, start_from: str, checkpoint: str
+    ) -> RunConfig:
+        """The configuration of a new run, as `start` describes it."""
         from lmm_tui.engine.config.resolve import resolve
         from lmm_tui.engine.config.run_settings import settings_of
         from lmm_tui.engine.config.trust import refuse_untrusted
 
-        assigned = self._checked(settings)
+        self.check(settings)
         base = settings_of(self._access.run_dir(like)).model_dump(exclude_none=True) if like else {}
         base.pop("name", None)
-        assigned["runs_dir"] = str(self._access.runs_dir)
+        assigned = {**settings, "runs_dir": str(self._access.runs_dir)}
         if checkpoint and not start_from:
             raise AgentError("checkpoint: of which run? name it as start_from")
         if start_from:
@@ -57,10 +74,11 @@ class Steering:
         config = resolve(assignments=assigned, base=base)
         if like:
             refuse_untrusted(config, [self._access.run_dir(like).path])
-        engine = detached.start(config)
-        self._started.append(engine.pid)
-        self._tell(engine.run, Message("started by an agent"), settings, by)
-        return {"run": engine.run.name, "pid": engine.pid, "message": "training"}
+        return config
+
+    def adopt(self, pid: int) -> None:
+        """Reap a process of ours once it has ended."""
+        self._started.append(pid)
 
     def resume(self, name: str, settings: Settings, by: str) -> dict[str, Any]:
         """Continue an ended run from its last intact checkpoint, or a paused one where it is."""
@@ -73,16 +91,16 @@ class Steering:
         from lmm_tui.engine.config.run_settings import may_change, settings_of
         from lmm_tui.engine.config.trust import refuse_untrusted
 
-        assigned = self._checked(settings)
-        for key in assigned:
+        self.check(settings)
+        for key in settings:
             if not may_change(key):
                 raise AgentError(
                     "{key}: cannot change when a run is resumed; start a new one", key=key
                 )
-        config = with_changes(settings_of(run), assigned)
+        config = with_changes(settings_of(run), settings)
         refuse_untrusted(config, [run.path])
         engine = detached.start(config, run)
-        self._started.append(engine.pid)
+        self.adopt(engine.pid)
         self._tell(run, Message("resumed by an agent"), settings, by)
         return {"run": name, "pid": engine.pid, "message": "training"}
 
@@ -101,8 +119,8 @@ class Steering:
             raise AgentError(reply.message)
         return {"run": name, "step": reply.step, "message": reply.message}
 
-    def _checked(self, settings: Settings) -> dict[str, Any]:
-        """Settings that an agent may choose; AgentError names the first that it may not."""
+    def check(self, settings: Settings) -> None:
+        """Raise AgentError for the first setting that an agent may not choose."""
         from lmm_tui.engine.config.options import options
 
         if len(settings) > _MOST_SETTINGS:
@@ -121,7 +139,6 @@ class Steering:
                 "not choose; start with like=RUN to use those of a run",
                 key=key,
             )
-        return dict(settings)
 
     def _weights(self, name: str, checkpoint: str) -> str:
         run = self._access.run_dir(name)
@@ -146,7 +163,6 @@ class Steering:
 
 if __name__ == "__main__":
     import tempfile
-    from pathlib import Path
 
     with tempfile.TemporaryDirectory() as folder:
         steering = Steering(RunAccess(Path(folder)))

@@ -94,9 +94,12 @@ class MachineSlots:
         return None
 
     def has_room(self, config: RunConfig) -> bool:
-        """Whether a run could begin now."""
-        if self.claim(config, _LOOKING) is None:
-            return False
+        """Whether a run could begin now; one that never fits may be tried, which says why."""
+        try:
+            if self.claim(config, _LOOKING) is None:
+                return False
+        except SweepError:
+            return True
         self.release(_LOOKING)
         return True
 

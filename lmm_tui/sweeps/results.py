@@ -9,7 +9,6 @@ from typing import Any
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import NOTHING, number
-from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics.names import describe
 from lmm_tui.metrics.values import strict
 from lmm_tui.runs.status_text import table_text
@@ -17,6 +16,7 @@ from lmm_tui.sweeps.sweep_plan import SweepFolder, SweepPlan
 from lmm_tui.sweeps.trial_store import StoredTrial, TrialStore
 
 HEAD = (mark("TRIAL"), mark("RUN"), mark("ENDED"), mark("STEP"))
+WORDS = (mark("cancelled"), mark("diverged"), mark("crashed"), mark("silent"))
 STATES = (mark("waiting"), mark("running"), mark("complete"), mark("pruned"), mark("failed"))
 
 
@@ -127,7 +127,8 @@ def _ended(row: dict[str, Any]) -> str:
     """How it ended, where its state does not say that."""
     if row["ended"] in ("", "finished", row["state"]):
         return tr("seed +{count}", count=row["seed"]) if row["seed"] else ""
-    return translate_message(row["ended"])
+    ended: str = row["ended"]
+    return tr(ended)
 
 
 def _order(row: dict[str, Any], higher: bool) -> tuple[int, float, int]:

@@ -164,7 +164,7 @@ class SweepQueue:
         if outcome.state != "crashed":
             self._store.finish(trial.number, outcome.state, outcome.value, outcome.ended)
             value = f", {self._plan.metric} {number(outcome.value)}" if outcome.value else ""
-            self._say_of(trial, translate_message(outcome.ended) + value)
+            self._say_of(trial, tr(outcome.ended) + value)
         elif live.stopping in ("pruned", "diverged"):
             self._store.finish(trial.number, "pruned", outcome.value, live.stopping)
         elif live.stopping:

@@ -70,7 +70,6 @@ class TrialStore:
         self._folder, self._plan = folder, plan
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         backend = JournalFileBackend(str(folder.journal), _KernelLock(folder))
-        direction = "maximize" if plan.higher else "minimize"
         try:
             with warnings.catch_warnings(), self.alone():
                 warnings.simplefilter("ignore")
@@ -80,7 +79,7 @@ class TrialStore:
                     storage=self._storage,
                     sampler=_sampler(plan),
                     pruner=_pruner(plan),
-                    direction=direction,
+                    direction="maximize" if plan.higher else "minimize",
                     load_if_exists=True,
                 )
                 if plan.sampler == "grid" and not self._study.trials:
@@ -236,7 +235,9 @@ def _cut_half_line(folder: SweepFolder) -> None:
 
 def _suggested(trial: optuna.Trial, axis: Axis) -> Value:
     if axis.choices:
-        return trial.suggest_categorical(axis.key, axis.choices)
+        chosen = trial.suggest_categorical(axis.key, axis.choices)
+        assert chosen is not None
+        return chosen
     if axis.whole:
         return trial.suggest_int(axis.key, int(axis.low), int(axis.high), log=axis.log)
     return trial.suggest_float(axis.key, axis.low, axis.high, log=axis.log)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import numpy as np
 import pytest
 from fake_run import FakeRun
@@ -197,6 +198,37 @@ async def test_an_agent_chooses_no_file_no_command_and_no_nonsense(
         said = await refusal(client, "start_run", settings=settings)
         assert next(iter(settings)) in said and "Traceback" not in said
     assert not [*tmp_path.iterdir()]
+
+
+async def test_a_sweep_has_its_bounds_and_a_queue_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    async with talking(tmp_path, control=True) as client:
+        for vary, said in (
+            ({"data.source": "/etc/passwd,/etc/group"}, "an agent does not choose"),
+            ({"optim.lr": "1e-3"}, "one value"),
+            ({"optim.lr": "1e-4..1e-2"}, "give --trials N"),
+            ({"train.seed": ",".join(map(str, range(300)))}, "at most 200"),
+        ):
+            assert said in await refusal(client, "start_sweep", name="night", vary=vary)
+        assert "no such sweep" in await refusal(client, "get_sweep", name="night")
+        assert "name of a sweep" in await refusal(client, "get_sweep", name="../night")
+        made = await ask(
+            client,
+            "start_sweep",
+            name="night",
+            vary={"train.seed": "1,2"},
+            settings={"model.hidden_size": 16384, "model.num_layers": 200},
+        )
+        assert made["trials"] == 2
+        for _ in range(600):  # No machine has room for these: the queue says so and ends.
+            found = await ask(client, "get_sweep", name="night")
+            if all(trial["state"] == "failed" for trial in found["trials"]):
+                break
+            await anyio.sleep(0.1)
+        assert all("it would take about" in trial["ended"] for trial in found["trials"])
+        assert (await ask(client, "cancel_sweep", name="night"))["left_out"] == 0
 
 
 async def test_without_control_there_is_nothing_to_steer_with(tmp_path: Path) -> None:
