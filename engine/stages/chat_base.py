@@ -39,7 +39,7 @@ _SAMPLE_CHARACTERS = 2_000_000
 T = TypeVar("T")
 
 
-class Reader(Protocol[T]):
+class ReadRow(Protocol[T]):
     """`read_conversations`, `read_pairs` or `read_prompts`."""
 
     def __call__(
@@ -126,7 +126,7 @@ def fingerprint_of(rendered: Iterable[Rendered]) -> str:
     return digest.hexdigest()
 
 
-def read_side(read: Reader[T], data: DataConfig, side: Split) -> Dataset[T]:
+def read_side(read: ReadRow[T], data: DataConfig, side: Split) -> Dataset[T]:
     """The training or validation rows of the configured sources."""
     return joined(
         [

@@ -21,19 +21,29 @@ class TimeBudget:
         self.spent_s = 0.0
         self._clock = clock
         self._warm = False
+        self._excluded_s = 0.0
         self._step_s = 0.0
         """A running mean."""
 
     @contextmanager
     def counting(self) -> Iterator[None]:
         """A step and what follows it."""
+        start, self._excluded_s = self._clock(), 0.0
+        try:
+            yield
+        finally:
+            taken = self._clock() - start - self._excluded_s
+            if self._warm:
+                self.spent_s += taken
+                self._step_s = taken if not self._step_s else 0.9 * self._step_s + 0.1 * taken
+            self._warm = True
+
+    @contextmanager
+    def excluded(self) -> Iterator[None]:
+        """A pause between two steps."""
         start = self._clock()
         yield
-        taken = self._clock() - start
-        if self._warm:
-            self.spent_s += taken
-            self._step_s = taken if not self._step_s else 0.9 * self._step_s + 0.1 * taken
-        self._warm = True
+        self._excluded_s += self._clock() - start
 
     def total_steps(self, done: int, minutes: float) -> int:
         """Of the whole run: so many that the share of steps after the next is that of the time."""

@@ -8,6 +8,9 @@ from typing import Any
 
 from lmm_tui.agents.run_access import AgentError, RunAccess
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.events import RunEvent
+from lmm_tui.engine.run.reader import Reader
+from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.names import TRAIN_LOSS, VAL_LOSS, describe
 from lmm_tui.metrics.series.series import Series
@@ -16,9 +19,7 @@ from lmm_tui.runs.compared_settings import differing, settings_began, settings_n
 from lmm_tui.runs.run_columns import RunColumns
 from lmm_tui.runs.run_filter import filtered
 from lmm_tui.runs.run_health import judge
-from lmm_tui.runs.run_history import is_abandoned
 from lmm_tui.runs.run_list import BROKEN, ListedRun
-from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import status_record
 
 MOST_RUNS = 100
@@ -188,7 +189,7 @@ def bounded(answer: Answer) -> Answer:
     return found
 
 
-def _common_metric(sessions: Sequence[RunSession]) -> str:
+def _common_metric(sessions: Sequence[Reader]) -> str:
     """The validation loss where all have it, else the training loss."""
     return VAL_LOSS if all(one.series.get(VAL_LOSS) for one in sessions) else TRAIN_LOSS
 
@@ -207,8 +208,9 @@ def _own_words(run: ListedRun) -> Answer:
     return {key: value for key, value in words.items() if value}
 
 
-def _latest(records: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    return [record for record in records if not is_abandoned(record)][-count:]
+def _latest(found: Sequence[RunEvent | RunSample], count: int) -> list[dict[str, Any]]:
+    """The records of the last ones that a resume did not abandon."""
+    return [one.record() for one in found if not one.abandoned][-count:]
 
 
 def _cut(record: dict[str, Any]) -> dict[str, Any]:
@@ -242,7 +244,7 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "a.log").write_text("step: 1, loss: 3\nstep: 2, loss: 2.5\n")
-        session = RunSession(Path(folder) / "a.log")
+        session = Reader(Path(folder) / "a.log")
         session.poll()
         loss = session.series.get(TRAIN_LOSS)
         assert loss is not None

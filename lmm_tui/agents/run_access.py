@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.runs.run_list import BROKEN, ListedRun, RunList
-from lmm_tui.runs.session import RunSession
 
 _LONGEST_NAME = 200
 
@@ -49,9 +49,9 @@ class RunAccess:
             raise AgentError("{name}: a log of another program, which is only read", name=name)
         return RunDir(found.summary.path)
 
-    def session(self, name: str) -> RunSession:
+    def session(self, name: str) -> Reader:
         """A run or a log, read to its end."""
-        session = RunSession(self.find(name).summary.path)
+        session = Reader(self.find(name).summary.path)
         session.poll()
         return session
 

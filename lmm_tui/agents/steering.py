@@ -15,10 +15,10 @@ from lmm_tui.agents.run_access import AgentError, RunAccess
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.events import EventLog
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.message import Message
 from lmm_tui.runs import detached
-from lmm_tui.runs.session import RunSession
 
 if TYPE_CHECKING:
     from lmm_tui.engine.config.run_config import RunConfig
@@ -83,7 +83,7 @@ class Steering:
     def resume(self, name: str, settings: Settings, by: str) -> dict[str, Any]:
         """Continue an ended run from its last intact checkpoint, or a paused one where it is."""
         run = self._access.run_dir(name)
-        if RunSession(run.path).view.active:
+        if Reader(run.path).view.active:
             if settings:
                 raise AgentError("{name}: is live; change it with set_settings", name=name)
             return self.command(name, "resume", {}, by)
@@ -113,7 +113,7 @@ class Steering:
                 live_commands=[*_LIVE_COMMANDS],
             )
         detached.reap(self._started)
-        session = RunSession(self._access.run_dir(name).path)
+        session = Reader(self._access.run_dir(name).path)
         reply: Reply = session.send(command, arguments, _ANSWER_S, by=by)
         if not reply.ok:
             raise AgentError(reply.message)

@@ -128,13 +128,13 @@ def _timeline(run: ReportedRun, at: int) -> Iterator[str]:
 def _strip(run: ReportedRun) -> str:
     """Where along the run alerts, errors and commands were."""
     last = max(run.status.step, run.status.total_steps, 1)
-    marks = [(one.get("step"), one.get("level"), one.get("message")) for one in run.events]
+    marks = [(one.step, str(one.level), one.message) for one in run.events]
     marks += [(one["step"], one["severity"], one["what"]) for one in run.alerts]
     ticks = []
     for step, level, message in marks:
         if isinstance(step, int) and 0 <= step <= last:
             colour = _COLOURS.get(str(level), "var(--accent)")
-            said = _safe(f"{step}: {translate_message(str(message))[:300]}")
+            said = _safe(f"{step}: {translate_message(message)[:300]}")
             x = f"{100 * step / last:.2f}%"
             ticks.append(
                 f'<line x1="{x}" x2="{x}" y1="2" y2="20" stroke="{colour}" stroke-width="2">'
@@ -159,8 +159,8 @@ def _samples(data: ReportData) -> Iterator[str]:
             if texts := run.samples.get(prompt):
                 yield f'<h3><span class="swatch" data-run="{at}"></span>{_safe(run.name)}</h3>'
             for one in texts or ():
-                head = tr("step {step}", step=f"{one['step']:,}")
-                text = _safe(one["text"], newlines=True)
+                head = tr("step {step}", step=f"{one.step:,}")
+                text = _safe(one.text, newlines=True)
                 yield f'<div class="faint">{_safe(head)}</div><div class="sample">{text}</div>'
         yield "</details>"
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lmm_tui.engine.evaluation.records import Record, read_records
+from lmm_tui.engine.run.events import RunEvent
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.metrics import names
 from lmm_tui.metrics.health.verdict import Verdict
 from lmm_tui.metrics.names import describe
 from lmm_tui.metrics.series.series import Series, SeriesStore
 from lmm_tui.runs.compared_settings import differing, settings_began, settings_now
 from lmm_tui.runs.run_health import judge
-from lmm_tui.runs.run_history import is_abandoned
-from lmm_tui.runs.session import RunSession
 
 MOST_RUNS = 20
 MOST_CHARTS = 24
@@ -59,8 +60,8 @@ class ReportedRun:
     curves: dict[str, Curve]
     positions: Curve
     """`x` (steps), `tokens`, `seconds` at some steps, from which the others follow."""
-    events: list[dict[str, Any]]
-    samples: dict[str, list[dict[str, Any]]]
+    events: list[RunEvent]
+    samples: dict[str, list[RunSample]]
     """By prompt, over the steps of the run."""
     evaluations: list[Record]
 
@@ -78,7 +79,7 @@ def collect(paths: Sequence[Path], metrics: Sequence[str] = ()) -> ReportData:
     """Read runs or logs; `metrics` chooses the charts."""
     sessions = []
     for path in paths:
-        session = RunSession(path)
+        session = Reader(path)
         session.poll()
         sessions.append(session)
     shown = list(metrics) or _chosen([session.series for session in sessions])
@@ -107,7 +108,7 @@ def curve(one: Series, bins: int) -> Curve:
     }
 
 
-def _run(label: str, session: RunSession, metrics: Sequence[str], bins: int) -> ReportedRun:
+def _run(label: str, session: Reader, metrics: Sequence[str], bins: int) -> ReportedRun:
     view, store = session.view, session.series
     health, verdict = judge(session)
     began = {} if session.foreign else settings_began(session.run_dir)
@@ -163,26 +164,24 @@ def _positions(store: SeriesStore) -> Curve:
     }
 
 
-def _events(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _events(events: Sequence[RunEvent]) -> list[RunEvent]:
     """What happened, but for the routine; where that is much, its beginning and its end."""
-    kept = [dict(one) for one in events if one.get("kind") in _KINDS and not is_abandoned(one)]
+    kept = [one for one in events if one.kind in _KINDS and not one.abandoned]
     half = MOST_EVENTS // 2
     return kept if len(kept) <= MOST_EVENTS else kept[:half] + kept[-half:]
 
 
-def _samples(samples: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    by_prompt: dict[str, list[dict[str, Any]]] = {}
+def _samples(samples: Sequence[RunSample]) -> dict[str, list[RunSample]]:
+    by_prompt: dict[str, list[RunSample]] = {}
     for one in samples:
-        match one:
-            case {"kind": "sample", "prompt": str(prompt), "text": str(text), "step": int(step)}:
-                if not is_abandoned(one):
-                    record = {"step": step, "text": text[:LONGEST_SAMPLE]}
-                    by_prompt.setdefault(prompt[:LONGEST_SAMPLE], []).append(record)
+        if one.kind == "sample" and not one.abandoned:
+            cut = replace(one, text=one.text[:LONGEST_SAMPLE])
+            by_prompt.setdefault(one.prompt[:LONGEST_SAMPLE], []).append(cut)
     often = sorted(by_prompt, key=lambda prompt: -len(by_prompt[prompt]))[:MOST_PROMPTS]
     return {prompt: _spread(by_prompt[prompt], SAMPLES_EACH) for prompt in often}
 
 
-def _spread(records: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+def _spread(records: list[RunSample], count: int) -> list[RunSample]:
     """The first, the last and some between."""
     if len(records) <= count:
         return records

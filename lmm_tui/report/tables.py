@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from lmm_tui.engine.run.events import RunEvent
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import NOTHING, count, duration, number
 from lmm_tui.i18n.translate_messages import translate_message
@@ -119,10 +120,10 @@ def differences_in_one(run: ReportedRun) -> str:
     return ", ".join(parts)
 
 
-def _event(event: dict[str, Any]) -> list[str]:
-    kind, message, by = (str(event.get(key, "")) for key in ("kind", "message", "by"))
-    sign = _sign(event.get("level"))
-    return [_step(event.get("step")), tr(kind), sign, translate_message(message), by]
+def _event(event: RunEvent) -> list[str]:
+    by = str(event.details.get("by", ""))
+    kind, message = tr(event.kind), translate_message(event.message)
+    return [_step(event.step), kind, _sign(event.level), message, by]
 
 
 def _alert(alert: dict[str, Any]) -> list[str]:

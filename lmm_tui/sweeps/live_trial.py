@@ -12,11 +12,11 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import ACTIVE_STATES
 from lmm_tui.metrics.series.series import Series
 from lmm_tui.runs.run_verdict import verdict_on
-from lmm_tui.runs.session import RunSession
 from lmm_tui.sweeps.sweep_plan import SweepPlan
 from lmm_tui.sweeps.trial_store import StoredTrial, TrialStore
 
@@ -30,7 +30,7 @@ WHOLE = 1000
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialOutcome:
     """How a trial ended."""
 
     state: Literal["complete", "pruned", "failed", "crashed"]
@@ -45,13 +45,13 @@ class LiveTrial:
         self._plan, self._store = plan, store
         self.trial = trial
         self.run = run
-        self._session = RunSession(run.path)
+        self._session = Reader(run.path)
         self._told = set(trial.reported)
         self._seen = 0
         self.stopping: str = str(trial.attributes.get("stopping", ""))
         """Why the queue stops it: `pruned`, `diverged` or `cancelled`."""
 
-    def look(self) -> Outcome | None:
+    def look(self) -> TrialOutcome | None:
         """Report what is new; how the trial ended, or None while it trains."""
         self._session.poll()
         view = self._session.view
@@ -64,9 +64,9 @@ class LiveTrial:
             return None
         if view.state == "stale":
             silent = time.time() - max(view.status.heartbeat, view.info.started)
-            return Outcome("crashed", None, "silent") if silent > _SILENT_S else None
+            return TrialOutcome("crashed", None, "silent") if silent > _SILENT_S else None
         if view.state == "crashed":
-            return Outcome("crashed", None, "crashed")
+            return TrialOutcome("crashed", None, "crashed")
         return self._end(view.state, found)
 
     def stop(self, why: str) -> None:
@@ -100,22 +100,22 @@ class LiveTrial:
         view = self._session.view
         return verdict_on(self.run, view.status, view.state).headline in LOST
 
-    def _end(self, state: str, found: Series | None) -> Outcome:
+    def _end(self, state: str, found: Series | None) -> TrialOutcome:
         best = found.best("higher" if self._plan.higher else "lower") if found else None
         value = best.value if best else None
         if self.stopping in ("pruned", "diverged"):
-            return Outcome("pruned", value, self.stopping)
+            return TrialOutcome("pruned", value, self.stopping)
         if self.stopping:
-            return Outcome("failed", None, self.stopping)
+            return TrialOutcome("failed", None, self.stopping)
         if state == "failed":
-            return Outcome("failed", None, self._session.view.status.error or "failed")
+            return TrialOutcome("failed", None, self._session.view.status.error or "failed")
         if state == "stopped":
-            return Outcome("pruned", value, "stopped")
+            return TrialOutcome("pruned", value, "stopped")
         if self._is_lost():
-            return Outcome("pruned", value, "diverged")
+            return TrialOutcome("pruned", value, "diverged")
         if value is None:
-            return Outcome("failed", None, f"no {self._plan.metric} was measured")
-        return Outcome("complete", value, "finished")
+            return TrialOutcome("failed", None, f"no {self._plan.metric} was measured")
+        return TrialOutcome("complete", value, "finished")
 
 
 if __name__ == "__main__":
@@ -140,5 +140,5 @@ if __name__ == "__main__":
         done.metrics.write_text('{"step": 5, "val/loss": 4.0}\n{"step": 10, "val/loss": 3.0}\n')
         outcome = LiveTrial(plan, store, claimed, done).look()
         print(outcome, store.trials()[0].reported)
-        assert outcome == Outcome("complete", 3.0, "finished")
+        assert outcome == TrialOutcome("complete", 3.0, "finished")
     print("=== 自测通过 ===")

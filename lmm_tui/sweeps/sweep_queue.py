@@ -28,7 +28,7 @@ from lmm_tui.i18n.number_format import number
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs import detached
 from lmm_tui.sweeps.axes import short
-from lmm_tui.sweeps.live_trial import LiveTrial, Outcome
+from lmm_tui.sweeps.live_trial import LiveTrial, TrialOutcome
 from lmm_tui.sweeps.machine_slots import MachineSlots, Slot
 from lmm_tui.sweeps.results import best_trial
 from lmm_tui.sweeps.sweep_plan import SweepFolder, SweepPlan
@@ -157,7 +157,7 @@ class SweepQueue:
         self._store.finish(trial.number, "failed", None, why)
         self._say_of(trial, translate_message(why))
 
-    def _end(self, live: LiveTrial, outcome: Outcome) -> None:
+    def _end(self, live: LiveTrial, outcome: TrialOutcome) -> None:
         trial = live.trial
         del self._live[trial.number]
         self._slots.release(self._key(trial.run))

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from lmm_tui.cli.options import runs_dir_option
+from lmm_tui.engine.run.find_run import find_path
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import SHARED, replace_text
 from lmm_tui.message import os_reason
-from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal.safe_text import clean
 
 

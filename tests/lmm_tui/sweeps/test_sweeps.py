@@ -19,7 +19,7 @@ from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.sweeps.axes import Axis, SweepError, grid, split_assignments
-from lmm_tui.sweeps.live_trial import LiveTrial, Outcome
+from lmm_tui.sweeps.live_trial import LiveTrial, TrialOutcome
 from lmm_tui.sweeps.machine_slots import MachineSlots
 from lmm_tui.sweeps.results import sweep_record
 from lmm_tui.sweeps.sweep_plan import SweepFolder, SweepPlan, choose
@@ -193,7 +193,7 @@ def test_a_trial_behind_the_median_is_stopped_with_who_asked(tmp_path: Path) -> 
         fake.write_status(state="stopped" if expected else "finished", step=51)
         outcome = live.look()
         state, ended = ("pruned", "pruned") if expected else ("complete", "finished")
-        assert outcome == Outcome(state, value, ended)  # type: ignore[arg-type]
+        assert outcome == TrialOutcome(state, value, ended)  # type: ignore[arg-type]
         assert 500 in store.trials()[trial.number].reported
         fake.close()
 
@@ -209,7 +209,7 @@ def test_a_diverged_trial_is_lost_and_a_run_without_the_metric_has_failed(tmp_pa
     assert outcome is not None and (outcome.state, outcome.ended) == ("pruned", "diverged")
     run_dir = make_run(tmp_path, empty.run, rows=5)
     outcome = LiveTrial(plan, store, empty, run_dir).look()
-    assert outcome == Outcome("failed", None, "no val/loss was measured")
+    assert outcome == TrialOutcome("failed", None, "no val/loss was measured")
 
 
 def test_queues_of_one_machine_share_its_room_and_a_dead_one_leaves_it(tmp_path: Path) -> None:
