@@ -160,7 +160,7 @@ def compare(access: RunAccess, names: Sequence[str], metric: str) -> Answer:
     keys = differing([*settings.values()])
     metric = metric or _common_metric([*sessions.values()])
     better = describe(metric).better
-    rows = []
+    rows: list[Answer] = []
     for name, session in sessions.items():
         one = session.series.get(metric)
         best = one.best(better) if one else None

@@ -90,7 +90,8 @@ class _Context(click.Context):
 
 
 def _module(name: str) -> str:
-    return name.replace("-", "_")
+    """A file mcp.py would hide the package of that name from modules that run alone beside it."""
+    return "mcp_server" if name == "mcp" else name.replace("-", "_")
 
 
 class _LazyGroup(click.Group):
