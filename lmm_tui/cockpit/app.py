@@ -27,6 +27,7 @@ from lmm_tui.cockpit.keys import bindings, keymap
 from lmm_tui.cockpit.messages import (
     CONFIGURE,
     OVERLAY,
+    ConfigureRun,
     Departure,
     OpenRun,
     StartFrom,
@@ -273,6 +274,9 @@ class CockpitApp(SettingsApp):
 
     def on_start_from(self, message: StartFrom) -> None:
         self._configure_another(start_from=str(message.checkpoint))
+
+    def on_configure_run(self, message: ConfigureRun) -> None:
+        self._configure(message.config)
 
     def _configure_another(self, **settings: str) -> None:
         from lmm_tui.engine.config.resolve import resolve

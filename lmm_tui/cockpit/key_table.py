@@ -42,6 +42,11 @@ export        e      8   *  export       Write the plots as PNG files, in a work
 export_shown  E      -   *  export view  Write this view: plots as PNG, screen as SVG, curves as CSV
 set           L      10  *  change       Set learning rate, clipping, intervals  app.change_settings
 
+[next]  where: dashboard  group: Run
+back    b  -  *  step back  Restore the weights from before the run diverged; LR / 3  step_back
+resume  R  -  *  resume     Resume an ended run, or train it longer  resume_run
+fork    f  -  *  fine-tune  Set up a new run that starts from this one  fork_run
+
 [view]  where: dashboard  group: View
 next      n pagedown  4  -  next page      Show the next page of panels  turn_page(1)
 previous  N pageup    -  -  previous page  Show the previous page of panels  turn_page(-1)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from textual import events
 from textual.app import ComposeResult
 
 from lmm_tui.charts.chart import Chart
@@ -31,23 +32,27 @@ from lmm_tui.cockpit.screens.dashboard_panels import (
 from lmm_tui.cockpit.screens.export_view import ViewExport
 from lmm_tui.cockpit.screens.metric_charts import MetricCharts
 from lmm_tui.cockpit.screens.metric_pages import MetricPages
+from lmm_tui.cockpit.screens.next_actions import NextActions
 from lmm_tui.cockpit.screens.redraw_pacing import RedrawPacing, look_period
 from lmm_tui.cockpit.widgets.event_list import EventList
 from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.health_panel import HealthPanel
 from lmm_tui.cockpit.widgets.key_bar import KeyBar
+from lmm_tui.cockpit.widgets.next_line import NextLine
 from lmm_tui.cockpit.widgets.notice import Notice
 from lmm_tui.cockpit.widgets.page_tabs import PageTabs
 from lmm_tui.cockpit.widgets.panel_grid import PanelGrid
 from lmm_tui.cockpit.widgets.probe_panel import ProbePanel
-from lmm_tui.cockpit.widgets.progress_line import RunProgress
 from lmm_tui.cockpit.widgets.run_header import RunHeader
 from lmm_tui.cockpit.widgets.samples_panel import SamplesPanel
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
+from lmm_tui.cockpit.widgets.vital_numbers import VitalNumbers
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.session import LOG_FILE, RunSession
 
 if TYPE_CHECKING:
+    from lmm_tui.metrics.health.verdict import Verdict
     from lmm_tui.runs.run_health import RunHealth
 
 _READ_FIRST_S, _READ_AT_ONCE_S = 0.015, 0.05
@@ -56,7 +61,7 @@ _JUDGE_AT_ONCE_S = 0.005
 _READ_ON_AFTER_S = 0.005
 
 
-class DashboardScreen(MetricPages, ViewExport):
+class DashboardScreen(MetricPages, ViewExport, NextActions):
     """Everything there is to see of a run; `owned` means that it trains in this process."""
 
     BINDINGS = bindings("dashboard", "charts")
@@ -71,11 +76,16 @@ class DashboardScreen(MetricPages, ViewExport):
         self._health: RunHealth | None = None
         self._judging = False
         self._announced = len(session.events)
+        self._verdict: Verdict | None = None
 
     def compose(self) -> ComposeResult:
+        yield ScreenTabs("dashboard")
         yield RunHeader()
-        yield RunProgress()
+        yield NextLine()
         yield Notice()
+        vitals = VitalNumbers(self._stage)
+        vitals.fit_to(self.app.size)
+        yield vitals
         yield PageTabs()
         grid = PanelGrid(
             *make_charts(self._stage, smoothed=not self.session.foreign),
@@ -158,13 +168,8 @@ class DashboardScreen(MetricPages, ViewExport):
     def _show_status(self) -> None:
         """Update everything but the charts, which is cheap enough for every look."""
         session, view = self.session, self.session.view
-        self.query_one(RunHeader).show(
-            view,
-            pending=self.pending,
-            unreadable=session.unreadable_lines,
-            loading=session.loading,
-        )
-        self.query_one(RunProgress).show(view)
+        self._show_run(self.query_one(RunHeader))
+        self.query_one(VitalNumbers).show(session.series)
         ended = "" if view.active else tr("The run has ended without any.")
         probes, samples = self.query_one(ProbePanel), self.query_one(SamplesPanel)
         probes.expect(ended or self._first_probe)
@@ -175,8 +180,35 @@ class DashboardScreen(MetricPages, ViewExport):
             self._judge(self._health)
         self.query_one(EventList).show(self.all_events())
         self._show_notice()
+        self._offer()
         self.show_pages()
         self._announce()
+
+    def _show_run(self, header: RunHeader) -> None:
+        header.show(
+            self.session.view,
+            pending=self.pending,
+            unreadable=self.session.unreadable_lines,
+            loading=self.session.loading,
+        )
+        if self._verdict is not None:
+            header.show_verdict(self._verdict)
+
+    def tell(self, header: RunHeader) -> None:
+        """Read what is new of the run while another screen covers this one, and show it there."""
+        self.session.poll(_READ_AT_ONCE_S)
+        if self._health is not None and not self.session.loading:
+            self._verdict = self._health.look(_JUDGE_AT_ONCE_S).verdict
+        self._show_run(header)
+
+    def on_screen_resume(self) -> None:
+        self._pacing.stale = True  # Another screen may have read what was new.
+        super().on_screen_resume()
+        self._show_status()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.query_one(VitalNumbers).fit_to(event.size)
+        super().on_resize(event)
 
     def draw_charts(self) -> None:
         self._pacing.start_drawing()
@@ -227,6 +259,11 @@ class DashboardScreen(MetricPages, ViewExport):
         else:
             notice.say("", "")
 
+    def _offer(self) -> None:
+        """Offer what to do next."""
+        red = self.query_one(RunHeader).has_class("-trouble")
+        self.query_one(NextLine).show(self.next_steps(self._verdict), trouble=red)
+
     def _announce(self) -> None:
         """Toast the alerts that come while the screen is open."""
         for event in self.session.events[self._announced :]:
@@ -241,7 +278,9 @@ class DashboardScreen(MetricPages, ViewExport):
         seen = health.look(_JUDGE_AT_ONCE_S)
         if len(self.session.series):
             self.query_one(HealthPanel).show(seen.verdict, seen.alerts)
+            self._verdict = seen.verdict
             self.query_one(RunHeader).show_verdict(seen.verdict)
+        self._offer()
         if not seen.complete and not self._judging:
             self._judging = True
             self.set_timer(_JUDGE_AT_ONCE_S, partial(self._judge_on, health))

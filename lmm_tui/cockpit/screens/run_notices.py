@@ -15,7 +15,6 @@ from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs import crash_advice
 from lmm_tui.runs.session import RunSession, RunView
-from lmm_tui.runs.status_text import run_argument
 
 
 def problem(session: RunSession) -> tuple[str, str] | None:
@@ -28,10 +27,7 @@ def problem(session: RunSession) -> tuple[str, str] | None:
     if view.state == "crashed":
         checkpoints = session.run_dir.checkpoints
         saved = bool(list_folder(checkpoints, session.run_dir.path))
-        path, name = session.run_dir.path, view.info.name
-        # The mirror of a run elsewhere has a path of its own.
-        name = run_argument(path) if path.name == name else name
-        return crash_advice.for_crash(view.info.pid, name, saved)
+        return crash_advice.for_crash(view.info.pid, saved)
     return None
 
 
