@@ -27,7 +27,6 @@ from lmm_tui.cockpit.screens.dashboard_panels import (
     numbers_of,
     panels_without_data,
     references_for,
-    titles_of,
 )
 from lmm_tui.cockpit.screens.export_view import ViewExport
 from lmm_tui.cockpit.screens.metric_charts import MetricCharts
@@ -219,7 +218,8 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
             levels = references_for(chart, view.info.references)
             if levels != chart.references:
                 chart.references = levels
-            chart.marks = marks
+            # Once, where they explain something, not on every chart.
+            chart.marks = marks if chart.id == "first" else ()
             chart.update_from(session.series, x_end)
         measured = session.series.names()
         for heat_map in self.query(HeatMap):
@@ -235,15 +235,8 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
         self.query_one(KeyBar).show(
             active=view.active, paused=view.state == "paused", pages=len(book.pages)
         )
-        titles = tuple(self._stage_title(page.title) for page in book.pages)
+        titles = tuple(tr(page.title) for page in book.pages)
         self.query_one(PageTabs).show(titles, book.index)
-
-    def _stage_title(self, title: str) -> str:
-        """The title of a page, with the names that two charts have in this stage."""
-        title = tr(title)
-        for panel, name in titles_of(self._stage).items():
-            title = title.replace(f"{{{panel}}}", tr(name))
-        return title
 
     def _show_notice(self) -> None:
         view, notice = self.session.view, self.query_one(Notice)

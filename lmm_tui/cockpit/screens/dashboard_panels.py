@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 from lmm_tui.charts.braille import glyphs_for
 from lmm_tui.charts.chart import Chart, Kind, Mark, Trace
 from lmm_tui.charts.heatmap import HeatMap
-from lmm_tui.charts.palette import SERIES_COLORS
+from lmm_tui.charts.palette import SeriesColor
 from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.run_chart import RunChart
 from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics import names
 from lmm_tui.runs.run_history import is_abandoned
 
@@ -27,13 +28,13 @@ _TRACES = {
         Trace(names.TRAIN_LOSS, mark("smoothed"), "blue", "smooth"),
         Trace(names.VAL_LOSS, mark("val"), "orange", "marks"),
     ],
-    mark("PPL"): [
+    mark("perplexity"): [
         Trace(names.TRAIN_PPL, mark("train"), "blue", "line"),
         Trace(names.VAL_PPL, mark("val"), "orange", "marks"),
     ],
     mark("preference"): [
         Trace("dpo/accuracy", mark("accuracy"), "blue", "line"),
-        Trace("dpo/margin", mark("margin"), "green", "line"),
+        Trace("dpo/margin", mark("margin"), "purple", "line"),
         Trace("val/accuracy", mark("val accuracy"), "orange", "marks"),
     ],
     mark("reward"): [
@@ -46,19 +47,28 @@ _TRACES = {
         Trace("distill/ce", mark("CE"), "purple", "line"),
         Trace("val/kl", mark("val KL"), "orange", "marks"),
     ],
-    mark("grad"): [
-        Trace(names.GRAD_NORM, mark("norm"), "purple", "line"),
-        Trace(names.CLIP_RATE, mark("clipped"), "red", "line"),
-    ],
-    mark("learning rate"): [Trace(names.LR, mark("LR"), "green", "line")],
-    mark("tokens/s"): [Trace(names.TOKENS_PER_S, mark("tokens/s"), "cyan", "line")],
+    mark("gradient norm"): [Trace(names.GRAD_NORM, mark("norm"), "blue", "line")],
+    mark("clip rate"): [Trace(names.CLIP_RATE, mark("clip rate"), "blue", "line")],
+    mark("learning rate"): [Trace(names.LR, mark("LR"), "blue", "line")],
+    mark("tokens/s"): [Trace(names.TOKENS_PER_S, mark("tokens/s"), "blue", "line")],
 }
+_BASELINES = {
+    "ln V": mark("random guess"),
+    "unigram": mark("word frequencies"),
+    "bigram": mark("bigrams"),
+}
+"""What a loss level is reached by."""
+_UNITS = {_LOSS: mark("nats"), "clip rate": mark("share of steps")}
 _OF_STAGE = {"dpo": "preference", "grpo": "reward", "distill": "teacher"}
+
+
+_TELLING = ("top1_acc", "entropy", "participation_ratio")
+"""The probes that say most, which come first."""
 
 
 def titles_of(stage: str) -> dict[str, str]:
     """The titles of the two charts that depend on the stage; `first` is the largest panel."""
-    own = _OF_STAGE.get(stage, "PPL")
+    own = _OF_STAGE.get(stage, "perplexity")
     # The loss of GRPO is about zero at every step: its gradient is what counts.
     first, second = (own, _LOSS) if stage == "grpo" else (_LOSS, own)
     return {"first": first, "second": second}
@@ -67,7 +77,8 @@ def titles_of(stage: str) -> dict[str, str]:
 def numbers_of(stage: str) -> tuple[str, ...]:
     """The metrics in the panel of numbers: those of the stage, then probes as far as they fit."""
     own = names.STAGE_NUMBERS.get(stage, ())
-    probes = tuple(names.PROBE + probe for probe in names.PROBES)
+    probes = tuple(names.PROBE + probe for probe in (*_TELLING, *names.PROBES))
+    probes = tuple(dict.fromkeys(probes))
     return (own + probes)[: len(names.PROBES)]
 
 
@@ -82,14 +93,21 @@ def make_charts(stage: str, *, smoothed: bool = True) -> list[Chart | HeatMap]:
         if title == _LOSS and not smoothed:
             traces = [replace(trace, kind="line") if trace.kind == "band" else trace
                       for trace in traces]  # fmt: skip
-        charts.append(Chart(title, traces, log=title == "PPL", id=panel))
+        unit, log = _UNITS.get(title, ""), title == "perplexity"
+        charts.append(Chart(title, traces, log=log, unit=unit, id=panel))
     charts.append(HeatMap(tr("gradient norms by layer"), id="layers"))
     return [_as_panel(chart) for chart in charts]
 
 
 def _panels_of(stage: str) -> dict[str, str]:
     """By panel of the overview, the title of its chart."""
-    return {**titles_of(stage), "grad": "grad", "lr": "learning rate", "speed": "tokens/s"}
+    return {
+        **titles_of(stage),
+        "grad": "gradient norm",
+        "clip": "clip rate",
+        "lr": "learning rate",
+        "speed": "tokens/s",
+    }
 
 
 def panels_without_data(
@@ -117,13 +135,13 @@ def make_metric_chart() -> Chart:
     return chart
 
 
-def plot_of(metric: str, number: int) -> Plot:
-    """The plot of one metric, in a colour by its number; rare values are drawn as marks."""
+def plot_of(metric: str) -> Plot:
+    """The plot of one metric in the colour of its part of the data; rare values are marks."""
     known = names.describe(metric)
     kind: Kind = "marks" if metric.startswith(("val/", names.PROBE)) else "line"
-    color = SERIES_COLORS[number % len(SERIES_COLORS)]
+    color: SeriesColor = "orange" if metric.startswith("val/") else "blue"
     traces = [Trace(metric, known.title, color, kind)]
-    return Plot(known.title, traces, log=known.log, glyphs=glyphs_for())
+    return Plot(known.title, traces, log=known.log, unit=known.unit, glyphs=glyphs_for())
 
 
 def make_layer_map(prefix: str, panel: str) -> HeatMap:
@@ -139,8 +157,12 @@ def _as_panel(chart: AnyChart) -> AnyChart:
 
 
 def references_for(chart: Chart, levels: Mapping[str, float]) -> Mapping[str, float]:
-    """The baselines to draw in a chart: those of the loss in its chart, none in others."""
-    return dict(levels) if chart.title == _LOSS else {}
+    """The baselines to draw in a chart by label: those of the loss in its own."""
+    if chart.title != _LOSS:
+        return {}
+    return {
+        f"{tr(_BASELINES.get(name, name))} {level:.2f}": level for name, level in levels.items()
+    }
 
 
 def marks_of(events: Sequence[Mapping[str, Any]]) -> tuple[Mark, ...]:
@@ -152,7 +174,7 @@ def marks_of(events: Sequence[Mapping[str, Any]]) -> tuple[Mark, ...]:
         if not isinstance(step, int) or is_abandoned(event):
             continue
         if alert or kind == "resume" or _steers(event):
-            marks[step, alert] = Mark(step, alert)
+            marks[step, alert] = Mark(step, alert, translate_message(str(event.get("message", ""))))
     return tuple(marks.values())
 
 
@@ -165,5 +187,5 @@ def _steers(event: Mapping[str, Any]) -> bool:
 
 if __name__ == "__main__":
     print([made.id for made in make_charts("grpo")], titles_of("grpo"), numbers_of("dpo"))
-    assert titles_of("pretrain") == {"first": "loss", "second": "PPL"}
+    assert titles_of("pretrain") == {"first": "loss", "second": "perplexity"}
     print("=== 自测通过 ===")

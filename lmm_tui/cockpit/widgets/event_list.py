@@ -16,6 +16,12 @@ from lmm_tui.terminal.safe_text import clean
 
 MOST_SHOWN = 300
 
+_EFFECTS = {
+    "sample": "sample",
+    "evaluate": "eval",
+    "checkpoint": "checkpoint",
+}
+"""By command, the kind of event that says the same."""
 _STYLES = {"error": "$text-error", "warning": "$text-warning"}
 _WIDE = 56
 
@@ -28,8 +34,8 @@ class EventList(Feed):
         self._events: Sequence[Mapping[str, Any]] = ()
 
     def show(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Show `events`, oldest first."""
-        self._events = events
+        """Show `events`, oldest first; those that say what another one says are left out."""
+        self._events = told_once(events)
         self._update_text()
 
     def on_resize(self) -> None:
@@ -46,6 +52,23 @@ class EventList(Feed):
             lines.append(_heading(apart))
             lines += [event_content(event, self.text_width).stylize("dim") for event in apart]
         self.set_text(Content("\n").join(lines), f"{len(self._events):,}")
+
+
+def told_once(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Without what a panel of its own shows, and what the answer to a command repeats."""
+    kept: list[Mapping[str, Any]] = []
+    for event in events:
+        if event.get("kind") == "command":
+            effect = _EFFECTS.get(str(event.get("message", "")).partition(":")[0])
+            while kept and effect and _is(kept[-1], effect, event.get("step")):
+                kept.pop()
+        if event.get("kind") != "probe":
+            kept.append(event)
+    return kept
+
+
+def _is(event: Mapping[str, Any], kind: str, step: object) -> bool:
+    return event.get("kind") == kind and event.get("step") == step
 
 
 def _heading(abandoned: Sequence[Mapping[str, Any]]) -> Content:

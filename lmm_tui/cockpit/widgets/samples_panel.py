@@ -1,4 +1,4 @@
-"""Samples of the model, the newest on top, and texts with each token coloured by its loss.
+"""Samples of the model, the newest on top; below them a text with each token coloured by its loss.
 
 It shows records of samples.jsonl, cleaned.
 """
@@ -27,7 +27,7 @@ class SamplesPanel(Feed):
     """Prompts in the accent colour, generated text plain, tokens coloured by their loss."""
 
     def __init__(self, id: str | None = None) -> None:
-        super().__init__(tr("samples"), tr("p asks the model for text, at any time."), id)
+        super().__init__(tr("samples"), tr("No samples yet. Press p to generate."), id)
         self._counts = 0, 0
         """All, and those that are not abandoned."""
 
@@ -47,10 +47,14 @@ class SamplesPanel(Feed):
 
 
 def _paragraphs(records: Sequence[Mapping[str, Any]]) -> list[Content]:
-    """The newest first, under their steps."""
+    """The newest samples first, under their steps; the newest losses of tokens come last."""
     paragraphs: list[Content] = []
     step = None
-    for record in reversed(records):
+    losses = [record for record in records if record.get("kind") == "token_losses"]
+    samples = [record for record in records if record.get("kind") != "token_losses"]
+    # Prompts of one step stand in the order in which they were asked.
+    samples.sort(key=lambda record: -_order(record.get("step")))
+    for record in [*samples, *losses[-1:]]:
         if record.get("step") != step:
             step = record.get("step")
             head = tr("step {step}", step=_number(step))
@@ -82,12 +86,16 @@ def _token_losses(record: Mapping[str, Any]) -> Content:
     parts = [
         (clean(span.text), loss_style(span.worst(losses))) for span in spans(list(map(str, tokens)))
     ]
-    return Content.assemble((tr("loss by token") + " ", "$foreground 60%"), *parts)
+    return Content.assemble((tr("per-token loss (validation)") + " ", "$foreground 60%"), *parts)
 
 
 def loss_style(loss: object) -> str:
     """The style of a loss in nats; none if it is not a number."""
     return LOSS_STYLES[level(loss)] if isinstance(loss, int | float) else ""
+
+
+def _order(step: object) -> float:
+    return step if isinstance(step, int) else -1
 
 
 def _number(step: object) -> str:
