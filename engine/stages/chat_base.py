@@ -22,6 +22,7 @@ from lmm_tui.data.chat.chatml import ChatML
 from lmm_tui.data.chat.spans import ChatTemplate, Rendered
 from lmm_tui.data.chat.template import CHATML, render_prompt, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
+from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.dataset import Dataset, joined
 from lmm_tui.data.tokenizing.fair_sample import fair_sample
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
@@ -30,12 +31,16 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.data_config import DataConfig
 from lmm_tui.engine.device import to_device
 from lmm_tui.engine.stages.base import MicroBatch, Stage, unused_note
+from lmm_tui.engine.stages.own_prompts import beginnings
 
 _SAMPLE_CHARACTERS = 2_000_000
 """Characters of conversations to train a tokenizer on."""
 
 
 T = TypeVar("T")
+
+
+_LONGEST_QUESTION = 160
 
 
 class Reader(Protocol[T]):
@@ -57,6 +62,12 @@ class ChatStage(Stage):
         self.tokenizer, self.template = _tokenizer_and_template(config, texts)
         self.baselines = {"ln V": math.log(self.tokenizer.vocab_size)}
         self.warnings = []
+
+    def ask_own_questions(self, sources: Sequence[str], talks: Iterable[Sequence[Turn]]) -> None:
+        """Sample with questions of the user's own validation data instead of built-in ones."""
+        if BUILTIN not in sources:
+            asked = (turn.content for turns in talks for turn in turns[:2] if turn.role == "user")
+            self.prompts = beginnings(asked, self.prompts, _LONGEST_QUESTION)
 
     def prompt_ids(self, text: str) -> list[int]:
         return self.turn_ids((Turn("user", text),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -11,12 +12,18 @@ import torch
 
 from lmm_tui.data.batching.batches import Batches, IdsAndLabels
 from lmm_tui.data.preparation.prepare import Progress, prepare
+from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import to_device
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.stages.base import MicroBatch, mean_losses, unused_note
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
+from lmm_tui.engine.stages.own_prompts import beginnings, spread
 from lmm_tui.metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
+
+
+_PROMPT_TOKENS = 32
+"""Of a sequence, in which the prompt of a sample is looked for."""
 
 
 class PretrainStage(LikelihoodStage[IdsAndLabels]):
@@ -52,6 +59,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
                 f"{corpus.skipped_count} lines of {', '.join(data.sources)} left out, the first: "
                 f"{corpus.skipped[0]}"
             )
+        self._batch_size = train.batch_size
         val = Batches(corpus.val, data.seq_len, train.batch_size, None)
         self._set_batches(
             config,
@@ -60,11 +68,20 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             val,
         )
         self.probe_sequence = val.get(0)[0][0].tolist()
+        if BUILTIN not in data.sources:
+            self.prompts = beginnings(self._texts(val), self.prompts)
 
     def validate(self, model: Decoder) -> dict[str, float]:
         found = mean_losses(self, model, self.validation_batches())
         bits_per_byte = found[VAL_LOSS] / math.log(2) / self._bytes_per_label
         return found | {VAL_BITS_PER_BYTE: bits_per_byte}
+
+    def _texts(self, val: Batches) -> Iterator[str]:
+        """The first tokens of validation sequences from everywhere."""
+        for block in spread(val.blocks):
+            ids_BxT, _ = val.get(block // self._batch_size)
+            row = block % self._batch_size
+            yield self.tokenizer.decode(ids_BxT[row, :_PROMPT_TOKENS].tolist())
 
     @cached_property
     def _bytes_per_label(self) -> float:

@@ -8,7 +8,7 @@ with what really happened. A command that cannot be done says why and changes no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lmm_tui.engine.generation.sampling_options import sampling
@@ -34,6 +34,9 @@ SETTINGS = {
     "checkpoint_every": "log.checkpoint_every",
 }
 """What `set` can change in a live run, and the configuration key behind it."""
+
+_PROMPTS = ("add_prompt", "drop_prompt")
+"""What `set` changes in the prompts of samples."""
 
 Handler = Callable[[dict[str, Any]], str]
 """From the arguments of a command to a sentence that says what was done."""
@@ -194,12 +197,32 @@ class Commands:
     def _set(self, args: dict[str, Any]) -> str:
         if not args:
             raise CommandError(f"nothing to set; it takes {', '.join(SETTINGS)}")
+        args, values = self._without_prompts(args)
         for name in args.keys() - SETTINGS.keys():
             raise CommandError(f"unknown setting {name}; it takes {', '.join(SETTINGS)}")
         require(args, dict.fromkeys(SETTINGS, float))
-        values = {SETTINGS[name]: value for name, value in args.items()}
+        values |= {SETTINGS[name]: value for name, value in args.items()}
         self._changes, sentence = self._settings.change(values)
         return sentence
+
+
+    def _without_prompts(
+        self, args: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The other arguments of `set`, and the prompts of samples with one more or one less."""
+        require({name: args[name] for name in _PROMPTS if name in args}, dict.fromkeys(_PROMPTS, str))
+        prompts = [*(self._context.config.log.prompts or self._context.stage.prompts)]
+        before = list(prompts)
+        if text := args.get("add_prompt"):
+            prompts += [text] if text not in prompts else []
+        if text := args.get("drop_prompt"):
+            if text not in prompts:
+                raise CommandError(f"{text!r} is not among the prompts of samples")
+            if len(prompts) == 1:
+                raise CommandError("the last prompt stays; add another one first")
+            prompts.remove(text)
+        others = {name: value for name, value in args.items() if name not in _PROMPTS}
+        return others, {"log.prompts": prompts} if prompts != before else {}
 
 
 def _failure(request: Request, error: Exception, step: int) -> Reply:

@@ -132,9 +132,9 @@ class Trainer:
         context.report_warnings()
         if _is_due(step, log.val_every):
             self._live.validate()
-        if _is_due(step, log.sample_every):
+        if log.sample_is_due(step, context.config.train.steps):
             self._try("no sample", self._live.sample)
-        if _is_due(step, log.checkpoint_every):
+        if _is_due(step, log.checkpoint_interval(context.config.train.steps)):
             if log.keep_best and log.val_every and context.val_step != step:
                 self._live.validate()  # The best is chosen by losses of the checkpoints' own steps.
             self._checkpoints.begin_unless_stuck()

@@ -108,6 +108,8 @@ def _sentence(change: SettingChange) -> str:
         return f"peak learning rate {before} → {after}"
     if change.key == "optim.clip":
         return f"clip at norm {before} → {after}"
+    if change.key == "log.prompts":
+        return f"prompts of samples: {len(change.before)} → {len(change.after)}"
     return f"{change.key} {before} → {after}"
 
 
