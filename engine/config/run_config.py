@@ -38,7 +38,7 @@ class RunConfig(Section):
 
     stage: Stage = Field("pretrain", description="What is trained: " + ", ".join(STAGES))
     device: str = Field("auto", description="auto, cpu, mps, cuda or cuda:N; auto takes the best")
-    name: str | None = Field(None, description="Name of the run; unset is stage, model, date")
+    name: str | None = Field(None, description="Name of the run; unset: stage, model and date")
     runs_dir: str = Field(RUNS_DIR, min_length=1, description="Folder that holds the runs")
     start_from: str | None = Field(
         None,

@@ -21,7 +21,6 @@ from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.own_prompts import beginnings, spread
 from lmm_tui.metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
 
-
 _PROMPT_TOKENS = 32
 """Of a sequence, in which the prompt of a sample is looked for."""
 

@@ -205,12 +205,11 @@ class Commands:
         self._changes, sentence = self._settings.change(values)
         return sentence
 
-
-    def _without_prompts(
-        self, args: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _without_prompts(self, args: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The other arguments of `set`, and the prompts of samples with one more or one less."""
-        require({name: args[name] for name in _PROMPTS if name in args}, dict.fromkeys(_PROMPTS, str))
+        require(
+            {name: args[name] for name in _PROMPTS if name in args}, dict.fromkeys(_PROMPTS, str)
+        )
         prompts = [*(self._context.config.log.prompts or self._context.stage.prompts)]
         before = list(prompts)
         if text := args.get("add_prompt"):

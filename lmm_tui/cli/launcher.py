@@ -174,7 +174,7 @@ class _Owner:
     def _interrupt(self) -> None:
         """Ctrl+C without an app: the first stops after the step, the second exits at once."""
         if self._stop_asked:
-            self._screen.say(tr("left at once, without a checkpoint of the last steps"))
+            self._screen.say(tr("stopped at once, without a final checkpoint"))
             os._exit(INTERRUPTED)
         self._stop()
         self._screen.say(
@@ -282,7 +282,7 @@ def _leave_foreign(
         said = mark("{run} keeps running in process {pid}; `lmm-tui monitor {run}` shows it again")
         print(tr(said, run=name, pid=pid))
     if departure is None:
-        print(tr("the screen crashed; {run} is not touched", run=name), file=sys.stderr)
+        print(tr("the screen crashed; {run} is not affected", run=name), file=sys.stderr)
         return 1
     return TERMINATED if departure is Departure.TERMINATE else 0
 

@@ -268,7 +268,7 @@ class CockpitApp(SettingsApp):
         self._habits = replace(self._habits, screen="dashboard")
 
     def _say_that_no_run_is_open(self) -> None:
-        self.notify(tr("Enter opens the run under the cursor."), title=tr("no run is open"))
+        self.notify(tr("Press enter to open the selected run."), title=tr("no run is open"))
         if not isinstance(self.screen, BaseScreen):
             self._go_to("runs")
 

@@ -31,7 +31,7 @@ class CommandSearch(SystemCommandsProvider):
         if not found:
             yield Hit(
                 _FALLBACK_SCORE,
-                tr("No command has such a name"),
+                tr("No match"),
                 self.app.action_help,  # type: ignore[attr-defined]
                 help=tr("Show all keys and what they do"),
             )

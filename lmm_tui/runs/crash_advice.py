@@ -21,7 +21,7 @@ _KNOWN = (
     ),
     (
         r"CUDA error|device-side assert|cuDNN|CUBLAS|NCCL",
-        mark("Try the same run with --device cpu to tell the device from the code."),
+        mark("Run it with --device cpu to see whether the device is at fault."),
     ),
 )
 
@@ -34,7 +34,7 @@ def for_failure(error: str, has_traceback: bool) -> str:
     for pattern, advice in _KNOWN:
         if re.search(pattern, error, re.IGNORECASE):
             return tr(advice)
-    return tr("The whole traceback is in output.log and events.jsonl.") if has_traceback else ""
+    return tr("The full traceback is in output.log and events.jsonl.") if has_traceback else ""
 
 
 def for_crash(pid: int, has_checkpoint: bool) -> tuple[str, str]:

@@ -15,9 +15,7 @@ from lmm_tui.terminal.safe_text import clean
 
 _STYLES = ("green", "", "yellow", "bold red")
 """By loss level."""
-LEGEND = mark(
-    "tokens: green below 1 nat, plain below 3, yellow below 5, red above; grey is not counted"
-)
+LEGEND = mark("loss (nats): green < 1, plain < 3, yellow < 5, red ≥ 5; grey is not counted")
 
 
 def spike_heading(spike: KeptSpike) -> Text:

@@ -153,9 +153,9 @@ def _before_that(end: str, trouble: str) -> str:
 
 
 ENDS: dict[str, tuple[str, str]] = {
-    "crashed": ("killed, out of memory, or a power cut",
-                "look at the last lines of its output, then resume from the last checkpoint"),
-    "failed": ("what the error says", "mend that, then resume from the last checkpoint"),
+    "crashed": ("killed, out of memory, or power loss",
+                "check the end of the log (6), then resume from the last checkpoint"),
+    "failed": ("see the error message", "fix it, then resume from the last checkpoint"),
 }  # fmt: skip
 """Likely cause and advice where a run ended so."""
 

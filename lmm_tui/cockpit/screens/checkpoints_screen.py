@@ -34,8 +34,8 @@ COLUMNS = (
     TableColumn("tokens", mark("tokens"), 7, right=True, rank=4),
     TableColumn("size", mark("size"), 8, right=True, rank=1),
     TableColumn("age", mark("age"), 12, right=True, rank=2),
-    TableColumn("kept", mark("kept as"), 12, grows=True),
-    TableColumn("parts", mark("holds"), 26, grows=True, rank=5),
+    TableColumn("kept", mark("retention"), 12, grows=True),
+    TableColumn("parts", mark("contents"), 26, grows=True, rank=5),
 )
 _QUIET = "$foreground 70%"
 
@@ -94,14 +94,12 @@ class CheckpointsScreen(CheckpointActions):
 
     def _empty_text(self) -> str:
         if self._live:
-            return tr(
-                "No checkpoint yet.\nc on the dashboard writes one after the step in progress."
-            )
-        return tr("This run has saved nothing.\n2 lists the other runs.")
+            return tr("No checkpoint yet.\nPress c on the dashboard to save one.")
+        return tr("No checkpoint was saved in this run.\n2 lists all runs.")
 
     @staticmethod
     def _row(one: ListedCheckpoint, best: bool, now: float) -> TableRow:
-        kept = tr(", ").join(map(tr, one.kept)) or tr("nothing keeps it")
+        kept = tr(", ").join(map(tr, one.kept)) or tr("not kept")
         return TableRow(
             one.path.name,
             {
@@ -121,8 +119,8 @@ class CheckpointsScreen(CheckpointActions):
         one = self.checkpoint_under_cursor()
         if one is None:
             return []
-        holds = tr(", ").join(map(tr, one.parts)) or tr("nothing that training knows")
-        last = Content.styled(tr("● stays for good: it is pinned") if one.pinned else "", _QUIET)
+        holds = tr(", ").join(map(tr, one.parts)) or tr("unknown files")
+        last = Content.styled(tr("● pinned: never removed") if one.pinned else "", _QUIET)
         if one.trouble:
             last = Content.styled(clean(translate_message(one.trouble)), "$error")
         return [

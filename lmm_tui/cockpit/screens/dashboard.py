@@ -97,9 +97,7 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
         )
         self._metric_charts = MetricCharts(self._book, grid)
         yield grid
-        yield FilterInput(
-            tr("words of a metric's name; enter keeps them, esc shows all metrics again")
-        )
+        yield FilterInput(tr("part of a metric's name; enter keeps the filter, esc clears it"))
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -169,11 +167,11 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
         session, view = self.session, self.session.view
         self._show_run(self.query_one(RunHeader))
         self.query_one(VitalNumbers).show(session.series)
-        ended = "" if view.active else tr("The run has ended without any.")
+        ended = "" if view.active else tr("Nothing was recorded in this run.")
         probes, samples = self.query_one(ProbePanel), self.query_one(SamplesPanel)
         probes.expect(ended or self._first_probe)
         probes.update_from(session.series)
-        samples.expect(ended or tr("p asks the model for text, at any time."))
+        samples.expect(ended or tr("No samples yet. Press p to generate."))
         samples.show(session.samples)
         if self._health is not None:
             self._judge(self._health)
@@ -243,7 +241,7 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
         if self.session.away:
             notice.say(
                 translate_message(self.session.away),
-                tr("What was read before is still shown; it goes on when the folder is back."),
+                tr("Showing the last data read; updates resume when the folder is back."),
             )
         elif problem := run_notices.problem(self.session):
             notice.say(*problem)

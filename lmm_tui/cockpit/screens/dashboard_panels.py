@@ -39,7 +39,7 @@ _TRACES = {
     ],
     mark("reward"): [
         Trace(names.REWARD, mark("mean"), "blue", "line"),
-        Trace("grpo/flat_groups", mark("flat groups"), "purple", "line"),
+        Trace("grpo/flat_groups", mark("groups without reward difference"), "purple", "line"),
         Trace("val/reward", mark("val"), "orange", "marks"),
     ],
     mark("teacher"): [

@@ -146,7 +146,7 @@ class EvaluationResults(Vertical):
 def _state_line(running: str, at: EvaluationProgress | None, width: int) -> Content:
     """A bar with answers done and time left, as far as there is room."""
     if not running:
-        return Content.styled(tr("r evaluates · enter changes a setting · v turns the page"), QUIET)
+        return Content.styled(tr("r evaluate · enter change setting · v switch view"), QUIET)
     name = f"{running}  "
     if at is None or not at.total:
         return Content.assemble((name, "bold"), tr("starting lm-eval …"))
@@ -188,17 +188,17 @@ def _history_chart(asked: Asked, chance: float | None) -> Chart:
         Trace("high", tr("95 % high"), "grey", "line"),
         Trace("score", tr("score"), "blue", "marks"),
     ]
-    references = {} if chance is None else {tr("chance"): chance}
+    references = {} if chance is None else {tr("random baseline"): chance}
     return Chart(asked.words, traces, references=references)
 
 
 def _empty_text(*, saved: bool) -> Content:
     first = (
-        tr("No scores yet: r asks this checkpoint the built-in questions.")
+        tr("No scores yet. Press r to evaluate this checkpoint.")
         if saved
-        else tr("Nothing is saved yet: c on the dashboard writes a checkpoint of a live run.")
+        else tr("No checkpoint yet. Press c on the dashboard of a live run to save one.")
     )
-    more = tr("They are scored by lm-eval in a process of its own, and kept in evals/ of the run.")
+    more = tr("lm-eval scores it in a worker process; results are kept in evals/ of the run.")
     return Content.assemble(f"{first}\n", (more, QUIET))
 
 

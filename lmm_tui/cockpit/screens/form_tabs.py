@@ -29,7 +29,7 @@ _SECTIONS = {
     mark("model"): ("model",),
     mark("data"): ("data", ""),
     mark("training"): ("train",),
-    mark("optimisation"): ("optim",),
+    mark("optimizer"): ("optim",),
     mark("probes, logs"): ("log", "probe"),
     mark("evaluation"): ("eval",),
     mark("health"): ("health",),

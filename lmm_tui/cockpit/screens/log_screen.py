@@ -60,10 +60,10 @@ class LogScreen(BaseScreen):
     def compose_body(self) -> ComposeResult:
         yield LogView(
             self._shown,
-            tr("Nothing was printed yet.\nWhat the engine prints, logs and warns of is kept here."),
+            tr("No output yet.\nEverything that training prints or logs appears here."),
         )
         yield FilterInput(tr("find"), id="find")
-        yield FilterInput(tr("only lines with"), id="narrow")
+        yield FilterInput(tr("filter"), id="narrow")
 
     def look(self) -> None:
         self.query_one(LogView).look()
@@ -77,12 +77,12 @@ class LogScreen(BaseScreen):
         amount = size(view.window.size)
         facts = [amount]
         if self._filter:
-            facts.append(tr("{count:,} with “{words}”", count=view.count, words=self._filter))
+            facts.append(tr("{count:,} match “{words}”", count=view.count, words=self._filter))
         self.query_one(ScreenTabs).show(
             " · ".join(facts),
             (f" · {tr('following')}", "$success")
             if view.following
-            else (f" · {tr('stands')}", "$warning"),
+            else (f" · {tr('paused')}", "$warning"),
             subject=f"{self._run.name}/{self._run.output.name}",
         )
 
@@ -121,7 +121,7 @@ class LogScreen(BaseScreen):
         """Go to the next line that matches the search."""
         view, wanted = self.query_one(LogView), self._wanted
         if not wanted:
-            self.toast(tr("/ asks what to search for"), "find")
+            self.toast(tr("Press / to search"), "find")
             return
         start = view.found if view.found is not None else view.window.size
         lines = [line.offset for line in view.lines]
@@ -137,7 +137,7 @@ class LogScreen(BaseScreen):
         if message.offset is not None:
             self.query_one(LogView).go_to(message.offset)
         else:
-            self.toast(tr("no more lines with “{words}” that way", words=message.wanted), "find")
+            self.toast(tr("No more matches for “{words}”", words=message.wanted), "find")
 
     def _match(self) -> None:
         view, wanted = self.query_one(LogView), self._filter

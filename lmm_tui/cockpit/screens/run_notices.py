@@ -36,9 +36,9 @@ def next_step(view: RunView) -> tuple[str, str]:
     if view.state == "starting":
         return (
             translate_message(view.status.activity) or tr("loading torch"),
-            tr("Then training begins. ? shows the keys, q leaves or stops."),
+            tr("Training starts next. ? shows the keys, q quits."),
         )
-    return tr("The first step is under way"), tr("The charts fill in as steps are done.")
+    return tr("Running the first step"), tr("Charts appear after the first step.")
 
 
 def first_probe(run: RunDir) -> str:
@@ -48,10 +48,8 @@ def first_probe(run: RunDir) -> str:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         every = 0
     if not every:
-        return tr("p probes the live model, at any time.")
-    return tr(
-        "The first probe comes at step {step:,}; p probes the live model, at any time.", step=every
-    )
+        return tr("Press p to probe now.")
+    return tr("First probe at step {step:,}. Press p to probe now.", step=every)
 
 
 def _last_traceback(events: Sequence[Mapping[str, Any]]) -> str:

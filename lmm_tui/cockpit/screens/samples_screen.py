@@ -128,7 +128,7 @@ class SamplesScreen(BaseScreen):
                     clean(str(record.get("text", "")), newlines="keep"),
                 )
             )
-        parts = parts or [Content.styled(tr("nothing said here"), _QUIET)]
+        parts = parts or [Content.styled(tr("no sample at this step"), _QUIET)]
         self.query_one("#said", Prose).update(Content("\n").join(parts))
         self.query_one("#whole").scroll_home(animate=False)
 
@@ -159,9 +159,9 @@ class SamplesScreen(BaseScreen):
 
     def action_add(self) -> None:
         asked = AskDialog(
-            tr("a prompt"),
-            tr("The live model goes on from it, or answers, after the step in progress."),
-            judge=lambda text: "" if text.strip() else tr("write something to go on from"),
+            tr("New prompt"),
+            tr("The live model answers it now and at every later sample."),
+            judge=lambda text: "" if text.strip() else tr("type a prompt"),
         )
         self.app.push_screen(asked, self._prompted)
 
@@ -179,7 +179,7 @@ class SamplesScreen(BaseScreen):
             lambda: Sampled(RunSession(self._run.path).send("sample", args), prompt),
             refused=lambda why: Sampled(Reply(False, why), prompt),
         ):
-            self.toast(tr("the last request is still under way"), mark("sample"), severe=True)
+            self.toast(tr("the previous request is still running"), mark("sample"), severe=True)
 
     def on_sampled(self, message: Sampled) -> None:
         self.toast(message.reply.message, "sample", severe=not message.reply.ok)
@@ -207,7 +207,7 @@ def sampling_dialog(options: SamplingOptions) -> AskDialog:
         return ""
 
     return AskDialog(
-        tr("how it speaks"),
+        tr("Sampling options"),
         tr(
             "temperature=0.8 top_p=0.95 max_tokens=200, any of them; what is left out is as in the "
             "settings of the run. Temperature 0 always takes the likeliest token."

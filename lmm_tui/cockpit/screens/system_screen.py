@@ -117,7 +117,7 @@ class SystemScreen(BaseScreen):
 
     def _cards(self, cards: tuple[Card, ...], width: int) -> list[Content]:
         if not cards:
-            words = tr("none seen; nvidia-ml-py shows NVIDIA cards")
+            words = tr("no GPU found (pip install nvidia-ml-py for NVIDIA)")
             return [_line("GPU", words, width)]
         lines = []
         for index, card in enumerate(cards):

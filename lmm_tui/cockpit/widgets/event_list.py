@@ -30,7 +30,7 @@ class EventList(Feed):
     """A line for each event: time, step, kind, message; alerts and errors are wrapped."""
 
     def __init__(self, id: str | None = None) -> None:
-        super().__init__(tr("events"), tr("What happens to the run is listed here."), id)
+        super().__init__(tr("events"), tr("Checkpoints, commands and alerts appear here."), id)
         self._events: Sequence[Mapping[str, Any]] = ()
 
     def show(self, events: Sequence[Mapping[str, Any]]) -> None:

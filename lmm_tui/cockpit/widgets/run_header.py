@@ -133,7 +133,7 @@ class RunHeader(StyledLine):
             parts.append((f" {clean(translate_message(view.status.error))} ", "$error"))
         if view.state == "stale":
             silence = duration(time.time() - max(view.status.heartbeat, view.info.started))
-            parts.append((f" {tr('no sign of life for {time}', time=silence)} ", "$warning"))
+            parts.append((f" {tr('no heartbeat for {time}', time=silence)} ", "$warning"))
             if view.status.activity:  # What it was at, or why a run elsewhere is not heard of.
                 now = clean(translate_message(view.status.activity))
                 parts.append((f" {now} ", "$warning"))

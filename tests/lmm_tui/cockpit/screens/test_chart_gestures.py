@@ -225,7 +225,7 @@ async def test_without_colours_the_name_of_the_picture_with_the_focus_stands_out
 async def test_zooming_further_than_it_goes_says_so_once(run):
     async with cockpit(run, (80, 24)) as (app, pilot):
         await pilot.press(*["plus"] * 12)
-        assert toasts(app) == ["This is as near as it gets."]
+        assert toasts(app) == ["Already at the closest zoom."]
         first = app.screen.query_one("#first", Chart)
         assert not first.view.can_zoom(2, first.whole)
 
@@ -235,7 +235,7 @@ async def test_zooming_out_of_all_there_is_says_so(run):
         await pilot.press("plus", "minus")
         assert not toasts(app)
         await pilot.press("minus")
-        assert toasts(app) == ["All of it is shown."]
+        assert toasts(app) == ["The whole run is shown."]
 
 
 async def test_every_chart_key_does_what_the_help_says(run):

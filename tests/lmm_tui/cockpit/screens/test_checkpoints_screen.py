@@ -66,7 +66,7 @@ async def test_it_lists_what_is_saved_and_what_keeps_it(run):
         lines = text.splitlines()
         assert "first-words · 3 checkpoints · 9.0 MB" in text
         assert "weights, optimiser" in text
-        for step, words in (("300", "last"), ("200", "best"), ("100", "nothing keeps it")):
+        for step, words in (("300", "last"), ("200", "best"), ("100", "not kept")):
             line = next(line for line in lines if line.strip().startswith(step))
             assert words in line and "3.0 MB" in line
 

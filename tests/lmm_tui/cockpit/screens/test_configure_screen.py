@@ -274,7 +274,7 @@ async def test_the_focused_field_is_explained():
     async with seated() as seat:
         seat.screen.field("train.grad_accum").editor.focus()
         await seat.pilot.pause()
-        assert seat.says("Micro-batches in a step")
+        assert seat.says("Micro-batches per optimizer step (gradient accumulation)")
         assert seat.says("whole number from 1 to 65,536 · default 1 · train.grad_accum")
 
 
@@ -362,7 +362,7 @@ async def test_a_stage_brings_its_own_options_and_a_changed_tab_is_marked():
 
 async def test_what_is_wrong_on_another_tab_is_gone_to():
     async with seated() as seat:
-        await seat.press(*["pagedown"] * TABS.index("optimisation"))
+        await seat.press(*["pagedown"] * TABS.index("optimizer"))
         await seat.type_into("optim.beta1", "2")
         await seat.press("pageup", "pageup", "enter")
         await seat.until(lambda: seat.says("Not started; put right what is marked: beta1"))

@@ -53,7 +53,14 @@ async def test_the_first_look_tells_name_state_model_progress_and_loss(run):
         assert part in text
     for part in ("40%", "ETA 2 min 00 s", "20.5k tok/s", "loss", "ln V", "unigram", "bigram"):
         assert part in text
-    for part in ("PPL", "learning rate", "clipped", "entropy", "participation ratio", "step 400"):
+    for part in (
+        "PPL",
+        "learning rate",
+        "clipped",
+        "entropy",
+        "effective rank (participation ratio)",
+        "step 400",
+    ):
         assert part in text
 
 
@@ -84,7 +91,7 @@ async def test_a_run_whose_process_is_gone_is_crashed_and_says_how_to_go_on(tmp_
         # It lies in no folder `runs`, so its name alone would not do.
         said = screen_text(app).partition("lmm-tui resume")[2].replace("│", " ").split()
         assert said[0] == str(run.dir.path)
-        assert "The run has ended without any." in screen_text(app)
+        assert "Nothing was recorded in this run." in screen_text(app)
     run.close()
 
 
@@ -331,7 +338,7 @@ async def test_while_a_step_takes_long_keys_are_not_sent_twice_and_nothing_block
     async with cockpit(run) as (app, pilot):
         await pilot.press("c", "c")
         await until(pilot, lambda: "asked: checkpoint" in screen_text(app))
-        assert toasts(app) == ["asked already; it is done between two steps"]
+        assert toasts(app) == ["Already queued; it runs between two steps"]
         await pilot.press("n")
         assert app.screen.query_one(PanelGrid).page.title == "model"
         release.set()
@@ -408,7 +415,7 @@ async def test_in_chinese_the_palette_finds_a_command_by_its_english_name_too(in
 
 async def test_a_search_of_the_palette_that_finds_nothing_leads_to_the_help(run):
     async with cockpit(run) as (app, pilot):
-        await do_by_palette(pilot, "zzzz", "No command has such a name")
+        await do_by_palette(pilot, "zzzz", "No match")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
 
 

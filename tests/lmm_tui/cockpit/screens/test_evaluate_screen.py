@@ -116,7 +116,7 @@ async def test_the_pages_are_turned_by_clicks_too(run):
         await until_read(pilot, "0.400")
         views = app.screen.query_one("#views").region
         await pilot.click(offset=(views.x + 19, views.y))
-        await until_read(pilot, "no other run was asked the same yet")
+        await until_read(pilot, "no other run has this evaluation")
 
 
 async def test_every_setting_is_asked_for_and_wrong_ones_are_refused(run, tmp_path):
@@ -204,7 +204,7 @@ async def test_a_checkpoint_is_really_scored_and_a_cancelled_one_is_not(tmp_path
         await until_read(pilot, "starting lm-eval")
         await pilot.press("x")
         await until_read(pilot, "r evaluates")
-        assert "cancelled; r goes on where it was" in toasts(app)
+        assert "Cancelled; r resumes it" in toasts(app)
         assert not read_records(host.run_dir)
         await change(pilot, "tasks", "ctrl+u", *"lmm_choice", "enter")
         await change(pilot, "limit", "ctrl+u", "3", "enter")

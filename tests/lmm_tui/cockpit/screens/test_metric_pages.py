@@ -172,7 +172,7 @@ async def test_pinned_metrics_come_first_and_hidden_ones_go(run):
         await pilot.press("escape", "slash", *"lr", "enter", "tab", "H", "escape")
         titles = [page.title for page in app.screen.pages]
         assert "pinned" in titles
-        await pilot.press(*["n"] * (titles.index("optimisation") - titles.index(shown_page(app))))
+        await pilot.press(*["n"] * (titles.index("optimizer") - titles.index(shown_page(app))))
         assert "train/grad_norm" in open_metrics(app) and "train/lr" not in open_metrics(app)
 
 

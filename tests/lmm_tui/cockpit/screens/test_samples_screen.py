@@ -255,7 +255,7 @@ async def test_another_model_is_chosen_from_those_that_there_are(run):
 async def test_the_cursor_shows_what_was_likeliest_there(run, size):
     talking(run)
     async with opened(run, "w", size=size) as (app, pilot):
-        await until_read(pilot, "the first: nothing stands before it")
+        await until_read(pilot, "the first token has no loss")
         await pilot.press("right")
         await until_read(pilot, "loss 0.500   p 0.607")
         text = screen_text(app)
