@@ -67,6 +67,8 @@ def commands_in(config: RunConfig) -> list[Command]:
     if config.health.enable:
         given = {"health.command": config.health.command, "health.webhook": config.health.webhook}
         found += [Command(key, value) for key, value in given.items() if value]
+    urls = {"notify.webhook": config.notify.webhook, "notify.ntfy": config.notify.ntfy}
+    found += [Command(key, value) for key, value in urls.items() if value]
     if config.stage == "grpo":
         found += [Command(_REWARDS, name) for name in config.grpo.rewards if _is_function(name)]
     return found
@@ -112,6 +114,8 @@ def moved(source: Path, target: Path) -> None:
 _OFF = {
     "health.command": "--set health.command=",
     "health.webhook": "--set health.webhook=",
+    "notify.webhook": "--set notify.webhook=",
+    "notify.ntfy": "--set notify.ntfy=",
     _REWARDS: "--set 'grpo.rewards=[\"exact\"]'",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from lmm_tui.engine.run.control_mailbox import Reply, Request
@@ -23,6 +23,7 @@ Kind = Literal[
     "alert",
     "error",
     "end",
+    "target",
 ]
 Level = Literal["info", "warning", "error"]
 
@@ -34,20 +35,22 @@ class EventLog:
 
     def __init__(self, run_dir: RunDir) -> None:
         self._writer = JsonlWriter(run_dir.events)
+        self.on_event: Callable[[Mapping[str, Any]], object] = lambda record: None
+        """Called with each event once it is written."""
 
     def write(
         self, kind: Kind, message: str, *, step: int, level: Level = "info", **details: Any
     ) -> None:
-        self._writer.write(
-            {
-                "time": round(time.time(), 3),
-                "step": step,
-                "kind": kind,
-                "level": level,
-                "message": message,
-                **details,
-            }
-        )
+        record = {
+            "time": round(time.time(), 3),
+            "step": step,
+            "kind": kind,
+            "level": level,
+            "message": message,
+            **details,
+        }
+        self._writer.write(record)
+        self.on_event(record)
         log.log(getattr(logging, level.upper()), "step %d: %s: %s", step, kind, message)
 
     def write_command(

@@ -15,6 +15,7 @@ import torch
 
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import Precision, autocast
+from lmm_tui.engine.health.run_notifications import RunNotifications
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.control_mailbox import Mailbox
 from lmm_tui.engine.run.events import EventLog
@@ -33,6 +34,7 @@ class Host(Protocol):
     run_dir: RunDir
     mailbox: Mailbox
     events: EventLog
+    notifications: RunNotifications
     status: StatusWriter
     history: SettingHistory
     asked: list[SettingChange]

@@ -25,9 +25,12 @@ class HealthActions:
         )
         self.monitor.on_verdict = lambda verdict: host.status.update(verdict=verdict.record())
         self._spikes = spikes
+        self._host = host
 
     def observe(self, step: int, row: Mapping[str, float]) -> None:
         """Check a row that was logged; batches of spikes are flagged."""
+        if said := self._host.notifications.met(row):
+            self._host.events.write("target", said, step=step)
         for alert in self.monitor.observe(step, row):
             if alert.rule in SPIKE_RULES:
                 self._spikes.flag(alert.step, alert.rule, alert.what)

@@ -33,6 +33,7 @@ from lmm_tui.engine.config.resolve import resolve, with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.run_settings import changed_settings, settings_of
 from lmm_tui.engine.config.trust import UntrustedError, allow_own, refuse_untrusted
+from lmm_tui.engine.health.run_notifications import RunNotifications
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
 from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
 from lmm_tui.engine.run.control_server import ControlServer
@@ -96,6 +97,10 @@ class EngineHost:
                 self._log_handler = open_log(self.run_dir.output)
                 opened.callback(self._close_log)
                 self.events = EventLog(self.run_dir)
+                self.notifications = RunNotifications(
+                    self.config.notify, self.run_dir.name, self._tell_failure
+                )
+                self.events.on_event = self.notifications.event
                 self.run_dir.write_config(to_toml(with_changes(self.config, self.history.began)))
                 self.run_dir.write_info(self._info)
             if resume is None:
@@ -197,10 +202,15 @@ class EngineHost:
         self.events.write("error", sentence, step=step, level="error", traceback=details)
         self.status.update(error=sentence)
 
+    def _tell_failure(self, sentence: str) -> None:
+        step = self.status.status.step
+        self.events.write("alert", sentence, step=step, level="info")
+
     def _close(self) -> None:
         self.status.update(state=self.state, activity="", eta_s=None)
         self.events.write("end", self.state, step=self.status.status.step)
         self.status.close()
+        self.notifications.close()
         if self._stop:
             self._stop.request.answer(self._stop.reply(self.status.status.step))
         self.mailbox.close()

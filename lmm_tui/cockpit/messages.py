@@ -73,6 +73,13 @@ class ConfigureRun(Message):
 
 
 @dataclass
+class TerminalNotice(Message):
+    """Ring the bell of the terminal and have it show this text."""
+
+    text: str
+
+
+@dataclass
 class SettingsAnswered(Message):
     """The run has answered a change of its settings."""
 

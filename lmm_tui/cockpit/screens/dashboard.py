@@ -6,6 +6,7 @@ This file shows the run; `metric_pages` decides which charts are on the screen, 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from lmm_tui.charts.chart import Chart
 from lmm_tui.charts.heatmap import HeatMap
 from lmm_tui.charts.ticks import round_end
 from lmm_tui.cockpit.keys import bindings
+from lmm_tui.cockpit.messages import TerminalNotice
 from lmm_tui.cockpit.pinned_metrics import NOTHING, PinnedMetrics
 from lmm_tui.cockpit.screens import run_notices
 from lmm_tui.cockpit.screens.dashboard_pages import DashboardPages, layer_prefix
@@ -48,6 +50,7 @@ from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.vital_numbers import VitalNumbers
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.runs.away_summary import LastSeen, away_summary
 from lmm_tui.runs.session import LOG_FILE, RunSession
 
 if TYPE_CHECKING:
@@ -66,7 +69,14 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
     BINDINGS = bindings("dashboard", "charts")
     AUTO_FOCUS = ""
 
-    def __init__(self, session: RunSession, *, owned: bool, shelf: PinnedMetrics = NOTHING) -> None:
+    def __init__(
+        self,
+        session: RunSession,
+        *,
+        owned: bool,
+        shelf: PinnedMetrics = NOTHING,
+        seen: LastSeen | None = None,
+    ) -> None:
         super().__init__(session)
         self.owned = owned
         self._stage = session.view.info.stage
@@ -76,6 +86,9 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
         self._judging = False
         self._announced = len(session.events)
         self._verdict: Verdict | None = None
+        self._seen = seen
+        self._since = ""
+        """What happened while nobody looked."""
 
     def compose(self) -> ComposeResult:
         yield ScreenTabs("dashboard")
@@ -238,6 +251,8 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
 
     def _show_notice(self) -> None:
         view, notice = self.session.view, self.query_one(Notice)
+        if self._seen is not None and not self.session.loading:
+            self._since, self._seen = away_summary(self.session, self._seen, time.time()), None
         if self.session.away:
             notice.say(
                 translate_message(self.session.away),
@@ -247,6 +262,8 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
             notice.say(*problem)
         elif view.active and not len(self.session.series):
             notice.say(*run_notices.next_step(view), calm=True)
+        elif self._since:
+            notice.say(f"{self._since}  ·  {tr('esc closes')}", "", calm=True)
         else:
             notice.say("", "")
 
@@ -256,11 +273,27 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
         self.query_one(NextLine).show(self.next_steps(self._verdict), trouble=red)
 
     def _announce(self) -> None:
-        """Toast the alerts that come while the screen is open."""
+        """Tell of alerts, a target that was reached and the end while the screen is open."""
         for event in self.session.events[self._announced :]:
-            if event.get("level") in ("warning", "error") and event.get("kind") == "alert":
-                self.toast(str(event.get("message", "")), "alert", severe=True)
+            kind, text = str(event.get("kind")), str(event.get("message", ""))
+            severe = event.get("level") in ("warning", "error")
+            if kind == "target" or (kind == "alert" and severe):
+                self.toast(text, kind, severe=severe)
+            if kind in ("target", "end") or (kind == "alert" and severe):
+                self._notify_terminal(kind, f"{self.session.view.info.name}: {_said(kind, text)}")
         self._announced = len(self.session.events)
+
+    def _notify_terminal(self, kind: str, text: str) -> None:
+        """As `notify` of the run has it; never of a log or a script of someone's own."""
+        if not self.session.foreign and kind in run_notices.announced(self.session.run_dir):
+            self.app.post_message(TerminalNotice(text))
+
+    def action_restore(self) -> None:
+        if self._since:
+            self._since = ""
+            self._show_notice()
+        else:
+            super().action_restore()
 
     def _judge(self, health: RunHealth) -> None:
         """Apply the health rules to new rows; a long history is worked off in slices."""
@@ -279,6 +312,10 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
     def _judge_on(self, health: RunHealth) -> None:
         self._judging = False
         self._judge(health)
+
+
+def _said(kind: str, text: str) -> str:
+    return tr(text) if kind == "end" else translate_message(text)
 
 
 def _x_end(last_step: int, total: int) -> float:

@@ -32,7 +32,7 @@ _SECTIONS = {
     mark("optimizer"): ("optim",),
     mark("probes, logs"): ("log", "probe"),
     mark("evaluation"): ("eval",),
-    mark("health"): ("health",),
+    mark("health"): ("health", "notify"),
 }
 TABS = (ESSENTIALS, *_SECTIONS)
 

@@ -41,6 +41,18 @@ def next_step(view: RunView) -> tuple[str, str]:
     return tr("Running the first step"), tr("Charts appear after the first step.")
 
 
+def announced(run: RunDir) -> tuple[str, ...]:
+    """The kinds of events that the settings of a run have the terminal announce; none for a run
+    without settings, which a script of someone's own has written."""
+    try:
+        found = settings_table(run)
+        wanted = found.get("notify", {})
+        kinds = wanted.get("on", ("end", "alert", "target"))
+        return tuple(map(str, kinds)) if found and wanted.get("terminal", True) else ()
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return ()
+
+
 def first_probe(run: RunDir) -> str:
     """When the settings of a run have it probed first."""
     try:
