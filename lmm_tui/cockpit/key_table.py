@@ -75,7 +75,7 @@ axis          x            -   *  x axis        Cycle x axis: step, tokens, time
 open  i  -  *  spikes  Inspect the batches of outlier steps, rewind to before one  spikes
 
 [spikes]  where: spikes
-back   r           -  -  roll back  Restore the weights before the step, skip its batch; asks  go_back
+back   r           -  -  roll back  Restore the weights from before the step, skip it; asks  go_back
 leave  escape i q  -  -  close    Go back
 
 [metric]  where: dashboard  group: Metrics

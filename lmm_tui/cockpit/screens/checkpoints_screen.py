@@ -59,6 +59,7 @@ class CheckpointsScreen(CheckpointActions):
         self._list = CheckpointList(run)
         self._checkpoints: tuple[ListedCheckpoint, ...] = ()
         self._live = False
+        self._stage = ""
 
     def compose_body(self) -> ComposeResult:
         yield Table(titled(COLUMNS), tr("Reading …"))
@@ -78,6 +79,8 @@ class CheckpointsScreen(CheckpointActions):
     def on_checkpoints_read(self, message: CheckpointsRead) -> None:
         self._checkpoints = message.checkpoints
         self._live = message.run is not None and message.run.live
+        if message.run is not None:
+            self._stage = message.run.summary.info.stage
         self._show()
 
     # What is shown
@@ -128,6 +131,9 @@ class CheckpointsScreen(CheckpointActions):
             Content.styled(clean(str(one.path)), _QUIET),
             last,
         ]
+
+    def preview(self) -> tuple[Path | None, str, tuple[int, ...]]:
+        return self._run.path, self._stage, tuple(one.step for one in self._checkpoints)
 
     def is_last_of_live_run(self) -> bool:
         return self._live and len(self._checkpoints) == 1

@@ -99,6 +99,15 @@ def make_charts(stage: str, *, smoothed: bool = True) -> list[Chart | HeatMap]:
     return [_as_panel(chart) for chart in charts]
 
 
+def main_plot(stage: str, *, smoothed: bool = True) -> Plot:
+    """The plot of the largest panel, for previews of a run."""
+    title = titles_of(stage)["first"]
+    traces = _TRACES[title]
+    if not smoothed:
+        traces = [replace(each, kind="line") for each in traces if each.kind != "smooth"]
+    return Plot(title, traces, unit=_UNITS.get(title, ""), glyphs=glyphs_for())
+
+
 def _panels_of(stage: str) -> dict[str, str]:
     """By panel of the overview, the title of its chart."""
     return {

@@ -182,6 +182,10 @@ class RunsScreen(RunActions):
             Content.styled(clean(last), "$error" if error or trouble else ""),
         ]
 
+    def preview(self) -> tuple[Path | None, str, tuple[int, ...]]:
+        run = self.run_under_cursor()
+        return (None, "", ()) if run is None else (run.summary.path, run.summary.info.stage, ())
+
     # Order and choice
 
     @on(Table.HeadClicked)
