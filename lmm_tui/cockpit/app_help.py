@@ -12,7 +12,7 @@ from textual.screen import Screen
 from lmm_tui.cockpit.app_colours import ColourfulApp
 from lmm_tui.cockpit.command_search import CommandSearch
 from lmm_tui.cockpit.keys import KEYS, Key
-from lmm_tui.cockpit.messages import OVERLAY
+from lmm_tui.cockpit.messages import CONFIGURE, OVERLAY
 from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.i18n.language import tr
 
@@ -59,6 +59,8 @@ class HelpfulApp(ColourfulApp):
         """The parts of the key table whose keys work on a screen."""
         if isinstance(screen, BaseScreen):
             return (screen.PLACE,)
+        if screen.name == CONFIGURE:
+            return (CONFIGURE,)
         if screen.name == OVERLAY:
             return ("charts",)
         return ("dashboard", "charts") if self.is_dashboard(screen) else ()

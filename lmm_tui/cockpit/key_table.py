@@ -136,12 +136,14 @@ find      /  3  *  find      Search upwards through the whole file, ignoring cas
 next      n  4  *  next      Go to the next match, upwards  find_up
 previous  N  -  -  previous  Go to the previous match, downwards  find_down
 narrow    f  5  *  filter    Show only the lines that contain a text
+level     l  5  *  level     Show all lines, only printed output, or only warnings and errors
 follow    F  6  *  follow    Follow the end of the log, or stop following
 
 [samples]  where: samples  group: Samples
 chat    c        2  *  chat       Chat with the live model or a checkpoint  app.go('chat')
 tokens  w        3  *  tokens     Show the loss of each token of a text  app.go('tokens')
-prompt  a        4  *  add        Have the live model continue your own prompt  add
+prompt  a        4  *  add        Add a prompt of your own, sampled now and from now on  add
+drop    d        8  *  drop       Drop the prompt under the cursor from later samples
 again   s        5  *  sample     Sample the usual prompts from the live model now
 manner  o        6  *  options    Set temperature, top-p and length of these samples
 whole   enter    7  -  full text  Show the full text under the cursor, or the table again

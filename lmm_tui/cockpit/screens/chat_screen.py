@@ -213,6 +213,8 @@ class ChatScreen(BackendScreen):
                 )
                 parts.append(Content("\n" if mine else "\n\n"))
             else:
+                if mine and parts:
+                    parts.append(Content("\n\n"))
                 parts.append(words)
         if self._growing is not None:
             parts.append(Content.styled("▌", "$success"))

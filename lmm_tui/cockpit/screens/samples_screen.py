@@ -6,6 +6,7 @@ token view are reached from here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +32,8 @@ from lmm_tui.terminal.safe_text import clean
 
 _EMPTY = mark(
     "No samples yet.\n"
-    "s asks a live model for some; a asks it to go on from a prompt of yours.\n"
-    "c talks with it, or with a checkpoint; w shows what surprises it in a text."
+    "Press s to sample a live model, a to add a prompt of your own.\n"
+    "c: chat with it or with a checkpoint; w: the loss of each token of a text."
 )
 _QUIET = "$foreground 70%"
 
@@ -167,16 +168,32 @@ class SamplesScreen(BaseScreen):
 
     def _prompted(self, prompt: str | None) -> None:
         if prompt is not None:
-            self._ask(prompt)
+            self._ask(prompt, keep=True)
 
-    def _ask(self, prompt: str | None) -> None:
+    def action_drop(self) -> None:
+        """Sample without the prompt under the cursor from now on."""
+        if place := self.query_one(SampleGrid).under_cursor:
+            prompt, _ = place
+            self._send("drop", lambda run: run.send("set", {"drop_prompt": prompt}), None)
+
+    def _ask(self, prompt: str | None, *, keep: bool = False) -> None:
+        """Sample now; a new prompt is sampled at every later time, too, if it is to `keep`."""
         args: dict[str, Any] = dict(self._sampling.for_sample)
         if prompt is not None:
             args["prompt"] = prompt
 
+        def ask(run: RunSession) -> Reply:
+            reply = run.send("sample", args)
+            if reply.ok and keep:
+                reply = run.send("set", {"add_prompt": prompt})
+            return reply
+
+        self._send("sample", ask, prompt)
+
+    def _send(self, task: str, send: Callable[[RunSession], Reply], prompt: str | None) -> None:
         if not self.in_background(
-            "sample",
-            lambda: Sampled(RunSession(self._run.path).send("sample", args), prompt),
+            task,
+            lambda: Sampled(send(RunSession(self._run.path)), prompt),
             refused=lambda why: Sampled(Reply(False, why), prompt),
         ):
             self.toast(tr("the previous request is still running"), mark("sample"), severe=True)

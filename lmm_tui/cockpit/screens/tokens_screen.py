@@ -23,7 +23,7 @@ from lmm_tui.cockpit.screens.backend_screen import BackendScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog
 from lmm_tui.cockpit.widgets.samples_panel import LOSS_STYLES
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
-from lmm_tui.cockpit.widgets.token_text import TokenText
+from lmm_tui.cockpit.widgets.token_text import HIGH_LOSS_GROUND, TokenText
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
@@ -207,7 +207,7 @@ def _legend() -> Content:
     for limit, style in zip(LIMITS, LOSS_STYLES, strict=False):
         parts += [(f"<{limit:g}", style), (" ", "")]
     return Content.assemble(
-        ("nats ", _QUIET), *parts, (f"≥{HIGH_LOSS:g}", f"{LOSS_STYLES[-1]} underline")
+        ("nats ", _QUIET), *parts, (f"≥{HIGH_LOSS:g}", f"{LOSS_STYLES[-1]} {HIGH_LOSS_GROUND}")
     )
 
 
