@@ -257,7 +257,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
             await self.form.open_tab_of(wrong[0])
             self._show_tabs()
             names = listed(field.called for field in wrong)
-            why = tr("Not started; put right what is marked: {names}", names=names)
+            why = tr("Fix the highlighted fields: {names}", names=names)
             self._refused = wrong[0], why
             wrong[0].editor.focus()
             self._show_help()
