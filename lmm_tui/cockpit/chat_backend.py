@@ -184,7 +184,9 @@ def parse_sampling(text: str) -> SamplingOptions:
         try:
             found[name] = kind(value)
         except ValueError:
-            raise ValueError(tr("{word}: {value!r} is not a number", word=word, value=value)) from None
+            raise ValueError(
+                tr("{word}: {value!r} is not a number", word=word, value=value)
+            ) from None
     options = SamplingOptions(**found)
     if options.temperature is not None and not 0 <= options.temperature <= 10:
         raise ValueError(tr("temperature must be from 0 (greedy) to 10"))

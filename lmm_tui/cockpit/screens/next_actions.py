@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lmm_tui.cockpit.messages import CommandDone, ConfigureRun, OpenRun
+from lmm_tui.cockpit.screens.dialogs import Choice, ChoiceDialog
 from lmm_tui.cockpit.screens.live_settings import current_settings
 from lmm_tui.cockpit.screens.run_commands import RunCommands
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
@@ -85,14 +86,32 @@ class NextActions(RunCommands):
                       state=state)  # fmt: skip
             self.toast(said, mark("resume"))
             return
-        status, run = view.status, self.session.run_dir
-        complete = 0 < status.total_steps <= status.step
-        steps = 2 * status.total_steps if complete else None
+        status = view.status
+        if self._newest() is None:
+            self.toast(tr("No checkpoint to resume from; f sets up a new run."), mark("resume"))
+        elif 0 < status.total_steps <= status.step:
+            question = tr(
+                "{name} is finished. Train {count:,} more steps?",
+                name=view.info.name,
+                count=status.total_steps,
+            )
+            choices = [Choice("longer", "y", mark("Train longer"))]
+            dialog = ChoiceDialog(tr("train longer"), question, choices)
+            self.app.push_screen(dialog, partial(self._train_longer, 2 * status.total_steps))
+        else:
+            self._resume_up_to(None)
+
+    def _train_longer(self, steps: int, answer: str | None) -> None:
+        if answer:
+            self._resume_up_to(steps)
+
+    def _resume_up_to(self, steps: int | None) -> None:
+        run = self.session.run_dir
 
         def work() -> Message:
-            from lmm_tui.cockpit.screens.run_actions import resume_detached
+            from lmm_tui.cockpit.screens import run_actions
 
-            resume_detached(run, steps)
+            run_actions.resume_detached(run, steps)
             return OpenRun(run.path)
 
         if self.begin("resume"):
