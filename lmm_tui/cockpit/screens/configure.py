@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
@@ -30,6 +29,7 @@ from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, run_name
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
 from lmm_tui.cockpit.widgets.option_field import OptionField
 from lmm_tui.cockpit.widgets.page_tabs import PageTabs
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
@@ -123,9 +123,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         wide = self.app.size.width >= WIDE
         self.set_class(wide, "-wide")
         self.set_class(self.app.size.height >= TALL, "-tall")
-        yield Static(
-            Content.assemble(("lmm-tui", "bold $accent"), f"  {tr('new run')}"), id="title"
-        )
+        yield ScreenTabs("configure")
         yield PageTabs()
         with Vertical(id="body"):
             yield OptionForm(self._config, id="form")

@@ -109,8 +109,8 @@ class SpikesScreen(ModalScreen[int | None]):
         if step is None or not self._live:
             return
         question = tr(
-            "Restore the last checkpoint from before step {step:,} and continue with the next data? "
-            "Steps since then are lost; the batch is skipped.",
+            "Restore the last checkpoint from before step {step:,} and continue with the next "
+            "data? Steps since then are lost; the batch is skipped.",
             step=step,
         )
         self.app.push_screen(
