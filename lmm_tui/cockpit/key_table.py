@@ -76,7 +76,7 @@ open  i  -  *  spikes  Inspect the batches of outlier steps, rewind to before on
 
 [spikes]  where: spikes
 back   r           -  -  roll back  Restore the weights from before the step, skip it; asks  go_back
-leave  escape i q  -  -  close    Go back
+leave  escape i q  -  -  close      Go back
 
 [metric]  where: dashboard  group: Metrics
 search   /  11  *  search       Show only charts whose metric has these words; esc shows all

@@ -11,7 +11,7 @@ _SAMPLES, _CHECKPOINTS = 20, 5
 """In a run, where nothing else is set."""
 _LONGEST_WITHOUT_SAMPLE, _LONGEST_WITHOUT_CHECKPOINT = 1000, 2000
 _FIRST_SAMPLE = 10
-"""A step: nobody waits for long to read what the model says."""
+"""A step: nobody waits for long to read what the model says. No interval is shorter by itself."""
 
 
 class LogConfig(Section):
@@ -47,13 +47,13 @@ class LogConfig(Section):
         """Steps between samples of a run of so many steps; 0 is never."""
         if self.sample_every is not None:
             return self.sample_every
-        return min(max(round(steps / _SAMPLES), 1), _LONGEST_WITHOUT_SAMPLE)
+        return min(max(round(steps / _SAMPLES), _FIRST_SAMPLE), _LONGEST_WITHOUT_SAMPLE)
 
     def checkpoint_interval(self, steps: int) -> int:
         """Steps between checkpoints of a run of so many steps; 0 is never but at its end."""
         if self.checkpoint_every is not None:
             return self.checkpoint_every
-        return min(max(round(steps / _CHECKPOINTS), 1), _LONGEST_WITHOUT_CHECKPOINT)
+        return min(max(round(steps / _CHECKPOINTS), _FIRST_SAMPLE), _LONGEST_WITHOUT_CHECKPOINT)
 
     def sample_is_due(self, step: int, steps: int) -> bool:
         """At each interval; where that is not set, also after the first few steps."""

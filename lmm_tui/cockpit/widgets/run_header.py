@@ -114,7 +114,8 @@ class RunHeader(StyledLine):
             if text and cell_len(text) + 2 + _SHORTEST_BAR <= room:
                 left.append((f" {text} ", "$foreground 70%"))
                 room -= cell_len(text) + 2
-        right = [*now, *_progress(view, room, facts)]
+        red = _is_red(view.state, self._verdict)
+        right = [*now, *_progress(view, room, facts, red=red)]
         return spread(width, left, right)
 
     def _activity(self, view: RunView) -> list[Part]:
@@ -189,12 +190,13 @@ def _length(facts: Sequence[str]) -> int:
     return sum(cell_len(fact) + 2 for fact in facts)
 
 
-def _progress(view: RunView, room: int, facts: Sequence[str]) -> list[Part]:
-    """A bar in the colour of the state if there is room, then the facts."""
+def _progress(view: RunView, room: int, facts: Sequence[str], *, red: bool) -> list[Part]:
+    """A bar in the colour of the state, or `red`, if there is room, then the facts."""
     first, *others = facts
     parts: list[Part] = []
     if room > _SHORTEST_BAR and view.status.total_steps:
         _, colour = BADGES.get(view.state, ("", "$warning"))
+        colour = "$error" if red else colour
         parts = [*bar(min(room - 1, _LONGEST_BAR), view.progress, colour), (" ", "")]
     parts.append((f" {first} ", "bold"))
     return parts + [(f" {fact} ", "$foreground 80%") for fact in others]

@@ -163,7 +163,7 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     tmux.press("s")
     tmux.wait_for("2 steps")
     tmux.press("c")
-    tmux.wait_for("the live model goes on from this")
+    tmux.wait_for("Prompt (the live model)")
     tmux.press("-l", "The cat")
     tmux.press("Enter")
     # Whatever it is, and on whichever line.

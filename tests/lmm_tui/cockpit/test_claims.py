@@ -113,7 +113,7 @@ async def test_a_crash_is_the_first_finding(
         await until_read(pilot, "CRASHED")
         await until_read(pilot, "the process is gone")
         panel = app.screen.query_one(HealthPanel)
-        assert "1 open" in str(panel.border_title)
+        assert "1 active" in str(panel.border_title)
         assert "healthy" not in screen_text(app)
     assert main.run(["health", "gone", "--runs-dir", str(tmp_path)]) == 0
     assert capsys.readouterr().out.startswith("error: the process is gone")

@@ -205,7 +205,7 @@ async def test_no_key_breaks_an_empty_list_or_one_whose_run_has_gone(run, size):
                 for key in row.keys:
                     await pilot.press(key)
         app.screen.look()
-        await until_read(pilot, "This run has saved nothing")
+        await until_read(pilot, "No checkpoint was saved in this run")
 
 
 def test_a_look_at_many_checkpoints_reads_only_what_is_new(run):

@@ -43,7 +43,7 @@ async def test_it_opens_at_the_end_and_follows_until_somebody_scrolls_up(run):
         assert "following" in screen_text(app)
         await pilot.press("pageup")
         await pilot.pause()
-        assert "stands" in screen_text(app) and "line 350 of many" not in screen_text(app)
+        assert "paused" in screen_text(app) and "line 350 of many" not in screen_text(app)
         print_lines(run, 351, 400)
         app.screen.look()
         await pilot.pause()
@@ -56,7 +56,7 @@ async def test_f_follows_or_stands(run):
     print_lines(run, 1, 300)
     async with reading(run) as (app, pilot):
         await pilot.press("F")
-        await until_read(pilot, "stands")
+        await until_read(pilot, "paused")
         await pilot.press("F")
         await until_read(pilot, "following")
         assert app.screen.query_one(LogView).following

@@ -152,7 +152,7 @@ async def test_a_reply_grows_piece_by_piece_and_escape_stops_it(run):
     hold = threading.Event()
     talking(run, hold)
     async with opened(run, "c") as (app, pilot):
-        await until_read(pilot, "say something to the live model")
+        await until_read(pilot, "Message to the live model")
         await pilot.press(*"7 ?", "enter")
         await until_read(pilot, REPLY[:8])
         assert "you    7 ?" in screen_text(app) and "of course" not in screen_text(app)
