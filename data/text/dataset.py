@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.text.files import check_unchanged, find, json_rows, opened, stamp
 from lmm_tui.data.text.json_rows import Parse, Skipped
+from lmm_tui.message import Message
 
 SUFFIXES = (".json", ".jsonl")
 
@@ -41,7 +42,10 @@ class Dataset(Generic[T]):
     @property
     def skipped_rows(self) -> tuple[str, ...]:
         """`file:line: why` of the first 100 rows that were left out."""
-        return tuple(f"{self.paths[bad.file]}:{bad.line}: {bad.why}" for bad in self.skipped.first)
+        return tuple(
+            Message("{path}:{line}: {why}", path=self.paths[bad.file], line=bad.line, why=bad.why)
+            for bad in self.skipped.first
+        )
 
 
 def from_files(
@@ -77,7 +81,9 @@ def from_files(
         if skipped.too_many:
             raise DataError(skipped.refusal(found.skipped_rows[0]))
         if not skipped.lines:
-            raise DataError(f"data.source: {source!r} holds no rows; give files that do")
+            raise DataError(
+                "data.source: {source!r} holds no rows; give files that do", source=source
+            )
 
     found = Dataset(rows, paths)
     return found
@@ -98,8 +104,8 @@ def joined(parts: Sequence[Dataset[T]]) -> Dataset[T]:
 
 def shape_of(row: dict[str, Any]) -> str:
     """The keys of a row, for a sentence about what was found instead of what was expected."""
-    keys = ", ".join(json.dumps(key, ensure_ascii=False) for key in list(row)[:6])
-    return f"found {keys}" if keys else "found an empty object"
+    keys = [json.dumps(key, ensure_ascii=False) for key in list(row)[:6]]
+    return Message("found {keys}", keys=keys) if keys else Message("found an empty object")
 
 
 if __name__ == "__main__":

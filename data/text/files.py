@@ -32,6 +32,7 @@ from lmm_tui.data.text.json_rows import (
 from lmm_tui.data.text.passages import SEPARATOR, documents
 from lmm_tui.data.text.row_fields import TEXT_FIELDS, refuse_unlearnable, unused_fields
 from lmm_tui.data.tokenizing.cpus import usable_cpus
+from lmm_tui.message import Message, os_reason
 
 SUFFIXES = (".txt", ".jsonl", ".json")
 
@@ -67,12 +68,12 @@ class FileText:
             try:
                 for path, digest in self._submitted(pool, reading):
                     while not wait([digest], _REPORTED_EVERY_S).done:
-                        progress("hashing", min(reading.done, self.size), self.size)
+                        progress(Message("hashing"), min(reading.done, self.size), self.size)
                     whole.update(path.suffix.lower().encode() + digest.result())
             except BaseException:
                 reading.stopped = True
                 raise
-        progress("hashing", self.size, self.size)
+        progress(Message("hashing"), self.size, self.size)
         return f"files {whole.hexdigest()}"
 
     def _submitted(
@@ -103,7 +104,9 @@ class FileText:
 
     def locate(self, bad: BadLine) -> str:
         """`file:line: why`, for people."""
-        return f"{self.paths[bad.file]}:{bad.line}: {bad.why}"
+        return Message(
+            "{path}:{line}: {why}", path=self.paths[bad.file], line=bad.line, why=bad.why
+        )
 
 
 def json_rows(
@@ -123,7 +126,9 @@ def json_rows(
         try:
             yield from json_array(file, index, parse, skipped, exact=exact)
         except JsonError as error:
-            raise DataError(f"{path}:{error.line}: {error}; mend the file") from None
+            raise DataError(
+                "{path}:{line}: {error}; mend the file", path=path, line=error.line, error=error
+            ) from None
     else:
         yield from json_lines(file, index, parse, skipped, exact=exact)
 
@@ -146,18 +151,24 @@ def find(source: str, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
             for match in map(Path, glob.glob(str(given), recursive=True)):  # noqa: PTH207
                 matches += _inside(match) if match.is_dir() else [match]
     except OSError as error:
-        raise DataError(f"data.source: {source!r} cannot be read ({error.strerror})") from None
+        raise DataError(
+            "data.source: {source!r} cannot be read ({error})",
+            source=source,
+            error=os_reason(error),
+        ) from None
     found = sorted({path for path in matches if path.suffix.lower() in suffixes})
     if found:
         return found
     if given.is_dir():
-        problem = f"the folder {source!r} holds no {kinds} file"
+        problem = Message("the folder {source!r} holds no {kinds} file", source=source, kinds=kinds)
     elif matches:
-        problem = f"{source!r} is no {kinds} file"
+        problem = Message("{source!r} is no {kinds} file", source=source, kinds=kinds)
     else:
-        problem = f"no file, folder or glob matches {source!r}"
+        problem = Message("no file, folder or glob matches {source!r}", source=source)
     raise DataError(
-        f"data.source: {problem}; give 'builtin', {kinds} files, a folder or a glob of them"
+        "data.source: {problem}; give 'builtin', {kinds} files, a folder or a glob of them",
+        problem=problem,
+        kinds=kinds,
     )
 
 
@@ -178,8 +189,11 @@ def _text_lines(file: BufferedReader, path: Path) -> Iterator[str]:
         rest = raw[len(piece) :]
         if _NUL in piece:
             raise DataError(
-                f"{path}:{number}: a NUL byte (byte {offset + piece.index(_NUL)} of the file), as "
-                "in UTF-16 or a binary file; convert the file to UTF-8"
+                "{path}:{number}: a NUL byte (byte {offset} of the file), as in "
+                "UTF-16 or a binary file; convert the file to UTF-8",
+                path=path,
+                number=number,
+                offset=offset + piece.index(_NUL),
             )
         line = piece.removeprefix(BOM) if offset == 0 else piece
         try:
@@ -187,8 +201,11 @@ def _text_lines(file: BufferedReader, path: Path) -> Iterator[str]:
         except UnicodeDecodeError as error:
             byte = offset + len(piece) - len(line) + error.start
             raise DataError(
-                f"{path}:{number}: not UTF-8 text (byte {byte} of the file); "
-                "convert the file to UTF-8"
+                "{path}:{number}: not UTF-8 text (byte {byte} of the file); "
+                "convert the file to UTF-8",
+                path=path,
+                number=number,
+                byte=byte,
             ) from None
         offset += len(piece)
         number += piece.endswith(b"\n")
@@ -221,9 +238,9 @@ def _cut_long(text: str) -> Iterator[str]:
 def _text_of(skipped: Skipped, record: dict[str, Any]) -> str:
     """The `text` of a JSONL line; ValueError says why there is none. Other fields are noted."""
     if "text" not in record:
-        raise ValueError('no key "text"')
+        raise ValueError(Message('no key "text"'))
     if not isinstance(record["text"], str):
-        raise ValueError('"text" is not a string')
+        raise ValueError(Message('"text" is not a string'))
     refuse_unlearnable(record)
     skipped.unused.update(dict.fromkeys(unused_fields(record, TEXT_FIELDS)))
     return str(record["text"])
@@ -261,7 +278,7 @@ def stamp(path: Path) -> tuple[int, int]:
 def check_unchanged(path: Path, before: tuple[int, int]) -> None:
     """DataError where a file is no longer what it was at the stamp `before`."""
     if stamp(path) != before:
-        raise DataError(f"{path}: changed while it was read; start again when it is done")
+        raise DataError("{path}: changed while it was read; start again when it is done", path=path)
 
 
 @contextmanager
@@ -275,7 +292,11 @@ def opened(path: Path) -> Iterator[BufferedReader]:
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(f"{path}: cannot be read ({error.strerror}); mend that or leave it out")
+    return DataError(
+        "{path}: cannot be read ({error}); mend that or leave it out",
+        path=path,
+        error=os_reason(error),
+    )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import orjson
 
+from lmm_tui.message import Message
+
 T = TypeVar("T")
 Parse = Callable[[dict[str, Any]], T]
 """Makes of a JSON object what it stands for; its ValueError says what was expected instead."""
@@ -68,9 +70,13 @@ class Skipped:
 
     def refusal(self, first: str) -> str:
         """What to say when there are too many; `first` is the first of them, with its place."""
-        return (
-            f"{first}; {self.count} of {self.lines} lines are broken, more than "
-            f"{TOLERATED:.0%}: mend them or take them out"
+        return Message(
+            "{first}; {count} of {lines} lines are broken, more than "
+            "{tolerated:.0%}: mend them or take them out",
+            first=first,
+            count=self.count,
+            lines=self.lines,
+            tolerated=TOLERATED,
         )
 
 
@@ -144,11 +150,13 @@ def _loads(raw: bytes, exact: bool = False) -> Any:
         except UnicodeDecodeError as undecodable:
             place = raw[: undecodable.start]
             byte = undecodable.start - place.rfind(b"\n") - 1
-            what = f"not UTF-8 (byte {byte} of the line)"
+            what = Message("not UTF-8 (byte {byte} of the line)", byte=byte)
             raise JsonError(what, place.count(b"\n") + 1) from None
-        what = f"not JSON ({error.msg}, column {error.colno})"
+        what = Message(
+            "not JSON ({msg}, column {colno})", msg=Message(error.msg), colno=error.colno
+        )
         if b"\0" in raw:
-            what = "not JSON (a NUL byte, as in UTF-16 or a binary file)"
+            what = Message("not JSON (a NUL byte, as in UTF-16 or a binary file)")
         raise JsonError(what, error.lineno) from None
 
 
@@ -162,7 +170,7 @@ class JsonError(ValueError):
 
 def _object(row: Any) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise ValueError("not a JSON object")
+        raise ValueError(Message("not a JSON object"))
     return row
 
 

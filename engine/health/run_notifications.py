@@ -15,6 +15,7 @@ from typing import Any
 from lmm_tui.engine.config.sections.notify_config import NotifyConfig, parse_target
 from lmm_tui.engine.health.notifications import Channel, Notifier
 from lmm_tui.engine.health.webhook import NotificationError, Webhook
+from lmm_tui.message import Message, with_parts
 
 _DESKTOP_S = 10.0
 
@@ -36,7 +37,7 @@ class RunNotifications:
             return
         if kind in ("end", "alert", "target") and kind in self._section.on:
             text = f"{self._run}: {record['message']} (step {record['step']})"
-            self._notifier.send(json.dumps({**record, "run": self._run, "text": text}))
+            self._notifier.send(json.dumps({**with_parts(record), "run": self._run, "text": text}))
 
     def met(self, row: Mapping[str, float]) -> str | None:
         """What is said where a row meets the target for the first time."""
@@ -48,7 +49,13 @@ class RunNotifications:
             return None
         if (value < bound) if sign == "<" else (value > bound):
             self._target = None
-            return f"{metric} is {value:.4g}: target {sign} {bound:g} reached"
+            return Message(
+                "{metric} is {value:.4g}: target {sign} {bound:g} reached",
+                metric=metric,
+                value=value,
+                sign=sign,
+                bound=bound,
+            )
         return None
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.stages.base import MicroBatch, mean_losses, unused_note
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.own_prompts import beginnings, spread
+from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
 
 _PROMPT_TOKENS = 32
@@ -55,8 +56,12 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             self.warnings.append(unused_note(data.sources, corpus.unused))
         if corpus.skipped_count:
             self.warnings.append(
-                f"{corpus.skipped_count} lines of {', '.join(data.sources)} left out, the first: "
-                f"{corpus.skipped[0]}"
+                Message(
+                    "{skipped_count} lines of {sources} left out, the first: {skipped}",
+                    skipped_count=corpus.skipped_count,
+                    sources=[*data.sources],
+                    skipped=corpus.skipped[0],
+                )
             )
         self._batch_size = train.batch_size
         val = Batches(corpus.val, data.seq_len, train.batch_size, None)

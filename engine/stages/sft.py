@@ -19,6 +19,7 @@ from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.stages.base import MicroBatch, mean_losses
 from lmm_tui.engine.stages.chat_base import ChatStage, kinds_of, packed_batch, read_side
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
+from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_EXACT
 
 log = logging.getLogger("engine")
@@ -32,10 +33,10 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data, train = config.data, config.train
-        progress("reading conversations", 0, 0)
+        progress(Message("reading conversations"), 0, 0)
         chats = read_side(read_conversations, data, "train")
         super().__init__(config, (turn.content for talk in chats for turn in talk.turns))
-        progress("packing conversations", 0, 0)
+        progress(Message("packing conversations"), 0, 0)
         packed = pack(render_all(chats, self.tokenizer, self.template), data.seq_len)
         self.warn_of_skipped(chats, data.sources)
         if data.tokenizer is not None:
@@ -70,16 +71,22 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
         try:
             packed = pack(render_all(chats, self.tokenizer, self.template), config.data.seq_len)
         except DataError as error:
-            self.warnings.append(f"no validation: {error}")
+            self.warnings.append(Message("no validation: {error}", error=error))
             return None
         return PackedBatches(packed, config.train.batch_size, None)
 
     def _warn_of_cut(self, packed: Packed) -> None:
         if packed.truncated or packed.dropped:
             self.warnings.append(
-                f"of {packed.conversations + packed.dropped} conversations {packed.truncated} were "
-                f"longer than {packed.seq_len} tokens and lost their end, {packed.dropped} had no "
-                "answer within them and were left out"
+                Message(
+                    "of {conversations} conversations {truncated} were longer than "
+                    "{seq_len} tokens and lost their end, {dropped} had no answer "
+                    "within them and were left out",
+                    conversations=packed.conversations + packed.dropped,
+                    truncated=packed.truncated,
+                    seq_len=packed.seq_len,
+                    dropped=packed.dropped,
+                )
             )
         log.info(
             "%d conversations in %d rows, %.1f %% full, %d labels",

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from lmm_tui.data.builtin.task import KINDS
 from lmm_tui.engine.config.sections.section import Section
+from lmm_tui.message import Message
 
 
 class DataConfig(Section):
@@ -49,7 +50,11 @@ class DataConfig(Section):
     @classmethod
     def _known_kinds(cls, value: list[str]) -> list[str]:
         if unknown := next((kind for kind in value if kind not in KINDS), None):
-            raise ValueError(f"unknown kind {unknown!r}; choose from {', '.join(KINDS)}")
+            raise ValueError(
+                Message(
+                    "unknown kind {unknown!r}; choose from {kinds}", unknown=unknown, kinds=[*KINDS]
+                )
+            )
         return value
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from lmm_tui.engine.config.sections.section import Section
+from lmm_tui.message import Message
 
 _TARGET = re.compile(r"\s*(?P<metric>[^<>\s]+)\s*(?P<sign>[<>])\s*(?P<bound>\S+)\s*")
 
@@ -52,7 +53,9 @@ def parse_target(text: str) -> tuple[str, str, float]:
     except ValueError:
         bound = None
     if found is None or bound is None:
-        raise ValueError(f"{text!r} is not a target; write one like 'val/loss < 3.2'")
+        raise ValueError(
+            Message("{text!r} is not a target; write one like 'val/loss < 3.2'", text=text)
+        )
     return found["metric"], found["sign"], bound
 
 

@@ -100,7 +100,10 @@ def test_of_several_runs_the_title_names_the_best() -> None:
     for loss, store in enumerate(stores.values(), start=2):
         store.append({"step": 9, "val/loss": float(6 - loss)})
     traces = [Trace(Overlay.name(key, "val/loss"), key, "blue", "marks") for key in stores]
-    assert "best wild 3.000 at step 9" in lines(Plot("val loss", traces).draw(Overlay(stores), 90, 8))[0]
+    assert (
+        "best wild 3.000 at step 9"
+        in lines(Plot("val loss", traces).draw(Overlay(stores), 90, 8))[0]
+    )
 
 
 def test_an_empty_chart_says_so() -> None:
