@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Timer
@@ -76,11 +77,13 @@ def monitor_cockpit(
     mouse: bool = True,
     called: str | None = None,
     early: Sequence[int] = (),
+    named: bool = True,
 ) -> int:
     """Show a run of another process, or one that has ended; returns the exit code.
 
     None opens the list of the runs in `runs_dir`. `called` is the name of the run in messages, by
-    default that of its directory. `early` is what `early_signals` yields: those are obeyed now.
+    default that of its directory. A run that was `named` is seen on its dashboard, any other on the
+    screen of the last visit. `early` is what `early_signals` yields: those are obeyed now.
     """
     from lmm_tui.runs.session import RunSession
 
@@ -88,6 +91,8 @@ def monitor_cockpit(
     session = None if run_dir is None else RunSession(run_dir.path)
 
     def make_app(extras: dict[str, Any]) -> CockpitApp:
+        if named and run_dir is not None:
+            extras["habits"] = replace(extras["habits"], screen="")
         return CockpitApp(runner.session or session, runs_dir=runs_dir, **extras)
 
     with Terminal() as screen:
