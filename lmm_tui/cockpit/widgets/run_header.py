@@ -99,9 +99,13 @@ class RunHeader(StyledLine):
         view = self._view
         if view is None:
             return Content()
-        left = [badge(view.state, self._verdict), *verdict_badge(self._verdict, view.state)]
         now, facts = self._activity(view), _facts(view)
-        room = width - sum(cell_len(text) for text, _ in (*left, *now)) - _SHORTEST_NAME
+        left = [badge(view.state, self._verdict), *verdict_badge(self._verdict, view.state)]
+        room = _room(width, left, now)
+        if room < cell_len(facts[0]) + 2 and not (self._verdict and self._verdict.is_trouble):
+            # That nothing is wrong needs no words where there is room for few.
+            left = left[:1]
+            room = _room(width, left, now)
         while len(facts) > 1 and _length(facts) > room:
             # The share is dropped first; then the time that is left, and the steps stay.
             del facts[1]
@@ -146,6 +150,11 @@ class RunHeader(StyledLine):
             commands = listed(map(tr, self._pending))
             parts.append((f" {tr('queued: {commands}', commands=commands)} ", "$warning"))
         return parts
+
+
+def _room(width: int, left: Sequence[Part], right: Sequence[Part]) -> int:
+    """Cells that are left, without those of the name."""
+    return width - sum(cell_len(text) for text, _ in (*left, *right)) - _SHORTEST_NAME
 
 
 def _is_red(state: str, verdict: Verdict | None) -> bool:

@@ -162,7 +162,8 @@ def test_only_what_may_explain_a_curve_is_marked() -> None:
         {"kind": "checkpoint", "step": 8},
         {"kind": "alert", "level": "error", "message": "no step"},
     ]
-    assert marks_of(events) == (Mark(3, True), Mark(5, False), Mark(7, False))
+    found = [(mark.step, mark.severe) for mark in marks_of(events)]
+    assert found == [(3, True), (5, False), (7, False)]
 
 
 def test_smoothing_is_centred_and_keeps_gaps() -> None:
@@ -283,7 +284,7 @@ async def test_a_click_sets_the_cursor_and_the_wheel_zooms_there(run):
 async def test_alerts_of_the_run_are_marks_on_the_charts(run):
     EventLog(run.dir).write("alert", "loss is NaN", step=200, level="error")
     async with cockpit(run, (200, 50)) as (app, _):
-        assert app.screen.query_one("#first", Chart).marks == (Mark(200, True),)
+        assert app.screen.query_one("#first", Chart).marks == (Mark(200, True, "loss is NaN"),)
 
 
 async def test_gestures_on_a_run_without_values_do_nothing(tmp_path):

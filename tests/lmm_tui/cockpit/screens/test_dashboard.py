@@ -268,7 +268,7 @@ async def test_enter_gives_the_focused_panel_the_page_and_escape_takes_it_back(r
     async with cockpit(run) as (app, pilot):
         tiles = app.screen.query_one(PanelGrid)
         await pilot.press("enter")
-        assert "tab to a panel first" in toasts(app)[0]
+        assert "Select a panel with tab first" in toasts(app)[0]
         await pilot.press("tab", "tab", "enter")
         focused = app.focused
         assert [child for child in tiles.children if child.display] == [focused]
@@ -355,7 +355,7 @@ async def test_e_writes_the_plots_in_a_process_of_its_own(run):
     run.train(1, 60)
     async with cockpit(run) as (app, pilot):
         await pilot.press("e")
-        await until(pilot, lambda: "asked: export" in screen_text(app))
+        await until(pilot, lambda: "queued: export" in screen_text(app))
         await until(pilot, lambda: toasts(app), timeout_s=60)
         assert toasts(app)[0].startswith("wrote ")
         await until(pilot, lambda: "export wrote" in screen_text(app))

@@ -213,4 +213,4 @@ async def test_the_health_panel_says_what_is_wrong_and_what_to_do(run):
         app.screen.look()
         await pilot.pause()
         assert panel.border_title.startswith("health · 1 active")
-        assert "go back to the last checkpoint" in screen_text(app)
+        assert "roll back to the last checkpoint" in screen_text(app)
