@@ -116,7 +116,7 @@ async def test_a_crash_is_the_first_finding(
         assert "1 active" in str(panel.border_title)
         assert "healthy" not in screen_text(app)
     assert main.run(["health", "gone", "--runs-dir", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.startswith("error: the process is gone")
+    assert capsys.readouterr().out.startswith("error: the process exited")
     run.close()
 
 
