@@ -44,7 +44,7 @@ T = TypeVar("T")
 _LONGEST_QUESTION = 160
 
 
-class Reader(Protocol[T]):
+class ReadRow(Protocol[T]):
     """`read_conversations`, `read_pairs` or `read_prompts`."""
 
     def __call__(
@@ -56,7 +56,12 @@ class ChatStage(Stage):
     """A stage whose prompts are user turns and whose samples are assistant turns."""
 
     is_chat = True
-    prompts = ("17 + 25 = ?", "把 3 1 2 从小到大排列。", "Reverse the word: river", "你好")
+    prompts: tuple[str, ...] = (
+        "17 + 25 = ?",
+        "把 3 1 2 从小到大排列。",
+        "Reverse the word: river",
+        "你好",
+    )
 
     def __init__(self, config: RunConfig, texts: Iterable[str]) -> None:
         """A tokenizer is trained on `texts` unless the configuration has one."""
@@ -137,7 +142,7 @@ def fingerprint_of(rendered: Iterable[Rendered]) -> str:
     return digest.hexdigest()
 
 
-def read_side(read: Reader[T], data: DataConfig, side: Split) -> Dataset[T]:
+def read_side(read: ReadRow[T], data: DataConfig, side: Split) -> Dataset[T]:
     """The training or validation rows of the configured sources."""
     return joined(
         [

@@ -29,7 +29,7 @@ _PROMPT_TOKENS = 32
 class PretrainStage(LikelihoodStage[IdsAndLabels]):
     """Text that is tokenised once and cut into sequences of one length."""
 
-    prompts = ("Once upon a time", "小兔子", "12 + 7 =", "def ")
+    prompts: tuple[str, ...] = ("Once upon a time", "小兔子", "12 + 7 =", "def ")
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data, train = config.data, config.train

@@ -10,7 +10,7 @@ from lmm_tui.i18n.number_format import duration, figure
 from lmm_tui.metrics import names
 
 if TYPE_CHECKING:
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class LastSeen:
     step: int
 
 
-def away_summary(session: RunSession, seen: LastSeen, now: float) -> str:
+def away_summary(session: Reader, seen: LastSeen, now: float) -> str:
     """As a sentence; empty where nothing has happened since."""
     steps = session.view.status.step - seen.step
     if steps <= 0:
@@ -34,11 +34,9 @@ def away_summary(session: RunSession, seen: LastSeen, now: float) -> str:
             tr("new best val {value} at step {step:,}", value=figure(best.value), step=best.step)
         )
     kinds = [
-        str(event.get("kind"))
+        event.kind
         for event in session.events
-        if isinstance(event.get("time"), int | float)
-        and float(event["time"]) > seen.time
-        and (event.get("kind") != "alert" or event.get("level") != "info")
+        if event.time > seen.time and (event.kind != "alert" or event.level != "info")
     ]
     for kind, one, many in (
         ("alert", tr("1 alert"), tr("{count} alerts", count=kinds.count("alert"))),
@@ -62,11 +60,11 @@ def away_summary(session: RunSession, seen: LastSeen, now: float) -> str:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
     with tempfile.NamedTemporaryFile("w", suffix=".log", buffering=1) as log:
         log.write("".join(f"step: {at}, loss: 2.5\n" for at in range(1, 102)))
-        session = RunSession(log.name)
+        session = Reader(log.name)
         session.poll()
         session.poll()
         print(away_summary(session, LastSeen(0.0, 40), 3600.0))

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
+from lmm_tui.engine.run.reader import RunView
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import scientific
 from lmm_tui.metrics.health.verdict import Verdict
-from lmm_tui.runs.session import RunView
 
 LOWER_LR_BY = 3.0
 _CURED = frozenset({"diverged", "non_finite"})

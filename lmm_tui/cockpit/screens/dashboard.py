@@ -1,4 +1,4 @@
-"""The dashboard of one run: polls a RunSession, shows it, and sends commands from keys.
+"""The dashboard of one run: polls a Reader, shows it, and sends commands from keys.
 
 This file shows the run; `metric_pages` decides which charts are on the screen, `run_commands` and
 `export_view` do what keys ask for, `dashboard_panels` says what each chart shows.
@@ -7,9 +7,8 @@ This file shows the run; `metric_pages` decides which charts are on the screen, 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import ComposeResult
@@ -48,10 +47,11 @@ from lmm_tui.cockpit.widgets.run_header import RunHeader
 from lmm_tui.cockpit.widgets.samples_panel import SamplesPanel
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.vital_numbers import VitalNumbers
+from lmm_tui.engine.run.events import RunEvent
+from lmm_tui.engine.run.reader import LOG_FILE, Reader
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.away_summary import LastSeen, away_summary
-from lmm_tui.runs.session import LOG_FILE, RunSession
 
 if TYPE_CHECKING:
     from lmm_tui.metrics.health.verdict import Verdict
@@ -71,7 +71,7 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
 
     def __init__(
         self,
-        session: RunSession,
+        session: Reader,
         *,
         owned: bool,
         shelf: PinnedMetrics = NOTHING,
@@ -159,11 +159,9 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
         if self.session.loading:
             self.set_timer(_READ_ON_AFTER_S, self.look)
 
-    def all_events(self) -> list[Mapping[str, Any]]:
+    def all_events(self) -> list[RunEvent]:
         """What was left out of a log of another program is an event of it."""
-        notes = [
-            {"kind": "log", "level": "warning", "message": note} for note in self.session.notes
-        ]
+        notes = [RunEvent(None, "log", note, "warning", time=0.0) for note in self.session.notes]
         return [*notes, *super().all_events()]
 
     def measured(self) -> list[str]:
@@ -275,8 +273,8 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
     def _announce(self) -> None:
         """Tell of alerts, a target that was reached and the end while the screen is open."""
         for event in self.session.events[self._announced :]:
-            kind, text = str(event.get("kind")), str(event.get("message", ""))
-            severe = event.get("level") in ("warning", "error")
+            kind, text = event.kind, event.message
+            severe = event.level in ("warning", "error")
             if kind == "target" or (kind == "alert" and severe):
                 self.toast(text, kind, severe=severe)
             if kind in ("target", "end") or (kind == "alert" and severe):

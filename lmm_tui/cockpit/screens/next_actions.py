@@ -160,9 +160,9 @@ def _is_error(verdict: Verdict | None) -> bool:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
-        screen = NextActions(RunSession(log.name))
+        screen = NextActions(Reader(log.name))
         print(screen.next_steps(None), screen._newest())
     print("=== 自测通过 ===")

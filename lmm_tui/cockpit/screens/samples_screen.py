@@ -24,10 +24,11 @@ from lmm_tui.cockpit.widgets.prose import Prose
 from lmm_tui.cockpit.widgets.sample_grid import SampleBook, SampleGrid
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.history import RunHistory
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.runs.run_history import RunHistory
-from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.safe_text import clean
 
 _EMPTY = mark(
@@ -42,7 +43,7 @@ _QUIET = "$foreground 70%"
 class SamplesRead(Message):
     """New records of the file, and whether some of the older ones were abandoned."""
 
-    records: list[dict[str, Any]]
+    records: list[RunSample]
     resumed: bool
 
 
@@ -119,14 +120,14 @@ class SamplesScreen(BaseScreen):
                     (mark("tokens"), "tokens"),
                     (mark("reward"), "reward"),
                 )
-                if isinstance(value := record.get(key), int | float)
+                if isinstance(value := record.details.get(key), int | float)
             ]
             parts.append(Content.styled(" · ".join(facts), _QUIET))
             parts.append(
                 Content.assemble(
                     (clean(prompt, newlines="keep"), "$accent"),
-                    (" → " if record.get("answer") else "", _QUIET),
-                    clean(str(record.get("text", "")), newlines="keep"),
+                    (" → " if record.details.get("answer") else "", _QUIET),
+                    clean(record.text, newlines="keep"),
                 )
             )
         parts = parts or [Content.styled(tr("no sample at this step"), _QUIET)]
@@ -182,7 +183,7 @@ class SamplesScreen(BaseScreen):
         if prompt is not None:
             args["prompt"] = prompt
 
-        def ask(run: RunSession) -> Reply:
+        def ask(run: Reader) -> Reply:
             reply = run.send("sample", args)
             if reply.ok and keep:
                 reply = run.send("set", {"add_prompt": prompt})
@@ -190,10 +191,10 @@ class SamplesScreen(BaseScreen):
 
         self._send("sample", ask, prompt)
 
-    def _send(self, task: str, send: Callable[[RunSession], Reply], prompt: str | None) -> None:
+    def _send(self, task: str, send: Callable[[Reader], Reply], prompt: str | None) -> None:
         if not self.in_background(
             task,
-            lambda: Sampled(send(RunSession(self._run.path)), prompt),
+            lambda: Sampled(send(Reader(self._run.path)), prompt),
             refused=lambda why: Sampled(Reply(False, why), prompt),
         ):
             self.toast(tr("the previous request is still running"), mark("sample"), severe=True)

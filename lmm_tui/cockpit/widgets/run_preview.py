@@ -11,9 +11,9 @@ from pathlib import Path
 from lmm_tui.charts.chart import Chart
 from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.traces import Mark
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.series.series import SeriesStore
-from lmm_tui.runs.session import RunSession
 
 _READ_AT_ONCE_S = 0.03
 _READ_ON_AFTER_S = 0.02
@@ -25,7 +25,7 @@ class RunPreview(Chart):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__("", (), id=id)
-        self._sessions: dict[Path, RunSession] = {}
+        self._sessions: dict[Path, Reader] = {}
         self._path: Path | None = None
 
     def show(self, path: Path | None, plot: Plot, marks: Sequence[int] = ()) -> None:
@@ -50,13 +50,13 @@ class RunPreview(Chart):
         if session.loading:
             self.set_timer(_READ_ON_AFTER_S, self.look)
 
-    def _session(self) -> RunSession | None:
+    def _session(self) -> Reader | None:
         path = self._path
         if path is None:
             return None
         if path not in self._sessions:
             try:
-                self._sessions[path] = RunSession(path)
+                self._sessions[path] = Reader(path)
             except LmmError:
                 return None
             while len(self._sessions) > _MOST_KEPT:

@@ -20,9 +20,9 @@ from lmm_tui.cli import main
 from lmm_tui.cli.commands.eval import _translate_line
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.i18n import language
 from lmm_tui.i18n.language import locale_language, tr
-from lmm_tui.runs.session import RunSession
 
 
 def places(text: str) -> set[str]:
@@ -128,7 +128,7 @@ async def test_the_dashboard_in_chinese_keeps_its_columns(
 ) -> None:
     run = FakeRun(tmp_path / "first-words", host="gpu-box", pid=4242)
     run.train(1, 400)
-    async with CockpitApp(RunSession(run.dir.path)).run_test(size=size) as pilot:
+    async with CockpitApp(Reader(run.dir.path)).run_test(size=size) as pilot:
         await until_read(pilot, "训练中")
         await settled(pilot)
         seen = screen_text(pilot.app)

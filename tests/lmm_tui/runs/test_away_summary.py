@@ -2,8 +2,8 @@
 
 from fake_run import FakeRun
 
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.runs.away_summary import LastSeen, away_summary
-from lmm_tui.runs.session import RunSession
 
 
 def test_it_counts_what_came_since_and_nothing_from_before(tmp_path) -> None:
@@ -12,7 +12,7 @@ def test_it_counts_what_came_since_and_nothing_from_before(tmp_path) -> None:
     run.event(30, "alert", "old", "warning")
     run.event(240, "alert", "new", "error")
     run.event(241, "alert", "a notice", "info")
-    session = RunSession(run.dir.path)
+    session = Reader(run.dir.path)
     session.poll()
     said = away_summary(session, LastSeen(1e9 + 100, 100), now=1e9 + 700)
     best = min(session.series.get("val/loss").values)

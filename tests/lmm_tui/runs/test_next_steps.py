@@ -2,11 +2,11 @@
 
 import pytest
 
+from lmm_tui.engine.run.reader import LOG_FILE, RunView
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 from lmm_tui.metrics.health.alerts import Health
 from lmm_tui.metrics.health.verdict import verdict_of
 from lmm_tui.runs.next_steps import cure_of, next_steps
-from lmm_tui.runs.session import LOG_FILE, RunView
 
 INFO = RunInfo("demo", "pretrain", 0, 0, "box", 7, 0.0)
 

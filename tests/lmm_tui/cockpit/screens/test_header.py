@@ -13,8 +13,8 @@ from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.widgets.next_line import NextLine
 from lmm_tui.cockpit.widgets.run_header import RunHeader
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.runs.away_summary import LastSeen
-from lmm_tui.runs.session import RunSession
 
 SCREENS = {
     "1": "dashboard", "2": "runs", "3": "samples", "4": "evaluate", "5": "checkpoints", "6": "log",
@@ -118,7 +118,7 @@ async def test_a_healthy_live_run_offers_nothing(run):
 async def test_a_run_that_is_seen_again_says_what_happened_meanwhile(run):
     run.train(1, 260)
     habits = NO_PREFERENCES.with_seen(run.dir.path, LastSeen(time.time() - 7500, 100))
-    app = CockpitApp(RunSession(run.dir.path), habits=habits)
+    app = CockpitApp(Reader(run.dir.path), habits=habits)
     async with app.run_test(size=(160, 40)) as pilot:
         await until_read(pilot, "While you were away (2 h 05 min): 160 steps")
         await pilot.press("escape")
