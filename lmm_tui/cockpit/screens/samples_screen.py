@@ -185,9 +185,10 @@ class SamplesScreen(BaseScreen):
 
         def ask(run: Reader) -> Reply:
             reply = run.send("sample", args)
-            if reply.ok and keep:
-                reply = run.send("set", {"add_prompt": prompt})
-            return reply
+            if not (reply.ok and keep):
+                return reply
+            kept = run.send("set", {"add_prompt": prompt})
+            return reply if kept.ok else kept
 
         self._send("sample", ask, prompt)
 

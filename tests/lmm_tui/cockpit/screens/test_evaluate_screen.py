@@ -164,12 +164,12 @@ async def test_progress_is_shown_with_what_is_left(run, size):
 
 async def test_without_a_checkpoint_it_says_what_to_do_and_no_key_breaks_it(run):
     async with opened(run.dir, (60, 15)) as (app, pilot):
-        await until_read(pilot, "Nothing is saved yet")
+        await until_read(pilot, "No checkpoint yet")
         run.dir.info_file.unlink()
         for row in KEYS:
             if row.where in ("evaluate", "list"):
                 await pilot.press(*row.keys)
-        assert any("nothing is saved yet" in toast for toast in toasts(app))
+        assert any("No checkpoint yet" in toast for toast in toasts(app))
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, DashboardScreen))
 
@@ -203,7 +203,7 @@ async def test_a_checkpoint_is_really_scored_and_a_cancelled_one_is_not(tmp_path
         await pilot.press("r")
         await until_read(pilot, "starting lm-eval")
         await pilot.press("x")
-        await until_read(pilot, "r evaluates")
+        await until_read(pilot, "r evaluate ·")
         assert "Cancelled; r resumes it" in toasts(app)
         assert not read_records(host.run_dir)
         await change(pilot, "tasks", "ctrl+u", *"lmm_choice", "enter")

@@ -182,7 +182,7 @@ async def test_the_history_goes_along_and_can_be_forgotten(run):
         assert seen[1] == [["user", "one"], ["assistant", "sure\x1b"], ["user", "two"]]
         assert "sure␛" in screen_text(app)
         await pilot.press("escape", "n")
-        await until_read(pilot, "Write below")
+        await until_read(pilot, "Type below")
         await pilot.press("i", *"three", "enter")
         await until(pilot, lambda: len(seen) == 3)
         assert seen[2] == [["user", "three"]]
@@ -225,7 +225,7 @@ async def test_a_run_that_refuses_is_quoted(run):
 async def test_where_nobody_could_answer_it_says_what_to_do(run, keys):
     run.write_status(state="finished")
     async with opened(run, keys, size=(60, 15)) as (app, pilot):
-        await until_read(pilot, "Nobody answers")
+        await until_read(pilot, "No model to talk to")
         await pilot.press(*["escape"] * (keys == "c"), "m")
         assert "no checkpoint" in " ".join(toasts(app))
 
@@ -234,8 +234,8 @@ async def test_of_a_checkpoint_nobody_says_that_training_goes_on(run):
     run.write_status(state="finished")
     (run.dir.checkpoints / checkpoint_name(600)).mkdir(parents=True)
     async with opened(run, "c") as (app, pilot):
-        await until_read(pilot, "in a process of its own")
-        assert "Training goes on" not in screen_text(app)
+        await until_read(pilot, "replies from a worker process")
+        assert "Training continues" not in screen_text(app)
 
 
 async def test_another_model_is_chosen_from_those_that_there_are(run):
@@ -280,8 +280,8 @@ async def test_as_long_as_a_text_is_read_it_says_so(run):
 
     run.serve(answer)
     async with opened(run, "w") as (app, pilot):
-        await until_read(pilot, "The text is being read")
-        assert "Nobody answers" not in screen_text(app)
+        await until_read(pilot, "Scoring the text")
+        assert "No model to talk to" not in screen_text(app)
         hold.set()
         await until_read(pilot, "loss 4.1")
 
@@ -340,7 +340,7 @@ async def test_no_key_breaks_an_empty_run_or_one_that_has_gone(tmp_path, place, 
     run = FakeRun(tmp_path / "runs" / "empty\x1b[2J", state="finished")
     try:
         async with opened(run, *way, size=(60, 15)) as (app, pilot):
-            await until_read(pilot, "No samples yet" if place == "samples" else "Nobody answers")
+            await until_read(pilot, "No samples yet" if place == "samples" else "No model to talk to")
             run.dir.info_file.unlink()
             for row in KEYS:
                 if row.where == place:
