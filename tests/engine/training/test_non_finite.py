@@ -112,7 +112,7 @@ def test_rollback_takes_the_last_checkpoint_and_the_next_data(
     )
     assert host.state == "finished"
     [alert] = alerts(host)
-    assert "back to the weights of step-000000004, learning rate x 0.5" in alert
+    assert "restored step-000000004, learning rate x 0.5" in alert
     assert sorted(curve(host.run_dir)) == list(range(1, 13))
     rates = curve(host.run_dir, "train/lr")
     assert rates[7] == rates[6] / 2 == rates[12]

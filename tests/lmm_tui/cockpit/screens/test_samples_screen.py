@@ -340,7 +340,9 @@ async def test_no_key_breaks_an_empty_run_or_one_that_has_gone(tmp_path, place, 
     run = FakeRun(tmp_path / "runs" / "empty\x1b[2J", state="finished")
     try:
         async with opened(run, *way, size=(60, 15)) as (app, pilot):
-            await until_read(pilot, "No samples yet" if place == "samples" else "No model to talk to")
+            await until_read(
+                pilot, "No samples yet" if place == "samples" else "No model to talk to"
+            )
             run.dir.info_file.unlink()
             for row in KEYS:
                 if row.where == place:
