@@ -15,12 +15,13 @@ from lmm_tui.data.preparation.prepare import Progress, prepare
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import to_device
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch, mean_losses, unused_note
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.own_prompts import beginnings, spread
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
+from lmm_tui.metrics.stages.pretrain import PRETRAIN
 
 _PROMPT_TOKENS = 32
 """Of a sequence, in which the prompt of a sample is looked for."""
@@ -28,6 +29,8 @@ _PROMPT_TOKENS = 32
 
 class PretrainStage(LikelihoodStage[IdsAndLabels]):
     """Text that is tokenised once and cut into sequences of one length."""
+
+    info = PRETRAIN
 
     prompts: tuple[str, ...] = ("Once upon a time", "小兔子", "12 + 7 =", "def ")
 
@@ -75,7 +78,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
         if BUILTIN not in data.sources:
             self.prompts = beginnings(self._texts(val), self.prompts)
 
-    def validate(self, model: Decoder) -> dict[str, float]:
+    def validate(self, model: LanguageModel) -> dict[str, float]:
         found = mean_losses(self, model, self.validation_batches())
         bits_per_byte = found[VAL_LOSS] / math.log(2) / self._bytes_per_label
         return found | {VAL_BITS_PER_BYTE: bits_per_byte}

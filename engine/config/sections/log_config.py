@@ -36,6 +36,9 @@ class LogConfig(Section):
     keep_best: int = Field(1, ge=0, description="Also keep the N best by validation loss")
     keep_every: int = Field(0, ge=0, description="Also keep one every N steps; 0 = none")
     tensorboard: bool = Field(True, description="Also write TensorBoard events")
+    trackers: list[str] = Field(
+        [], description="Installed trackers that get the scalars, too, by their names"
+    )
     prompts: list[str] = Field(
         [], description="Prompts of samples; empty: chosen from the data or by stage"
     )

@@ -18,6 +18,7 @@ from lmm_tui.cockpit.screens.checkpoint_actions import CheckpointActions
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow, titled
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import size
@@ -59,7 +60,7 @@ class CheckpointsScreen(CheckpointActions):
         self._list = CheckpointList(run)
         self._checkpoints: tuple[ListedCheckpoint, ...] = ()
         self._live = False
-        self._stage = ""
+        self._info: RunInfo | None = None
 
     def compose_body(self) -> ComposeResult:
         yield Table(titled(COLUMNS), tr("Reading …"))
@@ -80,7 +81,7 @@ class CheckpointsScreen(CheckpointActions):
         self._checkpoints = message.checkpoints
         self._live = message.run is not None and message.run.live
         if message.run is not None:
-            self._stage = message.run.summary.info.stage
+            self._info = message.run.summary.info
         self._show()
 
     # What is shown
@@ -132,8 +133,10 @@ class CheckpointsScreen(CheckpointActions):
             last,
         ]
 
-    def preview(self) -> tuple[Path | None, str, tuple[int, ...]]:
-        return self._run.path, self._stage, tuple(one.step for one in self._checkpoints)
+    def preview(self) -> tuple[Path, RunInfo, tuple[int, ...]] | None:
+        if self._info is None:
+            return None
+        return self._run.path, self._info, tuple(one.step for one in self._checkpoints)
 
     def is_last_of_live_run(self) -> bool:
         return self._live and len(self._checkpoints) == 1

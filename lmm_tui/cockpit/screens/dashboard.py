@@ -51,6 +51,7 @@ from lmm_tui.engine.run.events import RunEvent
 from lmm_tui.engine.run.reader import LOG_FILE, Reader
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.metrics import names
 from lmm_tui.runs.away_summary import LastSeen, away_summary
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
     ) -> None:
         super().__init__(session)
         self.owned = owned
-        self._stage = session.view.info.stage
+        self._stage = session.view.info.about_stage
+        names.learn(self._stage.metrics)
         self._book = DashboardPages(shelf)
         self._pacing = RedrawPacing()
         self._health: RunHealth | None = None

@@ -23,6 +23,7 @@ from lmm_tui.i18n.language import mark
 
 if TYPE_CHECKING:
     from lmm_tui.charts.plot import Plot
+    from lmm_tui.engine.run.run_records import RunInfo
 
 _TALL, _ROOMY = 20, 36
 
@@ -43,9 +44,9 @@ class ListScreen(BaseScreen):
     AUTO_FOCUS = "Table"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (_TALL, "-tall"), (_ROOMY, "-roomy")]
 
-    def preview(self) -> tuple[Path | None, str, tuple[int, ...]]:
-        """The run whose curve is shown on a roomy screen, its stage, and steps to mark."""
-        return None, "", ()
+    def preview(self) -> tuple[Path, RunInfo, tuple[int, ...]] | None:
+        """The run whose curve is shown on a roomy screen, and steps to mark."""
+        return None
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name)
@@ -70,10 +71,12 @@ class ListScreen(BaseScreen):
         from lmm_tui.cockpit.screens.dashboard_panels import main_plot
         from lmm_tui.cockpit.widgets.run_preview import RunPreview
 
-        path, stage, steps = self.preview()
+        if (shown := self.preview()) is None:
+            return
+        path, info, steps = shown
         if not self.query(RunPreview):
             self.mount(RunPreview(id="preview"), before="#detail")
-        plot = self._plots.setdefault(stage, main_plot(stage))
+        plot = self._plots.setdefault(info.stage, main_plot(info.about_stage))
         self.query_one(RunPreview).show(path, plot, steps)
 
     @on(Table.Moved)

@@ -23,6 +23,7 @@ from lmm_tui.cockpit.widgets.health_panel import VERDICT_STYLES
 from lmm_tui.cockpit.widgets.run_header import BADGES
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow, titled
+from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.run_list import LARGEST_FIRST, SORT_KEYS, ListedRun, RunList, ancestry, arranged
@@ -182,9 +183,9 @@ class RunsScreen(RunActions):
             Content.styled(clean(last), "$error" if error or trouble else ""),
         ]
 
-    def preview(self) -> tuple[Path | None, str, tuple[int, ...]]:
+    def preview(self) -> tuple[Path, RunInfo, tuple[int, ...]] | None:
         run = self.run_under_cursor()
-        return (None, "", ()) if run is None else (run.summary.path, run.summary.info.stage, ())
+        return None if run is None else (run.summary.path, run.summary.info, ())
 
     # Order and choice
 

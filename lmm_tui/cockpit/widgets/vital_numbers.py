@@ -21,6 +21,7 @@ from lmm_tui.metrics import names
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.series import Series, SeriesStore
 from lmm_tui.metrics.series.smoothing import recent_mean
+from lmm_tui.metrics.stages.stage_info import StageInfo
 
 _LARGE, _MEDIUM = Size(140, 44), Size(100, 30)
 _LEAST_CHANGE = 2e-3
@@ -37,11 +38,6 @@ class Vital:
 
 
 _LOSS = (Vital(names.TRAIN_LOSS, mark("loss")), Vital(names.VAL_LOSS, mark("val")))
-_OF_STAGE = {
-    "dpo": (*_LOSS, Vital("dpo/accuracy", mark("accuracy"))),
-    "grpo": (Vital(names.REWARD, mark("reward")), Vital("val/reward", mark("val reward"))),
-    "distill": (*_LOSS, Vital("distill/kl", mark("KL to teacher"))),
-}
 _OF_ALL = (
     Vital(names.LR, mark("learning rate")),
     Vital(names.GRAD_NORM, mark("gradient norm")),
@@ -53,10 +49,13 @@ _OF_ALL = (
 )
 
 
-def vitals_of(stage: str) -> tuple[Vital, ...]:
-    """The numbers of a stage: its own metric in the place of the perplexity."""
-    own = _OF_STAGE.get(stage, (*_LOSS, Vital(names.TRAIN_PPL, mark("perplexity"))))
-    return (*own, *_OF_ALL)
+def vitals_of(stage: StageInfo) -> tuple[Vital, ...]:
+    """The numbers of a stage: its own metric in the place of the perplexity, or of the loss."""
+    own = [it for at, it in enumerate(stage.traces) if at == 0 or it.kind == "marks"]
+    vitals = [Vital(it.metric, names.describe(it.metric).title) for it in own]
+    if stage.chart_first:
+        return (*vitals, *_OF_ALL)
+    return (*_LOSS, *(vitals[:1] or [Vital(names.TRAIN_PPL, mark("perplexity"))]), *_OF_ALL)
 
 
 class VitalNumbers(StyledLine):
@@ -68,7 +67,7 @@ class VitalNumbers(StyledLine):
     VitalNumbers.-large { height: 4; }
     """
 
-    def __init__(self, stage: str, id: str | None = None) -> None:
+    def __init__(self, stage: StageInfo, id: str | None = None) -> None:
         super().__init__(id=id)
         self._vitals = vitals_of(stage)
         self._store = SeriesStore()
@@ -194,7 +193,9 @@ def _trend(values: Floats) -> str:
 
 
 if __name__ == "__main__":
-    line = VitalNumbers("pretrain")
+    from lmm_tui.metrics.stages.pretrain import PRETRAIN
+
+    line = VitalNumbers(PRETRAIN)
     for step in range(1, 300):
         line._store.append({"step": step, "train/loss": 7 - step / 100, "train/lr": 3e-3})
     print(line.compose_line(60))
