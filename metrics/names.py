@@ -62,13 +62,13 @@ DEEP_LAYERS: dict[str, str] = {
 
 KNOWN: dict[str, MetricName] = {
     TRAIN_LOSS: MetricName("loss", "nats", better="lower"),
-    TRAIN_LOSS_EMA: MetricName("loss EMA", "nats", better="lower"),
-    TRAIN_PPL: MetricName("PPL", log=True, better="lower"),
+    TRAIN_LOSS_EMA: MetricName("loss (EMA)", "nats", better="lower"),
+    TRAIN_PPL: MetricName("perplexity", log=True, better="lower"),
     LR: MetricName("LR"),
-    GRAD_NORM: MetricName("grad norm"),
+    GRAD_NORM: MetricName("gradient norm"),
     CLIP_RATE: MetricName("clip rate"),
     CLIP_RATIO: MetricName("clip ratio"),
-    SKIPPED: MetricName("steps left out", better="lower"),
+    SKIPPED: MetricName("skipped steps", better="lower"),
     ROUTER_LOSS: MetricName("router loss", better="lower"),
     TOKENS_PER_S: MetricName("tokens/s", better="higher"),
     STEPS_PER_S: MetricName("steps/s", better="higher"),
@@ -78,7 +78,7 @@ KNOWN: dict[str, MetricName] = {
     GPU: MetricName("GPU, %"),
     GPU_MEMORY: MetricName("GPU memory, GB"),
     VAL_LOSS: MetricName("val loss", "nats", better="lower"),
-    VAL_PPL: MetricName("val PPL", log=True, better="lower"),
+    VAL_PPL: MetricName("val perplexity", log=True, better="lower"),
     VAL_BITS_PER_BYTE: MetricName("bits/byte", "bits", better="lower"),
     VAL_ECE: MetricName("calibration error", better="lower"),
     LOG_NORMALISER: MetricName("logsumexp", "nats"),
@@ -86,12 +86,14 @@ KNOWN: dict[str, MetricName] = {
     PROBE + "entropy": MetricName("entropy", "nats"),
     PROBE + "top1_acc": MetricName("top-1 accuracy", better="higher"),
     PROBE + "top5_acc": MetricName("top-5 accuracy", better="higher"),
-    PROBE + "confidence_gap": MetricName("confidence gap"),
-    PROBE + "topk_mass": MetricName("top-10 mass"),
-    PROBE + "p_true_mean": MetricName("p(true)", better="higher"),
-    PROBE + "cosine_sim_intra": MetricName("cosine, within"),
-    PROBE + "cosine_sim_inter": MetricName("cosine, between"),
-    PROBE + "participation_ratio": MetricName("participation ratio", better="higher"),
+    PROBE + "confidence_gap": MetricName("top-1 − top-2 margin"),
+    PROBE + "topk_mass": MetricName("top-10 probability"),
+    PROBE + "p_true_mean": MetricName("p(correct token)", better="higher"),
+    PROBE + "cosine_sim_intra": MetricName("cosine sim., same sequence"),
+    PROBE + "cosine_sim_inter": MetricName("cosine sim., across sequences"),
+    PROBE + "participation_ratio": MetricName(
+        "effective rank (participation ratio)", better="higher"
+    ),
 }
 
 

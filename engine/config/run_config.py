@@ -20,6 +20,7 @@ from lmm_tui.engine.config.sections.health_config import HealthConfig
 from lmm_tui.engine.config.sections.log_config import LogConfig
 from lmm_tui.engine.config.sections.lora_config import LoraConfig
 from lmm_tui.engine.config.sections.model_config import ModelConfig
+from lmm_tui.engine.config.sections.notify_config import NotifyConfig
 from lmm_tui.engine.config.sections.optim_config import OptimConfig
 from lmm_tui.engine.config.sections.probe_config import ProbeConfig
 from lmm_tui.engine.config.sections.section import Section
@@ -44,7 +45,7 @@ class RunConfig(Section):
         json_schema_extra={"enum": [*STAGES], "open": True},
     )
     device: str = Field("auto", description="auto, cpu, mps, cuda or cuda:N; auto takes the best")
-    name: str | None = Field(None, description="Name of the run; unset is stage, model, date")
+    name: str | None = Field(None, description="Name of the run; unset: stage, model and date")
     group: str = Field(
         "", max_length=100, description="Group that the run belongs to in lists, such as its sweep"
     )
@@ -62,6 +63,7 @@ class RunConfig(Section):
     log: LogConfig = Field(default_factory=LogConfig)
     eval: EvalConfig = Field(default_factory=EvalConfig)
     health: HealthConfig = Field(default_factory=HealthConfig)
+    notify: NotifyConfig = Field(default_factory=NotifyConfig)
     probe: ProbeConfig = Field(default_factory=ProbeConfig)
     lora: LoraConfig = Field(default_factory=LoraConfig)
     dpo: DpoConfig = Field(default_factory=DpoConfig)

@@ -22,7 +22,7 @@ _AT_START = (
     "grpo.rewards",
     "grpo.weights",
 )
-_AT_START_SECTION = "health."
+_AT_START_SECTIONS = ("health.", "notify.")
 _CHANGEABLE = (
     *_AT_START,
     "train.steps",
@@ -30,7 +30,7 @@ _CHANGEABLE = (
     "train.on_nonfinite",
     "train.rollback_lr_factor",
 )
-_CHANGEABLE_SECTIONS = ("optim.", "log.", _AT_START_SECTION)
+_CHANGEABLE_SECTIONS = ("optim.", "log.", *_AT_START_SECTIONS)
 _FIXED = ("optim.name",)
 """Settings that may change in a run: none that the shape of the weights or the data order depend
 on. Commands and rewards are among them, so that those of a stranger's run can be switched off."""
@@ -66,7 +66,7 @@ def may_change(key: str) -> bool:
 
 def at_start_only(key: str) -> bool:
     """Whether a change takes effect only where the run is started or resumed."""
-    return key in _AT_START or key.startswith(_AT_START_SECTION)
+    return key in _AT_START or key.startswith(_AT_START_SECTIONS)
 
 
 def changed_settings(before: RunConfig, after: RunConfig, step: int) -> list[SettingChange]:

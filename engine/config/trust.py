@@ -72,6 +72,8 @@ def commands_in(config: RunConfig) -> list[Command]:
     if config.health.enable:
         given = {"health.command": config.health.command, "health.webhook": config.health.webhook}
         found += [Command(key, value) for key, value in given.items() if value]
+    urls = {"notify.webhook": config.notify.webhook, "notify.ntfy": config.notify.ntfy}
+    found += [Command(key, value) for key, value in urls.items() if value]
     found += [Command(_TRACKERS, name) for name in config.log.trackers]
     if names_code(config.stage):
         found.append(Command(_STAGE, config.stage))
@@ -123,6 +125,8 @@ def moved(source: Path, target: Path) -> None:
 _OFF = {
     "health.command": "--set health.command=",
     "health.webhook": "--set health.webhook=",
+    "notify.webhook": "--set notify.webhook=",
+    "notify.ntfy": "--set notify.ntfy=",
     _STAGE: "another --stage",
     _TRACKERS: "--set 'log.trackers=[]'",
     _REWARDS: "--set 'grpo.rewards=[\"exact\"]'",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lmm_tui.engine.health.notifications import Notifier
+from lmm_tui.engine.health.notifications import Notifier, alert_channels
 from lmm_tui.engine.run.events import EventLog, Level
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import kind_of, reading
@@ -66,7 +66,7 @@ class HealthMonitor:
         self._health = Health(self._rules)
         self._events = events
         webhook, command = (section.webhook, section.command) if section.enable else (None, None)
-        self._notifier = Notifier(webhook, command, self._tell_failure)
+        self._notifier = Notifier(alert_channels(webhook, command), self._tell_failure)
         self._due: list[tuple[Action, str]] = []
         self._step = 0
         self.on_verdict: Callable[[Verdict], object] = lambda verdict: None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ Kind = Literal[
     "alert",
     "error",
     "end",
+    "target",
 ]
 Level = Literal["info", "warning", "error"]
 _LEVELS: dict[str, Level] = {"warning": "warning", "error": "error"}
@@ -83,11 +84,15 @@ class EventLog:
 
     def __init__(self, run_dir: RunDir) -> None:
         self._writer = JsonlWriter(run_dir.events)
+        self.on_event: Callable[[Mapping[str, Any]], object] = lambda record: None
+        """Called with each event once it is written."""
 
     def write(
         self, kind: Kind, message: str, *, step: int, level: Level = "info", **details: Any
     ) -> None:
-        self._writer.write(RunEvent(step, kind, message, level, details).record())
+        record = RunEvent(step, kind, message, level, details).record()
+        self._writer.write(record)
+        self.on_event(record)
         log.log(getattr(logging, level.upper()), "step %d: %s: %s", step, kind, message)
 
     def write_command(

@@ -77,7 +77,9 @@ class DpoStage(ChatStage):
         self._config, self._settings = config, config.dpo
         self._device, self._progress = device, progress
         self._train = self._render(pairs)
-        self._val = self._render(read_side(read_pairs, data, "test"))
+        held_out = read_side(read_pairs, data, "test")
+        self._val = self._render(held_out)
+        self.ask_own_questions(data.sources, (talk.turns for talk in _conversations(held_out)))
         self.warn_of_skipped(pairs, data.sources)
         if self._train.unwritten and not self._train.items:
             raise DataError(
@@ -107,7 +109,7 @@ class DpoStage(ChatStage):
             talks = (talk.turns for talk in _conversations(pairs))
             self.warnings += differences(talks, self.tokenizer, self.template)
         if not self._val.items:
-            self.warnings.append(Message("no validation: no pair is held out"))
+            self.warnings.append(Message("no validation: there are no validation pairs"))
         self.data_fingerprint = fingerprint_of(chain.from_iterable(self._train.items))
         self._order = Order(len(self._train.items), config.train.seed)
         train = config.train

@@ -85,6 +85,8 @@ class GrpoStage(ChatStage):
         self._val_prompts, self._val_ids = self._usable(
             list(read_side(read_prompts, config.data, "test"))
         )
+        questions = (prompt.turns for prompt in self._val_prompts)
+        self.ask_own_questions(config.data.sources, questions)
         self.data_fingerprint = fingerprint_of((ids, []) for ids in self._ids)
         self._order = Order(len(self._prompts), config.train.seed)
         self.steps_per_epoch = self._settings.updates * len(self._prompts) / self._prompts_per_round
@@ -109,7 +111,7 @@ class GrpoStage(ChatStage):
         number = step // self._settings.updates
         if self._round is None or self._round.number != number:
             self._round = self._new_round(number)
-            if number % (self._log.sample_every or _SHOWN_EVERY) == 0:
+            if number % (self._log.sample_interval(self._train.steps) or _SHOWN_EVERY) == 0:
                 self._record_samples(self._round, step)
         return [*self._batches(self._round)]
 

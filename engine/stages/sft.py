@@ -70,6 +70,7 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
 
     def _read_validation(self, config: RunConfig) -> PackedBatches | None:
         chats = read_side(read_conversations, config.data, "test")
+        self.ask_own_questions(config.data.sources, (talk.turns for talk in chats))
         try:
             packed = pack(render_all(chats, self.tokenizer, self.template), config.data.seq_len)
         except DataError as error:

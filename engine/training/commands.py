@@ -6,6 +6,7 @@ Queries (`talk`, `read`) change nothing and are many: they are answered, but are
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from lmm_tui.engine.generation.sampling_options import sampling
@@ -31,6 +32,9 @@ SETTINGS = {
     "checkpoint_every": "log.checkpoint_every",
 }
 """What `set` can change in a live run, and the configuration key behind it."""
+
+_PROMPTS = ("add_prompt", "drop_prompt")
+"""What `set` changes in the prompts of samples."""
 
 _TASK = re.compile(r"\w[\w.:+-]*")
 
@@ -96,7 +100,7 @@ class TrainingCommands:
     def _checkpoint(self, args: dict[str, Any]) -> str:
         pinned = args.get("pin", False)
         return Message(
-            "checkpoint {save}, kept for good" if pinned else "checkpoint {save}",
+            "checkpoint {save}, pinned" if pinned else "checkpoint {save}",
             save=self._checkpoints.save(pinned),
         )
 
@@ -134,14 +138,33 @@ class TrainingCommands:
     def _set(self, args: dict[str, Any]) -> Outcome:
         if not args:
             raise CommandError("nothing to set; it takes {settings}", settings=[*SETTINGS])
+        args, values = self._without_prompts(args)
         for name in args.keys() - SETTINGS.keys():
             raise CommandError(
                 "unknown setting {name}; it takes {settings}", name=name, settings=[*SETTINGS]
             )
         require(args, dict.fromkeys(SETTINGS, float))
-        values = {SETTINGS[name]: value for name, value in args.items()}
+        values |= {SETTINGS[name]: value for name, value in args.items()}
         changes, sentence = self._settings.change(values)
         return Outcome(sentence, changes=[change.record() for change in changes])
+
+    def _without_prompts(self, args: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The other arguments of `set`, and the prompts of samples with one more or one less."""
+        require(
+            {name: args[name] for name in _PROMPTS if name in args}, dict.fromkeys(_PROMPTS, str)
+        )
+        prompts = [*(self._context.config.log.prompts or self._context.stage.prompts)]
+        before = list(prompts)
+        if text := args.get("add_prompt"):
+            prompts += [text] if text not in prompts else []
+        if text := args.get("drop_prompt"):
+            if text not in prompts:
+                raise CommandError("{text!r} is not among the prompts of samples", text=text)
+            if len(prompts) == 1:
+                raise CommandError("the last prompt stays; add another one first")
+            prompts.remove(text)
+        others = {name: value for name, value in args.items() if name not in _PROMPTS}
+        return others, {"log.prompts": prompts} if prompts != before else {}
 
     def _talk(self, args: dict[str, Any]) -> Outcome:
         sentence, data = self._live.talk(args)

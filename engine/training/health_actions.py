@@ -67,7 +67,7 @@ class HealthActions:
             begun = self._checkpoints.begin_unless_stuck()
             return Message("a checkpoint is written" if begun else "no checkpoint, the disk hangs")
         self._context.run.commands.pause()
-        return Message("paused; look at it, then go on (resume)")
+        return Message("paused; inspect it, then resume")
 
     def _observe(self, step: int, row: Mapping[str, float]) -> None:
         """Check a row; batches of spikes are flagged."""

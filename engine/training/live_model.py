@@ -46,7 +46,7 @@ class LiveModel:
             numbers |= self._calibration()
         context.report_warnings()
         if not numbers:
-            return Message("nothing is held out")
+            return Message("no validation data")
         context.val_loss, context.val_step = numbers.get(VAL_LOSS), context.step
         context.observer.record_validation(context.step, context.tokens, numbers)
         context.status.update(val_loss=context.val_loss)

@@ -54,7 +54,7 @@ class NonFinitePolicy:
         """Do what the configuration says; raises DivergedError where training is to stop."""
         policy = self._context.config.train.on_nonfinite
         what = Message(
-            "loss is {loss}, gradient norm {norm}: step left out",
+            "loss is {loss}, gradient norm {norm}: step skipped",
             loss=skipped.loss,
             norm=skipped.norm,
         )
@@ -63,7 +63,7 @@ class NonFinitePolicy:
             what = Message("{what}, {done}", what=what, done=done)
         elif policy == "pause":
             what = Message(
-                "{what}, paused; lower the learning rate (set lr=…) or go on (resume)", what=what
+                "{what}, paused; lower the learning rate (set lr=…) or resume", what=what
             )
             self._context.run.commands.pause()
         elif policy != "stop":

@@ -46,7 +46,7 @@ class Rollback:
             saver.forget()
         self._checkpoints.begin()
         return Message(
-            "back to the weights of {name}, on with the data after step {step}",
+            "restored {name}; continuing with the data after step {step}",
             name=path.name,
             step=context.step,
         )
@@ -57,10 +57,10 @@ class Rollback:
         context.rolled_back = True
         path = self._restore_weights()
         if path is None:
-            return Message("no checkpoint to go back to yet")
+            return Message("no checkpoint to roll back to yet")
         context.lr_scale *= context.config.train.rollback_lr_factor
         return Message(
-            "back to the weights of {name}, learning rate x {lr_scale:g}",
+            "restored {name}, learning rate x {lr_scale:g}",
             name=path.name,
             lr_scale=context.lr_scale,
         )
@@ -71,7 +71,7 @@ class Rollback:
         self._checkpoints.saver.settle()
         path, _ = files.newest_intact(context.run_dir.checkpoints, before=before)
         if path is not None:
-            with context.activity(Message("going back to {name}", name=path.name)):
+            with context.activity(Message("rolling back to {name}", name=path.name)):
                 load_checkpoint(context, path)
         return path
 

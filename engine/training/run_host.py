@@ -10,12 +10,14 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
 from concurrent.futures import Future
 from importlib.metadata import version
 
 from lmm_tui import __version__
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.trust import UntrustedError, allow_own
+from lmm_tui.engine.health.run_notifications import RunNotifications
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run import Run, failure, identify
 from lmm_tui.engine.run.run_dir import RunDir
@@ -58,6 +60,11 @@ class EngineHost:
             likelihood=about.likelihood,
         )
         self.mailbox, self.status = self._run.commands.mailbox, self._run.status
+        self._notifications = RunNotifications(
+            job.config.notify, job.run_dir.name, self._tell_failure
+        )
+        self._run.events.on_event = self._notifications.event
+        self._run.on_row(self._look_for_target)
         if not job.resumes:
             self._allow_own_commands()
         if job.run_dir.others_can_write():
@@ -132,12 +139,21 @@ class EngineHost:
                 raise
         finally:
             self._run.close()
+            self._notifications.close()
             self.state = self.status.status.state
         return self.state
 
     def _fail(self, sentence: str, details: str) -> None:
         self.error, self.refused = details or sentence, not details
         self._run.fail(sentence, details)
+
+    def _look_for_target(self, step: int, row: Mapping[str, float]) -> None:
+        if said := self._notifications.met(row):
+            self._run.events.write("target", said, step=step)
+
+    def _tell_failure(self, sentence: str) -> None:
+        if not self._run.closed:
+            self._run.alert(sentence, level="info")
 
     def _allow_own_commands(self) -> None:
         """Remember what this user started with, so that a resume need not ask."""

@@ -41,7 +41,8 @@ class Validation:
         step, log = self._context.step, self._context.config.log
         if not self._interval.begins() or not log.val_every:
             return None
-        chosen = log.keep_best and Interval.fits(step, log.checkpoint_every)
+        saves = log.checkpoint_interval(self._context.config.train.steps)
+        chosen = log.keep_best and Interval.fits(step, saves)
         return True if chosen or Interval.fits(step, log.val_every) else None
 
     def act(self, due: bool) -> None:
@@ -49,14 +50,15 @@ class Validation:
 
 
 class Sampling:
-    """Every `log.sample_every` steps."""
+    """Every `log.sample_every` steps; where that is not set, 20 times a run and early."""
 
     def __init__(self, context: TrainContext, live: LiveModel) -> None:
         self._context, self._live = context, live
         self._interval = Interval(context)
 
     def decide(self) -> bool | None:
-        due = Interval.fits(self._context.step, self._context.config.log.sample_every)
+        config = self._context.config
+        due = config.log.sample_is_due(self._context.step, config.train.steps)
         return True if self._interval.begins() and due else None
 
     def act(self, due: bool) -> None:
@@ -64,14 +66,16 @@ class Sampling:
 
 
 class Checkpointing:
-    """Every `log.checkpoint_every` steps."""
+    """Every `log.checkpoint_every` steps; where that is not set, 5 times a run."""
 
     def __init__(self, context: TrainContext, checkpoints: Checkpointer) -> None:
         self._context, self._checkpoints = context, checkpoints
         self._interval = Interval(context)
 
     def decide(self) -> bool | None:
-        due = Interval.fits(self._context.step, self._context.config.log.checkpoint_every)
+        config = self._context.config
+        every = config.log.checkpoint_interval(config.train.steps)
+        due = Interval.fits(self._context.step, every)
         return True if self._interval.begins() and due else None
 
     def act(self, due: bool) -> None:

@@ -115,7 +115,9 @@ def _sentence(change: SettingChange) -> str:
     if change.key == "optim.lr":
         return Message("peak learning rate {before} → {after}", before=before, after=after)
     if change.key == "optim.clip":
-        return Message("clip at norm {before} → {after}", before=before, after=after)
+        return Message("max grad norm {before} → {after}", before=before, after=after)
+    if change.key == "log.prompts":
+        return Message("prompts of samples: {count} now", count=len(change.after))
     return Message("{key} {before} → {after}", key=change.key, before=before, after=after)
 
 

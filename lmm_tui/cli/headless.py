@@ -52,7 +52,9 @@ def train(config: RunConfig, resume: RunDir | None = None, *, grace_s: float = G
             ended = host.join(_POLL_EVERY_S)
             if received and not announced:
                 announced = True
-                progress.print(tr("stopping after this step, with a checkpoint (Ctrl+C: at once)"))
+                progress.print(
+                    tr("stopping after this step with a checkpoint (Ctrl+C: stop at once)")
+                )
             if not ended:
                 progress.look()
     progress.look()

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Timer
@@ -76,11 +77,13 @@ def monitor_cockpit(
     mouse: bool = True,
     called: str | None = None,
     early: Sequence[int] = (),
+    named: bool = True,
 ) -> int:
     """Show a run of another process, or one that has ended; returns the exit code.
 
     None opens the list of the runs in `runs_dir`. `called` is the name of the run in messages, by
-    default that of its directory. `early` is what `early_signals` yields: those are obeyed now.
+    default that of its directory. A run that was `named` is seen on its dashboard, any other on the
+    screen of the last visit. `early` is what `early_signals` yields: those are obeyed now.
     """
     from lmm_tui.engine.run.reader import Reader
 
@@ -88,6 +91,8 @@ def monitor_cockpit(
     session = None if run_dir is None else Reader(run_dir.path)
 
     def make_app(extras: dict[str, Any]) -> CockpitApp:
+        if named and run_dir is not None:
+            extras["habits"] = replace(extras["habits"], screen="")
         return CockpitApp(runner.session or session, runs_dir=runs_dir, **extras)
 
     with Terminal() as screen:
@@ -191,7 +196,7 @@ class _Owner:
     def _interrupt(self) -> None:
         """Ctrl+C without an app: the first stops after the step, the second exits at once."""
         if self._stop_asked:
-            self._screen.say(tr("left at once, without a checkpoint of the last steps"))
+            self._screen.say(tr("stopped at once, without a final checkpoint"))
             os._exit(INTERRUPTED)
         self._stop()
         self._screen.say(
@@ -297,7 +302,7 @@ def _leave_foreign(session: Reader, departure: Departure | None, called: str | N
         said = mark("{run} keeps running in process {pid}; `lmm-tui monitor {run}` shows it again")
         print(tr(said, run=name, pid=pid))
     if departure is None:
-        print(tr("the screen crashed; {run} is not touched", run=name), file=sys.stderr)
+        print(tr("the screen crashed; {run} is not affected", run=name), file=sys.stderr)
         return 1
     return TERMINATED if departure is Departure.TERMINATE else 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -27,9 +28,11 @@ from lmm_tui.cockpit.keys import bindings, keymap
 from lmm_tui.cockpit.messages import (
     CONFIGURE,
     OVERLAY,
+    ConfigureRun,
     Departure,
     OpenRun,
     StartFrom,
+    TerminalNotice,
 )
 from lmm_tui.cockpit.preferences import NO_PREFERENCES, Preferences
 from lmm_tui.cockpit.screens import screen_registry
@@ -39,9 +42,11 @@ from lmm_tui.cockpit.screens.too_small import TooSmallScreen, too_small
 from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
+from lmm_tui.runs.away_summary import LastSeen
+from lmm_tui.terminal import notices
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.textual_patches.install import forget_terminal_contents
-from lmm_tui.textual_patches.terminal_driver import ending_with_its_terminal
+from lmm_tui.textual_patches.terminal_driver import ending_with_its_terminal, write_to_terminal
 
 if TYPE_CHECKING:
     from lmm_tui.cockpit.screens.dashboard import DashboardScreen
@@ -131,8 +136,17 @@ class CockpitApp(SettingsApp):
             theme=self.theme if chosen else self._habits.theme,
             told=tuple(sorted(self._told)),
         )
+        habits = self._with_seen(habits)
         # Read after the app has ended, too, when no screen is on the stack any more.
         return habits.with_shelf(self._last_dashboard.shelf) if self._last_dashboard else habits
+
+    def _with_seen(self, habits: Preferences) -> Preferences:
+        """Remember how far a live run has come, for a summary when it is seen again."""
+        if self._session is None or self._session.foreign:
+            return habits
+        view = self._session.view
+        seen = LastSeen(time.time(), view.status.step) if view.active else None
+        return habits.with_seen(self._session.run_dir.path, seen)
 
     @property
     def dashboard(self) -> DashboardScreen | None:
@@ -169,7 +183,8 @@ class CockpitApp(SettingsApp):
         from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 
         owned, shelf = session is self._own, self.habits.shelf
-        self._last_dashboard = DashboardScreen(session, owned=owned, shelf=shelf)
+        seen = None if owned else self._habits.last_seen(session.run_dir.path)
+        self._last_dashboard = DashboardScreen(session, owned=owned, shelf=shelf, seen=seen)
         return self._last_dashboard
 
     def on_mount(self) -> None:
@@ -205,6 +220,10 @@ class CockpitApp(SettingsApp):
             self.exit(self._leaving)
         elif self._on_painted is not None:
             self._on_painted()
+
+    def on_terminal_notice(self, message: TerminalNotice) -> None:
+        if self._terminal is not None:
+            write_to_terminal(self, notices.notice(message.text))
 
     def _feel_terminal(self) -> None:
         """A dead terminal would keep Textual's input thread spinning."""
@@ -290,12 +309,15 @@ class CockpitApp(SettingsApp):
             self.dashboard.search_metric(name)
 
     def _say_that_no_run_is_open(self) -> None:
-        self.notify(tr("Enter opens the run under the cursor."), title=tr("no run is open"))
+        self.notify(tr("Press enter to open the selected run."), title=tr("no run is open"))
         if not isinstance(self.screen, BaseScreen):
             self._go_to("runs")
 
     def on_start_from(self, message: StartFrom) -> None:
         self._configure_another(start_from=str(message.checkpoint))
+
+    def on_configure_run(self, message: ConfigureRun) -> None:
+        self._configure(message.config)
 
     def _configure_another(self, **settings: str) -> None:
         from lmm_tui.engine.config.resolve import resolve
@@ -322,6 +344,7 @@ class CockpitApp(SettingsApp):
                 stale = self.get_screen(name)
                 self.uninstall_screen(stale)
                 stale.remove()
+        self._habits = self._with_seen(self._habits)
         was_open, self._session = self.dashboard, session
         if was_open is None:
             self.push_screen(self._make_dashboard(session))

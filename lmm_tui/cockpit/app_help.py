@@ -99,10 +99,10 @@ class HelpfulApp(ColourfulApp):
         """The parts of the key table whose keys work on a screen."""
         if isinstance(screen, BaseScreen):
             return (screen.PLACE,)
+        if screen.name == CONFIGURE:
+            return (CONFIGURE,)
         if screen.name == OVERLAY:
             return ("charts", "overlay")
-        if screen.name == CONFIGURE:
-            return ("configure",)
         return ("dashboard", "charts") if self.is_dashboard(screen) else ()
 
     async def _press(self, screen: Screen[object], action: str) -> None:

@@ -43,7 +43,7 @@ class SettingsApp(HelpfulApp):
         session = self.session
         if session is None or not session.view.active:
             self.notify(
-                tr("Only a live run can be changed; this one has ended."), title=tr("change")
+                tr("This run has ended; only a live run can be changed."), title=tr("change")
             )
             return
         from lmm_tui.cockpit.screens.live_settings import LiveSettings, current_settings

@@ -192,14 +192,16 @@ def parse_sampling(text: str) -> SamplingOptions:
         try:
             found[name] = kind(value)
         except ValueError:
-            raise ValueError(tr("{word}: {value!r} is no number", word=word, value=value)) from None
+            raise ValueError(
+                tr("{word}: {value!r} is not a number", word=word, value=value)
+            ) from None
     options = SamplingOptions(**found)
     if options.temperature is not None and not 0 <= options.temperature <= 10:
-        raise ValueError(tr("temperature is from 0, the likeliest word always, to 10"))
+        raise ValueError(tr("temperature must be from 0 (greedy) to 10"))
     if options.top_p is not None and not 0 < options.top_p <= 1:
-        raise ValueError(tr("top_p is above 0 and at most 1"))
+        raise ValueError(tr("top_p must be above 0 and at most 1"))
     if options.max_tokens is not None and not 1 <= options.max_tokens <= 4096:
-        raise ValueError(tr("max_tokens is from 1 to 4096"))
+        raise ValueError(tr("max_tokens must be from 1 to 4096"))
     return options
 
 

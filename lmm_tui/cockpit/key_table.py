@@ -42,6 +42,11 @@ export        e      8   *  export       Write the plots as PNG files, in a work
 export_shown  E      -   *  export view  Write this view: plots as PNG, screen as SVG, curves as CSV
 set           L      10  *  change       Set learning rate, clipping, intervals  app.change_settings
 
+[next]  where: dashboard  group: Run
+back    b  -  *  step back  Restore the weights from before the run diverged; LR / 3  step_back
+resume  R  -  *  resume     Resume an ended run, or train it longer  resume_run
+fork    f  -  *  fine-tune  Set up a new run that starts from this one  fork_run
+
 [view]  where: dashboard  group: View
 next      ] pagedown  4  -  next page      Show the next page of panels  turn_page(1)
 previous  [ pageup    -  -  previous page  Show the previous page of panels  turn_page(-1)
@@ -70,8 +75,8 @@ axis          x            -   *  x axis        Cycle x axis: step, tokens, time
 open  B  -  *  spikes  Inspect the batches of outlier steps, roll back to before one  spikes
 
 [spikes]  where: spikes
-back   b           -  -  roll back  Restore the weights before it, skip its batch; asks  go_back
-leave  escape B q  -  -  close      Close the list of spikes
+back   b           -  -  roll back  Restore the weights from before the step, skip it; asks  go_back
+leave  escape B q  -  -  close      Go back
 
 [metric]  where: dashboard  group: Metrics
 search   /  11  *  search       Show only charts whose metric has these words; esc shows all
@@ -132,12 +137,14 @@ find      /  3  *  find      Search upwards through the whole file, ignoring cas
 next      n  4  *  next      Go to the next match, upwards  find_up
 previous  N  -  -  previous  Go to the previous match, downwards  find_down
 narrow    &  5  *  filter    Show only the lines that contain a text
+level     l  5  *  level     Show all lines, only printed output, or only warnings and errors
 follow    F  6  *  follow    Follow the end of the log, or stop following
 
 [samples]  where: samples  group: Samples
 chat    i        2  *  chat       Chat with the live model or a checkpoint  app.go('chat')
 tokens  w        3  *  tokens     Show the loss of each token of a text  app.go('tokens')
-prompt  a        4  *  add        Have the live model continue your own prompt  add
+prompt  a        4  *  add        Add a prompt of your own, sampled now and from now on  add
+drop    d        8  *  drop       Drop the prompt under the cursor from later samples
 again   p        5  *  sample     Sample the usual prompts from the live model now
 manner  T        6  *  options    Set temperature, top-p and length of these samples
 whole   enter    7  -  full text  Show the full text under the cursor, or the table again

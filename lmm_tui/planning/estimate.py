@@ -62,7 +62,8 @@ def estimate(
     steps = _steps(config, shape, corpus_tokens)
     total_tokens = config.tokens_per_step * (steps or 0)
     # The last step is always saved, whether it is due then or not.
-    saved = math.ceil((steps or 1) / log.checkpoint_every) if log.checkpoint_every else 1
+    every = log.checkpoint_interval(steps or 1)
+    saved = math.ceil((steps or 1) / every) if every else 1
     return Estimate(
         shape=shape,
         steps=steps,

@@ -55,7 +55,7 @@ def _summary(run: RunSummary, first_loss: float | None, plots: Sequence[Path]) -
             mark("time"): time_text(run.info, status) + speed,
             mark("checkpoint"): str(checkpoints[-1]) if checkpoints else "",
             mark("plots"): listed([*map(str, plots[:1]), *(path.name for path in plots[1:])]),
-            mark("look"): f"lmm-tui monitor {name}",
+            mark("watch"): f"lmm-tui monitor {name}",
             mark("resume"): f"lmm-tui resume {name}{more_steps}" if checkpoints else "",
         }
     )

@@ -133,7 +133,7 @@ def status_sheet(run: RunSummary) -> str:
         mark("from"): lineage(info),
         mark("device"): tr(", ").join(filter(None, (info.device, info.precision))),
         mark("result" if status.numbers else "loss"): _losses(run),
-        mark("levels"): tr(", ").join(
+        mark("baselines"): tr(", ").join(
             f"{name} {level:.2f}" for name, level in info.references.items()
         ),
         mark("tokens"): tr(

@@ -99,7 +99,7 @@ class WorseThanGuessing(Condition):
 
     def _tell(self, step: int, loss: float, level: float) -> HealthFinding:
         what = Message(
-            "loss {loss:.3g} at step {step} is worse than guessing: ln V is {level:.2f}",
+            "loss {loss:.3g} at step {step} is worse than random guessing: ln V is {level:.2f}",
             loss=loss,
             step=step,
             level=level,
@@ -158,7 +158,7 @@ class Overfit(Condition):
 
     def _tell(self, step: int, val: float, mean: float) -> HealthFinding:
         what = Message(
-            "held-out loss rises to {val:.3g} at step {step}, training loss is {mean:.3g}",
+            "validation loss rises to {val:.3g} at step {step}, training loss is {mean:.3g}",
             val=val,
             step=step,
             mean=mean,

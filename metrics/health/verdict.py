@@ -177,14 +177,14 @@ def _troubled(findings: tuple[Finding, ...]) -> Verdict:
 def _trouble_words(first: Alert, more: int) -> str:
     if more:
         return Message(
-            "{severity}: {what}; suspect {suspect} (and {more} more)",
+            "{severity}: {what}; likely cause: {suspect} (and {more} more)",
             severity=Message(first.severity),
             what=first.what,
             suspect=Message(first.suspect),
             more=more,
         )
     return Message(
-        "{severity}: {what}; suspect {suspect}",
+        "{severity}: {what}; likely cause: {suspect}",
         severity=Message(first.severity),
         what=first.what,
         suspect=Message(first.suspect),
@@ -196,9 +196,9 @@ def _before_that(end: str, trouble: str) -> str:
 
 
 ENDS: dict[str, tuple[str, str]] = {
-    "crashed": ("killed, out of memory, or a power cut",
-                "look at the last lines of its output, then resume from the last checkpoint"),
-    "failed": ("what the error says", "mend that, then resume from the last checkpoint"),
+    "crashed": ("killed, out of memory, or power loss",
+                "check the end of the log (6), then resume from the last checkpoint"),
+    "failed": ("see the error message", "fix it, then resume from the last checkpoint"),
 }  # fmt: skip
 """Likely cause and advice where a run ended so."""
 
@@ -211,7 +211,7 @@ def _end(state: str, error: str, step: int) -> Alert:
 def _end_words(state: str, error: str, step: int) -> str:
     if state == "failed":
         return Message("the run failed at step {step}: {error}", step=step, error=error)
-    return Message("the process is gone without a message, at step {step}", step=step)
+    return Message("the process exited without a message at step {step}", step=step)
 
 
 def _folded(health: Health) -> tuple[Finding, ...]:

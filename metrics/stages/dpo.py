@@ -20,7 +20,7 @@ DPO = StageInfo(
     chart="preference",
     traces=(
         StageTrace("dpo/accuracy", "accuracy", "blue"),
-        StageTrace("dpo/margin", "margin", "green"),
+        StageTrace("dpo/margin", "margin", "purple"),
         StageTrace("val/accuracy", "val accuracy", "orange", "marks"),
     ),
     summary=("dpo/accuracy", "dpo/margin"),

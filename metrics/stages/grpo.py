@@ -11,11 +11,11 @@ GRPO = StageInfo(
     {
         "grpo/reward": MetricName("reward", better="higher"),
         "grpo/reward_spread": MetricName("reward spread"),
-        "grpo/flat_groups": MetricName("flat groups", better="lower"),
+        "grpo/flat_groups": MetricName("groups without reward difference", better="lower"),
         "grpo/kl": MetricName("KL to reference", "nats"),
         "grpo/entropy": MetricName("policy entropy", "nats"),
         "grpo/length": MetricName("answer length", "tokens"),
-        "grpo/ended": MetricName("ended by itself", better="higher"),
+        "grpo/ended": MetricName("ended on its own", better="higher"),
         "grpo/clipped": MetricName("clipped share"),
         "grpo/logp_gap": MetricName("log p gap to rollout", "nats", better="lower"),
         "val/reward": MetricName("val reward", better="higher"),
@@ -23,7 +23,7 @@ GRPO = StageInfo(
     chart="reward",
     traces=(
         StageTrace("grpo/reward", "mean", "blue"),
-        StageTrace("grpo/flat_groups", "flat groups", "purple"),
+        StageTrace("grpo/flat_groups", "groups without reward difference", "purple"),
         StageTrace("val/reward", "val", "orange", "marks"),
     ),
     # Its loss is about zero at every step: its gradient is what counts.

@@ -43,7 +43,7 @@ def command(run: str | None, runs_dir: Path, no_mouse: bool) -> int:
     from lmm_tui.cli.launcher import monitor_cockpit
 
     beside = None if chosen and chosen.exists() else runs_dir
-    return monitor_cockpit(chosen, runs_dir=beside, mouse=not no_mouse)
+    return monitor_cockpit(chosen, runs_dir=beside, mouse=not no_mouse, named=run is not None)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from typing import TypeVar
 from lmm_tui.charts.braille import glyphs_for
 from lmm_tui.charts.chart import Chart, Kind, Mark, Trace
 from lmm_tui.charts.heatmap import HeatMap
-from lmm_tui.charts.palette import SERIES_COLORS
+from lmm_tui.charts.palette import SERIES_COLORS, SeriesColor
 from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.run_chart import RunChart
 from lmm_tui.engine.run.events import RunEvent
 from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics import names
 from lmm_tui.metrics.stages.stage_info import StageInfo
 
@@ -28,29 +29,37 @@ _TRACES = {
         Trace(names.TRAIN_LOSS, mark("smoothed"), "blue", "smooth"),
         Trace(names.VAL_LOSS, mark("val"), "orange", "marks"),
     ],
-    mark("PPL"): [
+    mark("perplexity"): [
         Trace(names.TRAIN_PPL, mark("train"), "blue", "line"),
         Trace(names.VAL_PPL, mark("val"), "orange", "marks"),
     ],
-    mark("grad"): [
-        Trace(names.GRAD_NORM, mark("norm"), "purple", "line"),
-        Trace(names.CLIP_RATE, mark("clipped"), "red", "line"),
-    ],
-    mark("learning rate"): [Trace(names.LR, mark("LR"), "green", "line")],
-    mark("tokens/s"): [Trace(names.TOKENS_PER_S, mark("tokens/s"), "cyan", "line")],
+    mark("gradient norm"): [Trace(names.GRAD_NORM, mark("norm"), "blue", "line")],
+    mark("clip rate"): [Trace(names.CLIP_RATE, mark("clip rate"), "blue", "line")],
+    mark("learning rate"): [Trace(names.LR, mark("LR"), "blue", "line")],
+    mark("tokens/s"): [Trace(names.TOKENS_PER_S, mark("tokens/s"), "blue", "line")],
 }
+_BASELINES = {
+    "ln V": mark("random guess"),
+    "unigram": mark("word frequencies"),
+    "bigram": mark("bigrams"),
+}
+"""What a loss level is reached by."""
+_UNITS = {_LOSS: mark("nats"), "clip rate": mark("share of steps")}
+_TELLING = ("top1_acc", "entropy", "participation_ratio")
+"""The probes that say most, which come first."""
 
 
 def titles_of(stage: StageInfo) -> dict[str, str]:
     """The titles of the two charts that depend on the stage; `first` is the largest panel."""
-    own = stage.chart if stage.traces else "PPL"
+    own = stage.chart if stage.traces else "perplexity"
     first, second = (own, _LOSS) if stage.chart_first else (_LOSS, own)
     return {"first": first, "second": second}
 
 
 def numbers_of(stage: StageInfo) -> tuple[str, ...]:
     """The metrics in the panel of numbers: those of the stage, then probes as far as they fit."""
-    probes = tuple(names.PROBE + probe for probe in names.PROBES)
+    probes = tuple(names.PROBE + probe for probe in (*_TELLING, *names.PROBES))
+    probes = tuple(dict.fromkeys(probes))
     return (stage.numbers + probes)[: len(names.PROBES)]
 
 
@@ -66,9 +75,19 @@ def make_charts(stage: StageInfo, *, smoothed: bool = True) -> list[Chart | Heat
         if title == _LOSS and not smoothed:
             traces = [replace(trace, kind="line") if trace.kind == "band" else trace
                       for trace in traces]  # fmt: skip
-        charts.append(Chart(title, traces, log=title == "PPL", id=panel))
+        unit, log = _UNITS.get(title, ""), title == "perplexity"
+        charts.append(Chart(title, traces, log=log, unit=unit, id=panel))
     charts.append(HeatMap(tr("gradient norms by layer"), id="layers"))
     return [_as_panel(chart) for chart in charts]
+
+
+def main_plot(stage: StageInfo, *, smoothed: bool = True) -> Plot:
+    """The plot of the largest panel, for previews of a run."""
+    title = titles_of(stage)["first"]
+    traces = _TRACES.get(title) or _traces_of(stage)
+    if not smoothed:
+        traces = [replace(each, kind="line") for each in traces if each.kind != "smooth"]
+    return Plot(title, traces, unit=_UNITS.get(title, ""), glyphs=glyphs_for())
 
 
 def _traces_of(stage: StageInfo) -> list[Trace]:
@@ -82,7 +101,13 @@ def _traces_of(stage: StageInfo) -> list[Trace]:
 
 def _panels_of(stage: StageInfo) -> dict[str, str]:
     """By panel of the overview, the title of its chart."""
-    return {**titles_of(stage), "grad": "grad", "lr": "learning rate", "speed": "tokens/s"}
+    return {
+        **titles_of(stage),
+        "grad": "gradient norm",
+        "clip": "clip rate",
+        "lr": "learning rate",
+        "speed": "tokens/s",
+    }
 
 
 def panels_without_data(measured: Sequence[str], events: Sequence[RunEvent]) -> frozenset[str]:
@@ -109,13 +134,13 @@ def make_metric_chart() -> Chart:
     return chart
 
 
-def plot_of(metric: str, number: int) -> Plot:
-    """The plot of one metric, in a colour by its number; rare values are drawn as marks."""
+def plot_of(metric: str) -> Plot:
+    """The plot of one metric in the colour of its part of the data; rare values are marks."""
     known = names.describe(metric)
     kind: Kind = "marks" if metric.startswith(("val/", names.PROBE)) else "line"
-    color = SERIES_COLORS[number % len(SERIES_COLORS)]
+    color: SeriesColor = "orange" if metric.startswith("val/") else "blue"
     traces = [Trace(metric, known.title, color, kind)]
-    return Plot(known.title, traces, log=known.log, glyphs=glyphs_for())
+    return Plot(known.title, traces, log=known.log, unit=known.unit, glyphs=glyphs_for())
 
 
 def make_layer_map(prefix: str, panel: str) -> HeatMap:
@@ -131,8 +156,12 @@ def _as_panel(chart: AnyChart) -> AnyChart:
 
 
 def references_for(chart: Chart, levels: Mapping[str, float]) -> Mapping[str, float]:
-    """The baselines to draw in a chart: those of the loss in its chart, none in others."""
-    return dict(levels) if chart.title == _LOSS else {}
+    """The baselines to draw in a chart by label: those of the loss in its own."""
+    if chart.title != _LOSS:
+        return {}
+    return {
+        f"{tr(_BASELINES.get(name, name))} {level:.2f}": level for name, level in levels.items()
+    }
 
 
 def marks_of(events: Sequence[RunEvent]) -> tuple[Mark, ...]:
@@ -143,7 +172,7 @@ def marks_of(events: Sequence[RunEvent]) -> tuple[Mark, ...]:
         if event.step is None or event.abandoned:
             continue
         if alert or event.kind == "resume" or _steers(event):
-            marks[event.step, alert] = Mark(event.step, alert)
+            marks[event.step, alert] = Mark(event.step, alert, translate_message(event.message))
     return tuple(marks.values())
 
 
@@ -159,5 +188,5 @@ if __name__ == "__main__":
     from lmm_tui.metrics.stages.pretrain import PRETRAIN
 
     print([made.id for made in make_charts(GRPO)], titles_of(GRPO), numbers_of(GRPO))
-    assert titles_of(PRETRAIN) == {"first": "loss", "second": "PPL"}
+    assert titles_of(PRETRAIN) == {"first": "loss", "second": "perplexity"}
     print("=== 自测通过 ===")

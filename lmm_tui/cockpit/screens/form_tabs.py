@@ -34,7 +34,7 @@ _SECTIONS = {
     mark("optimizer"): ("optim",),
     mark("logging & probes"): ("log", "probe"),
     mark("evaluation"): ("eval",),
-    mark("health"): ("health",),
+    mark("health"): ("health", "notify"),
 }
 TABS = (ESSENTIALS, *_SECTIONS)
 

@@ -24,6 +24,7 @@ from lmm_tui.cockpit.screens.chart_gestures import ChartGestures
 from lmm_tui.cockpit.screens.metric_groups import grid
 from lmm_tui.cockpit.widgets.key_bar import ScreenKeys
 from lmm_tui.cockpit.widgets.panel_grid import Page, PanelGrid
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.styled_line import StyledLine
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.errors import LmmError
@@ -103,6 +104,7 @@ class OverlayScreen(ChartGestures):
         self._shown: tuple[str, ...] = ()
 
     def compose(self) -> ComposeResult:
+        yield ScreenTabs("runs")
         yield RunLegend([(self._labels[key], color) for key, color in self._colors.items()])
         yield PanelGrid(page=Page("", ()))
         yield ScreenKeys("overlay", "charts")

@@ -84,7 +84,7 @@ class RunCommands(PollingScreen):
     def begin(self, *tasks: str) -> bool:
         """List tasks as pending; False, and said so, where one of them is already."""
         if any(task in self._pending for task in tasks):
-            self.toast(tr("asked already; it is done between two steps"), tasks[0])
+            self.toast(tr("Already queued; it runs between two steps"), tasks[0])
             return False
         self._pending += tasks
         self.show()

@@ -6,6 +6,7 @@ token view are reached from here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +33,8 @@ from lmm_tui.terminal.safe_text import clean
 
 _EMPTY = mark(
     "No samples yet.\n"
-    "p asks a live model for some; a asks it to go on from a prompt of yours.\n"
-    "i talks with it, or with a checkpoint; w shows what surprises it in a text."
+    "Press p to sample a live model, a to add a prompt of your own.\n"
+    "i: chat with it or with a checkpoint; w: the loss of each token of a text."
 )
 _QUIET = "$foreground 70%"
 
@@ -129,7 +130,7 @@ class SamplesScreen(BaseScreen):
                     clean(record.text, newlines="keep"),
                 )
             )
-        parts = parts or [Content.styled(tr("nothing said here"), _QUIET)]
+        parts = parts or [Content.styled(tr("no sample at this step"), _QUIET)]
         self.query_one("#said", Prose).update(Content("\n").join(parts))
         self.query_one("#whole").scroll_home(animate=False)
 
@@ -160,27 +161,44 @@ class SamplesScreen(BaseScreen):
 
     def action_add(self) -> None:
         asked = AskDialog(
-            tr("a prompt"),
-            tr("The live model goes on from it, or answers, after the step in progress."),
-            judge=lambda text: "" if text.strip() else tr("write something to go on from"),
+            tr("New prompt"),
+            tr("The live model answers it now and at every later sample."),
+            judge=lambda text: "" if text.strip() else tr("type a prompt"),
         )
         self.app.push_screen(asked, self._prompted)
 
     def _prompted(self, prompt: str | None) -> None:
         if prompt is not None:
-            self._ask(prompt)
+            self._ask(prompt, keep=True)
 
-    def _ask(self, prompt: str | None) -> None:
+    def action_drop(self) -> None:
+        """Sample without the prompt under the cursor from now on."""
+        if place := self.query_one(SampleGrid).under_cursor:
+            prompt, _ = place
+            self._send("drop", lambda run: run.send("set", {"drop_prompt": prompt}), None)
+
+    def _ask(self, prompt: str | None, *, keep: bool = False) -> None:
+        """Sample now; a new prompt is sampled at every later time, too, if it is to `keep`."""
         args: dict[str, Any] = dict(self._sampling.for_sample)
         if prompt is not None:
             args["prompt"] = prompt
 
+        def ask(run: Reader) -> Reply:
+            reply = run.send("sample", args)
+            if not (reply.ok and keep):
+                return reply
+            kept = run.send("set", {"add_prompt": prompt})
+            return reply if kept.ok else kept
+
+        self._send("sample", ask, prompt)
+
+    def _send(self, task: str, send: Callable[[Reader], Reply], prompt: str | None) -> None:
         if not self.in_background(
-            "sample",
-            lambda: Sampled(Reader(self._run.path).send("sample", args), prompt),
+            task,
+            lambda: Sampled(send(Reader(self._run.path)), prompt),
             refused=lambda why: Sampled(Reply(False, why), prompt),
         ):
-            self.toast(tr("the last request is still under way"), mark("sample"), severe=True)
+            self.toast(tr("the previous request is still running"), mark("sample"), severe=True)
 
     def on_sampled(self, message: Sampled) -> None:
         self.toast(message.reply.message, "sample", severe=not message.reply.ok)
@@ -208,7 +226,7 @@ def sampling_dialog(options: SamplingOptions) -> AskDialog:
         return ""
 
     return AskDialog(
-        tr("how it speaks"),
+        tr("Sampling options"),
         tr(
             "temperature=0.8 top_p=0.95 max_tokens=200, any of them; what is left out is as in the "
             "settings of the run. Temperature 0 always takes the likeliest token."

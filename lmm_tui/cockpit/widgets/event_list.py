@@ -15,6 +15,12 @@ from lmm_tui.terminal.safe_text import clean
 
 MOST_SHOWN = 300
 
+_EFFECTS = {
+    "sample": "sample",
+    "evaluate": "eval",
+    "checkpoint": "checkpoint",
+}
+"""By command, the kind of event that says the same."""
 _STYLES = {"error": "$text-error", "warning": "$text-warning"}
 _WIDE = 56
 
@@ -23,12 +29,12 @@ class EventList(Feed):
     """A line for each event: time, step, kind, message; alerts and errors are wrapped."""
 
     def __init__(self, id: str | None = None) -> None:
-        super().__init__(tr("events"), tr("What happens to the run is listed here."), id)
+        super().__init__(tr("events"), tr("Checkpoints, commands and alerts appear here."), id)
         self._events: Sequence[RunEvent] = ()
 
     def show(self, events: Sequence[RunEvent]) -> None:
-        """Show `events`, oldest first."""
-        self._events = events
+        """Show `events`, oldest first; those that say what another one says are left out."""
+        self._events = told_once(events)
         self._update_text()
 
     def on_resize(self) -> None:
@@ -45,6 +51,19 @@ class EventList(Feed):
             lines.append(_heading(apart))
             lines += [event_content(event, self.text_width).stylize("dim") for event in apart]
         self.set_text(Content("\n").join(lines), f"{len(self._events):,}")
+
+
+def told_once(events: Sequence[RunEvent]) -> list[RunEvent]:
+    """Without what a panel of its own shows, and what the answer to a command repeats."""
+    kept: list[RunEvent] = []
+    for event in events:
+        if event.kind == "command":
+            effect = _EFFECTS.get(event.message.partition(":")[0])
+            while kept and (kept[-1].kind, kept[-1].step) == (effect, event.step):
+                kept.pop()
+        if event.kind != "probe":
+            kept.append(event)
+    return kept
 
 
 def _heading(abandoned: Sequence[RunEvent]) -> Content:

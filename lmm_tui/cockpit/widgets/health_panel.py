@@ -33,13 +33,13 @@ class HealthPanel(Feed):
     """Shows a verdict and alerts; the rules are in `lmm_tui.metrics.health`."""
 
     def __init__(self, id: str | None = None) -> None:
-        super().__init__(tr("health"), tr("Nothing was measured yet."), id)
+        super().__init__(tr("health"), tr("Nothing measured yet."), id)
 
     def show(self, verdict: Verdict, alerts: Sequence[Alert]) -> None:
         """`alerts` are all of the run; the verdict says which are open."""
         # Of a healthy run the verdict names the last step: the text would change at every step.
         calm = verdict.level == "ok" and not alerts
-        line = tr("healthy so far") if calm else clean(translate_message(verdict.text))
+        line = tr("No problems detected") if calm else clean(translate_message(verdict.text))
         lines = [Content.styled(line, VERDICT_STYLES[verdict.level])]
         ongoing: list[Alert] = []
         for found in verdict.findings:
@@ -49,9 +49,9 @@ class HealthPanel(Feed):
             ongoing += [found.alert, *found.consequences]
         ended = [alert for alert in alerts if alert not in ongoing]
         lines += [_ended_line(it) for it in repeats_of(ended)[: -_MOST_SHOWN - 1 : -1]]
-        state = tr("{count} open", count=len(ongoing)) if ongoing else tr(_STATES[verdict.level])
+        state = tr("{count} active", count=len(ongoing)) if ongoing else tr(_STATES[verdict.level])
         if ended:
-            state += tr(", {count} over", count=len(ended))
+            state += tr(", {count} resolved", count=len(ended))
         self.set_text(Content("\n").join(lines), state)
 
 
@@ -69,7 +69,7 @@ def _ongoing_line(alert: Alert) -> Content:
 def _consequences_line(alerts: Sequence[Alert]) -> Content:
     """What the finding above brings with it."""
     listed = ", ".join(dict.fromkeys(alert.rule for alert in alerts))
-    return Content.styled("  " + tr("with it: {rules}", rules=listed), "$foreground 60%")
+    return Content.styled("  " + tr("also: {rules}", rules=listed), "$foreground 60%")
 
 
 def _ended_line(repeats: Repeats) -> Content:
@@ -79,7 +79,7 @@ def _ended_line(repeats: Repeats) -> Content:
         (f"{alert.step:>6,}  ", "$foreground 70%"),
         (
             tr(
-                "{what}; suspect {suspect}",
+                "{what}. Likely cause: {suspect}",
                 what=clean(translate_message(alert.what)),
                 suspect=tr(clean(alert.suspect)),
             )

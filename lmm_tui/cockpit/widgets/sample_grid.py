@@ -1,5 +1,7 @@
 """Generated samples as a grid: a row for each prompt, a column for each step, newest at the right.
 
+What a sample begins with as the one before it did is dim: the rest has changed.
+
 It shows as many columns as are wide enough to read, and scrolls with the cursor. All texts are
 cleaned.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os.path import commonprefix
 
 from textual import events
 from textual.content import Content
@@ -55,6 +58,13 @@ class SampleBook:
         where there are no others."""
         records = self._records.get((prompt, step), [])
         return [record for record in records if not record.abandoned] or records
+
+    def before(self, prompt: str, step: int) -> str:
+        """What the prompt got at the last step before, as it is shown; empty where nothing."""
+        for earlier in reversed([each for each in self.steps if each < step]):
+            if samples := self.at(prompt, earlier):
+                return clean(samples[-1].text)
+        return ""
 
     def is_abandoned(self, step: int) -> bool:
         """Whether a resume has abandoned all that there is of a step."""
@@ -235,9 +245,19 @@ class SampleGrid(Widget, can_focus=True):
             return Content.styled("·" if line == 0 else "", _QUIET)
         text = clean(samples[-1].text)
         if len(samples) > 1:
-            text = f"({len(samples)}×) {text}"
-        shown = _wrapped(Content(text), layout.width - 2, layout.height - 1, line)
+            text = f"{tr('latest of {count}', count=len(samples))}: {text}"
+        same = _same_beginning(text, self._book.before(prompt, step))
+        content = Content(text).stylize("dim", 0, same) if same else Content(text)
+        shown = _wrapped(content, layout.width - 2, layout.height - 1, line)
         return shown.stylize("dim") if samples[-1].abandoned else shown
+
+
+def _same_beginning(text: str, before: str) -> int:
+    """How many characters of a text are those of the one before it, up to the end of a word."""
+    if text == before:
+        return len(text)
+    same = len(commonprefix((text, before)))  # noqa: RUF071 (characters are meant)
+    return text.rfind(" ", 0, same + 1) + 1 if same else 0
 
 
 def _wrapped(text: Content, width: int, most: int, line: int) -> Content:

@@ -1,4 +1,4 @@
-"""Samples of the model, the newest on top, and texts with each token coloured by its loss.
+"""Samples of the model, the newest on top; below them a text with each token coloured by its loss.
 
 It shows records of samples.jsonl, cleaned.
 """
@@ -26,7 +26,7 @@ class SamplesPanel(Feed):
     """Prompts in the accent colour, generated text plain, tokens coloured by their loss."""
 
     def __init__(self, id: str | None = None) -> None:
-        super().__init__(tr("samples"), tr("p asks the model for text, at any time."), id)
+        super().__init__(tr("samples"), tr("No samples yet. Press p to generate."), id)
         self._counts = 0, 0
         """All, and those that are not abandoned."""
 
@@ -46,10 +46,14 @@ class SamplesPanel(Feed):
 
 
 def _paragraphs(records: Sequence[RunSample]) -> list[Content]:
-    """The newest first, under their steps."""
+    """The newest samples first, under their steps; the newest losses of tokens come last."""
     paragraphs: list[Content] = []
     step = None
-    for record in reversed(records):
+    losses = [record for record in records if record.kind == "token_losses"]
+    samples = [record for record in records if record.kind != "token_losses"]
+    # Prompts of one step stand in the order in which they were asked.
+    samples.sort(key=lambda record: -record.step)
+    for record in [*samples, *losses[-1:]]:
         if record.step != step:
             step = record.step
             head = tr("step {step}", step=f"{step:,}")
@@ -81,7 +85,7 @@ def _token_losses(record: RunSample) -> Content:
     parts = [
         (clean(span.text), loss_style(span.worst(losses))) for span in spans(list(map(str, tokens)))
     ]
-    return Content.assemble((tr("loss by token") + " ", "$foreground 60%"), *parts)
+    return Content.assemble((tr("per-token loss (validation)") + " ", "$foreground 60%"), *parts)
 
 
 def loss_style(loss: object) -> str:

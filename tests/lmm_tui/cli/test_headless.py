@@ -222,7 +222,7 @@ def test_train_goes_from_flags_to_pictures_and_can_go_on(small: list[str], capsy
 def test_launch_without_a_terminal_says_so_and_trains(small: list[str], capsys: Capture) -> None:
     assert main.run(["launch", *small, "--steps", "3", "--yes"]) == 0
     out, err = capsys.readouterr()
-    assert err == "no terminal for the cockpit here; training without it\n"
+    assert err == "not a terminal: training without the cockpit\n"
     assert "finished, step 3 of 3" in out
 
 

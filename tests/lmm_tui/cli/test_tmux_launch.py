@@ -157,13 +157,13 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
 
     # Question the model: probe, sample, chat.
     tmux.press("p")
-    tmux.wait_for("samples · 4", "participation ratio")
+    tmux.wait_for("samples · 4", "effective rank (participation ratio)")
     tmux.press("3")
     tmux.wait_for("4 prompts", "1 step")
     tmux.press("p")
     tmux.wait_for("2 steps")
     tmux.press("i")
-    tmux.wait_for("the live model goes on from this")
+    tmux.wait_for("Prompt (the live model)")
     tmux.press("-l", "The cat")
     tmux.press("Enter")
     # Whatever it is, and on whichever line.
@@ -172,7 +172,7 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     # Steer it: another learning rate, a pause, a checkpoint.
     go_back_to(tmux, "RUNNING")
     tmux.press("L")
-    tmux.wait_for("change the live run")
+    tmux.wait_for("Live settings")
     replace_text(tmux, "peak learning rate    0.", "5e-4")
     tmux.wait_for("→ 0.0005")
     tmux.press("Enter")
@@ -202,7 +202,7 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
 
     # Leave: the run is stopped where it was paused, and its pictures are there.
     tmux.press("q")
-    tmux.wait_for("Stop after this step, with a checkpoint")
+    tmux.wait_for("Stop after this step and save a checkpoint")
     tmux.press("s")
     last = tmux.wait_for("lmm-tui resume")
     assert "stopped, step" in last and "lmm-tui resume demo" in last

@@ -40,10 +40,10 @@ async def test_every_screen_is_reached_and_left(path):
     async with app.run_test(size=(80, 24)) as pilot:
         await click(pilot, "? help", last=True)
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
-        await click(pilot, "esc closes")
+        await click(pilot, "esc close")
         await until(pilot, lambda: isinstance(app.screen, DashboardScreen))
         await click(pilot, "? help", last=True)
-        await until_read(pilot, "esc closes")
+        await until_read(pilot, "esc close")
         while "All runs: open" not in screen_text(app):
             app.screen.query_one("#keys").scroll_relative(y=3, animate=False)  # As the wheel does.
             await pilot.pause()
@@ -80,13 +80,13 @@ async def test_a_question_is_answered_and_left(path):
         await until(pilot, lambda: isinstance(app.screen, BaseScreen))
         await click(pilot, "? help")
         await click(pilot, "Move a run that is not")
-        await click(pilot, "Leave all as it is")
+        await click(pilot, "Cancel")
         await until(pilot, lambda: isinstance(app.screen, BaseScreen))
         for row in ("demo", "other"):
             await click(pilot, row)
             await click(pilot, "space mark")
         await click(pilot, "D differences")
-        await click(pilot, "esc closes")
+        await click(pilot, "esc close")
         await click(pilot, "C compare")
         await click(pilot, "esc back")
         await until(pilot, lambda: isinstance(app.screen, BaseScreen))
@@ -110,7 +110,7 @@ async def drag(pilot, chart, start, end, control=False):
 async def test_a_chart_is_framed_moved_and_zoomed(path):
     app = CockpitApp(Reader(path))
     async with app.run_test(size=(200, 50)) as pilot:
-        await until_read(pilot, "unigram")
+        await until_read(pilot, "word frequencies")
         chart = app.screen.query_one("#first", Chart)
         across = chart.data_cells()[1]
         await drag(pilot, chart, (GUTTER + across // 4, 4), (GUTTER + across // 2, 6))

@@ -62,9 +62,9 @@ def run(tmp_path, monkeypatch):
         (["2"], "base → chat"),
         (["2", "down", "d"], "Move it to the trash"),
         (["5"], "pinned"),
-        (["5", "f"], "Configure it here"),
+        (["5", "f"], "Configure it now"),
         (["6"], "WARNING: hot"),
-        (["L"], "Show what would change"),
+        (["L"], "Preview the changes"),
     ],
     ids=["runs", "delete", "checkpoints", "fork", "log", "change"],
 )

@@ -311,7 +311,9 @@ async def test_screen_and_theme_are_found_again(run):
         await pilot.press("t", "2")
         await until_read(pilot, "first-words")
     preferences.keep(app.habits)
-    assert preferences.load() == Preferences("runs", "lmm-light")
+    kept = preferences.load()
+    assert (kept.screen, kept.theme) == ("runs", "lmm-light")
+    assert kept.last_seen(run.dir.path).step == run.status.step
     again = open_on(run, habits=preferences.load())
     async with again.run_test(size=(120, 30)) as pilot:
         await until(pilot, lambda: isinstance(again.screen, RunsScreen))
@@ -366,7 +368,7 @@ async def test_news_never_covers_a_question_and_is_told_after_it(run):
     app = open_on(run)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.press("question_mark")
-        await until_read(pilot, "esc closes")
+        await until_read(pilot, "esc close")
         app.notify("held-out loss rises", timeout=60)
         await settled(pilot)
         assert "held-out loss rises" not in screen_text(app)

@@ -34,7 +34,7 @@ def test_a_fault_of_a_live_run_is_seen_and_calms_down(tmp_path: Path) -> None:
     session.poll()
     seen = health.look(9)
     assert [(alert.step, alert.rule) for alert in opened_of(seen)] == [(101, "loss_spike")]
-    assert "suspect a bad batch" in seen.verdict.text and opened_of(seen)[0].advice
+    assert "likely cause: a bad batch" in seen.verdict.text and opened_of(seen)[0].advice
     assert seen.complete
     run.train(104, 140)
     session.poll()

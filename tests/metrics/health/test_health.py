@@ -146,7 +146,7 @@ def test_a_second_episode_needs_calm_in_between() -> None:
         health.observe(step, {"t": 0.0})
         health.observe(step, {"other": 1.0})
     assert verdict_of(health).text.startswith("healthy now, 1 alert before")
-    assert health.observe(20, {"t": 3.0}) and "suspect sun" in verdict_of(health).text
+    assert health.observe(20, {"t": 3.0}) and "likely cause: sun" in verdict_of(health).text
 
 
 def test_rows_without_a_metric_calm_nothing() -> None:

@@ -65,7 +65,7 @@ def test_noise_of_a_thousandth_of_a_nat_is_no_spike_but_such_a_loss_is_noticed()
     health = judged([*rows, {names.TRAIN_LOSS: 0.0017}, *rows[:5]])
     assert [alert.rule for alert in health.alerts] == ["near_zero"]
     verdict = verdict_of(health)
-    assert verdict.level == "notice" and "by heart" in verdict.text
+    assert verdict.level == "notice" and "memorised" in verdict.text
 
 
 def test_a_loss_of_zero_is_no_finding_where_rewards_are_logged() -> None:

@@ -66,7 +66,7 @@ async def test_it_lists_what_is_saved_and_what_keeps_it(run):
         lines = text.splitlines()
         assert "first-words · 3 checkpoints · 9.0 MB" in text
         assert "weights, optimiser" in text
-        for step, words in (("300", "last"), ("200", "best"), ("100", "nothing keeps it")):
+        for step, words in (("300", "last"), ("200", "best"), ("100", "not kept")):
             line = next(line for line in lines if line.strip().startswith(step))
             assert words in line and "3.0 MB" in line
 
@@ -205,7 +205,7 @@ async def test_no_key_breaks_an_empty_list_or_one_whose_run_has_gone(run, size):
                 for key in row.keys:
                     await pilot.press(key)
         app.screen.look()
-        await until_read(pilot, "This run has saved nothing")
+        await until_read(pilot, "No checkpoint was saved in this run")
 
 
 def test_a_look_at_many_checkpoints_reads_only_what_is_new(run):

@@ -371,7 +371,7 @@ async def test_the_focused_field_is_explained():
     async with seated() as seat:
         seat.screen.field("train.grad_accum").editor.focus()
         await seat.pilot.pause()
-        assert seat.says("Micro-batches in a step")
+        assert seat.says("Micro-batches per optimizer step (gradient accumulation)")
         assert seat.says("whole number from 1 to 65,536 · default 1 · train.grad_accum")
 
 

@@ -76,7 +76,7 @@ async def test_a_long_number_is_shown_short_and_not_sent_as_it_is_shown(run):
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("-1", "must be above 0"),
+        ("-1", "must be greater than 0"),
         ("much", "is not a number"),
         ("inf", "above 0"),
         ("nan", "above 0"),

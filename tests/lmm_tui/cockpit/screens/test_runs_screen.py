@@ -130,7 +130,7 @@ async def test_slash_narrows_the_list_as_one_types_and_escape_takes_it_back(runs
 async def test_d_shows_in_which_settings_two_marked_runs_differ(runs):
     async with listing(runs) as (app, pilot):
         await pilot.press("D")
-        assert "mark two runs" in toasts(app)[-1]
+        assert "Mark exactly two runs" in toasts(app)[-1]
         await pilot.press("down", "space", "space", "D")
         await pilot.pause()
         assert isinstance(app.screen, ConfigDiffScreen)

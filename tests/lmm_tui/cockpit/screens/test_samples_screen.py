@@ -153,7 +153,7 @@ async def test_a_reply_grows_piece_by_piece_and_escape_stops_it(run):
     hold = threading.Event()
     talking(run, hold)
     async with opened(run, "i") as (app, pilot):
-        await until_read(pilot, "say something to the live model")
+        await until_read(pilot, "Message to the live model")
         await pilot.press(*"7 ?", "enter")
         await until_read(pilot, REPLY[:8])
         assert "you    7 ?" in screen_text(app) and "of course" not in screen_text(app)
@@ -182,7 +182,7 @@ async def test_the_history_goes_along_and_can_be_forgotten(run):
         assert seen[1] == [["user", "one"], ["assistant", "sure\x1b"], ["user", "two"]]
         assert "sure␛" in screen_text(app)
         await pilot.press("escape", "d")
-        await until_read(pilot, "Write below")
+        await until_read(pilot, "Type below")
         await pilot.press("i", *"three", "enter")
         await until(pilot, lambda: len(seen) == 3)
         assert seen[2] == [["user", "three"]]
@@ -225,7 +225,7 @@ async def test_a_run_that_refuses_is_quoted(run):
 async def test_where_nobody_could_answer_it_says_what_to_do(run, keys):
     run.write_status(state="finished")
     async with opened(run, keys, size=(60, 15)) as (app, pilot):
-        await until_read(pilot, "Nobody answers")
+        await until_read(pilot, "No model to talk to")
         await pilot.press(*["escape"] * (keys == "i"), "m")
         assert "no checkpoint" in " ".join(toasts(app))
 
@@ -234,8 +234,8 @@ async def test_of_a_checkpoint_nobody_says_that_training_goes_on(run):
     run.write_status(state="finished")
     (run.dir.checkpoints / checkpoint_name(600)).mkdir(parents=True)
     async with opened(run, "i") as (app, pilot):
-        await until_read(pilot, "in a process of its own")
-        assert "Training goes on" not in screen_text(app)
+        await until_read(pilot, "replies from a worker process")
+        assert "Training continues" not in screen_text(app)
 
 
 async def test_another_model_is_chosen_from_those_that_there_are(run):
@@ -256,7 +256,7 @@ async def test_another_model_is_chosen_from_those_that_there_are(run):
 async def test_the_cursor_shows_what_was_likeliest_there(run, size):
     talking(run)
     async with opened(run, "w", size=size) as (app, pilot):
-        await until_read(pilot, "the first: nothing stands before it")
+        await until_read(pilot, "the first token has no loss")
         await pilot.press("right")
         await until_read(pilot, "loss 0.500   p 0.607")
         text = screen_text(app)
@@ -280,8 +280,8 @@ async def test_as_long_as_a_text_is_read_it_says_so(run):
 
     run.serve(answer)
     async with opened(run, "w") as (app, pilot):
-        await until_read(pilot, "The text is being read")
-        assert "Nobody answers" not in screen_text(app)
+        await until_read(pilot, "Scoring the text")
+        assert "No model to talk to" not in screen_text(app)
         hold.set()
         await until_read(pilot, "loss 4.1")
 
@@ -309,7 +309,8 @@ async def test_a_checkpoint_reads_the_held_out_text_and_not_how_its_bytes_are_wr
 
     monkeypatch.setattr(CheckpointBackend, "ask", ask)
     run.samples.write(
-        {"step": 9, "kind": "token_losses", "tokens": ["<E5>", "<88>", "<BA>"], "losses": []}
+        {"time": 1.0, "step": 9, "kind": "token_losses", "tokens": ["<E5>", "<88>", "<BA>"]}
+        | {"losses": []}
     )
     run.write_status(state="finished")
     (run.dir.checkpoints / checkpoint_name(600)).mkdir(parents=True)
@@ -342,7 +343,9 @@ async def test_no_key_breaks_an_empty_run_or_one_that_has_gone(tmp_path, place, 
     run = FakeRun(tmp_path / "runs" / "empty\x1b[2J", state="finished")
     try:
         async with opened(run, *way, size=(60, 15)) as (app, pilot):
-            await until_read(pilot, "No samples yet" if place == "samples" else "Nobody answers")
+            await until_read(
+                pilot, "No samples yet" if place == "samples" else "No model to talk to"
+            )
             run.dir.info_file.unlink()
             for row in KEYS:
                 if row.where == place:
