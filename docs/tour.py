@@ -22,9 +22,9 @@ from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.find_run import find_run
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n import language
-from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal import capabilities
 
 FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Noto Sans Mono CJK SC', monospace"
@@ -32,7 +32,7 @@ PATIENCE_S = 60.0
 SETTLE_S = 1.0
 _PICTURES = Path(__file__).parent / "pictures"
 FOLDERS = {"en": _PICTURES, "zh": _PICTURES / "zh"}
-_KEYS = {" ": "space"}
+_KEYS = {" ": "space", "]": "right_square_bracket"}
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ VIEWS = (
     View("dashboard"),
     View("dashboard-80x24", size=(80, 24)),
     View("zoom", ("tab", "plus", "plus", "s", *["shift+left"] * 30, "enter")),
-    View("metrics", ("n", "n", "n")),
+    View("metrics", ("]", "]", "]")),
     View("search", ("slash", *"grad")),
     View("help", ("question_mark",)),
     View("palette", ("ctrl+p", *"check")),
     View("runs", ("2",)),
-    View("overlay", ("2", "home", "space", "space", "o")),
-    View("differences", ("2", "home", "space", "space", "d")),
+    View("overlay", ("2", "home", "space", "space", "C")),
+    View("differences", ("2", "home", "space", "space", "D")),
     View("samples", ("3",)),
-    View("chat", ("3", "c", *"Once upon a time", "enter")),
+    View("chat", ("3", "i", *"Once upon a time", "enter")),
     View("tokens", ("3", "w", *["down"] * 3, *["right"] * 6)),
     View("evaluate", ("4",)),
     View("checkpoints", ("5",)),
@@ -68,7 +68,7 @@ FORMS = (View("configure"), View("configure-stage", ("right", "pagedown")))
 
 async def of_run(run: Path, view: View) -> str:
     """A view of a run, once all of it has been read and drawn."""
-    session = RunSession(run)
+    session = Reader(run)
     app = CockpitApp(session)
     async with app.run_test(size=view.size) as pilot:
         async with asyncio.timeout(PATIENCE_S):
@@ -103,7 +103,7 @@ async def _drawn(app: CockpitApp, pilot: Pilot[Departure], view: View, title: st
     return _portable(app.export_screenshot(title=title))
 
 
-def _no_start(config: RunConfig) -> RunSession:
+def _no_start(config: RunConfig) -> Reader:
     raise AssertionError("nobody presses Start here")
 
 

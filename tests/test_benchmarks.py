@@ -8,6 +8,7 @@ import sys
 from repository import ROOT
 
 CASES = {
+    "any_model",
     "bytes_per_second",
     "foreign",
     "hostile",
@@ -17,6 +18,8 @@ CASES = {
     "open_run",
     "over_ssh",
     "redraw",
+    "report",
+    "runs",
     "rollout",
     "soak",
     "startup",

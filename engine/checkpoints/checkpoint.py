@@ -42,6 +42,8 @@ class CheckpointState:
     observer: dict[str, Any] = field(default_factory=dict)
     lr_scale: float = 1.0
     """Factor on the learning rate, lowered by rollbacks."""
+    spent_s: float = 0.0
+    """Of a run of `train.minutes`: the time that its steps took."""
     parts: int = 1
     """How many parts a micro-batch is split into, to fit into the memory."""
     format: int = FORMAT
@@ -122,9 +124,9 @@ def load(
     return state, model, training
 
 
-def read_adapter(path: Path) -> Adapter | None:
+def read_adapter(path: Path, folder_name: str = ADAPTER) -> Adapter | None:
     """The adapter in a checkpoint, on the CPU; None where all weights are trained."""
-    folder = path / ADAPTER
+    folder = path / folder_name
     if kind_of(folder, path) is None:
         return None
     try:

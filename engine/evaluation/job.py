@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lmm_tui.engine.evaluation.missed_questions import MissedQuestion
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.values import wilson_interval
 
@@ -111,13 +112,16 @@ class EvaluationOutcome:
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
     """Sentences about how the weights were read."""
+    missed: tuple[MissedQuestion, ...] = ()
+    """The first questions of each task that were answered wrongly."""
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> EvaluationOutcome:
         """From `asdict`, or from a file where NaN and infinity are strings."""
         scores = (Score(**score | {"value": float(score["value"])}) for score in record["scores"])
         notes = tuple(record.get("notes", ()))
-        return cls(**record | {"scores": tuple(scores), "notes": notes})
+        missed = tuple(MissedQuestion(**each) for each in record.get("missed", ()))
+        return cls(**record | {"scores": tuple(scores), "notes": notes, "missed": missed})
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Evalu
     lm = open_model(job)
     from lm_eval import evaluator
 
+    from lmm_tui.engine.evaluation.missed_questions import missed_of
     from lmm_tui.engine.evaluation.scores import scores_of
     from lmm_tui.engine.evaluation.task_index import TaskIndex
 
@@ -80,6 +81,7 @@ def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Evalu
     lease.close()
     return EvaluationOutcome(
         scores=scores_of(found),
+        missed=missed_of(found),
         truncated=truncated(lm) + truncations.count,
         fingerprint=weights,
         versions=versions(job.backend),

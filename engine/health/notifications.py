@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lmm_tui.engine.health.webhook import NotificationError, Webhook
 from lmm_tui.message import Message
@@ -24,18 +24,26 @@ _KEPT = 4096
 """Bytes of what a command says on stderr."""
 
 
-class Notifier:
-    """Delivers texts in order; no effect without webhook and command."""
+Channel = tuple[str, Callable[[bytes], None]]
+"""The setting that made it, and the function that delivers a text."""
 
-    def __init__(
-        self, webhook: str | None, command: str | None, tell_failure: Callable[[str], None]
-    ) -> None:
+
+def alert_channels(webhook: str | None, command: str | None) -> list[Channel]:
+    """Those of the settings `health.webhook` and `health.command`."""
+    channels: list[Channel] = []
+    if webhook:
+        channels.append(("health.webhook", Webhook(webhook).post))
+    if command:
+        channels.append(("health.command", lambda text: _run(command, text)))
+    return channels
+
+
+class Notifier:
+    """Delivers texts in order, each by all channels; no effect without any."""
+
+    def __init__(self, channels: Sequence[Channel], tell_failure: Callable[[str], None]) -> None:
         """`tell_failure` is called in the delivery thread, with one sentence."""
-        self._channels: list[tuple[str, Callable[[bytes], None]]] = []
-        if webhook:
-            self._channels.append(("health.webhook", Webhook(webhook).post))
-        if command:
-            self._channels.append(("health.command", lambda text: _run(command, text)))
+        self._channels = tuple(channels)
         self._tell_failure = tell_failure
         self._failing: set[str] = set()
         self._queue: queue.Queue[str | None] = queue.Queue(_QUEUE_SIZE)
@@ -101,7 +109,7 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        notifier = Notifier(None, f"cat > {folder}/got; exit 3", print)
+        notifier = Notifier(alert_channels(None, f"cat > {folder}/got; exit 3"), print)
         notifier.send('{"rule": "loss_spike"}')
         notifier.close()
     print("=== 自测通过 ===")

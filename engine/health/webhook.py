@@ -23,8 +23,10 @@ class NotificationError(LmmError):
 
 
 class Webhook:
-    def __init__(self, url: str, total_s: float = _TOTAL_S) -> None:
-        self._url = url
+    def __init__(
+        self, url: str, total_s: float = _TOTAL_S, content_type: str = "application/json"
+    ) -> None:
+        self._url, self._content_type = url, content_type
         self._total_s = total_s
         self._thread: threading.Thread | None = None
 
@@ -55,7 +57,7 @@ class Webhook:
         from urllib.request import Request
 
         try:
-            request = Request(self._url, text, {"Content-Type": "application/json"})
+            request = Request(self._url, text, {"Content-Type": self._content_type})
             with _opener().open(request, timeout=self._total_s):
                 pass
         except (OSError, ValueError, HTTPException) as error:  # HTTPError is an OSError.

@@ -22,6 +22,7 @@ from lmm_tui.data.chat.chatml import ChatML
 from lmm_tui.data.chat.spans import ChatTemplate, Rendered
 from lmm_tui.data.chat.template import CHATML, render_prompt, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
+from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.dataset import Dataset, joined
 from lmm_tui.data.tokenizing.fair_sample import fair_sample
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
@@ -30,6 +31,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.data_config import DataConfig
 from lmm_tui.engine.device import to_device
 from lmm_tui.engine.stages.base import MicroBatch, Stage, unused_note
+from lmm_tui.engine.stages.own_prompts import beginnings
 from lmm_tui.message import Message
 
 _SAMPLE_CHARACTERS = 2_000_000
@@ -39,7 +41,10 @@ _SAMPLE_CHARACTERS = 2_000_000
 T = TypeVar("T")
 
 
-class Reader(Protocol[T]):
+_LONGEST_QUESTION = 160
+
+
+class ReadRow(Protocol[T]):
     """`read_conversations`, `read_pairs` or `read_prompts`."""
 
     def __call__(
@@ -51,13 +56,24 @@ class ChatStage(Stage):
     """A stage whose prompts are user turns and whose samples are assistant turns."""
 
     is_chat = True
-    prompts = ("17 + 25 = ?", "把 3 1 2 从小到大排列。", "Reverse the word: river", "你好")
+    prompts: tuple[str, ...] = (
+        "17 + 25 = ?",
+        "把 3 1 2 从小到大排列。",
+        "Reverse the word: river",
+        "你好",
+    )
 
     def __init__(self, config: RunConfig, texts: Iterable[str]) -> None:
         """A tokenizer is trained on `texts` unless the configuration has one."""
         self.tokenizer, self.template = _tokenizer_and_template(config, texts)
         self.baselines = {"ln V": math.log(self.tokenizer.vocab_size)}
         self.warnings = []
+
+    def ask_own_questions(self, sources: Sequence[str], talks: Iterable[Sequence[Turn]]) -> None:
+        """Sample with questions of the user's own validation data instead of built-in ones."""
+        if BUILTIN not in sources:
+            asked = (turn.content for turns in talks for turn in turns[:2] if turn.role == "user")
+            self.prompts = beginnings(asked, self.prompts, _LONGEST_QUESTION)
 
     def prompt_ids(self, text: str) -> list[int]:
         return self.turn_ids((Turn("user", text),))
@@ -126,7 +142,7 @@ def fingerprint_of(rendered: Iterable[Rendered]) -> str:
     return digest.hexdigest()
 
 
-def read_side(read: Reader[T], data: DataConfig, side: Split) -> Dataset[T]:
+def read_side(read: ReadRow[T], data: DataConfig, side: Split) -> Dataset[T]:
     """The training or validation rows of the configured sources."""
     return joined(
         [

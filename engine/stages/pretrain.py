@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -11,19 +12,27 @@ import torch
 
 from lmm_tui.data.batching.batches import Batches, IdsAndLabels
 from lmm_tui.data.preparation.prepare import Progress, prepare
+from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import to_device
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch, mean_losses, unused_note
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
+from lmm_tui.engine.stages.own_prompts import beginnings, spread
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
+from lmm_tui.metrics.stages.pretrain import PRETRAIN
+
+_PROMPT_TOKENS = 32
+"""Of a sequence, in which the prompt of a sample is looked for."""
 
 
 class PretrainStage(LikelihoodStage[IdsAndLabels]):
     """Text that is tokenised once and cut into sequences of one length."""
 
-    prompts = ("Once upon a time", "小兔子", "12 + 7 =", "def ")
+    info = PRETRAIN
+
+    prompts: tuple[str, ...] = ("Once upon a time", "小兔子", "12 + 7 =", "def ")
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data, train = config.data, config.train
@@ -57,6 +66,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
                     skipped=corpus.skipped[0],
                 )
             )
+        self._batch_size = train.batch_size
         val = Batches(corpus.val, data.seq_len, train.batch_size, None)
         self._set_batches(
             config,
@@ -65,11 +75,20 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             val,
         )
         self.probe_sequence = val.get(0)[0][0].tolist()
+        if BUILTIN not in data.sources:
+            self.prompts = beginnings(self._texts(val), self.prompts)
 
-    def validate(self, model: Decoder) -> dict[str, float]:
+    def validate(self, model: LanguageModel) -> dict[str, float]:
         found = mean_losses(self, model, self.validation_batches())
         bits_per_byte = found[VAL_LOSS] / math.log(2) / self._bytes_per_label
         return found | {VAL_BITS_PER_BYTE: bits_per_byte}
+
+    def _texts(self, val: Batches) -> Iterator[str]:
+        """The first tokens of validation sequences from everywhere."""
+        for block in spread(val.blocks):
+            ids_BxT, _ = val.get(block // self._batch_size)
+            row = block % self._batch_size
+            yield self.tokenizer.decode(ids_BxT[row, :_PROMPT_TOKENS].tolist())
 
     @cached_property
     def _bytes_per_label(self) -> float:

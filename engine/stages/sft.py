@@ -15,12 +15,13 @@ from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.generation.exact_match import exact_match
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch, mean_losses
 from lmm_tui.engine.stages.chat_base import ChatStage, kinds_of, packed_batch, read_side
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_EXACT
+from lmm_tui.metrics.stages.sft import SFT
 
 log = logging.getLogger("engine")
 
@@ -30,6 +31,8 @@ _QUESTIONS = 32
 
 class SftStage(ChatStage, LikelihoodStage[Rows]):
     """Conversations packed into rows of one length, where none attends to another."""
+
+    info = SFT
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data, train = config.data, config.train
@@ -52,7 +55,7 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
         first = (rows.segments[0] == 1).nonzero()[0]
         self.probe_sequence = rows.ids[0, first].tolist()
 
-    def validate(self, model: Decoder) -> dict[str, float]:
+    def validate(self, model: LanguageModel) -> dict[str, float]:
         found = mean_losses(self, model, self.validation_batches()) if self._val else {}
         if not self._quiz_kinds:
             return found
@@ -67,6 +70,7 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
 
     def _read_validation(self, config: RunConfig) -> PackedBatches | None:
         chats = read_side(read_conversations, config.data, "test")
+        self.ask_own_questions(config.data.sources, (talk.turns for talk in chats))
         try:
             packed = pack(render_all(chats, self.tokenizer, self.template), config.data.seq_len)
         except DataError as error:

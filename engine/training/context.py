@@ -6,50 +6,39 @@ last step that was made; a part that needs numbers of that step flushes the `Ste
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import Precision, autocast
-from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.run.control_mailbox import Mailbox
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.run.events import EventLog
+from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.engine.run.setting_changes import SettingChange, SettingHistory
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.engine.stages.base import Stage
 from lmm_tui.engine.training.observer import Observer
 from lmm_tui.engine.training.optim import hyper_parameters
-
-
-class Host(Protocol):
-    """What the loop needs of the run it belongs to; `run_host.EngineHost` provides it."""
-
-    config: RunConfig
-    run_dir: RunDir
-    mailbox: Mailbox
-    events: EventLog
-    status: StatusWriter
-    history: SettingHistory
-    asked: list[SettingChange]
-    resumes: bool
-
-    def describe(self, **changes: Any) -> None: ...
+from lmm_tui.engine.training.time_budget import TimeBudget
+from lmm_tui.engine.training.train_job import TrainJob
+from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 
 
 @dataclass
 class TrainContext:
-    host: Host
+    run: Run
+    job: TrainJob
     config: RunConfig
     """The settings in force; `change_settings` replaces them."""
     device: torch.device
     precision: Precision
     stage: Stage
-    model: Decoder
+    model: LanguageModel
     optimizers: list[torch.optim.Optimizer]
     scaler: torch.amp.GradScaler
     observer: Observer
@@ -63,6 +52,7 @@ class TrainContext:
     """The step at which `val_loss` was measured."""
     lr_scale: float = 1.0
     """Factor on the scheduled learning rate, lowered by automatic rollbacks."""
+    budget: TimeBudget = field(default_factory=TimeBudget)
     parts: int = 1
     """How many parts each micro-batch is split into, to fit into the memory."""
     rolled_back: bool = False
@@ -70,15 +60,38 @@ class TrainContext:
 
     @property
     def run_dir(self) -> RunDir:
-        return self.host.run_dir
+        return self.run.run_dir
 
     @property
     def events(self) -> EventLog:
-        return self.host.events
+        return self.run.events
 
     @property
     def status(self) -> StatusWriter:
-        return self.host.status
+        return self.run.status
+
+    @property
+    def total_steps(self) -> int:
+        """The steps of the whole run; of one of `train.minutes` as it is estimated now."""
+        train = self.config.train
+        if train.minutes is None:
+            return train.steps
+        return self.step if self.done else self.budget.total_steps(self.step, train.minutes)
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has its length."""
+        minutes = self.config.train.minutes
+        if minutes is None:
+            return self.step >= self.config.train.steps
+        return self.budget.spent_s >= 60 * minutes
+
+    @property
+    def eta_s(self) -> float | None:
+        minutes = self.config.train.minutes
+        if minutes is None:
+            return self.observer.speed.seconds_for(self.config.train.steps - self.step)
+        return max(60 * minutes - self.budget.spent_s, 0.0)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of forward passes."""
@@ -103,6 +116,14 @@ class TrainContext:
         finally:
             self.status.update(activity="")
 
+    def try_to(self, otherwise: str, what: Callable[[], object]) -> None:
+        """Do what may fail, as for a diverged model or on a full disk, without ending the run."""
+        try:
+            what()
+        except LmmError as error:
+            text = Message("{otherwise}: {error}", otherwise=otherwise, error=error)
+            self.events.write("alert", text, step=self.step, level="warning")
+
     def report_warnings(self) -> None:
         """Write the stage's new warnings as alerts."""
         for warning in self.stage.warnings:
@@ -120,11 +141,9 @@ class TrainContext:
 
     def show_totals(self) -> None:
         """Say in the status how long the run will be."""
-        config = self.config
-        self.status.update(
-            total_steps=config.train.steps,
-            total_tokens=config.train.steps * config.tokens_per_step,
-        )
+        steps = self.total_steps if self.step or self.config.train.minutes is None else 0
+        tokens = steps * self.config.tokens_per_step
+        self.status.update(total_steps=steps, total_tokens=tokens)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -16,22 +18,27 @@ from lmm_tui.data.preparation.cache import note_run
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine import device as devices
+from lmm_tui.engine.checkpoints.architecture_file import read_architecture
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import Precision
 from lmm_tui.engine.model.adapters import add_adapters, freeze
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.architecture import architecture_name, build
+from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir_error import writing
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
 from lmm_tui.engine.stages.base import Stage, load_stage
-from lmm_tui.engine.training.context import Host, TrainContext
+from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import Observer
 from lmm_tui.engine.training.optim import build_optimizers
 from lmm_tui.engine.training.starting_weights import adopt_starting_weights
+from lmm_tui.engine.training.train_job import TrainJob
 from lmm_tui.message import Message
 from lmm_tui.metrics.step.speed import SpeedMeter
-from lmm_tui.metrics.tracker import TrainingTracker
+from lmm_tui.metrics.writers.mirror import Mirror, TrackedRun, Tracker
+from lmm_tui.named_code import TRACKER_GROUP, installed_names, load
 
 
 def choose_device(config: RunConfig) -> tuple[torch.device, Precision]:
@@ -47,35 +54,39 @@ def choose_device(config: RunConfig) -> tuple[torch.device, Precision]:
 
 
 def build_context(
-    host: Host,
+    run: Run,
+    job: TrainJob,
     device: torch.device,
     precision: Precision,
     *,
     fresh: bool,
     progress: Progress,
-    on_row: Callable[[int, Mapping[str, float]], object],
 ) -> TrainContext:
-    """Build stage, model, optimisers and observer from the settings of `host`.
+    """Build stage, model, optimisers and observer from the settings of `job`.
 
-    `fresh` is False where a checkpoint will be restored. `on_row` gets each row that is logged.
+    `fresh` is False where a checkpoint will be restored.
     """
-    config, start = host.config, None
+    config, start = job.config, None
     if config.start_from and fresh:
-        start, config = adopt_starting_weights(host, config.start_from)
+        start, config = adopt_starting_weights(run, config, config.start_from)
     stage = load_stage(config, device, progress)
-    config = _with_steps(host, config, stage.steps_per_epoch)
+    config = _with_steps(run, job, config, stage.steps_per_epoch)
     for warning in stage.warnings:
-        host.events.write("alert", warning, step=0, level="warning")
+        run.events.write("alert", warning, step=0, level="warning")
     stage.warnings.clear()
     if stage.cache_entry:
-        note_run(stage.cache_entry, host.run_dir.path)
-    _save_tokenizer(host, stage.tokenizer, fresh)
-    host.status.update(activity=Message("building the model"))
-    model = _build_model(config, stage, device, None if start is None else start.tensors)
+        note_run(stage.cache_entry, run.run_dir.path)
+    _save_tokenizer(run, stage.tokenizer, fresh)
+    run.status.update(activity=Message("building the model"))
+    architecture = read_architecture(run.run_dir.path)
+    model = _build_model(
+        config, stage, device, None if start is None else start.tensors, architecture
+    )
     with devices.autocast(device, precision):
-        stage.begin(model, host.run_dir, fresh=fresh)
+        stage.begin(model, run.run_dir, fresh=fresh)
     return TrainContext(
-        host,
+        run,
+        job,
         config,
         device,
         precision,
@@ -83,7 +94,7 @@ def build_context(
         model,
         build_optimizers(model, config.optim, config.peak_lr),
         devices.make_scaler(device, precision),
-        _build_observer(host, config, stage, model, precision, on_row),
+        _build_observer(run, config, stage, model, precision),
     )
 
 
@@ -92,8 +103,8 @@ def announce_start(context: TrainContext) -> None:
     config, shape = context.config, context.model.shape
     if config.train.compile:
         context.status.update(activity=Message("compiling the model"))
-        context.model.model.compile()
-    context.host.describe(
+        context.model.compile_backbone()
+    context.run.describe(
         device=str(context.device),
         precision=context.precision,
         parameters=shape.parameters,
@@ -111,7 +122,7 @@ def announce_start(context: TrainContext) -> None:
         Message(
             "{stage} of {preset} ({parameters:.2f}M parameters) on {device}, {precision}",
             stage=config.stage,
-            preset=config.model.preset,
+            preset=architecture_name(context.model) or config.model.preset,
             parameters=shape.parameters / 1e6,
             device=context.device,
             precision=context.precision,
@@ -120,32 +131,65 @@ def announce_start(context: TrainContext) -> None:
     )
 
 
-def _with_steps(host: Host, config: RunConfig, steps_per_epoch: float) -> RunConfig:
+def _with_steps(run: Run, job: TrainJob, config: RunConfig, steps_per_epoch: float) -> RunConfig:
     """The settings with the steps that follow from `train.epochs`, where those are given."""
-    epochs = config.train.epochs
-    if epochs is None:
+    key = config.train.length_key
+    if key in ("steps", "minutes"):
         return config
-    # So many that every example comes at least as often; a float must not make one more.
-    steps = max(1, math.ceil(round(epochs * steps_per_epoch, 6)))
-    train = config.train.model_copy(update={"steps": steps})
-    config = config.model_copy(update={"train": train})
-    if not host.resumes:  # Of a resumed run it has what the run began with.
-        host.run_dir.write_config(to_toml(config))
-    host.events.write(
-        "start",
-        Message(
+    if key == "epochs":
+        epochs = config.train.epochs
+        assert epochs is not None
+        if math.isinf(steps_per_epoch):
+            raise ConfigError("train.epochs: the data of this stage have no end; give train.steps")
+        # So many that every example comes at least as often; a float must not make one more.
+        steps = max(1, math.ceil(round(epochs * steps_per_epoch, 6)))
+        said = Message(
             "train.epochs: {epochs:g} of {steps_per_epoch:.6g} steps each: {steps} steps",
             epochs=epochs,
             steps_per_epoch=steps_per_epoch,
             steps=steps,
-        ),
-        step=0,
-    )
+        )
+    else:
+        steps, said = _steps_of_budget(config)
+    train = config.train.model_copy(update={"steps": steps})
+    config = config.model_copy(update={"train": train})
+    if not job.resumes:  # Of a resumed run it has what the run began with.
+        run.run_dir.write_config(to_toml(config))
+    run.events.write("start", said, step=0)
     return config
 
 
-def _save_tokenizer(host: Host, tokenizer: Tokenizer, fresh: bool) -> None:
-    own = host.run_dir.path / "tokenizer.json"
+def _steps_of_budget(config: RunConfig) -> tuple[int, Message]:
+    """The steps of `train.tokens` or `train.flops`, and a sentence about them."""
+    train, a_step = config.train, config.tokens_per_step
+    if not a_step:
+        raise ConfigError(
+            "train.{key}: a step of {stage} has no fixed number of tokens; give train.steps or "
+            "train.minutes",
+            key=train.length_key,
+            stage=config.stage,
+        )
+    if train.tokens is not None:
+        steps = math.ceil(train.tokens / a_step)
+        return steps, Message(
+            "train.tokens: {tokens} of {a_step} a step: {steps} steps",
+            tokens=train.tokens,
+            a_step=a_step,
+            steps=steps,
+        )
+    assert train.flops is not None
+    cost = a_step * config.model.shape().flops_per_token(config.data.seq_len)
+    steps = max(1, math.floor(train.flops / cost))
+    return steps, Message(
+        "train.flops: {flops:.3g} of {cost:.3g} a step: {steps} steps",
+        flops=train.flops,
+        cost=cost,
+        steps=steps,
+    )
+
+
+def _save_tokenizer(run: Run, tokenizer: Tokenizer, fresh: bool) -> None:
+    own = run.run_dir.path / "tokenizer.json"
     if fresh or not own.is_file():
         with writing(own):
             tokenizer.save(own)
@@ -156,11 +200,14 @@ def _build_model(
     stage: Stage,
     device: torch.device,
     weights: Mapping[str, torch.Tensor] | None,
-) -> Decoder:
+    architecture: Mapping[str, Any] | None = None,
+) -> LanguageModel:
     """The model on its device, with adapters and frozen parameters as configured."""
     # Weights from elsewhere may have more rows than the tokenizer has tokens.
     own_vocabulary = None if config.start_from else stage.tokenizer.vocab_size
-    shape = config.model.shape(own_vocabulary)
+    seed = config.train.seed if weights is None else None
+    model = build(config.model.shape(own_vocabulary), architecture, seed)
+    shape = model.shape
     if config.data.seq_len > shape.max_positions:
         raise ConfigError(
             "data.seq_len: {seq_len} tokens do not fit into the model's context "
@@ -168,33 +215,64 @@ def _build_model(
             seq_len=config.data.seq_len,
             max_positions=shape.max_positions,
         )
-    model = Decoder(shape)
-    if weights is None:
-        model.init_weights(config.train.seed)
-    else:
+    if weights is not None:
         model.load_state_dict(weights)
     model.to(device)
+    if config.stage not in LIKELIHOOD_STAGES:
+        model.without_dropout()  # The same tokens are read twice and compared.
     if config.lora.rank:
         add_adapters(model, config.lora, config.train.seed)
     freeze(model, config.train.freeze)
     return model
 
 
+def _mirrors(run: Run, config: RunConfig, stage: Stage) -> list[Mirror]:
+    """Of each tracker that the configuration names. Raises ConfigError."""
+    installed = installed_names(TRACKER_GROUP)
+    for name in config.log.trackers:
+        if name not in installed:
+            raise ConfigError(
+                "log.trackers: no tracker {name!r} is installed; there are: {known}"
+                if installed
+                else "log.trackers: no tracker {name!r} is installed, nor any other",
+                name=name,
+                known=[*installed],
+            )
+    tracked = TrackedRun(run.run_dir.name, stage.info.name, run.run_dir.path)
+
+    def failed(name: str, error: str) -> None:
+        run.alert(
+            Message(
+                "the tracker {name} gets no further rows ({error}); metrics.jsonl has all of them",
+                name=name,
+                error=error,
+            )
+        )
+
+    tables = config.model_dump(mode="json")
+    return [
+        Mirror(partial(_new_tracker, name), tracked, tables, partial(failed, name))
+        for name in config.log.trackers
+    ]
+
+
+def _new_tracker(name: str) -> Tracker:
+    tracker: Tracker = load(name, TRACKER_GROUP)()
+    return tracker
+
+
 def _build_observer(
-    host: Host,
+    run: Run,
     config: RunConfig,
     stage: Stage,
-    model: Decoder,
+    model: LanguageModel,
     precision: Precision,
-    on_row: Callable[[int, Mapping[str, float]], object],
 ) -> Observer:
+    for mirror in _mirrors(run, config, stage):
+        run.metrics.add_mirror(mirror)
     return Observer(
         model,
-        TrainingTracker(
-            host.run_dir.path,
-            tensorboard=config.log.tensorboard,
-            likelihood=config.stage in LIKELIHOOD_STAGES,
-        ),
+        run.metrics,
         SpeedMeter(
             model.shape.flops_per_token(config.data.seq_len),
             devices.peak_flops(model.head_weight.device, precision),
@@ -202,13 +280,12 @@ def _build_observer(
         compiled=config.train.compile,
         steps_per_epoch=stage.steps_per_epoch,
         deep=config.probe,
-        on_row=on_row,
+        on_row=run.tell_row,
     )
 
 
 if __name__ == "__main__":
     from types import SimpleNamespace
-    from typing import Any
 
     from lmm_tui.engine.config.resolve import resolve
 

@@ -35,12 +35,13 @@ class Chart(RunChart):
         traces: Sequence[Trace],
         *,
         log: bool = False,
+        unit: str = "",
         references: Mapping[str, float] | None = None,
         id: str | None = None,
     ) -> None:
         """`references` are labelled horizontal lines, shown if they are near the data."""
         super().__init__(id=id)
-        self._plot = Plot(title, traces, log=log, glyphs=glyphs_for())
+        self._plot = Plot(title, traces, log=log, unit=unit, glyphs=glyphs_for())
         self._references = dict(references or {})
 
     @property

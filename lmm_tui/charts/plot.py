@@ -19,18 +19,26 @@ from lmm_tui.charts.plot_title import Note, PlotTitle
 from lmm_tui.charts.ticks import round_decades, round_range, x_ticks, y_ticks
 from lmm_tui.charts.traces import Mark, ShownTrace, Trace, sign_of
 from lmm_tui.charts.viewport import SMOOTHING, Viewport, Whole
-from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import count, duration
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.robust_range import robust_range
 from lmm_tui.metrics.series.series import Axis, Bins, SeriesStore, Store
 from lmm_tui.metrics.series.smoothing import centred_mean, on_band
-from lmm_tui.terminal.safe_text import clean
+from lmm_tui.terminal.safe_text import clean, fit
 
 MIN_WIDTH, MIN_HEIGHT = 20, 5
 """The smallest plot; anything smaller is only a title."""
 
 ALL = Viewport()
+
+_AXIS_NAMES: dict[Axis, str] = {
+    "step": mark("step"),
+    "tokens": mark("tok"),
+    "time": mark("time"),
+    "epoch": mark("epoch"),
+}
+"""Short enough for the corner of the axes."""
 
 _NEAR = 0.35
 """How far outside the data, in units of its range, a reference line is still shown."""
@@ -48,9 +56,11 @@ class Plot:
         traces: Sequence[Trace],
         *,
         log: bool = False,
+        unit: str = "",
         glyphs: GlyphSet = BRAILLE,
     ) -> None:
         self.title = clean(title)
+        self._unit = unit
         self.signed = False
         """Whether lines carry signs, which the legend explains: for screens without colours."""
         self.traces = tuple(traces)
@@ -99,7 +109,7 @@ class Plot:
         signs = self._signs(shown)
         self._draw_data(area, shown, levels, signs)
         area.mark_times(
-            (store.translate(mark.step, "step", view.axis), mark.severe) for mark in marks
+            (store.translate(each.step, "step", view.axis), each.severe) for each in marks
         )
         notes = self._mark_cut(area, shown)
         at_cursor = None
@@ -107,8 +117,11 @@ class Plot:
             area.cursor(cursor)
             at_cursor = {one.number: one.series.nearest(cursor, view.axis) for one in shown}
             notes.append((_place(store, cursor, view.axis), TITLE))
+            notes += self._marks_at(area, store, cursor, marks)
         labelled = len(self.traces) > 1
-        title = PlotTitle(self.title, shown, self.glyphs.swatch, signs, labelled, at_cursor)
+        title = PlotTitle(
+            self.title, self._unit, shown, self.glyphs.swatch, signs, labelled, at_cursor
+        )
         title.draw(canvas, notes)
         return canvas
 
@@ -182,6 +195,7 @@ class Plot:
             canvas.put(left, y, self.glyphs.tick_y, AXIS)
         canvas.put(left, bottom, self.glyphs.corner + self.glyphs.horizontal * area.across, AXIS)
         axis = self._view.axis
+        canvas.put(0, bottom + 1, fit(tr(_AXIS_NAMES[axis]), left - 1), LABEL)
         for value, label in x_ticks(window.x0 - start, window.x1 - start, area.across, axis):
             x = area.cell_x(value + start)
             canvas.put(x, bottom, self.glyphs.tick_x, AXIS)
@@ -210,6 +224,16 @@ class Plot:
                 area.sign(self._line(one), signs[one.number], one.line_ink, place, len(lines))
         for label, level in levels.items():
             area.reference_label(label, level)
+
+    def _marks_at(
+        self, area: PlotArea, store: Store, cursor: float, marks: Sequence[Mark]
+    ) -> list[Note]:
+        """What happened in the column of the cursor."""
+        axis, column = self._view.axis, area.cell_x(cursor)
+        for each in marks:
+            if area.cell_x(store.translate(each.step, "step", axis)) == column and each.text:
+                return [(clean(each.text), ALARM if each.severe else TITLE)]
+        return []
 
     def _line(self, shown: ShownTrace) -> Floats:
         """The line of a trace, smoothed as its kind and the view have it."""
@@ -243,9 +267,7 @@ class Plot:
         view = self._view
         parts = [
             tr("x: {axis}", axis=tr(view.axis)) if view.axis != "step" else "",
-            tr("smooth {level}/{all}", level=view.smoothing, all=len(SMOOTHING) - 1)
-            if view.smoothing
-            else "",
+            tr("smoothing {share:.0%}", share=SMOOTHING[view.smoothing]) if view.smoothing else "",
             tr("follow") if view.follows else tr("zoom") if view.window else "",
         ]
         return " · ".join(filter(None, parts))

@@ -9,14 +9,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from rich.cells import cell_len
 
 from lmm_tui.charts.canvas import LABEL, NAME, TITLE, Canvas
-from lmm_tui.charts.ticks import count_label
 from lmm_tui.charts.traces import ShownTrace
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.number_format import figure, metric_figure
+from lmm_tui.i18n.number_format import metric_figure
 from lmm_tui.metrics.names import describe
 from lmm_tui.metrics.series.series import Point
 from lmm_tui.metrics.series.smoothing import recent_mean
@@ -31,6 +29,7 @@ class PlotTitle:
     """Everything that the title line shows but its notes."""
 
     title: str
+    unit: str
     traces: Sequence[ShownTrace]
     swatch: str
     """In front of each label, in the colour of its trace."""
@@ -63,6 +62,8 @@ class PlotTitle:
         legend: list[Note] = []
         for chosen in (self.traces, lines, [main_trace(self.traces)], ()):
             legend = [(tr(self.title), NAME)]
+            if self.unit and chosen:
+                legend.append((f" ({tr(self.unit)})", LABEL))
             for each in chosen:
                 legend += self._entry(each)
             if sum(cell_len(text) for text, _ in legend) <= width:
@@ -106,27 +107,13 @@ def main_trace(traces: Sequence[ShownTrace]) -> ShownTrace:
 
 
 def _summary(shown: ShownTrace, *, named: bool) -> str:
-    """The best value of a trace, or how much it changed over a tenth of what is visible."""
-    label = tr(clean(shown.trace.label)) if named else ""
+    """The best value of a trace of rare values; the best of single noisy ones says nothing."""
     best = shown.series.best(describe(shown.series.name).better)
-    # The best of single noisy values says nothing of a smoothed line.
-    if best is not None and shown.trace.kind != "smooth":
-        value = f"{label} {metric_figure(shown.series.name, best.value)}".lstrip()
-        return tr("best {value} @{step:,}", value=value, step=best.step)
-    means = shown.bins.mean[np.isfinite(shown.bins.mean)]
-    part = len(means) // 10
-    if part == 0:
+    if best is None or shown.trace.kind != "marks":
         return ""
-    before, now = means[-2 * part : -part].mean(), means[-part:].mean()
-    if now == before or not abs(now - before) >= 1e-3 * abs(before):
-        return ""
-    sign = "+" if now > before else ""
-    first, last = shown.series.span("step")
-    steps = count_label(round((last - first) * part / len(means)))
-    change = sign + figure(now - before)
-    if label:
-        return tr("{whose} {change} in {steps}", whose=label, change=change, steps=steps)
-    return tr("{change} in {steps}", change=change, steps=steps)
+    label = tr(clean(shown.trace.label)) if named else ""
+    value = f"{label} {metric_figure(shown.series.name, best.value)}".lstrip()
+    return tr("best {value} at step {step:,}", value=value, step=best.step)
 
 
 if __name__ == "__main__":
@@ -139,6 +126,6 @@ if __name__ == "__main__":
     assert series is not None
     bins = series.bins(0, 1, 1)
     demo = ShownTrace(0, Trace("val/loss", "val", "orange", "marks"), series, bins, bins)
-    PlotTitle("loss", [demo], "━", {}, labelled=True).draw(page, [])
+    PlotTitle("loss", "nats", [demo], "━", {}, labelled=True).draw(page, [])
     print(*text_of(page.codes))
     print("=== 自测通过 ===")

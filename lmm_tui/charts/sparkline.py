@@ -10,8 +10,12 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 MISSING = "·"
 
 
-def spark(values: Floats, width: int, span: tuple[float, float] | None = None) -> str:
+def spark(
+    values: Floats, width: int, span: tuple[float, float] | None = None, *, fill: bool = False
+) -> str:
     """`values` in at most `width` cells, the newest at the right; `·` where none is finite.
+
+    To `fill` the width each of a few values takes several cells.
 
     On a scale from the lowest to the highest value, or of a `span`. Of several values in a cell the
     one furthest from the mean of all is shown, so that no spike is lost. A constant series is drawn
@@ -20,6 +24,8 @@ def spark(values: Floats, width: int, span: tuple[float, float] | None = None) -
     values = np.asarray(values, float)
     if width <= 0 or not len(values):
         return ""
+    if fill and len(values) < width:
+        values = values[np.arange(width) * len(values) // width]
     cells = np.array_split(values, width) if len(values) > width else np.split(values, len(values))
     finite = values[np.isfinite(values)]
     if not len(finite):

@@ -19,6 +19,8 @@ _CLOCK_STEPS = (
     *(60, 120, 300, 600, 900, 1800),
     *(3600, 7200, 10800, 21600, 43200, 86400),
 )
+_MOST_PARTS = 4
+"""Into which ticks cut an axis: more than five are not read."""
 _SUFFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 
@@ -179,7 +181,7 @@ def x_ticks(low: float, high: float, width: int, axis: Axis) -> list[tuple[float
     """Positions and labels for an axis of `width` cells; labels do not touch."""
     make = _TICKS[axis]
     label = clock_label if axis == "time" else count_label
-    for most in range(max(width // 9, 2), 0, -1):
+    for most in range(min(max(width // 9, 2), _MOST_PARTS), 0, -1):
         ticks = [(value, label(value)) for value in make(low, high, most)]
         cells = [round((value - low) / (high - low) * (width - 1)) for value, _ in ticks]
         longest = max((len(text) for _, text in ticks), default=0)
@@ -194,7 +196,7 @@ def y_ticks(
 ) -> list[tuple[float, str]]:
     """Positions and labels for an axis of `height` cells, labels of at most `width`."""
     make = log_ticks if log else round_ticks
-    for most in range(max(round(height / 2.4), 2), 0, -1):
+    for most in range(min(max(round(height / 2.4), 2), _MOST_PARTS), 0, -1):
         values = make(low, high, most)
         labels = [*map(log_label, values)] if log else tick_labels(values, width)
         if labels and len(labels) <= height and max(map(len, labels)) <= width:

@@ -39,6 +39,8 @@ class Mark:
 
     step: int
     severe: bool
+    text: str = ""
+    """What the cursor says there."""
 
 
 @dataclass(frozen=True)

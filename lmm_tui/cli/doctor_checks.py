@@ -182,8 +182,8 @@ def _terminal() -> Iterator[CheckResult]:
         yield CheckResult(
             "terminal",
             "note",
-            tr("TERM {term}, no cockpit here: not a terminal, or redirected", term=term),
-            tr("`lmm-tui train` and `lmm-tui plot --text` do without"),
+            tr("TERM {term}: not a terminal, or redirected", term=term),
+            tr("use `lmm-tui train` and `lmm-tui plot --text`"),
         )
     else:
         text = tr("TERM {term}, {count} colours", term=term, count=_colours(term))

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Timer
@@ -31,8 +32,8 @@ from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
     from lmm_tui.engine.config.run_config import RunConfig
+    from lmm_tui.engine.run.reader import Reader
     from lmm_tui.engine.training.run_host import EngineHost
-    from lmm_tui.runs.session import RunSession
 
 SWITCH_INTERVAL_S = 0.0005
 """Of the interpreter while the screen and training share it; with the default of 5 ms a training
@@ -76,18 +77,22 @@ def monitor_cockpit(
     mouse: bool = True,
     called: str | None = None,
     early: Sequence[int] = (),
+    named: bool = True,
 ) -> int:
     """Show a run of another process, or one that has ended; returns the exit code.
 
     None opens the list of the runs in `runs_dir`. `called` is the name of the run in messages, by
-    default that of its directory. `early` is what `early_signals` yields: those are obeyed now.
+    default that of its directory. A run that was `named` is seen on its dashboard, any other on the
+    screen of the last visit. `early` is what `early_signals` yields: those are obeyed now.
     """
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
     keys.remap(keymap.load())
-    session = None if run_dir is None else RunSession(run_dir.path)
+    session = None if run_dir is None else Reader(run_dir.path)
 
     def make_app(extras: dict[str, Any]) -> CockpitApp:
+        if named and run_dir is not None:
+            extras["habits"] = replace(extras["habits"], screen="")
         return CockpitApp(runner.session or session, runs_dir=runs_dir, **extras)
 
     with Terminal() as screen:
@@ -100,6 +105,23 @@ def monitor_cockpit(
     return _leave_foreign(shown, departure, called) if shown else int(departure is None)
 
 
+def open_cockpit() -> int:
+    """Open the list of the runs in the default folder, or the form where there is none.
+
+    Runs that are started there train in a process of their own.
+    """
+    from lmm_tui.engine.run.find_run import run_folders
+    from lmm_tui.engine.run.run_dir import RUNS_DIR
+
+    if run_folders(RUNS_DIR):
+        return monitor_cockpit(None, runs_dir=Path(RUNS_DIR))
+    from lmm_tui import installation
+    from lmm_tui.engine.config.run_config import RunConfig
+
+    installation.require_training()
+    return launch_cockpit(RunConfig(), configure=True, detach=True)
+
+
 class _Owner:
     """Trains in this process, with or without an app."""
 
@@ -107,7 +129,7 @@ class _Owner:
         self._config = config
         self._resume = resume
         self._host: EngineHost | None = None
-        self._session: RunSession | None = None
+        self._session: Reader | None = None
         self._training = False
         self._stop_asked = False
         self._grace_s = grace_s
@@ -139,19 +161,19 @@ class _Owner:
             return CockpitApp(config=self._config, start=self._begin, owned=True, **extras)
         return CockpitApp(self._session, owned=True, on_painted=self._start_training, **extras)
 
-    def _begin(self, config: RunConfig) -> RunSession:
+    def _begin(self, config: RunConfig) -> Reader:
         """Start what the configure screen chose; called in a thread of the app."""
         session = self._open_run(config)
         self._start_training()
         return session
 
-    def _open_run(self, config: RunConfig) -> RunSession:
+    def _open_run(self, config: RunConfig) -> Reader:
+        from lmm_tui.engine.run.reader import Reader
         from lmm_tui.engine.training.run_host import EngineHost
-        from lmm_tui.runs.session import RunSession
 
         self._host = EngineHost(config, self._resume)
         self._screen.redirect(self._host.run_dir.output)
-        self._session = RunSession(self._host.run_dir.path)
+        self._session = Reader(self._host.run_dir.path)
         return self._session
 
     def _start_training(self) -> None:
@@ -174,7 +196,7 @@ class _Owner:
     def _interrupt(self) -> None:
         """Ctrl+C without an app: the first stops after the step, the second exits at once."""
         if self._stop_asked:
-            self._screen.say(tr("left at once, without a checkpoint of the last steps"))
+            self._screen.say(tr("stopped at once, without a final checkpoint"))
             os._exit(INTERRUPTED)
         self._stop()
         self._screen.say(
@@ -236,12 +258,12 @@ def _start_detached(
 def _launch_detached(
     config: RunConfig, engine: Callable[[RunConfig], RunDir], *, configure: bool, mouse: bool
 ) -> int:
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
-    sessions: list[RunSession] = []
+    sessions: list[Reader] = []
 
-    def begin(chosen: RunConfig) -> RunSession:
-        sessions.append(RunSession(engine(chosen).path))
+    def begin(chosen: RunConfig) -> Reader:
+        sessions.append(Reader(engine(chosen).path))
         return sessions[-1]
 
     def make_app(extras: dict[str, Any]) -> CockpitApp:
@@ -265,9 +287,7 @@ def _leave_in_any_case() -> None:
     leave_after(GRACE_S)
 
 
-def _leave_foreign(
-    session: RunSession, departure: Departure | None, called: str | None = None
-) -> int:
+def _leave_foreign(session: Reader, departure: Departure | None, called: str | None = None) -> int:
     """Stop or describe a run that trains in another process, once the app is left."""
     name = called or run_argument(session.run_dir.path)
     if departure is Departure.STOP:
@@ -282,7 +302,7 @@ def _leave_foreign(
         said = mark("{run} keeps running in process {pid}; `lmm-tui monitor {run}` shows it again")
         print(tr(said, run=name, pid=pid))
     if departure is None:
-        print(tr("the screen crashed; {run} is not touched", run=name), file=sys.stderr)
+        print(tr("the screen crashed; {run} is not affected", run=name), file=sys.stderr)
         return 1
     return TERMINATED if departure is Departure.TERMINATE else 0
 

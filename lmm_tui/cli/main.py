@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
 from itertools import pairwise
@@ -44,10 +45,14 @@ COMMANDS = {
     "train": "Start a run without the cockpit",
     "resume": "Resume a run from its last intact checkpoint",
     "pipeline": "Run a recipe: pretrain, SFT, DPO, GRPO, one run each",
+    "sweep": "Train over a space of settings, one run a point",
+    "worker": "Train trials of a sweep, beside other workers",
     "monitor": "Watch and steer a run from its own cockpit",
     "runs": "List the runs",
+    "tag": "Give a run tags, by which lists find it",
     "status": "Show how a run is doing",
     "plot": "Draw a run's curves, as PNG or as text",
+    "report": "Write a report on runs, for the browser or as Markdown",
     "spikes": "Show the batches of steps whose loss or gradient spiked",
     "health": "Diagnose a run: its verdict, its alerts and their likely causes",
     "export": "Write a run's metrics as CSV, JSON lines or TensorBoard events",
@@ -55,6 +60,7 @@ COMMANDS = {
     "send": "Send a command to a live run",
     "eval": "Score a model by lm-eval and compare its checkpoints",
     "convert": "Write a model for Hugging Face, MiniMind, llama.cpp or Ollama",
+    "mcp": "Serve runs to an agent, over the Model Context Protocol",
     "serve-run": "Serve a run to a monitor on another machine, over ssh",
     "cache": "List the cache of prepared data, and make room in it",
     "doctor": "Check devices, versions, terminal and folders",
@@ -62,7 +68,7 @@ COMMANDS = {
 """Every command and its line of help. Its function is `command` in `commands/<name>.py`, with an
 underscore for a dash."""
 
-_TRAINS = ("launch", "train", "resume", "pipeline")
+_TRAINS = ("launch", "train", "resume", "pipeline", "sweep", "worker")
 
 _ONE_PROCESS = (*_TRAINS, "eval", "convert")
 """What several ranks would each do, into the same place."""
@@ -87,7 +93,8 @@ class _Context(click.Context):
 
 
 def _module(name: str) -> str:
-    return name.replace("-", "_")
+    """A file mcp.py would hide the package of that name from modules that run alone beside it."""
+    return "mcp_server" if name == "mcp" else name.replace("-", "_")
 
 
 class _LazyGroup(click.Group):
@@ -95,6 +102,20 @@ class _LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*COMMANDS]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Refuse an unknown command with the one that was probably meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], COMMANDS, 1)
+            if near:
+                given, meant = args[0], near[0]
+                said = Message(
+                    "No such command {name!r}. Did you mean {near!r}", name=given, near=meant
+                )
+                raise click.UsageError(said, ctx)
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
@@ -118,17 +139,32 @@ class _LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="lmm-tui")
 @click.pass_context
-def cli(context: click.Context) -> None:
-    """Train small language models and watch them learn, in the terminal."""
+def cli(context: click.Context) -> int | None:
+    """Train small language models and watch them learn, in the terminal.
+
+    Without a command it opens the cockpit.
+    """
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
-        return
+        return _open_cockpit(context)
     if context.invoked_subcommand in _ONE_PROCESS:
         if launched_ranks() > 1 and launched_rank():
             context.exit(USER_ERROR)  # Rank 0 says why.
         require_one_process(context.invoked_subcommand)
     if context.invoked_subcommand in _TRAINS:
         installation.require_training()
+    return None
+
+
+def _open_cockpit(context: click.Context) -> int:
+    """The runs of this folder, or the form where there is none yet; off a terminal, the help."""
+    from lmm_tui.terminal import capabilities
+
+    if not capabilities.can_host_app():
+        click.echo(context.get_help())
+        return 0
+    from lmm_tui.cli.launcher import open_cockpit
+
+    return open_cockpit()
 
 
 def main() -> None:

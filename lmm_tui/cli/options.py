@@ -27,10 +27,10 @@ grace_option = click.option(
     type=click.FloatRange(0),
     default=GRACE_S,
     show_default=True,
-    help="What SIGTERM leaves the run for its checkpoint",
+    help="Seconds to save a checkpoint after SIGTERM",
 )
 
-no_mouse_option = click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal")
+no_mouse_option = click.option("--no-mouse", is_flag=True, help="Do not capture the mouse")
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object, its keys stable"

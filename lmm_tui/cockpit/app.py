@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -27,9 +28,11 @@ from lmm_tui.cockpit.keys import bindings, keymap
 from lmm_tui.cockpit.messages import (
     CONFIGURE,
     OVERLAY,
+    ConfigureRun,
     Departure,
     OpenRun,
     StartFrom,
+    TerminalNotice,
 )
 from lmm_tui.cockpit.preferences import NO_PREFERENCES, Preferences
 from lmm_tui.cockpit.screens import screen_registry
@@ -39,14 +42,16 @@ from lmm_tui.cockpit.screens.too_small import TooSmallScreen, too_small
 from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
+from lmm_tui.runs.away_summary import LastSeen
+from lmm_tui.terminal import notices
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.textual_patches.install import forget_terminal_contents
-from lmm_tui.textual_patches.terminal_driver import ending_with_its_terminal
+from lmm_tui.textual_patches.terminal_driver import ending_with_its_terminal, write_to_terminal
 
 if TYPE_CHECKING:
     from lmm_tui.cockpit.screens.dashboard import DashboardScreen
     from lmm_tui.engine.config.run_config import RunConfig
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
 _FEEL_TERMINAL_EVERY_S = 0.5
 _OLD_GARBAGE_AFTER = 100
@@ -69,10 +74,10 @@ class CockpitApp(SettingsApp):
 
     def __init__(
         self,
-        session: RunSession | None = None,
+        session: Reader | None = None,
         *,
         config: RunConfig | None = None,
-        start: Callable[[RunConfig], RunSession] | None = None,
+        start: Callable[[RunConfig], Reader] | None = None,
         owned: bool = False,
         terminal: Terminal | None = None,
         on_painted: Callable[[], None] | None = None,
@@ -88,12 +93,16 @@ class CockpitApp(SettingsApp):
         self._own = session if owned else None
         self._runs_dir = runs_dir
         self._habits = habits
+        self._told = set(habits.told)
+        self._knows_old_keys = habits.knows_old_keys
         self._last_dashboard: DashboardScreen | None = None
         self._terminal = terminal
         self._on_painted = on_painted
         self._notice = notice
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._leaving: Departure | None = None
+        self._draft: RunConfig | None = None
+        """What was filled into the form before it was left for another screen."""
         self.animation_level = "none"
         self.register_theme(themes.DARK)
         self.register_theme(themes.LIGHT)
@@ -107,7 +116,7 @@ class CockpitApp(SettingsApp):
         return ending_with_its_terminal(super().get_driver_class())
 
     @property
-    def session(self) -> RunSession | None:
+    def session(self) -> Reader | None:
         """The run that is open."""
         return self._session
 
@@ -122,9 +131,22 @@ class CockpitApp(SettingsApp):
     def habits(self) -> Preferences:
         """The preferences to keep for the next start."""
         chosen = self.theme != self._theme_at_first
-        habits = replace(self._habits, theme=self.theme if chosen else self._habits.theme)
+        habits = replace(
+            self._habits,
+            theme=self.theme if chosen else self._habits.theme,
+            told=tuple(sorted(self._told)),
+        )
+        habits = self._with_seen(habits)
         # Read after the app has ended, too, when no screen is on the stack any more.
         return habits.with_shelf(self._last_dashboard.shelf) if self._last_dashboard else habits
+
+    def _with_seen(self, habits: Preferences) -> Preferences:
+        """Remember how far a live run has come, for a summary when it is seen again."""
+        if self._session is None or self._session.foreign:
+            return habits
+        view = self._session.view
+        seen = LastSeen(time.time(), view.status.step) if view.active else None
+        return habits.with_seen(self._session.run_dir.path, seen)
 
     @property
     def dashboard(self) -> DashboardScreen | None:
@@ -156,12 +178,13 @@ class CockpitApp(SettingsApp):
             with suppress(RuntimeError):
                 self._event_loop.call_soon_threadsafe(function, *args)
 
-    def _make_dashboard(self, session: RunSession) -> DashboardScreen:
+    def _make_dashboard(self, session: Reader) -> DashboardScreen:
         # Charts need numpy, 0.2 s: the configure screen opens without.
         from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 
         owned, shelf = session is self._own, self.habits.shelf
-        self._last_dashboard = DashboardScreen(session, owned=owned, shelf=shelf)
+        seen = None if owned else self._habits.last_seen(session.run_dir.path)
+        self._last_dashboard = DashboardScreen(session, owned=owned, shelf=shelf, seen=seen)
         return self._last_dashboard
 
     def on_mount(self) -> None:
@@ -198,6 +221,10 @@ class CockpitApp(SettingsApp):
         elif self._on_painted is not None:
             self._on_painted()
 
+    def on_terminal_notice(self, message: TerminalNotice) -> None:
+        if self._terminal is not None:
+            write_to_terminal(self, notices.notice(message.text))
+
     def _feel_terminal(self) -> None:
         """A dead terminal would keep Textual's input thread spinning."""
         if self._terminal is not None and self._terminal.hung_up:
@@ -211,6 +238,7 @@ class CockpitApp(SettingsApp):
         self.push_screen(ConfigureScreen(config), self._configured)
 
     def _configured(self, config: RunConfig | None) -> None:
+        self._draft = None
         if config is not None:
             self.run_worker(self._begin(config), name="start")
         elif self._session is None and not isinstance(self.screen, BaseScreen):
@@ -233,10 +261,14 @@ class CockpitApp(SettingsApp):
 
     def action_go(self, name: str) -> None:
         """Show the screen called `name` in the key table."""
+        if self.screen.name == CONFIGURE:
+            if name == "configure":
+                return
+            self._put_form_aside()
         if self.screen.name == OVERLAY:
             self.pop_screen()
         if name == "configure":
-            self._configure_another()
+            self._configure_another() if self._draft is None else self._configure(self._draft)
         elif name == "dashboard":
             self._go_back()
         elif name in screen_registry.OF_A_RUN and self._session is None:
@@ -244,9 +276,13 @@ class CockpitApp(SettingsApp):
         else:
             self._go_to(name)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Digits are for the form while it is open: what was typed there must not get lost."""
-        return action != "go" or self.screen.name != CONFIGURE
+    def _put_form_aside(self) -> None:
+        """Leave the form for another screen; what was filled in is there again on return."""
+        from lmm_tui.cockpit.screens.configure import ConfigureScreen
+
+        if isinstance(self.screen, ConfigureScreen):
+            self._draft = self.screen.config
+            self.pop_screen()
 
     def _go_to(self, name: str) -> None:
         if not self.is_screen_installed(name):
@@ -266,13 +302,22 @@ class CockpitApp(SettingsApp):
             self.pop_screen()
         self._habits = replace(self._habits, screen="dashboard")
 
+    def show_metric(self, name: str) -> None:
+        """Show the charts of a metric on the dashboard."""
+        self.action_go("dashboard")
+        if self.dashboard is not None:
+            self.dashboard.search_metric(name)
+
     def _say_that_no_run_is_open(self) -> None:
-        self.notify(tr("Enter opens the run under the cursor."), title=tr("no run is open"))
+        self.notify(tr("Press enter to open the selected run."), title=tr("no run is open"))
         if not isinstance(self.screen, BaseScreen):
             self._go_to("runs")
 
     def on_start_from(self, message: StartFrom) -> None:
         self._configure_another(start_from=str(message.checkpoint))
+
+    def on_configure_run(self, message: ConfigureRun) -> None:
+        self._configure(message.config)
 
     def _configure_another(self, **settings: str) -> None:
         from lmm_tui.engine.config.resolve import resolve
@@ -284,14 +329,14 @@ class CockpitApp(SettingsApp):
 
     def on_open_run(self, message: OpenRun) -> None:
         """Open the dashboard of a run that was chosen in a list."""
-        from lmm_tui.runs.session import RunSession
+        from lmm_tui.engine.run.reader import Reader
 
         try:
-            self._open(RunSession(message.path))
+            self._open(Reader(message.path))
         except LmmError as error:
             self.say(str(error), tr("not opened"), "error")
 
-    def _open(self, session: RunSession) -> None:
+    def _open(self, session: Reader) -> None:
         if isinstance(self.screen, BaseScreen):
             self.pop_screen()
         for name in screen_registry.GO_WITH_THE_RUN:
@@ -299,6 +344,7 @@ class CockpitApp(SettingsApp):
                 stale = self.get_screen(name)
                 self.uninstall_screen(stale)
                 stale.remove()
+        self._habits = self._with_seen(self._habits)
         was_open, self._session = self.dashboard, session
         if was_open is None:
             self.push_screen(self._make_dashboard(session))
@@ -322,7 +368,7 @@ class CockpitApp(SettingsApp):
         else:
             self.push_screen(QuitDialog(owned=self._owned), self._answered)
 
-    def _is_live(self, session: RunSession) -> bool:
+    def _is_live(self, session: Reader) -> bool:
         if session is not self._session:
             try:
                 session.poll(0.0)
@@ -352,12 +398,12 @@ class CockpitApp(SettingsApp):
         forget_terminal_contents(self)
 
 
-def _start_detached(config: RunConfig) -> RunSession:
+def _start_detached(config: RunConfig) -> Reader:
     """Start a run in a process of its own, as `lmm-tui launch --detach` does."""
+    from lmm_tui.engine.run.reader import Reader
     from lmm_tui.runs.detached import start
-    from lmm_tui.runs.session import RunSession
 
-    return RunSession(start(config).run.path)
+    return Reader(start(config).run.path)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.notifications import SeverityLevel
@@ -16,14 +15,14 @@ from lmm_tui.metrics import names
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
 
 class SettingsApp(HelpfulApp):
     """Subclasses say which run is open."""
 
     @property
-    def session(self) -> RunSession | None:
+    def session(self) -> Reader | None:
         """The run that is open."""
         raise NotImplementedError
 
@@ -44,7 +43,7 @@ class SettingsApp(HelpfulApp):
         session = self.session
         if session is None or not session.view.active:
             self.notify(
-                tr("Only a live run can be changed; this one has ended."), title=tr("change")
+                tr("This run has ended; only a live run can be changed."), title=tr("change")
             )
             return
         from lmm_tui.cockpit.screens.live_settings import LiveSettings, current_settings
@@ -52,11 +51,12 @@ class SettingsApp(HelpfulApp):
         rates = session.series.get(names.LR)
         present = rates.last_value if rates else None
         dialog = LiveSettings(current_settings(session.run_dir), present)
-        self.push_screen(dialog, partial(self._change_settings, session))
+        self.push_screen(dialog, self.change_settings)
 
-    def _change_settings(self, session: RunSession, changes: dict[str, float] | None) -> None:
-        """Send changes to the run, which answers after the step in progress."""
-        if changes:
+    def change_settings(self, changes: dict[str, float] | None) -> None:
+        """Send changes to the open run, which answers after the step in progress."""
+        session = self.session
+        if changes and session is not None:
             run_in_background(
                 self, "settings", lambda: SettingsAnswered(session.send("set", changes))
             )

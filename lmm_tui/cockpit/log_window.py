@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from lmm_tui.guarded_files import reading
 from lmm_tui.terminal.safe_text import clean
@@ -23,10 +24,28 @@ _BLOCK = 1 << 20
 _COLOURS = re.compile(r"\x1b\[[0-9;:?]*[A-Za-z]")
 
 
+Level = Literal["all", "output", "warnings"]
+"""What is shown: everything, what was printed without the lines of the logger, or trouble."""
+LEVELS: tuple[Level, ...] = ("all", "output", "warnings")
+_LOGGED = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR|CRITICAL) ")
+_TROUBLE = re.compile(rb"\b(WARNING|ERROR|CRITICAL|Warning:|Error:|Traceback)")
+
+
 @dataclass(frozen=True)
 class LogLine:
     offset: int
     raw: bytes
+
+    @property
+    def logged(self) -> tuple[int, str] | None:
+        """Of a line of our logger: the length of its time and level, and the level."""
+        found = _LOGGED.match(self.raw)
+        return (found.end(), found[1].decode()) if found else None
+
+    def is_of(self, level: Level) -> bool:
+        if level == "output":
+            return not _LOGGED.match(self.raw)
+        return level == "all" or bool(_TROUBLE.search(self.raw))
 
     @property
     def text(self) -> str:
@@ -109,15 +128,17 @@ class LogWindow:
                 return begin + block.rfind(b"\n", 0, found) + 1
         return None
 
-    def matching(self, wanted: str, most: int) -> list[LogLine]:
-        """The last `most` lines of the file that contain `wanted`, ignoring case."""
+    def matching(self, wanted: str, most: int, level: Level = "all") -> list[LogLine]:
+        """The last `most` lines of the file that contain `wanted`, ignoring case, of a level."""
         needle = wanted.lower().encode()
         found: list[LogLine] = []
         for begin, block in _blocks_up(self.path, self.size):
             if needle in block.lower():
                 _, lines, rest = _split(begin, block, whole=True)
                 lines += [rest] if rest else []
-                found[:0] = [line for line in lines if needle in line.raw.lower()]
+                found[:0] = [
+                    line for line in lines if needle in line.raw.lower() and line.is_of(level)
+                ]
             if len(found) >= most:
                 break
         return found[-most:]

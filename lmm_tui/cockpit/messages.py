@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from lmm_tui.engine.run.control_mailbox import Reply
+
+if TYPE_CHECKING:
+    from lmm_tui.engine.config.run_config import RunConfig
 
 OVERLAY = "overlay"
 """The name of the overlay screen, which is opened from the list of runs."""
@@ -59,6 +63,20 @@ class StartFrom(Message):
     """Configure a new run that starts from a checkpoint."""
 
     checkpoint: Path
+
+
+@dataclass
+class ConfigureRun(Message):
+    """Configure a new run, beginning with these settings."""
+
+    config: RunConfig
+
+
+@dataclass
+class TerminalNotice(Message):
+    """Ring the bell of the terminal and have it show this text."""
+
+    text: str
 
 
 @dataclass

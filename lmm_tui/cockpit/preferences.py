@@ -11,7 +11,10 @@ from pathlib import Path
 
 from lmm_tui.cockpit.pinned_metrics import PinnedMetrics
 from lmm_tui.guarded_files import replace_text
+from lmm_tui.runs.away_summary import LastSeen
 from lmm_tui.user_folders import user_settings
+
+_MOST_SEEN = 50
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,12 @@ class Preferences:
     theme: str = ""
     pinned: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    """Ids of moved keys that were told."""
+    knows_old_keys: bool = False
+    """Whether they come from a version with other keys."""
+    seen: tuple[tuple[str, float, int], ...] = ()
+    """Runs that were live when they were last on the screen: path, time and step."""
 
     @property
     def shelf(self) -> PinnedMetrics:
@@ -29,6 +38,19 @@ class Preferences:
 
     def with_shelf(self, shelf: PinnedMetrics) -> Preferences:
         return replace(self, pinned=shelf.pinned, hidden=tuple(sorted(shelf.hidden)))
+
+    def last_seen(self, run: Path) -> LastSeen | None:
+        for path, seen, step in self.seen:
+            if path == str(run.resolve()):
+                return LastSeen(seen, step)
+        return None
+
+    def with_seen(self, run: Path, seen: LastSeen | None) -> Preferences:
+        """With when a run was seen, or without it: of the latest runs only."""
+        path = str(run.resolve())
+        others = tuple(one for one in self.seen if one[0] != path)
+        new = ((path, seen.time, seen.step),) if seen is not None else ()
+        return replace(self, seen=(*new, *others)[:_MOST_SEEN])
 
 
 NO_PREFERENCES = Preferences()
@@ -43,6 +65,11 @@ def load(path: Path | None = None) -> Preferences:
             theme=_text(found.get("theme", "")),
             pinned=tuple(map(_text, found.get("pinned", ()))),
             hidden=tuple(map(_text, found.get("hidden", ()))),
+            told=tuple(map(_text, found.get("told", ()))),
+            knows_old_keys=found.get("knows_old_keys", True) is True,
+            seen=tuple(
+                (_text(run), float(at), int(step)) for run, at, step in found.get("seen", ())
+            ),
         )
     except (OSError, ValueError, TypeError, AttributeError):
         return NO_PREFERENCES

@@ -69,7 +69,7 @@ def score_lines(record: Record, width: int, glyphs: GlyphSet) -> Content:
     name = max(min(width - 37 - (bar + 2 if bar else 0), 30), 12)
     head = f"{fit(tr('task'), name)} {right(tr('value'), 6)} {'95 %':>11} "
     head += f" {'0' + '1'.rjust(bar - 1)} " if bar else ""
-    lines = [Content.styled(f"{head}{right(tr('chance'), 7)} {right(tr('asked'), 6)}", QUIET)]
+    lines = [Content.styled(f"{head}{right(tr('random baseline'), 7)} {right(tr('n'), 6)}", QUIET)]
     for score in record.outcome.scores:
         lowest = score.interval[0] if score.interval else score.value
         better = score.chance is not None and lowest > score.chance
@@ -84,7 +84,7 @@ def score_lines(record: Record, width: int, glyphs: GlyphSet) -> Content:
         lines.append(Content.assemble(*parts))
     if record.outcome.truncated:
         cut = tr(
-            "{count} prompts were longer than the context: start cut",
+            "{count} prompts exceeded the context and were truncated at the start",
             count=record.outcome.truncated,
         )
         lines.append(Content.styled(cut, "$warning"))
@@ -120,7 +120,7 @@ def run_lines(
             parts.append((f" {interval(score, bar, glyphs)} ", "$accent"))
         lines.append(Content.assemble(*parts))
     if len(rows) < 2:
-        lines.append(Content.styled(tr("no other run was asked the same yet"), QUIET))
+        lines.append(Content.styled(tr("no other run has this evaluation"), QUIET))
     return Content("\n").join(lines)
 
 

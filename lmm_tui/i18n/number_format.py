@@ -31,9 +31,19 @@ def figure(value: float) -> str:
 
 
 def metric_figure(name: str, value: float) -> str:
-    """A value of a metric as `figure` has it; a perplexity that is cut off as `> 4.85e8`."""
+    """A value of a metric as `figure` has it; a learning rate as 3.0e-3, a rate of clipping in per
+    cent, a perplexity that is cut off as `> 4.85e8`."""
+    if name == "train/clip_rate" and math.isfinite(value):
+        return f"{value:.1%}".replace("%", " %")
+    if name == "train/lr" and math.isfinite(value):
+        return scientific(value)
     cut = name.endswith("/ppl") and is_cut_off(value)
     return f"> {figure(value)}" if cut else figure(value)
+
+
+def scientific(value: float) -> str:
+    """Two digits and a power of ten, for learning rates: 3.0e-3."""
+    return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def change(value: float) -> str:

@@ -15,6 +15,9 @@ FLAGS = {
     "data.source": "--data",
     "train.steps": "--steps",
     "train.epochs": "--epochs",
+    "train.minutes": "--minutes",
+    "train.tokens": "--tokens",
+    "train.flops": "--flops",
     "start_from": "--from",
     "name": "--name",
     "runs_dir": "--runs-dir",
@@ -34,13 +37,18 @@ def command_line(config: RunConfig, program: str = "lmm-tui train") -> str:
             continue
         if value == option.default:
             continue
-        if option.key == "train.steps" and config.train.epochs is not None:
-            continue  # They follow from the epochs.
+        if option.key == "train.steps" and config.train.length_key != "steps":
+            continue  # They follow.
         if flag := FLAGS.get(option.key):
             arguments += [flag, str(value)]
         else:
             arguments += ["--set", format_assignment(option.key, value)]
     return shlex.join(arguments)
+
+
+def run_name(config: RunConfig) -> str:
+    """The name of the run; its date is not known before it starts."""
+    return config.name or f"{config.stage}-{config.model.preset}-<date>"
 
 
 if __name__ == "__main__":

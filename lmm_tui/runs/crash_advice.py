@@ -21,7 +21,7 @@ _KNOWN = (
     ),
     (
         r"CUDA error|device-side assert|cuDNN|CUBLAS|NCCL",
-        mark("Try the same run with --device cpu to tell the device from the code."),
+        mark("Run it with --device cpu to see whether the device is at fault."),
     ),
 )
 
@@ -34,23 +34,18 @@ def for_failure(error: str, has_traceback: bool) -> str:
     for pattern, advice in _KNOWN:
         if re.search(pattern, error, re.IGNORECASE):
             return tr(advice)
-    return tr("The whole traceback is in output.log and events.jsonl.") if has_traceback else ""
+    return tr("The full traceback is in output.log and events.jsonl.") if has_traceback else ""
 
 
-def for_crash(pid: int, name: str, has_checkpoint: bool) -> tuple[str, str]:
-    """What is known of a run whose process is gone, and how to continue."""
-    what = tr(
-        "Process {pid} exited without a message: killed, out of memory, or a power cut.", pid=pid
-    )
-    if has_checkpoint:
-        command = f"lmm-tui resume {name}"
-        return what, tr("Resume from its last checkpoint: {command}", command=command)
-    return what, tr("There is no checkpoint; see output.log.")
+def for_crash(pid: int, has_checkpoint: bool) -> tuple[str, str]:
+    """What is known of a run whose process is gone, and what to look at where nothing was saved."""
+    what = tr("Process {pid} exited without a message (killed, OOM or power loss).", pid=pid)
+    return what, "" if has_checkpoint else tr("There is no checkpoint; see output.log.")
 
 
 if __name__ == "__main__":
     print(for_failure("OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", True))
-    print(*for_crash(4711, "demo", True))
+    print(*for_crash(4711, True))
     assert "batch_size" in for_failure("torch.OutOfMemoryError: …", True)
     assert not for_failure("data.source: no file matches", False)
     print("=== 自测通过 ===")

@@ -11,13 +11,12 @@ from lmm_tui.engine.run.spike_files import KeptSpike, SpikeText
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.loss_levels import level
+from lmm_tui.terminal.byte_tokens import spans
 from lmm_tui.terminal.safe_text import clean
 
-_STYLES = ("green", "", "yellow", "bold red")
+_STYLES = ("green", "", "yellow", "red")
 """By loss level."""
-LEGEND = mark(
-    "tokens: green below 1 nat, plain below 3, yellow below 5, red above; grey is not counted"
-)
+LEGEND = mark("loss (nats): green < 1, plain < 3, yellow < 5, red ≥ 5; grey is not counted")
 
 
 def spike_heading(spike: KeptSpike) -> Text:
@@ -35,9 +34,7 @@ def spike_body(spike: KeptSpike) -> Text:
 
 
 def _sequence(one: SpikeText) -> Text:
-    tokens = [
-        (clean(token), _style(loss)) for token, loss in zip(one.tokens, one.losses, strict=False)
-    ]
+    tokens = [(clean(span.text), _style(span.worst(one.losses))) for span in spans(one.tokens)]
     heading = tr(
         "micro-batch {batch}, row {row}: {loss:.3f} nats a token",
         batch=one.micro_batch,

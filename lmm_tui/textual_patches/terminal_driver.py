@@ -5,7 +5,8 @@ for the end of a suspension and starts its input and output threads once more: o
 one is never told to end, and none is that starts while the app ends. The process cannot exit then,
 and on a dead terminal, which reads as endless nothing, such a thread takes a whole core.
 
-This uses public names of Textual only, and is therefore not switched off with the patches.
+This uses public names of Textual only, but for the driver of an app, and is therefore not switched
+off with the patches.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ from lmm_tui.terminal.capabilities import hung_up
 def ending_with_its_terminal(driver: type[Driver]) -> type[Driver]:
     """The class to use for `driver`; the ones for browsers and tests have no terminal."""
     return TerminalDriver if driver is LinuxDriver else driver
+
+
+def write_to_terminal(app: App[Any], sequence: str) -> None:
+    """Write an escape sequence that paints nothing, such as that of a notification."""
+    if app._driver is not None:
+        app._driver.write(sequence)
 
 
 class _Phase(Enum):

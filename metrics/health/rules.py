@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from lmm_tui.metrics import names
+from lmm_tui.metrics.health.alert import Severity
 from lmm_tui.metrics.health.condition import Condition
 from lmm_tui.metrics.health.layer_conditions import Collapse, LoudLayer, NonFinite, ZeroLayer
 from lmm_tui.metrics.health.loss_conditions import (
@@ -26,9 +26,6 @@ from lmm_tui.metrics.health.metric_conditions import (
     StuckAt,
     Threshold,
 )
-
-Severity = Literal["notice", "warning", "error"]
-SEVERITIES: tuple[Severity, ...] = ("notice", "warning", "error")
 
 CALM_ROWS = 20
 
@@ -47,68 +44,68 @@ class Rule:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("non_finite", NonFinite(), "error", "a bad batch, the loss scale, or too high an LR",
-         "go back to the last checkpoint; lower the LR or leave the batch out"),
+    Rule("non_finite", NonFinite(), "error", "a bad batch, the loss scale, or LR too high",
+         "roll back to the last checkpoint; lower the LR or skip the batch"),
     Rule("first_loss_high", FirstLoss(above=0.5), "warning", "the initialisation is too large",
          "lower the standard deviation of the initial weights"),
-    Rule("first_loss_low", FirstLoss(below=0.5), "warning", "a leak, or labels that aren't shifted",
+    Rule("first_loss_low", FirstLoss(below=0.5), "warning", "a leak, or unshifted labels",
          "check the shift of the labels and the causal mask"),
-    Rule("diverged", WorseThanGuessing(), "error", "too high an LR, or too short a warm-up",
-         "go back to a checkpoint from before, or start anew, with a lower LR"),
+    Rule("diverged", WorseThanGuessing(), "error", "LR too high, or warm-up too short",
+         "roll back to an earlier checkpoint, or restart, with a lower LR"),
     Rule("too_good", TooGood(), "error",
-         "a causal leak, labels not shifted, pads that count, or duplicates",
-         "check the mask, the shift and what is labelled; look for repeated documents"),
+         "a causal leak, unshifted labels, unmasked padding, or duplicates",
+         "check the mask, the label shift and the padding; look for repeated documents"),
     Rule("stuck_at_uniform", StuckAt(names.TRAIN_LOSS, "ln V", 0.1, 200), "warning",
-         "random labels, an LR far too low, or bf16 weights that small updates leave as they are",
-         "decode a batch with its labels; keep weights in fp32; try ten times the LR"),
+         "random labels, LR far too low, or bf16 weights that round small updates away",
+         "decode a batch with its labels; keep weights in fp32; try 10× the LR"),
     Rule("stuck_at_unigram", StuckAt(names.TRAIN_LOSS, "unigram", 0.05, 1000), "warning",
          "the context is ignored", "check the attention mask, positions and the order of tokens"),
     Rule("loss_spike", SpikeCondition(names.TRAIN_LOSS, times=1.5, rise=0.1), "warning",
          "a bad batch",
-         "look at the text of the batch; go back and leave it out if the loss stays up"),
+         "inspect the batch (i); roll back and skip it if the loss stays high"),
     Rule("grad_spike", SpikeCondition(names.GRAD_NORM, times=5.0, rise=0.01, least=100), "warning",
-         "a bad batch, or too high an LR",
-         "look at the text of the batch; clip the gradient or lower the LR"),
+         "a bad batch, or LR too high",
+         "inspect the batch (i); clip the gradient or lower the LR"),
     Rule("loss_risen", Risen(names.TRAIN_LOSS, rise=0.01), "warning",
-         "too high an LR, or data in another order or of another kind than before",
-         "lower the LR and go back; look at what the batches hold now, and at their shuffling"),
+         "LR too high, or a change in the data",
+         "lower the LR and roll back; check the data of recent batches and their shuffling"),
     Rule("layer_zero", ZeroLayer(), "warning", "the layer is frozen, or detached from the loss",
          "unfreeze it, or look for a detach or no_grad in its path"),
     Rule("layer_loud", LoudLayer(), "warning",
-         "too high an LR, or the layer's initialisation: gradients explode there",
+         "LR too high, or the layer's initialisation: exploding gradients",
          "lower the LR or warm up longer; check the layer's initialisation and norm"),
-    Rule("overfit", Overfit(), "warning", "the model learns its training text by heart",
-         "stop at the best held-out loss, or add data, dropout or weight decay"),
-    Rule("near_zero", NearZero(), "notice", "the model knows its training text by heart, or sees "
-         "what it is to predict", "compare the validation loss; stop earlier, or add data"),
+    Rule("overfit", Overfit(), "warning", "overfitting: val loss rises while train loss falls",
+         "stop at the best validation loss, or add data, dropout or weight decay"),
+    Rule("near_zero", NearZero(), "notice", "the training data is memorised, or labels leak "
+         "into the input", "compare the validation loss; stop earlier, or add data"),
     Rule("collapse", Collapse(), "warning", "the representations have collapsed",
          "lower the LR; check the norms and residual paths of the late layers"),
     Rule("slow", BelowOwnMedian(names.TOKENS_PER_S), "notice",
-         "something else uses the machine, or reading data holds up the step",
-         "look at the load, the temperature and the data loader"),
+         "another process uses the machine, or data loading is slow",
+         "check the load, the temperature and the data loader"),
     Rule("flat_groups", Threshold("grpo/flat_groups", above=0.8, rows=8), "warning",
-         "most groups of answers are rewarded alike, so nothing is learnt from them",
-         "take easier or harder questions, or a finer reward"),
+         "most groups have equal rewards, so they give no gradient",
+         "use easier or harder questions, or a finer reward"),
     Rule("dpo_stuck", StuckAt("dpo/accuracy", 0.5, 0.05, 200), "warning",
-         "chosen and rejected answers can't be told apart",
-         "check the pairs for being swapped or alike; raise the LR"),
+         "chosen and rejected answers are indistinguishable",
+         "check for swapped or equal pairs; raise the LR"),
 )  # fmt: skip
 """The default rules. There is none for a clip rate of 1, which is harmless under Adam."""
 
 
 _IN_OUR_TRAINER: dict[str, tuple[Severity, str, str]] = {
-    "first_loss_low": ("warning", "the weights are not random", "look at what the run starts from"),
+    "first_loss_low": ("warning", "the weights are not random", "check what the run starts from"),
     "too_good": ("warning", "your data repeats itself, or is very small",
-                 "look for repeated documents; add data, or train for fewer steps"),
-    "stuck_at_uniform": ("warning", "an LR far too low, or tokens in random order",
-                         "try ten times the LR; look at the text of the data"),
-    "stuck_at_unigram": ("warning", "an LR too low, or words in random order",
-                         "raise the LR; look at the text of the data"),
-    "layer_zero": ("warning", "the layer is frozen", "look at train.freeze"),
-    "near_zero": ("notice", "the model knows its training text by heart",
+                 "check for repeated documents; add data, or train for fewer steps"),
+    "stuck_at_uniform": ("warning", "LR far too low, or tokens in random order",
+                         "try 10× the LR; check the text of the data"),
+    "stuck_at_unigram": ("warning", "LR too low, or words in random order",
+                         "raise the LR; check the text of the data"),
+    "layer_zero": ("warning", "the layer is frozen", "check train.freeze"),
+    "near_zero": ("notice", "the training data is memorised",
                   "compare the validation loss; stop earlier, or add data"),
-    "dpo_stuck": ("warning", "chosen and rejected answers can't be told apart",
-                  "look at the pairs: are they swapped, or alike? Raise the LR"),
+    "dpo_stuck": ("warning", "chosen and rejected answers are indistinguishable",
+                  "check for swapped or equal pairs; raise the LR"),
 }  # fmt: skip
 """Causes that our own loop can have: it shifts labels and masks the future as it should."""
 

@@ -6,13 +6,15 @@ what a diverged loss brings with it (spikes, gradients, a rise) is folded under 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lmm_tui.message import Message
-from lmm_tui.metrics.health.alerts import Alert, Health
-from lmm_tui.metrics.health.rules import SEVERITIES
+from lmm_tui.metrics.health.alert import SEVERITIES, Alert
+
+if TYPE_CHECKING:
+    from lmm_tui.metrics.health.alerts import Health
 
 Level = Literal["ok", "unknown", "notice", "warning", "error"]
 LEVELS: tuple[Level, ...] = ("ok", "unknown", "notice", "warning", "error")
@@ -42,6 +44,27 @@ _TITLES = {
 
 _FEW = 6
 """So many metrics are named where none can be judged."""
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """All alerts of one rule, in one layer or for the whole run."""
+
+    first: Alert
+    last: Alert
+    count: int
+
+
+def repeats_of(alerts: Iterable[Alert]) -> list[Repeats]:
+    """The alerts of a run by what they say, in the order of their last steps."""
+    found: dict[tuple[str, str], Repeats] = {}
+    for alert in alerts:
+        key = alert.rule, alert.where
+        before = found.pop(key, None)
+        found[key] = Repeats(
+            before.first if before else alert, alert, before.count + 1 if before else 1
+        )
+    return [*found.values()]
 
 
 @dataclass(frozen=True)
@@ -154,14 +177,14 @@ def _troubled(findings: tuple[Finding, ...]) -> Verdict:
 def _trouble_words(first: Alert, more: int) -> str:
     if more:
         return Message(
-            "{severity}: {what}; suspect {suspect} (and {more} more)",
+            "{severity}: {what}; likely cause: {suspect} (and {more} more)",
             severity=Message(first.severity),
             what=first.what,
             suspect=Message(first.suspect),
             more=more,
         )
     return Message(
-        "{severity}: {what}; suspect {suspect}",
+        "{severity}: {what}; likely cause: {suspect}",
         severity=Message(first.severity),
         what=first.what,
         suspect=Message(first.suspect),
@@ -173,9 +196,9 @@ def _before_that(end: str, trouble: str) -> str:
 
 
 ENDS: dict[str, tuple[str, str]] = {
-    "crashed": ("killed, out of memory, or a power cut",
-                "look at the last lines of its output, then resume from the last checkpoint"),
-    "failed": ("what the error says", "mend that, then resume from the last checkpoint"),
+    "crashed": ("killed, out of memory, or power loss",
+                "check the end of the log (6), then resume from the last checkpoint"),
+    "failed": ("see the error message", "fix it, then resume from the last checkpoint"),
 }  # fmt: skip
 """Likely cause and advice where a run ended so."""
 
@@ -188,7 +211,7 @@ def _end(state: str, error: str, step: int) -> Alert:
 def _end_words(state: str, error: str, step: int) -> str:
     if state == "failed":
         return Message("the run failed at step {step}: {error}", step=step, error=error)
-    return Message("the process is gone without a message, at step {step}", step=step)
+    return Message("the process exited without a message at step {step}", step=step)
 
 
 def _folded(health: Health) -> tuple[Finding, ...]:
@@ -208,6 +231,8 @@ def _folded(health: Health) -> tuple[Finding, ...]:
 
 
 if __name__ == "__main__":
+    from lmm_tui.metrics.health.alerts import Health
+
     demo = Health(baselines={"ln V": 6.9})
     for step in range(1, 200):
         demo.observe(step, {"train/loss": 40.0 if step > 90 else 6.9})

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message, with_messages, with_parts
 
-LEFT_OUT = Message("loss is {loss}, gradient norm {norm}: step left out", loss=float("nan"), norm=2)
+LEFT_OUT = Message("loss is {loss}, gradient norm {norm}: step skipped", loss=float("nan"), norm=2)
 
 
 def read_back(record: dict) -> dict:

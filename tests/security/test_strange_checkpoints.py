@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hostile_strings import EVIL, unsafe
 from strangers import FILES, FOLDERS, SETTINGS, linked, sparse
 
 from lmm_tui.cli import main
@@ -49,6 +50,13 @@ def test_a_checkpoint_names_only_its_own_files(name: str, stranger: Path, canary
     seal_again(newest, {name: "0" * 64})
     with pytest.raises(CheckpointError, match="damaged checkpoint"):
         verify(newest)
+
+
+def test_a_name_in_a_checkpoint_reaches_no_terminal(stranger: Path, capfd: Capture) -> None:
+    seal_again(list_checkpoints(stranger / "checkpoints")[-1], {EVIL: "0" * 64})
+    assert main.run(["convert", "x", "out"]) == 0
+    said = capfd.readouterr()
+    assert "damaged checkpoint" in said.err and not unsafe(said.err + said.out)
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "[]", '{"format": 2, "files": 5}', "\0"])

@@ -38,7 +38,7 @@ class DataConfig(Section):
     )
     builtin_mb: float = Field(6.0, gt=0.05, le=64, description="Size of the built-in corpus, MB")
     cache_dir: str | None = Field(
-        None, description="Where tokenised text is kept; unset is the user's cache folder"
+        None, description="Folder for tokenized data; unset: the user's cache folder"
     )
 
     @property

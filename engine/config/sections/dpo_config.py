@@ -10,13 +10,18 @@ from lmm_tui.engine.config.sections.section import Section
 
 
 class DpoConfig(Section):
-    loss: Literal["sigmoid", "ipo"] = Field("sigmoid", description="sigmoid (DPO) or ipo")
-    beta: float = Field(0.1, gt=0, le=100, description="Strength of the tie to the reference")
+    loss: Literal["sigmoid", "ipo", "orpo", "simpo"] = Field(
+        "sigmoid", description="sigmoid (DPO), ipo, or without a reference: orpo, simpo"
+    )
+    beta: float = Field(0.1, gt=0, le=100, description="DPO β")
+    gamma: float = Field(
+        0.5, ge=0, le=100, title="simpo margin", description="Margin that simpo asks for"
+    )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=0.5, description="Chance that a pair is the wrong way round; of sigmoid"
+        0.0, ge=0, lt=0.5, description="Label smoothing: share of mislabelled pairs (sigmoid loss)"
     )
     reference: Literal["precomputed", "live"] = Field(
-        "precomputed", description="Reference log-probs: computed once, or by a second model"
+        "precomputed", description="Reference log-probs: precomputed, or from a second model"
     )
 
 

@@ -8,11 +8,13 @@ from lmm_tui.engine.config.sections.section import Section
 
 
 class EvalConfig(Section):
-    every: int = Field(0, ge=0, description="Steps between evaluations by lm-eval; 0 is on request")
+    every: int = Field(0, ge=0, description="lm-eval interval in steps; 0 = on request only")
     tasks: list[str] = Field(
-        ["lmm_sums", "lmm_choice"], min_length=1, description="lm-eval's, or ours: lmm_<kind>"
+        ["lmm_sums", "lmm_choice"],
+        min_length=1,
+        description="lm-eval tasks, or built-in ones: lmm_<kind>",
     )
-    limit: int = Field(100, ge=1, description="Questions of each task")
+    limit: int = Field(100, ge=1, description="Questions per task")
     data_dir: str | None = Field(None, description="Folder of local files for hellaswag and others")
 
 

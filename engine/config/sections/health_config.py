@@ -8,23 +8,23 @@ from lmm_tui.engine.config.sections.section import Section
 
 
 class HealthConfig(Section):
-    enable: bool = Field(True, description="Look for trouble while training, and say what is wrong")
+    enable: bool = Field(True, description="Monitor training health")
     rules: str | None = Field(
-        None, min_length=1, description="A TOML file that switches off, tunes or adds rules"
+        None, min_length=1, description="TOML file that disables, tunes or adds rules"
     )
     thresholds: list[str] = Field(
-        [], description="More rules, such as 'system/memory_gb > 7' (mean of 8 rows)"
+        [], description="Extra rules, such as 'system/memory_gb > 7' (mean of 8 rows)"
     )
     pause: list[str] = Field([], description="Rules whose alert pauses the run")
-    checkpoint: list[str] = Field([], description="Rules whose alert has a checkpoint written")
+    checkpoint: list[str] = Field([], description="Rules whose alert saves a checkpoint")
     rollback: list[str] = Field(
-        [], description="Rules whose alert brings back the weights of the last checkpoint"
+        [], description="Rules whose alert rolls back to the last checkpoint"
     )
     webhook: str | None = Field(
-        None, pattern=r"^https?://\S+$", description="URL that gets each alert as a JSON POST"
+        None, pattern=r"^https?://\S+$", description="URL that receives each alert as a JSON POST"
     )
     command: str | None = Field(
-        None, min_length=1, description="Shell command that gets each alert as JSON on its input"
+        None, min_length=1, description="Shell command that receives each alert as JSON on stdin"
     )
 
     @field_validator("webhook", "command", mode="before")

@@ -8,13 +8,13 @@ from lmm_tui.engine.config.sections.section import Section
 
 
 class LoraConfig(Section):
-    rank: int = Field(0, ge=0, le=4096, description="Rank of the adapters; 0 trains the weights")
-    alpha: int = Field(16, ge=1, le=65536, description="Adapters are scaled by alpha / rank")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the adapters")
+    rank: int = Field(0, ge=0, le=4096, description="LoRA rank; 0 = full fine-tuning")
+    alpha: int = Field(16, ge=1, le=65536, description="LoRA alpha; scale is alpha / rank")
+    dropout: float = Field(0.0, ge=0, lt=1, description="LoRA dropout")
     targets: list[str] = Field(
         ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         min_length=1,
-        description="Modules that get an adapter, by the end of their names",
+        description="LoRA target modules, by the end of their names",
     )
 
 

@@ -19,14 +19,16 @@ class ModelConfig(Section):
         json_schema_extra={"enum": [*PRESETS]},
     )
     vocab_size: int | None = Field(
-        None, ge=260, le=1_000_000, description="Tokens in a vocabulary that we train ourselves"
+        None, ge=260, le=1_000_000, description="Vocabulary size of a tokenizer trained on the data"
     )
-    hidden_size: int | None = Field(None, ge=8, le=16384, description="Width of the residual")
+    hidden_size: int | None = Field(
+        None, ge=8, le=16384, description="Hidden size (residual stream)"
+    )
     num_layers: int | None = Field(None, ge=1, le=200, description="Decoder layers")
     num_heads: int | None = Field(None, ge=1, le=256, description="Attention heads")
     num_kv_heads: int | None = Field(None, ge=1, le=256, description="Key/value heads (GQA)")
-    head_dim: int | None = Field(None, ge=2, le=512, description="Width of one head, even")
-    intermediate_size: int | None = Field(None, ge=8, le=65536, description="Width of the MLP")
+    head_dim: int | None = Field(None, ge=2, le=512, description="Size of one head; must be even")
+    intermediate_size: int | None = Field(None, ge=8, le=65536, description="MLP hidden size")
     max_positions: int | None = Field(
         None,
         ge=8,
@@ -34,9 +36,20 @@ class ModelConfig(Section):
         title="context length",
         description="Longest context, tokens",
     )
-    rope_theta: float | None = Field(None, gt=0, description="Base of the rotary embedding")
+    rope_theta: float | None = Field(None, gt=0, description="RoPE base (theta)")
     rms_eps: float | None = Field(None, gt=0, le=0.1, description="Epsilon of RMSNorm")
     tie_embeddings: bool | None = Field(None, description="Share input and output embeddings")
+
+    num_experts: int | None = Field(
+        None,
+        ge=0,
+        le=256,
+        title="experts",
+        description="MLPs of a mixture of experts (MoE); 0 is dense",
+    )
+    experts_per_token: int | None = Field(
+        None, ge=0, le=256, title="experts per token", description="Experts that a token is sent to"
+    )
 
     @field_validator("preset")
     @classmethod
@@ -85,6 +98,13 @@ class ModelConfig(Section):
         if shape.head_dim % 2:
             raise ConfigError(
                 "model.head_dim: {head_dim} is odd; rotary needs it even", head_dim=shape.head_dim
+            )
+        if shape.num_experts and not 1 <= shape.experts_per_token <= shape.num_experts:
+            raise ConfigError(
+                "model.experts_per_token: {experts_per_token} of {num_experts} "
+                "experts; give a number from 1 to model.num_experts",
+                experts_per_token=shape.experts_per_token,
+                num_experts=shape.num_experts,
             )
         return shape
 

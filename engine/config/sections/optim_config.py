@@ -11,27 +11,31 @@ from lmm_tui.engine.config.sections.section import Section
 
 class OptimConfig(Section):
     name: Literal["adamw", "muon"] = Field(
-        "adamw", description="Optimiser; muon takes the matrices only"
+        "adamw", description="AdamW, or Muon for 2-D weights (AdamW for the rest)"
     )
     lr: float | None = Field(
         None,
         gt=0,
         le=10,
         title="learning rate",
-        description="Peak learning rate; unset is 3e-3 * sqrt(96 / hidden)",
+        description="Peak learning rate; unset: 3e-3 * sqrt(96 / hidden)",
     )
-    muon_lr: float = Field(0.02, gt=0, le=10, description="Peak learning rate of Muon's matrices")
+    muon_lr: float = Field(0.02, gt=0, le=10, description="Peak learning rate of Muon")
     schedule: Literal["cosine", "wsd", "minimind", "constant"] = Field(
-        "cosine", description="Shape of the learning rate over the run"
+        "cosine", description="Learning-rate schedule"
     )
     warmup_steps: int = Field(20, ge=0, le=10_000_000, description="Steps of linear warm-up")
-    min_lr_ratio: float = Field(0.1, ge=0, le=1, description="Last learning rate / peak")
-    decay_fraction: float = Field(0.2, gt=0, le=1, description="Share of a WSD run that decays")
-    weight_decay: float = Field(0.1, ge=0, le=10, description="Decay of matrices (never of norms)")
+    min_lr_ratio: float = Field(0.1, ge=0, le=1, description="Final learning rate / peak")
+    decay_fraction: float = Field(
+        0.2, gt=0, le=1, description="WSD: share of the run spent decaying"
+    )
+    weight_decay: float = Field(
+        0.1, ge=0, le=10, description="Weight decay of matrices (norms have none)"
+    )
     beta1: float = Field(0.9, ge=0, lt=1, description="Adam's first-moment decay")
     beta2: float = Field(0.95, ge=0, lt=1, description="Adam's second-moment decay")
     eps: float = Field(1e-8, gt=0, le=1, description="Adam's epsilon")
-    clip: float = Field(1.0, gt=0, le=1e6, description="Largest global gradient norm")
+    clip: float = Field(1.0, gt=0, le=1e6, description="Max gradient norm (clipping)")
 
 
 if __name__ == "__main__":

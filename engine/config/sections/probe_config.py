@@ -11,7 +11,7 @@ class ProbeConfig(Section):
     """What a probe measures beyond the nine numbers, all off; costs are of a `tiny` step."""
 
     attention: bool = Field(
-        False, description="Largest logit and entropy of attention by layer; 1 % of a step"
+        False, description="Max attention logit and entropy by layer; costs 1 % of a step"
     )
     activations: bool = Field(
         False, description="RMS and outliers of the activations by layer; 2 % of a step"

@@ -10,35 +10,63 @@ from lmm_tui.engine.config.sections.section import Section
 
 
 class TrainConfig(Section):
-    steps: int = Field(1000, ge=1, le=100_000_000, description="Optimiser steps")
+    steps: int = Field(1000, ge=1, le=100_000_000, description="Training steps (optimizer steps)")
     epochs: float | None = Field(
         None,
         gt=0,
         le=100_000,
-        description="Passes over the training data, instead of train.steps, which follows from it",
+        description="Epochs; sets the number of steps",
     )
-    batch_size: int = Field(16, ge=1, le=65536, description="Sequences in a micro-batch")
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        description="Minutes of training, instead of train.steps; the learning rate follows the "
+        "share of the time",
+    )
+    tokens: int | None = Field(
+        None, gt=0, le=2**60, description="Tokens to train on, instead of train.steps"
+    )
+    flops: float | None = Field(
+        None, gt=0, le=1e30, description="Computation to spend, instead of train.steps"
+    )
+    batch_size: int = Field(16, ge=1, le=65536, description="Sequences per micro-batch")
     grad_accum: int = Field(
-        1, ge=1, le=65536, title="accumulation", description="Micro-batches in a step"
+        1,
+        ge=1,
+        le=65536,
+        title="accumulation",
+        description="Micro-batches per optimizer step (gradient accumulation)",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of weights and data order")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="Arithmetic; auto is decided by the device"
+        "auto", description="Numeric precision; auto picks by device"
     )
     compile: bool = Field(False, description="torch.compile the model (slow start, faster steps)")
-    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; unset is torch's")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="CPU threads; unset: torch's default"
+    )
     on_nonfinite: Literal["skip", "rollback", "pause", "stop"] = Field(
         "skip",
         title="bad steps",
-        description="A step whose loss or gradient is NaN or infinite is left out; then: skip, "
-        "rollback (to the last checkpoint's weights), pause or stop",
+        description="Steps with NaN/Inf are skipped; then: skip, rollback (to the last "
+        "checkpoint), pause or stop",
     )
     rollback_lr_factor: float = Field(
-        1.0, gt=0, le=1, description="The learning rate is multiplied by this at a rollback"
+        1.0, gt=0, le=1, description="Learning-rate factor after a rollback"
     )
     freeze: list[str] = Field(
-        [], description="Parameters that stay as they are, by pattern, such as *.layers.0.*"
+        [], description="Frozen parameters (glob patterns), such as *.layers.0.*"
     )
+
+    @property
+    def length_key(self) -> str:
+        """The key that says how long the run is: `steps`, or what they follow from."""
+        return next((key for key in LENGTHS if getattr(self, key) is not None), "steps")
+
+
+LENGTHS = ("epochs", "minutes", "tokens", "flops")
+"""Lengths of a run that the steps follow from; at most one of these and `steps` is given."""
 
 
 if __name__ == "__main__":

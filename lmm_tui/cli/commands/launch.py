@@ -28,7 +28,7 @@ def cockpit_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         no_mouse_option,
         click.option(
-            "--detach", is_flag=True, help="Train in a process of its own that outlives this one"
+            "--detach", is_flag=True, help="Train in the background (keeps running when you quit)"
         ),
     ):
         function = decorate(function)
@@ -81,7 +81,7 @@ def start_run(start: StartRequest, context: click.Context, *, configure: bool) -
 def _launch_headless(start: StartRequest, grace_s: float) -> int:
     from lmm_tui.cli import headless
 
-    click.echo(tr("no terminal for the cockpit here; training without it"), err=True)
+    click.echo(tr("not a terminal: training without the cockpit"), err=True)
     return headless.train(start.config, start.resume, grace_s=grace_s)
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 
 from lmm_tui.cli.options import no_mouse_option, runs_dir_option
-from lmm_tui.engine.run.find_run import list_runs
+from lmm_tui.engine.run.find_run import find_path, holds_runs, list_runs
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.run_lookup import find_path, holds_runs
 from lmm_tui.terminal import capabilities
 
 
@@ -44,7 +43,7 @@ def command(run: str | None, runs_dir: Path, no_mouse: bool) -> int:
     from lmm_tui.cli.launcher import monitor_cockpit
 
     beside = None if chosen and chosen.exists() else runs_dir
-    return monitor_cockpit(chosen, runs_dir=beside, mouse=not no_mouse)
+    return monitor_cockpit(chosen, runs_dir=beside, mouse=not no_mouse, named=run is not None)
 
 
 if __name__ == "__main__":

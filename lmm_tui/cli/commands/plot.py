@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -11,7 +12,6 @@ from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.message import Message
-from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean
 
@@ -42,16 +42,21 @@ def command(
     size: str,
     as_text: bool,
 ) -> None:
-    """Draw the curves of RUN (a name, a path or a foreign log; default: the newest)."""
+    """Draw the curves of RUN (a name, a path or a foreign log; default: the newest).
+
+    On a terminal without any option it draws the loss as text.
+    """
     if output is None and screen is None and not as_text:
-        raise click.UsageError(Message("Give --output FILE.png, --screen FILE.svg or --text"))
+        as_text = sys.stdout.isatty()
+        if not as_text:
+            raise click.UsageError(Message("Give --output FILE.png, --screen FILE.svg or --text"))
     if output is not None:
         _check_target("--output", output, ".png", ".svg", ".pdf")
     if screen is not None:
         _check_target("--screen", screen, ".svg")
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
-    session = RunSession(find_path(run, runs_dir))
+    session = Reader.find(run, runs_dir)
     session.poll()
     if not session.series.names():
         raise LmmError(session.nothing_read)

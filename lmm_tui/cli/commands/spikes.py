@@ -26,8 +26,8 @@ from lmm_tui.terminal.safe_text import clean
 def command(run: str | None, step: int | None, runs_dir: Path, as_json: bool) -> None:
     """List the spikes of RUN (a name or a path; default: the newest run), or show that of STEP.
 
-    A step that stood out is kept with its worst sequences: text, tokens and the loss of each. To
-    go back behind it and leave it out: `lmm-tui send RUN rollback before=STEP`.
+    A spike is kept with its worst sequences: text, tokens and their losses. To roll back to before
+    it and skip the batch: `lmm-tui send RUN rollback before=STEP`.
     """
     found = find_run(run, runs_dir)
     if step is None:
@@ -53,7 +53,7 @@ def _list(run: RunDir, as_json: bool) -> None:
         click.echo(json.dumps(records, indent=1))
         return
     if not spikes:
-        click.echo(tr("{run}: no step stood out so far", run=clean(run.name)))
+        click.echo(tr("{run}: no spikes yet", run=clean(run.name)))
     for one in spikes:
         click.echo(f"{one.step:>9,}  {clean(one.rule):<11} {clean(translate_message(one.what))}")
 

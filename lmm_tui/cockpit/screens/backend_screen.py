@@ -42,8 +42,8 @@ class BackendScreen(BaseScreen):
     def action_choose(self) -> None:
         found = self._backends()[:_MOST_OFFERED]
         if not found:
-            hint = tr("the run is not live and has no checkpoint; 2 lists the other runs")
-            self.toast(hint, "who answers")
+            hint = tr("This run is not live and has no checkpoint; 2 lists all runs")
+            self.toast(hint, "Choose model")
             return
         choices = [
             Choice(str(number), str(number), label_of(one)) for number, one in enumerate(found, 1)
@@ -54,7 +54,7 @@ class BackendScreen(BaseScreen):
                 self._take(found[int(answer) - 1])
 
         question = ChoiceDialog(
-            tr("who answers"),
+            tr("Choose model"),
             tr(
                 "The live model answers between two of its steps; a checkpoint is read by a "
                 "process of its own, on the CPU."
@@ -74,14 +74,14 @@ class BackendScreen(BaseScreen):
     def backend_name(self) -> str:
         """The name of the backend."""
         if self.backend is None:
-            return tr("nobody answers")
+            return tr("no model")
         return label_of(self.backend)
 
     def no_backend_hint(self) -> Content:
         """The hint to show while there is no backend."""
         return Content.assemble(
-            tr("Nobody answers: the run is not live and has saved nothing.") + "\n",
-            (tr("2 lists the other runs; R there goes on with one that ended."), "dim"),
+            tr("No model to talk to: the run is not live and has no checkpoint.") + "\n",
+            (tr("2 lists all runs; R there resumes an ended one."), "dim"),
         )
 
     def on_unmount(self) -> None:

@@ -1,15 +1,31 @@
-"""The base of the screens beside the dashboard: a line of screen names above, the keys below."""
+"""The base of the screens beside the dashboard: screen names and the open run above, keys below."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol, cast
 
 from textual.app import ComposeResult
 
 from lmm_tui.cockpit.keys import Where, bindings
 from lmm_tui.cockpit.screens.polling_screen import PollingScreen
 from lmm_tui.cockpit.widgets.key_bar import ScreenKeys
+from lmm_tui.cockpit.widgets.run_header import RunHeader
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
+
+_RUN_EVERY_S = 2.0
+
+
+class RunTeller(Protocol):
+    """The dashboard, covered by another screen."""
+
+    def tell(self, header: RunHeader) -> None:
+        """Read what is new of the run, and show it in a header."""
+
+
+def tell_of_run(app: Any, header: RunHeader) -> None:
+    """Show the open run of the cockpit; nothing while none is open."""
+    if teller := cast(RunTeller | None, getattr(app, "dashboard", None)):
+        teller.tell(header)
 
 
 class BaseScreen(PollingScreen):
@@ -22,12 +38,24 @@ class BaseScreen(PollingScreen):
 
     def compose(self) -> ComposeResult:
         yield ScreenTabs(self.TAB or self.PLACE)
+        yield RunHeader()
         yield from self.compose_body()
         yield ScreenKeys(self.PLACE)
 
     def compose_body(self) -> ComposeResult:
         """What stands between the first line and the last."""
         raise NotImplementedError
+
+    def on_mount(self) -> None:
+        self.set_interval(_RUN_EVERY_S, self._tell_of_run)
+
+    def on_screen_resume(self) -> None:
+        super().on_screen_resume()
+        self._tell_of_run()
+
+    def _tell_of_run(self) -> None:
+        if not self._covered:
+            tell_of_run(self.app, self.query_one(RunHeader))
 
     async def action_back(self) -> None:
         await self.run_action(f"app.go('{self.TAB or 'dashboard'}')")

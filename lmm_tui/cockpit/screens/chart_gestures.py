@@ -58,7 +58,7 @@ class ChartGestures(PollingScreen):
             chart.apply(zoom(factor, chart.cursor))
         if wholes and not moved and monotonic() > self._hint_until:
             self._hint_until = monotonic() + _HINT_FOR_S
-            hint = tr("This is as near as it gets." if factor > 1 else "All of it is shown.")
+            hint = tr("Already at the closest zoom." if factor > 1 else "The whole run is shown.")
             self.notify(hint, timeout=_HINT_FOR_S)
 
     def action_toggle_log(self) -> None:

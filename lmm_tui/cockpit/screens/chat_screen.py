@@ -109,9 +109,9 @@ class ChatScreen(BackendScreen):
     def _send(self, event: Input.Submitted) -> None:
         event.stop()
         if self.backend is None:
-            self.toast(tr("nobody answers; m chooses who does, where there is somebody"), "chat")
+            self.toast(tr("No model chosen; m chooses one"), "chat")
         elif self._growing is not None:
-            self.toast(tr("the reply is still being made; escape stops it"), "chat")
+            self.toast(tr("A reply is being generated; esc stops it"), "chat")
         elif event.value:
             event.input.value = ""
             self._turns.append(["user", event.value])
@@ -191,7 +191,7 @@ class ChatScreen(BackendScreen):
         self.query_one("#talk").scroll_end(animate=False)
         who = tr("the live model") if isinstance(self.backend, LiveBackend) else self.backend_name
         self.query_one("#saying", TextInput).prompt = tr(
-            "say something to {who}" if in_turns else "{who} goes on from this", who=who
+            "Message to {who}" if in_turns else "Prompt ({who})", who=who
         )
         sampling = f" · {self._sampling}" if str(self._sampling) else ""
         self.query_one(ScreenTabs).show(f"{self.backend_name}{sampling}", subject=self.run_dir.name)
@@ -213,6 +213,8 @@ class ChatScreen(BackendScreen):
                 )
                 parts.append(Content("\n" if mine else "\n\n"))
             else:
+                if mine and parts:
+                    parts.append(Content("\n\n"))
                 parts.append(words)
         if self._growing is not None:
             parts.append(Content.styled("▌", "$success"))
@@ -225,20 +227,20 @@ class ChatScreen(BackendScreen):
 
     def _greeting(self, in_turns: bool) -> Content:
         first = (
-            tr("Write below; enter sends.")
+            tr("Type below and press enter.")
             if in_turns
-            else tr("This model was not taught to answer: it goes on from what you write below.")
+            else tr("Base model: it continues your text (no chat template).")
         )
         aside = (
-            tr("Training goes on while a live model talks, a few tokens between two steps.")
+            tr("Training continues while the live model replies, a few tokens between steps.")
             if isinstance(self.backend, LiveBackend)
-            else tr("A checkpoint talks in a process of its own, on the CPU.")
+            else tr("A checkpoint replies from a worker process, on the CPU.")
         )
         return Content.assemble(
             f"{first}\n",
             (
                 f"{aside}\n"
-                + tr("escape stops a reply, then leaves the line; m, o, n and s work there."),
+                + tr("esc stops the reply; esc again leaves the input, where m, T, d and S work."),
                 _QUIET,
             ),
         )

@@ -54,7 +54,7 @@ class CheckpointActions(ListScreen):
             question = ChoiceDialog(
                 tr("unpin"),
                 tr(
-                    "Nothing but the pin keeps {name}: the next checkpoint would remove it.",
+                    "Without the pin the next checkpoint removes {name}.",
                     name=one.path.name,
                 ),
                 [Choice("unpin", "y", mark("Unpin it"))],
@@ -63,7 +63,7 @@ class CheckpointActions(ListScreen):
 
     def action_check(self) -> None:
         if one := self.checkpoint_under_cursor():
-            self.toast(tr("reading all of {name} …", name=one.path.name), "check")
+            self.toast(tr("Verifying {name} …", name=one.path.name), "check")
             self._do("check", partial(_check, one.path))
 
     def action_delete(self) -> None:
@@ -80,15 +80,15 @@ class CheckpointActions(ListScreen):
         if one.borrowed:
             loss += tr(" at step {step:,}", step=one.val_step)
         question = ChoiceDialog(
-            tr("erase a checkpoint"),
+            tr("delete a checkpoint"),
             tr(
-                "{name}: {size}{loss}.{pinned}\nIt is erased; there is no trash for checkpoints.",
+                "{name}: {size}{loss}.{pinned}\nIt is deleted for good: checkpoints have no trash.",
                 name=one.path.name,
                 size=size(one.bytes),
                 loss=loss,
                 pinned=pinned,
             ),
-            [Choice("delete", "y", mark("Erase it for good"))],
+            [Choice("delete", "y", mark("Delete for good"))],
         )
         erase = partial(_erase, self._run, one.path)
         self.app.push_screen(question, partial(self._do_if, "delete", erase))
@@ -98,12 +98,12 @@ class CheckpointActions(ListScreen):
             question = ChoiceDialog(
                 tr("evaluate a checkpoint"),
                 tr(
-                    "Ask {name} the built-in questions, in a process of its own that takes what "
-                    "time it needs from the machine.",
+                    "Run the built-in evaluation on {name} in a worker process. It shares the "
+                    "CPU with training.",
                     name=one.path.name,
                 ),
                 [
-                    Choice("go", "y", mark("Evaluate it now")),
+                    Choice("go", "y", mark("Evaluate now")),
                     Choice("copy", "c", mark("Copy the command line")),
                 ],
                 code=f"lmm-tui eval --run {run_argument(one.path)}",
@@ -118,9 +118,9 @@ class CheckpointActions(ListScreen):
             if self._evaluation is None:
                 self._evaluation = _background_evaluation(self._run)
             if self._evaluation.start(path):
-                self.toast(tr("asking {name} …", name=path.name), "evaluate")
+                self.toast(tr("Evaluating {name} …", name=path.name), "evaluate")
             else:
-                self.toast(tr("the last evaluation is still under way"), "evaluate", severe=True)
+                self.toast(tr("the previous evaluation is still running"), "evaluate", severe=True)
 
     def collect_evaluations(self) -> None:
         """Toast the scores of evaluations that have ended."""
@@ -141,8 +141,8 @@ class CheckpointActions(ListScreen):
             asked = AskDialog(
                 tr("convert"),
                 tr(
-                    "{name} becomes a new Hugging Face folder, or a new MiniMind .pth file, at "
-                    "this path; weights stay as they are",
+                    "Write {name} as a Hugging Face folder, or as a MiniMind .pth file, to this "
+                    "path:",
                     name=one.path.name,
                 ),
                 f"{self._run.name}-{one.step}-hf",
@@ -153,20 +153,20 @@ class CheckpointActions(ListScreen):
     def _convert(self, one: ListedCheckpoint, target: str | None) -> None:
         if target is not None:
             self._do("convert", partial(_convert, one, Path(target).expanduser()))
-            self.toast(tr("converting {name} …", name=one.path.name), "convert")
+            self.toast(tr("Converting {name} …", name=one.path.name), "convert")
 
     def action_fork(self) -> None:
         if one := self.checkpoint_under_cursor():
             command = f"lmm-tui launch --from {run_argument(one.path)}"
             question = ChoiceDialog(
-                tr("start from a checkpoint"),
+                tr("train from a checkpoint"),
                 tr(
-                    "A new run begins with the weights of {name} of {run}.",
+                    "Start a new run from {name} of {run}.",
                     name=one.path.name,
                     run=self._run.name,
                 ),
                 [
-                    Choice("configure", "y", mark("Configure it here")),
+                    Choice("configure", "y", mark("Configure it now")),
                     Choice("copy", "c", mark("Copy the command line")),
                 ],
                 code=command,
@@ -190,12 +190,12 @@ class CheckpointActions(ListScreen):
 
     def _do(self, title: str, work: Callable[[], str]) -> None:
         if not self.do(title, work):
-            self.toast(tr("still at it"), title, severe=True)
+            self.toast(tr("still running"), title, severe=True)
 
 
 def _pin(path: Path) -> str:
     checkpoint_files.pin(path)
-    return tr("{name} stays for good", name=path.name)
+    return tr("{name} is pinned", name=path.name)
 
 
 def _unpin(path: Path) -> str:
@@ -205,7 +205,7 @@ def _unpin(path: Path) -> str:
 
 def _check(path: Path) -> str:
     checkpoint_files.verify(path)
-    return tr("{name} is intact: every file is as it was written", name=path.name)
+    return tr("{name} is intact: all checksums match", name=path.name)
 
 
 def _erase(run: RunDir, path: Path) -> str:
@@ -214,7 +214,7 @@ def _erase(run: RunDir, path: Path) -> str:
     if not others and ListedRun(RunSummary.of(run)).live:
         raise checkpoint_files.CheckpointError("the only checkpoint of a live run stays")
     checkpoint_files.remove(path)
-    return tr("{name} is gone", name=path.name)
+    return tr("{name} deleted", name=path.name)
 
 
 def _convert(one: ListedCheckpoint, target: Path) -> str:

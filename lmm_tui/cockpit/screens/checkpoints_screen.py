@@ -18,6 +18,7 @@ from lmm_tui.cockpit.screens.checkpoint_actions import CheckpointActions
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow, titled
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import size
@@ -34,8 +35,8 @@ COLUMNS = (
     TableColumn("tokens", mark("tokens"), 7, right=True, rank=4),
     TableColumn("size", mark("size"), 8, right=True, rank=1),
     TableColumn("age", mark("age"), 12, right=True, rank=2),
-    TableColumn("kept", mark("kept as"), 12, grows=True),
-    TableColumn("parts", mark("holds"), 26, grows=True, rank=5),
+    TableColumn("kept", mark("retention"), 12, grows=True),
+    TableColumn("parts", mark("contents"), 26, grows=True, rank=5),
 )
 _QUIET = "$foreground 70%"
 
@@ -59,6 +60,7 @@ class CheckpointsScreen(CheckpointActions):
         self._list = CheckpointList(run)
         self._checkpoints: tuple[ListedCheckpoint, ...] = ()
         self._live = False
+        self._info: RunInfo | None = None
 
     def compose_body(self) -> ComposeResult:
         yield Table(titled(COLUMNS), tr("Reading …"))
@@ -78,6 +80,8 @@ class CheckpointsScreen(CheckpointActions):
     def on_checkpoints_read(self, message: CheckpointsRead) -> None:
         self._checkpoints = message.checkpoints
         self._live = message.run is not None and message.run.live
+        if message.run is not None:
+            self._info = message.run.summary.info
         self._show()
 
     # What is shown
@@ -94,14 +98,12 @@ class CheckpointsScreen(CheckpointActions):
 
     def _empty_text(self) -> str:
         if self._live:
-            return tr(
-                "No checkpoint yet.\nc on the dashboard writes one after the step in progress."
-            )
-        return tr("This run has saved nothing.\n2 lists the other runs.")
+            return tr("No checkpoint yet.\nPress c on the dashboard to save one.")
+        return tr("No checkpoint was saved in this run.\n2 lists all runs.")
 
     @staticmethod
     def _row(one: ListedCheckpoint, best: bool, now: float) -> TableRow:
-        kept = tr(", ").join(map(tr, one.kept)) or tr("nothing keeps it")
+        kept = tr(", ").join(map(tr, one.kept)) or tr("not kept")
         return TableRow(
             one.path.name,
             {
@@ -121,8 +123,8 @@ class CheckpointsScreen(CheckpointActions):
         one = self.checkpoint_under_cursor()
         if one is None:
             return []
-        holds = tr(", ").join(map(tr, one.parts)) or tr("nothing that training knows")
-        last = Content.styled(tr("● stays for good: it is pinned") if one.pinned else "", _QUIET)
+        holds = tr(", ").join(map(tr, one.parts)) or tr("unknown files")
+        last = Content.styled(tr("● pinned: never removed") if one.pinned else "", _QUIET)
         if one.trouble:
             last = Content.styled(clean(translate_message(one.trouble)), "$error")
         return [
@@ -130,6 +132,11 @@ class CheckpointsScreen(CheckpointActions):
             Content.styled(clean(str(one.path)), _QUIET),
             last,
         ]
+
+    def preview(self) -> tuple[Path, RunInfo, tuple[int, ...]] | None:
+        if self._info is None:
+            return None
+        return self._run.path, self._info, tuple(one.step for one in self._checkpoints)
 
     def is_last_of_live_run(self) -> bool:
         return self._live and len(self._checkpoints) == 1

@@ -55,9 +55,7 @@ class ConfigDiffScreen(ModalScreen[None]):
             )
             for item in self._differences
         ]
-        empty = tr(
-            "The two runs have the same settings.\nOnly chance and data can tell them apart."
-        )
+        empty = tr("The two runs have the same settings.\nThey differ only in data and randomness.")
         self.query_one(Table).show(rows, empty=empty)
 
 

@@ -75,14 +75,11 @@ class DashboardPages:
             return None
         return self._known[int(panel.removeprefix(_METRIC))]
 
-    def number_of(self, metric: str) -> int:
-        return self._numbers[metric]
-
     def _make(self, screen: Size, grid_size: Size) -> list[Page]:
         if self.words:
             found = matching(self._metrics, self.words)
             title = tr(
-                "{words}: {count:,} of {all:,}",
+                "/{words}  {count:,} of {all:,}",
                 words=self.words,
                 count=len(found),
                 all=len(self._metrics),

@@ -27,7 +27,7 @@ class Choice:
     label: str
 
 
-STAY = Choice("", "escape", mark("Leave all as it is"))
+STAY = Choice("", "escape", mark("Cancel"))
 
 
 class ChoiceDialog(ModalScreen[str]):

@@ -17,15 +17,19 @@ from lmm_tui.charts.braille import glyphs_for
 from lmm_tui.charts.chart import Chart, Trace
 from lmm_tui.cockpit.score_table import QUIET, Asked, run_lines, score_lines, scores_by_question
 from lmm_tui.engine.evaluation.job import EvaluationProgress
+from lmm_tui.engine.evaluation.missed_questions import MissedQuestion
 from lmm_tui.engine.evaluation.records import Record
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.metrics.series.series import SeriesStore
 from lmm_tui.runs.status_text import duration
-from lmm_tui.terminal.safe_text import clean
+from lmm_tui.terminal.safe_text import clean, fit
 
 _VIEWS = (mark("scores"), mark("history"), mark("all runs"))
 _SCORES, _HISTORY, _ALL_RUNS = range(3)
 _LONGEST_BAR, _SHORTEST_BAR = 20, 6
+_NEWEST = 3
+"""Parts that an evaluation has on the page: the newest shows what was answered wrongly."""
+_TASK, _LEAST_QUESTION = 14, 20
 
 
 class EvaluationResults(Vertical):
@@ -146,7 +150,7 @@ class EvaluationResults(Vertical):
 def _state_line(running: str, at: EvaluationProgress | None, width: int) -> Content:
     """A bar with answers done and time left, as far as there is room."""
     if not running:
-        return Content.styled(tr("r evaluates · enter changes a setting · v turns the page"), QUIET)
+        return Content.styled(tr("v evaluate · enter change setting · ] switch view"), QUIET)
     name = f"{running}  "
     if at is None or not at.total:
         return Content.assemble((name, "bold"), tr("starting lm-eval …"))
@@ -179,7 +183,27 @@ def _all_scores(records: Sequence[Record], width: int) -> Content:
             score_lines(record, width, glyphs_for()),
             Content(),
         ]
+        if record.outcome.missed and len(parts) <= _NEWEST:
+            parts += [*_missed_lines(record.outcome.missed, width), Content()]
     return Content("\n").join(parts)
+
+
+def _missed_lines(missed: Sequence[MissedQuestion], width: int) -> list[Content]:
+    """The questions that were answered wrongly, one a line: asked, given, expected."""
+    lines = [Content.styled(tr("wrong answers (the first ones of each task)"), "bold")]
+    for one in missed:
+        asked = clean(one.question).rstrip()
+        given = tr("{given}, expected {expected}", given=clean(one.given) or "–",
+                   expected=clean(one.expected))  # fmt: skip
+        room = max(width - cell_len(given) - _TASK - 8, _LEAST_QUESTION)
+        if cell_len(asked) > room:
+            asked = "…" + asked[-room + 1 :]
+        line = Content.assemble(
+            ("✗ ", "$text-error"), (fit(clean(one.task), _TASK), QUIET), f" {asked}",
+            ("  → ", QUIET), (given, "$text-warning"),
+        )  # fmt: skip
+        lines.append(line.truncate(width, ellipsis=True))
+    return lines
 
 
 def _history_chart(asked: Asked, chance: float | None) -> Chart:
@@ -188,17 +212,17 @@ def _history_chart(asked: Asked, chance: float | None) -> Chart:
         Trace("high", tr("95 % high"), "grey", "line"),
         Trace("score", tr("score"), "blue", "marks"),
     ]
-    references = {} if chance is None else {tr("chance"): chance}
+    references = {} if chance is None else {tr("random baseline"): chance}
     return Chart(asked.words, traces, references=references)
 
 
 def _empty_text(*, saved: bool) -> Content:
     first = (
-        tr("No scores yet: r asks this checkpoint the built-in questions.")
+        tr("No scores yet. Press v to evaluate this checkpoint.")
         if saved
-        else tr("Nothing is saved yet: c on the dashboard writes a checkpoint of a live run.")
+        else tr("No checkpoint yet. Press c on the dashboard of a live run to save one.")
     )
-    more = tr("They are scored by lm-eval in a process of its own, and kept in evals/ of the run.")
+    more = tr("lm-eval scores it in a worker process; results are kept in evals/ of the run.")
     return Content.assemble(f"{first}\n", (more, QUIET))
 
 

@@ -77,8 +77,8 @@ class EvaluationSettings(BaseScreen):
                 "step {step:,} (newest)" if newest else "step {step:,}",
                 step=checkpoint_step(chosen),
             )
-        shots = tr("as the task says") if setup.shots is None else str(setup.shots)
-        backends = {"run": tr("our decoder"), "hf": "transformers"}
+        shots = tr("task default") if setup.shots is None else str(setup.shots)
+        backends = {"run": tr("built-in"), "hf": "transformers"}
         limit = tr("all questions")
         if setup.limit is not None:
             limit = tr("{count} questions", count=setup.limit)
@@ -116,17 +116,17 @@ class EvaluationSettings(BaseScreen):
             if answer:
                 self._change(checkpoint=offered[int(answer) - 1])
 
-        title = tr("which checkpoint")
+        title = tr("Choose a checkpoint")
         text = tr("The newest ones; `lmm-tui eval --run PATH` takes any.")
         self.app.push_screen(ChoiceDialog(title, text, choices, first="1"), answered)
 
     def say_nothing_is_saved(self) -> None:
-        hint = tr("nothing is saved yet; c on the dashboard writes a checkpoint")
+        hint = tr("No checkpoint yet; c on the dashboard saves one")
         self.toast(hint, "evaluate")
 
     def _ask_backend(self) -> None:
         choices = [
-            Choice("run", "r", mark("Our own decoder")),
+            Choice("run", "r", mark("Built-in decoder")),
             Choice("hf", "h", mark("transformers, on the converted checkpoint")),
         ]
 
@@ -134,24 +134,24 @@ class EvaluationSettings(BaseScreen):
             if answer:
                 self._change(backend=answer)
 
-        text = tr("Both score the same questions; the second one checks the first.")
+        text = tr("Both score the same questions; use the second to verify the first.")
         dialog = ChoiceDialog(tr("backend"), text, choices, first=self.setup.backend)
         self.app.push_screen(dialog, answered)
 
     def _ask_tasks(self) -> None:
         text = tr(
-            "Names with spaces between them. Built in: {names}; or lm-eval's own.",
+            "Task names, separated by spaces. Built in: {names}; or any of lm-eval's.",
             names=listed(NAMES),
         )
         self._ask(tr("tasks"), text, " ".join(self.setup.tasks), _tasks, "tasks")
 
     def _ask_limit(self) -> None:
-        text = tr("The first so many questions of each task; 0 asks all.")
+        text = tr("Questions per task; 0 = all.")
         value = str(self.setup.limit or 0)
         self._ask(tr("limit"), text, value, lambda text: _whole(text) or None, "limit")
 
     def _ask_shots(self) -> None:
-        text = tr("Worked examples before each question; empty is what the task says.")
+        text = tr("Worked examples before each question; empty = task default.")
         value = "" if self.setup.shots is None else str(self.setup.shots)
         self._ask(
             tr("few-shot"),
@@ -163,8 +163,8 @@ class EvaluationSettings(BaseScreen):
 
     def _ask_data(self) -> None:
         text = tr(
-            "A folder with hellaswag.jsonl, arc_easy.jsonl, gsm8k.jsonl or mmlu/<subject>.jsonl; "
-            "empty for none."
+            "Folder with hellaswag.jsonl, arc_easy.jsonl, gsm8k.jsonl or mmlu/<subject>.jsonl; "
+            "empty = none."
         )
         self._ask(tr("local data"), text, self.setup.data_dir or "", _folder, "data_dir")
 
@@ -199,7 +199,7 @@ class EvaluationSettings(BaseScreen):
 def _tasks(text: str) -> tuple[str, ...]:
     names = tuple(text.replace(",", " ").split())
     if not names:
-        raise ValueError(tr("name one task at least, such as {task}", task=ALL))
+        raise ValueError(tr("give at least one task, such as {task}", task=ALL))
     return names
 
 

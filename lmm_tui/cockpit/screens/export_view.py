@@ -25,9 +25,9 @@ from lmm_tui.terminal.safe_text import clean
 
 _PNG, _SVG, _CSV = "png", "svg", "csv"
 _CHOICES = (
-    Choice(_PNG, "p", mark("The plots of the whole run, as PNG")),
-    Choice(_SVG, "s", mark("The screen as it is, as SVG")),
-    Choice(_CSV, "c", mark("The curves that are shown, as CSV")),
+    Choice(_PNG, "p", mark("Plots of the whole run (PNG)")),
+    Choice(_SVG, "s", mark("This screen (SVG)")),
+    Choice(_CSV, "c", mark("The curves shown here (CSV)")),
 )
 
 _LONGEST_NAME = 40
@@ -45,7 +45,8 @@ class ViewExport(RunCommands):
 
     def action_export_shown(self) -> None:
         text = tr(
-            "Written into {folder}; nothing there is replaced.", folder=self.session.run_dir.plots
+            "Files are written to {folder}; existing files are kept.",
+            folder=self.session.run_dir.plots,
         )
         dialog = ChoiceDialog(tr("export"), text, _CHOICES, first=_PNG)
         self.app.push_screen(dialog, self._export_chosen)
@@ -66,7 +67,7 @@ class ViewExport(RunCommands):
     def _export_curves(self) -> None:
         curves = Curves.of([chart for chart in self.query(Chart) if chart.is_on_screen])
         if curves is None:
-            self.toast(tr("no curve is on the screen; n turns the page"), "export")
+            self.toast(tr("No curve on this page; ] shows the next one"), "export")
             return
         title, run = self.shown_title(), self.session.run_dir
 

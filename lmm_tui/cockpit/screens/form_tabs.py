@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from lmm_tui.engine.config.options import options
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import mark
+from lmm_tui.metrics.stages.built_in import BUILT_IN
 
-ESSENTIALS = mark("essentials")
+ESSENTIALS = mark("basic")
 FORM = (
     "stage",
     "device",
@@ -23,16 +25,16 @@ FORM = (
 )
 """The most important options, on the first tab."""
 
-_STAGED = ("dpo", "grpo", "distill")
+_STAGED = tuple(stage for stage in BUILT_IN if stage in RunConfig.model_fields)
 _SECTIONS = {
     mark("stage"): ("lora", *_STAGED),
     mark("model"): ("model",),
-    mark("data"): ("data", ""),
-    mark("training"): ("train",),
-    mark("optimisation"): ("optim",),
-    mark("probes, logs"): ("log", "probe"),
+    mark("data"): ("data",),
+    mark("training"): ("train", ""),
+    mark("optimizer"): ("optim",),
+    mark("logging & probes"): ("log", "probe"),
     mark("evaluation"): ("eval",),
-    mark("health"): ("health",),
+    mark("health"): ("health", "notify"),
 }
 TABS = (ESSENTIALS, *_SECTIONS)
 

@@ -17,12 +17,12 @@ from lmm_tui.terminal.safe_text import clean
 from lmm_tui.user_folders import user_settings
 
 CHARTS = mark("""\
-Dim band: lowest to highest value in a column. Line: smoothed. Marks: held-out text.
-Dotted levels: ln V is guessing, unigram and bigram entropy are counting words.""")
+Dim band: lowest to highest value in a column. Line: smoothed. Marks: validation.
+Dotted levels: random guess (ln V), word frequencies (unigram entropy), bigram entropy.""")
 
 MOUSE = mark("""\
-A click sets the cursor, a drag shows what it spans, the wheel zooms; a drag on the x axis, or one
-with ctrl, moves. A click on a key in this list or below presses it.""")
+Click: set the cursor. Drag: zoom to the range. Wheel: zoom. Drag on the x axis or with ctrl: pan.
+A click on a key in this list or in the key bar presses it.""")
 
 
 def _shown_file() -> str:
@@ -38,6 +38,7 @@ class HelpScreen(ModalScreen[Key | None]):
     BINDINGS = [
         Binding("escape,question_mark,f1,q", "dismiss", "close", id="help.close", show=False),
         Binding("slash", "find", "search", id="help.find", show=False),
+        Binding("i", "names", "names", id="help.names", show=False),
     ]
     AUTO_FOCUS = "#keys"
 
@@ -49,7 +50,9 @@ class HelpScreen(ModalScreen[Key | None]):
         groups = sorted(help_groups(), key=lambda group: not self._is_of_here(group[1]))
         with Vertical(id="help") as panel:
             panel.border_title = tr("keys")
-            panel.border_subtitle = pressed(tr("/ searches · esc closes"), "dismiss")
+            panel.border_subtitle = pressed(
+                tr("/ search · i names for keys.toml · esc close"), "dismiss"
+            )
             yield FilterInput(tr("search keys"))
             notes = (
                 (tr("Charts"), tr(CHARTS)),
@@ -72,6 +75,9 @@ class HelpScreen(ModalScreen[Key | None]):
 
     def action_find(self) -> None:
         self.query_one(FilterInput).open()
+
+    def action_names(self) -> None:
+        self.query_one(KeyList).toggle_names()
 
     @on(FilterInput.Edited)
     def _find(self, message: FilterInput.Edited) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
@@ -20,7 +21,11 @@ from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.i18n.language import mark
 
-_TALL = 20
+if TYPE_CHECKING:
+    from lmm_tui.charts.plot import Plot
+    from lmm_tui.engine.run.run_records import RunInfo
+
+_TALL, _ROOMY = 20, 36
 
 
 @dataclass
@@ -37,7 +42,15 @@ class ListScreen(BaseScreen):
     """Subclasses compose a Table and then `super().compose_body()`."""
 
     AUTO_FOCUS = "Table"
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (_TALL, "-tall")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (_TALL, "-tall"), (_ROOMY, "-roomy")]
+
+    def preview(self) -> tuple[Path, RunInfo, tuple[int, ...]] | None:
+        """The run whose curve is shown on a roomy screen, and steps to mark."""
+        return None
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self._plots: dict[str, Plot] = {}
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="detail")
@@ -50,6 +63,21 @@ class ListScreen(BaseScreen):
         width = max(self.size.width - 4, 1)
         lines = [line.truncate(width, ellipsis=True) for line in self.detail()]
         self.query_one("#detail", Static).update(Content("\n").join(lines))
+        if self.is_mounted and self.size.height >= _ROOMY:
+            self.call_after_refresh(self._show_preview)
+
+    def _show_preview(self) -> None:
+        # Charts need numpy, which a list does not.
+        from lmm_tui.cockpit.screens.dashboard_panels import main_plot
+        from lmm_tui.cockpit.widgets.run_preview import RunPreview
+
+        if (shown := self.preview()) is None:
+            return
+        path, info, steps = shown
+        if not self.query(RunPreview):
+            self.mount(RunPreview(id="preview"), before="#detail")
+        plot = self._plots.setdefault(info.stage, main_plot(info.about_stage))
+        self.query_one(RunPreview).show(path, plot, steps)
 
     @on(Table.Moved)
     def _cursor_moved(self) -> None:

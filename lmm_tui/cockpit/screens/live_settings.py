@@ -45,21 +45,23 @@ class LiveSetting:
             raise ValueError(tr("is not a number")) from None
         if self.least is None:
             if not math.isfinite(value) or value <= 0:
-                raise ValueError(tr("must be above 0"))
+                raise ValueError(tr("must be greater than 0"))
             return value
         if not math.isfinite(value) or value != int(value) or value < self.least:
-            raise ValueError(tr("must be a number of steps, {least} or more", least=self.least))
+            raise ValueError(
+                tr("must be a whole number of steps, at least {least}", least=self.least)
+            )
         return int(value)
 
 
 SETTINGS = (
     LiveSetting("lr", "optim.lr", mark("peak learning rate"), None),
-    LiveSetting("clip", "optim.clip", mark("clip at norm"), None),
+    LiveSetting("clip", "optim.clip", mark("max grad norm"), None),
     LiveSetting("log_every", "log.every", mark("log every"), 1),
     LiveSetting("val_every", "log.val_every", mark("validate every"), 0),
     LiveSetting("probe_every", "log.probe_every", mark("probe every"), 0),
     LiveSetting("sample_every", "log.sample_every", mark("sample every"), 0),
-    LiveSetting("checkpoint_every", "log.checkpoint_every", mark("save every"), 0),
+    LiveSetting("checkpoint_every", "log.checkpoint_every", mark("checkpoint every"), 0),
 )
 """What the training loop takes; it checks every value again, more strictly."""
 
@@ -79,26 +81,22 @@ class LiveSettings(ModalScreen[Changes | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog") as dialog:
-            dialog.border_title = tr("change the live run")
+            dialog.border_title = tr("Live settings")
             with Vertical(id="settings"):
                 for setting in SETTINGS:
                     with HorizontalGroup():
                         yield Static(tr(setting.label), classes="label")
                         yield Input(self._shown(setting), compact=True, id=setting.name)
             yield Static("", id="verdict")
-            yield Button(f"enter  {tr('Show what would change')}", id="go", compact=True)
-            yield Button(f"esc    {tr('Leave all as it is')}", id="stay", compact=True)
+            yield Button(f"enter  {tr('Preview the changes')}", id="go", compact=True)
+            yield Button(f"esc    {tr('Cancel')}", id="stay", compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#lr", Input).focus()
         self._judge()
 
     def _shown(self, setting: LiveSetting) -> str:
-        """The text of an unedited field; it may be rounded, since it is not sent."""
-        known = self._current.get(setting.name)
-        if known is None:
-            return ""
-        return _number_text(known, 4) if setting.least is None else f"{known:.0f}"
+        return _shown(setting, self._current)
 
     @on(Input.Changed)
     def _judge(self) -> bool:
@@ -115,30 +113,16 @@ class LiveSettings(ModalScreen[Changes | None]):
                 wrong.append(f"{tr(setting.label)} {error}")
                 continue
             self._changes[setting.name] = value
-            before = self._shown(setting) or "?"
-            line = f"{tr(setting.label)}  {before} → {_number_text(value, 6)}"
-            lines.append(line + (self._present_rates(value) if setting.name == "lr" else ""))
+            lines.append(what_changes(setting, value, self._current, self._present_lr))
         self._label_button(confirming=False)
-        said = wrong or lines or [tr("Type another value; up and down go from field to field.")]
+        said = wrong or lines or [tr("Edit a value; up and down move between fields.")]
         style = "$text-error" if wrong else "bold" if lines else "$foreground 60%"
         self.query_one("#verdict", Static).update(Content.styled("\n".join(said), style))
         return bool(lines) and not wrong
 
-    def _present_rates(self, peak: float) -> str:
-        """What another peak means now, such as ` (now 2.49e-3 → 8.3e-4)`."""
-        now, before = self._present_lr, self._current.get("lr")
-        if now is None or not before:
-            return ""
-        rates = _number_text(now, 3), _number_text(now * peak / before, 3)
-        return tr("  (now {before} → {after})", before=rates[0], after=rates[1])
-
     def _label_button(self, *, confirming: bool) -> None:
         button = self.query_one("#go", Button)
-        said = (
-            tr("Change it now, after the step in progress")
-            if confirming
-            else tr("Show what would change")
-        )
+        said = tr("Apply after the current step") if confirming else tr("Preview the changes")
         button.label = f"enter  {said}"
         button.set_class(confirming, "-confirming")
 
@@ -163,6 +147,27 @@ class LiveSettings(ModalScreen[Changes | None]):
         elif event.key == "escape":
             event.stop()
             self.dismiss(None)
+
+
+def what_changes(
+    setting: LiveSetting, value: float, current: Mapping[str, float], present_lr: float | None
+) -> str:
+    """A change, such as `peak learning rate  0.003 → 0.001  (now 2.49e-3 → 8.3e-4)`."""
+    before = _shown(setting, current) or "?"
+    line = f"{tr(setting.label)}  {before} → {_number_text(value, 6)}"
+    peak = current.get("lr")
+    if setting.name != "lr" or present_lr is None or not peak:
+        return line
+    rates = _number_text(present_lr, 3), _number_text(present_lr * value / peak, 3)
+    return line + tr("  (now {before} → {after})", before=rates[0], after=rates[1])
+
+
+def _shown(setting: LiveSetting, current: Mapping[str, float]) -> str:
+    """The text of an unedited field; it may be rounded, since it is not sent."""
+    known = current.get(setting.name)
+    if known is None:
+        return ""
+    return _number_text(known, 4) if setting.least is None else f"{known:.0f}"
 
 
 def current_settings(run: RunDir) -> dict[str, float]:

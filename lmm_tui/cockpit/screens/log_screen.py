@@ -13,16 +13,21 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from lmm_tui.cockpit.keys import bindings
-from lmm_tui.cockpit.log_window import LogLine
+from lmm_tui.cockpit.log_window import LEVELS, Level, LogLine
 from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.log_view import LogView
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import size
 
 MOST_MATCHES = 5000
+_LEVEL_NAMES: dict[Level, str] = {
+    "all": mark("all lines"),
+    "output": mark("printed output only"),
+    "warnings": mark("warnings and errors only"),
+}
 
 
 @dataclass
@@ -38,6 +43,7 @@ class Matched(Message):
     """The last of the lines that contain `wanted`."""
 
     wanted: str
+    level: Level
     lines: list[LogLine]
 
 
@@ -56,19 +62,33 @@ class LogScreen(BaseScreen):
         """A log of another program is itself what was put out."""
         self._wanted = ""
         self._filter = ""
+        self._level: Level = "all"
 
     def compose_body(self) -> ComposeResult:
         yield LogView(
             self._shown,
-            tr("Nothing was printed yet.\nWhat the engine prints, logs and warns of is kept here."),
+            tr("No output yet.\nEverything that training prints or logs appears here."),
         )
         yield FilterInput(tr("find"), id="find")
-        yield FilterInput(tr("only lines with"), id="narrow")
+        yield FilterInput(tr("filter"), id="narrow")
 
     def look(self) -> None:
         self.query_one(LogView).look()
-        if self._filter:
+        if self._filtered:
             self._match()
+        self._show_facts()
+
+    @property
+    def _filtered(self) -> bool:
+        return bool(self._filter) or self._level != "all"
+
+    def action_level(self) -> None:
+        """All lines, then those that were printed, then warnings and errors."""
+        self._level = LEVELS[(LEVELS.index(self._level) + 1) % len(LEVELS)]
+        if self._filtered:
+            self._match()
+        else:
+            self.query_one(LogView).show_only(None)
         self._show_facts()
 
     @on(LogView.Moved)
@@ -76,13 +96,15 @@ class LogScreen(BaseScreen):
         view = self.query_one(LogView)
         amount = size(view.window.size)
         facts = [amount]
+        if self._level != "all":
+            facts.append(tr(_LEVEL_NAMES[self._level]))
         if self._filter:
-            facts.append(tr("{count:,} with “{words}”", count=view.count, words=self._filter))
+            facts.append(tr("{count:,} match “{words}”", count=view.count, words=self._filter))
         self.query_one(ScreenTabs).show(
             " · ".join(facts),
             (f" · {tr('following')}", "$success")
             if view.following
-            else (f" · {tr('stands')}", "$warning"),
+            else (f" · {tr('paused')}", "$warning"),
             subject=f"{self._run.name}/{self._run.output.name}",
         )
 
@@ -103,7 +125,7 @@ class LogScreen(BaseScreen):
         view.mark(self._wanted or pattern)
         if pattern != self._filter:
             self._filter = pattern
-            if pattern:
+            if self._filtered:
                 self._match()
             else:
                 view.show_only(None)
@@ -121,7 +143,7 @@ class LogScreen(BaseScreen):
         """Go to the next line that matches the search."""
         view, wanted = self.query_one(LogView), self._wanted
         if not wanted:
-            self.toast(tr("/ asks what to search for"), "find")
+            self.toast(tr("Press / to search"), "find")
             return
         start = view.found if view.found is not None else view.window.size
         lines = [line.offset for line in view.lines]
@@ -137,17 +159,19 @@ class LogScreen(BaseScreen):
         if message.offset is not None:
             self.query_one(LogView).go_to(message.offset)
         else:
-            self.toast(tr("no more lines with “{words}” that way", words=message.wanted), "find")
+            self.toast(tr("No more matches for “{words}”", words=message.wanted), "find")
 
     def _match(self) -> None:
-        view, wanted = self.query_one(LogView), self._filter
+        view, wanted, level = self.query_one(LogView), self._filter, self._level
         self.in_background(
-            "narrow", lambda: Matched(wanted, view.window.matching(wanted, MOST_MATCHES))
+            "narrow",
+            lambda: Matched(wanted, level, view.window.matching(wanted, MOST_MATCHES, level)),
         )
 
     def on_matched(self, message: Matched) -> None:
         view = self.query_one(LogView)
-        if message.wanted == self._filter and list(view.lines) != message.lines:
+        current = (self._filter, self._level) == (message.wanted, message.level)
+        if current and self._filtered and list(view.lines) != message.lines:
             view.show_only(message.lines)
             self._show_facts()
 

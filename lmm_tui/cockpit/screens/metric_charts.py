@@ -52,7 +52,7 @@ class MetricCharts:
         if panel not in self._plots:
             metric = self._book.metric_of(panel)
             assert metric is not None
-            self._plots[panel] = plot_of(metric, self._book.number_of(metric))
+            self._plots[panel] = plot_of(metric)
         return self._plots[panel]
 
 

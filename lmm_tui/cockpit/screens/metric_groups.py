@@ -10,22 +10,23 @@ from functools import cache
 
 from textual.geometry import Size
 
-from lmm_tui.cockpit.widgets.panel_grid import GridColumn, GridRow, Page
+from lmm_tui.cockpit.widgets.panel_grid import NO_PANEL, GridColumn, GridRow, Page
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.metrics import names
+from lmm_tui.metrics.stages.built_in import BUILT_IN
 
 OTHER = mark("other")
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (mark("losses"), (names.TRAIN_LOSS, names.TRAIN_PPL, "val/")),
+    (mark("loss"), (names.TRAIN_LOSS, names.TRAIN_PPL, "val/")),
     (
-        mark("optimisation"),
+        mark("optimizer"),
         (names.LR, names.GRAD_NORM, "train/clip", names.SKIPPED, names.GRAD_LAYER),
     ),
-    (mark("probe history"), (names.PROBE,)),
+    (mark("probes"), (names.PROBE,)),
     (mark("deep probes"), (names.DEEP,)),
-    (mark("speeds"), (names.TOKENS_PER_S, names.STEPS_PER_S, names.MFU)),
+    (mark("throughput"), (names.TOKENS_PER_S, names.STEPS_PER_S, names.MFU)),
     (mark("system"), (names.SYSTEM,)),
-    (mark("stage"), tuple(f"{stage}/" for stage in names.STAGE_NUMBERS)),
+    (mark("stage"), tuple(f"{stage.name}/" for stage in BUILT_IN.values() if stage.numbers)),
 )
 """A metric belongs to the first group with a prefix of its name."""
 
@@ -73,17 +74,17 @@ def _across_and_down(size: Size) -> tuple[int, int]:
 
 
 def grid(title: str, panels: Sequence[str], size: Size) -> list[Page]:
-    """Pages of these panels in rows of equal height; a short row is stretched to the full width."""
+    """Pages of these panels in equal cells; pages after the first have the same title."""
     across, down = _across_and_down(size)
     each = across * down
     parts = [panels[start : start + each] for start in range(0, len(panels), each)]
     pages = []
-    for number, part in enumerate(parts, start=1):
-        rows = [
-            GridRow(tuple(part[start : start + across])) for start in range(0, len(part), across)
-        ]
-        many = f" {number}/{len(parts)}" if len(parts) > 1 else ""
-        pages.append(Page(title + many, (GridColumn(tuple(rows)),)))
+    for part in parts:
+        columns = min(across, len(panels))
+        whole = [*part, *[NO_PANEL] * (-len(part) % columns)]
+        starts = range(0, len(whole), columns)
+        rows = tuple(GridRow(tuple(whole[start : start + columns])) for start in starts)
+        pages.append(Page(title, (GridColumn(rows),)))
     return pages
 
 

@@ -135,7 +135,7 @@ class MetricPages(ChartGestures):
             self.query_one(PanelGrid).zoom_to(self.focused)
             self.draw_charts()
         else:
-            self.toast(tr("tab to a panel first; then enter zooms it"), "zoom")
+            self.toast(tr("Select a panel with tab first; enter then zooms it"), "zoom")
 
     def action_restore(self) -> None:
         """One thing at a time: end the zoom, the search, the cursor, the focus."""
@@ -150,6 +150,12 @@ class MetricPages(ChartGestures):
 
     def action_search(self) -> None:
         self.query_one(FilterInput).open()
+
+    def search_metric(self, name: str) -> None:
+        """Show the charts of the metrics whose names have `name` in them."""
+        searched = self.query_one(FilterInput)
+        searched.value = name
+        searched.leave(drop=False)
 
     @on(FilterInput.Edited)
     def _search(self, message: FilterInput.Edited) -> None:
@@ -175,7 +181,9 @@ class MetricPages(ChartGestures):
         panel = self.query_one(PanelGrid).panel_of(self.focused) if self.focused else None
         metric = self._book.metric_of(panel)
         if metric is None:
-            self.toast(tr("tab to the chart of a metric first: n shows them all"), mark("metrics"))
+            self.toast(
+                tr("Select a metric's chart with tab first; ] shows more pages"), mark("metrics")
+            )
         else:
             self._book.shelf = change(self._book.shelf, metric)
             self.show_pages()

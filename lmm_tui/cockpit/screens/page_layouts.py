@@ -1,7 +1,7 @@
 """The panels of the overview pages, for every size of terminal from 60x15 on.
 
-The roomiest set of pages that fits is taken. Which charts are `first` and `second` depends on the
-stage of the run; so do the titles with these names in braces.
+The roomiest set of pages that fits is taken; all are the overview, in as many pages as it needs.
+Which charts are `first` and `second` depends on the stage of the run.
 """
 
 from __future__ import annotations
@@ -12,100 +12,88 @@ from dataclasses import replace
 from textual.geometry import Size
 
 from lmm_tui.cockpit.widgets.panel_grid import GridColumn, GridRow, Page
+from lmm_tui.cockpit.widgets.probe_panel import FEW_LINES
 from lmm_tui.cockpit.widgets.probe_panel import LINES as PROBE_LINES
 from lmm_tui.i18n.language import mark
 
-_PROBES = GridRow(("probes",), lines=PROBE_LINES + 2)
+OVERVIEW = mark("overview")
+"""The title of all pages here: the tabs join pages of one title."""
+
+_PROBES = GridRow(("probes",), lines=FEW_LINES + 2)
 _VERDICT, _HEALTH = GridRow(("health",), lines=3), GridRow(("health",), lines=5)
 
+
+def _page(*columns: GridColumn) -> Page:
+    return Page(OVERVIEW, columns)
+
+
+def _column(*rows: GridRow, weight: int = 1) -> GridColumn:
+    return GridColumn(rows, weight)
+
+
 _WALL = (
-    Page(
-        mark("everything"),
-        (
-            GridColumn(
-                (
-                    GridRow(("first",), weight=9),
-                    GridRow(("second", "grad"), weight=7),
-                    GridRow(("lr", "speed"), weight=7),
-                ),
-                weight=21,
-            ),
-            GridColumn(
-                (
-                    _PROBES,
-                    GridRow(("layers",), 5),
-                    GridRow(("samples",), 5),
-                    _HEALTH,
-                    GridRow(("events",), 5),
-                ),
-                weight=13,
-            ),
+    _page(
+        _column(
+            GridRow(("first",), 9),
+            GridRow(("second", "grad", "clip"), 6),
+            GridRow(("lr", "speed", "layers"), 6),
+            weight=21,
         ),
+        _column(GridRow(("samples",), 8), _PROBES, _HEALTH, GridRow(("events",), 5), weight=13),
     ),
 )
 
 _TALL = (
-    Page(
-        mark("training"),
-        (
-            GridColumn(
-                (
-                    GridRow(("first",), 7),
-                    GridRow(("second", "grad"), 5),
-                    _PROBES,
-                    _HEALTH,
-                    GridRow(("events",), 3),
-                )
-            ),
-        ),
+    _page(
+        _column(
+            GridRow(("first",), 7),
+            GridRow(("second", "grad"), 5),
+            GridRow(("samples",), 5),
+            _PROBES,
+            _VERDICT,
+        )
     ),
-    Page(
-        mark("model"),
-        (
-            GridColumn(
-                (GridRow(("lr", "speed"), 5), GridRow(("layers",), 5), GridRow(("samples",), 6))
-            ),
-        ),
+    _page(
+        _column(
+            GridRow(("lr", "speed"), 5),
+            GridRow(("clip", "layers"), 5),
+            GridRow(("health",), 3),
+            GridRow(("events",), 4),
+        )
     ),
 )
 
 _DESK = (
-    Page(
-        mark("training"),
-        (
-            GridColumn((GridRow(("first",), 6), GridRow(("second", "grad"), 5)), weight=21),
-            GridColumn((_PROBES, GridRow(("samples",)), _VERDICT, GridRow(("events",))), weight=12),
-        ),
+    _page(
+        _column(GridRow(("first",), 6), GridRow(("second", "grad"), 5), weight=21),
+        _column(GridRow(("samples",), 5), _PROBES, GridRow(("events",), 3), weight=12),
     ),
-    Page(
-        mark("model"),
-        (
-            GridColumn((GridRow(("lr", "speed"), 5), GridRow(("layers",), 6)), weight=21),
-            GridColumn((GridRow(("samples",)), GridRow(("events",))), weight=12),
-        ),
+    _page(
+        _column(GridRow(("lr", "speed"), 5), GridRow(("clip", "layers"), 5), weight=21),
+        _column(GridRow(("health",)), GridRow(("events",)), weight=12),
     ),
 )
 
 _BOOK = (
-    Page("{first}", (GridColumn((GridRow(("first",), 5), _VERDICT, GridRow(("events",), 2))),)),
-    Page(mark("gradients"), (GridColumn((GridRow(("grad",)), GridRow(("layers",)))),)),
-    Page(mark("{second}, LR"), (GridColumn((GridRow(("second",)), GridRow(("lr", "speed")))),)),
-    Page(mark("probes"), (GridColumn((_PROBES, GridRow(("health",)))),)),
-    Page(mark("samples"), (GridColumn((GridRow(("samples",)),)),)),
+    _page(_column(GridRow(("first",), 5), GridRow(("samples",), 3))),
+    _page(_column(GridRow(("grad", "clip")), GridRow(("layers",)))),
+    _page(_column(GridRow(("second",)), GridRow(("lr", "speed")))),
+    _page(_column(GridRow(("probes",), lines=PROBE_LINES + 2), GridRow(("health",)))),
+    _page(_column(GridRow(("events",)))),
 )
 
 _CARD = tuple(
-    Page(title, (GridColumn((GridRow(panels),)),))
-    for title, panels in (
-        ("{first}", ("first",)),
-        (mark("gradients"), ("grad",)),
-        (mark("layers"), ("layers",)),
-        ("{second}", ("second",)),
-        (mark("LR, speed"), ("lr", "speed")),
-        (mark("probes"), ("probes",)),
-        (mark("samples"), ("samples",)),
-        (mark("health"), ("health",)),
-        (mark("events"), ("events",)),
+    _page(_column(GridRow(panels)))
+    for panels in (
+        ("first",),
+        ("samples",),
+        ("grad", "clip"),
+        ("layers",),
+        ("second",),
+        ("lr", "speed"),
+        ("probes",),
+        ("health",),
+        ("events",),
     )
 )
 
@@ -162,5 +150,5 @@ def _stretched(column: GridColumn) -> GridColumn:
 
 if __name__ == "__main__":
     for columns, lines in ((200, 50), (120, 30), (80, 50), (80, 24), (60, 15)):
-        print(f"{columns}x{lines}:", *(page.title for page in pages_for(Size(columns, lines))))
+        print(f"{columns}x{lines}:", *(page.panels for page in pages_for(Size(columns, lines))))
     print("=== 自测通过 ===")

@@ -28,18 +28,18 @@ class QuitDialog(ModalScreen[Departure | None]):
 
     def compose(self) -> ComposeResult:
         goes_on = (
-            tr("training goes on in this process, without a screen")
+            tr("training keeps running in this process")
             if self._owned
-            else tr("the run does not notice")
+            else tr("training keeps running")
         )
         with Vertical(id="dialog") as dialog:
-            dialog.border_title = tr("leave the run")
-            detach = tr("Detach: {goes_on}", goes_on=goes_on)
+            dialog.border_title = tr("Quit")
+            detach = tr("Detach ({goes_on})", goes_on=goes_on)
             yield Button(f"[b]d[/b]   {detach}", id="detach", compact=True)
-            stop = tr("Stop after this step, with a checkpoint")
+            stop = tr("Stop after this step and save a checkpoint")
             yield Button(f"[b]s[/b]   {stop}", id="stop", compact=True)
-            yield Button(f"[b]esc[/b] {tr('Stay')}", id="cancel", compact=True)
-            yield Static(tr("q or ctrl+c once more detaches"), classes="hint")
+            yield Button(f"[b]esc[/b] {tr('Cancel')}", id="cancel", compact=True)
+            yield Static(tr("press q or ctrl+c again to detach"), classes="hint")
 
     @on(Button.Pressed)
     def leave(self, event: Button.Pressed) -> None:

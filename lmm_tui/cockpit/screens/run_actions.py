@@ -38,7 +38,7 @@ class RunActions(ListScreen):
         """The run under the cursor; none where it is a log of another program."""
         run = self.run_under_cursor()
         if run is not None and run.is_log:
-            said = tr("{name} is a log of another program: it is only read", name=run.name)
+            said = tr("{name} is a log of another program: read-only", name=run.name)
             self.toast(said, action, severe=True)
             return None
         return run
@@ -55,7 +55,7 @@ class RunActions(ListScreen):
 
     def action_overlay(self) -> None:
         if not self.marked:
-            self.toast(tr("mark runs with space first"), "overlay")
+            self.toast(tr("Mark runs with space first"), "overlay")
             return
         from lmm_tui.cockpit.screens.overlay_screen import OverlayScreen
 
@@ -64,7 +64,7 @@ class RunActions(ListScreen):
     def action_differences(self) -> None:
         marked = self.marked
         if len(marked) != 2:
-            hint = tr("mark two runs with space first; {count} are marked", count=len(marked))
+            hint = tr("Mark exactly two runs with space ({count} marked)", count=len(marked))
             self.toast(hint, "differences")
             return
         try:
@@ -85,7 +85,7 @@ class RunActions(ListScreen):
                     return str(error)
                 return ""
 
-            question = tr("{name} shall be called", name=run.name)
+            question = tr("New name for {name}", name=run.name)
             dialog = AskDialog(tr("rename"), question, run.name, judge)
             self.app.push_screen(dialog, partial(self._rename, path))
 
@@ -95,13 +95,13 @@ class RunActions(ListScreen):
 
         def work() -> str:
             manage_runs.rename(RunDir(path), name)
-            return tr("{old} is {new} now", old=path.name, new=name)
+            return tr("Renamed {old} to {new}", old=path.name, new=name)
 
         self.do("rename", work, opens=path.with_name(name) if self.is_shown(path) else None)
 
     def action_note(self) -> None:
         if run := self._own_run("note"):
-            question = tr("A few words about {name}; none removes them", name=run.name)
+            question = tr("Note on {name}; leave empty to remove it", name=run.name)
             dialog = AskDialog(tr("note"), question, run.note)
             self.app.push_screen(dialog, partial(self._note, run.summary.path))
 
@@ -111,14 +111,14 @@ class RunActions(ListScreen):
 
         def work() -> str:
             manage_runs.note(RunDir(path), text)
-            return tr("noted") if text.strip() else tr("the note is gone")
+            return tr("Note saved") if text.strip() else tr("Note removed")
 
         self.do("note", work)
 
     def action_delete(self) -> None:
         if (run := self._ended_run("delete")) is not None:
             question = tr(
-                "{name}: {state} at step {step:,}.\nIt is moved to {trash}, not erased.",
+                "{name}: {state} at step {step:,}.\nIt is moved to {trash}, not deleted for good.",
                 name=run.name,
                 state=tr(run.summary.state),
                 step=run.summary.status.step,
@@ -142,15 +142,15 @@ class RunActions(ListScreen):
             path, status = run.summary.path, run.summary.status
             complete = 0 < status.total_steps <= status.step
             steps = 2 * status.total_steps if complete else None
-            question = tr("{name} goes on from its last intact checkpoint.", name=run.name)
+            question = tr("{name} resumes from its last intact checkpoint.", name=run.name)
             if complete:
                 question = tr(
-                    "{said} All its steps are done; this adds as many again.", said=question
+                    "{said} All its steps are done; this trains as many more.", said=question
                 )
             option = f" --steps {steps}" if steps else ""
             command = f"lmm-tui resume {run_argument(path)}{option}"
             choices = [
-                Choice("start", "y", mark("Resume it now, in a process of its own")),
+                Choice("start", "y", mark("Resume now, in the background")),
                 Choice("copy", "c", mark("Copy the command line")),
             ]
             self.app.push_screen(
@@ -165,10 +165,10 @@ class RunActions(ListScreen):
 
             def work() -> str:
                 pid = resume_detached(RunDir(path), steps)
-                return tr("{name} trains in process {pid}", name=path.name, pid=pid)
+                return tr("{name} is training (pid {pid})", name=path.name, pid=pid)
 
             if self.do("resume", work, opens=path):
-                self.toast(tr("starting an engine for {name} …", name=path.name), "resume")
+                self.toast(tr("Starting {name} …", name=path.name), "resume")
 
 
 def resume_detached(run: RunDir, steps: int | None) -> int:

@@ -5,20 +5,19 @@ Pure functions of a session or its files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from lmm_tui.engine.run.events import RunEvent
+from lmm_tui.engine.run.reader import Reader, RunView
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.setting_changes import settings_table
 from lmm_tui.guarded_files import list_folder
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs import crash_advice
-from lmm_tui.runs.session import RunSession, RunView
-from lmm_tui.runs.status_text import run_argument
 
 
-def problem(session: RunSession) -> tuple[str, str] | None:
+def problem(session: Reader) -> tuple[str, str] | None:
     """What ended the run and what to do about it; None where nothing went wrong."""
     view = session.view
     if view.state == "failed":
@@ -28,10 +27,7 @@ def problem(session: RunSession) -> tuple[str, str] | None:
     if view.state == "crashed":
         checkpoints = session.run_dir.checkpoints
         saved = bool(list_folder(checkpoints, session.run_dir.path))
-        path, name = session.run_dir.path, view.info.name
-        # The mirror of a run elsewhere has a path of its own.
-        name = run_argument(path) if path.name == name else name
-        return crash_advice.for_crash(view.info.pid, name, saved)
+        return crash_advice.for_crash(view.info.pid, saved)
     return None
 
 
@@ -40,9 +36,21 @@ def next_step(view: RunView) -> tuple[str, str]:
     if view.state == "starting":
         return (
             translate_message(view.status.activity) or tr("loading torch"),
-            tr("Then training begins. ? shows the keys, q leaves or stops."),
+            tr("Training starts next. ? shows the keys, q quits."),
         )
-    return tr("The first step is under way"), tr("The charts fill in as steps are done.")
+    return tr("Running the first step"), tr("Charts appear after the first step.")
+
+
+def announced(run: RunDir) -> tuple[str, ...]:
+    """The kinds of events that the settings of a run have the terminal announce; none for a run
+    without settings, which a script of someone's own has written."""
+    try:
+        found = settings_table(run)
+        wanted = found.get("notify", {})
+        kinds = wanted.get("on", ("end", "alert", "target"))
+        return tuple(map(str, kinds)) if found and wanted.get("terminal", True) else ()
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return ()
 
 
 def first_probe(run: RunDir) -> str:
@@ -52,22 +60,21 @@ def first_probe(run: RunDir) -> str:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         every = 0
     if not every:
-        return tr("p probes the live model, at any time.")
-    return tr(
-        "The first probe comes at step {step:,}; p probes the live model, at any time.", step=every
-    )
+        return tr("Press p to probe now.")
+    return tr("First probe at step {step:,}. Press p to probe now.", step=every)
 
 
-def _last_traceback(events: Sequence[Mapping[str, Any]]) -> str:
+def _last_traceback(events: Sequence[RunEvent]) -> str:
     for event in reversed(events):
-        if event.get("kind") == "error" and event.get("traceback"):
-            return str(event["traceback"]).strip()
+        if event.kind == "error" and event.details.get("traceback"):
+            return str(event.details["traceback"]).strip()
     return ""
 
 
 if __name__ == "__main__":
     print(sentence := first_probe(RunDir("/nowhere")))
-    traced = [{"kind": "error", "traceback": "Traceback\nOSError: full "}, {"kind": "eval"}]
+    details = {"traceback": "Traceback\nOSError: full "}
+    traced = [RunEvent(3, "error", "full", details=details), RunEvent(4, "eval", "")]
     print(_last_traceback(traced).splitlines()[-1])
     assert "p probes" in sentence and _last_traceback(traced).endswith("full")
     print("=== 自测通过 ===")

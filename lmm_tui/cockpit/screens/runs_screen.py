@@ -23,6 +23,7 @@ from lmm_tui.cockpit.widgets.health_panel import VERDICT_STYLES
 from lmm_tui.cockpit.widgets.run_header import BADGES
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow, titled
+from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.run_list import LARGEST_FIRST, SORT_KEYS, ListedRun, RunList, ancestry, arranged
@@ -173,7 +174,7 @@ class RunsScreen(RunActions):
         process = tr("pid {pid} on {host}", pid=info.pid, host=info.host) if info.pid else ""
         known = (info.model, info.device, info.precision, process)
         facts = tr(run.summary.log_format) if run.is_log else " · ".join(filter(None, known))
-        hint = "" if run.is_log else tr("no note; n writes one")
+        hint = "" if run.is_log else tr("no note (a to add)")
         trouble = run.summary.verdict.text if run.summary.verdict.is_trouble else ""
         last = translate_message(error or trouble) or run.note or hint
         return [
@@ -181,6 +182,10 @@ class RunsScreen(RunActions):
             Content.styled(clean(str(run.summary.path)), _QUIET),
             Content.styled(clean(last), "$error" if error or trouble else ""),
         ]
+
+    def preview(self) -> tuple[Path, RunInfo, tuple[int, ...]] | None:
+        run = self.run_under_cursor()
+        return None if run is None else (run.summary.path, run.summary.info, ())
 
     # Order and choice
 

@@ -6,6 +6,7 @@ token view are reached from here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,16 +24,17 @@ from lmm_tui.cockpit.widgets.prose import Prose
 from lmm_tui.cockpit.widgets.sample_grid import SampleBook, SampleGrid
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.history import RunHistory
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.runs.run_history import RunHistory
-from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.safe_text import clean
 
 _EMPTY = mark(
     "No samples yet.\n"
-    "s asks a live model for some; a asks it to go on from a prompt of yours.\n"
-    "c talks with it, or with a checkpoint; w shows what surprises it in a text."
+    "Press p to sample a live model, a to add a prompt of your own.\n"
+    "i: chat with it or with a checkpoint; w: the loss of each token of a text."
 )
 _QUIET = "$foreground 70%"
 
@@ -41,7 +43,7 @@ _QUIET = "$foreground 70%"
 class SamplesRead(Message):
     """New records of the file, and whether some of the older ones were abandoned."""
 
-    records: list[dict[str, Any]]
+    records: list[RunSample]
     resumed: bool
 
 
@@ -118,17 +120,17 @@ class SamplesScreen(BaseScreen):
                     (mark("tokens"), "tokens"),
                     (mark("reward"), "reward"),
                 )
-                if isinstance(value := record.get(key), int | float)
+                if isinstance(value := record.details.get(key), int | float)
             ]
             parts.append(Content.styled(" · ".join(facts), _QUIET))
             parts.append(
                 Content.assemble(
                     (clean(prompt, newlines="keep"), "$accent"),
-                    (" → " if record.get("answer") else "", _QUIET),
-                    clean(str(record.get("text", "")), newlines="keep"),
+                    (" → " if record.details.get("answer") else "", _QUIET),
+                    clean(record.text, newlines="keep"),
                 )
             )
-        parts = parts or [Content.styled(tr("nothing said here"), _QUIET)]
+        parts = parts or [Content.styled(tr("no sample at this step"), _QUIET)]
         self.query_one("#said", Prose).update(Content("\n").join(parts))
         self.query_one("#whole").scroll_home(animate=False)
 
@@ -159,27 +161,44 @@ class SamplesScreen(BaseScreen):
 
     def action_add(self) -> None:
         asked = AskDialog(
-            tr("a prompt"),
-            tr("The live model goes on from it, or answers, after the step in progress."),
-            judge=lambda text: "" if text.strip() else tr("write something to go on from"),
+            tr("New prompt"),
+            tr("The live model answers it now and at every later sample."),
+            judge=lambda text: "" if text.strip() else tr("type a prompt"),
         )
         self.app.push_screen(asked, self._prompted)
 
     def _prompted(self, prompt: str | None) -> None:
         if prompt is not None:
-            self._ask(prompt)
+            self._ask(prompt, keep=True)
 
-    def _ask(self, prompt: str | None) -> None:
+    def action_drop(self) -> None:
+        """Sample without the prompt under the cursor from now on."""
+        if place := self.query_one(SampleGrid).under_cursor:
+            prompt, _ = place
+            self._send("drop", lambda run: run.send("set", {"drop_prompt": prompt}), None)
+
+    def _ask(self, prompt: str | None, *, keep: bool = False) -> None:
+        """Sample now; a new prompt is sampled at every later time, too, if it is to `keep`."""
         args: dict[str, Any] = dict(self._sampling.for_sample)
         if prompt is not None:
             args["prompt"] = prompt
 
+        def ask(run: Reader) -> Reply:
+            reply = run.send("sample", args)
+            if not (reply.ok and keep):
+                return reply
+            kept = run.send("set", {"add_prompt": prompt})
+            return reply if kept.ok else kept
+
+        self._send("sample", ask, prompt)
+
+    def _send(self, task: str, send: Callable[[Reader], Reply], prompt: str | None) -> None:
         if not self.in_background(
-            "sample",
-            lambda: Sampled(RunSession(self._run.path).send("sample", args), prompt),
+            task,
+            lambda: Sampled(send(Reader(self._run.path)), prompt),
             refused=lambda why: Sampled(Reply(False, why), prompt),
         ):
-            self.toast(tr("the last request is still under way"), mark("sample"), severe=True)
+            self.toast(tr("the previous request is still running"), mark("sample"), severe=True)
 
     def on_sampled(self, message: Sampled) -> None:
         self.toast(message.reply.message, "sample", severe=not message.reply.ok)
@@ -207,7 +226,7 @@ def sampling_dialog(options: SamplingOptions) -> AskDialog:
         return ""
 
     return AskDialog(
-        tr("how it speaks"),
+        tr("Sampling options"),
         tr(
             "temperature=0.8 top_p=0.95 max_tokens=200, any of them; what is left out is as in the "
             "settings of the run. Temperature 0 always takes the likeliest token."

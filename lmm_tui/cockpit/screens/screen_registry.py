@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lmm_tui.cockpit.screens.base_screen import BaseScreen
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
 _OF_A_RUN = {
     "checkpoints": "CheckpointsScreen",
@@ -38,7 +38,7 @@ class ScreenContext:
     """What screens are made from."""
 
     runs_dir: Path
-    session: RunSession | None
+    session: Reader | None
     shown_run: Callable[[], Path | None]
     """Returns the run that is open at the time of the call."""
 
@@ -57,7 +57,7 @@ def _runs(context: ScreenContext) -> BaseScreen:
 def _system(context: ScreenContext) -> BaseScreen:
     from lmm_tui.cockpit.screens.system_screen import SystemScreen
 
-    return SystemScreen(context.runs_dir, context.session.run_dir if context.session else None)
+    return SystemScreen(context.runs_dir, context.session)
 
 
 def _of_a_run(name: str, context: ScreenContext) -> BaseScreen:

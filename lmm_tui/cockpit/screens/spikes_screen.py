@@ -25,8 +25,7 @@ from lmm_tui.runs.spike_text import spike_body, spike_heading
 from lmm_tui.terminal.safe_text import clean
 
 _EMPTY = mark(
-    "No step has stood out so far.\n"
-    "A step whose loss or gradient spikes, or is no number, leaves its batch here."
+    "No spikes yet.\nThe batch of a step with a spike or NaN in loss or gradient is kept here."
 )
 
 
@@ -53,7 +52,7 @@ class SpikesScreen(ModalScreen[int | None]):
             panel.border_title = tr("spikes")
             leave, back = (
                 pressed("esc", "leave"),
-                pressed(tr("r goes back and skips it"), "go_back"),
+                pressed(tr("b: roll back to before it and skip it"), "go_back"),
             )
             panel.border_subtitle = f"{back} · {leave}" if self._live else leave
             yield Table(
@@ -110,13 +109,13 @@ class SpikesScreen(ModalScreen[int | None]):
         if step is None or not self._live:
             return
         question = tr(
-            "Take the weights of the last checkpoint from before step {step:,}, and go on with the "
-            "data that comes next? What was learned since is gone; the batch is not seen again.",
+            "Restore the last checkpoint from before step {step:,} and continue with the next "
+            "data? Steps since then are lost; the batch is skipped.",
             step=step,
         )
         self.app.push_screen(
             ChoiceDialog(
-                tr("go back"), question, [Choice("back", "y", mark("Go back and skip it"))]
+                tr("roll back"), question, [Choice("back", "y", mark("Roll back and skip it"))]
             ),
             partial(self._answered, step),
         )

@@ -23,12 +23,12 @@ from lmm_tui.cockpit.screens.backend_screen import BackendScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog
 from lmm_tui.cockpit.widgets.samples_panel import LOSS_STYLES
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
-from lmm_tui.cockpit.widgets.token_text import TokenText
+from lmm_tui.cockpit.widgets.token_text import HIGH_LOSS_GROUND, TokenText
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.history import RunHistory
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.metrics.readers.json_lines import JsonlFollower
 from lmm_tui.runs.loss_levels import HIGH_LOSS, LIMITS
 from lmm_tui.terminal.byte_tokens import text_of
 from lmm_tui.terminal.safe_text import clean, fit
@@ -91,7 +91,7 @@ class TokensScreen(BackendScreen):
             if asked is None and not isinstance(backend, LiveBackend):
                 asked = _validation_text(self.run_dir)
                 if asked is None:
-                    why = tr("held-out text is known to the live model alone; e writes another")
+                    why = tr("Validation text needs a live model; press i to enter a text")
                     reply = Reply(False, why)
                     return ReadDone(reply, None, name)
             return ReadDone(
@@ -101,7 +101,7 @@ class TokensScreen(BackendScreen):
         if self.in_background("read", ask):
             self._explain(reading=True)
         else:
-            self.toast(tr("the last text is still being read"), "tokens", severe=True)
+            self.toast(tr("the previous text is still being scored"), "tokens", severe=True)
 
     def on_read_done(self, message: ReadDone) -> None:
         if not message.reply.ok:
@@ -122,12 +122,12 @@ class TokensScreen(BackendScreen):
 
     def action_write(self) -> None:
         asked = AskDialog(
-            tr("a text"),
+            tr("Text to score"),
             tr(
-                "The model reads it token by token. A text of several lines can be pasted into the "
-                "token view itself."
+                "The loss of each token is shown. Text of several lines can be pasted into the "
+                "token view."
             ),
-            judge=lambda text: "" if text.strip() else tr("write something to be read"),
+            judge=lambda text: "" if text.strip() else tr("type a text"),
         )
         self.app.push_screen(asked, self._written)
 
@@ -149,7 +149,7 @@ class TokensScreen(BackendScreen):
 
     def action_surprise(self, by: int) -> None:
         if not self.query_one(TokenText).next_surprise(by):
-            self.toast(tr("no token of 5 nats or more that way"), "tokens")
+            self.toast(tr("No token with a loss of 5 nats or more in this direction"), "tokens")
 
     @on(TokenText.Moved)
     def _moved(self, message: TokenText.Moved) -> None:
@@ -169,9 +169,9 @@ class TokensScreen(BackendScreen):
         if self._data:
             return
         waiting = Content.assemble(
-            tr("The text is being read …") + "\n" if reading else "",
+            tr("Scoring the text …") + "\n" if reading else "",
             (
-                tr("e writes a text, pasting works as well; v reads held-out text of the run."),
+                tr("Press i to enter or paste a text, v to score validation text."),
                 _QUIET,
             ),
         )
@@ -184,7 +184,7 @@ class TokensScreen(BackendScreen):
         place = tr("token {number}", number=index + 1)
         lines = [Content.assemble((_quoted(token), "bold"), (f"  {place}", _QUIET))]
         if loss is None:
-            lines.append(Content.styled(tr("the first: nothing stands before it"), _QUIET))
+            lines.append(Content.styled(tr("the first token has no loss"), _QUIET))
         else:
             lines.append(Content(f"{tr('loss')} {loss:.3f}   p {math.exp(-loss):.3g}"))
         for word, chance in self._data["top"][index]:
@@ -207,7 +207,7 @@ def _legend() -> Content:
     for limit, style in zip(LIMITS, LOSS_STYLES, strict=False):
         parts += [(f"<{limit:g}", style), (" ", "")]
     return Content.assemble(
-        ("nats ", _QUIET), *parts, (f"≥{HIGH_LOSS:g}", f"{LOSS_STYLES[-1]} underline")
+        ("nats ", _QUIET), *parts, (f"≥{HIGH_LOSS:g}", f"{LOSS_STYLES[-1]} {HIGH_LOSS_GROUND}")
     )
 
 
@@ -219,10 +219,10 @@ def _validation_text(run: RunDir) -> str | None:
     """The validation text whose losses the run recorded last, from its second token on."""
     records = [
         record
-        for record in JsonlFollower(run.samples).poll()
-        if record.get("kind") == "token_losses" and isinstance(record.get("tokens"), list)
+        for record in RunHistory(run).poll()[1]
+        if record.kind == "token_losses" and isinstance(record.details.get("tokens"), list)
     ]
-    return text_of(list(map(str, records[-1]["tokens"]))) if records else None
+    return text_of(list(map(str, records[-1].details["tokens"]))) if records else None
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ class TooSmallScreen(ModalScreen[None]):
         self.query_one(Static).update(
             Content.assemble(
                 (tr("{size} is too small", size=f"{size.width}x{size.height}"), "bold"),
-                "\n" + tr("please make it {size}", size=need),
-                ("\n" + tr("the run is not affected; q leaves"), "$foreground 70%"),
+                "\n" + tr("resize it to {size} or more", size=need),
+                ("\n" + tr("training is not affected; q quits"), "$foreground 70%"),
             )
         )
 

@@ -13,9 +13,12 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from lmm_tui.engine.config.options import lookup
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import count, duration, size
+from lmm_tui.metrics.stages.built_in import info_of
+from lmm_tui.planning.command_line import run_name
 from lmm_tui.planning.estimate import Estimate, exact
 from lmm_tui.terminal.safe_text import clean, fit
 
@@ -23,14 +26,6 @@ LABEL_WIDTH = 13
 METER_WIDTH = 16
 TIGHT = 0.7
 """Share of the memory above which a first-order estimate may be too small."""
-
-_AIMS = {
-    "pretrain": mark("to continue text"),
-    "sft": mark("to answer"),
-    "dpo": mark("to prefer better answers"),
-    "grpo": mark("to earn rewards"),
-    "distill": mark("to follow a teacher"),
-}
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ def table(outlook: Outlook) -> Content:
         kv_heads=shape.num_kv_heads,
     )
     rows: list[tuple[str, str]] = [
-        (config.stage, tr(", ").join([_origin(config), tr(_AIMS[config.stage])])),
+        (config.stage_name, tr(", ").join(_origin_and_aim(config))),
         (tr("data"), outlook.data),
         (tr("device"), outlook.device),
         ("", ""),
@@ -108,10 +103,10 @@ def table(outlook: Outlook) -> Content:
         (tr("attention"), heads),
         (tr("vocabulary"), tr("{count} tokens", count=exact(shape.vocab_size))),
         ("", ""),
-        (tr("a step"), _a_step(outlook)),
-        (tr("in all"), _in_all(outlook)),
-        (tr("epochs"), _epochs(sized) or tr("known once the data is")),
-        (tr("time"), _time(outlook) or tr("ctrl+t tries a few steps")),
+        (tr("per step"), _a_step(outlook)),
+        (tr("total"), _in_all(outlook)),
+        (tr("epochs"), _epochs(sized) or tr("unknown until the data is loaded")),
+        (tr("time"), _time(outlook) or tr("ctrl+t benchmarks")),
         ("", ""),
         (tr("memory"), _memory(outlook)),
         ("", "METER"),
@@ -164,9 +159,22 @@ def sentences(outlook: Outlook) -> Content:
     return Content("\n").join(lines)
 
 
-def run_name(config: RunConfig) -> str:
-    """The name of the run; its date is not known before it starts."""
-    return config.name or f"{config.stage}-{config.model.preset}-<date>"
+def promise(outlook: Outlook) -> str:
+    """What Start does, such as `trains 1,000 steps, about 5 min here`."""
+    config, steps = outlook.config, outlook.estimate.steps
+    if steps is None:
+        length = tr("trains {count} epochs", count=f"{config.train.epochs:g}")
+    else:
+        length = tr(
+            "trains {count} step" if steps == 1 else "trains {count} steps", count=exact(steps)
+        )
+    if outlook.seconds_a_step is None or steps is None:
+        return length
+    return tr(
+        "{length}, about {time} here",
+        length=length,
+        time=duration(outlook.seconds_a_step * steps),
+    )
 
 
 def folder(config: RunConfig) -> str:
@@ -193,6 +201,11 @@ def _meter(outlook: Outlook) -> Content:
     )
 
 
+def _origin_and_aim(config: RunConfig) -> list[str]:
+    aim = info_of(config.stage).aim
+    return [_origin(config), tr(aim)] if aim else [_origin(config)]
+
+
 def _memory(outlook: Outlook) -> str:
     needed = size(outlook.estimate.memory)
     if not outlook.memory_total:
@@ -202,14 +215,11 @@ def _memory(outlook: Outlook) -> str:
 
 def _a_step(outlook: Outlook) -> str:
     config = outlook.config
-    things = exact(config.train.batch_size * config.train.grad_accum)
-    if config.stage == "dpo":
-        return tr("{count} pairs", count=things)
-    if config.stage == "grpo":
-        return tr(
-            "{prompts} prompts, {answers} answers each", prompts=things, answers=config.grpo.group
-        )
-    return tr("{count} tokens", count=exact(outlook.estimate.tokens_per_step))
+    stage = info_of(config.stage)
+    things = config.train.batch_size * config.train.grad_accum
+    count = outlook.estimate.tokens_per_step if stage.tokens_known else things
+    further = {name: lookup(config, key) for name, key in stage.step_values.items()}
+    return tr(stage.step, count=exact(count), **further)
 
 
 def _in_all(outlook: Outlook) -> str:
@@ -221,9 +231,11 @@ def _in_all(outlook: Outlook) -> str:
 
 
 def _length(outlook: Outlook) -> str:
-    if outlook.estimate.steps is None:
+    if outlook.config.train.minutes is not None:
+        return tr("{count} minutes", count=f"{outlook.config.train.minutes:g}")
+    if outlook.estimate.steps is None and outlook.config.train.epochs is not None:
         return tr("epochs: {count}", count=f"{outlook.config.train.epochs:g}")
-    return tr("{count} steps", count=exact(outlook.estimate.steps))
+    return tr("{count} steps", count=exact(outlook.estimate.steps or 0))
 
 
 def _epochs(sized: Estimate) -> str:
@@ -269,5 +281,5 @@ if __name__ == "__main__":
 
     shown = estimate(RunConfig(), corpus_bytes=6_000_000)
     example = Outlook(RunConfig(), shown, "built in, 6 MB", "cpu", 16_000_000_000)
-    print(table(example), sentences(example), example.verdict, sep="\n")
+    print(table(example), sentences(example), example.verdict, promise(example), sep="\n")
     print("=== 自测通过 ===")

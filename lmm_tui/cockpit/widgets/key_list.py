@@ -24,19 +24,32 @@ from lmm_tui.cockpit.widgets.styled_line import Part
 from lmm_tui.i18n.language import tr
 from lmm_tui.terminal.safe_text import wrap
 
-_KEY, _NAME, _LEAST_MEANING = 14, 22, 50
-"""Cells of the columns; names are left out if meanings would have less than the least."""
+_KEY, _NAME = 14, 22
+_GAP, _TWO_COLUMNS = 3, 130
+"""Cells between two columns, and from how many on there are two."""
 
 
 class _Line:
-    """Parts of a line, and its key."""
+    """Parts of a line, and its key; on a wide screen also those of the right column."""
 
     def __init__(self, *parts: Part, key: Key | None = None) -> None:
         self.parts, self.key = parts, key
+        self.right: _Line | None = None
+
+    @property
+    def whole(self) -> tuple[Part, ...]:
+        return (*self.parts, *(self.right.parts if self.right else ()))
+
+    def padded(self, width: int) -> _Line:
+        used = sum(cell_len(text) for text, _ in self.parts)
+        return _Line(*self.parts, (" " * (width - used), ""), key=self.key)
 
 
 class KeyList(ScrollView, can_focus=True):
-    """Keys, what they do, and their ids for `keys.toml`; then `notes`."""
+    """Keys and what they do, in two columns if there is room; then `notes`.
+
+    `toggle_names` adds the ids for `keys.toml`.
+    """
 
     DEFAULT_CSS = """
     KeyList { height: auto; background: transparent; scrollbar-size: 0 1; }
@@ -58,6 +71,7 @@ class KeyList(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._groups, self._notes = groups, notes
         self._words: list[str] = []
+        self._named = False
         self._lines: list[_Line] = []
         self._lines_of: object = None
 
@@ -66,6 +80,12 @@ class KeyList(ScrollView, can_focus=True):
         self._words = text.casefold().split()
         self._measure(self._room)
         self.scroll_home(animate=False)
+        self.refresh(layout=True)
+
+    def toggle_names(self) -> None:
+        """Show the ids of keys, or no longer."""
+        self._named = not self._named
+        self._measure(self._room)
         self.refresh(layout=True)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
@@ -86,22 +106,41 @@ class KeyList(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         width = self._room
         lines, at = self._lines_at(width), y + round(self.scroll_offset.y)
-        line = Content.assemble(*lines[at].parts) if at < len(lines) else Content()
+        line = Content.assemble(*lines[at].whole) if at < len(lines) else Content()
         return Visual.to_strips(self, line, width, 1, self.visual_style, pad=True)[0]
 
     def on_click(self, event: events.Click) -> None:
         lines, at = self._lines_at(self._room), event.y + round(self.scroll_offset.y)
-        if at < len(lines) and (key := lines[at].key):
+        if at >= len(lines):
+            return
+        right = lines[at].right
+        in_right = right is not None and event.x >= (self._room + _GAP) // 2
+        if key := (right if right is not None and in_right else lines[at]).key:
             self.post_message(self.Clicked(key))
 
     def _lines_at(self, width: int) -> list[_Line]:
-        inputs = width, tuple(self._words)
+        inputs = width, tuple(self._words), self._named
         if inputs != self._lines_of:
-            self._lines_of, self._lines = inputs, list(self._key_lines(width))
+            self._lines_of, self._lines = inputs, self._columns(width)
         return self._lines
 
+    def _columns(self, width: int) -> list[_Line]:
+        """All lines, in two columns if they fit side by side; a group is not broken."""
+        if width < _TWO_COLUMNS:
+            return list(self._key_lines(width))[1:]
+        column = (width - _GAP) // 2
+        lines = list(self._key_lines(column))[1:]
+        starts = [at + 1 for at, line in enumerate(lines) if not line.parts]
+        half = min(starts, key=lambda at: abs(at - len(lines) / 2), default=len(lines))
+        left = [line.padded(column + _GAP) for line in lines[:half]]
+        right = lines[half:]
+        left += [_Line().padded(column + _GAP) for _ in range(len(right) - len(left))]
+        for line, beside in zip(left, right, strict=False):
+            line.right = beside
+        return left
+
     def _key_lines(self, width: int) -> Iterator[_Line]:
-        named = width - _KEY - _NAME >= _LEAST_MEANING
+        named = self._named
         meaning = width - _KEY - (_NAME if named else 0)
         for title, keys in self._groups:
             found = [key for key in keys if _matches(key, self._words)]
@@ -140,4 +179,6 @@ if __name__ == "__main__":
     keys._words = ["pause"]
     for line in keys._lines_at(90):
         print("".join(text for text, _ in line.parts))
+    keys._words = []
+    assert len(keys._lines_at(150)) < len(keys._lines_at(90))
     print("=== 自测通过 ===")

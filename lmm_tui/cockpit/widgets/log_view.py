@@ -212,6 +212,9 @@ class LogView(ScrollView, can_focus=True):
         left = int(self.scroll_offset.x)
         shown = fit(text[left:], width)
         content = Content.styled(shown, style) if style else Content(shown)
+        if (logged := line.logged) and logged[0] > left:
+            # What was printed comes first to the eye, not when our logger wrote a line.
+            content = content.stylize("dim", 0, logged[0] - left)
         if self._wanted:
             lowered = shown.lower()
             at = lowered.find(self._wanted)

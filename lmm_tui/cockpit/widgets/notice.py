@@ -9,28 +9,28 @@ from lmm_tui.terminal.safe_text import clean
 
 
 class Notice(Static):
-    """A line on what happened, and one of advice; hidden without text."""
+    """What happened, and a line of advice if there is any; hidden without text."""
 
     DEFAULT_CSS = """
     Notice {
-        display: none; height: auto; max-height: 7; padding: 0 1;
-        border: round $error; color: $text-error;
+        display: none; height: auto; max-height: 5; padding: 0 1; color: $text-error;
     }
-    Notice.-calm { border: none; padding: 0 2; color: $accent; }
+    Notice.-calm { color: $accent; }
     """
 
     _shown: tuple[str, str, bool] = ("", "", False)
 
     def say(self, what: str, advice: str, *, calm: bool = False) -> None:
-        """Show two sentences, framed unless `calm`; an empty `what` hides the notice."""
+        """Show two sentences, red unless `calm`; an empty `what` hides the notice."""
         if (what, advice, calm) == self._shown:
             return
         self._shown = (what, advice, calm)
         self.display = bool(what)
         self.set_class(calm, "-calm")
-        self.update(
-            Content.assemble((clean(what), "bold"), "\n", (clean(advice), "$foreground 80%"))
-        )
+        lines = [Content.styled(clean(what), "bold")]
+        if advice:
+            lines.append(Content.styled(clean(advice), "$foreground 80%"))
+        self.update(Content("\n").join(lines))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.reactive import Reactive
 from textual.widget import Widget
 
+NO_PANEL = ""
+"""A cell that stays empty."""
+
 
 @dataclass(frozen=True)
 class GridRow:
@@ -40,11 +43,15 @@ class Page:
     def panels(self) -> tuple[str, ...]:
         """The ids of its panels, column by column from the top left."""
         return tuple(
-            panel for column in self.columns for row in column.rows for panel in row.panels
+            panel
+            for column in self.columns
+            for row in column.rows
+            for panel in row.panels
+            if panel != NO_PANEL
         )
 
     def regions(self, size: Size) -> Iterator[tuple[str, Region]]:
-        """The region of each panel; they cover `size` without gap or overlap."""
+        """The region of each panel; with empty cells they cover `size` without gap or overlap."""
         x = 0
         for column, width in zip(
             self.columns, divide(size.width, [c.weight for c in self.columns]), strict=True
@@ -61,7 +68,8 @@ class Page:
                 for panel, part in zip(
                     row.panels, divide(width, [1] * len(row.panels)), strict=True
                 ):
-                    yield panel, Region(left, y, part, height)
+                    if panel != NO_PANEL:
+                        yield panel, Region(left, y, part, height)
                     left += part
                 y += height
             x += width

@@ -16,18 +16,27 @@ from lmm_tui.terminal.safe_text import fit
 
 PROBE_NAMES = tuple(PROBE + name for name in PROBES)
 LINES = len(PROBES)
+_FEW = 3
+FEW_LINES = 2 * _FEW - 1
+"""Three probes with a blank line between them, for panels with no room for all."""
 
-_NAME, _VALUE, _CHANGE = 20, 8, 8
+_NAME, _VALUE, _CHANGE = 26, 8, 8
 _SHORT_NAME = 15
 _SHORT_NAMES = {
-    "cosine, within": mark("cosine within"),
-    "cosine, between": mark("cosine between"),
-    "participation ratio": mark("participation"),
+    "cosine sim., same sequence": mark("cosine same"),
+    "cosine sim., across sequences": mark("cosine across"),
+    "effective rank (participation ratio)": mark("effective rank"),
+    "top-1 − top-2 margin": mark("top-1 margin"),
+    "top-10 probability": mark("top-10 prob."),
+    "p(correct token)": mark("p(correct)"),
 }
 
 
 class ProbePanel(Widget, can_focus=True):
-    """A line for each series; its change is green if it is an improvement, else red."""
+    """A line for each series, or the first three with a gap where there is no room for all.
+
+    A change is green if it is an improvement, else yellow: every probe gets worse now and then.
+    """
 
     DEFAULT_CSS = """
     ProbePanel { padding: 0 1; }
@@ -37,9 +46,9 @@ class ProbePanel(Widget, can_focus=True):
         """`names` of the series, at most `LINES`."""
         super().__init__(id=id)
         self._names = tuple(names)
-        self._title = tr("probes" if self._names == PROBE_NAMES else "stage and probes")
+        self._title = tr("probes" if set(self._names) == set(PROBE_NAMES) else "stage and probes")
         self.border_title = self._title
-        self._empty = tr("p probes the live model, at any time.")
+        self._empty = tr("Press p to probe.")
         self._store = SeriesStore()
         self._seen = (-1, -1)
 
@@ -66,7 +75,10 @@ class ProbePanel(Widget, can_focus=True):
         if self._seen[0] < 0:
             return Content.styled(self._empty, "$foreground 60%")
         width = self.size.width
-        return Content("\n").join(self._row(name, width) for name in self._names)
+        if self.size.height >= len(self._names):
+            return Content("\n").join(self._row(name, width) for name in self._names)
+        between = "\n\n" if self.size.height >= FEW_LINES else "\n"
+        return Content(between).join(self._row(name, width) for name in self._names[:_FEW])
 
     def _row(self, name: str, width: int) -> Content:
         series = self._store.get(name)
@@ -84,7 +96,7 @@ class ProbePanel(Widget, can_focus=True):
             (f"{figure(float(values[-1])):>{_VALUE}}", "bold"),
             (f"{change(delta) if len(values) > 1 else '':>{_CHANGE}}", _direction(series, delta)),
             "  ",
-            (spark(values, rest) if rest > 0 else "", "$accent"),
+            (spark(values, rest, fill=True) if rest > 0 else "", "$accent"),
         )
 
 
@@ -92,7 +104,7 @@ def _direction(series: Series, delta: float) -> str:
     better = describe(series.name).better
     if better == "neither" or not delta:
         return "$foreground 60%"
-    return "$text-success" if (delta > 0) == (better == "higher") else "$text-error"
+    return "$text-success" if (delta > 0) == (better == "higher") else "$text-warning"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The first line of the dashboard: the state of the run, its name and what it trains.
+"""The second line of every screen: state, verdict and name of the open run, progress and ETA.
 
 All texts of the run are cleaned before they reach the terminal.
 """
@@ -6,16 +6,18 @@ All texts of the run are cleaned before they reach the terminal.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from rich.cells import cell_len
 from textual.content import Content
 
 from lmm_tui.cockpit.widgets.styled_line import Part, StyledLine, spread
+from lmm_tui.engine.run.reader import LOG_FILE, RunView
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.number_format import age, count, duration
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics.health.verdict import Verdict, headline_of
-from lmm_tui.runs.session import LOG_FILE, RunView
+from lmm_tui.runs.status_text import time_text
 from lmm_tui.terminal.safe_text import clean
 
 BADGES = {
@@ -44,8 +46,20 @@ VERDICT_SIGNS = {
 """A sign and a style for each level of a verdict."""
 
 
+_SHORTEST_BAR, _LONGEST_BAR = 8, 40
+_SHORTEST_NAME = 10
+
+
 class RunHeader(StyledLine):
-    """`● RUNNING  name  pretrain  nano 0.49M  cpu fp32`, and the current activity at the right."""
+    """` ● RUNNING  ✓ healthy  name  pretrain …   ━━━━───  120 / 200  60%  ETA 8 min `.
+
+    Hidden while no run is open; its ground is red while the run is in trouble.
+    """
+
+    DEFAULT_CSS = """
+    RunHeader { display: none; }
+    RunHeader.-trouble { background: $error 25%; }
+    """
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -66,34 +80,47 @@ class RunHeader(StyledLine):
         """`pending` are unanswered commands, `unreadable` counts lines that cannot be parsed."""
         self._view, self._pending = view, pending
         self._unreadable, self._loading = unreadable, loading
-        self.reword()
+        self._update()
 
     def show_verdict(self, verdict: Verdict) -> None:
         """Show beside the state what is to be thought of the run."""
         shown = self._verdict
         self._verdict = verdict
         if shown is None or (shown.level, shown.headline) != (verdict.level, verdict.headline):
+            self._update()
+
+    def _update(self) -> None:
+        self.display = self._view is not None
+        if self._view is not None:
+            self.set_class(_is_red(self._view.state, self._verdict), "-trouble")
             self.reword()
 
     def compose_line(self, width: int) -> Content:
-        if self._view is None:
+        view = self._view
+        if view is None:
             return Content()
-        info = self._view.info
-        model = " ".join(filter(None, (info.model, parameters(info.parameters))))
-        arithmetic = " ".join(filter(None, (info.device, info.precision)))
-        stage = info.stage
-        if info.parent:
-            stage = tr("{stage} from {parent}", stage=info.stage, parent=info.parent)
-        process = tr("pid {pid} on {host}", pid=info.pid, host=info.host) if info.pid else ""
-        kind = tr(self._view.log_format) if self._view.log_format else ""
-        details = (stage, model, arithmetic, process, kind)
-        state, now = self._view.state, self._activity(self._view)
-        left = [badge(state, self._verdict), *verdict_badge(self._verdict, state)]
-        taken = sum(cell_len(text) for text, _ in (*left, *now))
-        name = Content(clean(info.name)).truncate(max(width - taken - 2, 1), ellipsis=True)
-        left.append((f" {name.plain} ", "bold"))
-        left += [(f" {clean(text)} ", "$foreground 70%") for text in details if text]
-        return spread(width, left, now)
+        now, facts = self._activity(view), _facts(view)
+        left = [badge(view.state, self._verdict), *verdict_badge(self._verdict, view.state)]
+        room = _room(width, left, now)
+        if room < cell_len(facts[0]) + 2 and not (self._verdict and self._verdict.is_trouble):
+            # That nothing is wrong needs no words where there is room for few.
+            left = left[:1]
+            room = _room(width, left, now)
+        while len(facts) > 1 and _length(facts) > room:
+            # The share is dropped first; then the time that is left, and the steps stay.
+            del facts[1]
+        name = clean(view.info.name)
+        room -= _length(facts) - _SHORTEST_NAME
+        shown = Content(name).truncate(max(room - 2, 1), ellipsis=True).plain
+        left.append((f" {shown} ", "bold"))
+        room -= cell_len(shown) + 2
+        for text in map(clean, _details(view)):
+            if text and cell_len(text) + 2 + _SHORTEST_BAR <= room:
+                left.append((f" {text} ", "$foreground 70%"))
+                room -= cell_len(text) + 2
+        red = _is_red(view.state, self._verdict)
+        right = [*now, *_progress(view, room, facts, red=red)]
+        return spread(width, left, right)
 
     def _activity(self, view: RunView) -> list[Part]:
         parts: list[Part] = []
@@ -111,7 +138,7 @@ class RunHeader(StyledLine):
             parts.append((f" {clean(translate_message(view.status.error))} ", "$error"))
         if view.state == "stale":
             silence = duration(time.time() - max(view.status.heartbeat, view.info.started))
-            parts.append((f" {tr('no sign of life for {time}', time=silence)} ", "$warning"))
+            parts.append((f" {tr('no heartbeat for {time}', time=silence)} ", "$warning"))
             if view.status.activity:  # What it was at, or why a run elsewhere is not heard of.
                 now = clean(translate_message(view.status.activity))
                 parts.append((f" {now} ", "$warning"))
@@ -121,8 +148,74 @@ class RunHeader(StyledLine):
             parts.append((f" {clean(translate_message(view.status.activity))} ", "$accent"))
         if self._pending:
             commands = listed(map(tr, self._pending))
-            parts.append((f" {tr('asked: {commands}', commands=commands)} ", "$warning"))
+            parts.append((f" {tr('queued: {commands}', commands=commands)} ", "$warning"))
         return parts
+
+
+def _room(width: int, left: Sequence[Part], right: Sequence[Part]) -> int:
+    """Cells that are left, without those of the name."""
+    return width - sum(cell_len(text) for text, _ in (*left, *right)) - _SHORTEST_NAME
+
+
+def _is_red(state: str, verdict: Verdict | None) -> bool:
+    return state in ("crashed", "failed") or (verdict is not None and verdict.level == "error")
+
+
+def _details(view: RunView) -> tuple[str, ...]:
+    """What it trains, on what; the first ones are kept on a short line."""
+    info = view.info
+    stage = info.stage
+    if info.parent:
+        stage = tr("{stage} from {parent}", stage=info.stage, parent=info.parent)
+    return (
+        stage,
+        " ".join(filter(None, (info.model, parameters(info.parameters)))),
+        tr(view.log_format) if view.log_format else "",
+        " ".join(filter(None, (info.device, info.precision))),
+        tr("pid {pid} on {host}", pid=info.pid, host=info.host) if info.pid else "",
+    )
+
+
+def _facts(view: RunView) -> list[str]:
+    """Steps, share and time: only what is known."""
+    status, total = view.status, view.status.total_steps
+    steps = f"{status.step:,}" + (f" / {total:,}" if total else "")
+    share = f"{view.progress:.0%}" if view.progress < 1 or view.state == "finished" else "99%"
+    if view.log_format:
+        took = [tr("ran {time}", time=duration(view.spent_s))] if view.spent_s else []
+        return [steps, *([share] if total else []), *took]
+    return [steps, share, *_time(view)]
+
+
+def _time(view: RunView) -> list[str]:
+    if not view.active:
+        took = time_text(view.info, view.status)
+        return [tr("ran {time}", time=took)] if took else []
+    eta = view.status.eta_s
+    return [tr("ETA {time}", time="–" if eta is None else duration(eta))]
+
+
+def _length(facts: Sequence[str]) -> int:
+    return sum(cell_len(fact) + 2 for fact in facts)
+
+
+def _progress(view: RunView, room: int, facts: Sequence[str], *, red: bool) -> list[Part]:
+    """A bar in the colour of the state, or `red`, if there is room, then the facts."""
+    first, *others = facts
+    parts: list[Part] = []
+    if room > _SHORTEST_BAR and view.status.total_steps:
+        _, colour = BADGES.get(view.state, ("", "$warning"))
+        colour = "$error" if red else colour
+        parts = [*bar(min(room - 1, _LONGEST_BAR), view.progress, colour), (" ", "")]
+    parts.append((f" {first} ", "bold"))
+    return parts + [(f" {fact} ", "$foreground 80%") for fact in others]
+
+
+def bar(width: int, share: float, colour: str) -> list[Part]:
+    """A bar of `width` cells, `share` of it in `colour`, in steps of half a cell."""
+    halves = round(share * width * 2)
+    done = "━" * (halves // 2) + ("╸" if halves % 2 else "")
+    return [(done, colour), ("─" * (width - len(done)), "$foreground 20%")]
 
 
 def badge(state: str, verdict: Verdict | None = None) -> Part:
@@ -162,6 +255,9 @@ if __name__ == "__main__":
 
     header = RunHeader()
     info = RunInfo("小兔\x1b[31m子", "pretrain", 0, 0, "box", 7, 0.0, "cpu", "fp32", "nano")
-    header._view = RunView(info, RunStatus(activity="sampling"), "running")
-    print(header.compose_line(80))
+    status = RunStatus("running", 420, 1000, activity="sampling", eta_s=133)
+    header._view = RunView(info, status, "running")
+    for columns in (140, 80, 60):
+        print(header.compose_line(columns))
+        assert header.compose_line(columns).cell_length == columns
     print("=== 自测通过 ===")

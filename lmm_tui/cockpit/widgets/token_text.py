@@ -23,6 +23,9 @@ from lmm_tui.runs.loss_levels import HIGH_LOSS
 from lmm_tui.terminal.byte_tokens import ByteSpan, spans
 from lmm_tui.terminal.safe_text import NEWLINE_MARK, clean, fit
 
+HIGH_LOSS_GROUND = "on $error 20%"
+"""The ground of tokens with a high loss: an underline would hide those of names."""
+
 
 class TokenText(ScrollView, can_focus=True):
     """`show` tokens and losses; the cursor starts at the first token."""
@@ -170,7 +173,7 @@ class TokenText(ScrollView, can_focus=True):
         if span.start <= self.cursor < span.stop:
             return shown, f"{style} reverse bold".strip() if self.has_focus else f"{style} reverse"
         if loss is not None and not loss < HIGH_LOSS:
-            return shown, f"{style} underline".strip()
+            return shown, f"{style} {HIGH_LOSS_GROUND}".strip()
         return shown, style
 
 

@@ -224,7 +224,7 @@ def test_a_pinned_checkpoint_stays(small: MakeConfig) -> None:
     while host.status.status.step < 1:
         assert not host.join(0.005), host.error
     pinned = host.mailbox.send("checkpoint", {"pin": True}).result(60)
-    assert pinned.ok and "kept for good" in pinned.message
+    assert pinned.ok and "pinned" in pinned.message
     while host.status.status.step < pinned.step + 8:
         assert not host.join(0.005), host.error
     end(host)

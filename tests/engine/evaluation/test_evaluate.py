@@ -270,6 +270,8 @@ def test_an_evaluation_that_fails_names_its_log(
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(EvaluateError, match=r"failed .* is in .*last-failure\.log"):
         evaluate(job, cache=tmp_path)
+    (log,) = tmp_path.rglob("last-failure.log")
+    assert log.stat().st_mode & 0o077 == 0
 
 
 # -- local files ---------------------------------------------------------------------------------

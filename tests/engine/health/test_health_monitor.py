@@ -95,7 +95,7 @@ def test_actions_are_carried_out_and_recorded(
     ] == [
         "loss_spike: back to the weights of step-000000030, learning rate x 1",
         "loss_spike: a checkpoint is written",
-        "loss_spike: paused; look at it, then go on (resume)",
+        "loss_spike: paused; inspect it, then resume",
     ]
     host.mailbox.send("stop").result(120)
     assert host.join(120) and host.state == "stopped"

@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from lmm_tui.engine.health.notifications import Notifier
+from lmm_tui.engine.health.notifications import Notifier, alert_channels
 from lmm_tui.engine.health.webhook import NotificationError, Webhook
 
 Answer = Callable[[socket.socket], None]
@@ -95,7 +95,7 @@ def test_an_odd_answer_is_a_sentence_that_is_said_once(
     reply: bytes, serve: Callable[[Answer], str]
 ) -> None:
     said: list[str] = []
-    notifier = Notifier(serve(says(reply)), None, said.append)
+    notifier = Notifier(alert_channels(serve(says(reply)), None), said.append)
     for _ in range(3):
         notifier.send("{}")
     notifier.close()
@@ -104,7 +104,7 @@ def test_an_odd_answer_is_a_sentence_that_is_said_once(
 
 def test_a_command_that_leaves_a_child_with_its_output_is_not_waited_for() -> None:
     said: list[str] = []
-    notifier = Notifier(None, "sleep 300 & exit 3", said.append)
+    notifier = Notifier(alert_channels(None, "sleep 300 & exit 3"), said.append)
     begun = time.monotonic()
     notifier.send("{}")
     notifier.close()

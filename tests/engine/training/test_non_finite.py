@@ -68,7 +68,7 @@ def test_a_bad_step_changes_nothing_is_counted_and_named_once(
     losses = curve(host.run_dir)
     assert [step for step, loss in losses.items() if loss == "NaN"] == [4, 5, 9]
     assert curve(host.run_dir, "train/skipped") == {4: 1, 5: 2, 9: 3}
-    assert len(alerts(host)) == 2 and all("step left out" in text for text in alerts(host))
+    assert len(alerts(host)) == 2 and all("step skipped" in text for text in alerts(host))
     weights = {
         int(path.name[-3:]): load(path, torch.device("cpu"))[1]["model.embed_tokens.weight"]
         for path in list_checkpoints(host.run_dir.checkpoints)
@@ -112,7 +112,7 @@ def test_rollback_takes_the_last_checkpoint_and_the_next_data(
     )
     assert host.state == "finished"
     [alert] = alerts(host)
-    assert "back to the weights of step-000000004, learning rate x 0.5" in alert
+    assert "restored step-000000004, learning rate x 0.5" in alert
     assert sorted(curve(host.run_dir)) == list(range(1, 13))
     rates = curve(host.run_dir, "train/lr")
     assert rates[7] == rates[6] / 2 == rates[12]

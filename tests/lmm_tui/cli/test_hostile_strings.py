@@ -18,8 +18,8 @@ from processes import ROOT
 
 from lmm_tui.cli.main import COMMANDS, run
 from lmm_tui.cockpit.app import CockpitApp
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.safe_streams import cleaned_errors
 
 PRINTABLE = EVIL.replace("\0", "")
@@ -34,14 +34,24 @@ WORDS = {
     "train, weights": ["train", "--from", "{run}", "--steps", "1", "--runs-dir", "{out}"],
     "resume": ["resume", "{run}"],
     "pipeline": ["pipeline", PRINTABLE[:60]],
+    "sweep": ["sweep", "--set", f"optim.lr={PRINTABLE[:40]},1"],
+    "sweep, a name": ["sweep", PRINTABLE[:60]],
+    "worker": ["worker", PRINTABLE[:60]],
     "monitor": ["monitor", "{run}"],
     "runs": ["runs", "--runs-dir", "{runs}"],
     "runs as JSON": ["runs", "--json", "--runs-dir", "{runs}"],
+    "runs as CSV": ["runs", "--csv", "--runs-dir", "{runs}"],
+    "runs, filtered": ["runs", f"{PRINTABLE[:40]}=1", PRINTABLE[:40], "--runs-dir", "{runs}"],
+    "runs, columns": ["runs", "--columns", f"name,note,{PRINTABLE[:40]}", "--runs-dir", "{runs}"],
+    "tag": ["tag", "{run}", PRINTABLE[:40]],
+    "tag, a run": ["tag", PRINTABLE[:60], "night"],
     "status": ["status", "{run}"],
     "status as JSON": ["status", "--json", "{run}"],
     "plot": ["plot", "--text", "{run}"],
     "plot to a file": ["plot", "{run}", "-o", "{out}/page.svg"],
     "plot the screen": ["plot", "{run}", "--screen", "{out}/screen.svg"],
+    "report": ["report", "{run}", "-o", "{out}/report.html"],
+    "report as Markdown": ["report", "{run}", "-o", "{out}/report.md"],
     "spikes": ["spikes", "{run}"],
     "spikes as JSON": ["spikes", "--json", "{run}"],
     "health": ["health", "{run}"],
@@ -53,6 +63,7 @@ WORDS = {
     "eval": ["eval", "--run", "{run}"],
     "eval, a folder": ["eval", "--model-path", "{run}", "--tasks", "arc_easy"],
     "convert": ["convert", "{run}", "{out}/model"],
+    "mcp": ["mcp", "--runs-dir", "{run}/note.txt", "--help"],
     "serve-run": ["serve-run", PRINTABLE[:60]],
     "cache": ["cache", "list", "--cache-dir", "{runs}"],
     "cache, a folder": ["cache", "prune", "--cache-dir", PRINTABLE[:60]],
@@ -119,7 +130,7 @@ def test_a_table_holds_no_formula_and_reads_back(hostile: RunDir, tmp_path: Path
     header, *rows = csv.reader(text.splitlines())
     assert not [cell for cell in header if cell.strip()[:1] in tuple("=+-@＝＋－＠")]
     assert all(cell == "" or float(cell) is not None for row in rows for cell in row)
-    session = RunSession(target)
+    session = Reader(target)
     session.poll()
     names = {name for name in FORMULAS if name.isprintable()}
     assert names <= {name.removeprefix("train/") for name in session.series.names()}
@@ -148,7 +159,7 @@ def _check_picture(text: str) -> None:
 
 
 async def test_toasts_titles_and_the_clipboard_hold_nothing_of_it(hostile: RunDir) -> None:
-    app = CockpitApp(RunSession(hostile.path))
+    app = CockpitApp(Reader(hostile.path))
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await pilot.pause()
         app.screen.toast(EVIL, EVIL, severe=True)

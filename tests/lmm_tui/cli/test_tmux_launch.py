@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.runs.session import RunSession
 
 pytestmark = [
     pytest.mark.slow,
@@ -136,12 +136,12 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     small = {"model.hidden_size": 32, "model.num_layers": 2}
     run = launch(tmux, tmp_path, "--steps", "1000000", **small)
     # Configure: from the preset up to the name, which the estimate beside it takes up.
-    tmux.wait_for("configuration", "estimate", "preset")
+    tmux.wait_for("configuration", "estimate", "model size")
     tmux.press("Up", "Up")
     tmux.wait_for("Name of the run")
     tmux.press("-l", "demo")
     tmux.wait_for("runs/demo", "--name demo")
-    tmux.press("Enter")
+    tmux.press("F5")
     assert "ln V" in tmux.wait_for("RUNNING", "smoothed", "tok/s", "best")
 
     # Look closer: zoom into the loss, with a cursor, and go back to everything.
@@ -157,13 +157,13 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
 
     # Question the model: probe, sample, chat.
     tmux.press("p")
-    tmux.wait_for("samples · 4", "participation ratio")
+    tmux.wait_for("samples · 4", "effective rank (participation ratio)")
     tmux.press("3")
     tmux.wait_for("4 prompts", "1 step")
-    tmux.press("s")
+    tmux.press("p")
     tmux.wait_for("2 steps")
-    tmux.press("c")
-    tmux.wait_for("the live model goes on from this")
+    tmux.press("i")
+    tmux.wait_for("Prompt (the live model)")
     tmux.press("-l", "The cat")
     tmux.press("Enter")
     # Whatever it is, and on whichever line.
@@ -172,7 +172,7 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     # Steer it: another learning rate, a pause, a checkpoint.
     go_back_to(tmux, "RUNNING")
     tmux.press("L")
-    tmux.wait_for("change the live run")
+    tmux.wait_for("Live settings")
     replace_text(tmux, "peak learning rate    0.", "5e-4")
     tmux.wait_for("→ 0.0005")
     tmux.press("Enter")
@@ -195,14 +195,14 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
         replace_text(tmux, f"│   {before} ", value)
         tmux.press("Enter")
         tmux.wait_gone(f"─ {row} ─")
-    tmux.press("r")
+    tmux.press("v")
     tmux.wait_for("first 2", "lmm_sums", "1 evaluation")
     (record,) = (run.path / "evals").glob("*.json")
     assert "lmm_sums" in record.read_text()
 
     # Leave: the run is stopped where it was paused, and its pictures are there.
     tmux.press("q")
-    tmux.wait_for("Stop after this step, with a checkpoint")
+    tmux.wait_for("Stop after this step and save a checkpoint")
     tmux.press("s")
     last = tmux.wait_for("lmm-tui resume")
     assert "stopped, step" in last and "lmm-tui resume demo" in last
@@ -229,7 +229,7 @@ def test_a_killed_terminal_leaves_training_alone_and_no_screen_spinning(tmux, tm
     before = sum(process.cpu_times()[:2])
     time.sleep(2.0)
     assert sum(process.cpu_times()[:2]) - before < 0.2
-    assert RunSession(run.path).send("resume").ok
+    assert Reader(run.path).send("resume").ok
     process.wait(90)
     status = run.read_status()
     assert (status.state, status.step) == ("finished", 150)

@@ -14,7 +14,7 @@ from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.help import HelpScreen
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 
 
 @pytest.fixture
@@ -36,14 +36,14 @@ async def click(pilot, text, last=False):
 
 
 async def test_every_screen_is_reached_and_left(path):
-    app = CockpitApp(RunSession(path))
+    app = CockpitApp(Reader(path))
     async with app.run_test(size=(80, 24)) as pilot:
         await click(pilot, "? help", last=True)
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
-        await click(pilot, "esc closes")
+        await click(pilot, "esc close")
         await until(pilot, lambda: isinstance(app.screen, DashboardScreen))
         await click(pilot, "? help", last=True)
-        await until_read(pilot, "esc closes")
+        await until_read(pilot, "esc close")
         while "All runs: open" not in screen_text(app):
             app.screen.query_one("#keys").scroll_relative(y=3, animate=False)  # As the wheel does.
             await pilot.pause()
@@ -54,7 +54,7 @@ async def test_every_screen_is_reached_and_left(path):
             await until(pilot, lambda name=name: getattr(app.screen, "PLACE", "") == name)
         await click(pilot, " 8 ")
         await until(pilot, lambda: isinstance(app.screen, ConfigureScreen))
-        await click(pilot, "Leave")
+        await click(pilot, "Cancel")
         await until(pilot, lambda: isinstance(app.screen, BaseScreen))
         await click(pilot, " 3 ")
         for behind in ("chat", "tokens"):
@@ -67,36 +67,36 @@ async def test_every_screen_is_reached_and_left(path):
 
 
 async def test_a_question_is_answered_and_left(path):
-    app = CockpitApp(RunSession(path))
+    app = CockpitApp(Reader(path))
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("2")
-        await click(pilot, "n note")
+        await click(pilot, "a note")
         await until(pilot, lambda: app.screen.query("#answer"))
         app.screen.query_one("#answer", Input).value = "warm"
         await click(pilot, "enter", last=True)
         await until_read(pilot, "warm")
-        await click(pilot, "n note")
+        await click(pilot, "a note")
         await click(pilot, "esc", last=True)
         await until(pilot, lambda: isinstance(app.screen, BaseScreen))
         await click(pilot, "? help")
         await click(pilot, "Move a run that is not")
-        await click(pilot, "Leave all as it is")
+        await click(pilot, "Cancel")
         await until(pilot, lambda: isinstance(app.screen, BaseScreen))
         for row in ("demo", "other"):
             await click(pilot, row)
             await click(pilot, "space mark")
-        await click(pilot, "d differences")
-        await click(pilot, "esc closes")
-        await click(pilot, "o overlay")
+        await click(pilot, "D differences")
+        await click(pilot, "esc close")
+        await click(pilot, "C compare")
         await click(pilot, "esc back")
         await until(pilot, lambda: isinstance(app.screen, BaseScreen))
 
 
 async def test_a_panel_is_zoomed_and_pages_are_turned(path):
-    app = CockpitApp(RunSession(path))
+    app = CockpitApp(Reader(path))
     async with app.run_test(size=(80, 24)) as pilot:
         first = screen_text(app)
-        await click(pilot, "n next page")
+        await click(pilot, "] next page")
         await until(pilot, lambda: screen_text(app) != first)
 
 
@@ -108,9 +108,9 @@ async def drag(pilot, chart, start, end, control=False):
 
 
 async def test_a_chart_is_framed_moved_and_zoomed(path):
-    app = CockpitApp(RunSession(path))
+    app = CockpitApp(Reader(path))
     async with app.run_test(size=(200, 50)) as pilot:
-        await until_read(pilot, "unigram")
+        await until_read(pilot, "word frequencies")
         chart = app.screen.query_one("#first", Chart)
         across = chart.data_cells()[1]
         await drag(pilot, chart, (GUTTER + across // 4, 4), (GUTTER + across // 2, 6))

@@ -21,15 +21,16 @@ from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
 from lmm_tui.cockpit.screens.runs_screen import RunsScreen
 from lmm_tui.cockpit.screens.screen_registry import REGISTERED
+from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.table import Table
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 
 SIZES = [(200, 50), (60, 15)]
 
 
 def open_on(run, **more):
-    return CockpitApp(RunSession(run.dir.path), **more)
+    return CockpitApp(Reader(run.dir.path), **more)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -111,14 +112,52 @@ async def test_a_digit_typed_into_a_field_is_text(run):
         assert app.screen.query_one(Input).value == "18"
 
 
-async def test_digits_do_not_take_away_a_form_that_is_being_filled_in(run):
+async def test_digits_leave_the_form_and_what_was_filled_in_is_there_again(run):
     app = open_on(run)
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("8")
         await until(pilot, lambda: isinstance(app.screen, ConfigureScreen))
-        await pilot.press("2", "1")
-        await pilot.pause()
-        assert isinstance(app.screen, ConfigureScreen)
+        app.screen.field("data.seq_len").editor.focus()
+        await pilot.press("end", "1", "2")  # In a text they are digits.
+        await until(pilot, lambda: app.screen.config.data.seq_len == 25612)
+        app.screen.field("stage").editor.focus()
+        await pilot.press("2")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        await pilot.press("8")
+        await until(pilot, lambda: isinstance(app.screen, ConfigureScreen))
+        assert app.screen.config.data.seq_len == 25612
+        await pilot.press("1")
+        await until(pilot, lambda: isinstance(app.screen, DashboardScreen))
+
+
+async def test_a_key_that_has_moved_is_told_once(run):
+    app = open_on(run)
+    async with app.run_test(size=(120, 30), notifications=True) as pilot:
+        await pilot.press("n", "n")
+        await until(pilot, lambda: toasts(app))
+        assert toasts(app) == ["next page is on ] now"]
+        await pilot.press("2", "d")  # It deletes now, and asks: newcomers need not be told.
+        assert [said for said in toasts(app) if "is on" in said] == ["next page is on ] now"]
+        assert app.habits.told == ("view.next",)
+
+
+async def test_the_palette_opens_a_run_and_finds_a_metric_and_a_setting(run):
+    FakeRun(run.dir.path.parent / "other", state="finished").close()
+    run.train(1, 3)
+    app = open_on(run)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.press("colon")
+        await until(pilot, lambda: app.screen.query(Input))
+        await pilot.press(*"lr 1e-4")
+        await until_read(pilot, "→ 0.0001")
+        await pilot.press(*["backspace"] * 7, *"train/ppl")
+        await until_read(pilot, "last value")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query(FilterInput))
+        assert app.screen.query_one(FilterInput).value == "train/ppl"
+        await pilot.press("escape")
+        await do_by_palette(pilot, "other", "finished")
+        await until(pilot, lambda: app.session.run_dir.name == "other")
 
 
 async def test_a_click_on_a_name_opens_its_screen(run):
@@ -247,7 +286,7 @@ async def test_a_second_run_is_started_in_a_process_of_its_own(run, tmp_path, mo
 
     def start(config):
         started.append((config.name, threading.current_thread()))
-        return RunSession(other.dir.path)
+        return Reader(other.dir.path)
 
     monkeypatch.setattr("lmm_tui.cockpit.app._start_detached", start)
     app = open_on(run, owned=True)
@@ -272,7 +311,9 @@ async def test_screen_and_theme_are_found_again(run):
         await pilot.press("t", "2")
         await until_read(pilot, "first-words")
     preferences.keep(app.habits)
-    assert preferences.load() == Preferences("runs", "lmm-light")
+    kept = preferences.load()
+    assert (kept.screen, kept.theme) == ("runs", "lmm-light")
+    assert kept.last_seen(run.dir.path).step == run.status.step
     again = open_on(run, habits=preferences.load())
     async with again.run_test(size=(120, 30)) as pilot:
         await until(pilot, lambda: isinstance(again.screen, RunsScreen))
@@ -327,7 +368,7 @@ async def test_news_never_covers_a_question_and_is_told_after_it(run):
     app = open_on(run)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.press("question_mark")
-        await until_read(pilot, "esc closes")
+        await until_read(pilot, "esc close")
         app.notify("held-out loss rises", timeout=60)
         await settled(pilot)
         assert "held-out loss rises" not in screen_text(app)

@@ -2,100 +2,27 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import string
 import subprocess
 from pathlib import Path
-from typing import get_args
 
-import click
 import pytest
 from fake_run import FakeRun
 from looking import screen_text, settled, until_read
 from processes import PROGRAM
 from repository import ROOT
 from rich.cells import cell_len
+from said import CHINESE, said_from_tables, said_in_code
 from syrupy.assertion import SnapshotAssertion
 
-from lmm_tui.charts.viewport import AXES
 from lmm_tui.cli import main
 from lmm_tui.cli.commands.eval import _translate_line
-from lmm_tui.cli.help_text import paragraphs
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
-from lmm_tui.cockpit.screens.form_tabs import section_of
-from lmm_tui.cockpit.widgets.run_header import BADGES
-from lmm_tui.engine.config.options import _BOUNDS, options
-from lmm_tui.engine.config.recipe import load_recipe, recipe_names
-from lmm_tui.engine.run.events import Kind
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.i18n import language
-from lmm_tui.i18n.language import catalogue, locale_language, tr
-from lmm_tui.metrics import names
-from lmm_tui.metrics.health.rules import RULES, SEVERITIES, in_our_trainer
-from lmm_tui.metrics.health.verdict import ENDS, headline_of
-from lmm_tui.metrics.readers.log_formats import FORMATS
-from lmm_tui.runs.session import RunSession
-from lmm_tui.runs.status_text import RUNS_HEAD
-
-CHINESE = catalogue("zh")
-
-
-def said_in_code() -> set[str]:
-    """Every text that is given to `tr`, or marked for it, as it stands."""
-    said = set()
-    for file in (ROOT / "lmm_tui").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("tr", "mark"):
-                said |= {
-                    part.value
-                    for part in ast.walk(node.args[0])
-                    if isinstance(part, ast.Constant) and isinstance(part.value, str)
-                }
-    return said
-
-
-def said_from_tables() -> set[str]:
-    """What is given to `tr` from tables, by name."""
-    said = {*main.COMMANDS.values()}
-    for key in KEYS:
-        said |= {key.title, key.help, key.group}
-        said |= {named for named in (f"{key.group}|{key.title}",) if named in CHINESE}
-    for rule in (*RULES, *in_our_trainer()):
-        said |= {rule.suspect, rule.advice, headline_of(rule.name)}
-    for suspect, advice in ENDS.values():
-        said |= {suspect, advice}
-    said |= {"healthy", "healthy now", "no metrics", "not judged"}  # Headlines of verdicts.
-    said |= {name.title for name in (names.KNOWN | names.STAGED).values()}
-    said |= {
-        *names.DEEP_LAYERS.values(),
-        *(state.upper() for state in BADGES),
-        *BADGES,
-        *RUNS_HEAD,
-        *AXES,
-        *(known.name for known in FORMATS),
-    }
-    for option in options():
-        section, label = section_of(option.key), option.label
-        said |= {label, option.help, section}
-        said |= {named for named in (f"{section}|{label}",) if named in CHINESE}
-    said |= {*_BOUNDS.values(), "whole number", "number"}
-    said |= {*SEVERITIES, *get_args(Kind)}
-    said |= {load_recipe(name).about for name in recipe_names()} | {"recipe|step", "names|, "}
-    said |= {"last", "best", "every", "pinned"}  # What keeps a checkpoint.
-    return (said | said_by_help()) - {""}
-
-
-def said_by_help() -> set[str]:
-    """What `--help` of any command says, click's own words among it."""
-    bounded = {f"{option.help} ({option.allowed})" for option in options()}
-    said = {"Options", "Commands", "Usage: "}
-    context = click.Context(main.cli)
-    for command in (main.cli, *(main.cli.get_command(context, name) for name in main.COMMANDS)):
-        said |= {*paragraphs(command.help)}
-        said |= {param.help or "" for param in command.get_params(click.Context(command))
-                 if isinstance(param, click.Option)}  # fmt: skip
-    return said - bounded
+from lmm_tui.i18n.language import locale_language, tr
 
 
 def places(text: str) -> set[str]:
@@ -201,7 +128,7 @@ async def test_the_dashboard_in_chinese_keeps_its_columns(
 ) -> None:
     run = FakeRun(tmp_path / "first-words", host="gpu-box", pid=4242)
     run.train(1, 400)
-    async with CockpitApp(RunSession(run.dir.path)).run_test(size=size) as pilot:
+    async with CockpitApp(Reader(run.dir.path)).run_test(size=size) as pilot:
         await until_read(pilot, "训练中")
         await settled(pilot)
         seen = screen_text(pilot.app)

@@ -25,6 +25,10 @@ BY_KEY = {
     "name": st.from_regex(r"[A-Za-z0-9][\w.+-]{0,30}", fullmatch=True),
     "data.kinds": st.lists(st.sampled_from(KINDS), max_size=3),
     "health.webhook": st.sampled_from(["https://box.example/alerts", "http://[::1]:8080/?a=b&c"]),
+    "notify.webhook": st.sampled_from(["https://box.example/alerts", "http://[::1]:8080/?a=b&c"]),
+    "notify.ntfy": st.sampled_from(["https://ntfy.sh/my-topic"]),
+    "notify.target": st.sampled_from(["val/loss < 3.2", "grpo/reward>0.5"]),
+    "notify.on": st.lists(st.sampled_from(["end", "alert", "target"]), max_size=3),
     "grpo.weights": st.lists(st.floats(-10, 10), max_size=3),
 }
 # They must fit each other; what happens where they don't is test_config's business.
@@ -151,7 +155,7 @@ def test_numbers_that_make_no_model_are_refused_with_their_key():
 def test_checkpoints_kept_are_no_more_than_are_written():
     config = resolve(assignments={"train.steps": 900, "log.checkpoint_every": 500, "log.keep": 9})
     assert estimate(config).checkpoints == 2
-    assert estimate(resolve(assignments={"train.steps": 1000})).checkpoints == 2
+    assert estimate(resolve(assignments={"train.steps": 1000})).checkpoints == 3  # log.keep
     config = resolve(assignments={"log.checkpoint_every": 0})
     assert estimate(config).checkpoints == 1
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 from lmm_tui.metrics import names
-from lmm_tui.metrics.health.alerts import Health
+from lmm_tui.metrics.health.alerts import Health, examine
 from lmm_tui.metrics.health.rules import RULES, in_our_trainer
-from lmm_tui.metrics.health.scan import examine
 from lmm_tui.metrics.health.verdict import Verdict, verdict_of, with_end
 from lmm_tui.metrics.series.series import SeriesStore
 
@@ -66,7 +65,7 @@ def test_noise_of_a_thousandth_of_a_nat_is_no_spike_but_such_a_loss_is_noticed()
     health = judged([*rows, {names.TRAIN_LOSS: 0.0017}, *rows[:5]])
     assert [alert.rule for alert in health.alerts] == ["near_zero"]
     verdict = verdict_of(health)
-    assert verdict.level == "notice" and "by heart" in verdict.text
+    assert verdict.level == "notice" and "memorised" in verdict.text
 
 
 def test_a_loss_of_zero_is_no_finding_where_rewards_are_logged() -> None:

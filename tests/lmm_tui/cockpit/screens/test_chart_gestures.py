@@ -27,7 +27,7 @@ from lmm_tui.charts.viewport import (
     zoom,
 )
 from lmm_tui.cockpit.screens.dashboard_panels import marks_of
-from lmm_tui.engine.run.events import EventLog
+from lmm_tui.engine.run.events import EventLog, RunEvent
 from lmm_tui.metrics.series.series import SeriesStore
 from lmm_tui.metrics.series.smoothing import centred_mean
 
@@ -154,15 +154,16 @@ def test_events_are_marks_on_the_axis_and_alerts_win() -> None:
 
 def test_only_what_may_explain_a_curve_is_marked() -> None:
     events = [
-        {"kind": "alert", "level": "error", "step": 3, "message": "loss is NaN"},
-        {"kind": "alert", "level": "info", "step": 4, "message": "written again"},
-        {"kind": "command", "step": 5, "message": "set: optim.lr = 1"},
-        {"kind": "command", "step": 6, "message": "probe: done"},
-        {"kind": "resume", "step": 7, "message": "from step-000000007"},
-        {"kind": "checkpoint", "step": 8},
-        {"kind": "alert", "level": "error", "message": "no step"},
+        RunEvent(3, "alert", "loss is NaN", "error"),
+        RunEvent(4, "alert", "written again"),
+        RunEvent(5, "command", "set: optim.lr = 1"),
+        RunEvent(6, "command", "probe: done"),
+        RunEvent(7, "resume", "from step-000000007"),
+        RunEvent(8, "checkpoint", "step-000000008"),
+        RunEvent(None, "alert", "no step", "error"),
     ]
-    assert marks_of(events) == (Mark(3, True), Mark(5, False), Mark(7, False))
+    found = [(mark.step, mark.severe) for mark in marks_of(events)]
+    assert found == [(3, True), (5, False), (7, False)]
 
 
 def test_smoothing_is_centred_and_keeps_gaps() -> None:
@@ -225,7 +226,7 @@ async def test_without_colours_the_name_of_the_picture_with_the_focus_stands_out
 async def test_zooming_further_than_it_goes_says_so_once(run):
     async with cockpit(run, (80, 24)) as (app, pilot):
         await pilot.press(*["plus"] * 12)
-        assert toasts(app) == ["This is as near as it gets."]
+        assert toasts(app) == ["Already at the closest zoom."]
         first = app.screen.query_one("#first", Chart)
         assert not first.view.can_zoom(2, first.whole)
 
@@ -235,7 +236,7 @@ async def test_zooming_out_of_all_there_is_says_so(run):
         await pilot.press("plus", "minus")
         assert not toasts(app)
         await pilot.press("minus")
-        assert toasts(app) == ["All of it is shown."]
+        assert toasts(app) == ["The whole run is shown."]
 
 
 async def test_every_chart_key_does_what_the_help_says(run):
@@ -247,11 +248,11 @@ async def test_every_chart_key_does_what_the_help_says(run):
         assert first.view.smoothing == 1 and first.view.axis == "tokens"
         await pilot.press("x", "x", "x")
         assert first.view.axis == "step"
-        await pilot.press("y", "s", "s", "s", "up", "home")
+        await pilot.press("y", "s", "s", "s", "plus", "home")
         assert first.view.window[0] == 0 and not first.view.follows
         await pilot.press("end")
         assert first.view.follows
-        await pilot.press("down", "minus")
+        await pilot.press("minus", "minus")
         assert first.view == Viewport()
 
 
@@ -283,7 +284,7 @@ async def test_a_click_sets_the_cursor_and_the_wheel_zooms_there(run):
 async def test_alerts_of_the_run_are_marks_on_the_charts(run):
     EventLog(run.dir).write("alert", "loss is NaN", step=200, level="error")
     async with cockpit(run, (200, 50)) as (app, _):
-        assert app.screen.query_one("#first", Chart).marks == (Mark(200, True),)
+        assert app.screen.query_one("#first", Chart).marks == (Mark(200, True, "loss is NaN"),)
 
 
 async def test_gestures_on_a_run_without_values_do_nothing(tmp_path):

@@ -19,8 +19,8 @@ from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, seal
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, Job, Score
 from lmm_tui.engine.evaluation.records import Record
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.worker_jobs import convert_in_worker
 
 KEEP = "[log]\nkeep = 1\nkeep_best = 1\nkeep_every = 0\nprobe_every = 50\n"
@@ -46,7 +46,7 @@ def save(run, step, val_loss=None):
 
 @asynccontextmanager
 async def listing(run, count, size=(120, 30)):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.press("5")
         await until(pilot, lambda: isinstance(app.screen, CheckpointsScreen))
@@ -66,7 +66,7 @@ async def test_it_lists_what_is_saved_and_what_keeps_it(run):
         lines = text.splitlines()
         assert "first-words · 3 checkpoints · 9.0 MB" in text
         assert "weights, optimiser" in text
-        for step, words in (("300", "last"), ("200", "best"), ("100", "nothing keeps it")):
+        for step, words in (("300", "last"), ("200", "best"), ("100", "not kept")):
             line = next(line for line in lines if line.strip().startswith(step))
             assert words in line and "3.0 MB" in line
 
@@ -76,14 +76,14 @@ async def test_p_pins_at_once_and_asks_before_a_pin_goes_that_alone_keeps_it(run
         save(run, step)
     first = run.dir.checkpoints / checkpoint_name(100)
     async with listing(run, 2) as (app, pilot):
-        await pilot.press("end", "p")
+        await pilot.press("end", "P")
         await until_read(pilot, "pinned")
         assert (first / "pinned").exists()
-        await pilot.press("p")
+        await pilot.press("P")
         await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
         await pilot.press("escape")
         assert (first / "pinned").exists()
-        await pilot.press("p", "y")
+        await pilot.press("P", "y")
         await until(pilot, lambda: not (first / "pinned").exists())
 
 
@@ -91,12 +91,12 @@ async def test_x_asks_erases_and_leaves_the_last_one_of_a_live_run(run):
     for step in (100, 200):
         save(run, step)
     async with listing(run, 2) as (app, pilot):
-        await pilot.press("end", "x", "enter")
+        await pilot.press("end", "d", "enter")
         await pilot.pause()
         assert len(checkpoint_files.list_checkpoints(run.dir.checkpoints)) == 2
-        await pilot.press("x", "y")
+        await pilot.press("d", "y")
         await until(pilot, lambda: len(steps(app)) == 1)
-        await pilot.press("x")
+        await pilot.press("d")
         await pilot.pause()
         assert "the only checkpoint of a live run stays" in toasts(app)
         assert isinstance(app.screen, CheckpointsScreen)
@@ -113,7 +113,7 @@ async def test_f_configures_a_run_that_starts_from_it(run):
         assert app.screen.config.start_from == str(path)
 
 
-@pytest.mark.parametrize("key, words", [("f", "launch --from"), ("e", "eval --run")])
+@pytest.mark.parametrize("key, words", [("f", "launch --from"), ("v", "eval --run")])
 async def test_the_command_line_can_be_copied(run, key, words):
     path = save(run, 100)
     async with listing(run, 1) as (app, pilot):
@@ -144,7 +144,7 @@ async def test_e_evaluates_beside_and_says_how_it_came_out(run, monkeypatch):
         "lmm_tui.cockpit.screens.checkpoint_actions._background_evaluation", lambda run: Beside()
     )
     async with listing(run, 1) as (app, pilot):
-        await pilot.press("e", "y")
+        await pilot.press("v", "y")
         await until(pilot, lambda: started == [path])
         app.screen.look()
         app.screen.look()
@@ -156,10 +156,10 @@ async def test_e_evaluates_beside_and_says_how_it_came_out(run, monkeypatch):
 async def test_v_finds_a_file_that_is_not_what_was_written(run):
     path = save(run, 100)
     async with listing(run, 1) as (app, pilot):
-        await pilot.press("v")
+        await pilot.press("V")
         await until(pilot, lambda: any("is intact" in toast for toast in toasts(app)))
         (path / "training.pt").write_bytes(bytes(999) + b"\1")
-        await pilot.press("v")
+        await pilot.press("V")
         await until(pilot, lambda: any("training.pt is not" in toast for toast in toasts(app)))
 
 
@@ -175,7 +175,7 @@ async def test_c_asks_for_a_path_and_says_what_refused_it(run, tmp_path, monkeyp
 
     monkeypatch.setattr("lmm_tui.runs.worker_jobs.convert_in_worker", convert)
     async with listing(run, 1) as (app, pilot):
-        await pilot.press("c", "ctrl+u", *"taken", "enter")
+        await pilot.press("e", "ctrl+u", *"taken", "enter")
         await until_read(pilot, "nothing is overwritten")
         await pilot.press(*"/../hf", "enter")
         await until(pilot, lambda: "not converted: [b]no tokenizer[/b]" in toasts(app))
@@ -205,7 +205,7 @@ async def test_no_key_breaks_an_empty_list_or_one_whose_run_has_gone(run, size):
                 for key in row.keys:
                     await pilot.press(key)
         app.screen.look()
-        await until_read(pilot, "This run has saved nothing")
+        await until_read(pilot, "No checkpoint was saved in this run")
 
 
 def test_a_look_at_many_checkpoints_reads_only_what_is_new(run):

@@ -22,9 +22,9 @@ from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.evaluation.job import EvaluationOutcome, EvaluationProgress, Job, Score
 from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records, write_record
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.training.run_host import EngineHost
-from lmm_tui.runs.session import RunSession
 
 SIZES = [(120, 30), (80, 24), (60, 15)]
 
@@ -50,7 +50,7 @@ def keep(run, step, value, **asked):
 
 @asynccontextmanager
 async def opened(run, size=(120, 30)):
-    app = CockpitApp(RunSession(run.path))
+    app = CockpitApp(Reader(run.path))
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.press("4")
         await until(pilot, lambda: isinstance(app.screen, EvaluateScreen))
@@ -74,7 +74,8 @@ async def test_scores_stand_with_chance_and_error_bars(run, size):
         await until_read(pilot, "0.500")
         text = screen_text(app)
         assert "0.404-0.596" in text and "0.250" in text and "step 200 (newest)" in text
-        assert ("●" in text) == (size[0] >= 80)
+        results = "\n".join(text.splitlines()[2:])  # Below the header.
+        assert ("●" in results) == (size[0] >= 80)
         assert max(map(len, text.splitlines())) <= size[0]
 
 
@@ -83,7 +84,7 @@ async def test_the_history_is_a_chart_over_steps_and_n_turns_to_the_next_score(r
         keep(run.dir, step, step / 1000)
     async with opened(run.dir) as (app, pilot):
         await until_read(pilot, "step 300")
-        await pilot.press("v")
+        await pilot.press("right_square_bracket")
         await until_read(pilot, "lmm_choice acc (100 questions)")
         assert "0.3000" in screen_text(app)
         store = app.screen.query_one(Chart).store
@@ -91,7 +92,7 @@ async def test_the_history_is_a_chart_over_steps_and_n_turns_to_the_next_score(r
         await pilot.press("n")
         await until_read(pilot, "lmm_sums exact_match")
         await until_read(pilot, "0.1500")
-        await pilot.press("V")
+        await pilot.press("left_square_bracket")
         await until_read(pilot, "0.219-0.396")
 
 
@@ -102,9 +103,9 @@ async def test_runs_that_were_asked_the_same_are_compared_and_no_others(run, tmp
         keep(RunDir(tmp_path / "runs" / name), 50, value, **asked)
     async with opened(run.dir) as (app, pilot):
         await until_read(pilot, "step 200")
-        await pilot.press("v", "v")
+        await pilot.press("right_square_bracket", "right_square_bracket")
         await until_read(pilot, "better")
-        lines = screen_text(app).splitlines()
+        lines = screen_text(app).splitlines()[2:]  # Below the header.
         order = [name for line in lines for name in ("better", "first-words  ") if name in line]
         assert order == ["better", "first-words  "]
         assert "0.500" in screen_text(app) and "0.900" not in screen_text(app)
@@ -116,7 +117,7 @@ async def test_the_pages_are_turned_by_clicks_too(run):
         await until_read(pilot, "0.400")
         views = app.screen.query_one("#views").region
         await pilot.click(offset=(views.x + 19, views.y))
-        await until_read(pilot, "no other run was asked the same yet")
+        await until_read(pilot, "no other run has this evaluation")
 
 
 async def test_every_setting_is_asked_for_and_wrong_ones_are_refused(run, tmp_path):
@@ -164,12 +165,12 @@ async def test_progress_is_shown_with_what_is_left(run, size):
 
 async def test_without_a_checkpoint_it_says_what_to_do_and_no_key_breaks_it(run):
     async with opened(run.dir, (60, 15)) as (app, pilot):
-        await until_read(pilot, "Nothing is saved yet")
+        await until_read(pilot, "No checkpoint yet")
         run.dir.info_file.unlink()
         for row in KEYS:
             if row.where in ("evaluate", "list"):
                 await pilot.press(*row.keys)
-        assert any("nothing is saved yet" in toast for toast in toasts(app))
+        assert any("No checkpoint yet" in toast for toast in toasts(app))
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, DashboardScreen))
 
@@ -200,16 +201,16 @@ async def test_a_checkpoint_is_really_scored_and_a_cancelled_one_is_not(tmp_path
     assert host.join(60), host.error
     async with opened(host.run_dir) as (app, pilot):
         await until_read(pilot, "step 1 (newest)")
-        await pilot.press("r")
+        await pilot.press("v")
         await until_read(pilot, "starting lm-eval")
-        await pilot.press("x")
-        await until_read(pilot, "r evaluates")
-        assert "cancelled; r goes on where it was" in toasts(app)
+        await pilot.press("S")
+        await until_read(pilot, "v evaluate ·")
+        assert "Cancelled; v resumes it" in toasts(app)
         assert not read_records(host.run_dir)
         await change(pilot, "tasks", "ctrl+u", *"lmm_choice", "enter")
         await change(pilot, "limit", "ctrl+u", "3", "enter")
         await until(pilot, lambda: not app.screen.busy)
-        await pilot.press("r")
+        await pilot.press("v")
         await until(pilot, lambda: read_records(host.run_dir), 120)
         await until_read(pilot, "lmm_choice acc")
         [record] = read_records(host.run_dir)
@@ -238,7 +239,7 @@ async def test_each_page_looks_as_it_did(run, tmp_path, snapshot, size, turns):
     keep(RunDir(tmp_path / "runs" / "better"), 50, 0.75)
     async with opened(run.dir, size) as (app, pilot):
         await until_read(pilot, "step 300 (newest)")
-        await pilot.press(*["v"] * turns)
+        await pilot.press(*["right_square_bracket"] * turns)
         await until_read(pilot, ("0.300", "0.3000", "0.750")[turns])
         await settled(pilot)
         lines = [line.partition(" ago")[0] for line in screen_text(app).splitlines()]

@@ -15,12 +15,12 @@ from lmm_tui.cockpit.log_window import LogWindow
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.log_screen import LogScreen
 from lmm_tui.cockpit.widgets.log_view import LogView
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 
 
 @asynccontextmanager
 async def reading(run, size=(80, 24)):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.press("6")
         await until(pilot, lambda: isinstance(app.screen, LogScreen))
@@ -43,7 +43,7 @@ async def test_it_opens_at_the_end_and_follows_until_somebody_scrolls_up(run):
         assert "following" in screen_text(app)
         await pilot.press("pageup")
         await pilot.pause()
-        assert "stands" in screen_text(app) and "line 350 of many" not in screen_text(app)
+        assert "paused" in screen_text(app) and "line 350 of many" not in screen_text(app)
         print_lines(run, 351, 400)
         app.screen.look()
         await pilot.pause()
@@ -56,7 +56,7 @@ async def test_f_follows_or_stands(run):
     print_lines(run, 1, 300)
     async with reading(run) as (app, pilot):
         await pilot.press("F")
-        await until_read(pilot, "stands")
+        await until_read(pilot, "paused")
         await pilot.press("F")
         await until_read(pilot, "following")
         assert app.screen.query_one(LogView).following
@@ -86,7 +86,7 @@ async def test_search_goes_up_and_down_through_the_whole_file(run, monkeypatch):
     print_lines(run, 1, 2000)
     async with reading(run) as (app, pilot):
         await pilot.press("n")
-        assert "asks what to search for" in toasts(app)[0]
+        assert "Press / to search" in toasts(app)[0]
         await pilot.press("slash", *"LINE 77", "enter")
         await until_read(pilot, "line 779 of many")
         await pilot.press("n")
@@ -111,8 +111,8 @@ async def test_f_shows_only_lines_with_a_text_also_those_that_come(run):
         file.write("WARNING: the disk is nearly full\n")
     print_lines(run, 501, 600)
     async with reading(run) as (app, pilot):
-        await pilot.press("f", *"warning", "enter")
-        await until_read(pilot, "1 with “warning”")
+        await pilot.press("ampersand", *"warning", "enter")
+        await until_read(pilot, "1 match “warning”")
         assert "line 600" not in screen_text(app)
         with run.dir.output.open("a") as file:
             file.write("Warning: full\n")
@@ -148,11 +148,11 @@ async def test_no_key_breaks_a_log_of_any_kind(run, content):
             if row.where in ("log", "list"):
                 for key in row.keys:
                     await pilot.press(key)
-                    if key in ("slash", "f"):
+                    if key in ("slash", "ampersand"):
                         await pilot.press("escape")
         assert isinstance(app.screen, LogScreen)
         if not content:
-            await until_read(pilot, "Nothing was printed yet")
+            await until_read(pilot, "No output yet")
 
 
 async def test_a_log_that_is_cut_replaced_or_gone_is_read_anew(run):
@@ -163,7 +163,7 @@ async def test_a_log_that_is_cut_replaced_or_gone_is_read_anew(run):
         await until_read(pilot, "a new beginning")
         run.dir.output.unlink()
         app.screen.look()
-        await until_read(pilot, "Nothing was printed yet")
+        await until_read(pilot, "No output yet")
 
 
 def test_a_hundred_megabytes_open_at_once_and_are_never_held(tmp_path):

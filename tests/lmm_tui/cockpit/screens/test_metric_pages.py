@@ -19,7 +19,7 @@ from lmm_tui.cockpit.screens.page_layouts import pages_for
 from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.health_panel import HealthPanel
 from lmm_tui.cockpit.widgets.panel_grid import PanelGrid
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 
 
 @pytest.fixture
@@ -51,19 +51,20 @@ async def test_a_page_that_nobody_has_opened_has_its_charts_already(run):
         assert most > 0
         await until(pilot, lambda: len(charts_of_metrics(app)) >= most)
         made = charts_of_metrics(app)
-        await pilot.press("n")
+        await pilot.press("right_square_bracket")
         await until(pilot, lambda: open_metrics(app))
         assert charts_of_metrics(app) == made
 
 
 @given(st.integers(1, 60), st.integers(60, 400), st.integers(10, 100))
-def test_a_grid_has_every_panel_once_and_no_holes(count: int, width: int, height: int) -> None:
+def test_a_grid_has_every_panel_once_in_equal_cells(count: int, width: int, height: int) -> None:
     panels = [f"p{number}" for number in range(count)]
     pages = grid("all", panels, Size(width, height))
     assert sorted(panel for page in pages for panel in page.panels) == sorted(panels)
     for page in pages:
         regions = [region for _, region in page.regions(Size(width, height))]
-        assert sum(region.area for region in regions) == width * height
+        widths, heights = {each.width for each in regions}, {each.height for each in regions}
+        assert max(widths) - min(widths) <= 1 and max(heights) - min(heights) <= 1
         assert all(Region(0, 0, width, height).contains_region(region) for region in regions)
         assert all(region.height >= 9 for region in regions)
 
@@ -72,7 +73,7 @@ def test_every_metric_has_a_group_and_keeps_its_order() -> None:
     metrics = ["val/loss", "train/lr", "mine/b", "grpo/kl", "train/loss", "mine/a", "probe/entropy"]
     groups = grouped(metrics)
     assert sorted(name for group in groups.values() for name in group) == sorted(metrics)
-    assert groups["losses"] == ["val/loss", "train/loss"] and groups["other"] == [
+    assert groups["loss"] == ["val/loss", "train/loss"] and groups["other"] == [
         "mine/b",
         "mine/a",
     ]
@@ -110,10 +111,10 @@ async def test_pages_of_all_metrics_follow_the_overview(run):
     async with cockpit(run, (200, 50)) as (app, pilot):
         seen = []
         for _ in range(len(app.screen.pages) - 1):
-            await pilot.press("n")
+            await pilot.press("right_square_bracket")
             seen += open_metrics(app)
         assert sorted(seen) == sorted(app.screen.session.series.names())
-        await pilot.press("n")
+        await pilot.press("right_square_bracket")
         assert open_metrics(app) == []
         assert app.screen.query_one(PanelGrid).page == pages_for(app.size)[0]
 
@@ -151,7 +152,7 @@ async def test_focus_goes_with_a_pinned_metric_that_is_moved(run):
     async with cockpit(run, (200, 50)) as (app, pilot):
         for words in ("lr", "grad_norm"):
             await pilot.press("slash", *words, "enter", "tab", "P", "escape")
-        await pilot.press("n", "tab")
+        await pilot.press("right_square_bracket", "tab")
         metrics = app.screen.focused.metrics
         await pilot.press("greater_than_sign")
         assert app.screen.focused.metrics == metrics
@@ -163,7 +164,7 @@ async def test_pinned_metrics_come_first_and_hidden_ones_go(run):
     async with cockpit(run, (200, 50)) as (app, pilot):
         for words in ("lr", "grad_norm"):
             await pilot.press("slash", *words, "enter", "tab", "P", "escape")
-        await pilot.press("n")
+        await pilot.press("right_square_bracket")
         assert sorted(open_metrics(app)) == ["train/grad_norm", "train/lr"]
         assert shown_page(app) == "pinned"
         order = app.screen.shelf.pinned
@@ -172,20 +173,22 @@ async def test_pinned_metrics_come_first_and_hidden_ones_go(run):
         await pilot.press("escape", "slash", *"lr", "enter", "tab", "H", "escape")
         titles = [page.title for page in app.screen.pages]
         assert "pinned" in titles
-        await pilot.press(*["n"] * (titles.index("optimisation") - titles.index(shown_page(app))))
+        await pilot.press(
+            *["right_square_bracket"] * (titles.index("optimizer") - titles.index(shown_page(app)))
+        )
         assert "train/grad_norm" in open_metrics(app) and "train/lr" not in open_metrics(app)
 
 
 async def test_what_is_pinned_is_found_again_at_the_next_start(run, tmp_path):
     file = tmp_path / "state.json"
-    app = CockpitApp(RunSession(run.dir.path), habits=load(file))
+    app = CockpitApp(Reader(run.dir.path), habits=load(file))
     async with app.run_test(size=(200, 50)) as pilot:
         await pilot.press("slash", *"lr", "enter", "tab", "P")
     keep(app.habits, file)
     assert load(file).shelf == PinnedMetrics(("train/lr",))
-    again = CockpitApp(RunSession(run.dir.path), habits=load(file))
+    again = CockpitApp(Reader(run.dir.path), habits=load(file))
     async with again.run_test(size=(200, 50)) as pilot:
-        await pilot.press("n")
+        await pilot.press("right_square_bracket")
         assert open_metrics(again) == ["train/lr"]
     for broken in ('{"pinned": [1]}', '{"pinned": 1}', "[]", '{"theme": {}}'):
         file.write_text(broken)
@@ -211,5 +214,5 @@ async def test_the_health_panel_says_what_is_wrong_and_what_to_do(run):
         run.metrics.write({"step": 202, "train/loss": 2.0})
         app.screen.look()
         await pilot.pause()
-        assert panel.border_title.startswith("health · 1 open")
-        assert "go back to the last checkpoint" in screen_text(app)
+        assert panel.border_title.startswith("health · 1 active")
+        assert "roll back to the last checkpoint" in screen_text(app)

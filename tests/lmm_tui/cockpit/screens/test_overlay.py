@@ -32,7 +32,7 @@ async def open_overlay(app, pilot):
         pilot,
         lambda: isinstance(app.screen, RunsScreen) and len(app.screen.query_one(Table).rows) == 2,
     )
-    await pilot.press("space", "space", "o")
+    await pilot.press("space", "space", "C")
     await until(pilot, lambda: isinstance(app.screen, OverlayScreen) and app.screen.query(Chart))
 
 
@@ -41,10 +41,10 @@ async def test_marked_runs_are_drawn_over_each_other_on_the_same_axes(runs, tmp_
     async with app.run_test(size=(200, 50)) as pilot:
         await open_overlay(app, pilot)
         await until(pilot, lambda: "val loss" in screen_text(app))
-        legend = screen_text(app).splitlines()[0]
+        legend = screen_text(app).splitlines()[1]
         assert "calm" in legend and "wild" in legend
         charts = list(app.screen.query(Chart))
-        assert {chart.title for chart in charts} >= {"loss", "val loss", "LR", "grad norm"}
+        assert {chart.title for chart in charts} >= {"loss", "val loss", "LR", "gradient norm"}
         assert all({trace.label for trace in c.plot.traces} == {"calm", "wild"} for c in charts)
         assert charts[0].whole.end >= 200
         colours = {trace.label: trace.color for c in charts for trace in c.plot.traces}
@@ -61,7 +61,7 @@ async def test_without_colours_the_legend_has_the_signs_of_the_curves(
     async with app.run_test(size=(60, 15)) as pilot:
         await open_overlay(app, pilot)
         await until(pilot, lambda: screen_text(app).count("o") > 5)
-        legend, *curves = screen_text(app).splitlines()
+        _, legend, *curves = screen_text(app).splitlines()
         signs = {name: legend[legend.index(name) - 2] for name in ("calm", "wild")}
         assert set(signs.values()) == {"o", "+"}
         assert all(sum(sign in row for row in curves) > 2 for sign in signs.values())
@@ -78,7 +78,7 @@ async def test_the_overlay_has_the_gestures_of_charts_and_goes_back(runs, tmp_pa
         assert chart.view.axis == "step" and chart.cursor is None
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
-        await pilot.press("o")
+        await pilot.press("C")
         await until(pilot, lambda: isinstance(app.screen, OverlayScreen))
         await pilot.press("2")
         assert isinstance(app.screen, RunsScreen)
@@ -99,8 +99,8 @@ async def test_nothing_is_overlaid_before_something_is_marked(runs, tmp_path):
     app = CockpitApp(runs_dir=tmp_path)
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
-        await pilot.press("o")
-        assert "mark runs" in toasts(app)[0]
+        await pilot.press("C")
+        assert "Mark runs" in toasts(app)[0]
 
 
 def test_an_overlay_answers_for_all_its_stores():

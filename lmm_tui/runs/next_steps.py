@@ -1,0 +1,120 @@
+"""What can be done next with a run, each by one key and with its consequence.
+
+Pure functions of what is known of the run: a diverged one goes back to a checkpoint with a lower
+learning rate, an ended one is resumed or used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
+from lmm_tui.engine.run.reader import RunView
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.number_format import scientific
+from lmm_tui.metrics.health.verdict import Verdict
+
+LOWER_LR_BY = 3.0
+_CURED = frozenset({"diverged", "non_finite"})
+"""Rules whose finding is cured by earlier weights and a lower learning rate."""
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """`key` is the id of a row of the key table; the text says what comes of it."""
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Cure:
+    """To go back to the checkpoint of a step, 0 where there is none, with a lower peak LR."""
+
+    before: int
+    step: int
+    lr: float | None
+
+    @property
+    def rate(self) -> str:
+        """How the learning rate changes, as ` LR / 3 (3.0e-3 → 1.0e-3)`."""
+        if self.lr is None:
+            return tr("LR / 3")
+        before, after = scientific(self.lr), scientific(self.lr / LOWER_LR_BY)
+        return tr("LR / 3 ({before} → {after})", before=before, after=after)
+
+
+def saved_steps(run: RunDir) -> list[int]:
+    """The steps of its checkpoints, ascending; none where they cannot be listed."""
+    try:
+        return sorted(map(checkpoint_step, list_checkpoints(run.checkpoints)))
+    except OSError:
+        return []
+
+
+def cure_of(verdict: Verdict | None, saved: list[int], lr: float | None) -> Cure | None:
+    """How to go back to before the run diverged; None where it has not."""
+    for found in verdict.findings if verdict is not None else ():
+        if found.alert.rule in _CURED:
+            before = [step for step in saved if step < found.alert.step]
+            return Cure(found.alert.step, max(before, default=0), lr)
+    return None
+
+
+def next_steps(view: RunView, cure: Cure | None, saved: list[int]) -> tuple[NextStep, ...]:
+    """What to offer in the header, the most useful first; none for a healthy live run."""
+    if view.log_format or (view.active and cure is None):
+        return ()
+    if cure is not None:
+        return _cures(view, cure)
+    return _of_ended(view, saved)
+
+
+def _cures(view: RunView, cure: Cure) -> tuple[NextStep, ...]:
+    if view.active and cure.step:
+        text = tr("back to step {step:,}, {rate}", step=cure.step, rate=cure.rate)
+        return (NextStep("next.back", text),)
+    if view.active:
+        text = tr("no checkpoint before step {step:,}: lower the learning rate", step=cure.before)
+        return (NextStep("run.set", text),)
+    if cure.step:
+        text = tr("new run from step {step:,}, {rate}", step=cure.step, rate=cure.rate)
+    else:
+        text = tr("new run with the same settings, {rate}", rate=cure.rate)
+    return (NextStep("next.back", text),)
+
+
+def _of_ended(view: RunView, saved: list[int]) -> tuple[NextStep, ...]:
+    status = view.status
+    if not saved:
+        return (NextStep("next.fork", tr("new run with the same settings; nothing was saved")),)
+    newest = saved[-1]
+    complete = 0 < status.total_steps <= status.step
+    lost = max(status.step - newest, 0)
+    if complete:
+        resume = tr("train longer: {count:,} more steps", count=status.total_steps)
+    elif lost:
+        resume = tr("resume from step {step:,}, loses {lost:,} steps", step=newest, lost=lost)
+    else:
+        resume = tr("resume from step {step:,}", step=newest)
+    again = NextStep("next.resume", resume)
+    use = (
+        NextStep("go.samples", tr("samples and chat")),
+        NextStep("go.evaluate", tr("evaluate")),
+        NextStep("next.fork", tr("fine-tune from it")),
+    )
+    return (*use, again) if complete else (again, *use)
+
+
+if __name__ == "__main__":
+    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+
+    info = RunInfo("demo", "pretrain", 0, 0, "box", 7, 0.0)
+    for state, step in (("crashed", 200), ("finished", 300)):
+        seen = RunView(info, RunStatus(state, step, 300), state)
+        print(*(f"{step.key} {step.text}" for step in next_steps(seen, None, [94])), sep=" · ")
+    live = RunView(info, RunStatus("running", 90, 300), "running")
+    print(next_steps(live, Cure(88, 40, 3e-3), [40])[0].text)
+    assert not next_steps(live, None, [40])
+    print("=== 自测通过 ===")

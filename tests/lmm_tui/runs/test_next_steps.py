@@ -1,0 +1,52 @@
+"""What the header offers next, and with what consequence."""
+
+import pytest
+
+from lmm_tui.engine.run.reader import LOG_FILE, RunView
+from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+from lmm_tui.metrics.health.alerts import Health
+from lmm_tui.metrics.health.verdict import verdict_of
+from lmm_tui.runs.next_steps import cure_of, next_steps
+
+INFO = RunInfo("demo", "pretrain", 0, 0, "box", 7, 0.0)
+
+
+def view(state: str, step: int = 200, log_format: str = "") -> RunView:
+    return RunView(INFO, RunStatus(state, step, 300), state, log_format)
+
+
+def diverged(at: int):
+    health = Health(baselines={"ln V": 6.9})
+    for step in range(1, at + 60):
+        health.observe(step, {"train/loss": 40.0 if step >= at else 6.9})
+    return verdict_of(health)
+
+
+def test_a_crashed_run_is_resumed_and_says_how_many_steps_that_loses() -> None:
+    first = next_steps(view("crashed", 200), None, [40, 94])[0]
+    assert (first.key, first.text) == ("next.resume", "resume from step 94, loses 106 steps")
+
+
+def test_a_finished_run_is_used_or_trained_longer() -> None:
+    keys = [step.key for step in next_steps(view("finished", 300), None, [300])]
+    assert keys == ["go.samples", "go.evaluate", "next.fork", "next.resume"]
+
+
+@pytest.mark.parametrize("state", ["running", "paused"])
+def test_a_diverged_live_run_goes_back_to_the_last_checkpoint_before(state) -> None:
+    cure = cure_of(diverged(88), [20, 40, 120], 3e-3)
+    assert cure is not None and cure.step == 40 and cure.before <= 120
+    (step,) = next_steps(view(state), cure, [20, 40, 120])
+    assert step.key == "next.back"
+    assert step.text == "back to step 40, LR / 3 (3.0e-3 → 1.0e-3)"
+
+
+def test_without_a_checkpoint_before_it_the_learning_rate_is_what_can_be_changed() -> None:
+    cure = cure_of(diverged(88), [300], 3e-3)
+    assert next_steps(view("running"), cure, [300])[0].key == "run.set"
+    assert "same settings" in next_steps(view("stopped"), cure, [300])[0].text
+
+
+def test_nothing_is_offered_for_a_healthy_live_run_or_a_log_of_another_program() -> None:
+    assert not next_steps(view("running"), None, [94])
+    assert not next_steps(view(LOG_FILE, log_format="table"), None, [])
