@@ -68,6 +68,9 @@ def read_pth(path: Path) -> Weights:
     return checked(shape, tensors, path.parent / "tokenizer.json", path).noting(*named)
 
 
+_EXPERTS = "model.layers.0.mlp.experts.down_proj"
+
+
 def infer_shape(tensors: Mapping[str, Tensor], rope_theta: float = 1e6) -> ModelShape:
     """Derive the shape from the tensors' names and sizes; WeightsError where that is impossible."""
 
@@ -76,16 +79,22 @@ def infer_shape(tensors: Mapping[str, Tensor], rope_theta: float = 1e6) -> Model
             raise WeightsError(
                 "tensor {name} is missing; a dense Qwen3 or MiniMind-3 model has it", name=name
             )
+        if not tensors[name].dim() or not tensors[name].numel():
+            raise WeightsError("tensor {name} holds no weights; choose another model", name=name)
         return tensors[name].shape[0], tensors[name].shape[-1]
 
     layer = "model.layers.0."
     vocab_size, hidden_size = size(EMBEDDING)
     head_dim, _ = size(layer + "self_attn.q_norm.weight")
     layers = {
-        int(match[1]) for name in tensors if (match := re.match(r"model\.layers\.(\d+)\.", name))
+        int(match[1])
+        for name in tensors
+        if (match := re.match(r"model\.layers\.(\d{1,9})\.", name))
     }
     head = tensors.get(HEAD)
-    stack = tensors.get(layer + "mlp.experts.down_proj")
+    stack = tensors.get(_EXPERTS)
+    if stack is not None and stack.dim() != 3:
+        raise WeightsError("tensor {name} holds no experts; choose another model", name=_EXPERTS)
     inner = size(layer + "mlp.gate_proj.weight")[0] if stack is None else stack.shape[2]
     return ModelShape(
         vocab_size=vocab_size,

@@ -84,44 +84,6 @@ def read_weights(path: Path) -> Weights:
     )
 
 
-<<<<<<< HEAD
-def infer_shape(tensors: Mapping[str, Tensor], rope_theta: float = 1e6) -> ModelShape:
-    """Derive the shape from the tensors' names and sizes; WeightsError where that is impossible."""
-    layer = "model.layers.0."
-    vocab_size, hidden_size = _size(tensors, EMBEDDING)
-    head_dim, _ = _size(tensors, layer + "self_attn.q_norm.weight")
-    layers = {
-        int(match[1])
-        for name in tensors
-        if (match := re.match(r"model\.layers\.(\d{1,9})\.", name))
-    }
-    head = tensors.get(HEAD)
-    return ModelShape(
-        vocab_size=vocab_size,
-        hidden_size=hidden_size,
-        num_layers=len(layers),
-        num_heads=_size(tensors, layer + "self_attn.q_proj.weight")[0] // head_dim,
-        num_kv_heads=_size(tensors, layer + "self_attn.k_proj.weight")[0] // head_dim,
-        head_dim=head_dim,
-        intermediate_size=_size(tensors, layer + "mlp.gate_proj.weight")[0],
-        rope_theta=rope_theta,
-        tie_embeddings=head is None or torch.equal(head, tensors[EMBEDDING]),
-    )
-
-
-def _size(tensors: Mapping[str, Tensor], name: str) -> tuple[int, int]:
-    """The first and the last dimension of a weight that has to be there."""
-    if name not in tensors:
-        raise WeightsError(
-            "tensor {name} is missing; a dense Qwen3 or MiniMind-3 model has it", name=name
-        )
-    if not tensors[name].numel() or not tensors[name].dim():
-        raise WeightsError("tensor {name} holds no weights; choose another model", name=name)
-    return tensors[name].shape[0], tensors[name].shape[-1]
-
-
-=======
->>>>>>> main
 def _read_verified(path: Path) -> Weights:
     run_dir = RunDir(path.parent.parent)
     run_dir.refuse_unsafe()
@@ -131,6 +93,10 @@ def _read_verified(path: Path) -> Weights:
     architecture = read_architecture(run_dir.path)
     if architecture is None and EMBEDDING not in tensors:
         raise WeightsError("{path}: tensor {embedding} is missing", path=path, embedding=EMBEDDING)
+    if architecture is None and (not tensors[EMBEDDING].dim() or not tensors[EMBEDDING].numel()):
+        raise WeightsError(
+            "{path}: tensor {embedding} holds no weights", path=path, embedding=EMBEDDING
+        )
     blank = blank_model(
         config.model.shape() if architecture else config.model.shape(len(tensors[EMBEDDING])),
         architecture,
@@ -138,15 +104,7 @@ def _read_verified(path: Path) -> Weights:
     )
     shape, tied = blank.shape, adapter is not None and bool(blank.aliases)
     if adapter is not None:
-<<<<<<< HEAD
-        tensors = merged(tensors, adapter)
-    try:
-        shape = config.model.shape(_size(tensors, EMBEDDING)[0])
-    except WeightsError as error:
-        raise WeightsError("{path}: {error}", path=path, error=error) from None
-=======
         tensors = merged(tensors, adapter, blank.aliases)
->>>>>>> main
     tokenizer = run_dir.path / "tokenizer.json"
     notes = []
     if tied and any(alias in tensors for alias in blank.aliases):
@@ -188,39 +146,9 @@ def _read_hf(path: Path) -> Weights:
     return weights.noting(_unknown_note(path, unknown)) if unknown else weights
 
 
-<<<<<<< HEAD
-def _read_pth(path: Path) -> Weights:
-    try:
-        with name_for_library(path) as name:
-            found = torch.load(name, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise WeightsError("{path}: no such file", path=path) from None
-    except Exception as error:
-        # A pickle with code in it is refused by weights_only, and ends here too.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(
-            "{path}: not a file of plain weights ({reason})", path=path, reason=reason
-        ) from None
-    found = found.get("model", found) if isinstance(found, dict) else found
-    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
-        raise WeightsError("{path}: holds no table of tensors", path=path)
-    tensors, named = _renamed(found, path)
-    try:
-        shape = infer_shape(tensors)
-    except WeightsError as error:
-        raise WeightsError("{path}: {error}", path=path, error=error) from None
-    side = sidecar(path)
-    if side.is_file():
-        said = _load_json(side)
-        shape = replace(shape, **_sidecar_fields(said, side))
-    else:
-        named = (*named, _assumed_note(path, shape))
-    return _checked(shape, tensors, path.parent / "tokenizer.json", path).noting(*named)
-=======
 def _read_foreign(path: Path, config: Mapping[str, Any], gguf: str | None = None) -> Weights:
     # transformers takes more than a second to import.
     from lmm_tui.engine.checkpoints.foreign_weights import read_foreign
->>>>>>> main
 
     found = read_foreign(path, config, gguf)
     return Weights(

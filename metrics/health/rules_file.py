@@ -27,12 +27,8 @@ from lmm_tui.guarded_files import read_text
 from lmm_tui.message import os_reason
 from lmm_tui.metrics.health.alert import SEVERITIES
 from lmm_tui.metrics.health.metric_conditions import Threshold
-<<<<<<< HEAD
-from lmm_tui.metrics.health.rules import RULES, SEVERITIES, Rule
-from lmm_tui.toml_text import parse_toml
-=======
 from lmm_tui.metrics.health.rules import RULES, Rule
->>>>>>> main
+from lmm_tui.toml_text import parse_toml
 
 _RULE_KEYS = ("severity", "suspect", "advice", "calm")
 _BOUND = re.compile(r"\s*(?P<metric>\S+)\s*(?P<side>[<>])\s*(?P<number>\S+)\s*")
