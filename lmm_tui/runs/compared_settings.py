@@ -5,13 +5,13 @@ A run's config.toml has what it began with; changes made since are in its events
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.setting_changes import read_history
 from lmm_tui.guarded_files import read_text
+from lmm_tui.toml_text import parse_toml
 
 Settings = Mapping[str, Any]
 """By dotted key, such as `optim.lr`."""
@@ -23,8 +23,8 @@ _OWN = frozenset({"name", "runs_dir", "group", "data.tokenizer", "data.cache_dir
 def settings_began(run: RunDir) -> dict[str, Any]:
     """The settings in config.toml; empty where it is missing or cannot be read."""
     try:
-        tree = tomllib.loads(read_text(run.config, run.path))
-    except (OSError, ValueError, RecursionError):
+        tree = parse_toml(read_text(run.config, run.path))
+    except (OSError, ValueError):
         return {}
     return dict(_flat(tree, ""))
 

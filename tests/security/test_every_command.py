@@ -117,6 +117,8 @@ READ = [
     ["export", "x", "--to", "jsonl"],
     ["export", "x", "--to", "tensorboard"],
     ["spikes", "x"],
+    ["tag", "x"],
+    ["report", "x", "--output", "x.html"],
     ["serve-run", "runs/x"],
 ]
 PICTURE = ["plot", "x", "--output", "x.png"]
@@ -135,10 +137,14 @@ USED = [
     ["send", "x", "pause"],
     ["cache", "--cache-dir", "runs/x"],
     ["cache", "prune", "--cache-dir", "runs/x", "--keep-size", "0kb", "--yes"],
+    ["tag", "x", "mine"],
+    ["sweep", "x"],
+    ["worker", "x"],
+    ["mcp"],
     ["names"],
     ["doctor"],
 ]
-ELSEWHERE = ("names", "doctor", "cache")
+ELSEWHERE = ("names", "doctor", "cache", "sweep", "worker", "mcp")
 """They open no run."""
 
 

@@ -28,7 +28,7 @@ Trap = Callable[[Path, Path], object]
 def entry(trained: Path, tmp_path: Path) -> Path:
     """The entry of the text of `trained`, in a cache of a stranger."""
     cache = Path(shutil.copytree(trained.parent / "cache", tmp_path / "cache"))
-    (entry,) = (path for path in cache.iterdir() if path.is_dir() and path.name[0] != ".")
+    (entry,) = (path.parent for path in cache.glob("*/tokenizer.json"))
     return entry
 
 
