@@ -47,7 +47,7 @@ SOCKET = "control.sock"
 _FILES = (
     *("run.json", "status.json", "config.toml", "metrics.jsonl", "events.jsonl", "samples.jsonl"),
     *("output.log", "run.lock", "note.txt", "tags.txt", "tokenizer.json", "tokenizer_config.json"),
-    "reference.safetensors",
+    *("reference.safetensors", "architecture.json"),
 )
 _FOLDERS = ("tensorboard", "checkpoints", "evals", "spikes", "plots")
 _STALE_AFTER_S = 10.0

@@ -118,6 +118,7 @@ READ = [
     ["export", "x", "--to", "tensorboard"],
     ["spikes", "x"],
     ["tag", "x"],
+    ["tag", "x", "mine"],
     ["report", "x", "--output", "x.html"],
     ["serve-run", "runs/x"],
 ]
@@ -137,7 +138,6 @@ USED = [
     ["send", "x", "pause"],
     ["cache", "--cache-dir", "runs/x"],
     ["cache", "prune", "--cache-dir", "runs/x", "--keep-size", "0kb", "--yes"],
-    ["tag", "x", "mine"],
     ["sweep", "x"],
     ["worker", "x"],
     ["mcp"],

@@ -24,6 +24,9 @@ FILES = (
     "output.log",
     "run.lock",
     "note.txt",
+    "tags.txt",
+    "architecture.json",
+    "reference.safetensors",
     "tokenizer.json",
     "tokenizer_config.json",
 )
