@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from lmm_tui.engine.evaluation import builtin_tasks, hub_access
 from lmm_tui.engine.evaluation.answer_cache import AnswerCache
 from lmm_tui.engine.evaluation.flags import split_tasks
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, Job, Score
+from lmm_tui.engine.evaluation.local_tasks import expected_file, write_overlays
 from lmm_tui.engine.evaluation.model_source import find_evaluated_model
 from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records, write_record
 from lmm_tui.engine.evaluation.report import history_table, outcome_table
@@ -27,6 +29,7 @@ from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import RunInfo
+from lmm_tui.guarded_files import UnsafeFileError
 
 JOB = Job("model", ("lmm_sums",), limit=10)
 WORD = st.text("abcdefghij_", min_size=1, max_size=6)
@@ -298,3 +301,17 @@ def test_an_unreachable_hub_is_detected(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(hub_access, "getproxies", dict)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert not hub_access.hub_answers()
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_among_the_files_of_a_model_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pytorch_model.bin")
+    with pytest.raises(UnsafeFileError, match="pytorch_model"):
+        fingerprint(tmp_path)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_as_questions_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / str(expected_file("hellaswag")))
+    with pytest.raises(EvaluateError, match="cannot be read"):
+        write_overlays(["hellaswag"], tmp_path, tmp_path / "overlays", None)

@@ -414,3 +414,10 @@ def test_send_to_a_run_that_has_ended(tmp_path: Path, capsys: Capture) -> None:
     make_run(tmp_path / "runs")
     assert main.run(["send", "demo", "pause"]) == 1
     assert "finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["status"], ["health"], ["plot", "--text"], ["convert", "x"]])
+def test_a_name_that_no_file_can_have_is_one_sentence(words: list[str], capsys: Capture) -> None:
+    assert main.run([*words, "q" * 5000]) == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1 and len(said) < 6000
