@@ -23,6 +23,7 @@ from lmm_tui.data.preparation.entropy import unigram_and_bigram
 from lmm_tui.data.preparation.unfinished import skipped_from, write_json
 from lmm_tui.data.text.corpus import BUILTIN, TextSource, open_text
 from lmm_tui.data.text.json_rows import Skipped
+from lmm_tui.data.text.source import Source
 from lmm_tui.data.tokenizing.token_store import TokenStore
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 
@@ -50,6 +51,10 @@ class Corpus:
     """How many lines were skipped."""
     unused: tuple[str, ...]
     """Names of fields of JSONL lines that have no effect."""
+    columns: tuple[str, ...]
+    """Names of the columns from which text was read."""
+    chosen: tuple[str, ...]
+    """Sentences for people about which files were chosen."""
     entry: Path
     """Its folder in the cache, held as long as `train` or `val` is."""
     notes: tuple[str, ...]
@@ -57,7 +62,7 @@ class Corpus:
 
 
 def prepare(
-    source: str | Sequence[str],
+    source: str | Source | Sequence[str | Source],
     *,
     tokenizer: str | None,
     vocab_size: int,
@@ -70,7 +75,7 @@ def prepare(
 ) -> Corpus:
     """The text of `source`, tokenised; from the cache if it was prepared before.
 
-    source: `builtin`, or a .txt or .jsonl file, a folder or a glob of them; or several of these.
+    source: `builtin`, or files, a folder, a glob or a dataset by name; or several of these.
     tokenizer: a tokenizer.json or Hugging Face folder; None trains one of `vocab_size` tokens.
     val_fraction: the fraction of the tokens, from the end, that is for validation.
     cache_dir: None is `$XDG_CACHE_HOME/lmm-tui` or `~/.cache/lmm-tui`.
@@ -81,7 +86,7 @@ def prepare(
     """
     report = _silent if progress is None else progress
     text = open_text(source, builtin_mb)
-    named = source if isinstance(source, str) else ", ".join(source)
+    named = ", ".join(map(str, [source] if isinstance(source, str | Source) else source))
     given = Tokenizer.load(Path(tokenizer).expanduser()) if tokenizer else None
     vocabulary = given.fingerprint if given else f"trained {vocab_size}"
     cache = (cache_dir or user_cache()).expanduser()
@@ -125,6 +130,8 @@ def _open(
         skipped=tuple(text.locate(bad) for bad in skipped.first),
         skipped_count=skipped.count,
         unused=tuple(skipped.unused),
+        columns=tuple(skipped.columns),
+        chosen=text.notes,
         entry=entry,
         notes=tuple(notes),
     )

@@ -15,12 +15,20 @@ from typing import Any, TypeVar
 
 import orjson
 
+from lmm_tui.data.errors import DataError
+from lmm_tui.data.text.compressed import DamagedStreamError
+
 T = TypeVar("T")
 Parse = Callable[[dict[str, Any]], T]
 """Makes of a JSON object what it stands for; its ValueError says what was expected instead."""
 
 TOLERATED = 0.01
 """Share of rows that may be broken."""
+
+LONGEST_ROW = 128 << 20
+"""Bytes: a row is read as a whole."""
+LONGEST_ARRAY = 2 << 30
+"""Bytes of a file that is one array."""
 
 BOM = b"\xef\xbb\xbf"
 
@@ -48,6 +56,10 @@ class Skipped:
     """The first 100 bad rows."""
     unused: dict[str, None] = field(default_factory=dict)
     """Names of fields without effect, in the order in which they were met."""
+    columns: dict[str, None] = field(default_factory=dict)
+    """Names of the columns from which text was read."""
+    filtered: int = 0
+    """Good rows that a filter left out; they count in `lines`, too."""
 
     def add(self, bad: BadLine) -> None:
         self.count += 1
@@ -59,6 +71,8 @@ class Skipped:
         self.lines += other.lines
         self.count += other.count
         self.unused.update(other.unused)
+        self.columns.update(other.columns)
+        self.filtered += other.filtered
         room = _SHOWN - len(self.first)
         self.first += [replace(bad, file=place(bad.file)) for bad in other.first[:room]]
 
@@ -95,7 +109,9 @@ def json_lines(
 
     With `exact`, whole numbers have any size and fractions are `ExactFloat`.
     """
-    for number, raw in enumerate(file, start=1):
+    number = 0
+    while raw := _line(file, number + 1):
+        number += 1
         line = (raw.removeprefix(BOM) if number == 1 else raw).strip()
         if not line:
             continue
@@ -106,6 +122,20 @@ def json_lines(
             skipped.add(BadLine(index, number, str(error)))
             continue
         yield made
+
+
+def _line(file: BufferedReader, number: int) -> bytes:
+    """The next line, empty at the end; DataError where it is cut off, damaged or endless."""
+    try:
+        raw = file.readline(LONGEST_ROW + 1)
+    except DamagedStreamError as error:
+        raise error.at(number) from None
+    if len(raw) > LONGEST_ROW:
+        raise DataError(
+            f"{file.name if hasattr(file, 'name') else ''}:{number}: a row of more than "
+            f"{LONGEST_ROW >> 20} MiB; split it"
+        )
+    return raw
 
 
 def starts_array(file: BufferedReader) -> bool:
@@ -120,7 +150,13 @@ def json_array(
 
     Raises ValueError, with the line, where the file as a whole is not JSON.
     """
-    raw = file.read().removeprefix(BOM)
+    raw = file.read(LONGEST_ARRAY + 1).removeprefix(BOM)
+    if len(raw) > LONGEST_ARRAY:
+        raise JsonError(
+            f"an array of more than {LONGEST_ARRAY >> 30} GiB, which is read as a whole; write a "
+            "row a line (.jsonl)",
+            1,
+        )
     rows = _loads(raw, exact)
     lines: list[int] = []
     for number, row in enumerate(rows):

@@ -102,6 +102,8 @@ class Stage(ABC):
     """Loss levels that help to read the curve, by name, in nats per token."""
     warnings: list[str]
     """Sentences for people, such as rows that were left out; the loop reports and clears them."""
+    notes: tuple[str, ...] = ()
+    """Sentences for people about what is read, for the start of the run."""
     prompts: tuple[str, ...]
     """Prompts of samples, unless the configuration has some."""
     is_chat = False
@@ -172,6 +174,16 @@ def plain_ids(turns: Sequence[Turn], tokenizer: Tokenizer) -> list[int]:
 def unused_note(sources: Sequence[str], fields: Sequence[str]) -> str:
     """What to say of fields of rows that change nothing."""
     return f"fields of {', '.join(sources)} without effect: {', '.join(fields)}"
+
+
+def columns_notes(
+    sources: Sequence[str], columns: Sequence[str], chosen: Sequence[str]
+) -> tuple[str, ...]:
+    """What to say of where text was read from; `chosen` are notes about files."""
+    if not columns:
+        return tuple(chosen)
+    listed = ", ".join(columns)
+    return (*chosen, f"the text of {', '.join(sources)} is the column {listed}")
 
 
 def mean_losses(stage: Stage, model: Decoder, batches: Iterator[MicroBatch]) -> dict[str, float]:

@@ -23,6 +23,7 @@ from lmm_tui.data.chat.spans import ChatTemplate, Rendered
 from lmm_tui.data.chat.template import CHATML, render_prompt, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.text.dataset import Dataset, joined
+from lmm_tui.data.text.source import Source
 from lmm_tui.data.tokenizing.fair_sample import fair_sample
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
@@ -42,7 +43,7 @@ class Reader(Protocol[T]):
     """`read_conversations`, `read_pairs` or `read_prompts`."""
 
     def __call__(
-        self, source: str, *, side: Split, val_fraction: float, kinds: Sequence[str]
+        self, source: Source, *, side: Split, val_fraction: float, kinds: Sequence[str]
     ) -> Dataset[T]: ...
 
 
@@ -71,6 +72,7 @@ class ChatStage(Stage):
     def warn_of_skipped(self, rows: Dataset[Any], sources: Sequence[str]) -> None:
         """Warn of rows that were left out while `rows` was read, and of fields without effect."""
         source = ", ".join(sources)
+        self.notes = rows.notes
         shown = not isinstance(self.template, ChatML)
         # A template of the tokenizer's may use any field of a turn.
         if fields := [name for name in rows.skipped.unused if not (shown and "[]." in name)]:
@@ -125,7 +127,7 @@ def read_side(read: Reader[T], data: DataConfig, side: Split) -> Dataset[T]:
     return joined(
         [
             read(source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data))
-            for source in data.sources
+            for source in data.inputs
         ]
     )
 

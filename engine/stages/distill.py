@@ -54,6 +54,7 @@ class DistillStage(Stage):
         _check_vocabulary(teacher.tokenizer, teacher.shape.vocab_size, self.tokenizer, settings)
         self.baselines, self.warnings = self._source.baselines, self._source.warnings
         self.warnings += teacher.notes
+        self.notes = self._source.notes
         self.steps_per_epoch = self._source.steps_per_epoch
         self.prompts, self.probe_sequence = self._source.prompts, self._source.probe_sequence
         self.is_chat = self._source.is_chat

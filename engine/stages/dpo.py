@@ -68,7 +68,7 @@ class DpoStage(ChatStage):
         self._device, self._progress = device, progress
         self._train = self._render(pairs)
         self._val = self._render(read_side(read_pairs, data, "test"))
-        self.warn_of_skipped(pairs, data.sources)
+        self.warn_of_skipped(pairs, data.named)
         if self._train.unwritten and not self._train.items:
             raise DataError(
                 "data.source: the chat template writes nothing of an answer in any pair; choose "

@@ -73,7 +73,7 @@ class GrpoStage(ChatStage):
         """In how many parts old log-probabilities are measured; grows where memory is too small."""
         self._has_adapters = config.lora.rank > 0
         self._prompts, self._ids = self._usable(prompts)
-        self.warn_of_skipped(rows, config.data.sources)
+        self.warn_of_skipped(rows, config.data.named)
         self._warn_of_left_out(prompts)
         if config.data.tokenizer is not None:
             talks = ([replace(turn, learnt=False) for turn in p.turns] for p in self._prompts)

@@ -14,7 +14,7 @@ from lmm_tui.data.preparation.prepare import Progress, prepare
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import to_device
 from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.stages.base import MicroBatch, mean_losses, unused_note
+from lmm_tui.engine.stages.base import MicroBatch, columns_notes, mean_losses, unused_note
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
 
@@ -27,7 +27,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data, train = config.data, config.train
         corpus = prepare(
-            data.sources,
+            data.inputs,
             tokenizer=data.tokenizer,
             vocab_size=config.model.shape().vocab_size,
             seq_len=data.seq_len,
@@ -45,11 +45,12 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
         }
         self.cache_entry = corpus.entry
         self.warnings = [*corpus.notes]
+        self.notes = columns_notes(data.named, corpus.columns, corpus.chosen)
         if corpus.unused:
-            self.warnings.append(unused_note(data.sources, corpus.unused))
+            self.warnings.append(unused_note(data.named, corpus.unused))
         if corpus.skipped_count:
             self.warnings.append(
-                f"{corpus.skipped_count} lines of {', '.join(data.sources)} left out, the first: "
+                f"{corpus.skipped_count} lines of {', '.join(data.named)} left out, the first: "
                 f"{corpus.skipped[0]}"
             )
         val = Batches(corpus.val, data.seq_len, train.batch_size, None)

@@ -37,7 +37,7 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
         super().__init__(config, (turn.content for talk in chats for turn in talk.turns))
         progress("packing conversations", 0, 0)
         packed = pack(render_all(chats, self.tokenizer, self.template), data.seq_len)
-        self.warn_of_skipped(chats, data.sources)
+        self.warn_of_skipped(chats, data.named)
         if data.tokenizer is not None:
             talks = (talk.turns for talk in chats)
             self.warnings += differences(talks, self.tokenizer, self.template)
@@ -46,7 +46,7 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
         batches = PackedBatches(packed, train.batch_size, train.seed)
         val = self._read_validation(config)
         self._set_batches(config, device, batches, val)
-        self._quiz_kinds = kinds_of(data) if BUILTIN in data.sources else ()
+        self._quiz_kinds = kinds_of(data) if BUILTIN in data.named else ()
         rows = (val or batches).get(0)
         first = (rows.segments[0] == 1).nonzero()[0]
         self.probe_sequence = rows.ids[0, first].tolist()

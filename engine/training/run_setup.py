@@ -63,6 +63,8 @@ def build_context(
         start, config = adopt_starting_weights(host, config.start_from)
     stage = load_stage(config, device, progress)
     config = _with_steps(host, config, stage.steps_per_epoch)
+    for note in stage.notes:
+        host.events.write("start", note, step=0)
     for warning in stage.warnings:
         host.events.write("alert", warning, step=0, level="warning")
     stage.warnings.clear()
