@@ -64,7 +64,7 @@ class Corpus:
 def prepare(
     source: str | Source | Sequence[str | Source],
     *,
-    tokenizer: str | None,
+    tokenizer: str | Tokenizer | None,
     vocab_size: int,
     seq_len: int,
     val_fraction: float,
@@ -87,7 +87,9 @@ def prepare(
     report = _silent if progress is None else progress
     text = open_text(source, builtin_mb)
     named = ", ".join(map(str, [source] if isinstance(source, str | Source) else source))
-    given = Tokenizer.load(Path(tokenizer).expanduser()) if tokenizer else None
+    given = (
+        Tokenizer.load(Path(tokenizer).expanduser()) if isinstance(tokenizer, str) else tokenizer
+    )
     vocabulary = given.fingerprint if given else f"trained {vocab_size}"
     cache = (cache_dir or user_cache()).expanduser()
     identity = text.identity(report)
@@ -96,6 +98,25 @@ def prepare(
     while (lease := hold_shared(entry)) is None:
         notes += build(entry, text, identity, named, given, vocab_size, report, threads)
     return _open(entry, lease, text, given, seq_len, val_fraction, notes, report)
+
+
+def trained_tokenizer(
+    sample: TextSource,
+    vocab_size: int,
+    cache_dir: Path | None,
+    progress: Progress | None,
+    named: str,
+) -> Tokenizer:
+    """A tokenizer of `vocab_size` tokens, trained on a text; kept in the cache with its tokens."""
+    report = _silent if progress is None else progress
+    identity = sample.identity(report)
+    entry = (cache_dir or user_cache()).expanduser() / _key(identity, f"trained {vocab_size}")
+    while (lease := hold_shared(entry)) is None:
+        build(entry, sample, identity, named, None, vocab_size, report)
+    try:
+        return _cached_tokenizer(entry)
+    finally:
+        lease.close()
 
 
 def _key(identity: str, vocabulary: str) -> str:

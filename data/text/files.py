@@ -127,6 +127,11 @@ class FileText:
                 for text in reader.read(path, index):
                     yield from (part for part in _cut_long(text) if part.strip())
             check_unchanged(path, before)
+        if self._source.filter and skipped.filtered == skipped.lines:
+            raise DataError(
+                f"data.source: {str(self._source)!r}: no row passes the filter "
+                f"{self._source.filter.text!r}"
+            )
 
     def _refuse_filter(self, path: Path) -> None:
         if self._source.is_special:

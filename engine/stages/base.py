@@ -114,8 +114,8 @@ class Stage(ABC):
     """Optimiser steps in which the training data are seen once."""
     data_fingerprint = ""
     """Equal for the same training data in the same tokens."""
-    cache_entry: Path | None = None
-    """The folder of its tokens in the cache, if they are kept in one."""
+    cache_entries: tuple[Path, ...] = ()
+    """The folders of its tokens in the cache, if they are kept there."""
     probe_sequence: list[int]
     """Tokens of validation data whose losses are shown one by one."""
 

@@ -72,7 +72,7 @@ class ChatStage(Stage):
     def warn_of_skipped(self, rows: Dataset[Any], sources: Sequence[str]) -> None:
         """Warn of rows that were left out while `rows` was read, and of fields without effect."""
         source = ", ".join(sources)
-        self.notes = rows.notes
+        self.notes = tuple(dict.fromkeys([*self.notes, *rows.notes]))
         shown = not isinstance(self.template, ChatML)
         # A template of the tokenizer's may use any field of a turn.
         if fields := [name for name in rows.skipped.unused if not (shown and "[]." in name)]:
@@ -122,14 +122,17 @@ def fingerprint_of(rendered: Iterable[Rendered]) -> str:
     return digest.hexdigest()
 
 
+def read_sides(read: Reader[T], data: DataConfig, side: Split) -> list[Dataset[T]]:
+    """The training or validation rows of each configured source."""
+    return [
+        read(source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data))
+        for source in data.inputs
+    ]
+
+
 def read_side(read: Reader[T], data: DataConfig, side: Split) -> Dataset[T]:
-    """The training or validation rows of the configured sources."""
-    return joined(
-        [
-            read(source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data))
-            for source in data.inputs
-        ]
-    )
+    """Those of all sources, as one."""
+    return joined(read_sides(read, data, side))
 
 
 def _tokenizer_and_template(

@@ -31,6 +31,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages import reference_model
 from lmm_tui.engine.stages.base import Losses, MicroBatch, mean_losses
 from lmm_tui.engine.stages.chat_base import ChatStage, fingerprint_of, read_side
+from lmm_tui.engine.stages.mixture_parts import refuse_mixture
 from lmm_tui.engine.stages.pair_batch import PairBatch
 from lmm_tui.engine.stages.preference_loss import dpo_loss, implicit_rewards
 from lmm_tui.errors import LmmError
@@ -60,6 +61,7 @@ class DpoStage(ChatStage):
     """The loss of a step is the mean over its pairs; `train.batch_size` counts pairs."""
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
+        refuse_mixture(config)
         data = config.data
         progress("reading pairs", 0, 0)
         pairs = read_side(read_pairs, data, "train")

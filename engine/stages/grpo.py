@@ -38,6 +38,7 @@ from lmm_tui.engine.stages.base import Losses, MicroBatch
 from lmm_tui.engine.stages.chat_base import ChatStage, fingerprint_of, read_side
 from lmm_tui.engine.stages.completion_batch import CompletionBatch
 from lmm_tui.engine.stages.completion_sampler import CompletionSampler, text_of
+from lmm_tui.engine.stages.mixture_parts import refuse_mixture
 from lmm_tui.engine.stages.oom_split import next_split, split, with_oom_retry
 from lmm_tui.engine.stages.policy_loss import policy_loss
 from lmm_tui.engine.stages.rollout_batch import (
@@ -61,6 +62,7 @@ class GrpoStage(ChatStage):
     deterministic = False  # The completions of a step come from the model as it was then.
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
+        refuse_mixture(config)
         self._settings, self._train, self._log = config.grpo, config.train, config.log
         self._sampler = CompletionSampler(config.grpo, device)
         progress("reading prompts", 0, 0)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from lmm_tui.data.batching.batches import Batches, IdsAndLabels
-from lmm_tui.data.preparation.prepare import Progress, prepare
+from lmm_tui.data.batching.mixed_batches import MixedBatches
+from lmm_tui.data.batching.mixture import Mixture
+from lmm_tui.data.preparation.prepare import Corpus, Progress, prepare
+from lmm_tui.data.preparation.prepare_mixture import prepare_mixture
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import to_device
 from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.stages.base import MicroBatch, columns_notes, mean_losses, unused_note
+from lmm_tui.engine.stages.base import MicroBatch, columns_notes, unused_note
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
+from lmm_tui.engine.stages.mixture_parts import mix, source_names
 from lmm_tui.metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
 
 
@@ -25,45 +31,72 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
     prompts = ("Once upon a time", "小兔子", "12 + 7 =", "def ")
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
-        data, train = config.data, config.train
-        corpus = prepare(
-            data.inputs,
-            tokenizer=data.tokenizer,
-            vocab_size=config.model.shape().vocab_size,
-            seq_len=data.seq_len,
-            val_fraction=data.val_fraction,
-            builtin_mb=data.builtin_mb,
-            cache_dir=Path(data.cache_dir) if data.cache_dir else None,
-            progress=progress,
-            threads=train.threads,
-        )
-        self.tokenizer, self.data_fingerprint = corpus.tokenizer, corpus.fingerprint
-        self.baselines = {
-            "ln V": math.log(corpus.tokenizer.vocab_size),
-            "unigram": corpus.unigram_entropy,
-            "bigram": corpus.bigram_entropy,
+        data = config.data
+        corpora = self._prepare(config, progress)
+        self.tokenizer = corpora[0].tokenizer
+        prints = [corpus.fingerprint for corpus in corpora]
+        self.data_fingerprint = prints[0] if len(prints) == 1 else f"{prints} {data.sources}"
+        self.baselines = {"ln V": math.log(self.tokenizer.vocab_size)}
+        if len(corpora) == 1:  # Of a mixture they would be those of the mixed text, not a mean.
+            self.baselines["unigram"] = corpora[0].unigram_entropy
+            self.baselines["bigram"] = corpora[0].bigram_entropy
+        self.cache_entries = tuple(corpus.entry for corpus in corpora)
+        self.warnings, self.notes = [], ()
+        names = [[one] for one in data.named] if len(corpora) > 1 else [data.named]
+        for sources, corpus in zip(names, corpora, strict=True):
+            self._report(sources, corpus)
+        self._batch(config, device, corpora)
+
+    def _prepare(self, config: RunConfig, progress: Progress) -> list[Corpus]:
+        data = config.data
+        settings: dict[str, Any] = {
+            "tokenizer": data.tokenizer,
+            "vocab_size": config.model.shape().vocab_size,
+            "seq_len": data.seq_len,
+            "val_fraction": data.val_fraction,
+            "builtin_mb": data.builtin_mb,
+            "cache_dir": Path(data.cache_dir) if data.cache_dir else None,
+            "progress": progress,
+            "threads": config.train.threads,
         }
-        self.cache_entry = corpus.entry
-        self.warnings = [*corpus.notes]
-        self.notes = columns_notes(data.named, corpus.columns, corpus.chosen)
+        if not data.sources:
+            return [prepare(data.inputs, **settings)]
+        return prepare_mixture(data.inputs, [one.weight for one in data.sources], **settings)
+
+    def _report(self, sources: Sequence[str], corpus: Corpus) -> None:
+        """Collect what to say of how a corpus was read."""
+        self.notes += columns_notes(sources, corpus.columns, corpus.chosen)
+        self.warnings += corpus.notes
         if corpus.unused:
-            self.warnings.append(unused_note(data.named, corpus.unused))
+            self.warnings.append(unused_note(sources, corpus.unused))
         if corpus.skipped_count:
             self.warnings.append(
-                f"{corpus.skipped_count} lines of {', '.join(data.named)} left out, the first: "
+                f"{corpus.skipped_count} lines of {', '.join(sources)} left out, the first: "
                 f"{corpus.skipped[0]}"
             )
-        val = Batches(corpus.val, data.seq_len, train.batch_size, None)
-        self._set_batches(
-            config,
-            device,
-            Batches(corpus.train, data.seq_len, train.batch_size, train.seed),
-            val,
-        )
-        self.probe_sequence = val.get(0)[0][0].tolist()
+
+    def _batch(self, config: RunConfig, device: torch.device, corpora: Sequence[Corpus]) -> None:
+        data, train = config.data, config.train
+        parts = [
+            Batches(corpus.train, data.seq_len, train.batch_size, train.seed) for corpus in corpora
+        ]
+        vals = [Batches(corpus.val, data.seq_len, train.batch_size, None) for corpus in corpora]
+        if not data.sources:
+            self._set_batches(config, device, parts[0], vals[0])
+        else:
+            mixed = mix(config, parts)
+            self.warnings += mixed.warnings
+            even = MixedBatches(
+                vals, Mixture([1] * len(vals), [None] * len(vals)), train.batch_size
+            )
+            self._set_batches(config, device, mixed.batches, even)
+            weights = [one.weight for one in data.sources]
+            named = zip(source_names(data.sources), weights, vals, strict=True)
+            self._set_validation_parts([*named])
+        self.probe_sequence = vals[0].get(0)[0][0].tolist()
 
     def validate(self, model: Decoder) -> dict[str, float]:
-        found = mean_losses(self, model, self.validation_batches())
+        found = self.validation_losses(model)
         bits_per_byte = found[VAL_LOSS] / math.log(2) / self._bytes_per_label
         return found | {VAL_BITS_PER_BYTE: bits_per_byte}
 
@@ -71,7 +104,15 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
     def _bytes_per_label(self) -> float:
         """Bytes of text that a label of the validation batches stands for, on average."""
         assert self._val is not None
-        labels = np.concatenate([rows[1].ravel() for rows in self._val.once(self._val_sequences)])
+        parts = self._val_parts or [("", 1.0, self._val)]
+        share = max(1, self._val_sequences // len(parts))
+        whole = sum(weight for _, weight, _ in parts) or 1.0
+        return sum(
+            weight / whole * self._bytes_of(batches.once(share)) for _, weight, batches in parts
+        )
+
+    def _bytes_of(self, batches: Iterator[IdsAndLabels]) -> float:
+        labels = np.concatenate([rows[1].ravel() for rows in batches])
         return float(self.tokenizer.byte_lengths[labels].mean())
 
     def _to_micro_batch(self, rows: IdsAndLabels) -> MicroBatch:

@@ -68,8 +68,8 @@ def build_context(
     for warning in stage.warnings:
         host.events.write("alert", warning, step=0, level="warning")
     stage.warnings.clear()
-    if stage.cache_entry:
-        note_run(stage.cache_entry, host.run_dir.path)
+    for entry in stage.cache_entries:
+        note_run(entry, host.run_dir.path)
     _save_tokenizer(host, stage.tokenizer, fresh)
     host.status.update(activity="building the model")
     model = _build_model(config, stage, device, None if start is None else start.tensors)
