@@ -93,7 +93,7 @@ def prepare(
     vocabulary = given.fingerprint if given else f"trained {vocab_size}"
     cache = (cache_dir or user_cache()).expanduser()
     identity = text.identity(report)
-    entry = cache / _key(identity, vocabulary)
+    entry = cache / entry_key(identity, vocabulary)
     notes: list[str] = []
     while (lease := hold_shared(entry)) is None:
         notes += build(entry, text, identity, named, given, vocab_size, report, threads)
@@ -110,7 +110,7 @@ def trained_tokenizer(
     """A tokenizer of `vocab_size` tokens, trained on a text; kept in the cache with its tokens."""
     report = _silent if progress is None else progress
     identity = sample.identity(report)
-    entry = (cache_dir or user_cache()).expanduser() / _key(identity, f"trained {vocab_size}")
+    entry = (cache_dir or user_cache()).expanduser() / entry_key(identity, f"trained {vocab_size}")
     while (lease := hold_shared(entry)) is None:
         build(entry, sample, identity, named, None, vocab_size, report)
     try:
@@ -119,7 +119,8 @@ def trained_tokenizer(
         lease.close()
 
 
-def _key(identity: str, vocabulary: str) -> str:
+def entry_key(identity: str, vocabulary: str) -> str:
+    """The name of the entry for a text and a vocabulary."""
     parts = json.dumps([_FORMAT, identity, vocabulary])
     return hashlib.blake2b(parts.encode(), digest_size=12).hexdigest()
 

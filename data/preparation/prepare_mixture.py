@@ -33,6 +33,10 @@ class SampledText:
         found = [part.identity(progress) for part in self._parts]
         return f"sample {found} {self._shares}"
 
+    @property
+    def changes(self) -> str:
+        return f"sample {[part.changes for part in self._parts]} {self._shares}"
+
     def documents(self, skipped: Skipped) -> Iterator[str]:
         return iter(self._texts)
 

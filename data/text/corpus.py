@@ -49,6 +49,10 @@ class TextSource(Protocol):
     def identity(self, progress: Callable[[str, int, int], None]) -> str:
         """Equal for equal text."""
 
+    @property
+    def changes(self) -> str:
+        """Equal as long as nothing has changed; known without reading the text."""
+
     def documents(self, skipped: Skipped) -> Iterator[str]:
         """The documents, none of them blank; what had to be left out goes to `skipped`."""
 
@@ -70,6 +74,10 @@ class BuiltinText:
     def identity(self, progress: Callable[[str, int, int], None]) -> str:
         """Known without reading the library: a Python build has one, and our code is hashed."""
         return f"{BUILTIN} {self.size} {sys.version} {_generator_version()}"
+
+    @property
+    def changes(self) -> str:
+        return self.identity(lambda *_: None)
 
     def documents(self, skipped: Skipped) -> Iterator[str]:
         return iter(self._texts)
@@ -105,6 +113,10 @@ class MixedText:
 
     def identity(self, progress: Callable[[str, int, int], None]) -> str:
         return f"mixed {[part.identity(progress) for part in self._parts]}"
+
+    @property
+    def changes(self) -> str:
+        return f"mixed {[part.changes for part in self._parts]}"
 
     def documents(self, skipped: Skipped) -> Iterator[str]:
         left_out = [Skipped() for _ in self._parts]

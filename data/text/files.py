@@ -71,6 +71,7 @@ class FileText:
         """Equal as long as no file has changed; known without reading them."""
         pairs = zip(self.paths, self._stamps, strict=True)
         listed = [f"{path.absolute()}{mark}" for path, mark in pairs]
+        listed.append(self._source.reading)
         return hashlib.blake2b("\n".join(listed).encode(), digest_size=16).hexdigest()
 
     def identity(self, progress: Callable[[str, int, int], None]) -> str:

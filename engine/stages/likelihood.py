@@ -22,14 +22,14 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Indexed(Protocol[T_co]):
-    """Batches by number: `Batches` or `PackedBatches` of `data.batching`."""
-
-    @property
-    def epoch(self) -> float:
-        """Batches in an epoch."""
+    """Batches by number: those of `data.batching`."""
 
     def get(self, index: int) -> T_co:
         """A pure function of `index`, which has no upper limit: epochs follow one another."""
+
+
+class Held(Protocol[T_co]):
+    """Validation data."""
 
     def once(self, count: int) -> Iterator[T_co]:
         """At most `count` rows, each once, the same ones for any size of a batch."""
@@ -39,16 +39,22 @@ class LikelihoodStage(Stage, Generic[T]):
     """A stage whose loss is -log p of the counted labels."""
 
     def _set_batches(
-        self, config: RunConfig, device: torch.device, train: Indexed[T], val: Indexed[T] | None
+        self,
+        config: RunConfig,
+        device: torch.device,
+        train: Indexed[T],
+        val: Held[T] | None,
+        epoch: float,
     ) -> None:
+        """`epoch` is how many batches there are in one, about."""
         self._grad_accum = config.train.grad_accum
         self._val_sequences = config.log.val_sequences
         self._device = device
         self._train, self._val = train, val
-        self._val_parts: list[tuple[str, float, Indexed[T]]] = []
-        self.steps_per_epoch = train.epoch / self._grad_accum
+        self._val_parts: list[tuple[str, float, Held[T]]] = []
+        self.steps_per_epoch = epoch / self._grad_accum
 
-    def _set_validation_parts(self, parts: Sequence[tuple[str, float, Indexed[T]]]) -> None:
+    def _set_validation_parts(self, parts: Sequence[tuple[str, float, Held[T]]]) -> None:
         """Validation data by source of a mixture: name, weight, batches."""
         self._val_parts = list(parts)
 

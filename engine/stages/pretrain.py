@@ -14,8 +14,12 @@ import torch
 from lmm_tui.data.batching.batches import Batches, IdsAndLabels
 from lmm_tui.data.batching.mixed_batches import MixedBatches
 from lmm_tui.data.batching.mixture import Mixture
+from lmm_tui.data.batching.streamed_batches import WINDOW, HeldOut, StreamedBatches
 from lmm_tui.data.preparation.prepare import Corpus, Progress, prepare
 from lmm_tui.data.preparation.prepare_mixture import prepare_mixture
+from lmm_tui.data.preparation.stream import TokenStream, stream
+from lmm_tui.data.text.corpus import open_text
+from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import to_device
 from lmm_tui.engine.model.decoder import Decoder
@@ -28,10 +32,17 @@ from lmm_tui.metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
 class PretrainStage(LikelihoodStage[IdsAndLabels]):
     """Text that is tokenised once and cut into sequences of one length."""
 
+    _stream: TokenStream | None = None
+    """Until all of it is tokenised."""
+
     prompts = ("Once upon a time", "小兔子", "12 + 7 =", "def ")
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data = config.data
+        self._named = data.named
+        if data.stream:
+            self._start_stream(config, device, progress)
+            return
         corpora = self._prepare(config, progress)
         self.tokenizer = corpora[0].tokenizer
         prints = [corpus.fingerprint for corpus in corpora]
@@ -82,18 +93,64 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
         ]
         vals = [Batches(corpus.val, data.seq_len, train.batch_size, None) for corpus in corpora]
         if not data.sources:
-            self._set_batches(config, device, parts[0], vals[0])
+            self._set_batches(config, device, parts[0], vals[0], parts[0].epoch)
         else:
             mixed = mix(config, parts)
             self.warnings += mixed.warnings
             even = MixedBatches(
                 vals, Mixture([1] * len(vals), [None] * len(vals)), train.batch_size
             )
-            self._set_batches(config, device, mixed.batches, even)
+            self._set_batches(config, device, mixed.batches, even, mixed.batches.epoch)
             weights = [one.weight for one in data.sources]
             named = zip(source_names(data.sources), weights, vals, strict=True)
             self._set_validation_parts([*named])
         self.probe_sequence = vals[0].get(0)[0][0].tolist()
+
+    def _start_stream(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
+        data, train = config.data, config.train
+        if data.sources or train.epochs is not None:
+            raise ConfigError(
+                "data.stream: the length of the text is not known while it is streamed; give "
+                "train.steps, and data.source instead of data.sources"
+            )
+        text = open_text(data.inputs, data.builtin_mb)
+        self._stream = tokens = stream(
+            text,
+            tokenizer=data.tokenizer,
+            vocab_size=config.model.shape().vocab_size,
+            cache_dir=Path(data.cache_dir) if data.cache_dir else None,
+            progress=progress,
+            threads=train.threads,
+        )
+        self.tokenizer, self.data_fingerprint = tokens.tokenizer, tokens.entry.name
+        self.baselines = {"ln V": math.log(self.tokenizer.vocab_size)}
+        self.warnings = []
+        progress("waiting for the first tokens", 0, 0)
+        val = HeldOut(tokens, data.seq_len, train.batch_size)
+        self.notes = (
+            *text.notes,
+            f"the text is tokenised while it is trained on; its first {val.blocks} sequences are "
+            f"for validation, the others come in their order, shuffled {WINDOW} at a time",
+        )
+        self._set_batches(
+            config,
+            device,
+            StreamedBatches(tokens, data.seq_len, train.batch_size, train.seed, val.blocks),
+            val,
+            # About: the length of the text follows from what its first tokens have of it.
+            epoch=text.size / tokens.bytes * tokens.tokens / data.seq_len / train.batch_size,
+        )
+        self.probe_sequence = val.get(0)[0][0].tolist()
+
+    def micro_batches(self, step: int) -> list[MicroBatch]:
+        found = super().micro_batches(step)
+        if self._stream is not None and self._stream.total is not None:
+            skipped, self._stream = self._stream.skipped, None
+            if skipped.unused:
+                self.warnings.append(unused_note(self._named, [*skipped.unused]))
+            if skipped.count:
+                self.warnings.append(f"{skipped.count} lines of {', '.join(self._named)} left out")
+        return found
 
     def validate(self, model: Decoder) -> dict[str, float]:
         found = self.validation_losses(model)

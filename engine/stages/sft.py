@@ -68,14 +68,15 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
     ) -> None:
         data = config.data
         if not data.sources:
-            self._set_batches(config, device, batches[0], vals[0])
+            self._set_batches(config, device, batches[0], vals[0], batches[0].epoch)
             return
         self.data_fingerprint += f" {data.sources}"
         mixed = mix(config, batches)
         self.warnings += mixed.warnings
         there = [val for val in vals if val]
         even = MixedBatches(there, Mixture([1] * len(there), [None] * len(there)), 1)
-        self._set_batches(config, device, mixed.batches, even if there else None)
+        val = even if there else None
+        self._set_batches(config, device, mixed.batches, val, mixed.batches.epoch)
         named = zip(source_names(data.sources), data.sources, vals, strict=True)
         self._set_validation_parts([(name, one.weight, val) for name, one, val in named if val])
 

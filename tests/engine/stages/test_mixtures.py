@@ -124,9 +124,7 @@ def test_a_source_and_sources_are_refused() -> None:
 
 def test_more_steps_than_all_sources_have_are_refused(texts: Path) -> None:
     settings = config(texts, [{"path": "a.jsonl", "epochs": 0.1}], **{"train.steps": 500})
-    with pytest.raises(
-        DataError, match=r"run dry after \d+ steps, and the run has 500"
-    ):
+    with pytest.raises(DataError, match=r"run dry after \d+ steps, and the run has 500"):
         PretrainStage(settings, torch.device("cpu"), silent)
     settings = config(texts, [{"path": "a.jsonl", "filter": "keep == 7"}])
     with pytest.raises(DataError, match="no row passes the filter 'keep == 7'"):
