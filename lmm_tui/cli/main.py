@@ -54,6 +54,7 @@ COMMANDS = {
     "eval": "Score a model by lm-eval and compare its checkpoints",
     "convert": "Write a model for Hugging Face, MiniMind, llama.cpp or Ollama",
     "serve-run": "Serve a run to a monitor on another machine, over ssh",
+    "data": "Report what data hold before training on them",
     "cache": "List the cache of prepared data, and make room in it",
     "doctor": "Check devices, versions, terminal and folders",
 }
