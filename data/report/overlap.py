@@ -21,18 +21,18 @@ class Overlap:
         """Questions by the name of their task."""
         self.questions: dict[str, int] = {}
         self._of: dict[int, dict[int, tuple[str, int]]] = {}
-        self._short: dict[tuple[str, ...], tuple[str, int]] = {}
+        self._short: dict[str, tuple[str, int]] = {}
         for task, questions in tasks.items():
             number = -1
-            for number, question in enumerate(questions):
+            for number, question in enumerate(dict.fromkeys(questions)):
                 found = words(question)
                 size = min(SIZE, len(found))
                 if size >= SHORTEST:
                     of_size = self._of.setdefault(size, {})
                     for gram in grams(found, size):
                         of_size.setdefault(_hash(gram), (task, number))
-                elif found:
-                    self._short.setdefault(tuple(found), (task, number))
+                else:
+                    self._short.setdefault(_plain(question), (task, number))
             self.questions[task] = number + 1
         self._found: dict[str, set[int]] = {task: set() for task in self.questions}
         self.rows = 0
@@ -43,7 +43,7 @@ class Overlap:
         found = words(text)
         hit = False
         for prompt in asked if self._short else ():
-            if place := self._short.get(tuple(words(prompt))):
+            if place := self._short.get(_plain(prompt)):
                 self._found[place[0]].add(place[1])
                 hit = True
         for size, known in self._of.items():
@@ -60,6 +60,10 @@ class Overlap:
     def seen(self) -> dict[str, int]:
         """How many questions of each task were found."""
         return {task: len(numbers) for task, numbers in self._found.items()}
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
 
 
 def _hash(gram: bytes) -> int:

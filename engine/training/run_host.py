@@ -18,7 +18,6 @@ import time
 import traceback
 from concurrent.futures import Future
 from dataclasses import replace
-from importlib.metadata import version
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from lmm_tui.engine.config.trust import UntrustedError, allow_own, refuse_untrus
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
 from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
 from lmm_tui.engine.run.control_server import ControlServer
+from lmm_tui.engine.run.environment import command_line, git_state, package_versions
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.engine.run.find_run import run_or_path
 from lmm_tui.engine.run.run_dir import RunDir
@@ -48,8 +48,6 @@ from lmm_tui.engine.training.output_log import open_log
 from lmm_tui.engine.training.stop_request import StopRequested
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import remove
-
-_PACKAGES = ("torch", "numpy", "tokenizers")
 
 
 class EngineHost:
@@ -228,7 +226,9 @@ class EngineHost:
             model=self.config.model.preset,
             socket=str(self.run_dir.socket_path()),
             versions={"python": platform.python_version(), "lmm-tui": __version__}
-            | {package: version(package) for package in _PACKAGES},
+            | package_versions(),
+            command=command_line(),
+            git=git_state(),
             resumed_steps=before.resumed_steps if before else [],
             earlier_s=before.seconds_at(resume.read_status().heartbeat) if resume and before else 0,
         )
