@@ -20,8 +20,8 @@ class Overlap:
     def __init__(self, tasks: Mapping[str, Iterable[str]]) -> None:
         """Questions by the name of their task."""
         self.questions: dict[str, int] = {}
-        self._of: dict[int, dict[int, tuple[str, int]]] = {}
-        self._short: dict[str, tuple[str, int]] = {}
+        self._of: dict[int, dict[int, set[tuple[str, int]]]] = {}
+        self._short: dict[str, set[tuple[str, int]]] = {}
         for task, questions in tasks.items():
             number = -1
             for number, question in enumerate(dict.fromkeys(questions)):
@@ -30,9 +30,9 @@ class Overlap:
                 if size >= SHORTEST:
                     of_size = self._of.setdefault(size, {})
                     for gram in grams(found, size):
-                        of_size.setdefault(_hash(gram), (task, number))
+                        of_size.setdefault(_hash(gram), set()).add((task, number))
                 else:
-                    self._short.setdefault(_plain(question), (task, number))
+                    self._short.setdefault(_plain(question), set()).add((task, number))
             self.questions[task] = number + 1
         self._found: dict[str, set[int]] = {task: set() for task in self.questions}
         self.rows = 0
@@ -43,18 +43,19 @@ class Overlap:
         found = words(text)
         hit = False
         for prompt in asked if self._short else ():
-            if place := self._short.get(_plain(prompt)):
-                self._found[place[0]].add(place[1])
-                hit = True
+            hit |= self._note(self._short.get(_plain(prompt)))
         for size, known in self._of.items():
             if len(found) < size:
                 continue
             for gram in grams(found, size):
-                if place := known.get(_hash(gram)):
-                    self._found[place[0]].add(place[1])
-                    hit = True
+                hit |= self._note(known.get(_hash(gram)))
         self.rows += hit
         return hit
+
+    def _note(self, places: set[tuple[str, int]] | None) -> bool:
+        for task, number in places or ():
+            self._found[task].add(number)
+        return bool(places)
 
     @property
     def seen(self) -> dict[str, int]:

@@ -23,6 +23,7 @@ from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import CONFIGURE
 from lmm_tui.cockpit.screens.background_thread import run_in_background
 from lmm_tui.cockpit.screens.configure_outlook import KnownFacts, same_data, same_step_time
+from lmm_tui.cockpit.screens.data_screen import DataScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog
 from lmm_tui.cockpit.screens.form_tabs import TABS
 from lmm_tui.cockpit.screens.option_form import OptionForm
@@ -326,6 +327,10 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self._known.devices = event.devices
         self.field("device").set_choices(["auto", *(device.name for device in event.devices)])
         self._update()
+
+    def action_data(self) -> None:
+        """Show rows of the data as the model will see them."""
+        self.app.push_screen(DataScreen(None, self._config))
 
     def action_try(self) -> None:
         """Measure in a worker process how long a step takes."""
