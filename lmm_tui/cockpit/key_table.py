@@ -171,7 +171,7 @@ model         m        5  *  model               Choose the live model or a chec
 
 [data]  where: data  group: Data
 next      right n l  2  -  next row      Show the next row  row(1)
-previous  left N h   3  -  previous row  Show the previous row  row(-1)
+previous  left N h   -  -  previous row  Show the previous row  row(-1)
 first     home       -  -  first row     Show the first row  row(-100000)
 last      end        -  -  last row      Show the last of the rows that were read  row(100000)
 view      v          4  -  view          Show a row, the packing, or what is left out  turn_view(1)

@@ -104,7 +104,7 @@ def preview(config: RunConfig, tokenizer: Path | None = None) -> DataPreview:
     facts = [tr("tokenizer: {name}", name=named)]
     if kind != "text":
         facts.append(tr("template: {name}", name=config.data.template))
-    facts.append(tr("sequence length {count}", count=seq_len))
+    facts.append(tr("{count} tokens", count=seq_len))
     return DataPreview(tuple(rows), tuple(packed), tuple(left_out), tuple(facts))
 
 
@@ -112,7 +112,13 @@ def _first(
     source: Source, kind: str, count: int, builtin_mb: float
 ) -> tuple[list[Item], list[str]]:
     samples = Samples(source, kind, min(builtin_mb, 0.3) if source.path == BUILTIN else builtin_mb)
-    return list(islice(samples, count)), list(samples.skipped_rows)
+    found: list[Item] = []
+    try:
+        found.extend(islice(samples, count))
+    except DataError:  # That too many rows are broken is what is to be looked at.
+        if not samples.skipped.count:
+            raise
+    return found, list(samples.skipped_rows)
 
 
 def _tokenizer(

@@ -67,6 +67,9 @@ class DataScreen(BaseScreen):
         self._show()
         run_in_background(self, "data", self._read, refused=lambda why: PreviewMade(None, why))
 
+    def look(self) -> None:
+        """Data that were read stay as they are."""
+
     def _read(self) -> PreviewMade:
         if self._config is not None:
             return PreviewMade(preview(self._config))
@@ -101,7 +104,7 @@ class DataScreen(BaseScreen):
         about, shown = self._about(), self._shown()
         self.query_one("#about", Static).update(about)
         self.query_one("#shown", Static).update(shown)
-        self.query_one(ScreenTabs).show(subject=self._run.name if self._run else tr("new run"))
+        self.query_one(ScreenTabs).show(self._run.name if self._run else tr("new run"))
 
     def _about(self) -> Content:
         if self._found is None:
@@ -175,7 +178,7 @@ def _packing(packed: tuple[PackedRow, ...], width: int) -> Content:
             at = end
         bar.append(("·" * (width - at), _QUIET))
         told = tr(
-            "{rows} rows, {share:.0%} full",
+            "{rows} in it, {share:.0%} full",
             rows=len(row.lengths),
             share=sum(row.lengths) / row.places,
         )
