@@ -32,6 +32,7 @@ from lmm_tui.engine.checkpoints.weights import (
 )
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.guarded_files import SHARED, replace_text, replacing
+from lmm_tui.message import Message
 
 _OTHER_FILES = {".ggml", ".safetensors", ".bin", ".pt", ".ckpt", ".onnx", ".npz", ".h5"}
 _HEAD = "lm_head.weight"
@@ -49,17 +50,24 @@ def convert(
     """
     if target.suffix.lower() in _OTHER_FILES:
         raise WeightsError(
-            f"{target}: a {target.suffix} file cannot be written; give a name that ends in .pth or "
-            ".gguf, or that of a new folder"
+            "{target}: a {suffix} file cannot be written; give a name that ends "
+            "in .pth or .gguf, or that of a new folder",
+            target=target,
+            suffix=target.suffix,
         )
     weights = read_weights(source)
     if weights.merged and not merge:
         raise WeightsError(
-            f"{weights.origin}: has LoRA adapters, which the target cannot hold; --merge adds them "
-            f"to the weights (alone they are in {weights.origin / ADAPTER}, as peft loads them)"
+            "{origin}: has LoRA adapters, which the target cannot hold; --merge "
+            "adds them to the weights (alone they are in {origin2}, as peft "
+            "loads them)",
+            origin=weights.origin,
+            origin2=weights.origin / ADAPTER,
         )
     if target.exists():
-        raise WeightsError(f"{target}: exists already; nothing was overwritten, give another name")
+        raise WeightsError(
+            "{target}: exists already; nothing was overwritten, give another name", target=target
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix == ".pth":
         weights = _write_pth(weights, target)
@@ -73,8 +81,10 @@ def convert(
 def _tokenizer(weights: Weights, wanted_by: str) -> Tokenizer:
     if weights.tokenizer is None:
         raise WeightsError(
-            f"{weights.origin}: no tokenizer.json beside it, and a {wanted_by} needs one; "
-            "put the model's tokenizer.json there"
+            "{origin}: no tokenizer.json beside it, and a {wanted_by} needs one; "
+            "put the model's tokenizer.json there",
+            origin=weights.origin,
+            wanted_by=wanted_by,
         )
     return Tokenizer.load(weights.tokenizer)
 
@@ -161,9 +171,10 @@ def _write_pth(weights: Weights, file: Path) -> Weights:
 
 
 def _other_note(beside: Path, file: Path) -> str:
-    return (
-        f"{beside}: is the tokenizer of another model, and stays; the one of {file.name} is not "
-        "written"
+    return Message(
+        "{beside}: is the tokenizer of another model, and stays; the one of {name} is not written",
+        beside=beside,
+        name=file.name,
     )
 
 

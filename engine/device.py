@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -86,8 +87,9 @@ def resolve_device(name: str) -> torch.device:
     found = present.get("cuda:0" if name == "cuda" else name)
     if found is None:
         raise DeviceError(
-            f"device: {name!r} is not here; this machine has {', '.join(present)}, "
-            "choose one of these or auto"
+            "device: {name!r} is not here; this machine has {present}, choose one of these or auto",
+            name=name,
+            present=[*present],
         )
     return found
 
@@ -115,15 +117,20 @@ def resolve_precision(device: torch.device, precision: str) -> Precision:
         return "fp32"
     if precision == "bf16":
         if device.type == "cuda" and not _cuda_has_bf16(device):
-            raise DeviceError(f"train.precision: {device} has no bf16; use fp16, fp32 or auto")
+            raise DeviceError(
+                "train.precision: {device} has no bf16; use fp16, fp32 or auto", device=device
+            )
         return "bf16"
     if precision == "fp16":
         if device.type != "cuda":
             raise DeviceError(
-                f"train.precision: fp16 needs a CUDA device, this is {device}; use bf16 or fp32"
+                "train.precision: fp16 needs a CUDA device, this is {device}; use bf16 or fp32",
+                device=device,
             )
         return "fp16"
-    raise DeviceError(f"train.precision: {precision!r} is not one of auto, fp32, bf16, fp16")
+    raise DeviceError(
+        "train.precision: {precision!r} is not one of auto, fp32, bf16, fp16", precision=precision
+    )
 
 
 def autocast(
@@ -319,10 +326,13 @@ def _described(device: torch.device) -> tuple[str, int]:
         properties = torch.cuda.get_device_properties(device)
         return properties.name, properties.total_memory
     if device.type == "mps":
-        return "Apple GPU", torch.mps.recommended_max_memory()
+        return Message("Apple GPU"), torch.mps.recommended_max_memory()
     threads = torch.get_num_threads()
-    plural = "" if threads == 1 else "s"
-    return f"{platform.machine()} CPU, {threads} thread{plural}", psutil.virtual_memory().total
+    return Message(
+        "{machine} CPU, {threads} thread" if threads == 1 else "{machine} CPU, {threads} threads",
+        machine=platform.machine(),
+        threads=threads,
+    ), psutil.virtual_memory().total
 
 
 def _cuda_has_bf16(device: torch.device) -> bool:

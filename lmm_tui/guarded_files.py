@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 
 PRIVATE, SHARED = 0o600, 0o666
 """Modes of new files: those of a run, and those that the user named; of these the umask decides."""
@@ -35,8 +36,9 @@ _SPARSE_FROM = 1 << 30
 class UnsafeFileError(LmmError, OSError):
     """A file that is not opened: a link, a pipe or device, too large, or outside."""
 
-    def __str__(self) -> str:
-        return f"{self.filename}: {self.strerror}"
+    def __init__(self, number: int, what: Message, path: str) -> None:
+        OSError.__init__(self, number, what, path)
+        self.message = Message("{path}: {what}", path=path, what=what)
 
 
 def open_file(path: Path, flags: int = os.O_RDONLY, *, inside: Path | None = None) -> int:
@@ -50,7 +52,7 @@ def open_file(path: Path, flags: int = os.O_RDONLY, *, inside: Path | None = Non
             handle = _checked(_opened(path.name, flags, path, folder), path)
     if flags & (os.O_WRONLY | os.O_RDWR) and os.fstat(handle).st_nlink > 1:
         os.close(handle)
-        raise _unsafe(errno.EMLINK, "has a second name (a hard link), not written", path)
+        raise _unsafe(errno.EMLINK, Message("has a second name (a hard link), not written"), path)
     return handle
 
 
@@ -79,7 +81,11 @@ def read_bytes(path: Path, inside: Path | None = None, limit: int = TEXT_LIMIT) 
     """All of a file of at most `limit` bytes."""
     with reading(path, inside) as file:
         if os.fstat(file.fileno()).st_size > limit:
-            raise _unsafe(errno.EFBIG, f"is larger than {limit >> 20} MiB, not read", path)
+            raise _unsafe(
+                errno.EFBIG,
+                Message("is larger than {limit} MiB, not read", limit=limit >> 20),
+                path,
+            )
         parts: list[bytes] = []
         left = limit  # A file may grow while it is read.
         while left and (part := file.read(left)):
@@ -145,7 +151,9 @@ def files_below(path: Path, inside: Path) -> list[Path]:
         elif kind == stat.S_IFREG:
             found.append(path / name)
         else:
-            raise _unsafe(errno.ELOOP, "is a link, a pipe or a device, not a file", path / name)
+            raise _unsafe(
+                errno.ELOOP, Message("is a link, a pipe or a device, not a file"), path / name
+            )
     return found
 
 
@@ -185,8 +193,8 @@ def _other_than(kind: int, found: os.stat_result, path: Path) -> UnsafeFileError
     if stat.S_ISLNK(found.st_mode):
         return _link(path)
     if kind == stat.S_IFREG:
-        return _unsafe(errno.EINVAL, "is not a file", path)
-    return _unsafe(errno.EINVAL, "is not a folder", path)
+        return _unsafe(errno.EINVAL, Message("is not a file"), path)
+    return _unsafe(errno.EINVAL, Message("is not a folder"), path)
 
 
 def is_file(path: Path, inside: Path) -> bool:
@@ -264,7 +272,7 @@ def _steps(path: Path, inside: Path) -> tuple[str, ...]:
     except ValueError:
         steps = ("..",)
     if ".." in steps:
-        raise _unsafe(errno.EPERM, f"is outside {inside}", path)
+        raise _unsafe(errno.EPERM, Message("is outside {inside}", inside=inside), path)
     return steps
 
 
@@ -285,7 +293,7 @@ def _checked(handle: int, path: Path) -> int:
         raise _device(path)
     if _is_sparse(handle, found):
         os.close(handle)
-        raise _unsafe(errno.EINVAL, "is a sparse file, nearly all of it holes", path)
+        raise _unsafe(errno.EINVAL, Message("is a sparse file, nearly all of it holes"), path)
     return handle
 
 
@@ -313,14 +321,14 @@ def _explained(error: OSError, name: Path | str, folder: int | None, path: Path)
 
 
 def _link(path: Path) -> UnsafeFileError:
-    return _unsafe(errno.ELOOP, "is a symbolic link, which is not followed", path)
+    return _unsafe(errno.ELOOP, Message("is a symbolic link, which is not followed"), path)
 
 
 def _device(path: Path) -> UnsafeFileError:
-    return _unsafe(errno.EINVAL, "is a pipe, socket or device, not a file", path)
+    return _unsafe(errno.EINVAL, Message("is a pipe, socket or device, not a file"), path)
 
 
-def _unsafe(number: int, what: str, path: Path) -> UnsafeFileError:
+def _unsafe(number: int, what: Message, path: Path) -> UnsafeFileError:
     return UnsafeFileError(number, what, str(path))
 
 

@@ -44,7 +44,11 @@ def missing(module: str) -> NotInstalledError:
     """What to say about a `module` that cannot be imported."""
     package = module.partition(".")[0].replace("_", "-")
     wanted = _PROVIDES.get(package, WHOLE)
-    return NotInstalledError(f"{package} is not installed; `pip install '{wanted}'` adds it")
+    return NotInstalledError(
+        "{package} is not installed; `pip install '{wanted}'` adds it",
+        package=package,
+        wanted=wanted,
+    )
 
 
 if __name__ == "__main__":

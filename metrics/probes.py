@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 from lmm_tui.metrics.layers import group_by_layer, strip_wrappers
 from lmm_tui.metrics.names import OUTPUT_PROBES, REPRESENTATION_PROBES
 from lmm_tui.metrics.probe_numbers import IGNORE_INDEX, output_numbers, representation_numbers
@@ -73,7 +74,9 @@ class ModelProbe:
         wanted = [strip_wrappers(name) for name in layer_names]
         for name in wanted:
             if name not in modules:
-                raise ProbeError(f"no layer {name!r} in the model; {_near(name, modules)}")
+                raise ProbeError(
+                    "no layer {name!r} in the model; {near}", name=name, near=_near(name, modules)
+                )
         self.deactivate()
         labels = group_by_layer(wanted)
         if len(set(labels.values())) < len(labels):
@@ -116,8 +119,10 @@ class ModelProbe:
         """
         if logits.shape[:-1] != labels.shape or (shift and labels.dim() != 2):
             raise ProbeError(
-                f"logits {tuple(logits.shape)} do not fit labels {tuple(labels.shape)}; give "
-                "(B, T, V) and (B, T), or (N, V) and (N,) with shift=False"
+                "logits {shape} do not fit labels {shape2}; give (B, T, V) and "
+                "(B, T), or (N, V) and (N,) with shift=False",
+                shape=tuple(logits.shape),
+                shape2=tuple(labels.shape),
             )
         if shift:
             logits, targets, unshifted = logits[:, :-1], labels[:, 1:], labels[:, :-1]
@@ -156,7 +161,11 @@ class ModelProbe:
         ProbeError if an attached layer does not output a (B, T, D) tensor.
         """
         for label, found in self._unsuitable.items():
-            raise ProbeError(f"layer {label} gives {found}; a probe needs (batch, tokens, hidden)")
+            raise ProbeError(
+                "layer {label} gives {found}; a probe needs (batch, tokens, hidden)",
+                label=label,
+                found=found,
+            )
         if not self._captured:
             return {}
         labels = list(self._captured)
@@ -227,9 +236,9 @@ def _near(name: str, known: dict[str, nn.Module]) -> str:
     close = difflib.get_close_matches(name, known, n=3)
     close += [other for other in known if other.endswith(f".{name}") and other not in close][:3]
     if close:
-        return "did you mean " + ", ".join(close[:3]) + "?"
+        return Message("did you mean {close}?", close=[*close[:3]])
     blocks = [other for other in known if other.rpartition(".")[2].isdigit()]
-    return "it has " + ", ".join(blocks[:3] or list(known)[:3]) + ", …"
+    return Message("it has {blocks}, …", blocks=[*(blocks[:3] or list(known)[:3])])
 
 
 if __name__ == "__main__":

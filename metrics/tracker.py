@@ -19,6 +19,7 @@ import orjson
 
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import make_private
+from lmm_tui.message import os_reason
 from lmm_tui.metrics import names
 from lmm_tui.metrics.running_averages import CLIP_WINDOW, ClipWindow, Ema
 from lmm_tui.metrics.values import perplexity, strict
@@ -87,7 +88,9 @@ class TrainingTracker:
             self._file = LineFile(self.log_dir / METRICS_FILE)
         except OSError as error:
             raise TrackerError(
-                f"{self.log_dir}: cannot be written ({error.strerror}); choose another log_dir"
+                "{log_dir}: cannot be written ({error}); choose another log_dir",
+                log_dir=self.log_dir,
+                error=os_reason(error),
             ) from None
         self._mirror = TensorBoardMirror(self.log_dir / TENSORBOARD_DIR) if tensorboard else None
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from lmm_tui.message import Message
+
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 """The strings that stand for numbers that JSON cannot represent."""
 
@@ -23,6 +25,15 @@ def strict(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [strict(item) for item in value]
     return value
+
+
+def measured(numbers: Mapping[str, float], spec: str) -> Message:
+    """Numbers with what they are, as a list: `entropy 0.125, top1_acc 0.5`."""
+    shown = [
+        Message("{name} {value}", name=Message(name), value=format(value, spec))
+        for name, value in numbers.items()
+    ]
+    return Message("{numbers}", numbers=shown)
 
 
 def perplexity(loss: float) -> float:

@@ -20,6 +20,7 @@ from typing import Literal
 
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import PRIVATE, SHARED, make_folder, replacing
+from lmm_tui.message import os_reason
 from lmm_tui.metrics.plots.plot_source import PlotSource, of_json_log, of_log_dir, of_run
 from lmm_tui.metrics.printable import printable
 from lmm_tui.metrics.series.series import SeriesStore
@@ -84,9 +85,11 @@ def _draw(
 ) -> None:
     """`inside`: the directory of a run, if `output` is a file of it."""
     if output.suffix.lower() not in _FORMATS:
-        raise VisualizeError(f"{output}: give a name that ends in {', '.join(_FORMATS)}")
+        raise VisualizeError(
+            "{output}: give a name that ends in {formats}", output=output, formats=[*_FORMATS]
+        )
     if not source.store.names():
-        raise VisualizeError(f"{source.title}: nothing was measured yet")
+        raise VisualizeError("{title}: nothing was measured yet", title=source.title)
     import matplotlib as mpl
 
     from lmm_tui.metrics.plots import page_layout, plot_style
@@ -109,7 +112,9 @@ def _draw(
             with replacing(output, inside, SHARED if inside is None else PRIVATE) as file:
                 file.write(content)
         except OSError as error:
-            raise VisualizeError(f"{output}: cannot be written ({error.strerror})") from None
+            raise VisualizeError(
+                "{output}: cannot be written ({error})", output=output, error=os_reason(error)
+            ) from None
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,12 +1,12 @@
-"""Settings of all tests: no example fails because the machine is busy, and nothing is remembered
-in the state folder of the user."""
+"""Settings of all tests: no example fails because the machine is busy, every run tries other
+examples, and nothing is remembered in the state folder of the user."""
 
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
-settings.register_profile("any machine", deadline=None)
+settings.register_profile("any machine", deadline=None, max_examples=40)
 settings.load_profile("any machine")
 
 

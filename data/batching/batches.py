@@ -31,8 +31,11 @@ class Batches:
         self.blocks = (store.tokens - 1) // seq_len
         if self.blocks < 1:
             raise DataError(
-                f"data.source: the corpus is shorter than one sequence: it has {store.tokens} "
-                f"tokens, and needs {seq_len + 1}; give more text or a smaller data.seq_len"
+                "data.source: the corpus is shorter than one sequence: it has "
+                "{tokens} tokens, and needs {seq_len}; give more text or a "
+                "smaller data.seq_len",
+                tokens=store.tokens,
+                seq_len=seq_len + 1,
             )
         self._batch_size = batch_size
         self._order = Order(self.blocks, seed)

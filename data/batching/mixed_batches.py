@@ -45,8 +45,9 @@ class MixedBatches(Generic[T]):
         start, total = index * self._batch_size, self._mixture.total
         if total is not None and start + self._batch_size > total:
             raise DataError(
-                f"data.sources: all have run dry after {total} sequences; raise their epochs, or "
-                "leave it out of one"
+                "data.sources: all have run dry after {total} sequences; raise "
+                "their epochs, or leave it out of one",
+                total=total,
             )
         return self._gathered(*self._mixture.take(start, self._batch_size))
 

@@ -142,8 +142,11 @@ def pack(items: Iterable[tuple[Sequence[int], Sequence[bool]]], seq_len: int) ->
     packed = Packed(items, seq_len)
     if not packed.rows:
         raise DataError(
-            f"data.source: no conversation to learn from ({packed.dropped} have no answer within "
-            f"{seq_len} tokens); give others or a larger data.seq_len"
+            "data.source: no conversation to learn from ({dropped} have no "
+            "answer within {seq_len} tokens); give others or a larger "
+            "data.seq_len",
+            dropped=packed.dropped,
+            seq_len=seq_len,
         )
     return packed
 

@@ -85,8 +85,11 @@ class HeldOut:
             self.blocks = (tokens.total - 1) // seq_len // 2
         if not self.blocks:
             raise DataError(
-                f"data.source: the corpus is shorter than two sequences: it has {tokens.total} "
-                f"tokens, and needs {2 * seq_len + 1}; give more text or a smaller data.seq_len"
+                "data.source: the corpus is shorter than two sequences: it has "
+                "{total} tokens, and needs {seq_len}; give more text or a "
+                "smaller data.seq_len",
+                total=tokens.total,
+                seq_len=2 * seq_len + 1,
             )
         self._ids = tokens.read(0, self.blocks * seq_len + 1)
         self._seq_len, self._batch_size = seq_len, batch_size

@@ -101,7 +101,11 @@ def test_set(kind: str, n: int) -> list[Task]:
             keys.add(drawn.key)
             fruitless = 0
         elif fruitless > _FRUITLESS and reworded:
-            raise DataError(f"{kind}: only {len(found)} held-out questions; ask for no more")
+            raise DataError(
+                "{kind}: only {found} held-out questions; ask for no more",
+                kind=kind,
+                found=len(found),
+            )
         elif fruitless > _FRUITLESS:
             reworded, fruitless = True, 0
     return list(found.values())

@@ -30,12 +30,13 @@ from lmm_tui.data.text.row_fields import (
 )
 from lmm_tui.data.text.source import Source
 from lmm_tui.data.turns import ROLES, Conversation, Turn, question
+from lmm_tui.message import Message
 
 Chats = Dataset[Conversation]
 
-EXPECTED = (
-    'expected {"conversations": […]}, {"messages": […]} or '
-    '{"instruction", "output", optionally "input", "system"}'
+EXPECTED = Message(
+    'expected {"conversations": […]}, {"messages": […]} or {"instruction", '
+    '"output", optionally "input", "system"}'
 )
 
 _ROLE_NAMES = {role: role for role in ROLES} | {
@@ -78,7 +79,9 @@ def parse_conversation(row: dict[str, Any]) -> Conversation:
     """What a row holds; ValueError says what was expected where it is no conversation."""
     refuse_unsupported(row)
     if row.get("label") is False:
-        raise ValueError('"label" is false, an answer not to be learnt; leave such rows out')
+        raise ValueError(
+            Message('"label" is false, an answer not to be learnt; leave such rows out')
+        )
     if "instruction" in row:
         turns = with_context(row, _alpaca(row))
     else:
@@ -87,13 +90,17 @@ def parse_conversation(row: dict[str, Any]) -> Conversation:
                 turns = with_context(row, parse_turns(row[key], key))
                 break
         else:
-            raise ValueError(f"{EXPECTED}; {shape_of(row)}")
+            raise ValueError(
+                Message("{expected}; {shape_of}", expected=EXPECTED, shape_of=shape_of(row))
+            )
     if not any(turn.role == "assistant" for turn in turns):
-        raise ValueError("no assistant turn, so nothing to learn from; expected one at least")
+        raise ValueError(
+            Message("no assistant turn, so nothing to learn from; expected one at least")
+        )
     if not any(turn.role == "assistant" and says_something(turn) for turn in turns):
-        raise ValueError("every assistant turn is empty; expected one that says something")
+        raise ValueError(Message("every assistant turn is empty; expected one that says something"))
     if not any(turn.role == "assistant" and turn.learnt for turn in turns):
-        raise ValueError("no assistant turn is to be learnt; expected one at least")
+        raise ValueError(Message("no assistant turn is to be learnt; expected one at least"))
     return Conversation(turns)
 
 
@@ -103,10 +110,13 @@ def parse_turns(rows: Any, key: str) -> tuple[Turn, ...]:
     `key` is where the list stands. Raises ValueError where it is empty or isn't such a list.
     """
     if not isinstance(rows, list):
-        raise ValueError(f'"{key}" is not a list; expected a list of turns')
+        raise ValueError(Message('"{key}" is not a list; expected a list of turns', key=key))
     if not rows:
-        raise ValueError(f'"{key}" is empty; expected one turn at least')
-    return tuple(parse_turn(row, f'"{key}", turn {at}') for at, row in enumerate(rows, start=1))
+        raise ValueError(Message('"{key}" is empty; expected one turn at least', key=key))
+    return tuple(
+        parse_turn(row, Message('"{key}", turn {at}', key=key, at=at))
+        for at, row in enumerate(rows, start=1)
+    )
 
 
 def asked_turns(row: dict[str, Any]) -> tuple[Turn, ...]:
@@ -122,7 +132,7 @@ def asked_turns(row: dict[str, Any]) -> tuple[Turn, ...]:
     else:
         turns = parse_turns(row[key], key)
         if row.get("input"):
-            raise ValueError('"input" stands beside turns; expected it beside text')
+            raise ValueError(Message('"input" stands beside turns; expected it beside text'))
     return with_context(row, turns)
 
 
@@ -131,11 +141,11 @@ def with_context(row: dict[str, Any], turns: tuple[Turn, ...]) -> tuple[Turn, ..
     turns = _history(row.get("history")) + turns
     if system := row.get("system"):
         if not isinstance(system, str):
-            raise ValueError('"system" is not a string; expected text')
+            raise ValueError(Message('"system" is not a string; expected text'))
         if turns[0].role != "system":
             turns = (Turn("system", system), *turns)
         elif turns[0].content != system:
-            raise ValueError('"system" differs from the system turn; expected one of them')
+            raise ValueError(Message('"system" differs from the system turn; expected one of them'))
     tools = row.get("tools")
     if tools in (None, "", []):
         return turns
@@ -148,9 +158,9 @@ def _history(found: Any) -> tuple[Turn, ...]:
     turns: list[Turn] = []
     for round_ in found or ():
         if not isinstance(round_, list) or len(round_) != 2:
-            raise ValueError('"history" is not a list of [question, answer]; expected one')
+            raise ValueError(Message('"history" is not a list of [question, answer]; expected one'))
         if not all(isinstance(text, str) for text in round_):
-            raise ValueError('"history" is not a list of [question, answer]; expected one')
+            raise ValueError(Message('"history" is not a list of [question, answer]; expected one'))
         turns += [Turn("user", round_[0]), Turn("assistant", round_[1])]
     return tuple(turns)
 
@@ -167,18 +177,35 @@ def _thought(turn: Turn) -> str:
 def parse_turn(row: Any, place: str) -> Turn:
     """One turn; `place` is where it stands, for the ValueError where it isn't one."""
     if not isinstance(row, dict):
-        raise ValueError(f'{place}: not an object; expected {{"role", "content"}}')
+        raise ValueError(
+            Message('{place}: not an object; expected {"role", "content"}', place=place)
+        )
     role = _first(row, ROLE_KEYS)
     if role is None:
-        raise ValueError(f'{place}: no "role"; expected {{"role", "content"}}, {shape_of(row)}')
+        raise ValueError(
+            Message(
+                '{place}: no "role"; expected {"role", "content"}, {shape_of}',
+                place=place,
+                shape_of=shape_of(row),
+            )
+        )
     if not isinstance(role, str) or role.lower() not in _ROLE_NAMES:
         named = json.dumps(role, ensure_ascii=False)[:40]
-        raise ValueError(f"{place}: role {named}; expected one of {', '.join(ROLES)}")
+        raise ValueError(
+            Message(
+                "{place}: role {named}; expected one of {roles}",
+                place=place,
+                named=named,
+                roles=[*ROLES],
+            )
+        )
     read = (*ROLE_KEYS, *CONTENT_KEYS, *THOUGHT_KEYS, *LEARNT_KEYS, "function_call")
     extra = {key: value for key, value in row.items() if value is not None and key not in read}
     if thought := _first(row, THOUGHT_KEYS):
         if not isinstance(thought, str):
-            raise ValueError(f'{place}: "reasoning_content" is not a string; expected text')
+            raise ValueError(
+                Message('{place}: "reasoning_content" is not a string; expected text', place=place)
+            )
         extra["reasoning_content"] = thought
     content = _first(row, CONTENT_KEYS)
     if row.get("function_call"):  # OpenAI's earlier form of one call.
@@ -191,9 +218,11 @@ def parse_turn(row: Any, place: str) -> Turn:
         else:
             extra.pop(key, None)
     if not all(isinstance(_called(call), str) for call in extra.get("tool_calls", ())):
-        raise ValueError(f'{place}: a tool call has no name; expected {{"name", "arguments"}}')
+        raise ValueError(
+            Message('{place}: a tool call has no name; expected {"name", "arguments"}', place=place)
+        )
     if content is None and "tool_calls" not in extra:
-        raise ValueError(f'{place}: no "content"; expected text')
+        raise ValueError(Message('{place}: no "content"; expected text', place=place))
     text = _text("" if content is None else content, place)
     return Turn(_ROLE_NAMES[role.lower()], text, extra, _is_learnt(row, place))
 
@@ -202,7 +231,13 @@ def _is_learnt(row: dict[str, Any], place: str) -> bool:
     for key in LEARNT_KEYS:
         value = row.get(key)
         if value not in (None, 0, 1):
-            raise ValueError(f'{place}: "{key}" is neither 0 nor 1; expected one of them')
+            raise ValueError(
+                Message(
+                    '{place}: "{key}" is neither 0 nor 1; expected one of them',
+                    place=place,
+                    key=key,
+                )
+            )
         if value is not None and not value:
             return False
     return True
@@ -234,7 +269,9 @@ def _text(content: Any, place: str) -> str:
         isinstance(part, dict) and isinstance(part.get("text"), str) for part in content
     ):
         return "".join(part["text"] for part in content)
-    raise ValueError(f"{place}: the content is neither a string nor a list of text parts")
+    raise ValueError(
+        Message("{place}: the content is neither a string nor a list of text parts", place=place)
+    )
 
 
 def _objects(value: Any, place: str, key: str) -> list[dict[str, Any]]:
@@ -246,16 +283,22 @@ def _objects(value: Any, place: str, key: str) -> list[dict[str, Any]]:
             value = None
     if isinstance(value, list) and all(isinstance(item, dict) for item in value):
         return value
-    raise ValueError(f'{place}: "{key}" is not a list of objects; expected one, or its JSON')
+    raise ValueError(
+        Message(
+            '{place}: "{key}" is not a list of objects; expected one, or its JSON',
+            place=place,
+            key=key,
+        )
+    )
 
 
 def _alpaca(row: dict[str, Any]) -> tuple[Turn, ...]:
     """`input` goes below the instruction."""
     for key in ("instruction", "output"):
         if key not in row:
-            raise ValueError(f'no "{key}"; {EXPECTED}')
+            raise ValueError(Message('no "{key}"; {expected}', key=key, expected=EXPECTED))
         if not isinstance(row[key] or "", str):
-            raise ValueError(f'"{key}" is not a string; expected text')
+            raise ValueError(Message('"{key}" is not a string; expected text', key=key))
     asked = _with_input(row["instruction"] or "", row)
     return Turn("user", asked), Turn("assistant", row["output"] or "")
 
@@ -263,7 +306,7 @@ def _alpaca(row: dict[str, Any]) -> tuple[Turn, ...]:
 def _with_input(asked: str, row: dict[str, Any]) -> str:
     below = row.get("input") or ""
     if not isinstance(below, str):
-        raise ValueError('"input" is not a string; expected text')
+        raise ValueError(Message('"input" is not a string; expected text'))
     return "\n".join(filter(None, (asked, below)))
 
 

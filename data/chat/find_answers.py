@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from lmm_tui.data.chat.template_jinja import JinjaTemplate, MarkedText, Message
+from lmm_tui.data.chat.template_jinja import ChatMessage, JinjaTemplate, MarkedText
 from lmm_tui.data.errors import DataError
 
 MARK = "\ufdd1"
@@ -19,12 +19,12 @@ MARK = "\ufdd1"
 
 Place = tuple[int, int]
 """Start and stop in the text."""
-Write = Callable[[Sequence[Message], bool], MarkedText]
+Write = Callable[[Sequence[ChatMessage], bool], MarkedText]
 """Messages, and whether the opening of an answer is added; raises DataError."""
 
 
 def find_answers(
-    messages: Sequence[Message], write: Write, controls: re.Pattern[str]
+    messages: Sequence[ChatMessage], write: Write, controls: re.Pattern[str]
 ) -> Iterator[tuple[int, Place]]:
     """The number of each message by the assistant that is found, and its place in the whole.
 
@@ -44,7 +44,7 @@ class _Search:
     """For the answer that is message `number`."""
 
     def __init__(
-        self, messages: Sequence[Message], number: int, write: Write, controls: re.Pattern[str]
+        self, messages: Sequence[ChatMessage], number: int, write: Write, controls: re.Pattern[str]
     ) -> None:
         self._messages, self._number = messages, number
         self._write, self._controls = write, controls
@@ -105,7 +105,7 @@ class _Search:
                 return at + size
         return start
 
-    def _text(self, messages: Sequence[Message], opened: bool = False) -> str:
+    def _text(self, messages: Sequence[ChatMessage], opened: bool = False) -> str:
         """Empty where the template refuses a part of what it takes as a whole."""
         try:
             return self._write(messages, opened).text
@@ -143,7 +143,7 @@ if __name__ == "__main__":
     )
     thinking = [{"role": "assistant", "content": text, "thought": "hm"} for text in ("one", "two")]
 
-    def demo(messages: Sequence[Message], opened: bool) -> MarkedText:
+    def demo(messages: Sequence[ChatMessage], opened: bool) -> MarkedText:
         return forgetful.write(messages, None, opened)
 
     text = demo(thinking, False).text

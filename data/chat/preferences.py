@@ -27,10 +27,13 @@ from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
 from lmm_tui.data.text.row_fields import PAIR_FIELDS, refuse_unsupported
 from lmm_tui.data.text.source import Source
 from lmm_tui.data.turns import Pair, Turn, question
+from lmm_tui.message import Message
 
 Pairs = Dataset[Pair]
 
-EXPECTED = 'expected {"chosen", "rejected", optionally "prompt"}, each text or a list of turns'
+EXPECTED = Message(
+    'expected {"chosen", "rejected", optionally "prompt"}, each text or a list of turns'
+)
 
 
 def read_pairs(
@@ -62,22 +65,28 @@ def parse_pair(row: dict[str, Any]) -> Pair:
     Lists of turns may hold the prompt as well, as UltraFeedback's do beside a `prompt` of text.
     """
     if row.get("chosen") is None or row.get("rejected") is None:
-        raise ValueError(f"{EXPECTED}; {shape_of(row)}")
+        raise ValueError(
+            Message("{expected}; {shape_of}", expected=EXPECTED, shape_of=shape_of(row))
+        )
     refuse_unsupported(row)
     prompt = asked_turns(row)
     chosen = _whole(row, prompt, _answer(row["chosen"], "chosen"))
     rejected = _whole(row, prompt, _answer(row["rejected"], "rejected"))
     if chosen == rejected:
-        raise ValueError("chosen equals rejected; expected two answers that differ")
+        raise ValueError(Message("chosen equals rejected; expected two answers that differ"))
     shared = _shared(chosen, rejected)
     pair = Pair(chosen[:shared], chosen[shared:], rejected[shared:])
     for name, turns in (("chosen", pair.chosen), ("rejected", pair.rejected)):
         if not turns or not all(says_something(t) for t in turns if t.role == "assistant"):
-            raise ValueError(f'"{name}" is empty where the other has an answer; expected one')
+            raise ValueError(
+                Message('"{name}" is empty where the other has an answer; expected one', name=name)
+            )
         if turns[0].role != "assistant":
-            raise ValueError("chosen and rejected ask different things; expected one prompt")
+            raise ValueError(
+                Message("chosen and rejected ask different things; expected one prompt")
+            )
     if not pair.prompt:
-        raise ValueError(f"no prompt before the answers; {EXPECTED}")
+        raise ValueError(Message("no prompt before the answers; {expected}", expected=EXPECTED))
     return pair
 
 

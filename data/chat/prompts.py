@@ -19,10 +19,13 @@ from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
 from lmm_tui.data.text.row_fields import PROMPT_FIELDS, refuse_unsupported
 from lmm_tui.data.text.source import Source
 from lmm_tui.data.turns import Prompt, question
+from lmm_tui.message import Message
 
 Prompts = Dataset[Prompt]
 
-EXPECTED = 'expected {"prompt", optionally "answer"}, {"conversations": […]} or {"messages": […]}'
+EXPECTED = Message(
+    'expected {"prompt", optionally "answer"}, {"conversations": […]} or {"messages": […]}'
+)
 
 
 def read_prompts(
@@ -60,18 +63,22 @@ def parse_prompt(row: dict[str, Any]) -> Prompt:
     if isinstance(answer, int | float) and not isinstance(answer, bool):
         answer = str(answer)
     if not isinstance(answer, str | None):
-        raise ValueError('"answer" is neither text nor a number; expected one of them')
+        raise ValueError(Message('"answer" is neither text nor a number; expected one of them'))
     refuse_unsupported(row)
     turns = asked_turns(row)
     if not turns:
-        raise ValueError(f"{EXPECTED}; {shape_of(row)}")
+        raise ValueError(
+            Message("{expected}; {shape_of}", expected=EXPECTED, shape_of=shape_of(row))
+        )
     if turns[-1].role == "assistant":
         answer = turns[-1].content.strip() or None if answer is None else answer
         turns = turns[:-1]
     if not turns or turns[-1].role not in {"user", "tool"}:
-        raise ValueError("nothing to answer; expected a user's turn before the assistant's")
+        raise ValueError(
+            Message("nothing to answer; expected a user's turn before the assistant's")
+        )
     if not turns[-1].content.strip():
-        raise ValueError("the prompt is empty; expected something to answer")
+        raise ValueError(Message("the prompt is empty; expected something to answer"))
     return Prompt(turns, answer)
 
 

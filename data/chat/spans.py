@@ -126,8 +126,10 @@ def control_id(token: str, tokenizer: Tokenizer) -> int:
     found = tokenizer.id_of(token)
     if found is None:
         raise DataError(
-            f"data.tokenizer: has no token {token}, which the chat template needs; choose the "
-            "tokenizer's own template, or a tokenizer with that token"
+            "data.tokenizer: has no token {token}, which the chat template "
+            "needs; choose the tokenizer's own template, or a tokenizer with "
+            "that token",
+            token=token,
         )
     return found
 

@@ -16,8 +16,9 @@ from typing import Any
 
 from lmm_tui.child_process import limit_resources
 from lmm_tui.data.chat.find_answers import Place, Write, find_answers
-from lmm_tui.data.chat.template_jinja import JinjaTemplate, MarkedText, Message
+from lmm_tui.data.chat.template_jinja import ChatMessage, JinjaTemplate, MarkedText
 from lmm_tui.data.errors import DataError
+from lmm_tui.message import Message, with_parts
 
 MOST_MEMORY = 1 << 30
 MOST_TEXT = 1 << 24
@@ -39,13 +40,15 @@ class Renderer:
         the places of what is learnt; `shown` are the numbers of answers that are not."""
         messages, tools = wanted["messages"], wanted["tools"]
 
-        def write(some: Sequence[Message], add_generation_prompt: bool) -> MarkedText:
+        def write(some: Sequence[ChatMessage], add_generation_prompt: bool) -> MarkedText:
             try:
                 written = self._template.write(some, tools, add_generation_prompt)
             except Exception as error:  # Whatever Python raises within a template.
                 raise DataError(_why(error)) from None
             if len(written.text) > MOST_TEXT:
-                raise DataError(f"it writes more than {MOST_TEXT >> 20} million characters")
+                raise DataError(
+                    "it writes more than {most_text} million characters", most_text=MOST_TEXT >> 20
+                )
             return written
 
         try:
@@ -59,16 +62,20 @@ class Renderer:
                     learnt = self._marked(written, messages, write, shown)
             return {"text": written.text, "learnt": learnt}
         except DataError as error:
-            return {"error": str(error)}
+            return with_parts({"error": str(error)})
 
     def _found(
-        self, messages: Sequence[Message], write: Write, shown: frozenset[int]
+        self, messages: Sequence[ChatMessage], write: Write, shown: frozenset[int]
     ) -> list[Place]:
         found = find_answers(messages, write, self._controls)
         return [place for number, place in found if number not in shown]
 
     def _marked(
-        self, written: MarkedText, messages: Sequence[Message], write: Write, shown: frozenset[int]
+        self,
+        written: MarkedText,
+        messages: Sequence[ChatMessage],
+        write: Write,
+        shown: frozenset[int],
     ) -> list[Place]:
         """What the template marks, without what lies in an answer that is only shown."""
         if not shown:
@@ -84,9 +91,11 @@ class Renderer:
 
 def _why(error: Exception) -> str:
     if isinstance(error, MemoryError):
-        return f"it needs more than {MOST_MEMORY >> 20} MB of memory"
+        return Message(
+            "it needs more than {most_memory} MB of memory", most_memory=MOST_MEMORY >> 20
+        )
     if isinstance(error, RecursionError):
-        return "it is nested too deeply"
+        return Message("it is nested too deeply")
     return str(error)[:300] or type(error).__name__
 
 

@@ -21,7 +21,7 @@ _OPENED, _CLOSED = "\ufdd2", "\ufdd3"
 _MARKS = re.compile(f"[{_OPENED}{_CLOSED}]")
 _GENERATION = re.compile(r"\{%-?\s*generation\b")
 
-Message = Mapping[str, Any]
+ChatMessage = Mapping[str, Any]
 
 
 class MarkedText(NamedTuple):
@@ -43,7 +43,10 @@ class JinjaTemplate:
         self.marks_answers = _GENERATION.search(source) is not None
 
     def write(
-        self, messages: Sequence[Message], tools: Sequence[Any] | None, add_generation_prompt: bool
+        self,
+        messages: Sequence[ChatMessage],
+        tools: Sequence[Any] | None,
+        add_generation_prompt: bool,
     ) -> MarkedText:
         """Raises jinja2.TemplateError, TypeError or ValueError where the template refuses them."""
         found = self._template.render(

@@ -18,9 +18,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lmm_tui.child_process import start_confined
+from lmm_tui.message import Message, with_messages
 
 if TYPE_CHECKING:
-    from lmm_tui.data.chat.template_jinja import Message
+    from lmm_tui.data.chat.template_jinja import ChatMessage
 
 _PROGRAM = "from lmm_tui.data.chat.template_child import main; main()"
 _LONGEST_S = 10.0
@@ -63,7 +64,7 @@ class TemplateProcess:
         return None if self._process is None else self._process.pid
 
     def write_all(
-        self, talks: Sequence[tuple[Sequence[Message], Any, Sequence[int]]]
+        self, talks: Sequence[tuple[Sequence[ChatMessage], Any, Sequence[int]]]
     ) -> list[WrittenTalk | TemplateRefusal]:
         """Each conversation: its messages, tools, and the numbers of messages that are not learnt.
 
@@ -80,11 +81,11 @@ class TemplateProcess:
             for found in self._ask(wanted)
         ]
 
-    def write_prompt(self, messages: Sequence[Message], tools: Any) -> str:
+    def write_prompt(self, messages: Sequence[ChatMessage], tools: Any) -> str:
         """With what opens the next answer. Raises TemplateRefusal."""
         return self._text({"messages": messages, "tools": tools, "as": "prompt"})
 
-    def write_text(self, messages: Sequence[Message], tools: Any) -> str:
+    def write_text(self, messages: Sequence[ChatMessage], tools: Any) -> str:
         """The conversation alone. Raises TemplateRefusal."""
         return self._text({"messages": messages, "tools": tools, "as": "text"})
 
@@ -124,13 +125,15 @@ class TemplateProcess:
         try:
             process.stdin.write(line)
             process.stdin.flush()
-            return [json.loads(answer) for answer in _lines(process, count, longest_s)]
+            return [
+                with_messages(json.loads(answer)) for answer in _lines(process, count, longest_s)
+            ]
         except TemplateRefusal:
             self._end()
             raise
         except (OSError, ValueError):
             self._end()
-            raise TemplateRefusal("its process has ended") from None
+            raise TemplateRefusal(Message("its process has ended")) from None
 
     def _end(self) -> None:
         process, self._process = self._process, None
@@ -149,9 +152,16 @@ def _lines(process: subprocess.Popen[bytes], count: int, longest_s: float) -> li
         while len(found) < count:
             if not selector.select(_LOOK_S):
                 if time.monotonic() > deadline:
-                    raise TemplateRefusal(f"it takes more than {longest_s:.0f} s")
+                    raise TemplateRefusal(
+                        Message("it takes more than {longest_s:.0f} s", longest_s=longest_s)
+                    )
                 if _memory(process.pid) > _MOST_MEMORY:
-                    raise TemplateRefusal(f"it needs more than {_MOST_MEMORY >> 20} MB of memory")
+                    raise TemplateRefusal(
+                        Message(
+                            "it needs more than {most_memory} MB of memory",
+                            most_memory=_MOST_MEMORY >> 20,
+                        )
+                    )
                 continue
             part = os.read(process.stdout.fileno(), 1 << 20)
             if not part or len(received) > _MOST_ANSWER:

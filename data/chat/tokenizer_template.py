@@ -68,15 +68,19 @@ class TokenizerTemplate:
         source = settings.chat_template
         if source is None:
             raise DataError(
-                f"data.template: {path}: the tokenizer has no chat template (neither "
-                "chat_template.jinja nor chat_template in tokenizer_config.json); choose chatml"
+                "data.template: {path}: the tokenizer has no chat template "
+                "(neither chat_template.jinja nor chat_template in "
+                "tokenizer_config.json); choose chatml",
+                path=path,
             )
         try:
             return cls(source, tokenizer, settings.tokens, settings.named_templates.get("tool_use"))
         except TemplateRefusal as error:
             raise DataError(
-                f"data.template: {path}: the tokenizer's chat template cannot be used "
-                f"({error}); choose chatml"
+                "data.template: {path}: the tokenizer's chat template cannot be "
+                "used ({error}); choose chatml",
+                path=path,
+                error=error,
             ) from None
 
     def spans(self, turns: Sequence[Turn]) -> list[Span]:
@@ -193,9 +197,10 @@ class _Talk:
 
     def refused(self, error: TemplateRefusal) -> DataError:
         return DataError(
-            f"data.template: the tokenizer's chat template refuses a conversation of "
-            f"{', '.join(message['role'] for message in self.messages)} ({error}); choose chatml, "
-            "or mend the data"
+            "data.template: the tokenizer's chat template refuses a conversation "
+            "of {role} ({error}); choose chatml, or mend the data",
+            role=[message["role"] for message in self.messages],
+            error=error,
         )
 
 

@@ -17,6 +17,7 @@ from lmm_tui.data.chat.spans import ChatTemplate, Span, begin_inside
 from lmm_tui.data.chat.template import CHATML
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
+from lmm_tui.message import Message
 
 _FIRST = 100
 _WORD = re.compile(r"\w+")
@@ -62,42 +63,63 @@ def _is_written(span: Span) -> bool:
 def _note(kind: str, missing: int, total: int, said: str) -> str:
     example = json.dumps(said[:_EXAMPLE], ensure_ascii=False)
     if kind == "answer":
-        return (
-            f"{missing} of the first {total} answers are not learnt: the chat template does not "
-            f"write them; the first: {example}"
+        return Message(
+            "{missing} of the first {total} answers are not learnt: the chat "
+            "template does not write them; the first: {example}",
+            missing=missing,
+            total=total,
+            example=example,
         )
     if kind == "thought":
-        return (
-            f"{missing} of the first {total} thoughts are not learnt: the chat template does not "
-            f"write them; the first: {example}"
+        return Message(
+            "{missing} of the first {total} thoughts are not learnt: the chat "
+            "template does not write them; the first: {example}",
+            missing=missing,
+            total=total,
+            example=example,
         )
     if kind == "call":
-        return (
-            f"{missing} of the first {total} tool calls are not learnt: the chat template does "
-            f"not write them; the first: {example}"
+        return Message(
+            "{missing} of the first {total} tool calls are not learnt: the chat "
+            "template does not write them; the first: {example}",
+            missing=missing,
+            total=total,
+            example=example,
         )
     if kind == "tool":
-        return (
-            f"{missing} of the first {total} tools are not shown: the chat template does not "
-            f"write them; the first: {example}"
+        return Message(
+            "{missing} of the first {total} tools are not shown: the chat "
+            "template does not write them; the first: {example}",
+            missing=missing,
+            total=total,
+            example=example,
         )
-    return (
-        f"{missing} of the first {total} turns in front of answers are not shown: the chat "
-        f"template does not write them; the first: {example}"
+    return Message(
+        "{missing} of the first {total} turns in front of answers are not shown: "
+        "the chat template does not write them; the first: {example}",
+        missing=missing,
+        total=total,
+        example=example,
     )
 
 
 def _endless_note(count: int, total: int) -> str:
-    return (
-        f"{count} of the first {total} answers end without a token that is learnt, so the model "
-        "does not learn where to stop; the chat template writes none, or does not mark it"
+    return Message(
+        "{count} of the first {total} answers end without a token that is "
+        "learnt, so the model does not learn where to stop; the chat template "
+        "writes none, or does not mark it",
+        count=count,
+        total=total,
     )
 
 
 def _inside_note(count: int, total: int) -> str:
-    return (
-        f"{count} of the first {total} answers begin within a token that starts in the prompt; "
-        "generation never begins there: take white space off the start of answers"
+    return Message(
+        "{count} of the first {total} answers begin within a token that starts "
+        "in the prompt; generation never begins there: take white space off the "
+        "start of answers",
+        count=count,
+        total=total,
     )
 
 

@@ -19,6 +19,7 @@ from lmm_tui.data.text.json_rows import Skipped
 from lmm_tui.data.tokenizing.document_encoder import DocumentEncoder, EncoderMismatch
 from lmm_tui.data.tokenizing.fair_sample import FairSample
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.message import Message, os_reason
 
 Progress = Callable[[str, int, int], None]
 """Called with (activity, done, total); may raise to cancel."""
@@ -47,7 +48,7 @@ def build(
     notes = []
     try:
         unfinished = begin(
-            entry, lambda: progress("waiting for another process with this text", 0, 0)
+            entry, lambda: progress(Message("waiting for another process with this text"), 0, 0)
         )
         if unfinished is None:
             return []
@@ -63,12 +64,14 @@ def build(
             fill(fast=False)
             notes.append(_replaced_note())
     except OSError as error:
-        refusal = (
-            f"data.cache_dir: {entry.parent} cannot be written ({error.strerror}); "
-            "make room there or choose another folder"
+        refusal = Message(
+            "data.cache_dir: {parent} cannot be written ({error}); make room "
+            "there or choose another folder",
+            parent=entry.parent,
+            error=os_reason(error),
         )
         if unfinished and unfinished.has_tokens:
-            refusal = f"{refusal}; what was tokenised so far is kept"
+            refusal = Message("{refusal}; what was tokenised so far is kept", refusal=refusal)
         raise DataError(refusal) from None
     except DataError:
         if unfinished:
@@ -84,23 +87,25 @@ def build(
 
 
 def _changed_note() -> str:
-    return (
-        "data.source: the text has changed since a part of it was tokenised; that part was "
-        "removed, and all of it was tokenised anew"
+    return Message(
+        "data.source: the text has changed since a part of it was tokenised; "
+        "that part was removed, and all of it was tokenised anew"
     )
 
 
 def _replaced_note() -> str:
-    return (
-        "fastokens gave other tokens than tokenizers for this text; they were discarded, and "
-        "tokenizers made them"
+    return Message(
+        "fastokens gave other tokens than tokenizers for this text; they were "
+        "discarded, and tokenizers made them"
     )
 
 
 def _large_note(cache: Path, size: int) -> str:
-    return (
-        f"the cache {cache} has grown to {size / 1e9:.0f} GB; `lmm-tui cache` lists it, "
-        "`lmm-tui cache prune --older-than 30d` makes room"
+    return Message(
+        "the cache {cache} has grown to {size:.0f} GB; `lmm-tui cache` lists it, "
+        "`lmm-tui cache prune --older-than 30d` makes room",
+        cache=cache,
+        size=size / 1e9,
     )
 
 
@@ -118,7 +123,7 @@ def _fill(
     if survey is None:
         survey, sample = _survey(text, source, progress)
         if given is None:
-            progress("training the tokenizer", 0, 1)
+            progress(Message("training the tokenizer"), 0, 1)
             Tokenizer.train(sample, vocab_size).save(unfinished.folder)
         sample.clear()
         unfinished.keep(survey)
@@ -141,12 +146,12 @@ def _survey(text: TextSource, source: str, progress: Progress) -> tuple[Survey, 
         sample.add(document)
         if size - reported >= _CHUNK_BYTES:
             reported = size
-            progress("reading", min(size, text.size), text.size)
+            progress(Message("reading"), min(size, text.size), text.size)
     if skipped.too_many:
         raise DataError(skipped.refusal(text.locate(skipped.first[0])))
     if not sample.blocks:
-        raise DataError(f"data.source: {source!r} holds no text; give files that do")
-    progress("reading", text.size, text.size)
+        raise DataError("data.source: {source!r} holds no text; give files that do", source=source)
+    progress(Message("reading"), text.size, text.size)
     return Survey(size, skipped), sample.blocks
 
 
@@ -167,12 +172,12 @@ def _tokenise(
             done += sum(len(document.encode()) for document in known)
             fresh = chunk[len(known) :]
             if not fresh:
-                progress("reading", min(done, size), size)
+                progress(Message("reading"), min(done, size), size)
                 continue
             ids, lengths = encoder.encode(fresh)
             sizes = [len(document.encode()) for document in fresh]
             done += sum(sizes)
-            progress("tokenising", done, size)
+            progress(Message("tokenising"), done, size)
             unfinished.record(writer.add(ids, lengths, sizes))
         writer.finish()
 

@@ -22,11 +22,6 @@ RUNS = "runs"
 """The paths of the runs that were trained on an entry, a line each."""
 
 
-def user_cache() -> Path:
-    """The cache folder unless `data.cache_dir` is set."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmm-tui"
-
-
 def partial_of(entry: Path) -> Path:
     """Where an entry is written until it is complete."""
     return entry.with_name(f".{entry.name}.partial")

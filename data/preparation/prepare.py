@@ -18,7 +18,7 @@ import numpy as np
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.build import Progress, build
-from lmm_tui.data.preparation.cache import Lease, hold_shared, user_cache
+from lmm_tui.data.preparation.cache import Lease, hold_shared
 from lmm_tui.data.preparation.entropy import unigram_and_bigram
 from lmm_tui.data.preparation.unfinished import skipped_from, write_json
 from lmm_tui.data.text.corpus import BUILTIN, TextSource, open_text
@@ -26,6 +26,8 @@ from lmm_tui.data.text.json_rows import Skipped
 from lmm_tui.data.text.source import Source
 from lmm_tui.data.tokenizing.token_store import TokenStore
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.message import Message
+from lmm_tui.user_folders import user_cache
 
 _FORMAT = 2
 """Part of every key: increment it when the same text would give other tokens."""
@@ -168,9 +170,11 @@ def _cut(store: TokenStore, seq_len: int, val_fraction: float) -> int:
     block = seq_len + 1
     if store.tokens < 2 * block:
         raise DataError(
-            f"data.source: corpus shorter than one sequence: has {store.tokens} tokens, needs "
-            f"{2 * block} (data.seq_len + 1, to train on and to hold out each); give more text "
-            "or a smaller data.seq_len"
+            "data.source: corpus shorter than one sequence: has {tokens} tokens, "
+            "needs {block} (data.seq_len + 1, to train on and to hold out each); "
+            "give more text or a smaller data.seq_len",
+            tokens=store.tokens,
+            block=2 * block,
         )
     wanted = max(block, round(store.tokens * val_fraction))
     latest = min(store.tokens - block, store.tokens - wanted)
@@ -184,7 +188,7 @@ def _entropies(record: Path, train: TokenStore, progress: Progress) -> tuple[flo
     with suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(record.read_text(encoding="utf-8"))
         return float(known["unigram"]), float(known["bigram"])
-    progress("measuring entropy", 0, 1)
+    progress(Message("measuring entropy"), 0, 1)
     unigram, bigram = unigram_and_bigram(train.ids)
     with suppress(OSError):  # A read-only cache works, too.
         write_json(record, {"unigram": unigram, "bigram": bigram})
@@ -206,7 +210,11 @@ def _cached_skipped(record: Path) -> Skipped:
 
 
 def _damaged(path: Path) -> DataError:
-    return DataError(f"{path}: is damaged; delete {path.parent}, and it will be made again")
+    return DataError(
+        "{path}: is damaged; delete {parent}, and it will be made again",
+        path=path,
+        parent=path.parent,
+    )
 
 
 def _silent(label: str, done: int, total: int) -> None:

@@ -31,6 +31,7 @@ from lmm_tui.data.tokenizing.document_encoder import DocumentEncoder, EncoderMis
 from lmm_tui.data.tokenizing.fair_sample import FairSample
 from lmm_tui.data.tokenizing.token_store import HEADER_SIZE, TokenStore
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.message import Message, os_reason
 
 HEAD = 16_000_000
 """Characters from the start of the text that a tokenizer is trained on a sample of."""
@@ -120,14 +121,16 @@ def stream(
     try:
         while (lease := hold_shared(entry)) is None:
             unfinished = begin(
-                entry, lambda: progress("waiting for another process with this text", 0, 0)
+                entry, lambda: progress(Message("waiting for another process with this text"), 0, 0)
             )
             if unfinished is not None:
                 return _started(unfinished, entry, text, given, vocab_size, progress, threads)
     except OSError as error:
         raise DataError(
-            f"data.cache_dir: {cache} cannot be written ({error.strerror}); make room there or "
-            "choose another folder"
+            "data.cache_dir: {cache} cannot be written ({error}); make room "
+            "there or choose another folder",
+            cache=cache,
+            error=os_reason(error),
         ) from None
     return _whole(entry, given or Tokenizer.load(entry), lease)
 
@@ -171,7 +174,7 @@ def _started(
 
 
 def _train(text: TextSource, vocab_size: int, progress: Progress) -> Tokenizer:
-    progress("training the tokenizer", 0, 1)
+    progress(Message("training the tokenizer"), 0, 1)
     sample, read = FairSample(_SAMPLE_CHARACTERS), 0
     for document in text.documents(Skipped()):
         sample.add(document)
@@ -193,8 +196,11 @@ def _work(
     except OSError as error:
         stream.failed(
             DataError(
-                f"data.cache_dir: {unfinished.folder.parent} cannot be written ({error.strerror}); "
-                "make room there or choose another folder; what was tokenised so far is kept"
+                "data.cache_dir: {parent} cannot be written ({error}); make room "
+                "there or choose another folder; what was tokenised so far is "
+                "kept",
+                parent=unfinished.folder.parent,
+                error=os_reason(error),
             )
         )
     except EncoderMismatch:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.text.containers import compression_of
+from lmm_tui.message import Message
 
 RATIO = 100
 """How many times larger than its file a stream may be, beyond `FREE` bytes."""
@@ -36,7 +37,9 @@ class DamagedStreamError(Exception):
 
     def at(self, line: int) -> DataError:
         """What to say, with the line up to which it could be read."""
-        return DataError(f"{self.path}:{line}: {self.why}; give a whole file")
+        return DataError(
+            "{path}:{line}: {why}; give a whole file", path=self.path, line=line, why=self.why
+        )
 
 
 class Decompressed(io.RawIOBase):
@@ -75,20 +78,25 @@ class Decompressed(io.RawIOBase):
             self._read += len(self._input)
             if not self._input:
                 if self._decoder is not None:
-                    raise DamagedStreamError(self._path, "the compressed stream is cut off")
+                    raise DamagedStreamError(
+                        self._path, Message("the compressed stream is cut off")
+                    )
                 return False
         try:
             self._decoder = self._decoder or self._make()
             self._ready = self._piece()
         except self._failure as error:
-            why = f"the compressed stream is damaged ({error})"
+            why = Message("the compressed stream is damaged ({error})", error=error)
             raise DamagedStreamError(self._path, why) from None
         self._given += len(self._ready)
         if self._given > FREE and self._given > RATIO * self._read:
             raise DamagedStreamError(
                 self._path,
-                f"expands to more than {RATIO} times its size, as files do that are made to fill "
-                "memory",
+                Message(
+                    "expands to more than {ratio} times its size, as files do that are made to "
+                    "fill memory",
+                    ratio=RATIO,
+                ),
             )
         return True
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from lmm_tui.data.errors import DataError
+from lmm_tui.message import Message
 
 _LONGEST_CELL = 64 << 20
 _JSON = frozenset(
@@ -31,10 +32,10 @@ class CsvRows:
         self._reader = csv.reader(text, delimiter=delimiter, strict=True)
         header = self._next()
         if header is None:
-            raise DataError(f"{path}: is empty; give a file with rows, or leave it out")
+            raise DataError("{path}: is empty; give a file with rows, or leave it out", path=path)
         self.columns = [name.strip() for name in header]
         if len(set(self.columns)) < len(self.columns):
-            raise DataError(f"{path}:1: two columns have one name; rename one")
+            raise DataError("{path}:1: two columns have one name; rename one", path=path)
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
         """The line on which each row starts, and the row; or what is wrong with it."""
@@ -49,7 +50,11 @@ class CsvRows:
             if len(cells) != expected:
                 yield (
                     line,
-                    f"{len(cells)} cells; expected {expected}, as in the first line",
+                    Message(
+                        "{count} cells; expected {expected}, as in the first line",
+                        count=len(cells),
+                        expected=expected,
+                    ),
                 )
                 continue
             row = zip(self.columns, cells, strict=True)
@@ -60,12 +65,16 @@ class CsvRows:
             return next(self._reader, None)
         except UnicodeDecodeError:
             raise DataError(
-                f"{self._path}:{self._reader.line_num + 1}: not UTF-8 text; "
-                "convert the file to UTF-8"
+                "{path}:{line_num}: not UTF-8 text; convert the file to UTF-8",
+                path=self._path,
+                line_num=self._reader.line_num + 1,
             ) from None
         except csv.Error as error:
             raise DataError(
-                f"{self._path}:{self._reader.line_num}: not CSV ({error}); mend the file"
+                "{path}:{line_num}: not CSV ({error}); mend the file",
+                path=self._path,
+                line_num=self._reader.line_num,
+                error=error,
             ) from None
 
 

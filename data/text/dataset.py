@@ -20,6 +20,7 @@ from lmm_tui.data.text.open_files import check_unchanged, stamp
 from lmm_tui.data.text.row_fields import unused_fields
 from lmm_tui.data.text.row_files import RowReader
 from lmm_tui.data.text.source import Source
+from lmm_tui.message import Message
 
 T = TypeVar("T")
 
@@ -49,7 +50,10 @@ class Dataset(Generic[T]):
     @property
     def skipped_rows(self) -> tuple[str, ...]:
         """`file:line: why` of the first 100 rows that were left out."""
-        return tuple(f"{self.paths[bad.file]}:{bad.line}: {bad.why}" for bad in self.skipped.first)
+        return tuple(
+            Message("{path}:{line}: {why}", path=self.paths[bad.file], line=bad.line, why=bad.why)
+            for bad in self.skipped.first
+        )
 
 
 def from_files(
@@ -88,10 +92,14 @@ def from_files(
         if skipped.too_many:
             raise DataError(skipped.refusal(found.skipped_rows[0]))
         if not skipped.lines:
-            raise DataError(f"data.source: {str(source)!r} holds no rows; give files that do")
+            raise DataError(
+                "data.source: {source!r} holds no rows; give files that do", source=str(source)
+            )
         if skipped.filtered == skipped.lines and source.filter:
             raise DataError(
-                f"data.source: {str(source)!r}: no row passes the filter {source.filter.text!r}"
+                "data.source: {source!r}: no row passes the filter {text!r}",
+                source=str(source),
+                text=source.filter.text,
             )
 
     found = Dataset(rows, paths, located.notes)
@@ -114,8 +122,8 @@ def joined(parts: Sequence[Dataset[T]]) -> Dataset[T]:
 
 def shape_of(row: dict[str, Any]) -> str:
     """The keys of a row, for a sentence about what was found instead of what was expected."""
-    keys = ", ".join(json.dumps(key, ensure_ascii=False) for key in list(row)[:6])
-    return f"found {keys}" if keys else "found an empty object"
+    keys = [json.dumps(key, ensure_ascii=False) for key in list(row)[:6]]
+    return Message("found {keys}", keys=keys) if keys else Message("found an empty object")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from lmm_tui.data.errors import DataError
+from lmm_tui.message import Message
 
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -45,17 +46,31 @@ def choose(dataset: str, names: Sequence[str], readme: str, config: str, split: 
     notes: tuple[str, ...] = ()
     if split:
         if split not in splits:
-            raise DataError(f"data.source: {dataset} has no split {split!r}; it has {told}")
+            raise DataError(
+                "data.source: {dataset} has no split {split!r}; it has {told}",
+                dataset=dataset,
+                split=split,
+                told=told,
+            )
     elif len(splits) == 1:
         split = next(iter(splits))
     elif "train" in splits:
         split = "train"
         others = ", ".join(name for name in splits if name != "train")
-        notes = (f"of {dataset} the split train is read, and not {others}",)
+        notes = (
+            Message(
+                "of {dataset} the split {split} is read, and not {others}",
+                dataset=dataset,
+                split=split,
+                others=others,
+            ),
+        )
     else:
         raise DataError(
-            f"data.source: {dataset} has several splits; name one, such as "
-            f"{dataset}@{next(iter(splits))}: {told}"
+            "data.source: {dataset} has several splits; name one, such as {dataset}@{next}: {told}",
+            dataset=dataset,
+            next=next(iter(splits)),
+            told=told,
         )
     found = sorted(set(splits[split]))
     _refuse_missing_shards(dataset, found)
@@ -85,13 +100,21 @@ def _splits_of(
         if not config and len(configs) > 1:
             listed = ", ".join(configs)
             raise DataError(
-                f"data.source: {dataset} has several configurations; name one, such as "
-                f"{dataset}:{next(iter(configs))}: {listed}"
+                "data.source: {dataset} has several configurations; name one, "
+                "such as {dataset}:{next}: {listed}",
+                dataset=dataset,
+                next=next(iter(configs)),
+                listed=listed,
             )
         config = config or next(iter(configs))
     if config not in configs:
         listed = ", ".join(configs)
-        raise DataError(f"data.source: {dataset} has no configuration {config!r}; it has {listed}")
+        raise DataError(
+            "data.source: {dataset} has no configuration {config!r}; it has {listed}",
+            dataset=dataset,
+            config=config,
+            listed=listed,
+        )
     given = configs[config]
     folder = str(given.get("data_dir") or "").strip("/")
     inside = [name for name in names if not folder or name.startswith(f"{folder}/")]
@@ -104,7 +127,11 @@ def _splits_of(
         splits.setdefault(split, []).extend(fitting)
     splits = {split: found for split, found in splits.items() if found}
     if not splits:
-        raise DataError(f"data.source: {dataset} has no file of the configuration {config!r}")
+        raise DataError(
+            "data.source: {dataset} has no file of the configuration {config!r}",
+            dataset=dataset,
+            config=config,
+        )
     return splits
 
 
@@ -114,8 +141,10 @@ def _by_name(dataset: str, names: Sequence[str], config: str) -> dict[str, list[
         names = [name for name in names if config in PurePosixPath(name).parts[:-1]]
         if not names:
             raise DataError(
-                f"data.source: {dataset} has no configuration {config!r}: neither its README.md "
-                "nor a folder has the name"
+                "data.source: {dataset} has no configuration {config!r}: neither "
+                "its README.md nor a folder has the name",
+                dataset=dataset,
+                config=config,
             )
     splits: dict[str, list[str]] = {}
     for name in names:
@@ -160,8 +189,15 @@ def _refuse_missing_shards(dataset: str, names: Sequence[str]) -> None:
     for (name, count), found in shards.items():
         if missing := sorted(set(range(int(count))) - found):
             raise DataError(
-                f"data.source: {dataset}: of {int(count)} shards of {name} {len(missing)} are "
-                f"missing, the first is {missing[0]:05}-of-{count}; download the dataset anew"
+                "data.source: {dataset}: of {count} shards of {name} {missing} "
+                "are missing, the first is {missing2:05}-of-{count2}; download "
+                "the dataset anew",
+                dataset=dataset,
+                count=int(count),
+                name=name,
+                missing=len(missing),
+                missing2=missing[0],
+                count2=count,
             )
 
 

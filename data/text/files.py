@@ -27,6 +27,7 @@ from lmm_tui.data.text.row_fields import TEXT_FIELDS, refuse_unlearnable, unused
 from lmm_tui.data.text.row_files import RowReader, TextColumn
 from lmm_tui.data.text.source import Source
 from lmm_tui.data.tokenizing.cpus import usable_cpus
+from lmm_tui.message import Message
 
 LONGEST = 1 << 22
 """No document is longer: characters of a row, bytes of a line of a .txt file. Longer ones are cut,
@@ -82,12 +83,12 @@ class FileText:
             try:
                 for path, digest in self._submitted(pool, reading):
                     while not wait([digest], _REPORTED_EVERY_S).done:
-                        progress("hashing", min(reading.done, self.stored), self.stored)
+                        progress(Message("hashing"), min(reading.done, self.stored), self.stored)
                     whole.update(path.suffix.lower().encode() + digest.result())
             except BaseException:
                 reading.stopped = True
                 raise
-        progress("hashing", self.stored, self.stored)
+        progress(Message("hashing"), self.stored, self.stored)
         return f"files {whole.hexdigest()}{self._source.reading}"
 
     def _submitted(
@@ -130,20 +131,24 @@ class FileText:
             check_unchanged(path, before)
         if self._source.filter and skipped.filtered == skipped.lines:
             raise DataError(
-                f"data.source: {str(self._source)!r}: no row passes the filter "
-                f"{self._source.filter.text!r}"
+                "data.source: {source!r}: no row passes the filter {text!r}",
+                source=str(self._source),
+                text=self._source.filter.text,
             )
 
     def _refuse_filter(self, path: Path) -> None:
         if self._source.is_special:
             raise DataError(
-                f"{path}: a .txt file has no columns to filter or to name; give rows, or leave "
-                "filter and data.columns out"
+                "{path}: a .txt file has no columns to filter or to name; give "
+                "rows, or leave filter and data.columns out",
+                path=path,
             )
 
     def locate(self, bad: BadLine) -> str:
         """`file:line: why`, for people."""
-        return f"{self.paths[bad.file]}:{bad.line}: {bad.why}"
+        return Message(
+            "{path}:{line}: {why}", path=self.paths[bad.file], line=bad.line, why=bad.why
+        )
 
 
 def _text_lines(file: BufferedReader, path: Path) -> Iterator[str]:
@@ -154,8 +159,11 @@ def _text_lines(file: BufferedReader, path: Path) -> Iterator[str]:
         rest = raw[len(piece) :]
         if _NUL in piece:
             raise DataError(
-                f"{path}:{number}: a NUL byte (byte {offset + piece.index(_NUL)} of the file), as "
-                "in UTF-16 or a binary file; convert the file to UTF-8"
+                "{path}:{number}: a NUL byte (byte {offset} of the file), as in "
+                "UTF-16 or a binary file; convert the file to UTF-8",
+                path=path,
+                number=number,
+                offset=offset + piece.index(_NUL),
             )
         line = piece.removeprefix(BOM) if offset == 0 else piece
         try:
@@ -163,8 +171,11 @@ def _text_lines(file: BufferedReader, path: Path) -> Iterator[str]:
         except UnicodeDecodeError as error:
             byte = offset + len(piece) - len(line) + error.start
             raise DataError(
-                f"{path}:{number}: not UTF-8 text (byte {byte} of the file); "
-                "convert the file to UTF-8"
+                "{path}:{number}: not UTF-8 text (byte {byte} of the file); "
+                "convert the file to UTF-8",
+                path=path,
+                number=number,
+                byte=byte,
             ) from None
         offset += len(piece)
         number += piece.endswith(b"\n")
@@ -205,9 +216,9 @@ def _text_of(skipped: Skipped, column: TextColumn, record: dict[str, Any]) -> st
     """The text of a row; ValueError says why there is none. Other fields are noted."""
     name = column.of(record)
     if name not in record:
-        raise ValueError(f'no key "{name}"')
+        raise ValueError(Message('no key "{name}"', name=name))
     if not isinstance(record[name], str):
-        raise ValueError(f'"{name}" is not a string')
+        raise ValueError(Message('"{name}" is not a string', name=name))
     refuse_unlearnable(record)
     known = (TEXT_FIELDS - {"text"}) | {name}
     skipped.unused.update(dict.fromkeys(unused_fields(record, known)))

@@ -20,6 +20,7 @@ from lmm_tui.data.errors import DataError
 from lmm_tui.data.text.containers import format_of
 from lmm_tui.data.text.dataset_folder import choose
 from lmm_tui.data.text.source import Source
+from lmm_tui.message import Message
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SHORT = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -64,8 +65,11 @@ def cached(name: str, config: str) -> Path | None:
         prepared = {config: prepared[config]} if config in prepared else {}
     if len(prepared) > 1:
         raise DataError(
-            f"data.source: {name} has several configurations in the cache; name one, such as "
-            f"{name}:{min(prepared)}: {', '.join(sorted(prepared))}"
+            "data.source: {name} has several configurations in the cache; name "
+            "one, such as {name}:{prepared}: {prepared2}",
+            name=name,
+            prepared=min(prepared),
+            prepared2=sorted(prepared),
         )
     newest = [max(one, key=lambda path: path.stat().st_mtime) for one in prepared.values()]
     return newest[0] if newest else None
@@ -83,10 +87,17 @@ def download(source: Source, formats: Sequence[str]) -> tuple[list[Path], tuple[
         if not names:
             scripted = any(file.endswith(".py") for file in files)
             raise DataError(
-                f"data.source: the dataset {name} on the Hub is made by a script, and scripts are "
-                "not run; give a dataset of files"
+                Message(
+                    "data.source: the dataset {name} on the Hub is made by a script, "
+                    "and scripts are not run; give a dataset of files",
+                    name=name,
+                )
                 if scripted
-                else f"data.source: the dataset {name} on the Hub has no {_FORMATS_TOLD} file"
+                else Message(
+                    "data.source: the dataset {name} on the Hub has no {formats_told} file",
+                    name=name,
+                    formats_told=_FORMATS_TOLD,
+                )
             )
         readme = ""
         if "README.md" in files:
@@ -106,8 +117,10 @@ def fetch(url: str, formats: Sequence[str]) -> list[Path]:
     protocol = url.partition("://")[0]
     if protocol not in _PROTOCOLS or "::" in url:
         raise DataError(
-            f"data.source: {url}: {protocol}:// is not read; give one of "
-            f"{', '.join(f'{one}://' for one in _PROTOCOLS[:7])}"
+            "data.source: {url}: {protocol}:// is not read; give one of {one}",
+            url=url,
+            protocol=protocol,
+            one=[f"{one}://" for one in _PROTOCOLS[:7]],
         )
     try:
         import fsspec
@@ -121,19 +134,28 @@ def fetch(url: str, formats: Sequence[str]) -> list[Path]:
             found = [root]
         wanted = sorted(one for one in found if format_of(str(one)) in formats)
         if not wanted:
-            raise DataError(f"data.source: {url} holds no {_FORMATS_TOLD} file")
+            raise DataError(
+                "data.source: {url} holds no {formats_told} file",
+                url=url,
+                formats_told=_FORMATS_TOLD,
+            )
         return [_copy(files, protocol, one) for one in wanted]
     except DataError:
         raise
     except ImportError as error:
         raise DataError(
-            f"data.source: {url}: a package for {protocol}:// is missing ({error}); install it"
+            "data.source: {url}: a package for {protocol}:// is missing ({error}); install it",
+            url=url,
+            protocol=protocol,
+            error=error,
         ) from None
     except Exception as error:  # Whatever a file system of fsspec raises.
         what = " ".join(str(error).split())[:160] or type(error).__name__
         raise DataError(
-            f"data.source: {url} cannot be read ({what}); check the address, the access and the "
-            "network"
+            "data.source: {url} cannot be read ({what}); check the address, the "
+            "access and the network",
+            url=url,
+            what=what,
         ) from None
 
 
@@ -162,18 +184,24 @@ def _explained(name: str, error: Exception) -> DataError:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "GatedRepoError" in kinds:
         return DataError(
-            f"data.source: the dataset {name} on the Hub is gated; accept its terms on its page "
-            "and log in with `hf auth login`"
+            "data.source: the dataset {name} on the Hub is gated; accept its "
+            "terms on its page and log in with `hf auth login`",
+            name=name,
         )
     if "RepositoryNotFoundError" in kinds or "HFValidationError" in kinds:
         return DataError(
-            f"data.source: {name!r} is no file or folder here, and no dataset of the Hub that "
-            "you may read; check the name, and log in with `hf auth login` where it is private"
+            "data.source: {name!r} is no file or folder here, and no dataset of "
+            "the Hub that you may read; check the name, and log in with `hf auth "
+            "login` where it is private",
+            name=name,
         )
     what = " ".join(str(error).split())[:120] or type(error).__name__
     return DataError(
-        f"data.source: {name!r} is no file or folder here and not in the Hugging Face cache, and "
-        f"the Hub cannot be reached ({what}); give a local path, or connect to the network"
+        "data.source: {name!r} is no file or folder here and not in the Hugging "
+        "Face cache, and the Hub cannot be reached ({what}); give a local path, "
+        "or connect to the network",
+        name=name,
+        what=what,
     )
 
 

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import orjson
 
-from lmm_tui.data.errors import DataError
 from lmm_tui.data.text.compressed import DamagedStreamError
+from lmm_tui.message import Message
 
 T = TypeVar("T")
 Parse = Callable[[dict[str, Any]], T]
@@ -82,9 +82,13 @@ class Skipped:
 
     def refusal(self, first: str) -> str:
         """What to say when there are too many; `first` is the first of them, with its place."""
-        return (
-            f"{first}; {self.count} of {self.lines} lines are broken, more than "
-            f"{TOLERATED:.0%}: mend them or take them out"
+        return Message(
+            "{first}; {count} of {lines} lines are broken, more than "
+            "{tolerated:.0%}: mend them or take them out",
+            first=first,
+            count=self.count,
+            lines=self.lines,
+            tolerated=TOLERATED,
         )
 
 
@@ -131,9 +135,8 @@ def _line(file: BufferedReader, number: int) -> bytes:
     except DamagedStreamError as error:
         raise error.at(number) from None
     if len(raw) > LONGEST_ROW:
-        raise DataError(
-            f"{file.name if hasattr(file, 'name') else ''}:{number}: a row of more than "
-            f"{LONGEST_ROW >> 20} MiB; split it"
+        raise JsonError(
+            Message("a row of more than {limit} MiB; split it", limit=LONGEST_ROW >> 20), number
         )
     return raw
 
@@ -153,8 +156,11 @@ def json_array(
     raw = file.read(LONGEST_ARRAY + 1).removeprefix(BOM)
     if len(raw) > LONGEST_ARRAY:
         raise JsonError(
-            f"an array of more than {LONGEST_ARRAY >> 30} GiB, which is read as a whole; write a "
-            "row a line (.jsonl)",
+            Message(
+                "an array of more than {longest_array} GiB, which is read as a "
+                "whole; write a row a line (.jsonl)",
+                longest_array=LONGEST_ARRAY >> 30,
+            ),
             1,
         )
     rows = _loads(raw, exact)
@@ -180,11 +186,13 @@ def _loads(raw: bytes, exact: bool = False) -> Any:
         except UnicodeDecodeError as undecodable:
             place = raw[: undecodable.start]
             byte = undecodable.start - place.rfind(b"\n") - 1
-            what = f"not UTF-8 (byte {byte} of the line)"
+            what = Message("not UTF-8 (byte {byte} of the line)", byte=byte)
             raise JsonError(what, place.count(b"\n") + 1) from None
-        what = f"not JSON ({error.msg}, column {error.colno})"
+        what = Message(
+            "not JSON ({msg}, column {colno})", msg=Message(error.msg), colno=error.colno
+        )
         if b"\0" in raw:
-            what = "not JSON (a NUL byte, as in UTF-16 or a binary file)"
+            what = Message("not JSON (a NUL byte, as in UTF-16 or a binary file)")
         raise JsonError(what, error.lineno) from None
 
 
@@ -198,7 +206,7 @@ class JsonError(ValueError):
 
 def _object(row: Any) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise ValueError("not a JSON object")
+        raise ValueError(Message("not a JSON object"))
     return row
 
 

@@ -16,6 +16,7 @@ from lmm_tui.data.text.containers import TABLES, TEXT_FORMATS, format_of, named
 from lmm_tui.data.text.dataset_folder import choose, split_of
 from lmm_tui.data.text.source import Source
 from lmm_tui.guarded_files import read_text
+from lmm_tui.message import Message, os_reason
 
 _README = 1 << 20
 _RECORDS = ("dataset_info.json", "dataset_dict.json", "state.json", "dataset_infos.json")
@@ -47,7 +48,11 @@ def locate(source: str | Source, formats: tuple[str, ...] = TEXT_FORMATS) -> Loc
     try:
         matches, folder = _matches(given)
     except OSError as error:
-        raise DataError(f"data.source: {str(source)!r} cannot be read ({error.strerror})") from None
+        raise DataError(
+            "data.source: {source!r} cannot be read ({error})",
+            source=str(source),
+            error=os_reason(error),
+        ) from None
     if not matches and folder is None:
         name = str(given)
         folder = hub.cached(name, source.config)
@@ -115,13 +120,22 @@ def _saved(source: Source, folder: Path) -> Located | None:
         names = [str(name) for name in splits if Path(str(name)).name == name]
         split = source.split or ("train" if "train" in names else "")
         if split not in names:
-            what = f"has no split {split!r}" if split else "has several splits; name one"
-            raise DataError(f"data.source: {source.path} {what}: {', '.join(names)}")
+            what = Message(
+                "has no split {split!r}" if split else "has several splits; name one", split=split
+            )
+            raise DataError(
+                "data.source: {path} {what}: {names}", path=source.path, what=what, names=[*names]
+            )
         found = _saved(Source(source.path), folder / split)
         others = [name for name in names if name != split]
         if found is None or source.split or not others:
             return found
-        told = f"of {source.path} the split {split} is read, and not {', '.join(others)}"
+        told = Message(
+            "of {dataset} the split {split} is read, and not {others}",
+            dataset=source.path,
+            split=split,
+            others=", ".join(others),
+        )
         return Located(found.paths, (told,))
     state = _record(folder / "state.json")
     listed = state.get("_data_files")
@@ -129,21 +143,26 @@ def _saved(source: Source, folder: Path) -> Located | None:
         return None
     if state.get("_indices_files") or state.get("_indices_data_files"):
         raise DataError(
-            f"data.source: {folder} selects rows by indices; call flatten_indices() before "
-            "save_to_disk"
+            "data.source: {folder} selects rows by indices; call "
+            "flatten_indices() before save_to_disk",
+            folder=folder,
         )
     if source.split and source.split != state.get("_split"):
         raise DataError(
-            f"data.source: {source.path} has no split {source.split!r}; it was saved of "
-            f"{state.get('_split')}"
+            "data.source: {path} has no split {split!r}; it was saved of {state}",
+            path=source.path,
+            split=source.split,
+            state=state.get("_split"),
         )
     names = [str(one.get("filename")) for one in listed if isinstance(one, dict)]
     paths = [folder / Path(name).name for name in names]
     for path in paths:
         if not path.is_file():
-            raise DataError(f"{path}: is missing, and state.json lists it; copy the whole folder")
+            raise DataError(
+                "{path}: is missing, and state.json lists it; copy the whole folder", path=path
+            )
     if not paths:
-        raise DataError(f"data.source: {source.path!r} holds no rows; give files that do")
+        raise DataError("data.source: {path!r} holds no rows; give files that do", path=source.path)
     return Located(paths)
 
 
@@ -151,7 +170,7 @@ def _record(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(_read(path) or "{}")
     except (ValueError, RecursionError):
-        raise DataError(f"{path}: is no JSON; save the dataset anew") from None
+        raise DataError("{path}: is no JSON; save the dataset anew", path=path) from None
     return found if isinstance(found, dict) else {}
 
 
@@ -168,15 +187,19 @@ def _nothing(
     kinds = named(formats)
     shown = source.path
     if any(path.suffix == ".py" for path in matches) and given.is_dir():
-        problem = f"the folder {shown!r} holds a script and no data; scripts are not run"
+        problem = Message(
+            "the folder {shown!r} holds a script and no data; scripts are not run", shown=shown
+        )
     elif given.is_dir():
-        problem = f"the folder {shown!r} holds no {kinds} file"
+        problem = Message("the folder {shown!r} holds no {kinds} file", shown=shown, kinds=kinds)
     elif matches:
-        problem = f"{shown!r} is no {kinds} file"
+        problem = Message("{shown!r} is no {kinds} file", shown=shown, kinds=kinds)
     else:
-        problem = f"no file, folder or glob matches {shown!r}"
+        problem = Message("no file, folder or glob matches {shown!r}", shown=shown)
     return DataError(
-        f"data.source: {problem}; give 'builtin', {kinds} files, a folder or a glob of them"
+        "data.source: {problem}; give 'builtin', {kinds} files, a folder or a glob of them",
+        problem=problem,
+        kinds=kinds,
     )
 
 

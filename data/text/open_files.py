@@ -11,6 +11,7 @@ from pathlib import Path
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.text.compressed import Decompressed
 from lmm_tui.data.text.containers import compression_of
+from lmm_tui.message import os_reason
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -25,7 +26,7 @@ def stamp(path: Path) -> tuple[int, int]:
 def check_unchanged(path: Path, before: tuple[int, int]) -> None:
     """DataError where a file is no longer what it was at the stamp `before`."""
     if stamp(path) != before:
-        raise DataError(f"{path}: changed while it was read; start again when it is done")
+        raise DataError("{path}: changed while it was read; start again when it is done", path=path)
 
 
 @contextmanager
@@ -46,7 +47,11 @@ def opened(path: Path, *, as_stored: bool = False) -> Iterator[BufferedReader]:
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(f"{path}: cannot be read ({error.strerror}); mend that or leave it out")
+    return DataError(
+        "{path}: cannot be read ({error}); mend that or leave it out",
+        path=path,
+        error=os_reason(error),
+    )
 
 
 if __name__ == "__main__":

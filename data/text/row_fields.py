@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lmm_tui.message import Message
+
 TEXT_FIELDS = frozenset({"text", "weight"})
 CONTEXT = frozenset({"system", "history", "tools"})
 """Fields beside the turns that belong in front of them."""
@@ -40,7 +42,9 @@ def refuse_unsupported(row: Mapping[str, Any]) -> None:
         _refuse_media(fields)
     for key in _UNSUPPORTED:
         if row.get(key):
-            raise ValueError(f'"{key}" is not supported; write it into the turns or remove it')
+            raise ValueError(
+                Message('"{key}" is not supported; write it into the turns or remove it', key=key)
+            )
     refuse_unlearnable(row)
 
 
@@ -48,13 +52,15 @@ def refuse_unlearnable(row: Mapping[str, Any]) -> None:
     """The same for the fields of any row."""
     _refuse_media(row)
     if row.get("weight", 1) not in (None, 1):
-        raise ValueError('"weight" of a row is not supported; repeat rows, or leave some out')
+        raise ValueError(
+            Message('"weight" of a row is not supported; repeat rows, or leave some out')
+        )
 
 
 def _refuse_media(fields: Mapping[str, Any]) -> None:
     for key in _MEDIA:
         if fields.get(key):
-            raise ValueError(f'"{key}": only text is learnt; leave such rows out')
+            raise ValueError(Message('"{key}": only text is learnt; leave such rows out', key=key))
 
 
 def unused_fields(row: Mapping[str, Any], known: frozenset[str]) -> Iterator[str]:

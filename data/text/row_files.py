@@ -28,6 +28,7 @@ from lmm_tui.data.text.open_files import opened
 from lmm_tui.data.text.row_fields import UNSUPPORTED_FIELDS
 from lmm_tui.data.text.source import Source, refuse_two
 from lmm_tui.data.text.tables import open_table
+from lmm_tui.message import Message
 
 T = TypeVar("T")
 
@@ -94,7 +95,9 @@ class RowReader(Generic[T]):
                 else:
                     yield from json_lines(file, index, self._made, self._skipped, exact=self._exact)
             except JsonError as error:
-                raise DataError(f"{path}:{error.line}: {error}; mend the file") from None
+                raise DataError(
+                    "{path}:{line}: {error}; mend the file", path=path, line=error.line, error=error
+                ) from None
             except DamagedStreamError as error:  # Of an array, which is read as a whole.
                 raise error.at(1) from None
 
@@ -119,7 +122,7 @@ class RowReader(Generic[T]):
         self._skipped.lines += 1
         try:
             if isinstance(row, str):
-                raise ValueError(row)
+                raise ValueError(row)  # A message already.
             made = self._made(row)
         except ValueError as error:
             self._skipped.add(BadLine(index, number, str(error)))
@@ -130,7 +133,12 @@ class RowReader(Generic[T]):
         """The columns to read. Raises DataError where they are not there, or were others before."""
         listed = ", ".join(columns)
         for name in sorted(self._source.read_columns - columns.keys()):
-            raise DataError(f'{path}: has no column "{name}"; its columns are {listed}')
+            raise DataError(
+                '{path}: has no column "{name}"; its columns are {listed}',
+                path=path,
+                name=name,
+                listed=listed,
+            )
         named = self._source.read_columns
         read = {
             name: kind
@@ -139,8 +147,11 @@ class RowReader(Generic[T]):
         }
         if not read.keys() - UNSUPPORTED_FIELDS:
             raise DataError(
-                f"{path}: no column is known by its name; its columns are {listed}: name one, "
-                f"such as --set data.columns.{self._role or 'messages'}=NAME"
+                "{path}: no column is known by its name; its columns are "
+                "{listed}: name one, such as --set data.columns.{role}=NAME",
+                path=path,
+                listed=listed,
+                role=self._role or "messages",
             )
         self._refuse_two([name for name in self._either if name in columns])
         before, first = self._first or (path, read)
@@ -150,8 +161,13 @@ class RowReader(Generic[T]):
             same = one == other or "null" in (one, other)
             if format_of(before) == format_of(path) and not same:
                 raise DataError(
-                    f'{path}: its column "{name}" is {_told(other)}, and in {before} '
-                    f"{_told(one)}; give files of one schema"
+                    '{path}: its column "{name}" is {told}, and in {before} '
+                    "{told2}; give files of one schema",
+                    path=path,
+                    name=name,
+                    told=_told(other),
+                    before=before,
+                    told2=_told(one),
                 )
         unused = dict.fromkeys(name for name in columns if name not in read)
         self._skipped.unused.update(unused)
@@ -163,7 +179,7 @@ def _only(row: dict[str, Any] | str, wanted: list[str]) -> dict[str, Any] | str:
 
 
 def _told(kind: str | None) -> str:
-    return "missing" if kind is None else f"of the kind {kind}"
+    return Message("missing") if kind is None else Message("of the kind {kind}", kind=kind)
 
 
 class TextColumn:
@@ -184,7 +200,9 @@ class TextColumn:
         if self._name is None:
             self._name = next((it for it in self.USUAL if isinstance(row.get(it), str)), None)
             if self._name is None:
-                raise ValueError('"text" is not a string' if "text" in row else 'no key "text"')
+                raise ValueError(
+                    Message('"text" is not a string') if "text" in row else Message('no key "text"')
+                )
         if not self._told:
             self._found(self._name)
             self._told = True

@@ -59,8 +59,10 @@ class RowFilter:
                 break
             at += len("and ")
         raise DataError(
-            f'data.sources: the filter {text!r} is no comparison; write such as lang == "en", '
-            'score >= 3 or lang in ["en", "zh"], several joined by "and"'
+            "data.sources: the filter {text!r} is no comparison; write such as "
+            'lang == "en", score >= 3 or lang in ["en", "zh"], several joined by '
+            '"and"',
+            text=text,
         )
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.text.row_filter import RowFilter
+from lmm_tui.message import Message
 
 _NAMED = re.compile(
     r"(?P<path>.+?)(?::(?P<config>[^@#:/\s]+))?(?:@(?P<split>[^@#/\s]+))?(?:#(?P<column>[^#/]+))?"
@@ -77,7 +78,13 @@ class Source:
         named = dict(self.columns)
         for role, column in named.items():
             if column not in row and role in _NEEDED:
-                raise ValueError(f'no column "{column}", which data.columns.{role} names')
+                raise ValueError(
+                    Message(
+                        'no column "{column}", which data.columns.{role} names',
+                        column=column,
+                        role=role,
+                    )
+                )
         replaced = {*named, *named.values()}
         if replaced.intersection(_ASKED) and not named.keys().isdisjoint(_ASKED):
             replaced.update(_ASKED)
@@ -95,8 +102,12 @@ def refuse_two(path: Path, found: list[str], role: str) -> DataError:
     """Where two columns fit, and none is named."""
     listed = " and ".join(f'"{name}"' for name in found)
     return DataError(
-        f"data.source: {path}: the columns {listed} both fit; name one, such as "
-        f"--set data.columns.{role}={found[0]}"
+        "data.source: {path}: the columns {listed} both fit; name one, such as "
+        "--set data.columns.{role}={found}",
+        path=path,
+        listed=listed,
+        role=role,
+        found=found[0],
     )
 
 

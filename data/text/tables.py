@@ -45,13 +45,19 @@ class Table:
             except (OSError, ValueError, NotImplementedError) as error:
                 what = " ".join(str(error).split())[:120]
                 raise DataError(
-                    f"{self.path}:{read + 1}: the file is damaged here ({what}); give a whole file"
+                    "{path}:{read}: the file is damaged here ({what}); give a whole file",
+                    path=self.path,
+                    read=read + 1,
+                    what=what,
                 ) from None
             given += batch.nbytes
             if given > FREE and given > RATIO * size:
                 raise DataError(
-                    f"{self.path}:{read + 1}: expands to more than {RATIO} times its size, as "
-                    "files do that are made to fill memory; give another file"
+                    "{path}:{read}: expands to more than {ratio} times its size, "
+                    "as files do that are made to fill memory; give another file",
+                    path=self.path,
+                    read=read + 1,
+                    ratio=RATIO,
                 )
             read += len(rows)
             yield from map(_present, rows)
@@ -81,14 +87,17 @@ def open_table(path: Path) -> Iterator[Table]:
 
     with pa.OSFile(str(path)) as file:
         if not file.size():
-            raise DataError(f"{path}: is empty; give a file with rows, or leave it out")
+            raise DataError("{path}: is empty; give a file with rows, or leave it out", path=path)
         try:
             source = _parquet(file) if format_of(path) == PARQUET else _arrow(file)
             schema = source.schema_arrow if hasattr(source, "schema_arrow") else source.schema
         except (pa.ArrowException, OSError, ValueError) as error:
             what = " ".join(str(error).split())[:120]
             raise DataError(
-                f"{path}: is no whole {format_of(path)} file ({what}); give one, or leave it out"
+                "{path}: is no whole {format_of} file ({what}); give one, or leave it out",
+                path=path,
+                format_of=format_of(path),
+                what=what,
             ) from None
         yield Table(path, {field.name: _kind(field.type) for field in schema}, source)
 

@@ -24,6 +24,7 @@ import tokenizers
 from lmm_tui.child_process import limit_resources, start_confined
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.split_patterns import GPT2, LLAMA3, OURS, QWEN2
+from lmm_tui.message import Message
 
 KNOWN = {OURS, GPT2, QWEN2, LLAMA3}
 
@@ -43,7 +44,9 @@ def check_patterns(backend: tokenizers.Tokenizer, file: Path) -> None:
         if (part := getattr(backend, name)) is not None
     }
     if _patterns(parts) - KNOWN and (why := _trial(json.dumps(parts))):
-        raise DataError(f"data.tokenizer: {file}: {why}; choose another tokenizer")
+        raise DataError(
+            "data.tokenizer: {file}: {why}; choose another tokenizer", file=file, why=why
+        )
 
 
 @contextmanager
@@ -55,7 +58,8 @@ def panics_refused() -> Iterator[None]:
         if type(error).__name__ != "PanicException":
             raise
         raise DataError(
-            f"data.tokenizer: it fails on a text ({str(error)[:200]}); choose another tokenizer"
+            "data.tokenizer: it fails on a text ({error}); choose another tokenizer",
+            error=str(error)[:200],
         ) from None
 
 
@@ -71,10 +75,14 @@ def _trial(parts: str) -> str:
         try:
             child.communicate(parts.encode(), _LONGEST_S)
         except subprocess.TimeoutExpired:
-            return "its patterns take too long on a short text"
+            return Message("its patterns take too long on a short text")
         finally:
             child.kill()
-    return "its patterns fail, or need too much memory, on a short text" if child.returncode else ""
+    return (
+        Message("its patterns fail, or need too much memory, on a short text")
+        if child.returncode
+        else ""
+    )
 
 
 def try_patterns() -> None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.guarded_files import open_file
+from lmm_tui.message import Message
 
 _MAGIC = b"LMMTOKEN"
 _VERSION = 1
@@ -103,28 +104,40 @@ class TokenStore:
         try:
             raw = np.asarray(np.memmap(path, np.uint8, "r"))
         except (OSError, ValueError):  # numpy refuses to map an empty file.
-            raise _damaged(path, "cannot be read") from None
+            raise _damaged(path, Message("cannot be read")) from None
         header = raw[:HEADER_SIZE].tobytes()
         if len(header) < HEADER_SIZE or not header.startswith(_MAGIC):
-            raise _damaged(path, "is no token file")
+            raise _damaged(path, Message("is no token file"))
         (checksum,) = _CHECKSUM.unpack_from(header, HEADER_SIZE - _CHECKSUM.size)
         if zlib.crc32(header[: -_CHECKSUM.size]) != checksum:
-            raise _damaged(path, "has a damaged header")
+            raise _damaged(path, Message("has a damaged header"))
         fields = _FIELDS.unpack_from(header)
         _, version, width, _, tokens, documents, size, body_checksum, made_with = fields
         if version != _VERSION:
-            raise _damaged(path, f"has format {version}, not {_VERSION}")
+            raise _damaged(
+                path,
+                Message("has format {version}, not {version2}", version=version, version2=_VERSION),
+            )
         if made_with.decode() != fingerprint:
             raise DataError(
-                f"{path}: was made with tokenizer {made_with.decode()}, which is not this one "
-                f"({fingerprint}); give that tokenizer, or delete {path.parent}"
+                "{path}: was made with tokenizer {decode}, which is not this one "
+                "({fingerprint}); give that tokenizer, or delete {parent}",
+                path=path,
+                decode=made_with.decode(),
+                fingerprint=fingerprint,
+                parent=path.parent,
             )
         table_start = _table_start(tokens * width)
         expected = table_start + documents * 16
         if len(raw) != expected:
-            raise _damaged(path, f"is truncated ({len(raw)} of {expected} bytes)")
+            raise _damaged(
+                path,
+                Message(
+                    "is truncated ({raw} of {expected} bytes)", raw=len(raw), expected=expected
+                ),
+            )
         if _checksum_of_body(path) != body_checksum:
-            raise _damaged(path, "is corrupt (its checksum is wrong)")
+            raise _damaged(path, Message("is corrupt (its checksum is wrong)"))
         kind = np.dtype(f"<u{width}")
         table = raw[table_start:].view(np.dtype("<i8")).reshape(2, documents)
         ids = raw[HEADER_SIZE : HEADER_SIZE + tokens * width].view(kind)
@@ -296,7 +309,12 @@ def _table_start(length: int) -> int:
 
 
 def _damaged(path: Path, problem: str) -> DataError:
-    return DataError(f"{path}: {problem}; delete {path.parent}, and it will be made again")
+    return DataError(
+        "{path}: {problem}; delete {parent}, and it will be made again",
+        path=path,
+        problem=problem,
+        parent=path.parent,
+    )
 
 
 if __name__ == "__main__":

@@ -97,19 +97,29 @@ class Tokenizer:
         """From a tokenizer.json or a (Hugging Face) folder with one. Raises DataError."""
         file = _file(path)
         if not file.is_file():
-            missing = f"holds no {file.name}" if path.is_dir() else "no such file"
             raise DataError(
-                f"data.tokenizer: {path}: {missing}; give a tokenizer.json or a folder with one"
+                "data.tokenizer: {path}: holds no {name}; give a tokenizer.json or a folder "
+                "with one"
+                if path.is_dir()
+                else "data.tokenizer: {path}: no such file; give a tokenizer.json or a folder "
+                "with one",
+                path=path,
+                name=file.name,
             )
         try:
             with panics_refused():
                 backend = tokenizers.Tokenizer.from_buffer(read_bytes(file, limit=_LARGEST))
         except Exception as error:  # tokenizers raises nothing more specific.
-            raise DataError(f"data.tokenizer: {file}: not a tokenizer ({error})") from None
+            raise DataError(
+                "data.tokenizer: {file}: not a tokenizer ({error})", file=file, error=error
+            ) from None
         if max(backend.get_vocab().values(), default=0) >= _MOST_TOKENS:
             raise DataError(
-                f"data.tokenizer: {file}: has ids of {_MOST_TOKENS:,} and more, and a model needs "
-                "a row for each id below; choose another tokenizer"
+                "data.tokenizer: {file}: has ids of {most_tokens:,} and more, "
+                "and a model needs a row for each id below; choose another "
+                "tokenizer",
+                file=file,
+                most_tokens=_MOST_TOKENS,
             )
         check_patterns(backend, file)
         settings = TokenizerSettings.read(file.parent)
@@ -118,8 +128,10 @@ class Tokenizer:
             if end and backend.token_to_id(end) is not None:
                 return cls(backend, end, settings)
         raise DataError(
-            f"data.tokenizer: {file}: has no token that ends a document; add {END_OF_TEXT}, or an "
-            "eos_token in tokenizer_config.json"
+            "data.tokenizer: {file}: has no token that ends a document; add "
+            "{end_of_text}, or an eos_token in tokenizer_config.json",
+            file=file,
+            end_of_text=END_OF_TEXT,
         )
 
     def save(self, path: Path, chat_template: str | None = None, mode: int = PRIVATE) -> None:

@@ -22,6 +22,7 @@ from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import token_nll
 from lmm_tui.engine.run.command_arguments import require
 from lmm_tui.engine.run.control_mailbox import CommandError
+from lmm_tui.message import Message
 
 LONGEST_READ = 1024
 """Tokens of a text that are read; longer texts are cut there."""
@@ -109,15 +110,21 @@ class ChatModel:
             "losses": [None, *(round(loss, 4) for loss in losses)],
             "top": [[], *top],
         }
-        return f"loss {sum(losses) / len(losses):.4f} over {len(losses)} tokens", data
+        return Message(
+            "loss {losses:.4f} over {losses2} tokens",
+            losses=sum(losses) / len(losses),
+            losses2=len(losses),
+        ), data
 
 
 def check_length(tokens: int, longest: int | None) -> None:
     """Raises CommandError for more tokens than training may wait for."""
     if longest is not None and tokens > longest:
         raise CommandError(
-            f"{tokens:,} tokens are too long while the model trains; give at most {longest:,}, "
-            "or ask a checkpoint"
+            "{tokens:,} tokens are too long while the model trains; give at most "
+            "{longest:,}, or ask a checkpoint",
+            tokens=tokens,
+            longest=longest,
         )
 
 
@@ -142,13 +149,21 @@ def _ids(found: object, vocab_size: int) -> list[int]:
         type(token) is int and 0 <= token < vocab_size for token in found
     ):
         return found
-    raise CommandError(f"so_far: expected a list of token ids below {vocab_size}")
+    raise CommandError(
+        "so_far: expected a list of token ids below {vocab_size}", vocab_size=vocab_size
+    )
 
 
 def _whole(name: str, value: object, least: int, most: int) -> int:
     if type(value) is int and least <= value <= most:
         return value
-    raise CommandError(f"{name}: expected a whole number from {least} to {most} (got {value!r})")
+    raise CommandError(
+        "{name}: expected a whole number from {least} to {most} (got {value!r})",
+        name=name,
+        least=least,
+        most=most,
+        value=value,
+    )
 
 
 if __name__ == "__main__":

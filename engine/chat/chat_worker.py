@@ -27,6 +27,7 @@ from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages.base import plain_ids
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message, with_parts
 
 
 def open_checkpoint(path: Path) -> tuple[ChatModel, RunConfig]:
@@ -37,7 +38,7 @@ def open_checkpoint(path: Path) -> tuple[ChatModel, RunConfig]:
     config = resolve(RunDir(path.parent.parent).config).completed()
     weights = read_weights(path)
     if weights.tokenizer is None:
-        raise WeightsError(f"{path}: its run has no tokenizer.json")
+        raise WeightsError("{path}: its run has no tokenizer.json", path=path)
     tokenizer = Tokenizer.load(weights.tokenizer)
     model = weights.decoder().eval()
     if config.reads_text:
@@ -62,7 +63,9 @@ def answer(model: ChatModel, config: RunConfig, step: int, line: str) -> Reply:
         else:
             sentence, data = model.read(query["args"])
     except LmmError as error:
-        return Reply(False, f"{query['command']}: {error}", step)
+        return Reply(
+            False, Message("{command}: {error}", command=query["command"], error=error), step
+        )
     return Reply(True, sentence, step, data)
 
 
@@ -70,7 +73,7 @@ def serve(path: Path, lines: Iterable[str], out: TextIO) -> None:
     """Read the weights, then answer each line until there are no more."""
 
     def send(reply: Reply) -> None:
-        print(json.dumps(asdict(reply), default=str), file=out, flush=True)
+        print(json.dumps(with_parts(asdict(reply)), default=str), file=out, flush=True)
 
     step = checkpoint_step(path)
     try:
@@ -78,7 +81,7 @@ def serve(path: Path, lines: Iterable[str], out: TextIO) -> None:
     except LmmError as error:
         send(Reply(False, str(error), step))
         return
-    send(Reply(True, "ready", step))
+    send(Reply(True, Message("ready"), step))
     for line in lines:
         send(answer(model, config, step, line))
 

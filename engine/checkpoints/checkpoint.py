@@ -90,7 +90,9 @@ def save(
         # On a full disk torch and safetensors raise errors of their own.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{target}: checkpoint not written ({reason}); those before it are intact"
+            "{target}: checkpoint not written ({reason}); those before it are intact",
+            target=target,
+            reason=reason,
         ) from error
     with suppress(OSError):  # Tried again after the next checkpoint.
         files.prune(folder, retention)
@@ -113,7 +115,9 @@ def load(
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path}: damaged checkpoint ({reason}); remove it to resume from the one before"
+            "{path}: damaged checkpoint ({reason}); remove it to resume from the one before",
+            path=path,
+            reason=reason,
         ) from error
     return state, model, training
 
@@ -129,7 +133,10 @@ def read_adapter(path: Path) -> Adapter | None:
             return Adapter(load_file(name), config)
     except Exception as error:
         raise CheckpointError(
-            f"{folder}: damaged adapter ({error}); remove {path.name} to use the one before"
+            "{folder}: damaged adapter ({error}); remove {name} to use the one before",
+            folder=folder,
+            error=error,
+            name=path.name,
         ) from error
 
 

@@ -21,6 +21,7 @@ from lmm_tui import guarded_files
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import files_below, list_folder, read_bytes, reading, replace_text
+from lmm_tui.message import Message, os_reason
 
 FORMAT = 2
 """Format 1 had no checksums."""
@@ -78,9 +79,11 @@ def verify(path: Path, without: Collection[str] = ()) -> None:
         try:
             found = _sum_of(path / name, path)
         except (OSError, ValueError) as error:  # A name may hold a NUL.
-            raise _damaged(path, f"{name}: {getattr(error, 'strerror', error)}") from None
+            raise _damaged(
+                path, Message("{name}: {error}", name=name, error=os_reason(error))
+            ) from None
         if found != expected:
-            raise _damaged(path, f"{name} is not what was written")
+            raise _damaged(path, Message("{name} is not what was written", name=name))
 
 
 def newest_intact(
@@ -222,25 +225,32 @@ def _read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         found = json.loads(read_bytes(path / STATE, path))
         written_as = found["format"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _damaged(path, f"{STATE}: {type(error).__name__}") from None
+        raise _damaged(
+            path, Message("{state}: {name}", state=STATE, name=type(error).__name__)
+        ) from None
     if not isinstance(written_as, int) or written_as > FORMAT:
         raise CheckpointError(
-            f"{path}: format {written_as} is newer than this lmm-tui reads ({FORMAT}); "
-            "upgrade lmm-tui"
+            "{path}: format {written_as} is newer than this lmm-tui reads "
+            "({format}); upgrade lmm-tui",
+            path=path,
+            written_as=written_as,
+            format=FORMAT,
         )
     if written_as == 1:
         return found, {}
     digest = found.pop("digest", None)
     if digest != _digest(found) or not isinstance(found.get("files"), dict):
-        raise _damaged(path, f"{STATE} is not what was written")
+        raise _damaged(path, Message("{state} is not what was written", state=STATE))
     sums = found.pop("files")
     if wrong := next((name for name in sums if Path(name).as_posix() != name), None):
-        raise _damaged(path, f"{STATE} names {wrong!r}")
+        raise _damaged(path, Message("{state} names {wrong!r}", state=STATE, wrong=wrong))
     return found, sums
 
 
 def _damaged(path: Path, reason: str) -> CheckpointError:
-    return CheckpointError(f"{path}: damaged checkpoint ({reason}); use the one before")
+    return CheckpointError(
+        "{path}: damaged checkpoint ({reason}); use the one before", path=path, reason=reason
+    )
 
 
 def _sum_of(file: Path, inside: Path) -> str:

@@ -15,6 +15,7 @@ from gguf import TokenType
 from lmm_tui.data.tokenizing.split_patterns import GPT2, LLAMA3, OURS, QWEN2
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.checkpoints.hf_config import WeightsError
+from lmm_tui.message import Message
 
 _NAMES = {GPT2: "gpt-2", QWEN2: "qwen2", LLAMA3: "llama-bpe", OURS: "qwen2"}
 """How llama.cpp calls a pattern. Ours is finer than Qwen's, but for contractions: pairs across its
@@ -65,9 +66,10 @@ def add_tokenizer(
 
 
 def _contractions_note() -> str:
-    return (
-        "llama.cpp cuts words as Qwen's tokenizer does, which differs from this one after a single "
-        "quote: 'really becomes 're and ally, and may get other token ids"
+    return Message(
+        "llama.cpp cuts words as Qwen's tokenizer does, which differs from this "
+        "one after a single quote: 'really becomes 're and ally, and may get "
+        "other token ids"
     )
 
 

@@ -92,7 +92,9 @@ def shape_of_hf(config: Mapping[str, Any], path: Path) -> ModelShape:
     """The shape that a config.json describes; WeightsError where a Decoder is no such model."""
     if config.get("model_type") != "qwen3":
         raise WeightsError(
-            f"{path}: is a {config.get('model_type')} model; only dense Qwen3 folders can be read"
+            "{path}: is a {config} model; only dense Qwen3 folders can be read",
+            path=path,
+            config=config.get("model_type"),
         )
     rope: dict[str, Any] = {}
     for name in ("rope_scaling", "rope_parameters"):
@@ -115,7 +117,11 @@ def shape_of_hf(config: Mapping[str, Any], path: Path) -> ModelShape:
     }
     for name, present in refused.items():
         if present:
-            raise WeightsError(f"{path}: config.json sets {name}, which our decoder does not have")
+            raise WeightsError(
+                "{path}: config.json sets {name}, which our decoder does not have",
+                path=path,
+                name=name,
+            )
     file = path / "config.json"
     whole = {
         name: whole_number(config, name, most, file)
@@ -124,15 +130,20 @@ def shape_of_hf(config: Mapping[str, Any], path: Path) -> ModelShape:
     }
     for name in _NEEDED:
         if name not in whole:
-            raise WeightsError(f"{path}: config.json has no {name}")
+            raise WeightsError("{path}: config.json has no {name}", path=path, name=name)
     heads, hidden = whole["num_attention_heads"], whole["hidden_size"]
     head_dim = hidden // heads if "head_dim" in config else _DEFAULT_HEAD_DIM
     kv_heads = whole.get("num_key_value_heads", heads)
     head_dim = whole.get("head_dim", head_dim)
     if heads % kv_heads or not head_dim or head_dim % 2:
         raise WeightsError(
-            f"{path}: config.json: {heads} heads, {kv_heads} for keys and values, of {head_dim} "
-            "numbers are no attention; the first are a multiple of the second, the last is even"
+            "{path}: config.json: {heads} heads, {kv_heads} for keys and values, "
+            "of {head_dim} numbers are no attention; the first are a multiple of "
+            "the second, the last is even",
+            path=path,
+            heads=heads,
+            kv_heads=kv_heads,
+            head_dim=head_dim,
         )
     theta = {"rope_theta": rope.get("rope_theta") or config.get("rope_theta") or _DEFAULT_THETA}
     return ModelShape(
@@ -156,7 +167,11 @@ def whole_number(found: Mapping[str, Any], name: str, most: int, file: Path) -> 
     if type(value) is int and 1 <= value <= most:
         return value
     raise WeightsError(
-        f"{file}: {name} should be a whole number from 1 to {most:,} (got {_short(value)})"
+        "{file}: {name} should be a whole number from 1 to {most:,} (got {short})",
+        file=file,
+        name=name,
+        most=most,
+        short=_short(value),
     )
 
 
@@ -165,14 +180,24 @@ def positive_number(found: Mapping[str, Any], name: str, file: Path) -> float:
     value = found[name]
     if type(value) in (int, float) and 0 < value < 1e15:
         return float(value)
-    raise WeightsError(f"{file}: {name} should be a number above 0 (got {_short(value)})")
+    raise WeightsError(
+        "{file}: {name} should be a number above 0 (got {short})",
+        file=file,
+        name=name,
+        short=_short(value),
+    )
 
 
 def _of_type(config: Mapping[str, Any], name: str, kind: type, path: Path) -> Any:
     value = config.get(name)
     if value is not None and not isinstance(value, kind):
-        wanted = "a table" if kind is dict else "a list"
-        raise WeightsError(f"{path / 'config.json'}: {name} should be {wanted}")
+        raise WeightsError(
+            "{path}: {name} should be a table"
+            if kind is dict
+            else "{path}: {name} should be a list",
+            path=path / "config.json",
+            name=name,
+        )
     return value or kind()
 
 

@@ -36,6 +36,7 @@ from lmm_tui.engine.model.adapters import EMBEDDING, HEAD, merged
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.guarded_files import name_for_library, read_bytes
+from lmm_tui.message import Message
 
 log = logging.getLogger("engine")
 
@@ -89,7 +90,8 @@ def read_weights(path: Path) -> Weights:
         return _read_pth(path)
     if not path.is_dir():
         raise WeightsError(
-            f"{path}: no such run, checkpoint, Hugging Face folder or .pth file to start from"
+            "{path}: no such run, checkpoint, Hugging Face folder or .pth file to start from",
+            path=path,
         )
     run = RunDir(path)
     if run.exists():
@@ -100,7 +102,7 @@ def read_weights(path: Path) -> Weights:
                 raise error
             log.warning("%s", error)
         if found is None:
-            raise WeightsError(f"{path}: this run has no checkpoint yet")
+            raise WeightsError("{path}: this run has no checkpoint yet", path=path)
         return _read_verified(found)
     if (path / "state.json").is_file():
         verify(path, without=[TRAINING])
@@ -108,7 +110,8 @@ def read_weights(path: Path) -> Weights:
     if (path / "config.json").is_file():
         return _read_hf(path)
     raise WeightsError(
-        f"{path}: neither a run, nor a checkpoint, nor a Hugging Face folder (no config.json)"
+        "{path}: neither a run, nor a checkpoint, nor a Hugging Face folder (no config.json)",
+        path=path,
     )
 
 
@@ -118,7 +121,7 @@ def infer_shape(tensors: Mapping[str, Tensor], rope_theta: float = 1e6) -> Model
     def size(name: str) -> tuple[int, int]:
         if name not in tensors:
             raise WeightsError(
-                f"tensor {name} is missing; a dense Qwen3 or MiniMind-3 model has it"
+                "tensor {name} is missing; a dense Qwen3 or MiniMind-3 model has it", name=name
             )
         return tensors[name].shape[0], tensors[name].shape[-1]
 
@@ -172,10 +175,10 @@ def _read_hf(path: Path) -> Weights:
         if not isinstance(weight_map, dict) or not all(
             isinstance(name, str) for name in weight_map.values()
         ):
-            raise WeightsError(f"{index}: has no weight_map from tensors to files")
+            raise WeightsError("{index}: has no weight_map from tensors to files", index=index)
         names = sorted(set(weight_map.values()))
         if any(Path(name).name != name for name in names):
-            raise WeightsError(f"{index}: names files outside its folder")
+            raise WeightsError("{index}: names files outside its folder", index=index)
     else:
         names = ["model.safetensors"]
     tensors, named = _renamed(_load_safetensors([path / name for name in names], path), path)
@@ -189,19 +192,21 @@ def _read_pth(path: Path) -> Weights:
         with name_for_library(path) as name:
             found = torch.load(name, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file") from None
+        raise WeightsError("{path}: no such file", path=path) from None
     except Exception as error:
         # A pickle with code in it is refused by weights_only, and ends here too.
         reason = str(error).splitlines()[0]
-        raise WeightsError(f"{path}: not a file of plain weights ({reason})") from None
+        raise WeightsError(
+            "{path}: not a file of plain weights ({reason})", path=path, reason=reason
+        ) from None
     found = found.get("model", found) if isinstance(found, dict) else found
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
-        raise WeightsError(f"{path}: holds no table of tensors")
+        raise WeightsError("{path}: holds no table of tensors", path=path)
     tensors, named = _renamed(found, path)
     try:
         shape = infer_shape(tensors)
     except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
+        raise WeightsError("{path}: {error}", path=path, error=error) from None
     side = sidecar(path)
     if side.is_file():
         said = _load_json(side)
@@ -230,11 +235,19 @@ def _dtype_note(path: Path, tensors: Mapping[str, Tensor]) -> str:
     for name, kind in kinds.items():
         if kind not in _FLOATS:
             raise WeightsError(
-                f"{path}: holds {name} tensors; give weights in float32, bfloat16 or float16"
+                "{path}: holds {name} tensors; give weights in float32, bfloat16 or float16",
+                path=path,
+                name=name,
             )
     usual = {"float32", "float16"} if path.suffix == ".pth" else {"float32"}
     other = sorted(kinds.keys() - usual)
-    return f"{path}: weights are {' and '.join(other)}, read as float32" if other else ""
+    return (
+        Message(
+            "{path}: weights are {other}, read as float32", path=path, other=" and ".join(other)
+        )
+        if other
+        else ""
+    )
 
 
 def _sidecar_fields(said: dict[str, Any], side: Path) -> dict[str, Any]:
@@ -249,29 +262,43 @@ def _sidecar_fields(said: dict[str, Any], side: Path) -> dict[str, Any]:
 
 
 def _unknown_note(path: Path, keys: list[str]) -> str:
-    return f"{path}: keys of config.json without effect: {', '.join(keys)}"
+    return Message("{path}: keys of config.json without effect: {keys}", path=path, keys=[*keys])
 
 
 def _renamed_note(path: Path, count: int, first: str, own: str) -> str:
-    return f"{path}: {count} tensors renamed, the first: {first} is {own}"
+    return Message(
+        "{path}: {count} tensors renamed, the first: {first} is {own}",
+        path=path,
+        count=count,
+        first=first,
+        own=own,
+    )
 
 
 def _computed_note(path: Path, names: list[str]) -> str:
-    return f"{path}: tensors without effect, computed anew: {', '.join(names)}"
+    return Message(
+        "{path}: tensors without effect, computed anew: {names}", path=path, names=[*names]
+    )
 
 
 def _untied_note(path: Path) -> str:
-    return (
-        f"{path}: has an adapter on the embedding or the head, which were one tensor; merged, they "
-        "are two (tie_embeddings is false)"
+    return Message(
+        "{path}: has an adapter on the embedding or the head, which were one "
+        "tensor; merged, they are two (tie_embeddings is false)",
+        path=path,
     )
 
 
 def _assumed_note(path: Path, shape: ModelShape) -> str:
-    return (
-        f"{path}: does not say rope_theta, rms_eps and the context length, and "
-        f"{sidecar(path).name} is missing; taken as MiniMind's: {shape.rope_theta:g}, "
-        f"{shape.rms_eps:g}, {shape.max_positions}"
+    return Message(
+        "{path}: does not say rope_theta, rms_eps and the context length, and "
+        "{name} is missing; taken as MiniMind's: {rope_theta:g}, {rms_eps:g}, "
+        "{max_positions}",
+        path=path,
+        name=sidecar(path).name,
+        rope_theta=shape.rope_theta,
+        rms_eps=shape.rms_eps,
+        max_positions=shape.max_positions,
     )
 
 
@@ -288,22 +315,30 @@ def _checked(
         head = tensors.get(HEAD)
         if head is not None and not torch.equal(head, tensors.get(EMBEDDING, head)):
             raise WeightsError(
-                f"{origin}: the head is tied to the embedding, but {HEAD} is there and differs; "
-                "set tie_word_embeddings to false in config.json to use it"
+                "{origin}: the head is tied to the embedding, but {head} is "
+                "there and differs; set tie_word_embeddings to false in "
+                "config.json to use it",
+                origin=origin,
+                head=HEAD,
             )
         tensors = {name: tensor for name, tensor in tensors.items() if name != HEAD}
     with torch.device("meta"):
         wanted = Decoder(shape).state_dict()
     for name, tensor in wanted.items():
         if name not in tensors:
-            raise WeightsError(f"{origin}: tensor {name} is missing")
+            raise WeightsError("{origin}: tensor {name} is missing", origin=origin, name=name)
         if tensors[name].shape != tensor.shape:
             raise WeightsError(
-                f"{origin}: tensor {name} is {tuple(tensors[name].shape)}, "
-                f"the model's configuration says {tuple(tensor.shape)}"
+                "{origin}: tensor {name} is {shape}, the model's configuration says {shape2}",
+                origin=origin,
+                name=name,
+                shape=tuple(tensors[name].shape),
+                shape2=tuple(tensor.shape),
             )
     if extra := next((name for name in tensors if name not in wanted), None):
-        raise WeightsError(f"{origin}: tensor {extra} has no place in our decoder")
+        raise WeightsError(
+            "{origin}: tensor {extra} has no place in our decoder", origin=origin, extra=extra
+        )
     note = _dtype_note(origin, tensors)
     fp32 = {name: tensor.float() for name, tensor in tensors.items()}
     weights = Weights(shape, fp32, tokenizer if tokenizer.is_file() else None, origin)
@@ -319,9 +354,11 @@ def _load_safetensors(
             with name_for_library(file, inside) as name:
                 tensors |= load_file(name)
         except FileNotFoundError:
-            raise WeightsError(f"{origin}: {file.name} is missing") from None
+            raise WeightsError(
+                "{origin}: {name} is missing", origin=origin, name=file.name
+            ) from None
         except (OSError, SafetensorError) as error:
-            raise WeightsError(f"{file}: damaged ({error})") from None
+            raise WeightsError("{file}: damaged ({error})", file=file, error=error) from None
     return tensors
 
 
@@ -329,11 +366,11 @@ def _load_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(read_bytes(path))
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read ({error})") from None
+        raise WeightsError("{path}: cannot be read ({error})", path=path, error=error) from None
     except RecursionError:
-        raise WeightsError(f"{path}: cannot be read (nested too deeply)") from None
+        raise WeightsError("{path}: cannot be read (nested too deeply)", path=path) from None
     if not isinstance(found, dict):
-        raise WeightsError(f"{path}: is no table of settings")
+        raise WeightsError("{path}: is no table of settings", path=path)
     return found
 
 

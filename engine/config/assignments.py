@@ -16,7 +16,9 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key:
-        raise ConfigError(f"--set {text}: expected section.key=value, such as optim.lr=1e-3")
+        raise ConfigError(
+            "--set {text}: expected section.key=value, such as optim.lr=1e-3", text=text
+        )
     return key, parse_value(value)
 
 

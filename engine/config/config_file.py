@@ -12,6 +12,7 @@ import tomli_w
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.guarded_files import read_text
+from lmm_tui.message import os_reason
 
 
 def load_toml(path: Path) -> dict[str, Any]:
@@ -19,15 +20,21 @@ def load_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; give --config an existing TOML file") from None
+        raise ConfigError(
+            "{path}: no such file; give --config an existing TOML file", path=path
+        ) from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ConfigError(
+            "{path}: cannot be read ({error})", path=path, error=os_reason(error)
+        ) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
+        raise ConfigError(
+            "{path}: not UTF-8 text (byte {start})", path=path, start=error.start
+        ) from None
     except RecursionError:
-        raise ConfigError(f"{path}: not valid TOML: nested too deeply") from None
+        raise ConfigError("{path}: not valid TOML: nested too deeply", path=path) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+        raise ConfigError("{path}: not valid TOML: {error}", path=path, error=error) from None
 
 
 def to_toml(config: RunConfig) -> str:

@@ -61,7 +61,12 @@ class Recipe:
             if stage in (None, step.stage):
                 return step
         stages = ", ".join(step.stage for step in self.steps)
-        raise ConfigError(f"recipe {self.name}: has no stage {stage}; it has {stages}")
+        raise ConfigError(
+            "recipe {name}: has no stage {stage}; it has {stages}",
+            name=self.name,
+            stage=stage,
+            stages=stages,
+        )
 
 
 def recipe_names() -> list[str]:
@@ -82,7 +87,11 @@ def load_recipe(name: str) -> Recipe:
     with resources.as_file(_folder() / f"{name}.toml") as built_in:
         if not built_in.is_file():
             known = ", ".join(recipe_names())
-            raise ConfigError(f"no recipe {name!r}; give one of {known}, or the path of a .toml")
+            raise ConfigError(
+                "no recipe {name!r}; give one of {known}, or the path of a .toml",
+                name=name,
+                known=known,
+            )
         return _read(load_toml(built_in), name, f"recipe {name}")
 
 
@@ -92,17 +101,27 @@ def _folder() -> Traversable:
 
 def _read(table: Mapping[str, Any], name: str, where: str) -> Recipe:
     if unknown := next((key for key in table if key not in _KEYS), None):
-        raise ConfigError(f"{where}: unknown key {unknown}; it takes {', '.join(sorted(_KEYS))}")
+        raise ConfigError(
+            "{where}: unknown key {unknown}; it takes {keys}",
+            where=where,
+            unknown=unknown,
+            keys=sorted(_KEYS),
+        )
     tables = table.get("step")
     if not isinstance(tables, list) or not tables:
-        raise ConfigError(f"{where}: has no [[step]]; a recipe has one for each stage")
+        raise ConfigError("{where}: has no [[step]]; a recipe has one for each stage", where=where)
     steps: list[Step] = []
     for given in tables:
         steps.append(_step(given, steps, table.get("common", {}), where))
     quiz = table.get("quiz", {})
     kinds = tuple(quiz.get("kinds", ()))
     if wrong := next((kind for kind in kinds if kind not in KINDS), None):
-        raise ConfigError(f"{where}: quiz.kinds: unknown kind {wrong}; it takes {', '.join(KINDS)}")
+        raise ConfigError(
+            "{where}: quiz.kinds: unknown kind {wrong}; it takes {kinds}",
+            where=where,
+            wrong=wrong,
+            kinds=[*KINDS],
+        )
     return Recipe(
         name, str(table.get("about", "")), tuple(steps), kinds, int(quiz.get("questions", 200))
     )
@@ -116,17 +135,26 @@ def _step(
     name = str(own.pop("name", stage))
     names = [step.name for step in before]
     if name in names:
-        raise ConfigError(f"{where}: two steps are called {name}; give one another name")
+        raise ConfigError(
+            "{where}: two steps are called {name}; give one another name", where=where, name=name
+        )
     source = str(own.pop("from", names[-1] if names else ""))
     if source and source not in names:
-        raise ConfigError(f"{where}: step {name} starts from {source!r}, no step before it")
+        raise ConfigError(
+            "{where}: step {name} starts from {source!r}, no step before it",
+            where=where,
+            name=name,
+            source=source,
+        )
     refuse_two_lengths(own, f"{where}: step {name}: ")
     settings = merged(without_epochs(dict(common), own), own | {"stage": stage})
     step = Step(name, stage, source or None, settings)
     try:
         step.config("x", {})
     except ConfigError as error:
-        raise ConfigError(f"{where}: step {name}: {error}") from None
+        raise ConfigError(
+            "{where}: step {name}: {error}", where=where, name=name, error=error
+        ) from None
     return step
 
 

@@ -73,7 +73,8 @@ def refuse_two_lengths(table: Mapping[str, Any], where: str) -> None:
         key for key, value in train.items() if value is not None
     }:
         raise ConfigError(
-            f"{where}train.steps and train.epochs both say how long the run is; leave one out"
+            "{where}train.steps and train.epochs both say how long the run is; leave one out",
+            where=where,
         )
 
 
@@ -92,7 +93,9 @@ def _set(tree: dict[str, Any], key: str, value: Any) -> None:
     for section in sections:
         table = tree.setdefault(section, {})
         if not isinstance(table, dict):
-            raise ConfigError(f"{key}: {section!r} is a value, not a section")
+            raise ConfigError(
+                "{key}: {section!r} is a value, not a section", key=key, section=section
+            )
         tree = table
     tree[leaf] = value
 

@@ -25,6 +25,7 @@ from lmm_tui.engine.config.sections.probe_config import ProbeConfig
 from lmm_tui.engine.config.sections.section import Section
 from lmm_tui.engine.config.sections.train_config import TrainConfig
 from lmm_tui.engine.run.run_dir import RUNS_DIR
+from lmm_tui.message import Message
 
 Stage = Literal["pretrain", "sft", "dpo", "grpo", "distill"]
 STAGES: tuple[str, ...] = get_args(Stage)
@@ -63,7 +64,11 @@ class RunConfig(Section):
     @classmethod
     def _known_device(cls, value: str) -> str:
         if not _DEVICE.fullmatch(value):
-            raise ValueError(f"unknown device {value!r}; choose auto, cpu, mps, cuda or cuda:N")
+            raise ValueError(
+                Message(
+                    "unknown device {value!r}; choose auto, cpu, mps, cuda or cuda:N", value=value
+                )
+            )
         return value
 
     @field_validator("name")
@@ -71,15 +76,19 @@ class RunConfig(Section):
     def _safe_name(cls, value: str | None) -> str | None:
         if value is not None and not _RUN_NAME.fullmatch(value):
             raise ValueError(
-                "a run name starts with a letter or digit and has at most 100 letters, "
-                "digits, '.', '_', '+' or '-'"
+                Message(
+                    "a run name starts with a letter or digit and has at most 100 "
+                    "letters, digits, '.', '_', '+' or '-'"
+                )
             )
         return value
 
     @model_validator(mode="after")
     def _streams_text(self) -> Self:
         if self.data.stream and not self.reads_text:
-            raise ValueError("data.stream is for the text of pretrain; rows are packed as a whole")
+            raise ValueError(
+                Message("data.stream is for the text of pretrain; rows are packed as a whole")
+            )
         return self
 
     @property

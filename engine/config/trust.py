@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.guarded_files import make_private, read_bytes, replace_text
+from lmm_tui.message import os_reason
+from lmm_tui.user_folders import user_state
 
 if TYPE_CHECKING:
     from lmm_tui.engine.config.run_config import RunConfig
@@ -88,8 +90,11 @@ def refuse_untrusted(
         shown = ", ".join(f"{command.key} {command.value!r}" for command in wrong)
         off = " ".join(dict.fromkeys(_OFF[command.key] for command in wrong))
         raise UntrustedError(
-            f"{', '.join(map(str, sources))}: would have this machine run or call {shown}; read "
-            f"it, then give --trust to allow it, or {off} to switch it off"
+            "{sources}: would have this machine run or call {shown}; read it, "
+            "then give --trust to allow it, or {off} to switch it off",
+            sources=[*sources],
+            shown=shown,
+            off=off,
         )
 
 
@@ -140,8 +145,10 @@ def _remember(source: Path, digests: Collection[str]) -> None:
         replace_text(file, text + "\n")
     except OSError as error:
         raise UntrustedError(
-            f"{file}: cannot be written ({error.strerror}); what is allowed is kept there, set "
-            "XDG_STATE_HOME to a folder of your own"
+            "{file}: cannot be written ({error}); what is allowed is kept there, "
+            "set XDG_STATE_HOME to a folder of your own",
+            file=file,
+            error=os_reason(error),
         ) from None
 
 
@@ -153,9 +160,8 @@ def _place(source: Path) -> Path:
 
 
 def _record(source: Path) -> Path:
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     name = hashlib.sha256(os.fsencode(_place(source))).hexdigest()[:32]
-    return Path(state, "lmm-tui", "trusted", f"{name}.json")
+    return user_state() / "trusted" / f"{name}.json"
 
 
 if __name__ == "__main__":

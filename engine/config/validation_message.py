@@ -8,12 +8,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from lmm_tui.engine.config.options import options
 from lmm_tui.guarded_files import read_text
+from lmm_tui.message import Message
 
 _LONGEST = 80
 """Characters of a wrong value."""
+_START = re.compile(r"^(Input|String|List) (?=should )")
+_TEMPLATES = (
+    "should be greater than {gt}",
+    "should be greater than or equal to {ge}",
+    "should be less than {lt}",
+    "should be less than or equal to {le}",
+    "should have at least {min_length} character",
+    "should have at least {min_length} characters",
+    "should have at most {max_length} characters",
+    "should be a valid dictionary or instance of {class_name}",
+)
+"""Pydantic's reasons with values."""
 
 
 def validation_message(error: ValidationError, file: Path | None) -> str:
@@ -22,15 +36,33 @@ def validation_message(error: ValidationError, file: Path | None) -> str:
     location = [str(part) for part in first["loc"]]
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
-        problem = f"unknown key{_suggestion(key)}"
+        problem = Message("unknown key{suggestion}", suggestion=_suggestion(key))
     else:
-        message = str(first["msg"]).removeprefix("Value error, ")
-        message = re.sub(r"^(Input|String|List) (?=should )", "", message)
+        problem = _reason(first)
         given = first["input"]
-        known = isinstance(given, str | int | float | bool)
-        shown = f" (got {repr(given)[:_LONGEST]})" if known else ""
-        problem = message if first["type"] == "value_error" else f"{message}{shown}"
-    return f"{_where(file, location)}{key}: {problem}"
+        if first["type"] != "value_error" and isinstance(given, str | int | float | bool):
+            problem = Message(
+                "{problem} (got {given})", problem=problem, given=repr(given)[:_LONGEST]
+            )
+    return Message(
+        "{where}{key}: {problem}", where=_where(file, location), key=key, problem=problem
+    )
+
+
+def _reason(error: ErrorDetails) -> Message:
+    """Pydantic's reason, as a template where it has values."""
+    values = error.get("ctx", {})
+    if error["type"] == "value_error":
+        return Message(str(values["error"]))
+    reason = _START.sub("", error["msg"])
+    if error["type"] == "literal_error" and " or " in reason:
+        names, _, last = values["expected"].rpartition(" or ")
+        return Message("should be {names} or {last}", names=names, last=last)
+    for template in _TEMPLATES:
+        message = Message(template, **values)
+        if message == reason:
+            return message
+    return Message(reason)
 
 
 def _suggestion(key: str) -> str:
@@ -39,7 +71,11 @@ def _suggestion(key: str) -> str:
     leaf = key.rpartition(".")[2]
     meant = [name for name in known if name.rpartition(".")[2] == leaf]
     meant = meant or difflib.get_close_matches(key, known, n=1, cutoff=0.75)
-    return f"; did you mean {meant[0]}?" if meant else "; see --print-config for all keys"
+    return (
+        Message("; did you mean {meant}?", meant=meant[0])
+        if meant
+        else Message("; see --print-config for all keys")
+    )
 
 
 def _where(file: Path | None, location: Sequence[str]) -> str:
@@ -57,7 +93,9 @@ def _where(file: Path | None, location: Sequence[str]) -> str:
             continue
         if name == ".".join(location) or name == ".".join(location[:2]):
             line_number = number
-    return f"{file}:{line_number}: " if line_number else ""
+    if line_number is None:
+        return ""
+    return Message("{file}:{line}: ", file=file, line=line_number)
 
 
 if __name__ == "__main__":

@@ -105,8 +105,9 @@ class DecoderLM(TemplateLM):
         for index, (text, context, continuation) in enumerate(requests):
             if not continuation:
                 raise EvaluateError(
-                    f"the choice {text and text[1]!r} merges with the token before it; its task "
-                    "needs a target_delimiter"
+                    "the choice {text!r} merges with the token before it; its "
+                    "task needs a target_delimiter",
+                    text=text and text[1],
                 )
             rows[(*context, *continuation[:-1])].append(index)
         answers: dict[int, tuple[float, bool]] = {}
@@ -202,8 +203,11 @@ class DecoderLM(TemplateLM):
         """
         if max(wanted) > self.max_length:
             raise EvaluateError(
-                f"a choice has {max(wanted)} tokens, and the model's context {self.max_length}; "
-                "leave that task out, or train with a larger context"
+                "a choice has {wanted} tokens, and the model's context "
+                "{max_length}; leave that task out, or train with a larger "
+                "context",
+                wanted=max(wanted),
+                max_length=self.max_length,
             )
         device = self._model.head_weight.device
         ids_BxT = torch.zeros(len(inputs), len(inputs[0]), dtype=torch.long)

@@ -20,6 +20,7 @@ from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records,
 from lmm_tui.engine.evaluation.report import history_table, outcome_table
 from lmm_tui.engine.evaluation.smoke_model import make_model
 from lmm_tui.engine.run.find_run import find_run
+from lmm_tui.message import Message
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ class EvaluationRequest:
             return self._show_history(self.history)
         if self.output is not None and not self.output.parent.is_dir():
             raise EvaluateError(
-                f"--output {self.output}: there is no folder {self.output.parent}; make it first"
+                "--output {output}: there is no folder {parent}; make it first",
+                output=self.output,
+                parent=self.output.parent,
             )
         with tempfile.TemporaryDirectory(prefix="lmm-smoke-") as scratch:
             return self._evaluate(self._find_model(Path(scratch)), report)
@@ -66,10 +69,18 @@ class EvaluationRequest:
         files += [self.output] if self.output else []
         for file in files:
             write_record(record, file, None if file == self.output else run)
-        asked = f"the first {job.limit} questions of each task" if job.limit else "all questions"
-        kept = f"; kept in {', '.join(map(_from_here, files))}" if files else ""
-        step = f", step {evaluated.step}" if run else ""
-        return f"{outcome_table(outcome)}\n{_from_here(evaluated.model)}{step}: {asked}{kept}"
+        asked = Message(
+            "the first {limit} questions of each task" if job.limit else "all questions",
+            limit=job.limit,
+        )
+        model: str = _from_here(evaluated.model)
+        if run:
+            model = Message("{model}, step {step}", model=model, step=evaluated.step)
+        asked = Message("{model}: {asked}", model=model, asked=asked)
+        if files:
+            kept = [_from_here(file) for file in files]
+            asked = Message("{asked}; kept in {files}", asked=asked, files=kept)
+        return Message("{table}\n{asked}", table=outcome_table(outcome), asked=asked)
 
     def _job(self, evaluated: EvaluatedModel) -> Job:
         default = SMOKE_LIMIT if self.smoke else DEFAULT_LIMIT
@@ -104,17 +115,22 @@ class EvaluationRequest:
         records = read_records(run)
         if not records:
             raise EvaluateError(
-                f"{run.evals}: nothing is kept of this run; `lmm-tui eval --run {run.name}` "
-                "evaluates it"
+                "{evals}: nothing is kept of this run; `lmm-tui eval --run {name}` evaluates it",
+                evals=run.evals,
+                name=run.name,
             )
         return history_table(records)
 
     @staticmethod
     def _write_tasks(folder: Path) -> str:
         if folder.exists():
-            raise EvaluateError(f"{folder}: exists already; give a new folder")
+            raise EvaluateError("{folder}: exists already; give a new folder", folder=folder)
         write_tasks(folder)
-        return f"{folder}: run them by `lm_eval --include_path {folder} --tasks {ALL}`"
+        return Message(
+            "{folder}: run them by `lm_eval --include_path {folder} --tasks {all}`",
+            folder=folder,
+            all=ALL,
+        )
 
 
 def _from_here(path: Path) -> str:

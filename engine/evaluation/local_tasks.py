@@ -18,6 +18,7 @@ import yaml
 
 from lmm_tui.engine.evaluation.builtin_tasks import NAMES
 from lmm_tui.engine.evaluation.job import EvaluateError, Job
+from lmm_tui.message import Message, os_reason
 
 _MMLU = "mmlu"
 
@@ -90,8 +91,9 @@ def _write_group(data_dir: Path, folder: Path, num_fewshot: int | None) -> None:
     subjects = [file.stem for file in files if not file.name.endswith(".examples.jsonl")]
     if not subjects:
         raise EvaluateError(
-            f"{data_dir / _MMLU}: holds no <subject>.jsonl; put one file a subject there, such as "
-            "anatomy.jsonl"
+            "{data_dir}: holds no <subject>.jsonl; put one file a subject there, "
+            "such as anatomy.jsonl",
+            data_dir=data_dir / _MMLU,
         )
     members = [f"{_MMLU}_{subject}" for subject in subjects]
     write_overlays(members, data_dir, folder, num_fewshot)
@@ -120,8 +122,12 @@ def _write_overlay(name: str, data_dir: Path, folder: Path, num_fewshot: int | N
         rows -= 1
     if rows < shots:
         raise EvaluateError(
-            f"{examples if examples.is_file() else file}: {name} shows {shots} worked examples, "
-            f"and {max(rows, 0)} are there; add rows or give a smaller --num-fewshot"
+            "{examples}: {name} shows {shots} worked examples, and {value} are "
+            "there; add rows or give a smaller --num-fewshot",
+            examples=examples if examples.is_file() else file,
+            name=name,
+            shots=shots,
+            value=max(rows, 0),
         )
     _write_yaml(
         folder / f"{name}.yaml",
@@ -146,8 +152,10 @@ def _source(name: str) -> _Source:
     if not (tasks_folder() / path).is_file():
         subjects = sorted(f.stem for f in (tasks_folder() / "mmlu/default").glob("mmlu_*.yaml"))
         raise EvaluateError(
-            f"{name}: MMLU has no such subject; it has {', '.join(subjects[:3])} and "
-            f"{len(subjects) - 3} more"
+            "{name}: MMLU has no such subject; it has {subjects} and {subjects2} more",
+            name=name,
+            subjects=[*subjects[:3]],
+            subjects2=len(subjects) - 3,
         )
     return _Source(path, _MMLU_COLUMNS)
 
@@ -163,14 +171,27 @@ def _count_rows(file: Path, columns: dict[str, type]) -> int:
                     continue
                 rows += 1
                 if wrong := _problem(line, columns):
-                    raise EvaluateError(f"{file}:{number}: {wrong}; a row has {expected}")
+                    raise EvaluateError(
+                        "{file}:{number}: {wrong}; a row has {expected}",
+                        file=file,
+                        number=number,
+                        wrong=wrong,
+                        expected=expected,
+                    )
     except OSError as error:
         raise EvaluateError(
-            f"{file}: cannot be read ({error.strerror}); put the task's questions there, one JSON "
-            f"object a line with {expected}"
+            "{file}: cannot be read ({error}); put the task's questions there, "
+            "one JSON object a line with {expected}",
+            file=file,
+            error=os_reason(error),
+            expected=expected,
         ) from None
     if not rows:
-        raise EvaluateError(f"{file}: is empty; put one JSON object a line there with {expected}")
+        raise EvaluateError(
+            "{file}: is empty; put one JSON object a line there with {expected}",
+            file=file,
+            expected=expected,
+        )
     return rows
 
 
@@ -178,20 +199,22 @@ def _problem(line: bytes, columns: dict[str, type]) -> str:
     try:
         row = json.loads(line)
     except ValueError as error:
-        return f"not JSON ({error})"
+        return Message("not JSON ({error})", error=error)
     if not isinstance(row, dict):
-        return "not a JSON object"
+        return Message("not a JSON object")
     for column, kind in columns.items():
         if column not in row:
-            return f"column {column} is missing"
+            return Message("column {column} is missing", column=column)
         if not isinstance(row[column], kind):
-            return f"column {column} is no {kind.__name__}"
+            return Message("column {column} is no {name}", column=column, name=kind.__name__)
     if isinstance(row.get("choices"), dict):
         choices = row["choices"]
         if not isinstance(choices.get("text"), list) or not isinstance(choices.get("label"), list):
-            return "choices is no object of the lists text and label"
+            return Message("choices is no object of the lists text and label")
         if row["answerKey"] not in choices["label"]:
-            return f"answerKey {row['answerKey']} is none of the labels"
+            return Message(
+                "answerKey {answerKey} is none of the labels", answerKey=row["answerKey"]
+            )
     return ""
 
 

@@ -37,8 +37,10 @@ def find_evaluated_model(name: str | None, runs_dir: Path) -> EvaluatedModel:
     checkpoints = list_checkpoints(run.checkpoints)
     if not checkpoints:
         raise EvaluateError(
-            f"{run.path}: this run has no checkpoint yet; `lmm-tui send {run.name} checkpoint` "
-            "makes one while it is live"
+            "{path}: this run has no checkpoint yet; `lmm-tui send {name} "
+            "checkpoint` makes one while it is live",
+            path=run.path,
+            name=run.name,
         )
     return _checkpoint(checkpoints[-1])
 

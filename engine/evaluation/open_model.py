@@ -42,7 +42,8 @@ def _open_decoder(job: Job) -> Any:
     weights = read_weights(Path(job.model))
     if weights.tokenizer is None:
         raise EvaluateError(
-            f"{weights.origin}: no tokenizer.json beside it; put the model's tokenizer there"
+            "{origin}: no tokenizer.json beside it; put the model's tokenizer there",
+            origin=weights.origin,
         )
     tokenizer = Tokenizer.load(weights.tokenizer)
     template = _template(weights, tokenizer, needed=job.chat)
@@ -57,8 +58,10 @@ def _template(weights: Weights, tokenizer: Tokenizer, needed: bool) -> ChatTempl
         return TokenizerTemplate.load(weights.tokenizer, tokenizer)
     if needed and None in (tokenizer.id_of(IM_START), tokenizer.id_of(IM_END)):
         raise EvaluateError(
-            f"{weights.tokenizer}: no chat template beside it, and the tokenizer lacks the "
-            f"{IM_START} of ChatML; evaluate without --apply-chat-template"
+            "{tokenizer}: no chat template beside it, and the tokenizer lacks "
+            "the {im_start} of ChatML; evaluate without --apply-chat-template",
+            tokenizer=weights.tokenizer,
+            im_start=IM_START,
         )
     return CHATML
 
@@ -67,8 +70,9 @@ def _open_folder(job: Job) -> Any:
     folder = Path(job.model)
     if not (folder / "config.json").is_file():
         raise EvaluateError(
-            f"{folder}: no Hugging Face folder (no config.json); `lmm-tui convert RUN FOLDER` "
-            "makes one"
+            "{folder}: no Hugging Face folder (no config.json); `lmm-tui convert "
+            "RUN FOLDER` makes one",
+            folder=folder,
         )
     from lm_eval.models.huggingface import HFLM
 
@@ -82,10 +86,13 @@ def _open_folder(job: Job) -> Any:
         )
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise EvaluateError(f"{folder}: transformers cannot open it ({reason})") from None
+        raise EvaluateError(
+            "{folder}: transformers cannot open it ({reason})", folder=folder, reason=reason
+        ) from None
     if job.chat and not lm.tokenizer.chat_template:
         raise EvaluateError(
-            f"{folder}: its tokenizer has no chat template; evaluate without --apply-chat-template"
+            "{folder}: its tokenizer has no chat template; evaluate without --apply-chat-template",
+            folder=folder,
         )
     return lm
 

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lmm_tui.child_process import HUB_SECRETS, start_python
-from lmm_tui.data.preparation.cache import user_cache
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, EvaluationProgress, Job
 from lmm_tui.guarded_files import make_private, replace_text
+from lmm_tui.message import Message, with_messages
+from lmm_tui.user_folders import user_cache
 
 _TERMINATE_S = 5.0
 
@@ -73,7 +74,7 @@ class Evaluation:
         """None if the worker exits without a result."""
         assert self._worker.stdout is not None
         for line in self._worker.stdout:
-            [(kind, content)] = json.loads(line).items()
+            [(kind, content)] = with_messages(json.loads(line)).items()
             if kind == "outcome":
                 return EvaluationOutcome.of(content)
             if kind == "refused":
@@ -99,8 +100,12 @@ def _failure(stderr: bytes, log: Path) -> EvaluateError:
     text = stderr.decode("utf-8", "replace").strip()
     make_private(log.parent)
     replace_text(log, text + "\n")
-    last_line = text.rpartition("\n")[2] or "it was killed"
-    return EvaluateError(f"the evaluation failed ({last_line}); what it printed is in {log}")
+    last_line = text.rpartition("\n")[2] or Message("it was killed")
+    return EvaluateError(
+        "the evaluation failed ({last_line}); what it printed is in {log}",
+        last_line=last_line,
+        log=log,
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, Job
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.guarded_files import SHARED, list_folder, make_folder, read_bytes, replace_text
+from lmm_tui.message import os_reason
 from lmm_tui.metrics.values import strict
 
 FORMAT = 1
@@ -50,7 +51,9 @@ def write_record(record: Record, file: Path, run: RunDir | None = None) -> None:
             make_folder(file.parent, run.path)
             replace_text(file, text + "\n", run.path)
     except OSError as error:
-        raise EvaluateError(f"{file}: cannot be written ({error.strerror})") from None
+        raise EvaluateError(
+            "{file}: cannot be written ({error})", file=file, error=os_reason(error)
+        ) from None
 
 
 def file_in_run(record: Record, run: RunDir) -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from lmm_tui.engine.evaluation.job import EvaluationOutcome, Score
 from lmm_tui.engine.evaluation.records import Record
+from lmm_tui.message import Message
 
 _NOTHING = "–"
 
@@ -35,7 +36,7 @@ def outcome_table(outcome: EvaluationOutcome) -> str:
 
 
 def _cut_note(count: int) -> str:
-    return f"{count} prompts were longer than the context: their start was cut"
+    return Message("{count} prompts were longer than the context: their start was cut", count=count)
 
 
 def history_table(records: Sequence[Record]) -> str:

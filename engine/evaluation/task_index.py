@@ -104,8 +104,10 @@ def _manager(folders: Sequence[Path], foreign: Sequence[str]) -> _Manager:
 
 def _unknown(name: str) -> EvaluateError:
     return EvaluateError(
-        f"{name}: no such task; built in are {', '.join(builtin_tasks.NAMES)}, and "
-        "`lm_eval ls tasks` lists those that need the hub"
+        "{name}: no such task; built in are {names}, and `lm_eval ls tasks` "
+        "lists those that need the hub",
+        name=name,
+        names=[*builtin_tasks.NAMES],
     )
 
 
@@ -116,17 +118,26 @@ def _check_context(task: Any, context: int) -> None:
     budget = normalize_gen_kwargs(task.get_config("generation_kwargs"))["max_gen_toks"]
     if budget >= context:
         raise EvaluateError(
-            f"{task.task_name}: asks for {budget} tokens of answer, and the model's context has "
-            f"{context}; leave that task out, or train with a larger context"
+            "{task_name}: asks for {budget} tokens of answer, and the model's "
+            "context has {context}; leave that task out, or train with a larger "
+            "context",
+            task_name=task.task_name,
+            budget=budget,
+            context=context,
         )
 
 
 def _load_error(names: Sequence[str], error: Exception) -> EvaluateError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     files = [file for name in names if (file := expected_file(name))]
-    way = f"put {', '.join(files)} into a folder and give it as --data-dir, or " if files else ""
     return EvaluateError(
-        f"{', '.join(names)}: questions cannot be loaded ({reason}); {way}go online for them once"
+        "{names}: questions cannot be loaded ({reason}); put {files} into a folder and give it as "
+        "--data-dir, or go online for them once"
+        if files
+        else "{names}: questions cannot be loaded ({reason}); go online for them once",
+        names=[*names],
+        reason=reason,
+        files=files,
     )
 
 

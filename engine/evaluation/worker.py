@@ -24,6 +24,7 @@ from lmm_tui.engine.evaluation.job import EvaluationOutcome, EvaluationProgress,
 from lmm_tui.engine.evaluation.local_tasks import needs_hub
 from lmm_tui.engine.evaluation.weights_hash import fingerprint
 from lmm_tui.errors import LmmError
+from lmm_tui.message import with_parts
 
 Report = Callable[[EvaluationProgress], None]
 
@@ -110,7 +111,7 @@ def main(arguments: list[str]) -> int:
     os.dup2(2, 1)
 
     def send(kind: str, content: Any) -> None:
-        print(json.dumps({kind: content}), file=lines, flush=True)
+        print(json.dumps(with_parts({kind: content})), file=lines, flush=True)
 
     job, scratch, cache = Job.from_json(arguments[0]), Path(arguments[1]), Path(arguments[2])
     try:

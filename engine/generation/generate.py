@@ -18,8 +18,9 @@ from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.kv_cache import KVCache
 from lmm_tui.engine.model.loss import token_nll
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 
-DIVERGED = "the model's logits are not finite: the run has diverged"
+DIVERGED = Message("the model's logits are not finite: the run has diverged")
 
 
 class GenerateError(LmmError):

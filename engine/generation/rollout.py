@@ -125,8 +125,11 @@ def _check(prompts: Sequence[Sequence[int]], max_tokens: int, context: int) -> N
             raise GenerateError("a prompt is empty; give at least one token")
         if len(prompt) + max_tokens > context:
             raise GenerateError(
-                f"a prompt of {len(prompt)} tokens and an answer of {max_tokens} don't fit into "
-                f"the model's {context} positions; shorten one of them"
+                "a prompt of {prompt} tokens and an answer of {max_tokens} don't "
+                "fit into the model's {context} positions; shorten one of them",
+                prompt=len(prompt),
+                max_tokens=max_tokens,
+                context=context,
             )
 
 

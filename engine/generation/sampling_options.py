@@ -28,7 +28,9 @@ def sampling(args: Mapping[str, Any], config: RunConfig, *also: str) -> dict[str
         key = _SAMPLE_OPTIONS.get(name)
         if key is None:
             raise CommandError(
-                f"unknown option {name}; it takes {', '.join((*also, *_SAMPLE_OPTIONS))}"
+                "unknown option {name}; it takes {value}",
+                name=name,
+                value=[*(*also, *_SAMPLE_OPTIONS)],
             )
         options[name] = lookup(with_changes(config, {key: value}), key)
     return options

@@ -151,12 +151,16 @@ def _refuse_unknown(actions: Mapping[Action, set[str]], rules: set[str]) -> None
         unknown = sorted(wanted - rules)
         if _BAD_STEP.name in unknown:
             raise HealthMonitorError(
-                f"health.{action}: {_BAD_STEP.name} is answered by train.on_nonfinite; set that"
+                "health.{action}: {name} is answered by train.on_nonfinite; set that",
+                action=action,
+                name=_BAD_STEP.name,
             )
         if unknown:
             raise HealthMonitorError(
-                f"health.{action}: no rule is called {unknown[0]!r}; "
-                f"choose from {', '.join(sorted(rules))}"
+                "health.{action}: no rule is called {unknown!r}; choose from {rules}",
+                action=action,
+                unknown=unknown[0],
+                rules=sorted(rules),
             )
 
 

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 
 from lmm_tui.engine.health.webhook import NotificationError, Webhook
+from lmm_tui.message import Message
 
 _QUEUE_SIZE = 64
 _COMMAND_S = 60.0
@@ -61,7 +62,7 @@ class Notifier:
                     self._failing.discard(name)
                 except (NotificationError, OSError) as error:
                     if name not in self._failing:
-                        self._tell_failure(f"{name}: {error}")
+                        self._tell_failure(Message("{name}: {error}", name=name, error=error))
                     self._failing.add(name)
 
 
@@ -82,13 +83,18 @@ def _run(command: str, text: bytes) -> None:
                 os.killpg(shell.pid, signal.SIGKILL)
             shell.wait()
             raise NotificationError(
-                f"took more than {_COMMAND_S:.0f} s; let it end sooner"
+                "took more than {command_s:.0f} s; let it end sooner", command_s=_COMMAND_S
             ) from None
         if shell.returncode:
             said.seek(max(0, said.seek(0, os.SEEK_END) - _KEPT))
             printed = said.read().decode("utf-8", "replace").strip().splitlines()
-            why = f" ({printed[-1][:200]})" if printed else ""
-            raise NotificationError(f"ended with {shell.returncode}{why}; try it in a shell")
+            raise NotificationError(
+                "ended with {code} ({why}); try it in a shell"
+                if printed
+                else "ended with {code}; try it in a shell",
+                code=shell.returncode,
+                why=printed[-1][:200] if printed else "",
+            )
 
 
 if __name__ == "__main__":

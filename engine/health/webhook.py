@@ -43,9 +43,13 @@ class Webhook:
         self._thread.start()
         self._thread.join(self._total_s)
         if self._thread.is_alive():
-            raise NotificationError(f"no answer within {self._total_s:.0f} s; check the URL")
+            raise NotificationError(
+                "no answer within {total_s:.0f} s; check the URL", total_s=self._total_s
+            )
         if failures:
-            raise NotificationError(f"an alert did not arrive ({failures[0]}); check the URL")
+            raise NotificationError(
+                "an alert did not arrive ({failures}); check the URL", failures=failures[0]
+            )
 
     def _request(self, text: bytes, failures: list[str]) -> None:
         from urllib.request import Request

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmm_tui.engine.instrument.own_paths import resumed_path, unused_path
 from lmm_tui.engine.instrument.script_run import ScriptRun, SilentRun, lmm_run
+from lmm_tui.message import Message
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -87,7 +88,7 @@ def lmm_callback(path: Path | str, **options: Any) -> TrainerCallback:
 
         def _request_save(self) -> str:
             self._save = True
-            return "by the Trainer, after this step"
+            return Message("by the Trainer, after this step")
 
     return LmmCallback()
 

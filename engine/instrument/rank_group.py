@@ -19,6 +19,7 @@ from typing import Any
 
 from lmm_tui.engine.instrument.whole_numbers import whole_number
 from lmm_tui.engine.run.launched_rank import launched_rank
+from lmm_tui.message import Message, with_messages, with_parts
 
 _log = logging.getLogger("engine")
 
@@ -171,9 +172,11 @@ class Leader:
     def _failure_of(self, number: int) -> str:
         key = f"{self._called}/{number}"
         if not self._group.wait(key, _ANSWER_S):
-            return f"a rank did not answer within {_ANSWER_S:.0f} s"
-        rank, _, failure = self._group.take(key).partition(" ")
-        return f"rank {rank}: {failure}" if failure else ""
+            return Message("a rank did not answer within {answer_s:.0f} s", answer_s=_ANSWER_S)
+        found = with_messages(json.loads(self._group.take(key)))
+        if not found["failure"]:
+            return ""
+        return Message("rank {rank}: {failure}", rank=found["rank"], failure=found["failure"])
 
     def _send(self, message: Mapping[str, Any]) -> None:
         if self._alone:
@@ -216,7 +219,7 @@ class Follower:
                 message = self._next()
                 if "call" in message:
                     failure = self._call(message["call"], message["args"])
-                    answer = f"{self._group.rank} {failure}"
+                    answer = json.dumps(with_parts({"rank": self._group.rank, "failure": failure}))
                     self._group.write(f"{self._count - 1}/{self._number}", answer)
                 elif "free" in message:
                     self._free = message["free"]

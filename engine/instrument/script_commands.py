@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Literal
 
 from lmm_tui.engine.instrument.rank_group import Leader
@@ -19,7 +20,9 @@ from lmm_tui.engine.run.jsonl_writer import JsonlWriter
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 from lmm_tui.metrics.names import PROBE
+from lmm_tui.metrics.values import measured
 
 _POLL_S = 0.5
 
@@ -43,12 +46,17 @@ class ScriptFunctions:
         """Raises ScriptCommandError if the function is missing or fails; training continues."""
         function = getattr(self, name)
         if function is None:
-            raise ScriptCommandError(f"the script has no function for it; pass {name}= to lmm_run")
+            raise ScriptCommandError(
+                "the script has no function for it; pass {name}= to lmm_run", name=name
+            )
         try:
             return function(*args)
         except Exception as error:
             raise ScriptCommandError(
-                f"the script's {name} failed ({type(error).__name__}: {error}); correct it there"
+                "the script's {name} failed ({error_name}: {error}); correct it there",
+                name=name,
+                error_name=type(error).__name__,
+                error=error,
             ) from error
 
 
@@ -96,9 +104,10 @@ class ScriptCommands:
     def refuse_unmet(self) -> None:
         """Refuse what is pending: of several ranks, none has read `should_stop` yet."""
         while request := self._mailbox.take():
-            sentence = (
-                f"{request.command}: with several ranks, commands take effect in run.should_stop; "
-                "read it once a step, on every rank"
+            sentence = Message(
+                "{command}: with several ranks, commands take effect in "
+                "run.should_stop; read it once a step, on every rank",
+                command=request.command,
             )
             self._answer(request, Reply(False, sentence, self._step))
 
@@ -110,12 +119,12 @@ class ScriptCommands:
             )
         self._paused = True
         self._status.update(state="paused", eta_s=None)
-        return "paused"
+        return Message("paused")
 
     def checkpoint(self) -> str:
         """Call the script's save function; raises ScriptCommandError if it is missing or fails."""
         where = self._call("checkpoint")
-        name = "saved" if where is None else str(where)
+        name = Message("saved") if where is None else str(where)
         self._events.write("checkpoint", name, step=self._step)
         return name
 
@@ -144,9 +153,18 @@ class ScriptCommands:
             require(request.args, {"prompt": str} if request.command == "sample" else {})
             reply = Reply(True, handler(request.args), self._step)
         except LmmError as error:
-            reply = Reply(False, f"{request.command}: {error}", self._step)
+            reply = Reply(
+                False,
+                Message("{command}: {error}", command=request.command, error=error),
+                self._step,
+            )
         except Exception as error:  # No command ends the script.
-            message = f"{request.command}: {type(error).__name__}: {error}"
+            message = Message(
+                "{command}: {name}: {error}",
+                command=request.command,
+                name=type(error).__name__,
+                error=error,
+            )
             reply = Reply(False, message, self._step)
         self._answer(request, reply)
 
@@ -159,13 +177,14 @@ class ScriptCommands:
         if self.leader is None or getattr(self._functions, name) is None:
             return self._functions.call(name, *args)
         self.leader.call(name, [*args])
-        result, failures = None, []
+        result: Any = None
+        failures: list[str] = []
         try:
             result = self._functions.call(name, *args)
         except ScriptCommandError as error:
-            failures = [f"rank 0: {error}"]
+            failures = [Message("rank {rank}: {failure}", rank=0, failure=error)]
         if failures := failures + self.leader.failures():
-            raise ScriptCommandError("; ".join(failures))
+            raise ScriptCommandError(reduce(_both, failures))
         return result
 
     def _stop(self, request: Request) -> None:
@@ -173,13 +192,13 @@ class ScriptCommands:
         self.stop_asked = True
         self._paused = False
         self._status.update(state="stopping")
-        reply = Reply(True, "stopped without a checkpoint", self._step)
+        reply = Reply(True, Message("stopped without a checkpoint"), self._step)
         if request.args.get("checkpoint", True) and self._functions.checkpoint:
             try:
                 self.checkpoint()
-                reply = Reply(True, "stopped with a checkpoint", self._step)
+                reply = Reply(True, Message("stopped with a checkpoint"), self._step)
             except LmmError as error:
-                reply = Reply(False, f"stopped, but {error}", self._step)
+                reply = Reply(False, Message("stopped, but {error}", error=error), self._step)
         if self.leader:
             self.leader.stop()
         self._events.write("command", "stop", step=self._step, args=request.args)
@@ -188,14 +207,16 @@ class ScriptCommands:
     def _resume(self) -> str:
         self._paused = False
         self._status.update(state="running")
-        return "running"
+        return Message("running")
 
     def _measure(self, name: Literal["probe", "evaluate"], prefix: str) -> str:
         found = self._call(name)
         if not isinstance(found, Mapping):
-            raise ScriptCommandError(f"the script's function gave no numbers by name: {found!r}")
+            raise ScriptCommandError(
+                "the script's function gave no numbers by name: {found}", found=repr(found)
+            )
         self._record({name if "/" in name else prefix + name: found[name] for name in found})
-        sentence = ", ".join(f"{name} {float(value):.3g}" for name, value in found.items())
+        sentence = measured({name: float(value) for name, value in found.items()}, ".3g")
         kind: Kind = "probe" if name == "probe" else "eval"
         self._events.write(kind, sentence, step=self._step)
         return sentence
@@ -207,8 +228,12 @@ class ScriptCommands:
             {"time": round(time.time(), 3), "step": self._step, "kind": "sample"}
             | {"prompt": prompt, "text": text}
         )
-        self._events.write("sample", "1 sample", step=self._step)
-        return "1 sample written"
+        self._events.write("sample", Message("1 sample"), step=self._step)
+        return Message("1 sample written")
+
+
+def _both(first: str, second: str) -> str:
+    return Message("{first}; {second}", first=first, second=second)
 
 
 if __name__ == "__main__":

@@ -73,8 +73,12 @@ class ScriptMetrics:
             if self._last_steps.get(name, -1) > step:
                 self._tracker.discard()
                 raise InstrumentError(
-                    f"step {step}: {name} was logged at step {self._last_steps[name]} before, and "
-                    "steps must not decrease; count them on, or log another run"
+                    "step {step}: {name} was logged at step {last_steps} before, "
+                    "and steps must not decrease; count them on, or log another "
+                    "run",
+                    step=step,
+                    name=name,
+                    last_steps=self._last_steps[name],
                 )
         self._last_steps.update(dict.fromkeys(ours, step))
         row = self._tracker.log_late(step)
@@ -103,7 +107,9 @@ class ScriptMetrics:
                     self._tracker.update(name, value)
             except (TypeError, ValueError, RuntimeError):
                 self._tracker.discard()
-                raise InstrumentError(f"{name}: is {value!r:.80}; expected a number") from None
+                raise InstrumentError(
+                    "{name}: is {value!r:.80}; expected a number", name=name, value=value
+                ) from None
         return ours
 
     def _pace(self, steps: int, tokens: int | None) -> tuple[float | None, float | None]:

@@ -55,6 +55,7 @@ from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 from lmm_tui.metrics.tracker import Scalar
 
 _LOGS_BEFORE_MEETING = 2
@@ -137,12 +138,14 @@ class ScriptRun:
         before = run_dir.read_info() if run_dir.exists() else None
         if before and before.pid == os.getppid() and run_dir.read_status().state in ACTIVE_STATES:
             raise RunDirError(
-                f"{run_dir.path}: is the run of the script that started this process; make it "
-                "once: under `if __name__ == '__main__'`, after init_process_group, or with rank="
+                "{path}: is the run of the script that started this process; make it once: under "
+                "`if __name__ == '__main__'`, after init_process_group, or with rank=",
+                path=run_dir.path,
             )
         if before and not resume:
             raise RunDirError(
-                f"{run_dir.path}: holds a run already; choose another path, or pass resume=True"
+                "{path}: holds a run already; choose another path, or pass resume=True",
+                path=run_dir.path,
             )
         run_dir.create()
         self._lock = run_dir.lock()
@@ -245,7 +248,8 @@ class ScriptRun:
         interrupted = isinstance(error, KeyboardInterrupt)
         clean_exit = isinstance(error, SystemExit) and error.code in (None, 0)
         if error is not None and not interrupted and not clean_exit:
-            state, sentence = "failed", f"{type(error).__name__}: {error}"
+            state = "failed"
+            sentence = Message("{name}: {error}", name=type(error).__name__, error=error)
             details = "".join(traceback.format_exception(error))
             self._events.write("error", sentence, step=step, level="error", traceback=details)
             self._status.update(error=sentence)
@@ -255,7 +259,7 @@ class ScriptRun:
         self._health.close()
         self._metrics.close()
         self._status.update(state=state, activity="", eta_s=None)
-        self._events.write("end", state, step=step)
+        self._events.write("end", Message(state), step=step)
         self._status.close()
         self._commands.close()
         if self._server:
@@ -274,8 +278,9 @@ class ScriptRun:
 
     def __reduce__(self) -> str:
         raise InstrumentError(
-            f"{self.run_dir.name}: a run cannot be sent to another process; make it in the process "
-            "that trains, on every rank"
+            "{name}: a run cannot be sent to another process; make it in the process that trains, "
+            "on every rank",
+            name=self.run_dir.name,
         )
 
     def __enter__(self) -> ScriptRun:
@@ -298,8 +303,10 @@ class ScriptRun:
     def _require_own_process(self) -> None:
         if os.getpid() != self._info.pid:
             raise InstrumentError(
-                f"{self.run_dir.name}: is the run of process {self._info.pid}, and this is a child "
-                "of it; log there, or make another run here"
+                "{name}: is the run of process {pid}, and this is a child of it; log there, or "
+                "make another run here",
+                name=self.run_dir.name,
+                pid=self._info.pid,
             )
 
     def _leader(self) -> Leader | None:
@@ -317,8 +324,10 @@ class ScriptRun:
         """As by an evaluation after the training."""
         if at is None or at > self.step:
             raise InstrumentError(
-                f"{self.run_dir.name}: the run has ended; pass step={self.step} to add to its last "
-                "row, or continue it by lmm_run(…, resume=True)"
+                "{name}: the run has ended; pass step={step} to add to its last "
+                "row, or continue it by lmm_run(…, resume=True)",
+                name=self.run_dir.name,
+                step=self.step,
             )
         with self.run_dir.lock():
             status = StatusWriter(self.run_dir, self.run_dir.read_status())
@@ -339,7 +348,8 @@ class ScriptRun:
                 done = self._commands.hold() if action == "pause" else self._commands.checkpoint()
             except LmmError as error:
                 done = str(error)
-            self._events.write("alert", f"{rule}: {done}", step=self.step, rule=rule)
+            text = Message("{rule}: {done}", rule=rule, done=done)
+            self._events.write("alert", text, step=self.step, rule=rule)
 
     def _resume_at(self, step: int) -> None:
         """The first step logged after a resume determines where the run continues."""
@@ -348,7 +358,7 @@ class ScriptRun:
         self._metrics.continue_after(step - 1)
         self._info = replace(self._info, resumed_steps=[*self._info.resumed_steps, step - 1])
         self.run_dir.write_info(self._info)
-        self._events.write("resume", f"from step {step - 1}", step=step - 1)
+        self._events.write("resume", Message("from step {step}", step=step - 1), step=step - 1)
 
 
 def _listen(mailbox: Mailbox, run_dir: RunDir) -> tuple[ControlServer | None, str]:
@@ -360,9 +370,16 @@ def _listen(mailbox: Mailbox, run_dir: RunDir) -> tuple[ControlServer | None, st
         except NoSocketError as error:
             reason = reason or error.reason
         else:
-            told = f"no socket can be made in the run's folder ({reason}); commands go by {path}"
+            told = Message(
+                "no socket can be made in the run's folder ({reason}); commands go by {path}",
+                reason=reason,
+                path=path,
+            )
             return server, told if reason else ""
-    return None, f"no socket can be made ({reason}); the script trains on and takes no commands"
+    return None, Message(
+        "no socket can be made ({reason}); the script trains on and takes no commands",
+        reason=reason,
+    )
 
 
 def _health_section(given: Mapping[str, Any]) -> Any:
@@ -377,8 +394,7 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder, lmm_run(f"{folder}/mine", 3) as run:
-        for number in range(1, 4):
-            run.log(step=number, loss=3.0 / number, lr=1e-3)
+        run.log(step=1, loss=3.0, lr=1e-3)
         run.close()
         print((Path(folder) / "mine" / "metrics.jsonl").read_text())
     print("=== 自测通过 ===")

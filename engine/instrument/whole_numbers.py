@@ -28,7 +28,9 @@ def whole_number(name: str, value: Any) -> int:
     except (TypeError, ValueError, RuntimeError):
         whole = -1
     if not 0 <= whole <= MAX_STEP:
-        raise InstrumentError(f"{name}: is {value!r:.80}; expected a whole number, 0 or more")
+        raise InstrumentError(
+            "{name}: is {value!r:.80}; expected a whole number, 0 or more", name=name, value=value
+        )
     return whole
 
 

@@ -68,11 +68,15 @@ def _check_targets(model: Decoder, targets: Sequence[str]) -> None:
         found = {name for name in modules if f".{name}".endswith(f".{target}")}
         if not found:
             raise ConfigError(
-                f"lora.targets: no module is called {target!r}; choose from {choices}"
+                "lora.targets: no module is called {target!r}; choose from {choices}",
+                target=target,
+                choices=choices,
             )
         if not found <= fitting:
             raise ConfigError(
-                f"lora.targets: {target!r} cannot have an adapter; choose from {choices}"
+                "lora.targets: {target!r} cannot have an adapter; choose from {choices}",
+                target=target,
+                choices=choices,
             )
 
 
@@ -93,7 +97,9 @@ def freeze(model: Decoder, patterns: Sequence[str]) -> None:
         if not matching:
             example = next(name for name, _ in model.named_parameters())
             raise ConfigError(
-                f"train.freeze: {pattern!r} matches no parameter; names look like {example}"
+                "train.freeze: {pattern!r} matches no parameter; names look like {example}",
+                pattern=pattern,
+                example=example,
             )
         for parameter in matching:
             parameter.requires_grad_(False)

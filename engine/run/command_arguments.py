@@ -19,12 +19,19 @@ def require(args: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
     """
     for name, value in args.items():
         if name not in kinds:
-            known = f"it takes {', '.join(kinds)}" if kinds else "it takes none"
-            raise CommandError(f"unknown option {name}; {known}")
+            raise CommandError(
+                "unknown option {name}; it takes {kinds}"
+                if kinds
+                else "unknown option {name}; it takes none",
+                name=name,
+                kinds=[*kinds],
+            )
         kind = kinds[name]
         if type(value) is not kind and not (kind is float and type(value) is int):
             given = json.dumps(value)[:_LONGEST]
-            raise CommandError(f"{name}: expected {_WORDS[kind]} (got {given})")
+            raise CommandError(
+                "{name}: expected {words} (got {given})", name=name, words=_WORDS[kind], given=given
+            )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from lmm_tui.engine.run.control_protocol import (
     encode_command,
 )
 from lmm_tui.engine.run.peer_credentials import is_own
+from lmm_tui.message import os_reason
 
 
 def send(
@@ -34,23 +35,31 @@ def send(
         try:
             connection.connect(os.fspath(path))
             if not is_own(connection):
-                raise ControlError(f"{path}: another user listens there")
+                raise ControlError("{path}: another user listens there", path=path)
             connection.sendall(line)
             answer = bytearray()
             while not answer.endswith(b"\n"):
                 if len(answer) > MAX_REPLY:
-                    raise ControlError(f"{command}: an answer of more than {MAX_REPLY} bytes")
+                    raise ControlError(
+                        "{command}: an answer of more than {max_reply} bytes",
+                        command=command,
+                        max_reply=MAX_REPLY,
+                    )
                 connection.settimeout(max(deadline - time.monotonic(), 0.01))
                 part = connection.recv(MAX_LINE)
                 if not part:
                     raise ControlError("the run ended before it answered")
                 answer += part
         except TimeoutError:
-            raise ControlError(f"{command}: no answer within {timeout_s:.0f} s") from None
+            raise ControlError(
+                "{command}: no answer within {timeout_s:.0f} s",
+                command=command,
+                timeout_s=timeout_s,
+            ) from None
         except (FileNotFoundError, ConnectionRefusedError):
             raise ControlError("the run is not active: nobody listens on its socket") from None
         except OSError as error:
-            raise ControlError(f"{path}: {error.strerror or error}") from None
+            raise ControlError("{path}: {error}", path=path, error=os_reason(error)) from None
     return decode_reply(bytes(answer))
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 
 COMMANDS = (
     "pause",
@@ -69,10 +70,17 @@ class Mailbox:
         request = Request(command, dict(args or {}))
         if command not in COMMANDS:
             request.answer(
-                Reply(False, f"unknown command {command!r}; choose from {', '.join(COMMANDS)}")
+                Reply(
+                    False,
+                    Message(
+                        "unknown command {command!r}; choose from {commands}",
+                        command=command,
+                        commands=[*COMMANDS],
+                    ),
+                )
             )
         elif self._closed.is_set():
-            request.answer(Reply(False, "the run has ended"))
+            request.answer(Reply(False, Message("the run has ended")))
         else:
             self._requests.put(request)
             # `close` may have drained the queue between the check and the put.
@@ -93,7 +101,7 @@ class Mailbox:
         """Refuse all pending and later requests: the run has ended."""
         self._closed.set()
         while request := self.take():
-            request.answer(Reply(False, "the run has ended"))
+            request.answer(Reply(False, Message("the run has ended")))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_records import record_from
 from lmm_tui.errors import LmmError
+from lmm_tui.message import with_parts
 
 MAX_LINE = 64 * 1024
 """Bytes of a command line."""
@@ -43,7 +44,7 @@ def decode_command(line: bytes) -> tuple[str, dict[str, Any]]:
 
 def encode_reply(reply: Reply) -> bytes:
     try:
-        line = json.dumps(asdict(reply), ensure_ascii=False, default=str)
+        line = json.dumps(with_parts(asdict(reply)), ensure_ascii=False, default=str)
     except (ValueError, TypeError, RecursionError):
         return encode_reply(replace(reply, ok=False, data={}))
     return line.encode("utf-8", "replace") + b"\n"

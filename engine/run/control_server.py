@@ -26,6 +26,7 @@ from lmm_tui.engine.run.control_protocol import (
 )
 from lmm_tui.engine.run.peer_credentials import is_own
 from lmm_tui.engine.run.run_dir import SOCKET
+from lmm_tui.message import Message, os_reason
 
 _MAX_CLIENTS = 16
 _MAX_WAITING = 64
@@ -143,7 +144,11 @@ class ControlServer:
                 self._budget -= 1
         for client in list(self._clients.values()):
             if client.too_long:
-                client.replies.append(_refusal(f"a command line has at most {MAX_LINE} bytes"))
+                client.replies.append(
+                    _refusal(
+                        Message("a command line has at most {max_line} bytes", max_line=MAX_LINE)
+                    )
+                )
                 client.inbox = b""
                 client.dropping = True
 
@@ -232,7 +237,7 @@ def _listen(path: Path) -> socket.socket:
         _require_own(path.parent)
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise ControlError(f"{path}: exists and is not a socket; remove it")
+            raise ControlError("{path}: exists and is not a socket; remove it", path=path)
         path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     previous = os.umask(0o177)
@@ -253,8 +258,10 @@ def _require_own(folder: Path) -> None:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
         raise ControlError(
-            f"{folder}: is not a folder that only you can write to, so no socket is made there; "
-            "set XDG_RUNTIME_DIR to one, or choose a shorter --runs-dir"
+            "{folder}: is not a folder that only you can write to, so no socket "
+            "is made there; set XDG_RUNTIME_DIR to one, or choose a shorter "
+            "--runs-dir",
+            folder=folder,
         )
 
 
@@ -265,9 +272,14 @@ def _refusal(sentence: str) -> Future[Reply]:
 
 
 def _no_socket(path: Path, error: OSError) -> NoSocketError:
-    reason = error.strerror or str(error)
+    reason = os_reason(error)
     return NoSocketError(
-        f"{path}: no socket can be made there ({reason}); choose another --runs-dir", reason
+        Message(
+            "{path}: no socket can be made there ({reason}); choose another --runs-dir",
+            path=path,
+            reason=reason,
+        ),
+        reason,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from lmm_tui.engine.run.control_mailbox import Reply, Request
 from lmm_tui.engine.run.jsonl_writer import JsonlWriter
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.message import Message
 
 Kind = Literal[
     "start",
@@ -56,7 +57,9 @@ class EventLog:
         """A command and its result; `changes` are records of `SettingChange`."""
         self.write(
             "command",
-            f"{request.command}: {reply.message}" if reply.ok else reply.message,
+            Message("{command}: {message}", command=request.command, message=reply.message)
+            if reply.ok
+            else reply.message,
             step=reply.step,
             level="info" if reply.ok else "warning",
             args=request.args,

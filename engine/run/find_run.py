@@ -48,13 +48,18 @@ def find_run(name: str | None, runs_dir: Path | str) -> RunDir:
         runs = list_runs(runs_dir)
         if not runs:
             raise RunDirError(
-                f"{runs_dir}: holds no runs; start one with `lmm-tui launch`, or give --runs-dir"
+                "{runs_dir}: holds no runs; start one with `lmm-tui launch`, or give --runs-dir",
+                runs_dir=runs_dir,
             )
         return runs[0]
     inside = Path(runs_dir) / name
     candidate = RunDir(inside if inside.is_dir() else Path(name))
     if not candidate.path.is_dir():
-        raise RunDirError(f"{name}: no such run in {runs_dir}; `lmm-tui runs` lists them")
+        raise RunDirError(
+            "{name}: no such run in {runs_dir}; `lmm-tui runs` lists them",
+            name=name,
+            runs_dir=runs_dir,
+        )
     candidate.read_info()
     return candidate
 

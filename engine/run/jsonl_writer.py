@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lmm_tui.engine.run.run_dir_error import writing
+from lmm_tui.message import with_parts
 from lmm_tui.metrics.values import strict
 from lmm_tui.metrics.writers.line_file import LineFile
 
@@ -24,7 +25,9 @@ class JsonlWriter:
             self._file = LineFile(path)
 
     def write(self, record: Mapping[str, Any]) -> None:
-        line = json.dumps(strict(record), ensure_ascii=False, allow_nan=False, default=str)
+        line = json.dumps(
+            strict(with_parts(record)), ensure_ascii=False, allow_nan=False, default=str
+        )
         self._file.append(line.encode("utf-8", "replace") + b"\n")
 
     def close(self) -> None:

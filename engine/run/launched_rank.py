@@ -47,8 +47,10 @@ def require_one_process(what: str, env: Mapping[str, str] = os.environ) -> None:
     """Raises RankError under a launcher of several processes."""
     if (ranks := launched_ranks(env)) > 1:
         raise RankError(
-            f"{what}: was started as {ranks} processes, but runs in one; start it without "
-            "torchrun, accelerate, srun or mpirun"
+            "{what}: was started as {ranks} processes, but runs in one; start it "
+            "without torchrun, accelerate, srun or mpirun",
+            what=what,
+            ranks=ranks,
         )
 
 
@@ -56,8 +58,10 @@ def _whole(env: Mapping[str, str], name: str) -> int:
     value = env.get(name) or "0"
     if not value.isdecimal():
         raise RankError(
-            f"{name} is {value!r}; expected a whole number (it is this process's rank), "
-            "or pass rank= to lmm_run"
+            "{name} is {value!r}; expected a whole number (it is this process's "
+            "rank), or pass rank= to lmm_run",
+            name=name,
+            value=value,
         )
     return int(value)
 

@@ -34,6 +34,7 @@ from lmm_tui.guarded_files import (
     refuse_unsafe,
     replace_text,
 )
+from lmm_tui.message import Message, os_reason
 
 _log = logging.getLogger("engine")
 
@@ -86,7 +87,9 @@ class RunDir:
             make_private(self.path)
         except OSError as error:
             raise RunDirError(
-                f"{self.path}: cannot be made ({error.strerror}); choose another --runs-dir"
+                "{path}: cannot be made ({error}); choose another --runs-dir",
+                path=self.path,
+                error=os_reason(error),
             ) from None
 
     def exists(self) -> bool:
@@ -100,7 +103,9 @@ class RunDir:
         try:
             refuse_unsafe(self.path, _FILES, _FOLDERS)
         except UnsafeFileError as error:
-            raise RunDirError(f"{error}; put the file itself there, or delete it") from None
+            raise RunDirError(
+                "{error}; put the file itself there, or delete it", error=error
+            ) from None
 
     def others_can_write(self) -> bool:
         """Whether other users may put another run in the place of this one."""
@@ -112,11 +117,14 @@ class RunDir:
         self.refuse_unsafe()
         info = read_record(self.info_file, RunInfo)
         if info is None:
-            raise RunDirError(f"{self.path}: not a run directory (no readable run.json)")
+            raise RunDirError("{path}: not a run directory (no readable run.json)", path=self.path)
         if info.format > FORMAT:
             raise RunDirError(
-                f"{self.info_file}: format {info.format} is newer than this lmm-tui reads "
-                f"({FORMAT}); upgrade lmm-tui"
+                "{info_file}: format {format} is newer than this lmm-tui reads "
+                "({format2}); upgrade lmm-tui",
+                info_file=self.info_file,
+                format=info.format,
+                format2=FORMAT,
             )
         return info
 
@@ -162,11 +170,14 @@ class RunDir:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = handle.read(_LONGEST_OWNER).strip() or "another process"
+            owner = _owner(handle.read(_LONGEST_OWNER).strip())
             handle.close()
             raise RunDirError(
-                f"{self.path}: in use by {owner}; attach with `lmm-tui monitor {self.name}` "
-                "or choose another --name"
+                "{path}: in use by {owner}; attach with `lmm-tui monitor {name}` "
+                "or choose another --name",
+                path=self.path,
+                owner=owner,
+                name=self.name,
             ) from None
         except OSError as error:  # Some network and user-space file systems have no locks.
             _log.warning("%s: cannot be locked (%s)", self.path, error.strerror)
@@ -199,6 +210,14 @@ class RunDir:
         # A socket in a runtime folder is named by the hash of this path; only the folder may
         # differ between processes.
         return recorded if recorded.name == self.runtime_socket_path().name else self.socket_path()
+
+
+def _owner(text: str) -> Message:
+    """Who holds the lock, from the text of its file."""
+    match text.split(" ", 5):
+        case ["pid", pid, "on", host, "since", time_]:
+            return Message("pid {pid} on {host} since {time}", pid=pid, host=host, time=time_)
+    return Message(text) if text else Message("another process")
 
 
 def others_can_write(folder: Path) -> bool:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lmm_tui.errors import LmmError
+from lmm_tui.message import os_reason
 
 
 class RunDirError(LmmError):
@@ -16,7 +17,10 @@ class RunDirError(LmmError):
 def nothing_left(run: Path, done: int, steps: int) -> RunDirError:
     """A run that is to be resumed, and has made all its steps."""
     return RunDirError(
-        f"{run}: nothing left to train, step {done} of {steps} is saved; raise --steps to go on"
+        "{run}: nothing left to train, step {done} of {steps} is saved; raise --steps to go on",
+        run=run,
+        done=done,
+        steps=steps,
     )
 
 
@@ -27,8 +31,9 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunDirError(
-            f"{path}: cannot be written ({error.strerror or error}); make room there or choose "
-            "another --runs-dir"
+            "{path}: cannot be written ({error}); make room there or choose another --runs-dir",
+            path=path,
+            error=os_reason(error),
         ) from None
 
 

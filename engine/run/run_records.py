@@ -12,6 +12,7 @@ from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from lmm_tui.guarded_files import read_bytes, replace_text
+from lmm_tui.message import with_messages, with_parts
 
 FORMAT = 1
 """Version of the run directory's layout; readers refuse a newer one."""
@@ -106,6 +107,7 @@ def record_from(found: object, kind: type[Record]) -> Record | None:
     assert is_dataclass(kind)
     if not isinstance(found, dict):
         return None
+    found = with_messages(found)
     hints = get_type_hints(kind)
     known = {item.name: found[item.name] for item in fields(kind) if item.name in found}
     if not all(_fits(known[name], hints[name]) for name in known):
@@ -117,7 +119,7 @@ def record_from(found: object, kind: type[Record]) -> Record | None:
 
 
 def write_record(path: Path, record: RunInfo | RunStatus) -> None:
-    text = json.dumps(asdict(record), ensure_ascii=False, indent=1) + "\n"
+    text = json.dumps(with_parts(asdict(record)), ensure_ascii=False, indent=1) + "\n"
     replace_text(path, text.encode("utf-8", "replace").decode(), path.parent)
 
 
@@ -133,7 +135,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return all(_fits(item, of[0]) for item in value)
     if isinstance(hint, UnionType):  # Measurements may be None or non-finite.
         return value is None or type(value) is float or any(_fits(value, one) for one in of)
-    return hint is Any or type(value) is hint
+    return hint is Any or type(value) is hint or (hint is str and isinstance(value, str))
 
 
 if __name__ == "__main__":

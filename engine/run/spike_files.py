@@ -15,6 +15,7 @@ import orjson
 
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import list_folder, make_folder, read_bytes, remove, replacing
+from lmm_tui.message import Message, with_messages, with_parts
 from lmm_tui.metrics.values import strict
 
 _SPIKE = re.compile(r"step-(\d{1,18})\.json", re.ASCII)
@@ -73,7 +74,7 @@ def write_spike(folder: Path, spike: KeptSpike) -> Path:
     make_folder(folder, run)
     path = spike_path(folder, spike.step)
     with replacing(path, run) as file:
-        file.write(orjson.dumps(strict(asdict(spike))))
+        file.write(orjson.dumps(strict(with_parts(asdict(spike)))))
     for step in list_spikes(folder)[:-MOST_KEPT]:
         remove(spike_path(folder, step), run)
     return path
@@ -83,7 +84,7 @@ def read_spike(folder: Path, step: int) -> KeptSpike:
     """The spike of a step. Raises SpikeError."""
     path = spike_path(folder, step)
     try:
-        found = json.loads(read_bytes(path, folder.parent))
+        found = with_messages(json.loads(read_bytes(path, folder.parent)))
         texts = [
             SpikeText(
                 micro_batch=int(one["micro_batch"]),
@@ -100,14 +101,21 @@ def read_spike(folder: Path, step: int) -> KeptSpike:
             int(found["step"]), float(found["time"]), str(found["rule"]), str(found["what"]), texts
         )
     except FileNotFoundError:
-        raise SpikeError(f"{path}: no spike was kept at step {step}; {_steps_in(folder)}") from None
+        raise SpikeError(
+            "{path}: no spike was kept at step {step}; {steps_in}",
+            path=path,
+            step=step,
+            steps_in=_steps_in(folder),
+        ) from None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise SpikeError(f"{path}: cannot be read as a spike ({error}); delete it") from None
+        raise SpikeError(
+            "{path}: cannot be read as a spike ({error}); delete it", path=path, error=error
+        ) from None
 
 
 def _steps_in(folder: Path) -> str:
     steps = list_spikes(folder)
-    return f"there are {', '.join(map(str, steps))}" if steps else "there are none"
+    return Message("there are {steps}", steps=[*steps]) if steps else Message("there are none")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from lmm_tui.data.turns import Turn
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_LOSS
 
 _CLASSES = {
@@ -44,7 +45,7 @@ class MicroBatch:
     rows, unless a subclass has something that must stay together, as the two answers of a pair.
     """
 
-    unit: ClassVar[str] = "sequence"
+    unit: ClassVar[str] = Message("sequence")
 
     ids_BxT: Tensor
     labels_BxT: Tensor
@@ -161,8 +162,10 @@ class Stage(ABC):
         """Restore a `state_dict`; warns where it was of other data."""
         if state.get(_DATA, self.data_fingerprint) != self.data_fingerprint:
             self.warnings.append(
-                "data.source: the data are not those that this run was trained on so far; steps "
-                "continue on the new ones"
+                Message(
+                    "data.source: the data are not those that this run was trained "
+                    "on so far; steps continue on the new ones"
+                )
             )
 
 
@@ -173,7 +176,9 @@ def plain_ids(turns: Sequence[Turn], tokenizer: Tokenizer) -> list[int]:
 
 def unused_note(sources: Sequence[str], fields: Sequence[str]) -> str:
     """What to say of fields of rows that change nothing."""
-    return f"fields of {', '.join(sources)} without effect: {', '.join(fields)}"
+    return Message(
+        "fields of {sources} without effect: {fields}", sources=[*sources], fields=[*fields]
+    )
 
 
 def columns_notes(
@@ -183,7 +188,10 @@ def columns_notes(
     if not columns:
         return tuple(chosen)
     listed = ", ".join(columns)
-    return (*chosen, f"the text of {', '.join(sources)} is the column {listed}")
+    told = Message(
+        "the text of {sources} is the column {columns}", sources=[*sources], columns=listed
+    )
+    return (*chosen, told)
 
 
 def mean_losses(stage: Stage, model: Decoder, batches: Iterator[MicroBatch]) -> dict[str, float]:

@@ -31,6 +31,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.data_config import DataConfig
 from lmm_tui.engine.device import to_device
 from lmm_tui.engine.stages.base import MicroBatch, Stage, unused_note
+from lmm_tui.message import Message
 
 _SAMPLE_CHARACTERS = 2_000_000
 """Characters of conversations to train a tokenizer on."""
@@ -79,7 +80,12 @@ class ChatStage(Stage):
             self.warnings.append(unused_note(sources, fields))
         if rows.skipped.count:
             self.warnings.append(
-                f"{rows.skipped.count} rows of {source} left out, the first: {rows.skipped_rows[0]}"
+                Message(
+                    "{count} rows of {source} left out, the first: {skipped_rows}",
+                    count=rows.skipped.count,
+                    source=source,
+                    skipped_rows=rows.skipped_rows[0],
+                )
             )
 
 

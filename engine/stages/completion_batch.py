@@ -18,13 +18,14 @@ from lmm_tui.data.chat.spans import Rendered
 from lmm_tui.engine.device import to_device
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.chat_base import pack_completions, packed_batch
+from lmm_tui.message import Message
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompletionBatch(MicroBatch):
     """A completions, each after its prompt, in packed rows."""
 
-    unit: ClassVar[str] = "answer with its prompt"
+    unit: ClassVar[str] = Message("answer with its prompt")
 
     completions: Sequence[Rendered]
     """Each after its prompt, before they were packed."""

@@ -20,6 +20,7 @@ from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.stages.oom_split import MemoryExhaustedError, with_oom_retry
 from lmm_tui.engine.stages.reward_loading import load_rewards
 from lmm_tui.engine.stages.rewards import Sample, Scores, score
+from lmm_tui.message import Message
 
 
 class CompletionSampler:
@@ -34,8 +35,9 @@ class CompletionSampler:
         self._weights = settings.weights or [1.0] * len(self._rewards)
         if len(self._weights) != len(self._rewards):
             raise ConfigError(
-                f"grpo.weights: {len(self._weights)} weights for {len(self._rewards)} rewards; "
-                "give one for each"
+                "grpo.weights: {weights} weights for {rewards} rewards; give one for each",
+                weights=len(self._weights),
+                rewards=len(self._rewards),
             )
 
     def sample(
@@ -82,14 +84,22 @@ class CompletionSampler:
         if self.parts >= completions:
             most = self._settings.max_tokens
             raise MemoryExhaustedError(
-                f"grpo.max_tokens: not even one answer of {most} tokens can be made in the memory "
-                f"of {self._device}; take a smaller model, or grpo.max_tokens {most // 2}"
+                "grpo.max_tokens: not even one answer of {most} tokens can be "
+                "made in the memory of {device}; take a smaller model, or "
+                "grpo.max_tokens {most2}",
+                most=most,
+                device=self._device,
+                most2=most // 2,
             )
         self.parts *= 2
         empty_cache(self._device)
         self.warnings.append(
-            f"out of memory on {self._device}: answers are made in {self.parts} parts "
-            "from here on; each step still learns from as many"
+            Message(
+                "out of memory on {device}: answers are made in {parts} parts from "
+                "here on; each step still learns from as many",
+                device=self._device,
+                parts=self.parts,
+            )
         )
 
 

@@ -118,8 +118,11 @@ def divergence(logits_NxV: Tensor, teacher_NxV: Tensor, kind: str, temperature: 
 def _check_context(positions: int, seq_len: int, settings: DistillConfig) -> None:
     if positions < seq_len:
         raise ConfigError(
-            f"distill.teacher: {settings.teacher} has a context of {positions} tokens, "
-            f"data.seq_len is {seq_len}; lower it, or take another teacher"
+            "distill.teacher: {teacher} has a context of {positions} tokens, "
+            "data.seq_len is {seq_len}; lower it, or take another teacher",
+            teacher=settings.teacher,
+            positions=positions,
+            seq_len=seq_len,
         )
 
 
@@ -129,13 +132,18 @@ def _check_vocabulary(
     """Raise ConfigError unless a teacher with this tokenizer and embedding fits the student."""
     if tokenizer is not None and Tokenizer.load(tokenizer).fingerprint != own.fingerprint:
         raise ConfigError(
-            f"distill.teacher: {settings.teacher} has another vocabulary than the student; give "
-            "the student the teacher's tokenizer (data.tokenizer), or take another teacher"
+            "distill.teacher: {teacher} has another vocabulary than the student; "
+            "give the student the teacher's tokenizer (data.tokenizer), or take "
+            "another teacher",
+            teacher=settings.teacher,
         )
     if rows < own.vocab_size:
         raise ConfigError(
-            f"distill.teacher: {settings.teacher} knows {rows} tokens, the student's tokenizer has "
-            f"{own.vocab_size}; take a teacher with the same vocabulary"
+            "distill.teacher: {teacher} knows {rows} tokens, the student's "
+            "tokenizer has {vocab_size}; take a teacher with the same vocabulary",
+            teacher=settings.teacher,
+            rows=rows,
+            vocab_size=own.vocab_size,
         )
 
 

@@ -35,6 +35,7 @@ from lmm_tui.engine.stages.mixture_parts import refuse_mixture
 from lmm_tui.engine.stages.pair_batch import PairBatch
 from lmm_tui.engine.stages.preference_loss import dpo_loss, implicit_rewards
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 
 
 class _PairSet:
@@ -63,7 +64,7 @@ class DpoStage(ChatStage):
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         refuse_mixture(config)
         data = config.data
-        progress("reading pairs", 0, 0)
+        progress(Message("reading pairs"), 0, 0)
         pairs = read_side(read_pairs, data, "train")
         super().__init__(config, _contents(pairs))
         self._config, self._settings = config, config.dpo
@@ -77,21 +78,29 @@ class DpoStage(ChatStage):
                 "chatml, or mend the data"
             )
         if not self._train.items:
-            raise DataError(f"data.source: no pair in {data.seq_len} tokens; raise data.seq_len")
+            raise DataError(
+                "data.source: no pair in {seq_len} tokens; raise data.seq_len", seq_len=data.seq_len
+            )
         if self._train.too_long:
             self.warnings.append(
-                f"{self._train.too_long} pairs left out, longer than {data.seq_len} tokens"
+                Message(
+                    "{too_long} pairs left out, longer than {seq_len} tokens",
+                    too_long=self._train.too_long,
+                    seq_len=data.seq_len,
+                )
             )
         if self._train.unwritten:
             self.warnings.append(
-                f"{self._train.unwritten} pairs left out: the chat template writes nothing of an "
-                "answer"
+                Message(
+                    "{unwritten} pairs left out: the chat template writes nothing of an answer",
+                    unwritten=self._train.unwritten,
+                )
             )
         if data.tokenizer is not None:
             talks = (talk.turns for talk in _conversations(pairs))
             self.warnings += differences(talks, self.tokenizer, self.template)
         if not self._val.items:
-            self.warnings.append("no validation: no pair is held out")
+            self.warnings.append(Message("no validation: no pair is held out"))
         self.data_fingerprint = fingerprint_of(chain.from_iterable(self._train.items))
         self._order = Order(len(self._train.items), config.train.seed)
         train = config.train
@@ -115,8 +124,11 @@ class DpoStage(ChatStage):
         for name, pairs in sets.items():
             if len(saved[name]) != len(pairs.items):
                 raise LmmError(
-                    f"data.source: has {len(pairs.items)} {name} pairs, the run began with "
-                    f"{len(saved[name])}; resume it with the same data"
+                    "data.source: has {items} {name} pairs, the run began with "
+                    "{saved}; resume it with the same data",
+                    items=len(pairs.items),
+                    name=name,
+                    saved=len(saved[name]),
                 )
             pairs.reference_Px2 = saved[name]
 
@@ -190,7 +202,9 @@ class DpoStage(ChatStage):
         found_Px2 = torch.full((len(pairs.items), 2), torch.nan)
         with torch.no_grad(), evaluating(model):
             for number, indices in enumerate(batches):
-                self._progress(f"reference log-probs, {name}", number, len(batches))
+                self._progress(
+                    Message("reference log-probs, {name}", name=name), number, len(batches)
+                )
                 measured_Bx2 = self._batch(pairs, indices).answer_log_probs(model).T.cpu()
                 # The last micro-batch of an epoch may have pairs of the next one.
                 new, first = np.unique(indices, return_index=True)

@@ -48,6 +48,7 @@ from lmm_tui.engine.stages.rollout_batch import (
     metric_key,
     nan_for_none,
 )
+from lmm_tui.message import Message
 
 log = logging.getLogger("engine")
 
@@ -65,7 +66,7 @@ class GrpoStage(ChatStage):
         refuse_mixture(config)
         self._settings, self._train, self._log = config.grpo, config.train, config.log
         self._sampler = CompletionSampler(config.grpo, device)
-        progress("reading prompts", 0, 0)
+        progress(Message("reading prompts"), 0, 0)
         rows = read_side(read_prompts, config.data, "train")
         prompts = list(rows)
         super().__init__(config, (turn.content for prompt in prompts for turn in prompt.turns))
@@ -295,12 +296,14 @@ class GrpoStage(ChatStage):
         """Of `prompts`, those that are not in use; DataError where none is."""
         unanswered = sum(p.answer is None for p in prompts) if self._needs_answer else 0
         too_long = len(prompts) - unanswered - len(self._prompts)
-        room = f"room for {self._settings.max_tokens} tokens of {self._seq_len}"
+        max_tokens, seq_len = self._settings.max_tokens, self._seq_len
         if not self._prompts:
             if not unanswered:
                 raise DataError(
-                    f"data.source: no prompt leaves {room}; raise data.seq_len or lower "
-                    "grpo.max_tokens"
+                    "data.source: no prompt leaves room for {max_tokens} tokens of {seq_len}; "
+                    "raise data.seq_len or lower grpo.max_tokens",
+                    max_tokens=max_tokens,
+                    seq_len=seq_len,
                 )
             if not too_long:
                 raise DataError(
@@ -308,15 +311,32 @@ class GrpoStage(ChatStage):
                     'give "answer", or other grpo.rewards'
                 )
             raise DataError(
-                f"data.source: {unanswered} prompts have no answer, which the reward 'exact' "
-                f"compares with, and the other {too_long} leave no {room}"
+                "data.source: {unanswered} prompts have no answer, which the "
+                "reward 'exact' compares with, and the other {too_long} leave no "
+                "room for {max_tokens} tokens of {seq_len}",
+                unanswered=unanswered,
+                too_long=too_long,
+                max_tokens=max_tokens,
+                seq_len=seq_len,
             )
         if unanswered:
             self.warnings.append(
-                f"{unanswered} prompts left out: no answer, which the reward 'exact' compares with"
+                Message(
+                    "{unanswered} prompts left out: no answer, which the reward "
+                    "'exact' compares with",
+                    unanswered=unanswered,
+                )
             )
         if too_long:
-            self.warnings.append(f"{too_long} prompts left out: they leave no {room}")
+            self.warnings.append(
+                Message(
+                    "{too_long} prompts left out: they leave no room for {max_tokens} tokens of "
+                    "{seq_len}",
+                    too_long=too_long,
+                    max_tokens=max_tokens,
+                    seq_len=seq_len,
+                )
+            )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from lmm_tui.data.errors import DataError
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.source_config import SourceConfig
+from lmm_tui.message import Message
 
 T = TypeVar("T", bound=tuple[Any, ...])
 
@@ -51,8 +52,10 @@ def mix(config: RunConfig, parts: Sequence[Part[T]]) -> MixedData[T]:
     for name, count, one in zip(names, most, sources, strict=True):
         if count == 0 and one.weight:
             raise DataError(
-                f"data.sources: {name} has not one sequence in {one.epochs:g} epochs; raise its "
-                "epochs, or leave it out"
+                "data.sources: {name} has not one sequence in {epochs:g} epochs; "
+                "raise its epochs, or leave it out",
+                name=name,
+                epochs=one.epochs,
             )
     mixture = Mixture([one.weight for one in sources], most)
     batches = MixedBatches(parts, mixture, train.batch_size)
@@ -62,12 +65,20 @@ def mix(config: RunConfig, parts: Sequence[Part[T]]) -> MixedData[T]:
         steps = math.ceil(train.epochs * batches.epoch / train.grad_accum)
     if mixture.total is not None and steps * a_step > mixture.total:
         raise DataError(
-            f"data.sources: all of them run dry after {mixture.total // a_step} steps, and the run "
-            f"has {steps}; raise their epochs, leave it out of one, or lower train.steps"
+            "data.sources: all of them run dry after {total} steps, and the run "
+            "has {steps}; raise their epochs, leave it out of one, or lower "
+            "train.steps",
+            total=mixture.total // a_step,
+            steps=steps,
         )
     warnings = tuple(
-        f"data.sources: {name} runs dry after step {dry // a_step} ({one.epochs:g} epochs of it); "
-        "the others share its part from there on"
+        Message(
+            "data.sources: {name} runs dry after step {step} ({epochs:g} epochs of it); the others "
+            "share its part from there on",
+            name=name,
+            step=dry // a_step,
+            epochs=one.epochs,
+        )
         for name, one, dry in zip(names, sources, mixture.dry_after, strict=True)
         if dry is not None and dry < steps * a_step
     )
@@ -79,8 +90,9 @@ def refuse_mixture(config: RunConfig) -> None:
     sources = config.data.sources
     if len(sources) > 1 or any(one.epochs is not None for one in sources):
         raise ConfigError(
-            f"data.sources: weights and epochs are for pretrain, sft and distill; {config.stage} "
-            "reads its sources as one: give data.source and data.more"
+            "data.sources: weights and epochs are for pretrain, sft and distill; "
+            "{stage} reads its sources as one: give data.source and data.more",
+            stage=config.stage,
         )
 
 

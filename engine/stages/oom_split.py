@@ -49,9 +49,12 @@ def next_split(batches: Sequence[MicroBatch], parts: int, where: str) -> int:
         return parts * 2
     largest = max(split(batches, parts), key=lambda part: part.ids_BxT.numel())
     raise MemoryExhaustedError(
-        f"data.seq_len: not even one {largest.unit} of {largest.ids_BxT.numel()} tokens fits into "
-        f"the memory of {where}; take a smaller model, or data.seq_len "
-        f"{largest.ids_BxT.shape[1] // 2}"
+        "data.seq_len: not even one {unit} of {numel} tokens fits into the "
+        "memory of {where}; take a smaller model, or data.seq_len {shape}",
+        unit=largest.unit,
+        numel=largest.ids_BxT.numel(),
+        where=where,
+        shape=largest.ids_BxT.shape[1] // 2,
     )
 
 

@@ -19,13 +19,14 @@ from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import token_log_probs
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.chat_base import pack_completions, packed_batch
+from lmm_tui.message import Message
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairBatch(MicroBatch):
     """B pairs, as 2B answers in packed rows: the chosen ones, then the rejected ones."""
 
-    unit: ClassVar[str] = "pair of answers"
+    unit: ClassVar[str] = Message("pair of answers")
 
     pairs: Sequence[tuple[Rendered, Rendered]]
     """Chosen and rejected, before they were packed."""

@@ -26,6 +26,7 @@ from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.stages.base import MicroBatch, columns_notes, unused_note
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.mixture_parts import mix, source_names
+from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
 
 
@@ -82,8 +83,12 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             self.warnings.append(unused_note(sources, corpus.unused))
         if corpus.skipped_count:
             self.warnings.append(
-                f"{corpus.skipped_count} lines of {', '.join(sources)} left out, the first: "
-                f"{corpus.skipped[0]}"
+                Message(
+                    "{skipped_count} lines of {sources} left out, the first: {skipped}",
+                    skipped_count=corpus.skipped_count,
+                    sources=[*sources],
+                    skipped=corpus.skipped[0],
+                )
             )
 
     def _batch(self, config: RunConfig, device: torch.device, corpora: Sequence[Corpus]) -> None:
@@ -125,12 +130,16 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
         self.tokenizer, self.data_fingerprint = tokens.tokenizer, tokens.entry.name
         self.baselines = {"ln V": math.log(self.tokenizer.vocab_size)}
         self.warnings = []
-        progress("waiting for the first tokens", 0, 0)
+        progress(Message("waiting for the first tokens"), 0, 0)
         val = HeldOut(tokens, data.seq_len, train.batch_size)
         self.notes = (
             *text.notes,
-            f"the text is tokenised while it is trained on; its first {val.blocks} sequences are "
-            f"for validation, the others come in their order, shuffled {WINDOW} at a time",
+            Message(
+                "the text is tokenised while it is trained on; its first {held_out} sequences are "
+                "for validation, the others come in their order, shuffled {window} at a time",
+                held_out=val.blocks,
+                window=WINDOW,
+            ),
         )
         self._set_batches(
             config,
@@ -149,7 +158,13 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             if skipped.unused:
                 self.warnings.append(unused_note(self._named, [*skipped.unused]))
             if skipped.count:
-                self.warnings.append(f"{skipped.count} lines of {', '.join(self._named)} left out")
+                self.warnings.append(
+                    Message(
+                        "{count} lines of {named} left out",
+                        count=skipped.count,
+                        named=[*self._named],
+                    )
+                )
         return found
 
     def validate(self, model: Decoder) -> dict[str, float]:

@@ -35,7 +35,9 @@ def load_reference(run_dir: RunDir) -> dict[str, Tensor]:
             return load_file(name)
     except (OSError, SafetensorError) as error:
         raise LmmError(
-            f"{path}: what the run began with cannot be read ({error}); start a new run"
+            "{path}: what the run began with cannot be read ({error}); start a new run",
+            path=path,
+            error=error,
         ) from None
 
 

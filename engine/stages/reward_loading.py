@@ -29,9 +29,11 @@ def load_rewards(names: Sequence[str], device: str = "cpu") -> list[Reward]:
     sequence classifier of one label, which runs on `device`. Raises RewardError.
     """
     if not names:
-        raise RewardError(f"no reward is named; give some of {', '.join(BUILTIN)}")
+        raise RewardError("no reward is named; give some of {builtin}", builtin=[*BUILTIN])
     if len(set(names)) < len(names):
-        raise RewardError(f"a reward is named twice in {', '.join(names)}; give it a larger weight")
+        raise RewardError(
+            "a reward is named twice in {names}; give it a larger weight", names=[*names]
+        )
     return [Reward(name, _find(name, device)) for name in names]
 
 
@@ -43,12 +45,18 @@ def _find(name: str, device: str) -> Callable[[Sample], float]:
     place, colon, function = name.rpartition(":")
     if place == "length":
         if not function.isdecimal() or int(function) == 0:
-            raise RewardError(f"reward {name!r}: {function!r} is no number of tokens from 1 on")
+            raise RewardError(
+                "reward {name!r}: {function!r} is no number of tokens from 1 on",
+                name=name,
+                function=function,
+            )
         return partial(short, target=int(function))
     if not colon:
         raise RewardError(
-            f"there is no reward {name!r}; give one of {', '.join(BUILTIN)}, module:function, "
-            "file.py:function or the folder of a reward model"
+            "there is no reward {name!r}; give one of {builtin}, "
+            "module:function, file.py:function or the folder of a reward model",
+            name=name,
+            builtin=[*BUILTIN],
         )
     return _user_function(name, place, function)
 
@@ -57,17 +65,25 @@ def _user_function(name: str, place: str, function: str) -> Callable[[Sample], f
     try:
         module = _from_file(Path(place)) if place.endswith(".py") else _from_folder(place)
     except FileNotFoundError:
-        raise RewardError(f"reward {name!r}: there is no file {place}; check the path") from None
+        raise RewardError(
+            "reward {name!r}: there is no file {place}; check the path", name=name, place=place
+        ) from None
     except Exception as error:
         raise RewardError(
-            f"reward {name!r}: importing {place} failed with {one_line(error)}; mend it, or call "
-            "lmm-tui from the folder it is in"
+            "reward {name!r}: importing {place} failed with {one_line}; mend it, "
+            "or call lmm-tui from the folder it is in",
+            name=name,
+            place=place,
+            one_line=one_line(error),
         ) from error
     found = getattr(module, function, None)
     if not callable(found):
         raise RewardError(
-            f"reward {name!r}: {place} has no function {function!r}; expected one that takes "
-            "(prompt, completion, answer) and gives a number"
+            "reward {name!r}: {place} has no function {function!r}; expected one "
+            "that takes (prompt, completion, answer) and gives a number",
+            name=name,
+            place=place,
+            function=function,
         )
 
     def score_one(sample: Sample) -> float:
@@ -110,13 +126,17 @@ def _reward_model(folder: Path, device: str) -> Callable[[Sample], float]:
         write = _chat_writer(tokenizer)
     except (OSError, ValueError, DataError) as error:
         raise RewardError(
-            f"{folder}: not a reward model that transformers can load ({one_line(error)}); give "
-            "the folder of a sequence classifier"
+            "{folder}: not a reward model that transformers can load "
+            "({one_line}); give the folder of a sequence classifier",
+            folder=folder,
+            one_line=one_line(error),
         ) from error
     if model.config.num_labels != 1:
         raise RewardError(
-            f"{folder}: the classifier has {model.config.num_labels} labels, a reward model has "
-            "one; give another folder"
+            "{folder}: the classifier has {num_labels} labels, a reward model "
+            "has one; give another folder",
+            folder=folder,
+            num_labels=model.config.num_labels,
         )
     model.eval().to(device)
 
@@ -149,7 +169,9 @@ def _chat_writer(tokenizer: Any) -> Callable[[str, str], str] | None:
         try:
             return template.write_text(turns, None)
         except TemplateRefusal as error:
-            raise RewardError(f"the reward model's chat template fails ({error})") from None
+            raise RewardError(
+                "the reward model's chat template fails ({error})", error=error
+            ) from None
 
     return write
 

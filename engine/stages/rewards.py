@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 
 MOST_FAILURES = 0.1
 """The share of a step's completions that a reward may fail on."""
@@ -77,8 +78,11 @@ def score(rewards: Sequence[Reward], weights: Sequence[float], samples: Sequence
     failures = totals.count(None)
     if failures > MOST_FAILURES * len(samples):
         raise RewardError(
-            f"rewards failed on {failures} of {len(samples)} answers, first {first_failure}; mend "
-            "the reward or leave it out"
+            "rewards failed on {failures} of {samples} answers, first "
+            "{first_failure}; mend the reward or leave it out",
+            failures=failures,
+            samples=len(samples),
+            first_failure=first_failure,
         )
     return Scores(totals, by_reward, failures, first_failure)
 
@@ -86,7 +90,7 @@ def score(rewards: Sequence[Reward], weights: Sequence[float], samples: Sequence
 def exact(sample: Sample) -> float:
     """1 where the completion is the right answer and nothing else, but for space around it."""
     if sample.answer is None:
-        raise ValueError("the prompt comes without an answer")
+        raise ValueError(Message("the prompt comes without an answer"))
     return float(sample.completion.strip() == sample.answer.strip())
 
 
@@ -114,7 +118,7 @@ BUILTIN: dict[str, Callable[[Sample], float]] = {
 def _finite(value: object) -> float:
     number = float(value)  # type: ignore[arg-type]
     if not math.isfinite(number):
-        raise ValueError(f"it gave {number}")
+        raise ValueError(Message("it gave {number}", number=number))
     return number
 
 

@@ -23,6 +23,7 @@ from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.chat_base import ChatStage, kinds_of, packed_batch, read_sides
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.mixture_parts import mix, source_names
+from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_EXACT
 
 log = logging.getLogger("engine")
@@ -36,11 +37,11 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data, train = config.data, config.train
-        progress("reading conversations", 0, 0)
+        progress(Message("reading conversations"), 0, 0)
         given = read_sides(read_conversations, data, "train")
         chats = joined(given)
         super().__init__(config, (turn.content for talk in chats for turn in talk.turns))
-        progress("packing conversations", 0, 0)
+        progress(Message("packing conversations"), 0, 0)
         parts = [self._pack(one, data.seq_len) for one in (given if data.sources else [chats])]
         self.warn_of_skipped(chats if not data.sources else given[0], data.named)
         for one in given[1:] if data.sources else ():
@@ -104,7 +105,7 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
             try:
                 packed = self._pack(chats, config.data.seq_len)
             except DataError as error:
-                self.warnings.append(f"no validation: {error}")
+                self.warnings.append(Message("no validation: {error}", error=error))
                 found.append(None)
             else:
                 found.append(PackedBatches(packed, config.train.batch_size, None))
@@ -113,9 +114,15 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
     def _warn_of_cut(self, packed: Packed) -> None:
         if packed.truncated or packed.dropped:
             self.warnings.append(
-                f"of {packed.conversations + packed.dropped} conversations {packed.truncated} were "
-                f"longer than {packed.seq_len} tokens and lost their end, {packed.dropped} had no "
-                "answer within them and were left out"
+                Message(
+                    "of {conversations} conversations {truncated} were longer than "
+                    "{seq_len} tokens and lost their end, {dropped} had no answer "
+                    "within them and were left out",
+                    conversations=packed.conversations + packed.dropped,
+                    truncated=packed.truncated,
+                    seq_len=packed.seq_len,
+                    dropped=packed.dropped,
+                )
             )
         log.info(
             "%d conversations in %d rows, %.1f %% full, %d labels",

@@ -16,6 +16,7 @@ from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError, Retenti
 from lmm_tui.engine.device import rng_state
 from lmm_tui.engine.model.adapters import adapter_of, weights_of
 from lmm_tui.engine.training.context import TrainContext
+from lmm_tui.message import Message
 
 
 class Checkpointer:
@@ -37,7 +38,9 @@ class Checkpointer:
     def save(self, pinned: bool = False) -> str:
         """Write a checkpoint and wait for it; returns its name. Raises CheckpointError."""
         self.begin()
-        with self._context.activity(f"writing checkpoint at step {self._context.step}"):
+        with self._context.activity(
+            Message("writing checkpoint at step {step}", step=self._context.step)
+        ):
             path = self.saver.wait()
         if pinned:
             files.pin(path)
@@ -50,19 +53,21 @@ class Checkpointer:
         if self.saver.has(context.step):
             return
         log = context.config.log
-        with context.activity(f"copying the state of step {context.step}"):
+        with context.activity(Message("copying the state of step {step}", step=context.step)):
             retention = Retention(log.keep, log.keep_best, log.keep_every)
             self.saver.begin(context.step, self._snapshot, retention)
 
     def begin_unless_stuck(self) -> bool:
         """Begin a checkpoint, unless the one before is stuck on the disk; whether it is begun."""
         context = self._context
-        with context.activity("waiting for the checkpoint before"):
+        with context.activity(Message("waiting for the checkpoint before")):
             stuck = self.saver.is_stuck()
         if not stuck:
             self.begin()
         elif not self._alerted:
-            text = "the disk does not answer: checkpoints are left out until the last is written"
+            text = Message(
+                "the disk does not answer: checkpoints are left out until the last is written"
+            )
             context.events.write("alert", text, step=context.step, level="error")
             self._alerted = True
         return not stuck

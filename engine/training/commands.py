@@ -23,6 +23,7 @@ from lmm_tui.engine.training.rollback import Rollback
 from lmm_tui.engine.training.setting_changer import SettingChanger
 from lmm_tui.engine.training.stop_request import StopRequested
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 
 SETTINGS = {
     "lr": "optim.lr",
@@ -61,7 +62,9 @@ def refuse_until_ready(mailbox: Mailbox, activity: str) -> None:
     while request := mailbox.take():
         if request.command == "stop":
             raise StopRequested(request, save=False)
-        request.answer(Reply(False, f"still starting ({activity}); try again soon"))
+        request.answer(
+            Reply(False, Message("still starting ({activity}); try again soon", activity=activity))
+        )
 
 
 class Commands:
@@ -151,19 +154,22 @@ class Commands:
 
     def _pause(self, args: dict[str, Any]) -> str:
         self.pause()
-        return "paused"
+        return Message("paused")
 
     def _resume(self, args: dict[str, Any]) -> str:
         self._paused = False
         self._context.status.update(state="running")
-        return "running"
+        return Message("running")
 
     def _checkpoint(self, args: dict[str, Any]) -> str:
         pinned = args.get("pin", False)
-        return f"checkpoint {self._checkpoints.save(pinned)}{', kept for good' if pinned else ''}"
+        return Message(
+            "checkpoint {save}, kept for good" if pinned else "checkpoint {save}",
+            save=self._checkpoints.save(pinned),
+        )
 
     def _probe(self, args: dict[str, Any]) -> str:
-        return f"probed: {self._live.probe()}"
+        return Message("probed: {probe}", probe=self._live.probe())
 
     def _sample(self, args: dict[str, Any]) -> str:
         rest = {name: value for name, value in args.items() if name != "prompt"}
@@ -171,7 +177,9 @@ class Commands:
         if "prompt" in args:
             options["prompt"] = args["prompt"]
         count = len(self._live.sample(**options))
-        return f"{count} sample{'' if count == 1 else 's'} written"
+        return Message(
+            "{count} sample written" if count == 1 else "{count} samples written", count=count
+        )
 
     def _validate_or_evaluate(self, args: dict[str, Any]) -> str:
         """Without `tasks`: measure the validation loss. With `tasks=a,b`: start lm-eval on them."""
@@ -181,7 +189,7 @@ class Commands:
         names = [name.strip() for name in tasks.split(",")]
         for name in names:
             if not _TASK.fullmatch(name):
-                raise CommandError(f"{name!r} is no name of an lm-eval task")
+                raise CommandError("{name!r} is no name of an lm-eval task", name=name)
         return self._evaluations.start(names)
 
     def _roll_back(self, args: dict[str, Any]) -> str:
@@ -193,9 +201,11 @@ class Commands:
 
     def _set(self, args: dict[str, Any]) -> str:
         if not args:
-            raise CommandError(f"nothing to set; it takes {', '.join(SETTINGS)}")
+            raise CommandError("nothing to set; it takes {settings}", settings=[*SETTINGS])
         for name in args.keys() - SETTINGS.keys():
-            raise CommandError(f"unknown setting {name}; it takes {', '.join(SETTINGS)}")
+            raise CommandError(
+                "unknown setting {name}; it takes {settings}", name=name, settings=[*SETTINGS]
+            )
         require(args, dict.fromkeys(SETTINGS, float))
         values = {SETTINGS[name]: value for name, value in args.items()}
         self._changes, sentence = self._settings.change(values)
@@ -203,8 +213,14 @@ class Commands:
 
 
 def _failure(request: Request, error: Exception, step: int) -> Reply:
-    kind = "" if isinstance(error, LmmError | OSError) else f"{type(error).__name__}: "
-    return Reply(False, f"{request.command}: {kind}{error}", step)
+    is_known = isinstance(error, LmmError | OSError)
+    why = Message(
+        "{command}: {error}" if is_known else "{command}: {kind}: {error}",
+        command=request.command,
+        kind=type(error).__name__,
+        error=error,
+    )
+    return Reply(False, why, step)
 
 
 if __name__ == "__main__":

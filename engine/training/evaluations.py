@@ -9,6 +9,7 @@ from lmm_tui.engine.evaluation.job import Job
 from lmm_tui.engine.evaluation.records import Record
 from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.context import TrainContext
+from lmm_tui.message import Message
 
 _PATIENCE_S = 3600.0
 """How long a finished run waits for lm-eval; a stopped one does not wait."""
@@ -42,8 +43,8 @@ class Evaluations:
         name = self._checkpoints.save()
         tasks = tuple(tasks) or tuple(context.config.eval.tasks)
         if not self._background.start(context.run_dir.checkpoints / name, tasks):
-            return f"{name} is not evaluated: the one before still is"
-        return f"evaluating {name} on {', '.join(tasks)}"
+            return Message("{name} is not evaluated: the one before still is", name=name)
+        return Message("evaluating {name} on {tasks}", name=name, tasks=[*tasks])
 
     def start_scheduled(self) -> None:
         """The same, as an event."""
@@ -57,14 +58,14 @@ class Evaluations:
             if isinstance(ended, Record):
                 context.events.write("eval", ended.sentence, step=context.step, of_step=ended.step)
             else:
-                text = f"not evaluated: {ended}"
+                text = Message("not evaluated: {ended}", ended=ended)
                 context.events.write("alert", text, step=context.step, level="warning")
 
     def close(self) -> None:
         """Let a finished run's evaluation end, cancel that of a stopped run, and report."""
         context = self._context
         finished = context.step >= context.config.train.steps
-        with context.activity("waiting for the evaluation"):
+        with context.activity(Message("waiting for the evaluation")):
             self._background.close(_PATIENCE_S if finished else 0.0)
         self.report()
 

@@ -12,6 +12,7 @@ from lmm_tui.engine.health.health_monitor import HealthMonitor
 from lmm_tui.engine.training.context import Host, TrainContext
 from lmm_tui.engine.training.spike_keeper import RULES as SPIKE_RULES
 from lmm_tui.engine.training.spike_keeper import SpikeKeeper
+from lmm_tui.message import Message
 
 
 class HealthActions:
@@ -46,13 +47,18 @@ class HealthActions:
             if action == "rollback":
                 done = roll_back()
             elif action == "checkpoint":
-                done = (
+                done = Message(
                     "a checkpoint is written" if checkpoint() else "no checkpoint, the disk hangs"
                 )
             else:
                 pause()
-                done = "paused; look at it, then go on (resume)"
-            context.events.write("alert", f"{rule}: {done}", step=context.step, rule=rule)
+                done = Message("paused; look at it, then go on (resume)")
+            context.events.write(
+                "alert",
+                Message("{rule}: {done}", rule=rule, done=done),
+                step=context.step,
+                rule=rule,
+            )
 
 
 if __name__ == "__main__":

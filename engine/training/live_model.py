@@ -17,7 +17,9 @@ from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.oom_split import split
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.sampler import Sampler
+from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_LOSS, describe
+from lmm_tui.metrics.values import measured
 
 LONGEST_PROMPT = 2048
 """Tokens that a model in training reads for a command: the next step waits for them."""
@@ -35,7 +37,7 @@ class LiveModel:
         context = self._context
         self._flush()
         with (
-            context.activity("validating"),
+            context.activity(Message("validating")),
             torch.no_grad(),
             evaluating(context.model),
             context.autocast(),
@@ -44,11 +46,11 @@ class LiveModel:
             numbers |= self._calibration()
         context.report_warnings()
         if not numbers:
-            return "nothing is held out"
+            return Message("nothing is held out")
         context.val_loss, context.val_step = numbers.get(VAL_LOSS), context.step
         context.observer.record_validation(context.step, context.tokens, numbers)
         context.status.update(val_loss=context.val_loss)
-        sentence = ", ".join(f"{describe(name).title} {numbers[name]:.4g}" for name in numbers)
+        sentence = measured({describe(name).title: numbers[name] for name in numbers}, ".4g")
         context.events.write("eval", sentence, step=context.step, numbers=numbers)
         return sentence
 
@@ -63,7 +65,7 @@ class LiveModel:
         """Run the probes now, on the data of the next step; their main numbers."""
         context = self._context
         self._flush()
-        with context.activity("probing"), torch.no_grad(), context.autocast():
+        with context.activity(Message("probing")), torch.no_grad(), context.autocast():
             batch = split(context.stage.micro_batches(context.step)[:1], context.parts)[0]
             with context.observer.probe_forward(batch, True):
                 context.stage.loss(context.model, batch)
@@ -82,22 +84,24 @@ class LiveModel:
         if prompt := options.get("prompt"):
             check_length(len(context.stage.prompt_ids(prompt)), LONGEST_PROMPT)
         self._flush()
-        with context.activity("sampling"):
+        with context.activity(Message("sampling")):
             texts = self._sampler.sample(context.step, context.config.log, **options)
             self._sampler.record_token_losses(context.step, context.stage.probe_sequence)
         context.events.write(
-            "sample", f"{len(texts)} sample{'' if len(texts) == 1 else 's'}", step=context.step
+            "sample",
+            Message("{texts} sample" if len(texts) == 1 else "{texts} samples", texts=len(texts)),
+            step=context.step,
         )
         return texts
 
     def talk(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Some tokens of a reply; as `ChatModel.talk`."""
-        with self._context.activity("talking"):
+        with self._context.activity(Message("talking")):
             return self._chat_model().talk(args, self._context.config)
 
     def read(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """The loss of each token of a text; as `ChatModel.read`."""
-        with self._context.activity("reading"):
+        with self._context.activity(Message("reading")):
             return self._chat_model().read(args)
 
     def _chat_model(self) -> ChatModel:

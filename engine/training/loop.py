@@ -28,6 +28,7 @@ from lmm_tui.engine.training.spike_keeper import SpikeKeeper
 from lmm_tui.engine.training.step_reader import StepReader
 from lmm_tui.engine.training.stop_request import StopRequested
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 
 
 class Trainer:
@@ -133,13 +134,13 @@ class Trainer:
         if _is_due(step, log.val_every):
             self._live.validate()
         if _is_due(step, log.sample_every):
-            self._try("no sample", self._live.sample)
+            self._try(Message("no sample"), self._live.sample)
         if _is_due(step, log.checkpoint_every):
             if log.keep_best and log.val_every and context.val_step != step:
                 self._live.validate()  # The best is chosen by losses of the checkpoints' own steps.
             self._checkpoints.begin_unless_stuck()
         if _is_due(step, context.config.eval.every):
-            self._try("not evaluated", self._evaluations.start_scheduled)
+            self._try(Message("not evaluated"), self._evaluations.start_scheduled)
         self._evaluations.report()
         self._probe_due = self._probe_due or _is_due(step + 1, log.probe_every)
 
@@ -149,7 +150,10 @@ class Trainer:
             what()
         except LmmError as error:
             self._host.events.write(
-                "alert", f"{otherwise}: {error}", step=self._context.step, level="warning"
+                "alert",
+                Message("{otherwise}: {error}", otherwise=otherwise, error=error),
+                step=self._context.step,
+                level="warning",
             )
 
     def _finish(self, save: bool) -> None:
@@ -158,7 +162,7 @@ class Trainer:
         self._reader.flush()
         if save:
             self._checkpoints.begin()
-        with context.activity("writing the checkpoint"):
+        with context.activity(Message("writing the checkpoint")):
             self._checkpoints.close()
         self._evaluations.close()
         self._health.monitor.close()
@@ -174,8 +178,8 @@ class Trainer:
 def _origin(checkpoint: Path | None) -> str:
     """Where a resumed run continues, in words."""
     if checkpoint is None:
-        return "from the start: there is no checkpoint"
-    return f"from {checkpoint.name}"
+        return Message("from the start: there is no checkpoint")
+    return Message("from {name}", name=checkpoint.name)
 
 
 def _is_due(step: int, every: int) -> bool:

@@ -14,6 +14,7 @@ from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import StepMetrics
 from lmm_tui.engine.training.spike_keeper import SpikeKeeper
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 
 
 class DivergedError(LmmError):
@@ -35,7 +36,9 @@ class NonFinitePolicy:
             return
         self._skipped = reading
         if not self._alerted:
-            what = f"loss is {reading.loss}, gradient norm {reading.norm}"
+            what = Message(
+                "loss is {loss}, gradient norm {norm}", loss=reading.loss, norm=reading.norm
+            )
             self._spikes.flag(reading.step, BAD_STEP["rule"], what)
 
     def apply(self, roll_back: Callable[[], str], pause: Callable[[], None]) -> None:
@@ -47,21 +50,29 @@ class NonFinitePolicy:
         if skipped is None:
             return
         policy = self._context.config.train.on_nonfinite
-        what = f"loss is {skipped.loss}, gradient norm {skipped.norm}: step left out"
+        what = Message(
+            "loss is {loss}, gradient norm {norm}: step left out",
+            loss=skipped.loss,
+            norm=skipped.norm,
+        )
         if policy == "rollback" and not self._context.rolled_back:
-            what += f", {roll_back()}"
+            what = Message("{what}, {done}", what=what, done=roll_back())
         elif policy == "pause":
-            what += ", paused; lower the learning rate (set lr=…) or go on (resume)"
+            what = Message(
+                "{what}, paused; lower the learning rate (set lr=…) or go on (resume)", what=what
+            )
             pause()
         elif policy != "stop":
-            what += "; lower the learning rate if more follow"
+            what = Message("{what}; lower the learning rate if more follow", what=what)
         if not self._alerted or policy == "stop":
             self._context.events.write("alert", what, step=skipped.step, level="error", **BAD_STEP)
         self._alerted = True
         if policy == "stop":
             raise DivergedError(
-                f"step {skipped.step}: {what}, and train.on_nonfinite is stop; resume with a lower "
-                "optim.lr, or with train.on_nonfinite skip"
+                "step {step}: {what}, and train.on_nonfinite is stop; resume "
+                "with a lower optim.lr, or with train.on_nonfinite skip",
+                step=skipped.step,
+                what=what,
             )
 
 

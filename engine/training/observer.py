@@ -26,6 +26,7 @@ from lmm_tui.metrics.probes import ModelProbe
 from lmm_tui.metrics.step.grad_norms import GradNorms, LayerNorms
 from lmm_tui.metrics.step.speed import SpeedMeter
 from lmm_tui.metrics.tracker import TrainingTracker
+from lmm_tui.metrics.values import measured
 
 _PROBE_TOKENS = 384
 _PROBE_SEQUENCES = 4
@@ -172,7 +173,7 @@ class Observer:
         for name, value in self.deep.collect().items():
             self._tracker.update(name, value)
         self._log(step, tokens)
-        return ", ".join(f"{name} {found[name]:.3g}" for name in PROBES if name in found)
+        return measured({name: found[name] for name in PROBES if name in found}, ".3g")
 
     @property
     def write_error(self) -> str:

@@ -16,6 +16,7 @@ from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.non_finite import is_non_finite, step_unless
 from lmm_tui.engine.training.observer import StepTensors
 from lmm_tui.engine.training.schedule import lr_factor
+from lmm_tui.message import Message
 
 
 class OptimizerStep:
@@ -98,8 +99,12 @@ class OptimizerStep:
         empty_cache(context.device)
         context.events.write(
             "alert",
-            f"out of memory on {context.device}: micro-batches are cut in {context.parts} from "
-            "here on, and accumulated; each step still sees the same data",
+            Message(
+                "out of memory on {device}: micro-batches are cut in {parts} from "
+                "here on, and accumulated; each step still sees the same data",
+                device=context.device,
+                parts=context.parts,
+            ),
             step=context.step + 1,
             level="warning",
         )

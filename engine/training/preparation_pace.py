@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from lmm_tui.data.preparation.build import IN_BYTES
+from lmm_tui.message import Message
 
 _SETTLED_S = 1.0
 """Before that a speed says nothing."""
@@ -29,10 +30,16 @@ class PreparationPace:
             return activity
         gained, elapsed = done - self._done, now - self._began
         if activity not in IN_BYTES or gained <= 0 or elapsed < _SETTLED_S:
-            return f"{activity} {done / total:.0%}"
+            return Message("{activity} {done:.0%}", activity=activity, done=done / total)
         speed = gained / elapsed
         left = _duration((total - done) / speed)
-        return f"{activity} {done / total:.0%}, {speed / 1e6:.1f} MB/s, {left} to go"
+        return Message(
+            "{activity} {done:.0%}, {speed:.1f} MB/s, {left} to go",
+            activity=activity,
+            done=done / total,
+            speed=speed / 1e6,
+            left=left,
+        )
 
 
 def _duration(seconds: float) -> str:

@@ -20,6 +20,7 @@ from lmm_tui.engine.model.adapters import load_adapted
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step
 from lmm_tui.engine.run.run_dir_error import nothing_left
 from lmm_tui.engine.training.context import Host, TrainContext
+from lmm_tui.message import Message
 
 
 def find_checkpoint(host: Host) -> Path | None:
@@ -27,7 +28,7 @@ def find_checkpoint(host: Host) -> Path | None:
 
     Raises CheckpointError where all are damaged.
     """
-    host.status.update(activity="verifying the checkpoint")
+    host.status.update(activity=Message("verifying the checkpoint"))
     found, damaged = files.newest_intact(host.run_dir.checkpoints)
     if damaged and found is None:
         raise next(iter(damaged.values()))
@@ -61,12 +62,14 @@ def load_checkpoint(context: TrainContext, path: Path) -> tuple[CheckpointState,
     if state.tokenizer != context.stage.tokenizer.fingerprint:
         if context.config.data.tokenizer is None:
             raise CheckpointError(
-                f"{path}: data.source has changed since: the tokenizer that is trained on it is "
-                "another one; resume with the same data"
+                "{path}: data.source has changed since: the tokenizer that is "
+                "trained on it is another one; resume with the same data",
+                path=path,
             )
         raise CheckpointError(
-            f"{path}: was trained with another tokenizer than data.tokenizer gives now; "
-            "use the run's own tokenizer.json"
+            "{path}: was trained with another tokenizer than data.tokenizer "
+            "gives now; use the run's own tokenizer.json",
+            path=path,
         )
     if adapter := checkpoint.read_adapter(path):
         load_adapted(context.model, weights, adapter)

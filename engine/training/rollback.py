@@ -15,6 +15,7 @@ from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError
 from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.restore import load_checkpoint
+from lmm_tui.message import Message
 
 
 class Rollback:
@@ -34,15 +35,23 @@ class Rollback:
         saver.settle()
         path, _ = files.newest_intact(context.run_dir.checkpoints, before=before)
         if path is None:
-            of = "" if before is None else f" from before step {before}"
-            raise CheckpointError(f"there is no intact checkpoint{of} to go back to")
-        with context.activity(f"going back to {path.name}"):
+            raise CheckpointError(
+                "there is no intact checkpoint to go back to"
+                if before is None
+                else "there is no intact checkpoint from before step {before} to go back to",
+                before=before,
+            )
+        with context.activity(Message("going back to {name}", name=path.name)):
             load_checkpoint(context, path)
         if saver.has(context.step):  # With the weights that were just left.
             files.set_aside(saver.wait())
             saver.forget()
         self._checkpoints.begin()
-        return f"back to the weights of {path.name}, on with the data after step {context.step}"
+        return Message(
+            "back to the weights of {name}, on with the data after step {step}",
+            name=path.name,
+            step=context.step,
+        )
 
     def roll_back_and_lower_lr(self) -> str:
         """Go back to the newest checkpoint, if there is one, with a lower learning rate."""
@@ -51,11 +60,15 @@ class Rollback:
         self._checkpoints.saver.settle()
         path, _ = files.newest_intact(context.run_dir.checkpoints)
         if path is None:
-            return "no checkpoint to go back to yet"
-        with context.activity(f"going back to {path.name}"):
+            return Message("no checkpoint to go back to yet")
+        with context.activity(Message("going back to {name}", name=path.name)):
             load_checkpoint(context, path)
         context.lr_scale *= context.config.train.rollback_lr_factor
-        return f"back to the weights of {path.name}, learning rate x {context.lr_scale:g}"
+        return Message(
+            "back to the weights of {name}, learning rate x {lr_scale:g}",
+            name=path.name,
+            lr_scale=context.lr_scale,
+        )
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ from lmm_tui.engine.training.output_log import open_log
 from lmm_tui.engine.training.stop_request import StopRequested
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import remove
+from lmm_tui.message import Message, os_reason
 
 
 class EngineHost:
@@ -68,8 +69,10 @@ class EngineHost:
         self.run_dir = resume or RunDir(Path(config.runs_dir) / (config.name or _new_name(config)))
         if resume is None and self.run_dir.exists():
             raise RunDirError(
-                f"{self.run_dir.path}: holds a run already; choose another --name, or go on "
-                f"with `lmm-tui resume {self.run_dir.name}`"
+                "{path}: holds a run already; choose another --name, or go on "
+                "with `lmm-tui resume {name}`",
+                path=self.run_dir.path,
+                name=self.run_dir.name,
             )
         if resume is not None:
             refuse_untrusted(config, [resume.path])
@@ -101,8 +104,11 @@ class EngineHost:
             if self.run_dir.others_can_write():
                 self.events.write(
                     "alert",
-                    f"{self.run_dir.path.parent}: other users can write here, and put another run "
-                    "in the place of this one; take that right away (chmod go-w)",
+                    Message(
+                        "{parent}: other users can write here, and put another run "
+                        "in the place of this one; take that right away (chmod go-w)",
+                        parent=self.run_dir.path.parent,
+                    ),
                     step=0,
                     level="warning",
                 )
@@ -111,7 +117,13 @@ class EngineHost:
             self.status = StatusWriter(self.run_dir, RunStatus(total_steps=steps))
             if resume is None and asked != config.name:
                 self.events.write(
-                    "start", f"{asked} has the first weights; this run is {config.name}", step=0
+                    "start",
+                    Message(
+                        "{asked} has the first weights; this run is {name}",
+                        asked=asked,
+                        name=config.name,
+                    ),
+                    step=0,
                 )
             opened.pop_all()
 
@@ -164,7 +176,10 @@ class EngineHost:
             self._fail(str(error), "")
         except BaseException as error:
             # An exception that leaves a thread would not be reported.
-            self._fail(f"{type(error).__name__}: {error}", traceback.format_exc())
+            self._fail(
+                Message("{name}: {error}", name=type(error).__name__, error=error),
+                traceback.format_exc(),
+            )
             if not isinstance(error, Exception):
                 raise
         finally:
@@ -177,7 +192,11 @@ class EngineHost:
         try:
             self.run_dir.write_info(self._info)
         except OSError as error:
-            text = f"run.json cannot be written ({error.strerror}): it lacks {', '.join(changes)}"
+            text = Message(
+                "run.json cannot be written ({error}): it lacks {changes}",
+                error=os_reason(error),
+                changes=[*changes],
+            )
             self.events.write("alert", text, step=self.status.status.step, level="warning")
 
     def _allow_own_commands(self) -> None:
@@ -185,7 +204,7 @@ class EngineHost:
         try:
             allow_own(self.config, self.run_dir.path)
         except UntrustedError as error:
-            text = f"a resume of this run will need --trust: {error}"
+            text = Message("a resume of this run will need --trust: {error}", error=error)
             self.events.write("alert", text, step=0, level="warning")
 
     def _fail(self, sentence: str, details: str) -> None:

@@ -29,6 +29,7 @@ from lmm_tui.engine.training.context import Host, TrainContext
 from lmm_tui.engine.training.observer import Observer
 from lmm_tui.engine.training.optim import build_optimizers
 from lmm_tui.engine.training.starting_weights import adopt_starting_weights
+from lmm_tui.message import Message
 from lmm_tui.metrics.step.speed import SpeedMeter
 from lmm_tui.metrics.tracker import TrainingTracker
 
@@ -71,7 +72,7 @@ def build_context(
     for entry in stage.cache_entries:
         note_run(entry, host.run_dir.path)
     _save_tokenizer(host, stage.tokenizer, fresh)
-    host.status.update(activity="building the model")
+    host.status.update(activity=Message("building the model"))
     model = _build_model(config, stage, device, None if start is None else start.tensors)
     with devices.autocast(device, precision):
         stage.begin(model, host.run_dir, fresh=fresh)
@@ -92,7 +93,7 @@ def announce_start(context: TrainContext) -> None:
     """Compile the model where that is configured, and record that training begins."""
     config, shape = context.config, context.model.shape
     if config.train.compile:
-        context.status.update(activity="compiling the model")
+        context.status.update(activity=Message("compiling the model"))
         context.model.model.compile()
     context.host.describe(
         device=str(context.device),
@@ -109,8 +110,14 @@ def announce_start(context: TrainContext) -> None:
     context.show_totals()
     context.events.write(
         "start",
-        f"{config.stage} of {config.model.preset} ({shape.parameters / 1e6:.2f}M parameters) "
-        f"on {context.device}, {context.precision}",
+        Message(
+            "{stage} of {preset} ({parameters:.2f}M parameters) on {device}, {precision}",
+            stage=config.stage,
+            preset=config.model.preset,
+            parameters=shape.parameters / 1e6,
+            device=context.device,
+            precision=context.precision,
+        ),
         step=context.step,
     )
 
@@ -128,7 +135,12 @@ def _with_steps(host: Host, config: RunConfig, steps_per_epoch: float) -> RunCon
         host.run_dir.write_config(to_toml(config))
     host.events.write(
         "start",
-        f"train.epochs: {epochs:g} of {steps_per_epoch:.6g} steps each: {steps} steps",
+        Message(
+            "train.epochs: {epochs:g} of {steps_per_epoch:.6g} steps each: {steps} steps",
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            steps=steps,
+        ),
         step=0,
     )
     return config
@@ -153,8 +165,10 @@ def _build_model(
     shape = config.model.shape(own_vocabulary)
     if config.data.seq_len > shape.max_positions:
         raise ConfigError(
-            f"data.seq_len: {config.data.seq_len} tokens do not fit into the model's context of "
-            f"{shape.max_positions}; lower it"
+            "data.seq_len: {seq_len} tokens do not fit into the model's context "
+            "of {max_positions}; lower it",
+            seq_len=config.data.seq_len,
+            max_positions=shape.max_positions,
         )
     model = Decoder(shape)
     if weights is None:

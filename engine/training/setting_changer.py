@@ -6,7 +6,7 @@ the steps that are repeated then have the losses that they had.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from lmm_tui.engine.config.run_settings import (
 from lmm_tui.engine.run.setting_changes import SettingChange
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.schedule import lr_factor
+from lmm_tui.message import Message
 
 
 class SettingChanger:
@@ -40,10 +41,13 @@ class SettingChanger:
         context.host.describe(resumed_steps=[*info.resumed_steps, step])
         said = origin
         if asked:
-            said = _with_new(said, ", ".join(map(_sentence, asked)))
+            said = _with_new(said, _all([_sentence(change) for change in asked]))
         if later := self._history.after(step):
-            again = [f"{_sentence(change)} @{change.step}" for change in later]
-            said = _with_later(said, ", ".join(again))
+            again = [
+                Message("{change} @{step}", change=_sentence(change), step=change.step)
+                for change in later
+            ]
+            said = _with_later(said, _all(again))
         records = [change.record() for change in asked]
         context.events.write("resume", said, step=step, changes=records)
 
@@ -67,7 +71,7 @@ class SettingChanger:
             at = changes.index(peak)
             said[at] = _with_rates(said[at], lr, self.lr, wanted.optim.schedule)
         said += [_not_again(old) for old in replaced]
-        return changes, ", ".join(said) or _nothing()
+        return changes, _all(said) if said else _nothing()
 
     def make_due(self) -> None:
         """Make the changes again that were made at the step of the context."""
@@ -77,7 +81,7 @@ class SettingChanger:
             return
         self._set({key: change.after for key, change in due.items()})
         if again := changed_settings(before, self._context.config, step):
-            text = f"set again: {', '.join(map(_sentence, again))}"
+            text = Message("set again: {again}", again=[*map(_sentence, again)])
             self._context.events.write("command", text, step=step, ok=True)
 
     @property
@@ -105,32 +109,49 @@ def _sentence(change: SettingChange) -> str:
     """Such as `peak learning rate 0.003 → 0.001`."""
     before, after = _text(change.before), _text(change.after)
     if change.key == "optim.lr":
-        return f"peak learning rate {before} → {after}"
+        return Message("peak learning rate {before} → {after}", before=before, after=after)
     if change.key == "optim.clip":
-        return f"clip at norm {before} → {after}"
-    return f"{change.key} {before} → {after}"
+        return Message("clip at norm {before} → {after}", before=before, after=after)
+    return Message("{key} {before} → {after}", key=change.key, before=before, after=after)
 
 
 def _with_rates(sentence: str, before: float, after: float, schedule: str) -> str:
     if schedule == "constant":
-        return f"{sentence} (now {before:.3g} → {after:.3g})"
-    return f"{sentence} (now {before:.3g} → {after:.3g}, the {schedule} schedule continues)"
+        return Message(
+            "{sentence} (now {before:.3g} → {after:.3g})",
+            sentence=sentence,
+            before=before,
+            after=after,
+        )
+    return Message(
+        "{sentence} (now {before:.3g} → {after:.3g}, the {schedule} schedule continues)",
+        sentence=sentence,
+        before=before,
+        after=after,
+        schedule=schedule,
+    )
 
 
 def _with_new(origin: str, changes: str) -> str:
-    return f"{origin}; with {changes}"
+    return Message("{origin}; with {changes}", origin=origin, changes=changes)
 
 
 def _with_later(origin: str, changes: str) -> str:
-    return f"{origin}; again at its step: {changes}"
+    return Message("{origin}; again at its step: {changes}", origin=origin, changes=changes)
 
 
 def _not_again(change: SettingChange) -> str:
-    return f"not again at step {change.step}: {_sentence(change)}"
+    return Message(
+        "not again at step {step}: {sentence}", step=change.step, sentence=_sentence(change)
+    )
+
+
+def _all(said: Sequence[str]) -> str:
+    return Message("{changes}", changes=[*said])
 
 
 def _nothing() -> str:
-    return "nothing changes: it has these values"
+    return Message("nothing changes: it has these values")
 
 
 def _text(value: Any) -> str:

@@ -30,6 +30,7 @@ from lmm_tui.engine.run.spike_files import (
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.oom_split import split
 from lmm_tui.engine.training.context import TrainContext
+from lmm_tui.message import Message, os_reason
 
 RULES = ("loss_spike", "grad_spike")
 """Health rules whose alerts flag the batch; those of non-finite steps are flagged too."""
@@ -59,7 +60,7 @@ class SpikeKeeper:
         if not stage.deterministic:
             return
         for step, (rule, what) in {step: (rule, what) for step, rule, what in flagged}.items():
-            with context.activity(f"keeping the batch of step {step}"):
+            with context.activity(Message("keeping the batch of step {step}", step=step)):
                 self.keep(
                     step,
                     rule,
@@ -106,12 +107,18 @@ class SpikeKeeper:
             path = write_spike(self._folder, KeptSpike(step, time.time(), rule, what, texts))
         except OSError as error:
             if not self._failed:
-                text = f"the batch of step {step} could not be kept ({error.strerror}); make room"
+                text = Message(
+                    "the batch of step {step} could not be kept ({error}); make room",
+                    step=step,
+                    error=os_reason(error),
+                )
                 self._events.write("alert", text, step=step, level="warning")
             self._failed = True
             return
         self._failed = False
-        text = f"the batch of step {step} is kept: lmm-tui spikes, or i in the cockpit"
+        text = Message(
+            "the batch of step {step} is kept: lmm-tui spikes, or i in the cockpit", step=step
+        )
         self._events.write("spike", text, step=step, path=str(path))
 
 

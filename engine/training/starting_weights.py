@@ -47,14 +47,19 @@ def _copy_tokenizer(start: Weights, config: RunConfig, target: Path) -> None:
     chosen = Path(config.data.tokenizer) if config.data.tokenizer else start.tokenizer
     if chosen is None:
         raise ConfigError(
-            f"data.tokenizer: {start.origin} has no tokenizer.json beside it; name the one "
-            "that its model was trained with"
+            "data.tokenizer: {origin} has no tokenizer.json beside it; name the "
+            "one that its model was trained with",
+            origin=start.origin,
         )
     tokenizer = Tokenizer.load(chosen)
     if tokenizer.vocab_size > start.shape.vocab_size:
         raise ConfigError(
-            f"data.tokenizer: {chosen} has {tokenizer.vocab_size} tokens, the model in "
-            f"{start.origin} only {start.shape.vocab_size}"
+            "data.tokenizer: {chosen} has {vocab_size} tokens, the model in "
+            "{origin} only {shape_vocab_size}",
+            chosen=chosen,
+            vocab_size=tokenizer.vocab_size,
+            origin=start.origin,
+            shape_vocab_size=start.shape.vocab_size,
         )
     with writing(target):
         tokenizer.save(target)

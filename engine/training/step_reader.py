@@ -11,6 +11,7 @@ from collections.abc import Callable
 from lmm_tui.engine.device import is_asynchronous
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import StepMetrics, StepTensors
+from lmm_tui.message import Message
 from lmm_tui.metrics.names import STAGE_SUMMARY
 
 
@@ -61,17 +62,20 @@ class StepReader:
         """Say what became of rows that waited, once the file of metrics is closed."""
         self._report_write_errors()
         if lost := self._context.observer.lost_rows:
-            text = f"{lost:,} rows of metrics could not be written and are lost"
+            text = Message("{lost:,} rows of metrics could not be written and are lost", lost=lost)
             self._context.events.write("alert", text, step=self._context.step, level="error")
 
     def _report_write_errors(self) -> None:
         """Write one alert when metrics can no longer be written, and one when they can again."""
         context, error = self._context, self._context.observer.write_error
         if error and not self._write_error:
-            text = f"metrics cannot be written ({error}): rows wait in memory until they can"
+            text = Message(
+                "metrics cannot be written ({error}): rows wait in memory until they can",
+                error=error,
+            )
             context.events.write("alert", text, step=context.step, level="error")
         elif self._write_error and not error:
-            text = "metrics are written again, with those that waited"
+            text = Message("metrics are written again, with those that waited")
             context.events.write("alert", text, step=context.step)
         self._write_error = error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lmm_tui.engine.run.control_mailbox import Reply, Request
+from lmm_tui.message import Message
 
 
 class StopRequested(Exception):
@@ -16,8 +17,12 @@ class StopRequested(Exception):
 
     def reply(self, step: int) -> Reply:
         if self.save and not self.saved:
-            return Reply(False, "stopped, but the checkpoint could not be written", step)
-        return Reply(True, f"stopped {'with' if self.save else 'without'} a checkpoint", step)
+            return Reply(False, Message("stopped, but the checkpoint could not be written"), step)
+        return Reply(
+            True,
+            Message("stopped with a checkpoint" if self.save else "stopped without a checkpoint"),
+            step,
+        )
 
 
 if __name__ == "__main__":

@@ -241,7 +241,7 @@ def _folder(topic: str, folder: Path, alternative: str) -> Iterator[CheckResult]
 
 
 def _cache_folder() -> Path:
-    from lmm_tui.data.preparation.cache import user_cache
+    from lmm_tui.user_folders import user_cache
 
     return user_cache()
 

@@ -160,10 +160,9 @@ def _run(args: Sequence[str]) -> int:
             raise
         return _refuse(str(installation.missing(error.name)))
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "lmm-tui"
-        # click puts each choice on a line of its own.
-        sentence = " ".join(error.format_message().split()).rstrip(".")
-        return _refuse(f"{sentence}; see `{command} --help`")
+        from lmm_tui.cli.click_messages import usage_message
+
+        return _refuse(usage_message(error))
     except click.ClickException as error:
         return _refuse(error.format_message())
     except click.Abort:

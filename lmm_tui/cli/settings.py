@@ -15,7 +15,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from lmm_tui.cockpit.locations import config_file
 from lmm_tui.engine.config.assignments import parse_assignment
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.config_file import load_toml, to_toml
@@ -30,6 +29,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_range
 from lmm_tui.planning.command_line import FLAGS
+from lmm_tui.user_folders import user_settings
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _keys_of(file: Path) -> frozenset[str]:
 
 def foreign(sources: Sequence[Path | None]) -> tuple[Path, ...]:
     """Those that are there and are not in the user's own folder of settings."""
-    own = config_file("").resolve()
+    own = user_settings().resolve()
     return tuple(one for one in sources if one and not one.resolve().is_relative_to(own))
 
 
@@ -228,7 +228,11 @@ def _assigned(typed: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
     """Flags and `--set` as one mapping of dotted keys; the last of a repeated `--set` counts."""
     assigned = dict(parse_assignment(text) for text in assignments)
     for key in assigned.keys() & typed.keys():
-        raise ConfigError(f"{key}: given by {FLAGS.get(key, '--data')} and by --set; leave one out")
+        raise ConfigError(
+            "{key}: given by {flags} and by --set; leave one out",
+            key=key,
+            flags=FLAGS.get(key, "--data"),
+        )
     return {**typed, **assigned}
 
 
@@ -240,8 +244,12 @@ def _resumed(run: RunDir, file: Path | None, assigned: Mapping[str, Any]) -> Run
         before, after = lookup(saved, option.key), lookup(wanted, option.key)
         if before != after and not may_change(option.key):
             raise ConfigError(
-                f"{option.key}: cannot change from {before} to {after} when {run.name} is resumed; "
-                "start a new run instead"
+                "{key}: cannot change from {before} to {after} when {name} is "
+                "resumed; start a new run instead",
+                key=option.key,
+                before=before,
+                after=after,
+                name=run.name,
             )
     return wanted
 

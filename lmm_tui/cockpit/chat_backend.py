@@ -23,6 +23,7 @@ from lmm_tui.engine.run.control_protocol import ControlError, decode_reply
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import record_from
 from lmm_tui.i18n.language import mark, tr
+from lmm_tui.message import Message
 from lmm_tui.runs.session import RunSession
 
 _MOST_HISTORY = 24_000
@@ -82,13 +83,15 @@ class CheckpointBackend(ChatBackend):
                     self._kill()
                     return ready
             if self._worker is None or self._worker.stdin is None:
-                return Reply(False, f"{self.name}: closed")
+                return Reply(False, Message("{name}: closed", name=self.name))
             try:
                 self._worker.stdin.write(json.dumps({"command": command, "args": args}) + "\n")
                 self._worker.stdin.flush()
             except (OSError, ValueError):
                 self._kill()
-                return Reply(False, f"{self.name}: its process has ended; ask again")
+                return Reply(
+                    False, Message("{name}: its process has ended; ask again", name=self.name)
+                )
             return shaped(command, self._read_reply())
 
     def close(self) -> None:
@@ -102,7 +105,7 @@ class CheckpointBackend(ChatBackend):
             return decode_reply(line.encode())
         except ControlError:
             self._kill()
-            return Reply(False, f"{self.name}: its process has ended; ask again")
+            return Reply(False, Message("{name}: its process has ended; ask again", name=self.name))
 
     def _kill(self) -> None:
         worker, self._worker = self._worker, None
@@ -141,7 +144,12 @@ def shaped(command: str, reply: Reply) -> Reply:
         fits = fits and read is not None and all(map(_is_likely, chain.from_iterable(read.top)))
     if fits:
         return reply
-    return Reply(False, f"what came as the answer to {command} is none; update lmm-tui there")
+    return Reply(
+        False,
+        Message(
+            "what came as the answer to {command} is none; update lmm-tui there", command=command
+        ),
+    )
 
 
 def _is_likely(pair: list[Any]) -> bool:

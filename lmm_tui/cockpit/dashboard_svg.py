@@ -22,10 +22,15 @@ def read_size(text: str) -> tuple[int, int]:
     """Parse columns and rows such as `120x36`. Raises SizeError."""
     columns, _, rows = text.partition("x")
     if not (columns.isdecimal() and rows.isdecimal()):
-        raise SizeError(f"--size {clean(text)}: give columns x rows, such as 120x36")
+        raise SizeError("--size {text}: give columns x rows, such as 120x36", text=clean(text))
     size = int(columns), int(rows)
     if size[0] < SMALLEST.width or size[1] < SMALLEST.height or max(size) > 1000:
-        raise SizeError(f"--size {text}: from {SMALLEST.width}x{SMALLEST.height} to 1000x1000")
+        raise SizeError(
+            "--size {text}: from {width}x{height} to 1000x1000",
+            text=text,
+            width=SMALLEST.width,
+            height=SMALLEST.height,
+        )
     return size
 
 

@@ -17,8 +17,8 @@ from textual.binding import Binding
 from textual.keys import Keys
 
 from lmm_tui.cockpit.keys import ACTIVE_TOGETHER, FORBIDDEN, KEYS, Key
-from lmm_tui.cockpit.locations import config_file
 from lmm_tui.errors import LmmError
+from lmm_tui.user_folders import user_settings
 
 Keymap = Mapping[str, tuple[str, ...]]
 """Keys by id in the key table, instead of the default ones."""
@@ -36,13 +36,15 @@ def load(path: Path | None = None) -> Keymap:
 
     Raises KeymapError, which names the file and the id.
     """
-    path = path or config_file("keys.toml")
+    path = path or user_settings() / "keys.toml"
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise KeymapError(f"{path}: cannot be read as TOML ({error})") from None
+        raise KeymapError(
+            "{path}: cannot be read as TOML ({error})", path=path, error=error
+        ) from None
     keymap = {name: _keys(path, name, value) for name, value in _flat(found)}
     _refuse_clashes(path, keymap)
     return keymap
@@ -61,20 +63,34 @@ def _keys(path: Path, name: str, value: object) -> tuple[str, ...]:
     known = [row.id for row in KEYS]
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]}?" if near else "? in the cockpit lists the names"
-        raise KeymapError(f"{path}: nothing is called {name!r}; {hint}")
+        raise KeymapError(
+            "{path}: nothing is called {name!r}; did you mean {near}?"
+            if near
+            else "{path}: nothing is called {name!r}; ? in the cockpit lists the names",
+            path=path,
+            name=name,
+            near=near,
+        )
     if not isinstance(value, str) or not value.strip():
-        raise KeymapError(f'{path}: {name} must be keys in quotes, such as "f5" or "p,f5"')
+        raise KeymapError(
+            '{path}: {name} must be keys in quotes, such as "f5" or "p,f5"', path=path, name=name
+        )
     keys = tuple(_named(part.strip()) for part in value.split(",") if part.strip())
     for key in keys:
         if key in FORBIDDEN:
             raise KeymapError(
-                f"{path}: {name}: {key} never arrives, since terminals, tmux or editors take it; "
-                "choose another"
+                "{path}: {name}: {key} never arrives, since terminals, tmux or "
+                "editors take it; choose another",
+                path=path,
+                name=name,
+                key=key,
             )
         if not _is_key(key):
             raise KeymapError(
-                f"{path}: {name}: no key is called {key!r}; names are like f5, ctrl+x, slash"
+                "{path}: {name}: no key is called {key!r}; names are like f5, ctrl+x, slash",
+                path=path,
+                name=name,
+                key=key,
             )
     return keys
 
@@ -89,7 +105,11 @@ def _refuse_clashes(path: Path, keymap: Keymap) -> None:
                 other = owners.setdefault(key, row)
                 if other is not row and (row.id in keymap or other.id in keymap):
                     raise KeymapError(
-                        f"{path}: {key} is both {other.id} and {row.id}; give one of them another"
+                        "{path}: {key} is both {id} and {row_id}; give one of them another",
+                        path=path,
+                        key=key,
+                        id=other.id,
+                        row_id=row.id,
                     )
 
 

@@ -9,9 +9,9 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from lmm_tui.cockpit.locations import config_file
 from lmm_tui.cockpit.pinned_metrics import PinnedMetrics
 from lmm_tui.guarded_files import replace_text
+from lmm_tui.user_folders import user_settings
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ NO_PREFERENCES = Preferences()
 def load(path: Path | None = None) -> Preferences:
     """The preferences in `path` (default: `state.json` in the settings)."""
     try:
-        found = json.loads((path or config_file("state.json")).read_text(encoding="utf-8"))
+        found = json.loads((path or user_settings() / "state.json").read_text(encoding="utf-8"))
         return Preferences(
             screen=_text(found.get("screen", "")),
             theme=_text(found.get("theme", "")),
@@ -56,7 +56,7 @@ def _text(value: object) -> str:
 
 def keep(preferences: Preferences, path: Path | None = None) -> None:
     """Save preferences for the next start."""
-    path = path or config_file("state.json")
+    path = path or user_settings() / "state.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, json.dumps(asdict(preferences), indent=1) + "\n")

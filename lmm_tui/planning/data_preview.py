@@ -85,7 +85,7 @@ def preview(config: RunConfig, tokenizer: Path | None = None) -> DataPreview:
         left_out += bad
     if not items:
         why = left_out[0] if left_out else tr("no row was found")
-        raise DataError(f"data.source: {why}")
+        raise DataError("data.source: {why}", why=why)
     made, named = _tokenizer(config, tokenizer, items)
     template: ChatTemplate = CHATML
     folder = tokenizer or (Path(config.data.tokenizer or "").expanduser())

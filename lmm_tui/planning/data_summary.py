@@ -19,6 +19,7 @@ from lmm_tui.engine.config.sections.data_config import DataConfig
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.number_format import size
+from lmm_tui.message import os_reason
 
 COUNTING_S = 0.5
 """Time limit for counting the files of a folder; a half-typed path may name a whole disk."""
@@ -47,11 +48,11 @@ def summarize_data(config: RunConfig) -> DataFacts:
         sizes = [size for _, size in found if size is not None]
         total = sum(sizes) if len(sizes) == len(found) else None
     except LmmError as error:
-        problems["data.source"] = str(error).removeprefix("data.source: ")
+        problems["data.source"] = str(error)
     try:
         vocab_size = _vocab_size(config.data.tokenizer)
     except LmmError as error:
-        problems["data.tokenizer"] = str(error).removeprefix("data.tokenizer: ")
+        problems["data.tokenizer"] = str(error)
     return DataFacts(text, total, vocab_size, problems)
 
 
@@ -92,7 +93,9 @@ def _source(source: Source, config: DataConfig, reads_text: bool) -> tuple[str, 
         paths = locate(source, formats).paths  # Raises the error with the reason.
         sizes = [path.stat().st_size for path in paths]
     except OSError as error:
-        raise LmmError(f"{source.path!r} cannot be read ({error.strerror})") from None
+        raise LmmError(
+            "{path!r} cannot be read ({error})", path=source.path, error=os_reason(error)
+        ) from None
     text = tr(
         "{count:,} file, {size}" if len(paths) == 1 else "{count:,} files, {size}",
         count=len(paths),

@@ -13,6 +13,7 @@ from lmm_tui.engine.config.trust import allow_own, refuse_untrusted
 from lmm_tui.engine.run.find_run import run_or_path
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import listed, tr
+from lmm_tui.message import os_reason
 
 
 def sources() -> str:
@@ -63,7 +64,9 @@ def save_settings(target: str, config: RunConfig) -> Path:
     except FileExistsError:
         raise ConfigError(tr("{path}: is there already; choose another name", path=path)) from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+        raise ConfigError(
+            "{path}: cannot be written ({error})", path=path, error=os_reason(error)
+        ) from None
     return path
 
 

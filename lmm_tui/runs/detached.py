@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lmm_tui.child_process import ALL_SECRETS, HUB_SECRETS, start_python
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message, with_messages, with_parts
 from lmm_tui.runs.shutdown import GRACE_S, leave_after
 from lmm_tui.terminal import capabilities
 
@@ -30,6 +31,8 @@ _REFUSED = 2
 
 Job = Mapping[str, Any]
 """`config`, `resume` (a path or None), `retries`, `grace_s`."""
+
+_NOT_BEGUN = Message("the engine process ended before it began")
 
 
 class DetachError(LmmError):
@@ -77,7 +80,7 @@ def _spawn(job: Job) -> tuple[subprocess.Popen[str], RunDir]:
         child.stdin.write(json.dumps(job))
         child.stdin.close()
         line = child.stdout.readline()
-    answer = json.loads(line) if line else {"error": "the engine process ended before it began"}
+    answer = with_messages(json.loads(line)) if line else {"error": _NOT_BEGUN}
     if "error" in answer:
         child.wait()
         raise DetachError(answer["error"])
@@ -113,7 +116,7 @@ def _supervise(job: Job) -> int:
         code = children[-1].wait()
         if received or code in (0, _REFUSED):
             return code
-        _log_restart(run, code, f"{attempt} of {job['retries']}")
+        _log_restart(run, code, attempt, job["retries"])
         try:
             children.append(_spawn(_resume_job(run, job))[0])
         except LmmError as error:
@@ -130,13 +133,19 @@ def _resume_job(run: RunDir, job: Job) -> Job:
     return {**job, "config": config, "resume": str(run.path), "retries": 0}
 
 
-def _log_restart(run: RunDir, code: int, attempt: str) -> None:
+def _log_restart(run: RunDir, code: int, attempt: int, retries: int) -> None:
     from lmm_tui.engine.run.events import EventLog
 
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else "crashed"
     events = EventLog(run)
     step = run.read_status().step
-    text = f"the engine {how}; resuming, attempt {attempt}"
+    text = Message(
+        "the engine was ended by {name}; resuming, attempt {attempt} of {retries}"
+        if code < 0
+        else "the engine crashed; resuming, attempt {attempt} of {retries}",
+        name=signal.Signals(-code).name if code < 0 else "",
+        attempt=attempt,
+        retries=retries,
+    )
     events.write("alert", text, step=step, level="error")
     events.close()
 
@@ -172,7 +181,7 @@ def _train(job: Job) -> int:
 
 
 def _refuse(error: LmmError) -> int:
-    print(json.dumps({"error": str(error)}), flush=True)
+    print(json.dumps(with_parts({"error": str(error)})), flush=True)
     return _REFUSED
 
 

@@ -20,6 +20,7 @@ from lmm_tui.engine.run.run_records import RunInfo, read_record
 from lmm_tui.engine.run.setting_changes import read_history
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import read_text, replace_text
+from lmm_tui.message import os_reason
 
 TRASH = ".trash"
 _LONGEST_NAME = 200
@@ -54,12 +55,20 @@ def check_name(run: RunDir, name: str) -> str:
     """Return `name` if `run` can be renamed to it; else raise ManageRunsError."""
     if not name or name != name.strip() or name.startswith(".") or "/" in name or "\0" in name:
         raise ManageRunsError(
-            f"{name!r}: no name for a run; take one without /, a leading dot or spaces at its ends"
+            "{name!r}: no name for a run; take one without /, a leading dot or spaces at its ends",
+            name=name,
         )
     if len(name.encode()) > _LONGEST_NAME:
-        raise ManageRunsError(f"the name is longer than {_LONGEST_NAME} bytes; take a shorter one")
+        raise ManageRunsError(
+            "the name is longer than {longest_name} bytes; take a shorter one",
+            longest_name=_LONGEST_NAME,
+        )
     if run.path.with_name(name).exists():
-        raise ManageRunsError(f"{name}: {run.path.parent} holds that already; take another name")
+        raise ManageRunsError(
+            "{name}: {parent} holds that already; take another name",
+            name=name,
+            parent=run.path.parent,
+        )
     return name
 
 
@@ -71,7 +80,9 @@ def note(run: RunDir, text: str) -> None:
         else:
             run.note_file.unlink(missing_ok=True)
     except OSError as error:
-        raise ManageRunsError(f"{run.note_file}: not written ({error.strerror})") from None
+        raise ManageRunsError(
+            "{note_file}: not written ({error})", note_file=run.note_file, error=os_reason(error)
+        ) from None
 
 
 def throw_away(run: RunDir) -> Path:
@@ -81,7 +92,9 @@ def throw_away(run: RunDir) -> Path:
         try:
             trash.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise ManageRunsError(f"{trash}: cannot be made ({error.strerror})") from None
+            raise ManageRunsError(
+                "{trash}: cannot be made ({error})", trash=trash, error=os_reason(error)
+            ) from None
         target = trash / run.name
         copies = 1
         while target.exists():
@@ -109,7 +122,9 @@ def _settings(run: RunDir) -> dict[str, str]:
     try:
         found = tomllib.loads(read_text(run.config, run.path))
     except (OSError, ValueError, RecursionError) as error:
-        raise ManageRunsError(f"{run.config}: cannot be read ({error})") from None
+        raise ManageRunsError(
+            "{config}: cannot be read ({error})", config=run.config, error=error
+        ) from None
     settings = dict(_flat(found)) | _environment(run)
     for change in read_history(run.events).changes:
         before = settings.get(change.key, str(change.before))
@@ -140,7 +155,9 @@ def _move(path: Path, target: Path) -> None:
     try:
         path.rename(target)
     except OSError as error:
-        raise ManageRunsError(f"{path}: cannot be moved ({error.strerror})") from None
+        raise ManageRunsError(
+            "{path}: cannot be moved ({error})", path=path, error=os_reason(error)
+        ) from None
 
 
 if __name__ == "__main__":

@@ -130,7 +130,9 @@ def rules_of_run(run_dir: RunDir) -> tuple[Rule, ...]:
     except (OSError, ValueError, AttributeError, RecursionError):
         return RULES
     if not (isinstance(file, str | None) and all(isinstance(one, str) for one in thresholds)):
-        raise HealthConfigError(f"{run_dir.config}: health: holds no settings of rules; correct it")
+        raise HealthConfigError(
+            "{config}: health: holds no settings of rules; correct it", config=run_dir.config
+        )
     # Only our own loop writes a configuration.
     return rules_of(Path(file) if file else None, thresholds, in_our_trainer())
 

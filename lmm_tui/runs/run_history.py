@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.message import with_messages
 from lmm_tui.metrics.readers.json_lines import JsonlFollower
 
 Record = dict[str, Any]
@@ -44,7 +45,9 @@ class RunHistory:
 
     def poll(self, budget_s: float | None = None) -> tuple[list[Record], list[Record]]:
         """The events and samples that are new, read for about `budget_s` seconds each."""
-        events, samples = (file.poll(budget_s) for file in self._files)
+        events, samples = (
+            [with_messages(record) for record in file.poll(budget_s)] for file in self._files
+        )
         found = list(_resumes_among(events))
         self._resumes += found
         for record in (*events, *samples):

@@ -26,7 +26,7 @@ def find_path(name: str | None, runs_dir: Path) -> Path:
         if path.is_dir():
             resolve(path)  # Says what was looked for.
     if len(Path(name).parts) > 1:
-        raise UnknownLogError(f"{name}: no such file or folder; give a log or a run")
+        raise UnknownLogError("{name}: no such file or folder; give a log or a run", name=name)
     return find_run(name, runs_dir).path
 
 

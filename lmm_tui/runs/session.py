@@ -20,6 +20,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import ATTACHABLE_STATES, RunInfo, RunStatus
 from lmm_tui.guarded_files import version_of
+from lmm_tui.message import Message
 from lmm_tui.metrics import names
 from lmm_tui.metrics.readers.foreign import OpenLog, open_log
 from lmm_tui.metrics.readers.json_lines import MetricsFollower
@@ -125,9 +126,18 @@ class RunSession:
         Blocks until the command is done, so screens call it from a thread.
         """
         if self.foreign:
-            return Reply(False, f"a foreign log takes no commands: cannot {command}")
+            return Reply(
+                False, Message("a foreign log takes no commands: cannot {command}", command=command)
+            )
         if not self.view.active:
-            return Reply(False, f"the run is {self.view.state}: nothing left to {command}")
+            return Reply(
+                False,
+                Message(
+                    "the run is {state}: nothing left to {command}",
+                    state=Message(self.view.state),
+                    command=command,
+                ),
+            )
         try:
             path = self.run_dir.listening_at(self.view.info)
             return control_client.send(path, command, args, timeout_s)

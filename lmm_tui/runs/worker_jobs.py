@@ -56,7 +56,7 @@ def convert_in_worker(source: Path, target: Path, *, merge: bool) -> str:
     try:
         return run_in_worker(arguments, niceness=10)
     except WorkerError as error:
-        raise WorkerError(f"not converted: {error}") from None
+        raise WorkerError("not converted: {error}", error=error) from None
 
 
 def _run_on(run: Path, program: str, stdin: str = "") -> str:
@@ -66,9 +66,11 @@ def _run_on(run: Path, program: str, stdin: str = "") -> str:
             program, arguments, stdin=stdin, timeout_s=TIMEOUT_S, environment=_ENVIRONMENT
         )
     except TimeoutExpired:
-        raise WorkerError(f"{run}: nothing was written within {TIMEOUT_S} s") from None
+        raise WorkerError(
+            "{run}: nothing was written within {timeout_s} s", run=run, timeout_s=TIMEOUT_S
+        ) from None
     except WorkerError as error:
-        raise WorkerError(f"{run}: it could not be written: {error}") from None
+        raise WorkerError("{run}: it could not be written: {error}", run=run, error=error) from None
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from lmm_tui.child_process import start_python
 from lmm_tui.errors import LmmError
+from lmm_tui.i18n import language
+from lmm_tui.message import Message
 
 _COMMAND = """
 import os, sys
@@ -21,7 +23,7 @@ sys.exit(run(sys.argv[2:]))
 
 
 class WorkerError(LmmError):
-    """A worker process failed; the text is the last line it wrote to stderr."""
+    """A worker process failed; the text is the last line it wrote to stderr, in our language."""
 
 
 def run_in_worker(
@@ -32,11 +34,12 @@ def run_in_worker(
     `secrets` as in `child_process`. Raises WorkerError with the error message of the command.
     """
     try:
-        said = run_program(_COMMAND, [str(niceness), *arguments], secrets=secrets)
+        program = [str(niceness), "--lang", language.chosen(), *arguments]
+        said = run_program(_COMMAND, program, secrets=secrets)
         lines = said.strip().splitlines()
     except WorkerError as error:
         raise WorkerError(str(error).removeprefix("lmm-tui: ")) from None
-    return lines[-1].removeprefix("lmm-tui: ") if lines else "exit code 0"
+    return lines[-1].removeprefix("lmm-tui: ") if lines else Message("exit code {code}", code=0)
 
 
 def run_program(
@@ -69,8 +72,10 @@ def run_program(
             child.kill()
             raise
     if child.returncode:
-        lines = complaints.strip().splitlines() or [f"exit code {child.returncode}"]
-        raise WorkerError(lines[-1])
+        lines = complaints.strip().splitlines()
+        raise WorkerError(
+            lines[-1] if lines else Message("exit code {code}", code=child.returncode)
+        )
     return said
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import itemgetter
 
+from lmm_tui.message import Message
 from lmm_tui.metrics import names
 from lmm_tui.metrics.health.condition import Condition, HealthFinding, Values
 
@@ -58,8 +59,14 @@ class NonFinite(Condition):
             return [] if judged else None
         layers = [name for name in bad if name.startswith(names.GRAD_LAYER)]
         first = layers[0].removeprefix(names.GRAD_LAYER) if layers else ""
-        shown = ", ".join(f"{name} is {value}" for name, value in list(bad.items())[:3])
-        return [HealthFinding(shown + (f"; first bad layer {first}" if first else ""), bad, first)]
+        shown = [
+            Message("{name} is {value}", name=name, value=value)
+            for name, value in list(bad.items())[:3]
+        ]
+        what = Message(
+            "{shown}; first bad layer {first}" if first else "{shown}", shown=shown, first=first
+        )
+        return [HealthFinding(what, bad, first)]
 
 
 @dataclass
@@ -89,7 +96,9 @@ class ZeroLayer(Condition):
             self._zeros[name] = self._zeros.get(name, 0) + 1
             if self._zeros[name] >= self.rows:
                 where = name.removeprefix(names.GRAD_LAYER)
-                what = f"the gradient of {where} is exactly 0 up to step {step}"
+                what = Message(
+                    "the gradient of {where} is exactly 0 up to step {step}", where=where, step=step
+                )
                 found.append(HealthFinding(what, {name: 0.0}, where))
         return found
 
@@ -123,7 +132,12 @@ class LoudLayer(Condition):
             self._loud[name] = self._loud.get(name, 0) + 1
             if self._loud[name] >= self.rows:
                 where = name.removeprefix(names.GRAD_LAYER)
-                what = f"the gradient of {where} is {value / median:.0f}x the median at step {step}"
+                what = Message(
+                    "the gradient of {where} is {value:.0f}x the median at step {step}",
+                    where=where,
+                    value=value / median,
+                    step=step,
+                )
                 found.append(HealthFinding(what, {name: value, "median": median}, where))
         return found
 
@@ -144,7 +158,12 @@ class Collapse(Condition):
             return None
         if not (ratio < self.ratio and cosine > self.cosine):
             return []
-        what = f"hidden states use {ratio:.1f} directions, cosine {cosine:.2f}, at step {step}"
+        what = Message(
+            "hidden states use {ratio:.1f} directions, cosine {cosine:.2f}, at step {step}",
+            ratio=ratio,
+            cosine=cosine,
+            step=step,
+        )
         return [HealthFinding(what, {"participation_ratio": ratio, "cosine_sim_intra": cosine})]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from lmm_tui.message import Message
 from lmm_tui.metrics import names
 from lmm_tui.metrics.health.condition import Condition, HealthFinding, Values
 from lmm_tui.metrics.health.rolling_stats import Recent
@@ -25,7 +26,7 @@ class FirstLoss(Condition):
             return None
         if level - self.below <= loss <= level + self.above or not math.isfinite(loss):
             return []
-        what = f"the first loss is {loss:.2f}, ln V is {level:.2f}"
+        what = Message("the first loss is {loss:.2f}, ln V is {level:.2f}", loss=loss, level=level)
         return [HealthFinding(what, {names.TRAIN_LOSS: loss, "ln V": level})]
 
 
@@ -44,7 +45,12 @@ class TooGood(Condition):
             return None
         if not loss < self.share * level:
             return []
-        what = f"loss {loss:.2f} at step {step}, the data's bigram entropy is {level:.2f}"
+        what = Message(
+            "loss {loss:.2f} at step {step}, the data's bigram entropy is {level:.2f}",
+            loss=loss,
+            step=step,
+            level=level,
+        )
         return [HealthFinding(what, {names.TRAIN_LOSS: loss, "bigram": level})]
 
 
@@ -65,7 +71,12 @@ class WorseThanGuessing(Condition):
         self._above = self._above + 1 if loss > level + self.margin else 0
         if self._above < self.rows:
             return []
-        what = f"loss {loss:.3g} at step {step} is worse than guessing: ln V is {level:.2f}"
+        what = Message(
+            "loss {loss:.3g} at step {step} is worse than guessing: ln V is {level:.2f}",
+            loss=loss,
+            step=step,
+            level=level,
+        )
         return [HealthFinding(what, {names.TRAIN_LOSS: loss, "ln V": level})]
 
 
@@ -106,7 +117,12 @@ class Overfit(Condition):
             return []
         if mean > 1.1 * self.best + 0.1:
             return []
-        what = f"held-out loss rises to {val:.3g} at step {step}, training loss is {mean:.3g}"
+        what = Message(
+            "held-out loss rises to {val:.3g} at step {step}, training loss is {mean:.3g}",
+            val=val,
+            step=step,
+            mean=mean,
+        )
         return [HealthFinding(what, {names.VAL_LOSS: val, names.TRAIN_LOSS: mean})]
 
     def least_gap(self, val: float) -> float:
@@ -141,7 +157,9 @@ class NearZero(Condition):
             return []
         if self._positive < self.window:
             return []
-        what = f"the training loss is {mean:.2g} at step {step}, nearly 0"
+        what = Message(
+            "the training loss is {mean:.2g} at step {step}, nearly 0", mean=mean, step=step
+        )
         return [HealthFinding(what, {names.TRAIN_LOSS: mean})]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from lmm_tui.message import Message
 from lmm_tui.metrics.health.condition import Condition, HealthFinding, Values
 from lmm_tui.metrics.health.rolling_stats import Recent, RecentMedian
 
@@ -35,8 +36,16 @@ class StuckAt(Condition):
         mean = self._recent.mean
         if abs(mean - level) > self.margin:
             return []
-        called = f" ({self.level})" if isinstance(self.level, str) else ""
-        what = f"{self.metric} is still {mean:.3g} at step {step}, at {level:.3g}{called}"
+        what = Message(
+            "{metric} is still {mean:.3g} at step {step}, at {level:.3g} ({name})"
+            if isinstance(self.level, str)
+            else "{metric} is still {mean:.3g} at step {step}, at {level:.3g}",
+            metric=self.metric,
+            mean=mean,
+            step=step,
+            level=level,
+            name=self.level,
+        )
         return [HealthFinding(what, {self.metric: mean, "level": level})]
 
 
@@ -71,7 +80,13 @@ class SpikeCondition(Condition):
         mean = recent.mean
         high = value > self.times * mean > 0 and value > mean + self.rise
         if high and value > mean + self.sigmas * recent.deviation:
-            what = f"{self.metric} is {value:.3g} at step {step}, its mean was {mean:.3g}"
+            what = Message(
+                "{metric} is {value:.3g} at step {step}, its mean was {mean:.3g}",
+                metric=self.metric,
+                value=value,
+                step=step,
+                mean=mean,
+            )
             return [
                 HealthFinding(what, {self.metric: value, "mean": mean, "sigma": recent.deviation})
             ]
@@ -119,7 +134,13 @@ class Risen(Condition):
             return []
         if mean - best <= max(self.sigmas * recent.deviation, self.rise):
             return []
-        what = f"{self.metric} has risen to {mean:.3g} at step {step}, it was {best:.3g}"
+        what = Message(
+            "{metric} has risen to {mean:.3g} at step {step}, it was {best:.3g}",
+            metric=self.metric,
+            mean=mean,
+            step=step,
+            best=best,
+        )
         return [HealthFinding(what, {self.metric: mean, "best": best})]
 
 
@@ -149,7 +170,13 @@ class BelowOwnMedian(Condition):
         self._low = self._low + 1 if value < self.share * median else 0
         if self._low < self.rows:
             return []
-        what = f"{self.metric} is {value:.3g} at step {step}, its median was {median:.3g}"
+        what = Message(
+            "{metric} is {value:.3g} at step {step}, its median was {median:.3g}",
+            metric=self.metric,
+            value=value,
+            step=step,
+            median=median,
+        )
         return [HealthFinding(what, {self.metric: value, "median": median})]
 
 
@@ -174,8 +201,17 @@ class Threshold(Condition):
         mean = self._recent.mean
         if not self._recent.full or self.below <= mean <= self.above:
             return []
-        side, bound = ("above", self.above) if mean > self.above else ("below", self.below)
-        what = f"{self.metric} is {mean:.3g} at step {step}, {side} {bound:g}"
+        high = mean > self.above
+        side = Message("above" if high else "below")
+        bound = self.above if high else self.below
+        what = Message(
+            "{metric} is {mean:.3g} at step {step}, {side} {bound:g}",
+            metric=self.metric,
+            mean=mean,
+            step=step,
+            side=side,
+            bound=bound,
+        )
         return [HealthFinding(what, {self.metric: mean, "bound": bound})]
 
 

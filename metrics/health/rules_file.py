@@ -25,6 +25,7 @@ from typing import Any
 
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import read_text
+from lmm_tui.message import os_reason
 from lmm_tui.metrics.health.metric_conditions import Threshold
 from lmm_tui.metrics.health.rules import RULES, SEVERITIES, Rule
 
@@ -42,20 +43,30 @@ def load_rules(path: Path, rules: Iterable[Rule] = RULES) -> tuple[Rule, ...]:
     try:
         given = tomllib.loads(read_text(path))
     except OSError as error:
-        raise HealthConfigError(f"{path}: {error.strerror}; name a readable TOML file") from None
+        raise HealthConfigError(
+            "{path}: {error}; name a readable TOML file", path=path, error=os_reason(error)
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise HealthConfigError(f"{path}: is not TOML ({error}); correct it") from None
+        raise HealthConfigError(
+            "{path}: is not TOML ({error}); correct it", path=path, error=error
+        ) from None
     known = {rule.name: rule for rule in rules}
     for table in given:
         if table not in ("rules", "thresholds"):
-            raise HealthConfigError(f"{path}: {table}: no such table; use rules or thresholds")
+            raise HealthConfigError(
+                "{path}: {table}: no such table; use rules or thresholds", path=path, table=table
+            )
     for name, changes in _tables(path, given, "rules"):
         where = f"{path}: rules.{name}"
         if name not in known:
-            raise HealthConfigError(f"{where}: no such rule; the rules are {', '.join(known)}")
+            raise HealthConfigError(
+                "{where}: no such rule; the rules are {known}", where=where, known=[*known]
+            )
         enabled = changes.pop("enabled", True)
         if not isinstance(enabled, bool):
-            raise HealthConfigError(f"{where}.enabled: is {enabled!r}; give true or false")
+            raise HealthConfigError(
+                "{where}.enabled: is {enabled!r}; give true or false", where=where, enabled=enabled
+            )
         rule = _tuned(where, known[name], changes)
         known[name] = rule
         if not enabled:
@@ -63,10 +74,12 @@ def load_rules(path: Path, rules: Iterable[Rule] = RULES) -> tuple[Rule, ...]:
     for name, changes in _tables(path, given, "thresholds"):
         where = f"{path}: thresholds.{name}"
         if name in known:
-            raise HealthConfigError(f"{where}: a rule has this name; choose another one")
+            raise HealthConfigError(
+                "{where}: a rule has this name; choose another one", where=where
+            )
         metric = changes.get("metric")
         if not isinstance(metric, str) or not {"above", "below"} & set(changes):
-            raise HealthConfigError(f"{where}: give a metric, and above or below")
+            raise HealthConfigError("{where}: give a metric, and above or below", where=where)
         plain = Rule(name, Threshold(metric), "warning", f"{metric} is out of bounds", "look at it")
         known[name] = _tuned(where, plain, changes)
     return tuple(known.values())
@@ -90,7 +103,9 @@ def _bound(text: str) -> Rule:
     except ValueError:
         limit = math.nan
     if found is None or math.isnan(limit):
-        raise HealthConfigError(f"{text}: is no threshold; write one like 'system/memory_gb > 7'")
+        raise HealthConfigError(
+            "{text}: is no threshold; write one like 'system/memory_gb > 7'", text=text
+        )
     side = "above" if found["side"] == ">" else "below"
     condition = Threshold(found["metric"], rows=_ROWS_OF_BOUND, **{side: limit})
     return Rule(text, condition, "warning", f"{found['metric']} is out of bounds", "look at it")
@@ -100,7 +115,12 @@ def _tables(path: Path, given: dict[str, Any], kind: str) -> list[tuple[str, dic
     tables = given.get(kind, {})
     for name, changes in tables.items() if isinstance(tables, dict) else [("", None)]:
         if not isinstance(changes, dict):
-            raise HealthConfigError(f"{path}: {kind}.{name}: is no table; write [{kind}.NAME]")
+            raise HealthConfigError(
+                "{path}: {kind}.{name}: is no table; write [{kind}.NAME]",
+                path=path,
+                kind=kind,
+                name=name,
+            )
     return [(name, dict(changes)) for name, changes in tables.items()]
 
 
@@ -109,8 +129,12 @@ def _tuned(where: str, rule: Rule, changes: dict[str, Any]) -> Rule:
     fields = [field.name for field in dataclasses.fields(condition) if field.init]
     for key, value in changes.items():
         if key not in fields and key not in _RULE_KEYS:
-            raise HealthConfigError(f"{where}.{key}: no such key; use {', '.join(fields)}, "
-                                    f"{', '.join(_RULE_KEYS)}")  # fmt: skip
+            raise HealthConfigError(
+                "{where}.{key}: no such key; use {keys}",
+                where=where,
+                key=key,
+                keys=[*fields, *_RULE_KEYS],
+            )
         _check(f"{where}.{key}", key, value, getattr(rule if key in _RULE_KEYS else condition, key))
     of_rule = {key: value for key, value in changes.items() if key in _RULE_KEYS}
     of_condition = {key: value for key, value in changes.items() if key not in _RULE_KEYS}
@@ -122,14 +146,21 @@ def _tuned(where: str, rule: Rule, changes: dict[str, Any]) -> Rule:
 def _check(where: str, key: str, value: object, now: object) -> None:
     if key == "severity":
         if value not in SEVERITIES:
-            raise HealthConfigError(f"{where}: is {value!r}; use {', '.join(SEVERITIES)}")
+            raise HealthConfigError(
+                "{where}: is {value!r}; use {severities}",
+                where=where,
+                value=value,
+                severities=[*SEVERITIES],
+            )
     elif isinstance(now, str):
         if not isinstance(value, str):
-            raise HealthConfigError(f"{where}: is {value!r}; give a text")
+            raise HealthConfigError("{where}: is {value!r}; give a text", where=where, value=value)
     elif isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        raise HealthConfigError(f"{where}: is {value!r}; give a number")
+        raise HealthConfigError("{where}: is {value!r}; give a number", where=where, value=value)
     elif isinstance(now, int) and (not isinstance(value, int) or value < 1):
-        raise HealthConfigError(f"{where}: is {value!r}; give a whole number from 1")
+        raise HealthConfigError(
+            "{where}: is {value!r}; give a whole number from 1", where=where, value=value
+        )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from lmm_tui.message import Message
 from lmm_tui.metrics.health.alerts import Alert, Health
 from lmm_tui.metrics.health.rules import SEVERITIES
 
@@ -105,16 +106,24 @@ def verdict_of(health: Health) -> Verdict:
 def _calm_words(health: Health) -> str:
     """The sentence where nothing is wrong, or nothing is known."""
     if health.last_step is None:
-        return "nothing measured yet"
+        return Message("nothing measured yet")
     if not health.judged and not health.alerts:
-        first = ", ".join(health.measured[:_FEW])
-        others = ", …" if len(health.measured) > _FEW else ""
-        return f"nothing could be judged: no loss in this log; it has {first}{others}"
+        return Message(
+            "nothing could be judged: no loss in this log; it has {first}, …"
+            if len(health.measured) > _FEW
+            else "nothing could be judged: no loss in this log; it has {first}",
+            first=[*health.measured[:_FEW]],
+        )
     if health.alerts:
         count, last = len(health.alerts), health.alerts[-1].step
-        plural = "s" if count > 1 else ""
-        return f"healthy now, {count} alert{plural} before (last: step {last})"
-    return f"healthy up to step {health.last_step}"
+        return Message(
+            "healthy now, {count} alerts before (last: step {last})"
+            if count > 1
+            else "healthy now, {count} alert before (last: step {last})",
+            count=count,
+            last=last,
+        )
+    return Message("healthy up to step {last_step}", last_step=health.last_step)
 
 
 def headline_of(rule: str) -> str:
@@ -144,12 +153,23 @@ def _troubled(findings: tuple[Finding, ...]) -> Verdict:
 
 def _trouble_words(first: Alert, more: int) -> str:
     if more:
-        return f"{first.severity}: {first.what}; suspect {first.suspect} (and {more} more)"
-    return f"{first.severity}: {first.what}; suspect {first.suspect}"
+        return Message(
+            "{severity}: {what}; suspect {suspect} (and {more} more)",
+            severity=Message(first.severity),
+            what=first.what,
+            suspect=Message(first.suspect),
+            more=more,
+        )
+    return Message(
+        "{severity}: {what}; suspect {suspect}",
+        severity=Message(first.severity),
+        what=first.what,
+        suspect=Message(first.suspect),
+    )
 
 
 def _before_that(end: str, trouble: str) -> str:
-    return f"{end}; before that, {trouble}"
+    return Message("{end}; before that, {trouble}", end=end, trouble=trouble)
 
 
 ENDS: dict[str, tuple[str, str]] = {
@@ -167,8 +187,8 @@ def _end(state: str, error: str, step: int) -> Alert:
 
 def _end_words(state: str, error: str, step: int) -> str:
     if state == "failed":
-        return f"the run failed at step {step}: {error}"
-    return f"the process is gone without a message, at step {step}"
+        return Message("the run failed at step {step}: {error}", step=step, error=error)
+    return Message("the process is gone without a message, at step {step}", step=step)
 
 
 def _folded(health: Health) -> tuple[Finding, ...]:

@@ -55,30 +55,43 @@ def of_json_log(path: Path) -> PlotSource:
 def of_log_dir(folder: Path) -> PlotSource:
     """From a run directory or a folder of TensorBoard event files; raises NothingToDraw."""
     if not folder.is_dir():
-        raise NothingToDraw(f"{folder}: no such folder; give a run or TensorBoard directory")
+        raise NothingToDraw(
+            "{folder}: no such folder; give a run or TensorBoard directory", folder=folder
+        )
     if (folder / _METRICS_FILE).is_file():
         return of_run(folder)
     files = find_event_files(folder) or find_event_files(folder / _TENSORBOARD)
     if not files:
         deeper = next((found.parent for found in folder.rglob("*tfevents*")), None)
-        advice = f"{deeper} has some" if deeper else "give a run or TensorBoard directory"
-        raise NothingToDraw(f"{folder}: neither metrics.jsonl nor TensorBoard events; {advice}")
+        raise NothingToDraw(
+            "{folder}: neither metrics.jsonl nor TensorBoard events; {deeper} has some"
+            if deeper
+            else "{folder}: neither metrics.jsonl nor TensorBoard events; give a run or "
+            "TensorBoard directory",
+            folder=folder,
+            deeper=deeper,
+        )
     store = read_event_files(files)
     if not store.names():
-        raise NothingToDraw(f"{folder}: the TensorBoard events hold no scalars")
+        raise NothingToDraw("{folder}: the TensorBoard events hold no scalars", folder=folder)
     return _described(folder.parent if folder.name == _TENSORBOARD else folder, store)
 
 
 def _read_metrics(path: Path) -> SeriesStore:
     if not path.is_file():
-        raise NothingToDraw(f"{path}: no such file; give a run that has logged something")
+        raise NothingToDraw("{path}: no such file; give a run that has logged something", path=path)
     store = SeriesStore()
     follower = MetricsFollower(path, store)
     follower.poll()
     broken = follower.bad_lines
     if not store.names():
-        why = f"{broken} lines are not readable" if broken else "wait for the first logged step"
-        raise NothingToDraw(f"{path}: no metrics in it; {why}")
+        raise NothingToDraw(
+            "{path}: no metrics in it; {broken} lines are not readable"
+            if broken
+            else "{path}: no metrics in it; wait for the first logged step",
+            path=path,
+            broken=broken,
+        )
     if store.full:
         _log.warning("%s: metrics beyond the first %d are left out", path, MOST_METRICS)
     if broken:

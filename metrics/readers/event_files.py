@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from lmm_tui.guarded_files import reading
+from lmm_tui.message import Message
 from lmm_tui.metrics.readers.event_points import FoundPoints, Points, read_points
 from lmm_tui.metrics.readers.event_records import Records, split
 from lmm_tui.metrics.readers.log_facts import LogFacts
@@ -181,16 +182,25 @@ class EventReader:
     @property
     def notes(self) -> list[str]:
         """What of the files is not in the series, as sentences."""
-        warnings = []
+        warnings: list[str] = []
         if self._superseded:
             warnings.append(
-                f"{self._superseded} points left out: a resumed run repeats their steps"
+                Message(
+                    "{superseded} points left out: a resumed run repeats their steps",
+                    superseded=self._superseded,
+                )
             )
         if repeated := sum(points.repeated for points in self._points.values()):
-            warnings.append(f"{repeated} values left out: a later one has the same step")
+            warnings.append(
+                Message(
+                    "{repeated} values left out: a later one has the same step", repeated=repeated
+                )
+            )
         numbers = {tag for _, tag in self._points}
         if others := len(self._without_number - numbers):
-            warnings.append(f"{others} tags are no curves: pictures, histograms, texts")
+            warnings.append(
+                Message("{others} tags are no curves: pictures, histograms, texts", others=others)
+            )
         return warnings
 
     def poll(self, budget_s: float | None = None) -> bool:

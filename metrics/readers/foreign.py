@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message, os_reason
 from lmm_tui.metrics.readers.event_files import sources_in
 from lmm_tui.metrics.readers.log_facts import LogFacts
 from lmm_tui.metrics.readers.log_folders import (
@@ -36,7 +37,7 @@ def open_log(path: Path, store: SeriesStore) -> OpenLog:
     the user's are not.
     """
     if not path.exists() and run_at(path) is None:
-        raise UnknownLogError(f"{path}: no such file or folder; give a log or a run")
+        raise UnknownLogError("{path}: no such file or folder; give a log or a run", path=path)
     common_names()  # A file of the user's that cannot be used is refused here.
     log = resolve(path)
     return OpenLog(log, store, _format_of(log), path if path.is_dir() else None)
@@ -48,11 +49,13 @@ def _format_of(path: Path) -> LogFormat:
     try:
         head = Head.of(database_of(path) or path)
     except OSError as error:
-        raise UnknownLogError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UnknownLogError(
+            "{path}: cannot be read: {error}", path=path, error=os_reason(error)
+        ) from None
     known = format_of(head)
     wrong = not_a_log(head, known)
     if wrong or known is None:
-        raise UnknownLogError(f"{path}: {wrong}")
+        raise UnknownLogError("{path}: {wrong}", path=path, wrong=wrong)
     return known
 
 
@@ -91,8 +94,10 @@ class OpenLog:
         """What of the log is not in the series as it stands there, as sentences."""
         warnings = list(self._follower.notes)
         if more := len(self._others):
-            first = ", ".join(self._others[:_SHOWN])
-            warnings.append(f"{more} more runs in the folders below: {first}")
+            first = [*self._others[:_SHOWN]]
+            warnings.append(
+                Message("{more} more runs in the folders below: {first}", more=more, first=first)
+            )
         return warnings
 
     @property
@@ -143,14 +148,18 @@ def resolve(path: Path) -> Path:
         found = runs_at(path) or [path]
     if not found:
         raise UnknownLogError(
-            f"{path}: holds no log; looked for event files, trainer_state.json, JSON lines, CSV, "
-            "W&B runs, trackio databases and console output here and in the folders below; "
-            "give a file"
+            "{path}: holds no log; looked for event files, trainer_state.json, "
+            "JSON lines, CSV, W&B runs, trackio databases and console output "
+            "here and in the folders below; give a file",
+            path=path,
         )
     if len(found) > 1:
         shown = ", ".join(_inside(log, path) for log in newest_first(found)[:_SHOWN])
         raise UnknownLogError(
-            f"{path}: holds {len(found)} runs; give one of them, the newest first: {shown}"
+            "{path}: holds {found} runs; give one of them, the newest first: {shown}",
+            path=path,
+            found=len(found),
+            shown=shown,
         )
     return found[0]
 

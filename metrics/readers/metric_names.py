@@ -7,7 +7,6 @@ its own.
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Sequence
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lmm_tui.errors import LmmError
+from lmm_tui.message import os_reason
+from lmm_tui.user_folders import user_settings
 
 TAKEN = ("step", "time", "tokens")
 """Keys of a row that are no metrics here; metrics of that name get another one."""
@@ -62,8 +63,7 @@ def normal(name: str) -> str:
 
 def user_table() -> Path:
     """The file with names that the user adds."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(home) / "lmm-tui" / "names.toml"
+    return user_settings() / "names.toml"
 
 
 class NamesFileError(LmmError):
@@ -98,12 +98,18 @@ def _names_of_user(path: Path) -> dict[str, list[str]]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise NamesFileError(f"{path}: cannot be read: {error.strerror}") from None
+        raise NamesFileError(
+            "{path}: cannot be read: {error}", path=path, error=os_reason(error)
+        ) from None
     except ValueError as error:
-        raise NamesFileError(f"{path}: is not TOML ({error}); correct it") from None
+        raise NamesFileError(
+            "{path}: is not TOML ({error}); correct it", path=path, error=error
+        ) from None
     for ours, theirs in content.items():
         if not isinstance(theirs, list) or not all(isinstance(name, str) for name in theirs):
-            raise NamesFileError(f'{path}: {ours}: give a list of names, such as ["my loss"]')
+            raise NamesFileError(
+                '{path}: {ours}: give a list of names, such as ["my loss"]', path=path, ours=ours
+            )
     return content
 
 

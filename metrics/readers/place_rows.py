@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from lmm_tui.message import Message
 from lmm_tui.metrics.readers.log_row import Columns, LogRow
 from lmm_tui.metrics.readers.metric_names import MetricNamer, in_split, normal, own_kind
 from lmm_tui.metrics.series.growing_array import Floats, Ints
@@ -62,14 +63,30 @@ class RowPlacer:
     @property
     def notes(self) -> list[str]:
         """What was done with rows that the log does not simply count upwards, as sentences."""
-        warnings = []
+        warnings: list[str] = []
         if self.restarts:
-            times = "once" if self.restarts == 1 else f"{self.restarts} times"
-            warnings.append(f"the steps begin again {times}; they are counted on")
+            warnings.append(
+                Message(
+                    "the steps begin again once; they are counted on"
+                    if self.restarts == 1
+                    else "the steps begin again {times} times; they are counted on",
+                    times=self.restarts,
+                )
+            )
         if self.superseded:
-            warnings.append(f"{self.superseded} rows left out: a resumed run repeats their steps")
+            warnings.append(
+                Message(
+                    "{superseded} rows left out: a resumed run repeats their steps",
+                    superseded=self.superseded,
+                )
+            )
         if self.replaced:
-            warnings.append(f"{self.replaced} values left out: a later one has the same step")
+            warnings.append(
+                Message(
+                    "{replaced} values left out: a later one has the same step",
+                    replaced=self.replaced,
+                )
+            )
         return warnings
 
     def expect_resume(self) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmm_tui.guarded_files import reading
+from lmm_tui.message import Message
 from lmm_tui.metrics.readers.json_log import flat, time_in, value_in
 from lmm_tui.metrics.readers.log_facts import LogFacts
 from lmm_tui.metrics.readers.log_row import LogRow
@@ -118,7 +119,11 @@ class TrackioFollower:
         """What of the log is not in the series as it stands there, as sentences."""
         warnings = self._placer.notes
         if count := self._samples.left_out:
-            warnings.append(f"{count} system values left out: a later one is at the same step")
+            warnings.append(
+                Message(
+                    "{count} system values left out: a later one is at the same step", count=count
+                )
+            )
         return warnings
 
     def poll(self, budget_s: float | None = None) -> bool:

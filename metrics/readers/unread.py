@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from lmm_tui.message import Message, os_reason
 from lmm_tui.metrics.readers.json_lines import parse
 from lmm_tui.metrics.readers.json_log import document_in, history_in
 from lmm_tui.metrics.readers.log_facts import failure_in
@@ -21,17 +22,19 @@ _CONFIG_SUFFIXES = (".yaml", ".yml", ".toml", ".ini", ".cfg")
 def not_a_log(head: Head, known: LogFormat | None) -> str:
     """Why a file is no log, as the end of a sentence; an empty string where it may be one."""
     if head.data.startswith(_LFS):
-        return "is a pointer of Git LFS, not the file; run `git lfs pull`"
+        return Message("is a pointer of Git LFS, not the file; run `git lfs pull`")
     if not head.data:
         return ""
     if known is None:
-        return "is no log but binary data; give a file of JSON lines, CSV or console output"
+        return Message(
+            "is no log but binary data; give a file of JSON lines, CSV or console output"
+        )
     if known.name == "JSON document" and len(head.data) == len(head.text) < 1 << 16:
         return _no_history(head)
     if known.name == "console output" and head.path.suffix.lower() in _CONFIG_SUFFIXES:
         lines = head.lines[:50]
         if lines and all(_KEY_VALUE.match(line) for line in lines):
-            return "is a configuration, no log; give the file that training writes"
+            return Message("is a configuration, no log; give the file that training writes")
     return ""
 
 
@@ -44,7 +47,9 @@ def _no_history(head: Head) -> str:
         return ""
     if isinstance(document, dict) and isinstance(document.get("log_history"), list):
         return ""
-    return "is a JSON document without a history; looked for log_history or rows with a step"
+    return Message(
+        "is a JSON document without a history; looked for log_history or rows with a step"
+    )
 
 
 def nothing_read(path: Path, still_written: bool) -> str:
@@ -52,28 +57,34 @@ def nothing_read(path: Path, still_written: bool) -> str:
     try:
         head = Head.of(path)
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        return Message("cannot be read: {error}", error=os_reason(error))
     if not head.data:
-        return "is empty"
+        return Message("is empty")
     known = format_of(head)
     wrong = not_a_log(head, known)
     if wrong or known is None:
         return wrong
     if known.name in ("TensorBoard events", "W&B history"):
-        return f"{known.name} without a number"
+        return Message("{name} without a number", name=known.name)
     if still_written and len(head.data) < 1 << 16 and len(head.lines) < 20:
-        return "no metrics yet; wait for the first step"
+        return Message("no metrics yet; wait for the first step")
     if known.name == "JSON document":
-        return "is a JSON document without a history; looked for log_history or rows with a step"
+        return Message(
+            "is a JSON document without a history; looked for log_history or rows with a step"
+        )
     count = len(head.lines)
-    more = "more than " if len(head.data) == 1 << 16 else ""
-    keys = ", ".join(_keys_of(head, known)[:_FEW])
-    has = f"; the first has {keys}" if keys else ""
-    if failure := failure_in(head.lines):
-        has = f"; it ends with {failure[1]}"
-    return (
-        f"read as {known.name}: {more}{count} lines, none with a step that is known ({_STEPS}){has}"
+    found = Message(
+        "read as {name}: more than {count} lines, none with a step that is known ({steps})"
+        if len(head.data) == 1 << 16
+        else "read as {name}: {count} lines, none with a step that is known ({steps})",
+        name=known.name,
+        count=count,
+        steps=_STEPS,
     )
+    if failure := failure_in(head.lines):
+        return Message("{found}; it ends with {failure}", found=found, failure=failure[1])
+    keys = _keys_of(head, known)[:_FEW]
+    return Message("{found}; the first has {keys}", found=found, keys=keys) if keys else found
 
 
 def _keys_of(head: Head, known: LogFormat) -> list[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lmm_tui.guarded_files import reading
+from lmm_tui.message import Message
 from lmm_tui.metrics.readers.log_facts import LogFacts
 from lmm_tui.metrics.readers.metric_names import MetricNamer
 from lmm_tui.metrics.readers.wandb_frames import BEGIN, BLOCK, Frames
@@ -100,9 +101,13 @@ class WandbFollower:
         """What of the log is not in the series as it stands there, as sentences."""
         warnings = self._history.placer.notes
         if len(self._parts) > 1:
-            warnings.append(f"{len(self._parts)} parts of one run are joined")
+            warnings.append(Message("{parts} parts of one run are joined", parts=len(self._parts)))
         if count := self._history.notes.samples.left_out:
-            warnings.append(f"{count} system values left out: a later one is at the same step")
+            warnings.append(
+                Message(
+                    "{count} system values left out: a later one is at the same step", count=count
+                )
+            )
         return warnings
 
     @property

@@ -13,6 +13,7 @@ from itertools import repeat
 from pathlib import Path
 
 from lmm_tui.errors import LmmError
+from lmm_tui.message import os_reason
 from lmm_tui.metrics.formula_cells import quoted_formula
 from lmm_tui.metrics.series.row_index import Axis
 from lmm_tui.metrics.series.row_values import MAX_STEP
@@ -133,7 +134,8 @@ def export_parquet(store: SeriesStore, target: Path, part: Part = WHOLE) -> None
         import pyarrow.parquet as pq
     except ImportError:
         raise ExportError(
-            f"{target}: Parquet needs pyarrow; install it (`pip install pyarrow`) or choose csv"
+            "{target}: Parquet needs pyarrow; install it (`pip install pyarrow`) or choose csv",
+            target=target,
         ) from None
 
     table = part.table(store)
@@ -160,7 +162,9 @@ def export(store: SeriesStore, to: str, target: Path, part: Part = WHOLE) -> Non
     try:
         FORMATS[to](store, target, part)
     except OSError as error:
-        raise ExportError(f"{target}: {error.strerror}; name another place with -o") from None
+        raise ExportError(
+            "{target}: {error}; name another place with -o", target=target, error=os_reason(error)
+        ) from None
 
 
 if __name__ == "__main__":

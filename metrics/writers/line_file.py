@@ -12,11 +12,12 @@ from io import FileIO
 from pathlib import Path
 
 from lmm_tui.guarded_files import open_file
+from lmm_tui.message import Message, os_reason
 
 PATIENCE_S = 2.0
 """How long the caller waits for a disk that does not answer, once."""
 
-_NO_ANSWER = "the disk does not answer"
+_NO_ANSWER = Message("the disk does not answer")
 
 _MOST_BYTES = 16 << 20
 
@@ -116,7 +117,7 @@ class LineFile:
             try:
                 written = self._file.write(line)
             except OSError as error:
-                trouble = error.strerror or str(error)
+                trouble = os_reason(error)
             with self._changed:
                 self._write_began = math.inf
                 if trouble:

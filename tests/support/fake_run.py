@@ -18,6 +18,7 @@ from lmm_tui.engine.run.jsonl_writer import JsonlWriter
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 from lmm_tui.metrics.names import PROBES
+from lmm_tui.metrics.values import measured
 
 LAYERS = ("embed", "layers.0", "layers.1", "layers.2", "layers.3", "norm")
 
@@ -67,7 +68,7 @@ class FakeRun:
         for step in range(first, last + 1):
             self.metrics.write(self._row(step))
             if step % 50 == 0:
-                self.event(step, "probe", f"entropy {6 - step / 400:.3f}")
+                self.event(step, "probe", measured({"entropy": 6 - step / 400}, ".3f"))
                 self.sample(step, "小兔子", f"went to the shop {step} times\nand said hello")
             if step % 200 == 0:
                 self.event(step, "checkpoint", f"step-{step:09d}")

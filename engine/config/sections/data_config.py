@@ -11,6 +11,7 @@ from lmm_tui.data.text.source import Source
 from lmm_tui.engine.config.sections.columns_config import ColumnsConfig
 from lmm_tui.engine.config.sections.section import Section
 from lmm_tui.engine.config.sections.source_config import SourceConfig
+from lmm_tui.message import Message
 
 
 class DataConfig(Section):
@@ -68,19 +69,27 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _one_kind_of_sources(self) -> Self:
         if self.sources and (self.source != "builtin" or self.more):
-            raise ValueError("source and sources both say where the data are; leave one out")
+            raise ValueError(
+                Message("source and sources both say where the data are; leave one out")
+            )
         if self.sources and not sum(one.weight for one in self.sources):
-            raise ValueError("the weights of sources sum to nothing; give one that is above 0")
+            raise ValueError(
+                Message("the weights of sources sum to nothing; give one that is above 0")
+            )
         names = [one.name for one in self.sources if one.name]
         if len(set(names)) < len(names):
-            raise ValueError("two of sources have one name; rename one")
+            raise ValueError(Message("two of sources have one name; rename one"))
         return self
 
     @field_validator("kinds")
     @classmethod
     def _known_kinds(cls, value: list[str]) -> list[str]:
         if unknown := next((kind for kind in value if kind not in KINDS), None):
-            raise ValueError(f"unknown kind {unknown!r}; choose from {', '.join(KINDS)}")
+            raise ValueError(
+                Message(
+                    "unknown kind {unknown!r}; choose from {kinds}", unknown=unknown, kinds=[*KINDS]
+                )
+            )
         return value
 
 

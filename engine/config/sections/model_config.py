@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.model_shape import PRESETS, ModelShape
 from lmm_tui.engine.config.sections.section import Section
+from lmm_tui.message import Message
 
 
 class ModelConfig(Section):
@@ -41,7 +42,13 @@ class ModelConfig(Section):
     @classmethod
     def _known_preset(cls, value: str) -> str:
         if value not in PRESETS:
-            raise ValueError(f"unknown preset {value!r}; choose from {', '.join(PRESETS)}")
+            raise ValueError(
+                Message(
+                    "unknown preset {value!r}; choose from {presets}",
+                    value=value,
+                    presets=[*PRESETS],
+                )
+            )
         return value
 
     def shape(self, vocab_size: int | None = None) -> ModelShape:
@@ -62,17 +69,23 @@ class ModelConfig(Section):
         if resized and "head_dim" not in changed:
             if shape.hidden_size % shape.num_heads:
                 raise ConfigError(
-                    f"model.hidden_size: {shape.hidden_size} is not a multiple of "
-                    f"model.num_heads {shape.num_heads}; change one, or set model.head_dim"
+                    "model.hidden_size: {hidden_size} is not a multiple of "
+                    "model.num_heads {num_heads}; change one, or set "
+                    "model.head_dim",
+                    hidden_size=shape.hidden_size,
+                    num_heads=shape.num_heads,
                 )
             shape = replace(shape, head_dim=shape.hidden_size // shape.num_heads)
         if shape.num_heads % shape.num_kv_heads:
             raise ConfigError(
-                f"model.num_kv_heads: {shape.num_kv_heads} does not divide "
-                f"model.num_heads {shape.num_heads}"
+                "model.num_kv_heads: {num_kv_heads} does not divide model.num_heads {num_heads}",
+                num_kv_heads=shape.num_kv_heads,
+                num_heads=shape.num_heads,
             )
         if shape.head_dim % 2:
-            raise ConfigError(f"model.head_dim: {shape.head_dim} is odd; rotary needs it even")
+            raise ConfigError(
+                "model.head_dim: {head_dim} is odd; rotary needs it even", head_dim=shape.head_dim
+            )
         return shape
 
     @classmethod

@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-from lmm_tui.data.preparation.cache import user_cache
 from lmm_tui.data.preparation.cache_items import (
     CacheItem,
     beyond,
@@ -24,8 +23,10 @@ from lmm_tui.data.preparation.cache_items import (
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import size
+from lmm_tui.message import Message, os_reason
 from lmm_tui.runs.cache_text import cache_record, cache_table, cache_total
 from lmm_tui.terminal.safe_text import clean
+from lmm_tui.user_folders import user_cache
 
 _SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 _BYTES = {"kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -87,16 +88,18 @@ def command(
     """
     cache = (folder or user_cache()).expanduser()
     if folder is not None and not cache.is_dir():
-        raise LmmError(f"--cache-dir: {cache} is no folder; give one that holds a cache")
+        raise LmmError(
+            "--cache-dir: {cache} is no folder; give one that holds a cache", cache=cache
+        )
     items = cache_items(cache)
     if action == "prune":
         if as_json:
-            raise click.UsageError("--json belongs to `lmm-tui cache list`")
+            raise click.UsageError(Message("--json belongs to `lmm-tui cache list`"))
         _prune(cache, items, age, keep, yes)
         return
     if yes or age is not None or keep is not None:
         raise click.UsageError(
-            "--older-than, --keep-size and --yes belong to `lmm-tui cache prune`"
+            Message("--older-than, --keep-size and --yes belong to `lmm-tui cache prune`")
         )
     if as_json:
         click.echo(json.dumps([cache_record(item) for item in items], indent=1))
@@ -140,7 +143,9 @@ def _remove(item: CacheItem) -> None:
     try:
         removed = remove_item(item)
     except OSError as error:
-        raise LmmError(f"{item.path}: cannot be removed ({error.strerror})") from None
+        raise LmmError(
+            "{path}: cannot be removed ({error})", path=item.path, error=os_reason(error)
+        ) from None
     if not removed:
         click.echo(tr("{name}: is in use now, and stays", name=clean(item.path.name)))
 

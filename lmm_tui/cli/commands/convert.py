@@ -11,6 +11,7 @@ from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.engine.run.find_run import run_or_path
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.message import Message
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def command(
     Ollama, or else a new Hugging Face folder, with the weights unchanged.
     """
     if quantisation is not None and target.suffix != ".gguf":
-        raise click.UsageError("--type is for a TARGET that ends in .gguf")
+        raise click.UsageError(Message("--type is for a TARGET that ends in .gguf"))
     from lmm_tui.engine.convert import convert
 
     weights = convert(

@@ -74,7 +74,9 @@ def _columns(given: Sequence[str]) -> dict[str, str]:
         key, equals, name = one.partition("=")
         if not equals or not name or key not in ColumnsConfig.model_fields:
             known = ", ".join(ColumnsConfig.model_fields)
-            raise LmmError(f"--column {one}: expected KEY=NAME; keys are {known}")
+            raise LmmError(
+                "--column {one}: expected KEY=NAME; keys are {known}", one=one, known=known
+            )
         named[key] = name
     return named
 

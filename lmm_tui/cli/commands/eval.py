@@ -44,7 +44,9 @@ def command(**flags: Any) -> None:
         raise click.Abort from None
     finally:
         line.end()
-    click.echo(clean("\n".join(map(_translate_line, text.split("\n"))), newlines="keep"))
+    click.echo(
+        clean("\n".join(map(_translate_line, translate_message(text).split("\n"))), newlines="keep")
+    )
 
 
 _HEADS = (
@@ -60,7 +62,7 @@ _HEAD = re.compile(rf"STEP (?P<step>\d+)|{'|'.join(_HEADS)}")
 
 def _translate_line(line: str) -> str:
     """A line of the result; table headings keep their width, so that columns stay aligned."""
-    return _HEAD.sub(_heading, line) if line.startswith(_HEADS[0]) else translate_message(line)
+    return _HEAD.sub(_heading, line) if line.startswith(_HEADS[0]) else line
 
 
 def _heading(found: re.Match[str]) -> str:

@@ -11,6 +11,7 @@ from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.message import Message
 from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal.safe_text import clean
 
@@ -60,7 +61,10 @@ def command(
     unknown = [name for name in metrics if session.series.get(name) is None]
     if unknown:
         raise LmmError(
-            f"{path}: no metric {unknown[0]!r}; it has {first_names(session.series.names())}"
+            "{path}: no metric {unknown!r}; it has {first_names}",
+            path=path,
+            unknown=unknown[0],
+            first_names=first_names(session.series.names()),
         )
     part = Part(
         WHOLE.first if from_step is None else from_step,
@@ -68,7 +72,9 @@ def command(
         metrics or None,
     )
     if not part.rows(session.series):
-        raise LmmError(f"{path}: nothing was measured in these steps; leave out --from-step")
+        raise LmmError(
+            "{path}: nothing was measured in these steps; leave out --from-step", path=path
+        )
     target = output or Path(path.resolve().name + _SUFFIXES[to])
     export(session.series, to, target, part)
     click.echo(clean(str(target)))
@@ -80,11 +86,20 @@ def left_out(session: RunSession) -> list[str]:
     """What of a log is not in its series as it stands there."""
     warnings = []
     if session.unreadable_lines:
-        warnings.append(f"{session.unreadable_lines} lines could not be read")
+        warnings.append(
+            Message(
+                "{unreadable_lines} lines could not be read",
+                unreadable_lines=session.unreadable_lines,
+            )
+        )
     if session.series.full:
         from lmm_tui.metrics.series.series import MOST_METRICS
 
-        warnings.append(f"metrics beyond the first {MOST_METRICS} are left out")
+        warnings.append(
+            Message(
+                "metrics beyond the first {most_metrics} are left out", most_metrics=MOST_METRICS
+            )
+        )
     return [*warnings, *session.notes]
 
 

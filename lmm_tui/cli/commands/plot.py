@@ -10,6 +10,7 @@ from lmm_tui.cli.commands.export import first_names
 from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
+from lmm_tui.message import Message
 from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean
@@ -43,7 +44,7 @@ def command(
 ) -> None:
     """Draw the curves of RUN (a name, a path or a foreign log; default: the newest)."""
     if output is None and screen is None and not as_text:
-        raise click.UsageError("Give --output FILE.png, --screen FILE.svg or --text")
+        raise click.UsageError(Message("Give --output FILE.png, --screen FILE.svg or --text"))
     if output is not None:
         _check_target("--output", output, ".png", ".svg", ".pdf")
     if screen is not None:
@@ -65,8 +66,9 @@ def command(
         picture = loss_picture(session.series, session.view.info.references)
         if not picture:
             raise LmmError(
-                f"{session.run_dir.path}: no finite value to draw; "
-                f"it has {first_names(session.series.names())}"
+                "{path}: no finite value to draw; it has {first_names}",
+                path=session.run_dir.path,
+                first_names=first_names(session.series.names()),
             )
         click.echo(picture)
     if output is not None:
@@ -91,9 +93,19 @@ def command(
 def _check_target(option: str, target: Path, *suffixes: str) -> None:
     """Refuse names with other suffixes, so that only pictures are ever overwritten."""
     if target.suffix.lower() not in suffixes or target.is_dir():
-        raise LmmError(f"{option} {target}: give the name of a {' or '.join(suffixes)} file")
+        raise LmmError(
+            "{option} {target}: give the name of a {suffixes} file",
+            option=option,
+            target=target,
+            suffixes=" or ".join(suffixes),
+        )
     if not target.parent.is_dir():
-        raise LmmError(f"{option} {target}: there is no folder {target.parent}; make it first")
+        raise LmmError(
+            "{option} {target}: there is no folder {parent}; make it first",
+            option=option,
+            target=target,
+            parent=target.parent,
+        )
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals or not key:
-            raise LmmError(f"{argument}: expected key=value, such as lr=1e-4")
+            raise LmmError("{argument}: expected key=value, such as lr=1e-4", argument=argument)
         parsed[key.strip()] = parse_value(value)
     return parsed
 

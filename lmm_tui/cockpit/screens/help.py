@@ -9,12 +9,12 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from lmm_tui.cockpit.keys import Key, help_groups
-from lmm_tui.cockpit.locations import config_file
 from lmm_tui.cockpit.screens.dialogs import pressed
 from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.key_list import KeyList
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.terminal.safe_text import clean
+from lmm_tui.user_folders import user_settings
 
 CHARTS = mark("""\
 Dim band: lowest to highest value in a column. Line: smoothed. Marks: held-out text.
@@ -26,7 +26,7 @@ with ctrl, moves. A click on a key in this list or below presses it.""")
 
 
 def _shown_file() -> str:
-    return clean(str(config_file("keys.toml")))
+    return clean(str(user_settings() / "keys.toml"))
 
 
 class HelpScreen(ModalScreen[Key | None]):

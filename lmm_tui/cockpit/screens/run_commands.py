@@ -13,6 +13,7 @@ from lmm_tui.cockpit.messages import CommandDone
 from lmm_tui.cockpit.screens.polling_screen import PollingScreen
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.i18n.language import tr
+from lmm_tui.message import Message
 from lmm_tui.runs.session import RunSession
 
 
@@ -98,7 +99,8 @@ class RunCommands(PollingScreen):
         if reply.message:
             self.toast(reply.message, message.command, severe=not reply.ok)
         if not reply.ok:
-            self.note("command", f"{message.command}: {reply.message}", "warning")
+            text = Message("{command}: {reply}", command=message.command, reply=reply.message)
+            self.note("command", text, "warning")
         self.look()
         self.show()
 

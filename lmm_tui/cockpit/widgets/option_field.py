@@ -132,10 +132,9 @@ class OptionField(Widget):
         return wrap(clean(self._translated_problem()), max(width - LABEL_WIDTH - 1, 16))
 
     def _translated_problem(self) -> str:
-        """The problem in the language of the interface; the catalogue has it with its key."""
+        """The problem in the language of the interface, without the key that it may begin with."""
         key = self.option.key
-        translated = translate_message(f"{key}: {self.problem}")
-        return translated.removeprefix(key).lstrip(":： ")
+        return translate_message(self.problem).removeprefix(key).lstrip(":： ")
 
     def complain(self, problem: str) -> None:
         """Show a problem with a valid value until the next edit; an empty text removes it."""
@@ -211,12 +210,12 @@ def parse(option: Option, text: str) -> Any:
         given = _list(text)
     try:
         return lookup(with_changes(_DEFAULTS, {option.key: given}), option.key)
-    except ConfigError as error:
+    except ConfigError:
         if option.allowed:
             raise ConfigError(
                 tr("needs a {allowed}", allowed=translate_range(option.allowed))
             ) from None
-        raise ConfigError(str(error).removeprefix(f"{option.key}: ")) from None
+        raise
 
 
 def _list(text: str) -> list[Any]:

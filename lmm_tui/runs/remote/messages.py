@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_records import FORMAT, RunInfo, RunStatus, record_from
 from lmm_tui.errors import LmmError
+from lmm_tui.message import with_messages
 
 GROWING = ("metrics.jsonl", "events.jsonl", "samples.jsonl")
 """The files that are sent as they grow."""
@@ -133,7 +134,9 @@ def _info(text: object) -> InfoUpdate | None:
         return None
     info = record_from(_object(text.encode("utf-8", "replace")), RunInfo)
     if info is not None and info.format > FORMAT:
-        raise WireError(f"a run of format {info.format}, newer than {FORMAT}")
+        raise WireError(
+            "a run of format {format}, newer than {format2}", format=info.format, format2=FORMAT
+        )
     return None if info is None else InfoUpdate(info)
 
 
@@ -144,7 +147,7 @@ def _object(line: bytes) -> dict[str, Any]:
         raise WireError("what is not JSON") from None
     if not isinstance(found, dict):
         raise WireError("what is no JSON object")
-    return found
+    return with_messages(found)
 
 
 if __name__ == "__main__":

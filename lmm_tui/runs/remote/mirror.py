@@ -23,6 +23,7 @@ from lmm_tui.engine.run.control_mailbox import Mailbox, Reply, Request
 from lmm_tui.engine.run.control_server import ControlServer
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
+from lmm_tui.message import Message, os_reason
 from lmm_tui.runs.remote.messages import (
     Answer,
     FromRun,
@@ -107,7 +108,7 @@ class _Mirror:
                 raise SystemExit(128 + early[0])
         if not here or self._trouble:
             why = self._trouble or f"nothing came within {_FIRST_S:.0f} s"
-            raise RemoteError(f"{self._name}: {why}")
+            raise RemoteError("{name}: {why}", name=self._name, why=why)
 
     def close(self) -> None:
         self._ended.set()
@@ -147,21 +148,31 @@ class _Mirror:
                     return ""
                 self._ssh = ssh = SshProcess([*self._command, *quiet, "--", *self._target])
         except OSError as error:
-            return f"ssh cannot be started ({error.strerror}); install it"
+            return Message("ssh cannot be started ({error}); install it", error=os_reason(error))
         try:
             refusal = self._receive(ssh)
         except WireError as error:
-            refusal = f"the far end sent {error}; update lmm-tui on both machines"
+            refusal = Message(
+                "the far end sent {error}; update lmm-tui on both machines", error=error
+            )
         except LmmError as error:
             refusal = str(error)
         except OSError as error:
-            refusal = f"{tempfile.gettempdir()}: {error.strerror}; the run cannot be mirrored there"
+            refusal = Message(
+                "{folder}: {error}; the run cannot be mirrored there",
+                folder=tempfile.gettempdir(),
+                error=os_reason(error),
+            )
         except Exception as error:  # Whatever a message does, the next connection is made.
-            refusal = f"what the far end sent cannot be followed ({type(error).__name__})"
+            refusal = Message(
+                "what the far end sent cannot be followed ({name})", name=type(error).__name__
+            )
         finally:
             ssh.end()
-        why = refusal or ssh.last_words() or "the connection ended; try ssh by itself"
-        return clean(why)[:_LONGEST_WORDS]
+        why = refusal or ssh.last_words()
+        if isinstance(why, Message) and len(why) <= _LONGEST_WORDS:
+            return why
+        return clean(why)[:_LONGEST_WORDS] or Message("the connection ended; try ssh by itself")
 
     def _receive(self, ssh: SshProcess) -> str:
         """Take what comes; returns the far end's refusal, if that ended it."""
@@ -207,7 +218,12 @@ class _Mirror:
     def _drop_asked(self) -> None:
         while self._asked:
             _, request = self._asked.popitem()
-            request.answer(Reply(False, f"no connection to {self._name}: it may not have arrived"))
+            request.answer(
+                Reply(
+                    False,
+                    Message("no connection to {name}: it may not have arrived", name=self._name),
+                )
+            )
 
 
 if __name__ == "__main__":

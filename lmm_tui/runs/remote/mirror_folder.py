@@ -13,6 +13,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import ACTIVE_STATES
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import appending
+from lmm_tui.message import Message
 from lmm_tui.runs.remote.messages import GROWING, Growth, InfoUpdate, StatusUpdate, WireError
 
 MOST_BYTES = {"metrics.jsonl": 1 << 30, "events.jsonl": 1 << 28, "samples.jsonl": 1 << 28}
@@ -53,24 +54,27 @@ class MirrorFolder:
         """Show in the run's header that the connection is made again."""
         status = self._run_dir.read_status()
         if why and status.state in ACTIVE_STATES:
-            activity = f"connection lost ({why}); connecting again"
+            activity = Message("connection lost ({why}); connecting again", why=why)
             self._run_dir.write_status(replace(status, activity=activity))
 
     def _grow(self, growth: Growth) -> None:
         size, most = self._size(growth.file), MOST_BYTES[growth.file]
         added = growth.add.encode("utf-8", "replace")
         if not added or growth.at not in (0, size):
-            raise WireError(f"a part of {growth.file} that does not follow")
+            raise WireError("a part of {file} that does not follow", file=growth.file)
         if growth.at + len(added) > most:
             raise RemoteError(
-                f"{growth.file} has more than {most >> 20} MB; copy the run to this machine and "
-                "open the copy"
+                "{file} has more than {most} MB; copy the run to this machine and open the copy",
+                file=growth.file,
+                most=most >> 20,
             )
         unended = len(added) - (added.rfind(b"\n") + 1)
         if len(added) == unended and growth.at:
             unended += self._unended[growth.file]
         if unended > _LONGEST_LINE:
-            raise WireError(f"a line of more than {_LONGEST_LINE >> 20} MB")
+            raise WireError(
+                "a line of more than {longest_line} MB", longest_line=_LONGEST_LINE >> 20
+            )
         self._unended[growth.file] = unended
         self.replaced = growth.at < size
         with appending(self._run_dir.path / growth.file) as file:

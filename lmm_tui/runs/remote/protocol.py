@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
+from lmm_tui.message import with_parts
 from lmm_tui.runs.remote.messages import WireError
 
 GREETING = b"lmm-tui serve-run 1\n"
@@ -37,7 +38,9 @@ class Sender:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Raises OSError if the other end is closed."""
-        line = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        line = (
+            json.dumps(with_parts(message), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        )
         with self._lock:
             self._stream.write(self._deflate.compress(line))
             self._stream.write(self._deflate.flush(zlib.Z_SYNC_FLUSH))
@@ -61,7 +64,7 @@ class Receiver:
             rest.append(last)
             room -= len(last)
             if room < 0:
-                raise WireError(f"a message of more than {MAX_LINE >> 20} MB")
+                raise WireError("a message of more than {max_line} MB", max_line=MAX_LINE >> 20)
 
     def _inflated(self) -> Iterator[bytes]:
         inflate = zlib.decompressobj()
@@ -88,7 +91,10 @@ def _after_greeting(stream: IO[bytes]) -> bool:
             return True
         seen += len(line)
         if seen > _MAX_PRELUDE:
-            raise WireError(f"{_MAX_PRELUDE >> 20} MB without the greeting of `lmm-tui serve-run`")
+            raise WireError(
+                "{max_prelude} MB without the greeting of `lmm-tui serve-run`",
+                max_prelude=_MAX_PRELUDE >> 20,
+            )
     return False
 
 

@@ -17,6 +17,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import is_file, read_text, reading
+from lmm_tui.message import Message
 from lmm_tui.runs.remote.messages import GROWING, RemoteCommand, WireError, opening, order
 from lmm_tui.runs.remote.protocol import MAX_ORDER, Sender
 from lmm_tui.runs.session import RunSession
@@ -64,7 +65,7 @@ class RunServer:
         """The next line of the other end; empty once it is closed. Raises WireError."""
         line = self._source.readline(MAX_ORDER)
         if len(line) == MAX_ORDER:
-            raise WireError(f"a line of more than {MAX_ORDER >> 10} kB")
+            raise WireError("a line of more than {max_order} kB", max_order=MAX_ORDER >> 10)
         return line
 
     def _send_changes(self) -> None:
@@ -117,7 +118,7 @@ class RunServer:
                 if self._orders.acquire(blocking=False):
                     threading.Thread(target=self._do, args=(wanted,), daemon=True).start()
                 else:
-                    self._answer(wanted, Reply(False, "too many commands wait; ask again"))
+                    self._answer(wanted, Reply(False, Message("too many commands wait; ask again")))
         except WireError as error:
             self._trouble = _odd(error)
         except (OSError, ValueError):
@@ -141,7 +142,7 @@ class RunServer:
 
 
 def _odd(error: WireError) -> str:
-    return f"the monitor sent {error}; update lmm-tui on both machines"
+    return Message("the monitor sent {error}; update lmm-tui on both machines", error=error)
 
 
 def refuse(error: LmmError, target: IO[bytes]) -> None:

@@ -62,6 +62,9 @@ def own(source, **config):
     return TokenizerTemplate(source, TOKENIZER, config)
 
 
+EXPORTED = own(CHAT_TEMPLATE)
+
+
 def test_a_conversation_is_written_as_chatml_writes_it():
     ids, learnt = render(
         Conversation(
@@ -159,7 +162,7 @@ def test_a_tokenizer_without_chatml_s_tokens_is_refused():
 def test_the_jinja_template_writes_the_same(turns, as_prompt):
     ours, exported = (
         [span for span in (t.prompt_spans(turns) if as_prompt else t.spans(turns)) if span.text]
-        for t in (CHATML, own(CHAT_TEMPLATE))
+        for t in (CHATML, EXPORTED)
     )
     assert "".join(span.text for span in exported) == "".join(span.text for span in ours)
     controls = [[span.text for span in spans if span.control] for spans in (ours, exported)]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -101,10 +102,14 @@ def test_random_unicode(tokenizer: Tokenizer) -> None:
     check()
 
 
-@pytest.mark.slow
 def test_every_character_there_is_between_letters_digits_signs_and_spaces() -> None:
     trained = Tokenizer.train(["some words"], 300)
-    points = [point for point in range(0x110000) if not 0xD800 <= point < 0xE000]
+    # Those without a meaning (private, unassigned, four fifths of all) are alike: some of them.
+    named = [
+        at for at in range(0x110000) if unicodedata.category(chr(at)) not in {"Cn", "Co", "Cs"}
+    ]
+    others = [at for at in range(0, 0x110000, 97) if unicodedata.category(chr(at)) in {"Cn", "Co"}]
+    points = named + others
     texts = [
         "".join(f"a{chr(at)}1{chr(at)}. {chr(at)}\n" for at in points[start : start + 512])
         for start in range(0, len(points), 512)

@@ -7,11 +7,11 @@ from lmm_tui.cli.main import USER_ERROR
 from lmm_tui.cli.main import run as run_command
 from lmm_tui.cockpit import keymap, keys
 from lmm_tui.cockpit.app import CockpitApp
-from lmm_tui.cockpit.locations import config_file
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.help import HelpScreen
 from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal import capabilities
+from lmm_tui.user_folders import user_settings
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def _usual_keys_afterwards():
 
 
 def write(text):
-    file = config_file("keys.toml")
+    file = user_settings() / "keys.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
     return file

@@ -1,72 +1,73 @@
-"""What the floors below word is Chinese where it is shown, with all that was said in it."""
+"""Messages of the lower layers are Chinese where they are shown, with their values."""
 
 from __future__ import annotations
 
-import itertools
-import string
+import re
 import subprocess
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from processes import PROGRAM
 from repository import ROOT
-from spoken import said_by_floors
+from templates import finished, sentences
 
 from lmm_tui.cli.progress_printer import event_line
+from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.control_protocol import decode_reply, encode_reply
+from lmm_tui.engine.run.events import EventLog
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunStatus
+from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import catalogue
-from lmm_tui.i18n.translate_messages import LONGEST, MessageTemplate, messages, translate_message
+from lmm_tui.i18n.translate_messages import is_joint, messages, translate_message
+from lmm_tui.message import PLACE, Message
+from lmm_tui.runs.run_history import RunHistory
 
 CHINESE = messages("zh")
-MATCHES = MessageTemplate.matches
-OTHERS = tomllib.loads((ROOT / "lmm_tui/i18n/zh/messages/libraries.toml").read_text("utf-8"))
-"""What libraries word, and how sentences are joined."""
-TEMPLATES = [english for english in CHINESE if "{0}" in english]
+LIBRARIES = tomllib.loads((ROOT / "lmm_tui/i18n/zh/messages/libraries.toml").read_text("utf-8"))
+"""What libraries word: templates that do not stand in our code."""
 
 
-def test_all_that_the_floors_say_has_its_chinese() -> None:
-    said = said_by_floors()
-    missing = {text: said[text] for text in said.keys() - CHINESE.keys() - catalogue("zh").keys()}
+def places(template: str) -> Counter[str]:
+    return Counter(place[0] for place in PLACE.finditer(template))
+
+
+def test_every_template_in_the_code_has_its_chinese() -> None:
+    known = CHINESE.keys() | catalogue("zh").keys()
+    missing = {
+        sentence.template: sentence.place
+        for sentence in sentences()
+        if sentence.template not in known and not is_joint(sentence.template)
+    }
     assert not missing
 
 
-def test_the_chinese_has_nothing_that_the_floors_do_not_say() -> None:
-    assert not CHINESE.keys() - said_by_floors().keys() - OTHERS.keys()
+def test_no_template_is_an_f_string() -> None:
+    assert not finished()
 
 
-def places(text: str) -> Counter[str]:
-    return Counter(name for _, name, _, _ in string.Formatter().parse(text) if name is not None)
+def test_every_place_has_a_value() -> None:
+    without = {
+        sentence.place: sentence.template
+        for sentence in sentences()
+        if {place["name"] for place in PLACE.finditer(sentence.template)} - sentence.values
+    }
+    assert not without
 
 
-def test_a_sentence_is_told_again_with_all_that_stands_in_it(in_chinese: None) -> None:
-    for english in TEMPLATES:
-        template = MessageTemplate(english, CHINESE[english])
-        count = len(template.literals) - 1
-        assert places(english) == places(CHINESE[english]) == Counter(map(str, range(count)))
-        values = [f"value-{at}" for at in range(count)]
-        said = template.translation.format(*values)
-        assert translate_message(english.format(*values)) == said or template.is_joint
+def test_the_chinese_has_no_template_that_is_not_in_the_code() -> None:
+    assert not CHINESE.keys() - {it.template for it in sentences()} - LIBRARIES.keys()
 
 
-def test_whatever_stands_in_a_sentence_it_is_told(in_chinese: None) -> None:
-    @given(st.sampled_from(TEMPLATES), st.lists(st.text(), min_size=8, max_size=8))
-    def check(english: str, values: list[str]) -> None:
-        sentence = english.format(*values)
-        same = CHINESE[english].format(*values) == sentence
-        assert (
-            translate_message(sentence) != sentence or same or MessageTemplate(english, "").is_joint
-        )
-
-    check()
+def test_the_chinese_has_the_places_of_the_english() -> None:
+    assert not [key for key in CHINESE if places(key) != places(CHINESE[key])]
 
 
-def test_english_is_told_as_it_is() -> None:
-    refusal = "/runs/fox: no such run in /runs; `lmm-tui runs` lists them"
-    assert translate_message(refusal) == refusal
+def test_english_is_shown_as_it_is() -> None:
+    refusal = Message("not evaluated: {why}", why="x")
+    assert translate_message(refusal) == "not evaluated: x"
 
 
 def refused(*args: str, folder: Path) -> str:
@@ -113,72 +114,41 @@ def test_a_refusal_is_chinese_but_for_names(
     assert refused(*args, folder=tmp_path) == f"lmm-tui: {said}"
 
 
+INFINITE = Message("{name} is {value}", name="train/loss", value=float("nan"))
+
+
 @pytest.mark.parametrize(
-    ("sentence", "said"),
+    ("message", "said"),
     [
         (
-            "warning: the gradient of layers.0 is 12x the median at step 14; suspect too high "
-            "an LR, or the layer's initialisation: gradients explode there (and 2 more)",
-            "警告：第 14 步 layers.0 的梯度是中位数的 12 倍；"
-            "疑为学习率过高，或该层初始化不当：梯度在此爆炸（另有 2 项）",
+            Message("{shown}; first bad layer {first}", shown=[INFINITE], first="layers.0"),
+            "train/loss 为 nan；最先出问题的层为 layers.0",
         ),
         (
-            "train/loss is nan, train/grad_norm is inf; first bad layer layers.0",
-            "train/loss 为 nan，train/grad_norm 为 inf；最先出问题的层为 layers.0",
+            Message("{path}: {why}", path="a.txt", why=LmmError("is empty")),
+            "a.txt：是空的",
         ),
         (
-            "loss is nan, gradient norm nan: step left out, back to the weights of step-1, "
-            "learning rate x 0.5",
-            "损失为 nan，梯度范数为 nan：该步略过，退回 step-1 的权重，学习率 x 0.5",
-        ),
-        ("val loss 2.31, val PPL 10.1", "验证损失 2.31，验证 PPL 10.1"),
-        ("entropy 0.125, top1_acc 0.5", "熵 0.125，top-1 准确率 0.5"),
-        ("tokenising 45%", "分词 45%"),
-        (
-            "unknown command 'x'; choose from pause, resume, stop",
-            "未知命令 'x'；可选 pause、resume、stop",
-        ),
-        (
-            "Missing argument 'COMMAND'. Choose from: pause, resume; see `lmm-tui send --help`",
-            "缺少参数 'COMMAND'。可选：pause、resume；见 `lmm-tui send --help`",
-        ),
-        (
-            "No such option: --stp (Possible options: --set, --steps); see `lmm-tui --help`",
-            "没有选项 --stp。（是否指其一：--set、--steps？）；见 `lmm-tui --help`",
-        ),
-        ("x86_64 CPU, 1 thread", "x86_64 CPU，1 线程"),
-        (
-            "data.seq_len: not even one pair of answers of 128 tokens fits into the memory of "
-            "cuda:0; take a smaller model, or data.seq_len 64",
-            "data.seq_len：cuda:0 的内存连一个 128 词元的偏好对也放不下；"
-            "请用更小的模型，或把 data.seq_len 设为 64",
+            Message(
+                "{path}: cannot be read ({error})",
+                path="a.txt",
+                error=OSError(28, "No space left on device"),
+            ),
+            "a.txt：无法读取（[Errno 28] 设备上没有空间了）",
         ),
     ],
 )
-def test_sentences_in_sentences_are_told_again_and_names_are_not(
-    in_chinese: None, sentence: str, said: str
+def test_messages_in_messages_are_translated_and_names_are_not(
+    in_chinese: None, message: Message, said: str
 ) -> None:
-    assert translate_message(sentence) == said
+    assert translate_message(message) == said
 
 
 def test_what_others_say_is_left_as_it_is(in_chinese: None) -> None:
-    for sentence in ("RuntimeError: shapes cannot be multiplied (3x4, 5x6)", "x: y; z", "a, b", ""):
-        assert translate_message(sentence) == sentence
-    assert translate_message(long := "a: " * 100_000) == long
-
-
-def test_the_work_for_a_sentence_full_of_joints_grows_with_its_square_at_most(
-    in_chinese: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tried = itertools.count()
-
-    def matches(template: MessageTemplate, message: str) -> Iterator[list[str]]:
-        next(tried)
-        return MATCHES(template, message)
-
-    monkeypatch.setattr(MessageTemplate, "matches", matches)
-    translate_message("; ".join(f"a{at}: b c, d e" for at in range(100))[:LONGEST])
-    assert 1000 < next(tried) < 50_000
+    for text in ("RuntimeError: shapes cannot be multiplied (3x4, 5x6)", "nothing is held out", ""):
+        assert translate_message(text) == text
+    stranger = Message("made up by {who.__class__}", who="x")
+    assert translate_message(stranger) == "made up by {who.__class__}"
 
 
 def test_an_event_is_told_in_chinese(in_chinese: None) -> None:
@@ -186,6 +156,32 @@ def test_an_event_is_told_in_chinese(in_chinese: None) -> None:
         "step": 9,
         "kind": "alert",
         "level": "error",
-        "message": "loss is nan, gradient norm 2",
+        "message": Message("loss is {loss}, gradient norm {norm}", loss=float("nan"), norm=2),
     }
     assert event_line(event) == "!! 第 9 步：告警：损失为 nan，梯度范数为 2"
+
+
+def test_what_a_run_wrote_is_chinese_where_it_is_read(in_chinese: None, tmp_path: Path) -> None:
+    refusal = LmmError(
+        "{path}: is damaged; delete {parent}, and it will be made again", path=1, parent=2
+    )
+    samples = [
+        Message("{what}; lower the learning rate if more follow", what=str(refusal)),
+        Message("{rule}: {done}", rule=3, done=Message("a checkpoint is written")),
+        Message("tokenising"),
+        str(refusal),
+    ]
+    run = RunDir(tmp_path)
+    events = EventLog(run)
+    for message in samples:
+        events.write("alert", message, step=9)
+        run.write_status(RunStatus(error=message, verdict={"text": message, "step": 9}))
+        reply = decode_reply(encode_reply(Reply(False, message)))
+        status = run.read_status()
+        for text in (status.error, status.verdict["text"], reply.message):
+            assert text == message
+            assert not re.search("[A-Za-z]", translate_message(str(text)))
+    events.close()
+    found, _ = RunHistory(run).poll()
+    assert [event["message"] for event in found] == samples
+    assert not re.search("[A-Za-z]", "".join(map(event_line, found)))
