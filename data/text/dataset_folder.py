@@ -189,15 +189,13 @@ def _refuse_missing_shards(dataset: str, names: Sequence[str]) -> None:
     for (name, count), found in shards.items():
         if missing := sorted(set(range(int(count))) - found):
             raise DataError(
-                "data.source: {dataset}: of {count} shards of {name} {missing} "
-                "are missing, the first is {missing2:05}-of-{count2}; download "
-                "the dataset anew",
+                "data.source: {dataset}: of {count} shards of {name} {missing} are missing, the "
+                "first is number {at} (from 0); download the dataset anew",
                 dataset=dataset,
                 count=int(count),
                 name=name,
                 missing=len(missing),
-                missing2=missing[0],
-                count2=count,
+                at=missing[0],
             )
 
 

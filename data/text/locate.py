@@ -162,7 +162,9 @@ def _saved(source: Source, folder: Path) -> Located | None:
                 "{path}: is missing, and state.json lists it; copy the whole folder", path=path
             )
     if not paths:
-        raise DataError("data.source: {path!r} holds no rows; give files that do", path=source.path)
+        raise DataError(
+            "data.source: {source!r} holds no rows; give files that do", source=source.path
+        )
     return Located(paths)
 
 
@@ -188,14 +190,14 @@ def _nothing(
     shown = source.path
     if any(path.suffix == ".py" for path in matches) and given.is_dir():
         problem = Message(
-            "the folder {shown!r} holds a script and no data; scripts are not run", shown=shown
+            "the folder {source!r} holds a script and no data; scripts are not run", source=shown
         )
     elif given.is_dir():
-        problem = Message("the folder {shown!r} holds no {kinds} file", shown=shown, kinds=kinds)
+        problem = Message("the folder {source!r} holds no {kinds} file", source=shown, kinds=kinds)
     elif matches:
-        problem = Message("{shown!r} is no {kinds} file", shown=shown, kinds=kinds)
+        problem = Message("{source!r} is no {kinds} file", source=shown, kinds=kinds)
     else:
-        problem = Message("no file, folder or glob matches {shown!r}", shown=shown)
+        problem = Message("no file, folder or glob matches {source!r}", source=shown)
     return DataError(
         "data.source: {problem}; give 'builtin', {kinds} files, a folder or a glob of them",
         problem=problem,

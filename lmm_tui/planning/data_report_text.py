@@ -19,7 +19,7 @@ def report_text(found: DataReport) -> str:
     """All of a report."""
     facts = [
         (tr("source"), clean(found.source)),
-        (tr("kind"), tr(found.kind, about="data")),
+        (tr("kind"), found.kind),
         (tr("files"), f"{found.files:,}, {size(found.bytes)}" if found.files else tr("built in")),
         (tr("columns"), _columns(found.columns)),
         (tr("rows"), f"{found.rows:,}"),

@@ -94,7 +94,7 @@ def _source(source: Source, config: DataConfig, reads_text: bool) -> tuple[str, 
         sizes = [path.stat().st_size for path in paths]
     except OSError as error:
         raise LmmError(
-            "{path!r} cannot be read ({error})", path=source.path, error=os_reason(error)
+            "{source!r} cannot be read ({error})", source=source.path, error=os_reason(error)
         ) from None
     text = tr(
         "{count:,} file, {size}" if len(paths) == 1 else "{count:,} files, {size}",
