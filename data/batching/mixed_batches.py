@@ -13,19 +13,20 @@ from lmm_tui.data.batching.mixture import Mixture
 from lmm_tui.data.errors import DataError
 
 T = TypeVar("T", bound=tuple[Any, ...])
+T_co = TypeVar("T_co", bound=tuple[Any, ...], covariant=True)
 
 
-class Part(Protocol[T]):
+class Part(Protocol[T_co]):
     """`Batches` or `PackedBatches`."""
 
     @property
     def blocks(self) -> int:
         """Sequences in an epoch."""
 
-    def pick(self, places: NDArray[np.int64]) -> T:
+    def pick(self, places: NDArray[np.int64]) -> T_co:
         """The sequences at increasing places of the part's endless order."""
 
-    def once(self, count: int) -> Iterator[T]:
+    def once(self, count: int) -> Iterator[T_co]:
         """At most `count` sequences, each once."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.text.compressed import Decompressed
@@ -40,7 +41,8 @@ def opened(path: Path, *, as_stored: bool = False) -> Iterator[BufferedReader]:
             if as_stored or not compression_of(path):
                 yield file
             else:
-                with BufferedReader(Decompressed(file, path), 1 << 16) as unpacked:
+                stream: Any = Decompressed(file, path)
+                with BufferedReader(stream, 1 << 16) as unpacked:
                     yield unpacked
     except OSError as error:
         raise _unreadable(path, error) from None

@@ -73,7 +73,7 @@ class RowReader(Generic[T]):
     def _made(self, row: dict[str, Any]) -> T:
         if self._source.filter and not self._source.filter.keeps(row):
             self._skipped.filtered += 1
-            return _LEFT_OUT  # type: ignore[no-any-return]
+            return _LEFT_OUT
         row = self._source.renamed(row)
         if self._either:
             kind = str if self._role == "text" else object

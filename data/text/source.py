@@ -48,7 +48,8 @@ class Source:
         match = _NAMED.fullmatch(given)
         if match is None or not any(match.groups()[1:]) or _exists(given):
             return cls(given, columns=named, filter=chosen)
-        return cls(*(part or "" for part in match.groups()), columns=named, filter=chosen)
+        path, config, split, column = (part or "" for part in match.groups())
+        return cls(path, config, split, column, columns=named, filter=chosen)
 
     def __str__(self) -> str:
         """As it is typed."""
