@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.build import Progress, chunks
-from lmm_tui.data.preparation.cache import hold_shared, user_cache
+from lmm_tui.data.preparation.cache import hold_shared
 from lmm_tui.data.preparation.prepare import entry_key
 from lmm_tui.data.preparation.unfinished import Survey, Unfinished, begin
 from lmm_tui.data.text.corpus import TextSource
@@ -32,6 +32,7 @@ from lmm_tui.data.tokenizing.fair_sample import FairSample
 from lmm_tui.data.tokenizing.token_store import HEADER_SIZE, TokenStore
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.message import Message, os_reason
+from lmm_tui.user_folders import user_cache
 
 HEAD = 16_000_000
 """Characters from the start of the text that a tokenizer is trained on a sample of."""

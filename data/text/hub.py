@@ -21,6 +21,7 @@ from lmm_tui.data.text.containers import format_of
 from lmm_tui.data.text.dataset_folder import choose
 from lmm_tui.data.text.source import Source
 from lmm_tui.message import Message
+from lmm_tui.user_folders import user_cache
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SHORT = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -164,8 +165,7 @@ def _copy(files: Any, protocol: str, remote: str) -> Path:
     told = files.info(remote)
     marks = [str(told.get(key)) for key in ("size", "ETag", "etag", "mtime", "LastModified")]
     key = hashlib.blake2b("\n".join([protocol, remote, *marks]).encode(), digest_size=12)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmm-tui/remote"
-    target = cache / key.hexdigest() / Path(remote).name
+    target = user_cache() / "remote" / key.hexdigest() / Path(remote).name
     if not target.exists():
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as aside:
