@@ -16,7 +16,7 @@ T = TypeVar("T", bound=tuple[Any, ...])
 T_co = TypeVar("T_co", bound=tuple[Any, ...], covariant=True)
 
 
-class Part(Protocol[T_co]):
+class MixturePart(Protocol[T_co]):
     """`Batches` or `PackedBatches`."""
 
     @property
@@ -33,7 +33,7 @@ class Part(Protocol[T_co]):
 class MixedBatches(Generic[T]):
     """A pure function of (seed, index), as the batches of one source are."""
 
-    def __init__(self, parts: Sequence[Part[T]], mixture: Mixture, batch_size: int) -> None:
+    def __init__(self, parts: Sequence[MixturePart[T]], mixture: Mixture, batch_size: int) -> None:
         self._parts, self._mixture, self._batch_size = parts, mixture, batch_size
 
     @property

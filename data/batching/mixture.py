@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Phase:
+class _MixturePhase:
     """A part of the run with the same sources."""
 
     first: int
@@ -42,9 +42,9 @@ class Mixture:
         """How many sequences there are; None if there is no end."""
         given = np.array(weights, np.float64)
         shares, first, drawn = given / given.sum(), 0, np.zeros(len(weights), np.int64)
-        self._phases: list[_Phase] = []
+        self._phases: list[_MixturePhase] = []
         while True:
-            phase = _Phase(first, drawn, shares)
+            phase = _MixturePhase(first, drawn, shares)
             self._phases.append(phase)
             if (end := self._next_dry(phase)) is None:
                 return
@@ -71,7 +71,7 @@ class Mixture:
             start, count = start + here, count - here
         return np.concatenate(sources), np.concatenate(draws)
 
-    def _next_dry(self, phase: _Phase) -> tuple[int, int] | None:
+    def _next_dry(self, phase: _MixturePhase) -> tuple[int, int] | None:
         """The source that runs dry first in a phase, and after how many of its sequences."""
         found: list[tuple[float, int, int]] = []
         for source, most in enumerate(self._most):

@@ -22,7 +22,7 @@ _MOST_ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Table:
+class ColumnTable:
     """An open file of columns."""
 
     path: Path
@@ -81,7 +81,7 @@ class Table:
 
 
 @contextmanager
-def open_table(path: Path) -> Iterator[Table]:
+def open_table(path: Path) -> Iterator[ColumnTable]:
     """A .parquet or .arrow file (stream or file format); DataError where it is none."""
     import pyarrow as pa
 
@@ -99,7 +99,7 @@ def open_table(path: Path) -> Iterator[Table]:
                 format_of=format_of(path),
                 what=what,
             ) from None
-        yield Table(path, {field.name: _kind(field.type) for field in schema}, source)
+        yield ColumnTable(path, {field.name: _kind(field.type) for field in schema}, source)
 
 
 def damaged_rows(tables: Iterable[Path]) -> None:

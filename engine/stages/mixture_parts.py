@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Generic, TypeVar
 
-from lmm_tui.data.batching.mixed_batches import MixedBatches, Part
+from lmm_tui.data.batching.mixed_batches import MixedBatches, MixturePart
 from lmm_tui.data.batching.mixture import Mixture
 from lmm_tui.data.errors import DataError
 from lmm_tui.engine.config.config_error import ConfigError
@@ -41,7 +41,7 @@ def source_names(sources: Sequence[SourceConfig]) -> list[str]:
     return names
 
 
-def mix(config: RunConfig, parts: Sequence[Part[T]]) -> MixedData[T]:
+def mix(config: RunConfig, parts: Sequence[MixturePart[T]]) -> MixedData[T]:
     """The configured sources, in this order. Raises DataError where the run needs more."""
     sources, train = config.data.sources, config.train
     most = [
