@@ -7,9 +7,9 @@ names, types, ranges, help texts and defaults. It imports neither torch nor any 
 from __future__ import annotations
 
 import re
-from typing import Literal, Self, get_args
+from typing import Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from lmm_tui.engine.config.sections.data_config import DataConfig
 from lmm_tui.engine.config.sections.distill_config import DistillConfig
@@ -82,14 +82,6 @@ class RunConfig(Section):
                 )
             )
         return value
-
-    @model_validator(mode="after")
-    def _streams_text(self) -> Self:
-        if self.data.stream and not self.reads_text:
-            raise ValueError(
-                Message("data.stream is for the text of pretrain; rows are packed as a whole")
-            )
-        return self
 
     @property
     def peak_lr(self) -> float:

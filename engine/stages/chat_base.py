@@ -27,6 +27,7 @@ from lmm_tui.data.text.source import Source
 from lmm_tui.data.tokenizing.fair_sample import fair_sample
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
+from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.data_config import DataConfig
 from lmm_tui.engine.device import to_device
@@ -56,6 +57,10 @@ class ChatStage(Stage):
 
     def __init__(self, config: RunConfig, texts: Iterable[str]) -> None:
         """A tokenizer is trained on `texts` unless the configuration has one."""
+        if config.data.stream:
+            raise ConfigError(
+                "data.stream: is for the text of pretrain; rows are packed as a whole"
+            )
         self.tokenizer, self.template = _tokenizer_and_template(config, texts)
         self.baselines = {"ln V": math.log(self.tokenizer.vocab_size)}
         self.warnings = []

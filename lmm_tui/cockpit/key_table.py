@@ -100,7 +100,7 @@ reset         ctrl+r        -  -  default       Reset the field to its default
 try           ctrl+t        -  -  try           Run a few throwaway steps to estimate the run time
 load          ctrl+o        -  -  load          Load a TOML file, another run or a recipe stage
 save          ctrl+s        -  -  save          Write the settings to a new TOML file
-data          f3               -  -  data          Show the data as the model will see them
+data          f3            -  -  data          Show the data as the model will see them
 copy          ctrl+y        -  -  copy          Copy the command line that starts this run
 
 [runs]  where: runs  group: Runs

@@ -20,6 +20,7 @@ from lmm_tui.data.text.corpus import open_text
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.stages.pretrain import PretrainStage
+from lmm_tui.engine.stages.sft import SftStage
 
 
 class Arriving:
@@ -145,8 +146,9 @@ def test_broken_rows_end_the_run_with_their_line(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_streamed_is_refused(source: Path) -> None:
-    with pytest.raises(ConfigError, match="data.stream is for the text of pretrain"):
-        resolve(assignments={"data.stream": True, "stage": "sft"})
+    chats = resolve(assignments=SMALLEST | {"data.stream": True, "stage": "sft"}).completed()
+    with pytest.raises(ConfigError, match="data.stream: is for the text of pretrain"):
+        SftStage(chats, torch.device("cpu"), silent)
     settings = resolve(
         assignments=SMALLEST | {"data.source": str(source), "data.stream": True, "train.epochs": 1}
     ).completed()
