@@ -24,8 +24,8 @@ import psutil
 from benchmarks.measure import QUICK, report, report_count
 from benchmarks.terminal import PROGRAM, user_environment
 from lmm_tui.engine.run.control_client import send
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.runs.session import RunSession
 
 TITLE = "hostile: a run under 10,000 hostile messages misses no step and keeps its speed"
 
@@ -125,11 +125,13 @@ def _attack(run: RunDir) -> None:
         quiet.append(_window(run, time.sleep))
         hostile.append(_window(run, crowd.send_for))
     reply = send(run.socket_path(), "stop")
-    session = RunSession(run.path)
+    session = Reader(run.path)
     session.poll()
     loss = session.series.get("train/loss")
     assert loss is not None and reply.ok, reply
-    done = [event for event in session.events if event.get("kind") == "command" and event.get("ok")]
+    done = [
+        event for event in session.events if event.kind == "command" and event.details.get("ok")
+    ]
     print(f"seed {SEED}: {crowd.sent} messages in {len(hostile)} windows of {_WINDOW_S} s")
     ratios = [after / alone for alone, after in zip(quiet, hostile, strict=True)]
     at = ratios.index(statistics.median_low(ratios))

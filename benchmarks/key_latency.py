@@ -105,10 +105,10 @@ def _bare_paint() -> float:
 def show(run: str) -> None:
     """The cockpit on a run with many metrics."""
     from lmm_tui.cockpit.app import CockpitApp
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
     from lmm_tui.textual_patches.install import install
 
-    session = RunSession(Path(run))
+    session = Reader(Path(run))
     session.poll()
     random = np.random.default_rng(0)
     last = session.series.last_step or 0

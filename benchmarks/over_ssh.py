@@ -27,8 +27,8 @@ import psutil
 from benchmarks.measure import report, report_count
 from benchmarks.terminal import TerminalCommand
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.runs.session import RunSession
 
 TITLE = "over_ssh: a run launched over ssh outlives its connection and obeys the next one"
 
@@ -63,7 +63,7 @@ def _cut_and_return(ssh: list[str], place: Path) -> None:
         screen.press(b"s")
         screen.wait_for_exit()
     _wait(lambda: not trainer.is_running())
-    session = RunSession(far.path)
+    session = Reader(far.path)
     session.poll()
     loss = session.series.get("train/loss")
     assert loss is not None

@@ -23,9 +23,9 @@ from pathlib import Path
 from benchmarks.measure import QUICK, report_count
 from lmm_tui.engine.checkpoints.checkpoint_files import verify
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.session import RunSession
 
 TITLE = "soak: kill -9 at any instant, and inside checkpoint writes; the curve stays the same"
 
@@ -119,7 +119,7 @@ def soak(place: Path, random_kills: int, aimed_kills: int) -> Outcome:
     last.join()
     if last.exitcode:
         outcome.trouble.append(f"the last life ended with {last.exitcode}: {_log_end(run, place)}")
-    _compare(RunSession(place / "runs" / "whole"), RunSession(run.path), steps, outcome)
+    _compare(Reader(place / "runs" / "whole"), Reader(run.path), steps, outcome)
     return outcome
 
 
@@ -173,7 +173,7 @@ def _kill(life: BaseProcess, run: RunDir, place: Path, outcome: Outcome) -> bool
     return True
 
 
-def _compare(whole: RunSession, killed: RunSession, steps: int, outcome: Outcome) -> None:
+def _compare(whole: Reader, killed: Reader, steps: int, outcome: Outcome) -> None:
     for session in (whole, killed):
         session.poll()
     outcome.unreadable = killed.unreadable_lines
@@ -189,7 +189,7 @@ def _compare(whole: RunSession, killed: RunSession, steps: int, outcome: Outcome
     outcome.trouble += [f"{path.name}: was loaded by nobody" for path in damaged]
 
 
-def _points(session: RunSession, name: str) -> list[tuple[int, float]]:
+def _points(session: Reader, name: str) -> list[tuple[int, float]]:
     series = session.series.get(name)
     if series is None:
         return []

@@ -165,11 +165,12 @@ class Turns:
 def ours(case: Case, folder: Path, step_done: Callable[[], None]) -> None:
     """The run as `lmm-tui train` hosts it."""
     from lmm_tui.engine.training import loop
+    from lmm_tui.engine.training.parts import TrainingParts
     from lmm_tui.engine.training.run_host import EngineHost
 
     class Timed(loop.Trainer):
-        def _train_step(self) -> None:
-            super()._train_step()
+        def _step(self, parts: TrainingParts) -> None:
+            super()._step(parts)
             step_done()
 
     loop.Trainer = Timed  # type: ignore[misc]

@@ -23,8 +23,8 @@ from benchmarks.terminal import BARE_APP, PROGRAM, ROOT, TerminalCommand
 from lmm_tui.cli.launcher import SWITCH_INTERVAL_S
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.messages import Departure
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.training.run_host import EngineHost
-from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.textual_patches.install import install
 
@@ -104,7 +104,7 @@ def train_in_turns(answer: str) -> None:
         speeds: list[tuple[float, float]] = []
         default = sys.getswitchinterval()
         for _ in range(rounds(TURNS)):
-            app = CockpitApp(RunSession(host.run_dir.path), owned=True, terminal=terminal)
+            app = CockpitApp(Reader(host.run_dir.path), owned=True, terminal=terminal)
             watcher = threading.Thread(target=turns.take_and_leave, args=(app,))
             sys.setswitchinterval(SWITCH_INTERVAL_S)
             watcher.start()

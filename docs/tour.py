@@ -22,9 +22,9 @@ from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.find_run import find_run
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n import language
-from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal import capabilities
 
 FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Noto Sans Mono CJK SC', monospace"
@@ -68,7 +68,7 @@ FORMS = (View("configure"), View("configure-stage", ("right", "pagedown")))
 
 async def of_run(run: Path, view: View) -> str:
     """A view of a run, once all of it has been read and drawn."""
-    session = RunSession(run)
+    session = Reader(run)
     app = CockpitApp(session)
     async with app.run_test(size=view.size) as pilot:
         async with asyncio.timeout(PATIENCE_S):
@@ -103,7 +103,7 @@ async def _drawn(app: CockpitApp, pilot: Pilot[Departure], view: View, title: st
     return _portable(app.export_screenshot(title=title))
 
 
-def _no_start(config: RunConfig) -> RunSession:
+def _no_start(config: RunConfig) -> Reader:
     raise AssertionError("nobody presses Start here")
 
 

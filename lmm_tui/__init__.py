@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lmm_tui.engine.instrument.hf_callback import lmm_callback
     from lmm_tui.engine.instrument.lightning_callback import lmm_lightning
     from lmm_tui.engine.instrument.script_run import lmm_run
+    from lmm_tui.engine.run.reader import Reader
     from lmm_tui.errors import LmmError
     from lmm_tui.metrics.deep.deep_probe import DeepProbe
     from lmm_tui.metrics.probes import ModelProbe
@@ -22,6 +23,7 @@ __all__ = [
     "DeepProbe",
     "LmmError",
     "ModelProbe",
+    "Reader",
     "TrainingTracker",
     "__version__",
     "lmm_callback",
@@ -33,6 +35,7 @@ _MODULES = {
     "DeepProbe": "lmm_tui.metrics.deep.deep_probe",
     "LmmError": "lmm_tui.errors",
     "ModelProbe": "lmm_tui.metrics.probes",
+    "Reader": "lmm_tui.engine.run.reader",
     "TrainingTracker": "lmm_tui.metrics.tracker",
     "lmm_callback": "lmm_tui.engine.instrument.hf_callback",
     "lmm_lightning": "lmm_tui.engine.instrument.lightning_callback",

@@ -58,14 +58,10 @@ class HealthMonitor:
 
         Raises HealthConfigError or HealthMonitorError if the section is invalid.
         """
-        self._rules = _rules(section, own_loop)
+        self._rules = checked_rules(section, own_loop)
         self._answered = {_BAD_STEP.name} if own_loop else set()
         """Rules whose alerts are not published: somebody else does."""
-        self._actions: dict[Action, set[str]] = {
-            action: set(getattr(section, action)) for action in ACTIONS
-        }
-        if section.enable:
-            _refuse_unknown(self._actions, {rule.name for rule in self._rules} - self._answered)
+        self._actions = _actions_of(section)
         self._from_scratch = from_scratch
         self._health = Health(self._rules)
         self._events = events
@@ -137,6 +133,19 @@ def _last_rows(metrics: Path) -> list[Row]:
         file.seek(max(file.seek(0, 2) - _TAIL_BYTES, 0))
         lines = file.read().split(b"\n")
     return [row for line in lines if line and (row := parse(line)) is not None]
+
+
+def checked_rules(section: HealthConfig, own_loop: bool) -> tuple[Rule, ...]:
+    """The rules in force. Raises HealthConfigError or HealthMonitorError for an invalid section."""
+    rules = _rules(section, own_loop)
+    if section.enable:
+        answered = {_BAD_STEP.name} if own_loop else set()
+        _refuse_unknown(_actions_of(section), {rule.name for rule in rules} - answered)
+    return rules
+
+
+def _actions_of(section: HealthConfig) -> dict[Action, set[str]]:
+    return {action: set(getattr(section, action)) for action in ACTIONS}
 
 
 def _rules(section: HealthConfig, own_loop: bool) -> tuple[Rule, ...]:

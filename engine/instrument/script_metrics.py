@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager
 
 from lmm_tui.engine.instrument.system_meter import SystemMeter
 from lmm_tui.engine.instrument.whole_numbers import InstrumentError
-from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.metrics import names
 from lmm_tui.metrics.readers.metric_names import MetricNamer
@@ -23,28 +22,15 @@ from lmm_tui.metrics.tracker import Scalar, TrainingTracker
 class ScriptMetrics:
     """Writes the rows of one run and keeps its status up to date."""
 
-    def __init__(self, run_dir: RunDir, status: StatusWriter, tensorboard: bool) -> None:
-        self._status = status
-        self._tensorboard = tensorboard
-        self._tracker = TrainingTracker(run_dir.path, tensorboard=tensorboard)
+    def __init__(self, tracker: TrainingTracker, status: StatusWriter) -> None:
+        self.write_to(tracker, status)
         self._speed = SpeedMeter()
         self._namer = MetricNamer()
         self._system = SystemMeter()
         self._last_steps: dict[str, int] = {}
 
-    def reopen(self, status: StatusWriter) -> None:
-        """Write again, after `close`."""
-        ended, self._status = self._tracker, status
-        self._tracker = TrainingTracker(ended.log_dir, tensorboard=self._tensorboard)
-        self._tracker.step = ended.step
-
-    @property
-    def step(self) -> int:
-        """The last step logged."""
-        return self._tracker.step
-
-    def continue_after(self, step: int) -> None:
-        self._tracker.step = step
+    def write_to(self, tracker: TrainingTracker, status: StatusWriter) -> None:
+        self._tracker, self._status = tracker, status
 
     def excluded(self) -> AbstractContextManager[None]:
         """Time inside does not count as training time."""
@@ -89,9 +75,6 @@ class ScriptMetrics:
         """Add numbers to the row of the current step, which is already written."""
         self._update(numbers)
         return self._write(self._status.status.step, None)
-
-    def close(self) -> None:
-        self._tracker.close()
 
     def _update(self, numbers: Mapping[str, Scalar]) -> list[str]:
         """Our names of the numbers. Raises InstrumentError, and takes none, if one is no number."""
@@ -139,10 +122,10 @@ class ScriptMetrics:
 if __name__ == "__main__":
     import tempfile
 
-    with tempfile.TemporaryDirectory() as folder:
+    from lmm_tui.engine.run.run_dir import RunDir
+
+    with tempfile.TemporaryDirectory() as folder, TrainingTracker(folder) as tracker:
         writer = StatusWriter(RunDir(folder), RunDir(folder).read_status())
-        metrics = ScriptMetrics(RunDir(folder), writer, tensorboard=False)
-        print(metrics.log({"loss": 2.0, "lr": 1e-3}, step=None, tokens=64))
-        metrics.close()
+        print(ScriptMetrics(tracker, writer).log({"loss": 2.0, "lr": 1e-3}, step=None, tokens=64))
         writer.close()
     print("=== 自测通过 ===")

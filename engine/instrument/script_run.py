@@ -18,24 +18,15 @@ A run belongs to the process that made it. Of several ranks, rank 0 writes and l
 from __future__ import annotations
 
 import atexit
-import fcntl
 import os
-import platform
-import socket
 import sys
-import time
-import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import psutil
-
 from lmm_tui import __version__
-from lmm_tui.engine.health.health_monitor import HealthMonitor
+from lmm_tui.engine.health.health_monitor import HealthMonitor, checked_rules
 from lmm_tui.engine.instrument.own_paths import (
     remember,
     resumed_path,
@@ -47,16 +38,14 @@ from lmm_tui.engine.instrument.script_commands import ScriptCommands, ScriptFunc
 from lmm_tui.engine.instrument.script_metrics import ScriptMetrics
 from lmm_tui.engine.instrument.silent_run import SilentRun
 from lmm_tui.engine.instrument.whole_numbers import InstrumentError, whole_number
-from lmm_tui.engine.run.control_mailbox import Mailbox
-from lmm_tui.engine.run.control_server import ControlServer, NoSocketError
-from lmm_tui.engine.run.events import EventLog
+from lmm_tui.engine.run.run import Run, identify
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import ACTIVE_STATES, RunInfo, RunStatus
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
-from lmm_tui.metrics.tracker import Scalar
+from lmm_tui.metrics.tracker import Scalar, TrainingTracker
 
 _LOGS_BEFORE_MEETING = 2
 
@@ -99,92 +88,76 @@ def lmm_run(
     place = given
     if typed_in(sys._getframe(1).f_code.co_filename):
         place = resumed_path(given) if resume else unused_path(given)
-    identity = RunInfo(
-        name=place.name,
-        stage=stage,
-        created=time.time(),
-        started=time.time(),
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        pid_started=psutil.Process().create_time(),
-        model=model,
-        versions={"python": platform.python_version(), "lmm-tui": __version__},
-        references={name: float(value) for name, value in (references or {}).items()},
-    )
-    total = whole_number("total_steps", total_steps)
     run = ScriptRun(
-        RunDir(place), identity, total, functions, health, resume, tensorboard, RankGroup()
+        RunDir(place),
+        stage=stage,
+        model=model,
+        references={name: float(value) for name, value in (references or {}).items()},
+        total_steps=whole_number("total_steps", total_steps),
+        functions=functions,
+        health=_health_section(health or {}),
+        resume=resume,
+        tensorboard=tensorboard,
     )
     remember(run)
     return run
 
 
-class ScriptRun:
+class ScriptRun(Run):
     """The run of a script; made by `lmm_run`, used in one thread."""
 
     def __init__(
         self,
         run_dir: RunDir,
-        identity: RunInfo,
+        *,
+        stage: str,
+        model: str,
+        references: Mapping[str, float],
         total_steps: int,
         functions: ScriptFunctions,
-        health: Mapping[str, Any] | None,
+        health: Any,
         resume: bool,
         tensorboard: bool,
-        ranks: RankGroup,
     ) -> None:
-        section = _health_section(health or {})
-        self.run_dir = run_dir
-        before = run_dir.read_info() if run_dir.exists() else None
-        if before and before.pid == os.getppid() and run_dir.read_status().state in ACTIVE_STATES:
-            raise RunDirError(
-                "{path}: is the run of the script that started this process; make it once: under "
-                "`if __name__ == '__main__'`, after init_process_group, or with rank=",
-                path=run_dir.path,
-            )
-        if before and not resume:
-            raise RunDirError(
-                "{path}: holds a run already; choose another path, or pass resume=True",
-                path=run_dir.path,
-            )
-        run_dir.create()
-        self._lock = run_dir.lock()
-        self._events = EventLog(run_dir)
-        fresh = identity.stage == "pretrain"
-        self._health = HealthMonitor(section, self._events, own_loop=False, from_scratch=fresh)
-        self._health.hold_to(identity.references)
-        self._mailbox = Mailbox()
-        self._server, no_socket = _listen(self._mailbox, run_dir)
-        self._info = replace(
-            identity,
-            socket=str(self._server.path) if self._server else "",
-            created=before.created if before else identity.created,
-            resumed_steps=before.resumed_steps if before else [],
-        )
-        run_dir.write_info(self._info)
-        self._resuming = before is not None
-        self._retired = False
+        before = _earlier(run_dir, resume)
         step = run_dir.read_status().step if before else 0
-        self._status = StatusWriter(run_dir, RunStatus("running", step, total_steps))
-        self._health.on_verdict = lambda verdict: self._status.update(verdict=verdict.record())
-        self._metrics = ScriptMetrics(run_dir, self._status, tensorboard)
-        self._commands = ScriptCommands(
-            functions, self._mailbox, self._events, self._status, run_dir, self._amend_row
+        super().__init__(
+            run_dir,
+            identify(
+                run_dir.name,
+                stage,
+                before,
+                packages={"lmm-tui": __version__},
+                model=model,
+                references=dict(references),
+            ),
+            RunStatus("running", step, total_steps),
+            needs_socket=False,
+            tensorboard=tensorboard,
         )
-        self._ranks = ranks
-        self._logs_unmet = 0
-        self.closed = False
         self.entered = False
         """Whether a `with` block of this run is being executed."""
+        self._resuming = before is not None
+        self._tensorboard = tensorboard
+        self._rows = ScriptMetrics(self.metrics, self.status)
+        self._health = HealthMonitor(
+            health, self.events, own_loop=False, from_scratch=stage == "pretrain"
+        )
+        self._health.hold_to(references)
+        self._health.on_verdict = lambda verdict: self.status.update(verdict=verdict.record())
+        self.on_row(self._health.observe)
+        self.on_close(self._health.close)
+        self._functions = ScriptCommands(self, functions, self._amend_row)
+        self._ranks = RankGroup()
+        self._logs_unmet = 0
         atexit.register(self._close_at_exit)
-        self._events.write("resume" if before else "start", identity.stage, step=step)
-        if no_socket:
-            self._events.write("alert", no_socket, step=step, level="warning")
+        self.on_close(lambda: atexit.unregister(self._close_at_exit))
+        self.events.write("resume" if before else "start", stage, step=step)
 
     @property
     def step(self) -> int:
         """The last step logged."""
-        return self._metrics.step
+        return self.metrics.step
 
     @property
     def should_stop(self) -> bool:
@@ -193,11 +166,11 @@ class ScriptRun:
         leader = self._leader()
         if leader is None or self.closed:
             self._serve()
-        elif not self._commands.stop_asked and leader.due():
+        elif self.commands.stop is None and leader.due():
             self._serve()
-            if not self._commands.stop_asked:
+            if self.commands.stop is None:
                 leader.release()
-        return self._commands.stop_asked
+        return self.commands.stop is not None
 
     def log(
         self,
@@ -227,61 +200,22 @@ class ScriptRun:
         if self._resuming and at is not None:
             self._resume_at(at)
         if at is not None and at < self.step:
-            self._metrics.log_late(values, at)
+            self._rows.log_late(values, at)
         else:
-            row = self._metrics.log(values, at, seen)
-            self._health.observe(self.step, row)
+            row = self._rows.log(values, at, seen)
+            self.tell_row(self.step, row)
         if not self._ranks.found():
             self._serve()
-        elif self._commands.leader is None:
+        elif self._functions.leader is None:
             self._logs_unmet += 1
             if self._logs_unmet > _LOGS_BEFORE_MEETING:
-                self._commands.refuse_unmet()
-
-    def close(self, error: BaseException | None = None) -> None:
-        """End the run: `finished`, `stopped` if that was requested, `failed` with an error."""
-        if self.closed or os.getpid() != self._info.pid:
-            return
-        self.closed = True
-        atexit.unregister(self._close_at_exit)
-        step = self._status.status.step
-        interrupted = isinstance(error, KeyboardInterrupt)
-        clean_exit = isinstance(error, SystemExit) and error.code in (None, 0)
-        if error is not None and not interrupted and not clean_exit:
-            state = "failed"
-            sentence = Message("{name}: {error}", name=type(error).__name__, error=error)
-            details = "".join(traceback.format_exception(error))
-            self._events.write("error", sentence, step=step, level="error", traceback=details)
-            self._status.update(error=sentence)
-        else:
-            stopped = interrupted or self._commands.stop_asked or self._retired
-            state = "stopped" if stopped else "finished"
-        self._health.close()
-        self._metrics.close()
-        self._status.update(state=state, activity="", eta_s=None)
-        self._events.write("end", Message(state), step=step)
-        self._status.close()
-        self._commands.close()
-        if self._server:
-            self._server.close()
-        self._events.close()
-        # A forked child that is still alive holds a copy of the file: closing would not unlock it.
-        with suppress(OSError):
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
-        self._lock.close()
+                self._functions.refuse_unmet()
 
     def retire(self) -> None:
         """End it because the script begins another run at its path."""
-        total = self._status.status.total_steps
-        self._retired = not total or self.step < total
-        self.close()
-
-    def __reduce__(self) -> str:
-        raise InstrumentError(
-            "{name}: a run cannot be sent to another process; make it in the process that trains, "
-            "on every rank",
-            name=self.run_dir.name,
-        )
+        total = self.status.status.total_steps
+        cut_short = not total or self.step < total
+        self.close(KeyboardInterrupt() if cut_short else None)
 
     def __enter__(self) -> ScriptRun:
         self.entered = True
@@ -301,24 +235,25 @@ class ScriptRun:
         self.close(getattr(sys, "last_value", None))
 
     def _require_own_process(self) -> None:
-        if os.getpid() != self._info.pid:
+        if not self.in_own_process:
             raise InstrumentError(
-                "{name}: is the run of process {pid}, and this is a child of it; log there, or "
-                "make another run here",
+                "{name}: is the run of process {pid}, and this is a child of it; "
+                "log there, or make another run here",
                 name=self.run_dir.name,
-                pid=self._info.pid,
+                pid=self.info.pid,
             )
 
     def _leader(self) -> Leader | None:
         """Rank 0's side, once the script has initialised torch.distributed for several ranks."""
-        if self._commands.leader is None and self._ranks.found():
-            self._commands.leader = Leader(self._ranks)
-        return self._commands.leader
+        if self._functions.leader is None and self._ranks.found():
+            self._functions.leader = leader = Leader(self._ranks)
+            self.on_close(leader.end)
+        return self._functions.leader
 
     def _serve(self) -> None:
-        with self._metrics.excluded():
+        with self._rows.excluded():
             self._answer_alerts()
-            self._commands.serve()
+            self.commands.serve()
 
     def _log_after_end(self, numbers: Mapping[str, Scalar], at: int | None) -> None:
         """As by an evaluation after the training."""
@@ -331,55 +266,56 @@ class ScriptRun:
             )
         with self.run_dir.lock():
             status = StatusWriter(self.run_dir, self.run_dir.read_status())
+            tracker = TrainingTracker(self.run_dir.path, tensorboard=self._tensorboard)
+            tracker.step = self.step
             try:
-                self._metrics.reopen(status)
-                self._metrics.log_late(numbers, at)
+                self._rows.write_to(tracker, status)
+                self._rows.log_late(numbers, at)
             finally:
-                self._metrics.close()
+                tracker.close()
                 status.close()
 
     def _amend_row(self, numbers: Mapping[str, float]) -> None:
-        row = self._metrics.amend(numbers)
-        self._health.observe(self.step, row)
+        self.tell_row(self.step, self._rows.amend(numbers))
 
     def _answer_alerts(self) -> None:
         for action, rule in self._health.due():
             try:
-                done = self._commands.hold() if action == "pause" else self._commands.checkpoint()
+                done = (
+                    self._functions.pause() if action == "pause" else self._functions.checkpoint()
+                )
             except LmmError as error:
                 done = str(error)
-            text = Message("{rule}: {done}", rule=rule, done=done)
-            self._events.write("alert", text, step=self.step, rule=rule)
+            self.events.write(
+                "alert", Message("{rule}: {done}", rule=rule, done=done), step=self.step, rule=rule
+            )
 
     def _resume_at(self, step: int) -> None:
         """The first step logged after a resume determines where the run continues."""
         self._resuming = False
         self._health.catch_up(self.run_dir.metrics, step - 1)
-        self._metrics.continue_after(step - 1)
-        self._info = replace(self._info, resumed_steps=[*self._info.resumed_steps, step - 1])
-        self.run_dir.write_info(self._info)
-        self._events.write("resume", Message("from step {step}", step=step - 1), step=step - 1)
+        self.metrics.step = step - 1
+        self.resume_after(step - 1, Message("from step {step}", step=step - 1))
 
 
-def _listen(mailbox: Mailbox, run_dir: RunDir) -> tuple[ControlServer | None, str]:
-    """A socket in the run or else in the runtime folder; if not in the run, a sentence."""
-    reason = ""
-    for path in dict.fromkeys((run_dir.socket_path(), run_dir.runtime_socket_path())):
-        try:
-            server = ControlServer(mailbox, path)
-        except NoSocketError as error:
-            reason = reason or error.reason
-        else:
-            told = Message(
-                "no socket can be made in the run's folder ({reason}); commands go by {path}",
-                reason=reason,
-                path=path,
-            )
-            return server, told if reason else ""
-    return None, Message(
-        "no socket can be made ({reason}); the script trains on and takes no commands",
-        reason=reason,
-    )
+def _earlier(run_dir: RunDir, resume: bool) -> RunInfo | None:
+    """What the directory holds before; raises RunDirError unless it is to be resumed."""
+    if not run_dir.exists():
+        return None
+    before = run_dir.read_info()
+    if before.pid == os.getppid() and run_dir.read_status().state in ACTIVE_STATES:
+        raise RunDirError(
+            "{path}: is the run of the script that started this process; make it "
+            "once: under `if __name__ == '__main__'`, after init_process_group, "
+            "or with rank=",
+            path=run_dir.path,
+        )
+    if not resume:
+        raise RunDirError(
+            "{path}: holds a run already; choose another path, or pass resume=True",
+            path=run_dir.path,
+        )
+    return before
 
 
 def _health_section(given: Mapping[str, Any]) -> Any:
@@ -387,7 +323,9 @@ def _health_section(given: Mapping[str, Any]) -> Any:
 
     if given.get("rollback"):
         raise InstrumentError("health.rollback: only our own loop can go back; use pause")
-    return resolve(assignments={f"health.{key}": value for key, value in given.items()}).health
+    section = resolve(assignments={f"health.{key}": value for key, value in given.items()}).health
+    checked_rules(section, own_loop=False)  # Before there is a run.
+    return section
 
 
 if __name__ == "__main__":

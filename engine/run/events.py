@@ -1,10 +1,14 @@
-"""Events of a run: one line in events.jsonl each, also written to the engine's log."""
+"""Events of a run: one line in events.jsonl each, also written to the engine's log.
+
+Events of steps that a resume abandoned are marked by the reader, `engine.run.history`.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lmm_tui.engine.run.control_mailbox import Reply, Request
@@ -26,8 +30,51 @@ Kind = Literal[
     "end",
 ]
 Level = Literal["info", "warning", "error"]
+_LEVELS: dict[str, Level] = {"warning": "warning", "error": "error"}
 
 log = logging.getLogger("engine")
+
+
+@dataclass(frozen=True)
+class RunEvent:
+    """What happened at a step; `details` depend on the kind, such as the `rule` of an alert."""
+
+    step: int | None
+    """None for what belongs to no step, such as a note on a log of another program."""
+    kind: Kind | str
+    message: str
+    level: Level = "info"
+    details: Mapping[str, Any] = field(default_factory=dict)
+    time: float = field(default_factory=lambda: round(time.time(), 3))
+    abandoned: bool = False
+    """Whether it is of a step that a resume has trained anew, as the reader finds out."""
+
+    def record(self) -> dict[str, Any]:
+        """The JSON object of its line."""
+        return {
+            "time": self.time,
+            "step": self.step,
+            "kind": self.kind,
+            "level": self.level,
+            "message": self.message,
+            **self.details,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> RunEvent | None:
+        """None if the line is no event."""
+        match record:
+            case {
+                "time": float() | int() as at,
+                "step": int(step),
+                "kind": str(kind),
+                "message": str(message),
+            }:
+                known = ("time", "step", "kind", "level", "message")
+                details = {key: value for key, value in record.items() if key not in known}
+                level = _LEVELS.get(str(record.get("level")), "info")
+                return cls(step, kind, message, level, details, float(at))
+        return None
 
 
 class EventLog:
@@ -39,16 +86,7 @@ class EventLog:
     def write(
         self, kind: Kind, message: str, *, step: int, level: Level = "info", **details: Any
     ) -> None:
-        self._writer.write(
-            {
-                "time": round(time.time(), 3),
-                "step": step,
-                "kind": kind,
-                "level": level,
-                "message": message,
-                **details,
-            }
-        )
+        self._writer.write(RunEvent(step, kind, message, level, details).record())
         log.log(getattr(logging, level.upper()), "step %d: %s: %s", step, kind, message)
 
     def write_command(

@@ -1,4 +1,7 @@
-"""Runs by name or path, and the list of runs in a folder."""
+"""Runs by name or path, the list of runs in a folder, and logs of other programs by path.
+
+Every command and screen finds what it opens here; `engine.run.reader` opens it.
+"""
 
 from __future__ import annotations
 
@@ -64,6 +67,54 @@ def find_run(name: str | None, runs_dir: Path | str) -> RunDir:
     return candidate
 
 
+def find_path(name: str | None, runs_dir: Path) -> Path:
+    """A run directory or a foreign log that `Reader` can open; None finds the newest run.
+
+    Raises RunDirError or UnknownLogError if there is neither.
+    """
+    from lmm_tui.metrics.readers.foreign import UnknownLogError, resolve  # They import numpy.
+
+    if name is None:
+        return find_run(name, runs_dir).path
+    for path in (runs_dir / name, given_path(name)):
+        if RunDir(path).exists():
+            return find_run(str(path), runs_dir).path
+    for path in (given_path(name), runs_dir / name):
+        if is_foreign(path):
+            return path
+        if path.is_dir():
+            resolve(path)  # Says what was looked for.
+    if len(Path(name).parts) > 1:
+        raise UnknownLogError("{name}: no such file or folder; give a log or a run", name=name)
+    return find_run(name, runs_dir).path
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a path may be a log of another program rather than a run directory."""
+    if RunDir(path).exists():
+        return False
+    from lmm_tui.metrics.readers.foreign import is_log
+
+    return is_log(path)
+
+
+def holds_runs(path: Path) -> bool:
+    """Whether a path is no run but holds logs of several."""
+    if RunDir(path).exists():
+        return False
+    from lmm_tui.metrics.readers.log_folders import runs_at
+
+    return len(runs_at(path)) > 1
+
+
+def given_path(name: str) -> Path:
+    """A path as a person writes it; `~` is the home folder."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # There is no such user.
+        return Path(name)
+
+
 def run_or_path(name: str, runs_dir: Path | str) -> Path:
     """`name` as a run in `runs_dir` if there is one, else as a path (a checkpoint, a file, …)."""
     inside = Path(runs_dir) / name
@@ -74,5 +125,5 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        print(list_runs(folder))
+        print(list_runs(folder), is_foreign(Path(__file__)))
     print("=== 自测通过 ===")

@@ -41,7 +41,7 @@ _SAMPLE_CHARACTERS = 2_000_000
 T = TypeVar("T")
 
 
-class Reader(Protocol[T]):
+class ReadRow(Protocol[T]):
     """`read_conversations`, `read_pairs` or `read_prompts`."""
 
     def __call__(
@@ -133,7 +133,7 @@ def fingerprint_of(rendered: Iterable[Rendered]) -> str:
     return digest.hexdigest()
 
 
-def read_sides(read: Reader[T], data: DataConfig, side: Split) -> list[Dataset[T]]:
+def read_sides(read: ReadRow[T], data: DataConfig, side: Split) -> list[Dataset[T]]:
     """The training or validation rows of each configured source."""
     return [
         read(source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data))
@@ -141,7 +141,7 @@ def read_sides(read: Reader[T], data: DataConfig, side: Split) -> list[Dataset[T
     ]
 
 
-def read_side(read: Reader[T], data: DataConfig, side: Split) -> Dataset[T]:
+def read_side(read: ReadRow[T], data: DataConfig, side: Split) -> Dataset[T]:
     """Those of all sources, as one."""
     return joined(read_sides(read, data, side))
 

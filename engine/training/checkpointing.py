@@ -6,7 +6,6 @@ Files and retention are `engine.checkpoints`; going back to a checkpoint is `res
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from lmm_tui.engine.checkpoints import checkpoint_files as files
@@ -16,16 +15,17 @@ from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError, Retenti
 from lmm_tui.engine.device import rng_state
 from lmm_tui.engine.model.adapters import adapter_of, weights_of
 from lmm_tui.engine.training.context import TrainContext
+from lmm_tui.engine.training.step_reader import StepReader
 from lmm_tui.message import Message
 
 
 class Checkpointer:
     """Writes the checkpoints of one run; `close` it."""
 
-    def __init__(self, context: TrainContext, flush: Callable[[], None]) -> None:
-        """`flush` reads the numbers of the last step, which a checkpoint holds too."""
+    def __init__(self, context: TrainContext, reader: StepReader) -> None:
+        """`reader` has the numbers of the last step, which a checkpoint holds too."""
         self._context = context
-        self._flush = flush
+        self._reader = reader
         self._alerted = False
         """Whether an alert was written since the last checkpoint that could be written."""
         self.saver = BackgroundSaver(
@@ -49,7 +49,7 @@ class Checkpointer:
     def begin(self) -> None:
         """Copy the state of this step, unless it is saved, and write it in the background."""
         context = self._context
-        self._flush()
+        self._reader.flush()
         if self.saver.has(context.step):
             return
         log = context.config.log

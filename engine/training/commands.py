@@ -1,28 +1,24 @@
-"""Does the commands that a run gets while it trains, and answers each.
+"""What our own loop can do on a command, registered with the command server of its run.
 
-Requests are taken from the mailbox between optimiser steps, done, written as events and answered
-with what really happened. A command that cannot be done says why and changes nothing. Queries
-(`talk`, `read`) change nothing and are many: they are answered, but are no events.
+Queries (`talk`, `read`) change nothing and are many: they are answered, but are no events.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from lmm_tui.engine.generation.sampling_options import sampling
 from lmm_tui.engine.run.command_arguments import require
-from lmm_tui.engine.run.control_mailbox import CommandError, Mailbox, Reply, Request
-from lmm_tui.engine.run.setting_changes import SettingChange
+from lmm_tui.engine.run.command_server import Outcome, Stop
+from lmm_tui.engine.run.control_mailbox import CommandError, Request
 from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.evaluations import Evaluations
 from lmm_tui.engine.training.live_model import LiveModel
 from lmm_tui.engine.training.rollback import Rollback
 from lmm_tui.engine.training.setting_changer import SettingChanger
-from lmm_tui.engine.training.stop_request import StopRequested
-from lmm_tui.errors import LmmError
+from lmm_tui.engine.training.step_reader import StepReader
 from lmm_tui.message import Message
 
 SETTINGS = {
@@ -36,130 +32,64 @@ SETTINGS = {
 }
 """What `set` can change in a live run, and the configuration key behind it."""
 
-Handler = Callable[[dict[str, Any]], str]
-"""From the arguments of a command to a sentence that says what was done."""
-Query = Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]
-"""From arguments to a sentence for people and data for programs."""
-
 _TASK = re.compile(r"\w[\w.:+-]*")
 
 
-_ARGUMENTS: dict[str, dict[str, type]] = {
-    "pause": {},
-    "resume": {},
-    "probe": {},
-    "stop": {"checkpoint": bool},
-    "checkpoint": {"pin": bool},
-    "evaluate": {"tasks": str},
-    "sample": {"prompt": str, "max_tokens": float, "temperature": float, "top_p": float},
-    "rollback": {"before": float},
-}
-"""What each command takes; the bounds of numbers are those of the configuration."""
+class StopRequested(Exception):
+    """Unwinds the loop at a step boundary; the request is answered once the run has ended."""
+
+    def __init__(self, request: Stop) -> None:
+        super().__init__("stop")
+        self.request = request
 
 
-def refuse_until_ready(mailbox: Mailbox, activity: str) -> None:
-    """Answer commands while the run is being set up: only `stop` is possible then."""
-    while request := mailbox.take():
-        if request.command == "stop":
-            raise StopRequested(request, save=False)
-        request.answer(
-            Reply(False, Message("still starting ({activity}); try again soon", activity=activity))
-        )
-
-
-class Commands:
-    """Serves the mailbox of one run."""
+class TrainingCommands:
+    """Takes the commands of one run before each step; may change all that training depends on."""
 
     def __init__(
         self,
         context: TrainContext,
-        *,
+        reader: StepReader,
         settings: SettingChanger,
-        flush: Callable[[], None],
         checkpoints: Checkpointer,
         rollback: Rollback,
         live: LiveModel,
         evaluations: Evaluations,
     ) -> None:
-        """`flush` reads the numbers of the last step."""
         self._context = context
+        self._reader = reader
         self._settings = settings
-        self._changes: list[SettingChange] = []
-        """Made by the command in progress."""
-        self._flush = flush
         self._checkpoints = checkpoints
         self._rollback = rollback
         self._live = live
         self._evaluations = evaluations
-        self._paused = False
-        self._handlers: dict[str, Handler] = {
-            "pause": self._pause,
-            "resume": self._resume,
-            "checkpoint": self._checkpoint,
-            "probe": self._probe,
-            "sample": self._sample,
-            "evaluate": self._validate_or_evaluate,
-            "set": self._set,
-            "rollback": self._roll_back,
-        }
-        self._queries: dict[str, Query] = {"talk": live.talk, "read": live.read}
+        self._server = server = context.run.commands
+        register = server.register
+        register("checkpoint", self._checkpoint, {"pin": bool})
+        register("probe", self._probe)
+        register("evaluate", self._validate_or_evaluate, {"tasks": str})
+        register("rollback", self._roll_back, {"before": float}, must_end_whole=True)
+        register("set", self._set, checks_itself=True)
+        # The bounds of numbers are those of the configuration.
+        numbers = dict.fromkeys(("max_tokens", "temperature", "top_p"), float)
+        register("sample", self._sample, {"prompt": str, **numbers})
+        server.register_query("talk", self._talk)
+        server.register_query("read", self._read)
 
-    def serve(self) -> None:
-        """Do the commands that wait; while paused, wait for more. Raises StopRequested."""
-        while True:
-            if request := self._context.host.mailbox.take(0.5 if self._paused else None):
-                self._handle(request)
-            elif not self._paused:
-                return
+    def decide(self) -> Request | str | None:
+        """A request, or that the run is paused; nothing after the last step."""
+        if self._context.step >= self._context.config.train.steps:
+            return None
+        if self._server.paused:
+            self._reader.flush()
+        return self._server.take() or ("paused" if self._server.paused else None)
 
-    def pause(self) -> None:
-        """Pause before the next step, until a `resume` command."""
-        self._paused = True
-        self._flush()
-        self._context.status.update(state="paused", eta_s=None)
-
-    def _handle(self, request: Request) -> None:
-        context = self._context
-        step = context.step
-        if query := self._queries.get(request.command):
-            request.answer(self._answer(query, request))
-            return
-        failed: Exception | None = None
-        try:
-            if request.command != "set":
-                require(request.args, _ARGUMENTS[request.command])
-            if request.command == "stop":
-                context.events.write("command", "stop", step=step, args=request.args)
-                raise StopRequested(request, save=request.args.get("checkpoint", True))
-            reply = Reply(True, self._handlers[request.command](request.args), step)
-        except StopRequested:
-            raise
-        except Exception as error:  # No command ends a run.
-            failed = error
-            reply = _failure(request, error, step)
-        changes, self._changes = [change.record() for change in self._changes], []
-        context.events.write_command(request, reply, changes)
-        request.answer(reply)
-        half_done = failed is not None and not isinstance(failed, LmmError | OSError)
-        if failed is not None and half_done and request.command == "rollback":
-            raise failed  # The weights may be neither those before nor those after.
-
-    def _answer(self, query: Query, request: Request) -> Reply:
-        step = self._context.step
-        try:
-            sentence, data = query(request.args)
-        except Exception as error:
-            return _failure(request, error, step)
-        return Reply(True, sentence, step, data)
-
-    def _pause(self, args: dict[str, Any]) -> str:
-        self.pause()
-        return Message("paused")
-
-    def _resume(self, args: dict[str, Any]) -> str:
-        self._paused = False
-        self._context.status.update(state="running")
-        return Message("running")
+    def act(self, due: Request | str) -> None:
+        """Raises StopRequested."""
+        if isinstance(due, Request):
+            self._server.handle(due)
+        if self._server.stop:
+            raise StopRequested(self._server.stop)
 
     def _checkpoint(self, args: dict[str, Any]) -> str:
         pinned = args.get("pin", False)
@@ -199,7 +129,7 @@ class Commands:
             raise CommandError("it takes before=STEP, the step to go back behind, or nothing")
         return self._rollback.roll_back_and_save(before)
 
-    def _set(self, args: dict[str, Any]) -> str:
+    def _set(self, args: dict[str, Any]) -> Outcome:
         if not args:
             raise CommandError("nothing to set; it takes {settings}", settings=[*SETTINGS])
         for name in args.keys() - SETTINGS.keys():
@@ -208,25 +138,18 @@ class Commands:
             )
         require(args, dict.fromkeys(SETTINGS, float))
         values = {SETTINGS[name]: value for name, value in args.items()}
-        self._changes, sentence = self._settings.change(values)
-        return sentence
+        changes, sentence = self._settings.change(values)
+        return Outcome(sentence, changes=[change.record() for change in changes])
 
+    def _talk(self, args: dict[str, Any]) -> Outcome:
+        sentence, data = self._live.talk(args)
+        return Outcome(sentence, data=data)
 
-def _failure(request: Request, error: Exception, step: int) -> Reply:
-    is_known = isinstance(error, LmmError | OSError)
-    why = Message(
-        "{command}: {error}" if is_known else "{command}: {kind}: {error}",
-        command=request.command,
-        kind=type(error).__name__,
-        error=error,
-    )
-    return Reply(False, why, step)
+    def _read(self, args: dict[str, Any]) -> Outcome:
+        sentence, data = self._live.read(args)
+        return Outcome(sentence, data=data)
 
 
 if __name__ == "__main__":
-    box = Mailbox()
-    refused = box.send("pause")
-    refuse_until_ready(box, "loading data")
-    print(refused.result())
-    assert not refused.result().ok
+    print(*SETTINGS, bool(_TASK.fullmatch("arc_easy")))
     print("=== 自测通过 ===")

@@ -6,44 +6,32 @@ last step that was made; a part that needs numbers of that step flushes the `Ste
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import Precision, autocast
 from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.run.control_mailbox import Mailbox
 from lmm_tui.engine.run.events import EventLog
+from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.engine.run.setting_changes import SettingChange, SettingHistory
 from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.engine.stages.base import Stage
 from lmm_tui.engine.training.observer import Observer
 from lmm_tui.engine.training.optim import hyper_parameters
-
-
-class Host(Protocol):
-    """What the loop needs of the run it belongs to; `run_host.EngineHost` provides it."""
-
-    config: RunConfig
-    run_dir: RunDir
-    mailbox: Mailbox
-    events: EventLog
-    status: StatusWriter
-    history: SettingHistory
-    asked: list[SettingChange]
-    resumes: bool
-
-    def describe(self, **changes: Any) -> None: ...
+from lmm_tui.engine.training.train_job import TrainJob
+from lmm_tui.errors import LmmError
+from lmm_tui.message import Message
 
 
 @dataclass
 class TrainContext:
-    host: Host
+    run: Run
+    job: TrainJob
     config: RunConfig
     """The settings in force; `change_settings` replaces them."""
     device: torch.device
@@ -70,15 +58,15 @@ class TrainContext:
 
     @property
     def run_dir(self) -> RunDir:
-        return self.host.run_dir
+        return self.run.run_dir
 
     @property
     def events(self) -> EventLog:
-        return self.host.events
+        return self.run.events
 
     @property
     def status(self) -> StatusWriter:
-        return self.host.status
+        return self.run.status
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of forward passes."""
@@ -102,6 +90,14 @@ class TrainContext:
                 yield
         finally:
             self.status.update(activity="")
+
+    def try_to(self, otherwise: str, what: Callable[[], object]) -> None:
+        """Do what may fail, as for a diverged model or on a full disk, without ending the run."""
+        try:
+            what()
+        except LmmError as error:
+            text = Message("{otherwise}: {error}", otherwise=otherwise, error=error)
+            self.events.write("alert", text, step=self.step, level="warning")
 
     def report_warnings(self) -> None:
         """Write the stage's new warnings as alerts."""

@@ -6,53 +6,52 @@ Rules and alerts are `engine.health.health_monitor`. Actions (`health.rollback`,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from lmm_tui.engine.health.health_monitor import HealthMonitor
-from lmm_tui.engine.training.context import Host, TrainContext
+from lmm_tui.engine.health.health_monitor import Action, HealthMonitor
+from lmm_tui.engine.training.checkpointing import Checkpointer
+from lmm_tui.engine.training.context import TrainContext
+from lmm_tui.engine.training.rollback import Rollback
 from lmm_tui.engine.training.spike_keeper import RULES as SPIKE_RULES
 from lmm_tui.engine.training.spike_keeper import SpikeKeeper
 from lmm_tui.message import Message
 
 
 class HealthActions:
-    def __init__(self, host: Host, spikes: SpikeKeeper) -> None:
-        config = host.config
-        self.monitor = HealthMonitor(
-            config.health,
-            host.events,
-            own_loop=True,  # Non-finite steps are the business of NonFinitePolicy.
-            from_scratch=config.stage == "pretrain" and not config.start_from,
-        )
-        self.monitor.on_verdict = lambda verdict: host.status.update(verdict=verdict.record())
-        self._spikes = spikes
+    """Reads each row that is logged; may go back to a checkpoint, write one, or pause."""
 
-    def observe(self, step: int, row: Mapping[str, float]) -> None:
-        """Check a row that was logged; batches of spikes are flagged."""
-        for alert in self.monitor.observe(step, row):
-            if alert.rule in SPIKE_RULES:
-                self._spikes.flag(alert.step, alert.rule, alert.what)
-
-    def apply(
+    def __init__(
         self,
         context: TrainContext,
-        *,
-        roll_back: Callable[[], str],
-        checkpoint: Callable[[], bool],
-        pause: Callable[[], None],
+        spikes: SpikeKeeper,
+        rollback: Rollback,
+        checkpoints: Checkpointer,
     ) -> None:
-        """Take the actions of new alerts; `roll_back` returns what it did, `checkpoint` whether
-        one is being written."""
-        for action, rule in self.monitor.due():
-            if action == "rollback":
-                done = roll_back()
-            elif action == "checkpoint":
-                done = Message(
-                    "a checkpoint is written" if checkpoint() else "no checkpoint, the disk hangs"
-                )
-            else:
-                pause()
-                done = Message("paused; look at it, then go on (resume)")
+        self._context = context
+        self._spikes, self._rollback, self._checkpoints = spikes, rollback, checkpoints
+        asked = context.job.config
+        self._monitor = HealthMonitor(
+            asked.health,
+            context.events,
+            own_loop=True,  # Non-finite steps are the business of NonFinitePolicy.
+            from_scratch=asked.stage == "pretrain" and not asked.start_from,
+        )
+        self._monitor.on_verdict = lambda verdict: context.status.update(verdict=verdict.record())
+        self._monitor.hold_to(context.stage.baselines)
+        context.run.on_row(self._observe)
+        context.run.on_close(self._monitor.close)
+
+    def catch_up(self) -> None:
+        """Restore the state of the rules from the rows up to the present step."""
+        self._monitor.catch_up(self._context.run_dir.metrics, self._context.step)
+
+    def decide(self) -> list[tuple[Action, str]] | None:
+        return self._monitor.due() or None
+
+    def act(self, due: list[tuple[Action, str]]) -> None:
+        context = self._context
+        for action, rule in due:
+            done = self._take(action)
             context.events.write(
                 "alert",
                 Message("{rule}: {done}", rule=rule, done=done),
@@ -60,13 +59,28 @@ class HealthActions:
                 rule=rule,
             )
 
+    def _take(self, action: Action) -> str:
+        """What was done, in a sentence."""
+        if action == "rollback":
+            return self._rollback.roll_back_and_lower_lr()
+        if action == "checkpoint":
+            begun = self._checkpoints.begin_unless_stuck()
+            return Message("a checkpoint is written" if begun else "no checkpoint, the disk hangs")
+        self._context.run.commands.pause()
+        return Message("paused; look at it, then go on (resume)")
+
+    def _observe(self, step: int, row: Mapping[str, float]) -> None:
+        """Check a row; batches of spikes are flagged."""
+        for alert in self._monitor.observe(step, row):
+            if alert.rule in SPIKE_RULES:
+                self._spikes.flag(alert.step, alert.rule, alert.what)
+
 
 if __name__ == "__main__":
     from types import SimpleNamespace
     from typing import Any
 
-    context: Any = SimpleNamespace(step=60)
-    context.events = SimpleNamespace(write=lambda kind, text, **about: print(kind, text))
-    demo: Any = SimpleNamespace(monitor=SimpleNamespace(due=lambda: [("pause", "loss_spike")]))
-    HealthActions.apply(demo, context, roll_back=str, checkpoint=bool, pause=lambda: None)
+    demo: Any = SimpleNamespace(_context=SimpleNamespace(run=SimpleNamespace()))
+    demo._context.run.commands = SimpleNamespace(pause=lambda: None)
+    print(HealthActions._take(demo, "pause"))
     print("=== 自测通过 ===")

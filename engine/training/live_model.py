@@ -6,7 +6,6 @@ command; evaluation with lm-eval, which needs a checkpoint, is `engine.training.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.oom_split import split
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.sampler import Sampler
+from lmm_tui.engine.training.step_reader import StepReader
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_LOSS, describe
 from lmm_tui.metrics.values import measured
@@ -26,16 +26,16 @@ LONGEST_PROMPT = 2048
 
 
 class LiveModel:
-    def __init__(self, context: TrainContext, flush: Callable[[], None]) -> None:
-        """`flush` reads the numbers of the last step, so that rows are logged in order."""
+    def __init__(self, context: TrainContext, reader: StepReader) -> None:
+        """`reader` has the numbers of the last step: rows are logged in order."""
         self._context = context
-        self._flush = flush
-        self._sampler = Sampler(context.model, context.stage, context.run_dir)
+        self._reader = reader
+        self._sampler = Sampler(context.model, context.stage, context.run)
 
     def validate(self) -> str:
         """Measure loss and other metrics on validation data; a short sentence of them."""
         context = self._context
-        self._flush()
+        self._reader.flush()
         with (
             context.activity(Message("validating")),
             torch.no_grad(),
@@ -64,7 +64,7 @@ class LiveModel:
     def probe(self) -> str:
         """Run the probes now, on the data of the next step; their main numbers."""
         context = self._context
-        self._flush()
+        self._reader.flush()
         with context.activity(Message("probing")), torch.no_grad(), context.autocast():
             batch = split(context.stage.micro_batches(context.step)[:1], context.parts)[0]
             with context.observer.probe_forward(batch, True):
@@ -83,7 +83,7 @@ class LiveModel:
         context = self._context
         if prompt := options.get("prompt"):
             check_length(len(context.stage.prompt_ids(prompt)), LONGEST_PROMPT)
-        self._flush()
+        self._reader.flush()
         with context.activity(Message("sampling")):
             texts = self._sampler.sample(context.step, context.config.log, **options)
             self._sampler.record_token_losses(context.step, context.stage.probe_sequence)
@@ -105,7 +105,7 @@ class LiveModel:
             return self._chat_model().read(args)
 
     def _chat_model(self) -> ChatModel:
-        self._flush()
+        self._reader.flush()
         stage = self._context.stage
         return ChatModel(
             self._context.model,
@@ -115,9 +115,6 @@ class LiveModel:
             stage.probe_sequence,
             longest=LONGEST_PROMPT,
         )
-
-    def close(self) -> None:
-        self._sampler.close()
 
 
 if __name__ == "__main__":

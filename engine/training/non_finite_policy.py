@@ -7,12 +7,12 @@ alert.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from lmm_tui.engine.health.health_monitor import BAD_STEP
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import StepMetrics
+from lmm_tui.engine.training.rollback import Rollback
 from lmm_tui.engine.training.spike_keeper import SpikeKeeper
+from lmm_tui.engine.training.step_reader import StepReader
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
 
@@ -22,15 +22,20 @@ class DivergedError(LmmError):
 
 
 class NonFinitePolicy:
-    def __init__(self, context: TrainContext, spikes: SpikeKeeper) -> None:
+    """Reads the numbers of each step; may go back to a checkpoint, pause, or end the run."""
+
+    def __init__(
+        self, context: TrainContext, reader: StepReader, spikes: SpikeKeeper, rollback: Rollback
+    ) -> None:
         self._context = context
         self._spikes = spikes
+        self._rollback = rollback
+        reader.on_read(self._observe)
         self._skipped: StepMetrics | None = None
         self._alerted = False
         """Whether an alert was written since the last finite step."""
 
-    def observe(self, reading: StepMetrics) -> None:
-        """Take note of a step; called as soon as its numbers are read."""
+    def _observe(self, reading: StepMetrics) -> None:
         if not reading.skipped:
             self._alerted = self._context.rolled_back = False
             return
@@ -41,14 +46,12 @@ class NonFinitePolicy:
             )
             self._spikes.flag(reading.step, BAD_STEP["rule"], what)
 
-    def apply(self, roll_back: Callable[[], str], pause: Callable[[], None]) -> None:
-        """Do what the configuration says about a step that was skipped since the last call.
-
-        `roll_back` returns what it did. Raises DivergedError where training is to stop.
-        """
+    def decide(self) -> StepMetrics | None:
         skipped, self._skipped = self._skipped, None
-        if skipped is None:
-            return
+        return skipped
+
+    def act(self, skipped: StepMetrics) -> None:
+        """Do what the configuration says; raises DivergedError where training is to stop."""
         policy = self._context.config.train.on_nonfinite
         what = Message(
             "loss is {loss}, gradient norm {norm}: step left out",
@@ -56,12 +59,13 @@ class NonFinitePolicy:
             norm=skipped.norm,
         )
         if policy == "rollback" and not self._context.rolled_back:
-            what = Message("{what}, {done}", what=what, done=roll_back())
+            done = self._rollback.roll_back_and_lower_lr()
+            what = Message("{what}, {done}", what=what, done=done)
         elif policy == "pause":
             what = Message(
                 "{what}, paused; lower the learning rate (set lr=…) or go on (resume)", what=what
             )
-            pause()
+            self._context.run.commands.pause()
         elif policy != "stop":
             what = Message("{what}; lower the learning rate if more follow", what=what)
         if not self._alerted or policy == "stop":
@@ -83,8 +87,7 @@ if __name__ == "__main__":
     train = SimpleNamespace(on_nonfinite="skip")
     context: Any = SimpleNamespace(config=SimpleNamespace(train=train), rolled_back=False)
     context.events = SimpleNamespace(write=lambda kind, text, **about: print(kind, text))
-    spikes: Any = SimpleNamespace(flag=print)
-    policy = NonFinitePolicy(context, spikes)
-    policy.observe(StepMetrics(7, float("nan"), 1.0, skipped=True))
-    policy.apply(lambda: "rolled back", lambda: None)
+    nothing: Any = SimpleNamespace(flag=print, on_read=lambda called: None)
+    policy = NonFinitePolicy(context, nothing, nothing, nothing)
+    policy.act(StepMetrics(7, float("nan"), 1.0, skipped=True))
     print("=== 自测通过 ===")

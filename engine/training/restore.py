@@ -18,23 +18,24 @@ from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError
 from lmm_tui.engine.device import restore_rng
 from lmm_tui.engine.model.adapters import load_adapted
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step
+from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir_error import nothing_left
-from lmm_tui.engine.training.context import Host, TrainContext
+from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.message import Message
 
 
-def find_checkpoint(host: Host) -> Path | None:
+def find_checkpoint(run: Run) -> Path | None:
     """The newest intact checkpoint of a run; damaged ones after it are set aside, with an alert.
 
     Raises CheckpointError where all are damaged.
     """
-    host.status.update(activity=Message("verifying the checkpoint"))
-    found, damaged = files.newest_intact(host.run_dir.checkpoints)
+    run.status.update(activity=Message("verifying the checkpoint"))
+    found, damaged = files.newest_intact(run.run_dir.checkpoints)
     if damaged and found is None:
         raise next(iter(damaged.values()))
     for path, error in damaged.items():
         files.set_aside(path)
-        host.events.write("alert", str(error), step=checkpoint_step(path), level="warning")
+        run.events.write("alert", str(error), step=checkpoint_step(path), level="warning")
     return found
 
 

@@ -8,32 +8,32 @@ saves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 
 from lmm_tui.engine.checkpoints import checkpoint_files as files
 from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError
 from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.restore import load_checkpoint
+from lmm_tui.engine.training.step_reader import StepReader
 from lmm_tui.message import Message
 
 
 class Rollback:
-    """Both return what they did, in a sentence for people."""
+    """Changes weights, optimisers and, where automatic, the learning rate."""
 
     def __init__(
-        self, context: TrainContext, checkpoints: Checkpointer, flush: Callable[[], None]
+        self, context: TrainContext, checkpoints: Checkpointer, reader: StepReader
     ) -> None:
         self._context = context
         self._checkpoints = checkpoints
-        self._flush = flush
+        self._reader = reader
 
     def roll_back_and_save(self, before: int | None) -> str:
-        """Go back to the newest checkpoint from before step `before`; raises CheckpointError."""
+        """Go back to a checkpoint from before step `before`, in words; raises CheckpointError."""
         context, saver = self._context, self._checkpoints.saver
-        self._flush()
-        saver.settle()
-        path, _ = files.newest_intact(context.run_dir.checkpoints, before=before)
+        self._reader.flush()
+        path = self._restore_weights(before)
         if path is None:
             raise CheckpointError(
                 "there is no intact checkpoint to go back to"
@@ -41,8 +41,6 @@ class Rollback:
                 else "there is no intact checkpoint from before step {before} to go back to",
                 before=before,
             )
-        with context.activity(Message("going back to {name}", name=path.name)):
-            load_checkpoint(context, path)
         if saver.has(context.step):  # With the weights that were just left.
             files.set_aside(saver.wait())
             saver.forget()
@@ -57,12 +55,9 @@ class Rollback:
         """Go back to the newest checkpoint, if there is one, with a lower learning rate."""
         context = self._context
         context.rolled_back = True
-        self._checkpoints.saver.settle()
-        path, _ = files.newest_intact(context.run_dir.checkpoints)
+        path = self._restore_weights()
         if path is None:
             return Message("no checkpoint to go back to yet")
-        with context.activity(Message("going back to {name}", name=path.name)):
-            load_checkpoint(context, path)
         context.lr_scale *= context.config.train.rollback_lr_factor
         return Message(
             "back to the weights of {name}, learning rate x {lr_scale:g}",
@@ -70,13 +65,22 @@ class Rollback:
             lr_scale=context.lr_scale,
         )
 
+    def _restore_weights(self, before: int | None = None) -> Path | None:
+        """Those of the newest intact checkpoint, with the optimisers; None if there is none."""
+        context = self._context
+        self._checkpoints.saver.settle()
+        path, _ = files.newest_intact(context.run_dir.checkpoints, before=before)
+        if path is not None:
+            with context.activity(Message("going back to {name}", name=path.name)):
+                load_checkpoint(context, path)
+        return path
+
 
 if __name__ == "__main__":
-    from pathlib import Path
     from types import SimpleNamespace
     from typing import Any
 
     context: Any = SimpleNamespace(run_dir=SimpleNamespace(checkpoints=Path("none")))
-    checkpoints: Any = SimpleNamespace(saver=SimpleNamespace(settle=lambda: None))
-    print(Rollback(context, checkpoints, lambda: None).roll_back_and_lower_lr())
+    parts: Any = SimpleNamespace(saver=SimpleNamespace(settle=lambda: None))
+    print(Rollback(context, parts, parts).roll_back_and_lower_lr())
     print("=== 自测通过 ===")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 
@@ -22,16 +22,16 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import Precision
 from lmm_tui.engine.model.adapters import add_adapters, freeze
 from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir_error import writing
-from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
 from lmm_tui.engine.stages.base import Stage, load_stage
-from lmm_tui.engine.training.context import Host, TrainContext
+from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import Observer
 from lmm_tui.engine.training.optim import build_optimizers
 from lmm_tui.engine.training.starting_weights import adopt_starting_weights
+from lmm_tui.engine.training.train_job import TrainJob
 from lmm_tui.message import Message
 from lmm_tui.metrics.step.speed import SpeedMeter
-from lmm_tui.metrics.tracker import TrainingTracker
 
 
 def choose_device(config: RunConfig) -> tuple[torch.device, Precision]:
@@ -47,37 +47,38 @@ def choose_device(config: RunConfig) -> tuple[torch.device, Precision]:
 
 
 def build_context(
-    host: Host,
+    run: Run,
+    job: TrainJob,
     device: torch.device,
     precision: Precision,
     *,
     fresh: bool,
     progress: Progress,
-    on_row: Callable[[int, Mapping[str, float]], object],
 ) -> TrainContext:
-    """Build stage, model, optimisers and observer from the settings of `host`.
+    """Build stage, model, optimisers and observer from the settings of `job`.
 
-    `fresh` is False where a checkpoint will be restored. `on_row` gets each row that is logged.
+    `fresh` is False where a checkpoint will be restored.
     """
-    config, start = host.config, None
+    config, start = job.config, None
     if config.start_from and fresh:
-        start, config = adopt_starting_weights(host, config.start_from)
+        start, config = adopt_starting_weights(run, config, config.start_from)
     stage = load_stage(config, device, progress)
-    config = _with_steps(host, config, stage.steps_per_epoch)
+    config = _with_steps(run, job, config, stage.steps_per_epoch)
     for note in stage.notes:
-        host.events.write("start", note, step=0)
+        run.events.write("start", note, step=0)
     for warning in stage.warnings:
-        host.events.write("alert", warning, step=0, level="warning")
+        run.events.write("alert", warning, step=0, level="warning")
     stage.warnings.clear()
     for entry in stage.cache_entries:
-        note_run(entry, host.run_dir.path)
-    _save_tokenizer(host, stage.tokenizer, fresh)
-    host.status.update(activity=Message("building the model"))
+        note_run(entry, run.run_dir.path)
+    _save_tokenizer(run, stage.tokenizer, fresh)
+    run.status.update(activity=Message("building the model"))
     model = _build_model(config, stage, device, None if start is None else start.tensors)
     with devices.autocast(device, precision):
-        stage.begin(model, host.run_dir, fresh=fresh)
+        stage.begin(model, run.run_dir, fresh=fresh)
     return TrainContext(
-        host,
+        run,
+        job,
         config,
         device,
         precision,
@@ -85,7 +86,7 @@ def build_context(
         model,
         build_optimizers(model, config.optim, config.peak_lr),
         devices.make_scaler(device, precision),
-        _build_observer(host, config, stage, model, precision, on_row),
+        _build_observer(run, config, stage, model, precision),
     )
 
 
@@ -95,7 +96,7 @@ def announce_start(context: TrainContext) -> None:
     if config.train.compile:
         context.status.update(activity=Message("compiling the model"))
         context.model.model.compile()
-    context.host.describe(
+    context.run.describe(
         device=str(context.device),
         precision=context.precision,
         parameters=shape.parameters,
@@ -122,7 +123,7 @@ def announce_start(context: TrainContext) -> None:
     )
 
 
-def _with_steps(host: Host, config: RunConfig, steps_per_epoch: float) -> RunConfig:
+def _with_steps(run: Run, job: TrainJob, config: RunConfig, steps_per_epoch: float) -> RunConfig:
     """The settings with the steps that follow from `train.epochs`, where those are given."""
     epochs = config.train.epochs
     if epochs is None:
@@ -131,9 +132,9 @@ def _with_steps(host: Host, config: RunConfig, steps_per_epoch: float) -> RunCon
     steps = max(1, math.ceil(round(epochs * steps_per_epoch, 6)))
     train = config.train.model_copy(update={"steps": steps})
     config = config.model_copy(update={"train": train})
-    if not host.resumes:  # Of a resumed run it has what the run began with.
-        host.run_dir.write_config(to_toml(config))
-    host.events.write(
+    if not job.resumes:  # Of a resumed run it has what the run began with.
+        run.run_dir.write_config(to_toml(config))
+    run.events.write(
         "start",
         Message(
             "train.epochs: {epochs:g} of {steps_per_epoch:.6g} steps each: {steps} steps",
@@ -146,8 +147,8 @@ def _with_steps(host: Host, config: RunConfig, steps_per_epoch: float) -> RunCon
     return config
 
 
-def _save_tokenizer(host: Host, tokenizer: Tokenizer, fresh: bool) -> None:
-    own = host.run_dir.path / "tokenizer.json"
+def _save_tokenizer(run: Run, tokenizer: Tokenizer, fresh: bool) -> None:
+    own = run.run_dir.path / "tokenizer.json"
     if fresh or not own.is_file():
         with writing(own):
             tokenizer.save(own)
@@ -183,20 +184,15 @@ def _build_model(
 
 
 def _build_observer(
-    host: Host,
+    run: Run,
     config: RunConfig,
     stage: Stage,
     model: Decoder,
     precision: Precision,
-    on_row: Callable[[int, Mapping[str, float]], object],
 ) -> Observer:
     return Observer(
         model,
-        TrainingTracker(
-            host.run_dir.path,
-            tensorboard=config.log.tensorboard,
-            likelihood=config.stage in LIKELIHOOD_STAGES,
-        ),
+        run.metrics,
         SpeedMeter(
             model.shape.flops_per_token(config.data.seq_len),
             devices.peak_flops(model.head_weight.device, precision),
@@ -204,7 +200,7 @@ def _build_observer(
         compiled=config.train.compile,
         steps_per_epoch=stage.steps_per_epoch,
         deep=config.probe,
-        on_row=on_row,
+        on_row=run.tell_row,
     )
 
 

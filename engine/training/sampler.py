@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from lmm_tui.engine.config.sections.log_config import LogConfig
 from lmm_tui.engine.generation.generate import generate, token_losses
 from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.run.jsonl_writer import JsonlWriter
-from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run import Run
+from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.engine.stages.base import Stage
 
 _LOSS_TOKENS = 96
@@ -19,10 +18,10 @@ _LOSS_TOKENS = 96
 class Sampler:
     """Samples from one model; its mode and the random numbers of training stay untouched."""
 
-    def __init__(self, model: Decoder, stage: Stage, run_dir: RunDir) -> None:
+    def __init__(self, model: Decoder, stage: Stage, run: Run) -> None:
         self._model = model
         self._stage = stage
-        self._writer = JsonlWriter(run_dir.samples)
+        self._run = run
 
     def sample(
         self,
@@ -48,16 +47,13 @@ class Sampler:
             stop_ids = self._stage.stop_ids
             new_ids = list(generate(self._model, ids, seed=seed, stop_ids=stop_ids, **chosen))
             texts.append(self._stage.tokenizer.decode(new_ids))
-            self._write(
-                step,
-                "sample",
-                prompt=text,
-                text=texts[-1],
-                tokens=len(new_ids),
-                temperature=chosen["temperature"],
-                top_p=chosen["top_p"],
-                answer=self._stage.is_chat,
-            )
+            details = {
+                "tokens": len(new_ids),
+                "temperature": chosen["temperature"],
+                "top_p": chosen["top_p"],
+                "answer": self._stage.is_chat,
+            }
+            self._run.add_sample(RunSample(step, prompt=text, text=texts[-1], details=details))
         return texts
 
     def record_token_losses(self, step: int, ids: Sequence[int]) -> None:
@@ -65,23 +61,13 @@ class Sampler:
         ids = ids[:_LOSS_TOKENS]
         losses = [round(loss, 4) for loss in token_losses(self._model, ids)]
         tokens = self._stage.tokenizer.token_strings(ids)[1:]
-        self._write(step, "token_losses", tokens=tokens, losses=losses)
-
-    def close(self) -> None:
-        self._writer.close()
-
-    def _write(self, step: int, kind: str, **record: object) -> None:
-        self._writer.write({"time": round(time.time(), 3), "step": step, "kind": kind, **record})
+        details = {"tokens": tokens, "losses": losses}
+        self._run.add_sample(RunSample(step, "token_losses", details=details))
 
 
 if __name__ == "__main__":
-    import tempfile
-    from typing import Any
+    from types import SimpleNamespace
 
-    nothing: Any = None
-    with tempfile.TemporaryDirectory() as folder:
-        sampler = Sampler(nothing, nothing, RunDir(folder))
-        sampler._write(1, "sample", prompt="the cat", text=" sat")
-        sampler.close()
-        print(RunDir(folder).samples.read_text())
+    run: Any = SimpleNamespace(add_sample=lambda sample: print(sample.record()))
+    run.add_sample(RunSample(1, prompt="the cat", text=" sat"))
     print("=== 自测通过 ===")

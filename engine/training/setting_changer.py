@@ -28,17 +28,16 @@ class SettingChanger:
 
     def __init__(self, context: TrainContext) -> None:
         self._context = context
-        self._history = context.host.history
+        self._history = context.job.history
+        self._made_at = context.step
 
     def resume(self, origin: str) -> None:
         """Set what held at the step of the context, and record the resume, `from` what."""
         context, step = self._context, self._context.step
-        asked = [replace(change, step=step) for change in context.host.asked]
+        asked = [replace(change, step=step) for change in context.job.asked]
         for change in asked:
             self._history.add(change)
         self._set(self._history.at(step))
-        info = context.run_dir.read_info()
-        context.host.describe(resumed_steps=[*info.resumed_steps, step])
         said = origin
         if asked:
             said = _with_new(said, _all([_sentence(change) for change in asked]))
@@ -49,7 +48,7 @@ class SettingChanger:
             ]
             said = _with_later(said, _all(again))
         records = [change.record() for change in asked]
-        context.events.write("resume", said, step=step, changes=records)
+        context.run.resume_after(step, said, changes=records)
 
     def change(self, values: Mapping[str, Any]) -> tuple[list[SettingChange], str]:
         """Change settings from the next step on; the changes made, and a sentence about them.
@@ -73,13 +72,18 @@ class SettingChanger:
         said += [_not_again(old) for old in replaced]
         return changes, _all(said) if said else _nothing()
 
-    def make_due(self) -> None:
-        """Make the changes again that were made at the step of the context."""
+    def decide(self) -> dict[str, Any] | None:
+        """The changes that were made at the step of the context, to be made again."""
+        step = self._context.step
+        if step == self._made_at:
+            return None
+        self._made_at = step
+        due = {one.key: one.after for one in self._history.changes if one.step == step}
+        return due or None
+
+    def act(self, due: dict[str, Any]) -> None:
         before, step = self._context.config, self._context.step
-        due = {change.key: change for change in self._history.changes if change.step == step}
-        if not due:
-            return
-        self._set({key: change.after for key, change in due.items()})
+        self._set(due)
         if again := changed_settings(before, self._context.config, step):
             text = Message("set again: {again}", again=[*map(_sentence, again)])
             self._context.events.write("command", text, step=step, ok=True)

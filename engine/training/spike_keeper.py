@@ -8,9 +8,7 @@ written in the background. Where it cannot be written there is one alert.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 
 import torch
 
@@ -18,8 +16,6 @@ from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.generation.generate import evaluating
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.loss import token_nll
-from lmm_tui.engine.run.events import EventLog
-from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.spike_files import (
     MOST_SEQUENCES,
     MOST_TOKENS,
@@ -35,17 +31,18 @@ from lmm_tui.message import Message, os_reason
 RULES = ("loss_spike", "grad_spike")
 """Health rules whose alerts flag the batch; those of non-finite steps are flagged too."""
 
+_Flag = tuple[int, str, str]
+"""Step, rule, and why."""
 _Row = tuple[int, int, float, list[int], list[float | None]]
 """Micro-batch, row, mean loss, token ids, and the loss of each (None where not counted)."""
 
 
 class SpikeKeeper:
-    """Spikes of one run; call it in the training thread, and `close` it."""
+    """Spikes of one run; changes nothing that training depends on. `close` it."""
 
-    def __init__(self, run_dir: RunDir, events: EventLog) -> None:
-        self._folder = run_dir.spikes
-        self._events = events
-        self._flagged: list[tuple[int, str, str]] = []
+    def __init__(self, context: TrainContext) -> None:
+        self._context = context
+        self._flagged: list[_Flag] = []
         self._thread = ThreadPoolExecutor(1, "spikes")
         self._failed = False
 
@@ -53,42 +50,28 @@ class SpikeKeeper:
         """Have the batch of `step` kept; `what` says in words why."""
         self._flagged.append((step, rule, what))
 
-    def keep_flagged(self, context: TrainContext) -> None:
-        """Keep the batches flagged since the last call; of several flags of a step the last."""
+    def decide(self) -> list[_Flag] | None:
         flagged, self._flagged = self._flagged, []
-        stage = context.stage
-        if not stage.deterministic:
-            return
-        for step, (rule, what) in {step: (rule, what) for step, rule, what in flagged}.items():
-            with context.activity(Message("keeping the batch of step {step}", step=step)):
-                self.keep(
-                    step,
-                    rule,
-                    what,
-                    context.model,
-                    stage.tokenizer,
-                    split(stage.micro_batches(step - 1), context.parts),
-                    context.autocast(),
-                )
+        return flagged if flagged and self._context.stage.deterministic else None
 
-    def keep(
-        self,
-        step: int,
-        rule: str,
-        what: str,
-        model: Decoder,
-        tokenizer: Tokenizer,
-        micro_batches: Sequence[MicroBatch],
-        precision: AbstractContextManager[object],
-    ) -> None:
-        """Keep the sequences of `step` with the highest loss; `precision` is the autocast."""
+    def act(self, due: list[_Flag]) -> None:
+        """Keep the batches that were flagged; of several flags of a step the last."""
+        for step, rule, what in {flag[0]: flag for flag in due}.values():
+            with self._context.activity(Message("keeping the batch of step {step}", step=step)):
+                self._keep(step, rule, what)
+
+    def _keep(self, step: int, rule: str, what: str) -> None:
+        """Keep the sequences of `step` with the highest loss."""
+        context, stage = self._context, self._context.stage
+        micro_batches = split(stage.micro_batches(step - 1), context.parts)
         rows: list[_Row] = []
-        with torch.no_grad(), evaluating(model), precision:
+        with torch.no_grad(), evaluating(context.model), context.autocast():
             for number, batch in enumerate(micro_batches):
-                rows += _rows(number, batch, model)
+                rows += _rows(number, batch, context.model)
         # NaN first.
         rows.sort(key=lambda row: row[2] if row[2] == row[2] else float("inf"), reverse=True)
-        self._thread.submit(self._write, step, rule, what, tokenizer, rows[:MOST_SEQUENCES])
+        most = rows[:MOST_SEQUENCES]
+        self._thread.submit(self._write, step, rule, what, stage.tokenizer, most)
 
     def close(self) -> None:
         """Wait for what is being written."""
@@ -104,7 +87,9 @@ class SpikeKeeper:
             for number, row, loss, ids, losses in rows
         ]
         try:
-            path = write_spike(self._folder, KeptSpike(step, time.time(), rule, what, texts))
+            path = write_spike(
+                self._context.run_dir.spikes, KeptSpike(step, time.time(), rule, what, texts)
+            )
         except OSError as error:
             if not self._failed:
                 text = Message(
@@ -112,14 +97,14 @@ class SpikeKeeper:
                     step=step,
                     error=os_reason(error),
                 )
-                self._events.write("alert", text, step=step, level="warning")
+                self._context.events.write("alert", text, step=step, level="warning")
             self._failed = True
             return
         self._failed = False
         text = Message(
             "the batch of step {step} is kept: lmm-tui spikes, or i in the cockpit", step=step
         )
-        self._events.write("spike", text, step=step, path=str(path))
+        self._context.events.write("spike", text, step=step, path=str(path))
 
 
 def _rows(number: int, batch: MicroBatch, model: Decoder) -> list[_Row]:

@@ -15,21 +15,20 @@ from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.model_config import ModelConfig
 from lmm_tui.engine.run.find_run import run_or_path
+from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import writing
-from lmm_tui.engine.training.context import Host
 
 
-def adopt_starting_weights(host: Host, source: str) -> tuple[Weights, RunConfig]:
+def adopt_starting_weights(run: Run, config: RunConfig, source: str) -> tuple[Weights, RunConfig]:
     """Read the weights that `source` names; returns them with the settings that follow from them.
 
     Raises ConfigError where no tokenizer fits, WeightsError as `read_weights`.
     """
-    config = host.config
     start = read_weights(run_or_path(source, config.runs_dir))
     for note in start.notes:
-        host.events.write("alert", note, step=0, level="warning")
-    tokenizer = host.run_dir.path / "tokenizer.json"
+        run.events.write("alert", note, step=0, level="warning")
+    tokenizer = run.run_dir.path / "tokenizer.json"
     _copy_tokenizer(start, config, tokenizer)
     config = config.model_copy(
         update={
@@ -38,8 +37,8 @@ def adopt_starting_weights(host: Host, source: str) -> tuple[Weights, RunConfig]
             "start_from": str(start.origin),
         }
     ).completed()
-    host.run_dir.write_config(to_toml(config))
-    _record_parent(host, start.origin)
+    run.run_dir.write_config(to_toml(config))
+    _record_parent(run, start.origin)
     return start, config
 
 
@@ -65,13 +64,13 @@ def _copy_tokenizer(start: Weights, config: RunConfig, target: Path) -> None:
         tokenizer.save(target)
 
 
-def _record_parent(host: Host, origin: Path) -> None:
+def _record_parent(run: Run, origin: Path) -> None:
     """A checkpoint has a run as its parent; of other weights the path is recorded."""
     if not (origin / "state.json").is_file():
-        host.describe(parent=str(origin), parent_checkpoint="", parent_stage="")
+        run.describe(parent=str(origin), parent_checkpoint="", parent_stage="")
         return
     parent = origin.parent.parent
-    host.describe(
+    run.describe(
         parent=parent.name,
         parent_checkpoint=origin.name,
         parent_stage=RunDir(parent).read_info().stage,
@@ -82,6 +81,6 @@ if __name__ == "__main__":
     from types import SimpleNamespace
     from typing import Any
 
-    host: Any = SimpleNamespace(describe=lambda **changes: print(changes))
-    _record_parent(host, Path("tiny.pth"))
+    run: Any = SimpleNamespace(describe=lambda **changes: print(changes))
+    _record_parent(run, Path("tiny.pth"))
     print("=== 自测通过 ===")

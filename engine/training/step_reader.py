@@ -18,11 +18,15 @@ from lmm_tui.metrics.names import STAGE_SUMMARY
 class StepReader:
     """Advances the counters of the context, logs each step and updates the status."""
 
-    def __init__(self, context: TrainContext, on_read: Callable[[StepMetrics], None]) -> None:
+    def __init__(self, context: TrainContext) -> None:
         self._context = context
-        self._on_read = on_read
+        self._on_read: list[Callable[[StepMetrics], None]] = []
         self._pending: StepTensors | None = None
         self._write_error = ""
+
+    def on_read(self, called: Callable[[StepMetrics], None]) -> None:
+        """Call it with the numbers of each step, as soon as they are read."""
+        self._on_read.append(called)
 
     def push(self, numbers: StepTensors) -> None:
         """Take over the step that was just made; reads the one before it."""
@@ -30,6 +34,7 @@ class StepReader:
         self.flush()
         context.observer.speed.step(numbers.tokens - context.tokens)
         context.step, context.tokens = numbers.step, numbers.tokens
+        context.status.update(step=numbers.step, tokens=numbers.tokens)
         self._pending = numbers
 
     def flush_if_free(self) -> None:
@@ -46,12 +51,11 @@ class StepReader:
         reading = context.observer.record_step(numbers, context.config.log.every)
         context.loss = reading.loss
         self._report_write_errors()
-        self._on_read(reading)
+        for called in self._on_read:
+            called(reading)
         speed = context.observer.speed
         summed_up = STAGE_SUMMARY.get(context.config.stage, ())
         context.status.update(
-            step=numbers.step,
-            tokens=numbers.tokens,
             loss=reading.loss,
             numbers={name: reading.stats[name] for name in summed_up if name in reading.stats},
             tokens_per_s=speed.tokens_per_s,
@@ -87,5 +91,5 @@ if __name__ == "__main__":
     observer = SimpleNamespace(write_error="disk full", lost_rows=3)
     context: Any = SimpleNamespace(observer=observer, step=1)
     context.events = SimpleNamespace(write=lambda kind, text, **about: print(kind, text))
-    StepReader(context, print).conclude()
+    StepReader(context).conclude()
     print("=== 自测通过 ===")

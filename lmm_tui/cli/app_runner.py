@@ -23,7 +23,7 @@ from lmm_tui.terminal.capture import Terminal
 from lmm_tui.textual_patches.install import explain, install
 
 if TYPE_CHECKING:
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
 _SHORTEST_LIFE_S = 5.0
 """If the app crashes sooner than this it is not opened again."""
@@ -35,7 +35,7 @@ class AppRunner:
     """Runs the app on a borrowed terminal, opens it again after a crash, forwards signals to it."""
 
     def __init__(self, screen: Terminal, make_app: MakeApp, *, mouse: bool) -> None:
-        self.session: RunSession | None = None
+        self.session: Reader | None = None
         """The run that the app showed when it last ended."""
         self._screen = screen
         self._make_app = make_app

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from lmm_tui.charts.text_plot import loss_picture
 from lmm_tui.cli.progress_printer import ProgressPrinter
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.runs.end_summary import end_summary
-from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.shutdown import GRACE_S, leave_after
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean
@@ -42,7 +42,7 @@ def train(config: RunConfig, resume: RunDir | None = None, *, grace_s: float = G
     from lmm_tui.engine.training.run_host import EngineHost
 
     host = EngineHost(config, resume)
-    progress = ProgressPrinter(RunSession(host.run_dir.path), sys.stdout)
+    progress = ProgressPrinter(Reader(host.run_dir.path), sys.stdout)
     with _stopping_on_signals(host, grace_s) as received:
         announced = False
         host.start()

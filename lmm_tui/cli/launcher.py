@@ -31,8 +31,8 @@ from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
     from lmm_tui.engine.config.run_config import RunConfig
+    from lmm_tui.engine.run.reader import Reader
     from lmm_tui.engine.training.run_host import EngineHost
-    from lmm_tui.runs.session import RunSession
 
 SWITCH_INTERVAL_S = 0.0005
 """Of the interpreter while the screen and training share it; with the default of 5 ms a training
@@ -82,10 +82,10 @@ def monitor_cockpit(
     None opens the list of the runs in `runs_dir`. `called` is the name of the run in messages, by
     default that of its directory. `early` is what `early_signals` yields: those are obeyed now.
     """
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
     keys.remap(keymap.load())
-    session = None if run_dir is None else RunSession(run_dir.path)
+    session = None if run_dir is None else Reader(run_dir.path)
 
     def make_app(extras: dict[str, Any]) -> CockpitApp:
         return CockpitApp(runner.session or session, runs_dir=runs_dir, **extras)
@@ -107,7 +107,7 @@ class _Owner:
         self._config = config
         self._resume = resume
         self._host: EngineHost | None = None
-        self._session: RunSession | None = None
+        self._session: Reader | None = None
         self._training = False
         self._stop_asked = False
         self._grace_s = grace_s
@@ -139,19 +139,19 @@ class _Owner:
             return CockpitApp(config=self._config, start=self._begin, owned=True, **extras)
         return CockpitApp(self._session, owned=True, on_painted=self._start_training, **extras)
 
-    def _begin(self, config: RunConfig) -> RunSession:
+    def _begin(self, config: RunConfig) -> Reader:
         """Start what the configure screen chose; called in a thread of the app."""
         session = self._open_run(config)
         self._start_training()
         return session
 
-    def _open_run(self, config: RunConfig) -> RunSession:
+    def _open_run(self, config: RunConfig) -> Reader:
+        from lmm_tui.engine.run.reader import Reader
         from lmm_tui.engine.training.run_host import EngineHost
-        from lmm_tui.runs.session import RunSession
 
         self._host = EngineHost(config, self._resume)
         self._screen.redirect(self._host.run_dir.output)
-        self._session = RunSession(self._host.run_dir.path)
+        self._session = Reader(self._host.run_dir.path)
         return self._session
 
     def _start_training(self) -> None:
@@ -236,12 +236,12 @@ def _start_detached(
 def _launch_detached(
     config: RunConfig, engine: Callable[[RunConfig], RunDir], *, configure: bool, mouse: bool
 ) -> int:
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
-    sessions: list[RunSession] = []
+    sessions: list[Reader] = []
 
-    def begin(chosen: RunConfig) -> RunSession:
-        sessions.append(RunSession(engine(chosen).path))
+    def begin(chosen: RunConfig) -> Reader:
+        sessions.append(Reader(engine(chosen).path))
         return sessions[-1]
 
     def make_app(extras: dict[str, Any]) -> CockpitApp:
@@ -265,9 +265,7 @@ def _leave_in_any_case() -> None:
     leave_after(GRACE_S)
 
 
-def _leave_foreign(
-    session: RunSession, departure: Departure | None, called: str | None = None
-) -> int:
+def _leave_foreign(session: Reader, departure: Departure | None, called: str | None = None) -> int:
     """Stop or describe a run that trains in another process, once the app is left."""
     name = called or run_argument(session.run_dir.path)
     if departure is Departure.STOP:

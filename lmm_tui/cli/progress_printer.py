@@ -1,20 +1,22 @@
 """The progress of a run as plain text: one progress line, and a line for each event and sample.
 
-It reads the run through `RunSession`, as the cockpit does. On a terminal the progress line is
+It reads the run through `Reader`, as the cockpit does. On a terminal the progress line is
 overwritten in place; elsewhere a new line is printed every few seconds.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Any, TextIO
+from typing import TextIO
 
+from lmm_tui.engine.run.events import RunEvent
+from lmm_tui.engine.run.reader import Reader, RunView
+from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import count, duration
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics import names
 from lmm_tui.metrics.series.series import SeriesStore
-from lmm_tui.runs.session import RunSession, RunView
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean, fit
 
@@ -28,7 +30,7 @@ _QUIET_KINDS = frozenset({"probe", "eval", "sample", "end"})
 class ProgressPrinter:
     """Prints what is new in a session each time `look` is called."""
 
-    def __init__(self, session: RunSession, out: TextIO) -> None:
+    def __init__(self, session: Reader, out: TextIO) -> None:
         self.session = session
         self._out = out
         session.poll()  # Earlier events of a resumed run are not printed again.
@@ -42,11 +44,11 @@ class ProgressPrinter:
         """Poll the session and print what is new."""
         self.session.poll()
         for event in self.session.events[self._events_shown :]:
-            if event.get("kind") not in _QUIET_KINDS:
+            if event.kind not in _QUIET_KINDS:
                 self.print(event_line(event))
         self._events_shown = len(self.session.events)
         for sample in self.session.samples[self._samples_shown :]:
-            if sample.get("kind") == "sample":
+            if sample.kind == "sample":
                 self.print(fit(sample_line(sample), capabilities.size().columns - 1).rstrip())
         self._samples_shown = len(self.session.samples)
         self._show_progress(progress_line(self.session.view, self.session.series))
@@ -113,27 +115,25 @@ def progress_line(view: RunView, series: SeriesStore) -> str:
     return clean("  ".join(parts))
 
 
-def event_line(event: dict[str, Any]) -> str:
+def event_line(event: RunEvent) -> str:
     """`step 9: checkpoint: step-000000009`; warnings begin with `!`, errors with `!!`."""
-    mark = {"warning": "! ", "error": "!! "}.get(str(event.get("level")), "")
-    kind, message = str(event.get("kind")), str(event.get("message", ""))
-    text = tr("{kind}: {message}", kind=tr(kind), message=translate_message(message))
-    return clean(mark + tr("step {step}: {message}", step=event.get("step"), message=text))
+    mark = {"warning": "! ", "error": "!! "}.get(event.level, "")
+    text = tr("{kind}: {message}", kind=tr(event.kind), message=translate_message(event.message))
+    return clean(mark + tr("step {step}: {message}", step=event.step, message=text))
 
 
-def sample_line(sample: dict[str, Any]) -> str:
+def sample_line(sample: RunSample) -> str:
     """`step 9: sample: once upon a time`."""
-    arrow = " → " if sample.get("answer") else ""
-    text = f"{sample.get('prompt', '')}{arrow}{sample.get('text', '')}"
-    reward = sample.get("reward")
+    arrow = " → " if sample.details.get("answer") else ""
+    text = f"{sample.prompt}{arrow}{sample.text}"
+    reward = sample.details.get("reward")
     # The reward comes first, since a long answer is cut off.
     shown = f" ({tr('reward')} {reward:.3g})" if isinstance(reward, int | float) else ""
     text = tr("{kind}: {message}", kind=f"{tr('sample')}{shown}", message=text)
-    return clean(tr("step {step}: {message}", step=sample.get("step"), message=text))
+    return clean(tr("step {step}: {message}", step=sample.step, message=text))
 
 
 if __name__ == "__main__":
-    event = {"step": 9, "kind": "alert", "level": "error", "message": "loss is NaN"}
-    print(event_line(event))
-    print(sample_line({"step": 9, "prompt": "小兔子", "text": "\nran\x1b[2J"}))
+    print(event_line(RunEvent(9, "alert", "loss is NaN", "error")))
+    print(sample_line(RunSample(9, prompt="小兔子", text="\nran\x1b[2J")))
     print("=== 自测通过 ===")

@@ -46,7 +46,7 @@ from lmm_tui.textual_patches.terminal_driver import ending_with_its_terminal
 if TYPE_CHECKING:
     from lmm_tui.cockpit.screens.dashboard import DashboardScreen
     from lmm_tui.engine.config.run_config import RunConfig
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
 _FEEL_TERMINAL_EVERY_S = 0.5
 _OLD_GARBAGE_AFTER = 100
@@ -69,10 +69,10 @@ class CockpitApp(SettingsApp):
 
     def __init__(
         self,
-        session: RunSession | None = None,
+        session: Reader | None = None,
         *,
         config: RunConfig | None = None,
-        start: Callable[[RunConfig], RunSession] | None = None,
+        start: Callable[[RunConfig], Reader] | None = None,
         owned: bool = False,
         terminal: Terminal | None = None,
         on_painted: Callable[[], None] | None = None,
@@ -107,7 +107,7 @@ class CockpitApp(SettingsApp):
         return ending_with_its_terminal(super().get_driver_class())
 
     @property
-    def session(self) -> RunSession | None:
+    def session(self) -> Reader | None:
         """The run that is open."""
         return self._session
 
@@ -156,7 +156,7 @@ class CockpitApp(SettingsApp):
             with suppress(RuntimeError):
                 self._event_loop.call_soon_threadsafe(function, *args)
 
-    def _make_dashboard(self, session: RunSession) -> DashboardScreen:
+    def _make_dashboard(self, session: Reader) -> DashboardScreen:
         # Charts need numpy, 0.2 s: the configure screen opens without.
         from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 
@@ -284,14 +284,14 @@ class CockpitApp(SettingsApp):
 
     def on_open_run(self, message: OpenRun) -> None:
         """Open the dashboard of a run that was chosen in a list."""
-        from lmm_tui.runs.session import RunSession
+        from lmm_tui.engine.run.reader import Reader
 
         try:
-            self._open(RunSession(message.path))
+            self._open(Reader(message.path))
         except LmmError as error:
             self.say(str(error), tr("not opened"), "error")
 
-    def _open(self, session: RunSession) -> None:
+    def _open(self, session: Reader) -> None:
         if isinstance(self.screen, BaseScreen):
             self.pop_screen()
         for name in screen_registry.GO_WITH_THE_RUN:
@@ -322,7 +322,7 @@ class CockpitApp(SettingsApp):
         else:
             self.push_screen(QuitDialog(owned=self._owned), self._answered)
 
-    def _is_live(self, session: RunSession) -> bool:
+    def _is_live(self, session: Reader) -> bool:
         if session is not self._session:
             try:
                 session.poll(0.0)
@@ -352,12 +352,12 @@ class CockpitApp(SettingsApp):
         forget_terminal_contents(self)
 
 
-def _start_detached(config: RunConfig) -> RunSession:
+def _start_detached(config: RunConfig) -> Reader:
     """Start a run in a process of its own, as `lmm-tui launch --detach` does."""
+    from lmm_tui.engine.run.reader import Reader
     from lmm_tui.runs.detached import start
-    from lmm_tui.runs.session import RunSession
 
-    return RunSession(start(config).run.path)
+    return Reader(start(config).run.path)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,14 @@ from lmm_tui.metrics import names
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
 
 class SettingsApp(HelpfulApp):
     """Subclasses say which run is open."""
 
     @property
-    def session(self) -> RunSession | None:
+    def session(self) -> Reader | None:
         """The run that is open."""
         raise NotImplementedError
 
@@ -54,7 +54,7 @@ class SettingsApp(HelpfulApp):
         dialog = LiveSettings(current_settings(session.run_dir), present)
         self.push_screen(dialog, partial(self._change_settings, session))
 
-    def _change_settings(self, session: RunSession, changes: dict[str, float] | None) -> None:
+    def _change_settings(self, session: Reader, changes: dict[str, float] | None) -> None:
         """Send changes to the run, which answers after the step in progress."""
         if changes:
             run_in_background(

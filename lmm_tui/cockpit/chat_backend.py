@@ -20,11 +20,11 @@ from lmm_tui.child_process import start_python
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.control_protocol import ControlError, decode_reply
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import record_from
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.message import Message
-from lmm_tui.runs.session import RunSession
 
 _MOST_HISTORY = 24_000
 """Bytes of the chat history in a command, so that it fits into a line of the control socket
@@ -54,7 +54,7 @@ class LiveBackend(ChatBackend):
 
     name = mark("live model")
 
-    def __init__(self, session: RunSession) -> None:
+    def __init__(self, session: Reader) -> None:
         self._session = session
 
     def ask(self, command: str, args: Mapping[str, Any]) -> Reply:
@@ -253,7 +253,7 @@ def backends(run: RunDir) -> list[ChatBackend]:
 
     Raises LmmError if the run does not exist any more.
     """
-    session = RunSession(run.path)
+    session = Reader(run.path)
     live: list[ChatBackend] = [LiveBackend(session)] if session.view.active else []
     saved = reversed(list_checkpoints(run.checkpoints))
     return live + [CheckpointBackend(path.resolve()) for path in saved]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.screens.too_small import SMALLEST
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.safe_text import clean
 
 _POLL_S = 0.1
@@ -34,7 +34,7 @@ def read_size(text: str) -> tuple[int, int]:
     return size
 
 
-async def dashboard_picture(session: RunSession, size: tuple[int, int]) -> str:
+async def dashboard_picture(session: Reader, size: tuple[int, int]) -> str:
     """The first page as SVG, once two captures in a row are equal."""
     app = CockpitApp(session)
     async with app.run_test(size=size) as pilot:

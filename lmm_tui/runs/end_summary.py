@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, mark, tr
 from lmm_tui.i18n.number_format import count, number
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics import names
-from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import (
     RunSummary,
     aligned_rows,
@@ -29,7 +29,7 @@ from lmm_tui.runs.status_text import (
 
 def end_summary(run: RunDir) -> str:
     """Draw the run's plots and summarise it."""
-    session = RunSession(run.path)
+    session = Reader(run.path)
     session.poll()
     loss = session.series.get(names.TRAIN_LOSS)
     plots, failure = _draw_plots(run)

@@ -10,12 +10,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.readers.log_folders import last_written, runs_at
 from lmm_tui.metrics.readers.log_lines import SILENT_S
 from lmm_tui.runs.run_health import judge
 from lmm_tui.runs.run_verdict import NOT_JUDGED
-from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RunSummary
 
 _SEARCH_EVERY_S = 10.0
@@ -57,7 +57,7 @@ class LogList:
         return listed
 
     def _summary(self, log: Path) -> RunSummary:
-        session = RunSession(log)
+        session = Reader(log)
         session.poll(_READ_AT_MOST_S)
         session.poll(0.0)
         view = session.view

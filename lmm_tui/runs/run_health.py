@@ -27,9 +27,9 @@ from lmm_tui.metrics.health.scan import examine
 from lmm_tui.metrics.health.verdict import Verdict, verdict_of, with_end
 
 if TYPE_CHECKING:
+    from lmm_tui.engine.run.reader import Reader
     from lmm_tui.engine.run.run_dir import RunDir
     from lmm_tui.engine.run.run_records import RunInfo
-    from lmm_tui.runs.session import RunSession
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class HealthView:
 class RunHealth:
     """The health of one session's run."""
 
-    def __init__(self, session: RunSession) -> None:
+    def __init__(self, session: Reader) -> None:
         self._session = session
         try:
             self._rules = rules_of_run(session.run_dir)
@@ -92,7 +92,7 @@ class RunHealth:
         self._health = Health(self._rules, self._checked[1])
 
 
-def judge(session: RunSession, rules: Sequence[Rule] | None = None) -> tuple[Health, Verdict]:
+def judge(session: Reader, rules: Sequence[Rule] | None = None) -> tuple[Health, Verdict]:
     """The health of a session that has read its run, by the run's own rules if none are given.
 
     Raises HealthConfigError if the rules file of the run cannot be used.
@@ -103,7 +103,7 @@ def judge(session: RunSession, rules: Sequence[Rule] | None = None) -> tuple[Hea
     return health, _verdict(session, health)
 
 
-def _verdict(session: RunSession, health: Health) -> Verdict:
+def _verdict(session: Reader, health: Health) -> Verdict:
     view = session.view
     return with_end(verdict_of(health), view.state, view.status.error, view.status.step)
 
@@ -140,11 +140,11 @@ def rules_of_run(run_dir: RunDir) -> tuple[Rule, ...]:
 if __name__ == "__main__":
     import tempfile
 
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
     with tempfile.NamedTemporaryFile("w", suffix=".log", buffering=1) as log:
         log.write("".join(f"step: {at}, loss: {90 if at == 99 else 2.5}\n" for at in range(1, 102)))
-        session = RunSession(log.name)
+        session = Reader(log.name)
         session.poll()
         print(RunHealth(session).look(1))
     print("=== 自测通过 ===")

@@ -33,11 +33,11 @@ def verdict_on(run: RunDir, status: RunStatus, state: str) -> Verdict:
 def _judged(path: Path, version: object) -> Verdict:
     """From the metrics of a run directory in that version."""
     del version
+    from lmm_tui.engine.run.reader import Reader
     from lmm_tui.runs.run_health import judge
-    from lmm_tui.runs.session import RunSession
 
     try:
-        session = RunSession(path)
+        session = Reader(path)
         session.poll()
         return judge(session)[1]
     except LmmError as error:

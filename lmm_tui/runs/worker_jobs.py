@@ -28,10 +28,10 @@ _TABULATE = """
 import json, os, sys
 os.nice(10)
 from pathlib import Path
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.metrics.writers.exporting import Part, export
 request = json.load(sys.stdin)
-session = RunSession(Path(sys.argv[1]))
+session = Reader(Path(sys.argv[1]))
 session.poll()
 export(session.series, "csv", Path(request.pop("target")), Part(**request))
 """

@@ -69,7 +69,7 @@ def test_the_reading_path_is_free_of_torch(tmp_path: Path) -> None:
     assert not loaded(program, tmp_path, *HEAVY)
 
 
-@pytest.mark.parametrize("module", ["lmm_tui.runs.session", "lmm_tui.cli.launcher"])
+@pytest.mark.parametrize("module", ["lmm_tui.engine.run.reader", "lmm_tui.cli.launcher"])
 def test_a_monitor_starts_without_the_configuration_tree(module: str, tmp_path: Path) -> None:
     assert not loaded(
         f"import {module}", tmp_path, *HEAVY, "pydantic", "lmm_tui.engine.config.run_config"

@@ -8,7 +8,7 @@ from textual.widgets import Input
 from lmm_tui.charts.chart import Chart
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 
 _VIEWS = ("view.", "chart.", "focus.", "metrics.")
 PRESSED = [
@@ -21,7 +21,7 @@ PRESSED = [
 
 @asynccontextmanager
 async def cockpit(run, size=(120, 30), owned=True):
-    app = CockpitApp(RunSession(run.dir.path), owned=owned)
+    app = CockpitApp(Reader(run.dir.path), owned=owned)
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.pause()
         yield app, pilot

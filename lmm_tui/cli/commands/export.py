@@ -12,11 +12,10 @@ from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.message import Message
-from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
 _SUFFIXES = {
     "csv": ".csv",
@@ -50,11 +49,11 @@ def command(
     metrics: tuple[str, ...],
 ) -> None:
     """Write the metrics of RUN (a name, a path or a foreign log; default: the newest)."""
+    from lmm_tui.engine.run.reader import Reader
     from lmm_tui.metrics.writers.exporting import WHOLE, Part, export
-    from lmm_tui.runs.session import RunSession
 
-    path = find_path(run, runs_dir)
-    session = RunSession(path)
+    session = Reader.find(run, runs_dir)
+    path = session.run_dir.path
     session.poll()
     if not session.series.names():
         raise LmmError(session.nothing_read)
@@ -82,7 +81,7 @@ def command(
         click.echo(clean(translate_message(note)), err=True)
 
 
-def left_out(session: RunSession) -> list[str]:
+def left_out(session: Reader) -> list[str]:
     """What of a log is not in its series as it stands there."""
     warnings = []
     if session.unreadable_lines:

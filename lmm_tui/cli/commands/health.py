@@ -13,7 +13,6 @@ from lmm_tui.cli.options import json_option, runs_dir_option
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
@@ -36,12 +35,12 @@ def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) 
 
     Prints a verdict, then every alert with its likely cause and what to try.
     """
+    from lmm_tui.engine.run.reader import Reader
     from lmm_tui.metrics.health.rules_file import load_rules
     from lmm_tui.metrics.series.series import MOST_METRICS
     from lmm_tui.runs.run_health import judge
-    from lmm_tui.runs.session import RunSession
 
-    session = RunSession(find_path(run, runs_dir))
+    session = Reader.find(run, runs_dir)
     session.poll()
     if session.foreign and not session.series.names():
         raise LmmError(session.nothing_read)

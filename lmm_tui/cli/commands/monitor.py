@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 
 from lmm_tui.cli.options import no_mouse_option, runs_dir_option
-from lmm_tui.engine.run.find_run import list_runs
+from lmm_tui.engine.run.find_run import find_path, holds_runs, list_runs
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.run_lookup import find_path, holds_runs
 from lmm_tui.terminal import capabilities
 
 

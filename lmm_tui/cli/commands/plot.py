@@ -11,7 +11,6 @@ from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.message import Message
-from lmm_tui.runs.run_lookup import find_path
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean
 
@@ -49,9 +48,9 @@ def command(
         _check_target("--output", output, ".png", ".svg", ".pdf")
     if screen is not None:
         _check_target("--screen", screen, ".svg")
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
-    session = RunSession(find_path(run, runs_dir))
+    session = Reader.find(run, runs_dir)
     session.poll()
     if not session.series.names():
         raise LmmError(session.nothing_read)

@@ -39,9 +39,9 @@ def command(run: str, name: str, arguments: tuple[str, ...], runs_dir: Path) -> 
 
     Exits with 1 where the run refuses.
     """
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
-    reply = RunSession(find_run(run, runs_dir).path).send(name, parse_arguments(arguments))
+    reply = Reader(find_run(run, runs_dir).path).send(name, parse_arguments(arguments))
     # The reply to `talk` is text of the model.
     by_model = reply.ok and name == "talk"
     text = clean(reply.message if by_model else translate_message(reply.message), newlines="keep")

@@ -1,4 +1,4 @@
-"""The dashboard of one run: polls a RunSession, shows it, and sends commands from keys.
+"""The dashboard of one run: polls a Reader, shows it, and sends commands from keys.
 
 This file shows the run; `metric_pages` decides which charts are on the screen, `run_commands` and
 `export_view` do what keys ask for, `dashboard_panels` says what each chart shows.
@@ -6,9 +6,8 @@ This file shows the run; `metric_pages` decides which charts are on the screen, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 
@@ -43,9 +42,10 @@ from lmm_tui.cockpit.widgets.probe_panel import ProbePanel
 from lmm_tui.cockpit.widgets.progress_line import RunProgress
 from lmm_tui.cockpit.widgets.run_header import RunHeader
 from lmm_tui.cockpit.widgets.samples_panel import SamplesPanel
+from lmm_tui.engine.run.events import RunEvent
+from lmm_tui.engine.run.reader import LOG_FILE, Reader
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.runs.session import LOG_FILE, RunSession
 
 if TYPE_CHECKING:
     from lmm_tui.runs.run_health import RunHealth
@@ -62,7 +62,7 @@ class DashboardScreen(MetricPages, ViewExport):
     BINDINGS = bindings("dashboard", "charts")
     AUTO_FOCUS = ""
 
-    def __init__(self, session: RunSession, *, owned: bool, shelf: PinnedMetrics = NOTHING) -> None:
+    def __init__(self, session: Reader, *, owned: bool, shelf: PinnedMetrics = NOTHING) -> None:
         super().__init__(session)
         self.owned = owned
         self._stage = session.view.info.stage
@@ -139,11 +139,9 @@ class DashboardScreen(MetricPages, ViewExport):
         if self.session.loading:
             self.set_timer(_READ_ON_AFTER_S, self.look)
 
-    def all_events(self) -> list[Mapping[str, Any]]:
+    def all_events(self) -> list[RunEvent]:
         """What was left out of a log of another program is an event of it."""
-        notes = [
-            {"kind": "log", "level": "warning", "message": note} for note in self.session.notes
-        ]
+        notes = [RunEvent(None, "log", note, "warning", time=0.0) for note in self.session.notes]
         return [*notes, *super().all_events()]
 
     def measured(self) -> list[str]:
@@ -230,8 +228,8 @@ class DashboardScreen(MetricPages, ViewExport):
     def _announce(self) -> None:
         """Toast the alerts that come while the screen is open."""
         for event in self.session.events[self._announced :]:
-            if event.get("level") in ("warning", "error") and event.get("kind") == "alert":
-                self.toast(str(event.get("message", "")), "alert", severe=True)
+            if event.level in ("warning", "error") and event.kind == "alert":
+                self.toast(event.message, "alert", severe=True)
         self._announced = len(self.session.events)
 
     def _judge(self, health: RunHealth) -> None:

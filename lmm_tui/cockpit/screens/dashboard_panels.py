@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from lmm_tui.charts.braille import glyphs_for
 from lmm_tui.charts.chart import Chart, Kind, Mark, Trace
@@ -12,9 +12,9 @@ from lmm_tui.charts.heatmap import HeatMap
 from lmm_tui.charts.palette import SERIES_COLORS
 from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.run_chart import RunChart
+from lmm_tui.engine.run.events import RunEvent
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.metrics import names
-from lmm_tui.runs.run_history import is_abandoned
 
 AnyChart = TypeVar("AnyChart", bound=RunChart)
 
@@ -92,9 +92,7 @@ def _panels_of(stage: str) -> dict[str, str]:
     return {**titles_of(stage), "grad": "grad", "lr": "learning rate", "speed": "tokens/s"}
 
 
-def panels_without_data(
-    measured: Sequence[str], events: Sequence[Mapping[str, Any]]
-) -> frozenset[str]:
+def panels_without_data(measured: Sequence[str], events: Sequence[RunEvent]) -> frozenset[str]:
     """The panels of the overview that a log of another program leaves empty."""
     names_of = {
         panel: {trace.metric for trace in _TRACES[title]} for panel, title in _panels_of("").items()
@@ -143,23 +141,22 @@ def references_for(chart: Chart, levels: Mapping[str, float]) -> Mapping[str, fl
     return dict(levels) if chart.title == _LOSS else {}
 
 
-def marks_of(events: Sequence[Mapping[str, Any]]) -> tuple[Mark, ...]:
+def marks_of(events: Sequence[RunEvent]) -> tuple[Mark, ...]:
     """The events that may explain a curve: alerts, resumes and changes by command."""
     marks = {}
     for event in events:
-        step, kind = event.get("step"), event.get("kind")
-        alert = kind == "alert" and event.get("level") in ("warning", "error")
-        if not isinstance(step, int) or is_abandoned(event):
+        alert = event.kind == "alert" and event.level in ("warning", "error")
+        if event.step is None or event.abandoned:
             continue
-        if alert or kind == "resume" or _steers(event):
-            marks[step, alert] = Mark(step, alert)
+        if alert or event.kind == "resume" or _steers(event):
+            marks[event.step, alert] = Mark(event.step, alert)
     return tuple(marks.values())
 
 
-def _steers(event: Mapping[str, Any]) -> bool:
+def _steers(event: RunEvent) -> bool:
     """Whether a command changed the course of the run; one that was refused did not."""
-    command = str(event.get("message", "")).partition(":")[0]
-    done = event.get("kind") == "command" and event.get("ok") is not False
+    command = event.message.partition(":")[0]
+    done = event.kind == "command" and event.details.get("ok") is not False
     return done and command in ("set", "set again", "pause", "resume", "rollback")
 
 

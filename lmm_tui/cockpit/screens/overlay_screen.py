@@ -25,11 +25,11 @@ from lmm_tui.cockpit.screens.metric_groups import grid
 from lmm_tui.cockpit.widgets.key_bar import ScreenKeys
 from lmm_tui.cockpit.widgets.panel_grid import Page, PanelGrid
 from lmm_tui.cockpit.widgets.styled_line import StyledLine
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics import names
 from lmm_tui.metrics.series.run_overlay import Overlay
 from lmm_tui.metrics.series.series import Axis
-from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.safe_text import clean
 
 _METRICS = (
@@ -97,7 +97,7 @@ class OverlayScreen(ChartGestures):
     def __init__(self, paths: Sequence[Path]) -> None:
         super().__init__(name=OVERLAY)
         self._labels = labels_of(paths)
-        self._sessions = {str(path): RunSession(path) for path in paths}
+        self._sessions = {str(path): Reader(path) for path in paths}
         self._colors = dict(zip(self._sessions, cycle(SERIES_COLORS), strict=False))
         self._overlay = Overlay({key: one.series for key, one in self._sessions.items()})
         self._shown: tuple[str, ...] = ()

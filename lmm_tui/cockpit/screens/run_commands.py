@@ -4,27 +4,28 @@ answered, then shown as a toast, and among the events where they failed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from lmm_tui.cockpit.messages import CommandDone
 from lmm_tui.cockpit.screens.polling_screen import PollingScreen
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.events import Level, RunEvent
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.i18n.language import tr
 from lmm_tui.message import Message
-from lmm_tui.runs.session import RunSession
 
 
 class RunCommands(PollingScreen):
     """For screens with the run commands of the bindings of `dashboard`."""
 
-    def __init__(self, session: RunSession) -> None:
+    def __init__(self, session: Reader) -> None:
         super().__init__()
         self.session = session
         self._pending: list[str] = []
-        self._notes: list[dict[str, Any]] = []
+        self._notes: list[RunEvent] = []
 
     def show(self) -> None:
         """Show the run as it was read last, with what is pending."""
@@ -57,11 +58,11 @@ class RunCommands(PollingScreen):
         """Commands and exports that are not done yet."""
         return tuple(self._pending)
 
-    def all_events(self) -> list[Mapping[str, Any]]:
+    def all_events(self) -> list[RunEvent]:
         """The events of the run and the notes of this screen, by time."""
         if not self._notes:
             return list(self.session.events)
-        return sorted([*self.session.events, *self._notes], key=_time_of)
+        return sorted([*self.session.events, *self._notes], key=attrgetter("time"))
 
     def _send(self, *commands: str, **args: Any) -> None:
         """Send commands with these arguments one after the other, as long as each succeeds."""
@@ -104,24 +105,16 @@ class RunCommands(PollingScreen):
         self.look()
         self.show()
 
-    def note(self, kind: str, text: str, level: str) -> None:
+    def note(self, kind: str, text: str, level: Level) -> None:
         """Add an event of this screen, which is not in the files of the run."""
-        step = self.session.view.status.step
-        self._notes.append(
-            {"time": time.time(), "step": step, "kind": kind, "level": level, "message": text}
-        )
-
-
-def _time_of(event: Mapping[str, Any]) -> float:
-    seconds = event.get("time")
-    return float(seconds) if isinstance(seconds, int | float) else 0.0
+        self._notes.append(RunEvent(self.session.view.status.step, kind, text, level))
 
 
 if __name__ == "__main__":
     import tempfile
 
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
-        screen = RunCommands(RunSession(log.name))
+        screen = RunCommands(Reader(log.name))
     screen.note("command", "probe: nobody answered", "warning")
     print(screen.all_events(), screen.pending)
     print("=== 自测通过 ===")

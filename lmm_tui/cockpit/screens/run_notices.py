@@ -5,20 +5,20 @@ Pure functions of a session or its files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from lmm_tui.engine.run.events import RunEvent
+from lmm_tui.engine.run.reader import Reader, RunView
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.setting_changes import settings_table
 from lmm_tui.guarded_files import list_folder
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs import crash_advice
-from lmm_tui.runs.session import RunSession, RunView
 from lmm_tui.runs.status_text import run_argument
 
 
-def problem(session: RunSession) -> tuple[str, str] | None:
+def problem(session: Reader) -> tuple[str, str] | None:
     """What ended the run and what to do about it; None where nothing went wrong."""
     view = session.view
     if view.state == "failed":
@@ -58,16 +58,17 @@ def first_probe(run: RunDir) -> str:
     )
 
 
-def _last_traceback(events: Sequence[Mapping[str, Any]]) -> str:
+def _last_traceback(events: Sequence[RunEvent]) -> str:
     for event in reversed(events):
-        if event.get("kind") == "error" and event.get("traceback"):
-            return str(event["traceback"]).strip()
+        if event.kind == "error" and event.details.get("traceback"):
+            return str(event.details["traceback"]).strip()
     return ""
 
 
 if __name__ == "__main__":
     print(sentence := first_probe(RunDir("/nowhere")))
-    traced = [{"kind": "error", "traceback": "Traceback\nOSError: full "}, {"kind": "eval"}]
+    details = {"traceback": "Traceback\nOSError: full "}
+    traced = [RunEvent(3, "error", "full", details=details), RunEvent(4, "eval", "")]
     print(_last_traceback(traced).splitlines()[-1])
     assert "p probes" in sentence and _last_traceback(traced).endswith("full")
     print("=== 自测通过 ===")

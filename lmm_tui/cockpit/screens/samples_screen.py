@@ -23,10 +23,11 @@ from lmm_tui.cockpit.widgets.prose import Prose
 from lmm_tui.cockpit.widgets.sample_grid import SampleBook, SampleGrid
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.history import RunHistory
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.runs.run_history import RunHistory
-from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.safe_text import clean
 
 _EMPTY = mark(
@@ -41,7 +42,7 @@ _QUIET = "$foreground 70%"
 class SamplesRead(Message):
     """New records of the file, and whether some of the older ones were abandoned."""
 
-    records: list[dict[str, Any]]
+    records: list[RunSample]
     resumed: bool
 
 
@@ -118,14 +119,14 @@ class SamplesScreen(BaseScreen):
                     (mark("tokens"), "tokens"),
                     (mark("reward"), "reward"),
                 )
-                if isinstance(value := record.get(key), int | float)
+                if isinstance(value := record.details.get(key), int | float)
             ]
             parts.append(Content.styled(" · ".join(facts), _QUIET))
             parts.append(
                 Content.assemble(
                     (clean(prompt, newlines="keep"), "$accent"),
-                    (" → " if record.get("answer") else "", _QUIET),
-                    clean(str(record.get("text", "")), newlines="keep"),
+                    (" → " if record.details.get("answer") else "", _QUIET),
+                    clean(record.text, newlines="keep"),
                 )
             )
         parts = parts or [Content.styled(tr("nothing said here"), _QUIET)]
@@ -176,7 +177,7 @@ class SamplesScreen(BaseScreen):
 
         if not self.in_background(
             "sample",
-            lambda: Sampled(RunSession(self._run.path).send("sample", args), prompt),
+            lambda: Sampled(Reader(self._run.path).send("sample", args), prompt),
             refused=lambda why: Sampled(Reply(False, why), prompt),
         ):
             self.toast(tr("the last request is still under way"), mark("sample"), severe=True)

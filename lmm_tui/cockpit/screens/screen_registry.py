@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lmm_tui.cockpit.screens.base_screen import BaseScreen
-    from lmm_tui.runs.session import RunSession
+    from lmm_tui.engine.run.reader import Reader
 
 _OF_A_RUN = {
     "checkpoints": "CheckpointsScreen",
@@ -39,7 +39,7 @@ class ScreenContext:
     """What screens are made from."""
 
     runs_dir: Path
-    session: RunSession | None
+    session: Reader | None
     shown_run: Callable[[], Path | None]
     """Returns the run that is open at the time of the call."""
 

@@ -25,10 +25,10 @@ from lmm_tui.cockpit.widgets.samples_panel import LOSS_STYLES
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.token_text import TokenText
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.history import RunHistory
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.metrics.readers.json_lines import JsonlFollower
 from lmm_tui.runs.loss_levels import HIGH_LOSS, LIMITS
 from lmm_tui.terminal.byte_tokens import text_of
 from lmm_tui.terminal.safe_text import clean, fit
@@ -219,10 +219,10 @@ def _validation_text(run: RunDir) -> str | None:
     """The validation text whose losses the run recorded last, from its second token on."""
     records = [
         record
-        for record in JsonlFollower(run.samples).poll()
-        if record.get("kind") == "token_losses" and isinstance(record.get("tokens"), list)
+        for record in RunHistory(run).poll()[1]
+        if record.kind == "token_losses" and isinstance(record.details.get("tokens"), list)
     ]
-    return text_of(list(map(str, records[-1]["tokens"]))) if records else None
+    return text_of(list(map(str, records[-1].details["tokens"]))) if records else None
 
 
 if __name__ == "__main__":

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from textual.content import Content
 
 from lmm_tui.cockpit.widgets.feed import Feed
+from lmm_tui.engine.run.events import RunEvent
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.runs.run_history import is_abandoned
 from lmm_tui.terminal.safe_text import clean
 
 MOST_SHOWN = 300
@@ -25,9 +24,9 @@ class EventList(Feed):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(tr("events"), tr("What happens to the run is listed here."), id)
-        self._events: Sequence[Mapping[str, Any]] = ()
+        self._events: Sequence[RunEvent] = ()
 
-    def show(self, events: Sequence[Mapping[str, Any]]) -> None:
+    def show(self, events: Sequence[RunEvent]) -> None:
         """Show `events`, oldest first."""
         self._events = events
         self._update_text()
@@ -39,16 +38,16 @@ class EventList(Feed):
         if not self._events:
             return
         latest = list(reversed(self._events[-MOST_SHOWN:]))
-        kept = [event for event in latest if not is_abandoned(event)]
+        kept = [event for event in latest if not event.abandoned]
         lines = [event_content(event, self.text_width) for event in kept]
         if len(kept) < len(latest):
-            apart = [event for event in latest if is_abandoned(event)]
+            apart = [event for event in latest if event.abandoned]
             lines.append(_heading(apart))
             lines += [event_content(event, self.text_width).stylize("dim") for event in apart]
         self.set_text(Content("\n").join(lines), f"{len(self._events):,}")
 
 
-def _heading(abandoned: Sequence[Mapping[str, Any]]) -> Content:
+def _heading(abandoned: Sequence[RunEvent]) -> Content:
     count = len(abandoned)
     text = (
         tr("1 event of abandoned steps")
@@ -58,21 +57,20 @@ def _heading(abandoned: Sequence[Mapping[str, Any]]) -> Content:
     return Content.styled(f"── {text} ──", "$foreground 60%")
 
 
-def event_content(event: Mapping[str, Any], width: int) -> Content:
+def event_content(event: RunEvent, width: int) -> Content:
     """An event as one line; warnings and errors are not truncated."""
-    style = _STYLES.get(str(event.get("level")), "")
-    kind, message = str(event.get("kind", "")), str(event.get("message", ""))
+    style = _STYLES.get(event.level, "")
     line = Content.assemble(
-        (_clock(event.get("time")) + "  " if width >= _WIDE else "", "$foreground 50%"),
-        (f"{_step(event.get('step'))}  ", "$foreground 70%"),
-        (f"{clean(tr(kind))} ", style or "$accent"),
-        (clean(translate_message(message)), style),
+        (_clock(event.time) + "  " if width >= _WIDE else "", "$foreground 50%"),
+        (f"{_step(event.step)}  ", "$foreground 70%"),
+        (f"{clean(tr(event.kind))} ", style or "$accent"),
+        (clean(translate_message(event.message)), style),
     )
     return line if style else line.truncate(width, ellipsis=True)
 
 
-def _clock(seconds: object) -> str:
-    if not isinstance(seconds, int | float):
+def _clock(seconds: float) -> str:
+    if not seconds:
         return " " * 8
     try:
         return time.strftime("%H:%M:%S", time.localtime(seconds))
@@ -80,11 +78,11 @@ def _clock(seconds: object) -> str:
         return "--:--:--"
 
 
-def _step(step: object) -> str:
-    return f"{step:>6,}" if isinstance(step, int) else " " * 6
+def _step(step: int | None) -> str:
+    return " " * 6 if step is None else f"{step:>6,}"
 
 
 if __name__ == "__main__":
-    event = {"step": 1200, "kind": "alert", "level": "error", "message": "loss is \x1b[5mNaN"}
-    print(event_content({"time": 0, **event}, width=80))
+    event = RunEvent(1200, "alert", "loss is \x1b[5mNaN", "error")
+    print(event_content(event, width=80))
     print("=== 自测通过 ===")

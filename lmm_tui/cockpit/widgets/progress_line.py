@@ -6,10 +6,10 @@ from textual.content import Content
 
 from lmm_tui.cockpit.widgets.run_header import BADGES
 from lmm_tui.cockpit.widgets.styled_line import Part, StyledLine
+from lmm_tui.engine.run.reader import RunView
 from lmm_tui.engine.run.run_records import RunStatus
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import count, duration
-from lmm_tui.runs.session import RunView
 from lmm_tui.runs.status_text import time_text
 
 _SHORTEST_BAR = 8

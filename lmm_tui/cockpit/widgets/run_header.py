@@ -11,11 +11,11 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from lmm_tui.cockpit.widgets.styled_line import Part, StyledLine, spread
+from lmm_tui.engine.run.reader import LOG_FILE, RunView
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.number_format import age, count, duration
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics.health.verdict import Verdict, headline_of
-from lmm_tui.runs.session import LOG_FILE, RunView
 from lmm_tui.terminal.safe_text import clean
 
 BADGES = {

@@ -6,9 +6,8 @@ cleaned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from textual import events
 from textual.content import Content
@@ -18,16 +17,14 @@ from textual.visual import Visual
 from textual.widget import Widget
 
 from lmm_tui.cockpit.widgets.prose import wrapped
+from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.i18n.language import tr
-from lmm_tui.runs.run_history import is_abandoned
 from lmm_tui.terminal.safe_text import clean, fit
 
 _WIDTH = 30
 """The least width of a column in cells, if there is room."""
 _HEIGHT = 4
 _QUIET = "$foreground 60%"
-
-Record = Mapping[str, Any]
 
 
 class SampleBook:
@@ -36,35 +33,33 @@ class SampleBook:
     def __init__(self) -> None:
         self.prompts: list[str] = []
         self.steps: list[int] = []
-        self._records: dict[tuple[str, int], list[Record]] = {}
+        self._records: dict[tuple[str, int], list[RunSample]] = {}
 
-    def add(self, records: Iterable[Record]) -> bool:
+    def add(self, records: Iterable[RunSample]) -> bool:
         """Add the samples among records of samples.jsonl; True if there are any."""
         added = False
         for record in records:
-            step, prompt = record.get("step"), record.get("prompt")
-            if record.get("kind") != "sample" or not isinstance(step, int):
+            if record.kind != "sample":
                 continue
             added = True
-            place = str(prompt), step
-            if place[0] not in self.prompts:
-                self.prompts.append(place[0])
-            if step not in self.steps:
-                self.steps.append(step)
+            if record.prompt not in self.prompts:
+                self.prompts.append(record.prompt)
+            if record.step not in self.steps:
+                self.steps.append(record.step)
                 self.steps.sort()
-            self._records.setdefault(place, []).append(record)
+            self._records.setdefault((record.prompt, record.step), []).append(record)
         return added
 
-    def at(self, prompt: str, step: int) -> list[Record]:
+    def at(self, prompt: str, step: int) -> list[RunSample]:
         """The samples of a prompt at a step, the oldest first; those of an abandoned step only
         where there are no others."""
         records = self._records.get((prompt, step), [])
-        return [record for record in records if not is_abandoned(record)] or records
+        return [record for record in records if not record.abandoned] or records
 
     def is_abandoned(self, step: int) -> bool:
         """Whether a resume has abandoned all that there is of a step."""
         there = [self.at(prompt, step) for prompt in self.prompts]
-        return all(is_abandoned(record) for records in there for record in records)
+        return all(record.abandoned for records in there for record in records)
 
 
 @dataclass(frozen=True)
@@ -238,11 +233,11 @@ class SampleGrid(Widget, can_focus=True):
         samples = self._book.at(prompt, step)
         if not samples:
             return Content.styled("·" if line == 0 else "", _QUIET)
-        text = clean(str(samples[-1].get("text", "")))
+        text = clean(samples[-1].text)
         if len(samples) > 1:
             text = f"({len(samples)}×) {text}"
         shown = _wrapped(Content(text), layout.width - 2, layout.height - 1, line)
-        return shown.stylize("dim") if is_abandoned(samples[-1]) else shown
+        return shown.stylize("dim") if samples[-1].abandoned else shown
 
 
 def _wrapped(text: Content, width: int, most: int, line: int) -> Content:
@@ -258,7 +253,7 @@ def _wrapped(text: Content, width: int, most: int, line: int) -> Content:
 
 if __name__ == "__main__":
     demo = SampleBook()
-    demo.add([{"kind": "sample", "step": 100, "prompt": "小兔子", "text": "went home"}])
+    demo.add([RunSample(100, prompt="小兔子", text="went home")])
     grid = SampleGrid("nothing yet")
     grid._book = demo
     print(grid._head(Layout.of(40, 8, 1, 1), demo.steps, 0, 40))

@@ -5,15 +5,14 @@ It shows records of samples.jsonl, cleaned.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from textual.content import Content
 
 from lmm_tui.cockpit.widgets.feed import Feed
+from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.i18n.language import tr
 from lmm_tui.runs.loss_levels import level
-from lmm_tui.runs.run_history import is_abandoned
 from lmm_tui.terminal.byte_tokens import spans
 from lmm_tui.terminal.safe_text import clean
 
@@ -31,52 +30,52 @@ class SamplesPanel(Feed):
         self._counts = 0, 0
         """All, and those that are not abandoned."""
 
-    def show(self, samples: Sequence[Mapping[str, Any]]) -> None:
+    def show(self, samples: Sequence[RunSample]) -> None:
         """Show `samples`, oldest first; nothing is done if there are no new ones."""
-        kept = [record for record in samples if not is_abandoned(record)]
+        kept = [record for record in samples if not record.abandoned]
         if (len(samples), len(kept)) == self._counts:
             return
         self._counts = len(samples), len(kept)
         paragraphs = _paragraphs(kept[-MOST_SHOWN:])
-        if apart := [record for record in samples if is_abandoned(record)]:
+        if apart := [record for record in samples if record.abandoned]:
             head = tr("── samples of abandoned steps ──")
             paragraphs.append(Content.styled(head, "$foreground 60%"))
             paragraphs += [each.stylize("dim") for each in _paragraphs(apart[-MOST_SHOWN:])]
-        count = sum(record.get("kind") != "token_losses" for record in kept)
+        count = sum(record.kind != "token_losses" for record in kept)
         self.set_text(Content("\n").join(paragraphs), f"{count:,}")
 
 
-def _paragraphs(records: Sequence[Mapping[str, Any]]) -> list[Content]:
+def _paragraphs(records: Sequence[RunSample]) -> list[Content]:
     """The newest first, under their steps."""
     paragraphs: list[Content] = []
     step = None
     for record in reversed(records):
-        if record.get("step") != step:
-            step = record.get("step")
-            head = tr("step {step}", step=_number(step))
+        if record.step != step:
+            step = record.step
+            head = tr("step {step}", step=f"{step:,}")
             paragraphs.append(Content.styled(head, "$foreground 60%"))
         paragraphs.append(sample_paragraph(record))
     return paragraphs
 
 
-def sample_paragraph(record: Mapping[str, Any]) -> Content:
-    if record.get("kind") == "token_losses":
+def sample_paragraph(record: RunSample) -> Content:
+    if record.kind == "token_losses":
         return _token_losses(record)
-    reward = record.get("reward")
+    reward = record.details.get("reward")
     reward_note = ""
     if isinstance(reward, int | float):
         reward_note = "  " + tr("reward {value:.3g}", value=reward)
     return Content.assemble(
         ("▸ ", "$accent"),
-        (clean(str(record.get("prompt", ""))), "$accent"),
-        (" → " if record.get("answer") else "", "$foreground 60%"),
-        (clean(str(record.get("text", ""))), ""),
+        (clean(record.prompt), "$accent"),
+        (" → " if record.details.get("answer") else "", "$foreground 60%"),
+        (clean(record.text), ""),
         (reward_note, "$foreground 60%"),
     )
 
 
-def _token_losses(record: Mapping[str, Any]) -> Content:
-    tokens, losses = record.get("tokens"), record.get("losses")
+def _token_losses(record: RunSample) -> Content:
+    tokens, losses = record.details.get("tokens"), record.details.get("losses")
     if not isinstance(tokens, list) or not isinstance(losses, list):
         return Content()
     parts = [
@@ -90,13 +89,8 @@ def loss_style(loss: object) -> str:
     return LOSS_STYLES[level(loss)] if isinstance(loss, int | float) else ""
 
 
-def _number(step: object) -> str:
-    return f"{step:,}" if isinstance(step, int) else "?"
-
-
 if __name__ == "__main__":
-    record = {"kind": "sample", "prompt": "小兔子", "text": "went\x1b[2J [b]home[/b]\n"}
-    print(sample_paragraph(record))
-    tokens = {"kind": "token_losses", "tokens": ["the", " cat"], "losses": [0.4, 6.1]}
-    print(sample_paragraph(tokens))
+    print(sample_paragraph(RunSample(9, prompt="小兔子", text="went\x1b[2J [b]home[/b]\n")))
+    tokens = {"tokens": ["the", " cat"], "losses": [0.4, 6.1]}
+    print(sample_paragraph(RunSample(9, "token_losses", details=tokens)))
     print("=== 自测通过 ===")

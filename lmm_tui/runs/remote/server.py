@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.errors import LmmError
@@ -20,7 +21,6 @@ from lmm_tui.guarded_files import is_file, read_text, reading
 from lmm_tui.message import Message
 from lmm_tui.runs.remote.messages import GROWING, RemoteCommand, WireError, opening, order
 from lmm_tui.runs.remote.protocol import MAX_ORDER, Sender
-from lmm_tui.runs.session import RunSession
 
 _EVERY_S = 0.2
 _PART_BYTES = 1 << 18
@@ -127,7 +127,7 @@ class RunServer:
 
     def _do(self, wanted: RemoteCommand) -> None:
         try:
-            reply = RunSession(self._run.path).send(wanted.command, wanted.args)
+            reply = Reader(self._run.path).send(wanted.command, wanted.args)
         except LmmError as error:
             reply = Reply(False, str(error))
         finally:

@@ -14,10 +14,10 @@ from unittest.mock import patch
 import pytest
 import torch
 
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.metrics.health.alerts import Alert
 from lmm_tui.metrics.health.rules import RULES
 from lmm_tui.runs.run_health import judge
-from lmm_tui.runs.session import RunSession
 
 _SMALL = {
     "device": "cpu",
@@ -180,11 +180,11 @@ def alerts_of(folder: Path, settings: Settings) -> list[Alert]:
     given = _SMALL | {"runs_dir": str(folder), "data.cache_dir": f"{folder}/cache"}
     host = EngineHost(resolve(assignments=given | settings))
     assert host.run() == "finished", host.error
-    session = RunSession(host.run_dir.path)
+    session = Reader(host.run_dir.path)
     session.poll()
-    live = [event for event in session.events if event.get("suspect")]
+    live = [event for event in session.events if event.details.get("suspect")]
     found = judge(session, RULES)[0].alerts
-    assert {event["rule"] for event in live} == {alert.rule for alert in found}
+    assert {event.details["rule"] for event in live} == {alert.rule for alert in found}
     return [alert for alert in found if alert.rule != "slow"]
 
 

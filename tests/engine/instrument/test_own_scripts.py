@@ -261,9 +261,9 @@ with lmm_run("mine", probe=lambda: {"entropy": 2.0}) as run:
     run.log(step=1, loss=1.0)
     if sys.argv[1] == "here":
         from concurrent.futures import ThreadPoolExecutor
-        from lmm_tui.runs.session import RunSession
+        from lmm_tui.engine.run.reader import Reader
         with ThreadPoolExecutor() as other:
-            reply = other.submit(RunSession("mine").send, "probe")
+            reply = other.submit(Reader("mine").send, "probe")
             while not reply.done():
                 run.log(loss=1.0)
         print(reply.result())

@@ -35,7 +35,7 @@ def ask(run: ScriptRun, command: str, **args: Any) -> Future[Reply]:
     threading.Thread(
         target=lambda: answer.set_result(control_client.send(path, command, args)), daemon=True
     ).start()
-    while run._mailbox._requests.empty() and not answer.done():
+    while run.commands.mailbox._requests.empty() and not answer.done():
         pass
     return answer
 

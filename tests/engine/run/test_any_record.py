@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from made_runs import make_run
 
 from lmm_tui.engine.checkpoints.checkpoint_files import STATE, newest_intact
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 from lmm_tui.runs.checkpoint_list import CheckpointList
 from lmm_tui.runs.run_list import RunList
-from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RunSummary, runs_table, status_record, status_sheet
 
 VALUES = st.recursive(
@@ -66,7 +66,7 @@ def test_a_run_is_read_or_refused(run: RunDir, info: bytes, status: bytes) -> No
     run.status_file.write_bytes(status)
     runs_table([listed.summary for listed in RunList(run.path.parent).read()])
     try:
-        RunSession(run.path).poll()
+        Reader(run.path).poll()
         found = RunSummary.of(run)
         assert status_sheet(found) and json.dumps(status_record(found))
     except RunDirError as refused:

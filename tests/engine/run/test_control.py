@@ -118,7 +118,7 @@ def test_a_folder_that_others_can_write_to_gets_no_socket(
             ControlServer(loop.mailbox, path)
         path.parent.unlink()
         path.parent.mkdir(mode=0o700)
-        monkeypatch.setattr("lmm_tui.engine.run.control_server.os.getuid", lambda: os.geteuid() + 1)
+        monkeypatch.setattr("lmm_tui.engine.run.control_socket.os.getuid", lambda: os.geteuid() + 1)
         with pytest.raises(ControlError, match="not a folder that only you can write to"):
             ControlServer(loop.mailbox, path)
         assert not [*path.parent.iterdir()]

@@ -20,7 +20,6 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.run_settings import settings_of
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.training.run_host import EngineHost
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.writers import line_file
@@ -183,17 +182,25 @@ def test_a_disk_that_hangs_holds_up_no_run_and_gets_every_line_later(small: Make
 def start_where_nothing_can_be_written(config: RunConfig) -> None:
     refusals = Refusals()
     run = RunDir(Path(config.runs_dir) / "small")
-    for place in ("/small", "/run.lock", "/output.log", "/events.jsonl", ".config.", ".run."):
+    files = (
+        "/output.log",
+        "/events.jsonl",
+        "/samples.jsonl",
+        "/metrics.jsonl",
+        ".config.",
+        ".run.",
+    )
+    for place in ("/small", "/run.lock", *files):
         refusals.begin(place, errno.EROFS)
         try:
             EngineHost(config)
-        except RunDirError as refusal:
-            assert "Read-only file system" in str(refusal) and "--runs-dir" in str(refusal), place
+        except LmmError as refusal:
+            assert "Read-only file system" in str(refusal) and "choose another" in str(refusal)
         else:
             raise AssertionError(place)
         refusals.end()
         assert not run.exists() and not run.socket_path().exists()
-    for place in ("tokenizer.json", "tokens.bin", "metrics.jsonl", "samples.jsonl"):
+    for place in ("tokenizer.json", "tokens.bin"):
         changed = config.model_copy(update={"name": place.split(".")[0]})
         refusals.begin(place, errno.ENOSPC)
         host = EngineHost(changed)

@@ -11,7 +11,7 @@ from made_runs import make_run
 from pyarrow import parquet
 
 from lmm_tui.cli import main
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 
 
 @pytest.mark.parametrize("to", ["csv", "jsonl", "tensorboard"])
@@ -24,7 +24,7 @@ def test_an_export_reads_back_as_the_run(
     target = tmp_path / f"out.{to}"
     assert main.run(["export", str(run.path), "--to", to, "-o", str(target)]) == 0
     assert capsys.readouterr().out == f"{target}\n"
-    written, read = RunSession(run.path), RunSession(target)
+    written, read = Reader(run.path), Reader(target)
     written.poll()
     read.poll()
     extra = {"log/tokens"} if to == "tensorboard" else set()  # A tag is always a curve there.
@@ -45,7 +45,7 @@ def test_a_parquet_file_holds_the_run_with_nulls_where_nothing_was_measured(tmp_
         file.write('{"step":31,"train/loss":"NaN","mine/score":1}\n')
     target = tmp_path / "out.parquet"
     assert main.run(["export", str(run.path), "--to", "parquet", "-o", str(target)]) == 0
-    written = RunSession(run.path)
+    written = Reader(run.path)
     written.poll()
     table = parquet.read_table(target)
     assert table.column_names == ["step", "time", "tokens", *written.series.names()]

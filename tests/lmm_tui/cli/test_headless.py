@@ -25,9 +25,10 @@ from lmm_tui.cli import main
 from lmm_tui.cli.progress_printer import ProgressPrinter, progress_line, sample_line
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.run.find_run import find_run
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunStatus
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.samples import RunSample
 
 Capture = pytest.CaptureFixture[str]
 
@@ -64,7 +65,7 @@ def event(run: RunDir, **fields: object) -> None:
 
 
 def test_the_progress_line_says_how_far_how_well_and_how_fast(run: RunDir) -> None:
-    session = RunSession(run.path)
+    session = Reader(run.path)
     session.poll()
     assert progress_line(session.view, session.series) == (
         "step 5/100  5%  loss 2.500  val 2.750  lr 1.00e-03  18.2k tok/s  1 min 35 s to go"
@@ -72,14 +73,15 @@ def test_the_progress_line_says_how_far_how_well_and_how_fast(run: RunDir) -> No
 
 
 def test_under_reinforcement_the_reward_is_what_counts(run: RunDir) -> None:
-    session = RunSession(run.path)
+    session = Reader(run.path)
     session.series.append({"step": 400, "grpo/reward": 0.625, "train/loss": 1e-9})
     line = progress_line(replace(session.view, state="running"), session.series)
     assert "reward 0.625" in line
     assert "loss" not in line
-    sample = {"step": 3, "prompt": "1 + 1?", "text": "2", "answer": True, "reward": 1.0}
+    details = {"answer": True, "reward": 1.0}
+    sample = RunSample(3, prompt="1 + 1?", text="2", details=details)
     assert sample_line(sample) == "step 3: sample (reward 1): 1 + 1? → 2"
-    assert sample_line({"step": 3, "prompt": "Once ", "text": "upon"}).endswith("Once upon")
+    assert sample_line(RunSample(3, prompt="Once ", text="upon")).endswith("Once upon")
 
 
 @pytest.mark.parametrize(
@@ -97,13 +99,13 @@ def test_the_progress_line_says_what_it_does_meanwhile(
 ) -> None:
     run = make_run(tmp_path, state="running")
     run.write_status(replace(status, heartbeat=time.time()))
-    session = RunSession(run.path)
+    session = Reader(run.path)
     assert progress_line(session.view, session.series) == line
 
 
 def test_on_a_terminal_one_line_is_written_over(run: RunDir) -> None:
     screen = Screen()
-    progress = ProgressPrinter(RunSession(run.path), screen)
+    progress = ProgressPrinter(Reader(run.path), screen)
     for step in (6, 7, 8):
         run.write_status(RunStatus("running", step, 100, heartbeat=time.time()))
         progress.look()
@@ -114,7 +116,7 @@ def test_on_a_terminal_one_line_is_written_over(run: RunDir) -> None:
 
 def test_lines_that_stay_do_not_mix_with_the_progress_line(run: RunDir) -> None:
     screen = Screen()
-    progress = ProgressPrinter(RunSession(run.path), screen)
+    progress = ProgressPrinter(Reader(run.path), screen)
     progress.look()
     event(run, step=5, kind="checkpoint", level="info", message="step-000000005")
     progress.look()
@@ -127,7 +129,7 @@ def test_lines_that_stay_do_not_mix_with_the_progress_line(run: RunDir) -> None:
 
 def test_without_a_terminal_lines_come_now_and_then(run: RunDir) -> None:
     out = io.StringIO()
-    progress = ProgressPrinter(RunSession(run.path), out)
+    progress = ProgressPrinter(Reader(run.path), out)
     for step in range(6, 30):
         run.write_status(RunStatus("running", step, 100, heartbeat=time.time()))
         progress.look()
@@ -137,7 +139,7 @@ def test_without_a_terminal_lines_come_now_and_then(run: RunDir) -> None:
 def test_alerts_and_samples_are_shown_harmlessly_and_old_news_is_not(run: RunDir) -> None:
     event(run, step=1, kind="start", level="info", message="long ago")
     out = io.StringIO()
-    progress = ProgressPrinter(RunSession(run.path), out)
+    progress = ProgressPrinter(Reader(run.path), out)
     event(run, step=4, kind="alert", level="error", message="loss is NaN\x1b[31m")
     event(run, step=4, kind="eval", level="info", message="val loss 2")
     sample = {"step": 5, "kind": "sample", "prompt": "小", "text": "兔\n"}
@@ -152,8 +154,8 @@ def test_a_reader_who_has_gone_does_not_end_the_run(run: RunDir) -> None:
     """In a process of its own, since it points the standard streams elsewhere."""
     program = (
         "import os, sys\nfrom lmm_tui.cli.progress_printer import ProgressPrinter\n"
-        "from lmm_tui.runs.session import RunSession\n"
-        f"progress = ProgressPrinter(RunSession({str(run.path)!r}), sys.stdout)\n"
+        "from lmm_tui.engine.run.reader import Reader\n"
+        f"progress = ProgressPrinter(Reader({str(run.path)!r}), sys.stdout)\n"
         "progress.print('into the void')\nprogress.print('still here')\n"
     )
     read_end, write_end = os.pipe()

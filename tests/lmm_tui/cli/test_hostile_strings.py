@@ -18,8 +18,8 @@ from processes import ROOT
 
 from lmm_tui.cli.main import COMMANDS, run
 from lmm_tui.cockpit.app import CockpitApp
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.safe_streams import cleaned_errors
 
 PRINTABLE = EVIL.replace("\0", "")
@@ -119,7 +119,7 @@ def test_a_table_holds_no_formula_and_reads_back(hostile: RunDir, tmp_path: Path
     header, *rows = csv.reader(text.splitlines())
     assert not [cell for cell in header if cell.strip()[:1] in tuple("=+-@＝＋－＠")]
     assert all(cell == "" or float(cell) is not None for row in rows for cell in row)
-    session = RunSession(target)
+    session = Reader(target)
     session.poll()
     names = {name for name in FORMULAS if name.isprintable()}
     assert names <= {name.removeprefix("train/") for name in session.series.names()}
@@ -148,7 +148,7 @@ def _check_picture(text: str) -> None:
 
 
 async def test_toasts_titles_and_the_clipboard_hold_nothing_of_it(hostile: RunDir) -> None:
-    app = CockpitApp(RunSession(hostile.path))
+    app = CockpitApp(Reader(hostile.path))
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await pilot.pause()
         app.screen.toast(EVIL, EVIL, severe=True)

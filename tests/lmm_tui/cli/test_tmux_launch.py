@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.runs.session import RunSession
 
 pytestmark = [
     pytest.mark.slow,
@@ -229,7 +229,7 @@ def test_a_killed_terminal_leaves_training_alone_and_no_screen_spinning(tmux, tm
     before = sum(process.cpu_times()[:2])
     time.sleep(2.0)
     assert sum(process.cpu_times()[:2]) - before < 0.2
-    assert RunSession(run.path).send("resume").ok
+    assert Reader(run.path).send("resume").ok
     process.wait(90)
     status = run.read_status()
     assert (status.state, status.step) == ("finished", 150)

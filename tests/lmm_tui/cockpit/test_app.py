@@ -14,8 +14,8 @@ from lmm_tui.cockpit.messages import Departure
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.session import RunSession
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def test_a_confirmed_configuration_is_started_off_the_ui_thread_and_shown(
 
     def start(config):
         started.append((config.train.steps, threading.current_thread()))
-        return RunSession(run.dir.path)
+        return Reader(run.dir.path)
 
     app = CockpitApp(config=resolve(), start=start, owned=True)
     async with app.run_test(size=(120, 30)) as pilot:
@@ -76,7 +76,7 @@ async def test_ctrl_c_leaves_the_configuration_even_while_typing():
 
 
 async def test_another_thread_or_a_signal_can_make_it_leave(run):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test() as pilot:
         await pilot.pause()
         await asyncio.to_thread(app.leave_soon, Departure.HANGUP)
@@ -85,7 +85,7 @@ async def test_another_thread_or_a_signal_can_make_it_leave(run):
 
 
 async def test_a_signal_before_the_first_paint_is_not_forgotten(run):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     app.leave_soon(Departure.TERMINATE)
     async with app.run_test() as pilot:
         await pilot.pause()
@@ -94,9 +94,7 @@ async def test_a_signal_before_the_first_paint_is_not_forgotten(run):
 
 async def test_training_is_started_only_after_the_first_paint(run):
     painted = []
-    app = CockpitApp(
-        RunSession(run.dir.path), on_painted=lambda: painted.append(app.screen.is_mounted)
-    )
+    app = CockpitApp(Reader(run.dir.path), on_painted=lambda: painted.append(app.screen.is_mounted))
     async with app.run_test() as pilot:
         await until(pilot, lambda: painted)
     assert painted == [True]
@@ -109,14 +107,14 @@ async def test_a_dead_terminal_is_left(run):
         def claim_prints(self):
             self.stdout = sys.stdout
 
-    app = CockpitApp(RunSession(run.dir.path), terminal=DeadTerminal())
+    app = CockpitApp(Reader(run.dir.path), terminal=DeadTerminal())
     async with app.run_test() as pilot:
         await until(pilot, lambda: app.return_value is not None)
     assert app.return_value is Departure.HANGUP
 
 
 async def test_nothing_is_animated(run):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test():
         assert app.animation_level == "none"
 

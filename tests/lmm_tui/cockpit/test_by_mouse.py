@@ -14,7 +14,7 @@ from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.help import HelpScreen
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ async def click(pilot, text, last=False):
 
 
 async def test_every_screen_is_reached_and_left(path):
-    app = CockpitApp(RunSession(path))
+    app = CockpitApp(Reader(path))
     async with app.run_test(size=(80, 24)) as pilot:
         await click(pilot, "? help", last=True)
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
@@ -67,7 +67,7 @@ async def test_every_screen_is_reached_and_left(path):
 
 
 async def test_a_question_is_answered_and_left(path):
-    app = CockpitApp(RunSession(path))
+    app = CockpitApp(Reader(path))
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("2")
         await click(pilot, "n note")
@@ -93,7 +93,7 @@ async def test_a_question_is_answered_and_left(path):
 
 
 async def test_a_panel_is_zoomed_and_pages_are_turned(path):
-    app = CockpitApp(RunSession(path))
+    app = CockpitApp(Reader(path))
     async with app.run_test(size=(80, 24)) as pilot:
         first = screen_text(app)
         await click(pilot, "n next page")
@@ -108,7 +108,7 @@ async def drag(pilot, chart, start, end, control=False):
 
 
 async def test_a_chart_is_framed_moved_and_zoomed(path):
-    app = CockpitApp(RunSession(path))
+    app = CockpitApp(Reader(path))
     async with app.run_test(size=(200, 50)) as pilot:
         await until_read(pilot, "unigram")
         chart = app.screen.query_one("#first", Chart)

@@ -21,8 +21,8 @@ from lmm_tui.cockpit.chat_backend import (
 )
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.training.run_host import EngineHost
-from lmm_tui.runs.session import RunSession
 
 GREEDY = SamplingOptions(temperature=0, max_tokens=20)
 TURNS = [["user", "the cat"]]
@@ -55,7 +55,7 @@ def host(tmp_path_factory):
     host.start()
     while host.status.status.step < 5:
         assert not host.join(0.01), host.error
-    session = RunSession(host.run_dir.path)
+    session = Reader(host.run_dir.path)
     assert session.send("pause").ok
     assert session.send("checkpoint").ok
     yield host
@@ -65,7 +65,7 @@ def host(tmp_path_factory):
 
 @pytest.fixture
 def session(host):
-    return RunSession(host.run_dir.path)
+    return Reader(host.run_dir.path)
 
 
 def said(partner, *, piece, manner=GREEDY, stopped=lambda: False):

@@ -26,10 +26,10 @@ from lmm_tui.cockpit.widgets.samples_panel import SamplesPanel
 from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, make_staging, put_in_place, seal
 from lmm_tui.engine.config.sections.health_config import HealthConfig
 from lmm_tui.engine.health.health_monitor import HealthMonitor
-from lmm_tui.engine.run.events import EventLog
+from lmm_tui.engine.run.events import EventLog, RunEvent
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.metrics import names
-from lmm_tui.runs.session import RunSession
 
 SIZE = (200, 50)
 
@@ -53,7 +53,7 @@ def diverged(path: Path, state: str = "finished") -> FakeRun:
 
 async def test_a_diverged_run_is_red_although_it_finished(tmp_path: Path) -> None:
     run = diverged(tmp_path / "wild")
-    app = CockpitApp(RunSession(run.dir.path), runs_dir=tmp_path)
+    app = CockpitApp(Reader(run.dir.path), runs_dir=tmp_path)
     async with app.run_test(size=SIZE) as pilot:
         await until_read(pilot, "✗ diverged at step 95")
         assert "✓ FINISHED" in screen_text(app)
@@ -108,7 +108,7 @@ async def test_a_crash_is_the_first_finding(
 ) -> None:
     run = FakeRun(tmp_path / "gone", pid=2**22 + 1)
     run.train(1, 200)
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=SIZE) as pilot:
         await until_read(pilot, "CRASHED")
         await until_read(pilot, "the process is gone")
@@ -126,7 +126,7 @@ async def test_a_crash_is_the_first_finding(
 async def test_the_bold_line_lies_on_the_data_from_the_first_steps(tmp_path: Path) -> None:
     run = FakeRun(tmp_path / "young")
     run.train(1, 100)
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=SIZE) as pilot:
         await until_read(pilot, "smoothed")
         chart = next(one for one in app.screen.query(Chart) if one.title == "loss")
@@ -143,7 +143,7 @@ async def test_a_perplexity_beyond_the_cap_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = diverged(tmp_path / "wild")
-    async with CockpitApp(RunSession(run.dir.path)).run_test(size=SIZE) as pilot:
+    async with CockpitApp(Reader(run.dir.path)).run_test(size=SIZE) as pilot:
         await until_read(pilot, "> 4.85e8")
     assert main.run(["status", "wild", "--runs-dir", str(tmp_path)]) == 0
     assert "PPL > 4.85e8" in capsys.readouterr().out
@@ -153,7 +153,7 @@ async def test_a_perplexity_beyond_the_cap_says_so(
 async def test_a_zoomed_chart_names_the_axis_that_it_means(tmp_path: Path) -> None:
     run = FakeRun(tmp_path / "axes")
     run.train(1, 100)
-    async with CockpitApp(RunSession(run.dir.path)).run_test(size=SIZE) as pilot:
+    async with CockpitApp(Reader(run.dir.path)).run_test(size=SIZE) as pilot:
         await until_read(pilot, "smoothed")
         await pilot.press("enter", "x", "s", "s", "shift+left")
         await until_read(pilot, "x: tokens")
@@ -195,7 +195,7 @@ def resumed(path: Path) -> FakeRun:
 
 async def test_events_and_samples_of_abandoned_steps_are_set_apart(tmp_path: Path) -> None:
     run = resumed(tmp_path / "twice")
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=SIZE) as pilot:
         await until_read(pilot, "events of abandoned steps")
         text = str(app.screen.query_one(EventList).query_one("Prose").content)
@@ -212,9 +212,9 @@ async def test_events_and_samples_of_abandoned_steps_are_set_apart(tmp_path: Pat
 
 
 def test_a_refused_command_leaves_no_mark() -> None:
-    refused = {"kind": "command", "step": 140, "message": "must be a number", "ok": False}
-    failed = {"kind": "command", "step": 141, "message": "set: no such thing", "ok": False}
-    done = {"kind": "command", "step": 142, "message": "set: clip at norm 1 → 2", "ok": True}
+    refused = RunEvent(140, "command", "must be a number", details={"ok": False})
+    failed = RunEvent(141, "command", "set: no such thing", details={"ok": False})
+    done = RunEvent(142, "command", "set: clip at norm 1 → 2", details={"ok": True})
     assert [mark.step for mark in marks_of([refused, failed, done])] == [142]
 
 
@@ -240,7 +240,7 @@ async def test_a_checkpoint_says_where_its_validation_loss_was_measured(tmp_path
     run.config.write_text("[log]\nkeep = 3\nkeep_best = 1\nkeep_every = 0\n")
     saved_at(run, 50, val_loss=5.3, val_step=50)
     saved_at(run, 94, val_loss=5.1955, val_step=50)
-    app = CockpitApp(RunSession(run.path))
+    app = CockpitApp(Reader(run.path))
     async with app.run_test(size=(120, 30)) as pilot:
         app.push_screen(CheckpointsScreen(run))
         await until_read(pilot, "5.1955 @50")
@@ -268,7 +268,7 @@ async def test_a_live_change_is_shown_as_such_among_the_differences(tmp_path: Pa
 async def test_a_run_that_was_away_for_a_moment_comes_back(tmp_path: Path) -> None:
     run = FakeRun(tmp_path / "mine")
     run.train(1, 40)
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(120, 30)) as pilot:
         await until_read(pilot, "40 / 1,000")
         away = tmp_path / "away"

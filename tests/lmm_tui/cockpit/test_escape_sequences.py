@@ -113,14 +113,14 @@ from pathlib import Path
 from lmm_tui.cli import main as cli
 from lmm_tui.cli.progress_printer import ProgressPrinter
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 path, folder = sys.argv[1:]
 for words in (["runs", "--runs-dir", folder], ["status", path], ["plot", "--text", path],
               ["health", path], ["send", path, "pause"], ["status", path + "nowhere"]):
     print("##", words[0], cli.run(words), flush=True)
 run = RunDir(Path(path))
 later = [(file, file.rename(file.with_suffix(".later"))) for file in (run.events, run.samples)]
-progress = ProgressPrinter(RunSession(path), sys.stdout)  # It shows only what is written from now.
+progress = ProgressPrinter(Reader(path), sys.stdout)  # It shows only what is written from now.
 for file, moved in later:
     moved.rename(file)
 print("## progress")

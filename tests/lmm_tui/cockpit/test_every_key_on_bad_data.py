@@ -20,8 +20,8 @@ from lmm_tui.cockpit.keys import KEYS, SCREENS
 from lmm_tui.cockpit.screens.overlay_screen import OverlayScreen
 from lmm_tui.engine.evaluation.job import EvaluationOutcome, Job, Score
 from lmm_tui.engine.evaluation.records import Record, file_in_run, write_record
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.runs.session import RunSession
 
 _ESCAPES = "\x1b[31m\x1b]0;owned\x07[b]bold[/b]\u202e"
 _ODD = {
@@ -45,14 +45,14 @@ async def press_all(pilot) -> None:
 async def test_every_key_on_odd_runs(tmp_path: Path, holds: str) -> None:
     run = make_run(tmp_path)
     run.metrics.write_text("".join(json.dumps(row) + "\n" for row in _ODD[holds]))
-    async with CockpitApp(RunSession(run.path)).run_test(size=(80, 24)) as pilot:
+    async with CockpitApp(Reader(run.path)).run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         await press_all(pilot)
 
 
 async def test_every_key_while_the_metrics_are_cut_and_replaced(tmp_path: Path) -> None:
     run = make_run(tmp_path, rows=50)
-    async with CockpitApp(RunSession(run.path)).run_test(size=(80, 24)) as pilot:
+    async with CockpitApp(Reader(run.path)).run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         await pilot.press("plus", "shift+left")
         run.metrics.write_bytes(run.metrics.read_bytes()[:300])
@@ -66,7 +66,7 @@ async def test_every_key_while_the_metrics_are_cut_and_replaced(tmp_path: Path) 
 
 
 async def test_every_key_on_ten_million_points(tmp_path: Path) -> None:
-    session = RunSession(make_run(tmp_path).path)
+    session = Reader(make_run(tmp_path).path)
     steps = np.arange(1, 10_000_001)
     # No rule of health is about this name: what is pressed here are the keys.
     session.series.extend(steps, {"mine/score": (None, 2 + math.pi / steps)})
@@ -116,7 +116,7 @@ async def test_every_key_of_every_screen_on_hostile_words_and_a_run_that_goes(
     tmp_path: Path, deleted: bool
 ) -> None:
     run = hostile_run(tmp_path)
-    app = CockpitApp(RunSession(run.path))
+    app = CockpitApp(Reader(run.path))
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, app.session.series.names)
         assert "FINISHED  " in screen_text(app) and "n…" in screen_text(app)

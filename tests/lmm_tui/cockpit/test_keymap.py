@@ -9,7 +9,7 @@ from lmm_tui.cockpit import keymap, keys
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.help import HelpScreen
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.terminal import capabilities
 from lmm_tui.user_folders import user_settings
 
@@ -30,7 +30,7 @@ def write(text):
 async def test_moved_keys_work_and_are_shown_and_the_old_ones_do_nothing(run):
     write('"go.runs" = "f4"\n[view]\ntheme = "f6,!"\n')
     keys.remap(keymap.load())
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(120, 30)) as pilot:
         before = app.theme
         await pilot.press("t", "2")
@@ -80,7 +80,7 @@ def test_keys_may_change_places():
 
 
 async def test_the_help_begins_with_the_screen_below_and_finds_keys(run):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("2")
         await until_read(pilot, "first-words")

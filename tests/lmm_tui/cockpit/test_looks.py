@@ -8,7 +8,7 @@ from fake_run import FakeRun
 from looking import screen_text, settled
 
 from lmm_tui.cockpit.app import CockpitApp
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def run(tmp_path, monkeypatch):
     ids=lambda value: str(value) if isinstance(value, int) else "x".join(map(str, value)),
 )
 async def test_every_page(run, snapshot, size, page):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size) as pilot:
         await pilot.press(*"n" * (page - 1))
         await settled(pilot)
@@ -41,7 +41,7 @@ async def test_every_page(run, snapshot, size, page):
 
 
 def test_the_quit_dialog_over_the_dashboard_in_colour(run, snap_compare):
-    app = CockpitApp(RunSession(run.dir.path), owned=True)
+    app = CockpitApp(Reader(run.dir.path), owned=True)
     assert snap_compare(app, terminal_size=(80, 24), press=["q"])
 
 
@@ -49,4 +49,4 @@ def test_a_failed_run_in_the_light_theme_in_colour(run, snap_compare, monkeypatc
     monkeypatch.setenv("COLORFGBG", "0;15")
     run.write_status(state="failed", error="OutOfMemoryError: CUDA out of memory")
     run.dir.write_info(replace(run.info, started=run.status.heartbeat - 60))
-    assert snap_compare(CockpitApp(RunSession(run.dir.path)), terminal_size=(80, 24))
+    assert snap_compare(CockpitApp(Reader(run.dir.path)), terminal_size=(80, 24))

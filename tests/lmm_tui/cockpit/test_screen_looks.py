@@ -15,7 +15,7 @@ from looking import screen_text, settled, until_read
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, pin, seal
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 
 NOW = 1_800_000_000.0
 SIZES = [(200, 50), (80, 24)]
@@ -69,7 +69,7 @@ def run(tmp_path, monkeypatch):
     ids=["runs", "delete", "checkpoints", "fork", "log", "change"],
 )
 async def test_a_screen(run, snapshot, size, keys, awaited):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size) as pilot:
         await pilot.press(keys[0])
         await until_read(pilot, {"2": "base", "5": "step"}.get(keys[0], awaited))
@@ -85,7 +85,7 @@ async def test_a_screen(run, snapshot, size, keys, awaited):
 
 
 async def test_the_list_of_runs_in_chinese_keeps_its_columns(in_chinese, run, snapshot):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("2")
         await until_read(pilot, "base → chat")
@@ -99,5 +99,5 @@ def test_the_list_of_runs_in_colour(run, snap_compare, size):
         await pilot.press("2")
         await until_read(pilot, "base → chat")
 
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     assert snap_compare(app, terminal_size=size, run_before=open_list)

@@ -23,13 +23,13 @@ from lmm_tui.cockpit.screens.runs_screen import RunsScreen
 from lmm_tui.cockpit.screens.screen_registry import REGISTERED
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.table import Table
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 
 SIZES = [(200, 50), (60, 15)]
 
 
 def open_on(run, **more):
-    return CockpitApp(RunSession(run.dir.path), **more)
+    return CockpitApp(Reader(run.dir.path), **more)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -247,7 +247,7 @@ async def test_a_second_run_is_started_in_a_process_of_its_own(run, tmp_path, mo
 
     def start(config):
         started.append((config.name, threading.current_thread()))
-        return RunSession(other.dir.path)
+        return Reader(other.dir.path)
 
     monkeypatch.setattr("lmm_tui.cockpit.app._start_detached", start)
     app = open_on(run, owned=True)

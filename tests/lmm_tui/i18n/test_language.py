@@ -29,13 +29,13 @@ from lmm_tui.cockpit.widgets.run_header import BADGES
 from lmm_tui.engine.config.options import _BOUNDS, options
 from lmm_tui.engine.config.recipe import load_recipe, recipe_names
 from lmm_tui.engine.run.events import Kind
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.i18n import language
 from lmm_tui.i18n.language import catalogue, locale_language, tr
 from lmm_tui.metrics import names
 from lmm_tui.metrics.health.rules import RULES, SEVERITIES, in_our_trainer
 from lmm_tui.metrics.health.verdict import ENDS, headline_of
 from lmm_tui.metrics.readers.log_formats import FORMATS
-from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RUNS_HEAD
 
 CHINESE = catalogue("zh")
@@ -201,7 +201,7 @@ async def test_the_dashboard_in_chinese_keeps_its_columns(
 ) -> None:
     run = FakeRun(tmp_path / "first-words", host="gpu-box", pid=4242)
     run.train(1, 400)
-    async with CockpitApp(RunSession(run.dir.path)).run_test(size=size) as pilot:
+    async with CockpitApp(Reader(run.dir.path)).run_test(size=size) as pilot:
         await until_read(pilot, "训练中")
         await settled(pilot)
         seen = screen_text(pilot.app)

@@ -16,14 +16,14 @@ from templates import finished, sentences
 from lmm_tui.cli.progress_printer import event_line
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.control_protocol import decode_reply, encode_reply
-from lmm_tui.engine.run.events import EventLog
+from lmm_tui.engine.run.events import EventLog, RunEvent
+from lmm_tui.engine.run.history import RunHistory
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunStatus
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import catalogue
 from lmm_tui.i18n.translate_messages import is_joint, messages, translate_message
 from lmm_tui.message import PLACE, Message
-from lmm_tui.runs.run_history import RunHistory
 
 CHINESE = messages("zh")
 LIBRARIES = tomllib.loads((ROOT / "lmm_tui/i18n/zh/messages/libraries.toml").read_text("utf-8"))
@@ -152,13 +152,11 @@ def test_what_others_say_is_left_as_it_is(in_chinese: None) -> None:
 
 
 def test_an_event_is_told_in_chinese(in_chinese: None) -> None:
-    event = {
-        "step": 9,
-        "kind": "alert",
-        "level": "error",
-        "message": Message("loss is {loss}, gradient norm {norm}", loss=float("nan"), norm=2),
-    }
-    assert event_line(event) == "!! 第 9 步：告警：损失为 nan，梯度范数为 2"
+    what = Message("loss is {loss}, gradient norm {norm}", loss=float("nan"), norm=2)
+    assert (
+        event_line(RunEvent(9, "alert", what, "error"))
+        == "!! 第 9 步：告警：损失为 nan，梯度范数为 2"
+    )
 
 
 def test_what_a_run_wrote_is_chinese_where_it_is_read(in_chinese: None, tmp_path: Path) -> None:
@@ -183,5 +181,5 @@ def test_what_a_run_wrote_is_chinese_where_it_is_read(in_chinese: None, tmp_path
             assert not re.search("[A-Za-z]", translate_message(str(text)))
     events.close()
     found, _ = RunHistory(run).poll()
-    assert [event["message"] for event in found] == samples
+    assert [event.message for event in found] == samples
     assert not re.search("[A-Za-z]", "".join(map(event_line, found)))

@@ -13,8 +13,8 @@ from small_runs import SMALLEST
 from lmm_tui.cli import main
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.run.control_client import send
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.runs.session import RunSession
 
 Capture = pytest.CaptureFixture[str]
 
@@ -38,7 +38,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def losses(run: RunDir) -> dict[int, float]:
-    session = RunSession(run.path)
+    session = Reader(run.path)
     session.poll()
     series = session.series.get("train/loss")
     assert series is not None
@@ -117,9 +117,9 @@ def test_a_killed_engine_is_resumed_and_sigterm_ends_it_for_good(
     assert status.state == "stopped"
     assert list_checkpoints(run.checkpoints)[-1].name == f"step-{status.step:09d}"
     assert sorted(losses(run)) == list(range(1, status.step + 1))
-    session = RunSession(run.path)
+    session = Reader(run.path)
     session.poll()
-    alerts = [event["message"] for event in session.events if event["kind"] == "alert"]
+    alerts = [event.message for event in session.events if event.kind == "alert"]
     # A busy machine may make a rule speak of the speed.
     told = [message for message in alerts if message.startswith("the engine")]
     assert told == ["the engine was ended by SIGKILL; resuming, attempt 1 of 1"]

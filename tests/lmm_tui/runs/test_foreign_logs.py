@@ -21,7 +21,7 @@ from lmm_tui.charts.chart import Chart
 from lmm_tui.cli import main
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.widgets.table import Table
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 
 LINES = "".join(f"step: {step}, loss: {5 - step / 50}\n" for step in range(1, 101))
 
@@ -31,7 +31,7 @@ def test_a_log_that_says_nothing_of_its_end_is_a_file_and_takes_no_commands(
 ) -> None:
     log = tmp_path / "train.log"
     log.write_text(LINES)
-    session = RunSession(log)
+    session = Reader(log)
     assert session.poll() and session.series.last_step == 100
     session.poll()
     assert (session.view.state, session.view.status.loss) == ("log file", 3.0)
@@ -74,7 +74,7 @@ def test_what_is_no_log_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 async def test_the_cockpit_follows_a_foreign_log(tmp_path: Path) -> None:
     log = tmp_path / "train.log"
     log.write_text(LINES)
-    session = RunSession(log)
+    session = Reader(log)
     app = CockpitApp(session)
     async with app.run_test(size=(120, 40)) as pilot:
         await shown(pilot, lambda: session.series.last_step == 100)
@@ -153,7 +153,7 @@ def test_a_wandb_run_that_was_killed_has_not_finished(tmp_path: Path) -> None:
         log.write_bytes(wandb_file(records))
         if old:
             os.utime(log, (1e9, 1e9))
-        session = RunSession(log)
+        session = Reader(log)
         session.poll()
         session.poll()
         assert session.view.state == state and not session.view.active

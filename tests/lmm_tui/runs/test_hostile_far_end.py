@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from processes import PROGRAM, ROOT, fake_ssh, until
 
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.runs.remote.messages import (
@@ -36,7 +37,6 @@ from lmm_tui.runs.remote.mirror import mirrored
 from lmm_tui.runs.remote.mirror_folder import MOST_BYTES, MirrorFolder, RemoteError
 from lmm_tui.runs.remote.protocol import GREETING, MAX_LINE, MAX_ORDER, Receiver
 from lmm_tui.runs.remote.server import RunServer
-from lmm_tui.runs.session import RunSession
 from lmm_tui.terminal.safe_text import clean
 
 OSC = "\x1b]52;c;aGk=\x07\x9b2J\u202e"
@@ -119,7 +119,7 @@ def test_an_odd_message_later_is_said_and_the_connection_made_again(
 ) -> None:
     pids = far_end(wire(*GREETED, b"[" * 200_000))
     with mirrored("box:run") as run:
-        session = RunSession(run.path)
+        session = Reader(run.path)
         until(lambda: "connection lost" in session.run_dir.read_status().activity)
         assert session.view.status.step == 3
         more = {"file": "metrics.jsonl", "at": 0, "add": '{"step": 4, "train/loss": 2}\n'}
@@ -233,7 +233,7 @@ def test_any_message_leaves_the_mirror_a_run(tmp_path: Path) -> None:
                 folder.take(message)
         except WireError:
             pass
-        RunSession(run.path).poll()
+        Reader(run.path).poll()
 
     check()
 

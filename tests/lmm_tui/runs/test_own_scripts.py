@@ -20,8 +20,8 @@ from repository import ROOT
 
 from lmm_tui.cli import main
 from lmm_tui.engine.run import control_client
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.runs.session import RunSession
 
 DOC = ROOT / "docs" / "your-own-script.md"
 
@@ -177,10 +177,10 @@ class Script:
         return process
 
 
-def at_step(path: str, step: int) -> RunSession:
+def at_step(path: str, step: int) -> Reader:
     """The run in `path`, once it has come so far."""
     until(lambda: RunDir(path).read_status().step >= step)
-    session = RunSession(path)
+    session = Reader(path)
     session.poll()
     return session
 
@@ -329,3 +329,16 @@ class Watched:
                     break
         self._process.wait(120)
         os.close(self._master)
+
+
+def test_a_notebook_plots_a_live_run(script: Script) -> None:
+    process = script.start(NO_TORCH + documented("Plain PyTorch")[0])
+    at_step("runs/mine", 5)
+    [cell] = documented("Read a run in a notebook")
+    agg = os.environ | {"MPLBACKEND": "agg"}
+    read = subprocess.run([sys.executable, "-c", cell], env=agg, capture_output=True, check=True)
+    state, step, loss = read.stdout.decode().split()
+    assert state == "running" and int(step) >= 5 and float(loss) > 0
+    assert Path("loss.png").read_bytes().startswith(b"\x89PNG")
+    assert control_client.send(RunDir("runs/mine").socket_path(), "stop").ok
+    assert process.wait(120) == 0

@@ -14,11 +14,11 @@ from fake_run import FakeRun
 from processes import fake_ssh, until
 
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.runs.remote.messages import Growth, from_run
 from lmm_tui.runs.remote.mirror import is_remote, mirrored
 from lmm_tui.runs.remote.mirror_folder import RemoteError
 from lmm_tui.runs.remote.protocol import Receiver
-from lmm_tui.runs.session import RunSession
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def run(tmp_path: Path) -> Iterator[FakeRun]:
 def test_a_run_is_mirrored_as_it_grows_and_takes_commands(ssh: Path, run: FakeRun) -> None:
     run.serve(lambda request: Reply(True, f"{request.command} {request.args}", 31))
     with mirrored(f"me@box:{run.dir.path}") as mirror:
-        session = RunSession(mirror.path)
+        session = Reader(mirror.path)
 
         def at(step: int) -> bool:
             session.poll()
@@ -71,7 +71,7 @@ def test_a_run_that_was_killed_there_is_crashed_here(ssh: Path, tmp_path: Path) 
     gone.wait()
     dead = FakeRun(tmp_path / "dead", pid=gone.pid)
     with mirrored(f"box:{dead.dir.path}") as mirror:
-        assert RunSession(mirror.path).view.state == "crashed"
+        assert Reader(mirror.path).view.state == "crashed"
     dead.close()
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from fake_run import FakeRun
 
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.metrics.health.alerts import Alert
 from lmm_tui.runs import run_health
 from lmm_tui.runs.run_health import HealthView, RunHealth
-from lmm_tui.runs.session import RunSession
 
 
 def opened_of(seen: HealthView) -> list[Alert]:
@@ -18,8 +18,8 @@ def opened_of(seen: HealthView) -> list[Alert]:
     return [alert for it in seen.verdict.findings for alert in (it.alert, *it.consequences)]
 
 
-def opened(run: FakeRun) -> tuple[RunSession, RunHealth]:
-    session = RunSession(run.dir.path)
+def opened(run: FakeRun) -> tuple[Reader, RunHealth]:
+    session = Reader(run.dir.path)
     session.poll()
     return session, RunHealth(session)
 

@@ -16,10 +16,10 @@ from lmm_tui.cli.progress_printer import event_line, progress_line, sample_line
 from lmm_tui.cockpit.widgets.event_list import event_content
 from lmm_tui.cockpit.widgets.samples_panel import sample_paragraph
 from lmm_tui.engine.run.find_run import list_runs
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import RunStatus
-from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.status_text import RunSummary, runs_table, status_record, status_sheet
 
 FILES = ("run.json", "status.json", "metrics.jsonl", "events.jsonl", "samples.jsonl", "config.toml")
@@ -41,11 +41,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     return run
 
 
-def look(run: RunDir) -> RunSession | None:
+def look(run: RunDir) -> Reader | None:
     """Everything that a reader words; None where the folder is refused as no run."""
     assert len(list_runs(run.path.parent)) <= 1
     try:
-        session = RunSession(run.path)
+        session = Reader(run.path)
         session.poll()
         summary = RunSummary.of(run)
     except RunDirError as refusal:
@@ -62,7 +62,7 @@ def look(run: RunDir) -> RunSession | None:
     return session
 
 
-def values(session: RunSession) -> dict[str, dict[int, float]]:
+def values(session: Reader) -> dict[str, dict[int, float]]:
     found = {}
     for name in session.series.names():
         series = session.series.get(name)
@@ -142,7 +142,7 @@ def test_a_status_that_is_damaged_while_somebody_looks_leaves_the_one_before(
     tmp_path: Path,
 ) -> None:
     run = make_run(tmp_path, state="running", step=7)
-    session = RunSession(run.path)
+    session = Reader(run.path)
     run.status_file.write_text('{"state": "running", "step": "8"}')
     session.poll()
     assert session.view.status.step == 7

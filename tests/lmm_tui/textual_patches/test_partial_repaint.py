@@ -11,7 +11,7 @@ from textual.strip import Strip
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.widgets.key_list import KeyList
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.textual_patches.backdrop import Backdrop
 from lmm_tui.textual_patches.partial_repaint import (
     LinesUpdate,
@@ -75,7 +75,7 @@ def run(tmp_path):
 
 @pytest.mark.parametrize("size", [(200, 50), (80, 24)])
 async def test_a_run_painted_in_parts_looks_as_if_painted_at_once(run, size, monkeypatch):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size) as pilot:
         await settled(pilot)
         seen = Screen(app)
@@ -103,7 +103,7 @@ async def test_a_run_painted_in_parts_looks_as_if_painted_at_once(run, size, mon
 
 
 async def test_a_new_size_is_painted_once(run, monkeypatch):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(200, 50)) as pilot:
         await settled(pilot)
         seen = watched(app, monkeypatch)
@@ -120,7 +120,7 @@ async def test_a_new_size_is_painted_once(run, monkeypatch):
 
 
 async def test_a_new_step_costs_few_bytes(run, monkeypatch):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     run.train(101, 605)
     async with app.run_test(size=(200, 50)) as pilot:
         # Charts in reserve are mounted later, which lays the screen out once more.
@@ -135,7 +135,7 @@ async def test_a_new_step_costs_few_bytes(run, monkeypatch):
 
 
 async def test_the_focus_and_a_dialog_cost_what_they_change(run, monkeypatch):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(200, 50)) as pilot:
         await settled(pilot)
         seen = watched(app, monkeypatch)
@@ -162,7 +162,7 @@ async def test_the_focus_and_a_dialog_cost_what_they_change(run, monkeypatch):
 
 
 async def test_behind_a_dialog_is_the_shade_that_textual_gives(run):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         below = app.screen
@@ -179,7 +179,7 @@ async def test_behind_a_dialog_is_the_shade_that_textual_gives(run):
 
 
 async def test_where_widgets_overlap_whole_lines_are_painted(run):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(200, 50)) as pilot:
         await pilot.pause()
         compositor = app.screen._compositor
@@ -192,7 +192,7 @@ async def test_where_widgets_overlap_whole_lines_are_painted(run):
 
 @pytest.mark.parametrize("size", [(200, 50), (80, 24)])
 async def test_what_lies_over_other_widgets_is_painted_over_them(run, size, monkeypatch):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size, notifications=True) as pilot:
         await settled(pilot)
         seen = watched(app, monkeypatch)

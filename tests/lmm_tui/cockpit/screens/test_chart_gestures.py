@@ -27,7 +27,7 @@ from lmm_tui.charts.viewport import (
     zoom,
 )
 from lmm_tui.cockpit.screens.dashboard_panels import marks_of
-from lmm_tui.engine.run.events import EventLog
+from lmm_tui.engine.run.events import EventLog, RunEvent
 from lmm_tui.metrics.series.series import SeriesStore
 from lmm_tui.metrics.series.smoothing import centred_mean
 
@@ -154,13 +154,13 @@ def test_events_are_marks_on_the_axis_and_alerts_win() -> None:
 
 def test_only_what_may_explain_a_curve_is_marked() -> None:
     events = [
-        {"kind": "alert", "level": "error", "step": 3, "message": "loss is NaN"},
-        {"kind": "alert", "level": "info", "step": 4, "message": "written again"},
-        {"kind": "command", "step": 5, "message": "set: optim.lr = 1"},
-        {"kind": "command", "step": 6, "message": "probe: done"},
-        {"kind": "resume", "step": 7, "message": "from step-000000007"},
-        {"kind": "checkpoint", "step": 8},
-        {"kind": "alert", "level": "error", "message": "no step"},
+        RunEvent(3, "alert", "loss is NaN", "error"),
+        RunEvent(4, "alert", "written again"),
+        RunEvent(5, "command", "set: optim.lr = 1"),
+        RunEvent(6, "command", "probe: done"),
+        RunEvent(7, "resume", "from step-000000007"),
+        RunEvent(8, "checkpoint", "step-000000008"),
+        RunEvent(None, "alert", "no step", "error"),
     ]
     assert marks_of(events) == (Mark(3, True), Mark(5, False), Mark(7, False))
 

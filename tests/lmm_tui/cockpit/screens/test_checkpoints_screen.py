@@ -19,8 +19,8 @@ from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, seal
 from lmm_tui.engine.evaluation.job import EvaluateError, EvaluationOutcome, Job, Score
 from lmm_tui.engine.evaluation.records import Record
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.session import RunSession
 from lmm_tui.runs.worker_jobs import convert_in_worker
 
 KEEP = "[log]\nkeep = 1\nkeep_best = 1\nkeep_every = 0\nprobe_every = 50\n"
@@ -46,7 +46,7 @@ def save(run, step, val_loss=None):
 
 @asynccontextmanager
 async def listing(run, count, size=(120, 30)):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.press("5")
         await until(pilot, lambda: isinstance(app.screen, CheckpointsScreen))

@@ -22,9 +22,9 @@ from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.evaluation.job import EvaluationOutcome, EvaluationProgress, Job, Score
 from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records, write_record
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.training.run_host import EngineHost
-from lmm_tui.runs.session import RunSession
 
 SIZES = [(120, 30), (80, 24), (60, 15)]
 
@@ -50,7 +50,7 @@ def keep(run, step, value, **asked):
 
 @asynccontextmanager
 async def opened(run, size=(120, 30)):
-    app = CockpitApp(RunSession(run.path))
+    app = CockpitApp(Reader(run.path))
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.press("4")
         await until(pilot, lambda: isinstance(app.screen, EvaluateScreen))

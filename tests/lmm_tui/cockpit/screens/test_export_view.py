@@ -13,7 +13,7 @@ from made_runs import make_run
 from lmm_tui.cli import main
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.screens.dialogs import ChoiceDialog
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 
 
 def read(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -37,7 +37,7 @@ async def written(pilot, folder: Path, keys: str, pattern: str, count: int = 1) 
 
 async def test_curves_are_written_from_edge_to_edge(tmp_path: Path) -> None:
     run = make_run(tmp_path, rows=100)
-    app = CockpitApp(RunSession(run.path))
+    app = CockpitApp(Reader(run.path))
     async with app.run_test(size=(200, 50), notifications=True) as pilot:
         await pilot.pause()
         (whole,) = await written(pilot, run.plots, "c", "*.csv")
@@ -53,7 +53,7 @@ async def test_curves_are_written_from_edge_to_edge(tmp_path: Path) -> None:
 
 async def test_one_chart_alone_is_one_curve_and_nothing_is_replaced(tmp_path: Path) -> None:
     run = make_run(tmp_path, rows=30)
-    app = CockpitApp(RunSession(run.path))
+    app = CockpitApp(Reader(run.path))
     async with app.run_test(size=(200, 50), notifications=True) as pilot:
         await pilot.pause()
         app.screen.query_one("#lr").focus()
@@ -70,7 +70,7 @@ async def test_one_chart_alone_is_one_curve_and_nothing_is_replaced(tmp_path: Pa
 
 async def test_the_screen_is_written_as_it_is_without_the_dialog(tmp_path: Path) -> None:
     run = make_run(tmp_path, "first-words", rows=30)
-    app = CockpitApp(RunSession(run.path))
+    app = CockpitApp(Reader(run.path))
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         await pilot.pause()
         (picture,) = await written(pilot, run.plots, "s", "screen-*.svg")
@@ -85,7 +85,7 @@ async def test_a_terminal_of_sixteen_colours_writes_the_picture_in_all(
     run = make_run(tmp_path, rows=30)
 
     async def colours() -> tuple[set[str], set[str]]:
-        app = CockpitApp(RunSession(run.path))
+        app = CockpitApp(Reader(run.path))
         async with app.run_test(size=(120, 30)) as pilot:
             await settled(pilot)
             drawn = set(re.findall(r"fill: (#\w+)", app.export_screenshot()))
@@ -104,7 +104,7 @@ async def test_a_terminal_of_sixteen_colours_writes_the_picture_in_all(
 
 async def test_staying_writes_nothing_and_no_curve_says_so(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    app = CockpitApp(RunSession(run.path))
+    app = CockpitApp(Reader(run.path))
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         await pilot.pause()
         await pilot.press("E", "escape", "E", "c")
@@ -114,7 +114,7 @@ async def test_staying_writes_nothing_and_no_curve_says_so(tmp_path: Path) -> No
 
 async def test_a_folder_that_takes_nothing_is_told(tmp_path: Path) -> None:
     run = make_run(tmp_path, rows=5)
-    app = CockpitApp(RunSession(run.path))
+    app = CockpitApp(Reader(run.path))
     run.plots.write_text("mine")  # It is found there only when the picture is to be written.
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         await pilot.pause()

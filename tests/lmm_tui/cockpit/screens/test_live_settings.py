@@ -11,8 +11,8 @@ from lmm_tui.cockpit.screens.live_settings import SETTINGS, LiveSettings
 from lmm_tui.engine.config.options import lookup
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.training.commands import SETTINGS as TAKEN
-from lmm_tui.runs.session import RunSession
 
 CONFIG = "[optim]\nlr = 0.001\nclip = 1.0\n[log]\nevery = 1\nval_every = 50\nprobe_every = 50\n"
 
@@ -40,7 +40,7 @@ async def test_old_and_new_are_shown_and_a_second_enter_sends_them(run):
         return Reply(True, "lr 0.001 → 0.0005, log_every 1 → 10", 21)
 
     run.serve(answer)
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.press("L")
         await until_read(pilot, "learning rate")
@@ -59,7 +59,7 @@ async def test_old_and_new_are_shown_and_a_second_enter_sends_them(run):
 async def test_a_long_number_is_shown_short_and_not_sent_as_it_is_shown(run):
     run.dir.config.write_text("[optim]\nlr = 0.00519615\nclip = 1\n[log]\nval_every = 1234567\n")
     run.serve(lambda request: Reply(True, "changed"))
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("L")
         await until_read(pilot, "learning rate")
@@ -83,7 +83,7 @@ async def test_a_long_number_is_shown_short_and_not_sent_as_it_is_shown(run):
     ],
 )
 async def test_a_wrong_value_is_told_and_not_sent(run, text, words):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(60, 15)) as pilot:
         await pilot.press("L", "ctrl+a", "ctrl+k", *text, "enter", "enter")
         await pilot.pause()
@@ -93,7 +93,7 @@ async def test_a_wrong_value_is_told_and_not_sent(run, text, words):
 
 async def test_escape_and_no_change_send_nothing(run):
     run.serve(lambda request: Reply(True, "changed"))
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("L", "enter", "enter")
         await pilot.pause()
@@ -106,7 +106,7 @@ async def test_escape_and_no_change_send_nothing(run):
 
 async def test_a_run_that_has_ended_cannot_be_changed(run):
     run.write_status(state="finished")
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.press("L")
         await pilot.pause()

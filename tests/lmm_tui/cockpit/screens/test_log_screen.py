@@ -15,12 +15,12 @@ from lmm_tui.cockpit.log_window import LogWindow
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.log_screen import LogScreen
 from lmm_tui.cockpit.widgets.log_view import LogView
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 
 
 @asynccontextmanager
 async def reading(run, size=(80, 24)):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.press("6")
         await until(pilot, lambda: isinstance(app.screen, LogScreen))

@@ -19,7 +19,7 @@ from lmm_tui.cockpit.screens.page_layouts import pages_for
 from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.health_panel import HealthPanel
 from lmm_tui.cockpit.widgets.panel_grid import PanelGrid
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
 
 
 @pytest.fixture
@@ -178,12 +178,12 @@ async def test_pinned_metrics_come_first_and_hidden_ones_go(run):
 
 async def test_what_is_pinned_is_found_again_at_the_next_start(run, tmp_path):
     file = tmp_path / "state.json"
-    app = CockpitApp(RunSession(run.dir.path), habits=load(file))
+    app = CockpitApp(Reader(run.dir.path), habits=load(file))
     async with app.run_test(size=(200, 50)) as pilot:
         await pilot.press("slash", *"lr", "enter", "tab", "P")
     keep(app.habits, file)
     assert load(file).shelf == PinnedMetrics(("train/lr",))
-    again = CockpitApp(RunSession(run.dir.path), habits=load(file))
+    again = CockpitApp(Reader(run.dir.path), habits=load(file))
     async with again.run_test(size=(200, 50)) as pilot:
         await pilot.press("n")
         assert open_metrics(again) == ["train/lr"]

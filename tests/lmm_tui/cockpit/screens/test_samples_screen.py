@@ -21,7 +21,8 @@ from lmm_tui.cockpit.widgets.sample_grid import SampleBook, SampleGrid
 from lmm_tui.cockpit.widgets.token_text import TokenText
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.control_mailbox import Reply
-from lmm_tui.runs.session import RunSession
+from lmm_tui.engine.run.reader import Reader
+from lmm_tui.engine.run.samples import RunSample
 
 SIZES = [(120, 30), (60, 15)]
 REPLY = "It is 19,\x1b[2J of course."
@@ -46,7 +47,7 @@ def run(tmp_path):
 
 @asynccontextmanager
 async def opened(run, *keys, size=(120, 30)):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.press("3")
         await until(pilot, lambda: isinstance(app.screen, SamplesScreen))
@@ -139,9 +140,9 @@ async def test_a_prompt_of_mine_goes_to_the_run_with_the_options_that_i_set(run)
 
 def test_answers_of_one_prompt_at_one_step_are_all_kept():
     book = SampleBook()
-    record = {"kind": "sample", "prompt": "a", "step": 2, "text": "x"}
-    assert book.add([record, record, record | {"step": 1}])
-    assert not book.add([{"kind": "token_losses", "step": 3}, {"kind": "sample", "step": "?"}])
+    sample = RunSample(2, prompt="a", text="x")
+    assert book.add([sample, sample, RunSample(1, prompt="a", text="x")])
+    assert not book.add([RunSample(3, "token_losses")])
     assert book.steps == [1, 2] and len(book.at("a", 2)) == 2
 
 

@@ -8,14 +8,14 @@ from looking import screen_text, until, until_read
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.screens.system_screen import SystemScreen
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.runs import machine_stats
 from lmm_tui.runs.machine_stats import Card, Machine
-from lmm_tui.runs.session import RunSession
 
 
 @pytest.mark.parametrize("size", [(200, 50), (60, 15)])
 async def test_it_shows_processors_memory_disk_and_the_process_of_the_run(run, size):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size) as pilot:
         await pilot.press("7")
         await until_read(pilot, "RAM")
@@ -31,7 +31,7 @@ async def test_it_shows_processors_memory_disk_and_the_process_of_the_run(run, s
 
 
 async def test_nothing_is_read_once_another_screen_is_on_top(run, monkeypatch):
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("7")
         await until_read(pilot, "RAM")
@@ -46,7 +46,7 @@ async def test_nothing_is_read_once_another_screen_is_on_top(run, monkeypatch):
 async def test_cards_are_shown_with_what_the_run_holds_of_them(run, monkeypatch):
     card = Card("NVIDIA \x1b[31mH100", 0.93, 40 * 10**9, 80 * 10**9, 61.0, 480.0, 38 * 10**9)
     monkeypatch.setattr(Machine, "_cards", lambda self: (card, card))
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("7")
         await until_read(pilot, "GPU 1")
@@ -58,7 +58,7 @@ async def test_cards_are_shown_with_what_the_run_holds_of_them(run, monkeypatch)
 
 async def test_a_run_elsewhere_or_none_at_all_is_said(tmp_path):
     far = FakeRun(tmp_path / "far", host="gpu-box")
-    app = CockpitApp(RunSession(far.dir.path))
+    app = CockpitApp(Reader(far.dir.path))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("7")
         await until_read(pilot, "far is on gpu-box, another machine")

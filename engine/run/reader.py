@@ -1,8 +1,18 @@
-"""RunSession, the interface between the screens and a run: status, series, events, commands.
+"""Reader, the reading side of a run directory: status, curves, events, samples, and commands.
 
-Everything is read from the run directory, so runs in this process, in another one, and finished
-runs look the same. Commands go over the run's control socket. A log of another program is shown as
-a run that takes no commands; its state is that of a file, unless the log says how the run ended.
+    from lmm_tui import Reader
+
+    run = Reader("runs/mine")
+    run.poll()
+    loss = run["train/loss"]
+    print(run.view.state, run.view.status.step, loss.steps, loss.values)
+
+Cockpit, commands, the mirror over ssh and notebooks read through the same class. Everything comes
+from the directory, so runs in this process, in another one, and finished runs look the same.
+Commands go over the run's control socket. A log of another program is read as a run that takes no
+commands; its state is that of a file, unless the log says how the run ended.
+
+What only reads `view` imports no numpy.
 """
 
 from __future__ import annotations
@@ -10,25 +20,28 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmm_tui.engine.run import control_client
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.control_protocol import ControlError
-from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.find_run import find_path, is_foreign
+from lmm_tui.engine.run.run_dir import RUNS_DIR, RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import ATTACHABLE_STATES, RunInfo, RunStatus
 from lmm_tui.guarded_files import version_of
 from lmm_tui.message import Message
 from lmm_tui.metrics import names
-from lmm_tui.metrics.readers.foreign import OpenLog, open_log
-from lmm_tui.metrics.readers.json_lines import MetricsFollower
-from lmm_tui.metrics.readers.log_lines import SILENT_S
-from lmm_tui.metrics.readers.unread import nothing_read
-from lmm_tui.metrics.series.series import SeriesStore
-from lmm_tui.runs.run_history import RunHistory
-from lmm_tui.runs.run_lookup import is_foreign
+
+if TYPE_CHECKING:
+    from lmm_tui.engine.run.events import RunEvent
+    from lmm_tui.engine.run.history import RunHistory
+    from lmm_tui.engine.run.samples import RunSample
+    from lmm_tui.metrics.readers.foreign import OpenLog
+    from lmm_tui.metrics.readers.json_lines import MetricsFollower
+    from lmm_tui.metrics.series.series import Series, SeriesStore
 
 LOG_FILE = "log file"
 """The state of a log that does not say whether its run has ended."""
@@ -58,6 +71,8 @@ class RunView:
     def growing(self) -> bool:
         """Whether rows, or more values of the last one, are to be expected now."""
         if self.state == LOG_FILE:
+            from lmm_tui.metrics.readers.log_lines import SILENT_S
+
             return time.time() - self.status.heartbeat < SILENT_S
         return self.state in _GROWING
 
@@ -68,23 +83,65 @@ class RunView:
         return min(self.status.step / total, 1.0) if total else 0.0
 
 
-class RunSession:
+class Reader:
     """Follows a run: call `poll`, then read the attributes. Not thread-safe, except for `send`."""
 
     def __init__(self, path: Path | str) -> None:
+        """Raises RunDirError or UnknownLogError if there is nothing to read at `path`."""
         self.run_dir = RunDir(path)
-        self.series = SeriesStore()
         self.foreign = is_foreign(self.run_dir.path)
         """Whether this is a log of another program."""
-        self._log = open_log(self.run_dir.path, self.series) if self.foreign else None
-        self._metrics = self._log or MetricsFollower(self.run_dir.metrics, self.series)
-        self.history = RunHistory(self.run_dir)
-        self.events, self.samples = self.history.events, self.history.samples
+        self._log: OpenLog | None = None
+        if self.foreign:
+            from lmm_tui.metrics.readers.foreign import open_log
+
+            self._log = open_log(self.run_dir.path, self.series)
         self._stamps: tuple[object, ...] = ()
         self._looked = 0.0
         self.away = ""
         """Why the directory cannot be read at present, as where a network drive is gone."""
         self.view = self._look()
+
+    @classmethod
+    def find(cls, name: str | None = None, runs_dir: Path | str = RUNS_DIR) -> Reader:
+        """The run of that name, the newest one, or a log at that path; raises as `Reader`."""
+        return cls(find_path(name, Path(runs_dir)))
+
+    @cached_property
+    def series(self) -> SeriesStore:
+        """All metrics, of what is polled."""
+        from lmm_tui.metrics.series.series import SeriesStore
+
+        return SeriesStore()
+
+    def __getitem__(self, name: str) -> Series:
+        """The curve of a metric, with `steps`, `times`, `tokens` and `values` as numpy arrays."""
+        found = self.series.get(name)
+        if found is None:
+            known = ", ".join(self.series.names()) or "none yet; call poll()"
+            raise KeyError(f"no metric is called {name!r}; there are: {known}")
+        return found
+
+    @cached_property
+    def history(self) -> RunHistory:
+        from lmm_tui.engine.run.history import RunHistory
+
+        return RunHistory(self.run_dir)
+
+    @property
+    def events(self) -> list[RunEvent]:
+        """What happened, the oldest first, as polled; those of abandoned steps are marked."""
+        return self.history.events
+
+    @property
+    def samples(self) -> list[RunSample]:
+        return self.history.samples
+
+    @cached_property
+    def _metrics(self) -> OpenLog | MetricsFollower:
+        from lmm_tui.metrics.readers.json_lines import MetricsFollower
+
+        return self._log or MetricsFollower(self.run_dir.metrics, self.series)
 
     @property
     def unreadable_lines(self) -> int:
@@ -102,6 +159,8 @@ class RunSession:
         path = self.run_dir.path
         if self._log is None:
             return f"{path}: no metrics yet; wait for the first step"
+        from lmm_tui.metrics.readers.unread import nothing_read
+
         file = self._log.first_file
         return f"{file}: {nothing_read(file, self.view.growing)}"
 
@@ -175,6 +234,8 @@ class RunSession:
 
 def view_of_log(path: Path, log: OpenLog, series: SeriesStore) -> RunView:
     """The view of a log of another program, from its file, its rows and what it says of its end."""
+    from lmm_tui.metrics.readers.log_lines import SILENT_S
+
     written, facts = log.written, log.facts
     state: str = facts.end or LOG_FILE
     if not facts.end and facts.tells_end:
@@ -203,6 +264,6 @@ if __name__ == "__main__":
 
     with tempfile.NamedTemporaryFile("w", suffix=".log", buffering=1) as log:
         log.write("step: 1, loss: 2.5\nstep: 2, loss: 2.25\n")
-        session = RunSession(log.name)
+        session = Reader(log.name)
         print(session.poll(), session.view.state, session.series.names())
     print("=== 自测通过 ===")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lmm_tui.metrics.writers.line_file import LineFile
@@ -23,23 +25,27 @@ class OutputLog(logging.Handler):
         self._file.close()
 
 
-def open_log(path: Path) -> logging.Handler:
-    """Write records of the logger `engine` to `path`, until the handler is removed and closed."""
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Write records of the logger `engine` to `path` while the block lasts."""
     handler = OutputLog(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("engine")
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(handler)
-    return handler
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
 
 
 if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        demo = open_log(Path(folder) / "output.log")
-        logging.getLogger("engine").info("step 1")
-        demo.close()
+        with logging_to(Path(folder) / "output.log"):
+            logging.getLogger("engine").info("step 1")
         print((Path(folder) / "output.log").read_text())
     print("=== 自测通过 ===")
