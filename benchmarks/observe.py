@@ -35,8 +35,7 @@ from lmm_tui.engine.training.freed_memory import keep_freed_memory
 from lmm_tui.engine.training.observer import Observer, StepTensors
 from lmm_tui.engine.training.optim import build_optimizers
 from lmm_tui.metrics import names
-from lmm_tui.metrics.health.alerts import Health
-from lmm_tui.metrics.health.scan import examine
+from lmm_tui.metrics.health.alerts import Health, examine
 from lmm_tui.metrics.probes import ModelProbe
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.rows import rows_of

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from benchmarks.measure import QUICK, report, report_count
 from benchmarks.terminal import PROGRAM, first_curve
-from lmm_tui.metrics.health.alerts import Health
-from lmm_tui.metrics.health.scan import examine
+from lmm_tui.metrics.health.alerts import Health, examine
 from lmm_tui.metrics.readers.foreign import open_log
 from lmm_tui.metrics.readers.log_folders import has_rows, runs_at
 from lmm_tui.metrics.series.series import SeriesStore

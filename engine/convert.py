@@ -1,4 +1,4 @@
-"""Writes a model as a Hugging Face folder (Qwen3ForCausalLM), MiniMind's `.pth`, or GGUF.
+"""Writes a model as a Hugging Face folder, MiniMind's `.pth`, or GGUF.
 
 `lmm-tui convert` calls it. In a folder weights are copied unchanged, so logits stay equal; a .pth
 is fp16, a GGUF file as fine as it was asked for. What lies beside them (tokenizer, chat template,
@@ -20,17 +20,15 @@ from lmm_tui.data.chat.spans import ChatTemplate
 from lmm_tui.data.chat.template import CHATML, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.tokenizing.tokenizer import END_OF_TEXT, IM_END, IM_START, Tokenizer
+from lmm_tui.engine.checkpoints.checked_weights import Weights
 from lmm_tui.engine.checkpoints.checkpoint import ADAPTER
 from lmm_tui.engine.checkpoints.gguf_file import Quantisation, write_gguf
-from lmm_tui.engine.checkpoints.hf_config import hf_config, named_ids
-from lmm_tui.engine.checkpoints.weights import (
-    SIDECAR_FIELDS,
-    Weights,
-    WeightsError,
-    read_weights,
-    sidecar,
-)
+from lmm_tui.engine.checkpoints.hf_config import WeightsError, hf_config, named_ids
+from lmm_tui.engine.checkpoints.moe_tensors import minimind_shape, unstacked
+from lmm_tui.engine.checkpoints.pth_weights import SIDECAR_FIELDS, sidecar
+from lmm_tui.engine.checkpoints.weights import read_weights
 from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.model.hf_model import HfModel
 from lmm_tui.guarded_files import SHARED, replace_text, replacing
 from lmm_tui.message import Message
 
@@ -64,6 +62,7 @@ def convert(
             origin=weights.origin,
             origin2=weights.origin / ADAPTER,
         )
+    _refuse_other_models(weights, target)
     if target.exists():
         raise WeightsError(
             "{target}: exists already; nothing was overwritten, give another name", target=target
@@ -76,6 +75,25 @@ def convert(
     else:
         _write_hf(weights, target)
     return weights
+
+
+def _refuse_other_models(weights: Weights, target: Path) -> None:
+    """Raise WeightsError for a file format that has no place for the architecture."""
+    kind = str((weights.architecture or {}).get("model_type") or "qwen3_moe")
+    if target.suffix == ".gguf" and not _is_ours(weights):
+        raise WeightsError(
+            "{origin}: a {kind} model cannot be written as GGUF here; write a "
+            "folder, and convert that with llama.cpp's convert_hf_to_gguf.py",
+            origin=weights.origin,
+            kind=kind,
+        )
+    if target.suffix == ".pth" and minimind_shape(weights.shape, weights.architecture) is None:
+        raise WeightsError(
+            "{origin}: a {kind} model is none of MiniMind's, and a .pth holds "
+            "only those; give the name of a new folder",
+            origin=weights.origin,
+            kind=kind,
+        )
 
 
 def _tokenizer(weights: Weights, wanted_by: str) -> Tokenizer:
@@ -95,7 +113,12 @@ def _write_hf(weights: Weights, folder: Path) -> None:
     tokenizer = _stopping(weights, tokenizer, template)
     folder.mkdir()
     tokenizer.save(folder, jinja, SHARED)
-    _write_json(folder / "config.json", hf_config(weights.shape, tokenizer))
+    model = None if _is_ours(weights) else weights.model()
+    if isinstance(model, HfModel):
+        model.save(folder, named_ids(tokenizer))
+    else:
+        _write_json(folder / "config.json", hf_config(weights.shape, tokenizer))
+        save_file(weights.tensors, folder / "model.safetensors", metadata={"format": "pt"})
     _write_json(
         folder / "generation_config.json",
         {
@@ -104,7 +127,10 @@ def _write_hf(weights: Weights, folder: Path) -> None:
             "do_sample": False,
         },
     )
-    save_file(weights.tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _is_ours(weights: Weights) -> bool:
+    return weights.architecture is None and not weights.shape.num_experts
 
 
 def _write_gguf(weights: Weights, file: Path, quantisation: Quantisation) -> Weights:
@@ -152,10 +178,11 @@ def _write_pth(weights: Weights, file: Path) -> Weights:
 
     What the tensors do not show is written beside it, and the tokenizer, unless there is one.
     """
-    half = {name: tensor.half() for name, tensor in weights.tensors.items()}
+    shape = asdict(minimind_shape(weights.shape, weights.architecture) or weights.shape)
+    half = {name: tensor.half() for name, tensor in unstacked(weights.tensors).items()}
     half.setdefault(_HEAD, half[_EMBEDDING])
-    shape = asdict(weights.shape)
-    _write_json(sidecar(file), {field: shape[field] for field in SIDECAR_FIELDS})
+    said = {field: shape[field] for field in SIDECAR_FIELDS}
+    _write_json(sidecar(file), {field: value for field, value in said.items() if value})
     with replacing(file, mode=SHARED) as staging:
         torch.save(half, staging)
     if weights.tokenizer is None:
@@ -202,7 +229,7 @@ if __name__ == "__main__":
         (home / "back").mkdir()
         convert(home / "hf", home / "back" / "model.pth")
         again = read_weights(home / "back" / "model.pth")
-        back = again.decoder()
+        back = again.model()
         difference = (back(ids) - tiny(ids)).abs().max().item()
         print(f"{asdict(again.shape)}\n.pth -> HF -> .pth: logits differ by {difference}")
         assert difference == 0

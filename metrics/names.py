@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+
+from lmm_tui.metrics.metric_name import MetricName
+from lmm_tui.metrics.stages.built_in import STAGED
 
 TRAIN_LOSS = "train/loss"
 TRAIN_LOSS_EMA = "train/loss_ema"
@@ -13,6 +15,7 @@ GRAD_NORM = "train/grad_norm"
 CLIP_RATE = "train/clip_rate"
 CLIP_RATIO = "train/clip_ratio"
 SKIPPED = "train/skipped"
+ROUTER_LOSS = "train/router_loss"
 TOKENS_PER_S = "train/tokens_per_s"
 STEPS_PER_S = "train/steps_per_s"
 MFU = "train/mfu"
@@ -56,18 +59,6 @@ DEEP_LAYERS: dict[str, str] = {
 }
 """Deep probes that have a number for each layer, `deep/act_rms/layers.3`, and their titles."""
 
-Better = Literal["lower", "higher", "neither"]
-
-
-@dataclass(frozen=True)
-class MetricName:
-    """How a series is shown: its title, the unit of its values, whether its y axis is log."""
-
-    title: str
-    unit: str = ""
-    log: bool = False
-    better: Better = "neither"
-
 
 KNOWN: dict[str, MetricName] = {
     TRAIN_LOSS: MetricName("loss", "nats", better="lower"),
@@ -78,6 +69,7 @@ KNOWN: dict[str, MetricName] = {
     CLIP_RATE: MetricName("clip rate"),
     CLIP_RATIO: MetricName("clip ratio"),
     SKIPPED: MetricName("steps left out", better="lower"),
+    ROUTER_LOSS: MetricName("router loss", better="lower"),
     TOKENS_PER_S: MetricName("tokens/s", better="higher"),
     STEPS_PER_S: MetricName("steps/s", better="higher"),
     MFU: MetricName("MFU", better="higher"),
@@ -102,42 +94,13 @@ KNOWN: dict[str, MetricName] = {
     PROBE + "participation_ratio": MetricName("participation ratio", better="higher"),
 }
 
-STAGED: dict[str, MetricName] = {
-    "dpo/margin": MetricName("reward margin", better="higher"),
-    "dpo/accuracy": MetricName("accuracy", better="higher"),
-    "dpo/chosen_reward": MetricName("chosen reward", better="higher"),
-    "dpo/rejected_reward": MetricName("rejected reward", better="lower"),
-    "dpo/chosen_logp": MetricName("chosen log p", "nats", better="higher"),
-    "dpo/rejected_logp": MetricName("rejected log p", "nats"),
-    REWARD: MetricName("reward", better="higher"),
-    "grpo/reward_spread": MetricName("reward spread"),
-    "grpo/flat_groups": MetricName("flat groups", better="lower"),
-    "grpo/kl": MetricName("KL to reference", "nats"),
-    "grpo/entropy": MetricName("policy entropy", "nats"),
-    "grpo/length": MetricName("answer length", "tokens"),
-    "grpo/ended": MetricName("ended by itself", better="higher"),
-    "grpo/clipped": MetricName("clipped share"),
-    "grpo/logp_gap": MetricName("log p gap to rollout", "nats", better="lower"),
-    "distill/kl": MetricName("KL to teacher", "nats", better="lower"),
-    "distill/ce": MetricName("cross entropy", "nats", better="lower"),
-    "val/accuracy": MetricName("val accuracy", better="higher"),
-    "val/reward": MetricName("val reward", better="higher"),
-    VAL_EXACT: MetricName("exact answers", better="higher"),
-    "val/kl": MetricName("val KL", "nats", better="lower"),
-}
-"""Metrics of single stages."""
 
-STAGE_NUMBERS: dict[str, tuple[str, ...]] = {
-    stage: tuple(name for name in STAGED if name.startswith(f"{stage}/"))
-    for stage in ("dpo", "grpo", "distill")
-}
+_LEARNT: dict[str, MetricName] = {}
 
 
-STAGE_SUMMARY: dict[str, tuple[str, ...]] = {
-    "dpo": ("dpo/accuracy", "dpo/margin"),
-    "grpo": (REWARD,),
-}
-"""What sums up a run of a stage whose loss says little: that of GRPO is about 0 at every step."""
+def learn(metrics: Mapping[str, MetricName]) -> None:
+    """Show the metrics of a stage of somebody's own by their titles; known ones keep theirs."""
+    _LEARNT.update(metrics)
 
 
 def describe(name: str) -> MetricName:
@@ -145,7 +108,7 @@ def describe(name: str) -> MetricName:
     family, _, layer = name.removeprefix(DEEP).partition("/")
     if layer and name.startswith(DEEP) and family in DEEP_LAYERS:
         return MetricName(f"{DEEP_LAYERS[family]} {layer}")
-    return KNOWN.get(name) or STAGED.get(name) or MetricName(name)
+    return KNOWN.get(name) or STAGED.get(name) or _LEARNT.get(name) or MetricName(name)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from lmm_tui.metrics import names
 from lmm_tui.metrics.running_averages import CLIP_WINDOW, ClipWindow, Ema
 from lmm_tui.metrics.values import perplexity, strict
 from lmm_tui.metrics.writers.line_file import LineFile
+from lmm_tui.metrics.writers.mirror import Mirror
 from lmm_tui.metrics.writers.tensorboard_mirror import TensorBoardMirror
 
 if TYPE_CHECKING:
@@ -92,7 +93,13 @@ class TrainingTracker:
                 log_dir=self.log_dir,
                 error=os_reason(error),
             ) from None
-        self._mirror = TensorBoardMirror(self.log_dir / TENSORBOARD_DIR) if tensorboard else None
+        self._mirrors: list[Mirror] = []
+        if tensorboard:
+            self._mirrors.append(TensorBoardMirror(self.log_dir / TENSORBOARD_DIR))
+
+    def add_mirror(self, mirror: Mirror) -> None:
+        """Give it a copy of each row from now on, and close it with the record."""
+        self._mirrors.append(mirror)
 
     @property
     def lost_rows(self) -> int:
@@ -192,8 +199,8 @@ class TrainingTracker:
             self._last_row = {**repeated, **scalars}
             now = time.time()
             self._write(_line(step, now, self.tokens, epoch, self._last_row))
-            if self._mirror is not None:
-                self._mirror.write(step, now, scalars)
+            for mirror in self._mirrors:
+                mirror.write(step, now, scalars)
         self.step = step
         return scalars
 
@@ -207,8 +214,8 @@ class TrainingTracker:
         if scalars:
             now = time.time()
             self._write(_line(step, now, 0, None, scalars, late=True))
-            if self._mirror is not None:
-                self._mirror.write(step, now, scalars, late=True)
+            for mirror in self._mirrors:
+                mirror.write(step, now, scalars, late=True)
         return scalars
 
     def discard(self) -> None:
@@ -245,8 +252,8 @@ class TrainingTracker:
     def close(self) -> None:
         """Close metrics.jsonl and the TensorBoard mirror; drops what was not committed."""
         self._file.close()
-        if self._mirror is not None:
-            self._mirror.close()
+        for mirror in self._mirrors:
+            mirror.close()
 
     def _take_pending(self) -> dict[str, float]:
         """All pending scalars as numbers, with the derived ones, and clear them."""

@@ -8,6 +8,7 @@ import sys
 from repository import ROOT
 
 CASES = {
+    "any_model",
     "bytes_per_second",
     "foreign",
     "hostile",

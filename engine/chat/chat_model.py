@@ -18,7 +18,7 @@ from lmm_tui.data.turns import ROLES, Turn
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.generation.generate import evaluating, generate
 from lmm_tui.engine.generation.sampling_options import sampling
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.loss import token_nll
 from lmm_tui.engine.run.command_arguments import require
 from lmm_tui.engine.run.control_mailbox import CommandError
@@ -37,7 +37,7 @@ _LIKELIEST = 5
 class ChatModel:
     """A model, and how conversations and texts become its tokens."""
 
-    model: Decoder
+    model: LanguageModel
     tokenizer: Tokenizer
     turn_ids: Callable[[Sequence[Turn]], list[int]]
     """The tokens after which the model replies to these turns."""
@@ -96,10 +96,10 @@ class ChatModel:
             raise CommandError("a text of two tokens or more is needed; give text=…")
         text_1xT = torch.tensor([ids], device=self.model.head_weight.device)
         with evaluating(self.model):
-            hidden_1xTxD = self.model.model.forward(text_1xT[:, :-1])
+            hidden_1xTxD = self.model.read(text_1xT[:, :-1])
             projection = self.model.projection(hidden_1xTxD)
             likeliest = self.model.head(hidden_1xTxD[0]).float().softmax(-1).topk(_LIKELIEST)
-        losses = token_nll(*projection, text_1xT[:, 1:])[0].tolist()
+        losses = token_nll(*projection, text_1xT[:, 1:], self.model.softcap)[0].tolist()
         strings = self.tokenizer.token_strings
         top = [
             [[string, round(p, 5)] for string, p in zip(strings(row), p_K, strict=True)]
@@ -168,6 +168,7 @@ def _whole(name: str, value: object, least: int, most: int) -> int:
 
 if __name__ == "__main__":
     from lmm_tui.engine.config.model_shape import ModelShape
+    from lmm_tui.engine.model.decoder import Decoder
 
     english = Tokenizer.train(["the cat sat on the mat"] * 20, 270)
     tiny = Decoder(ModelShape(english.vocab_size, 16, 1, 2, 1, 8, 32))

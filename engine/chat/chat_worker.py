@@ -19,7 +19,8 @@ from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
 from lmm_tui.engine.chat.chat_model import ChatModel
-from lmm_tui.engine.checkpoints.weights import WeightsError, read_weights
+from lmm_tui.engine.checkpoints.hf_config import WeightsError
+from lmm_tui.engine.checkpoints.weights import read_weights
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step
@@ -40,7 +41,7 @@ def open_checkpoint(path: Path) -> tuple[ChatModel, RunConfig]:
     if weights.tokenizer is None:
         raise WeightsError("{path}: its run has no tokenizer.json", path=path)
     tokenizer = Tokenizer.load(weights.tokenizer)
-    model = weights.decoder().eval()
+    model = weights.model().eval()
     if config.reads_text:
         return ChatModel(
             model, tokenizer, lambda turns: plain_ids(turns, tokenizer), (tokenizer.eos_id,)

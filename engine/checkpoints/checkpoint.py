@@ -122,9 +122,9 @@ def load(
     return state, model, training
 
 
-def read_adapter(path: Path) -> Adapter | None:
+def read_adapter(path: Path, folder_name: str = ADAPTER) -> Adapter | None:
     """The adapter in a checkpoint, on the CPU; None where all weights are trained."""
-    folder = path / ADAPTER
+    folder = path / folder_name
     if kind_of(folder, path) is None:
         return None
     try:

@@ -1,6 +1,7 @@
 """The config.json of a Hugging Face folder of Qwen3, read by schema and written.
 
-Keys that change what the model computes are honoured or refused by name; unknown ones are listed.
+Keys that change what the model computes are honoured, or the model is left to transformers
+(`engine.checkpoints.foreign_weights`); unknown ones are listed.
 Where a key is missing, transformers' default is taken.
 """
 
@@ -54,6 +55,10 @@ class WeightsError(LmmError):
     """Weights that are missing, damaged, or of a model that a Decoder cannot represent."""
 
 
+class ForeignArchitecture(WeightsError):
+    """A config.json of a model that our decoder does not compute; transformers may."""
+
+
 def hf_config(shape: ModelShape, tokenizer: Tokenizer) -> dict[str, Any]:
     """The `config.json` with which transformers builds the same model."""
     return {
@@ -91,10 +96,10 @@ def named_ids(tokenizer: Tokenizer) -> dict[str, int]:
 def shape_of_hf(config: Mapping[str, Any], path: Path) -> ModelShape:
     """The shape that a config.json describes; WeightsError where a Decoder is no such model."""
     if config.get("model_type") != "qwen3":
-        raise WeightsError(
-            "{path}: is a {config} model; only dense Qwen3 folders can be read",
+        raise ForeignArchitecture(
+            "{path}: is a {model_type} model, which our decoder does not compute",
             path=path,
-            config=config.get("model_type"),
+            model_type=config.get("model_type"),
         )
     rope: dict[str, Any] = {}
     for name in ("rope_scaling", "rope_parameters"):
@@ -117,7 +122,7 @@ def shape_of_hf(config: Mapping[str, Any], path: Path) -> ModelShape:
     }
     for name, present in refused.items():
         if present:
-            raise WeightsError(
+            raise ForeignArchitecture(
                 "{path}: config.json sets {name}, which our decoder does not have",
                 path=path,
                 name=name,

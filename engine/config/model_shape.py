@@ -6,7 +6,7 @@ estimate before it is loaded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _BYTES_PER_PARAMETER_TRAINED = 16  # fp32 weight, gradient and two AdamW moments
 _TRANSIENT = 1.6  # Peak over what the backward pass keeps; 1.4 to 1.9 measured, nano to 26m.
@@ -16,7 +16,7 @@ _BYTES_PER_LOGIT = 12  # Logits, probabilities and gradient in fp32.
 
 @dataclass(frozen=True)
 class ModelShape:
-    """The integers that define a Qwen3-style decoder."""
+    """The integers that define a Qwen3-style decoder, dense or a mixture of experts."""
 
     vocab_size: int
     hidden_size: int
@@ -29,6 +29,9 @@ class ModelShape:
     rope_theta: float = 1e6
     rms_eps: float = 1e-6
     tie_embeddings: bool = True
+    num_experts: int = 0
+    """Of a mixture of experts (MoE), each an MLP of `intermediate_size`; 0 is one dense MLP."""
+    experts_per_token: int = 0
 
     @property
     def embedding_parameters(self) -> int:
@@ -37,9 +40,13 @@ class ModelShape:
     @property
     def layer_parameters(self) -> int:
         attention = self.hidden_size * self.head_dim * 2 * (self.num_heads + self.num_kv_heads)
-        mlp = 3 * self.hidden_size * self.intermediate_size
+        mlp = self._mlp_parameters(self.num_experts)
         norms = 2 * self.hidden_size + 2 * self.head_dim
         return attention + mlp + norms
+
+    def _mlp_parameters(self, experts: int) -> int:
+        router = self.hidden_size * self.num_experts
+        return 3 * self.hidden_size * self.intermediate_size * max(1, experts) + router
 
     @property
     def parameters(self) -> int:
@@ -57,7 +64,10 @@ class ModelShape:
         6 N for the matrix products (the head included, the embedding look-up not) and
         12 L H d T for attention with T = seq_len / 2 (PaLM, arXiv 2204.02311, appendix B).
         """
-        matmul = self.num_layers * self.layer_parameters + self.embedding_parameters
+        unused = self._mlp_parameters(self.num_experts) - self._mlp_parameters(
+            self.experts_per_token
+        )
+        matmul = self.num_layers * (self.layer_parameters - unused) + self.embedding_parameters
         attention = 12 * self.num_layers * self.num_heads * self.head_dim * (seq_len / 2)
         return 6.0 * matmul + attention
 
@@ -71,9 +81,8 @@ class ModelShape:
         themselves, about 0.25 GB, are not in it.
         """
         attention = 2 * self.head_dim * (self.num_heads + self.num_kv_heads)
-        per_token = self.num_layers * (
-            8 * self.hidden_size + 4 * self.intermediate_size + attention
-        )
+        inner = 4 * self.intermediate_size * max(1, self.experts_per_token)
+        per_token = self.num_layers * (8 * self.hidden_size + inner + attention)
         tokens = batch_size * seq_len
         activations = _TRANSIENT * tokens * per_token * bytes_per_value
         logits = min(tokens * self.vocab_size, _LOGITS_PER_CHUNK) * _BYTES_PER_LOGIT
@@ -90,8 +99,10 @@ PRESETS: dict[str, ModelShape] = {
     "minimind-26m": _shape(6400, 512, 8, 8, 2, 1408),
     "minimind-64m": _shape(6400, 768, 8, 8, 4, 2432),
     "minimind-104m": _shape(6400, 768, 16, 8, 2, 2048),
+    "minimind-moe": replace(_shape(6400, 768, 8, 8, 4, 2432), num_experts=4, experts_per_token=1),
 }
-"""From 0.5M to 104M parameters; the vocabulary is what a built-in tokenizer is trained to."""
+"""From 0.5M to 198M parameters, of which a token meets 64M in `minimind-moe`; the vocabulary is
+what a built-in tokenizer is trained to."""
 
 
 if __name__ == "__main__":

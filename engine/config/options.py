@@ -69,6 +69,12 @@ class Option:
         return tuple(str(value) for value in listed) if isinstance(listed, list) else ()
 
     @property
+    def open(self) -> bool:
+        """Whether other values than the choices are allowed."""
+        extra = self.field.json_schema_extra
+        return isinstance(extra, dict) and extra.get("open") is True
+
+    @property
     def allowed(self) -> str:
         """The range of a number, such as `whole number from 1 to 65,536`; empty for the rest."""
         if self.kind not in (int, float):
@@ -91,7 +97,7 @@ def options(section: type[Section] = RunConfig, prefix: str = "") -> Iterator[Op
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, Section):
             yield from options(kind, f"{prefix}{name}.")
-        else:
+        elif get_origin(kind) is not dict:
             yield Option(prefix + name, field)
 
 

@@ -7,7 +7,7 @@ names, types, ranges, help texts and defaults. It imports neither torch nor any 
 from __future__ import annotations
 
 import re
-from typing import Literal, get_args
+from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -26,9 +26,10 @@ from lmm_tui.engine.config.sections.section import Section
 from lmm_tui.engine.config.sections.train_config import TrainConfig
 from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.message import Message
+from lmm_tui.metrics.stages.built_in import BUILT_IN, info_of
+from lmm_tui.named_code import STAGE_GROUP, installed_names, names_code
 
-Stage = Literal["pretrain", "sft", "dpo", "grpo", "distill"]
-STAGES: tuple[str, ...] = get_args(Stage)
+STAGES = tuple(BUILT_IN)
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?", re.ASCII)
 _RUN_NAME = re.compile(r"[^\W_][\w.+-]{0,99}")
@@ -37,7 +38,11 @@ _RUN_NAME = re.compile(r"[^\W_][\w.+-]{0,99}")
 class RunConfig(Section):
     """Everything that defines a run."""
 
-    stage: Stage = Field("pretrain", description="What is trained: " + ", ".join(STAGES))
+    stage: str = Field(
+        "pretrain",
+        description="What is trained: " + ", ".join(STAGES),
+        json_schema_extra={"enum": [*STAGES], "open": True},
+    )
     device: str = Field("auto", description="auto, cpu, mps, cuda or cuda:N; auto takes the best")
     name: str | None = Field(None, description="Name of the run; unset is stage, model, date")
     runs_dir: str = Field(RUNS_DIR, min_length=1, description="Folder that holds the runs")
@@ -59,6 +64,23 @@ class RunConfig(Section):
     dpo: DpoConfig = Field(default_factory=DpoConfig)
     grpo: GrpoConfig = Field(default_factory=GrpoConfig)
     distill: DistillConfig = Field(default_factory=DistillConfig)
+    own: dict[str, Any] = Field(
+        default_factory=dict, description="Settings of a stage of your own, which checks them"
+    )
+
+    @field_validator("stage")
+    @classmethod
+    def _known_stage(cls, value: str) -> str:
+        if value in BUILT_IN or names_code(value) or value in installed_names(STAGE_GROUP):
+            return value
+        raise ValueError(
+            Message(
+                "unknown stage {value!r}; choose {stages}, or module:Class or "
+                "file.py:Class of your own",
+                value=value,
+                stages=[*STAGES],
+            )
+        )
 
     @field_validator("device")
     @classmethod
@@ -93,7 +115,14 @@ class RunConfig(Section):
     @property
     def reads_text(self) -> bool:
         """Whether the data is plain text; else it is rows of conversations, pairs or prompts."""
-        return self.stage == "pretrain" or (self.stage == "distill" and self.distill.data == "text")
+        if self.stage == "distill":
+            return self.distill.data == "text"
+        return info_of(self.stage).text
+
+    @property
+    def stage_name(self) -> str:
+        """The stage in a word, as in the name of a run."""
+        return self.stage.rpartition(":")[2]
 
     def completed(self) -> RunConfig:
         """A copy with derived values filled in, as a run saves it."""
@@ -102,8 +131,8 @@ class RunConfig(Section):
 
     @property
     def tokens_per_step(self) -> int:
-        """An estimate; 0 for dpo and grpo, whose sequence lengths depend on the data."""
-        if self.stage in ("dpo", "grpo"):
+        """An estimate; 0 for a stage whose sequence lengths depend on the data."""
+        if not info_of(self.stage).tokens_known:
             return 0
         return self.train.batch_size * self.train.grad_accum * self.data.seq_len
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.guarded_files import make_private, read_bytes, replace_text
 from lmm_tui.message import os_reason
+from lmm_tui.named_code import names_code
 from lmm_tui.user_folders import user_state
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class Command:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _file(self) -> Path | None:
-        """The file of a reward in the working directory or at a path."""
-        if self.key != _REWARDS:
+        """The file of a reward or stage in the working directory or at a path."""
+        if self.key not in (_REWARDS, _STAGE):
             return None
         place = self.value.rpartition(":")[0]
         if place.endswith(".py"):
@@ -61,6 +62,8 @@ class Command:
 
 
 _REWARDS = "grpo.rewards"
+_STAGE = "stage"
+_TRACKERS = "log.trackers"
 
 
 def commands_in(config: RunConfig) -> list[Command]:
@@ -69,6 +72,9 @@ def commands_in(config: RunConfig) -> list[Command]:
     if config.health.enable:
         given = {"health.command": config.health.command, "health.webhook": config.health.webhook}
         found += [Command(key, value) for key, value in given.items() if value]
+    found += [Command(_TRACKERS, name) for name in config.log.trackers]
+    if names_code(config.stage):
+        found.append(Command(_STAGE, config.stage))
     if config.stage == "grpo":
         found += [Command(_REWARDS, name) for name in config.grpo.rewards if _is_function(name)]
     return found
@@ -117,6 +123,8 @@ def moved(source: Path, target: Path) -> None:
 _OFF = {
     "health.command": "--set health.command=",
     "health.webhook": "--set health.webhook=",
+    _STAGE: "another --stage",
+    _TRACKERS: "--set 'log.trackers=[]'",
     _REWARDS: "--set 'grpo.rewards=[\"exact\"]'",
 }
 

@@ -29,7 +29,7 @@ from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
 from lmm_tui.engine.evaluation.job import EvaluateError
 from lmm_tui.engine.generation.rollout import rollout
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 
 Pair = tuple[list[int], list[int]]
 """Token ids of a context and of its continuation, neither of them empty."""
@@ -41,7 +41,7 @@ class DecoderLM(TemplateLM):
     max_gen_toks = 256
 
     def __init__(
-        self, model: Decoder, tokenizer: Tokenizer, template: ChatTemplate, batch_size: int
+        self, model: LanguageModel, tokenizer: Tokenizer, template: ChatTemplate, batch_size: int
     ) -> None:
         super().__init__()
         self.notes: tuple[str, ...] = ()
@@ -228,6 +228,7 @@ def _log_likelihood(logits_CxV: Tensor, continuation: list[int]) -> tuple[float,
 if __name__ == "__main__":
     from lmm_tui.data.chat.template import CHATML
     from lmm_tui.engine.config.model_shape import ModelShape
+    from lmm_tui.engine.model.decoder import Decoder
 
     words = Tokenizer.train(["the cat sat on the mat"] * 9, 280)
     tiny = Decoder(ModelShape(words.vocab_size, 32, 2, 4, 2, 8, 64, max_positions=48))

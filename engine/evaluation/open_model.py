@@ -10,7 +10,8 @@ from lmm_tui.data.chat.spans import ChatTemplate
 from lmm_tui.data.chat.template import CHATML
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.tokenizing.tokenizer import IM_END, IM_START, Tokenizer
-from lmm_tui.engine.checkpoints.weights import Weights, read_weights
+from lmm_tui.engine.checkpoints.checked_weights import Weights
+from lmm_tui.engine.checkpoints.weights import read_weights
 from lmm_tui.engine.device import resolve_device
 from lmm_tui.engine.evaluation.job import Backend, EvaluateError, Job
 
@@ -47,7 +48,7 @@ def _open_decoder(job: Job) -> Any:
         )
     tokenizer = Tokenizer.load(weights.tokenizer)
     template = _template(weights, tokenizer, needed=job.chat)
-    model = weights.decoder().to(resolve_device(job.device))
+    model = weights.model().to(resolve_device(job.device))
     lm = DecoderLM(model, tokenizer, template, job.batch_size)
     lm.notes = weights.notes
     return lm

@@ -14,13 +14,13 @@ from lmm_tui.data.chat.template import CHATML, render_prompt, stop_ids
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
 from lmm_tui.engine.generation.rollout import rollout
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 
 _LONGEST_ANSWER = 64
 
 
 def exact_match(
-    model: Decoder,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     *,
     kinds: Sequence[str] = KINDS,
@@ -42,7 +42,7 @@ def exact_match(
 
 
 def answers(
-    model: Decoder,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     prompts: Sequence[Sequence[int]],
     stops: Collection[int],
@@ -70,6 +70,7 @@ def answers(
 
 if __name__ == "__main__":
     from lmm_tui.engine.config.model_shape import ModelShape
+    from lmm_tui.engine.model.decoder import Decoder
 
     words = Tokenizer.train([task.question for task in test_set("sums", 50)], 300)
     tiny = Decoder(ModelShape(words.vocab_size, 32, 2, 4, 2, 8, 64, max_positions=256))

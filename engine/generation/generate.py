@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lmm_tui.engine.device import sort_rows
-from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.model.kv_cache import KVCache
+from lmm_tui.engine.model.language_model import Cache, LanguageModel
 from lmm_tui.engine.model.loss import token_nll
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
@@ -29,7 +28,7 @@ class GenerateError(LmmError):
 
 @torch.no_grad()
 def generate(
-    model: Decoder,
+    model: LanguageModel,
     prompt_ids: Sequence[int],
     *,
     max_tokens: int,
@@ -66,7 +65,7 @@ def generate(
 
 
 @torch.no_grad()
-def token_losses(model: Decoder, ids: Sequence[int]) -> list[float]:
+def token_losses(model: LanguageModel, ids: Sequence[int]) -> list[float]:
     """-log p in nats of ids[1], ids[2], …, each given the tokens before it.
 
     A text longer than the context is read in windows that do not overlap.
@@ -76,8 +75,8 @@ def token_losses(model: Decoder, ids: Sequence[int]) -> list[float]:
     for start in range(0, len(ids) - 1, window):
         text_1xT = torch.tensor([ids[start : start + window + 1]], device=model.head_weight.device)
         with evaluating(model):
-            projection = model.projection(model.model.forward(text_1xT[:, :-1]))
-        losses += token_nll(*projection, text_1xT[:, 1:])[0].tolist()
+            projection = model.projection(model.read(text_1xT[:, :-1]))
+        losses += token_nll(*projection, text_1xT[:, 1:], model.softcap)[0].tolist()
     return losses
 
 
@@ -111,16 +110,16 @@ def _least_in_nucleus(weights_NxV: Tensor, top_p: float) -> Tensor:
     return falling_NxV.gather(-1, (kept_Nx1 - 1).clamp_(min=0))
 
 
-def _next_logits(model: Decoder, new: list[int], cache: KVCache) -> Tensor:
+def _next_logits(model: LanguageModel, new: list[int], cache: Cache) -> Tensor:
     """Logits (V,) on the CPU of the token after `new`."""
     ids_1xT = torch.tensor([new], device=model.head_weight.device)
     with evaluating(model):
-        hidden_1xTxD = model.model.forward(ids_1xT, cache=cache)
+        hidden_1xTxD = model.read(ids_1xT, cache=cache)
         return model.head(hidden_1xTxD[0, -1]).float().cpu()
 
 
-def _empty_cache(model: Decoder, capacity: int) -> KVCache:
-    return KVCache(model.shape, batch=1, capacity=capacity, device=model.head_weight.device)
+def _empty_cache(model: LanguageModel, capacity: int) -> Cache:
+    return model.new_cache(1, capacity, model.head_weight.device)
 
 
 @contextmanager
@@ -137,6 +136,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 if __name__ == "__main__":
     from lmm_tui.engine.config.model_shape import ModelShape
+    from lmm_tui.engine.model.decoder import Decoder
 
     tiny = Decoder(ModelShape(64, 32, 2, 4, 2, 8, 64, max_positions=16))
     tiny.init_weights(0)

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from lmm_tui.engine.generation.generate import DIVERGED, GenerateError, draw, evaluating
-from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.model.kv_cache import KVCache
+from lmm_tui.engine.model.language_model import Cache, LanguageModel
 
 _COMPACT_FROM = 0.25
 """The share of ended rows from which the cache is copied without them: 64 completions that end
@@ -37,7 +36,7 @@ class Rollouts:
 
 @torch.no_grad()
 def rollout(
-    model: Decoder,
+    model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     *,
     samples: int,
@@ -81,7 +80,7 @@ def rollout(
 
 
 def _generate_part(
-    model: Decoder,
+    model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     prompt_of_N: Tensor,
     uniforms_NxT: Tensor,
@@ -134,21 +133,21 @@ def _check(prompts: Sequence[Sequence[int]], max_tokens: int, context: int) -> N
 
 
 def _prefill(
-    model: Decoder, prompts: Sequence[Sequence[int]], max_tokens: int
-) -> tuple[Tensor, KVCache]:
+    model: LanguageModel, prompts: Sequence[Sequence[int]], max_tokens: int
+) -> tuple[Tensor, Cache]:
     """The logits after each prompt, (P, V), and the cache of all, with room for completions."""
     longest = max(map(len, prompts))
     padding = [longest - len(prompt) for prompt in prompts]
     padded = [[0] * pad + list(prompt) for pad, prompt in zip(padding, prompts, strict=True)]
     device = model.head_weight.device
     starts_P = torch.tensor(padding, device=device) if any(padding) else None
-    cache = KVCache(model.shape, len(prompts), longest + max_tokens, device, starts_P)
+    cache = model.new_cache(len(prompts), longest + max_tokens, device, starts_P)
     return _logits(model, torch.tensor(padded, device=device), cache), cache
 
 
-def _logits(model: Decoder, ids_MxT: Tensor, cache: KVCache) -> Tensor:
+def _logits(model: LanguageModel, ids_MxT: Tensor, cache: Cache) -> Tensor:
     """Logits of the next tokens, (M, V), fp32."""
-    hidden_MxTxD = model.model.forward(ids_MxT, cache=cache)
+    hidden_MxTxD = model.read(ids_MxT, cache=cache)
     return model.head(hidden_MxTxD[:, -1]).float()
 
 
@@ -174,6 +173,7 @@ def _append(
 
 if __name__ == "__main__":
     from lmm_tui.engine.config.model_shape import ModelShape
+    from lmm_tui.engine.model.decoder import Decoder
 
     tiny = Decoder(ModelShape(64, 32, 2, 4, 2, 8, 64, max_positions=32))
     tiny.init_weights(0)

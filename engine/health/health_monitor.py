@@ -15,10 +15,10 @@ from lmm_tui.engine.health.notifications import Notifier
 from lmm_tui.engine.run.events import EventLog, Level
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import kind_of, reading
-from lmm_tui.metrics.health.alerts import Alert, Health
+from lmm_tui.metrics.health.alert import Alert
+from lmm_tui.metrics.health.alerts import Health, examine
 from lmm_tui.metrics.health.rules import RULES, Rule, in_our_trainer
 from lmm_tui.metrics.health.rules_file import rules_of
-from lmm_tui.metrics.health.scan import examine
 from lmm_tui.metrics.health.verdict import Verdict, verdict_of
 from lmm_tui.metrics.readers.json_lines import parse
 from lmm_tui.metrics.series.rows import Row, add_rows

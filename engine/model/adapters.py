@@ -1,6 +1,6 @@
-"""LoRA adapters (`peft`) in a decoder, and freezing of parameters.
+"""LoRA adapters (`peft`) in a model, and freezing of parameters.
 
-Adapters are injected into the Decoder, whose interface stays the same. They are saved apart from
+Adapters are injected into the model, whose interface stays the same. They are saved apart from
 the frozen weights, in peft's own format.
 """
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.sections.lora_config import LoraConfig
 from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.primitives import Linear
 
 _NAME = "default"
@@ -28,8 +29,7 @@ _PREFIX = "base_model.model."
 _BASE, _LORA = ".base_layer", ".lora_"
 _LM_HEAD = "lm_head"
 
-EMBEDDING, HEAD = "model.embed_tokens.weight", f"{_LM_HEAD}.weight"
-_OUTER = ("embed_tokens", _LM_HEAD)
+_OUTER = ("embed_tokens", "wte", _LM_HEAD)
 
 
 @dataclass(frozen=True)
@@ -40,29 +40,30 @@ class Adapter:
     config: dict[str, Any]
 
 
-def add_adapters(model: Decoder, config: LoraConfig, seed: int) -> None:
+def add_adapters(model: LanguageModel, config: LoraConfig, seed: int) -> None:
     """Freeze the weights and put an adapter of rank `config.rank` beside each target (arXiv
     2106.09685). ConfigError where a target matches nothing. No global generator is touched."""
     import peft
 
-    if model.shape.tie_embeddings and _LM_HEAD in config.targets:
+    if isinstance(model, Decoder) and model.shape.tie_embeddings and _LM_HEAD in config.targets:
         # As in transformers: a module with the embedding's own parameter.
         with torch.device("meta"):
             model.lm_head = Linear(model.shape.hidden_size, model.shape.vocab_size)
         model.lm_head.weight = model.model.embed_tokens.weight
+    config = fitting_targets(model, config)
     _check_targets(model, config.targets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        peft.inject_adapter_in_model(_peft_config(config), model)
+        peft.inject_adapter_in_model(_peft_config(config, model), model)
     head = getattr(model, _LM_HEAD, None)
     if head is not None and hasattr(head, "lora_A"):
         model.head_adapter = partial(_with_adapter, head)
 
 
-def _check_targets(model: Decoder, targets: Sequence[str]) -> None:
+def _check_targets(model: LanguageModel, targets: Sequence[str]) -> None:
     """Raise ConfigError where peft cannot put an adapter beside a target."""
     modules = dict(model.named_modules())
-    fitting = {name for name, of in modules.items() if isinstance(of, (nn.Linear, nn.Embedding))}
+    fitting = {name for name, of in modules.items() if _can_be_adapted(of)}
     choices = ", ".join(sorted({name.rpartition(".")[2] for name in fitting} | {_LM_HEAD}))
     for target in targets:
         found = {name for name in modules if f".{name}".endswith(f".{target}")}
@@ -80,6 +81,40 @@ def _check_targets(model: Decoder, targets: Sequence[str]) -> None:
             )
 
 
+def _can_be_adapted(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear | nn.Embedding) or _is_conv1d(module)
+
+
+def _is_conv1d(module: nn.Module) -> bool:
+    """GPT-2's matrices, which are stored the other way round; transformers is not imported."""
+    return type(module).__name__ == "Conv1D"
+
+
+def fitting_targets(model: LanguageModel, config: LoraConfig) -> LoraConfig:
+    """The settings with the names that this architecture has for what the default means.
+
+    Those are all matrices of the blocks; targets that a person chose stay as they are.
+    """
+    if config.targets != LoraConfig().targets:
+        return config
+    # Also of a model that has adapters: those are none of its own modules.
+    own = {
+        name.removesuffix(_BASE): module
+        for name, module in model.named_modules()
+        if _LORA not in name
+    }
+    if {name.rpartition(".")[2] for name in own} >= set(config.targets):
+        return config
+    found = {
+        name.rpartition(".")[2]
+        for name, module in own.items()
+        if _can_be_adapted(module)
+        and not isinstance(module, nn.Embedding)
+        and any(name.startswith(f"{block}.") for block in model.block_names)
+    }
+    return config.model_copy(update={"targets": sorted(found)})
+
+
 def _with_adapter(layer: Any, hidden_BxTxD: Tensor, head_VxD: Tensor) -> tuple[Tensor, Tensor]:
     """Hidden states and head with R more columns: x W^T + s (x A^T) B^T is one product."""
     if layer.disable_adapters:
@@ -89,7 +124,7 @@ def _with_adapter(layer: Any, hidden_BxTxD: Tensor, head_VxD: Tensor) -> tuple[T
     return torch.cat([hidden_BxTxD, low_BxTxR], -1), torch.cat([head_VxD, b_VxR], -1)
 
 
-def freeze(model: Decoder, patterns: Sequence[str]) -> None:
+def freeze(model: LanguageModel, patterns: Sequence[str]) -> None:
     """Freeze the parameters whose names match; ConfigError where a pattern matches none, or where
     nothing is left to train."""
     for pattern in patterns:
@@ -108,7 +143,7 @@ def freeze(model: Decoder, patterns: Sequence[str]) -> None:
 
 
 @contextmanager
-def without_adapters(model: Decoder) -> Iterator[None]:
+def without_adapters(model: LanguageModel) -> Iterator[None]:
     """Disable the adapters in the `with` block."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -122,35 +157,37 @@ def without_adapters(model: Decoder) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
-def weights_of(model: Decoder) -> dict[str, Tensor]:
+def weights_of(model: LanguageModel) -> dict[str, Tensor]:
     """The model's weights without adapters, under the names of a model without them."""
     found = {
         name.replace(_BASE, ""): tensor
         for name, tensor in model.state_dict().items()
         if _LORA not in name
     }
-    if model.shape.tie_embeddings:
-        found.pop(HEAD, None)
+    for alias in model.aliases:
+        found.pop(alias, None)
     return found
 
 
-def adapter_of(model: Decoder, config: LoraConfig) -> Adapter:
+def adapter_of(model: LanguageModel, config: LoraConfig) -> Adapter:
     """The adapters as peft saves them."""
     import peft
 
+    config = fitting_targets(model, config)
     state = peft.get_peft_model_state_dict(model, adapter_name=_NAME, save_embedding_layers=False)
     return Adapter(
         {_PREFIX + name: tensor for name, tensor in state.items()},
-        {**_peft_config(config).to_dict(), "inference_mode": True},
+        {**_peft_config(config, model).to_dict(), "inference_mode": True},
     )
 
 
-def load_adapted(model: Decoder, weights: Mapping[str, Tensor], adapter: Adapter) -> None:
+def load_adapted(model: LanguageModel, weights: Mapping[str, Tensor], adapter: Adapter) -> None:
     """Load what `weights_of` and `adapter_of` returned into a model with adapters."""
     names = {name.replace(_BASE, ""): name for name in model.state_dict() if _LORA not in name}
     state = {names[name]: tensor for name, tensor in weights.items()}
-    if model.shape.tie_embeddings and HEAD in names:
-        state[names[HEAD]] = weights[EMBEDDING]
+    for alias, name in model.aliases.items():
+        if alias in names:
+            state[names[alias]] = weights[name]
     for name, tensor in adapter.tensors.items():
         module, _, kind = name.removeprefix(_PREFIX).rpartition(_LORA)
         # lora_A.weight, but lora_embedding_A.
@@ -159,7 +196,9 @@ def load_adapted(model: Decoder, weights: Mapping[str, Tensor], adapter: Adapter
     model.load_state_dict(state)
 
 
-def merged(weights: Mapping[str, Tensor], adapter: Adapter) -> dict[str, Tensor]:
+def merged(
+    weights: Mapping[str, Tensor], adapter: Adapter, aliases: Mapping[str, str]
+) -> dict[str, Tensor]:
     """Merge: W + alpha / rank * B @ A. ConfigError for adapters that are not plain LoRA.
 
     An adapter of the embedding does not change a tied head, nor one of the head the embedding:
@@ -175,7 +214,8 @@ def merged(weights: Mapping[str, Tensor], adapter: Adapter) -> dict[str, Tensor]
     scale = config["lora_alpha"] / config["r"]
     found = dict(weights)
     if any(f"{module}{_LORA}" in name for name in adapter.tensors for module in _OUTER):
-        found.setdefault(HEAD, found[EMBEDDING])
+        for alias, name in aliases.items():
+            found.setdefault(alias, found[name])
     for name, a_RxI in adapter.tensors.items():
         module, _, kind = name.removeprefix(_PREFIX).rpartition(_LORA)
         if kind not in ("A.weight", "embedding_A"):
@@ -183,11 +223,12 @@ def merged(weights: Mapping[str, Tensor], adapter: Adapter) -> dict[str, Tensor]
         b_OxR = adapter.tensors[name.removesuffix(kind) + kind.replace("A", "B")]
         added = scale * (b_OxR.float() @ a_RxI.float())
         own = f"{module}.weight"
-        found[own] = found[own] + (added.T if kind == "embedding_A" else added)
+        turned = kind == "embedding_A" or (config.get("fan_in_fan_out") and module != _LM_HEAD)
+        found[own] = found[own] + (added.T if turned else added)
     return found
 
 
-def _peft_config(config: LoraConfig) -> Any:
+def _peft_config(config: LoraConfig, model: LanguageModel) -> Any:
     import peft
 
     return peft.LoraConfig(
@@ -195,6 +236,7 @@ def _peft_config(config: LoraConfig) -> Any:
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
         target_modules=[*config.targets],
+        fan_in_fan_out=any(_is_conv1d(module) for module in model.modules()),
         task_type="CAUSAL_LM",
     )
 

@@ -9,7 +9,6 @@ F MLP width, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -17,13 +16,12 @@ from torch import Tensor, nn
 
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.model.kv_cache import KVCache
+from lmm_tui.engine.model.language_model import Cache, LanguageModel
 from lmm_tui.engine.model.primitives import Linear, RMSNorm
 from lmm_tui.engine.model.self_attention import Attention, Mask, rotary_tables, segment_mask
 
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _INTO_RESIDUAL = ("o_proj.weight", "down_proj.weight")
-
-HeadAdapter = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(hidden states, head) -> both with more columns, the same ones."""
 
 
 class MLP(nn.Module):
@@ -93,7 +91,7 @@ class Backbone(nn.Module):
         return self.norm(x_BxTxD)
 
 
-class Decoder(nn.Module):
+class Decoder(LanguageModel):
     """A causal language model whose state dict is that of transformers' Qwen3ForCausalLM.
 
     Tied, it has no `lm_head.weight` of its own: a state dict may bring one that equals the
@@ -107,46 +105,48 @@ class Decoder(nn.Module):
         self.model = Backbone(shape)
         if not shape.tie_embeddings:
             self.lm_head = Linear(shape.hidden_size, shape.vocab_size)
-        self.head_adapter: HeadAdapter | None = None
+        self.block_names = [f"model.layers.{layer}" for layer in range(shape.num_layers)]
+        self.aliases = {HEAD: EMBEDDING} if shape.tie_embeddings else {}
         self.register_load_state_dict_pre_hook(_drop_tied_head)
 
     @property
+    def embedding_module(self) -> nn.Module:
+        return self.model.embed_tokens
+
+    @property
     def head_weight(self) -> Tensor:
-        """The (V, D) matrix that turns hidden states into logits, without an adapter."""
         return self.model.embed_tokens.weight if self.shape.tie_embeddings else self.lm_head.weight
 
-    def projection(self, hidden_BxTxD: Tensor) -> tuple[Tensor, Tensor]:
-        """Two tensors whose product are the logits, as `engine.model.loss` takes them.
-
-        The hidden states and `head_weight`, both with more columns where the head has an adapter.
-        """
-        if self.head_adapter is None:
-            return hidden_BxTxD, self.head_weight
-        return self.head_adapter(hidden_BxTxD, self.head_weight)
-
-    def backbone(
+    def read(
         self,
         ids_BxT: Tensor,
         positions: Tensor | None = None,
-        cache: KVCache | None = None,
+        cache: Cache | None = None,
         segments_BxT: Tensor | None = None,
     ) -> Tensor:
-        """Last hidden states (B, T, D) of token ids (B, T).
+        assert cache is None or isinstance(cache, KVCache)
+        return self.model.forward(ids_BxT, positions, cache, segments_BxT)
 
-        `positions`, (T,) or (B, T), continue those of the cache by default. With `segments_BxT`,
-        the number of the packed sequence that each token belongs to, a token attends to its own
-        sequence only.
-        """
+    def _backbone(
+        self,
+        ids_BxT: Tensor,
+        positions: Tensor | None,
+        cache: Cache | None,
+        segments_BxT: Tensor | None,
+    ) -> Tensor:
         hidden_BxTxD: Tensor = self.model(ids_BxT, positions, cache, segments_BxT)
         return hidden_BxTxD
 
-    def head(self, hidden_BxTxD: Tensor) -> Tensor:
-        """Logits (B, T, V)."""
-        return F.linear(*self.projection(hidden_BxTxD))
+    def new_cache(
+        self, batch: int, capacity: int, device: torch.device, starts_B: Tensor | None = None
+    ) -> KVCache:
+        return KVCache(self.shape, batch, capacity, device, starts_B)
 
-    def forward(self, ids_BxT: Tensor) -> Tensor:
-        """Logits (B, T, V) of token ids (B, T); `engine.model.loss` avoids them."""
-        return self.head(self.backbone(ids_BxT))
+    def compile_backbone(self) -> None:
+        self.model.compile()
+
+    def blank(self) -> Decoder:
+        return Decoder(self.shape)
 
     @torch.no_grad()
     def init_weights(self, seed: int) -> None:
@@ -167,11 +167,11 @@ class Decoder(nn.Module):
 
 def _drop_tied_head(model: Decoder, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
     """Let strict loading of a tied model accept a head that equals the embedding."""
-    if not model.shape.tie_embeddings or f"{prefix}lm_head.weight" not in state:
+    if not model.shape.tie_embeddings or f"{prefix}{HEAD}" not in state:
         return
-    embedding = state.get(f"{prefix}model.embed_tokens.weight")
-    if embedding is not None and torch.equal(state[f"{prefix}lm_head.weight"], embedding):
-        del state[f"{prefix}lm_head.weight"]
+    embedding = state.get(f"{prefix}{EMBEDDING}")
+    if embedding is not None and torch.equal(state[f"{prefix}{HEAD}"], embedding):
+        del state[f"{prefix}{HEAD}"]
 
 
 if __name__ == "__main__":

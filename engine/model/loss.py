@@ -1,6 +1,7 @@
 """Next-token cross entropy in chunks of tokens: the logits of a whole batch never exist.
 
-Functions of hidden states, a head matrix and labels. Loss and both gradients of a chunk are
+Functions of hidden states, a head matrix and labels; `softcap` bounds the logits as
+`engine.model.language_model` says. Loss and both gradients of a chunk are
 computed while its logits exist, so nothing is computed twice and memory stays that of one chunk.
 (2 cores, 1,024 tokens, hidden 512, vocabulary 6,400: 126 ms forward and backward; chunks that are
 recomputed in the backward pass take 180 ms, all logits at once 130 to 300.)
@@ -20,7 +21,12 @@ IGNORE = -100
 """The label of a position that has nothing to predict."""
 
 
-def loss_sum(hidden_BxTxD: Tensor, head_weight_VxD: Tensor, labels_BxT: Tensor) -> Tensor:
+def loss_sum(
+    hidden_BxTxD: Tensor,
+    head_weight_VxD: Tensor,
+    labels_BxT: Tensor,
+    softcap: float | None = None,
+) -> Tensor:
     """Sum of -log p(label) in nats over labels != IGNORE; a scalar, fp32, differentiable once.
 
     `labels_BxT` are already shifted. Only labelled rows are multiplied with the head matrix; to
@@ -29,27 +35,38 @@ def loss_sum(hidden_BxTxD: Tensor, head_weight_VxD: Tensor, labels_BxT: Tensor) 
     """
     hidden_NxD, labels_N, _ = _labelled(hidden_BxTxD, labels_BxT)
     if torch.is_grad_enabled():
-        return _LossAndGradients.apply(hidden_NxD, head_weight_VxD, labels_N)
-    return _nll(hidden_NxD, head_weight_VxD, labels_N).sum()
+        return _LossAndGradients.apply(hidden_NxD, head_weight_VxD, labels_N, softcap)
+    return _nll(hidden_NxD, head_weight_VxD, labels_N, softcap).sum()
 
 
 @torch.no_grad()
-def token_nll(hidden_BxTxD: Tensor, head_weight_VxD: Tensor, labels_BxT: Tensor) -> Tensor:
+def token_nll(
+    hidden_BxTxD: Tensor,
+    head_weight_VxD: Tensor,
+    labels_BxT: Tensor,
+    softcap: float | None = None,
+) -> Tensor:
     """-log p(label) in nats at each position, fp32 (B, T); zero where the label is IGNORE."""
     hidden_NxD, labels_N, rows_N = _labelled(hidden_BxTxD, labels_BxT)
-    nll_N = _nll(hidden_NxD, head_weight_VxD, labels_N)
+    nll_N = _nll(hidden_NxD, head_weight_VxD, labels_N, softcap)
     return nll_N.new_zeros(labels_BxT.numel()).index_copy_(0, rows_N, nll_N).view_as(labels_BxT)
 
 
 def token_log_probs(
-    hidden_BxTxD: Tensor, head_weight_VxD: Tensor, labels_BxT: Tensor, temperature: float = 1.0
+    hidden_BxTxD: Tensor,
+    head_weight_VxD: Tensor,
+    labels_BxT: Tensor,
+    temperature: float = 1.0,
+    softcap: float | None = None,
 ) -> LogProbs:
     """log p of each counted label, differentiable, for losses that weight tokens individually.
 
     Of softmax(logits / temperature). The logits of a chunk are recomputed in the backward pass.
     """
     hidden_NxD, labels_N, rows_N = _labelled(hidden_BxTxD, labels_BxT)
-    log_p_N, entropy_N = _TokenLogProbs.apply(hidden_NxD, head_weight_VxD, labels_N, temperature)
+    log_p_N, entropy_N = _TokenLogProbs.apply(
+        hidden_NxD, head_weight_VxD, labels_N, temperature, softcap
+    )
     return LogProbs(log_p_N, entropy_N, rows_N)
 
 
@@ -121,25 +138,30 @@ class LogProbs(NamedTuple):
 class _TokenLogProbs(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden_NxD: Tensor, weight_VxD: Tensor, labels_N: Tensor, temperature: float
+        ctx: Any,
+        hidden_NxD: Tensor,
+        weight_VxD: Tensor,
+        labels_N: Tensor,
+        temperature: float,
+        softcap: float | None,
     ) -> tuple[Tensor, Tensor]:
         compute = _compute_dtype(hidden_NxD)
         weight = weight_VxD.to(compute)
         log_p_N = hidden_NxD.new_empty(len(labels_N), dtype=_softmax_dtype(compute))
         entropy_N = torch.empty_like(log_p_N)
         for rows in _chunks(labels_N, weight):
-            logits = (hidden_NxD[rows].to(compute) @ weight.T).to(log_p_N.dtype)
+            logits = _logits(hidden_NxD[rows].to(compute), weight, softcap).to(log_p_N.dtype)
             log_p = torch.log_softmax(logits.div_(temperature), dim=-1)
             log_p_N[rows] = log_p.gather(1, labels_N[rows].unsqueeze(1)).squeeze(1)
             entropy_N[rows] = -(log_p.exp() * log_p).sum(-1)
         ctx.save_for_backward(hidden_NxD, weight_VxD, labels_N)
-        ctx.compute, ctx.temperature = compute, temperature
+        ctx.compute, ctx.temperature, ctx.softcap = compute, temperature, softcap
         ctx.mark_non_differentiable(entropy_N)
         return log_p_N, entropy_N
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_N: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+    def backward(ctx: Any, grad_N: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         hidden_NxD, weight_VxD, labels_N = ctx.saved_tensors
         weight = weight_VxD.to(ctx.compute)
         grad_hidden_NxD = torch.empty_like(hidden_NxD)
@@ -148,18 +170,27 @@ class _TokenLogProbs(torch.autograd.Function):
             hidden, label = hidden_NxD[rows].to(ctx.compute), labels_N[rows].unsqueeze(1)
             grad = grad_N[rows].unsqueeze(1)
             # d(log p_label) / d(logits / temperature) = one_hot(label) - softmax
-            p = torch.softmax((hidden @ weight.T).to(grad.dtype).div_(ctx.temperature), dim=-1)
+            logits = _logits(hidden, weight, ctx.softcap)
+            again = logits.to(grad.dtype, copy=ctx.softcap is not None)
+            p = torch.softmax(again.div_(ctx.temperature), dim=-1)
             grad = grad / ctx.temperature
             grad_logits = p.mul_(-grad).scatter_add_(1, label, grad).to(ctx.compute)
+            _uncap_(grad_logits, logits, ctx.softcap)
             grad_hidden_NxD[rows] = (grad_logits @ weight).to(grad_hidden_NxD.dtype)
             if grad_weight_VxD is not None:
                 grad_weight_VxD += grad_logits.T @ hidden
-        return grad_hidden_NxD, grad_weight_VxD, None, None
+        return grad_hidden_NxD, grad_weight_VxD, None, None, None
 
 
 class _LossAndGradients(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden_NxD: Tensor, weight_VxD: Tensor, labels_N: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,
+        hidden_NxD: Tensor,
+        weight_VxD: Tensor,
+        labels_N: Tensor,
+        softcap: float | None,
+    ) -> Tensor:
         compute = _compute_dtype(hidden_NxD)
         weight = weight_VxD.to(compute)
         total = torch.zeros((), dtype=_softmax_dtype(compute), device=hidden_NxD.device)
@@ -167,12 +198,14 @@ class _LossAndGradients(torch.autograd.Function):
         grad_weight_VxD = torch.zeros_like(weight_VxD) if ctx.needs_input_grad[1] else None
         for rows in _chunks(labels_N, weight):
             hidden, label = hidden_NxD[rows].to(compute), labels_N[rows].unsqueeze(1)
-            log_p = torch.log_softmax(hidden @ weight.T, dim=-1, dtype=total.dtype)
+            logits = _logits(hidden, weight, softcap)
+            log_p = torch.log_softmax(logits, dim=-1, dtype=total.dtype)
             total -= log_p.gather(1, label).sum()
             # d(-log p_label) / d(logits) = softmax(logits) - one_hot(label)
             grad_logits = log_p.exp_()
             grad_logits.scatter_add_(1, label, grad_logits.new_full(label.shape, -1.0))
             grad_logits = grad_logits.to(compute)
+            _uncap_(grad_logits, logits, softcap)
             grad_hidden_NxD[rows] = grad_logits @ weight
             if grad_weight_VxD is None:
                 continue
@@ -185,10 +218,10 @@ class _LossAndGradients(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor, Tensor | None, None]:
+    def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor | None, ...]:
         grad_hidden_NxD, grad_weight_VxD = ctx.saved_tensors
         scaled = None if grad_weight_VxD is None else grad_weight_VxD * grad_total
-        return grad_hidden_NxD * grad_total, scaled, None
+        return grad_hidden_NxD * grad_total, scaled, None, None
 
 
 def _labelled(hidden_BxTxD: Tensor, labels_BxT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -200,12 +233,26 @@ def _labelled(hidden_BxTxD: Tensor, labels_BxT: Tensor) -> tuple[Tensor, Tensor,
     return hidden_MxD.index_select(0, rows_N), labels_M[rows_N], rows_N
 
 
-def _nll(hidden_NxD: Tensor, weight_VxD: Tensor, labels_N: Tensor) -> Tensor:
+def _logits(hidden_NxD: Tensor, weight_VxD: Tensor, softcap: float | None) -> Tensor:
+    logits_NxV = hidden_NxD @ weight_VxD.T
+    if softcap is not None:
+        logits_NxV.div_(softcap).tanh_().mul_(softcap)
+    return logits_NxV
+
+
+def _uncap_(grad_NxV: Tensor, logits_NxV: Tensor, softcap: float | None) -> None:
+    """From the gradient of bounded logits to that of the product: tanh' = 1 - tanh^2."""
+    if softcap is not None:
+        grad_NxV.mul_(1 - (logits_NxV / softcap).square())
+
+
+def _nll(hidden_NxD: Tensor, weight_VxD: Tensor, labels_N: Tensor, softcap: float | None) -> Tensor:
     compute = _compute_dtype(hidden_NxD)
     weight = weight_VxD.to(compute)
     nll_N = torch.empty(len(labels_N), dtype=_softmax_dtype(compute), device=hidden_NxD.device)
     for rows in _chunks(labels_N, weight):
-        log_p = torch.log_softmax(hidden_NxD[rows].to(compute) @ weight.T, -1, dtype=nll_N.dtype)
+        logits = _logits(hidden_NxD[rows].to(compute), weight, softcap)
+        log_p = torch.log_softmax(logits, -1, dtype=nll_N.dtype)
         nll_N[rows] = -log_p.gather(1, labels_N[rows].unsqueeze(1)).squeeze(1)
     return nll_N
 

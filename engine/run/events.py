@@ -64,17 +64,18 @@ class RunEvent:
     def from_record(cls, record: Mapping[str, Any]) -> RunEvent | None:
         """None if the line is no event."""
         match record:
-            case {
-                "time": float() | int() as at,
-                "step": int(step),
-                "kind": str(kind),
-                "message": str(message),
-            }:
+            case {"step": int(step), "kind": str(kind), "message": str(message)}:
                 known = ("time", "step", "kind", "level", "message")
                 details = {key: value for key, value in record.items() if key not in known}
                 level = _LEVELS.get(str(record.get("level")), "info")
-                return cls(step, kind, message, level, details, float(at))
+                return cls(step, kind, message, level, details, time_of(record))
         return None
+
+
+def time_of(record: Mapping[str, Any]) -> float:
+    """When a line was written, 0 where it does not say."""
+    written = record.get("time")
+    return float(written) if isinstance(written, int | float) else 0.0
 
 
 class EventLog:

@@ -74,7 +74,7 @@ def _marked(lines: Iterable[_Line], resumes: Sequence[_Resume]) -> list[_Line]:
     """With those marked that are of a step after one of these resumes, and from before it."""
     return [
         replace(line, abandoned=True)
-        if any(line.time < when and (line.step or 0) > at for when, at in resumes)
+        if line.time and any(line.time < when and (line.step or 0) > at for when, at in resumes)
         else line
         for line in lines
     ]

@@ -13,6 +13,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from lmm_tui.guarded_files import read_bytes, replace_text
 from lmm_tui.message import with_messages, with_parts
+from lmm_tui.metrics.stages.built_in import BUILT_IN, info_of
+from lmm_tui.metrics.stages.stage_info import StageInfo
 
 FORMAT = 1
 """Version of the run directory's layout; readers refuse a newer one."""
@@ -20,7 +22,7 @@ FORMAT = 1
 ACTIVE_STATES = frozenset({"starting", "running", "paused", "stopping"})
 ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
 
-LIKELIHOOD_STAGES = frozenset({"pretrain", "sft"})
+LIKELIHOOD_STAGES = frozenset(name for name, info in BUILT_IN.items() if info.likelihood)
 """Stages whose loss is in nats per token, so that exp(loss) is a perplexity."""
 
 
@@ -54,7 +56,15 @@ class RunInfo:
     resumed_steps: list[int] = field(default_factory=list)
     earlier_s: float = 0.0
     """How long the run had taken before `started`, in all its sessions."""
+    stage_info: dict[str, Any] = field(default_factory=dict)
+    """What a stage of the user's own says of itself; empty for a stage of this package."""
     format: int = FORMAT
+
+    @property
+    def about_stage(self) -> StageInfo:
+        """What its stage says of itself."""
+        of_own = None if self.stage in BUILT_IN else StageInfo.from_record(self.stage_info)
+        return of_own or info_of(self.stage)
 
     def seconds_at(self, heartbeat: float) -> float:
         """How long the run has taken in all its sessions, at a heartbeat of the last one."""

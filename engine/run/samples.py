@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lmm_tui.engine.run.events import time_of
+
 SampleKind = Literal["sample", "token_losses"]
 
 
@@ -33,14 +35,11 @@ class RunSample:
     def from_record(cls, record: Mapping[str, Any]) -> RunSample | None:
         """None if the line is no sample."""
         match record:
-            case {"time": float() | int() as at, "step": int(step), "kind": kind} if kind in (
-                "sample",
-                "token_losses",
-            ):
+            case {"step": int(step), "kind": ("sample" | "token_losses") as kind}:
                 known = ("time", "step", "kind", "prompt", "text")
                 details = {key: value for key, value in record.items() if key not in known}
                 prompt, text = (str(record.get(key, "")) for key in ("prompt", "text"))
-                return cls(step, kind, prompt, text, details, float(at))
+                return cls(step, kind, prompt, text, details, time_of(record))
         return None
 
 

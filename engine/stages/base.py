@@ -5,35 +5,35 @@ The loop knows stages by this contract only; a new stage is a file with a subcla
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
+from pydantic import ValidationError, create_model
 from torch import Tensor
 
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
+from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.config.sections.section import Section
+from lmm_tui.engine.config.validation_message import validation_message
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_LOSS
-
-_CLASSES = {
-    "pretrain": "lmm_tui.engine.stages.pretrain:PretrainStage",
-    "sft": "lmm_tui.engine.stages.sft:SftStage",
-    "dpo": "lmm_tui.engine.stages.dpo:DpoStage",
-    "grpo": "lmm_tui.engine.stages.grpo:GrpoStage",
-    "distill": "lmm_tui.engine.stages.distill:DistillStage",
-}
-
+from lmm_tui.metrics.stages.built_in import BUILT_IN
+from lmm_tui.metrics.stages.stage_info import StageInfo
+from lmm_tui.named_code import STAGE_GROUP, NamedCodeError, load
 
 _DATA = "data"
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class MicroBatch:
     positions_BxT: Tensor | None = None
     segments_BxT: Tensor | None = None
 
-    def hidden(self, model: Decoder) -> Tensor:
+    def hidden(self, model: LanguageModel) -> Tensor:
         """The model's last hidden states, (B, T, D)."""
         return model.backbone(
             self.ids_BxT, positions=self.positions_BxT, segments_BxT=self.segments_BxT
@@ -96,8 +96,13 @@ whatever micro-batch it is.
 
 
 class Stage(ABC):
-    """Yields micro-batches and turns one into a loss."""
+    """Yields micro-batches and turns one into a loss.
 
+    A subclass says in `info` what it is, and sets the rest, as far as it needs it, when it is made.
+    """
+
+    info: ClassVar[StageInfo]
+    """Its name, words, metrics and chart."""
     tokenizer: Tokenizer
     baselines: dict[str, float]
     """Loss levels that help to read the curve, by name, in nats per token."""
@@ -118,9 +123,32 @@ class Stage(ABC):
     cache_entries: tuple[Path, ...] = ()
     """The folders of its tokens in the cache, if they are kept there."""
     probe_sequence: list[int]
-    """Tokens of validation data whose losses are shown one by one."""
+    """Tokens of validation data whose losses are shown one by one; none: there is no such text."""
 
-    def begin(self, model: Decoder, run_dir: RunDir, fresh: bool) -> None:  # noqa: B027
+    def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
+        """Read the data; `progress` is told of what takes long. Raises LmmError.
+
+        This one sets what a stage without data of its own can do with.
+        """
+        del progress
+        self.config, self.device = config, device
+        self.warnings, self.baselines, self.probe_sequence = [], {}, []
+        self.steps_per_epoch = math.inf
+
+    @classmethod
+    def settings(cls, config: RunConfig, section: type[SectionT]) -> SectionT:
+        """The table `[own]` of a configuration, as a section with the stage's own settings.
+
+        Raises ConfigError.
+        """
+        whole = create_model("Own", own=(section, ...))
+        try:
+            found: SectionT = whole.model_validate({"own": config.own}).own  # type: ignore[attr-defined]
+        except ValidationError as error:
+            raise ConfigError(validation_message(error, None)) from None
+        return found
+
+    def begin(self, model: LanguageModel, run_dir: RunDir, fresh: bool) -> None:  # noqa: B027
         """Called once the model has its starting weights, and before a checkpoint is restored.
 
         `fresh` is False where one will be. Under the autocast of the steps.
@@ -134,11 +162,11 @@ class Stage(ABC):
         """
 
     @abstractmethod
-    def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
+    def loss(self, model: LanguageModel, batch: MicroBatch) -> Losses:
         """The differentiable loss, computed under the caller's autocast."""
 
     @abstractmethod
-    def validate(self, model: Decoder) -> dict[str, float]:
+    def validate(self, model: LanguageModel) -> dict[str, float]:
         """Metrics on validation data by name, empty without such data; called under no_grad."""
 
     def prompt_ids(self, text: str) -> list[int]:
@@ -194,7 +222,9 @@ def columns_notes(
     return (*chosen, told)
 
 
-def mean_losses(stage: Stage, model: Decoder, batches: Iterator[MicroBatch]) -> dict[str, float]:
+def mean_losses(
+    stage: Stage, model: LanguageModel, batches: Iterator[MicroBatch]
+) -> dict[str, float]:
     """`val/loss`, and the means of the stage's other sums under `val/`, over `batches`.
 
     Added up in fp64: the same data give the same means to 1e-6, however they are batched.
@@ -210,15 +240,27 @@ def mean_losses(stage: Stage, model: Decoder, batches: Iterator[MicroBatch]) -> 
     return {name: total / weight for name, total in totals.items()}
 
 
+def stage_class(name: str) -> type[Stage]:
+    """Import the class of a stage: of this package, an installed one, or the user's own.
+
+    Raises NamedCodeError.
+    """
+    place = f"lmm_tui.engine.stages.{name}:{name.capitalize()}Stage" if name in BUILT_IN else name
+    found = load(place, STAGE_GROUP)
+    if not (isinstance(found, type) and issubclass(found, Stage) and hasattr(found, "info")):
+        raise NamedCodeError(
+            "{name}: is no stage; give a subclass of Stage with an info", name=name
+        )
+    return found
+
+
 def load_stage(config: RunConfig, device: torch.device, progress: Progress) -> Stage:
-    """Import the module of the configured stage and prepare its data."""
-    module, _, name = _CLASSES[config.stage].partition(":")
-    stage: Stage = getattr(import_module(module), name)(config, device, progress)
-    return stage
+    """Import the configured stage and prepare its data."""
+    return stage_class(config.stage)(config, device, progress)
 
 
 if __name__ == "__main__":
     batch = MicroBatch(torch.zeros(2, 4, dtype=torch.long), torch.full((2, 4), -100), 0, 8)
-    print(batch.ids_BxT.shape, batch.part(1, 2).ids_BxT.shape, list(_CLASSES))
+    print(batch.ids_BxT.shape, batch.part(1, 2).ids_BxT.shape, Stage.__abstractmethods__)
     assert batch.units == 2 and batch.part(1, 2).tokens == 4
     print("=== 自测通过 ===")

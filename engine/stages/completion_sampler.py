@@ -16,7 +16,7 @@ from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.sections.grpo_config import GrpoConfig
 from lmm_tui.engine.device import empty_cache
 from lmm_tui.engine.generation.rollout import Rollouts, rollout
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.oom_split import MemoryExhaustedError, with_oom_retry
 from lmm_tui.engine.stages.reward_loading import load_rewards
 from lmm_tui.engine.stages.rewards import Sample, Scores, score
@@ -42,7 +42,7 @@ class CompletionSampler:
 
     def sample(
         self,
-        model: Decoder,
+        model: LanguageModel,
         prompts: Sequence[Sequence[int]],
         *,
         samples: int,

@@ -21,17 +21,20 @@ from lmm_tui.engine.checkpoints.weights import read_weights
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.distill_config import DistillConfig
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel, capped
 from lmm_tui.engine.model.loss import chunked_loss
 from lmm_tui.engine.run.find_run import run_or_path
 from lmm_tui.engine.stages.base import Losses, MicroBatch, Stage
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.pretrain import PretrainStage
 from lmm_tui.engine.stages.sft import SftStage
+from lmm_tui.metrics.stages.distill import DISTILL
 
 
 class DistillStage(Stage):
     """The data of another stage, with the divergence from a teacher as the loss."""
+
+    info = DISTILL
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         settings = config.distill
@@ -59,13 +62,13 @@ class DistillStage(Stage):
         self.prompts, self.probe_sequence = self._source.prompts, self._source.probe_sequence
         self.is_chat = self._source.is_chat
         self._settings = settings
-        self._teacher = teacher.decoder()
+        self._teacher = teacher.model()
         self._teacher.to(device).requires_grad_(False).eval()
 
     def micro_batches(self, step: int) -> list[MicroBatch]:
         return self._source.micro_batches(step)
 
-    def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
+    def loss(self, model: LanguageModel, batch: MicroBatch) -> Losses:
         with torch.no_grad():
             teacher_BxTxD = batch.hidden(self._teacher)
         settings, teacher = self._settings, self._teacher
@@ -74,8 +77,8 @@ class DistillStage(Stage):
 
         def cost(hidden_NxD: Tensor, head_VxD: Tensor, labels_N: Tensor, rows_N: Tensor) -> Tensor:
             teacher_NxD = teacher_BxTxD.flatten(0, 1)[rows_N]
-            logits_NxV = F.linear(hidden_NxD, head_VxD)[:, :size].float()
-            teacher_NxV = F.linear(teacher_NxD, teacher.head_weight)[:, :size].float()
+            logits_NxV = capped(F.linear(hidden_NxD, head_VxD)[:, :size].float(), model.softcap)
+            teacher_NxV = teacher.head(teacher_NxD)[:, :size].float()
             kl = divergence(
                 logits_NxV, teacher_NxV, settings.divergence, settings.temperature
             ).sum()
@@ -88,7 +91,7 @@ class DistillStage(Stage):
         )
         return mixed, {"distill/kl": kl.detach(), "distill/ce": nll.detach()}
 
-    def validate(self, model: Decoder) -> dict[str, float]:
+    def validate(self, model: LanguageModel) -> dict[str, float]:
         return self._source.validation_losses(model, self)
 
     def prompt_ids(self, text: str) -> list[int]:

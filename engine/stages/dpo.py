@@ -1,4 +1,4 @@
-"""Direct preference optimisation: of two answers to a prompt, the chosen one is made more likely.
+"""Preference optimisation (DPO and others): of two answers, the chosen one is made more likely.
 
 The log-probabilities under the reference are computed once, before the first step, and kept in
 the run directory; or in every step, by a second model (`dpo.reference = "live"`).
@@ -26,16 +26,23 @@ from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.turns import Conversation, Pair
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.generation.generate import evaluating
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages import reference_model
 from lmm_tui.engine.stages.base import Losses, MicroBatch, mean_losses
 from lmm_tui.engine.stages.chat_base import ChatStage, fingerprint_of, read_side
 from lmm_tui.engine.stages.mixture_parts import refuse_mixture
 from lmm_tui.engine.stages.pair_batch import PairBatch
-from lmm_tui.engine.stages.preference_loss import dpo_loss, implicit_rewards
+from lmm_tui.engine.stages.preference_loss import (
+    REFERENCE_FREE,
+    Rewards,
+    dpo_loss,
+    implicit_rewards,
+    reference_free_loss,
+)
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
+from lmm_tui.metrics.stages.dpo import DPO
 
 
 class _PairSet:
@@ -60,6 +67,8 @@ class _PairSet:
 
 class DpoStage(ChatStage):
     """The loss of a step is the mean over its pairs; `train.batch_size` counts pairs."""
+
+    info = DPO
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         refuse_mixture(config)
@@ -105,11 +114,13 @@ class DpoStage(ChatStage):
         self._order = Order(len(self._train.items), config.train.seed)
         train = config.train
         self.steps_per_epoch = len(self._train.items) / (train.batch_size * train.grad_accum)
-        self._reference: Decoder | None = None
-        self.baselines = {"ln 2": math.log(2)}
+        self._reference: LanguageModel | None = None
+        self.baselines = {} if config.dpo.loss in REFERENCE_FREE else {"ln 2": math.log(2)}
         self.probe_sequence = (self._val.items or self._train.items)[0][0][0]
 
-    def begin(self, model: Decoder, run_dir: RunDir, fresh: bool) -> None:
+    def begin(self, model: LanguageModel, run_dir: RunDir, fresh: bool) -> None:
+        if self._settings.loss in REFERENCE_FREE:
+            return
         if self._settings.reference == "live":
             self._reference = reference_model.frozen_model(model, run_dir, fresh)
             return
@@ -140,9 +151,11 @@ class DpoStage(ChatStage):
             for i in range(train.grad_accum)
         ]
 
-    def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
+    def loss(self, model: LanguageModel, batch: MicroBatch) -> Losses:
         assert isinstance(batch, PairBatch)
         policy = batch.answer_log_probs(model)
+        if self._settings.loss in REFERENCE_FREE:
+            return self._reference_free(policy, batch)
         reference = batch.reference_2xB
         if reference is None:
             assert self._reference is not None
@@ -156,24 +169,30 @@ class DpoStage(ChatStage):
             reference[1],
             beta=settings.beta,
             label_smoothing=settings.label_smoothing,
-            kind=settings.loss,
+            kind="ipo" if settings.loss == "ipo" else "sigmoid",
             chosen_lengths_B=batch.lengths_2xB[0],
             rejected_lengths_B=batch.lengths_2xB[1],
         )
         rewards = implicit_rewards(
             policy[0], policy[1], reference[0], reference[1], beta=settings.beta
         )
-        chosen_logp, rejected_logp = policy.detach().sum(1)
-        return losses_B.sum(), {
-            "dpo/margin": rewards.margin_B.sum(),
-            "dpo/accuracy": rewards.accuracy_B.sum(),
-            "dpo/chosen_reward": rewards.chosen_B.sum(),
-            "dpo/rejected_reward": rewards.rejected_B.sum(),
-            "dpo/chosen_logp": chosen_logp,
-            "dpo/rejected_logp": rejected_logp,
-        }
+        return losses_B.sum(), _sums(rewards, policy)
 
-    def validate(self, model: Decoder) -> dict[str, float]:
+    def _reference_free(self, policy: Tensor, batch: PairBatch) -> Losses:
+        """ORPO and SimPO: of log-probabilities per token, which are the rewards, too."""
+        settings = self._settings
+        means = policy / batch.lengths_2xB
+        losses_B = reference_free_loss(
+            means[0],
+            means[1],
+            beta=settings.beta,
+            gamma=settings.gamma,
+            kind="orpo" if settings.loss == "orpo" else "simpo",
+        )
+        rewards = Rewards(*(settings.beta * means).detach())
+        return losses_B.sum(), _sums(rewards, policy)
+
+    def validate(self, model: LanguageModel) -> dict[str, float]:
         return mean_losses(self, model, self.validation_batches()) if self._val.items else {}
 
     def validation_batches(self) -> Iterator[MicroBatch]:
@@ -192,7 +211,7 @@ class DpoStage(ChatStage):
         return [self._order.take(at, size) for at in range(-(-len(self._train.items) // size))]
 
     def _precompute(
-        self, model: Decoder, pairs: _PairSet, batches: Sequence[NDArray[np.int64]], name: str
+        self, model: LanguageModel, pairs: _PairSet, batches: Sequence[NDArray[np.int64]], name: str
     ) -> Tensor:
         """The log-probabilities of chosen and rejected answers under `model`, (P, 2).
 
@@ -224,6 +243,18 @@ class DpoStage(ChatStage):
     def _render(self, pairs: Iterable[Pair]) -> _PairSet:
         rendered = render_all(_conversations(pairs), self.tokenizer, self.template)
         return _PairSet(rendered, self._config.data.seq_len)
+
+
+def _sums(rewards: Rewards, policy_2xB: Tensor) -> dict[str, Tensor]:
+    chosen_logp, rejected_logp = policy_2xB.detach().sum(1)
+    return {
+        "dpo/margin": rewards.margin_B.sum(),
+        "dpo/accuracy": rewards.accuracy_B.sum(),
+        "dpo/chosen_reward": rewards.chosen_B.sum(),
+        "dpo/rejected_reward": rewards.rejected_B.sum(),
+        "dpo/chosen_logp": chosen_logp,
+        "dpo/rejected_logp": rejected_logp,
+    }
 
 
 def _conversations(pairs: Iterable[Pair]) -> Iterator[Conversation]:

@@ -29,7 +29,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import empty_cache
 from lmm_tui.engine.generation.generate import evaluating
 from lmm_tui.engine.model.adapters import without_adapters
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.loss import LogProbs, token_log_probs
 from lmm_tui.engine.run.jsonl_writer import JsonlWriter
 from lmm_tui.engine.run.run_dir import RunDir
@@ -49,6 +49,7 @@ from lmm_tui.engine.stages.rollout_batch import (
     nan_for_none,
 )
 from lmm_tui.message import Message
+from lmm_tui.metrics.stages.grpo import GRPO
 
 log = logging.getLogger("engine")
 
@@ -59,6 +60,8 @@ _SHOWN_PROMPTS = 2
 
 class GrpoStage(ChatStage):
     """`train.batch_size` counts prompts, each with a group of completions."""
+
+    info = GRPO
 
     deterministic = False  # The completions of a step come from the model as it was then.
 
@@ -88,8 +91,8 @@ class GrpoStage(ChatStage):
         self._order = Order(len(self._prompts), config.train.seed)
         self.steps_per_epoch = self._settings.updates * len(self._prompts) / self._prompts_per_round
         self._round: RolloutBatch | None = None
-        self._model: Decoder | None = None
-        self._reference: Decoder | None = None
+        self._model: LanguageModel | None = None
+        self._reference: LanguageModel | None = None
         self.baselines = {}
         self.probe_sequence = (self._val_ids or self._ids)[0]
 
@@ -97,7 +100,7 @@ class GrpoStage(ChatStage):
     def _prompts_per_round(self) -> int:
         return self._train.batch_size * self._train.grad_accum
 
-    def begin(self, model: Decoder, run_dir: RunDir, fresh: bool) -> None:
+    def begin(self, model: LanguageModel, run_dir: RunDir, fresh: bool) -> None:
         self._model = model
         self._samples = JsonlWriter(run_dir.samples)
         # With adapters the reference is the model without them: no second one is needed.
@@ -112,7 +115,7 @@ class GrpoStage(ChatStage):
                 self._record_samples(self._round, step)
         return [*self._batches(self._round)]
 
-    def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
+    def loss(self, model: LanguageModel, batch: MicroBatch) -> Losses:
         assert isinstance(batch, CompletionBatch)
         settings = self._settings
         found = self._log_probs(model, batch)
@@ -143,7 +146,7 @@ class GrpoStage(ChatStage):
         }
 
     @torch.no_grad()
-    def validate(self, model: Decoder) -> dict[str, float]:
+    def validate(self, model: LanguageModel) -> dict[str, float]:
         """The mean rewards of greedy completions of validation prompts."""
         count = self._log.val_sequences
         prompts, ids = self._val_prompts[:count], self._val_ids[:count]
@@ -218,7 +221,7 @@ class GrpoStage(ChatStage):
         )
 
     @torch.no_grad()
-    def _old_log_probs(self, model: Decoder, rollouts: RolloutBatch) -> list[Tensor]:
+    def _old_log_probs(self, model: LanguageModel, rollouts: RolloutBatch) -> list[Tensor]:
         """Those of each completion's tokens, measured as the steps of the round will."""
         found: list[Tensor] = []
         with evaluating(model):
@@ -228,7 +231,7 @@ class GrpoStage(ChatStage):
                 )
         return [row[: len(ids)].clone() for row, ids in zip(found, rollouts.ids, strict=True)]
 
-    def _measure(self, model: Decoder, batch: CompletionBatch) -> list[Tensor]:
+    def _measure(self, model: LanguageModel, batch: CompletionBatch) -> list[Tensor]:
         return [
             row_T.cpu()
             for part in split([batch], self._parts)
@@ -261,14 +264,17 @@ class GrpoStage(ChatStage):
                     }
                 )
 
-    def _log_probs(self, model: Decoder, batch: CompletionBatch) -> LogProbs:
+    def _log_probs(self, model: LanguageModel, batch: CompletionBatch) -> LogProbs:
         """Of the distribution that completions are sampled from: softmax(logits / temperature)."""
         return token_log_probs(
-            *model.projection(batch.hidden(model)), batch.labels_BxT, self._settings.temperature
+            *model.projection(batch.hidden(model)),
+            batch.labels_BxT,
+            self._settings.temperature,
+            model.softcap,
         )
 
     @torch.no_grad()
-    def _reference_log_probs(self, model: Decoder, batch: CompletionBatch) -> Tensor | None:
+    def _reference_log_probs(self, model: LanguageModel, batch: CompletionBatch) -> Tensor | None:
         """(A, T); None where no reference is needed."""
         if not self._settings.beta:
             return None

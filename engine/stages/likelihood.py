@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.loss import loss_sum
 from lmm_tui.engine.stages.base import Losses, MicroBatch, Stage, mean_losses
 from lmm_tui.metrics.names import VAL_LOSS
@@ -71,7 +71,9 @@ class LikelihoodStage(Stage, Generic[T]):
         if self._val is not None:
             yield from map(self._to_micro_batch, self._val.once(self._val_sequences))
 
-    def validation_losses(self, model: Decoder, stage: Stage | None = None) -> dict[str, float]:
+    def validation_losses(
+        self, model: LanguageModel, stage: Stage | None = None
+    ) -> dict[str, float]:
         """Means over the validation data, under the loss of `stage` where that is another one.
 
         Of a mixture, `val/<source>/loss` of each source, and all means with their weights.
@@ -90,8 +92,8 @@ class LikelihoodStage(Stage, Generic[T]):
                 means[metric] = means.get(metric, 0.0) + part * value
         return means
 
-    def loss(self, model: Decoder, batch: MicroBatch) -> Losses:
-        return loss_sum(*model.projection(batch.hidden(model)), batch.labels_BxT), {}
+    def loss(self, model: LanguageModel, batch: MicroBatch) -> Losses:
+        return loss_sum(*model.projection(batch.hidden(model)), batch.labels_BxT, model.softcap), {}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lmm_tui.data.chat.spans import Rendered
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.loss import token_log_probs
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.chat_base import pack_completions, packed_batch
@@ -69,9 +69,11 @@ class PairBatch(MicroBatch):
             device=self.ids_BxT.device,
         )
 
-    def answer_log_probs(self, model: Decoder) -> Tensor:
+    def answer_log_probs(self, model: LanguageModel) -> Tensor:
         """log p of each answer given its prompt, (2, B)."""
-        found = token_log_probs(*model.projection(self.hidden(model)), self.labels_BxT)
+        found = token_log_probs(
+            *model.projection(self.hidden(model)), self.labels_BxT, softcap=model.softcap
+        )
         sums = found.log_p_N.new_zeros(2 * self.weight)
         return sums.index_add(0, self.answer_of_N, found.log_p_N).view(2, -1)
 

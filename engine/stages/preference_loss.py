@@ -1,4 +1,4 @@
-"""Direct preference optimisation: the loss of pairs of answers, and their implicit rewards.
+"""Preference optimisation: the loss of pairs of answers, and their implicit rewards.
 
 Pure functions of log-probabilities, each summed over the tokens of an answer given its prompt. B
 is the number of pairs.
@@ -6,14 +6,18 @@ is the number of pairs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Kind = Literal["sigmoid", "ipo"]
+FreeKind = Literal["orpo", "simpo"]
+REFERENCE_FREE = get_args(FreeKind)
+"""Losses that need no reference model."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,32 @@ def dpo_loss(
     scaled_B = beta * (chosen_B - rejected_B)
     right_B, wrong_B = F.logsigmoid(scaled_B), F.logsigmoid(-scaled_B)
     return -(1 - label_smoothing) * right_B - label_smoothing * wrong_B
+
+
+def reference_free_loss(
+    chosen_B: Tensor, rejected_B: Tensor, *, beta: float, gamma: float, kind: FreeKind
+) -> Tensor:
+    """The loss of each pair, (B,), of mean log-probabilities per token.
+
+    `orpo` is -log p of the chosen answer - beta * log sigmoid of the log odds ratio, with odds
+    p / (1 - p) (arXiv 2403.07691, equations 4 to 7); the first term is over the answer alone.
+    `simpo` is -log sigmoid(beta * difference - gamma) (arXiv 2405.14734, equation 6).
+    """
+    difference_B = chosen_B - rejected_B
+    if kind == "simpo":
+        return -F.logsigmoid(beta * difference_B - gamma)
+    log_odds_B = difference_B - (_log_complement(chosen_B) - _log_complement(rejected_B))
+    return -chosen_B - beta * F.logsigmoid(log_odds_B)
+
+
+def _log_complement(log_p: Tensor) -> Tensor:
+    """log(1 - p), exact for p near 0 and near 1."""
+    log_p = log_p.clamp(max=-torch.finfo(log_p.dtype).tiny)
+    near_one = log_p > -math.log(2)
+    # Each branch gets numbers that it can take: the gradient of the other one would be NaN.
+    high = torch.log(-torch.expm1(torch.where(near_one, log_p, -1.0)))
+    low = torch.log1p(-torch.exp(torch.where(near_one, -1.0, log_p)))
+    return torch.where(near_one, high, low)
 
 
 @torch.no_grad()

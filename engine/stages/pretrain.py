@@ -22,16 +22,19 @@ from lmm_tui.data.text.corpus import open_text
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import to_device
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch, columns_notes, unused_note
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.mixture_parts import mix, source_names
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
+from lmm_tui.metrics.stages.pretrain import PRETRAIN
 
 
 class PretrainStage(LikelihoodStage[IdsAndLabels]):
     """Text that is tokenised once and cut into sequences of one length."""
+
+    info = PRETRAIN
 
     _stream: TokenStream | None = None
     """Until all of it is tokenised."""
@@ -167,7 +170,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
                 )
         return found
 
-    def validate(self, model: Decoder) -> dict[str, float]:
+    def validate(self, model: LanguageModel) -> dict[str, float]:
         found = self.validation_losses(model)
         bits_per_byte = found[VAL_LOSS] / math.log(2) / self._bytes_per_label
         return found | {VAL_BITS_PER_BYTE: bits_per_byte}

@@ -6,19 +6,16 @@ imported.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from lmm_tui.data.chat.template_process import TemplateProcess, TemplateRefusal
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.pattern_check import check_patterns
 from lmm_tui.engine.stages.rewards import BUILTIN, Reward, RewardError, Sample, one_line, short
+from lmm_tui.named_code import module_at
 
 
 def load_rewards(names: Sequence[str], device: str = "cpu") -> list[Reward]:
@@ -63,7 +60,7 @@ def _find(name: str, device: str) -> Callable[[Sample], float]:
 
 def _user_function(name: str, place: str, function: str) -> Callable[[Sample], float]:
     try:
-        module = _from_file(Path(place)) if place.endswith(".py") else _from_folder(place)
+        module = module_at(place)
     except FileNotFoundError:
         raise RewardError(
             "reward {name!r}: there is no file {place}; check the path", name=name, place=place
@@ -90,26 +87,6 @@ def _user_function(name: str, place: str, function: str) -> Callable[[Sample], f
         return found(sample.prompt, sample.completion, sample.answer)
 
     return score_one
-
-
-def _from_folder(module: str) -> ModuleType:
-    """Import an installed module, or one in the current folder."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    return importlib.import_module(module)
-
-
-def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise FileNotFoundError
-    spec = importlib.util.spec_from_file_location(f"lmm_tui_rewards_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses and pickle look up the module of a class by its name.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _reward_model(folder: Path, device: str) -> Callable[[Sample], float]:

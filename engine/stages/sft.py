@@ -18,13 +18,14 @@ from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.dataset import joined
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.generation.exact_match import exact_match
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.chat_base import ChatStage, kinds_of, packed_batch, read_sides
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.mixture_parts import mix, source_names
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_EXACT
+from lmm_tui.metrics.stages.sft import SFT
 
 log = logging.getLogger("engine")
 
@@ -34,6 +35,8 @@ _QUESTIONS = 32
 
 class SftStage(ChatStage, LikelihoodStage[Rows]):
     """Conversations packed into rows of one length, where none attends to another."""
+
+    info = SFT
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         data, train = config.data, config.train
@@ -84,7 +87,7 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
     def _pack(self, chats: Chats, seq_len: int) -> Packed:
         return pack(render_all(chats, self.tokenizer, self.template), seq_len)
 
-    def validate(self, model: Decoder) -> dict[str, float]:
+    def validate(self, model: LanguageModel) -> dict[str, float]:
         found = self.validation_losses(model) if self._val else {}
         if not self._quiz_kinds:
             return found

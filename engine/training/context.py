@@ -15,7 +15,7 @@ import torch
 
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import Precision, autocast
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir import RunDir
@@ -37,7 +37,7 @@ class TrainContext:
     device: torch.device
     precision: Precision
     stage: Stage
-    model: Decoder
+    model: LanguageModel
     optimizers: list[torch.optim.Optimizer]
     scaler: torch.amp.GradScaler
     observer: Observer

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.metrics.deep.calibration import expected_calibration_error, log_normaliser
 from lmm_tui.metrics.deep.deep_probe import PARTS, DeepProbe
@@ -32,7 +32,7 @@ _CALIBRATION_TOKENS = 512
 class DeepProbes:
     """Records during a step, and gives the results to `collect`."""
 
-    def __init__(self, model: Decoder, section: ProbeConfig) -> None:
+    def __init__(self, model: LanguageModel, section: ProbeConfig) -> None:
         """Make it after adapters were added and parameters frozen."""
         self._section = section
         self._model = model
@@ -131,6 +131,7 @@ class DeepProbes:
 if __name__ == "__main__":
     from lmm_tui.engine.config.model_shape import ModelShape
     from lmm_tui.engine.config.sections.probe_config import ProbeConfig
+    from lmm_tui.engine.model.decoder import Decoder
 
     decoder = Decoder(ModelShape(50, 16, 2, 2, 1, 8, 32))
     decoder.init_weights(0)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lmm_tui.engine.config.sections.probe_config import ProbeConfig
 from lmm_tui.engine.device import memory_used
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.training.deep_probes import DeepProbes
 from lmm_tui.metrics.names import CPU, MEMORY, PROBES, SKIPPED, VAL_LOSS
@@ -66,7 +66,7 @@ class Observer:
 
     def __init__(
         self,
-        model: Decoder,
+        model: LanguageModel,
         tracker: TrainingTracker,
         speed: SpeedMeter,
         *,
@@ -84,9 +84,9 @@ class Observer:
         self._model = model
         self._compiled = compiled
         self._probe = ModelProbe(max_tokens=_PROBE_TOKENS)
-        count = model.shape.num_layers
-        depths = sorted({0, count // 2, count - 1})
-        self._probe.attach(model, [f"model.layers.{depth}" for depth in depths])
+        blocks = model.block_names
+        depths = sorted({0, len(blocks) // 2, len(blocks) - 1}) if blocks else []
+        self._probe.attach(model, [blocks[depth] for depth in depths])
         self.deep = DeepProbes(model, deep or ProbeConfig())
         self._probed: dict[str, float] = {}
         self._skipped = 0
@@ -139,20 +139,15 @@ class Observer:
             return
         hidden: list[Tensor] = []
         self._probe.activate()
-        backbone = self._model.model
         labels_BxT = batch.labels_BxT
         if self._compiled:
             labels_BxT = labels_BxT[:_PROBE_SEQUENCES]
             with torch.no_grad(), self.deep.record_forward():
-                hidden.append(backbone.forward(batch.ids_BxT[:_PROBE_SEQUENCES]))
+                hidden.append(self._model.read(batch.ids_BxT[:_PROBE_SEQUENCES]))
             yield
         else:
-            hook = backbone.register_forward_hook(lambda _, __, out: hidden.append(out.detach()))
-            try:
-                with self.deep.record_forward():
-                    yield
-            finally:
-                hook.remove()
+            with self._model.watching(hidden.append), self.deep.record_forward():
+                yield
         self._probed = self._measure(hidden[0], labels_BxT)
         self._probe.deactivate()
 
@@ -224,6 +219,7 @@ if __name__ == "__main__":
     import tempfile
 
     from lmm_tui.engine.config.model_shape import ModelShape
+    from lmm_tui.engine.model.decoder import Decoder
 
     decoder = Decoder(ModelShape(50, 16, 2, 2, 1, 8, 32))
     decoder.init_weights(0)

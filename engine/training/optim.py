@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 
 if TYPE_CHECKING:
     from lmm_tui.engine.config.sections.optim_config import OptimConfig
 
 
+_OUTER = ("lm_head", "embed_out")
+
+
 def build_optimizers(
-    model: Decoder, config: OptimConfig, peak_lr: float
+    model: LanguageModel, config: OptimConfig, peak_lr: float
 ) -> list[torch.optim.Optimizer]:
     """AdamW alone, or Muon (arXiv 2502.16982) for the hidden matrices and AdamW for the rest.
 
@@ -55,7 +58,9 @@ def build_optimizers(
     return optimizers
 
 
-def hyper_parameters(model: Decoder, config: OptimConfig, peak_lr: float) -> list[dict[str, Any]]:
+def hyper_parameters(
+    model: LanguageModel, config: OptimConfig, peak_lr: float
+) -> list[dict[str, Any]]:
     """The hyper-parameters of each group of `build_optimizers`, in order."""
     return [
         {name: value for name, value in group.items() if name != "params"}
@@ -64,16 +69,22 @@ def hyper_parameters(model: Decoder, config: OptimConfig, peak_lr: float) -> lis
     ]
 
 
-def _hidden_matrices(model: Decoder, trained: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """The matrices between embedding and head; those two have adapters of their own."""
-    embedding, head = model.model.embed_tokens, getattr(model, "lm_head", None)
-    outer = {id(p) for module in (embedding, head) if module for p in module.parameters()}
+def _hidden_matrices(model: LanguageModel, trained: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """The matrices between embeddings and head; those have adapters of their own."""
+    outer = {
+        id(parameter)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Embedding) or name.partition(".")[0] in _OUTER
+        for parameter in module.parameters()
+    }
+    outer |= {id(p) for p in model.embedding_module.parameters()} | {id(model.head_weight)}
     return [p for p in trained if p.ndim == 2 and id(p) not in outer]
 
 
 if __name__ == "__main__":
     from lmm_tui.engine.config.model_shape import ModelShape
     from lmm_tui.engine.config.sections.optim_config import OptimConfig
+    from lmm_tui.engine.model.decoder import Decoder
 
     tiny = Decoder(ModelShape(64, 32, 2, 4, 2, 8, 64))
     for optimizer in build_optimizers(tiny, OptimConfig(name="muon"), peak_lr=1e-3):

@@ -17,6 +17,7 @@ from lmm_tui.engine.training.non_finite import is_non_finite, step_unless
 from lmm_tui.engine.training.observer import StepTensors
 from lmm_tui.engine.training.schedule import lr_factor
 from lmm_tui.message import Message
+from lmm_tui.metrics.names import ROUTER_LOSS
 
 
 class OptimizerStep:
@@ -84,8 +85,12 @@ class OptimizerStep:
         context = self._context
         with context.autocast():
             loss_sum, sums = context.stage.loss(context.model, batch)
+        minimised, router_loss = loss_sum, context.model.router_loss
+        if router_loss is not None:  # Of a MoE; the loss that is shown stays that of the data.
+            uneven, context.model.router_loss = router_loss * batch.weight, None
+            minimised, sums = loss_sum + uneven, sums | {ROUTER_LOSS: uneven.detach()}
         share = loss_sum / weight
-        context.scaler.scale(share).backward()
+        context.scaler.scale(minimised / weight).backward()
         for name, value in sums.items():
             before = stats.get(name, torch.zeros((), device=context.device))
             stats[name] = before + value / weight

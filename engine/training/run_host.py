@@ -19,12 +19,14 @@ from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.environment import package_versions
 from lmm_tui.engine.run.run import Run, failure, identify
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES, RunInfo, RunStatus
+from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 from lmm_tui.engine.training.freed_memory import keep_freed_memory
 from lmm_tui.engine.training.train_job import TrainJob, plan_job
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import remove
 from lmm_tui.message import Message
+from lmm_tui.metrics.stages.built_in import BUILT_IN
+from lmm_tui.metrics.stages.stage_info import StageInfo
 
 
 class EngineHost:
@@ -41,16 +43,17 @@ class EngineHost:
         self.error = ""
         self.refused = False
         """Whether `error` is a sentence for a person, as for settings that cannot be trained."""
+        about = _about_stage(job.config.stage)
         # Of epochs the steps are not known yet.
         steps = job.config.train.steps if job.config.train.epochs is None else 0
         self._run = Run(
             job.run_dir,
-            _identity(job),
+            _identity(job, about),
             RunStatus(total_steps=steps),
             config=job.config_text,
             log_output=True,
             tensorboard=job.config.log.tensorboard,
-            likelihood=job.config.stage in LIKELIHOOD_STAGES,
+            likelihood=about.likelihood,
         )
         self.mailbox, self.status = self._run.commands.mailbox, self._run.status
         if not job.resumes:
@@ -142,12 +145,22 @@ class EngineHost:
             self._run.alert(Message("a resume of this run will need --trust: {error}", error=error))
 
 
-def _identity(job: TrainJob) -> RunInfo:
+def _about_stage(stage: str) -> StageInfo:
+    """Raises LmmError where a stage of the user's own cannot be imported."""
+    if stage in BUILT_IN:
+        return BUILT_IN[stage]
+    from lmm_tui.engine.stages.base import stage_class
+
+    return stage_class(stage).info
+
+
+def _identity(job: TrainJob, stage: StageInfo) -> RunInfo:
     before = job.run_dir.read_info() if job.resumes else None
     return identify(
         job.run_dir.name,
-        job.config.stage,
+        stage.name,
         before,
+        stage_info={} if stage.name in BUILT_IN else stage.record(),
         model=job.config.model.preset,
         packages={"lmm-tui": __version__} | package_versions(),
         earlier_s=before.seconds_at(job.run_dir.read_status().heartbeat) if before else 0,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -16,14 +18,17 @@ from lmm_tui.data.preparation.cache import note_run
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine import device as devices
+from lmm_tui.engine.checkpoints.architecture_file import read_architecture
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import Precision
 from lmm_tui.engine.model.adapters import add_adapters, freeze
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.architecture import architecture_name, build
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir_error import writing
+from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
 from lmm_tui.engine.stages.base import Stage, load_stage
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import Observer
@@ -32,6 +37,8 @@ from lmm_tui.engine.training.starting_weights import adopt_starting_weights
 from lmm_tui.engine.training.train_job import TrainJob
 from lmm_tui.message import Message
 from lmm_tui.metrics.step.speed import SpeedMeter
+from lmm_tui.metrics.writers.mirror import Mirror, TrackedRun, Tracker
+from lmm_tui.named_code import TRACKER_GROUP, installed_names, load
 
 
 def choose_device(config: RunConfig) -> tuple[torch.device, Precision]:
@@ -73,7 +80,10 @@ def build_context(
         note_run(entry, run.run_dir.path)
     _save_tokenizer(run, stage.tokenizer, fresh)
     run.status.update(activity=Message("building the model"))
-    model = _build_model(config, stage, device, None if start is None else start.tensors)
+    architecture = read_architecture(run.run_dir.path)
+    model = _build_model(
+        config, stage, device, None if start is None else start.tensors, architecture
+    )
     with devices.autocast(device, precision):
         stage.begin(model, run.run_dir, fresh=fresh)
     return TrainContext(
@@ -95,7 +105,7 @@ def announce_start(context: TrainContext) -> None:
     config, shape = context.config, context.model.shape
     if config.train.compile:
         context.status.update(activity=Message("compiling the model"))
-        context.model.model.compile()
+        context.model.compile_backbone()
     context.run.describe(
         device=str(context.device),
         precision=context.precision,
@@ -114,7 +124,7 @@ def announce_start(context: TrainContext) -> None:
         Message(
             "{stage} of {preset} ({parameters:.2f}M parameters) on {device}, {precision}",
             stage=config.stage,
-            preset=config.model.preset,
+            preset=architecture_name(context.model) or config.model.preset,
             parameters=shape.parameters / 1e6,
             device=context.device,
             precision=context.precision,
@@ -129,6 +139,8 @@ def _with_steps(run: Run, job: TrainJob, config: RunConfig, steps_per_epoch: flo
     if epochs is None:
         return config
     # So many that every example comes at least as often; a float must not make one more.
+    if math.isinf(steps_per_epoch):
+        raise ConfigError("train.epochs: the data of this stage have no end; give train.steps")
     steps = max(1, math.ceil(round(epochs * steps_per_epoch, 6)))
     train = config.train.model_copy(update={"steps": steps})
     config = config.model_copy(update={"train": train})
@@ -159,11 +171,14 @@ def _build_model(
     stage: Stage,
     device: torch.device,
     weights: Mapping[str, torch.Tensor] | None,
-) -> Decoder:
+    architecture: Mapping[str, Any] | None = None,
+) -> LanguageModel:
     """The model on its device, with adapters and frozen parameters as configured."""
     # Weights from elsewhere may have more rows than the tokenizer has tokens.
     own_vocabulary = None if config.start_from else stage.tokenizer.vocab_size
-    shape = config.model.shape(own_vocabulary)
+    seed = config.train.seed if weights is None else None
+    model = build(config.model.shape(own_vocabulary), architecture, seed)
+    shape = model.shape
     if config.data.seq_len > shape.max_positions:
         raise ConfigError(
             "data.seq_len: {seq_len} tokens do not fit into the model's context "
@@ -171,25 +186,61 @@ def _build_model(
             seq_len=config.data.seq_len,
             max_positions=shape.max_positions,
         )
-    model = Decoder(shape)
-    if weights is None:
-        model.init_weights(config.train.seed)
-    else:
+    if weights is not None:
         model.load_state_dict(weights)
     model.to(device)
+    if config.stage not in LIKELIHOOD_STAGES:
+        model.without_dropout()  # The same tokens are read twice and compared.
     if config.lora.rank:
         add_adapters(model, config.lora, config.train.seed)
     freeze(model, config.train.freeze)
     return model
 
 
+def _mirrors(run: Run, config: RunConfig, stage: Stage) -> list[Mirror]:
+    """Of each tracker that the configuration names. Raises ConfigError."""
+    installed = installed_names(TRACKER_GROUP)
+    for name in config.log.trackers:
+        if name not in installed:
+            raise ConfigError(
+                "log.trackers: no tracker {name!r} is installed; there are: {known}"
+                if installed
+                else "log.trackers: no tracker {name!r} is installed, nor any other",
+                name=name,
+                known=[*installed],
+            )
+    tracked = TrackedRun(run.run_dir.name, stage.info.name, run.run_dir.path)
+
+    def failed(name: str, error: str) -> None:
+        run.alert(
+            Message(
+                "the tracker {name} gets no further rows ({error}); metrics.jsonl has all of them",
+                name=name,
+                error=error,
+            )
+        )
+
+    tables = config.model_dump(mode="json")
+    return [
+        Mirror(partial(_new_tracker, name), tracked, tables, partial(failed, name))
+        for name in config.log.trackers
+    ]
+
+
+def _new_tracker(name: str) -> Tracker:
+    tracker: Tracker = load(name, TRACKER_GROUP)()
+    return tracker
+
+
 def _build_observer(
     run: Run,
     config: RunConfig,
     stage: Stage,
-    model: Decoder,
+    model: LanguageModel,
     precision: Precision,
 ) -> Observer:
+    for mirror in _mirrors(run, config, stage):
+        run.metrics.add_mirror(mirror)
     return Observer(
         model,
         run.metrics,
@@ -206,7 +257,6 @@ def _build_observer(
 
 if __name__ == "__main__":
     from types import SimpleNamespace
-    from typing import Any
 
     from lmm_tui.engine.config.resolve import resolve
 

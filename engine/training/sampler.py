@@ -7,7 +7,7 @@ from typing import Any
 
 from lmm_tui.engine.config.sections.log_config import LogConfig
 from lmm_tui.engine.generation.generate import generate, token_losses
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.engine.stages.base import Stage
@@ -18,7 +18,7 @@ _LOSS_TOKENS = 96
 class Sampler:
     """Samples from one model; its mode and the random numbers of training stay untouched."""
 
-    def __init__(self, model: Decoder, stage: Stage, run: Run) -> None:
+    def __init__(self, model: LanguageModel, stage: Stage, run: Run) -> None:
         self._model = model
         self._stage = stage
         self._run = run

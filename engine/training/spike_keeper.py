@@ -14,7 +14,7 @@ import torch
 
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.generation.generate import evaluating
-from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.loss import token_nll
 from lmm_tui.engine.run.spike_files import (
     MOST_SEQUENCES,
@@ -107,9 +107,9 @@ class SpikeKeeper:
         self._context.events.write("spike", text, step=step, path=str(path))
 
 
-def _rows(number: int, batch: MicroBatch, model: Decoder) -> list[_Row]:
+def _rows(number: int, batch: MicroBatch, model: LanguageModel) -> list[_Row]:
     """The rows of a micro-batch with their losses, each moved to the token it belongs to."""
-    nll_BxT = token_nll(*model.projection(batch.hidden(model)), batch.labels_BxT)
+    nll_BxT = token_nll(*model.projection(batch.hidden(model)), batch.labels_BxT, model.softcap)
     counted_BxT = batch.labels_BxT >= 0
     mean_B = nll_BxT.sum(1) / counted_BxT.sum(1).clamp_min(1)
     columns = (mean_B, batch.ids_BxT, nll_BxT, counted_BxT)
@@ -128,6 +128,7 @@ def _rows(number: int, batch: MicroBatch, model: Decoder) -> list[_Row]:
 
 if __name__ == "__main__":
     from lmm_tui.engine.config.model_shape import ModelShape
+    from lmm_tui.engine.model.decoder import Decoder
 
     tiny = Decoder(ModelShape(64, 16, 2, 2, 1, 8, 32))
     tiny.init_weights(0)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
-from lmm_tui.engine.checkpoints.weights import Weights, read_weights
+from lmm_tui.engine.checkpoints.architecture_file import write_architecture
+from lmm_tui.engine.checkpoints.checked_weights import Weights
+from lmm_tui.engine.checkpoints.weights import read_weights
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.run_config import RunConfig
@@ -37,6 +39,8 @@ def adopt_starting_weights(run: Run, config: RunConfig, source: str) -> tuple[We
             "start_from": str(start.origin),
         }
     ).completed()
+    with writing(run.run_dir.path):
+        write_architecture(run.run_dir.path, start.architecture)
     run.run_dir.write_config(to_toml(config))
     _record_parent(run, start.origin)
     return start, config

@@ -12,7 +12,6 @@ from lmm_tui.engine.device import is_asynchronous
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import StepMetrics, StepTensors
 from lmm_tui.message import Message
-from lmm_tui.metrics.names import STAGE_SUMMARY
 
 
 class StepReader:
@@ -54,7 +53,7 @@ class StepReader:
         for called in self._on_read:
             called(reading)
         speed = context.observer.speed
-        summed_up = STAGE_SUMMARY.get(context.config.stage, ())
+        summed_up = context.stage.info.summary
         context.status.update(
             loss=reading.loss,
             numbers={name: reading.stats[name] for name in summed_up if name in reading.stats},

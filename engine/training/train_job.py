@@ -53,7 +53,7 @@ def plan_job(config: RunConfig, resume: RunDir | None = None) -> TrainJob:
         config = config.completed()  # Else it follows from the shape of the weights.
     asked = config.name
     if resume is None:
-        config = _with_sources(config)
+        config = _with_stage_file(_with_sources(config))
     run_dir = resume or RunDir(Path(config.runs_dir) / (config.name or _new_name(config)))
     if resume is None and run_dir.exists():
         raise RunDirError(
@@ -97,6 +97,14 @@ def _relocate_tokenizer(config: RunConfig, run: RunDir) -> RunConfig:
         return config
     data = config.data.model_copy(update={"tokenizer": str(own)})
     return config.model_copy(update={"data": data})
+
+
+def _with_stage_file(config: RunConfig) -> RunConfig:
+    """The file of a stage by its whole path, for a resume in another folder."""
+    place, _, name = config.stage.rpartition(":")
+    if not place.endswith(".py"):
+        return config
+    return config.model_copy(update={"stage": f"{Path(place).absolute()}:{name}"})
 
 
 def _with_sources(config: RunConfig) -> RunConfig:
@@ -147,7 +155,7 @@ def _refuse_finished(run_dir: RunDir, steps: int | None) -> None:
 
 def _new_name(config: RunConfig) -> str:
     """Stage, model and date, with a number after it where that name is taken."""
-    stem = f"{config.stage}-{config.model.preset}-{time.strftime('%m%d-%H%M%S')}"
+    stem = f"{config.stage_name}-{config.model.preset}-{time.strftime('%m%d-%H%M%S')}"
     names = chain([stem], (f"{stem}-{number}" for number in count(2)))
     return next(name for name in names if not (Path(config.runs_dir) / name).exists())
 

@@ -148,7 +148,7 @@ def _exact_match(run: RunDir, recipe: Recipe) -> dict[str, float]:
     weights = read_weights(run.path)
     assert weights.tokenizer is not None
     tokenizer = Tokenizer.load(weights.tokenizer)
-    return exact_match(weights.decoder(), tokenizer, kinds=recipe.kinds, questions=recipe.questions)
+    return exact_match(weights.model(), tokenizer, kinds=recipe.kinds, questions=recipe.questions)
 
 
 def _scores(outcome: StepOutcome, questions: int) -> str:

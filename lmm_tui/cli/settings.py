@@ -208,7 +208,7 @@ def _config_text(config: RunConfig) -> str:
 def _flag(
     name: str, option: Option, show_default: bool = True
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    kind = click.Choice(option.choices) if option.choices else option.kind
+    kind = click.Choice(option.choices) if option.choices and not option.open else option.kind
     help_text = f"{option.help} ({option.allowed})" if option.allowed else option.help
     if option.key == "data.source":
         sources = (option.default,)

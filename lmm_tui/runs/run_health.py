@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmm_tui.guarded_files import read_text
-from lmm_tui.metrics.health.alerts import Alert, Health
+from lmm_tui.metrics.health.alert import Alert
+from lmm_tui.metrics.health.alerts import Health, examine
 from lmm_tui.metrics.health.rules import RULES, Rule, in_our_trainer
 from lmm_tui.metrics.health.rules_file import HealthConfigError, rules_of
-from lmm_tui.metrics.health.scan import examine
 from lmm_tui.metrics.health.verdict import Verdict, verdict_of, with_end
 
 if TYPE_CHECKING:

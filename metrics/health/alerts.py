@@ -8,32 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+import numpy as np
 
 from lmm_tui.metrics import names
-from lmm_tui.metrics.health.condition import HealthFinding
-from lmm_tui.metrics.health.rules import RULES, SEVERITIES, Rule, Severity
-from lmm_tui.metrics.values import strict
+from lmm_tui.metrics.health.alert import SEVERITIES, Alert
+from lmm_tui.metrics.health.condition import Condition, Judged
+from lmm_tui.metrics.health.episodes import Episodes
+from lmm_tui.metrics.health.rolling import Windows
+from lmm_tui.metrics.health.rows import HealthRows, OneRow, RowBlock
+from lmm_tui.metrics.health.rules import RULES, Rule
+from lmm_tui.metrics.series.growing_array import Floats
+from lmm_tui.metrics.series.row_values import MAX_STEP
+from lmm_tui.metrics.series.rows import rows_of
+from lmm_tui.metrics.series.series import SeriesStore
+
+_FEW = 64
+"""Up to so many rows are checked faster one by one."""
+_BLOCK = 1 << 14
 
 
-@dataclass(frozen=True)
-class Alert:
-    """The start of an episode of one rule, in one layer or for the whole run."""
+@dataclass
+class _Watch:
+    """A rule with what it remembers of the run."""
 
-    step: int
-    rule: str
-    severity: Severity
-    what: str
-    suspect: str
-    advice: str
-    values: dict[str, float]
-    where: str = ""
-
-    def record(self) -> dict[str, Any]:
-        """As strict JSON: non-finite numbers are strings."""
-        record: dict[str, Any] = strict(asdict(self))
-        return record
+    rule: Rule
+    condition: Condition
+    episodes: Episodes
+    alerts: dict[str, Alert]
+    """The last of each layer."""
 
 
 class Health:
@@ -49,86 +53,90 @@ class Health:
         random weights; omit them for one that starts from trained weights."""
         self.alerts: list[Alert] = []
         self.last_step: int | None = None
-        self.rules = [(rule, deepcopy(rule.condition)) for rule in rules]
-        """Each with a condition of its own, which remembers the rows so far."""
         self.baselines = dict(baselines or {})
         self.judged = False
         """Whether any rule that warns had what it needs, in any row."""
+        self._watches = [
+            _Watch(rule, deepcopy(rule.condition), Episodes(rule.calm), {}) for rule in rules
+        ]
+        self._windows = Windows()
         self._measured: dict[str, None] = {}
         """The metrics that there were instead."""
-        self._open: dict[tuple[str, str], tuple[Alert, int]] = {}
-        """By rule and layer: the alert of the episode, and its judged rows without a finding."""
 
     def observe(self, step: int, row: Mapping[str, float]) -> list[Alert]:
         """The alerts that start at a row; `row` maps metrics to their values at `step`."""
-        self.last_step = step
-        started: list[Alert] = []
-        for rule, condition in self.rules:
-            found = condition.check(step, row, self.baselines)
-            if not self.judged and found is not None:
-                self.judged = rule.severity != "notice"
-            if found is not None and (found or self._open):
-                started += self.judge(rule, step, found)
-        self.alerts += started
-        if not self.judged:
-            self.note_measured(row)
-        return started
+        return self._check(OneRow(step, row, self._windows), step)
 
-    def note_measured(self, metrics: Iterable[str]) -> None:
-        """Remember which metrics there are, for when no rule can judge any of them."""
-        self._measured |= dict.fromkeys(metrics)
+    def observe_block(self, store: SeriesStore, first: int, last: int) -> list[Alert]:
+        """The alerts that start in the rows of a store from one step to another, both included."""
+        return self._check(RowBlock(store, first, last, self._windows), last)
 
     @property
     def measured(self) -> list[str]:
         """The metrics of a run of which none could be judged so far."""
         return list(self._measured)
 
-    def judge(self, rule: Rule, step: int, found: list[HealthFinding]) -> list[Alert]:
-        """The alerts that start with the findings of a rule in a row that it could judge."""
-        started: list[Alert] = []
-        for finding in found:
-            key = rule.name, finding.where
-            if key not in self._open:
-                started.append(
-                    Alert(step, rule.name, rule.severity, finding.what, rule.suspect,
-                          rule.advice, finding.values, finding.where)
-                )  # fmt: skip
-                self._open[key] = started[-1], 0
-        if self._open:
-            self._close_calm_episodes(rule, {finding.where for finding in found})
-        return started
-
-    def is_open(self, rule: Rule) -> bool:
-        """Whether an episode of a rule is open."""
-        return any(name == rule.name for name, _ in self._open)
-
     @property
     def open_alerts(self) -> list[Alert]:
         """Alerts whose episode is open, the most severe first, then the oldest."""
-        alerts = [alert for alert, _ in self._open.values()]
+        alerts = [watch.alerts[where] for watch in self._watches for where in watch.episodes.open]
         return sorted(alerts, key=lambda it: (-SEVERITIES.index(it.severity), it.step))
 
     @property
     def open_key(self) -> str:
         """Changes whenever an episode begins or ends, and once something was judged."""
-        if not self._open:
-            return f"{len(self.alerts)}, {self.judged}"
-        return f"{len(self.alerts)}, {self.judged}, {list(self._open)}"
+        opened = [
+            (watch.rule.name, *watch.episodes.open)
+            for watch in self._watches
+            if watch.episodes.open
+        ]  # fmt: skip
+        return f"{len(self.alerts)}, {self.judged}, {opened}"
 
-    def _close_calm_episodes(self, rule: Rule, found: set[str]) -> None:
-        """Count a row without a finding for each open episode of a rule outside of `found`."""
-        for key in [key for key in self._open if key[0] == rule.name]:
-            alert, calm = self._open[key]
-            calm = 0 if key[1] in found else calm + 1
-            if calm >= rule.calm:
-                del self._open[key]
-            else:
-                self._open[key] = alert, calm
+    def _check(self, rows: HealthRows, last: int) -> list[Alert]:
+        self.last_step = last
+        started: list[Alert] = []
+        for watch in self._watches:
+            judged = watch.condition.check(rows, self.baselines)
+            if not judged.rows:
+                continue
+            if not self.judged:
+                self.judged = watch.rule.severity != "notice"
+            if judged.found or watch.episodes.open:
+                started += self._begin(watch, judged)
+        if not self.judged:
+            self._measured |= dict.fromkeys(rows.metrics)
+        started.sort(key=lambda alert: alert.step)
+        self.alerts += started
+        return started
+
+    def _begin(self, watch: _Watch, judged: Judged) -> list[Alert]:
+        rule, started = watch.rule, []
+        for step, where, found in watch.episodes.take(judged):
+            alert = Alert(step, rule.name, rule.severity, found.what, rule.suspect, rule.advice,
+                          found.values, where)  # fmt: skip
+            watch.alerts[where] = alert
+            started.append(alert)
+        return started
+
+
+def examine(store: SeriesStore, health: Health, last: int = MAX_STEP) -> None:
+    """Let `health` observe the rows of a store after its last step, up to the step `last`."""
+    first = -MAX_STEP if health.last_step is None else health.last_step + 1
+    begin, end = store.steps.searchsorted([first, last + 1]).tolist()
+    if end - begin <= _FEW:
+        for step, row in rows_of(store, first, last):
+            health.observe(step, row)
+        return
+    for start in range(begin, end, _BLOCK):
+        steps = store.steps[start : min(start + _BLOCK, end)]
+        health.observe_block(store, int(steps[0]), int(steps[-1]))
 
 
 if __name__ == "__main__":
-    health = Health(baselines={"ln V": 6.9})
-    for step in range(1, 200):
-        health.observe(step, {names.TRAIN_LOSS: 40.0 if step == 150 else 6.9 * 0.99**step})
+    losses: Floats = 6.9 * 0.99 ** np.arange(1, 200)
+    losses[149] = 40.0
+    store, health = SeriesStore(), Health(baselines={"ln V": 6.9})
+    store.extend(np.arange(1, 200), {names.TRAIN_LOSS: (None, losses)})
+    examine(store, health)
     print(health.alerts)
     print("=== 自测通过 ===")

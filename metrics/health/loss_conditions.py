@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import numpy as np
 
 from lmm_tui.message import Message
 from lmm_tui.metrics import names
-from lmm_tui.metrics.health.condition import Condition, HealthFinding, Values
-from lmm_tui.metrics.health.rolling_stats import Recent
+from lmm_tui.metrics.health.condition import (
+    NOT_JUDGED,
+    Baselines,
+    Condition,
+    HealthFinding,
+    Judged,
+    either,
+    judged,
+    last,
+    some,
+)
+from lmm_tui.metrics.health.rolling import Column, Lowest, Streak, Windows
+from lmm_tui.metrics.health.rows import HealthRows, OneRow
 
 
 @dataclass
@@ -20,14 +33,19 @@ class FirstLoss(Condition):
     below: float = math.inf
     """Nats under ln V."""
 
-    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
-        loss, level = row.get(names.TRAIN_LOSS), baselines.get("ln V")
-        if step > 1 or loss is None or level is None:
-            return None
-        if level - self.below <= loss <= level + self.above or not math.isfinite(loss):
-            return []
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
+        level = baselines.get("ln V")
+        if level is None or rows.first_step > 1 or not (given := rows.column(names.TRAIN_LOSS)):
+            return NOT_JUDGED
+        steps, loss = given
+        far = (loss < level - self.below) | (loss > level + self.above)
+        return judged(
+            steps, far & (abs(loss) < math.inf), self._tell, loss, level, among=steps <= 1
+        )
+
+    def _tell(self, step: int, loss: float, level: float) -> HealthFinding:
         what = Message("the first loss is {loss:.2f}, ln V is {level:.2f}", loss=loss, level=level)
-        return [HealthFinding(what, {names.TRAIN_LOSS: loss, "ln V": level})]
+        return HealthFinding(what, {names.TRAIN_LOSS: loss, "ln V": level})
 
 
 @dataclass
@@ -39,19 +57,24 @@ class TooGood(Condition):
     until: int = 300
     """Last step at which it is judged."""
 
-    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
-        loss, level = row.get(names.TRAIN_LOSS), baselines.get("bigram")
-        if step > self.until or loss is None or level is None:
-            return None
-        if not loss < self.share * level:
-            return []
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
+        level = baselines.get("bigram")
+        if level is None or rows.first_step > self.until:
+            return NOT_JUDGED
+        if (given := rows.column(names.TRAIN_LOSS)) is None:
+            return NOT_JUDGED
+        steps, loss = given
+        low = loss < self.share * level
+        return judged(steps, low, self._tell, loss, level, among=steps <= self.until)
+
+    def _tell(self, step: int, loss: float, level: float) -> HealthFinding:
         what = Message(
             "loss {loss:.2f} at step {step}, the data's bigram entropy is {level:.2f}",
             loss=loss,
             step=step,
             level=level,
         )
-        return [HealthFinding(what, {names.TRAIN_LOSS: loss, "bigram": level})]
+        return HealthFinding(what, {names.TRAIN_LOSS: loss, "bigram": level})
 
 
 @dataclass
@@ -62,22 +85,26 @@ class WorseThanGuessing(Condition):
     """Nats over ln V."""
     rows: int = 16
     """In succession: a single bad batch is no divergence."""
-    _above: int = field(default=0, init=False, repr=False)
 
-    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
-        loss, level = row.get(names.TRAIN_LOSS), baselines.get("ln V")
-        if loss is None or level is None or not math.isfinite(loss):
-            return None
-        self._above = self._above + 1 if loss > level + self.margin else 0
-        if self._above < self.rows:
-            return []
+    def __post_init__(self) -> None:
+        self._above = Streak()
+
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
+        level, given = baselines.get("ln V"), rows.finite(names.TRAIN_LOSS)
+        if level is None or given is None:
+            return NOT_JUDGED
+        steps, loss = given
+        above = self._above.add(loss > level + self.margin)
+        return judged(steps, above >= self.rows, self._tell, loss, level)
+
+    def _tell(self, step: int, loss: float, level: float) -> HealthFinding:
         what = Message(
             "loss {loss:.3g} at step {step} is worse than guessing: ln V is {level:.2f}",
             loss=loss,
             step=step,
             level=level,
         )
-        return [HealthFinding(what, {names.TRAIN_LOSS: loss, "ln V": level})]
+        return HealthFinding(what, {names.TRAIN_LOSS: loss, "ln V": level})
 
 
 @dataclass
@@ -95,39 +122,48 @@ class Overfit(Condition):
     window: int = 32
 
     def __post_init__(self) -> None:
-        self._train = Recent(self.window)
+        self._best = Lowest()
+        self._known = math.nan, math.inf
+        """Of training losses: the last mean, and the lowest of a full window."""
         self._last = math.inf
-        self._risen = 0
-        self.best = math.inf
-        """The lowest mean of training losses so far."""
+        self._risen = Streak()
 
-    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
-        train, val = row.get(names.TRAIN_LOSS), row.get(names.VAL_LOSS)
-        if train is not None and math.isfinite(train):
-            self._train.add(train)
-            if self._train.full:
-                self.best = min(self.best, self._train.mean)
-        if val is None or not math.isfinite(val) or not len(self._train):
-            return None
-        self._risen = self._risen + 1 if val > self._last else 0
-        self._last = val
-        mean = self._train.mean
-        if val - mean <= self.least_gap(val) or self._risen < self.rises:
-            return []
-        if mean > 1.1 * self.best + 0.1:
-            return []
+        train_steps: Column = ()
+        mean: Column = ()
+        best: Column = ()
+        before = self._known
+        if train := rows.recent(names.TRAIN_LOSS, self.window):
+            train_steps, _, window = train
+            mean = window.mean
+            best = self._best.add(either(window.count == self.window, mean, math.inf))
+            self._known = last(mean), last(best)
+        validations = rows.finite(names.VAL_LOSS)
+        if validations is None:
+            return NOT_JUDGED
+        # They are few: even that of one row is an array.
+        steps, val = np.atleast_1d(*validations)
+        at = np.searchsorted(np.atleast_1d(train_steps), steps, side="right")
+        mean, best = np.append(before[0], mean)[at], np.append(before[1], best)[at]
+        known = ~np.isnan(mean)
+        steps, val, mean, best = steps[known], val[known], mean[known], best[known]
+        if not len(steps):
+            return NOT_JUDGED
+        risen = self._risen.add(np.diff(val, prepend=self._last) > 0)
+        self._last = float(val[-1])
+        apart = val - mean > np.minimum(self.gap, self.share * np.maximum(val, 0.0))
+        hits = apart & (risen >= self.rises) & (mean <= 1.1 * best + 0.1)
+        return judged(steps, hits, self._tell, val, mean)
+
+    def _tell(self, step: int, val: float, mean: float) -> HealthFinding:
         what = Message(
             "held-out loss rises to {val:.3g} at step {step}, training loss is {mean:.3g}",
             val=val,
             step=step,
             mean=mean,
         )
-        return [HealthFinding(what, {names.VAL_LOSS: val, names.TRAIN_LOSS: mean})]
-
-    def least_gap(self, val: float) -> float:
-        """The gap between the losses that is wide at a validation loss."""
-        return min(self.gap, self.share * max(val, 0.0))
+        return HealthFinding(what, {names.VAL_LOSS: val, names.TRAIN_LOSS: mean})
 
 
 @dataclass
@@ -141,30 +177,29 @@ class NearZero(Condition):
     window: int = 64
 
     def __post_init__(self) -> None:
-        self._recent = Recent(self.window)
-        self._positive = 0
-        """Values since the last one below 0."""
+        self._positive = Streak()
 
-    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
-        loss = row.get(names.TRAIN_LOSS)
-        if loss is None or not math.isfinite(loss):
-            return None
-        self._recent.add(loss)
-        self._positive = self._positive + 1 if loss >= 0 else 0
-        mean = self._recent.mean
-        if not self._recent.full or mean >= self.below or names.REWARD in row:
-            return []
-        if self._positive < self.window:
-            return []
+        recent = rows.recent(names.TRAIN_LOSS, self.window)
+        if recent is None:
+            return NOT_JUDGED
+        steps, loss, window = recent
+        mean = window.mean
+        low = (self._positive.add(loss >= 0) >= self.window) & (mean < self.below)
+        if some(low):
+            low &= ~np.asarray(rows.has(names.REWARD, steps))
+        return judged(steps, low, self._tell, mean)
+
+    def _tell(self, step: int, mean: float) -> HealthFinding:
         what = Message(
             "the training loss is {mean:.2g} at step {step}, nearly 0", mean=mean, step=step
         )
-        return [HealthFinding(what, {names.TRAIN_LOSS: mean})]
+        return HealthFinding(what, {names.TRAIN_LOSS: mean})
 
 
 if __name__ == "__main__":
-    first = FirstLoss(above=0.5).check(1, {names.TRAIN_LOSS: 9.0}, {"ln V": 6.9})
-    print(first)
-    assert first and "9.00" in first[0].what
+    first = FirstLoss(above=0.5).check(OneRow(1, {names.TRAIN_LOSS: 9.0}, Windows()), {"ln V": 6.9})
+    print(first.found[0].finding(0))
+    assert first.rows == 1
     print("=== 自测通过 ===")

@@ -5,9 +5,33 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from lmm_tui.message import Message
-from lmm_tui.metrics.health.condition import Condition, HealthFinding, Values
-from lmm_tui.metrics.health.rolling_stats import Recent, RecentMedian
+from lmm_tui.metrics.health.condition import (
+    NOT_JUDGED,
+    Baselines,
+    Condition,
+    HealthFinding,
+    Judged,
+    either,
+    judged,
+    some,
+)
+from lmm_tui.metrics.health.rolling import (
+    Column,
+    Lowest,
+    Mask,
+    MedianWindow,
+    Streak,
+    Window,
+    Windows,
+)
+from lmm_tui.metrics.health.rows import HealthRows, OneRow
+from lmm_tui.metrics.series.growing_array import Floats
+
+_ONE_BY_ONE = 32
+"""Fewer numbers are quicker looked at one by one."""
 
 
 @dataclass
@@ -22,20 +46,16 @@ class StuckAt(Condition):
     """First step at which it is judged."""
     window: int = 64
 
-    def __post_init__(self) -> None:
-        self._recent = Recent(self.window)
-
-    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
-        value = row.get(self.metric)
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         level = baselines.get(self.level) if isinstance(self.level, str) else self.level
-        if value is None or level is None or not math.isfinite(value):
-            return None
-        self._recent.add(value)
-        if step < self.after or not self._recent.full:
-            return None
-        mean = self._recent.mean
-        if abs(mean - level) > self.margin:
-            return []
+        if level is None or (recent := rows.recent(self.metric, self.window)) is None:
+            return NOT_JUDGED
+        steps, _, window = recent
+        among = (window.count == self.window) & (steps >= self.after)
+        near = abs(window.mean - level) <= self.margin
+        return judged(steps, near, self._tell, window.mean, level, among=among)
+
+    def _tell(self, step: int, mean: float, level: float) -> HealthFinding:
         what = Message(
             "{metric} is still {mean:.3g} at step {step}, at {level:.3g} ({name})"
             if isinstance(self.level, str)
@@ -46,7 +66,7 @@ class StuckAt(Condition):
             level=level,
             name=self.level,
         )
-        return [HealthFinding(what, {self.metric: mean, "level": level})]
+        return HealthFinding(what, {self.metric: mean, "level": level})
 
 
 @dataclass
@@ -66,38 +86,62 @@ class SpikeCondition(Condition):
     """Values that must be in the window before one is judged."""
 
     def __post_init__(self) -> None:
-        self._recent = Recent(self.window)
+        self._recent = Window(self.window)
 
-    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
-        value = row.get(self.metric)
-        if value is None or not math.isfinite(value):
-            return None
-        recent = self._recent
-        if len(recent) < self.least:
-            recent.add(value)
-            return None
-        mean = recent.mean
-        high = value > self.times * mean > 0 and value > mean + self.rise
-        if high and value > mean + self.sigmas * recent.deviation:
-            what = Message(
-                "{metric} is {value:.3g} at step {step}, its mean was {mean:.3g}",
-                metric=self.metric,
-                value=value,
-                step=step,
-                mean=mean,
-            )
-            return [
-                HealthFinding(what, {self.metric: value, "mean": mean, "sigma": recent.deviation})
-            ]
-        recent.add(value)
-        return []
+        given = rows.finite(self.metric)
+        if given is None:
+            return NOT_JUDGED
+        steps, values = given
+        columns = self._in_parts(values) if isinstance(values, np.ndarray) else self._part(values)
+        enough, spikes, mean, deviation = columns
+        return judged(steps, spikes, self._tell, values, mean, deviation, among=enough)
 
-    def remember(self, step: int, row: Values, baselines: Values) -> None:
-        del step, baselines
-        value = row.get(self.metric)
-        if value is not None and math.isfinite(value):
-            self._recent.add(value)
+    def _part(self, values: Column) -> tuple[Mask, Mask, Column, Column]:
+        """Of values up to the first spike, which are then in the window: whether each can be judged
+        and is a spike; mean and deviation before it."""
+        before = self._recent.before(values)
+        mean, enough = before.mean, before.count >= self.least
+        spikes = enough & (values > self.times * mean) & (mean > 0) & (values > mean + self.rise)
+        deviation = mean
+        if some(spikes):
+            deviation = before.deviation
+            spikes &= values > mean + self.sigmas * deviation
+        if not some(spikes):
+            self._recent.add(values)
+        elif isinstance(values, np.ndarray):
+            first = int(spikes.argmax())
+            if first:
+                self._recent.add(values[:first])
+            upto = slice(first + 1)
+            return enough[upto], spikes[upto], mean[upto], deviation[upto]
+        return enough, spikes, mean, deviation
+
+    def _in_parts(self, values: Floats) -> tuple[Mask, Mask, Floats, Floats]:
+        """Of all values. After a spike parts are short at first: others may follow."""
+        rows = len(values)
+        enough, spikes = np.zeros(rows, bool), np.zeros(rows, bool)
+        mean, deviation = np.empty(rows), np.empty(rows)
+        at, calm = 0, rows
+        while at < rows:
+            part = values[at : at + calm] if calm > _ONE_BY_ONE else float(values[at])
+            found = self._part(part)
+            end = at + np.size(found[0])
+            enough[at:end], spikes[at:end], mean[at:end], deviation[at:end] = found
+            calm = 0 if spikes[end - 1] else calm + end - at
+            at = end
+        return enough, spikes, mean, deviation
+
+    def _tell(self, step: int, value: float, mean: float, deviation: float) -> HealthFinding:
+        what = Message(
+            "{metric} is {value:.3g} at step {step}, its mean was {mean:.3g}",
+            metric=self.metric,
+            value=value,
+            step=step,
+            mean=mean,
+        )
+        return HealthFinding(what, {self.metric: value, "mean": mean, "sigma": deviation})
 
 
 @dataclass
@@ -115,25 +159,22 @@ class Risen(Condition):
     window: int = 64
 
     def __post_init__(self) -> None:
-        self._recent = Recent(self.window)
-        self.best = math.inf
-        """The lowest mean so far."""
+        self._best = Lowest()
 
-    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
-        value = row.get(self.metric)
-        if value is None or not math.isfinite(value):
-            return None
-        recent = self._recent
-        recent.add(value)
-        if not recent.full:
-            return None
-        mean = recent.mean
-        self.best = best = min(mean, self.best)
-        if not mean > (1 + self.share) * best > 0:
-            return []
-        if mean - best <= max(self.sigmas * recent.deviation, self.rise):
-            return []
+        recent = rows.recent(self.metric, self.window)
+        if recent is None:
+            return NOT_JUDGED
+        steps, _, window = recent
+        mean, full = window.mean, window.count == self.window
+        best = self._best.add(either(full, mean, math.inf))
+        risen = full & (mean > (1 + self.share) * best) & (best > 0) & (mean - best > self.rise)
+        if some(risen):
+            risen &= mean - best > self.sigmas * window.deviation
+        return judged(steps, risen, self._tell, mean, best, among=full)
+
+    def _tell(self, step: int, mean: float, best: float) -> HealthFinding:
         what = Message(
             "{metric} has risen to {mean:.3g} at step {step}, it was {best:.3g}",
             metric=self.metric,
@@ -141,7 +182,7 @@ class Risen(Condition):
             step=step,
             best=best,
         )
-        return [HealthFinding(what, {self.metric: mean, "best": best})]
+        return HealthFinding(what, {self.metric: mean, "best": best})
 
 
 @dataclass
@@ -155,21 +196,21 @@ class BelowOwnMedian(Condition):
     least: int = 50
 
     def __post_init__(self) -> None:
-        self._recent = RecentMedian(self.window)
-        self._low = 0
+        self._recent = MedianWindow(self.window)
+        self._low = Streak()
 
-    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
-        value = row.get(self.metric)
-        if value is None or not math.isfinite(value):
-            return None
-        median = self._recent.median
-        self._recent.add(value)
-        if len(self._recent) <= self.least:
-            return None
-        self._low = self._low + 1 if value < self.share * median else 0
-        if self._low < self.rows:
-            return []
+        given = rows.finite(self.metric)
+        if given is None:
+            return NOT_JUDGED
+        steps, values = given
+        enough = self._recent.count_before(values) >= self.least
+        below, median = self._recent.add_below(values, self.share)
+        low = self._low.add(below & enough)
+        return judged(steps, low >= self.rows, self._tell, values, median, among=enough)
+
+    def _tell(self, step: int, value: float, median: float) -> HealthFinding:
         what = Message(
             "{metric} is {value:.3g} at step {step}, its median was {median:.3g}",
             metric=self.metric,
@@ -177,7 +218,7 @@ class BelowOwnMedian(Condition):
             step=step,
             median=median,
         )
-        return [HealthFinding(what, {self.metric: value, "median": median})]
+        return HealthFinding(what, {self.metric: value, "median": median})
 
 
 @dataclass
@@ -189,36 +230,34 @@ class Threshold(Condition):
     below: float = -math.inf
     rows: int = 1
 
-    def __post_init__(self) -> None:
-        self._recent = Recent(self.rows)
-
-    def check(self, step: int, row: Values, baselines: Values) -> list[HealthFinding] | None:
+    def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
-        value = row.get(self.metric)
-        if value is None or not math.isfinite(value):
-            return None
-        self._recent.add(value)
-        mean = self._recent.mean
-        if not self._recent.full or self.below <= mean <= self.above:
-            return []
+        recent = rows.recent(self.metric, self.rows)
+        if recent is None:
+            return NOT_JUDGED
+        steps, _, window = recent
+        out = (window.mean > self.above) | (window.mean < self.below)
+        return judged(steps, (window.count == self.rows) & out, self._tell, window.mean)
+
+    def _tell(self, step: int, mean: float) -> HealthFinding:
         high = mean > self.above
-        side = Message("above" if high else "below")
         bound = self.above if high else self.below
         what = Message(
             "{metric} is {mean:.3g} at step {step}, {side} {bound:g}",
             metric=self.metric,
             mean=mean,
             step=step,
-            side=side,
+            side=Message("above" if high else "below"),
             bound=bound,
         )
-        return [HealthFinding(what, {self.metric: mean, "bound": bound})]
+        return HealthFinding(what, {self.metric: mean, "bound": bound})
 
 
 if __name__ == "__main__":
     spike = SpikeCondition("loss")
-    calm = [spike.check(step, {"loss": 3 + step % 2 / 10}, {}) for step in range(64)]
-    findings = spike.check(64, {"loss": 9.0}, {})
-    print(findings)
-    assert findings and not any(calm)
+    none = Windows()
+    calm = [spike.check(OneRow(step, {"loss": 3 + step % 2 / 10}, none), {}) for step in range(64)]
+    last = spike.check(OneRow(64, {"loss": 9.0}, none), {})
+    print(last.found[0].finding(0))
+    assert not any(one.found for one in calm)
     print("=== 自测通过 ===")

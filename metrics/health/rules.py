@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from lmm_tui.metrics import names
+from lmm_tui.metrics.health.alert import Severity
 from lmm_tui.metrics.health.condition import Condition
 from lmm_tui.metrics.health.layer_conditions import Collapse, LoudLayer, NonFinite, ZeroLayer
 from lmm_tui.metrics.health.loss_conditions import (
@@ -26,9 +26,6 @@ from lmm_tui.metrics.health.metric_conditions import (
     StuckAt,
     Threshold,
 )
-
-Severity = Literal["notice", "warning", "error"]
-SEVERITIES: tuple[Severity, ...] = ("notice", "warning", "error")
 
 CALM_ROWS = 20
 

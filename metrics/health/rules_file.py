@@ -26,8 +26,9 @@ from typing import Any
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import read_text
 from lmm_tui.message import os_reason
+from lmm_tui.metrics.health.alert import SEVERITIES
 from lmm_tui.metrics.health.metric_conditions import Threshold
-from lmm_tui.metrics.health.rules import RULES, SEVERITIES, Rule
+from lmm_tui.metrics.health.rules import RULES, Rule
 
 _RULE_KEYS = ("severity", "suspect", "advice", "calm")
 _BOUND = re.compile(r"\s*(?P<metric>\S+)\s*(?P<side>[<>])\s*(?P<number>\S+)\s*")

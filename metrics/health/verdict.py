@@ -6,13 +6,15 @@ what a diverged loss brings with it (spikes, gradients, a rise) is folded under 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lmm_tui.message import Message
-from lmm_tui.metrics.health.alerts import Alert, Health
-from lmm_tui.metrics.health.rules import SEVERITIES
+from lmm_tui.metrics.health.alert import SEVERITIES, Alert
+
+if TYPE_CHECKING:
+    from lmm_tui.metrics.health.alerts import Health
 
 Level = Literal["ok", "unknown", "notice", "warning", "error"]
 LEVELS: tuple[Level, ...] = ("ok", "unknown", "notice", "warning", "error")
@@ -42,6 +44,27 @@ _TITLES = {
 
 _FEW = 6
 """So many metrics are named where none can be judged."""
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """All alerts of one rule, in one layer or for the whole run."""
+
+    first: Alert
+    last: Alert
+    count: int
+
+
+def repeats_of(alerts: Iterable[Alert]) -> list[Repeats]:
+    """The alerts of a run by what they say, in the order of their last steps."""
+    found: dict[tuple[str, str], Repeats] = {}
+    for alert in alerts:
+        key = alert.rule, alert.where
+        before = found.pop(key, None)
+        found[key] = Repeats(
+            before.first if before else alert, alert, before.count + 1 if before else 1
+        )
+    return [*found.values()]
 
 
 @dataclass(frozen=True)
@@ -208,6 +231,8 @@ def _folded(health: Health) -> tuple[Finding, ...]:
 
 
 if __name__ == "__main__":
+    from lmm_tui.metrics.health.alerts import Health
+
     demo = Health(baselines={"ln V": 6.9})
     for step in range(1, 200):
         demo.observe(step, {"train/loss": 40.0 if step > 90 else 6.9})

@@ -5,10 +5,11 @@ A format is recognised by what stands at the beginning of a file, never by its n
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +29,9 @@ from lmm_tui.metrics.readers.trackio_log import TrackioFollower, runs_in
 from lmm_tui.metrics.readers.wandb_frames import MAGIC
 from lmm_tui.metrics.readers.wandb_log import WandbFollower
 from lmm_tui.metrics.series.series import SeriesStore
+from lmm_tui.named_code import LOG_FORMAT_GROUP, NamedCodeError, installed_names, load
+
+_log = logging.getLogger(__name__)
 
 HEAD_BYTES = 1 << 16
 _ODD = bytes(set(range(32)) - set(b"\t\n\r\f\b\x1b"))
@@ -201,9 +205,37 @@ EVENT_FOLDER = LogFormat(
 )
 
 
+@cache
+def _installed() -> tuple[LogFormat, ...]:
+    """Formats of other packages; one that cannot be loaded is left out."""
+    formats = []
+    for name in installed_names(LOG_FORMAT_GROUP):
+        try:
+            found = load(name, LOG_FORMAT_GROUP)
+        except NamedCodeError as error:
+            _log.warning("%s", error)
+            continue
+        if isinstance(found, LogFormat):
+            formats.append(found)
+        else:
+            _log.warning("%s of %s: is no LogFormat; it is left out", name, LOG_FORMAT_GROUP)
+    return tuple(formats)
+
+
+def _confidence(one: LogFormat, head: Head) -> float:
+    try:
+        return one.recognise(head)
+    except Exception:
+        if one in FORMATS:
+            raise
+        _log.warning("%s: fails to recognise a log; it is left out", one.name, exc_info=True)
+        return 0.0
+
+
 def format_of(head: Head) -> LogFormat | None:
     """The format of a file, or None where it is no text and nothing that is known."""
-    sure = [(one.recognise(head), -at, one) for at, one in enumerate(FORMATS)]
+    formats = (*FORMATS, *_installed())
+    sure = [(_confidence(one, head), -at, one) for at, one in enumerate(formats)]
     confidence, _, best = max(sure, key=lambda found: found[:2])
     return best if confidence > 0 else None
 

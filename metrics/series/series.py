@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm_tui.metrics.names import Better
+from lmm_tui.metrics.metric_name import Better
 from lmm_tui.metrics.series.bins import BinnedWindow, Bins
 from lmm_tui.metrics.series.growing_array import Floats, GrowingArray, Ints
 from lmm_tui.metrics.series.pyramid import Pyramid

@@ -24,6 +24,9 @@ class LogConfig(Section):
     keep_best: int = Field(1, ge=0, description="And the best by validation loss")
     keep_every: int = Field(0, ge=0, description="And one every so many steps; 0 keeps none")
     tensorboard: bool = Field(True, description="Mirror the scalars as TensorBoard events")
+    trackers: list[str] = Field(
+        [], description="Installed trackers that get the scalars, too, by their names"
+    )
     prompts: list[str] = Field(
         [], description="What the model is asked in samples; empty is what suits the stage"
     )

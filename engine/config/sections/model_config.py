@@ -38,6 +38,17 @@ class ModelConfig(Section):
     rms_eps: float | None = Field(None, gt=0, le=0.1, description="Epsilon of RMSNorm")
     tie_embeddings: bool | None = Field(None, description="Share input and output embeddings")
 
+    num_experts: int | None = Field(
+        None,
+        ge=0,
+        le=256,
+        title="experts",
+        description="MLPs of a mixture of experts (MoE); 0 is dense",
+    )
+    experts_per_token: int | None = Field(
+        None, ge=0, le=256, title="experts per token", description="Experts that a token is sent to"
+    )
+
     @field_validator("preset")
     @classmethod
     def _known_preset(cls, value: str) -> str:
@@ -85,6 +96,13 @@ class ModelConfig(Section):
         if shape.head_dim % 2:
             raise ConfigError(
                 "model.head_dim: {head_dim} is odd; rotary needs it even", head_dim=shape.head_dim
+            )
+        if shape.num_experts and not 1 <= shape.experts_per_token <= shape.num_experts:
+            raise ConfigError(
+                "model.experts_per_token: {experts_per_token} of {num_experts} "
+                "experts; give a number from 1 to model.num_experts",
+                experts_per_token=shape.experts_per_token,
+                num_experts=shape.num_experts,
             )
         return shape
 

@@ -34,7 +34,7 @@ def command(
 ) -> None:
     """Write the model of SOURCE to TARGET.
 
-    SOURCE is a run (its newest checkpoint), a checkpoint, a Hugging Face folder of a Qwen3 model
+    SOURCE is a run (its newest checkpoint), a checkpoint, a Hugging Face folder, a GGUF file
     or a MiniMind .pth file. TARGET is a new .pth file (fp16), a new .gguf file for llama.cpp and
     Ollama, or else a new Hugging Face folder, with the weights unchanged.
     """

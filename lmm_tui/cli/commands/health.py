@@ -13,10 +13,12 @@ from lmm_tui.cli.options import json_option, runs_dir_option
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.metrics.health.verdict import Repeats, repeats_of
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.metrics.health.alerts import Alert, Health
+    from lmm_tui.metrics.health.alert import Alert
+    from lmm_tui.metrics.health.alerts import Health
     from lmm_tui.metrics.health.verdict import Verdict
 
 
@@ -76,24 +78,33 @@ def _record(health: Health, verdict: Verdict) -> dict[str, Any]:
 def _sheet(alerts: Sequence[Alert], verdict: Verdict) -> str:
     """The verdict, what is open, causes first, and then what was before, in order."""
     lines = [clean(translate_message(verdict.text))]
-    told: list[Alert] = []
+    repeats = {(it.last.rule, it.last.where): it for it in repeats_of(alerts)}
     for found in verdict.findings:
-        lines += _paragraph(found.alert)
+        # That a run crashed is a finding, and no alert.
+        known = repeats.pop((found.alert.rule, found.alert.where), None)
+        lines += _paragraph(found.alert, known)
         lines += [
             clean(f"  {tr('with it')}: {tr('step')} {alert.step}  {_what(alert)}")
             for alert in found.consequences
         ]
-        told += [found.alert, *found.consequences]
-    for alert in alerts:
-        if not any(alert is one for one in told):
-            lines += _paragraph(alert)
+        for alert in found.consequences:
+            repeats.pop((alert.rule, alert.where), None)
+    for before in repeats.values():
+        lines += _paragraph(before.first, before)
     return "\n".join(lines)
 
 
-def _paragraph(alert: Alert) -> list[str]:
+def _paragraph(alert: Alert, repeats: Repeats | None) -> list[str]:
+    times = ""
+    if repeats is not None and repeats.count > 1:
+        times = "  " + tr(
+            "({count} times, the last at step {step})",
+            count=repeats.count,
+            step=repeats.last.step,
+        )
     return [
         "",
-        clean(f"{tr('step')} {alert.step}  {tr(alert.severity)}  {_what(alert)}"),
+        clean(f"{tr('step')} {alert.step}  {tr(alert.severity)}  {_what(alert)}{times}"),
         clean("  " + tr("likely cause: {what}", what=tr(alert.suspect))),
         clean("  " + tr("try: {what}", what=tr(alert.advice))),
     ]

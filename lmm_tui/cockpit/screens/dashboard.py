@@ -46,6 +46,7 @@ from lmm_tui.engine.run.events import RunEvent
 from lmm_tui.engine.run.reader import LOG_FILE, Reader
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.metrics import names
 
 if TYPE_CHECKING:
     from lmm_tui.runs.run_health import RunHealth
@@ -65,7 +66,8 @@ class DashboardScreen(MetricPages, ViewExport):
     def __init__(self, session: Reader, *, owned: bool, shelf: PinnedMetrics = NOTHING) -> None:
         super().__init__(session)
         self.owned = owned
-        self._stage = session.view.info.stage
+        self._stage = session.view.info.about_stage
+        names.learn(self._stage.metrics)
         self._book = DashboardPages(shelf)
         self._pacing = RedrawPacing()
         self._health: RunHealth | None = None

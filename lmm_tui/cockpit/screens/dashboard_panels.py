@@ -15,6 +15,7 @@ from lmm_tui.charts.run_chart import RunChart
 from lmm_tui.engine.run.events import RunEvent
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.metrics import names
+from lmm_tui.metrics.stages.stage_info import StageInfo
 
 AnyChart = TypeVar("AnyChart", bound=RunChart)
 
@@ -31,21 +32,6 @@ _TRACES = {
         Trace(names.TRAIN_PPL, mark("train"), "blue", "line"),
         Trace(names.VAL_PPL, mark("val"), "orange", "marks"),
     ],
-    mark("preference"): [
-        Trace("dpo/accuracy", mark("accuracy"), "blue", "line"),
-        Trace("dpo/margin", mark("margin"), "green", "line"),
-        Trace("val/accuracy", mark("val accuracy"), "orange", "marks"),
-    ],
-    mark("reward"): [
-        Trace(names.REWARD, mark("mean"), "blue", "line"),
-        Trace("grpo/flat_groups", mark("flat groups"), "purple", "line"),
-        Trace("val/reward", mark("val"), "orange", "marks"),
-    ],
-    mark("teacher"): [
-        Trace("distill/kl", mark("KL"), "blue", "line"),
-        Trace("distill/ce", mark("CE"), "purple", "line"),
-        Trace("val/kl", mark("val KL"), "orange", "marks"),
-    ],
     mark("grad"): [
         Trace(names.GRAD_NORM, mark("norm"), "purple", "line"),
         Trace(names.CLIP_RATE, mark("clipped"), "red", "line"),
@@ -53,32 +39,30 @@ _TRACES = {
     mark("learning rate"): [Trace(names.LR, mark("LR"), "green", "line")],
     mark("tokens/s"): [Trace(names.TOKENS_PER_S, mark("tokens/s"), "cyan", "line")],
 }
-_OF_STAGE = {"dpo": "preference", "grpo": "reward", "distill": "teacher"}
 
 
-def titles_of(stage: str) -> dict[str, str]:
+def titles_of(stage: StageInfo) -> dict[str, str]:
     """The titles of the two charts that depend on the stage; `first` is the largest panel."""
-    own = _OF_STAGE.get(stage, "PPL")
-    # The loss of GRPO is about zero at every step: its gradient is what counts.
-    first, second = (own, _LOSS) if stage == "grpo" else (_LOSS, own)
+    own = stage.chart if stage.traces else "PPL"
+    first, second = (own, _LOSS) if stage.chart_first else (_LOSS, own)
     return {"first": first, "second": second}
 
 
-def numbers_of(stage: str) -> tuple[str, ...]:
+def numbers_of(stage: StageInfo) -> tuple[str, ...]:
     """The metrics in the panel of numbers: those of the stage, then probes as far as they fit."""
-    own = names.STAGE_NUMBERS.get(stage, ())
     probes = tuple(names.PROBE + probe for probe in names.PROBES)
-    return (own + probes)[: len(names.PROBES)]
+    return (stage.numbers + probes)[: len(names.PROBES)]
 
 
-def make_charts(stage: str, *, smoothed: bool = True) -> list[Chart | HeatMap]:
+def make_charts(stage: StageInfo, *, smoothed: bool = True) -> list[Chart | HeatMap]:
     """A chart per panel of the overview, with the id of the panel.
 
     Where there is no smoothed loss, as in logs of other programs, the loss itself is drawn bold.
     """
     charts: list[Chart | HeatMap] = []
     for panel, title in _panels_of(stage).items():
-        traces = _TRACES[title]
+        own = title == stage.chart and title not in _TRACES
+        traces = _traces_of(stage) if own else _TRACES[title]
         if title == _LOSS and not smoothed:
             traces = [replace(trace, kind="line") if trace.kind == "band" else trace
                       for trace in traces]  # fmt: skip
@@ -87,7 +71,16 @@ def make_charts(stage: str, *, smoothed: bool = True) -> list[Chart | HeatMap]:
     return [_as_panel(chart) for chart in charts]
 
 
-def _panels_of(stage: str) -> dict[str, str]:
+def _traces_of(stage: StageInfo) -> list[Trace]:
+    """A stage that a run describes may name colours that there are not."""
+    colors = {str(color): color for color in SERIES_COLORS}
+    return [
+        Trace(it.metric, it.label, colors.get(it.color, SERIES_COLORS[0]), it.kind)
+        for it in stage.traces
+    ]
+
+
+def _panels_of(stage: StageInfo) -> dict[str, str]:
     """By panel of the overview, the title of its chart."""
     return {**titles_of(stage), "grad": "grad", "lr": "learning rate", "speed": "tokens/s"}
 
@@ -95,7 +88,8 @@ def _panels_of(stage: str) -> dict[str, str]:
 def panels_without_data(measured: Sequence[str], events: Sequence[RunEvent]) -> frozenset[str]:
     """The panels of the overview that a log of another program leaves empty."""
     names_of = {
-        panel: {trace.metric for trace in _TRACES[title]} for panel, title in _panels_of("").items()
+        panel: {trace.metric for trace in _TRACES[title]}
+        for panel, title in _panels_of(StageInfo("")).items()
     }
     absent = {panel for panel, metrics in names_of.items() if metrics.isdisjoint(measured)}
     if not measured:
@@ -161,6 +155,9 @@ def _steers(event: RunEvent) -> bool:
 
 
 if __name__ == "__main__":
-    print([made.id for made in make_charts("grpo")], titles_of("grpo"), numbers_of("dpo"))
-    assert titles_of("pretrain") == {"first": "loss", "second": "PPL"}
+    from lmm_tui.metrics.stages.grpo import GRPO
+    from lmm_tui.metrics.stages.pretrain import PRETRAIN
+
+    print([made.id for made in make_charts(GRPO)], titles_of(GRPO), numbers_of(GRPO))
+    assert titles_of(PRETRAIN) == {"first": "loss", "second": "PPL"}
     print("=== 自测通过 ===")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from lmm_tui.engine.config.options import options
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import mark
+from lmm_tui.metrics.stages.built_in import BUILT_IN
 
 ESSENTIALS = mark("essentials")
 FORM = (
@@ -23,7 +25,7 @@ FORM = (
 )
 """The most important options, on the first tab."""
 
-_STAGED = ("dpo", "grpo", "distill")
+_STAGED = tuple(stage for stage in BUILT_IN if stage in RunConfig.model_fields)
 _SECTIONS = {
     mark("stage"): ("lora", *_STAGED),
     mark("model"): ("model",),

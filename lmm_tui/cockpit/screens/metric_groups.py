@@ -13,6 +13,7 @@ from textual.geometry import Size
 from lmm_tui.cockpit.widgets.panel_grid import GridColumn, GridRow, Page
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.metrics import names
+from lmm_tui.metrics.stages.built_in import BUILT_IN
 
 OTHER = mark("other")
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -25,7 +26,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (mark("deep probes"), (names.DEEP,)),
     (mark("speeds"), (names.TOKENS_PER_S, names.STEPS_PER_S, names.MFU)),
     (mark("system"), (names.SYSTEM,)),
-    (mark("stage"), tuple(f"{stage}/" for stage in names.STAGE_NUMBERS)),
+    (mark("stage"), tuple(f"{stage.name}/" for stage in BUILT_IN.values() if stage.numbers)),
 )
 """A metric belongs to the first group with a prefix of its name."""
 

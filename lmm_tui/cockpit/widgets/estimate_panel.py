@@ -13,9 +13,11 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from lmm_tui.engine.config.options import lookup
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import count, duration, size
+from lmm_tui.metrics.stages.built_in import info_of
 from lmm_tui.planning.estimate import Estimate, exact
 from lmm_tui.terminal.safe_text import clean, fit
 
@@ -23,14 +25,6 @@ LABEL_WIDTH = 13
 METER_WIDTH = 16
 TIGHT = 0.7
 """Share of the memory above which a first-order estimate may be too small."""
-
-_AIMS = {
-    "pretrain": mark("to continue text"),
-    "sft": mark("to answer"),
-    "dpo": mark("to prefer better answers"),
-    "grpo": mark("to earn rewards"),
-    "distill": mark("to follow a teacher"),
-}
 
 
 @dataclass(frozen=True)
@@ -99,7 +93,7 @@ def table(outlook: Outlook) -> Content:
         kv_heads=shape.num_kv_heads,
     )
     rows: list[tuple[str, str]] = [
-        (config.stage, tr(", ").join([_origin(config), tr(_AIMS[config.stage])])),
+        (config.stage_name, tr(", ").join(_origin_and_aim(config))),
         (tr("data"), outlook.data),
         (tr("device"), outlook.device),
         ("", ""),
@@ -193,6 +187,11 @@ def _meter(outlook: Outlook) -> Content:
     )
 
 
+def _origin_and_aim(config: RunConfig) -> list[str]:
+    aim = info_of(config.stage).aim
+    return [_origin(config), tr(aim)] if aim else [_origin(config)]
+
+
 def _memory(outlook: Outlook) -> str:
     needed = size(outlook.estimate.memory)
     if not outlook.memory_total:
@@ -202,14 +201,11 @@ def _memory(outlook: Outlook) -> str:
 
 def _a_step(outlook: Outlook) -> str:
     config = outlook.config
-    things = exact(config.train.batch_size * config.train.grad_accum)
-    if config.stage == "dpo":
-        return tr("{count} pairs", count=things)
-    if config.stage == "grpo":
-        return tr(
-            "{prompts} prompts, {answers} answers each", prompts=things, answers=config.grpo.group
-        )
-    return tr("{count} tokens", count=exact(outlook.estimate.tokens_per_step))
+    stage = info_of(config.stage)
+    things = config.train.batch_size * config.train.grad_accum
+    count = outlook.estimate.tokens_per_step if stage.tokens_known else things
+    further = {name: lookup(config, key) for name, key in stage.step_values.items()}
+    return tr(stage.step, count=exact(count), **further)
 
 
 def _in_all(outlook: Outlook) -> str:

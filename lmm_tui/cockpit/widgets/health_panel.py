@@ -10,10 +10,11 @@ from textual.content import Content
 from lmm_tui.cockpit.widgets.feed import Feed
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.metrics.health.verdict import Repeats, repeats_of
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.metrics.health.alerts import Alert
+    from lmm_tui.metrics.health.alert import Alert
     from lmm_tui.metrics.health.verdict import Verdict
 
 VERDICT_STYLES = {
@@ -46,8 +47,8 @@ class HealthPanel(Feed):
             if found.consequences:
                 lines.append(_consequences_line(found.consequences))
             ongoing += [found.alert, *found.consequences]
-        ended = [alert for alert in reversed(alerts) if alert not in ongoing][:_MOST_SHOWN]
-        lines += [_ended_line(alert) for alert in ended]
+        ended = [alert for alert in alerts if alert not in ongoing]
+        lines += [_ended_line(it) for it in repeats_of(ended)[: -_MOST_SHOWN - 1 : -1]]
         state = tr("{count} open", count=len(ongoing)) if ongoing else tr(_STATES[verdict.level])
         if ended:
             state += tr(", {count} over", count=len(ended))
@@ -71,7 +72,9 @@ def _consequences_line(alerts: Sequence[Alert]) -> Content:
     return Content.styled("  " + tr("with it: {rules}", rules=listed), "$foreground 60%")
 
 
-def _ended_line(alert: Alert) -> Content:
+def _ended_line(repeats: Repeats) -> Content:
+    alert = repeats.last
+    times = tr("  ({count} times)", count=repeats.count) if repeats.count > 1 else ""
     return Content.assemble(
         (f"{alert.step:>6,}  ", "$foreground 70%"),
         (
@@ -79,17 +82,18 @@ def _ended_line(alert: Alert) -> Content:
                 "{what}; suspect {suspect}",
                 what=clean(translate_message(alert.what)),
                 suspect=tr(clean(alert.suspect)),
-            ),
+            )
+            + times,
             "$foreground 80%",
         ),
     )
 
 
 if __name__ == "__main__":
-    from lmm_tui.metrics.health.alerts import Alert
+    from lmm_tui.metrics.health.alert import Alert
 
     spike = Alert(120, "loss_spike", "warning", "loss \x1b[2Jis 9", "a bad batch", "look at it", {})
-    lines = [_ongoing_line(spike), _ended_line(spike)]
+    lines = [_ongoing_line(spike), _ended_line(Repeats(spike, spike, 3))]
     print(*lines, sep="\n")
     assert "\x1b" not in str(lines[1]) and "since step 120" in str(lines[0])
     print("=== 自测通过 ===")

@@ -39,7 +39,7 @@ def test_assignments_override_the_file_and_the_file_the_defaults(tmp_path: Path)
             "mine.toml:3: optim.zebra_mode: unknown key; see --print-config",
         ),
         ("[train]\nlr = 1\n", "mine.toml:2: train.lr: unknown key; did you mean optim.lr?"),
-        ("stage = 'dance'\n", "mine.toml:1: stage: should be 'pretrain'"),
+        ("stage = 'dance'\n", "mine.toml:1: stage: unknown stage 'dance'; choose pretrain"),
         ("[model]\npreset = 'huge'\n", "mine.toml:2: model.preset: unknown preset 'huge'"),
         ("name = '../x'\n", "mine.toml:1: name: a run name starts with a letter or digit"),
         ("device = 'gpu'\n", "mine.toml:1: device: unknown device 'gpu'"),

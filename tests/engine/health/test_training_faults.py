@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from lmm_tui.engine.run.reader import Reader
-from lmm_tui.metrics.health.alerts import Alert
+from lmm_tui.metrics.health.alert import Alert
 from lmm_tui.metrics.health.rules import RULES
 from lmm_tui.runs.run_health import judge
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lmm_tui.engine.config.model_shape import PRESETS, ModelShape
+from lmm_tui.engine.model.architecture import build
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.kv_cache import KVCache
 from lmm_tui.engine.model.primitives import RMSNorm
@@ -161,7 +162,7 @@ def test_a_tied_model_takes_its_head_twice_and_gives_it_once() -> None:
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_a_shape_counts_the_parameters_that_its_model_has(preset: str) -> None:
     with torch.device("meta"):
-        model = Decoder(PRESETS[preset])
+        model = build(PRESETS[preset])
     assert sum(p.numel() for p in model.parameters()) == PRESETS[preset].parameters
 
 

@@ -105,7 +105,7 @@ def test_a_run_resumes_to_the_bit_and_merges_to_the_model_with_adapters(
         right = live.eval()(IDS).logits
         torch.testing.assert_close(merged.eval()(IDS).logits, right, atol=1e-5, rtol=1e-5)
         found = read_weights(whole.run_dir.path)
-        torch.testing.assert_close(found.decoder()(IDS), right, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found.model()(IDS), right, atol=1e-5, rtol=1e-5)
     assert bool(found.notes) is tied
     again = train(of_stage(small, chats, "sft", name="again", start_from="whole", train__steps=1))
     assert "model.embed_tokens.weight" in read_weights(again.run_dir.path).tensors

@@ -129,3 +129,5 @@ def test_a_sample_comes_back_from_its_line() -> None:
     sample = RunSample(3, prompt="a", text="b", details={"reward": 0.5})
     assert RunSample.from_record(sample.record()) == sample
     assert RunSample.from_record({"step": "3", "kind": "sample", "time": 1.0}) is None
+    untimed = RunSample.from_record({"step": 3, "kind": "token_losses", "tokens": ["a"]})
+    assert untimed == RunSample(3, "token_losses", details={"tokens": ["a"]}, time=0.0)

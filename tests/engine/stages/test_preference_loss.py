@@ -1,6 +1,7 @@
 """DPO and IPO: where they start, which way they push, and what they call a win."""
 
 import math
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -9,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lmm_tui.engine.stages.preference_loss import Kind, dpo_loss, implicit_rewards
+from lmm_tui.engine.stages.preference_loss import (
+    FreeKind,
+    Kind,
+    dpo_loss,
+    implicit_rewards,
+    reference_free_loss,
+)
 
 log_probs = st.floats(-100, -0.1)
 
@@ -71,3 +78,32 @@ def test_rewards_are_beta_times_what_the_policy_gained() -> None:
     assert rewards.margin_B.tolist() == [1.0, -0.5, 0.0]
     assert rewards.accuracy_B.tolist() == [1.0, 0.0, 0.0]
     assert not rewards.margin_B.requires_grad
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["orpo", "simpo"])
+def test_losses_without_a_reference_are_trls(kind: FreeKind) -> None:
+    """Of trl's own methods, values and gradients, up to answers that are all but certain."""
+    from trl.experimental.cpo import CPOTrainer
+    from trl.experimental.orpo import ORPOTrainer
+
+    means = torch.tensor([[-2.0, -0.01, -9.0, -1e-6], [-3.0, -4.0, -0.5, -2.0]], requires_grad=True)
+    device = SimpleNamespace(device="cpu")
+    if kind == "orpo":
+        about = SimpleNamespace(beta=0.3, accelerator=device)
+        odds, *_ = ORPOTrainer.odds_ratio_loss(about, *means)
+        wanted = -means[0] - odds
+    else:
+        about = SimpleNamespace(
+            beta=0.3, simpo_gamma=0.7, alpha=0.0, label_smoothing=0.0, accelerator=device,
+            loss_type="simpo",
+        )  # fmt: skip
+        wanted, *_ = CPOTrainer.cpo_loss(about, *means)
+    found = reference_free_loss(*means, beta=0.3, gamma=0.7, kind=kind)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    for mine, right in zip(
+        torch.autograd.grad(found.sum(), means),
+        torch.autograd.grad(wanted.sum(), means),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, right, atol=1e-5, rtol=1e-5)

@@ -33,9 +33,11 @@ from lmm_tui.engine.run.reader import Reader
 from lmm_tui.i18n import language
 from lmm_tui.i18n.language import catalogue, locale_language, tr
 from lmm_tui.metrics import names
-from lmm_tui.metrics.health.rules import RULES, SEVERITIES, in_our_trainer
+from lmm_tui.metrics.health.alert import SEVERITIES
+from lmm_tui.metrics.health.rules import RULES, in_our_trainer
 from lmm_tui.metrics.health.verdict import ENDS, headline_of
 from lmm_tui.metrics.readers.log_formats import FORMATS
+from lmm_tui.metrics.stages.built_in import BUILT_IN
 from lmm_tui.runs.status_text import RUNS_HEAD
 
 CHINESE = catalogue("zh")
@@ -66,7 +68,11 @@ def said_from_tables() -> set[str]:
     for suspect, advice in ENDS.values():
         said |= {suspect, advice}
     said |= {"healthy", "healthy now", "no metrics", "not judged"}  # Headlines of verdicts.
-    said |= {name.title for name in (names.KNOWN | names.STAGED).values()}
+    said |= {name.title for name in names.KNOWN.values()}
+    for stage in BUILT_IN.values():
+        said |= {stage.aim, stage.step, stage.chart or "PPL"}
+        said |= {name.title for name in stage.metrics.values()}
+        said |= {trace.label for trace in stage.traces}
     said |= {
         *names.DEEP_LAYERS.values(),
         *(state.upper() for state in BADGES),

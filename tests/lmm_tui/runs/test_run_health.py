@@ -8,7 +8,7 @@ from pathlib import Path
 from fake_run import FakeRun
 
 from lmm_tui.engine.run.reader import Reader
-from lmm_tui.metrics.health.alerts import Alert
+from lmm_tui.metrics.health.alert import Alert
 from lmm_tui.runs import run_health
 from lmm_tui.runs.run_health import HealthView, RunHealth
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import statistics
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,12 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmm_tui.metrics import names
-from lmm_tui.metrics.health.alerts import Alert, Health
+from lmm_tui.metrics.health.alert import Alert
+from lmm_tui.metrics.health.alerts import Health, examine
 from lmm_tui.metrics.health.metric_conditions import Threshold
-from lmm_tui.metrics.health.rolling_stats import Recent, RecentMedian
 from lmm_tui.metrics.health.rules import RULES, Rule
 from lmm_tui.metrics.health.rules_file import HealthConfigError, load_rules
-from lmm_tui.metrics.health.scan import examine
 from lmm_tui.metrics.health.verdict import verdict_of
 from lmm_tui.metrics.series.series import SeriesStore
 
@@ -174,18 +172,6 @@ def test_a_store_is_examined_as_its_rows_are() -> None:
     health = Health(baselines=LEVELS)
     examine(store, health)
     assert [(alert.rule, alert.step) for alert in health.alerts] == [("grad_spike", step)]
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.integers(1, 9))
-def test_windows_equal_the_statistics_of_the_last_numbers(xs: list[float], size: int) -> None:
-    recent, middle = Recent(size), RecentMedian(size)
-    for x in xs:
-        recent.add(x)
-        middle.add(x)
-    last = xs[-size:]
-    assert math.isclose(recent.mean, statistics.fmean(last), rel_tol=1e-6, abs_tol=1e-3)
-    assert math.isclose(recent.deviation, statistics.pstdev(last), rel_tol=1e-3, abs_tol=1e-1)
-    assert middle.median == statistics.median_high(last)
 
 
 @given(

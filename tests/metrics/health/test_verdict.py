@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 from lmm_tui.metrics import names
-from lmm_tui.metrics.health.alerts import Health
+from lmm_tui.metrics.health.alerts import Health, examine
 from lmm_tui.metrics.health.rules import RULES, in_our_trainer
-from lmm_tui.metrics.health.scan import examine
 from lmm_tui.metrics.health.verdict import Verdict, verdict_of, with_end
 from lmm_tui.metrics.series.series import SeriesStore
 

@@ -17,8 +17,7 @@ from repository import ROOT
 from series_points import points
 
 from lmm_tui.errors import LmmError
-from lmm_tui.metrics.health.alerts import Health
-from lmm_tui.metrics.health.scan import examine
+from lmm_tui.metrics.health.alerts import Health, examine
 from lmm_tui.metrics.health.verdict import verdict_of
 from lmm_tui.metrics.readers.foreign import open_log
 from lmm_tui.metrics.readers.log_formats import FORMATS as KNOWN_FORMATS

@@ -308,7 +308,9 @@ async def test_a_checkpoint_reads_the_held_out_text_and_not_how_its_bytes_are_wr
         return Reply(True, "loss 4.1 over 4 tokens", 600, READ)
 
     monkeypatch.setattr(CheckpointBackend, "ask", ask)
-    run.samples.write({"kind": "token_losses", "tokens": ["<E5>", "<88>", "<BA>"], "losses": []})
+    run.samples.write(
+        {"step": 9, "kind": "token_losses", "tokens": ["<E5>", "<88>", "<BA>"], "losses": []}
+    )
     run.write_status(state="finished")
     (run.dir.checkpoints / checkpoint_name(600)).mkdir(parents=True)
     async with opened(run, "w") as (_, pilot):

@@ -1,0 +1,1 @@
+"""What is known of each stage without its code: words, metrics and a chart."""
