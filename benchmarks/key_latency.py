@@ -30,7 +30,7 @@ KEYS = {
     "left": b"\x1b[D",
     "0": b"0",
     "tab": b"\t",
-    "n": b"n",
+    "]": b"]",
     "shift+left": b"\x1b[1;2D",
     "?": b"?",
     "escape": b"\x1b",

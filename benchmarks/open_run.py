@@ -112,7 +112,7 @@ def _open_overlay(screen: TerminalCommand) -> tuple[float, float]:
         screen.painted(b"j", 0.1)
     screen.painted(b" ", 0.1)
     started = time.perf_counter()
-    screen.press(b"o")
+    screen.press(b"C")
     screen.wait_for_curve()
     first = time.perf_counter() - started
     return first, screen.wait_until_quiet(_QUIET_S) - started

@@ -32,7 +32,7 @@ PATIENCE_S = 60.0
 SETTLE_S = 1.0
 _PICTURES = Path(__file__).parent / "pictures"
 FOLDERS = {"en": _PICTURES, "zh": _PICTURES / "zh"}
-_KEYS = {" ": "space"}
+_KEYS = {" ": "space", "]": "right_square_bracket"}
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ VIEWS = (
     View("dashboard"),
     View("dashboard-80x24", size=(80, 24)),
     View("zoom", ("tab", "plus", "plus", "s", *["shift+left"] * 30, "enter")),
-    View("metrics", ("n", "n", "n")),
+    View("metrics", ("]", "]", "]")),
     View("search", ("slash", *"grad")),
     View("help", ("question_mark",)),
     View("palette", ("ctrl+p", *"check")),
     View("runs", ("2",)),
-    View("overlay", ("2", "home", "space", "space", "o")),
-    View("differences", ("2", "home", "space", "space", "d")),
+    View("overlay", ("2", "home", "space", "space", "C")),
+    View("differences", ("2", "home", "space", "space", "D")),
     View("samples", ("3",)),
-    View("chat", ("3", "c", *"Once upon a time", "enter")),
+    View("chat", ("3", "i", *"Once upon a time", "enter")),
     View("tokens", ("3", "w", *["down"] * 3, *["right"] * 6)),
     View("evaluate", ("4",)),
     View("checkpoints", ("5",)),

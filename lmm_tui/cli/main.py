@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
 from itertools import pairwise
@@ -17,6 +18,7 @@ from lmm_tui import __version__, installation
 from lmm_tui.engine.run.launched_rank import launched_rank, launched_ranks, require_one_process
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n import language
+from lmm_tui.message import Message
 from lmm_tui.terminal.safe_streams import clean_errors, cleaned_errors
 
 USER_ERROR = 2
@@ -95,6 +97,20 @@ class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*COMMANDS]
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Refuse an unknown command with the one that was probably meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], COMMANDS, 1)
+            if near:
+                given, meant = args[0], near[0]
+                said = Message(
+                    "No such command {name!r}. Did you mean {near!r}", name=given, near=meant
+                )
+                raise click.UsageError(said, ctx)
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
@@ -117,17 +133,32 @@ class _LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="lmm-tui")
 @click.pass_context
-def cli(context: click.Context) -> None:
-    """Train small language models and watch them learn, in the terminal."""
+def cli(context: click.Context) -> int | None:
+    """Train small language models and watch them learn, in the terminal.
+
+    Without a command it opens the cockpit.
+    """
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
-        return
+        return _open_cockpit(context)
     if context.invoked_subcommand in _ONE_PROCESS:
         if launched_ranks() > 1 and launched_rank():
             context.exit(USER_ERROR)  # Rank 0 says why.
         require_one_process(context.invoked_subcommand)
     if context.invoked_subcommand in _TRAINS:
         installation.require_training()
+    return None
+
+
+def _open_cockpit(context: click.Context) -> int:
+    """The runs of this folder, or the form where there is none yet; off a terminal, the help."""
+    from lmm_tui.terminal import capabilities
+
+    if not capabilities.can_host_app():
+        click.echo(context.get_help())
+        return 0
+    from lmm_tui.cli.launcher import open_cockpit
+
+    return open_cockpit()
 
 
 def main() -> None:

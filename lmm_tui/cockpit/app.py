@@ -88,12 +88,16 @@ class CockpitApp(SettingsApp):
         self._own = session if owned else None
         self._runs_dir = runs_dir
         self._habits = habits
+        self._told = set(habits.told)
+        self._knows_old_keys = habits.knows_old_keys
         self._last_dashboard: DashboardScreen | None = None
         self._terminal = terminal
         self._on_painted = on_painted
         self._notice = notice
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._leaving: Departure | None = None
+        self._draft: RunConfig | None = None
+        """What was filled into the form before it was left for another screen."""
         self.animation_level = "none"
         self.register_theme(themes.DARK)
         self.register_theme(themes.LIGHT)
@@ -122,7 +126,11 @@ class CockpitApp(SettingsApp):
     def habits(self) -> Preferences:
         """The preferences to keep for the next start."""
         chosen = self.theme != self._theme_at_first
-        habits = replace(self._habits, theme=self.theme if chosen else self._habits.theme)
+        habits = replace(
+            self._habits,
+            theme=self.theme if chosen else self._habits.theme,
+            told=tuple(sorted(self._told)),
+        )
         # Read after the app has ended, too, when no screen is on the stack any more.
         return habits.with_shelf(self._last_dashboard.shelf) if self._last_dashboard else habits
 
@@ -211,6 +219,7 @@ class CockpitApp(SettingsApp):
         self.push_screen(ConfigureScreen(config), self._configured)
 
     def _configured(self, config: RunConfig | None) -> None:
+        self._draft = None
         if config is not None:
             self.run_worker(self._begin(config), name="start")
         elif self._session is None and not isinstance(self.screen, BaseScreen):
@@ -233,10 +242,14 @@ class CockpitApp(SettingsApp):
 
     def action_go(self, name: str) -> None:
         """Show the screen called `name` in the key table."""
+        if self.screen.name == CONFIGURE:
+            if name == "configure":
+                return
+            self._put_form_aside()
         if self.screen.name == OVERLAY:
             self.pop_screen()
         if name == "configure":
-            self._configure_another()
+            self._configure_another() if self._draft is None else self._configure(self._draft)
         elif name == "dashboard":
             self._go_back()
         elif name in screen_registry.OF_A_RUN and self._session is None:
@@ -244,9 +257,13 @@ class CockpitApp(SettingsApp):
         else:
             self._go_to(name)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Digits are for the form while it is open: what was typed there must not get lost."""
-        return action != "go" or self.screen.name != CONFIGURE
+    def _put_form_aside(self) -> None:
+        """Leave the form for another screen; what was filled in is there again on return."""
+        from lmm_tui.cockpit.screens.configure import ConfigureScreen
+
+        if isinstance(self.screen, ConfigureScreen):
+            self._draft = self.screen.config
+            self.pop_screen()
 
     def _go_to(self, name: str) -> None:
         if not self.is_screen_installed(name):
@@ -265,6 +282,12 @@ class CockpitApp(SettingsApp):
         if isinstance(self.screen, BaseScreen):
             self.pop_screen()
         self._habits = replace(self._habits, screen="dashboard")
+
+    def show_metric(self, name: str) -> None:
+        """Show the charts of a metric on the dashboard."""
+        self.action_go("dashboard")
+        if self.dashboard is not None:
+            self.dashboard.search_metric(name)
 
     def _say_that_no_run_is_open(self) -> None:
         self.notify(tr("Enter opens the run under the cursor."), title=tr("no run is open"))

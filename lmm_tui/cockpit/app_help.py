@@ -2,26 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
+from importlib import import_module
 
+from textual import events
 from textual.app import SystemCommand
-from textual.command import CommandPalette
+from textual.command import CommandPalette, Provider, SearchIcon
 from textual.screen import Screen
 
 from lmm_tui.cockpit.app_colours import ColourfulApp
 from lmm_tui.cockpit.command_search import CommandSearch
 from lmm_tui.cockpit.keys import KEYS, Key
-from lmm_tui.cockpit.messages import OVERLAY
+from lmm_tui.cockpit.messages import CONFIGURE, OVERLAY
+from lmm_tui.cockpit.moved_keys import moved
 from lmm_tui.cockpit.screens.base_screen import BaseScreen
+from lmm_tui.cockpit.widgets.key_bar import shown_key
 from lmm_tui.i18n.language import tr
+
+
+def _later(name: str) -> Callable[[], type[Provider]]:
+    """A search of the palette that is imported when the palette opens."""
+
+    def load() -> type[Provider]:
+        made: type[Provider] = getattr(import_module("lmm_tui.cockpit.palette_search"), name)
+        return made
+
+    return load
+
+
+class Palette(CommandPalette):
+    """Textual's, without its emoji, which many fonts and terminals do not have."""
+
+    def on_mount(self) -> None:
+        shown = self.query_one(SearchIcon)
+        shown.icon = ":"
+        shown.refresh()
 
 
 class HelpfulApp(ColourfulApp):
     """Subclasses say which screen is the dashboard."""
 
     ENABLE_COMMAND_PALETTE = True
-    COMMANDS = {CommandSearch}
+    COMMANDS = {CommandSearch, *map(_later, ("RunSearch", "MetricSearch", "SettingSearch"))}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: set[str] = set()
+        """Ids of moved keys that were told."""
+        self._knows_old_keys = False
+
+    def on_key(self, event: events.Key) -> None:
+        """Tell once what a key of an earlier version is now; what it does now, it does."""
+        places = self._places(self.screen)
+        row = moved(event.key, places, knows_old=self._knows_old_keys)
+        if row is not None and row.id not in self._told:
+            self._told.add(row.id)
+            said = tr("{what} is on {key} now", what=row.label, key=shown_key(row))
+            self.notify(said, title=tr("{key} has moved", key=event.character or event.key))
 
     def is_dashboard(self, screen: Screen[object]) -> bool:
         raise NotImplementedError
@@ -38,9 +76,11 @@ class HelpfulApp(ColourfulApp):
         self.push_screen(HelpScreen(*self._places(below)), press)
 
     def action_command_palette(self) -> None:
-        """Textual's, with its prompt translated."""
+        """With a prompt that says what is in it."""
         if not isinstance(self.screen, CommandPalette):
-            self.push_screen(CommandPalette(placeholder=tr("Search for commands…")))
+            self.push_screen(
+                CommandPalette(placeholder=tr("Search commands, runs, metrics, settings: lr 1e-4"))
+            )
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette offers what the keys do, and Textual's choice of themes."""
@@ -60,7 +100,9 @@ class HelpfulApp(ColourfulApp):
         if isinstance(screen, BaseScreen):
             return (screen.PLACE,)
         if screen.name == OVERLAY:
-            return ("charts",)
+            return ("charts", "overlay")
+        if screen.name == CONFIGURE:
+            return ("configure",)
         return ("dashboard", "charts") if self.is_dashboard(screen) else ()
 
     async def _press(self, screen: Screen[object], action: str) -> None:

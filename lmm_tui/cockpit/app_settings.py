@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.notifications import SeverityLevel
@@ -52,11 +51,12 @@ class SettingsApp(HelpfulApp):
         rates = session.series.get(names.LR)
         present = rates.last_value if rates else None
         dialog = LiveSettings(current_settings(session.run_dir), present)
-        self.push_screen(dialog, partial(self._change_settings, session))
+        self.push_screen(dialog, self.change_settings)
 
-    def _change_settings(self, session: Reader, changes: dict[str, float] | None) -> None:
-        """Send changes to the run, which answers after the step in progress."""
-        if changes:
+    def change_settings(self, changes: dict[str, float] | None) -> None:
+        """Send changes to the open run, which answers after the step in progress."""
+        session = self.session
+        if changes and session is not None:
             run_in_background(
                 self, "settings", lambda: SettingsAnswered(session.send("set", changes))
             )

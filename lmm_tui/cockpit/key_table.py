@@ -43,23 +43,23 @@ export_shown  E      -   *  export view  Write this view: plots as PNG, screen a
 set           L      10  *  change       Set learning rate, clipping, intervals  app.change_settings
 
 [view]  where: dashboard  group: View
-next      n pagedown  4  -  next page      Show the next page of panels  turn_page(1)
-previous  N pageup    -  -  previous page  Show the previous page of panels  turn_page(-1)
+next      ] pagedown  4  -  next page      Show the next page of panels  turn_page(1)
+previous  [ pageup    -  -  previous page  Show the previous page of panels  turn_page(-1)
 zoom      enter z     9  -  zoom           Show the focused panel full screen, or restore it
 restore   escape      -  -  back           Restore a zoomed panel, drop cursor and focus
 
-[focus]  where: dashboard  group: View
-next      tab        -  -  next panel      Focus the next panel  app.focus_next
-previous  shift+tab  -  -  previous panel  Focus the previous panel  app.focus_previous
+[focus]  where: charts  group: View
+next      tab down j      -  -  next panel      Focus the next panel  app.focus_next
+previous  shift+tab up k  -  -  previous panel  Focus the previous panel  app.focus_previous
 
 [chart]  where: charts  group: Charts: the focused one, or all  action: gesture('*')
-in            + = up       10  *  zoom in       Zoom in around the cursor, or at the live edge
-out           - down       -   *  zoom out      Zoom out to twice as many steps
-left          left         -   *  earlier       Pan left by half the window
-right         right        -   *  later         Pan right by half the window; at the end, follow
-fit           0            -   *  all           Show the whole run
-start         home         -   *  start         Pan to the start of the run
-live          end          -   *  live edge     Pan to the live edge and follow it
+in            + =          10  *  zoom in       Zoom in around the cursor, or at the live edge
+out           -            -   *  zoom out      Zoom out to twice as many steps
+left          left h       -   *  pan left      Pan left by half the window
+right         right l      -   *  pan right     Pan right by half the window; at the end, follow
+fit           0            -   *  whole run     Show the whole run
+start         home g       -   *  start         Pan to the start of the run
+live          end G        -   *  live edge     Pan to the live edge and follow it
 cursor_left   shift+left   -   *  cursor left   Move the cursor left, read values  move_cursor(-1)
 cursor_right  shift+right  -   *  cursor right  Move the cursor right  move_cursor(1)
 smooth        s            -   *  smoothing     Cycle the smoothing levels; the raw band stays
@@ -67,11 +67,11 @@ log           y            -   *  log axis      Switch the y axis: linear, log  
 axis          x            -   *  x axis        Cycle x axis: step, tokens, time, epoch  next_axis
 
 [spikes]  where: dashboard  group: Run
-open  i  -  *  spikes  Inspect the batches of outlier steps, rewind to before one  spikes
+open  B  -  *  spikes  Inspect the batches of outlier steps, roll back to before one  spikes
 
 [spikes]  where: spikes
-back   r           -  -  go back  Restore the weights before the step, skip its batch; asks  go_back
-leave  escape i q  -  -  close    Go back
+back   b           -  -  roll back  Restore the weights before it, skip its batch; asks  go_back
+leave  escape B q  -  -  close      Close the list of spikes
 
 [metric]  where: dashboard  group: Metrics
 search   /  11  *  search       Show only charts whose metric has these words; esc shows all
@@ -84,77 +84,78 @@ hide     H  -   *  hide         Hide the focused metric from its page; search st
 theme  t  -  *  theme  Switch between the dark and the light theme  app.toggle_theme
 
 [app]  where: app  group: Cockpit
-help       ? f1    2  *  help     Show or hide this help  app.help
-palette    ctrl+p  -  -  palette  Find a command by name  app.command_palette
-quit       q       1  *  quit     Quit; for a live run, asks to detach or stop  app.request_quit
-interrupt  ctrl+c  -  -  quit     Like q, also while typing; twice detaches  app.request_quit
+help       ? f1      2  *  help     Show or hide this help  app.help
+palette    : ctrl+p  3  -  palette  Find a command, run, metric or setting  app.command_palette
+quit       q         1  *  quit     Quit; for a live run, asks to detach or stop  app.request_quit
+interrupt  ctrl+c    -  -  quit     Like q, also while typing; twice detaches  app.request_quit
 
 [configure]  where: configure  group: Configure
-start         enter         -  -  start         Start the run, or go to the first invalid value
-leave         escape q      -  -  leave         Cancel without starting; asks if anything changed
-next          down tab      -  -  next          Go to the next field; ← → set it  app.focus_next
-previous      up shift+tab  -  -  previous      Go to the previous field  app.focus_previous
-next_tab      pagedown      -  -  next tab      Show the next tab; together they hold all options
-previous_tab  pageup        -  -  previous tab  Show the previous tab
-reset         ctrl+r        -  -  default       Reset the field to its default
-try           ctrl+t        -  -  try           Run a few throwaway steps to estimate the run time
-load          ctrl+o        -  -  load          Load a TOML file, another run or a recipe stage
-save          ctrl+s        -  -  save          Write the settings to a new TOML file
-data          f3            -  -  data          Show the data as the model will see them
-copy          ctrl+y        -  -  copy          Copy the command line that starts this run
+start         f5              -  *  start         Start the run, or go to the first invalid value
+leave         escape q        -  *  cancel        Cancel without starting; asks if anything changed
+pick          enter           -  *  pick          Choose from a list, or go to the next field
+try           ctrl+t          -  *  benchmark     Time a few throwaway steps, now
+load          ctrl+o          -  *  load          Load a TOML file, another run or a recipe stage
+save          ctrl+s          -  *  save          Write the settings to a new TOML file
+data          f3              -  *  data          Show the data as the model will see them
+copy          ctrl+y          -  *  copy          Copy the command line that starts this run
+reset         ctrl+r          -  *  default       Reset the field to its default
+next_tab      pagedown ]      -  *  next tab      Show the next tab; together they hold all options
+previous_tab  pageup [        -  *  previous tab  Show the previous tab
+next          down j tab      -  -  next          Go to the next field; ← → choose  app.focus_next
+previous      up k shift+tab  -  -  previous      Go to the previous field  app.focus_previous
 
 [runs]  where: runs  group: Runs
 open         enter     2   *  open         Show this run in the dashboard; so does a double click
 mark         space     4   -  mark         Mark this run, or unmark it
-overlay      o         5   *  overlay      Overlay the curves of the marked runs
-differences  d         5   *  differences  Show the settings in which the two marked runs differ
+overlay      C         5   *  compare      Overlay the curves of the marked runs
+differences  D         5   *  differences  Show the settings in which the two marked runs differ
 filter       /         3   *  filter       Filter by words in name, state, stage, model or note
-sort         s         6   *  sort         Sort by the next column; so does a click on its header
-reverse      S         -   -  reverse      Reverse the order; so does a second click on the header
-note         n         8   *  note         Write a note on this run
+sort         o         6   *  sort         Order by the next column; so does a click on its header
+reverse      O         -   -  reverse      Reverse the order; so does a second click on the header
+note         a         8   *  note         Write a note on this run
 rename       r         9   *  rename       Rename a run that is not live
 resume       R         7   *  resume       Resume an ended run, or show the command; asks first
-delete       x delete  10  *  delete       Move a run that is not live to .trash; asks first
+delete       d delete  10  *  delete       Move a run that is not live to .trash; asks first
 
 [overlay]  where: overlay
-close  escape o  1  -  back  Go back
+close  escape C  1  -  back  Go back
 
 [checkpoints]  where: checkpoints  group: Checkpoints
-pin       p         3  *  pin       Keep this checkpoint permanently, or no longer
-evaluate  e         4  *  evaluate  Ask built-in questions in the background, or copy the command
+pin       P         3  *  pin       Keep this checkpoint permanently, or no longer
+evaluate  v         4  *  evaluate  Ask built-in questions in the background, or copy the command
 fork      f         5  *  fork      Start a run from it: configure one, or copy the command line
-convert   c         6  *  convert   Write it as a Hugging Face folder or a MiniMind file
-check     v         7  *  check     Verify every file against its checksum
-delete    x delete  8  *  delete    Erase it; asks first, and keeps the only one of a live run
+convert   e         6  *  export    Write it as a Hugging Face folder or a MiniMind file
+check     V         7  *  verify    Verify every file against its checksum
+delete    d delete  8  *  delete    Erase it; asks first, and keeps the only one of a live run
 
 [log]  where: log  group: Log
 find      /  3  *  find      Search upwards through the whole file, ignoring case
 next      n  4  *  next      Go to the next match, upwards  find_up
 previous  N  -  -  previous  Go to the previous match, downwards  find_down
-narrow    f  5  *  filter    Show only the lines that contain a text
+narrow    &  5  *  filter    Show only the lines that contain a text
 follow    F  6  *  follow    Follow the end of the log, or stop following
 
 [samples]  where: samples  group: Samples
-chat    c        2  *  chat       Chat with the live model or a checkpoint  app.go('chat')
+chat    i        2  *  chat       Chat with the live model or a checkpoint  app.go('chat')
 tokens  w        3  *  tokens     Show the loss of each token of a text  app.go('tokens')
 data    d        8  *  data       Show training rows as the model sees them  app.go('data')
 prompt  a        4  *  add        Have the live model continue your own prompt  add
-again   s        5  *  sample     Sample the usual prompts from the live model now
-manner  o        6  *  options    Set temperature, top-p and length of these samples
+again   p        5  *  sample     Sample the usual prompts from the live model now
+manner  T        6  *  options    Set temperature, top-p and length of these samples
 whole   enter    7  -  full text  Show the full text under the cursor, or the table again
 left    left h   -  -  earlier    Go to an earlier step  aside(-1)
 right   right l  -  -  later      Go to a later step  aside(1)
 up      up k     -  -  up         Go to the prompt above  move(-1)
 down    down j   -  -  down       Go to the prompt below  move(1)
-first   home     -  -  first      Go to the first step  aside(-100000)
-last    end      -  -  last       Go to the newest step and follow it  aside(100000)
+first   home g   -  -  first      Go to the first step  aside(-100000)
+last    end G    -  -  last       Go to the newest step and follow it  aside(100000)
 
 [chat]  where: chat  group: Chat
 write   i enter  2  *  write     Write to the model; enter sends
 model   m        3  *  model     Choose which model replies: the live one or a checkpoint  choose
-manner  o        4  *  options   Set temperature, top-p and length of the replies
-stop    s        5  *  stop      Stop the reply; so does escape
-anew    n        6  *  new chat  Clear the conversation and start a new one
+manner  T        4  *  options   Set temperature, top-p and length of the replies
+stop    S        5  *  stop      Stop the reply; so does escape
+anew    d        6  *  new chat  Clear the conversation and start a new one
 
 [tokens]  where: tokens  group: Token view
 left          left h   -  -  left                Go to the token on the left  move(-1)
@@ -165,7 +166,7 @@ first         home g   -  -  first               Go to the first token  move(-10
 last          end G    -  -  last                Go to the last token  move(100000)
 worst         n        2  *  high loss           Go to the next high-loss token  surprise(1)
 worst_before  N        -  -  previous high loss  Go to the previous high-loss token  surprise(-1)
-write         e enter  3  *  text                Write the text to score; pasting works too
+write         i enter  3  *  text                Write the text to score; pasting works too
 held_out      v        4  *  validation          Score validation text of the run
 model         m        5  *  model               Choose the live model or a checkpoint  choose
 
@@ -177,11 +178,11 @@ last      end        -  -  last row      Show the last of the rows that were rea
 view      v          4  -  view          Show a row, the packing, or what is left out  turn_view(1)
 
 [evaluate]  where: evaluate  group: Evaluate
-run        r      2  *  run            Evaluate with these settings, in a worker process
+run        v      2  *  run            Evaluate with these settings, in a worker process
 change     enter  3  -  change         Change the setting under the cursor
-cancel     x      4  *  cancel         Cancel the evaluation; run again, it resumes
-view       v      5  *  view           Show the next view: scores, history, all runs  turn(1)
-view_back  V      -  -  previous view  Show the previous view  turn(-1)
+cancel     S      4  *  cancel         Cancel the evaluation; run again, it resumes
+view       ]      5  *  view           Show the next view: scores, history, all runs  turn(1)
+view_back  [      -  -  previous view  Show the previous view  turn(-1)
 metric     n      6  *  metric         Show the next score in history and comparison  metric(1)
 
 [list]  where: list  group: Lists

@@ -22,6 +22,10 @@ class Preferences:
     theme: str = ""
     pinned: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    """Ids of moved keys that were told."""
+    knows_old_keys: bool = False
+    """Whether they come from a version with other keys."""
 
     @property
     def shelf(self) -> PinnedMetrics:
@@ -43,6 +47,8 @@ def load(path: Path | None = None) -> Preferences:
             theme=_text(found.get("theme", "")),
             pinned=tuple(map(_text, found.get("pinned", ()))),
             hidden=tuple(map(_text, found.get("hidden", ()))),
+            told=tuple(map(_text, found.get("told", ()))),
+            knows_old_keys=found.get("knows_old_keys", True) is True,
         )
     except (OSError, ValueError, TypeError, AttributeError):
         return NO_PREFERENCES

@@ -43,6 +43,11 @@ def command_line(config: RunConfig, program: str = "lmm-tui train") -> str:
     return shlex.join(arguments)
 
 
+def run_name(config: RunConfig) -> str:
+    """The name of the run; its date is not known before it starts."""
+    return config.name or f"{config.stage}-{config.model.preset}-<date>"
+
+
 if __name__ == "__main__":
     demo = RunConfig.model_validate({"model": {"preset": "tiny"}, "optim": {"lr": 1e-3}})
     print(command_line(demo))

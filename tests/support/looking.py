@@ -73,4 +73,4 @@ async def do_by_palette(pilot, words, found):
     await until(pilot, lambda: pilot.app.screen.query(Input))
     await pilot.press(*words)
     await until_read(pilot, found)
-    await pilot.press("down", "enter")
+    await pilot.press("enter")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -41,9 +42,14 @@ def command(
     size: str,
     as_text: bool,
 ) -> None:
-    """Draw the curves of RUN (a name, a path or a foreign log; default: the newest)."""
+    """Draw the curves of RUN (a name, a path or a foreign log; default: the newest).
+
+    On a terminal without any option it draws the loss as text.
+    """
     if output is None and screen is None and not as_text:
-        raise click.UsageError(Message("Give --output FILE.png, --screen FILE.svg or --text"))
+        as_text = sys.stdout.isatty()
+        if not as_text:
+            raise click.UsageError(Message("Give --output FILE.png, --screen FILE.svg or --text"))
     if output is not None:
         _check_target("--output", output, ".png", ".svg", ".pdf")
     if screen is not None:

@@ -6,45 +6,50 @@ it is dismissed with a checked RunConfig, or with None.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.content import Content
-from textual.message import Message
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Button, Input, Static
 
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import CONFIGURE
 from lmm_tui.cockpit.screens.background_thread import run_in_background
-from lmm_tui.cockpit.screens.configure_outlook import KnownFacts, same_data, same_step_time
+from lmm_tui.cockpit.screens.configure_outlook import (
+    DataSeen,
+    DevicesFound,
+    KnownFacts,
+    StepsTried,
+    name_taken,
+    same_data,
+    same_step_time,
+)
 from lmm_tui.cockpit.screens.data_screen import DataScreen
-from lmm_tui.cockpit.screens.dialogs import AskDialog
-from lmm_tui.cockpit.screens.form_tabs import TABS
+from lmm_tui.cockpit.screens.form_tabs import TABS, keys_of, matters
 from lmm_tui.cockpit.screens.option_form import OptionForm
-from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, run_name
+from lmm_tui.cockpit.screens.settings_dialogs import SettingsFiles
+from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, Outlook, promise
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
 from lmm_tui.cockpit.widgets.option_field import OptionField
 from lmm_tui.cockpit.widgets.page_tabs import PageTabs
+from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.options import Option, options
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.planning.candidates import candidates, is_list_of_names, pretrained_runs
 from lmm_tui.planning.command_line import command_line
-from lmm_tui.planning.data_summary import DataFacts, summarize_data
-from lmm_tui.planning.settings_files import load_settings, save_settings, sources
+from lmm_tui.planning.data_summary import summarize_data
 from lmm_tui.planning.step_benchmark import seconds_a_step
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.engine.device import DeviceInfo
+    pass
 
 _DATA_KEYS = ("data.source", "data.more", "data.tokenizer")
 
@@ -53,35 +58,13 @@ TALL = 28
 """Columns for the estimate beside the form, rows for air between its sections."""
 TYPING_PAUSE_S = 0.25
 """Files are looked at once a person has stopped typing for this long."""
+TRY_AFTER_S = 3.0
+"""Once nothing was edited for this long, a few steps are tried."""
 DEVICES_AFTER_S = 0.5
 """Importing torch holds the interpreter for moments: the first paint goes first."""
 
 
-@dataclass
-class DevicesFound(Message):
-    """A thread has imported torch and found these devices, the best one first."""
-
-    devices: list[DeviceInfo]
-
-
-@dataclass
-class DataSeen(Message):
-    """A thread has looked at the files that `config` names."""
-
-    config: RunConfig
-    facts: DataFacts
-
-
-@dataclass
-class StepsTried(Message):
-    """A thread has measured how long a step of `config` takes, or could not."""
-
-    config: RunConfig
-    seconds_a_step: float | None
-    error: str = ""
-
-
-class ConfigureScreen(Screen[RunConfig | None]):
+class ConfigureScreen(SettingsFiles):
     """Dismissed with a configuration that may be started, or with None where none was wanted."""
 
     CSS_PATH = "../configure.tcss"
@@ -100,6 +83,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         self._start_wanted = False
         self._refused: tuple[OptionField, str] | None = None
         self._trying = False
+        self._quiet: Timer | None = None
 
     @property
     def config(self) -> RunConfig:
@@ -124,9 +108,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         wide = self.app.size.width >= WIDE
         self.set_class(wide, "-wide")
         self.set_class(self.app.size.height >= TALL, "-tall")
-        yield Static(
-            Content.assemble(("lmm-tui", "bold $accent"), f"  {tr('new run')}"), id="title"
-        )
+        yield ScreenTabs("configure")
         yield PageTabs()
         with Vertical(id="body"):
             yield OptionForm(self._config, id="form")
@@ -171,7 +153,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
         field = event.field
         self._refused = None
         if not field.problem:
-            self._config = with_changes(self._config, {field.option.key: field.value})
+            self._config = with_changes(self._config, field.changes)
         if field.option.key in ("stage", *_DATA_KEYS):
             self._look_soon()
         self.form.update_config(self._config)
@@ -192,6 +174,42 @@ class ConfigureScreen(Screen[RunConfig | None]):
         else:
             self.form.explain(field)
 
+    @on(Input.Submitted)
+    def action_pick(self) -> None:
+        """Choose the value of the focused field from a list; go on where there is none."""
+        field = self.form.focused_field
+        if field is None or not field.lists:
+            self.focus_next()
+            return
+        from lmm_tui.cockpit.screens.pick_dialog import PickDialog
+
+        key, config = field.option.key, self._config
+        several = is_list_of_names(key)
+        dialog = PickDialog(
+            field.called,
+            lambda: candidates(key, config),
+            several=several,
+            chosen=field.value if several else (),
+        )
+
+        def take(values: list[str] | None) -> None:
+            if values is not None:
+                field.show(values if several else values[0])
+
+        self.app.push_screen(dialog, take)
+
+    def options(self) -> Iterator[Option]:
+        """Every option that matters in this stage."""
+        return (option for option in options() if matters(option.key, self._config.stage))
+
+    async def go_to_field(self, key: str, text: str = "") -> None:
+        """Focus the field of an option, and fill it in if there is a text."""
+        await self._open_tab(next(at for at, tab in enumerate(TABS) if key in keys_of(tab)))
+        field = self.field(key)
+        field.editor.focus()
+        if text:
+            field.show_text(text)
+
     def action_reset(self) -> None:
         """Put the focused field back to its default."""
         if field := self.form.focused_field:
@@ -209,47 +227,15 @@ class ConfigureScreen(Screen[RunConfig | None]):
     def _command_clicked(self) -> None:
         self.action_copy()
 
-    # Files of settings
-
-    def action_load(self) -> None:
-        """Ask where settings are, and fill in all of them."""
-        loaded: list[RunConfig] = []
-
-        def judge(source: str) -> str:
-            try:
-                loaded.append(load_settings(source, self._config.runs_dir))
-            except ConfigError as error:
-                return str(error)
-            return ""
-
-        question = tr("From {sources}:", sources=sources())
-        dialog = AskDialog(tr("load settings"), question, judge=judge)
-        self.app.push_screen(dialog, lambda source: self._fill_in(loaded[-1]) if source else None)
-
-    def _fill_in(self, config: RunConfig) -> None:
+    def fill_in(self, config: RunConfig) -> None:
+        """Take over another configuration."""
         self._config = config
         self.form.show(config)
         self._look_soon()
         self._update()
 
-    def action_save(self) -> None:
-        """Ask for the name of a new file, and write the settings there."""
-
-        def judge(target: str) -> str:
-            try:
-                written = save_settings(target, self._config)
-                self.notify(tr("written to {file}", file=written), markup=False)
-            except ConfigError as error:
-                return str(error)
-            return ""
-
-        name = self._config.name or f"{self._config.stage}-{self._config.model.preset}"
-        dialog = AskDialog(tr("save settings"), tr("To a new file:"), f"{name}.toml", judge)
-        self.app.push_screen(dialog)
-
     # Starting and leaving
 
-    @on(Input.Submitted)
     @on(Button.Pressed, "#start")
     async def action_start(self) -> None:
         """Dismiss with the configuration, or go to the first field that is wrong."""
@@ -258,7 +244,7 @@ class ConfigureScreen(Screen[RunConfig | None]):
             await self.form.open_tab_of(wrong[0])
             self._show_tabs()
             names = listed(field.called for field in wrong)
-            why = tr("Not started; put right what is marked: {names}", names=names)
+            why = tr("Fix the highlighted fields: {names}", names=names)
             self._refused = wrong[0], why
             wrong[0].editor.focus()
             self._show_help()
@@ -275,23 +261,25 @@ class ConfigureScreen(Screen[RunConfig | None]):
             self.dismiss(None)
             return
         self._leaving = True
-        self.form.warn(tr("What you changed would be lost: leave once more to leave, edit to stay"))
+        self.form.warn(tr("Unsaved changes. Press esc again to discard."))
 
     # What follows from the values
 
     def _update(self) -> None:
         """Bring checks, estimate and command up to date with the configuration."""
-        self.field("name").complain(_name_taken(self._config))
-        self.field("name").show_unset(run_name(self._config))
+        self.field("name").complain(name_taken(self._config))
+        self.field("start_from").doubt(self._known.doubt_start(self._config))
         try:
             outlook = self._known.outlook(self._config)
-            peak = tr("{lr:.2g} for this model", lr=self._config.peak_lr)
-            self.field("optim.lr").show_unset(peak)
             self.field("model.preset").complain("")
         except ConfigError as error:
             self.field("model.preset").complain(str(error))
             return
-        self.query_one(EstimatePanel).outlook = outlook
+        panel = self.query_one(EstimatePanel)
+        panel.outlook = outlook
+        panel.set_class(bool(self.form.wrong_fields), "-stale")
+        self.form.promise("" if self.form.wrong_fields else promise(outlook))
+        self._try_soon(outlook)
         self.query_one("#command", Static).update(f"$ {clean(command_line(self._config))}")
 
     def _look_soon(self) -> None:
@@ -302,12 +290,17 @@ class ConfigureScreen(Screen[RunConfig | None]):
 
     def _look_at_data(self) -> None:
         config = self._config
-        run_in_background(self, "data", lambda: DataSeen(config, summarize_data(config)))
+
+        def read() -> DataSeen:
+            starts = tuple(run.name for run in pretrained_runs(config.runs_dir))
+            return DataSeen(config, summarize_data(config), starts)
+
+        run_in_background(self, "data", read)
 
     async def on_data_seen(self, event: DataSeen) -> None:
         if not same_data(event.config, self._config):
             return
-        self._known.data = event.facts
+        self._known.data, self._known.starts = event.facts, event.starts
         for key in ("data.source", "data.tokenizer"):
             self.field(key).complain(event.facts.problems.get(key, ""))
         self._update()
@@ -332,39 +325,54 @@ class ConfigureScreen(Screen[RunConfig | None]):
         """Show rows of the data as the model will see them."""
         self.app.push_screen(DataScreen(None, self._config))
 
+    def _try_soon(self, outlook: Outlook) -> None:
+        """Benchmark the settings once nothing was edited for a while, if that is quickly done."""
+        if self._quiet is not None:
+            self._quiet.stop()
+        if self._known.measured_for is not None and same_step_time(
+            self._known.measured_for, self._config
+        ):
+            return
+        session = getattr(self.app, "session", None)
+        beside_training = session is not None and session.view.active
+        if (
+            self._known.may_benchmark(outlook)
+            and not self.form.wrong_fields
+            and not beside_training
+        ):
+            self._quiet = self.set_timer(TRY_AFTER_S, self._benchmark)
+
     def action_try(self) -> None:
         """Measure in a worker process how long a step takes."""
-        if self._trying:
-            return
+        if self._benchmark():
+            self.form.warn(tr("Benchmarking …"))
+
+    def _benchmark(self) -> bool:
+        """Start it, if none is running; the answer is a message."""
+        if self._trying or not self.is_attached:
+            return False
         config, self._trying = self._config, True
-        self.form.warn(tr("Trying a few steps …"))
         run_in_background(
             self,
             "try",
             lambda: StepsTried(config, seconds_a_step(config)),
             refused=lambda why: StepsTried(config, None, why),
         )
+        return True
 
     def on_steps_tried(self, event: StepsTried) -> None:
         self._trying = False
         if not same_step_time(event.config, self._config):
-            self.form.warn(tr("The settings have changed: what was tried counts no more"))
+            self._update()
         elif event.seconds_a_step is None:
-            self.form.warn(tr("Not tried: {why}", why=translate_message(event.error)))
+            self._known.measured_for = event.config
+            self._known.seconds_a_step = None
+            self.form.warn(tr("Benchmark failed: {why}", why=translate_message(event.error)))
         else:
             self._known.seconds_a_step = event.seconds_a_step
             self._known.measured_for = event.config
             self._show_help()
             self._update()
-
-
-def _name_taken(config: RunConfig) -> str:
-    if config.name is None or not RunDir(Path(config.runs_dir) / config.name).exists():
-        return ""
-    return tr(
-        "{folder} holds a run of this name; choose another, or leave it empty",
-        folder=config.runs_dir,
-    )
 
 
 if __name__ == "__main__":

@@ -5,11 +5,15 @@ the estimate that follows from them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from textual.message import Message
 
 from lmm_tui.cockpit.widgets.estimate_panel import Outlook
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.planning.data_summary import DataFacts
@@ -17,6 +21,37 @@ from lmm_tui.planning.estimate import Estimate, estimate
 
 if TYPE_CHECKING:
     from lmm_tui.engine.device import DeviceInfo
+
+_NEED_A_START = ("sft", "dpo", "grpo")
+_CPU_STEP, _GPU_STEP = 3e11, 3e13
+"""Operations of a step of which some are tried unasked: seconds, not minutes."""
+_MOST_MEMORY = 0.5
+
+
+@dataclass
+class DevicesFound(Message):
+    """A thread has imported torch and found these devices, the best one first."""
+
+    devices: list[DeviceInfo]
+
+
+@dataclass
+class DataSeen(Message):
+    """A thread has looked at the files that `config` names."""
+
+    config: RunConfig
+    facts: DataFacts
+    starts: tuple[str, ...]
+    """Runs that this one could start from."""
+
+
+@dataclass
+class StepsTried(Message):
+    """A thread has measured how long a step of `config` takes, or could not."""
+
+    config: RunConfig
+    seconds_a_step: float | None
+    error: str = ""
 
 
 @dataclass
@@ -30,6 +65,34 @@ class KnownFacts:
     seconds_a_step: float | None = None
     """As measured for `measured_for`."""
     measured_for: RunConfig | None = None
+    starts: tuple[str, ...] = ()
+    """Runs with weights to start from, the newest first."""
+
+    def doubt_start(self, config: RunConfig) -> str:
+        """What is doubtful about the weights that a stage starts from, or nothing."""
+        if config.stage not in _NEED_A_START or config.start_from:
+            return ""
+        offered = tr(
+            "enter lists {count}, such as {name}",
+            count=len(self.starts),
+            name=next(iter(self.starts), ""),
+        )
+        return tr(
+            "{stage} of random weights teaches nothing: it needs a pretrained model; {offer}",
+            stage=config.stage.upper(),
+            offer=offered if self.starts else tr("pretrain one first"),
+        )
+
+    def may_benchmark(self, outlook: Outlook) -> bool:
+        """Whether a few steps may be tried unasked: the model fits and they are soon done."""
+        device = self.device(outlook.config)
+        if device is None or self.data is None or self.data.problems:
+            return False
+        if (outlook.memory_share or 0) > _MOST_MEMORY or self.doubt_start(outlook.config):
+            return False
+        tokens, shape = outlook.estimate.tokens_per_step, outlook.estimate.shape
+        step = shape.flops_per_token(outlook.config.data.seq_len) * tokens
+        return 0 < step < (_CPU_STEP if device.name == "cpu" else _GPU_STEP)
 
     def device(self, config: RunConfig) -> DeviceInfo | None:
         """The device that a configuration means, once that is known."""
@@ -86,6 +149,16 @@ def same_data(one: RunConfig, other: RunConfig) -> bool:
 
 def _device_text(device: DeviceInfo) -> str:
     return tr(", ").join((device.name, translate_message(device.description)))
+
+
+def name_taken(config: RunConfig) -> str:
+    """What is wrong with the name of the run, or nothing."""
+    if config.name is None or not RunDir(Path(config.runs_dir) / config.name).exists():
+        return ""
+    return tr(
+        "{folder} holds a run of this name; choose another, or leave it empty",
+        folder=config.runs_dir,
+    )
 
 
 if __name__ == "__main__":

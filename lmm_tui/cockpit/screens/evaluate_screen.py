@@ -115,7 +115,7 @@ class EvaluateScreen(EvaluationSettings):
             self._scoring = tr("step {step:,}", step=checkpoint_step(checkpoint))
             self.query_one(EvaluationResults).show_progress(self._scoring)
         else:
-            self.toast(tr("an evaluation is under way; x cancels it"), "evaluate", severe=True)
+            self.toast(tr("an evaluation is running; S stops it"), "evaluate", severe=True)
 
     def _evaluate(self, setup: EvaluationSetup, checkpoint: Path) -> Record:
         try:
@@ -146,7 +146,7 @@ class EvaluateScreen(EvaluationSettings):
         if message.record is not None:
             self.toast(message.record.sentence, mark("evaluated"))
         elif self._cancelled:
-            self.toast(tr("cancelled; r goes on where it was"), "evaluate")
+            self.toast(tr("cancelled; v resumes where it was"), "evaluate")
         else:
             self.toast(message.error, "evaluate", severe=True)
         self.look()
@@ -155,7 +155,7 @@ class EvaluateScreen(EvaluationSettings):
         if self._scoring:
             self._cancel()
         else:
-            self.toast(tr("nothing is being evaluated; r begins"), "evaluate")
+            self.toast(tr("no evaluation is running; v starts one"), "evaluate")
 
     def _cancel(self) -> None:
         self._cancelled = True

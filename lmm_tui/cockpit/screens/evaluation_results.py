@@ -146,7 +146,7 @@ class EvaluationResults(Vertical):
 def _state_line(running: str, at: EvaluationProgress | None, width: int) -> Content:
     """A bar with answers done and time left, as far as there is room."""
     if not running:
-        return Content.styled(tr("r evaluates · enter changes a setting · v turns the page"), QUIET)
+        return Content.styled(tr("v evaluates · enter changes a setting · ] switches view"), QUIET)
     name = f"{running}  "
     if at is None or not at.total:
         return Content.assemble((name, "bold"), tr("starting lm-eval …"))
@@ -194,7 +194,7 @@ def _history_chart(asked: Asked, chance: float | None) -> Chart:
 
 def _empty_text(*, saved: bool) -> Content:
     first = (
-        tr("No scores yet: r asks this checkpoint the built-in questions.")
+        tr("No scores yet: v asks this checkpoint the built-in questions.")
         if saved
         else tr("Nothing is saved yet: c on the dashboard writes a checkpoint of a live run.")
     )

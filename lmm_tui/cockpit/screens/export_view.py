@@ -66,7 +66,7 @@ class ViewExport(RunCommands):
     def _export_curves(self) -> None:
         curves = Curves.of([chart for chart in self.query(Chart) if chart.is_on_screen])
         if curves is None:
-            self.toast(tr("no curve is on the screen; n turns the page"), "export")
+            self.toast(tr("no curve is on the screen; ] turns the page"), "export")
             return
         title, run = self.shown_title(), self.session.run_dir
 

@@ -7,7 +7,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import mark
 from lmm_tui.metrics.stages.built_in import BUILT_IN
 
-ESSENTIALS = mark("essentials")
+ESSENTIALS = mark("basic")
 FORM = (
     "stage",
     "device",
@@ -29,10 +29,10 @@ _STAGED = tuple(stage for stage in BUILT_IN if stage in RunConfig.model_fields)
 _SECTIONS = {
     mark("stage"): ("lora", *_STAGED),
     mark("model"): ("model",),
-    mark("data"): ("data", ""),
-    mark("training"): ("train",),
-    mark("optimisation"): ("optim",),
-    mark("probes, logs"): ("log", "probe"),
+    mark("data"): ("data",),
+    mark("training"): ("train", ""),
+    mark("optimizer"): ("optim",),
+    mark("logging & probes"): ("log", "probe"),
     mark("evaluation"): ("eval",),
     mark("health"): ("health",),
 }

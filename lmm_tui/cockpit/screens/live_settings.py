@@ -94,11 +94,7 @@ class LiveSettings(ModalScreen[Changes | None]):
         self._judge()
 
     def _shown(self, setting: LiveSetting) -> str:
-        """The text of an unedited field; it may be rounded, since it is not sent."""
-        known = self._current.get(setting.name)
-        if known is None:
-            return ""
-        return _number_text(known, 4) if setting.least is None else f"{known:.0f}"
+        return _shown(setting, self._current)
 
     @on(Input.Changed)
     def _judge(self) -> bool:
@@ -115,22 +111,12 @@ class LiveSettings(ModalScreen[Changes | None]):
                 wrong.append(f"{tr(setting.label)} {error}")
                 continue
             self._changes[setting.name] = value
-            before = self._shown(setting) or "?"
-            line = f"{tr(setting.label)}  {before} → {_number_text(value, 6)}"
-            lines.append(line + (self._present_rates(value) if setting.name == "lr" else ""))
+            lines.append(what_changes(setting, value, self._current, self._present_lr))
         self._label_button(confirming=False)
         said = wrong or lines or [tr("Type another value; up and down go from field to field.")]
         style = "$text-error" if wrong else "bold" if lines else "$foreground 60%"
         self.query_one("#verdict", Static).update(Content.styled("\n".join(said), style))
         return bool(lines) and not wrong
-
-    def _present_rates(self, peak: float) -> str:
-        """What another peak means now, such as ` (now 2.49e-3 → 8.3e-4)`."""
-        now, before = self._present_lr, self._current.get("lr")
-        if now is None or not before:
-            return ""
-        rates = _number_text(now, 3), _number_text(now * peak / before, 3)
-        return tr("  (now {before} → {after})", before=rates[0], after=rates[1])
 
     def _label_button(self, *, confirming: bool) -> None:
         button = self.query_one("#go", Button)
@@ -163,6 +149,27 @@ class LiveSettings(ModalScreen[Changes | None]):
         elif event.key == "escape":
             event.stop()
             self.dismiss(None)
+
+
+def what_changes(
+    setting: LiveSetting, value: float, current: Mapping[str, float], present_lr: float | None
+) -> str:
+    """A change, such as `peak learning rate  0.003 → 0.001  (now 2.49e-3 → 8.3e-4)`."""
+    before = _shown(setting, current) or "?"
+    line = f"{tr(setting.label)}  {before} → {_number_text(value, 6)}"
+    peak = current.get("lr")
+    if setting.name != "lr" or present_lr is None or not peak:
+        return line
+    rates = _number_text(present_lr, 3), _number_text(present_lr * value / peak, 3)
+    return line + tr("  (now {before} → {after})", before=rates[0], after=rates[1])
+
+
+def _shown(setting: LiveSetting, current: Mapping[str, float]) -> str:
+    """The text of an unedited field; it may be rounded, since it is not sent."""
+    known = current.get(setting.name)
+    if known is None:
+        return ""
+    return _number_text(known, 4) if setting.least is None else f"{known:.0f}"
 
 
 def current_settings(run: RunDir) -> dict[str, float]:

@@ -151,6 +151,12 @@ class MetricPages(ChartGestures):
     def action_search(self) -> None:
         self.query_one(FilterInput).open()
 
+    def search_metric(self, name: str) -> None:
+        """Show the charts of the metrics whose names have `name` in them."""
+        searched = self.query_one(FilterInput)
+        searched.value = name
+        searched.leave(drop=False)
+
     @on(FilterInput.Edited)
     def _search(self, message: FilterInput.Edited) -> None:
         self._book.words = message.text.strip()
@@ -175,7 +181,7 @@ class MetricPages(ChartGestures):
         panel = self.query_one(PanelGrid).panel_of(self.focused) if self.focused else None
         metric = self._book.metric_of(panel)
         if metric is None:
-            self.toast(tr("tab to the chart of a metric first: n shows them all"), mark("metrics"))
+            self.toast(tr("tab to the chart of a metric first: ] shows them all"), mark("metrics"))
         else:
             self._book.shelf = change(self._book.shelf, metric)
             self.show_pages()

@@ -12,12 +12,22 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Button, Static
 
+from lmm_tui.cockpit.screens.form_defaults import effective_values
+from lmm_tui.cockpit.screens.form_labels import label_of, unit_of
 from lmm_tui.cockpit.screens.form_tabs import ESSENTIALS, TABS, keys_of, matters, section_of
-from lmm_tui.cockpit.widgets.option_field import CHANGED_MARK, UNSET, OptionField, field_id, to_text
+from lmm_tui.cockpit.widgets.option_field import (
+    CHANGED_MARK,
+    LISTS,
+    UNSET,
+    OptionField,
+    field_id,
+    to_text,
+)
 from lmm_tui.engine.config.options import Option, lookup, options
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_range
+from lmm_tui.planning.candidates import has_candidates
 
 
 class OptionForm(Vertical):
@@ -32,25 +42,32 @@ class OptionForm(Vertical):
         yield Vertical(*self._fields(ESSENTIALS), id=_tab_id(0), classes="tab")
         with Horizontal(id="buttons"):
             yield Button(tr("Start"), id="start", variant="primary", compact=True)
-            yield Button(tr("Leave"), id="leave", compact=True)
+            yield Button(tr("Cancel"), id="leave", compact=True)
+            yield Static(id="promise")
         yield Static(id="explanation")
 
     def on_mount(self) -> None:
         self.border_title = tr("configuration")
-        self.field("data.tokenizer").show_unset(tr("inherited, or trained here"))
-        self.field("start_from").show_unset(tr("nothing: new weights"))
+        self.border_subtitle = tr(
+            "{mark} changed · {list} enter lists values", mark=CHANGED_MARK, list=LISTS
+        )
 
     def _fields(self, tab: str) -> Iterator[OptionField]:
         known = {option.key: option for option in options()}
+        unset = effective_values(self._config)
         above = ""
         for key in keys_of(tab):
             section = section_of(key) or "run"
             field = OptionField(
                 known[key],
                 lookup(self._config, key),
+                label=label_of(known[key]),
+                unit=unit_of(known[key]),
                 heading="" if section == above else tr(section),
                 choices=("auto", "cpu") if key == "device" else (),
+                lists=has_candidates(key),
             )
+            field.show_unset(unset.get(key, tr(UNSET)))
             field.set_class(section != above, "-heading")
             field.display = matters(key, self._config.stage)
             above = section
@@ -75,11 +92,18 @@ class OptionForm(Vertical):
         """Fill the fields from another configuration."""
         for field in self.query(OptionField):
             field.show(lookup(config, field.option.key))
+        if config.train.epochs is not None:
+            length = tr("{count} epochs", count=f"{config.train.epochs:g}")
+            self.field("train.steps").show_text(length)
         self.update_config(config)
 
     def update_config(self, config: RunConfig) -> None:
         """Take over the values that the fields have now; another stage has other fields."""
         staged, self._config = config.stage != self._config.stage, config
+        unset = effective_values(config)
+        for field in self.query(OptionField):
+            if field.option.key in unset:
+                field.show_unset(unset[field.option.key])
         if staged:
             for field in self.query(OptionField):
                 field.display = matters(field.option.key, config.stage)
@@ -117,6 +141,10 @@ class OptionForm(Vertical):
         fields = self.query_one(f"#{_tab_id(self._open)}").query(OptionField)
         next(field for field in fields if field.display).editor.focus()
 
+    def promise(self, text: str) -> None:
+        """Say beside the buttons what will happen."""
+        self.query_one("#promise", Static).update(Content(text))
+
     # Explanation
 
     def explain(self, field: OptionField | None) -> None:
@@ -128,7 +156,7 @@ class OptionForm(Vertical):
             return
         small_print = _small_print(field.option)
         shown.update(
-            Content.assemble(tr(field.option.help), "\n", (small_print, "$foreground 50%")),
+            Content.assemble(tr(field.option.help), "\n", (small_print, "$foreground 60%")),
             layout=False,
         )
 

@@ -173,7 +173,7 @@ class RunsScreen(RunActions):
         process = tr("pid {pid} on {host}", pid=info.pid, host=info.host) if info.pid else ""
         known = (info.model, info.device, info.precision, process)
         facts = tr(run.summary.log_format) if run.is_log else " · ".join(filter(None, known))
-        hint = "" if run.is_log else tr("no note; n writes one")
+        hint = "" if run.is_log else tr("no note; a adds one")
         trouble = run.summary.verdict.text if run.summary.verdict.is_trouble else ""
         last = translate_message(error or trouble) or run.note or hint
         return [

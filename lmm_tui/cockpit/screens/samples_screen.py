@@ -32,8 +32,8 @@ from lmm_tui.terminal.safe_text import clean
 
 _EMPTY = mark(
     "No samples yet.\n"
-    "s asks a live model for some; a asks it to go on from a prompt of yours.\n"
-    "c talks with it, or with a checkpoint; w shows what surprises it in a text."
+    "p asks a live model for some; a asks it to go on from a prompt of yours.\n"
+    "i talks with it, or with a checkpoint; w shows what surprises it in a text."
 )
 _QUIET = "$foreground 70%"
 

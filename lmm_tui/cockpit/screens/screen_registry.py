@@ -58,7 +58,7 @@ def _runs(context: ScreenContext) -> BaseScreen:
 def _system(context: ScreenContext) -> BaseScreen:
     from lmm_tui.cockpit.screens.system_screen import SystemScreen
 
-    return SystemScreen(context.runs_dir, context.session.run_dir if context.session else None)
+    return SystemScreen(context.runs_dir, context.session)
 
 
 def _of_a_run(name: str, context: ScreenContext) -> BaseScreen:

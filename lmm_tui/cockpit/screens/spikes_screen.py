@@ -53,7 +53,7 @@ class SpikesScreen(ModalScreen[int | None]):
             panel.border_title = tr("spikes")
             leave, back = (
                 pressed("esc", "leave"),
-                pressed(tr("r goes back and skips it"), "go_back"),
+                pressed(tr("b goes back and skips it"), "go_back"),
             )
             panel.border_subtitle = f"{back} · {leave}" if self._live else leave
             yield Table(

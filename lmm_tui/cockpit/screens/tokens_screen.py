@@ -91,7 +91,7 @@ class TokensScreen(BackendScreen):
             if asked is None and not isinstance(backend, LiveBackend):
                 asked = _validation_text(self.run_dir)
                 if asked is None:
-                    why = tr("held-out text is known to the live model alone; e writes another")
+                    why = tr("held-out text is known to the live model alone; i writes another")
                     reply = Reply(False, why)
                     return ReadDone(reply, None, name)
             return ReadDone(
@@ -171,7 +171,7 @@ class TokensScreen(BackendScreen):
         waiting = Content.assemble(
             tr("The text is being read …") + "\n" if reading else "",
             (
-                tr("e writes a text, pasting works as well; v reads held-out text of the run."),
+                tr("i writes a text, pasting works as well; v reads held-out text of the run."),
                 _QUIET,
             ),
         )

@@ -34,8 +34,8 @@ class ChoiceRow(Widget, can_focus=True):
     """
     COMPONENT_CLASSES = {"choice--other", "choice--taken"}
     BINDINGS = [
-        Binding("left", "move(-1)", "previous", show=False, id="choice.previous"),
-        Binding("right,space", "move(1)", "next", show=False, id="choice.next"),
+        Binding("left,h", "move(-1)", "previous", show=False, id="choice.previous"),
+        Binding("right,l", "move(1)", "next", show=False, id="choice.next"),
         Binding("home", "take(0)", "first", show=False, id="choice.first"),
         Binding("end", "take(-1)", "last", show=False, id="choice.last"),
     ]
@@ -71,6 +71,11 @@ class ChoiceRow(Widget, can_focus=True):
     @property
     def choices(self) -> tuple[str, ...]:
         return self._choices
+
+    @property
+    def natural_width(self) -> int:
+        """Cells in which all choices are shown."""
+        return _width([(f" {clean(self._label(name))} ", name) for name in self._choices])
 
     def set_choices(self, choices: Sequence[str]) -> None:
         """Offer other choices; the value is kept, and added if it is not among them."""

@@ -18,6 +18,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import count, duration, size
 from lmm_tui.metrics.stages.built_in import info_of
+from lmm_tui.planning.command_line import run_name
 from lmm_tui.planning.estimate import Estimate, exact
 from lmm_tui.terminal.safe_text import clean, fit
 
@@ -102,10 +103,10 @@ def table(outlook: Outlook) -> Content:
         (tr("attention"), heads),
         (tr("vocabulary"), tr("{count} tokens", count=exact(shape.vocab_size))),
         ("", ""),
-        (tr("a step"), _a_step(outlook)),
-        (tr("in all"), _in_all(outlook)),
-        (tr("epochs"), _epochs(sized) or tr("known once the data is")),
-        (tr("time"), _time(outlook) or tr("ctrl+t tries a few steps")),
+        (tr("per step"), _a_step(outlook)),
+        (tr("total"), _in_all(outlook)),
+        (tr("epochs"), _epochs(sized) or tr("unknown until the data is loaded")),
+        (tr("time"), _time(outlook) or tr("ctrl+t benchmarks")),
         ("", ""),
         (tr("memory"), _memory(outlook)),
         ("", "METER"),
@@ -158,9 +159,22 @@ def sentences(outlook: Outlook) -> Content:
     return Content("\n").join(lines)
 
 
-def run_name(config: RunConfig) -> str:
-    """The name of the run; its date is not known before it starts."""
-    return config.name or f"{config.stage}-{config.model.preset}-<date>"
+def promise(outlook: Outlook) -> str:
+    """What Start does, such as `trains 1,000 steps, about 5 min here`."""
+    config, steps = outlook.config, outlook.estimate.steps
+    if steps is None:
+        length = tr("trains {count} epochs", count=f"{config.train.epochs:g}")
+    else:
+        length = tr(
+            "trains {count} step" if steps == 1 else "trains {count} steps", count=exact(steps)
+        )
+    if outlook.seconds_a_step is None or steps is None:
+        return length
+    return tr(
+        "{length}, about {time} here",
+        length=length,
+        time=duration(outlook.seconds_a_step * steps),
+    )
 
 
 def folder(config: RunConfig) -> str:
@@ -265,5 +279,5 @@ if __name__ == "__main__":
 
     shown = estimate(RunConfig(), corpus_bytes=6_000_000)
     example = Outlook(RunConfig(), shown, "built in, 6 MB", "cpu", 16_000_000_000)
-    print(table(example), sentences(example), example.verdict, sep="\n")
+    print(table(example), sentences(example), example.verdict, promise(example), sep="\n")
     print("=== 自测通过 ===")

@@ -1,7 +1,8 @@
-"""One option of the configuration as a row of a form.
+"""One option of the configuration as a row of a form: label, editor, unit, help.
 
-Label, editor, default, range and error sentence all come from its `Option`. Problems that involve
-other options or files are found by the screen, which reports them with `complain`.
+Default, range, help and error sentence all come from its `Option`, label and unit from the form.
+Problems that involve other options or files are found by the screen, which reports them with
+`complain`, and doubts with `doubt`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.cells import cell_len
 from rich.highlighter import Highlighter
 from rich.text import Text
 from textual import on
@@ -30,13 +32,21 @@ from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message, translate_range
+from lmm_tui.planning.typed_values import epochs_in, plain_number, words_in, words_text
 from lmm_tui.terminal.safe_text import REPLACEMENT, clean, fit, wrap
 
 UNSET = mark("unset")
 CHANGED_MARK = "●"
 HEADING_WIDTH = 9
-LABEL_WIDTH = 28
+LABEL_WIDTH = 31
 """Columns left of the editor, heading included; the style sheet below repeats it."""
+NUMBER_WIDTH, TEXT_WIDTH = 18, 36
+"""Columns of an editor that has something at its right."""
+HELP_FROM = 94
+"""Columns of a field from which on its help stands beside it."""
+_LEAST_HELP = 16
+LISTS = "▾"
+"""Marks a field whose values can be chosen from a list."""
 
 _DEFAULTS = RunConfig()
 
@@ -47,7 +57,7 @@ class OptionField(Widget):
     DEFAULT_CSS = """
     OptionField { height: auto; padding: 0 1; }
     OptionField:focus-within { background: $boost; }
-    OptionField > * { margin-left: 28; }
+    OptionField > * { margin-left: 31; }
     OptionField > Input.-textual-compact {
         height: 1; padding: 0 1; background: $surface; color: $foreground;
     }
@@ -69,18 +79,28 @@ class OptionField(Widget):
         option: Option,
         value: Any,
         *,
+        label: str = "",
+        unit: str = "",
         heading: str = "",
         choices: Sequence[str] = (),
+        lists: bool = False,
     ) -> None:
-        """`choices` are for an option that defines none itself."""
+        """`choices` are for an option that defines none itself; `lists`: it can be picked."""
         super().__init__(id=field_id(option.key))
+        self._label = label or tr(option.label)
+        self._unit = unit
+        self.lists = lists
         self.option = option
         self.value = value
         self._error = ""
         self._complaint = ""
+        self._doubt = ""
         self._heading = heading
+        self._unset_label = ""
         self._editor = self._make_editor(choices or _choices(option))
         self._parsed_text = self.text
+        self.changes: dict[str, Any] = {option.key: value}
+        """What the last valid text sets: its own option, mostly."""
 
     @property
     def editor(self) -> ChoiceRow | Input:
@@ -100,7 +120,7 @@ class OptionField(Widget):
     @property
     def called(self) -> str:
         """The label in the language of the interface."""
-        return tr(self.option.label, about=self.option.key.partition(".")[0])
+        return self._label
 
     @property
     def changed(self) -> bool:
@@ -112,24 +132,67 @@ class OptionField(Widget):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return 1 + len(self._message_lines(width))
 
+    def on_resize(self) -> None:
+        self._fit_editor()
+
+    def _fit_editor(self) -> None:
+        """Leave room at the right of the editor for the unit, and for the help where it fits."""
+        room = max(self.size.width - LABEL_WIDTH - 1, 1)
+        width = min(self._editor_width(), room)
+        if self._editor.styles.width is None or self._editor.styles.width.value != width:
+            self._editor.styles.width = width
+
+    def _editor_width(self) -> int:
+        if isinstance(self._editor, ChoiceRow):
+            return self._editor.natural_width
+        if self._unit:
+            return NUMBER_WIDTH
+        if self.option.kind in (int, float):
+            # What applies where nothing is set may be said in a sentence.
+            prompt = self._editor.prompt if isinstance(self._editor, TextInput) else ""
+            return TEXT_WIDTH if cell_len(prompt) + 2 > NUMBER_WIDTH else NUMBER_WIDTH
+        if self.size.width >= HELP_FROM:
+            return TEXT_WIDTH
+        return self.size.width - LABEL_WIDTH - (4 if self.lists else 2)
+
     def render(self) -> Content:
-        """The label at the left of the editor, and below both the problem."""
+        """What stands around the editor, and below it what is wrong or doubtful."""
         sign = CHANGED_MARK if self.changed else " "
+        colour = "$error" if self.problem else "$warning" if self._doubt else ""
         label = Content.assemble(
             (fit(self._heading, HEADING_WIDTH), "$foreground-muted"),
             (f"{sign} ", "$accent"),
-            (self.called, "$error" if self.problem else ""),
+            (fit(self.called, LABEL_WIDTH - HEADING_WIDTH - 2), colour),
         )
         indent = " " * (LABEL_WIDTH + 1)
+        colour = "$error" if self.problem else "$warning"
         message = [
-            Content.styled(indent + line, "$error") for line in self._message_lines(self.size.width)
+            Content.styled(indent + line, colour) for line in self._message_lines(self.size.width)
         ]
-        return Content("\n").join([label, *message])
+        return Content("\n").join([label + self._beside(), *message])
+
+    def _beside(self) -> Content:
+        """The unit and the help, at the right of the editor."""
+        width = self.size.width - 1
+        at = min(self._editor_width(), max(width - LABEL_WIDTH, 1))
+        gap = " " * (at + 1)
+        unit = LISTS if self.lists else self._unit
+        beside = Content.assemble((gap, ""), (unit, "$foreground 60%"))
+        if width < HELP_FROM:
+            return beside
+        column = max(TEXT_WIDTH + 3, beside.cell_length + 1)
+        room = width - LABEL_WIDTH - column
+        if room < _LEAST_HELP:
+            return beside
+        pad = " " * (column - beside.cell_length)
+        help_text = fit(tr(self.option.help), room).rstrip()
+        return Content.assemble(beside, pad, (help_text, "$foreground 45%"))
 
     def _message_lines(self, width: int) -> list[str]:
-        if not self.problem:
+        text = self._translated_problem() if self.problem else self._doubt
+        if not text:
             return []
-        return wrap(clean(self._translated_problem()), max(width - LABEL_WIDTH - 1, 16))
+        return wrap(clean(text), max(width - LABEL_WIDTH - 1, 16))
 
     def _translated_problem(self) -> str:
         """The problem in the language of the interface, without the key that it may begin with."""
@@ -142,9 +205,18 @@ class OptionField(Widget):
             self._complaint = problem
             self.refresh(layout=True)
 
+    def doubt(self, warning: str) -> None:
+        """Show a warning, which keeps nobody from starting; an empty text removes it."""
+        if warning != self._doubt:
+            self._doubt = warning
+            self.refresh(layout=True)
+
     def show(self, value: Any) -> None:
         """Put another value into the editor, as if typed."""
-        self._editor.value = to_text(self.option, value)
+        self.show_text(to_text(self.option, value))
+
+    def show_text(self, text: str) -> None:
+        self._editor.value = text
 
     def reset(self) -> None:
         """Restore the default."""
@@ -158,6 +230,10 @@ class OptionField(Widget):
         """Show the effective value of an unset option as its placeholder."""
         if isinstance(self._editor, TextInput):
             self._editor.prompt = text
+        elif self._unset_label != text:
+            self._unset_label = text
+            self._editor.refresh()
+            self._fit_editor()
 
     @on(Input.Changed)
     @on(ChoiceRow.Changed)
@@ -168,7 +244,8 @@ class OptionField(Widget):
         self._parsed_text = self.text
         before = self.problem
         try:
-            self.value = parse(self.option, self.text)
+            self.changes = self._parsed()
+            self.value = self.changes.get(self.option.key, self.value)
             self._error = ""
         except ConfigError as error:
             self._error = str(error)
@@ -176,10 +253,21 @@ class OptionField(Widget):
         self.refresh(layout=bool(before) or bool(self.problem))
         self.post_message(self.Changed(self))
 
+    def _parsed(self) -> dict[str, Any]:
+        """What the text sets; a length in epochs is another option than one in steps."""
+        if self.option.key == "train.steps" and (epochs := epochs_in(self.text)) is not None:
+            return {self.option.key: self.option.default, "train.epochs": epochs}
+        return {self.option.key: parse(self.option, self.text)}
+
+    def _choice_label(self, choice: str) -> str:
+        if choice == UNSET and self._unset_label:
+            return self._unset_label
+        return tr(choice) if self.option.kind is bool else choice
+
     def _make_editor(self, choices: Sequence[str]) -> ChoiceRow | TextInput:
         text = to_text(self.option, self.value)
         if choices:
-            return ChoiceRow(choices, text, label=tr if self.option.kind is bool else str)
+            return ChoiceRow(choices, text, label=self._choice_label)
         return TextInput(text, prompt=tr(UNSET), highlighter=_VisibleText())
 
 
@@ -195,7 +283,8 @@ def to_text(option: Option, value: Any) -> str:
     if value is None:
         return ""
     if option.kind is list:
-        return toml_value(value)
+        plain = words_text(value)
+        return toml_value(value) if plain is None else plain
     return str(value)
 
 
@@ -208,6 +297,8 @@ def parse(option: Option, text: str) -> Any:
         given = None
     elif option.kind is list:
         given = _list(text)
+    elif option.kind in (int, float):
+        given = plain_number(text)
     try:
         return lookup(with_changes(_DEFAULTS, {option.key: given}), option.key)
     except ConfigError:
@@ -219,12 +310,15 @@ def parse(option: Option, text: str) -> Any:
 
 
 def _list(text: str) -> list[Any]:
+    """Words between commas, or a TOML list for items that have commas themselves."""
+    if not text.lstrip().startswith("["):
+        return words_in(text)
     try:
         found = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         found = None
     if not isinstance(found, list):
-        raise ConfigError(tr('needs a list such as ["one", "two"]'))
+        raise ConfigError(tr('needs a list such as one, two or ["one", "two"]'))
     return found
 
 

@@ -136,12 +136,12 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     small = {"model.hidden_size": 32, "model.num_layers": 2}
     run = launch(tmux, tmp_path, "--steps", "1000000", **small)
     # Configure: from the preset up to the name, which the estimate beside it takes up.
-    tmux.wait_for("configuration", "estimate", "preset")
+    tmux.wait_for("configuration", "estimate", "model size")
     tmux.press("Up", "Up")
     tmux.wait_for("Name of the run")
     tmux.press("-l", "demo")
     tmux.wait_for("runs/demo", "--name demo")
-    tmux.press("Enter")
+    tmux.press("F5")
     assert "ln V" in tmux.wait_for("RUNNING", "smoothed", "tok/s", "best")
 
     # Look closer: zoom into the loss, with a cursor, and go back to everything.
@@ -160,9 +160,9 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     tmux.wait_for("samples · 4", "participation ratio")
     tmux.press("3")
     tmux.wait_for("4 prompts", "1 step")
-    tmux.press("s")
+    tmux.press("p")
     tmux.wait_for("2 steps")
-    tmux.press("c")
+    tmux.press("i")
     tmux.wait_for("the live model goes on from this")
     tmux.press("-l", "The cat")
     tmux.press("Enter")
@@ -195,7 +195,7 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
         replace_text(tmux, f"│   {before} ", value)
         tmux.press("Enter")
         tmux.wait_gone(f"─ {row} ─")
-    tmux.press("r")
+    tmux.press("v")
     tmux.wait_for("first 2", "lmm_sums", "1 evaluation")
     (record,) = (run.path / "evals").glob("*.json")
     assert "lmm_sums" in record.read_text()

@@ -54,7 +54,7 @@ async def test_every_screen_is_reached_and_left(path):
             await until(pilot, lambda name=name: getattr(app.screen, "PLACE", "") == name)
         await click(pilot, " 8 ")
         await until(pilot, lambda: isinstance(app.screen, ConfigureScreen))
-        await click(pilot, "Leave")
+        await click(pilot, "Cancel")
         await until(pilot, lambda: isinstance(app.screen, BaseScreen))
         await click(pilot, " 3 ")
         for behind in ("chat", "tokens"):
@@ -70,12 +70,12 @@ async def test_a_question_is_answered_and_left(path):
     app = CockpitApp(Reader(path))
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("2")
-        await click(pilot, "n note")
+        await click(pilot, "a note")
         await until(pilot, lambda: app.screen.query("#answer"))
         app.screen.query_one("#answer", Input).value = "warm"
         await click(pilot, "enter", last=True)
         await until_read(pilot, "warm")
-        await click(pilot, "n note")
+        await click(pilot, "a note")
         await click(pilot, "esc", last=True)
         await until(pilot, lambda: isinstance(app.screen, BaseScreen))
         await click(pilot, "? help")
@@ -85,9 +85,9 @@ async def test_a_question_is_answered_and_left(path):
         for row in ("demo", "other"):
             await click(pilot, row)
             await click(pilot, "space mark")
-        await click(pilot, "d differences")
+        await click(pilot, "D differences")
         await click(pilot, "esc closes")
-        await click(pilot, "o overlay")
+        await click(pilot, "C compare")
         await click(pilot, "esc back")
         await until(pilot, lambda: isinstance(app.screen, BaseScreen))
 
@@ -96,7 +96,7 @@ async def test_a_panel_is_zoomed_and_pages_are_turned(path):
     app = CockpitApp(Reader(path))
     async with app.run_test(size=(80, 24)) as pilot:
         first = screen_text(app)
-        await click(pilot, "n next page")
+        await click(pilot, "] next page")
         await until(pilot, lambda: screen_text(app) != first)
 
 

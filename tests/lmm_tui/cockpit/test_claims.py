@@ -261,7 +261,7 @@ async def test_a_live_change_is_shown_as_such_among_the_differences(tmp_path: Pa
     app = CockpitApp(runs_dir=tmp_path)
     async with app.run_test(size=(120, 30)) as pilot:
         await until_read(pilot, "second")
-        await pilot.press("space", "down", "space", "d")
+        await pilot.press("space", "down", "space", "D")
         await until_read(pilot, "0.003 -> 0.001 @100")
 
 

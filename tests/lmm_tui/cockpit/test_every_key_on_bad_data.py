@@ -57,7 +57,7 @@ async def test_every_key_while_the_metrics_are_cut_and_replaced(tmp_path: Path) 
         await pilot.press("plus", "shift+left")
         run.metrics.write_bytes(run.metrics.read_bytes()[:300])
         pilot.app.screen.look()
-        await pilot.press("plus", "x", "s", "n", "shift+left")
+        await pilot.press("plus", "x", "s", "right_square_bracket", "shift+left")
         other = tmp_path / "other.jsonl"
         other.write_text('{"step":3,"mine/score":1}\n')
         other.replace(run.metrics)

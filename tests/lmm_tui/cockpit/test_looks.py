@@ -34,7 +34,7 @@ def run(tmp_path, monkeypatch):
 async def test_every_page(run, snapshot, size, page):
     app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size) as pilot:
-        await pilot.press(*"n" * (page - 1))
+        await pilot.press(*["right_square_bracket"] * (page - 1))
         await settled(pilot)
         shown = screen_text(app)
     assert shown == snapshot

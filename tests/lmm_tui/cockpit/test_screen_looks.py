@@ -60,7 +60,7 @@ def run(tmp_path, monkeypatch):
     "keys, awaited",
     [
         (["2"], "base → chat"),
-        (["2", "down", "x"], "Move it to the trash"),
+        (["2", "down", "d"], "Move it to the trash"),
         (["5"], "pinned"),
         (["5", "f"], "Configure it here"),
         (["6"], "WARNING: hot"),

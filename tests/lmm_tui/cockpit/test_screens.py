@@ -21,6 +21,7 @@ from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
 from lmm_tui.cockpit.screens.runs_screen import RunsScreen
 from lmm_tui.cockpit.screens.screen_registry import REGISTERED
+from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.engine.run.reader import Reader
@@ -111,14 +112,52 @@ async def test_a_digit_typed_into_a_field_is_text(run):
         assert app.screen.query_one(Input).value == "18"
 
 
-async def test_digits_do_not_take_away_a_form_that_is_being_filled_in(run):
+async def test_digits_leave_the_form_and_what_was_filled_in_is_there_again(run):
     app = open_on(run)
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("8")
         await until(pilot, lambda: isinstance(app.screen, ConfigureScreen))
-        await pilot.press("2", "1")
-        await pilot.pause()
-        assert isinstance(app.screen, ConfigureScreen)
+        app.screen.field("data.seq_len").editor.focus()
+        await pilot.press("end", "1", "2")  # In a text they are digits.
+        await until(pilot, lambda: app.screen.config.data.seq_len == 25612)
+        app.screen.field("stage").editor.focus()
+        await pilot.press("2")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        await pilot.press("8")
+        await until(pilot, lambda: isinstance(app.screen, ConfigureScreen))
+        assert app.screen.config.data.seq_len == 25612
+        await pilot.press("1")
+        await until(pilot, lambda: isinstance(app.screen, DashboardScreen))
+
+
+async def test_a_key_that_has_moved_is_told_once(run):
+    app = open_on(run)
+    async with app.run_test(size=(120, 30), notifications=True) as pilot:
+        await pilot.press("n", "n")
+        await until(pilot, lambda: toasts(app))
+        assert toasts(app) == ["next page is on ] now"]
+        await pilot.press("2", "d")  # It deletes now, and asks: newcomers need not be told.
+        assert [said for said in toasts(app) if "is on" in said] == ["next page is on ] now"]
+        assert app.habits.told == ("view.next",)
+
+
+async def test_the_palette_opens_a_run_and_finds_a_metric_and_a_setting(run):
+    FakeRun(run.dir.path.parent / "other", state="finished").close()
+    run.train(1, 3)
+    app = open_on(run)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.press("colon")
+        await until(pilot, lambda: app.screen.query(Input))
+        await pilot.press(*"lr 1e-4")
+        await until_read(pilot, "→ 0.0001")
+        await pilot.press(*["backspace"] * 7, *"train/ppl")
+        await until_read(pilot, "last value")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query(FilterInput))
+        assert app.screen.query_one(FilterInput).value == "train/ppl"
+        await pilot.press("escape")
+        await do_by_palette(pilot, "other", "finished")
+        await until(pilot, lambda: app.session.run_dir.name == "other")
 
 
 async def test_a_click_on_a_name_opens_its_screen(run):

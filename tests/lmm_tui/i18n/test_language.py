@@ -24,6 +24,7 @@ from lmm_tui.cli.commands.eval import _translate_line
 from lmm_tui.cli.help_text import paragraphs
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
+from lmm_tui.cockpit.screens import form_labels
 from lmm_tui.cockpit.screens.form_tabs import section_of
 from lmm_tui.cockpit.widgets.run_header import BADGES
 from lmm_tui.engine.config.options import _BOUNDS, options
@@ -85,6 +86,7 @@ def said_from_tables() -> set[str]:
         section, label = section_of(option.key), option.label
         said |= {label, option.help, section}
         said |= {named for named in (f"{section}|{label}",) if named in CHINESE}
+    said |= {text for row in form_labels.ROWS.values() for text in row}
     said |= {*_BOUNDS.values(), "whole number", "number"}
     said |= {*SEVERITIES, *get_args(Kind)}
     said |= {load_recipe(name).about for name in recipe_names()} | {"recipe|step", "names|, "}

@@ -76,14 +76,14 @@ async def test_p_pins_at_once_and_asks_before_a_pin_goes_that_alone_keeps_it(run
         save(run, step)
     first = run.dir.checkpoints / checkpoint_name(100)
     async with listing(run, 2) as (app, pilot):
-        await pilot.press("end", "p")
+        await pilot.press("end", "P")
         await until_read(pilot, "pinned")
         assert (first / "pinned").exists()
-        await pilot.press("p")
+        await pilot.press("P")
         await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
         await pilot.press("escape")
         assert (first / "pinned").exists()
-        await pilot.press("p", "y")
+        await pilot.press("P", "y")
         await until(pilot, lambda: not (first / "pinned").exists())
 
 
@@ -91,12 +91,12 @@ async def test_x_asks_erases_and_leaves_the_last_one_of_a_live_run(run):
     for step in (100, 200):
         save(run, step)
     async with listing(run, 2) as (app, pilot):
-        await pilot.press("end", "x", "enter")
+        await pilot.press("end", "d", "enter")
         await pilot.pause()
         assert len(checkpoint_files.list_checkpoints(run.dir.checkpoints)) == 2
-        await pilot.press("x", "y")
+        await pilot.press("d", "y")
         await until(pilot, lambda: len(steps(app)) == 1)
-        await pilot.press("x")
+        await pilot.press("d")
         await pilot.pause()
         assert "the only checkpoint of a live run stays" in toasts(app)
         assert isinstance(app.screen, CheckpointsScreen)
@@ -113,7 +113,7 @@ async def test_f_configures_a_run_that_starts_from_it(run):
         assert app.screen.config.start_from == str(path)
 
 
-@pytest.mark.parametrize("key, words", [("f", "launch --from"), ("e", "eval --run")])
+@pytest.mark.parametrize("key, words", [("f", "launch --from"), ("v", "eval --run")])
 async def test_the_command_line_can_be_copied(run, key, words):
     path = save(run, 100)
     async with listing(run, 1) as (app, pilot):
@@ -144,7 +144,7 @@ async def test_e_evaluates_beside_and_says_how_it_came_out(run, monkeypatch):
         "lmm_tui.cockpit.screens.checkpoint_actions._background_evaluation", lambda run: Beside()
     )
     async with listing(run, 1) as (app, pilot):
-        await pilot.press("e", "y")
+        await pilot.press("v", "y")
         await until(pilot, lambda: started == [path])
         app.screen.look()
         app.screen.look()
@@ -156,10 +156,10 @@ async def test_e_evaluates_beside_and_says_how_it_came_out(run, monkeypatch):
 async def test_v_finds_a_file_that_is_not_what_was_written(run):
     path = save(run, 100)
     async with listing(run, 1) as (app, pilot):
-        await pilot.press("v")
+        await pilot.press("V")
         await until(pilot, lambda: any("is intact" in toast for toast in toasts(app)))
         (path / "training.pt").write_bytes(bytes(999) + b"\1")
-        await pilot.press("v")
+        await pilot.press("V")
         await until(pilot, lambda: any("training.pt is not" in toast for toast in toasts(app)))
 
 
@@ -175,7 +175,7 @@ async def test_c_asks_for_a_path_and_says_what_refused_it(run, tmp_path, monkeyp
 
     monkeypatch.setattr("lmm_tui.runs.worker_jobs.convert_in_worker", convert)
     async with listing(run, 1) as (app, pilot):
-        await pilot.press("c", "ctrl+u", *"taken", "enter")
+        await pilot.press("e", "ctrl+u", *"taken", "enter")
         await until_read(pilot, "nothing is overwritten")
         await pilot.press(*"/../hf", "enter")
         await until(pilot, lambda: "not converted: [b]no tokenizer[/b]" in toasts(app))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from looking import screen_text, toasts
@@ -15,14 +16,17 @@ from textual.widgets import Button, Input
 
 from lmm_tui.cockpit.screens import configure
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
+from lmm_tui.cockpit.screens.form_labels import ROWS
 from lmm_tui.cockpit.screens.form_tabs import FORM, TABS, keys_of, matters
 from lmm_tui.cockpit.widgets.choice import ChoiceRow
 from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
 from lmm_tui.cockpit.widgets.option_field import OptionField
+from lmm_tui.cockpit.widgets.text_input import TextInput
 from lmm_tui.engine.config.options import lookup, options
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.planning.command_line import command_line
@@ -86,6 +90,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are looked at at once; torch is only imported where a test asks for it."""
     monkeypatch.setattr(configure, "TYPING_PAUSE_S", 0.001)
     monkeypatch.setattr(configure, "DEVICES_AFTER_S", NEVER_S)
+    monkeypatch.setattr(configure, "TRY_AFTER_S", NEVER_S)
 
 
 async def test_every_field_starts_with_the_value_of_the_configuration():
@@ -96,11 +101,103 @@ async def test_every_field_starts_with_the_value_of_the_configuration():
         assert seat.screen.config == config
 
 
-async def test_enter_starts_at_once_with_what_was_given():
+async def test_f5_starts_at_once_with_what_was_given():
     async with seated() as seat:
-        await seat.press("enter")
+        await seat.press("f5")
         await seat.until(lambda: seat.answers)
         assert seat.answers == [RunConfig()]
+
+
+async def test_enter_starts_from_the_button_and_never_from_a_field():
+    async with seated() as seat:
+        for key in FORM:
+            field = seat.screen.field(key)
+            if not field.lists:
+                field.editor.focus()
+                await seat.press("enter")
+                assert seat.screen.focused is not field.editor
+        assert seat.answers == []
+        seat.screen.query_one("#start", Button).focus()
+        await seat.press("enter")
+        await seat.until(lambda: seat.answers == [RunConfig()])
+
+
+async def test_space_and_letters_change_nothing_while_no_text_is_typed():
+    async with seated() as seat:
+        seat.screen.field("stage").editor.focus()
+        await seat.press("space", "j", "k", "space")
+        assert seat.screen.config == RunConfig()
+        await seat.press("l")
+        assert seat.screen.config.stage == "sft"
+
+
+async def test_an_empty_field_shows_what_applies_and_follows_the_preset():
+    async with seated() as seat:
+        await seat.press("pagedown", "pagedown")
+        hidden = seat.screen.field("model.hidden_size").editor
+        assert isinstance(hidden, TextInput) and hidden.prompt == "96  (nano)"
+        await seat.press("1", "2", "8")
+        assert seat.screen.config.model.vocab_size is None  # 128 is too small.
+        await seat.press("pageup", "pageup")
+        seat.screen.field("model.preset").editor.focus()
+        await seat.press("right")
+        shape = seat.screen.config.model.shape()
+        assert hidden.prompt == f"{shape.hidden_size}  (tiny)"
+
+
+@pytest.mark.parametrize(
+    ("typed", "steps", "epochs"), [("1k", 1000, None), ("2_500", 2500, None), ("2 epochs", 1000, 2)]
+)
+async def test_a_length_is_typed_as_people_say_it(typed, steps, epochs):
+    async with seated() as seat:
+        await seat.type_into("train.steps", typed.replace(" ", ""))
+        train = seat.screen.config.train
+        assert (train.steps, train.epochs) == (steps, epochs)
+        assert not seat.screen.form.wrong_fields
+
+
+async def test_sft_of_random_weights_is_doubted_and_a_run_is_offered(tmp_path, monkeypatch):
+    run = RunDir(tmp_path / "runs" / "base")
+    run.create()
+    run.write_info(RunInfo("base", "pretrain", 0.0, 0.0, "box", 1, 0.0))
+    (run.checkpoints / checkpoint_name(10)).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    async with seated(resolve(assignments={"stage": "sft"})) as seat:
+        await seat.until(lambda: seat.says("SFT of random weights teaches nothing"))
+        assert seat.says("enter lists 1, such as base")
+        seat.screen.field("start_from").editor.focus()
+        await seat.press("enter")
+        await seat.until(lambda: seat.says("run · pretrain"))
+        await seat.press("enter")
+        await seat.until(lambda: seat.screen.config.start_from == "base")
+        assert not seat.says("teaches nothing")
+        assert not seat.answers
+
+
+async def test_several_targets_are_marked_in_a_list():
+    async with seated() as seat:
+        await seat.press("pagedown")
+        seat.screen.field("lora.targets").editor.focus()
+        await seat.press("enter")
+        await seat.until(lambda: seat.says("[x] q_proj"))
+        await seat.press(*"down_proj", "space")
+        await seat.until(lambda: seat.says("[ ] down_proj"))
+        await seat.press("enter")
+        await seat.until(lambda: "down_proj" not in seat.screen.config.lora.targets)
+        assert seat.screen.field("lora.targets").text == ", ".join(seat.screen.config.lora.targets)
+
+
+async def test_a_benchmark_starts_by_itself_once_the_form_is_quiet(monkeypatch):
+    device = SimpleNamespace(name="cpu", description="", memory=10**10, precision="fp32")
+    monkeypatch.setattr(configure, "seconds_a_step", lambda config: 0.3)
+    monkeypatch.setattr(configure, "TRY_AFTER_S", 0.01)
+    async with seated(size=(200, 50)) as seat:
+        seat.screen.post_message(configure.DevicesFound([device]))
+        await seat.until(lambda: seat.says("trains 1,000 steps, about 5 min 00 s here"))
+
+
+async def test_every_option_has_a_label_of_its_own():
+    assert {option.key for option in options()} == set(ROWS)
 
 
 async def test_a_wrong_number_is_named_refused_and_started_once_it_is_right():
@@ -109,12 +206,12 @@ async def test_a_wrong_number_is_named_refused_and_started_once_it_is_right():
         assert seat.says("needs a whole number from 1 to 100,000,000")
         seat.screen.query_one("#start", Button).focus()
         await seat.press("enter")
-        await seat.until(lambda: seat.says("put right what is marked: steps"))
+        await seat.until(lambda: seat.says("Fix the highlighted fields: length"))
         assert seat.screen.focused is seat.screen.field("train.steps").editor
         assert seat.answers == []
         await seat.type_into("train.steps", "250")
         assert not seat.says("needs a whole number")
-        await seat.press("enter")
+        await seat.press("f5")
         await seat.until(lambda: seat.answers)
         assert seat.answers == [resolve(assignments={"train.steps": 250})]
 
@@ -123,7 +220,7 @@ async def test_other_settings_than_those_of_the_form_are_kept():
     config = resolve(assignments={"log.keep": 7, "model.num_layers": 2})
     async with seated(config) as seat:
         await seat.type_into("train.batch_size", "4")
-        await seat.press("enter")
+        await seat.press("f5")
         await seat.until(lambda: seat.answers)
         assert seat.answers[0] == resolve(base=config.model_dump() | {"train": {"batch_size": 4}})
 
@@ -152,11 +249,11 @@ async def test_a_path_that_does_not_exist_is_refused_before_the_start(tmp_path: 
     (tmp_path / "text.txt").write_text("Once upon a time")
     async with seated() as seat:
         await seat.paste_into("data.source", str(tmp_path / "txt.txt"))
-        await seat.press("enter")
+        await seat.press("f5")
         await seat.until(lambda: seat.says("no file, folder or glob matches"))
         assert seat.answers == []
         await seat.paste_into("data.source", str(tmp_path / "text.txt"))
-        await seat.press("enter")
+        await seat.press("f5")
         await seat.until(lambda: seat.answers)
         assert seat.answers[0] is not None
         assert seat.answers[0].data.source == str(tmp_path / "text.txt")
@@ -195,7 +292,7 @@ async def test_numbers_that_make_no_model_are_shown_at_the_preset():
     config = RunConfig.model_validate({"model": {"num_heads": 6, "preset": "minimind-26m"}})
     async with seated(config) as seat:
         assert "model.hidden_size" in seat.screen.field("model.preset").problem
-        await seat.press("enter")
+        await seat.press("f5")
         assert seat.answers == []
         await seat.press("home")
         assert not seat.screen.field("model.preset").problem
@@ -211,9 +308,9 @@ async def test_escape_asks_where_something_would_be_lost_and_takes_it_from_there
     async with seated() as seat:
         await seat.type_into("train.steps", "20")
         await seat.press("escape")
-        assert seat.says("What you changed would be lost") and seat.answers == []
+        assert seat.says("Unsaved changes") and seat.answers == []
         await seat.press("0")
-        assert not seat.says("What you changed would be lost")
+        assert not seat.says("Unsaved changes")
         await seat.press("escape")
         assert seat.answers == []
         await seat.press("escape")
@@ -362,10 +459,10 @@ async def test_a_stage_brings_its_own_options_and_a_changed_tab_is_marked():
 
 async def test_what_is_wrong_on_another_tab_is_gone_to():
     async with seated() as seat:
-        await seat.press(*["pagedown"] * TABS.index("optimisation"))
+        await seat.press(*["pagedown"] * TABS.index("optimizer"))
         await seat.type_into("optim.beta1", "2")
-        await seat.press("pageup", "pageup", "enter")
-        await seat.until(lambda: seat.says("Not started; put right what is marked: beta1"))
+        await seat.press("pageup", "pageup", "f5")
+        await seat.until(lambda: seat.says("Fix the highlighted fields: Adam beta 1"))
         assert seat.screen.focused is seat.screen.field("optim.beta1").editor
         assert not seat.answers
 
@@ -414,13 +511,13 @@ async def test_a_trial_tells_how_long_the_run_takes_until_something_changes(
 ):
     monkeypatch.setattr(configure, "seconds_a_step", lambda config: 0.5)
     async with seated(size=(200, 50)) as seat:
-        assert seat.says("ctrl+t tries a few steps")
+        assert seat.says("ctrl+t benchmarks")
         await seat.press("ctrl+t")
         await seat.until(lambda: seat.says("about 8 min 20 s at 0.5 s a step"))
         await seat.type_into("train.steps", "100")
         assert seat.says("about 50 s at 0.5 s a step")
         await seat.type_into("train.batch_size", "8")
-        assert seat.says("ctrl+t tries a few steps")
+        assert seat.says("ctrl+t benchmarks")
 
 
 @pytest.mark.slow
@@ -438,7 +535,7 @@ async def test_a_trial_that_is_refused_says_why(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(configure, "seconds_a_step", refuse)
     async with seated() as seat:
         await seat.press("ctrl+t")
-        await seat.until(lambda: seat.says("Not tried:") and seat.says("nonsense"))
+        await seat.until(lambda: seat.says("Benchmark failed:") and seat.says("nonsense"))
 
 
 def test_launch_opens_it_without_torch_and_numpy():

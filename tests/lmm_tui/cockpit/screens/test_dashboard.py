@@ -176,7 +176,7 @@ async def test_text_of_models_and_files_never_reaches_the_terminal_raw(tmp_path)
     for size in (SIZES[0], SIZES[-1]):
         async with cockpit(run, size) as (app, pilot):
             for _ in pages_for(app.size):
-                await pilot.press("n")
+                await pilot.press("right_square_bracket")
                 await pilot.pause()
                 text = screen_text(app)
                 assert not {"\x1b", "\x07", "\u202e", "\x9b"} & set(text)
@@ -234,16 +234,16 @@ async def test_every_panel_of_every_page_is_inside_the_screen(run, size):
             assert all(child.region.height >= 3 for child in shown)
 
 
-async def test_n_and_page_keys_go_round_the_pages(run):
+async def test_brackets_and_page_keys_go_round_the_pages(run):
     async with cockpit(run, (80, 24)) as (app, pilot):
         tiles = app.screen.query_one(PanelGrid)
         titles = [page.title for page in pages_for(app.size)]
         seen = [tiles.page.title]
-        for key in ("n", "pagedown", "n", "n", "n"):
+        for key in ("]", "pagedown", "]", "]", "]"):
             await pilot.press(key)
             seen.append(tiles.page.title)
         assert seen == [*titles, titles[0]]
-        await pilot.press("N")
+        await pilot.press("[")
         assert tiles.page.title == titles[-1]
 
 
@@ -332,7 +332,7 @@ async def test_while_a_step_takes_long_keys_are_not_sent_twice_and_nothing_block
         await pilot.press("c", "c")
         await until(pilot, lambda: "asked: checkpoint" in screen_text(app))
         assert toasts(app) == ["asked already; it is done between two steps"]
-        await pilot.press("n")
+        await pilot.press("right_square_bracket")
         assert app.screen.query_one(PanelGrid).page.title == "model"
         release.set()
         await until(pilot, lambda: "asked:" not in screen_text(app))

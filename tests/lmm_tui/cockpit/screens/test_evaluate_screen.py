@@ -83,7 +83,7 @@ async def test_the_history_is_a_chart_over_steps_and_n_turns_to_the_next_score(r
         keep(run.dir, step, step / 1000)
     async with opened(run.dir) as (app, pilot):
         await until_read(pilot, "step 300")
-        await pilot.press("v")
+        await pilot.press("right_square_bracket")
         await until_read(pilot, "lmm_choice acc (100 questions)")
         assert "0.3000" in screen_text(app)
         store = app.screen.query_one(Chart).store
@@ -91,7 +91,7 @@ async def test_the_history_is_a_chart_over_steps_and_n_turns_to_the_next_score(r
         await pilot.press("n")
         await until_read(pilot, "lmm_sums exact_match")
         await until_read(pilot, "0.1500")
-        await pilot.press("V")
+        await pilot.press("left_square_bracket")
         await until_read(pilot, "0.219-0.396")
 
 
@@ -102,7 +102,7 @@ async def test_runs_that_were_asked_the_same_are_compared_and_no_others(run, tmp
         keep(RunDir(tmp_path / "runs" / name), 50, value, **asked)
     async with opened(run.dir) as (app, pilot):
         await until_read(pilot, "step 200")
-        await pilot.press("v", "v")
+        await pilot.press("right_square_bracket", "right_square_bracket")
         await until_read(pilot, "better")
         lines = screen_text(app).splitlines()
         order = [name for line in lines for name in ("better", "first-words  ") if name in line]
@@ -200,16 +200,16 @@ async def test_a_checkpoint_is_really_scored_and_a_cancelled_one_is_not(tmp_path
     assert host.join(60), host.error
     async with opened(host.run_dir) as (app, pilot):
         await until_read(pilot, "step 1 (newest)")
-        await pilot.press("r")
+        await pilot.press("v")
         await until_read(pilot, "starting lm-eval")
-        await pilot.press("x")
-        await until_read(pilot, "r evaluates")
-        assert "cancelled; r goes on where it was" in toasts(app)
+        await pilot.press("S")
+        await until_read(pilot, "v evaluates")
+        assert "cancelled; v resumes where it was" in toasts(app)
         assert not read_records(host.run_dir)
         await change(pilot, "tasks", "ctrl+u", *"lmm_choice", "enter")
         await change(pilot, "limit", "ctrl+u", "3", "enter")
         await until(pilot, lambda: not app.screen.busy)
-        await pilot.press("r")
+        await pilot.press("v")
         await until(pilot, lambda: read_records(host.run_dir), 120)
         await until_read(pilot, "lmm_choice acc")
         [record] = read_records(host.run_dir)
@@ -238,7 +238,7 @@ async def test_each_page_looks_as_it_did(run, tmp_path, snapshot, size, turns):
     keep(RunDir(tmp_path / "runs" / "better"), 50, 0.75)
     async with opened(run.dir, size) as (app, pilot):
         await until_read(pilot, "step 300 (newest)")
-        await pilot.press(*["v"] * turns)
+        await pilot.press(*["right_square_bracket"] * turns)
         await until_read(pilot, ("0.300", "0.3000", "0.750")[turns])
         await settled(pilot)
         lines = [line.partition(" ago")[0] for line in screen_text(app).splitlines()]

@@ -14,7 +14,7 @@ async def test_deep_probes_have_a_page_of_maps_with_layers_as_rows(tmp_path):
         run.metrics.write({"step": step, "train/loss": 3.0, **layers, **heads})
     async with cockpit(run, (160, 44)) as (app, pilot):
         titles = [page.title for page in app.screen.pages]
-        await pilot.press(*"n" * titles.index("layers over time"))
+        await pilot.press(*["right_square_bracket"] * titles.index("layers over time"))
         await pilot.pause()
         text = screen_text(app)
         assert "activation RMS by layer" in text and "largest attention logit by layer" in text

@@ -111,7 +111,7 @@ async def test_f_shows_only_lines_with_a_text_also_those_that_come(run):
         file.write("WARNING: the disk is nearly full\n")
     print_lines(run, 501, 600)
     async with reading(run) as (app, pilot):
-        await pilot.press("f", *"warning", "enter")
+        await pilot.press("ampersand", *"warning", "enter")
         await until_read(pilot, "1 with “warning”")
         assert "line 600" not in screen_text(app)
         with run.dir.output.open("a") as file:
@@ -148,7 +148,7 @@ async def test_no_key_breaks_a_log_of_any_kind(run, content):
             if row.where in ("log", "list"):
                 for key in row.keys:
                     await pilot.press(key)
-                    if key in ("slash", "f"):
+                    if key in ("slash", "ampersand"):
                         await pilot.press("escape")
         assert isinstance(app.screen, LogScreen)
         if not content:

@@ -51,7 +51,7 @@ async def test_a_page_that_nobody_has_opened_has_its_charts_already(run):
         assert most > 0
         await until(pilot, lambda: len(charts_of_metrics(app)) >= most)
         made = charts_of_metrics(app)
-        await pilot.press("n")
+        await pilot.press("right_square_bracket")
         await until(pilot, lambda: open_metrics(app))
         assert charts_of_metrics(app) == made
 
@@ -110,10 +110,10 @@ async def test_pages_of_all_metrics_follow_the_overview(run):
     async with cockpit(run, (200, 50)) as (app, pilot):
         seen = []
         for _ in range(len(app.screen.pages) - 1):
-            await pilot.press("n")
+            await pilot.press("right_square_bracket")
             seen += open_metrics(app)
         assert sorted(seen) == sorted(app.screen.session.series.names())
-        await pilot.press("n")
+        await pilot.press("right_square_bracket")
         assert open_metrics(app) == []
         assert app.screen.query_one(PanelGrid).page == pages_for(app.size)[0]
 
@@ -151,7 +151,7 @@ async def test_focus_goes_with_a_pinned_metric_that_is_moved(run):
     async with cockpit(run, (200, 50)) as (app, pilot):
         for words in ("lr", "grad_norm"):
             await pilot.press("slash", *words, "enter", "tab", "P", "escape")
-        await pilot.press("n", "tab")
+        await pilot.press("right_square_bracket", "tab")
         metrics = app.screen.focused.metrics
         await pilot.press("greater_than_sign")
         assert app.screen.focused.metrics == metrics
@@ -163,7 +163,7 @@ async def test_pinned_metrics_come_first_and_hidden_ones_go(run):
     async with cockpit(run, (200, 50)) as (app, pilot):
         for words in ("lr", "grad_norm"):
             await pilot.press("slash", *words, "enter", "tab", "P", "escape")
-        await pilot.press("n")
+        await pilot.press("right_square_bracket")
         assert sorted(open_metrics(app)) == ["train/grad_norm", "train/lr"]
         assert shown_page(app) == "pinned"
         order = app.screen.shelf.pinned
@@ -172,7 +172,10 @@ async def test_pinned_metrics_come_first_and_hidden_ones_go(run):
         await pilot.press("escape", "slash", *"lr", "enter", "tab", "H", "escape")
         titles = [page.title for page in app.screen.pages]
         assert "pinned" in titles
-        await pilot.press(*["n"] * (titles.index("optimisation") - titles.index(shown_page(app))))
+        await pilot.press(
+            *["right_square_bracket"]
+            * (titles.index("optimisation") - titles.index(shown_page(app)))
+        )
         assert "train/grad_norm" in open_metrics(app) and "train/lr" not in open_metrics(app)
 
 
@@ -185,7 +188,7 @@ async def test_what_is_pinned_is_found_again_at_the_next_start(run, tmp_path):
     assert load(file).shelf == PinnedMetrics(("train/lr",))
     again = CockpitApp(Reader(run.dir.path), habits=load(file))
     async with again.run_test(size=(200, 50)) as pilot:
-        await pilot.press("n")
+        await pilot.press("right_square_bracket")
         assert open_metrics(again) == ["train/lr"]
     for broken in ('{"pinned": [1]}', '{"pinned": 1}', "[]", '{"theme": {}}'):
         file.write_text(broken)

@@ -32,7 +32,7 @@ async def open_overlay(app, pilot):
         pilot,
         lambda: isinstance(app.screen, RunsScreen) and len(app.screen.query_one(Table).rows) == 2,
     )
-    await pilot.press("space", "space", "o")
+    await pilot.press("space", "space", "C")
     await until(pilot, lambda: isinstance(app.screen, OverlayScreen) and app.screen.query(Chart))
 
 
@@ -78,7 +78,7 @@ async def test_the_overlay_has_the_gestures_of_charts_and_goes_back(runs, tmp_pa
         assert chart.view.axis == "step" and chart.cursor is None
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
-        await pilot.press("o")
+        await pilot.press("C")
         await until(pilot, lambda: isinstance(app.screen, OverlayScreen))
         await pilot.press("2")
         assert isinstance(app.screen, RunsScreen)
@@ -99,7 +99,7 @@ async def test_nothing_is_overlaid_before_something_is_marked(runs, tmp_path):
     app = CockpitApp(runs_dir=tmp_path)
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
-        await pilot.press("o")
+        await pilot.press("C")
         assert "mark runs" in toasts(app)[0]
 
 

@@ -81,7 +81,7 @@ async def test_names_of_any_kind_stay_in_their_column(tmp_path, size):
         text = screen_text(app)
         assert not {"\x1b", "\x07", "\u202e"} & set(text)
         assert [line.index("✓ finished") for line in text.splitlines() if "✓ finished" in line]
-        for key in ("x", "R", "r", "n"):
+        for key in ("d", "R", "r", "a"):
             await pilot.press(key)
             await pilot.pause()
             assert not {"\x1b", "\x07", "\u202e"} & set(screen_text(app))
@@ -90,9 +90,9 @@ async def test_names_of_any_kind_stay_in_their_column(tmp_path, size):
 
 async def test_s_and_clicks_on_the_head_sort(runs):
     async with listing(runs) as (app, pilot):
-        await pilot.press("s")
+        await pilot.press("o")
         assert names(app) == ["base", "chat", "live", "polite"]
-        await pilot.press("S")
+        await pilot.press("O")
         assert names(app) == ["polite", "live", "chat", "base"]
         head = screen_text(app).splitlines()[1]
         await pilot.click(offset=(head.index("loss") + 1, 1))
@@ -107,9 +107,9 @@ async def test_a_loss_that_is_none_or_nan_comes_last_either_way(tmp_path):
     for name, loss in (("a", 2.0), ("b", float("nan")), ("c", None), ("d", 1.0)):
         make_run(tmp_path, name, loss=loss)
     async with listing(tmp_path) as (app, pilot):
-        await pilot.press("s", "s", "s", "s", "s")
+        await pilot.press("o", "o", "o", "o", "o")
         assert names(app)[:2] == ["d", "a"]
-        await pilot.press("S")
+        await pilot.press("O")
         assert names(app)[:2] == ["a", "d"]
 
 
@@ -129,9 +129,9 @@ async def test_slash_narrows_the_list_as_one_types_and_escape_takes_it_back(runs
 
 async def test_d_shows_in_which_settings_two_marked_runs_differ(runs):
     async with listing(runs) as (app, pilot):
-        await pilot.press("d")
+        await pilot.press("D")
         assert "mark two runs" in toasts(app)[-1]
-        await pilot.press("down", "space", "space", "d")
+        await pilot.press("down", "space", "space", "D")
         await pilot.pause()
         assert isinstance(app.screen, ConfigDiffScreen)
         text = screen_text(app)
@@ -162,21 +162,21 @@ def test_names_that_no_folder_should_have_are_refused(runs, name):
 
 async def test_n_keeps_a_note_and_takes_it_away(runs):
     async with listing(runs) as (_, pilot):
-        await pilot.press("end", "n", *"worth keeping", "enter")
+        await pilot.press("end", "a", *"worth keeping", "enter")
         await until_read(pilot, "worth keeping")
         assert (runs / "base" / "note.txt").read_text() == "worth keeping\n"
-        await pilot.press("n", "ctrl+u", "enter")
+        await pilot.press("a", "ctrl+u", "enter")
         await until(pilot, lambda: not (runs / "base" / "note.txt").exists())
 
 
 async def test_x_asks_and_moves_to_the_trash_beside_the_runs(runs):
     async with listing(runs) as (app, pilot):
-        await pilot.press("end", "x")
+        await pilot.press("end", "d")
         await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
         await pilot.press("enter")
         await pilot.pause()
         assert (runs / "base").exists()
-        await pilot.press("x", "y")
+        await pilot.press("d", "y")
         await until(pilot, lambda: "base" not in names(app))
     assert (runs / ".trash" / "base" / "run.json").exists()
 
@@ -187,7 +187,7 @@ def test_a_second_run_of_one_name_does_not_replace_the_first_in_the_trash(runs):
     assert manage_runs.throw_away(_run(runs, "base")).name == "base-2"
 
 
-@pytest.mark.parametrize("key", ["x", "r", "R"])
+@pytest.mark.parametrize("key", ["d", "r", "R"])
 async def test_a_live_run_is_left_alone(runs, key):
     async with listing(runs) as (app, pilot):
         await pilot.press("home", key)
@@ -236,7 +236,7 @@ async def test_runs_that_vanish_while_they_are_listed_are_gone_and_broken_ones_s
         await pilot.press("end")
         shutil.rmtree(runs / "base")
         (runs / "chat" / "run.json").write_text("{")
-        for key in ("n", "enter"):
+        for key in ("a", "enter"):
             await pilot.press(key)
         await pilot.pause()
         await pilot.press("escape")

@@ -122,7 +122,7 @@ async def test_enter_and_a_second_click_show_the_text_in_whole(run):
 
 async def test_a_prompt_of_mine_goes_to_the_run_with_the_options_that_i_set(run):
     talking(run)
-    async with opened(run, "o") as (app, pilot):
+    async with opened(run, "T") as (app, pilot):
         await until(pilot, lambda: isinstance(app.screen, AskDialog))
         await pilot.press("x", "enter")
         await until_read(pilot, "x: expected temperature=X")
@@ -134,7 +134,7 @@ async def test_a_prompt_of_mine_goes_to_the_run_with_the_options_that_i_set(run)
         run.sample(1300, "hey", " you")
         app.screen.look()
         await until(pilot, lambda: app.screen.query_one(SampleGrid).under_cursor == ("hey", 1300))
-        await pilot.press("s")
+        await pilot.press("p")
         await until(pilot, lambda: run.asked.count("sample") == 2)
 
 
@@ -152,7 +152,7 @@ def test_answers_of_one_prompt_at_one_step_are_all_kept():
 async def test_a_reply_grows_piece_by_piece_and_escape_stops_it(run):
     hold = threading.Event()
     talking(run, hold)
-    async with opened(run, "c") as (app, pilot):
+    async with opened(run, "i") as (app, pilot):
         await until_read(pilot, "say something to the live model")
         await pilot.press(*"7 ?", "enter")
         await until_read(pilot, REPLY[:8])
@@ -174,14 +174,14 @@ async def test_the_history_goes_along_and_can_be_forgotten(run):
             or Reply(True, "", 5, {"ids": [1], "text": "sure\x1b", "ended": True})
         )
     )
-    async with opened(run, "c") as (app, pilot):
+    async with opened(run, "i") as (app, pilot):
         await until_read(pilot, "live model")
         for word in ("one", "two"):
             await pilot.press(*word, "enter")
             await until(pilot, lambda: not app.screen.replying and app.screen.turns)
         assert seen[1] == [["user", "one"], ["assistant", "sure\x1b"], ["user", "two"]]
         assert "sure␛" in screen_text(app)
-        await pilot.press("escape", "n")
+        await pilot.press("escape", "d")
         await until_read(pilot, "Write below")
         await pilot.press("i", *"three", "enter")
         await until(pilot, lambda: len(seen) == 3)
@@ -191,7 +191,7 @@ async def test_the_history_goes_along_and_can_be_forgotten(run):
 async def test_a_talk_begun_anew_hears_nothing_of_the_one_before(run):
     hold = threading.Event()
     talking(run, hold)
-    async with opened(run, "c") as (app, pilot):
+    async with opened(run, "i") as (app, pilot):
         await until_read(pilot, "live model")
         await pilot.press(*"old", "enter")
         await until_read(pilot, REPLY[:8])
@@ -204,36 +204,36 @@ async def test_a_talk_begun_anew_hears_nothing_of_the_one_before(run):
 
 async def test_letters_typed_into_the_line_are_text_and_outside_they_are_keys(run):
     talking(run)
-    async with opened(run, "c") as (app, pilot):
+    async with opened(run, "i") as (app, pilot):
         await until_read(pilot, "live model")
         await pilot.press(*"mons1q")
         assert app.screen.query_one("#saying", Input).value == "mons1q"
-        await pilot.press("escape", "o", *"top_p=1", "enter")
+        await pilot.press("escape", "T", *"top_p=1", "enter")
         await until_read(pilot, "· top_p=1")
 
 
 async def test_a_run_that_refuses_is_quoted(run):
     run.serve(lambda request: Reply(False, "talk: the run has \x1bdiverged"))
-    async with opened(run, "c") as (app, pilot):
+    async with opened(run, "i") as (app, pilot):
         await until_read(pilot, "live model")
         await pilot.press(*"hi", "enter")
         await until_read(pilot, "the run has ␛diverged")
         assert not app.screen.replying
 
 
-@pytest.mark.parametrize("keys", ["c", "w"])
+@pytest.mark.parametrize("keys", ["i", "w"])
 async def test_where_nobody_could_answer_it_says_what_to_do(run, keys):
     run.write_status(state="finished")
     async with opened(run, keys, size=(60, 15)) as (app, pilot):
         await until_read(pilot, "Nobody answers")
-        await pilot.press(*["escape"] * (keys == "c"), "m")
+        await pilot.press(*["escape"] * (keys == "i"), "m")
         assert "no checkpoint" in " ".join(toasts(app))
 
 
 async def test_of_a_checkpoint_nobody_says_that_training_goes_on(run):
     run.write_status(state="finished")
     (run.dir.checkpoints / checkpoint_name(600)).mkdir(parents=True)
-    async with opened(run, "c") as (app, pilot):
+    async with opened(run, "i") as (app, pilot):
         await until_read(pilot, "in a process of its own")
         assert "Training goes on" not in screen_text(app)
 
@@ -241,7 +241,7 @@ async def test_of_a_checkpoint_nobody_says_that_training_goes_on(run):
 async def test_another_model_is_chosen_from_those_that_there_are(run):
     (run.dir.checkpoints / checkpoint_name(300)).mkdir(parents=True)
     talking(run)
-    async with opened(run, "c") as (app, pilot):
+    async with opened(run, "i") as (app, pilot):
         await until_read(pilot, "live model")
         await pilot.press("escape", "m")
         await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
@@ -324,7 +324,7 @@ async def test_a_text_is_typed_pasted_or_clicked_into(run):
     async with opened(run, "w") as (app, pilot):
         await until(pilot, lambda: asked == [{}])
         await until_read(pilot, "The cat")
-        await pilot.press("e", *"hi", "enter")
+        await pilot.press("i", *"hi", "enter")
         await until(pilot, lambda: asked[-1] == {"text": "hi"} and not app.screen.busy)
         app.screen.post_message(Paste("two\nlines"))
         await until(pilot, lambda: asked[-1] == {"text": "two\nlines"} and not app.screen.busy)
@@ -337,7 +337,7 @@ async def test_a_text_is_typed_pasted_or_clicked_into(run):
 # All of them
 
 
-@pytest.mark.parametrize("place, way", [("samples", ""), ("chat", "c"), ("tokens", "w")])
+@pytest.mark.parametrize("place, way", [("samples", ""), ("chat", "i"), ("tokens", "w")])
 async def test_no_key_breaks_an_empty_run_or_one_that_has_gone(tmp_path, place, way):
     run = FakeRun(tmp_path / "runs" / "empty\x1b[2J", state="finished")
     try:
@@ -363,12 +363,12 @@ async def test_no_key_breaks_an_empty_run_or_one_that_has_gone(tmp_path, place, 
 
 
 @pytest.mark.parametrize("size", [(200, 50), (80, 24)], ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("way", ["", "c", "w"], ids=["samples", "chat", "tokens"])
+@pytest.mark.parametrize("way", ["", "i", "w"], ids=["samples", "chat", "tokens"])
 async def test_each_looks_as_it_did(run, snapshot, size, way):
     talking(run)
     async with opened(run, *way, size=size) as (app, pilot):
-        await until_read(pilot, {"": "said at 1200", "c": "live model", "w": "the first"}[way])
-        if way == "c":
+        await until_read(pilot, {"": "said at 1200", "i": "live model", "w": "the first"}[way])
+        if way == "i":
             await pilot.press(*"hi", "enter")
             await until(pilot, lambda: app.screen.turns[1:] and not app.screen.replying)
         await settled(pilot)

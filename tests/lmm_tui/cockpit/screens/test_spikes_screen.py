@@ -50,19 +50,19 @@ async def test_i_shows_spikes_and_r_goes_back_behind_one_after_a_question(run):
     sent = []
     run.serve(lambda request: sent.append(request.args) or Reply(True, "back", 60))
     async with cockpit(run, (120, 40)) as (app, pilot):
-        await pilot.press("i")
+        await pilot.press("B")
         await pilot.pause()
         text = screen_text(app)
         assert "rose at 44" in text and "the␛[2J%%" in text
         await pilot.press("down")
         await pilot.pause()
         assert "micro-batch 0, row 2" in screen_text(app)
-        await pilot.press("r")
+        await pilot.press("b")
         await pilot.pause()
         assert "before step 20" in screen_text(app)
         await pilot.press("escape")
         assert run.asked == []
-        await pilot.press("up", "r")
+        await pilot.press("up", "b")
         await pilot.press("y")
         await until(pilot, lambda: run.asked == ["rollback"])
         assert sent == [{"before": 44}]
@@ -72,8 +72,8 @@ async def test_i_shows_spikes_and_r_goes_back_behind_one_after_a_question(run):
 async def test_an_ended_run_is_looked_at_only(tmp_path):
     ended = FakeRun(tmp_path / "ended", state="finished")
     async with cockpit(ended, (80, 24)) as (app, pilot):
-        await pilot.press("i")
+        await pilot.press("B")
         assert "No step has stood out" in screen_text(app)
-        await pilot.press("r", "escape")
+        await pilot.press("b", "escape")
         assert isinstance(app.screen, DashboardScreen)
     ended.close()

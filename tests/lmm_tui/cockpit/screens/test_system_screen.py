@@ -1,16 +1,20 @@
 """The system screen shows this machine and the run's process, and reads only while it is seen."""
 
 import os
+import sys
 
 import pytest
+from fake_nvml import H100, FakeNvml, used_by
 from fake_run import FakeRun
 from looking import screen_text, until, until_read
+from textual.widgets import Static
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.screens.system_screen import SystemScreen
 from lmm_tui.engine.run.reader import Reader
+from lmm_tui.i18n.number_format import NOTHING
 from lmm_tui.runs import machine_stats
-from lmm_tui.runs.machine_stats import Card, Machine
+from lmm_tui.runs.machine_stats import Machine
 
 
 @pytest.mark.parametrize("size", [(200, 50), (60, 15)])
@@ -20,10 +24,10 @@ async def test_it_shows_processors_memory_disk_and_the_process_of_the_run(run, s
         await pilot.press("7")
         await until_read(pilot, "RAM")
         cpu = next(line for line in screen_text(app).splitlines() if line.strip().startswith("CPU"))
-        assert "%" not in cpu and "–" in cpu  # There is nothing yet to measure since.
+        assert cpu.split()[1] == NOTHING  # There is nothing yet to measure since.
         await until_read(pilot, "cores")
-        text = screen_text(app)
-        for part in ("CPU", f"{os.cpu_count()} cores", "disk", "GPU", "process"):
+        text = every_line(app)
+        for part in ("CPU", f"{os.cpu_count()} cores", "disk", "GPU", "network"):
             assert part in text
         assert max(map(len, text.splitlines())) <= size[0]
         if size[0] == 200:
@@ -43,17 +47,44 @@ async def test_nothing_is_read_once_another_screen_is_on_top(run, monkeypatch):
         assert reads == []
 
 
-async def test_cards_are_shown_with_what_the_run_holds_of_them(run, monkeypatch):
-    card = Card("NVIDIA \x1b[31mH100", 0.93, 40 * 10**9, 80 * 10**9, 61.0, 480.0, 38 * 10**9)
-    monkeypatch.setattr(Machine, "_cards", lambda self: (card, card))
+@pytest.mark.parametrize("size", [(200, 50), (80, 24)])
+@pytest.mark.parametrize("count", [1, 2, 16])
+async def test_cards_are_shown_with_what_the_run_holds_of_them(run, monkeypatch, size, count):
+    card = used_by(H100, **{f"pid_{os.getpid()}": 38_000_000_000})
+    cards = [card | {"nvmlDeviceGetName": "NVIDIA \x1b[31mH100"}, *[H100] * (count - 1)]
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(*cards))
     app = CockpitApp(Reader(run.dir.path))
-    async with app.run_test(size=(120, 30)) as pilot:
+    async with app.run_test(size=size) as pilot:
         await pilot.press("7")
-        await until_read(pilot, "GPU 1")
-        text = screen_text(app)
-        for part in ("93%", "61 °C", "480 W", "40.0 GB of 80.0 GB, the run 38.0 GB"):
+        await until_read(pilot, "RAM")
+        app.screen.look()
+        await until(pilot, lambda: "GPU memory" in every_line(app))  # The head of the table.
+        text = every_line(app)
+        for part in ("93%", "40.0 GB of 85.5 GB, the run 38.0 GB", "61 °C", "480"):
             assert part in text
-        assert "\x1b" not in text
+        assert "\x1b" not in text and f"GPU {count - 1}" in text
+        assert "throttled: power cap" in text or (count == 16 and size[0] < 100)
+        row = next(line for line in text.splitlines() if f"● {os.getpid():>8}" in line)
+        assert row.split()[3:6] == ["0", "38.0", "GB"]  # Of card 0.
+
+
+def every_line(app):
+    """The whole view, also below the edge of the screen."""
+    return app.screen.query_one("#gauges", Static).content.plain
+
+
+async def test_a_run_of_another_machine_shows_what_it_reported(tmp_path):
+    far = FakeRun(tmp_path / "far", host="gpu-box")
+    far.dir.metrics.write_text(
+        '{"step": 1, "time": 1, "system/gpu_percent": 97.0, "system/gpu_memory_gb": 71.5}\n'
+    )
+    app = CockpitApp(Reader(far.dir.path))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("7")
+        await until_read(pilot, "far is on gpu-box, another machine")
+        await until_read(pilot, "97.00")
+        assert "71.50" in screen_text(app)
+    far.close()
 
 
 async def test_a_run_elsewhere_or_none_at_all_is_said(tmp_path):

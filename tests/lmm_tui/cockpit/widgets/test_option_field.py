@@ -237,7 +237,7 @@ async def test_what_is_wrong_with_a_value_is_said_in_chinese(in_chinese):
 
 async def test_what_an_unset_value_comes_to_is_cut_visibly():
     app = Form(make("name"))
-    async with app.run_test(size=(60, 4)) as pilot:
+    async with app.run_test(size=(65, 4)) as pilot:
         app.fields[0].show_unset("pretrain-a-model-with-a-long-name-<date>")
         await until_read(pilot, "pretrain-a-model-with-a-lon…")
         await pilot.resize_terminal(80, 4)
