@@ -13,7 +13,11 @@ from lmm_tui.errors import LmmError
 WHOLE, LIGHT = "lmm-tui", "lmm-tui-watch"
 
 _TRAINS = "torch"
-_PROVIDES = {"matplotlib": f"{LIGHT}[png]", "tensorboard": f"{LIGHT}[tensorboard]"}
+_PROVIDES = {
+    "matplotlib": f"{LIGHT}[png]",
+    "tensorboard": f"{LIGHT}[tensorboard]",
+    "mcp": f"{LIGHT}[mcp]",
+}
 """What the light distribution can add; all other packages come with the whole."""
 
 

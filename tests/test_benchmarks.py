@@ -18,6 +18,8 @@ CASES = {
     "open_run",
     "over_ssh",
     "redraw",
+    "report",
+    "runs",
     "rollout",
     "soak",
     "startup",

@@ -42,6 +42,8 @@ class CheckpointState:
     observer: dict[str, Any] = field(default_factory=dict)
     lr_scale: float = 1.0
     """Factor on the learning rate, lowered by rollbacks."""
+    spent_s: float = 0.0
+    """Of a run of `train.minutes`: the time that its steps took."""
     parts: int = 1
     """How many parts a micro-batch is split into, to fit into the memory."""
     format: int = FORMAT

@@ -21,7 +21,7 @@ from lmm_tui.engine.config.resolve import (
     merged,
     refuse_two_lengths,
     resolve,
-    without_epochs,
+    with_later_length,
 )
 from lmm_tui.engine.config.run_config import RunConfig
 
@@ -147,7 +147,7 @@ def _step(
             source=source,
         )
     refuse_two_lengths(own, f"{where}: step {name}: ")
-    settings = merged(without_epochs(dict(common), own), own | {"stage": stage})
+    settings = merged(with_later_length(dict(common), own), own | {"stage": stage})
     step = Step(name, stage, source or None, settings)
     try:
         step.config("x", {})

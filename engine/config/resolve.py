@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.config_file import load_toml
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.sections.train_config import LENGTHS
 from lmm_tui.engine.config.validation_message import validation_message
 
 
@@ -30,12 +31,12 @@ def resolve(
         # In a run's own file the steps are those that followed from its epochs.
         if not (file.parent / "run.json").is_file():
             refuse_two_lengths(table, f"{file}: ")
-        tree = merged(without_epochs(tree, table), table)
+        tree = merged(with_later_length(tree, table), table)
     assigned: dict[str, Any] = {}
     for key, value in (assignments or {}).items():
         _set(assigned, key, value)
     refuse_two_lengths(assigned, "")
-    tree = without_epochs(tree, assigned)
+    tree = with_later_length(tree, assigned)
     for key, value in (assignments or {}).items():
         _set(tree, key, value)
     config = _validate(tree, file)
@@ -60,7 +61,7 @@ def with_changes(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     changed: dict[str, Any] = {}
     for key, value in values.items():
         _set(changed, key, value)
-    tree = without_epochs(config.model_dump(), changed)
+    tree = with_later_length(config.model_dump(), changed)
     for key, value in values.items():
         _set(tree, key, value)
     return _validate(tree, None)
@@ -69,23 +70,29 @@ def with_changes(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 def refuse_two_lengths(table: Mapping[str, Any], where: str) -> None:
     """Raise ConfigError where one table gives the length of a run twice."""
     train = table.get("train")
-    if isinstance(train, Mapping) and {"steps", "epochs"} <= {
-        key for key, value in train.items() if value is not None
-    }:
+    given = [key for key in ("steps", *LENGTHS) if _has(train, key)]
+    if len(given) > 1:
         raise ConfigError(
-            "{where}train.steps and train.epochs both say how long the run is; leave one out",
+            "{where}train.{one} and train.{other} both say how long the run is; leave one out",
             where=where,
+            one=given[0],
+            other=given[1],
         )
 
 
-def without_epochs(tree: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """`tree`, without its epochs where `later` sets the steps."""
+def with_later_length(tree: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """`tree`, without the length of its run where `later` gives another one."""
     train, below = later.get("train"), tree.get("train")
     if not isinstance(train, Mapping) or not isinstance(below, Mapping):
         return tree
-    if "steps" not in train or "epochs" in train:
+    if not any(key in train for key in ("steps", *LENGTHS)):
         return tree
-    return tree | {"train": {key: value for key, value in below.items() if key != "epochs"}}
+    kept = {key: value for key, value in below.items() if key not in LENGTHS or key in train}
+    return tree | {"train": kept}
+
+
+def _has(table: object, key: str) -> bool:
+    return isinstance(table, Mapping) and table.get(key) is not None
 
 
 def _set(tree: dict[str, Any], key: str, value: Any) -> None:

@@ -45,6 +45,9 @@ class RunConfig(Section):
     )
     device: str = Field("auto", description="auto, cpu, mps, cuda or cuda:N; auto takes the best")
     name: str | None = Field(None, description="Name of the run; unset is stage, model, date")
+    group: str = Field(
+        "", max_length=100, description="Group that the run belongs to in lists, such as its sweep"
+    )
     runs_dir: str = Field(RUNS_DIR, min_length=1, description="Folder that holds the runs")
     start_from: str | None = Field(
         None,

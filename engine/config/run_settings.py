@@ -8,6 +8,7 @@ from typing import Any
 from lmm_tui.engine.config.options import lookup, options
 from lmm_tui.engine.config.resolve import resolve, with_changes
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.sections.train_config import LENGTHS
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.setting_changes import SettingChange, read_history
 
@@ -25,7 +26,7 @@ _AT_START_SECTION = "health."
 _CHANGEABLE = (
     *_AT_START,
     "train.steps",
-    "train.epochs",
+    *(f"train.{key}" for key in LENGTHS),
     "train.on_nonfinite",
     "train.rollback_lr_factor",
 )
@@ -43,9 +44,10 @@ def settings_of(run: RunDir) -> RunConfig:
 
 
 def one_length(values: Mapping[str, Any], config: RunConfig) -> dict[str, Any]:
-    """New values of settings of `config`, without the steps where they follow from epochs."""
-    of_epochs = values.get("train.epochs", config.train.epochs) is not None
-    return {key: value for key, value in values.items() if key != "train.steps" or not of_epochs}
+    """New values of settings of `config`, without the steps where they follow from another one."""
+    lengths = (values.get(f"train.{key}", getattr(config.train, key)) for key in LENGTHS)
+    follow = any(length is not None for length in lengths)
+    return {key: value for key, value in values.items() if key != "train.steps" or not follow}
 
 
 def resumed_settings(run: RunDir, wanted: RunConfig) -> RunConfig:
@@ -71,7 +73,7 @@ def changed_settings(before: RunConfig, after: RunConfig, step: int) -> list[Set
     """The settings that may change in which two configurations differ, as changes at a step."""
     found = []
     for option in options():
-        if option.key == "train.steps" and after.train.epochs is not None:
+        if option.key == "train.steps" and after.train.length_key != "steps":
             continue  # They follow.
         old, new = lookup(before, option.key), lookup(after, option.key)
         if old != new and may_change(option.key):

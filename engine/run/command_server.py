@@ -185,7 +185,7 @@ class CommandServer:
         self.stop = Stop(save=request.args.get("checkpoint", True))
         self.paused = False
         self._status.update(state="stopping")
-        self._events.write("command", "stop", step=self._step, args=request.args)
+        self._events.write_stop(request, self._step)
         self._stops.append((request, self.stop))
         self._on_stop(self.stop)
 

@@ -22,13 +22,18 @@ from lmm_tui.message import os_reason
 
 
 def send(
-    path: Path, command: str, args: Mapping[str, Any] | None = None, timeout_s: float = 60.0
+    path: Path,
+    command: str,
+    args: Mapping[str, Any] | None = None,
+    timeout_s: float = 60.0,
+    *,
+    by: str = "",
 ) -> Reply:
     """Send one command to the run that listens at `path` and wait for its reply.
 
     Raises ControlError if no process listens there or no reply arrives in time.
     """
-    line = encode_command(command, args)
+    line = encode_command(command, args, by)
     deadline = time.monotonic() + timeout_s
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_s)

@@ -51,6 +51,8 @@ class Request:
 
     command: str
     args: dict[str, Any]
+    by: str = ""
+    """Who asked, as for an agent; empty for the person at the keyboard."""
     reply: Future[Reply] = field(default_factory=Future)
 
     def answer(self, reply: Reply) -> None:
@@ -65,9 +67,11 @@ class Mailbox:
         self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._closed = threading.Event()
 
-    def send(self, command: str, args: Mapping[str, Any] | None = None) -> Future[Reply]:
+    def send(
+        self, command: str, args: Mapping[str, Any] | None = None, by: str = ""
+    ) -> Future[Reply]:
         """Post a command; the future resolves to the loop's Reply."""
-        request = Request(command, dict(args or {}))
+        request = Request(command, dict(args or {}), by)
         if command not in COMMANDS:
             request.answer(
                 Reply(

@@ -1,7 +1,8 @@
 """The wire format of the control socket: one JSON object a line, in both directions.
 
 A command is `{"command": "set", "args": {"lr": 1e-4}}`, its answer
-`{"ok": true, "step": 12, "message": "…", "data": {…}}`.
+`{"ok": true, "step": 12, "message": "…", "data": {…}}`. A command may say who asked, as
+`"by": "agent claude"`, which goes into the events.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from lmm_tui.message import with_parts
 
 MAX_LINE = 64 * 1024
 """Bytes of a command line."""
+MAX_ASKER = 80
+"""Characters of who asked."""
 MAX_REPLY = 16 * 1024 * 1024
 """Bytes of a reply; the largest, a text of 1,024 tokens with its likeliest ones, has 200 kB."""
 
@@ -26,20 +29,22 @@ class ControlError(LmmError):
     """A command that could not be delivered or understood."""
 
 
-def encode_command(command: str, args: Mapping[str, Any] | None) -> bytes:
-    return json.dumps({"command": command, "args": dict(args or {})}).encode() + b"\n"
+def encode_command(command: str, args: Mapping[str, Any] | None, by: str = "") -> bytes:
+    message: dict[str, Any] = {"command": command, "args": dict(args or {})}
+    return json.dumps(message | ({"by": by} if by else {})).encode() + b"\n"
 
 
-def decode_command(line: bytes) -> tuple[str, dict[str, Any]]:
-    """The command and its arguments; ControlError if the line is anything else."""
+def decode_command(line: bytes) -> tuple[str, dict[str, Any], str]:
+    """The command, its arguments and who asked; ControlError if the line is anything else."""
     try:
         message = json.loads(line)
         command, args = message["command"], message.get("args", {})
-        if not isinstance(command, str) or not isinstance(args, dict):
+        by = message.get("by", "")
+        if not (isinstance(command, str) and isinstance(args, dict) and isinstance(by, str)):
             raise TypeError
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ControlError('expected {"command": NAME, "args": {…}} on one line') from None
-    return command, args
+    return command, args, by[:MAX_ASKER]
 
 
 def encode_reply(reply: Reply) -> bytes:
@@ -64,5 +69,5 @@ def decode_reply(line: bytes) -> Reply:
 if __name__ == "__main__":
     sent = encode_command("set", {"lr": 1e-4})
     print(sent, encode_reply(Reply(True, "lr 0.0001", step=12)))
-    assert decode_command(sent) == ("set", {"lr": 1e-4})
+    assert decode_command(sent) == ("set", {"lr": 1e-4}, "")
     print("=== 自测通过 ===")

@@ -103,8 +103,14 @@ class EventLog:
             level="info" if reply.ok else "warning",
             args=request.args,
             ok=reply.ok,
+            **({"by": request.by} if request.by else {}),
             **({"changes": list(changes)} if changes else {}),
         )
+
+    def write_stop(self, request: Request, step: int) -> None:
+        """A stop, which is answered only when the run has ended."""
+        by: dict[str, Any] = {"by": request.by} if request.by else {}
+        self.write("command", "stop", step=step, args=request.args, **by)
 
     def close(self) -> None:
         self._writer.close()

@@ -178,7 +178,12 @@ class Reader:
         return self._metrics.behind or self.history.behind
 
     def send(
-        self, command: str, args: Mapping[str, Any] | None = None, timeout_s: float = 600.0
+        self,
+        command: str,
+        args: Mapping[str, Any] | None = None,
+        timeout_s: float = 600.0,
+        *,
+        by: str = "",
     ) -> Reply:
         """Send a command and wait for the reply; a failure to send is a Reply too, with `ok` False.
 
@@ -199,7 +204,7 @@ class Reader:
             )
         try:
             path = self.run_dir.listening_at(self.view.info)
-            return control_client.send(path, command, args, timeout_s)
+            return control_client.send(path, command, args, timeout_s, by=by)
         except ControlError as error:
             return Reply(False, str(error))
 

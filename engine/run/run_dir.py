@@ -46,7 +46,7 @@ SOCKET = "control.sock"
 
 _FILES = (
     *("run.json", "status.json", "config.toml", "metrics.jsonl", "events.jsonl", "samples.jsonl"),
-    *("output.log", "run.lock", "note.txt", "tokenizer.json", "tokenizer_config.json"),
+    *("output.log", "run.lock", "note.txt", "tags.txt", "tokenizer.json", "tokenizer_config.json"),
     "reference.safetensors",
 )
 _FOLDERS = ("tensorboard", "checkpoints", "evals", "spikes", "plots")
@@ -73,6 +73,7 @@ class RunDir:
         self.output = self.path / "output.log"
         self.lock_file = self.path / "run.lock"
         self.note_file = self.path / "note.txt"
+        self.tags_file = self.path / "tags.txt"
 
     def __repr__(self) -> str:
         return f"RunDir({str(self.path)!r})"

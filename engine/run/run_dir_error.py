@@ -24,6 +24,15 @@ def nothing_left(run: Path, done: int, steps: int) -> RunDirError:
     )
 
 
+def no_time_left(run: Path, minutes: float) -> RunDirError:
+    """A run that is to be resumed, and has trained for all its minutes."""
+    return RunDirError(
+        "{run}: nothing left to train, its {minutes:g} minutes are over; raise --minutes to go on",
+        run=run,
+        minutes=minutes,
+    )
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn an OSError of the block into a RunDirError about `path`."""

@@ -90,6 +90,7 @@ class Checkpointer:
                 observer=context.observer.state_dict(),
                 lr_scale=context.lr_scale,
                 parts=context.parts,
+                spent_s=context.budget.spent_s,
             ),
             weights_of(context.model),
             {

@@ -78,11 +78,13 @@ class TrainingCommands:
 
     def decide(self) -> Request | str | None:
         """A request, or that the run is paused; nothing after the last step."""
-        if self._context.step >= self._context.config.train.steps:
+        if self._context.done:
             return None
-        if self._server.paused:
-            self._reader.flush()
-        return self._server.take() or ("paused" if self._server.paused else None)
+        if not self._server.paused:
+            return self._server.take()
+        self._reader.flush()
+        with self._context.budget.excluded():
+            return self._server.take() or "paused"
 
     def act(self, due: Request | str) -> None:
         """Raises StopRequested."""

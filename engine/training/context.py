@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.engine.stages.base import Stage
 from lmm_tui.engine.training.observer import Observer
 from lmm_tui.engine.training.optim import hyper_parameters
+from lmm_tui.engine.training.time_budget import TimeBudget
 from lmm_tui.engine.training.train_job import TrainJob
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
@@ -51,6 +52,7 @@ class TrainContext:
     """The step at which `val_loss` was measured."""
     lr_scale: float = 1.0
     """Factor on the scheduled learning rate, lowered by automatic rollbacks."""
+    budget: TimeBudget = field(default_factory=TimeBudget)
     parts: int = 1
     """How many parts each micro-batch is split into, to fit into the memory."""
     rolled_back: bool = False
@@ -67,6 +69,29 @@ class TrainContext:
     @property
     def status(self) -> StatusWriter:
         return self.run.status
+
+    @property
+    def total_steps(self) -> int:
+        """The steps of the whole run; of one of `train.minutes` as it is estimated now."""
+        train = self.config.train
+        if train.minutes is None:
+            return train.steps
+        return self.step if self.done else self.budget.total_steps(self.step, train.minutes)
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has its length."""
+        minutes = self.config.train.minutes
+        if minutes is None:
+            return self.step >= self.config.train.steps
+        return self.budget.spent_s >= 60 * minutes
+
+    @property
+    def eta_s(self) -> float | None:
+        minutes = self.config.train.minutes
+        if minutes is None:
+            return self.observer.speed.seconds_for(self.config.train.steps - self.step)
+        return max(60 * minutes - self.budget.spent_s, 0.0)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of forward passes."""
@@ -116,11 +141,9 @@ class TrainContext:
 
     def show_totals(self) -> None:
         """Say in the status how long the run will be."""
-        config = self.config
-        self.status.update(
-            total_steps=config.train.steps,
-            total_tokens=config.train.steps * config.tokens_per_step,
-        )
+        steps = self.total_steps if self.step or self.config.train.minutes is None else 0
+        tokens = steps * self.config.tokens_per_step
+        self.status.update(total_steps=steps, total_tokens=tokens)
 
 
 if __name__ == "__main__":

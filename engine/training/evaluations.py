@@ -64,7 +64,7 @@ class Evaluations:
     def close(self) -> None:
         """Let a finished run's evaluation end, cancel that of a stopped run, and report."""
         context = self._context
-        finished = context.step >= context.config.train.steps
+        finished = context.done
         with context.activity(Message("waiting for the evaluation")):
             self._background.close(_PATIENCE_S if finished else 0.0)
         self.report()

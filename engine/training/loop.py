@@ -48,9 +48,10 @@ class Trainer:
         gc.freeze()
         context = parts.context
         self._between_steps(parts)
-        while context.step < context.config.train.steps:
-            self._step(parts)
-            self._between_steps(parts)
+        while not context.done:
+            with context.budget.counting():
+                self._step(parts)
+                self._between_steps(parts)
         if context.config.log.val_every and context.val_step != context.step:
             parts.live.validate()
 

@@ -61,7 +61,7 @@ class OptimizerStep:
     def _set_lr(self) -> float:
         """Set the learning rate of each group for this step; returns that of AdamW."""
         context, config = self._context, self._context.config
-        factor = lr_factor(context.step, config.train.steps, config.optim) * context.lr_scale
+        factor = lr_factor(context.step, context.total_steps, config.optim) * context.lr_scale
         for group in context.param_groups():
             group["lr"] = group["initial_lr"] * factor
         return config.peak_lr * factor

@@ -52,6 +52,7 @@ class TrainingParts:
         context = self.context
         context.status.update(state="stopping")
         self.reader.flush()
+        context.show_totals()
         if save:
             self.checkpoints.begin()
         with context.activity(Message("writing the checkpoint")):

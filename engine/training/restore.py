@@ -19,7 +19,7 @@ from lmm_tui.engine.device import restore_rng
 from lmm_tui.engine.model.adapters import load_adapted
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step
 from lmm_tui.engine.run.run import Run
-from lmm_tui.engine.run.run_dir_error import nothing_left
+from lmm_tui.engine.run.run_dir_error import no_time_left, nothing_left
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.message import Message
 
@@ -42,7 +42,9 @@ def find_checkpoint(run: Run) -> Path | None:
 def resume_from(context: TrainContext, path: Path) -> None:
     """Restore all that a checkpoint holds."""
     done, steps = checkpoint_step(path), context.config.train.steps
-    if done >= steps:  # Where the steps follow from the data this is the first to know them.
+    minutes = context.config.train.minutes
+    # Where the steps follow from the data this is the first to know them.
+    if minutes is None and done >= steps:
         raise nothing_left(context.run_dir.path, done, steps)
     state, training = load_checkpoint(context, path)
     restore_rng(training["rng"])
@@ -52,6 +54,9 @@ def resume_from(context: TrainContext, path: Path) -> None:
     context.loss, context.val_loss = state.loss, state.val_loss
     context.val_step = state.val_step
     context.lr_scale, context.parts = state.lr_scale, state.parts
+    context.budget.spent_s = state.spent_s
+    if minutes is not None and context.done:
+        raise no_time_left(context.run_dir.path, minutes)
 
 
 def load_checkpoint(context: TrainContext, path: Path) -> tuple[CheckpointState, dict[str, Any]]:

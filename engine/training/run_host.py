@@ -44,8 +44,8 @@ class EngineHost:
         self.refused = False
         """Whether `error` is a sentence for a person, as for settings that cannot be trained."""
         about = _about_stage(job.config.stage)
-        # Of epochs the steps are not known yet.
-        steps = job.config.train.steps if job.config.train.epochs is None else 0
+        # Where they follow from data or time they are not known yet.
+        steps = job.config.train.steps if job.config.train.length_key == "steps" else 0
         self._run = Run(
             job.run_dir,
             _identity(job, about),
@@ -160,6 +160,7 @@ def _identity(job: TrainJob, stage: StageInfo) -> RunInfo:
         job.run_dir.name,
         stage.name,
         before,
+        group=job.config.group,
         stage_info={} if stage.name in BUILT_IN else stage.record(),
         model=job.config.model.preset,
         packages={"lmm-tui": __version__} | package_versions(),

@@ -135,28 +135,59 @@ def announce_start(context: TrainContext) -> None:
 
 def _with_steps(run: Run, job: TrainJob, config: RunConfig, steps_per_epoch: float) -> RunConfig:
     """The settings with the steps that follow from `train.epochs`, where those are given."""
-    epochs = config.train.epochs
-    if epochs is None:
+    key = config.train.length_key
+    if key in ("steps", "minutes"):
         return config
-    # So many that every example comes at least as often; a float must not make one more.
-    if math.isinf(steps_per_epoch):
-        raise ConfigError("train.epochs: the data of this stage have no end; give train.steps")
-    steps = max(1, math.ceil(round(epochs * steps_per_epoch, 6)))
-    train = config.train.model_copy(update={"steps": steps})
-    config = config.model_copy(update={"train": train})
-    if not job.resumes:  # Of a resumed run it has what the run began with.
-        run.run_dir.write_config(to_toml(config))
-    run.events.write(
-        "start",
-        Message(
+    if key == "epochs":
+        epochs = config.train.epochs
+        assert epochs is not None
+        if math.isinf(steps_per_epoch):
+            raise ConfigError("train.epochs: the data of this stage have no end; give train.steps")
+        # So many that every example comes at least as often; a float must not make one more.
+        steps = max(1, math.ceil(round(epochs * steps_per_epoch, 6)))
+        said = Message(
             "train.epochs: {epochs:g} of {steps_per_epoch:.6g} steps each: {steps} steps",
             epochs=epochs,
             steps_per_epoch=steps_per_epoch,
             steps=steps,
-        ),
-        step=0,
-    )
+        )
+    else:
+        steps, said = _steps_of_budget(config)
+    train = config.train.model_copy(update={"steps": steps})
+    config = config.model_copy(update={"train": train})
+    if not job.resumes:  # Of a resumed run it has what the run began with.
+        run.run_dir.write_config(to_toml(config))
+    run.events.write("start", said, step=0)
     return config
+
+
+def _steps_of_budget(config: RunConfig) -> tuple[int, Message]:
+    """The steps of `train.tokens` or `train.flops`, and a sentence about them."""
+    train, a_step = config.train, config.tokens_per_step
+    if not a_step:
+        raise ConfigError(
+            "train.{key}: a step of {stage} has no fixed number of tokens; give train.steps or "
+            "train.minutes",
+            key=train.length_key,
+            stage=config.stage,
+        )
+    if train.tokens is not None:
+        steps = math.ceil(train.tokens / a_step)
+        return steps, Message(
+            "train.tokens: {tokens} of {a_step} a step: {steps} steps",
+            tokens=train.tokens,
+            a_step=a_step,
+            steps=steps,
+        )
+    assert train.flops is not None
+    cost = a_step * config.model.shape().flops_per_token(config.data.seq_len)
+    steps = max(1, math.floor(train.flops / cost))
+    return steps, Message(
+        "train.flops: {flops:.3g} of {cost:.3g} a step: {steps} steps",
+        flops=train.flops,
+        cost=cost,
+        steps=steps,
+    )
 
 
 def _save_tokenizer(run: Run, tokenizer: Tokenizer, fresh: bool) -> None:

@@ -92,7 +92,7 @@ class SettingChanger:
     def lr(self) -> float:
         """The learning rate of the next step."""
         context, config = self._context, self._context.config
-        factor = lr_factor(context.step, config.train.steps, config.optim)
+        factor = lr_factor(context.step, context.total_steps, config.optim)
         return config.peak_lr * factor * context.lr_scale
 
     def _set(self, values: Mapping[str, Any]) -> None:

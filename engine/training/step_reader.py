@@ -58,8 +58,10 @@ class StepReader:
             loss=reading.loss,
             numbers={name: reading.stats[name] for name in summed_up if name in reading.stats},
             tokens_per_s=speed.tokens_per_s,
-            eta_s=speed.seconds_for(context.config.train.steps - numbers.step),
+            eta_s=context.eta_s,
         )
+        if context.config.train.minutes is not None:
+            context.show_totals()
 
     def conclude(self) -> None:
         """Say what became of rows that waited, once the file of metrics is closed."""

@@ -85,7 +85,7 @@ def _history(
     asked = changed_settings(before, config, step=0)
     for change in asked:
         history.began.setdefault(change.key, change.before)
-    if config.train.epochs is not None:
+    if config.train.length_key != "steps":
         history.began.setdefault("train.steps", before.train.steps)
     return history, asked
 
@@ -133,8 +133,10 @@ def _with_sources(config: RunConfig) -> RunConfig:
 
 def _planned_steps(config: RunConfig, run: RunDir) -> int | None:
     """All the steps of a resumed run; None where they follow from data that are not read yet."""
-    if config.train.epochs is None:
+    if config.train.length_key == "steps":
         return config.train.steps
+    if config.train.epochs is None:
+        return None
     before = resolve(run.config).train
     if before.epochs is None:
         return None

@@ -44,10 +44,14 @@ COMMANDS = {
     "train": "Start a run without the cockpit",
     "resume": "Resume a run from its last intact checkpoint",
     "pipeline": "Run a recipe: pretrain, SFT, DPO, GRPO, one run each",
+    "sweep": "Train over a space of settings, one run a point",
+    "worker": "Train trials of a sweep, beside other workers",
     "monitor": "Watch and steer a run from its own cockpit",
     "runs": "List the runs",
+    "tag": "Give a run tags, by which lists find it",
     "status": "Show how a run is doing",
     "plot": "Draw a run's curves, as PNG or as text",
+    "report": "Write a report on runs, for the browser or as Markdown",
     "spikes": "Show the batches of steps whose loss or gradient spiked",
     "health": "Diagnose a run: its verdict, its alerts and their likely causes",
     "export": "Write a run's metrics as CSV, JSON lines or TensorBoard events",
@@ -55,6 +59,7 @@ COMMANDS = {
     "send": "Send a command to a live run",
     "eval": "Score a model by lm-eval and compare its checkpoints",
     "convert": "Write a model for Hugging Face, MiniMind, llama.cpp or Ollama",
+    "mcp": "Serve runs to an agent, over the Model Context Protocol",
     "serve-run": "Serve a run to a monitor on another machine, over ssh",
     "data": "Report what data hold before training on them",
     "cache": "List the cache of prepared data, and make room in it",
@@ -63,7 +68,7 @@ COMMANDS = {
 """Every command and its line of help. Its function is `command` in `commands/<name>.py`, with an
 underscore for a dash."""
 
-_TRAINS = ("launch", "train", "resume", "pipeline")
+_TRAINS = ("launch", "train", "resume", "pipeline", "sweep", "worker")
 
 _ONE_PROCESS = (*_TRAINS, "eval", "convert")
 """What several ranks would each do, into the same place."""
@@ -88,7 +93,8 @@ class _Context(click.Context):
 
 
 def _module(name: str) -> str:
-    return name.replace("-", "_")
+    """A file mcp.py would hide the package of that name from modules that run alone beside it."""
+    return "mcp_server" if name == "mcp" else name.replace("-", "_")
 
 
 class _LazyGroup(click.Group):

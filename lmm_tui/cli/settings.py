@@ -23,6 +23,7 @@ from lmm_tui.engine.config.recipe import load_recipe, recipe_file
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.run_settings import may_change, settings_of
+from lmm_tui.engine.config.sections.train_config import LENGTHS
 from lmm_tui.engine.config.trust import allow_own, refuse_untrusted, trust
 from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.engine.run.run_dir import RunDir
@@ -62,7 +63,8 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def resume_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument and flags that `read_resumed` reads from the context."""
     known = {option.key: option for option in options()}
-    flags = {key: FLAGS[key] for key in ("device", "train.steps", "train.epochs", "runs_dir")}
+    lengths = (f"train.{length}" for length in ("steps", *LENGTHS))
+    flags = {key: FLAGS[key] for key in ("device", *lengths, "runs_dir")}
     decorators = [
         click.argument("run", required=False),
         *(_flag(name, known[key], show_default=False) for key, name in flags.items()),

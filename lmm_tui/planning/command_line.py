@@ -15,6 +15,9 @@ FLAGS = {
     "data.source": "--data",
     "train.steps": "--steps",
     "train.epochs": "--epochs",
+    "train.minutes": "--minutes",
+    "train.tokens": "--tokens",
+    "train.flops": "--flops",
     "start_from": "--from",
     "name": "--name",
     "runs_dir": "--runs-dir",
@@ -34,8 +37,8 @@ def command_line(config: RunConfig, program: str = "lmm-tui train") -> str:
             continue
         if value == option.default:
             continue
-        if option.key == "train.steps" and config.train.epochs is not None:
-            continue  # They follow from the epochs.
+        if option.key == "train.steps" and config.train.length_key != "steps":
+            continue  # They follow.
         if flag := FLAGS.get(option.key):
             arguments += [flag, str(value)]
         else:

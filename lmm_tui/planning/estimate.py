@@ -59,11 +59,7 @@ def estimate(
     if corpus_bytes is not None:
         text = corpus_bytes * (1 - data.val_fraction)
         corpus_tokens = round(text / bytes_per_token(shape.vocab_size))
-    steps: int | None = train.steps
-    if train.epochs is not None:
-        a_step = config.tokens_per_step
-        known = corpus_tokens is not None and a_step
-        steps = math.ceil(train.epochs * (corpus_tokens or 0) / a_step) if known else None
+    steps = _steps(config, shape, corpus_tokens)
     total_tokens = config.tokens_per_step * (steps or 0)
     # The last step is always saved, whether it is due then or not.
     saved = math.ceil((steps or 1) / log.checkpoint_every) if log.checkpoint_every else 1
@@ -78,6 +74,22 @@ def estimate(
         checkpoints=min(log.keep, saved),
         flops=shape.flops_per_token(data.seq_len) * total_tokens,
     )
+
+
+def _steps(config: RunConfig, shape: ModelShape, corpus_tokens: int | None) -> int | None:
+    """None where they follow from time, or from data that is not known."""
+    train, a_step = config.train, config.tokens_per_step
+    if train.length_key == "steps":
+        return train.steps
+    if train.minutes is not None or not a_step:
+        return None
+    if train.epochs is not None:
+        known = corpus_tokens is not None
+        return math.ceil(train.epochs * (corpus_tokens or 0) / a_step) if known else None
+    if train.tokens is not None:
+        return math.ceil(train.tokens / a_step)
+    cost = shape.flops_per_token(config.data.seq_len) * a_step
+    return max(1, math.floor((train.flops or 0.0) / cost))
 
 
 def bytes_per_token(vocab_size: int) -> float:

@@ -8,10 +8,12 @@ starts the engine as its own child and resumes the run after a crash.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -63,6 +65,18 @@ def start(
     }
     child, run = _spawn(job)
     return Detached(run, child.pid)
+
+
+def reap(pids: list[int]) -> None:
+    """Take those off the list that this process started and that have ended.
+
+    Until then such a process is a zombie, and looks alive to those who ask for its pid.
+    """
+    for pid in [*pids]:
+        with suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                continue
+        pids.remove(pid)
 
 
 def serve() -> None:
@@ -159,7 +173,8 @@ def _train(job: Job) -> int:
         host = EngineHost(RunConfig.model_validate(job["config"]), resume)
     except LmmError as error:
         return _refuse(error)
-    print(json.dumps({"run": str(host.run_dir.path)}), flush=True)
+    with suppress(BrokenPipeError):  # Who started it was killed meanwhile; it trains all the same.
+        print(json.dumps({"run": str(host.run_dir.path)}), flush=True)
     capabilities.release_terminal(host.run_dir.output)
 
     def stop(number: int, frame: FrameType | None) -> None:

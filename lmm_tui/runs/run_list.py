@@ -20,6 +20,7 @@ from lmm_tui.guarded_files import reading, version_of
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics.health.verdict import LEVELS
+from lmm_tui.runs.run_tags import read_tags
 from lmm_tui.runs.run_verdict import verdict_on
 from lmm_tui.runs.status_text import RunSummary
 
@@ -38,6 +39,7 @@ class ListedRun:
 
     summary: RunSummary
     note: str = ""
+    tags: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -66,11 +68,11 @@ class RunList:
         found: dict[Path, tuple[object, ListedRun]] = {}
         for run in run_folders(self._folder):
             path = run.path
-            stamps = tuple(map(version_of, (run.info_file, run.status_file, run.note_file)))
+            stamps = tuple(map(version_of, _kept_files(run)))
             known = self._known.get(path)
             try:
                 if known is None or known[0] != stamps:
-                    listed = ListedRun(RunSummary.of(run), read_note(run))
+                    listed = ListedRun(RunSummary.of(run), read_note(run), read_tags(run))
                 elif known[1].live:
                     # A crashed or stale run does not change its files.
                     listed = _with_current_state(run, known[1])
@@ -97,6 +99,11 @@ class RunList:
 
             self._logs = LogList(self._folder)
         return self._logs.read()
+
+
+def _kept_files(run: RunDir) -> tuple[Path, ...]:
+    """Those whose change is a change of the run in the list."""
+    return run.info_file, run.status_file, run.note_file, run.tags_file
 
 
 def read_note(run: RunDir) -> str:
@@ -128,7 +135,7 @@ LARGEST_FIRST = frozenset({"age", "health", "step", "speed"})
 def arranged(runs: Sequence[ListedRun], *, by: str, falling: bool, wanted: str) -> list[ListedRun]:
     """The runs that contain every word of `wanted`, sorted; those without a value come last."""
     words = wanted.casefold().split()
-    kept = [run for run in runs if all(word in _searchable_text(run) for word in words)]
+    kept = [run for run in runs if all(word in searchable_text(run) for word in words)]
     key = SORT_KEYS[by]
     valued = [run for run in kept if _is_value(key(run))]
     rest = [run for run in kept if not _is_value(key(run))]
@@ -152,13 +159,13 @@ def _is_value(value: object) -> bool:
     return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
-def _searchable_text(run: ListedRun) -> str:
+def searchable_text(run: ListedRun) -> str:
     info = run.summary.info
     state = run.summary.state
     kind = info.stage or run.summary.log_format
     verdict = run.summary.verdict.headline
     words = (run.name, state, tr(state), verdict, tr(verdict))
-    parts = (*words, kind, info.model, info.parent, run.note)
+    parts = (*words, kind, info.model, info.group, info.parent, *run.tags, run.note)
     return " ".join(parts).casefold()
 
 

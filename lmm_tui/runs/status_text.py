@@ -86,6 +86,7 @@ def status_record(run: RunSummary) -> dict[str, Any]:
         "error": status.error,
         "verdict": run.verdict.record(),
         "stage": info.stage,
+        "group": info.group,
         "parent": info.parent,
         "parent_checkpoint": info.parent_checkpoint,
         "parent_stage": info.parent_stage,

@@ -15,6 +15,8 @@ from pathlib import Path
 from repository import ROOT
 
 PACKAGES = ("engine", "metrics", "data", "lmm_tui")
+ENGLISH = Path("lmm_tui/agents")
+"""An agent is answered in English, whatever the language of the interface."""
 TRANSLATED = ("tr", "mark")
 """What is already worded in the chosen language."""
 
@@ -34,6 +36,8 @@ def _trees() -> dict[Path, ast.Module]:
     found = {}
     for package in PACKAGES:
         for file in sorted((ROOT / package).rglob("*.py")):
+            if (ROOT / ENGLISH) in file.parents:
+                continue
             tree = ast.parse(file.read_text("utf-8"))
             tree.body = [part for part in tree.body if not _is_self_test(part)]
             found[file.relative_to(ROOT)] = tree

@@ -17,6 +17,19 @@ class TrainConfig(Section):
         le=100_000,
         description="Passes over the training data, instead of train.steps, which follows from it",
     )
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        description="Minutes of training, instead of train.steps; the learning rate follows the "
+        "share of the time",
+    )
+    tokens: int | None = Field(
+        None, gt=0, le=2**60, description="Tokens to train on, instead of train.steps"
+    )
+    flops: float | None = Field(
+        None, gt=0, le=1e30, description="Computation to spend, instead of train.steps"
+    )
     batch_size: int = Field(16, ge=1, le=65536, description="Sequences in a micro-batch")
     grad_accum: int = Field(
         1, ge=1, le=65536, title="accumulation", description="Micro-batches in a step"
@@ -39,6 +52,15 @@ class TrainConfig(Section):
     freeze: list[str] = Field(
         [], description="Parameters that stay as they are, by pattern, such as *.layers.0.*"
     )
+
+    @property
+    def length_key(self) -> str:
+        """The key that says how long the run is: `steps`, or what they follow from."""
+        return next((key for key in LENGTHS if getattr(self, key) is not None), "steps")
+
+
+LENGTHS = ("epochs", "minutes", "tokens", "flops")
+"""Lengths of a run that the steps follow from; at most one of these and `steps` is given."""
 
 
 if __name__ == "__main__":

@@ -1,10 +1,15 @@
-"""`lmm-tui runs`: a table of runs, the newest first."""
+"""`lmm-tui runs [FILTER…]`: a table of runs, the newest first."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,31 +17,116 @@ from lmm_tui.cli.options import json_option, runs_dir_option
 from lmm_tui.engine.run.run_dir import others_can_write
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.runs.run_list import BROKEN, RunList
-from lmm_tui.runs.status_text import runs_table, status_record
+from lmm_tui.metrics.formula_cells import quoted_formula
+from lmm_tui.metrics.values import strict
+from lmm_tui.runs.run_columns import RunColumns
+from lmm_tui.runs.run_filter import filtered
+from lmm_tui.runs.run_list import BROKEN, ListedRun, RunList
+from lmm_tui.runs.status_text import runs_table, status_record, table_text
 from lmm_tui.terminal.safe_text import clean
+
+CSV_COLUMNS = "name,state,health,stage,group,tag,model,step,tokens,loss,val,differing"
 
 
 @click.command("runs")
+@click.argument("words", metavar="[FILTER]...", nargs=-1)
 @runs_dir_option
+@click.option(
+    "--columns",
+    metavar="A,B",
+    help="Columns, and settings such as lr; `differing`: those in which the runs differ",
+)
+@click.option("--sort", metavar="COLUMN", help="Smallest first; -COLUMN: largest first")
+@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values, for a spreadsheet")
 @json_option
-def command(runs_dir: Path, as_json: bool) -> None:
-    """List the runs in a folder, and logs of other programs there, the newest first."""
-    listed = [run.summary for run in RunList(runs_dir).read()]
-    runs = [run for run in listed if run.state != BROKEN]
-    broken = [run for run in listed if run.state == BROKEN]
+def command(
+    words: tuple[str, ...],
+    runs_dir: Path,
+    columns: str | None,
+    sort: str | None,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """List the runs in a folder, and logs of other programs there, the newest first.
+
+    FILTER is words to look for, and comparisons that must hold: lr<1e-3 stage=sft tag=night val>2
+    model~mini.
+    """
+    listed = RunList(runs_dir).read()
+    known = RunColumns([run for run in listed if run.summary.state != BROKEN])
+    runs = filtered(listed, words, known) if words else [*listed]
+    if sort:
+        runs = _sorted(runs, sort, known)
+    whole = [run for run in runs if run.summary.state != BROKEN]
     if as_json:
-        click.echo(json.dumps([status_record(run) for run in listed], indent=1, allow_nan=False))
+        click.echo(json.dumps([*map(_record, runs)], indent=1, allow_nan=False))
         return
-    if runs:
-        click.echo(runs_table(runs))
-    for run in broken:
-        click.echo(clean(tr("broken: {why}", why=translate_message(run.status.error))))
+    if as_csv or columns:
+        shown = known.narrowed(whole)
+        chosen = columns or CSV_COLUMNS
+        names = shown.chosen([name.strip() for name in chosen.split(",") if name.strip()])
+        click.echo(_csv(whole, names, shown) if as_csv else _table(whole, names, shown), nl=False)
+        return
+    if whole:
+        click.echo(runs_table([run.summary for run in whole]))
+    for run in runs:
+        if run.summary.state == BROKEN:
+            why = translate_message(run.summary.status.error)
+            click.echo(clean(tr("broken: {why}", why=why)))
     if others_can_write(runs_dir):
         text = mark("{folder}: other users can write here; run `chmod go-w {quoted}`")
         click.echo(tr(text, folder=runs_dir, quoted=shlex.quote(str(runs_dir))), err=True)
     if not listed:
         click.echo(tr("{folder}: no runs yet; `lmm-tui launch` starts one", folder=runs_dir))
+    elif not runs:
+        click.echo(tr("none of {count} runs is like that", count=len(listed)))
+
+
+def _record(run: ListedRun) -> dict[str, Any]:
+    return status_record(run.summary) | {"tags": [*run.tags], "note": run.note}
+
+
+def _sorted(runs: Sequence[ListedRun], by: str, columns: RunColumns) -> list[ListedRun]:
+    """Numbers before texts; runs without a value, or with NaN, come last."""
+    column, falling = columns.known(by.removeprefix("-")), by.startswith("-")
+    numbers: list[tuple[float, ListedRun]] = []
+    texts: list[tuple[str, ListedRun]] = []
+    rest = []
+    for run in runs:
+        value = None if run.summary.state == BROKEN else columns.order(run, column)
+        if isinstance(value, str) and value:
+            texts.append((value.casefold(), run))
+        elif isinstance(value, int | float) and not math.isnan(value):
+            numbers.append((value, run))
+        else:
+            rest.append(run)
+    numbers.sort(key=lambda pair: pair[0], reverse=falling)
+    texts.sort(key=lambda pair: pair[0], reverse=falling)
+    return [run for _, run in numbers] + [run for _, run in texts] + rest
+
+
+def _csv(runs: Sequence[ListedRun], names: Sequence[str], columns: RunColumns) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for run in runs:
+        writer.writerow([_cell(columns.value(run, name)) for name in names])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return quoted_formula(clean(value)) if isinstance(value, str) else strict(value)
+
+
+def _table(runs: Sequence[ListedRun], names: Sequence[str], columns: RunColumns) -> str:
+    head = [name.rpartition(".")[2].upper() for name in names]
+    rows = [[clean(columns.text(run, name)) for name in names] for run in runs]
+    right = {
+        at
+        for at, name in enumerate(names)
+        if any(type(columns.value(run, name)) in (int, float) for run in runs)
+    }
+    return table_text([head, *rows], right) + "\n"
 
 
 if __name__ == "__main__":

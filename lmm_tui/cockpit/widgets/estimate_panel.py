@@ -231,9 +231,11 @@ def _in_all(outlook: Outlook) -> str:
 
 
 def _length(outlook: Outlook) -> str:
-    if outlook.estimate.steps is None:
+    if outlook.config.train.minutes is not None:
+        return tr("{count} minutes", count=f"{outlook.config.train.minutes:g}")
+    if outlook.estimate.steps is None and outlook.config.train.epochs is not None:
         return tr("epochs: {count}", count=f"{outlook.config.train.epochs:g}")
-    return tr("{count} steps", count=exact(outlook.estimate.steps))
+    return tr("{count} steps", count=exact(outlook.estimate.steps or 0))
 
 
 def _epochs(sized: Estimate) -> str:

@@ -65,8 +65,14 @@ def event_content(event: RunEvent, width: int) -> Content:
         (f"{_step(event.step)}  ", "$foreground 70%"),
         (f"{clean(tr(event.kind))} ", style or "$accent"),
         (clean(translate_message(event.message)), style),
+        (_asker(event), "$foreground 60%"),
     )
     return line if style else line.truncate(width, ellipsis=True)
+
+
+def _asker(event: RunEvent) -> str:
+    by = event.details.get("by")
+    return clean(tr(" (asked by {who})", who=by)) if isinstance(by, str) and by else ""
 
 
 def _clock(seconds: float) -> str:

@@ -20,6 +20,7 @@ from lmm_tui.cli.settings import FLAGS
 from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.options import options
 from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.sections.train_config import LENGTHS
 from lmm_tui.engine.run.control_mailbox import Mailbox, Reply
 from lmm_tui.engine.run.control_server import ControlServer
 
@@ -106,13 +107,17 @@ def test_every_flag_reaches_its_key(capsys: Capture) -> None:
         "data.source": "texts/*.txt",
         "train.steps": 12,
         "train.epochs": 2.5,
+        "train.minutes": 1.5,
+        "train.tokens": 3000,
+        "train.flops": 1e15,
         "start_from": "weights.safetensors",
         "name": "mine",
         "runs_dir": "elsewhere",
     }
     assert values.keys() == FLAGS.keys()
-    for left_out in ("train.steps", "train.epochs"):
-        given = {key: value for key, value in values.items() if key != left_out}
+    lengths = {"train.steps", *(f"train.{length}" for length in LENGTHS)}
+    for length in lengths:
+        given = {key: value for key, value in values.items() if key not in lengths - {length}}
         args = [text for key, value in given.items() for text in (FLAGS[key], str(value))]
         config = printed_config(args, capsys)
         for key, value in given.items():

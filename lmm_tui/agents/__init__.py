@@ -1,0 +1,1 @@
+"""Runs for programs that think: bounded answers to questions, and commands with a name on them."""

@@ -1,0 +1,101 @@
+"""Sweeps for an agent: make one and start its queue, look at it, cancel it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from lmm_tui.agents.run_access import AgentError
+from lmm_tui.agents.steering import Settings, Steering
+from lmm_tui.child_process import start_python
+
+MOST_TRIALS = 200
+_WORKER = "from lmm_tui.cli.main import main; main()"
+
+
+class Sweeping:
+    """The sweeps of one folder of runs."""
+
+    def __init__(self, steering: Steering) -> None:
+        self._steering = steering
+        self._runs_dir = steering.runs_dir
+
+    def start(
+        self,
+        name: str,
+        vary: Mapping[str, str],
+        settings: Settings,
+        like: str,
+        trials: int | None,
+        prune: str,
+        by: str,
+    ) -> dict[str, Any]:
+        """Make a sweep over `vary` and start its queue, which outlives this process."""
+        from lmm_tui.sweeps.axes import check, split_assignments
+        from lmm_tui.sweeps.sweep_plan import PRUNERS, SweepFolder, SweepPlan, choose
+
+        if prune not in PRUNERS:
+            raise AgentError("prune: choose from {choices}", choices=[*PRUNERS])
+        axes, single = split_assignments([f"{key}={text}" for key, text in vary.items()])
+        if single:
+            raise AgentError("{what}: one value; put it into settings", what=single[0])
+        for axis in axes:
+            for value in axis.choices or (axis.low,):
+                self._steering.check({axis.key: value})
+        sampler, count = choose(tuple(axes), trials, None)
+        if count > MOST_TRIALS:
+            raise AgentError("trials: at most {most} (got {count})", most=MOST_TRIALS, count=count)
+        base = self._steering.settings(settings, like, "", "")
+        check(axes, base)
+        kept = base.model_dump(exclude_none=True)
+        for key in ("name", "group"):
+            kept.pop(key, None)
+        folder = SweepFolder(self._runs_dir, name)
+        folder.create(SweepPlan(name, kept, tuple(axes), count, sampler, prune))
+        (folder.path / "asked-by").write_text(by + "\n", encoding="utf-8")
+        self._start_worker(name)
+        return {"sweep": name, "trials": count, "sampler": sampler, "message": "queue started"}
+
+    def look(self, name: str) -> dict[str, Any]:
+        """The trials of a sweep, the best of them, and the steps that pruning saved."""
+        from lmm_tui.sweeps.results import sweep_record
+        from lmm_tui.sweeps.sweep_plan import SweepFolder
+
+        record = sweep_record(SweepFolder(self._runs_dir, name))
+        total = len(record["trials"])
+        record["trials"] = record["trials"][:MOST_TRIALS]
+        return record | {"trials_total": total}
+
+    def cancel(self, name: str) -> dict[str, Any]:
+        """Begin no more trials and stop those that train, with a checkpoint."""
+        from lmm_tui.sweeps.sweep_plan import SweepFolder
+        from lmm_tui.sweeps.trial_store import TrialStore
+
+        folder = SweepFolder(self._runs_dir, name)
+        plan = folder.read()
+        folder.flag("cancelled")
+        left_out = TrialStore(folder, plan).cancel_waiting()
+        return {"sweep": name, "left_out": left_out, "message": "cancelled"}
+
+    def _start_worker(self, name: str) -> None:
+        arguments = ["-c", _WORKER, "worker", name, "--runs-dir", str(self._runs_dir)]
+        quiet = subprocess.DEVNULL
+        child = start_python(arguments, stdin=quiet, stdout=quiet, stderr=quiet)
+        self._steering.adopt(child.pid)
+
+
+if __name__ == "__main__":
+    import tempfile
+    from pathlib import Path
+
+    from lmm_tui.agents.run_access import RunAccess
+
+    with tempfile.TemporaryDirectory() as folder:
+        sweeping = Sweeping(Steering(RunAccess(Path(folder))))
+        try:
+            sweeping.start("night", {"data.source": "/etc/a,/etc/b"}, {}, "", None, "none", "me")
+            raise AssertionError
+        except AgentError as refusal:
+            print(refusal)
+    print("=== 自测通过 ===")

@@ -1,0 +1,215 @@
+"""`lmm-tui sweep`: train a configuration over a space of settings, one run a point."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lmm_tui.cli.options import json_option
+from lmm_tui.cli.settings import read_settings, settings_options
+from lmm_tui.i18n.language import tr
+from lmm_tui.sweeps.axes import SweepError
+from lmm_tui.terminal.safe_text import clean
+
+if TYPE_CHECKING:
+    from lmm_tui.sweeps.sweep_plan import SweepFolder, SweepPlan
+
+_PRUNERS = ("none", "median", "halving", "hyperband")
+_SAMPLERS = ("grid", "random", "tpe")
+
+
+@click.command("sweep")
+@click.argument("sweep", required=False)
+@settings_options
+@click.option("--trials", type=click.IntRange(1, 10_000), metavar="N", help="How many points")
+@click.option("--sampler", type=click.Choice(_SAMPLERS), help="How points are chosen")
+@click.option(
+    "--prune",
+    type=click.Choice(_PRUNERS),
+    default="none",
+    show_default=True,
+    help="End trials early that are behind the others",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="Train the best point with so many seeds",
+)
+@click.option("--metric", default="val/loss", show_default=True, help="What is compared")
+@click.option("--maximize", is_flag=True, help="A higher metric is better")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="Trials at once on the processors; a GPU trains one",
+)
+@click.option("--queue-only", is_flag=True, help="Make the sweep, for `lmm-tui worker` to train")
+@click.option("--pause", "action", flag_value="pause", help="Of SWEEP: begin no more trials")
+@click.option("--unpause", "action", flag_value="unpause", help="Of SWEEP: begin trials again")
+@click.option("--cancel", "action", flag_value="cancel", help="Of SWEEP: stop all its trials")
+@click.option("--first", type=int, metavar="TRIAL", help="Of SWEEP: begin this trial next")
+@click.option("--drop", type=int, metavar="TRIAL", help="Of SWEEP: leave this trial out")
+@json_option
+@click.pass_context
+def command(context: click.Context, sweep: str | None, as_json: bool, **given: Any) -> int:
+    """Train over a space of settings: a new one by `--set`, or show and steer SWEEP.
+
+    \b
+    --set optim.lr=1e-3,3e-3            values
+    --set 'optim.lr=1e-4..1e-2 log'     a range; needs --trials
+
+    Every trial is a run in the runs folder; Ctrl+C leaves those that train to go on, and
+    `lmm-tui worker SWEEP` takes them over.
+    """
+    if sweep is not None:
+        return _steer(sweep, as_json=as_json, **given)
+    folder = _make(context)
+    if folder is None:
+        return 0
+    if given["queue_only"]:
+        click.echo(tr("queued; `lmm-tui worker {name}` trains it", name=folder.path.name))
+        return 0
+    return work(folder)
+
+
+def work(folder: SweepFolder) -> int:
+    """Work on a sweep until it has ended or a signal comes; prints its table then."""
+    from lmm_tui.sweeps.results import sweep_record, sweep_table
+    from lmm_tui.sweeps.sweep_queue import SweepQueue
+
+    queue = SweepQueue(folder, _say)
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        queue.leaving = True
+
+    before = {one: signal.signal(one, leave) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        queue.run()
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    click.echo("")
+    click.echo(sweep_table(sweep_record(folder), folder.read()))
+    if queue.leaving:
+        text = tr("left; trials that train go on, `lmm-tui worker {name}` takes them over",
+                  name=folder.path.name)  # fmt: skip
+        click.echo(text, err=True)
+        return 130
+    return 0
+
+
+def _make(context: click.Context) -> SweepFolder | None:
+    """A new sweep of the command line; None after `--print-config`."""
+    from lmm_tui.sweeps.axes import check, split_assignments
+    from lmm_tui.sweeps.sweep_plan import SweepFolder, SweepPlan, choose
+
+    given = context.params
+    for flag in ("first", "drop", "action"):
+        if given[flag] is not None:
+            raise SweepError("--{action}: of which sweep? name it", action=given["action"] or flag)
+    if given["resume"] is not None:
+        raise SweepError("--resume: a sweep is continued by `lmm-tui worker SWEEP`")
+    axes, fixed = split_assignments(given["assignments"])
+    given["assignments"] = tuple(fixed)
+    start = read_settings(context)
+    if start is None:
+        return None
+    sampler, trials = choose(tuple(axes), given["trials"], given["sampler"])
+    check(axes, start.config)
+    name = start.config.name or f"sweep-{time.strftime('%m%d-%H%M%S')}"
+    base = start.config.model_dump(exclude_none=True)
+    for key in ("name", "group"):
+        base.pop(key, None)
+    plan = SweepPlan(
+        name,
+        base,
+        tuple(axes),
+        trials,
+        sampler,
+        given["prune"],
+        given["seeds"],
+        given["metric"],
+        given["maximize"],
+        given["jobs"],
+    )
+    folder = SweepFolder(Path(start.config.runs_dir), name)
+    folder.create(plan)
+    click.echo(
+        clean(tr("sweep {name}: {count} trials by {how}", name=name, count=trials, how=sampler))
+    )
+    return folder
+
+
+def _steer(
+    sweep: str,
+    *,
+    as_json: bool,
+    action: str | None,
+    first: int | None,
+    drop: int | None,
+    **given: Any,
+) -> int:
+    """Do what is asked of a sweep that is there, and show it."""
+    from lmm_tui.sweeps.results import sweep_record, sweep_table
+    from lmm_tui.sweeps.sweep_plan import SweepFolder
+    from lmm_tui.sweeps.trial_store import TrialStore
+
+    if given["assignments"] or given["trials"]:
+        raise SweepError(
+            "{sweep}: a sweep keeps its space; leave out {sweep} to make a new one", sweep=sweep
+        )
+    folder = SweepFolder(Path(given["runs_dir"]), sweep)
+    plan = folder.read()
+    acts: dict[str | None, Callable[[], None]] = {
+        "pause": lambda: folder.flag("paused"),
+        "unpause": lambda: folder.flag("paused", False),
+        "cancel": lambda: folder.flag("cancelled"),
+    }
+    if act := acts.get(action):
+        act()
+    store = TrialStore(folder, plan)
+    if action == "cancel":
+        store.cancel_waiting()
+    for number in (first, drop):
+        if number is not None:
+            _require_waiting(store, number, plan)
+    if first is not None:
+        store.put_first(first)
+    if drop is not None:
+        store.cancel_waiting([drop])
+    record = sweep_record(folder)
+    click.echo(json.dumps(record, indent=1) if as_json else sweep_table(record, plan))
+    return 0
+
+
+def _require_waiting(store: Any, number: int, plan: SweepPlan) -> None:
+    waiting = [one.number for one in store.trials() if one.state == "waiting"]
+    if number not in waiting:
+        raise SweepError(
+            "{number}: no trial of {name} that waits; these do: {waiting}",
+            number=number,
+            name=plan.name,
+            waiting=", ".join(map(str, waiting)) or "none",
+        )
+
+
+def _say(text: str) -> None:
+    click.echo(f"{time.strftime('%H:%M:%S')}  {clean(text)}")
+
+
+if __name__ == "__main__":
+    try:
+        command(["--steps", "5"], standalone_mode=False)
+    except SweepError as refusal:
+        print(refusal)
+    print("=== 自测通过 ===")

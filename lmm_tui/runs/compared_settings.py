@@ -1,0 +1,59 @@
+"""The settings of runs as flat tables, read without the configuration tree, and where they differ.
+
+A run's config.toml has what it began with; changes made since are in its events.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.setting_changes import read_history
+from lmm_tui.guarded_files import read_text
+
+Settings = Mapping[str, Any]
+"""By dotted key, such as `optim.lr`."""
+
+_OWN = frozenset({"name", "runs_dir", "group", "data.tokenizer", "data.cache_dir"})
+"""What differs between any two runs and says nothing."""
+
+
+def settings_began(run: RunDir) -> dict[str, Any]:
+    """The settings in config.toml; empty where it is missing or cannot be read."""
+    try:
+        tree = tomllib.loads(read_text(run.config, run.path))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return dict(_flat(tree, ""))
+
+
+def settings_now(run: RunDir) -> dict[str, Any]:
+    """The settings after the last change."""
+    began = settings_began(run)
+    return began | read_history(run.events).at() if began else began
+
+
+def differing(settings: Sequence[Settings]) -> list[str]:
+    """The keys whose values are not the same everywhere, in the order of the first that has them.
+
+    Of one run alone none differ.
+    """
+    keys = dict.fromkeys(key for one in settings for key in one if key not in _OWN)
+    return [key for key in keys if any(one.get(key) != settings[0].get(key) for one in settings)]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        found += _flat(value, f"{key}.") if isinstance(value, Mapping) else [(key, value)]
+    return found
+
+
+if __name__ == "__main__":
+    one, other = {"optim.lr": 1e-3, "train.seed": 0}, {"optim.lr": 3e-3, "train.seed": 0}
+    assert differing([one, other]) == ["optim.lr"] and not differing([one])
+    print(_flat({"optim": {"lr": 1e-3}}, ""))
+    print("=== 自测通过 ===")

@@ -1,0 +1,178 @@
+"""Room for trials on this machine: a GPU takes one at a time, processors as many threads as cores.
+
+All queues of a user on a machine share one table, so that two of them start no more than one
+would. An entry holds as long as its process lives: that of the trial, which outlives its queue.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.guarded_files import make_private, open_file, read_text, replace_text
+from lmm_tui.planning.estimate import estimate
+from lmm_tui.runs.machine_stats import Machine
+from lmm_tui.sweeps.axes import SweepError
+from lmm_tui.user_folders import user_state
+
+_SPARE = 0.9
+"""Share of the memory that an estimate may take: it is of first order."""
+_LOOKING = "looking for room"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a trial may train: its device, and on processors how many threads it gets."""
+
+    device: str
+    threads: int | None = None
+
+
+class MachineSlots:
+    """The slots of this machine, for trials whose `device` setting is the given one."""
+
+    def __init__(self, device: str, jobs: int = 1) -> None:
+        reading = Machine(Path(), None).read()
+        self._memory = {
+            f"cuda:{index}": card.memory_total or 0 for index, card in enumerate(reading.cards)
+        }
+        cards = list(self._memory) if device in ("auto", "cuda") else []
+        self._cores = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else (os.cpu_count() or 1)
+        )
+        self._memory["cpu"] = reading.memory_total
+        if cards:
+            self._slots = [Slot(name) for name in cards]
+        elif device.startswith("cuda"):
+            self._slots = [Slot(device)]
+        elif device == "mps":
+            self._slots = [Slot("mps")]
+        else:
+            if jobs > self._cores:
+                raise SweepError(
+                    "--jobs {jobs}: this machine has {cores} processors",
+                    jobs=jobs,
+                    cores=self._cores,
+                )
+            threads = max(self._cores // jobs, 1)
+            self._slots = [Slot("auto" if device == "auto" else "cpu", threads)] * jobs
+        # On clusters several machines have one home.
+        self._folder = user_state() / "slots" / socket.gethostname()
+
+    def claim(self, config: RunConfig, run: str) -> Slot | None:
+        """A free slot for a run, now held by this process; None where there is none now.
+
+        Raises SweepError for a run that would never fit.
+        """
+        needed = estimate(config).memory
+        with self._table() as table:
+            for slot in dict.fromkeys(self._slots):
+                total = self._memory.get(slot.device, self._memory["cpu"])
+                if total and needed > total * _SPARE:
+                    raise SweepError(
+                        "it would take about {needed:.1f} GB, {device} has "
+                        "{total:.1f} GB; take a smaller model or batch",
+                        needed=needed / 1e9,
+                        device=slot.device,
+                        total=total / 1e9,
+                    )
+                if self._is_free(slot, needed, table):
+                    table[run] = _entry(os.getpid(), slot, needed)
+                    return slot
+        return None
+
+    def has_room(self, config: RunConfig) -> bool:
+        """Whether a run could begin now; one that never fits may be tried, which says why."""
+        try:
+            if self.claim(config, _LOOKING) is None:
+                return False
+        except SweepError:
+            return True
+        self.release(_LOOKING)
+        return True
+
+    def hand_over(self, run: str, pid: int) -> None:
+        """The slot of a run is held by another process, which trains it."""
+        with self._table() as table:
+            if run in table:
+                table[run] |= _identity(pid)
+
+    def release(self, run: str) -> None:
+        with self._table() as table:
+            table.pop(run, None)
+
+    def _is_free(self, slot: Slot, needed: int, table: dict[str, dict[str, Any]]) -> bool:
+        held = [one for one in table.values() if one["device"] == slot.device]
+        if slot.threads is None:
+            return not held
+        # Those that hold processors under any name of them.
+        on_cpu = [one for one in table.values() if one["threads"]]
+        threads = sum(one["threads"] for one in on_cpu)
+        promised = sum(one["memory"] for one in on_cpu)
+        free = self._memory["cpu"] * _SPARE - promised
+        return threads + slot.threads <= self._cores and (needed <= free or not on_cpu)
+
+    @contextmanager
+    def _table(self) -> Iterator[dict[str, dict[str, Any]]]:
+        """The entries of live processes by run; what the block changes is kept."""
+        make_private(self._folder)
+        handle = open_file(self._folder / "lock", os.O_RDWR | os.O_CREAT, inside=self._folder)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            file = self._folder / "slots.json"
+            try:
+                found = json.loads(read_text(file, self._folder))
+                table = {run: entry for run, entry in found.items() if _lives(entry)}
+            except (OSError, ValueError, AttributeError, TypeError, KeyError):
+                table = {}
+            yield table
+            replace_text(file, json.dumps(table), self._folder)
+        finally:
+            os.close(handle)
+
+
+def _entry(pid: int, slot: Slot, memory: int) -> dict[str, Any]:
+    entry = {"device": slot.device, "threads": slot.threads or 0, "memory": memory}
+    return entry | _identity(pid)
+
+
+def _identity(pid: int) -> dict[str, Any]:
+    try:
+        return {"pid": pid, "pid_started": psutil.Process(pid).create_time()}
+    except psutil.Error:
+        return {"pid": pid, "pid_started": 0.0}
+
+
+def _lives(entry: dict[str, Any]) -> bool:
+    try:
+        process = psutil.Process(entry["pid"])
+        ended = process.status() == psutil.STATUS_ZOMBIE
+        return not ended and abs(process.create_time() - entry["pid_started"]) < 2
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp()
+    slots, other = MachineSlots("cpu"), MachineSlots("cpu")
+    print(slots.claim(RunConfig(), "a/one"))
+    assert other.claim(RunConfig(), "a/two") is None
+    slots.release("a/one")
+    assert other.claim(RunConfig(), "a/two") is not None
+    print("=== 自测通过 ===")
