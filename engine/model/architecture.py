@@ -52,8 +52,8 @@ def transformers_config(architecture: Mapping[str, Any]) -> Any:
 
 def architecture_name(model: LanguageModel) -> str | None:
     """transformers' name of the architecture, such as llama; None for our decoder."""
-    found: str | None = None if isinstance(model, Decoder) else model.hf.config.model_type
-    return found
+    hf: Any = getattr(model, "hf", None)
+    return None if hf is None else str(hf.config.model_type)
 
 
 def moe_config(shape: ModelShape) -> dict[str, Any]:

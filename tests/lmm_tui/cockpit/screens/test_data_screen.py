@@ -19,8 +19,8 @@ from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.planning.data_preview import preview
-from lmm_tui.runs.session import RunSession
 
 SIZES = [(200, 50), (80, 24)]
 
@@ -97,7 +97,7 @@ def run(data: Path):
     ids=["row", "packing", "left-out"],
 )
 async def test_how_it_looks(run, snapshot, size, keys, awaited) -> None:
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size) as pilot:
         await pilot.press("3")
         await pilot.pause()
@@ -111,7 +111,7 @@ async def test_how_it_looks(run, snapshot, size, keys, awaited) -> None:
 
 
 async def test_rows_are_walked_to_and_a_cut_one_says_so(run) -> None:
-    app = CockpitApp(RunSession(run.dir.path))
+    app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=(120, 30)) as pilot:
         app.push_screen(DataScreen(run.dir))
         await until_read(pilot, "row 1 of")
