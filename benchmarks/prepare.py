@@ -3,14 +3,18 @@
 Ours is all of it, from files to a cache entry: hashing, reading, tokenising, writing. The
 peer only tokenises the same documents, which it has in memory, in batches of the same size. Both
 have a tokenizer that is trained already, and their own process, with the threads of all CPUs.
+The same rows in other containers are timed, too, with the peak of memory; they have no peer.
 """
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.measure import QUICK, medians, report
@@ -33,6 +37,8 @@ with tempfile.TemporaryDirectory() as cache:
     prepare(source, tokenizer=tokenizer, vocab_size=6400, seq_len=256, val_fraction=0.02,
         builtin_mb=1.0, cache_dir=Path(cache), progress=None)
     print(time.perf_counter() - start)
+    # Of this process alone: what `resource` says is at least what the parent had.
+    print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024)
 """
 _PEER = """
 import os, sys, time
@@ -64,13 +70,41 @@ def run() -> None:
         Tokenizer.train(texts[::8], 6400).save(tokenizer)
         size = sum(len(text.encode()) for text in texts) / 1e6
 
-        def speed(code: str) -> float:
-            given = [str(source), str(tokenizer)]
+        def measured(code: str, path: Path = source) -> list[float]:
+            """Seconds, and of ours the peak of memory in MB."""
+            given = [str(path), str(tokenizer)]
             done = subprocess.run([sys.executable, "-c", code, *given], capture_output=True,
                                   text=True, check=True)  # fmt: skip
-            return size / float(done.stdout)
+            return [float(line) for line in done.stdout.split()]
+
+        def speed(code: str) -> float:
+            return size / measured(code)[0]
 
         ours, peer = medians(
             {"ours": lambda: speed(_OURS), "tokenizers": lambda: speed(_PEER)}, 3, warm_up=not QUICK
         ).values()
+        for path in _containers(Path(scratch), texts):
+            seconds, memory = measured(_OURS, path)
+            print(f"  {path.name:16} {size / seconds:6.1f} MB/s, peak {memory:.0f} MB")
     report(f"prepare, {size:.0f} MB", ours, peer, "tokenizers", unit="MB/s", at_least=LIMIT)
+
+
+def _containers(folder: Path, texts: Sequence[str]) -> Iterator[Path]:
+    """The same rows in other files."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import zstandard
+
+    raw = (folder / "text.jsonl").read_bytes()
+    (folder / "text.jsonl.gz").write_bytes(gzip.compress(raw, 6))
+    (folder / "text.jsonl.zst").write_bytes(zstandard.ZstdCompressor(3).compress(raw))
+    table = pa.table({"text": list(texts)})
+    pq.write_table(table, folder / "text.parquet", compression="zstd", row_group_size=1000)
+    arrow = str(folder / "text.arrow")
+    with pa.OSFile(arrow, "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1000)
+    with (folder / "text.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerows([["text"], *([text] for text in texts)])
+    for suffix in ("jsonl", "jsonl.gz", "jsonl.zst", "csv", "parquet", "arrow"):
+        yield folder / f"text.{suffix}"

@@ -56,6 +56,10 @@ class Batches:
         """
         return self._rows(self._order.take(index, self._batch_size))
 
+    def pick(self, places: NDArray[np.int64]) -> IdsAndLabels:
+        """The blocks at increasing places of the endless order."""
+        return self._rows(self._order.at(places))
+
     def once(self, count: int) -> Iterator[IdsAndLabels]:
         """The first `count` blocks of the text, or all, each once; the last batch may be small."""
         return map(self._rows, slices(min(count, self.blocks), self._batch_size))

@@ -28,7 +28,11 @@ class Order:
         are fewer items than `size`.
         """
         start = index * size
-        epochs, items = np.divmod(np.arange(start, start + size), self._count)
+        return self.at(np.arange(start, start + size))
+
+    def at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The items at increasing places of the endless order; at least one."""
+        epochs, items = np.divmod(places, self._count)
         if self._seed is None:
             return items
         span = range(int(epochs[0]), int(epochs[-1]) + 1)

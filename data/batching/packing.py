@@ -165,6 +165,15 @@ class PackedBatches:
         """Micro-batches per epoch."""
         return self._packed.rows / self._batch_size
 
+    @property
+    def blocks(self) -> int:
+        """Rows in an epoch."""
+        return self._packed.rows
+
+    def pick(self, places: Ints) -> Rows:
+        """The rows at increasing places of the endless order."""
+        return self._packed.lay_out(self._order.at(places))
+
     def once(self, count: int) -> Iterator[Rows]:
         """The first `count` rows, or all, each once; the last batch may be small."""
         every = np.arange(min(count, self._packed.rows))

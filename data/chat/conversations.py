@@ -10,7 +10,6 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,8 @@ from lmm_tui.data.text.row_fields import (
     ROLE_KEYS,
     THOUGHT_KEYS,
     refuse_unsupported,
-    unused_fields,
 )
+from lmm_tui.data.text.source import Source
 from lmm_tui.data.turns import ROLES, Conversation, Turn, question
 from lmm_tui.message import Message
 
@@ -52,25 +51,27 @@ _ASKED = ("prompt", "conversations", "messages", "instruction")
 
 
 def read_conversations(
-    source: str,
+    source: str | Source,
     *,
     side: Split = "train",
     val_fraction: float = 0.05,
     kinds: Sequence[str] = KINDS,
 ) -> Chats:
-    """One side of `builtin`, or of .json and .jsonl files, a folder or a glob of them.
+    """One side of `builtin`, or of files of rows, a folder or a glob of them.
 
     Of files, `val_fraction` is for validation, by a hash of what is asked before the first answer:
     equal questions stay on one side. The built-in conversations have a split of their own, and
     `kinds`.
     """
-    if source == BUILTIN:
+    if Source.parse(source).path == BUILTIN:
         return Dataset(lambda _: tasks.conversations(side, kinds=kinds))
     return from_files(
         source,
         parse_conversation,
         lambda found: split(question(found.turns), val_fraction) == side,
-        unused=partial(unused_fields, known=CONVERSATION_FIELDS),
+        fields=CONVERSATION_FIELDS,
+        role="messages",
+        either=("messages", "conversations", "instruction"),
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from lmm_tui.data.chat.conversations import (
 )
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
-from lmm_tui.data.text.row_fields import PAIR_FIELDS, refuse_unsupported, unused_fields
+from lmm_tui.data.text.row_fields import PAIR_FIELDS, refuse_unsupported
+from lmm_tui.data.text.source import Source
 from lmm_tui.data.turns import Pair, Turn, question
 from lmm_tui.message import Message
 
@@ -37,24 +37,25 @@ EXPECTED = Message(
 
 
 def read_pairs(
-    source: str,
+    source: str | Source,
     *,
     side: Split = "train",
     val_fraction: float = 0.05,
     kinds: Sequence[str] = KINDS,
 ) -> Pairs:
-    """One side of `builtin`, or of .json and .jsonl files, a folder or a glob of them.
+    """One side of `builtin`, or of files of rows, a folder or a glob of them.
 
     Of files, `val_fraction` is for validation, by a hash of the question, as in
     `data.chat.conversations`. `kinds` are those of the built-in questions.
     """
-    if source == BUILTIN:
+    if Source.parse(source).path == BUILTIN:
         return Dataset(lambda _: tasks.pairs(side, kinds=kinds))
     return from_files(
         source,
         parse_pair,
         lambda pair: split(question(pair.prompt), val_fraction) == side,
-        unused=partial(unused_fields, known=PAIR_FIELDS),
+        fields=PAIR_FIELDS,
+        role="prompt",
     )
 
 

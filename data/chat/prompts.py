@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from lmm_tui.data.builtin.task import KINDS
 from lmm_tui.data.chat.conversations import asked_turns
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
-from lmm_tui.data.text.row_fields import PROMPT_FIELDS, refuse_unsupported, unused_fields
+from lmm_tui.data.text.row_fields import PROMPT_FIELDS, refuse_unsupported
+from lmm_tui.data.text.source import Source
 from lmm_tui.data.turns import Prompt, question
 from lmm_tui.message import Message
 
@@ -29,24 +29,26 @@ EXPECTED = Message(
 
 
 def read_prompts(
-    source: str,
+    source: str | Source,
     *,
     side: Split = "train",
     val_fraction: float = 0.05,
     kinds: Sequence[str] = KINDS,
 ) -> Prompts:
-    """One side of `builtin`, or of .json and .jsonl files, a folder or a glob of them.
+    """One side of `builtin`, or of files of rows, a folder or a glob of them.
 
     Of files, `val_fraction` is for validation, by a hash of the question, as in
     `data.chat.conversations`. `kinds` are those of the built-in questions.
     """
-    if source == BUILTIN:
+    if Source.parse(source).path == BUILTIN:
         return Dataset(lambda _: tasks.prompts(side, kinds=kinds))
     return from_files(
         source,
         parse_prompt,
         lambda prompt: split(question(prompt.turns), val_fraction) == side,
-        unused=partial(unused_fields, known=PROMPT_FIELDS),
+        fields=PROMPT_FIELDS,
+        role="prompt",
+        either=("prompt", "messages", "conversations", "instruction"),
         exact_numbers=True,
     )
 

@@ -167,7 +167,7 @@ def _tokenise(
     with unfinished.writer(tokenizer) as writer:
         behind = writer.written.documents
         done = 0
-        for chunk in _chunks(text.documents(Skipped())):
+        for chunk in chunks(text.documents(Skipped())):
             known, behind = chunk[:behind], max(0, behind - len(chunk))
             done += sum(len(document.encode()) for document in known)
             fresh = chunk[len(known) :]
@@ -182,7 +182,8 @@ def _tokenise(
         writer.finish()
 
 
-def _chunks(documents: Iterator[str]) -> Iterator[list[str]]:
+def chunks(documents: Iterator[str]) -> Iterator[list[str]]:
+    """Documents by the megabyte: the same ones each time, so that what was done can be counted."""
     chunk: list[str] = []
     held = 0
     for document in documents:

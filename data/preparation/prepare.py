@@ -23,6 +23,7 @@ from lmm_tui.data.preparation.entropy import unigram_and_bigram
 from lmm_tui.data.preparation.unfinished import skipped_from, write_json
 from lmm_tui.data.text.corpus import BUILTIN, TextSource, open_text
 from lmm_tui.data.text.json_rows import Skipped
+from lmm_tui.data.text.source import Source
 from lmm_tui.data.tokenizing.token_store import TokenStore
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.message import Message
@@ -52,6 +53,10 @@ class Corpus:
     """How many lines were skipped."""
     unused: tuple[str, ...]
     """Names of fields of JSONL lines that have no effect."""
+    columns: tuple[str, ...]
+    """Names of the columns from which text was read."""
+    chosen: tuple[str, ...]
+    """Sentences for people about which files were chosen."""
     entry: Path
     """Its folder in the cache, held as long as `train` or `val` is."""
     notes: tuple[str, ...]
@@ -59,9 +64,9 @@ class Corpus:
 
 
 def prepare(
-    source: str | Sequence[str],
+    source: str | Source | Sequence[str | Source],
     *,
-    tokenizer: str | None,
+    tokenizer: str | Tokenizer | None,
     vocab_size: int,
     seq_len: int,
     val_fraction: float,
@@ -72,7 +77,7 @@ def prepare(
 ) -> Corpus:
     """The text of `source`, tokenised; from the cache if it was prepared before.
 
-    source: `builtin`, or a .txt or .jsonl file, a folder or a glob of them; or several of these.
+    source: `builtin`, or files, a folder, a glob or a dataset by name; or several of these.
     tokenizer: a tokenizer.json or Hugging Face folder; None trains one of `vocab_size` tokens.
     val_fraction: the fraction of the tokens, from the end, that is for validation.
     cache_dir: None is `$XDG_CACHE_HOME/lmm-tui` or `~/.cache/lmm-tui`.
@@ -83,19 +88,41 @@ def prepare(
     """
     report = _silent if progress is None else progress
     text = open_text(source, builtin_mb)
-    named = source if isinstance(source, str) else ", ".join(source)
-    given = Tokenizer.load(Path(tokenizer).expanduser()) if tokenizer else None
+    named = ", ".join(map(str, [source] if isinstance(source, str | Source) else source))
+    given = (
+        Tokenizer.load(Path(tokenizer).expanduser()) if isinstance(tokenizer, str) else tokenizer
+    )
     vocabulary = given.fingerprint if given else f"trained {vocab_size}"
     cache = (cache_dir or user_cache()).expanduser()
     identity = text.identity(report)
-    entry = cache / _key(identity, vocabulary)
+    entry = cache / entry_key(identity, vocabulary)
     notes: list[str] = []
     while (lease := hold_shared(entry)) is None:
         notes += build(entry, text, identity, named, given, vocab_size, report, threads)
     return _open(entry, lease, text, given, seq_len, val_fraction, notes, report)
 
 
-def _key(identity: str, vocabulary: str) -> str:
+def trained_tokenizer(
+    sample: TextSource,
+    vocab_size: int,
+    cache_dir: Path | None,
+    progress: Progress | None,
+    named: str,
+) -> Tokenizer:
+    """A tokenizer of `vocab_size` tokens, trained on a text; kept in the cache with its tokens."""
+    report = _silent if progress is None else progress
+    identity = sample.identity(report)
+    entry = (cache_dir or user_cache()).expanduser() / entry_key(identity, f"trained {vocab_size}")
+    while (lease := hold_shared(entry)) is None:
+        build(entry, sample, identity, named, None, vocab_size, report)
+    try:
+        return _cached_tokenizer(entry)
+    finally:
+        lease.close()
+
+
+def entry_key(identity: str, vocabulary: str) -> str:
+    """The name of the entry for a text and a vocabulary."""
     parts = json.dumps([_FORMAT, identity, vocabulary])
     return hashlib.blake2b(parts.encode(), digest_size=12).hexdigest()
 
@@ -127,6 +154,8 @@ def _open(
         skipped=tuple(text.locate(bad) for bad in skipped.first),
         skipped_count=skipped.count,
         unused=tuple(skipped.unused),
+        columns=tuple(skipped.columns),
+        chosen=text.notes,
         entry=entry,
         notes=tuple(notes),
     )

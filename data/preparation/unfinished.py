@@ -148,7 +148,8 @@ def sweep(entry: Path, source: str, identity: str) -> bool:
 def skipped_from(kept: dict[str, Any]) -> Skipped:
     """What `asdict` made of it, read again."""
     first = [BadLine(**bad) for bad in kept["first"]]
-    return Skipped(kept["lines"], kept["count"], first, kept.get("unused", {}))
+    more = {key: kept[key] for key in ("unused", "columns", "filtered") if key in kept}
+    return Skipped(kept["lines"], kept["count"], first, **more)
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:

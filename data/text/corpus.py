@@ -18,8 +18,9 @@ from typing import Protocol
 
 from lmm_tui.data.builtin.stories import story
 from lmm_tui.data.builtin.sums import sums
-from lmm_tui.data.text.files import FileText, find
+from lmm_tui.data.text.files import FileText
 from lmm_tui.data.text.json_rows import BadLine, Skipped
+from lmm_tui.data.text.source import Source
 from lmm_tui.data.text.stdlib_text import stdlib_texts
 
 BUILTIN = "builtin"
@@ -38,12 +39,19 @@ _GENERATOR = (
 class TextSource(Protocol):
     """A stream of documents that can be read more than once and is the same each time."""
 
+    notes: tuple[str, ...]
+    """Sentences for people about how it was chosen."""
+
     @property
     def size(self) -> int:
         """About how many bytes there are to read."""
 
     def identity(self, progress: Callable[[str, int, int], None]) -> str:
         """Equal for equal text."""
+
+    @property
+    def changes(self) -> str:
+        """Equal as long as nothing has changed; known without reading the text."""
 
     def documents(self, skipped: Skipped) -> Iterator[str]:
         """The documents, none of them blank; what had to be left out goes to `skipped`."""
@@ -58,12 +66,18 @@ class BuiltinText:
     Where the library gives less than its share, stories and sums fill up.
     """
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, megabytes: float) -> None:
         self.size = round(megabytes * 1e6)
 
     def identity(self, progress: Callable[[str, int, int], None]) -> str:
         """Known without reading the library: a Python build has one, and our code is hashed."""
         return f"{BUILTIN} {self.size} {sys.version} {_generator_version()}"
+
+    @property
+    def changes(self) -> str:
+        return self.identity(lambda *_: None)
 
     def documents(self, skipped: Skipped) -> Iterator[str]:
         return iter(self._texts)
@@ -94,10 +108,15 @@ class MixedText:
 
     def __init__(self, parts: Sequence[TextSource]) -> None:
         self._parts = parts
+        self.notes = tuple(note for part in parts for note in part.notes)
         self.size = sum(part.size for part in parts)
 
     def identity(self, progress: Callable[[str, int, int], None]) -> str:
         return f"mixed {[part.identity(progress) for part in self._parts]}"
+
+    @property
+    def changes(self) -> str:
+        return f"mixed {[part.changes for part in self._parts]}"
 
     def documents(self, skipped: Skipped) -> Iterator[str]:
         left_out = [Skipped() for _ in self._parts]
@@ -123,10 +142,11 @@ class MixedText:
         return file * len(self._parts) + part
 
 
-def open_text(source: str | Sequence[str], builtin_mb: float) -> TextSource:
+def open_text(source: str | Source | Sequence[str | Source], builtin_mb: float) -> TextSource:
     """The text of one or several sources; DataError where there is none."""
-    if isinstance(source, str):
-        return BuiltinText(builtin_mb) if source == BUILTIN else FileText(find(source))
+    if isinstance(source, str | Source):
+        given = Source.parse(source)
+        return BuiltinText(builtin_mb) if given.path == BUILTIN else FileText.of(given)
     parts = [open_text(one, builtin_mb) for one in source]
     return parts[0] if len(parts) == 1 else MixedText(parts)
 

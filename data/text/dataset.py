@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from lmm_tui.data.errors import DataError
-from lmm_tui.data.text.files import check_unchanged, find, json_rows, opened, stamp
+from lmm_tui.data.text.containers import ROW_FORMATS
 from lmm_tui.data.text.json_rows import Parse, Skipped
+from lmm_tui.data.text.locate import locate
+from lmm_tui.data.text.open_files import check_unchanged, stamp
+from lmm_tui.data.text.row_fields import unused_fields
+from lmm_tui.data.text.row_files import RowReader
+from lmm_tui.data.text.source import Source
 from lmm_tui.message import Message
-
-SUFFIXES = (".json", ".jsonl")
 
 T = TypeVar("T")
 
@@ -26,11 +29,16 @@ class Dataset(Generic[T]):
     """Iterates over what the rows stand for; the same each time."""
 
     def __init__(
-        self, rows: Callable[[Skipped], Iterator[T]], paths: tuple[Path, ...] = ()
+        self,
+        rows: Callable[[Skipped], Iterator[T]],
+        paths: tuple[Path, ...] = (),
+        notes: tuple[str, ...] = (),
     ) -> None:
         """`rows` makes one pass and reports what it leaves out; `paths` are the files behind."""
         self._rows = rows
         self.paths = paths
+        self.notes = notes
+        """Sentences for people about how the files were chosen."""
         self.skipped = Skipped()
         """Of the latest pass, as far as it went."""
 
@@ -49,43 +57,52 @@ class Dataset(Generic[T]):
 
 
 def from_files(
-    source: str,
+    source: str | Source,
     parse: Parse[T],
     keep: Callable[[T], bool],
     *,
-    unused: Callable[[dict[str, Any]], Iterable[str]] = lambda row: (),
+    fields: frozenset[str],
+    role: str,
+    either: tuple[str, ...] = (),
     exact_numbers: bool = False,
 ) -> Dataset[T]:
-    """The rows of .json and .jsonl files that `keep` selects: a file, a folder or a glob of them.
+    """The rows of a source's files that `keep` selects.
 
-    `unused` names the fields of a row that have no effect; with `exact_numbers`, numbers beyond 64
-    bits and fractions are as they are written. A .json file holds an array, or an object a line.
-    More than 1 % of bad rows, or no row at all, is a DataError at the end of a pass; text that
-    isn't JSON at all is one at once.
+    `fields` of a row have an effect, of `either` one may hold `role`; with `exact_numbers`, numbers
+    of JSON beyond 64 bits and fractions are as they are written. More than 1 % of bad rows, or no
+    row at all, is a DataError at the end of a pass; a file that cannot be read is one at once.
     """
-    paths = tuple(find(source, SUFFIXES))
+    source = Source.parse(source).naming(role)
+    located = locate(source, ROW_FORMATS)
+    paths = tuple(located.paths)
     stamps = [stamp(path) for path in paths]
 
     def rows(skipped: Skipped) -> Iterator[T]:
         def noted(row: dict[str, Any]) -> T:
             made = parse(row)
-            skipped.unused.update(dict.fromkeys(unused(row)))
+            skipped.unused.update(dict.fromkeys(unused_fields(row, fields)))
             return made
 
+        reader = RowReader(
+            source, noted, skipped, fields=fields, role=role, either=either, exact=exact_numbers
+        )
         for index, (path, before) in enumerate(zip(paths, stamps, strict=True)):
-            with opened(path) as file:
-                for row in json_rows(file, path, index, noted, skipped, exact=exact_numbers):
-                    if keep(row):
-                        yield row
+            yield from filter(keep, reader.read(path, index))
             check_unchanged(path, before)
         if skipped.too_many:
             raise DataError(skipped.refusal(found.skipped_rows[0]))
         if not skipped.lines:
             raise DataError(
-                "data.source: {source!r} holds no rows; give files that do", source=source
+                "data.source: {source!r} holds no rows; give files that do", source=str(source)
+            )
+        if skipped.filtered == skipped.lines and source.filter:
+            raise DataError(
+                "data.source: {source!r}: no row passes the filter {text!r}",
+                source=str(source),
+                text=source.filter.text,
             )
 
-    found = Dataset(rows, paths)
+    found = Dataset(rows, paths, located.notes)
     return found
 
 
@@ -99,7 +116,8 @@ def joined(parts: Sequence[Dataset[T]]) -> Dataset[T]:
             skipped.include(part.skipped, before.__add__)
             before += len(part.paths)
 
-    return Dataset(rows, tuple(path for part in parts for path in part.paths))
+    paths = tuple(path for part in parts for path in part.paths)
+    return Dataset(rows, paths, tuple(note for part in parts for note in part.notes))
 
 
 def shape_of(row: dict[str, Any]) -> str:
@@ -118,11 +136,12 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         Path(scratch, "a.json").write_text('[{"text": "one"}, {"text": "two"}]', encoding="utf-8")
         Path(scratch, "b.jsonl").write_text('{"text": "three"}\n{"txt": ""}\n', encoding="utf-8")
-        demo = from_files(scratch, text, keep=lambda found: found != "two")
+        demo = from_files(
+            scratch, text, lambda it: it != "two", fields=frozenset({"text"}), role="text"
+        )
         try:
             print(list(demo))
         except DataError as refusal:
             print(refusal)
         assert demo.skipped.count == 1
-        assert list(from_files(f"{scratch}/*.json", text, keep=bool)) == ["one", "two"]
     print("=== 自测通过 ===")

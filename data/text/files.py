@@ -1,43 +1,33 @@
-"""The user's own text: .txt, .jsonl and .json files, folders and globs of them, as documents.
+"""The user's own text: files of any format, folders and globs of them, as documents.
 
-Files are read line by line, so that a corpus may be larger than memory, and errors name the line.
+Files are read row by row, so that a corpus may be larger than memory, and errors name the row.
 """
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
 from lmm_tui.data.errors import DataError
-from lmm_tui.data.text.json_rows import (
-    BOM,
-    BadLine,
-    JsonError,
-    Parse,
-    Skipped,
-    json_array,
-    json_lines,
-    starts_array,
-)
+from lmm_tui.data.text.compressed import DamagedStreamError
+from lmm_tui.data.text.containers import TEXT, format_of, text_bytes
+from lmm_tui.data.text.json_rows import BOM, BadLine, Skipped
+from lmm_tui.data.text.locate import locate
+from lmm_tui.data.text.open_files import check_unchanged, opened, stamp
 from lmm_tui.data.text.passages import SEPARATOR, documents
 from lmm_tui.data.text.row_fields import TEXT_FIELDS, refuse_unlearnable, unused_fields
+from lmm_tui.data.text.row_files import RowReader, TextColumn
+from lmm_tui.data.text.source import Source
 from lmm_tui.data.tokenizing.cpus import usable_cpus
-from lmm_tui.guarded_files import open_file
-from lmm_tui.message import Message, os_reason
-
-SUFFIXES = (".txt", ".jsonl", ".json")
-
-T = TypeVar("T")
+from lmm_tui.message import Message
 
 LONGEST = 1 << 22
 """No document is longer: characters of a row, bytes of a line of a .txt file. Longer ones are cut,
@@ -52,14 +42,38 @@ _AHEAD = 64
 class FileText:
     """Documents of some files, in the order of the files."""
 
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths = paths
+    def __init__(
+        self, paths: list[Path], source: Source | None = None, notes: tuple[str, ...] = ()
+    ) -> None:
+        """`source` says which columns and rows are read, `notes` how the files were chosen."""
+        self.paths, self.notes = paths, notes
+        self._source = (source or Source("")).naming("text")
         self._stamps = [stamp(path) for path in paths]
+
+    @classmethod
+    def of(cls, source: Source) -> FileText:
+        """The text of what a source means."""
+        located = locate(source)
+        return cls(located.paths, source, located.notes)
 
     @property
     def size(self) -> int:
+        """Bytes of text in all files, about."""
+        pairs = zip(self.paths, self._stamps, strict=True)
+        return sum(text_bytes(path, size) for path, (size, _) in pairs)
+
+    @property
+    def stored(self) -> int:
         """Bytes of all files."""
         return sum(size for size, _ in self._stamps)
+
+    @property
+    def changes(self) -> str:
+        """Equal as long as no file has changed; known without reading them."""
+        pairs = zip(self.paths, self._stamps, strict=True)
+        listed = [f"{path.absolute()}{mark}" for path, mark in pairs]
+        listed.append(self._source.reading)
+        return hashlib.blake2b("\n".join(listed).encode(), digest_size=16).hexdigest()
 
     def identity(self, progress: Callable[[str, int, int], None]) -> str:
         """A hash of the contents, of their order and of how each is read; names play no part."""
@@ -69,13 +83,13 @@ class FileText:
             try:
                 for path, digest in self._submitted(pool, reading):
                     while not wait([digest], _REPORTED_EVERY_S).done:
-                        progress(Message("hashing"), min(reading.done, self.size), self.size)
+                        progress(Message("hashing"), min(reading.done, self.stored), self.stored)
                     whole.update(path.suffix.lower().encode() + digest.result())
             except BaseException:
                 reading.stopped = True
                 raise
-        progress(Message("hashing"), self.size, self.size)
-        return f"files {whole.hexdigest()}"
+        progress(Message("hashing"), self.stored, self.stored)
+        return f"files {whole.hexdigest()}{self._source.reading}"
 
     def _submitted(
         self, pool: ThreadPoolExecutor, reading: _Digests
@@ -93,15 +107,42 @@ class FileText:
 
         Raises DataError at text that is not UTF-8, and where a file has changed since the start.
         """
+        columns = dict(self._source.columns)
+        column = TextColumn(
+            "text" if "text" in columns else None,
+            lambda name: skipped.columns.setdefault(columns.get("text", name)),
+        )
+        reader = RowReader(
+            self._source,
+            partial(_text_of, skipped, column),
+            skipped,
+            fields=TextColumn.USUAL,
+            role="text",
+            either=TextColumn.USUAL,
+        )
         for index, (path, before) in enumerate(zip(self.paths, self._stamps, strict=True)):
-            with opened(path) as file:
-                if path.suffix.lower() != ".txt":
-                    rows = json_rows(file, path, index, partial(_text_of, skipped), skipped)
-                    for text in rows:
-                        yield from (part for part in _cut_long(text) if part.strip())
-                else:
+            if format_of(path) == TEXT:
+                self._refuse_filter(path)
+                with opened(path) as file:
                     yield from documents(_text_lines(file, path))
+            else:
+                for text in reader.read(path, index):
+                    yield from (part for part in _cut_long(text) if part.strip())
             check_unchanged(path, before)
+        if self._source.filter and skipped.filtered == skipped.lines:
+            raise DataError(
+                "data.source: {source!r}: no row passes the filter {text!r}",
+                source=str(self._source),
+                text=self._source.filter.text,
+            )
+
+    def _refuse_filter(self, path: Path) -> None:
+        if self._source.is_special:
+            raise DataError(
+                "{path}: a .txt file has no columns to filter or to name; give "
+                "rows, or leave filter and data.columns out",
+                path=path,
+            )
 
     def locate(self, bad: BadLine) -> str:
         """`file:line: why`, for people."""
@@ -110,82 +151,10 @@ class FileText:
         )
 
 
-def json_rows(
-    file: BufferedReader,
-    path: Path,
-    index: int,
-    parse: Parse[T],
-    skipped: Skipped,
-    *,
-    exact: bool = False,
-) -> Iterator[T]:
-    """What `parse` makes of the rows of an open file: an object a line, or an array in a .json.
-
-    Raises DataError at once where an array is not JSON.
-    """
-    if path.suffix.lower() == ".json" and starts_array(file):
-        try:
-            yield from json_array(file, index, parse, skipped, exact=exact)
-        except JsonError as error:
-            raise DataError(
-                "{path}:{line}: {error}; mend the file", path=path, line=error.line, error=error
-            ) from None
-    else:
-        yield from json_lines(file, index, parse, skipped, exact=exact)
-
-
-def find(source: str, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
-    """The files that `source` means: a file, a folder (searched recursively) or a glob; sorted.
-
-    Folders and globs give their files with these suffixes, hidden ones left out. Raises
-    DataError where there are none.
-    """
-    kinds = " / ".join(suffixes)
-    given = Path(source).expanduser()
-    try:
-        if given.is_file():
-            matches = [given]
-        elif given.is_dir():
-            matches = _inside(given)
-        else:
-            matches = []
-            for match in map(Path, glob.glob(str(given), recursive=True)):  # noqa: PTH207
-                matches += _inside(match) if match.is_dir() else [match]
-    except OSError as error:
-        raise DataError(
-            "data.source: {source!r} cannot be read ({error})",
-            source=source,
-            error=os_reason(error),
-        ) from None
-    found = sorted({path for path in matches if path.suffix.lower() in suffixes})
-    if found:
-        return found
-    if given.is_dir():
-        problem = Message("the folder {source!r} holds no {kinds} file", source=source, kinds=kinds)
-    elif matches:
-        problem = Message("{source!r} is no {kinds} file", source=source, kinds=kinds)
-    else:
-        problem = Message("no file, folder or glob matches {source!r}", source=source)
-    raise DataError(
-        "data.source: {problem}; give 'builtin', {kinds} files, a folder or a glob of them",
-        problem=problem,
-        kinds=kinds,
-    )
-
-
-def _inside(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-
-
 def _text_lines(file: BufferedReader, path: Path) -> Iterator[str]:
     """Lines with their ends; one of more than `LONGEST` bytes comes in several parts."""
     offset, number, rest = 0, 1, b""
-    while raw := rest + file.readline(LONGEST):
+    while raw := rest + _line(file, path, number):
         piece = raw if raw.endswith(b"\n") or len(raw) < LONGEST else raw[: _cut(raw)]
         rest = raw[len(piece) :]
         if _NUL in piece:
@@ -212,6 +181,13 @@ def _text_lines(file: BufferedReader, path: Path) -> Iterator[str]:
         number += piece.endswith(b"\n")
 
 
+def _line(file: BufferedReader, path: Path, number: int) -> bytes:
+    try:
+        return file.readline(LONGEST)
+    except DamagedStreamError as error:
+        raise error.at(number) from None
+
+
 def _cut(raw: bytes) -> int:
     """Where to cut a part of a long line: after its last space, else between two characters."""
     if at := raw.rfind(b" ", len(raw) // 2) + 1:
@@ -236,15 +212,17 @@ def _cut_long(text: str) -> Iterator[str]:
     yield text[start:] if start else text
 
 
-def _text_of(skipped: Skipped, record: dict[str, Any]) -> str:
-    """The `text` of a JSONL line; ValueError says why there is none. Other fields are noted."""
-    if "text" not in record:
-        raise ValueError(Message('no key "text"'))
-    if not isinstance(record["text"], str):
-        raise ValueError(Message('"text" is not a string'))
+def _text_of(skipped: Skipped, column: TextColumn, record: dict[str, Any]) -> str:
+    """The text of a row; ValueError says why there is none. Other fields are noted."""
+    name = column.of(record)
+    if name not in record:
+        raise ValueError(Message('no key "{name}"', name=name))
+    if not isinstance(record[name], str):
+        raise ValueError(Message('"{name}" is not a string', name=name))
     refuse_unlearnable(record)
-    skipped.unused.update(dict.fromkeys(unused_fields(record, TEXT_FIELDS)))
-    return str(record["text"])
+    known = (TEXT_FIELDS - {"text"}) | {name}
+    skipped.unused.update(dict.fromkeys(unused_fields(record, known)))
+    return str(record[name])
 
 
 class _Digests:
@@ -257,7 +235,7 @@ class _Digests:
 
     def digest(self, path: Path) -> bytes:
         found = hashlib.blake2b()
-        with opened(path) as file:
+        with opened(path, as_stored=True) as file:
             for block in iter(partial(file.read, _BLOCK), b""):
                 if self.stopped:
                     break
@@ -267,48 +245,15 @@ class _Digests:
         return found.digest()
 
 
-def stamp(path: Path) -> tuple[int, int]:
-    """Tells a file from what it was or becomes: bytes, and when it was last changed."""
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    return stat.st_size, stat.st_mtime_ns
-
-
-def check_unchanged(path: Path, before: tuple[int, int]) -> None:
-    """DataError where a file is no longer what it was at the stamp `before`."""
-    if stamp(path) != before:
-        raise DataError("{path}: changed while it was read; start again when it is done", path=path)
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[BufferedReader]:
-    """The file, to read bytes from; DataError where that does not work."""
-    try:
-        with open(open_file(path), "rb") as file:  # noqa: PTH123
-            yield file
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(
-        "{path}: cannot be read ({error}); mend that or leave it out",
-        path=path,
-        error=os_reason(error),
-    )
-
-
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         demo = Path(scratch, "demo.jsonl")
         demo.write_text('{"text": "one"}\n{"txt": "two"}\n{"text": "three"}\n', encoding="utf-8")
-        corpus, report = FileText(find(f"{scratch}/*.jsonl")), Skipped()
+        corpus, report = FileText.of(Source(f"{scratch}/*.jsonl")), Skipped()
         print(list(corpus.documents(report)), [corpus.locate(bad) for bad in report.first])
         assert report.too_many
         try:
-            find(f"{scratch}/*.txt")
+            FileText.of(Source(f"{scratch}/*.txt"))
         except DataError as refusal:
             print(refusal)
     print("=== 自测通过 ===")

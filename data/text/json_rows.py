@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from lmm_tui.data.text.compressed import DamagedStreamError
 from lmm_tui.message import Message
 
 T = TypeVar("T")
@@ -23,6 +24,11 @@ Parse = Callable[[dict[str, Any]], T]
 
 TOLERATED = 0.01
 """Share of rows that may be broken."""
+
+LONGEST_ROW = 128 << 20
+"""Bytes: a row is read as a whole."""
+LONGEST_ARRAY = 2 << 30
+"""Bytes of a file that is one array."""
 
 BOM = b"\xef\xbb\xbf"
 
@@ -50,6 +56,10 @@ class Skipped:
     """The first 100 bad rows."""
     unused: dict[str, None] = field(default_factory=dict)
     """Names of fields without effect, in the order in which they were met."""
+    columns: dict[str, None] = field(default_factory=dict)
+    """Names of the columns from which text was read."""
+    filtered: int = 0
+    """Good rows that a filter left out; they count in `lines`, too."""
 
     def add(self, bad: BadLine) -> None:
         self.count += 1
@@ -61,6 +71,8 @@ class Skipped:
         self.lines += other.lines
         self.count += other.count
         self.unused.update(other.unused)
+        self.columns.update(other.columns)
+        self.filtered += other.filtered
         room = _SHOWN - len(self.first)
         self.first += [replace(bad, file=place(bad.file)) for bad in other.first[:room]]
 
@@ -101,7 +113,9 @@ def json_lines(
 
     With `exact`, whole numbers have any size and fractions are `ExactFloat`.
     """
-    for number, raw in enumerate(file, start=1):
+    number = 0
+    while raw := _line(file, number + 1):
+        number += 1
         line = (raw.removeprefix(BOM) if number == 1 else raw).strip()
         if not line:
             continue
@@ -112,6 +126,19 @@ def json_lines(
             skipped.add(BadLine(index, number, str(error)))
             continue
         yield made
+
+
+def _line(file: BufferedReader, number: int) -> bytes:
+    """The next line, empty at the end; DataError where it is cut off, damaged or endless."""
+    try:
+        raw = file.readline(LONGEST_ROW + 1)
+    except DamagedStreamError as error:
+        raise error.at(number) from None
+    if len(raw) > LONGEST_ROW:
+        raise JsonError(
+            Message("a row of more than {limit} MiB; split it", limit=LONGEST_ROW >> 20), number
+        )
+    return raw
 
 
 def starts_array(file: BufferedReader) -> bool:
@@ -126,7 +153,16 @@ def json_array(
 
     Raises ValueError, with the line, where the file as a whole is not JSON.
     """
-    raw = file.read().removeprefix(BOM)
+    raw = file.read(LONGEST_ARRAY + 1).removeprefix(BOM)
+    if len(raw) > LONGEST_ARRAY:
+        raise JsonError(
+            Message(
+                "an array of more than {longest_array} GiB, which is read as a "
+                "whole; write a row a line (.jsonl)",
+                longest_array=LONGEST_ARRAY >> 30,
+            ),
+            1,
+        )
     rows = _loads(raw, exact)
     lines: list[int] = []
     for number, row in enumerate(rows):

@@ -32,6 +32,8 @@ _LISTS = ("conversations", "messages", "prompt", "chosen", "rejected")
 
 _MEDIA = ("image", "images", "video", "videos", "audio", "audios")
 _UNSUPPORTED = ("documents", "chat_template_kwargs")
+UNSUPPORTED_FIELDS = frozenset({*_MEDIA, *_UNSUPPORTED, "weight"})
+"""Fields of a row that are looked at only to be refused."""
 
 
 def refuse_unsupported(row: Mapping[str, Any]) -> None:

@@ -30,7 +30,7 @@ _VERSION = 1
 # everything after the header, tokenizer fingerprint
 _FIELDS = struct.Struct("<8sIIQQQQI32s")
 _CHECKSUM = struct.Struct("<I")
-_HEADER_SIZE = 128
+HEADER_SIZE = 128
 _TABLE_ALIGNMENT = 8
 _COPIED = 1 << 20
 """Bytes read at once."""
@@ -106,10 +106,10 @@ class TokenStore:
                 raw = np.asarray(np.memmap(file, np.uint8, "r"))
         except (OSError, ValueError):  # numpy refuses to map an empty file.
             raise _damaged(path, Message("cannot be read")) from None
-        header = raw[:_HEADER_SIZE].tobytes()
-        if len(header) < _HEADER_SIZE or not header.startswith(_MAGIC):
+        header = raw[:HEADER_SIZE].tobytes()
+        if len(header) < HEADER_SIZE or not header.startswith(_MAGIC):
             raise _damaged(path, Message("is no token file"))
-        (checksum,) = _CHECKSUM.unpack_from(header, _HEADER_SIZE - _CHECKSUM.size)
+        (checksum,) = _CHECKSUM.unpack_from(header, HEADER_SIZE - _CHECKSUM.size)
         if zlib.crc32(header[: -_CHECKSUM.size]) != checksum:
             raise _damaged(path, Message("has a damaged header"))
         fields = _FIELDS.unpack_from(header)
@@ -139,11 +139,11 @@ class TokenStore:
                     "is truncated ({raw} of {expected} bytes)", raw=len(raw), expected=expected
                 ),
             )
-        if zlib.crc32(raw[_HEADER_SIZE:].data) != body_checksum:
+        if _checksum_of_body(path) != body_checksum:
             raise _damaged(path, Message("is corrupt (its checksum is wrong)"))
         kind = np.dtype(f"<u{width}")
         table = raw[table_start:].view(np.dtype("<i8")).reshape(2, documents)
-        ids = raw[_HEADER_SIZE : _HEADER_SIZE + tokens * width].view(kind)
+        ids = raw[HEADER_SIZE : HEADER_SIZE + tokens * width].view(kind)
         return cls(ids, table[0], table[1], size, fingerprint, lease)
 
 
@@ -202,13 +202,18 @@ class TokenWriter:
         self._files = [open(place, "r+b", opener=private) for place in places]  # noqa: SIM115
         self._ids, *self._columns = self._files
         if written is None:
-            self._ids.write(bytes(_HEADER_SIZE))
+            self._ids.write(bytes(HEADER_SIZE))
         else:
             try:
                 self._rewind(self.written)
             except NotAsRecordedError:
                 self.close()
                 raise
+
+    @property
+    def descriptor(self) -> int:
+        """Of the file with the ids, which can be read up to what was written."""
+        return self._ids.fileno()
 
     def __enter__(self) -> TokenWriter:
         return self
@@ -251,13 +256,13 @@ class TokenWriter:
         """Append the document table, write the header and rename the file into place."""
         at, file = self.written, self._ids
         checksum, length = at.checksum, at.tokens * self.kind.itemsize
-        for block in (bytes(_table_start(length) - _HEADER_SIZE - length), *self._table()):
+        for block in (bytes(_table_start(length) - HEADER_SIZE - length), *self._table()):
             checksum = zlib.crc32(block, checksum)
             file.write(block)
         counts = (self._vocab_size, at.tokens, at.documents, at.bytes)
         header = _FIELDS.pack(
             _MAGIC, _VERSION, self.kind.itemsize, *counts, checksum, self._fingerprint.encode()
-        ).ljust(_HEADER_SIZE - _CHECKSUM.size, b"\0")
+        ).ljust(HEADER_SIZE - _CHECKSUM.size, b"\0")
         file.seek(0)
         file.write(header + _CHECKSUM.pack(zlib.crc32(header)))
         file.flush()
@@ -274,13 +279,13 @@ class TokenWriter:
 
     def _rewind(self, written: Written) -> None:
         """Cut the files to what was recorded, and verify it."""
-        length = _HEADER_SIZE + written.tokens * self.kind.itemsize
+        length = HEADER_SIZE + written.tokens * self.kind.itemsize
         for file, expected in zip(self._files, (length, *[written.documents * 8] * 2), strict=True):
             if file.seek(0, os.SEEK_END) < expected:
                 raise NotAsRecordedError(file.name)
             file.truncate(expected)
         checksum = 0
-        self._ids.seek(_HEADER_SIZE)
+        self._ids.seek(HEADER_SIZE)
         for block in iter(partial(self._ids.read, _COPIED), b""):
             checksum = zlib.crc32(block, checksum)
         if checksum != written.checksum:
@@ -291,9 +296,19 @@ class TokenWriter:
                 raise NotAsRecordedError(column.name)
 
 
+def _checksum_of_body(path: Path) -> int:
+    """Of what follows the header; read by the megabyte, so that no page of it stays mapped."""
+    checksum = 0
+    with path.open("rb") as file:
+        file.seek(HEADER_SIZE)
+        for block in iter(partial(file.read, _COPIED), b""):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
 def _table_start(length: int) -> int:
     """The offset of the document table after `length` bytes of ids."""
-    return _HEADER_SIZE + -(-length // _TABLE_ALIGNMENT) * _TABLE_ALIGNMENT
+    return HEADER_SIZE + -(-length // _TABLE_ALIGNMENT) * _TABLE_ALIGNMENT
 
 
 def _damaged(path: Path, problem: str) -> DataError:

@@ -140,7 +140,7 @@ def _load(path: Path, gguf: str | None, origin: Path) -> Any:
     source = {"gguf_file": gguf} if gguf else {}
     try:
         with _quiet(), torch.random.fork_rng(devices=[]):
-            hf, about = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 str(path),
                 dtype=torch.float32,
                 attn_implementation="eager",
@@ -149,6 +149,7 @@ def _load(path: Path, gguf: str | None, origin: Path) -> Any:
                 output_loading_info=True,
                 **source,
             )
+            hf, about = loaded
     except Exception as error:  # Of many kinds, by what is damaged or unknown.
         raise WeightsError(
             "{origin}: cannot be read ({reason})", origin=origin, reason=_reason(error)

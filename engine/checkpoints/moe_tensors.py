@@ -82,8 +82,8 @@ def minimind_shape(shape: ModelShape, architecture: Mapping[str, Any] | None) ->
         int(architecture["num_experts"]),
         int(architecture["num_experts_per_tok"]),
     )
-    free = ("intermediate_size", "router_aux_loss_coef", "router_loss_per_layer", "architectures")
-    free += ("bos_token_id", "eos_token_id")
+    free = {"intermediate_size", "router_aux_loss_coef", "router_loss_per_layer", "architectures"}
+    free |= {"bos_token_id", "eos_token_id"}
     wanted = {name: value for name, value in moe_config(found).items() if name not in free}
     same = all(architecture.get(name) == value for name, value in wanted.items())
     return found if same else None

@@ -42,6 +42,8 @@ def toml_value(value: Any) -> str:
     """One value as TOML on a single line."""
     if isinstance(value, list):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {toml_value(value[key])}" for key in value) + "}"
     return escaped(tomli_w.dumps({"value": value})).removeprefix("value = ").removesuffix("\n")
 
 

@@ -103,7 +103,12 @@ def options(section: type[Section] = RunConfig, prefix: str = "") -> Iterator[Op
 
 def lookup(config: RunConfig, key: str) -> Any:
     """The value under a dotted key."""
-    return reduce(getattr, key.split("."), config)
+    found = reduce(getattr, key.split("."), config)
+    if isinstance(found, list):  # Tables of a list, as TOML has them.
+        return [
+            one.model_dump(exclude_none=True) if isinstance(one, Section) else one for one in found
+        ]
+    return found
 
 
 if __name__ == "__main__":

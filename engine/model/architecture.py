@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.errors import LmmError
 
 if TYPE_CHECKING:
     from lmm_tui.engine.model.hf_model import HfModel
 
 _ROUTER_LOSS = 5e-4
 """MiniMind's coefficient."""
+
+
+_MOST_LAYERS, _LARGEST_SIZE = 1000, 1 << 24
+_SIZE = re.compile(r"(num_|n_).*|.*(_size|_dim)")
+
+
+class ArchitectureError(LmmError):
+    """A config.json with numbers that no model has."""
 
 
 def build(
@@ -38,6 +48,21 @@ def build_foreign(architecture: Mapping[str, Any], seed: int | None = None) -> H
     return HfModel(transformers_config(architecture), seed)
 
 
+def _refuse_sizes(architecture: Mapping[str, Any]) -> None:
+    """Layers are made one by one, and a size may overflow: both before anything is compared."""
+    for name, value in architecture.items():
+        most = _MOST_LAYERS if "layer" in name else _LARGEST_SIZE
+        if isinstance(value, Mapping):
+            _refuse_sizes(value)
+        elif isinstance(value, int | float) and _SIZE.fullmatch(name) and value > most:
+            raise ArchitectureError(
+                "{name}: {value} is more than any model has ({most}); choose another model",
+                name=name,
+                value=value,
+                most=most,
+            )
+
+
 def transformers_config(architecture: Mapping[str, Any]) -> Any:
     """The configuration that a config.json describes; code that it names is never loaded.
 
@@ -46,14 +71,15 @@ def transformers_config(architecture: Mapping[str, Any]) -> Any:
     """
     from transformers import CONFIG_MAPPING
 
+    _refuse_sizes(architecture)
     known = {name: value for name, value in architecture.items() if name != "auto_map"}
     return CONFIG_MAPPING[architecture["model_type"]].from_dict(known)
 
 
 def architecture_name(model: LanguageModel) -> str | None:
     """transformers' name of the architecture, such as llama; None for our decoder."""
-    found: str | None = None if isinstance(model, Decoder) else model.hf.config.model_type
-    return found
+    hf: Any = getattr(model, "hf", None)
+    return None if hf is None else str(hf.config.model_type)
 
 
 def moe_config(shape: ModelShape) -> dict[str, Any]:

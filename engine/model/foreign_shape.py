@@ -66,10 +66,10 @@ def _active(hf: Any, config: Any) -> int:
     for name, parameter in hf.named_parameters():
         if id(parameter) in embeddings or id(parameter) == head:
             continue
-        of_experts = bool(experts and chosen) and ".experts." in name
-        total += (
-            parameter.numel() * int(chosen) // int(experts) if of_experts else parameter.numel()
-        )
+        if experts and chosen and ".experts." in name:
+            total += parameter.numel() * int(chosen) // int(experts)
+        else:
+            total += parameter.numel()
     return total
 
 

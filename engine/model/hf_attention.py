@@ -69,7 +69,7 @@ def attention(
             **rest,
         )
         return found
-    options = {"scaling": scaling, "dropout": dropout, "softcap": softcap}
+    options: dict[str, Any] = {"scaling": scaling, "dropout": dropout, "softcap": softcap}
     if packing is None:
         mask = attention_mask
         if mask is None:
@@ -162,7 +162,8 @@ if __name__ == "__main__":
         by_mask, _ = attention(
             nn.Module(), q, k, v, None, packing=Packing(None, segments_BxT), **about
         )
-        by_length, _ = attention(nn.Module(), *joined, None, packing=Packing(lengths), **about)
+        q1, k1, v1 = joined
+        by_length, _ = attention(nn.Module(), q1, k1, v1, None, packing=Packing(lengths), **about)
         difference = (by_mask.flatten(0, 1) - by_length[0]).abs().max().item()
         print(window, softcap, f"{difference:.1e}")
         assert difference < 1e-6

@@ -35,6 +35,7 @@ Hidden = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 class HfModel(LanguageModel):
     """Made of a configuration of transformers; the weights are for `load_state_dict`."""
 
+    hf: Any
     shape: ForeignShape
 
     def __init__(self, config: Any, seed: int | None = None) -> None:
@@ -73,8 +74,7 @@ class HfModel(LanguageModel):
 
     @property
     def embedding_module(self) -> nn.Module:
-        found: nn.Module = self.hf.get_input_embeddings()
-        return found
+        return self.hf.get_input_embeddings()
 
     @property
     def head_weight(self) -> Tensor:
@@ -184,8 +184,8 @@ class HfModel(LanguageModel):
 
     def _hidden(self, ids_BxT: Tensor, text_N: Tensor | None = None, **about: Any) -> Tensor:
         """The base model's last hidden states; `text_N` marks the tokens that are no padding."""
-        coefficient = getattr(self._text_config, "router_aux_loss_coef", None)
-        balancing = bool(coefficient) and torch.is_grad_enabled()
+        coefficient = getattr(self._text_config, "router_aux_loss_coef", None) or 0.0
+        balancing = coefficient and torch.is_grad_enabled()
         about = {name: value for name, value in about.items() if value is not None}
         if balancing:
             about["output_router_logits"] = True

@@ -24,6 +24,7 @@ import psutil
 from lmm_tui.engine.run.command_server import CommandServer
 from lmm_tui.engine.run.control_mailbox import Mailbox
 from lmm_tui.engine.run.control_server import listen
+from lmm_tui.engine.run.environment import command_line, git_state
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.engine.run.jsonl_writer import JsonlWriter
 from lmm_tui.engine.run.output_log import logging_to
@@ -63,6 +64,8 @@ def identify(
         pid_started=psutil.Process().create_time(),
         resumed_steps=before.resumed_steps if before else [],
         versions={"python": platform.python_version(), **(packages or {})},
+        command=command_line(),
+        git=git_state(),
         **more,
     )
 

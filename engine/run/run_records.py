@@ -45,6 +45,10 @@ class RunInfo:
     parameters: int = 0
     socket: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    command: list[str] = field(default_factory=list)
+    """The command line that started it, without what looks like a secret."""
+    git: dict[str, str] = field(default_factory=dict)
+    """`commit`, `branch` and `diff` of the folder it was started in."""
     references: dict[str, float] = field(default_factory=dict)
     """Baseline losses in nats: `ln V`, `unigram`, `bigram`."""
     group: str = ""

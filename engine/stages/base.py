@@ -108,6 +108,8 @@ class Stage(ABC):
     """Loss levels that help to read the curve, by name, in nats per token."""
     warnings: list[str]
     """Sentences for people, such as rows that were left out; the loop reports and clears them."""
+    notes: tuple[str, ...] = ()
+    """Sentences for people about what is read, for the start of the run."""
     prompts: tuple[str, ...]
     """Prompts of samples, unless the configuration has some."""
     is_chat = False
@@ -118,8 +120,8 @@ class Stage(ABC):
     """Optimiser steps in which the training data are seen once."""
     data_fingerprint = ""
     """Equal for the same training data in the same tokens."""
-    cache_entry: Path | None = None
-    """The folder of its tokens in the cache, if they are kept in one."""
+    cache_entries: tuple[Path, ...] = ()
+    """The folders of its tokens in the cache, if they are kept there."""
     probe_sequence: list[int]
     """Tokens of validation data whose losses are shown one by one; none: there is no such text."""
 
@@ -205,6 +207,19 @@ def unused_note(sources: Sequence[str], fields: Sequence[str]) -> str:
     return Message(
         "fields of {sources} without effect: {fields}", sources=[*sources], fields=[*fields]
     )
+
+
+def columns_notes(
+    sources: Sequence[str], columns: Sequence[str], chosen: Sequence[str]
+) -> tuple[str, ...]:
+    """What to say of where text was read from; `chosen` are notes about files."""
+    if not columns:
+        return tuple(chosen)
+    listed = ", ".join(columns)
+    told = Message(
+        "the text of {sources} is the column {columns}", sources=[*sources], columns=listed
+    )
+    return (*chosen, told)
 
 
 def mean_losses(

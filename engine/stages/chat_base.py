@@ -24,9 +24,11 @@ from lmm_tui.data.chat.template import CHATML, render_prompt, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.dataset import Dataset, joined
+from lmm_tui.data.text.source import Source
 from lmm_tui.data.tokenizing.fair_sample import fair_sample
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
+from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.data_config import DataConfig
 from lmm_tui.engine.device import to_device
@@ -48,7 +50,7 @@ class ReadRow(Protocol[T]):
     """`read_conversations`, `read_pairs` or `read_prompts`."""
 
     def __call__(
-        self, source: str, *, side: Split, val_fraction: float, kinds: Sequence[str]
+        self, source: Source, *, side: Split, val_fraction: float, kinds: Sequence[str]
     ) -> Dataset[T]: ...
 
 
@@ -65,6 +67,10 @@ class ChatStage(Stage):
 
     def __init__(self, config: RunConfig, texts: Iterable[str]) -> None:
         """A tokenizer is trained on `texts` unless the configuration has one."""
+        if config.data.stream:
+            raise ConfigError(
+                "data.stream: is for the text of pretrain; rows are packed as a whole"
+            )
         self.tokenizer, self.template = _tokenizer_and_template(config, texts)
         self.baselines = {"ln V": math.log(self.tokenizer.vocab_size)}
         self.warnings = []
@@ -88,6 +94,7 @@ class ChatStage(Stage):
     def warn_of_skipped(self, rows: Dataset[Any], sources: Sequence[str]) -> None:
         """Warn of rows that were left out while `rows` was read, and of fields without effect."""
         source = ", ".join(sources)
+        self.notes = tuple(dict.fromkeys([*self.notes, *rows.notes]))
         shown = not isinstance(self.template, ChatML)
         # A template of the tokenizer's may use any field of a turn.
         if fields := [name for name in rows.skipped.unused if not (shown and "[]." in name)]:
@@ -142,14 +149,17 @@ def fingerprint_of(rendered: Iterable[Rendered]) -> str:
     return digest.hexdigest()
 
 
+def read_sides(read: ReadRow[T], data: DataConfig, side: Split) -> list[Dataset[T]]:
+    """The training or validation rows of each configured source."""
+    return [
+        read(source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data))
+        for source in data.inputs
+    ]
+
+
 def read_side(read: ReadRow[T], data: DataConfig, side: Split) -> Dataset[T]:
-    """The training or validation rows of the configured sources."""
-    return joined(
-        [
-            read(source, side=side, val_fraction=data.val_fraction, kinds=kinds_of(data))
-            for source in data.sources
-        ]
-    )
+    """Those of all sources, as one."""
+    return joined(read_sides(read, data, side))
 
 
 def _tokenizer_and_template(

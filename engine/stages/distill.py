@@ -24,7 +24,7 @@ from lmm_tui.engine.config.sections.distill_config import DistillConfig
 from lmm_tui.engine.model.language_model import LanguageModel, capped
 from lmm_tui.engine.model.loss import chunked_loss
 from lmm_tui.engine.run.find_run import run_or_path
-from lmm_tui.engine.stages.base import Losses, MicroBatch, Stage, mean_losses
+from lmm_tui.engine.stages.base import Losses, MicroBatch, Stage
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.pretrain import PretrainStage
 from lmm_tui.engine.stages.sft import SftStage
@@ -53,10 +53,11 @@ class DistillStage(Stage):
         self._source: LikelihoodStage[Any] = source(config, device, progress)
         self.tokenizer = self._source.tokenizer
         self.data_fingerprint = self._source.data_fingerprint
-        self.cache_entry = self._source.cache_entry
+        self.cache_entries = self._source.cache_entries
         _check_vocabulary(teacher.tokenizer, teacher.shape.vocab_size, self.tokenizer, settings)
         self.baselines, self.warnings = self._source.baselines, self._source.warnings
         self.warnings += teacher.notes
+        self.notes = self._source.notes
         self.steps_per_epoch = self._source.steps_per_epoch
         self.prompts, self.probe_sequence = self._source.prompts, self._source.probe_sequence
         self.is_chat = self._source.is_chat
@@ -91,7 +92,7 @@ class DistillStage(Stage):
         return mixed, {"distill/kl": kl.detach(), "distill/ce": nll.detach()}
 
     def validate(self, model: LanguageModel) -> dict[str, float]:
-        return mean_losses(self, model, self._source.validation_batches())
+        return self._source.validation_losses(model, self)
 
     def prompt_ids(self, text: str) -> list[int]:
         return self._source.prompt_ids(text)

@@ -31,6 +31,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages import reference_model
 from lmm_tui.engine.stages.base import Losses, MicroBatch, mean_losses
 from lmm_tui.engine.stages.chat_base import ChatStage, fingerprint_of, read_side
+from lmm_tui.engine.stages.mixture_parts import refuse_mixture
 from lmm_tui.engine.stages.pair_batch import PairBatch
 from lmm_tui.engine.stages.preference_loss import (
     REFERENCE_FREE,
@@ -70,6 +71,7 @@ class DpoStage(ChatStage):
     info = DPO
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
+        refuse_mixture(config)
         data = config.data
         progress(Message("reading pairs"), 0, 0)
         pairs = read_side(read_pairs, data, "train")
@@ -79,8 +81,8 @@ class DpoStage(ChatStage):
         self._train = self._render(pairs)
         held_out = read_side(read_pairs, data, "test")
         self._val = self._render(held_out)
-        self.ask_own_questions(data.sources, (talk.turns for talk in _conversations(held_out)))
-        self.warn_of_skipped(pairs, data.sources)
+        self.ask_own_questions(data.named, (talk.turns for talk in _conversations(held_out)))
+        self.warn_of_skipped(pairs, data.named)
         if self._train.unwritten and not self._train.items:
             raise DataError(
                 "data.source: the chat template writes nothing of an answer in any pair; choose "

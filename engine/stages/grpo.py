@@ -38,6 +38,7 @@ from lmm_tui.engine.stages.base import Losses, MicroBatch
 from lmm_tui.engine.stages.chat_base import ChatStage, fingerprint_of, read_side
 from lmm_tui.engine.stages.completion_batch import CompletionBatch
 from lmm_tui.engine.stages.completion_sampler import CompletionSampler, text_of
+from lmm_tui.engine.stages.mixture_parts import refuse_mixture
 from lmm_tui.engine.stages.oom_split import next_split, split, with_oom_retry
 from lmm_tui.engine.stages.policy_loss import policy_loss
 from lmm_tui.engine.stages.rollout_batch import (
@@ -65,6 +66,7 @@ class GrpoStage(ChatStage):
     deterministic = False  # The completions of a step come from the model as it was then.
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
+        refuse_mixture(config)
         self._settings, self._train, self._log = config.grpo, config.train, config.log
         self._sampler = CompletionSampler(config.grpo, device)
         progress(Message("reading prompts"), 0, 0)
@@ -77,7 +79,7 @@ class GrpoStage(ChatStage):
         """In how many parts old log-probabilities are measured; grows where memory is too small."""
         self._has_adapters = config.lora.rank > 0
         self._prompts, self._ids = self._usable(prompts)
-        self.warn_of_skipped(rows, config.data.sources)
+        self.warn_of_skipped(rows, config.data.named)
         self._warn_of_left_out(prompts)
         if config.data.tokenizer is not None:
             talks = ([replace(turn, learnt=False) for turn in p.turns] for p in self._prompts)
@@ -86,7 +88,7 @@ class GrpoStage(ChatStage):
             list(read_side(read_prompts, config.data, "test"))
         )
         questions = (prompt.turns for prompt in self._val_prompts)
-        self.ask_own_questions(config.data.sources, questions)
+        self.ask_own_questions(config.data.named, questions)
         self.data_fingerprint = fingerprint_of((ids, []) for ids in self._ids)
         self._order = Order(len(self._prompts), config.train.seed)
         self.steps_per_epoch = self._settings.updates * len(self._prompts) / self._prompts_per_round

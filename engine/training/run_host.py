@@ -12,13 +12,13 @@ import threading
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import Future
-from importlib.metadata import version
 
 from lmm_tui import __version__
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.trust import UntrustedError, allow_own
 from lmm_tui.engine.health.run_notifications import RunNotifications
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.environment import package_versions
 from lmm_tui.engine.run.run import Run, failure, identify
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus
@@ -29,8 +29,6 @@ from lmm_tui.guarded_files import remove
 from lmm_tui.message import Message
 from lmm_tui.metrics.stages.built_in import BUILT_IN
 from lmm_tui.metrics.stages.stage_info import StageInfo
-
-_PACKAGES = ("torch", "numpy", "tokenizers")
 
 
 class EngineHost:
@@ -181,7 +179,7 @@ def _identity(job: TrainJob, stage: StageInfo) -> RunInfo:
         group=job.config.group,
         stage_info={} if stage.name in BUILT_IN else stage.record(),
         model=job.config.model.preset,
-        packages={"lmm-tui": __version__} | {name: version(name) for name in _PACKAGES},
+        packages={"lmm-tui": __version__} | package_versions(),
         earlier_s=before.seconds_at(job.run_dir.read_status().heartbeat) if before else 0,
     )
 

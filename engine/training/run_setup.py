@@ -71,11 +71,13 @@ def build_context(
         start, config = adopt_starting_weights(run, config, config.start_from)
     stage = load_stage(config, device, progress)
     config = _with_steps(run, job, config, stage.steps_per_epoch)
+    for note in stage.notes:
+        run.events.write("start", note, step=0)
     for warning in stage.warnings:
         run.events.write("alert", warning, step=0, level="warning")
     stage.warnings.clear()
-    if stage.cache_entry:
-        note_run(stage.cache_entry, run.run_dir.path)
+    for entry in stage.cache_entries:
+        note_run(entry, run.run_dir.path)
     _save_tokenizer(run, stage.tokenizer, fresh)
     run.status.update(activity=Message("building the model"))
     architecture = read_architecture(run.run_dir.path)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -42,7 +41,6 @@ from lmm_tui.cockpit.screens.too_small import TooSmallScreen, too_small
 from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
-from lmm_tui.runs.away_summary import LastSeen
 from lmm_tui.terminal import notices
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.textual_patches.install import forget_terminal_contents
@@ -106,10 +104,9 @@ class CockpitApp(SettingsApp):
         self.animation_level = "none"
         self.register_theme(themes.DARK)
         self.register_theme(themes.LIGHT)
-        wanted = themes.preferred(habits.theme)
         # Textual has taken TEXTUAL_THEME before our themes were there: setting it were no change.
         self.set_reactive(App.theme, "")
-        self.theme = wanted if wanted in self.available_themes else themes.DARK.name
+        self.theme = themes.preferred(habits.theme, self.available_themes)
         self._theme_at_first = self.theme
 
     def get_driver_class(self) -> type[Driver]:
@@ -136,17 +133,9 @@ class CockpitApp(SettingsApp):
             theme=self.theme if chosen else self._habits.theme,
             told=tuple(sorted(self._told)),
         )
-        habits = self._with_seen(habits)
-        # Read after the app has ended, too, when no screen is on the stack any more.
+        habits = habits.with_sight_of(self._session)
+        # Read after the app has ended, too.
         return habits.with_shelf(self._last_dashboard.shelf) if self._last_dashboard else habits
-
-    def _with_seen(self, habits: Preferences) -> Preferences:
-        """Remember how far a live run has come, for a summary when it is seen again."""
-        if self._session is None or self._session.foreign:
-            return habits
-        view = self._session.view
-        seen = LastSeen(time.time(), view.status.step) if view.active else None
-        return habits.with_seen(self._session.run_dir.path, seen)
 
     @property
     def dashboard(self) -> DashboardScreen | None:
@@ -344,7 +333,7 @@ class CockpitApp(SettingsApp):
                 stale = self.get_screen(name)
                 self.uninstall_screen(stale)
                 stale.remove()
-        self._habits = self._with_seen(self._habits)
+        self._habits = self._habits.with_sight_of(self._session)
         was_open, self._session = self.dashboard, session
         if was_open is None:
             self.push_screen(self._make_dashboard(session))

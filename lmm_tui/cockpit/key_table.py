@@ -101,6 +101,7 @@ pick          enter           -  *  pick          Choose from a list, or go to t
 try           ctrl+t          -  *  benchmark     Time a few throwaway steps, now
 load          ctrl+o          -  *  load          Load a TOML file, another run or a recipe stage
 save          ctrl+s          -  *  save          Write the settings to a new TOML file
+data          f3              -  *  data          Show the data as the model will see them
 copy          ctrl+y          -  *  copy          Copy the command line that starts this run
 reset         ctrl+r          -  *  default       Reset the field to its default
 next_tab      pagedown ]      -  *  next tab      Show the next tab; together they hold all options
@@ -143,6 +144,7 @@ follow    F  6  *  follow    Follow the end of the log, or stop following
 [samples]  where: samples  group: Samples
 chat    i        2  *  chat       Chat with the live model or a checkpoint  app.go('chat')
 tokens  w        3  *  tokens     Show the loss of each token of a text  app.go('tokens')
+data    D        9  *  data       Show training rows as the model sees them  app.go('data')
 prompt  a        4  *  add        Add a prompt of your own, sampled now and from now on  add
 drop    d        8  *  drop       Drop the prompt under the cursor from later samples
 again   p        5  *  sample     Sample the usual prompts from the live model now
@@ -174,6 +176,13 @@ worst_before  N        -  -  previous high loss  Go to the previous high-loss to
 write         i enter  3  *  text                Write the text to score; pasting works too
 held_out      v        4  *  validation          Score validation text of the run
 model         m        5  *  model               Choose the live model or a checkpoint  choose
+
+[data]  where: data  group: Data
+next      right l    2  -  next row      Show the next row  row(1)
+previous  left h     -  -  previous row  Show the previous row  row(-1)
+first     home       -  -  first row     Show the first row  row(-100000)
+last      end        -  -  last row      Show the last of the rows that were read  row(100000)
+view      ]          4  -  view          Show a row, the packing, or what is left out  turn_view(1)
 
 [evaluate]  where: evaluate  group: Evaluate
 run        v      2  *  run            Evaluate with these settings, in a worker process

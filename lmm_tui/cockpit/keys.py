@@ -32,6 +32,7 @@ Where = Literal[
     "samples",
     "chat",
     "tokens",
+    "data",
     "evaluate",
     "spikes",
 ]
@@ -156,7 +157,7 @@ ACTIVE_TOGETHER: tuple[tuple[Where, ...], ...] = (
     ("app", "dashboard", "charts"),
     ("app", "overlay", "charts"),
     *(("app", "place", "list", where) for where in ("runs", "checkpoints", "log", "system")),
-    *(("app", "place", where) for where in ("samples", "chat", "tokens")),
+    *(("app", "place", where) for where in ("samples", "chat", "tokens", "data")),
     ("app", "place", "list", "evaluate"),
     ("configure",),
     ("dialog",),

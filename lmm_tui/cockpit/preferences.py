@@ -6,13 +6,18 @@ A file that is missing, invalid or not writable is no error: the defaults apply.
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lmm_tui.cockpit.pinned_metrics import PinnedMetrics
 from lmm_tui.guarded_files import replace_text
 from lmm_tui.runs.away_summary import LastSeen
 from lmm_tui.user_folders import user_settings
+
+if TYPE_CHECKING:
+    from lmm_tui.engine.run.reader import Reader
 
 _MOST_SEEN = 50
 
@@ -44,6 +49,14 @@ class Preferences:
             if path == str(run.resolve()):
                 return LastSeen(seen, step)
         return None
+
+    def with_sight_of(self, session: Reader | None) -> Preferences:
+        """With how far a live run has come, for a summary when it is seen again."""
+        if session is None or session.foreign:
+            return self
+        view = session.view
+        seen = LastSeen(time.time(), view.status.step) if view.active else None
+        return self.with_seen(session.run_dir.path, seen)
 
     def with_seen(self, run: Path, seen: LastSeen | None) -> Preferences:
         """With when a run was seen, or without it: of the latest runs only."""

@@ -6,6 +6,7 @@ All colours are entries of the xterm palette, as in `lmm_tui.charts.palette`.
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 
 from textual.theme import Theme
 
@@ -39,15 +40,15 @@ LIGHT = Theme(
 )
 
 
-def preferred(last: str = "") -> str:
+def preferred(last: str, known: Container[str]) -> str:
     """The theme in TEXTUAL_THEME, else the `last` used, else one for the terminal's background.
+
+    The dark one in place of a name that is not `known`.
 
     COLORFGBG (rxvt, konsole, iTerm2) ends with the background: 7 and 15 are the light ones.
     """
-    if wanted := os.environ.get("TEXTUAL_THEME"):
-        return wanted
-    if last:
-        return last
+    if wanted := os.environ.get("TEXTUAL_THEME") or last:
+        return wanted if wanted in known else DARK.name
     background = os.environ.get("COLORFGBG", "").rpartition(";")[2]
     return LIGHT.name if background in ("7", "15") else DARK.name
 
@@ -58,6 +59,6 @@ def other(name: str) -> str:
 
 
 if __name__ == "__main__":
-    print(preferred(), other(DARK.name))
+    print(preferred("", {DARK.name}), other(DARK.name))
     assert other(other(DARK.name)) == DARK.name
     print("=== 自测通过 ===")

@@ -71,7 +71,7 @@ def _models(config: RunConfig) -> list[Candidate]:
             about = tr("checkpoint · step {step:,}", step=checkpoint_step(path))
             found.append(Candidate(str(path), about))
     skipped = Path(config.runs_dir).resolve()
-    for path in _nearby(("config.json", ".pth"), skipped):
+    for path in _nearby(lambda name: name.endswith(("config.json", ".pth")), skipped):
         if path.name == "config.json":
             if any(path.parent.glob("*.safetensors")) or any(path.parent.glob("*.bin")):
                 found.append(Candidate(str(path.parent), tr("Hugging Face model folder")))
@@ -81,14 +81,14 @@ def _models(config: RunConfig) -> list[Candidate]:
 
 
 def _data(config: RunConfig) -> list[Candidate]:
-    from lmm_tui.data.text.dataset import SUFFIXES as ROWS
-    from lmm_tui.data.text.files import SUFFIXES as TEXTS
+    from lmm_tui.data.text.containers import ROW_FORMATS, TEXT_FORMATS, format_of
 
-    suffixes = tuple(TEXTS if config.reads_text else ROWS)
+    formats = TEXT_FORMATS if config.reads_text else ROW_FORMATS
     builtin = tr("built-in corpus") if config.reads_text else tr("built-in questions")
     found = [Candidate("builtin", builtin)]
     folders: dict[Path, int] = {}
-    for path in _nearby(suffixes, Path(config.runs_dir).resolve()):
+    skipped = Path(config.runs_dir).resolve()
+    for path in _nearby(lambda name: format_of(name) in formats, skipped):
         if path.name in ("config.json", "tokenizer.json", "package.json"):
             continue
         folders[path.parent] = folders.get(path.parent, 0) + 1
@@ -108,7 +108,7 @@ def _tokenizers(config: RunConfig) -> list[Candidate]:
         for run in RunList(Path(config.runs_dir)).read()
         if (run.summary.path / "tokenizer.json").is_file()
     ]
-    near = _nearby(("tokenizer.json",), Path(config.runs_dir).resolve())
+    near = _nearby(lambda name: name == "tokenizer.json", Path(config.runs_dir).resolve())
     return found + [Candidate(str(path), _size(path)) for path in near]
 
 
@@ -170,8 +170,8 @@ _FINDERS = {
 }
 
 
-def _nearby(ends: tuple[str, ...], skipped: Path) -> Iterator[Path]:
-    """Files below the working directory whose names end so, as relative paths."""
+def _nearby(wanted: Callable[[str], bool], skipped: Path) -> Iterator[Path]:
+    """Files below the working directory with such names, as relative paths."""
     deadline, count = time.monotonic() + _SEARCHING_S, 0
     for folder, names, files in os.walk("."):
         depth = len(Path(folder).parts)
@@ -186,7 +186,7 @@ def _nearby(ends: tuple[str, ...], skipped: Path) -> Iterator[Path]:
         for name in sorted(files):
             if count >= _MOST or time.monotonic() > deadline:
                 return
-            if name.endswith(ends) and not name.startswith("."):
+            if wanted(name) and not name.startswith("."):
                 count += 1
                 yield Path(folder, name)
 

@@ -33,7 +33,7 @@ def command_line(config: RunConfig, program: str = "lmm-tui train") -> str:
         if option.key == "data.more":
             continue  # With data.source.
         if option.key == "data.source" and config.data.more:
-            arguments += [text for one in config.data.sources for text in ("--data", one)]
+            arguments += [text for one in config.data.named for text in ("--data", one)]
             continue
         if value == option.default:
             continue

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lmm_tui.data.text.source import Source
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.data_config import DataConfig
 from lmm_tui.errors import LmmError
@@ -42,7 +43,7 @@ def summarize_data(config: RunConfig) -> DataFacts:
     problems: dict[str, str] = {}
     text, total, vocab_size = "", None, None
     try:
-        found = [_source(source, config.data, config.reads_text) for source in config.data.sources]
+        found = [_source(source, config.data, config.reads_text) for source in config.data.inputs]
         text = ", ".join(text for text, _ in found)
         sizes = [size for _, size in found if size is not None]
         total = sum(sizes) if len(sizes) == len(found) else None
@@ -55,54 +56,68 @@ def summarize_data(config: RunConfig) -> DataFacts:
     return DataFacts(text, total, vocab_size, problems)
 
 
-def _source(source: str, config: DataConfig, reads_text: bool) -> tuple[str, int | None]:
-    """A description, and the bytes of text; None for JSON rows, which are mostly not text."""
-    from lmm_tui.data.text import dataset, files
-    from lmm_tui.data.text.corpus import BUILTIN
+def _source(source: Source, config: DataConfig, reads_text: bool) -> tuple[str, int | None]:
+    """A description, and the bytes of text; None for rows, which are mostly not text.
 
-    if source == BUILTIN and not reads_text:
+    Nothing is fetched: what is remote is only named.
+    """
+    from lmm_tui.data.text import hub
+    from lmm_tui.data.text.containers import ROW_FORMATS, TEXT_FORMATS, text_bytes
+    from lmm_tui.data.text.corpus import BUILTIN
+    from lmm_tui.data.text.locate import locate
+
+    if source.path == BUILTIN and not reads_text:
         kinds = listed(config.kinds) or tr("all kinds")
         return tr("built-in questions: {kinds}", kinds=kinds), None
-    if source == BUILTIN:
+    if source.path == BUILTIN:
         total = round(config.builtin_mb * 1e6)
         return tr("built in, {size}", size=size(total)), total
-    suffixes = files.SUFFIXES if reads_text else dataset.SUFFIXES
+    formats = TEXT_FORMATS if reads_text else ROW_FORMATS
+    given = Path(source.path).expanduser()
+    if hub.is_remote(source.path) or (
+        hub.looks_like_a_name(source.path)
+        and not given.exists()
+        and hub.cached(source.path, source.config) is None
+    ):
+        return tr("remote: {name}", name=str(source)), None
     deadline = time.monotonic() + COUNTING_S
     count = total = 0
     try:
-        for path in _find_files(Path(source).expanduser(), suffixes):
+        for path in _find_files(given, formats):
             if time.monotonic() > deadline:
                 text = tr("{count:,} files and more, {size} so far", count=count, size=size(total))
                 return text, None
             if path is not None:
                 count += 1
                 total += path.stat().st_size
+        paths = locate(source, formats).paths  # Raises the error with the reason.
+        sizes = [path.stat().st_size for path in paths]
     except OSError as error:
         raise LmmError(
-            "{source!r} cannot be read ({error})", source=source, error=os_reason(error)
+            "{source!r} cannot be read ({error})", source=source.path, error=os_reason(error)
         ) from None
-    if not count:
-        files.find(source, suffixes)  # Raises the error with the reason.
     text = tr(
-        "{count:,} file, {size}" if count == 1 else "{count:,} files, {size}",
-        count=count,
-        size=size(total),
+        "{count:,} file, {size}" if len(paths) == 1 else "{count:,} files, {size}",
+        count=len(paths),
+        size=size(sum(sizes)),
     )
-    return text, total if reads_text else None
+    return text, sum(map(text_bytes, paths, sizes)) if reads_text else None
 
 
-def _find_files(given: Path, suffixes: tuple[str, ...]) -> Iterator[Path | None]:
+def _find_files(given: Path, formats: tuple[str, ...]) -> Iterator[Path | None]:
     """The files of a source, and None for each folder, so that the caller can check the time."""
+    from lmm_tui.data.text.containers import format_of
+
     starts = [str(given)] if given.exists() else glob.iglob(str(given), recursive=True)  # noqa: PTH207
     for start in map(Path, starts):
-        if start.is_file() and start.suffix.lower() in suffixes:
+        if start.is_file() and format_of(start) in formats:
             yield start
         for folder, names, found in os.walk(start):
             names[:] = [name for name in names if not name.startswith(".")]
             yield None
             for name in found:
                 path = Path(folder, name)
-                if path.suffix.lower() in suffixes and not name.startswith(".") and path.is_file():
+                if format_of(path) in formats and not name.startswith(".") and path.is_file():
                     yield path
 
 

@@ -6,6 +6,7 @@ renamed nor moved; its lock prevents it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import Any
 
 from lmm_tui.engine.config import trust
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunInfo, read_record
 from lmm_tui.engine.run.setting_changes import read_history
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import read_text, replace_text
@@ -105,7 +107,8 @@ def throw_away(run: RunDir) -> Path:
 def differences(first: RunDir, second: RunDir) -> list[SettingDifference]:
     """The settings in which two runs differ, in the order of the first one's config.toml.
 
-    One that was changed in a run is shown as `0.003 -> 0.001 @100`.
+    One that was changed in a run is shown as `0.003 -> 0.001 @100`. Then where they were started
+    differently: the git commit, its changes, and versions of packages.
     """
     one, other = _settings(first), _settings(second)
     return [
@@ -122,11 +125,22 @@ def _settings(run: RunDir) -> dict[str, str]:
         raise ManageRunsError(
             "{config}: cannot be read ({error})", config=run.config, error=error
         ) from None
-    settings = dict(_flat(found))
+    settings = dict(_flat(found)) | _environment(run)
     for change in read_history(run.events).changes:
         before = settings.get(change.key, str(change.before))
         settings[change.key] = f"{before} -> {change.after} @{change.step}"
     return settings
+
+
+def _environment(run: RunDir) -> dict[str, str]:
+    info = read_record(run.info_file, RunInfo)
+    if info is None:
+        return {}
+    found = {f"git.{key}": info.git[key] for key in ("commit", "branch") if key in info.git}
+    if diff := info.git.get("diff"):
+        digest = hashlib.blake2b(diff.encode("utf-8", "replace"), digest_size=4).hexdigest()
+        found["git.diff"] = f"{diff.count(chr(10)) + 1} lines, {digest}"
+    return found | {f"versions.{name}": text for name, text in info.versions.items()}
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

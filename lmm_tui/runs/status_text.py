@@ -90,6 +90,9 @@ def status_record(run: RunSummary) -> dict[str, Any]:
         "parent": info.parent,
         "parent_checkpoint": info.parent_checkpoint,
         "parent_stage": info.parent_stage,
+        "command": info.command,
+        "git": info.git,
+        "versions": info.versions,
         "model": info.model,
         "parameters": info.parameters,
         "device": info.device,
@@ -146,9 +149,25 @@ def status_sheet(run: RunSummary) -> str:
         else "",
         mark("time"): time_text(info, status),
         mark("process"): tr("pid {pid} on {host}", pid=info.pid, host=info.host),
+        mark("command"): shlex.join(info.command),
+        mark("git"): git_text(info),
         mark("folder"): str(run.path),
     }
     return aligned_rows(rows)
+
+
+def git_text(info: RunInfo) -> str:
+    """Commit and branch of the folder a run was started in, and how much was changed there."""
+    commit = info.git.get("commit", "")
+    if not commit:
+        return ""
+    changed = [
+        line
+        for line in info.git.get("diff", "").splitlines()
+        if line[:1] in ("+", "-") and line[:3] not in ("+++", "---")
+    ]
+    state = tr("{count:,} changed lines", count=len(changed)) if changed else tr("no changes")
+    return tr(", ").join((f"{commit[:12]} ({info.git.get('branch', '')})", state))
 
 
 def runs_table(runs: Sequence[RunSummary], now: float | None = None) -> str:

@@ -19,7 +19,6 @@ from lmm_tui.metrics.health.episodes import Episodes
 from lmm_tui.metrics.health.rolling import Windows
 from lmm_tui.metrics.health.rows import HealthRows, OneRow, RowBlock
 from lmm_tui.metrics.health.rules import RULES, Rule
-from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.row_values import MAX_STEP
 from lmm_tui.metrics.series.rows import rows_of
 from lmm_tui.metrics.series.series import SeriesStore
@@ -133,7 +132,7 @@ def examine(store: SeriesStore, health: Health, last: int = MAX_STEP) -> None:
 
 
 if __name__ == "__main__":
-    losses: Floats = 6.9 * 0.99 ** np.arange(1, 200)
+    losses = np.asarray(6.9 * 0.99 ** np.arange(1, 200), dtype=np.float64)
     losses[149] = 40.0
     store, health = SeriesStore(), Health(baselines={"ln V": 6.9})
     store.extend(np.arange(1, 200), {names.TRAIN_LOSS: (None, losses)})

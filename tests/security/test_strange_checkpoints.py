@@ -52,6 +52,19 @@ def test_a_checkpoint_names_only_its_own_files(name: str, stranger: Path, canary
         verify(newest)
 
 
+@pytest.mark.parametrize("size", [{"hidden_size": 2**62}, {"num_hidden_layers": 2**40}], ids=str)
+def test_an_architecture_of_any_size_is_one_sentence(
+    size: dict[str, int], stranger: Path, capsys: Capture
+) -> None:
+    config = {"model_type": "llama", "hidden_size": 32, "vocab_size": 300} | size
+    (stranger / "architecture.json").write_text(json.dumps(config))
+    for command in (["convert", "x", "out"], ["resume", "x", "--steps", "12"]):
+        assert main.run(command) in (1, 2)
+        said = capsys.readouterr()
+        assert "more than any model has" in said.err + said.out
+        assert "Traceback" not in said.err + said.out
+
+
 def test_a_name_in_a_checkpoint_reaches_no_terminal(stranger: Path, capfd: Capture) -> None:
     seal_again(list_checkpoints(stranger / "checkpoints")[-1], {EVIL: "0" * 64})
     assert main.run(["convert", "x", "out"]) == 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from lmm_tui.data.builtin.task import KINDS
+from lmm_tui.data.text.source import Source
+from lmm_tui.engine.config.sections.columns_config import ColumnsConfig
 from lmm_tui.engine.config.sections.section import Section
+from lmm_tui.engine.config.sections.source_config import SourceConfig
 from lmm_tui.message import Message
 
 
@@ -15,10 +18,19 @@ class DataConfig(Section):
     source: str = Field(
         "builtin",
         min_length=1,
-        description="'builtin', or .txt / .jsonl / .json files, a folder or a glob of them",
+        description="'builtin', files, a folder, a glob, or a Hugging Face dataset",
     )
     more: list[str] = Field(
         [], title="more sources", description="Further sources, added to data.source; --data again"
+    )
+    sources: list[SourceConfig] = Field(
+        [],
+        title="mixture",
+        description="Sources with weights, instead of data.source: [[data.sources]] of a file",
+    )
+    columns: ColumnsConfig = Field(default_factory=ColumnsConfig)
+    stream: bool = Field(
+        False, description="Start training while the text is still being tokenised (pretrain)"
     )
     kinds: list[str] = Field(
         [],
@@ -42,9 +54,32 @@ class DataConfig(Section):
     )
 
     @property
-    def sources(self) -> list[str]:
-        """All sources."""
-        return [self.source, *self.more]
+    def named(self) -> list[str]:
+        """All sources as they are typed."""
+        return [one.path for one in self.sources] or [self.source, *self.more]
+
+    @property
+    def inputs(self) -> list[Source]:
+        """All sources as the readers take them."""
+        columns = self.columns.named
+        if self.sources:
+            return [one.source(columns) for one in self.sources]
+        return [Source.parse(one, columns) for one in self.named]
+
+    @model_validator(mode="after")
+    def _one_kind_of_sources(self) -> Self:
+        if self.sources and (self.source != "builtin" or self.more):
+            raise ValueError(
+                Message("source and sources both say where the data are; leave one out")
+            )
+        if self.sources and not sum(one.weight for one in self.sources):
+            raise ValueError(
+                Message("the weights of sources sum to nothing; give one that is above 0")
+            )
+        names = [one.name for one in self.sources if one.name]
+        if len(set(names)) < len(names):
+            raise ValueError(Message("two of sources have one name; rename one"))
+        return self
 
     @field_validator("kinds")
     @classmethod

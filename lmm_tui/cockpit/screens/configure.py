@@ -27,6 +27,7 @@ from lmm_tui.cockpit.screens.configure_outlook import (
     same_data,
     same_step_time,
 )
+from lmm_tui.cockpit.screens.data_screen import DataScreen
 from lmm_tui.cockpit.screens.form_tabs import TABS, keys_of, matters
 from lmm_tui.cockpit.screens.option_form import OptionForm
 from lmm_tui.cockpit.screens.settings_dialogs import SettingsFiles
@@ -319,6 +320,10 @@ class ConfigureScreen(SettingsFiles):
         self._known.devices = event.devices
         self.field("device").set_choices(["auto", *(device.name for device in event.devices)])
         self._update()
+
+    def action_data(self) -> None:
+        """Show rows of the data as the model will see them."""
+        self.app.push_screen(DataScreen(None, self._config))
 
     def _try_soon(self, outlook: Outlook) -> None:
         """Benchmark the settings once nothing was edited for a while, if that is quickly done."""

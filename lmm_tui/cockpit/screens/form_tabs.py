@@ -50,7 +50,7 @@ def keys_of(tab: str) -> list[str]:
 
 def section_of(key: str) -> str:
     """The section of the configuration that an option is in; empty for the top level."""
-    return key.rpartition(".")[0]
+    return key.partition(".")[0] if "." in key else ""
 
 
 def matters(key: str, stage: str) -> bool:

@@ -22,6 +22,7 @@ _OF_A_RUN = {
     "samples": "SamplesScreen",
     "chat": "ChatScreen",
     "tokens": "TokensScreen",
+    "data": "DataScreen",
     "evaluate": "EvaluateScreen",
 }
 """Classes of the screens that are made from nothing but the open run, in `<name>_screen`."""

@@ -11,6 +11,7 @@ from lmm_tui.data.errors import DataError
 from lmm_tui.data.text.dataset import from_files
 from lmm_tui.data.text.json_rows import JsonError, Skipped, json_array, json_lines, starts_array
 
+FIELDS = frozenset({"good"})
 LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=6)
 VALUES = st.recursive(
     LEAVES,
@@ -33,7 +34,7 @@ def opened(raw):
 
 
 def dataset(path):
-    return from_files(str(path), good, keep=lambda found: True)
+    return from_files(str(path), good, lambda found: True, fields=FIELDS, role="text")
 
 
 def is_good(row):
@@ -130,7 +131,7 @@ def test_up_to_one_row_in_a_hundred_may_be_bad(tmp_path, bad, refused):
 def test_what_one_side_leaves_to_the_other_is_not_bad(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"good": 1}\n{"good": 2}\n', encoding="utf-8")
-    nothing = from_files(str(path), good, keep=lambda found: False)
+    nothing = from_files(str(path), good, lambda found: False, fields=FIELDS, role="text")
     assert list(nothing) == []
     assert nothing.skipped.count == 0
 
@@ -141,7 +142,7 @@ def test_what_one_side_leaves_to_the_other_is_not_bad(tmp_path):
         ("rows.json", b'[{"good": 1}\n', "rows.json:2?1?: not JSON"),
         ("rows.jsonl", b"\n\n", "^data.source: .* holds no rows; give files that do"),
         ("rows.json", b"[]", "^data.source: .* holds no rows; give files that do"),
-        ("rows.txt", b"", "is no .json / .jsonl file; give 'builtin', .json / .jsonl files"),
+        ("rows.txt", b"", "is no .jsonl / .json / .csv / .tsv / .parquet / .arrow file; give"),
     ],
 )
 def test_files_that_cannot_be_used_are_refused_with_a_sentence(tmp_path, name, content, sentence):

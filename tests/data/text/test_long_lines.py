@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.text import files
-from lmm_tui.data.text.files import FileText, find
+from lmm_tui.data.text.files import FileText
 from lmm_tui.data.text.json_rows import Skipped
+from lmm_tui.data.text.locate import find
 
 LONGEST = 100
 

@@ -13,8 +13,9 @@ from lmm_tui.data.chat.prompts import parse_prompt, read_prompts
 from lmm_tui.data.chat.template import render
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.errors import DataError
-from lmm_tui.data.text.files import FileText, find
+from lmm_tui.data.text.files import FileText
 from lmm_tui.data.text.json_rows import Skipped
+from lmm_tui.data.text.locate import find
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 
 TALK = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]

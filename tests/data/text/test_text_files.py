@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmm_tui.data.errors import DataError
-from lmm_tui.data.text.files import FileText, find
+from lmm_tui.data.text.files import FileText
 from lmm_tui.data.text.json_rows import BadLine, Skipped
+from lmm_tui.data.text.locate import find
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
@@ -59,8 +60,8 @@ def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path):
     [
         ("nowhere.txt", r"no file, folder or glob matches '.*nowhere.txt'"),
         ("*.jsonl", r"no file, folder or glob matches"),
-        ("empty", r"the folder '.*empty' holds no .txt / .jsonl / .json file"),
-        ("notes.md", r"'.*notes.md' is no .txt / .jsonl / .json file"),
+        ("empty", r"the folder '.*empty' holds no .txt / .jsonl / .json / .csv"),
+        ("notes.md", r"'.*notes.md' is no .txt / .jsonl / .json / .csv"),
         ("\0", r"no file, folder or glob matches"),
     ],
 )

@@ -33,15 +33,15 @@ def started_by(*arguments: str) -> RunConfig:
 
 
 def test_each_data_adds_a_source(tmp_path: Path) -> None:
-    assert started_by("--data", "a").data.sources == ["a"]
+    assert started_by("--data", "a").data.named == ["a"]
     config = started_by("--data", "a", "--data", "builtin", "--data", "c")
-    assert config.data.sources == ["a", "builtin", "c"]
+    assert config.data.named == ["a", "builtin", "c"]
     line = command_line(config)
     assert line == "lmm-tui train --data a --data builtin --data c"
     (tmp_path / "f.toml").write_text('[data]\nsource = "x"\nmore = ["y"]\n')
     file = ("--config", str(tmp_path / "f.toml"))
-    assert started_by(*file).data.sources == ["x", "y"]
-    assert started_by(*file, "--data", "z").data.sources == ["z"]
+    assert started_by(*file).data.named == ["x", "y"]
+    assert started_by(*file, "--data", "z").data.named == ["z"]
 
 
 def json_lines(path: Path, rows: Any) -> str:

@@ -133,7 +133,7 @@ def test_the_theme_follows_wish_and_terminal(monkeypatch, environment, theme):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert themes.preferred() == theme
+    assert themes.preferred("", {"nord", "lmm-dark", "lmm-light"}) == theme
 
 
 def test_an_unknown_theme_is_no_reason_to_fail(monkeypatch):

@@ -24,6 +24,7 @@ from lmm_tui.cockpit.screens.chat_screen import ChatScreen
 from lmm_tui.cockpit.screens.checkpoints_screen import CheckpointsScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
+from lmm_tui.cockpit.screens.data_screen import DataScreen
 from lmm_tui.cockpit.screens.evaluate_screen import EvaluateScreen
 from lmm_tui.cockpit.screens.log_screen import LogScreen
 from lmm_tui.cockpit.screens.overlay_screen import OverlayScreen
@@ -50,6 +51,7 @@ OWNERS = {
     "samples": SamplesScreen,
     "chat": ChatScreen,
     "tokens": TokensScreen,
+    "data": DataScreen,
     "evaluate": EvaluateScreen,
     "spikes": SpikesScreen,
 }
@@ -102,7 +104,7 @@ def test_no_key_means_two_things_in_one_place(places):
 def test_every_place_of_the_table_has_an_owner_and_every_screen_a_maker():
     assert {row.where for row in KEYS} <= set(OWNERS)
     numbered = {name for _, name, _ in SCREENS}
-    assert numbered | {"chat", "tokens"} == REGISTERED | {"dashboard", "configure"}
+    assert numbered | {"chat", "tokens", "data"} == REGISTERED | {"dashboard", "configure"}
     assert BackendScreen.TAB in numbered
 
 

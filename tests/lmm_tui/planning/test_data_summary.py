@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lmm_tui.data.text.files import FileText, find
+from lmm_tui.data.text.files import FileText
+from lmm_tui.data.text.locate import find
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.data_config import DataConfig
 from lmm_tui.planning import data_summary

@@ -58,9 +58,12 @@ def values(option):
     return st.integers(limits["min_value"], upper)
 
 
+OTHERS = {*SHAPES, "data.sources"}
+"""Options that exclude others; a mixture has its own test."""
+
 CONFIGS = (
     st.fixed_dictionaries(
-        {}, optional={each.key: values(each) for each in options() if each.key not in SHAPES}
+        {}, optional={each.key: values(each) for each in options() if each.key not in OTHERS}
     )
     .filter(lambda changed: not {"train.steps", "train.epochs"} <= changed.keys())
     .map(lambda changed: resolve(assignments=changed))

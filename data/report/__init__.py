@@ -1,0 +1,1 @@
+"""What a data set holds: lengths, scripts, duplicates, overlap with test questions."""
