@@ -141,10 +141,11 @@ USED = [
     ["sweep", "x"],
     ["worker", "x"],
     ["mcp"],
+    ["data", "runs/x/metrics.jsonl", "--tokenizer", "runs/x"],
     ["names"],
     ["doctor"],
 ]
-ELSEWHERE = ("names", "doctor", "cache", "sweep", "worker", "mcp")
+ELSEWHERE = ("names", "doctor", "cache", "sweep", "worker", "mcp", "data")
 """They open no run."""
 
 
