@@ -175,12 +175,14 @@ class RunsScreen(RunActions):
         known = (info.model, info.device, info.precision, process)
         facts = tr(run.summary.log_format) if run.is_log else " · ".join(filter(None, known))
         hint = "" if run.is_log else tr("no note (a to add)")
-        trouble = run.summary.verdict.text if run.summary.verdict.is_trouble else ""
+        verdict = run.summary.verdict
+        trouble = verdict.text if verdict.is_trouble else ""
+        style = "$error" if error else VERDICT_STYLES[verdict.level] if trouble else ""
         last = translate_message(error or trouble) or run.note or hint
         return [
             Content.assemble((clean(chain), "bold"), (f"  {clean(facts)}", _QUIET)),
             Content.styled(clean(str(run.summary.path)), _QUIET),
-            Content.styled(clean(last), "$error" if error or trouble else ""),
+            Content.styled(clean(last), style),
         ]
 
     def preview(self) -> tuple[Path, RunInfo, tuple[int, ...]] | None:
