@@ -71,7 +71,7 @@ def visit(run: FakeRun, tmp_path: Path, env: Mapping[str, str]) -> str:
 
     try:
         shown("RUNNING")
-        terminal.press("n")
+        terminal.press("]")
         shown("learning rate")
         terminal.press("?")
         shown("searches")
