@@ -69,7 +69,9 @@ OTHERS = {*SHAPES, *LENGTHS, "data.sources"}
 def settings(number):
     """Up to `number` options, and how long the run is."""
     found = {each.key: values(each) for each in options()}
-    some = st.lists(st.sampled_from([key for key in found if key not in OTHERS]), max_size=number, unique=True)
+    some = st.lists(
+        st.sampled_from([key for key in found if key not in OTHERS]), max_size=number, unique=True
+    )
     return st.tuples(some, st.sampled_from(sorted(LENGTHS))).flatmap(
         lambda keys: st.fixed_dictionaries({key: found[key] for key in (*keys[0], keys[1])})
     )
