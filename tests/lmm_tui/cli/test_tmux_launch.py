@@ -170,7 +170,7 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     wait_until(tmux, lambda: re.search(r"The cat\s*\S.*the live model", tmux.screen(), re.DOTALL))
 
     # Steer it: another learning rate, a pause, a checkpoint.
-    go_back_to(tmux, "RUNNING")
+    go_back_to(tmux, "gradient norms by layer")
     tmux.press("L")
     tmux.wait_for("Live settings")
     replace_text(tmux, "peak learning rate    0.", "5e-4")
