@@ -176,7 +176,7 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     replace_text(tmux, "peak learning rate    0.", "5e-4")
     tmux.wait_for("→ 0.0005")
     tmux.press("Enter")
-    tmux.wait_for("Change it now")
+    tmux.wait_for("Apply after the current step")
     tmux.press("Enter")
     wait_until(tmux, lambda: lines(run.metrics)[-1]["train/lr"] <= 5e-4)
     tmux.press("space")
