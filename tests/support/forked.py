@@ -57,7 +57,7 @@ class Forked:
         imports: Sequence[str] = (),
     ) -> None:
         """`imports` are made before it begins, by the process that it is forked from."""
-        self._said = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        self._said = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
         request = {
             "script": str(script),
             "args": list(args),
