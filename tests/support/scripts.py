@@ -1,4 +1,7 @@
-"""Training scripts as processes of their own, alone or as the ranks of a gloo group."""
+"""Training scripts as processes of their own, alone or as the ranks of a gloo group.
+
+`run_script` starts Python anew; the others are forked from a process that has imported torch.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+from forked import Forked
 from repository import ROOT
 
+_LARGE = ("transformers.trainer", "lightning.pytorch")
 _LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK", "PMI_", "OMPI_", "SLURM_")
 
 
@@ -21,31 +26,36 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | dict(more or {})
 
 
-def begin_script(
-    folder: Path, text: str, *args: str, env: Mapping[str, str] | None = None
-) -> subprocess.Popen[str]:
-    """Start a script that is a file in `folder`, which is its working directory."""
+def _write(folder: Path, text: str) -> Path:
     path = folder / "script.py"
     path.write_text(textwrap.dedent(text))
-    return subprocess.Popen(
-        [sys.executable, str(path), *args],
-        cwd=folder,
-        env=environment(env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return path
+
+
+def begin_script(
+    folder: Path, text: str, *args: str, env: Mapping[str, str] | None = None
+) -> Forked:
+    """Start a script that is a file in `folder`, which is its working directory."""
+    imports = [name for name in _LARGE if f"from {name.partition('.')[0]}" in text]
+    return Forked(_write(folder, text), args, folder, environment(env), imports)
 
 
 def run_script(folder: Path, text: str, *args: str, env: Mapping[str, str] | None = None) -> str:
     """What a script prints; it must succeed."""
-    process = begin_script(folder, text, *args, env=env)
-    out, err = process.communicate(timeout=240)
-    assert process.returncode == 0, err
-    return out + err
+    done = subprocess.run(
+        [sys.executable, str(_write(folder, text)), *args],
+        cwd=folder,
+        env=environment(env),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
 
 
-def begin_ranks(folder: Path, text: str, count: int = 2) -> list[subprocess.Popen[str]]:
+def begin_ranks(folder: Path, text: str, count: int = 2) -> list[Forked]:
     """Start a script once for each rank, as torchrun would."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -55,7 +65,7 @@ def begin_ranks(folder: Path, text: str, count: int = 2) -> list[subprocess.Pope
     return [begin_script(folder, text, env=group | rank) for rank in ranks]
 
 
-def outputs(processes: list[subprocess.Popen[str]]) -> list[str]:
+def outputs(processes: list[Forked]) -> list[str]:
     """What each process prints; all must succeed."""
     said = [process.communicate(timeout=240) for process in processes]
     for process, (_, err) in zip(processes, said, strict=True):

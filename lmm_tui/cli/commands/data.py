@@ -88,5 +88,10 @@ def _progress(rows: int | None) -> None:
 
 
 if __name__ == "__main__":
-    command(["builtin", "--vocab-size", "512"], standalone_mode=False)
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        (file := Path(folder) / "few.jsonl").write_text('{"text": "Once upon a time."}\n' * 50)
+        command([str(file), "--vocab-size", "300"], standalone_mode=False)
     print("=== 自测通过 ===")

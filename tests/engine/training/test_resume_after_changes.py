@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import Forked
 from small_runs import MakeConfig, curve, lines
 
 from lmm_tui.engine.config.config_file import load_toml, to_toml
@@ -41,11 +40,19 @@ class KilledRun:
         self._config = folder / "settings.toml"
         self._config.write_text(to_toml(config))
         self.run = RunDir(Path(config.runs_dir) / config.name)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
+        self._script = folder / "host.py"
+        self._script.write_text(HOST)
 
     def start(self, **asked: Any) -> None:
         arguments = [self.run.path, self._config, json.dumps(asked)]
-        self._process = subprocess.Popen([sys.executable, "-c", HOST, *map(str, arguments)])
+        self._process = Forked(
+            self._script,
+            [str(argument) for argument in arguments],
+            self._script.parent,
+            os.environ,
+            ["torch._dynamo", "lmm_tui.engine.training.run_host"],
+        )
         pid = self._process.pid
         self.until(lambda: self.run.exists() and self.run.read_info().pid == pid)
 
