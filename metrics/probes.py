@@ -121,8 +121,8 @@ class ModelProbe:
             raise ProbeError(
                 "logits {shape} do not fit labels {shape2}; give (B, T, V) and "
                 "(B, T), or (N, V) and (N,) with shift=False",
-                shape=tuple(logits.shape),
-                shape2=tuple(labels.shape),
+                shape=str(tuple(logits.shape)),
+                shape2=str(tuple(labels.shape)),
             )
         if shift:
             logits, targets, unshifted = logits[:, :-1], labels[:, 1:], labels[:, :-1]

@@ -107,8 +107,8 @@ def checked(
                 "{origin}: tensor {name} is {shape}, the model's configuration says {shape2}",
                 origin=origin,
                 name=name,
-                shape=tuple(tensors[name].shape),
-                shape2=tuple(tensor.shape),
+                shape=str(tuple(tensors[name].shape)),
+                shape2=str(tuple(tensor.shape)),
             )
     if extra := next((name for name in tensors if name not in wanted), None):
         raise WeightsError(

@@ -84,7 +84,10 @@ def read_spike(folder: Path, step: int) -> KeptSpike:
     """The spike of a step. Raises SpikeError."""
     path = spike_path(folder, step)
     try:
-        found = with_messages(json.loads(read_bytes(path, folder.parent)))
+        found = json.loads(read_bytes(path, folder.parent))
+        if not isinstance(found, dict):
+            raise TypeError("not a JSON object")
+        found = with_messages(found)
         texts = [
             SpikeText(
                 micro_batch=int(one["micro_batch"]),

@@ -122,6 +122,7 @@ if __name__ == "__main__":
     from lmm_tui.engine.config.resolve import resolve
 
     context: Any = SimpleNamespace(config=resolve().completed(), lr_scale=1.0, step=3)
+    context.total_steps = context.config.train.steps
     context.param_groups = lambda: []
     print(OptimizerStep(context)._set_lr())
     print("=== 自测通过 ===")

@@ -86,7 +86,7 @@ def _steps(config: RunConfig, shape: ModelShape, corpus_tokens: int | None) -> i
         return None
     if train.epochs is not None:
         known = corpus_tokens is not None
-        return math.ceil(train.epochs * (corpus_tokens or 0) / a_step) if known else None
+        return max(1, math.ceil(train.epochs * (corpus_tokens or 0) / a_step)) if known else None
     if train.tokens is not None:
         return math.ceil(train.tokens / a_step)
     cost = shape.flops_per_token(config.data.seq_len) * a_step

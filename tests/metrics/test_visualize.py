@@ -105,7 +105,7 @@ class TestPage:
             "Tokens/s",
             "Gradient norm by layer",
             "Entropy, nats",
-            "Participation ratio",
+            "Effective rank (participation ratio)",
             "clip rate 25%",
             "ratio 0.9",
             "MFU 40%",

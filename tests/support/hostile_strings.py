@@ -58,13 +58,14 @@ def hostile_run(folder: Path) -> RunDir:
     levels = ("info", "warning", "error")
     with run.events.open("w", encoding="utf-8") as file:
         for number, attack in enumerate(attacks):
-            event = {"time": 1e9, "step": attack, "kind": attack, "message": attack}
-            file.write(json.dumps({**event, "level": levels[number % 3]}) + "\n")
+            event = {"time": 1e9, "kind": attack, "message": attack, "level": levels[number % 3]}
+            file.writelines(json.dumps(event | {"step": it}) + "\n" for it in (number, attack))
     with run.samples.open("w", encoding="utf-8") as file:
         for attack in attacks:
-            text = {"step": attack, "kind": "sample", "prompt": attack, "text": attack}
+            text = {"time": 1e9, "kind": "sample", "prompt": attack, "text": attack}
+            file.writelines(json.dumps(text | {"step": it}) + "\n" for it in (2, attack))
             losses = {"kind": "token_losses", "tokens": [attack] * 3, "losses": [0.5, 2, 9]}
-            file.write(json.dumps(text) + "\n" + json.dumps({"step": 3, **losses}) + "\n")
+            file.write(json.dumps({"step": 3, **losses}) + "\n")
     run.output.write_text(EVIL)
     run.note_file.write_text(EVIL)
     run.write_config(f"stage = {json.dumps(EVIL)}\n")

@@ -25,7 +25,7 @@ class TrainConfig(Section):
         "share of the time",
     )
     tokens: int | None = Field(
-        None, gt=0, le=2**60, description="Tokens to train on, instead of train.steps"
+        None, gt=0, le=10**12, description="Tokens to train on, instead of train.steps"
     )
     flops: float | None = Field(
         None, gt=0, le=1e30, description="Computation to spend, instead of train.steps"

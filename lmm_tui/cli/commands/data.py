@@ -65,7 +65,7 @@ def command(
         if not as_json:
             click.echo(report_text(made) + ("\n" if path != paths[-1] else ""))
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in found], indent=1, ensure_ascii=False))
+        click.echo(json.dumps([asdict(one) for one in found], indent=1))
 
 
 def _columns(given: Sequence[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ TABLE = """
 stage                     stage
 device                    device
 name                      run name
+group                     group
 runs_dir                  folder of runs
 start_from                start from
 model.preset              model size
@@ -33,6 +34,18 @@ model.rms_eps             RMSNorm epsilon
 model.tie_embeddings      tied embeddings
 data.source               data
 data.more                 more data
+data.sources              mixture
+data.stream               stream the text
+data.columns.text         text column
+data.columns.messages     messages column
+data.columns.instruction  question column
+data.columns.input        input column
+data.columns.output       answer column
+data.columns.system       system column
+data.columns.prompt       prompt column
+data.columns.chosen       chosen column
+data.columns.rejected     rejected column
+data.columns.answer       right answer column
 data.kinds                question kinds
 data.template             chat template
 data.tokenizer            tokenizer
@@ -42,6 +55,9 @@ data.builtin_mb           built-in corpus       MB
 data.cache_dir            cache folder
 train.steps               length                steps
 train.epochs              length in epochs      epochs
+train.minutes             length in minutes     min
+train.tokens              length in tokens      tokens
+train.flops               length in FLOPs       FLOPs
 train.batch_size          batch size            sequences
 train.grad_accum          grad. accumulation    micro-batches
 train.seed                random seed
@@ -90,6 +106,12 @@ health.checkpoint         checkpoint on
 health.rollback           roll back on
 health.webhook            webhook URL
 health.command            shell command
+notify.on                 announce
+notify.target             target
+notify.terminal           terminal
+notify.desktop            desktop
+notify.ntfy               ntfy topic URL
+notify.webhook            webhook URL
 probe.attention           attention
 probe.activations         activations
 probe.mlp                 dead MLP units

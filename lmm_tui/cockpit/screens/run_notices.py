@@ -76,5 +76,5 @@ if __name__ == "__main__":
     details = {"traceback": "Traceback\nOSError: full "}
     traced = [RunEvent(3, "error", "full", details=details), RunEvent(4, "eval", "")]
     print(_last_traceback(traced).splitlines()[-1])
-    assert "p probes" in sentence and _last_traceback(traced).endswith("full")
+    assert "Press p" in sentence and _last_traceback(traced).endswith("full")
     print("=== 自测通过 ===")

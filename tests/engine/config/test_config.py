@@ -90,6 +90,7 @@ def test_every_preset_makes_a_shape_of_its_advertised_size() -> None:
         "minimind-26m": 25.8,
         "minimind-64m": 63.9,
         "minimind-104m": 104.0,
+        "minimind-moe": 198.4,
     }
 
 

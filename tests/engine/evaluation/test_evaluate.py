@@ -363,7 +363,7 @@ def test_a_row_of_another_schema_is_named_by_its_line(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"model": "/nowhere"}, "no such run, checkpoint, Hugging Face folder or .pth"),
+        ({"model": "/nowhere"}, "no such run, checkpoint, Hugging Face folder, .pth or .gguf"),
         ({"model": "/nowhere", "backend": "hf"}, r"no Hugging Face folder \(no config.json\)"),
         ({"device": "quantum"}, "quantum"),
         ({"tasks": ("lmm_sum",)}, "lmm_sum: no such task; built in are lmm_sums"),

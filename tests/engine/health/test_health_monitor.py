@@ -93,7 +93,7 @@ def test_actions_are_carried_out_and_recorded(
         for event in lines(host.run_dir.events)
         if event["step"] == 44 and event["kind"] == "alert" and "suspect" not in event
     ] == [
-        "loss_spike: back to the weights of step-000000030, learning rate x 1",
+        "loss_spike: restored step-000000030, learning rate x 1",
         "loss_spike: a checkpoint is written",
         "loss_spike: paused; inspect it, then resume",
     ]

@@ -160,10 +160,10 @@ FAULTS: list[tuple[Callable[[], Any], int, tuple[str, ...], str]] = [
     (high_lr, 300, ("layer_loud", "loss_risen", "grad_spike"), "LR"),
     (frozen_layer, 8, ("layer_zero",), "detached"),
     (causal_leak, 200, ("too_good",), "causal leak"),
-    (unshifted_labels, 60, ("too_good",), "labels not shifted"),
-    (pads_in_the_loss, 60, ("too_good",), "pads that count"),
+    (unshifted_labels, 60, ("too_good",), "unshifted labels"),
+    (pads_in_the_loss, 60, ("too_good",), "unmasked padding"),
     (corrupt_batch, 220, ("loss_spike", "grad_spike"), "a bad batch"),
-    (unshuffled_data, 300, ("loss_spike", "loss_risen"), "data in another order"),
+    (unshuffled_data, 300, ("loss_spike", "loss_risen"), "a change in the data"),
     (bf16_weights, 210, ("stuck_at_uniform",), "bf16 weights"),
 ]
 """Injection, steps until it is found, rules one of which must raise it, part of their suspect."""

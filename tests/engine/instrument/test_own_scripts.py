@@ -320,7 +320,7 @@ def test_a_hint_names_the_argument_that_is_missing(tmp_path: Path) -> None:
         with lmm_run("mine") as run:
             run.log(step=1, loss=1.0)
             for command in ("evaluate", "probe", "sample", "checkpoint"):
-                asked = run._mailbox.send(command)
+                asked = run.commands.mailbox.send(command)
                 run.log(loss=1.0)
                 print(asked.result().message)
         """,

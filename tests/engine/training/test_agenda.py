@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.sections.log_config import LogConfig
 from lmm_tui.engine.training.agenda import Agenda
 from lmm_tui.engine.training.schedules import Probing, Sampling, Validation
 
@@ -30,10 +32,9 @@ def test_all_is_decided_before_any_of_it_is_done() -> None:
 
 
 def looked(step: int, **intervals: int) -> Any:
-    log = SimpleNamespace(
-        **{"val_every": 0, "keep_best": False, "checkpoint_every": 0, **intervals}
-    )
-    return SimpleNamespace(step=step, config=SimpleNamespace(log=log))
+    never = {"val_every": 0, "keep_best": 0, "checkpoint_every": 0}
+    config = RunConfig(log=LogConfig(**never | intervals))
+    return SimpleNamespace(step=step, config=config)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +43,8 @@ def looked(step: int, **intervals: int) -> Any:
         ({"val_every": 3}, [3, 6, 9]),
         ({"val_every": 4, "checkpoint_every": 3}, [4, 8]),
         # The best checkpoint is chosen by losses of the checkpoints' own steps.
-        ({"val_every": 4, "checkpoint_every": 3, "keep_best": True}, [3, 4, 6, 8, 9]),
-        ({"checkpoint_every": 3, "keep_best": True}, []),
+        ({"val_every": 4, "checkpoint_every": 3, "keep_best": 1}, [3, 4, 6, 8, 9]),
+        ({"checkpoint_every": 3, "keep_best": 1}, []),
         ({"val_every": 0}, []),
     ],
 )

@@ -366,7 +366,7 @@ def test_what_can_be_exported_from_the_screen_can_be_from_the_command_line(
     assert capsys.readouterr().out.split() == ["page.svg", "screen.svg", "curves.csv"]
     assert "</svg>" in (tmp_path / "page.svg").read_text()
     screen = (tmp_path / "screen.svg").read_text()
-    assert "FINISHED" in screen and "unigram" in screen and len(screen) < 200_000
+    assert "FINISHED" in screen and "frequencies" in screen and len(screen) < 200_000
     assert main.run(["plot", "--screen", "screen.svg", "--size", "80by24"]) == 2
     assert "such as 120x36" in capsys.readouterr().err
 

@@ -257,7 +257,7 @@ def test_a_signal_stops_with_a_checkpoint(
     assert code == (0 if number == signal.SIGTERM else 128 + number)
     assert signal.getsignal(number) is before
     shown = capsys.readouterr().out
-    assert "stopping after this step, with a checkpoint" in shown
+    assert "stopping after this step with a checkpoint" in shown
     [checkpoint] = list_checkpoints(RunDir("runs/small").checkpoints)
     assert str(checkpoint) in shown
     assert status().state == "stopped"

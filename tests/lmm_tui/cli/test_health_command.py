@@ -26,7 +26,7 @@ def test_a_diverged_run_is_explained(tmp_path: Path, capsys: pytest.CaptureFixtu
     with run.metrics.open("a") as file:
         file.write('{"step":61,"train/loss":"NaN","grad/\\u001b[2Jlayers.1":"Infinity"}\n')
     shown = asked(capsys, tmp_path)
-    assert shown.startswith("error: train/loss is nan") and "try: go back" in shown
+    assert shown.startswith("error: train/loss is nan") and "try: roll back" in shown
     assert "\x1b" not in shown
     record = json.loads(asked(capsys, tmp_path, "--json"))
     assert record["open"] == ["non_finite"]

@@ -218,7 +218,7 @@ def test_a_crash_of_the_screen_gives_the_terminal_back_and_leaves_the_run_alone(
     assert monitor.end() == 1
     after = monitor.written.rpartition(ALT_SCREEN_OFF)[2].decode()
     assert "UnicodeDecodeError" in after
-    assert "the screen crashed" in after and "not touched" in after
+    assert "the screen crashed" in after and "is not affected" in after
     assert run.dir.read_status().state == "running"
 
 

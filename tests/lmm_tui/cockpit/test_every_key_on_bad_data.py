@@ -119,7 +119,7 @@ async def test_every_key_of_every_screen_on_hostile_words_and_a_run_that_goes(
     app = CockpitApp(Reader(run.path))
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, app.session.series.names)
-        assert "FINISHED  " in screen_text(app) and "n…" in screen_text(app)
+        assert "FINISHED  " in screen_text(app) and "[b]…  100 / 100" in screen_text(app)
         assert "  ␛[31m␛]0;owned" in screen_text(app)
         if deleted:
             shutil.rmtree(run.path)

@@ -15,6 +15,7 @@ from lmm_tui.engine.config.model_shape import PRESETS
 from lmm_tui.engine.config.options import options
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.sections import train_config
 from lmm_tui.i18n.number_format import size
 from lmm_tui.planning.command_line import command_line
 from lmm_tui.planning.estimate import bytes_per_token, estimate, exact
@@ -33,6 +34,7 @@ BY_KEY = {
 }
 # They must fit each other; what happens where they don't is test_config's business.
 SHAPES = {"model.hidden_size", "model.num_heads", "model.num_kv_heads", "model.head_dim"}
+SHAPES |= {"model.num_experts", "model.experts_per_token"}
 
 
 def values(option):
@@ -55,19 +57,27 @@ def values(option):
     if option.kind is float:
         return st.floats(**limits, allow_nan=False, allow_infinity=False)
     upper = limits.get("max_value", 10**9) - limits.get("exclude_max", False)
-    return st.integers(limits["min_value"], upper)
+    return st.integers(limits["min_value"] + limits.get("exclude_min", False), upper)
 
 
-OTHERS = {*SHAPES, "data.sources"}
+LENGTHS = {f"train.{key}" for key in ("steps", *train_config.LENGTHS)}
+"""One of these is given."""
+OTHERS = {*SHAPES, *LENGTHS, "data.sources"}
 """Options that exclude others; a mixture has its own test."""
 
-CONFIGS = (
-    st.fixed_dictionaries(
-        {}, optional={each.key: values(each) for each in options() if each.key not in OTHERS}
+
+def settings(number):
+    """Up to `number` options, and how long the run is."""
+    found = {each.key: values(each) for each in options()}
+    some = st.lists(
+        st.sampled_from([key for key in found if key not in OTHERS]), max_size=number, unique=True
     )
-    .filter(lambda changed: not {"train.steps", "train.epochs"} <= changed.keys())
-    .map(lambda changed: resolve(assignments=changed))
-)
+    return st.tuples(some, st.sampled_from(sorted(LENGTHS))).flatmap(
+        lambda keys: st.fixed_dictionaries({key: found[key] for key in (*keys[0], keys[1])})
+    )
+
+
+CONFIGS = settings(12).map(lambda changed: resolve(assignments=changed))
 
 
 def started_by(line: str) -> RunConfig:
@@ -102,8 +112,14 @@ def test_every_configuration_has_an_estimate_and_words_for_it(config, corpus_byt
     sized = estimate(config, corpus_bytes=corpus_bytes, vocab_size=vocab_size)
     train = config.train
     a_step = train.batch_size * train.grad_accum * config.data.seq_len
-    if config.stage in ("dpo", "grpo"):
+    if config.stage in ("dpo", "grpo") or train.minutes is not None:
         assert sized.total_tokens == 0
+    elif train.tokens is not None:
+        assert 0 <= sized.total_tokens - train.tokens < a_step
+    elif train.flops is not None:
+        a_token = sized.shape.flops_per_token(config.data.seq_len)
+        assert sized.total_tokens <= max(a_step, 1.000001 * train.flops / a_token)
+        assert sized.total_tokens + a_step > 0.999999 * train.flops / a_token
     elif train.epochs is None:
         assert sized.total_tokens == train.steps * a_step
     elif sized.corpus_tokens:

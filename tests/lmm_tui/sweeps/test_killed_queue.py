@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from processes import until
 from small_runs import SMALLEST, lines
 
 from lmm_tui.child_process import child_environment
@@ -16,6 +16,19 @@ from lmm_tui.sweeps.results import sweep_record
 from lmm_tui.sweeps.sweep_plan import SweepFolder
 
 PROGRAM = [sys.executable, "-c", "from lmm_tui.cli.main import main; main()"]
+STUCK = """
+import time
+from lmm_tui.cli.main import main
+from lmm_tui.sweeps.sweep_queue import SweepQueue
+end = SweepQueue._end
+def stuck(self, live, outcome):
+    if live.trial.run == "night-001":
+        time.sleep(600)
+    end(self, live, outcome)
+SweepQueue._end = stuck
+main()
+"""
+"""A queue that never gets over its second trial, however fast the machine is."""
 
 
 @pytest.mark.slow
@@ -29,11 +42,10 @@ def test_no_trial_is_trained_twice_after_kill_9(
     words = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     words += ["--steps", "4", "--set", "optim.lr=1e-3,3e-3", "--name", "night"]
     program = {"cwd": tmp_path, "env": child_environment(), "stdout": subprocess.DEVNULL}
-    queue = subprocess.Popen([*PROGRAM, "sweep", *words, "--runs-dir", str(runs)], **program)
-    second = runs / "night-001" / "run.json"
-    deadline = time.monotonic() + 120
-    while not second.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    queue = subprocess.Popen(
+        [sys.executable, "-c", STUCK, "sweep", *words, "--runs-dir", str(runs)], **program
+    )
+    until((runs / "night-001" / "run.json").exists)
     queue.kill()
     assert queue.wait() == -9
     worker = [*PROGRAM, "worker", "night", "--runs-dir", str(runs)]

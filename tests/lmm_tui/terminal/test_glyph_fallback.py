@@ -26,7 +26,7 @@ from lmm_tui.charts.palette import SERIES_COLORS, chart_colors, ramp, shade
 from lmm_tui.terminal import glyph_fallback
 
 CODE_PAGE_437 = set(bytes(range(256)).decode("cp437")) | set("♥♦♣♠•◘○◙►◄↕▬↑↓→←↔▲▼")
-SHOWN = ("FINISHED", "smoothed", "unigram", "probes", "quit")
+SHOWN = ("FINISHED", "smoothed", "frequencies", "perplexity", "quit")
 _COLOUR = re.compile(r"\x1b\[([\d;]*)m")
 
 

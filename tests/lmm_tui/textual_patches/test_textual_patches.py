@@ -71,10 +71,10 @@ def visit(run: FakeRun, tmp_path: Path, env: Mapping[str, str]) -> str:
 
     try:
         shown("RUNNING")
-        terminal.press("n")
+        terminal.press("]")
         shown("learning rate")
         terminal.press("?")
-        shown("searches")
+        shown("names for keys.toml")
         terminal.press("\x1b")
         run.train(101, 150)
         shown("150 / 1,000")  # Only the screen on top looks at the run.

@@ -413,7 +413,7 @@ async def test_in_chinese_the_palette_finds_a_command_by_its_english_name_too(in
 
 async def test_a_search_of_the_palette_that_finds_nothing_leads_to_the_help(run):
     async with cockpit(run) as (app, pilot):
-        await do_by_palette(pilot, "zzzz", "No match")
+        await do_by_palette(pilot, "zzzz", "Show all keys")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
 
 

@@ -22,6 +22,7 @@ from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.planning.data_preview import preview
 
+NEXT_VIEW = "right_square_bracket"
 SIZES = [(200, 50), (80, 24)]
 
 
@@ -93,7 +94,11 @@ def run(data: Path):
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize(
     ("keys", "awaited"),
-    [((), "row 1 of the first 11"), (("v",), "% full"), (("v", "v"), "chats.jsonl:12")],
+    [
+        ((), "row 1 of the first 11"),
+        ((NEXT_VIEW,), "% full"),
+        ((NEXT_VIEW, NEXT_VIEW), "chats.jsonl:12"),
+    ],
     ids=["row", "packing", "left-out"],
 )
 async def test_how_it_looks(run, snapshot, size, keys, awaited) -> None:
@@ -101,7 +106,7 @@ async def test_how_it_looks(run, snapshot, size, keys, awaited) -> None:
     async with app.run_test(size=size) as pilot:
         await pilot.press("3")
         await pilot.pause()
-        await pilot.press("d")
+        await pilot.press("D")
         await until_read(pilot, "row 1 of")
         await pilot.press(*keys)
         await until_read(pilot, awaited)
