@@ -22,8 +22,9 @@ HEAVY = ("torch", "transformers", "lm_eval", "tensorboard", "matplotlib")
 def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh environment with nothing but the light distribution in it."""
     environment = tmp_path_factory.mktemp("light") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-    install = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
+    install = [*pip, "install", "--quiet"]
     subprocess.run(
         [*install, "-c", str(ROOT / "constraints.txt"), str(ROOT / "watch")],
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},

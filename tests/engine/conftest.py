@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from small_runs import SMALLEST, MakeConfig
 
+from lmm_tui.data.builtin import tasks
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
 
@@ -14,6 +15,14 @@ from lmm_tui.engine.config.run_config import RunConfig
 @pytest.fixture(scope="session")
 def token_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def few_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the built-in conversations, pairs and prompts: no run here trains on more."""
+    for name in ("_CONVERSATIONS", "_PAIRS", "_PROMPTS"):
+        sizes = {side: count // 10 for side, count in getattr(tasks, name).items()}
+        monkeypatch.setattr(tasks, name, sizes)
 
 
 @pytest.fixture

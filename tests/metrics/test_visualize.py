@@ -245,7 +245,7 @@ class TestTrouble:
             store.append({"step": step, "grad/layers.0": 0.5, "grad/layers.1": 0.0})
         assert "grey: exactly 0" in texts_of(page(store))
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=20, deadline=None)
     @given(
         st.lists(st.floats(width=32), min_size=1, max_size=30),
         st.sampled_from([panels.draw_loss, panels.draw_grad_norm, panels.draw_ppl]),

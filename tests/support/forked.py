@@ -29,7 +29,7 @@ def _server() -> socket.socket:
     ours, theirs = socket.socketpair()
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "tests/support/fork_server.py")],
-        stdin=theirs,
+        stdin=theirs.fileno(),
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )
     theirs.close()

@@ -154,7 +154,7 @@ CHAT_KEYS = ["conversations", "messages", "instruction", "output", "input", "sys
 KEYS = st.sampled_from([*CHAT_KEYS, "chosen", "rejected", "prompt", "answer"])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=60)
 @given(st.dictionaries(KEYS, JSON, max_size=5))
 def test_any_row_is_understood_or_refused_with_one_sentence(row):
     for parse in (parse_conversation, parse_pair, parse_prompt):

@@ -30,7 +30,7 @@ def documents(path: Path) -> list[str]:
 WORDS = st.text(st.sampled_from("ab é中👍<|>"), min_size=1, max_size=300)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(WORDS.filter(lambda text: text.strip()))
 def test_the_parts_of_a_line_are_the_line(
     tmp_path_factory: pytest.TempPathFactory, line: str

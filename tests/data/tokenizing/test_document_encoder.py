@@ -50,7 +50,7 @@ KINDS: dict[str, dict[str, object]] = {
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
-    return list(open_text(BUILTIN, 0.6).documents(Skipped()))
+    return list(open_text(BUILTIN, 0.2).documents(Skipped()))
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -144,7 +144,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
     return name, bytes(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(given_log=damaged())
 def test_a_damaged_log_never_raises_and_shows_no_number_that_is_not_in_it(
     given_log: tuple[str, bytes],

@@ -233,7 +233,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     rows=ROWS, steps=st.lists(st.integers(-3, 40), min_size=9, max_size=9), ordered=st.booleans()
 )

@@ -183,7 +183,7 @@ def test_a_hundred_megabytes_open_at_once_and_are_never_held(tmp_path):
     assert len(window.lines) <= log_window.MOST_LINES
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.binary(max_size=30).map(lambda raw: raw.replace(b"\n", b"")), max_size=40),
     st.binary(max_size=10).map(lambda raw: raw.replace(b"\n", b"")),
