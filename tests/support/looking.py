@@ -1,5 +1,6 @@
 """What tests of screens need: what is written there, and patience until it is."""
 
+import re
 import time
 from contextlib import asynccontextmanager
 
@@ -35,6 +36,11 @@ def strips(app):
 def screen_text(app):
     """What is on the screen, as a person reads it."""
     return "\n".join(strip.text.rstrip() for strip in strips(app))
+
+
+def steady_text(app):
+    """The same without the number of the process and the name of the machine, for snapshots."""
+    return re.sub(r"pid \d+ on \S+ +", "pid 1 on here  ", screen_text(app))
 
 
 def toasts(app):

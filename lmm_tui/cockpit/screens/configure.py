@@ -7,7 +7,6 @@ it is dismissed with a checked RunConfig, or with None.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -27,7 +26,6 @@ from lmm_tui.cockpit.screens.configure_outlook import (
     same_data,
     same_step_time,
 )
-from lmm_tui.cockpit.screens.data_screen import DataScreen
 from lmm_tui.cockpit.screens.form_tabs import TABS, keys_of, matters
 from lmm_tui.cockpit.screens.option_form import OptionForm
 from lmm_tui.cockpit.screens.settings_dialogs import SettingsFiles
@@ -47,9 +45,6 @@ from lmm_tui.planning.command_line import command_line
 from lmm_tui.planning.data_summary import summarize_data
 from lmm_tui.planning.step_benchmark import seconds_a_step
 from lmm_tui.terminal.safe_text import clean
-
-if TYPE_CHECKING:
-    pass
 
 _DATA_KEYS = ("data.source", "data.more", "data.tokenizer")
 
@@ -323,6 +318,9 @@ class ConfigureScreen(SettingsFiles):
 
     def action_data(self) -> None:
         """Show rows of the data as the model will see them."""
+        # It draws with numpy, which the form opens without.
+        from lmm_tui.cockpit.screens.data_screen import DataScreen
+
         self.app.push_screen(DataScreen(None, self._config))
 
     def _try_soon(self, outlook: Outlook) -> None:

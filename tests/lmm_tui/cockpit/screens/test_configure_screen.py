@@ -164,7 +164,7 @@ async def test_sft_of_random_weights_is_doubted_and_a_run_is_offered(tmp_path, m
     monkeypatch.chdir(tmp_path)
     async with seated(resolve(assignments={"stage": "sft"})) as seat:
         await seat.until(lambda: seat.says("SFT of random weights teaches nothing"))
-        assert seat.says("enter lists 1, such as base")
+        await seat.until(lambda: seat.says("enter lists 1, such as base"))
         seat.screen.field("start_from").editor.focus()
         await seat.press("enter")
         await seat.until(lambda: seat.says("run · pretrain"))

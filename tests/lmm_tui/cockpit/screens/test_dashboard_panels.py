@@ -25,11 +25,11 @@ def test_the_chart_of_a_stage_of_somebody_s_own_is_a_panel() -> None:
 
 
 def test_a_stage_of_which_nothing_is_known_has_loss_and_perplexity() -> None:
-    assert titles_of(info_of("mine")) == {"first": "loss", "second": "PPL"}
+    assert titles_of(info_of("mine")) == {"first": "loss", "second": "perplexity"}
     titles = {name: titles_of(info)["second"] for name, info in BUILT_IN.items()}
     assert titles == {
-        "pretrain": "PPL",
-        "sft": "PPL",
+        "pretrain": "perplexity",
+        "sft": "perplexity",
         "dpo": "preference",
         "grpo": "loss",
         "distill": "teacher",

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from looking import screen_text, settled, toasts, until, until_read
+from looking import screen_text, settled, steady_text, toasts, until, until_read
 
 from lmm_tui.charts.braille import ASCII, BRAILLE
 from lmm_tui.charts.chart import Chart
@@ -242,5 +242,5 @@ async def test_each_page_looks_as_it_did(run, tmp_path, snapshot, size, turns):
         await pilot.press(*["right_square_bracket"] * turns)
         await until_read(pilot, ("0.300", "0.3000", "0.750")[turns])
         await settled(pilot)
-        lines = [line.partition(" ago")[0] for line in screen_text(app).splitlines()]
+        lines = [line.partition(" ago")[0] for line in steady_text(app).splitlines()]
         assert "\n".join(lines) == snapshot

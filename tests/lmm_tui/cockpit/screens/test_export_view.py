@@ -108,7 +108,7 @@ async def test_staying_writes_nothing_and_no_curve_says_so(tmp_path: Path) -> No
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         await pilot.pause()
         await pilot.press("E", "escape", "E", "c")
-        await until(pilot, lambda: any("no curve" in said for said in toasts(app)))
+        await until(pilot, lambda: any("No curve" in said for said in toasts(app)))
     assert not run.plots.exists() or not list(run.plots.iterdir())
 
 

@@ -47,7 +47,7 @@ async def test_old_and_new_are_shown_and_a_second_enter_sends_them(run):
         assert app.screen.query_one("#clip", Input).value == "1"
         await pilot.press("ctrl+a", "ctrl+k", *"5e-4", "down", "down", "ctrl+a", "ctrl+k", *"10")
         await pilot.press("enter")
-        await until_read(pilot, "Change it now")
+        await until_read(pilot, "Apply after the current step")
         assert "learning rate  0.001 → 0.0005" in screen_text(app)
         assert "log every  1 → 10" in screen_text(app)
         assert sent == []
@@ -78,8 +78,8 @@ async def test_a_long_number_is_shown_short_and_not_sent_as_it_is_shown(run):
     [
         ("-1", "must be greater than 0"),
         ("much", "is not a number"),
-        ("inf", "above 0"),
-        ("nan", "above 0"),
+        ("inf", "greater than 0"),
+        ("nan", "greater than 0"),
     ],
 )
 async def test_a_wrong_value_is_told_and_not_sent(run, text, words):
@@ -111,4 +111,4 @@ async def test_a_run_that_has_ended_cannot_be_changed(run):
         await pilot.press("L")
         await pilot.pause()
         assert isinstance(app.screen, DashboardScreen)
-        assert "this one has ended" in toasts(app)[0]
+        assert "This run has ended" in toasts(app)[0]

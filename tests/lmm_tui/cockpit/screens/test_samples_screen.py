@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from fake_run import FakeRun
-from looking import screen_text, settled, toasts, until, until_read
+from looking import screen_text, settled, steady_text, toasts, until, until_read
 from textual.events import Paste
 from textual.widgets import Input
 
@@ -375,4 +375,4 @@ async def test_each_looks_as_it_did(run, snapshot, size, way):
             await pilot.press(*"hi", "enter")
             await until(pilot, lambda: app.screen.turns[1:] and not app.screen.replying)
         await settled(pilot)
-        assert screen_text(app) == snapshot
+        assert steady_text(app) == snapshot
