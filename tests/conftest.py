@@ -1,5 +1,5 @@
 """Settings of all tests: no example fails because the machine is busy, every run tries other
-examples, and nothing is remembered in the state folder of the user."""
+examples, and nothing is remembered in the folders of the user."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,8 @@ settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def folders_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
         yield

@@ -14,7 +14,7 @@ from repository import ROOT
 
 PACKAGES = ("lmm_tui", "engine", "metrics", "data")
 PASSED = "=== 自测通过 ==="
-SHARDS = 2
+SHARDS = 4
 NAMED_BY_USERS = ("engine/evaluate.py",)
 """Its name is taken by a package that only lm-eval imports, and that runs in another process."""
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONUTF8": "1"}

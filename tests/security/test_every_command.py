@@ -183,7 +183,7 @@ def test_the_cockpit_refuses_or_shows_it_and_is_left_by_a_key(
     trapped: str, canary: Path, terminal: Pty
 ) -> None:
     if trapped == "bombs":
-        until(lambda: terminal.look(0.1) and terminal.shows("pretrain"))
+        until(lambda: terminal.look(0.1) and terminal.shows("FINISHED"))
         terminal.press("q")
     until(lambda: not terminal.look(0.1) and terminal.process.poll() is not None)
     assert terminal.process.returncode == (2 if trapped == "leads out" else 0)

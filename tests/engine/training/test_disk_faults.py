@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from faults import Refusals, full, hanging
-from forked import processes
 from small_runs import MakeConfig, curve, lines
+from torch_processes import processes
 
 from lmm_tui.engine.checkpoints import background_saver
 from lmm_tui.engine.checkpoints.checkpoint_files import verify

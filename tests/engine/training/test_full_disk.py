@@ -4,8 +4,8 @@ import resource
 import threading
 from pathlib import Path
 
-from forked import processes
 from small_runs import MakeConfig, curve, lines
+from torch_processes import processes
 
 from lmm_tui.engine.checkpoints.checkpoint_files import verify
 from lmm_tui.engine.config.run_config import RunConfig

@@ -41,7 +41,10 @@ def first_screen(folder, *awaited, **environment):
         stdout=end,
         stderr=end,
         start_new_session=True,
-        env=kept | {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"} | environment,
+        # Settings of its own: the screen of the last visit would be shown.
+        env=kept
+        | {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color", "XDG_CONFIG_HOME": str(folder / "own")}
+        | environment,
     )
     os.close(end)
     sent, deadline = b"", time.monotonic() + 120
