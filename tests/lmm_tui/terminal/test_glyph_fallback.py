@@ -32,7 +32,10 @@ _COLOUR = re.compile(r"\x1b\[([\d;]*)m")
 
 def first_screen(folder, *awaited, **environment):
     """What `monitor` sends until its first screen, 120 columns wide, has all that is awaited."""
-    kept = {name: os.environ[name] for name in os.environ.keys() - {"COLORTERM", "NO_COLOR"}}
+    kept = {
+        name: os.environ[name]
+        for name in os.environ.keys() - {"COLORTERM", "NO_COLOR", "COLUMNS", "LINES"}
+    }
     master, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 36, 120, 0, 0))
     process = subprocess.Popen(
