@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -77,21 +77,29 @@ def module_name(file: str) -> str:
     return ".".join(parts if parts[0] == "lmm_tui" else ("lmm_tui", *parts))
 
 
-def forget(name: str) -> None:
-    """As if nobody had imported it yet."""
-    if sys.modules.pop(name, None) is not None:
-        package, _, last = name.rpartition(".")
+@contextlib.contextmanager
+def forgotten(name: str) -> Iterator[None]:
+    """For a while as if nobody had imported it; else later files would find two of its classes."""
+    package, _, last = name.rpartition(".")
+    known = sys.modules.pop(name, None)
+    if known is not None:
         vars(sys.modules[package]).pop(last, None)
+    try:
+        yield
+    finally:
+        if known is not None:
+            sys.modules[name] = known
+            setattr(sys.modules[package], last, known)
 
 
 def become(file: str) -> int:
     """Run `file` as the main program; its exit code. SIGALRM ends one that hangs."""
     signal.alarm(TIMEOUT_S)
-    forget(module_name(file))
     sys.argv = [file]
     sys.path[0] = str(Path(file).resolve().parent)
     try:
-        runpy.run_path(file, run_name="__main__")
+        with forgotten(module_name(file)):
+            runpy.run_path(file, run_name="__main__")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except BaseException:
