@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lmm_tui.errors import LmmError
@@ -38,8 +39,18 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise TomlError("an integer of too many digits") from None
 
 
+def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested tables by dotted key, so that `lr` in `[optim]` is `optim.lr`."""
+    for name, value in table.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{key}.")
+        else:
+            yield key, value
+
+
 if __name__ == "__main__":
-    print(parse_toml('[train]\nlr = 1e-3\n"a.b".c = "d.e"\n'))
+    print(dict(flat(parse_toml('[train]\nlr = 1e-3\n"a.b".c = "d.e"\n'))))
     for bad in (f"a{'.a' * 100_000} = 1", "a = " + "[" * 100_000, "a = " + "9" * 9999, "a = "):
         try:
             parse_toml(bad)

@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 
 from lmm_tui.data.errors import DataError
-from lmm_tui.data.preparation.cache import bytes_in
+from lmm_tui.data.preparation.cache import and_kept, bytes_in, unwritable
 from lmm_tui.data.preparation.unfinished import Survey, Unfinished, begin, sweep
 from lmm_tui.data.text.corpus import BUILTIN, TextSource, open_text
 from lmm_tui.data.text.json_rows import Skipped
 from lmm_tui.data.tokenizing.document_encoder import DocumentEncoder, EncoderMismatch
 from lmm_tui.data.tokenizing.fair_sample import FairSample
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
-from lmm_tui.message import Message, os_reason
+from lmm_tui.message import Message
 
 Progress = Callable[[str, int, int], None]
 """Called with (activity, done, total); may raise to cancel."""
@@ -64,15 +64,9 @@ def build(
             fill(fast=False)
             notes.append(_replaced_note())
     except OSError as error:
-        refusal = Message(
-            "data.cache_dir: {parent} cannot be written ({error}); make room "
-            "there or choose another folder",
-            parent=entry.parent,
-            error=os_reason(error),
-        )
-        if unfinished and unfinished.has_tokens:
-            refusal = Message("{refusal}; what was tokenised so far is kept", refusal=refusal)
-        raise DataError(refusal) from None
+        refusal = unwritable(entry.parent, error)
+        kept = unfinished and unfinished.has_tokens
+        raise DataError(and_kept(refusal) if kept else refusal) from None
     except DataError:
         if unfinished:
             unfinished.discard()

@@ -19,6 +19,7 @@ from typing import Any
 
 from lmm_tui import guarded_files
 from lmm_tui.guarded_files import UnsafeFileError, open_file, read_bytes
+from lmm_tui.message import Message, os_reason
 
 LOCK = "lock"
 """Its time of change is when the folder was last used."""
@@ -136,6 +137,20 @@ def read_json(path: Path) -> dict[str, Any]:
         if isinstance(found, dict):
             return found
     return {}
+
+
+def unwritable(cache: Path, error: OSError) -> Message:
+    """The refusal where nothing can be written to a cache."""
+    return Message(
+        "data.cache_dir: {cache} cannot be written ({error}); make room there or choose another "
+        "folder",
+        cache=cache,
+        error=os_reason(error),
+    )
+
+
+def and_kept(refusal: Message) -> Message:
+    return Message("{refusal}; what was tokenised so far is kept", refusal=refusal)
 
 
 def bytes_in(path: Path) -> int:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.build import Progress, chunks
-from lmm_tui.data.preparation.cache import hold_shared
+from lmm_tui.data.preparation.cache import and_kept, hold_shared, unwritable
 from lmm_tui.data.preparation.prepare import entry_key
 from lmm_tui.data.preparation.unfinished import Survey, Unfinished, begin
 from lmm_tui.data.text.corpus import TextSource
@@ -31,7 +31,7 @@ from lmm_tui.data.tokenizing.document_encoder import DocumentEncoder, EncoderMis
 from lmm_tui.data.tokenizing.fair_sample import FairSample
 from lmm_tui.data.tokenizing.token_store import HEADER_SIZE, TokenStore
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
-from lmm_tui.message import Message, os_reason
+from lmm_tui.message import Message
 from lmm_tui.user_folders import user_cache
 
 HEAD = 16_000_000
@@ -127,12 +127,7 @@ def stream(
             if unfinished is not None:
                 return _started(unfinished, entry, text, given, vocab_size, progress, threads)
     except OSError as error:
-        raise DataError(
-            "data.cache_dir: {cache} cannot be written ({error}); make room "
-            "there or choose another folder",
-            cache=cache,
-            error=os_reason(error),
-        ) from None
+        raise DataError(unwritable(cache, error)) from None
     return _whole(entry, given or Tokenizer.load(entry), lease)
 
 
@@ -195,15 +190,7 @@ def _work(
     except DataError as error:
         stream.failed(error)
     except OSError as error:
-        stream.failed(
-            DataError(
-                "data.cache_dir: {parent} cannot be written ({error}); make room "
-                "there or choose another folder; what was tokenised so far is "
-                "kept",
-                parent=unfinished.folder.parent,
-                error=os_reason(error),
-            )
-        )
+        stream.failed(DataError(and_kept(unwritable(unfinished.folder.parent, error))))
     except EncoderMismatch:
         unfinished.clear()
         stream.failed(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
-from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.config.model_shape import ModelShape, qwen3_fields
 from lmm_tui.errors import LmmError
 
 _NAMED = ("bos_token", "eos_token", "pad_token")
@@ -64,24 +64,9 @@ def hf_config(shape: ModelShape, tokenizer: Tokenizer) -> dict[str, Any]:
     return {
         "architectures": ["Qwen3ForCausalLM"],
         "model_type": "qwen3",
-        "vocab_size": shape.vocab_size,
-        "hidden_size": shape.hidden_size,
-        "intermediate_size": shape.intermediate_size,
-        "num_hidden_layers": shape.num_layers,
-        "num_attention_heads": shape.num_heads,
-        "num_key_value_heads": shape.num_kv_heads,
-        "head_dim": shape.head_dim,
-        "max_position_embeddings": shape.max_positions,
-        # Both spellings: transformers 5 reads the first, older ones and other tools the second.
-        "rope_parameters": {"rope_type": "default", "rope_theta": shape.rope_theta},
+        **qwen3_fields(shape),
+        # transformers 5 reads rope_parameters, older ones and other tools read this.
         "rope_theta": shape.rope_theta,
-        "rms_norm_eps": shape.rms_eps,
-        "tie_word_embeddings": shape.tie_embeddings,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "use_sliding_window": False,
-        "bos_token_id": None,
         **named_ids(tokenizer),
         "dtype": "float32",
     }

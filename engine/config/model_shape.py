@@ -7,11 +7,34 @@ estimate before it is loaded.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 _BYTES_PER_PARAMETER_TRAINED = 16  # fp32 weight, gradient and two AdamW moments
 _TRANSIENT = 1.6  # Peak over what the backward pass keeps; 1.4 to 1.9 measured, nano to 26m.
 _LOGITS_PER_CHUNK = 2**23
 _BYTES_PER_LOGIT = 12  # Logits, probabilities and gradient in fp32.
+
+
+def qwen3_fields(shape: ModelShape) -> dict[str, Any]:
+    """What config.json says of a Qwen3 of transformers, dense or a mixture of experts."""
+    return {
+        "vocab_size": shape.vocab_size,
+        "hidden_size": shape.hidden_size,
+        "intermediate_size": shape.intermediate_size,
+        "num_hidden_layers": shape.num_layers,
+        "num_attention_heads": shape.num_heads,
+        "num_key_value_heads": shape.num_kv_heads,
+        "head_dim": shape.head_dim,
+        "max_position_embeddings": shape.max_positions,
+        "rope_parameters": {"rope_type": "default", "rope_theta": shape.rope_theta},
+        "rms_norm_eps": shape.rms_eps,
+        "tie_word_embeddings": shape.tie_embeddings,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "use_sliding_window": False,
+        "bos_token_id": None,
+    }
 
 
 @dataclass(frozen=True)

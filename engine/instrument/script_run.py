@@ -22,7 +22,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from lmm_tui import __version__
@@ -219,16 +218,11 @@ class ScriptRun(Run):
 
     def __enter__(self) -> ScriptRun:
         self.entered = True
-        return self
+        return super().__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *how: Any) -> None:
         self.entered = False
-        self.close(error)
+        super().__exit__(*how)
 
     def _close_at_exit(self) -> None:
         """Without `with`: the interpreter keeps an uncaught exception in `sys.last_value`."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.config.model_shape import ModelShape, qwen3_fields
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.errors import LmmError
@@ -87,13 +87,7 @@ def moe_config(shape: ModelShape) -> dict[str, Any]:
     return {
         "architectures": ["Qwen3MoeForCausalLM"],
         "model_type": "qwen3_moe",
-        "vocab_size": shape.vocab_size,
-        "hidden_size": shape.hidden_size,
-        "num_hidden_layers": shape.num_layers,
-        "num_attention_heads": shape.num_heads,
-        "num_key_value_heads": shape.num_kv_heads,
-        "head_dim": shape.head_dim,
-        "intermediate_size": shape.intermediate_size,
+        **qwen3_fields(shape),
         "moe_intermediate_size": shape.intermediate_size,
         "num_experts": shape.num_experts,
         "num_experts_per_tok": shape.experts_per_token,
@@ -102,15 +96,6 @@ def moe_config(shape: ModelShape) -> dict[str, Any]:
         "mlp_only_layers": [],
         "router_aux_loss_coef": _ROUTER_LOSS,
         "router_loss_per_layer": True,
-        "max_position_embeddings": shape.max_positions,
-        "rope_parameters": {"rope_type": "default", "rope_theta": shape.rope_theta},
-        "rms_norm_eps": shape.rms_eps,
-        "tie_word_embeddings": shape.tie_embeddings,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "use_sliding_window": False,
-        "bos_token_id": None,
         "eos_token_id": None,
     }
 

@@ -6,6 +6,8 @@ that training depends on.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.evaluations import Evaluations
@@ -13,87 +15,84 @@ from lmm_tui.engine.training.live_model import LiveModel
 from lmm_tui.message import Message
 
 
-class Interval:
-    """Is due once at each step that is a multiple; not at the step where the loop begins."""
+def fits(step: int, every: int) -> bool:
+    """Whether a step is a multiple of an interval; 0 has none."""
+    return every > 0 and step % every == 0
+
+
+class Scheduled(ABC):
+    """Is due once at each step for which it is scheduled; not where the loop begins."""
 
     def __init__(self, context: TrainContext) -> None:
         self._context = context
         self._asked_at = context.step
 
-    def begins(self) -> bool:
-        """Whether this is the first question at this step."""
+    def decide(self) -> bool | None:
         before, self._asked_at = self._asked_at, self._context.step
-        return before != self._context.step
+        return True if before != self._context.step and self._is_due() else None
 
-    @staticmethod
-    def fits(step: int, every: int) -> bool:
-        return every > 0 and step % every == 0
+    @abstractmethod
+    def _is_due(self) -> bool:
+        """Whether the schedule names this step; asked once at it."""
 
 
-class Validation:
+class Validation(Scheduled):
     """Every `log.val_every` steps, and where a checkpoint may be the best by its loss."""
 
     def __init__(self, context: TrainContext, live: LiveModel) -> None:
-        self._context, self._live = context, live
-        self._interval = Interval(context)
+        super().__init__(context)
+        self._live = live
 
-    def decide(self) -> bool | None:
+    def _is_due(self) -> bool:
         step, log = self._context.step, self._context.config.log
-        if not self._interval.begins() or not log.val_every:
-            return None
         saves = log.checkpoint_interval(self._context.config.train.steps)
-        chosen = log.keep_best and Interval.fits(step, saves)
-        return True if chosen or Interval.fits(step, log.val_every) else None
+        chosen = log.keep_best and fits(step, saves)
+        return bool(log.val_every) and (chosen or fits(step, log.val_every))
 
     def act(self, due: bool) -> None:
         self._live.validate()
 
 
-class Sampling:
+class Sampling(Scheduled):
     """Every `log.sample_every` steps; where that is not set, 20 times a run and early."""
 
     def __init__(self, context: TrainContext, live: LiveModel) -> None:
-        self._context, self._live = context, live
-        self._interval = Interval(context)
+        super().__init__(context)
+        self._live = live
 
-    def decide(self) -> bool | None:
+    def _is_due(self) -> bool:
         config = self._context.config
-        due = config.log.sample_is_due(self._context.step, config.train.steps)
-        return True if self._interval.begins() and due else None
+        return config.log.sample_is_due(self._context.step, config.train.steps)
 
     def act(self, due: bool) -> None:
         self._context.try_to(Message("no sample"), self._live.sample)
 
 
-class Checkpointing:
+class Checkpointing(Scheduled):
     """Every `log.checkpoint_every` steps; where that is not set, 5 times a run."""
 
     def __init__(self, context: TrainContext, checkpoints: Checkpointer) -> None:
-        self._context, self._checkpoints = context, checkpoints
-        self._interval = Interval(context)
+        super().__init__(context)
+        self._checkpoints = checkpoints
 
-    def decide(self) -> bool | None:
+    def _is_due(self) -> bool:
         config = self._context.config
-        every = config.log.checkpoint_interval(config.train.steps)
-        due = Interval.fits(self._context.step, every)
-        return True if self._interval.begins() and due else None
+        return fits(self._context.step, config.log.checkpoint_interval(config.train.steps))
 
     def act(self, due: bool) -> None:
         self._checkpoints.begin_unless_stuck()
 
 
-class Evaluating:
+class Evaluating(Scheduled):
     """Every `eval.every` steps; reports the evaluations that end meanwhile."""
 
     def __init__(self, context: TrainContext, evaluations: Evaluations) -> None:
-        self._context, self._evaluations = context, evaluations
-        self._interval = Interval(context)
+        super().__init__(context)
+        self._evaluations = evaluations
 
-    def decide(self) -> bool | None:
-        if not self._interval.begins():
-            return None
+    def _is_due(self) -> bool:
         self._evaluations.report()
-        return True if Interval.fits(self._context.step, self._context.config.eval.every) else None
+        return fits(self._context.step, self._context.config.eval.every)
 
     def act(self, due: bool) -> None:
         self._context.try_to(Message("not evaluated"), self._evaluations.start_scheduled)
@@ -108,7 +107,7 @@ class Probing:
 
     def decide(self) -> bool | None:
         following = self._context.step + 1
-        due = Interval.fits(following, self._context.config.log.probe_every)
+        due = fits(following, self._context.config.log.probe_every)
         return True if due and self._step != following else None
 
     def act(self, due: bool) -> None:

@@ -18,6 +18,7 @@ from textual.keys import Keys
 
 from lmm_tui.cockpit.keys import ACTIVE_TOGETHER, FORBIDDEN, KEYS, Key
 from lmm_tui.errors import LmmError
+from lmm_tui.toml_text import flat
 from lmm_tui.user_folders import user_settings
 
 Keymap = Mapping[str, tuple[str, ...]]
@@ -45,18 +46,10 @@ def load(path: Path | None = None) -> Keymap:
         raise KeymapError(
             "{path}: cannot be read as TOML ({error})", path=path, error=error
         ) from None
-    keymap = {name: _keys(path, name, value) for name, value in _flat(found)}
+    # `pause = …` in `[run]` is the same as `"run.pause" = …`.
+    keymap = {name: _keys(path, name, value) for name, value in flat(found)}
     _refuse_clashes(path, keymap)
     return keymap
-
-
-def _flat(table: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
-    """Ids and values, so that `pause = …` in `[run]` is the same as `"run.pause" = …`."""
-    pairs: list[tuple[str, object]] = []
-    for key, value in table.items():
-        name = f"{prefix}{key}"
-        pairs += _flat(value, f"{name}.") if isinstance(value, dict) else [(name, value)]
-    return pairs
 
 
 def _keys(path: Path, name: str, value: object) -> tuple[str, ...]:

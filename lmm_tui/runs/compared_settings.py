@@ -11,7 +11,7 @@ from typing import Any
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.setting_changes import read_history
 from lmm_tui.guarded_files import read_text
-from lmm_tui.toml_text import parse_toml
+from lmm_tui.toml_text import flat, parse_toml
 
 Settings = Mapping[str, Any]
 """By dotted key, such as `optim.lr`."""
@@ -26,7 +26,7 @@ def settings_began(run: RunDir) -> dict[str, Any]:
         tree = parse_toml(read_text(run.config, run.path))
     except (OSError, ValueError):
         return {}
-    return dict(_flat(tree, ""))
+    return dict(flat(tree))
 
 
 def settings_now(run: RunDir) -> dict[str, Any]:
@@ -44,16 +44,8 @@ def differing(settings: Sequence[Settings]) -> list[str]:
     return [key for key in keys if any(one.get(key) != settings[0].get(key) for one in settings)]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, value in tree.items():
-        key = f"{prefix}{name}"
-        found += _flat(value, f"{key}.") if isinstance(value, Mapping) else [(key, value)]
-    return found
-
-
 if __name__ == "__main__":
     one, other = {"optim.lr": 1e-3, "train.seed": 0}, {"optim.lr": 3e-3, "train.seed": 0}
     assert differing([one, other]) == ["optim.lr"] and not differing([one])
-    print(_flat({"optim": {"lr": 1e-3}}, ""))
+    print(differing([one, other]))
     print("=== 自测通过 ===")

@@ -7,11 +7,9 @@ renamed nor moved; its lock prevents it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lmm_tui.engine.config import trust
 from lmm_tui.engine.run.run_dir import RunDir
@@ -20,7 +18,7 @@ from lmm_tui.engine.run.setting_changes import read_history
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import read_text, replace_text
 from lmm_tui.message import os_reason
-from lmm_tui.toml_text import parse_toml
+from lmm_tui.toml_text import flat, parse_toml
 
 TRASH = ".trash"
 _LONGEST_NAME = 200
@@ -125,7 +123,7 @@ def _settings(run: RunDir) -> dict[str, str]:
         raise ManageRunsError(
             "{config}: cannot be read ({error})", config=run.config, error=error
         ) from None
-    settings = dict(_flat(found)) | _environment(run)
+    settings = {key: str(value) for key, value in flat(found)} | _environment(run)
     for change in read_history(run.events).changes:
         before = settings.get(change.key, str(change.before))
         settings[change.key] = f"{before} -> {change.after} @{change.step}"
@@ -141,14 +139,6 @@ def _environment(run: RunDir) -> dict[str, str]:
         digest = hashlib.blake2b(diff.encode("utf-8", "replace"), digest_size=4).hexdigest()
         found["git.diff"] = f"{diff.count(chr(10)) + 1} lines, {digest}"
     return found | {f"versions.{name}": text for name, text in info.versions.items()}
-
-
-def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", str(value)
 
 
 def _move(path: Path, target: Path) -> None:

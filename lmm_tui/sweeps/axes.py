@@ -85,7 +85,7 @@ def grid(axes: Sequence[Axis]) -> list[dict[str, Value]]:
 
 def short(point: Mapping[str, Any]) -> str:
     """A point on one line, such as `lr 0.003, batch_size 8`."""
-    parts = (f"{key.rpartition('.')[2]} {_shown(value)}" for key, value in point.items())
+    parts = (f"{key.rpartition('.')[2]} {shown(value)}" for key, value in point.items())
     return ", ".join(parts)
 
 
@@ -150,7 +150,8 @@ def _end(axis: Axis, end: float) -> Value:
     return int(end) if axis.whole else end
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of an axis or a result, in a table."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

@@ -12,6 +12,7 @@ from lmm_tui.i18n.number_format import NOTHING, number
 from lmm_tui.metrics.names import describe
 from lmm_tui.metrics.values import strict
 from lmm_tui.runs.status_text import table_text
+from lmm_tui.sweeps.axes import shown
 from lmm_tui.sweeps.sweep_plan import SweepFolder, SweepPlan
 from lmm_tui.sweeps.trial_store import StoredTrial, TrialStore
 
@@ -78,7 +79,7 @@ def sweep_table(record: dict[str, Any], plan: SweepPlan) -> str:
             (
                 f"{row['number']}",
                 sign + (row["run"] or NOTHING),
-                *(_shown(row["point"].get(key)) for key in keys),
+                *(shown(row["point"].get(key)) for key in keys),
                 number(row["value"], 3) if row["value"] is not None else NOTHING,
                 tr(row["state"]) + (f" ({_ended(row)})" if _ended(row) else ""),
                 f"{row['step']}/{row['total_steps']}" if row["total_steps"] else NOTHING,
@@ -140,10 +141,6 @@ def _order(row: dict[str, Any], higher: bool) -> tuple[int, float, int]:
 def _value(trial: StoredTrial) -> float:
     assert trial.value is not None
     return trial.value
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

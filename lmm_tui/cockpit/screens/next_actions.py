@@ -46,7 +46,8 @@ class NextActions(RunCommands):
     def next_steps(self, verdict: Verdict | None) -> tuple[NextStep, ...]:
         """What to offer; the folder is read again only where something has changed."""
         view = self.session.view
-        seen = view.state, view.status.step, len(self.session.events), verdict
+        # A live run's step changes nothing: a checkpoint or a new learning rate is an event.
+        seen = view.state, len(self.session.events), verdict
         if (view.active and not _is_error(verdict)) or self.session.foreign:
             self._cure, self._offered_for, self._offered = None, None, ()
         elif seen != self._offered_for:
