@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.made_runs import make_finished_run
 from benchmarks.measure import QUICK, medians, report, seconds
 from lmm_tui.runs.run_columns import RunColumns
+from lmm_tui.runs.run_details import RunDetails
 from lmm_tui.runs.run_filter import filtered
 from lmm_tui.runs.run_list import RunList
 
@@ -32,7 +33,7 @@ def run() -> None:
 
         def ours() -> None:
             listed = RunList(folder).read()
-            assert len(filtered(listed, ["lr<2e-4"], RunColumns(listed))) == -(-_RUNS // 9)
+            assert len(filtered(listed, ["lr<2e-4"], RunColumns(listed, RunDetails(folder)))) == -(-_RUNS // 9)
 
         def bare() -> None:
             for path in folder.iterdir():

@@ -27,6 +27,7 @@ from lmm_tui.cockpit.keys import bindings, keymap
 from lmm_tui.cockpit.messages import (
     CONFIGURE,
     OVERLAY,
+    ColumnsChosen,
     ConfigureRun,
     Departure,
     OpenRun,
@@ -233,8 +234,10 @@ class CockpitApp(SettingsApp):
             self.exit(Departure.QUIT)
 
     async def _begin(self, config: RunConfig) -> None:
+        from lmm_tui.runs.detached import start_and_open
+
         first = self._session is None and self._start is not None
-        start = self._start if first and self._start is not None else _start_detached
+        start = self._start if first and self._start is not None else start_and_open
         try:
             session = await asyncio.to_thread(start, config)
         except LmmError as error:
@@ -274,7 +277,9 @@ class CockpitApp(SettingsApp):
 
     def _go_to(self, name: str) -> None:
         if not self.is_screen_installed(name):
-            around = screen_registry.ScreenContext(self.runs_dir, self._session, self._shown_run)
+            around = screen_registry.ScreenContext(
+                self.runs_dir, self._session, self._shown_run, self._habits.columns
+            )
             self.install_screen(screen_registry.make(name, around), name)
         if isinstance(self.screen, BaseScreen):
             self.switch_screen(name)
@@ -295,6 +300,9 @@ class CockpitApp(SettingsApp):
         self.action_go("dashboard")
         if self.dashboard is not None:
             self.dashboard.search_metric(name)
+
+    def on_columns_chosen(self, message: ColumnsChosen) -> None:
+        self._habits = replace(self._habits, columns=message.columns)
 
     def _say_that_no_run_is_open(self) -> None:
         self.notify(tr("Press enter to open the selected run."), title=tr("no run is open"))
@@ -384,14 +392,6 @@ class CockpitApp(SettingsApp):
             self.pop_screen()
         # Terminals differ in what they do to their contents then.
         forget_terminal_contents(self)
-
-
-def _start_detached(config: RunConfig) -> Reader:
-    """Start a run in a process of its own, as `lmm-tui launch --detach` does."""
-    from lmm_tui.engine.run.reader import Reader
-    from lmm_tui.runs.detached import start
-
-    return Reader(start(config).run.path)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,8 @@ class ScreenContext:
     session: Reader | None
     shown_run: Callable[[], Path | None]
     """Returns the run that is open at the time of the call."""
+    columns: tuple[str, ...] = ()
+    """Of the list of runs, as they were chosen last."""
 
 
 def make(name: str, context: ScreenContext) -> BaseScreen:
@@ -52,7 +54,7 @@ def make(name: str, context: ScreenContext) -> BaseScreen:
 def _runs(context: ScreenContext) -> BaseScreen:
     from lmm_tui.cockpit.screens.runs_screen import RunsScreen
 
-    return RunsScreen(context.runs_dir, context.shown_run)
+    return RunsScreen(context.runs_dir, context.shown_run, context.columns)
 
 
 def _system(context: ScreenContext) -> BaseScreen:
