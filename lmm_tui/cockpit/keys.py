@@ -22,6 +22,7 @@ Where = Literal[
     "dashboard",
     "charts",
     "overlay",
+    "comparison",
     "dialog",
     "place",
     "list",

@@ -31,8 +31,13 @@ def settings_began(run: RunDir) -> dict[str, Any]:
 
 def settings_now(run: RunDir) -> dict[str, Any]:
     """The settings after the last change."""
+    return settings_of(run)[1]
+
+
+def settings_of(run: RunDir) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings in config.toml, and those after the last change."""
     began = settings_began(run)
-    return began | read_history(run.events).at() if began else began
+    return began, began | read_history(run.events).at() if began else began
 
 
 def differing(settings: Sequence[Settings]) -> list[str]:

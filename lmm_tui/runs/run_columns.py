@@ -139,7 +139,10 @@ class RunColumns:
             return count(float(value))
         if column in _LOSSES:
             return number(float(value), 3)
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        changed = self._details.changed(run)
+        if column in changed and column not in FACTS:
+            return f"{_setting(changed[column])}→{_setting(value)}"
+        return _setting(value)
 
     def version(self, run: ListedRun) -> object:
         """Another one whenever a column of the run, other than its age, has another text."""
@@ -180,6 +183,10 @@ class RunColumns:
     def _keys(self) -> dict[str, None]:
         """All settings that any run has."""
         return dict.fromkeys(key for run in self._runs for key in self._settings(run))
+
+
+def _setting(value: object) -> str:
+    return NOTHING if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

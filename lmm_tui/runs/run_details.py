@@ -19,7 +19,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import read_text, replace_text
 from lmm_tui.metrics.names import TRAIN_LOSS, VAL_LOSS
-from lmm_tui.runs.compared_settings import settings_now
+from lmm_tui.runs.compared_settings import differing, settings_of
 from lmm_tui.runs.run_list import BROKEN, ListedRun
 from lmm_tui.user_folders import user_cache
 
@@ -57,6 +57,7 @@ class RunDetails:
         digest = hashlib.blake2b(str(folder.resolve()).encode("utf-8", "replace"), digest_size=8)
         self._cache = user_cache() / "runs" / f"{digest.hexdigest()}.json"
         self._settings: dict[Path, tuple[str, dict[str, Any]]] = {}
+        self._changed: dict[Path, dict[str, Any]] = {}
         self._digests: dict[str, tuple[str, RunDigest]] | None = None
         self._open: dict[str, Reader] = {}
         self._unsaved = False
@@ -65,6 +66,11 @@ class RunDetails:
         """By dotted key, after the last change; none of a log of another program."""
         known = self._settings.get(run.summary.path)
         return known[1] if known is not None else self._read_settings(run)
+
+    def changed(self, run: ListedRun) -> dict[str, Any]:
+        """What the settings that were changed while the run trained were when it began."""
+        self.settings(run)
+        return self._changed.get(run.summary.path, {})
 
     def refresh(self, runs: Iterable[ListedRun]) -> None:
         """Read the settings of runs whose status is another one than when they were read."""
@@ -75,9 +81,11 @@ class RunDetails:
 
     def _read_settings(self, run: ListedRun) -> dict[str, Any]:
         none = run.is_log or run.summary.state == BROKEN
-        found = {} if none else settings_now(RunDir(run.summary.path))
-        self._settings[run.summary.path] = _version(run), found
-        return found
+        began, now = ({}, {}) if none else settings_of(RunDir(run.summary.path))
+        self._settings[run.summary.path] = _version(run), now
+        if changed := differing([began, now]):
+            self._changed[run.summary.path] = {key: began.get(key) for key in changed}
+        return now
 
     def digest(self, run: ListedRun) -> RunDigest:
         """As far as `read_on` has read it."""

@@ -15,6 +15,7 @@ from lmm_tui.cockpit.screens.run_actions import RunActions
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.runs.run_columns import RunColumns
+from lmm_tui.runs.run_details import RunDetails
 from lmm_tui.runs.run_list import ListedRun
 from lmm_tui.runs.worker_process import run_in_worker
 
@@ -85,7 +86,8 @@ class RunOutputs(RunActions):
             return
         from lmm_tui.cockpit.screens.comparison_screen import ComparisonScreen
 
-        self.app.push_screen(ComparisonScreen([run.summary.path for run in self.marked]))
+        details = RunDetails(self.marked[0].summary.path.parent)
+        self.app.push_screen(ComparisonScreen(self.marked, details))
 
     def action_columns(self) -> None:
         columns, _ = self.shown_columns()
