@@ -33,7 +33,9 @@ def run() -> None:
 
         def ours() -> None:
             listed = RunList(folder).read()
-            assert len(filtered(listed, ["lr<2e-4"], RunColumns(listed, RunDetails(folder)))) == -(-_RUNS // 9)
+            assert len(filtered(listed, ["lr<2e-4"], RunColumns(listed, RunDetails(folder)))) == -(
+                -_RUNS // 9
+            )
 
         def bare() -> None:
             for path in folder.iterdir():

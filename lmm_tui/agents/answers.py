@@ -39,7 +39,11 @@ Answer = dict[str, Any]
 def list_runs(access: RunAccess, words: str, first: int, count: int) -> Answer:
     """A page of the runs for which a filter holds, as that of `lmm-tui runs`, the newest first."""
     listed = [run for run in access.listed() if run.summary.state != BROKEN]
-    found = filtered(listed, words.split(), RunColumns(listed, access.details)) if words.strip() else listed
+    found = (
+        filtered(listed, words.split(), RunColumns(listed, access.details))
+        if words.strip()
+        else listed
+    )
     count = _within("count", count, 1, MOST_RUNS)
     first = _within("first", first, 0, 1 << 30)
     page = found[first : first + count]

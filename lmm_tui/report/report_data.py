@@ -19,6 +19,7 @@ from lmm_tui.metrics.names import describe
 from lmm_tui.metrics.series.series import Series, SeriesStore
 from lmm_tui.runs.compared_settings import differing, settings_began, settings_now
 from lmm_tui.runs.run_health import judge
+from lmm_tui.runs.run_list import labels_of
 
 MOST_RUNS = 20
 MOST_CHARTS = 24
@@ -84,7 +85,7 @@ def collect(paths: Sequence[Path], metrics: Sequence[str] = ()) -> ReportData:
         sessions.append(session)
     shown = list(metrics) or _chosen([session.series for session in sessions])
     bins = min(max(MOST_POINTS // max(len(sessions) * len(shown), 1), 50), MOST_BINS)
-    labels = _labels(paths)
+    labels = labels_of(paths).values()
     runs = [_run(*pair, shown, bins) for pair in zip(labels, sessions, strict=True)]
     return ReportData(runs, shown, differing([run.settings for run in runs]))
 
@@ -186,15 +187,6 @@ def _spread(records: list[RunSample], count: int) -> list[RunSample]:
     if len(records) <= count:
         return records
     return [records[round(at * (len(records) - 1) / (count - 1))] for at in range(count)]
-
-
-def _labels(paths: Sequence[Path]) -> list[str]:
-    """Names of runs; with their folder where two have one name."""
-    names = [path.resolve().name for path in paths]
-    return [
-        name if names.count(name) == 1 else f"{path.resolve().parent.name}/{name}"
-        for name, path in zip(names, paths, strict=True)
-    ]
 
 
 def _finite(value: float) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.setting_changes import read_history
 from lmm_tui.guarded_files import read_text
+from lmm_tui.i18n.number_format import NOTHING
 from lmm_tui.toml_text import flat, parse_toml
 
 Settings = Mapping[str, Any]
@@ -47,6 +48,11 @@ def differing(settings: Sequence[Settings]) -> list[str]:
     """
     keys = dict.fromkeys(key for one in settings for key in one if key not in _OWN)
     return [key for key in keys if any(one.get(key) != settings[0].get(key) for one in settings)]
+
+
+def setting_text(value: object) -> str:
+    """A value of a setting as it is shown: 0.0003 rather than 0.00030000000000000003."""
+    return NOTHING if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

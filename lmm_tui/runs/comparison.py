@@ -18,6 +18,7 @@ from lmm_tui.runs.status_text import RunSummary
 
 _RESULTS = ("state", "health", "loss", "val", "best", "best_step", "tokens", "seconds", "speed")
 _MEASURED = ("best", "val", "loss", "tokens", "seconds", "speed", "parameters")
+_COSTS = ("tokens", "seconds")
 MOST_PROMPTS = 50
 
 
@@ -83,6 +84,13 @@ class Comparison:
         return [
             name for name in shown if len({str(self.columns.value(r, name)) for r in self.runs}) > 1
         ]
+
+    def parallel(self) -> list[str]:
+        """Columns as parallel coordinates: the settings, what they cost, and the result last."""
+        metric, settings = self.metric(), self.differing()
+        shown = [*(settings or _MEASURED), *_COSTS]
+        names = [name for name in self.plottable() if name in shown and name != metric]
+        return [*names, metric]
 
     def answers(self) -> list[PromptAnswers]:
         """Prompts that at least two runs were asked, and what each wrote last."""

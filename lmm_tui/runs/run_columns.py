@@ -17,7 +17,7 @@ from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import NOTHING, count, duration, number
 from lmm_tui.metrics.health.verdict import LEVELS
-from lmm_tui.runs.compared_settings import differing
+from lmm_tui.runs.compared_settings import differing, setting_text
 from lmm_tui.runs.run_details import RunDetails, RunDigest
 from lmm_tui.runs.run_list import BROKEN, ListedRun
 from lmm_tui.runs.status_text import steps_text, verdict_text
@@ -141,8 +141,8 @@ class RunColumns:
             return number(float(value), 3)
         changed = self._details.changed(run)
         if column in changed and column not in FACTS:
-            return f"{_setting(changed[column])}→{_setting(value)}"
-        return _setting(value)
+            return f"{setting_text(changed[column])}→{setting_text(value)}"
+        return setting_text(value)
 
     def version(self, run: ListedRun) -> object:
         """Another one whenever a column of the run, other than its age, has another text."""
@@ -183,10 +183,6 @@ class RunColumns:
     def _keys(self) -> dict[str, None]:
         """All settings that any run has."""
         return dict.fromkeys(key for run in self._runs for key in self._settings(run))
-
-
-def _setting(value: object) -> str:
-    return NOTHING if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ A run is read again only if one of its files was replaced, so listing 500 unchan
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,7 +71,7 @@ class RunList:
             known = self._known.get(path)
             try:
                 if known is None or known[0] != stamps:
-                    listed = ListedRun(RunSummary.of(run), read_note(run), read_tags(run))
+                    listed = _listed(run)
                 elif known[1].live:
                     # A crashed or stale run does not change its files.
                     listed = _with_current_state(run, known[1])
@@ -97,6 +98,32 @@ class RunList:
 
             self._logs = LogList(self._folder)
         return self._logs.read()
+
+
+def listed_runs(paths: Sequence[Path]) -> list[ListedRun]:
+    """Some runs or logs, wherever they are; raises an LmmError where one cannot be read."""
+    from lmm_tui.runs.log_list import summary_of_log  # It imports numpy.
+
+    found = []
+    for path, label in labels_of(paths).items():
+        run = RunDir(path)
+        one = _listed(run) if run.exists() else ListedRun(summary_of_log(path))
+        found.append(replace(one, summary=replace(one.summary, label=label)))
+    return found
+
+
+def labels_of(paths: Sequence[Path]) -> dict[Path, str]:
+    """The name of each run; with its folder where several have that name."""
+    names = {path: path.resolve().name for path in paths}
+    shared = Counter(names.values())
+    return {
+        path: name if shared[name] == 1 else f"{path.resolve().parent.name}/{name}"
+        for path, name in names.items()
+    }
+
+
+def _listed(run: RunDir) -> ListedRun:
+    return ListedRun(RunSummary.of(run), read_note(run), read_tags(run))
 
 
 def _kept_files(run: RunDir) -> tuple[Path, ...]:

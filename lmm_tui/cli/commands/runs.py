@@ -68,7 +68,8 @@ def command(
         click.echo(json.dumps(records, indent=1, allow_nan=False))
         return
     if names:
-        click.echo(_csv(whole, names, known) if as_csv else _table(whole, names, known), nl=False)
+        text = _csv(whole, names, known) if as_csv else columns_table(whole, names, known)
+        click.echo(text, nl=False)
         return
     if whole:
         click.echo(runs_table([run.summary for run in whole]))
@@ -120,7 +121,8 @@ def _shown(columns: RunColumns, run: ListedRun, name: str) -> str:
     return clean(columns.text(run, name))
 
 
-def _table(runs: Sequence[ListedRun], names: Sequence[str], columns: RunColumns) -> str:
+def columns_table(runs: Sequence[ListedRun], names: Sequence[str], columns: RunColumns) -> str:
+    """Columns by their full names, a line a run."""
     head = [name.rpartition(".")[2].upper() for name in names]
     rows = [[_shown(columns, run, name) for name in names] for run in runs]
     right = {

@@ -43,6 +43,7 @@ class ComparisonRead(Message):
 
     tables: dict[str, ShownTable]
     plotted: dict[str, PlottedColumn]
+    parallel: list[str]
     quarters: tuple[int | None, ...]
     metric: str
 
@@ -88,17 +89,20 @@ class ComparisonScreen(PollingScreen):
         known = [float(one) if isinstance(one, int | float) else None for one in results]
         plotted = {
             name: PlottedColumn.of(
-                tr(_TITLES.get(name, name)), [columns.value(run, name) for run in compared.runs]
+                tr(_TITLES.get(name, name.rpartition(".")[2])),
+                [columns.value(run, name) for run in compared.runs],
             )
             for name in names
         }
-        return ComparisonRead(tables_of(compared), plotted, quarters(known), metric)
+        parallel = compared.parallel()
+        return ComparisonRead(tables_of(compared), plotted, parallel, quarters(known), metric)
 
     def on_comparison_read(self, message: ComparisonRead) -> None:
         self._read = message
         names = [*message.plotted]
         if self._x not in names:
-            self._x = names[0] if names else ""
+            numeric = [name for name in names if message.plotted[name].scale.kind != "names"]
+            self._x = [*numeric, *names, ""][0]
         if self._y not in names:
             self._y = message.metric if message.metric in names else (names or [""])[-1]
         self._show()
@@ -133,9 +137,8 @@ class ComparisonScreen(PollingScreen):
             columns = self._read.plotted
             scatter.show(names, columns[self._x], columns[self._y], self._read.quarters)
         else:
-            others = {name: one for name, one in self._read.plotted.items()}
-            last = others.pop(self._read.metric, None)
-            shown_columns = [*others.values(), *([last] if last else [])]
+            plotted = self._read.plotted
+            shown_columns = [plotted[name] for name in self._read.parallel if name in plotted]
             parallel.show(shown_columns, self._read.quarters)
         self._show_detail()
 

@@ -12,6 +12,7 @@ from lmm_tui.cockpit.widgets.styled_line import Part
 from lmm_tui.cockpit.widgets.table import TableColumn, TableRow
 from lmm_tui.i18n.language import listed, mark, tr
 from lmm_tui.i18n.number_format import NOTHING, number
+from lmm_tui.runs.compared_settings import setting_text
 from lmm_tui.runs.comparison import Comparison
 from lmm_tui.runs.run_tree import TreeLine
 
@@ -73,7 +74,7 @@ def _ranking(compared: Comparison) -> ShownTable:
             "drawn": (_error_bar(one.mean, one.bar, scale), "$accent"),
         }
         settings = zip(differing, one.settings, strict=True)
-        rows.append(TableRow(key, cells | {name: _text(value) for name, value in settings}))
+        rows.append(TableRow(key, cells | {name: setting_text(value) for name, value in settings}))
         details[key] = listed(one.names)
     columns = (
         TableColumn("place", "#", 3, right=True),
@@ -144,10 +145,6 @@ def _error_bar(mean: float, bar: float | None, scale: tuple[float, float]) -> st
         cells[first], cells[last] = "├", "┤"
     cells[cell(mean)] = "●"
     return "".join(cells)
-
-
-def _text(value: object) -> str:
-    return NOTHING if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _width(name: str, rows: Sequence[TableRow]) -> int:

@@ -5,7 +5,6 @@ Every run is read through a session of its own, a little at a time, so that keys
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
@@ -32,6 +31,7 @@ from lmm_tui.metrics import names
 from lmm_tui.metrics.series.run_overlay import Overlay
 from lmm_tui.metrics.series.series import Axis
 from lmm_tui.runs.run_flops import flops_a_token
+from lmm_tui.runs.run_list import labels_of
 from lmm_tui.terminal.safe_text import clean
 
 _METRICS = (
@@ -77,15 +77,6 @@ class RunLegend(StyledLine):
         return Content.assemble(*parts).truncate(max(width, 1), ellipsis=True)
 
 
-def labels_of(paths: Sequence[Path]) -> dict[str, str]:
-    """By path, the name of each run; with its folder where several have that name."""
-    shared = Counter(path.name for path in paths)
-    return {
-        str(path): path.name if shared[path.name] == 1 else f"{path.parent.name}/{path.name}"
-        for path in paths
-    }
-
-
 class OverlayScreen(ChartGestures):
     """The curves of the runs at `paths`, on steps, tokens, time since the start or FLOPs."""
 
@@ -99,7 +90,7 @@ class OverlayScreen(ChartGestures):
 
     def __init__(self, paths: Sequence[Path]) -> None:
         super().__init__(name=OVERLAY)
-        self._labels = labels_of(paths)
+        self._labels = {str(path): label for path, label in labels_of(paths).items()}
         self._sessions = {str(path): Reader(path) for path in paths}
         self._colors = dict(zip(self._sessions, cycle(SERIES_COLORS), strict=False))
         flops = {key: known for key, one in self._sessions.items() if (known := flops_a_token(one))}

@@ -31,9 +31,7 @@ class _Output:
 
     def write(self, runs: Sequence[Path], target: Path) -> str:
         if not self.each:
-            return run_in_worker(
-                [*self.command, *map(str, runs), "-o", str(target)], niceness=10
-            )
+            return run_in_worker([*self.command, *map(str, runs), "-o", str(target)], niceness=10)
         target.mkdir(parents=True, exist_ok=True)
         for run in runs:
             file = target / f"{run.name}.csv"
@@ -130,8 +128,10 @@ class RunOutputs(RunActions):
         def judge(name: str) -> str:
             path = Path(name).expanduser()
             if not name.strip() or path.suffix != suffix:
-                return tr("give a name that ends in {suffix}", suffix=suffix) if suffix else tr(
-                    "give the name of a folder"
+                return (
+                    tr("give a name that ends in {suffix}", suffix=suffix)
+                    if suffix
+                    else tr("give the name of a folder")
                 )
             if path.exists() and not output.each:
                 return tr("{path}: exists already; take another name", path=path)
