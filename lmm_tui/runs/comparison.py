@@ -10,6 +10,7 @@ from lmm_tui.engine.evaluation.records import read_records
 from lmm_tui.engine.run.history import RunHistory
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
+from lmm_tui.runs.compared_settings import differing, told_settings
 from lmm_tui.runs.run_columns import RunColumns
 from lmm_tui.runs.run_details import RunDetails
 from lmm_tui.runs.run_list import ListedRun
@@ -65,6 +66,12 @@ class Comparison:
         """The columns of the table: results, then settings, without those that no run has."""
         shown = (*_RESULTS, *self.differing())
         return ["name", *(name for name in shown if name == "state" or self._has(name))]
+
+    def settings(self) -> dict[str, dict[str, str]]:
+        """What differs in settings, code and packages: by key, the text of each run."""
+        told = {run.name: told_settings(RunDir(run.summary.path)) for run in self._own()}
+        keys = differing([*told.values()]) if told else []
+        return {key: {name: one.get(key, "") for name, one in told.items()} for key in keys}
 
     def metric(self) -> str:
         """By what runs are ranked: the best validation loss, or the loss where none has one."""

@@ -19,8 +19,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from lmm_tui.child_process import ALL_SECRETS, HUB_SECRETS, start_python
-from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.reader import Reader
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message, with_messages, with_parts
 from lmm_tui.runs.shutdown import GRACE_S, leave_after

@@ -11,7 +11,8 @@ _SAME_MODEL = 0.02
 def flops_a_token(session: Reader) -> float | None:
     """Forward and backward, as `--flops` counts them; of another model 6 N (arXiv 2001.08361).
 
-    Another model is one whose parameters are not as many as those of the configured shape. None where not even the number of parameters is known, as of most logs of other programs.
+    Another model is one whose parameters are not as many as those of the configured shape. None
+    where not even that number is known, as of most logs of other programs.
     """
     parameters = session.view.info.parameters
     if session.foreign:

@@ -1,4 +1,4 @@
-"""Runs as a tree: under the sweep or pipeline they belong to, or under the run they started from."""
+"""Runs as a tree: under the group they belong to, or under the run they started from."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def _page(
 
     def known(name: str) -> str:
         found = columns.known(name)
-        if all(columns.value(run, found) is None for run in runs):
+        if all(columns.value(run, found) in (None, "") for run in runs):
             raise ColumnError("{name}: none of these runs has it", name=name)
         return found
 

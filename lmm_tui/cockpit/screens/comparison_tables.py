@@ -16,7 +16,7 @@ from lmm_tui.runs.compared_settings import setting_text
 from lmm_tui.runs.comparison import Comparison
 from lmm_tui.runs.run_tree import TreeLine
 
-RESULTS, SEEDS = mark("results"), mark("ranking")
+RESULTS, SEEDS, SETTINGS = mark("results"), mark("ranking"), mark("settings")
 ANSWERS, SCORES = mark("answers"), mark("evaluation")
 
 _NAME = 20
@@ -39,6 +39,7 @@ def tables_of(compared: Comparison) -> dict[str, ShownTable]:
     found = {
         RESULTS: _results(compared),
         SEEDS: _ranking(compared),
+        SETTINGS: _settings(compared),
         ANSWERS: _answers(compared),
         SCORES: _scores(compared),
     }
@@ -87,6 +88,19 @@ def _ranking(compared: Comparison) -> ShownTable:
         TableColumn("mean", tr("mean"), 8, right=True),
         TableColumn("bar", "95 %", 9, right=True),
         TableColumn("drawn", "", _BAR, rank=1),
+    )
+    return ShownTable(columns, tuple(rows), details)
+
+
+def _settings(compared: Comparison) -> ShownTable:
+    names = [run.name for run in compared.runs if not run.is_log]
+    rows, details = [], {}
+    for key, texts in compared.settings().items():
+        rows.append(TableRow(key, {"key": key} | {name: texts[name] or NOTHING for name in names}))
+        details[key] = "\n".join(f"{name}: {texts[name] or NOTHING}" for name in names)
+    columns = (
+        TableColumn("key", tr("setting"), _NAME, grows=True),
+        *(TableColumn(name, name, _WIDEST, rank=at) for at, name in enumerate(names)),
     )
     return ShownTable(columns, tuple(rows), details)
 

@@ -39,17 +39,22 @@ class _Output:
         return str(target)
 
 
-_OUTPUTS = {
-    output.choice.id: output
-    for output in (
-        _Output(Choice("html", "h", mark("Report for a browser (HTML)")), ("report",), "report.html"),
-        _Output(Choice("md", "m", mark("Report as Markdown")), ("report",), "report.md"),
-        _Output(Choice("png", "p", mark("Curves and settings compared (PNG)")), ("compare",),
-                "comparison.png"),
-        _Output(Choice("csv", "c", mark("Metrics as CSV, a file a run")),
-                ("export", "--to", "csv"), "curves", each=True),
-    )
-}  # fmt: skip
+_ALL = (
+    _Output(Choice("html", "h", mark("Report for a browser (HTML)")), ("report",), "report.html"),
+    _Output(Choice("md", "m", mark("Report as Markdown")), ("report",), "report.md"),
+    _Output(
+        Choice("png", "p", mark("Curves and settings compared (PNG)")),
+        ("compare",),
+        "comparison.png",
+    ),
+    _Output(
+        Choice("csv", "c", mark("Metrics as CSV, a file a run")),
+        ("export", "--to", "csv"),
+        "curves",
+        each=True,
+    ),
+)
+_OUTPUTS = {output.choice.id: output for output in _ALL}
 
 
 class RunOutputs(RunActions):

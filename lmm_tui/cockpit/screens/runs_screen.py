@@ -251,21 +251,24 @@ class RunsScreen(RunOutputs):
     # Order and choice
 
     @on(Table.HeadClicked)
-    def _sort_by(self, message: Table.HeadClicked) -> None:
+    def _head_clicked(self, message: Table.HeadClicked) -> None:
         again = message.column == self._by
-        self._sort(message.column, not self._falling if again else None)
+        self.sort_by(message.column, not self._falling if again else None)
 
     def action_sort(self) -> None:
         order = [*dict.fromkeys((_NEWEST_FIRST, *self._names))]
-        self._sort(order[(order.index(self._by) + 1) % len(order)] if self._by in order else "name")
+        self.sort_by(
+            order[(order.index(self._by) + 1) % len(order)] if self._by in order else "name"
+        )
 
-    def _sort(self, column: str, falling: bool | None = None) -> None:
+    def sort_by(self, column: str, falling: bool | None = None) -> None:
+        """Sort by the full name of a column; from the end that a person wants to see first."""
         self._by = column
         self._falling = column in LARGEST_FIRST if falling is None else falling
         self._show()
 
     def action_reverse(self) -> None:
-        self._sort(self._by, not self._falling)
+        self.sort_by(self._by, not self._falling)
 
     def action_branch(self) -> None:
         at = BRANCHINGS.index(self._branching) + 1
