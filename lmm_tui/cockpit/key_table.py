@@ -132,11 +132,11 @@ delete       d delete  14  *  delete       Move the marked runs to .trash; asks 
 close  escape C  1  -  back  Go back
 
 [comparison]  where: comparison  group: Compared runs
-next      ] right  2  -  next page      Show results, seeds, answers, evaluations, plots  turn(1)
-previous  [ left   -  -  previous page  Show the page before  turn(-1)
-x         x        3  -  x column       Plot the next column to the right  next_x
-y         y        4  -  y column       Plot the next column upwards  next_y
-close     escape D q  1  -  back  Go back
+next      ] right     2  -  next page      Show results, seeds, answers, evaluations, plots  turn(1)
+previous  [ left      -  -  previous page  Show the page before  turn(-1)
+x         x           3  -  x column       Plot the next column to the right  next_x
+y         y           4  -  y column       Plot the next column upwards  next_y
+close     escape D q  1  -  back           Go back to the list of runs
 
 [checkpoints]  where: checkpoints  group: Checkpoints
 pin       P         3  *  pin       Keep this checkpoint permanently, or no longer

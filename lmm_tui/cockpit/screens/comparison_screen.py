@@ -87,13 +87,11 @@ class ComparisonScreen(PollingScreen):
         metric = compared.metric()
         results = [columns.value(run, metric) for run in compared.runs]
         known = [float(one) if isinstance(one, int | float) else None for one in results]
-        plotted = {
-            name: PlottedColumn.of(
-                tr(_TITLES.get(name, name.rpartition(".")[2])),
-                [columns.value(run, name) for run in compared.runs],
-            )
-            for name in names
-        }
+        plotted = {}
+        for name in names:
+            title = _TITLES.get(name, name.rpartition(".")[2])
+            values = [columns.value(run, name) for run in compared.runs]
+            plotted[name] = PlottedColumn.of(tr(title), values)
         parallel = compared.parallel()
         return ComparisonRead(tables_of(compared), plotted, parallel, quarters(known), metric)
 

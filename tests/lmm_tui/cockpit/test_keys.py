@@ -22,6 +22,7 @@ from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.chart_gestures import ChartGestures
 from lmm_tui.cockpit.screens.chat_screen import ChatScreen
 from lmm_tui.cockpit.screens.checkpoints_screen import CheckpointsScreen
+from lmm_tui.cockpit.screens.comparison_screen import ComparisonScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.data_screen import DataScreen
@@ -42,6 +43,7 @@ OWNERS = {
     "dashboard": DashboardScreen,
     "charts": ChartGestures,
     "overlay": OverlayScreen,
+    "comparison": ComparisonScreen,
     "dialog": QuitDialog,
     "place": BaseScreen,
     "list": Table,
