@@ -16,8 +16,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-import psutil
-
+from lmm_tui.engine.run.process_lives import process_lives
 from lmm_tui.engine.run.run_dir_error import RunDirError, writing
 from lmm_tui.engine.run.run_records import (
     ACTIVE_STATES,
@@ -197,11 +196,9 @@ class RunDir:
         # Before the first status is written, the start counts as the last heartbeat.
         silent_s = now - max(status.heartbeat, info.started)
         if info.host == socket.gethostname():
-            if not psutil.pid_exists(info.pid):
-                return "crashed"
             # Setting the clock shifts every process's start time; a fresh heartbeat proves life.
             silent = abs(silent_s) > _STALE_AFTER_S
-            if silent and not _started_at(info.pid, info.pid_started):
+            if not process_lives(info.pid, info.pid_started if silent else None):
                 return "crashed"
         return "stale" if silent_s > _STALE_AFTER_S else status.state
 
@@ -229,14 +226,6 @@ def others_can_write(folder: Path) -> bool:
         return False
     group = found.st_mode & stat.S_IWGRP and found.st_gid != os.getgid()
     return bool(found.st_mode & stat.S_IWOTH or group) and not found.st_mode & stat.S_ISVTX
-
-
-def _started_at(pid: int, started: float) -> bool:
-    try:
-        # Process start times come from clock ticks; two readings differ by far less than this.
-        return abs(psutil.Process(pid).create_time() - started) < 2.0
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
 
 
 if __name__ == "__main__":

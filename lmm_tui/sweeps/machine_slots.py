@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.process_lives import process_lives
 from lmm_tui.guarded_files import make_private, open_file, read_text, replace_text
 from lmm_tui.planning.estimate import estimate
 from lmm_tui.runs.machine_stats import Machine
@@ -134,7 +135,11 @@ class MachineSlots:
             file = self._folder / "slots.json"
             try:
                 found = json.loads(read_text(file, self._folder))
-                table = {run: entry for run, entry in found.items() if _lives(entry)}
+                table = {
+                    run: entry
+                    for run, entry in found.items()
+                    if process_lives(entry["pid"], entry["pid_started"])
+                }
             except (OSError, ValueError, AttributeError, TypeError, KeyError):
                 table = {}
             yield table
@@ -153,17 +158,6 @@ def _identity(pid: int) -> dict[str, Any]:
         return {"pid": pid, "pid_started": psutil.Process(pid).create_time()}
     except psutil.Error:
         return {"pid": pid, "pid_started": 0.0}
-
-
-def _lives(entry: dict[str, Any]) -> bool:
-    try:
-        process = psutil.Process(entry["pid"])
-        ended = process.status() == psutil.STATUS_ZOMBIE
-        return not ended and abs(process.create_time() - entry["pid_started"]) < 2
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.Error:
-        return True
 
 
 if __name__ == "__main__":
