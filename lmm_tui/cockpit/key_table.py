@@ -120,6 +120,7 @@ sort         o         7   *  sort         Order by the next column; so does a c
 reverse      O         -   -  reverse      Reverse the order; so does a second click on the header
 columns      c         8   *  columns      Choose the columns, settings among them
 branch       v         8   *  tree         Show a list, groups such as sweeps, or the lineage
+queue        Q         8   *  sweeps       Sweeps: pause, reorder, cancel trials  app.go('queue')
 write        e         9   *  export       Write the marked runs: report, picture, CSV
 tag          T         10  *  tag          Give the marked runs tags, or take them away
 archive      z         11  *  archive      Hide the marked runs from the list, or show them again
@@ -127,6 +128,16 @@ note         a         12  *  note         Write a note on this run
 rename       r         13  *  rename       Rename a run that is not live
 resume       R         9   *  resume       Resume an ended run, or show the command; asks first
 delete       d delete  14  *  delete       Move the marked runs to .trash; asks first
+
+[queue]  where: queue  group: Sweeps
+open    enter     2   *  open         Show this run in the dashboard; unfold or fold a sweep
+pause   space     3   *  pause        Begin no more trials of this sweep, or begin them again
+work    w         4   *  start queue  Work on this sweep in the background
+first   F         5   *  first        Begin the trial under the cursor next
+drop    d delete  6   *  drop         Leave this trial out, or stop it with a checkpoint
+seeds   S         7   *  more seeds   Train the best point with more seeds
+winner  R         8   *  train on     Train the best run for twice as many steps
+cancel  X         9   *  cancel       Begin no more trials and stop those that train; asks first
 
 [overlay]  where: overlay
 close  escape C  1  -  back  Go back

@@ -23,6 +23,7 @@ Where = Literal[
     "charts",
     "overlay",
     "comparison",
+    "queue",
     "dialog",
     "place",
     "list",

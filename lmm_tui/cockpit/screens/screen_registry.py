@@ -57,6 +57,12 @@ def _runs(context: ScreenContext) -> BaseScreen:
     return RunsScreen(context.runs_dir, context.shown_run, context.columns)
 
 
+def _queue(context: ScreenContext) -> BaseScreen:
+    from lmm_tui.cockpit.screens.queue_screen import QueueScreen
+
+    return QueueScreen(context.runs_dir)
+
+
 def _system(context: ScreenContext) -> BaseScreen:
     from lmm_tui.cockpit.screens.system_screen import SystemScreen
 
@@ -72,6 +78,7 @@ def _of_a_run(name: str, context: ScreenContext) -> BaseScreen:
 
 _MAKERS: dict[str, Callable[[ScreenContext], BaseScreen]] = {
     "runs": _runs,
+    "queue": _queue,
     "system": _system,
     **{name: partial(_of_a_run, name) for name in _OF_A_RUN},
 }

@@ -207,7 +207,7 @@ async def test_v_shows_groups_that_fold_and_the_lineage(runs):
 async def test_actions_work_on_all_marked_runs(runs):
     async with listing(runs) as (app, pilot):
         await pilot.press("down", "space", "space", "T", *"night best", "enter")
-        await until(pilot, lambda: (runs / "chat" / "tags.txt").exists())
+        await until(pilot, (runs / "chat" / "tags.txt").exists)
         assert {name: _run(runs, name).path.joinpath("tags.txt").read_text() for name in (
             "polite", "chat")} == dict.fromkeys(("polite", "chat"), "best\nnight\n")  # fmt: skip
         await pilot.press("z")
