@@ -112,8 +112,8 @@ def work(folder: SweepFolder) -> int:
 
 def _make(context: click.Context) -> SweepFolder | None:
     """A new sweep of the command line; None after `--print-config`."""
-    from lmm_tui.sweeps.axes import check, split_assignments
-    from lmm_tui.sweeps.sweep_plan import SweepFolder, SweepPlan, choose
+    from lmm_tui.sweeps.axes import split_assignments
+    from lmm_tui.sweeps.sweep_plan import SweepWishes, new_sweep
 
     given = context.params
     for flag in ("first", "drop", "more_seeds", "action"):
@@ -129,28 +129,26 @@ def _make(context: click.Context) -> SweepFolder | None:
     start = read_settings(context)
     if start is None:
         return None
-    sampler, trials = choose(tuple(axes), given["trials"], given["sampler"])
-    check(axes, start.config)
-    name = start.config.name or f"sweep-{time.strftime('%m%d-%H%M%S')}"
-    base = start.config.model_dump(exclude_none=True)
-    for key in ("name", "group"):
-        base.pop(key, None)
-    plan = SweepPlan(
-        name,
-        base,
-        tuple(axes),
-        trials,
-        sampler,
+    wishes = SweepWishes(
+        given["trials"],
+        given["sampler"],
         given["prune"],
         given["seeds"],
         given["metric"],
         given["maximize"],
         given["jobs"],
     )
-    folder = SweepFolder(Path(start.config.runs_dir), name)
-    folder.create(plan)
+    folder = new_sweep(start.config, tuple(axes), wishes)
+    plan = folder.read()
     click.echo(
-        clean(tr("sweep {name}: {count} trials by {how}", name=name, count=trials, how=sampler))
+        clean(
+            tr(
+                "sweep {name}: {count} trials by {how}",
+                name=plan.name,
+                count=plan.trials,
+                how=plan.sampler,
+            )
+        )
     )
     return folder
 

@@ -28,7 +28,11 @@ from lmm_tui.cockpit.screens.configure_outlook import (
 )
 from lmm_tui.cockpit.screens.form_tabs import TABS, keys_of, matters
 from lmm_tui.cockpit.screens.option_form import OptionForm
-from lmm_tui.cockpit.screens.settings_dialogs import SettingsFiles
+from lmm_tui.cockpit.screens.sweep_from_form import (
+    SweepFromForm,
+    sweep_command,
+    sweep_promise,
+)
 from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, Outlook, promise
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
 from lmm_tui.cockpit.widgets.option_field import OptionField
@@ -59,7 +63,7 @@ DEVICES_AFTER_S = 0.5
 """Importing torch holds the interpreter for moments: the first paint goes first."""
 
 
-class ConfigureScreen(SettingsFiles):
+class ConfigureScreen(SweepFromForm):
     """Dismissed with a configuration that may be started, or with None where none was wanted."""
 
     CSS_PATH = "../configure.tcss"
@@ -212,7 +216,7 @@ class ConfigureScreen(SettingsFiles):
 
     def action_copy(self) -> None:
         """Put the command that starts this run on the clipboard."""
-        command = command_line(self._config)
+        command = sweep_command(self._config, self.form.axes) or command_line(self._config)
         self.app.copy_to_clipboard(command)
         # Terminals may drop the sequence, and do not say so: the line can be copied by hand.
         sent = tr("Sent to the terminal's clipboard (OSC 52):")
@@ -246,6 +250,8 @@ class ConfigureScreen(SettingsFiles):
         elif self._known.data is None:
             self._start_wanted = True
             self.form.warn(tr("Looking at the data …"))
+        elif axes := self.form.axes:
+            self.ask_sweep(axes)
         else:
             self.dismiss(self._config)
 
@@ -273,9 +279,11 @@ class ConfigureScreen(SettingsFiles):
         panel = self.query_one(EstimatePanel)
         panel.outlook = outlook
         panel.set_class(bool(self.form.wrong_fields), "-stale")
-        self.form.promise("" if self.form.wrong_fields else promise(outlook))
+        will = sweep_promise(self.form.axes) or promise(outlook)
+        self.form.promise("" if self.form.wrong_fields else will)
         self._try_soon(outlook)
-        self.query_one("#command", Static).update(f"$ {clean(command_line(self._config))}")
+        command = sweep_command(self._config, self.form.axes) or command_line(self._config)
+        self.query_one("#command", Static).update(f"$ {clean(command)}")
 
     def _look_soon(self) -> None:
         self._known.data = None
