@@ -32,7 +32,7 @@ class SweepSteering:
         """Begin no more trials; those that train go on."""
         self._folder.flag("paused", on)
         name = self._plan.name
-        return tr("{name} is paused", name=name) if on else tr("{name} goes on", name=name)
+        return tr("{name} is paused", name=name) if on else tr("{name} continues", name=name)
 
     def cancel(self) -> str:
         """Begin no more trials, and stop those that train with a checkpoint."""
