@@ -42,6 +42,7 @@ from lmm_tui.cockpit.screens.too_small import TooSmallScreen, too_small
 from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
+from lmm_tui.runs.remote.fleets import folder_for_new_runs
 from lmm_tui.terminal import notices
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.textual_patches.install import forget_terminal_contents
@@ -128,12 +129,8 @@ class CockpitApp(SettingsApp):
     @property
     def habits(self) -> Preferences:
         """The preferences to keep for the next start."""
-        chosen = self.theme != self._theme_at_first
-        habits = replace(
-            self._habits,
-            theme=self.theme if chosen else self._habits.theme,
-            told=tuple(sorted(self._told)),
-        )
+        theme = self._habits.theme if self.theme == self._theme_at_first else self.theme
+        habits = replace(self._habits, theme=theme, told=tuple(sorted(self._told)))
         habits = habits.with_sight_of(self._session)
         # Read after the app has ended, too.
         return habits.with_shelf(self._last_dashboard.shelf) if self._last_dashboard else habits
@@ -318,7 +315,8 @@ class CockpitApp(SettingsApp):
     def _configure_another(self, **settings: str) -> None:
         from lmm_tui.engine.config.resolve import resolve
 
-        self._configure(resolve(assignments={"runs_dir": str(self.runs_dir), **settings}))
+        folder = str(folder_for_new_runs(self.runs_dir))
+        self._configure(resolve(assignments={"runs_dir": folder, **settings}))
 
     def _shown_run(self) -> Path | None:
         return None if self._session is None else self._session.run_dir.path

@@ -32,6 +32,11 @@ class RunActions(ListScreen):
         """The marked runs, in the order of the list."""
         raise NotImplementedError
 
+    @property
+    def remote(self) -> bool:
+        """Whether the runs are on other machines, where alone their files can be changed."""
+        return False
+
     def run_under_cursor(self) -> ListedRun | None:
         raise NotImplementedError
 
@@ -55,7 +60,11 @@ class RunActions(ListScreen):
         return run if run is not None and self._have_ended([run], action) else None
 
     def _can_change(self, runs: Sequence[ListedRun], action: str) -> bool:
-        """Whether none is a log of another program; else it is said."""
+        """Whether none is a log of another program or on another machine; else it is said."""
+        if self.remote:
+            said = tr("These runs are on other machines; do this there")
+            self.toast(said, action, severe=True)
+            return False
         if logs := [run.name for run in runs if run.is_log]:
             said = tr("{name} is a log of another program: read-only", name=_named(logs))
             self.toast(said, action, severe=True)

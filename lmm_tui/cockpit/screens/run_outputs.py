@@ -5,7 +5,7 @@ Files are written by `lmm-tui` in a worker process, so that no training feels it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,6 +60,10 @@ _OUTPUTS = {output.choice.id: output for output in _ALL}
 class RunOutputs(RunActions):
     """For a list of runs with the bindings of `runs`."""
 
+    def fetch(self, runs: Sequence[Path], then: Callable[[], object]) -> None:
+        """Do `then` once all of the runs is here, those on other machines too."""
+        raise NotImplementedError
+
     def shown_columns(self) -> tuple[RunColumns, Sequence[str]]:
         """The columns of the listed runs, and the full names of those that are shown."""
         raise NotImplementedError
@@ -77,9 +81,13 @@ class RunOutputs(RunActions):
         if not self.marked:
             self.toast(tr("Mark runs with space first"), "overlay")
             return
+        paths = [run.summary.path for run in self.marked]
+        self.fetch(paths, lambda: self._overlay(paths))
+
+    def _overlay(self, paths: Sequence[Path]) -> None:
         from lmm_tui.cockpit.screens.overlay_screen import OverlayScreen
 
-        self.app.push_screen(OverlayScreen([run.summary.path for run in self.marked]))
+        self.app.push_screen(OverlayScreen(paths))
 
     def action_differences(self) -> None:
         if len(self.marked) < 2:
@@ -87,10 +95,14 @@ class RunOutputs(RunActions):
             hint = tr("Mark two runs or more with space ({count} marked)", count=count)
             self.toast(hint, "compare")
             return
+        runs = self.marked
+        self.fetch([run.summary.path for run in runs], lambda: self._compare(runs))
+
+    def _compare(self, runs: Sequence[ListedRun]) -> None:
         from lmm_tui.cockpit.screens.comparison_screen import ComparisonScreen
 
-        details = RunDetails(self.marked[0].summary.path.parent)
-        self.app.push_screen(ComparisonScreen(self.marked, details))
+        details = RunDetails(runs[0].summary.path.parent)
+        self.app.push_screen(ComparisonScreen(runs, details))
 
     def action_columns(self) -> None:
         columns, _ = self.shown_columns()
@@ -115,7 +127,9 @@ class RunOutputs(RunActions):
 
     def action_write(self) -> None:
         runs = self.targets()
-        if not runs:
+        if not runs or self.remote:
+            if self.remote:
+                self.toast(tr("These runs are on other machines; do this there"), "export")
             return
         text = tr("{name} is written to a file.", name=runs[0].name)
         if len(runs) > 1:

@@ -19,6 +19,7 @@ from textual.message import Message
 
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import ColumnsChosen, OpenRun
+from lmm_tui.cockpit.screens.list_screen import WorkDone
 from lmm_tui.cockpit.screens.run_outputs import RunOutputs
 from lmm_tui.cockpit.screens.runs_table import DEFAULT_COLUMNS, GROUP, QUIET, RunsTable
 from lmm_tui.cockpit.widgets.filter_input import FilterInput
@@ -27,8 +28,9 @@ from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.errors import LmmError
-from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.runs.remote.fleets import fleet_of
 from lmm_tui.runs.run_columns import LARGEST_FIRST, RunColumns
 from lmm_tui.runs.run_details import RunDetails
 from lmm_tui.runs.run_filter import filtered, without_archived
@@ -58,6 +60,13 @@ class DetailsRead(Message):
     more: bool
 
 
+@dataclass
+class Fetched(Message):
+    """Runs of other machines are here now."""
+
+    then: Callable[[], object]
+
+
 class RunsScreen(RunOutputs):
     """The runs of `folder`; `shown_run` says which of them the dashboard shows."""
 
@@ -72,6 +81,7 @@ class RunsScreen(RunOutputs):
     ) -> None:
         super().__init__()
         self._folder = folder
+        self._fleet = fleet_of(folder)
         self._shown_run = shown_run
         self._chosen = tuple(chosen) or DEFAULT_COLUMNS
         self._list = RunList(folder)
@@ -91,6 +101,32 @@ class RunsScreen(RunOutputs):
     @property
     def marked(self) -> tuple[ListedRun, ...]:
         return tuple(run for run in self._kept if run.summary.path in self._marked)
+
+    @property
+    def remote(self) -> bool:
+        return self._fleet is not None
+
+    @property
+    def away(self) -> dict[str, str]:
+        """The machines of a fleet that cannot be reached now, with why."""
+        return self._fleet.away if self._fleet is not None else {}
+
+    def fetch(self, runs: Sequence[Path], then: Callable[[], object]) -> None:
+        fleet = self._fleet
+        if fleet is None:
+            then()
+            return
+
+        def work() -> Message:
+            for run in runs:
+                fleet.follow(run)
+            return Fetched(then)
+
+        self.toast(tr("Connecting to {names} …", names=listed([run.name for run in runs])), "runs")
+        self.in_background("fetch", work, lambda why: WorkDone("runs", why, ok=False))
+
+    def on_fetched(self, message: Fetched) -> None:
+        message.then()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -194,6 +230,7 @@ class RunsScreen(RunOutputs):
         else:
             facts = [tr("1 run") if runs == 1 else tr("{count} runs", count=runs)]
         facts += [tr("{count} live", count=live)] if live else []
+        facts += [tr("{host} is away", host=host) for host in self.away]
         facts += [tr("{count} archived", count=archived)] if archived else []
         facts += [tr("{count} marked", count=len(self.marked))] if self.marked else []
         self.query_one(ScreenTabs).show(" · ".join(facts))
@@ -224,6 +261,12 @@ class RunsScreen(RunOutputs):
         trouble = verdict.text if verdict.is_trouble else ""
         style = "$error" if error else VERDICT_STYLES[verdict.level] if trouble else ""
         last = translate_message(error or trouble) or run.note or hint
+        host = run.name.partition(":")[0]
+        if why := self.away.get(host, ""):
+            last, style = (
+                tr("{host} is away: {why}", host=host, why=translate_message(why)),
+                "$warning",
+            )
         return [
             Content.assemble((clean(chain), "bold"), (f"  {clean(facts)}", QUIET)),
             Content.styled(clean(str(run.summary.path)), QUIET),
@@ -319,7 +362,8 @@ class RunsScreen(RunOutputs):
     @on(Table.Opened)
     def action_open(self) -> None:
         if run := self.run_under_cursor():
-            self.post_message(OpenRun(run.summary.path))
+            path = run.summary.path
+            self.fetch([path], lambda: self.post_message(OpenRun(path)))
         elif key := self.query_one(Table).cursor:
             self._folded ^= {key.removeprefix(GROUP)}
             self._show()
