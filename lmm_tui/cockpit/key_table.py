@@ -118,12 +118,12 @@ differences  D         6   *  differences  Compare results, settings, seeds, sam
 filter       /         3   *  filter       Words, or comparisons: lr<1e-3 stage=sft tag=night
 sort         o         7   *  sort         Order by the next column; so does a click on its header
 reverse      O         -   -  reverse      Reverse the order; so does a second click on the header
-columns      c         8   *  columns      Choose the columns, settings among them
-branch       v         8   *  tree         Show a list, groups such as sweeps, or the lineage
+columns      |         8   *  columns      Choose the columns, settings among them
+branch       Y         8   *  tree         Show a list, groups such as sweeps, or the lineage
 queue        Q         8   *  sweeps       Sweeps: pause, reorder, cancel trials  app.go('queue')
 write        e         9   *  export       Write the marked runs: report, picture, CSV
-tag          T         10  *  tag          Give the marked runs tags, or take them away
-archive      z         11  *  archive      Hide the marked runs from the list, or show them again
+tag          #         10  *  tag          Give the marked runs tags, or take them away
+archive      Z         11  *  archive      Hide the marked runs from the list, or show them again
 note         a         12  *  note         Write a note on this run
 rename       r         13  *  rename       Rename a run that is not live
 resume       R         9   *  resume       Resume an ended run, or show the command; asks first
@@ -132,10 +132,10 @@ delete       d delete  14  *  delete       Move the marked runs to .trash; asks 
 [queue]  where: queue  group: Sweeps
 open    enter     2   *  open         Show this run in the dashboard; unfold or fold a sweep
 pause   space     3   *  pause        Begin no more trials of this sweep, or begin them again
-work    w         4   *  start queue  Work on this sweep in the background
-first   F         5   *  first        Begin the trial under the cursor next
+work    W         4   *  start queue  Work on this sweep in the background
+first   U         5   *  first        Begin the trial under the cursor next
 drop    d delete  6   *  drop         Leave this trial out, or stop it with a checkpoint
-seeds   S         7   *  more seeds   Train the best point with more seeds
+seeds   M         7   *  more seeds   Train the best point with more seeds
 winner  R         8   *  train on     Train the best run for twice as many steps
 cancel  X         9   *  cancel       Begin no more trials and stop those that train; asks first
 

@@ -159,7 +159,7 @@ async def test_the_filter_of_the_command_line_filters_as_one_types(runs):
 async def test_the_columns_are_those_that_were_chosen_and_are_kept(runs):
     async with listing(runs, (150, 40)) as (app, pilot):
         assert " lr " in screen_text(app).splitlines()[1]
-        await pilot.press("c", "ctrl+u", *"name nonsense", "enter")
+        await pilot.press("vertical_line", "ctrl+u", *"name nonsense", "enter")
         await until_read(pilot, "no column and no setting")
         await pilot.press("ctrl+u", *"name,lr best", "enter")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
@@ -186,11 +186,11 @@ async def test_best_and_curve_are_read_once_for_all_starts(tmp_path):
         (tmp_path / "long" / "metrics.jsonl").write_text("")
 
 
-async def test_v_shows_groups_that_fold_and_the_lineage(runs):
+async def test_groups_that_fold_and_the_lineage(runs):
     for number in range(2):
         make_run(runs, f"trial-{number}", group="sweep-1", val_loss=2.0 + number)
     async with listing(runs) as (app, pilot):
-        await pilot.press("v")
+        await pilot.press("Y")
         await until_read(pilot, "▾ sweep-1 (2)")
         lines = screen_text(app).splitlines()
         assert any("├─ trial-" in line for line in lines)
@@ -199,23 +199,23 @@ async def test_v_shows_groups_that_fold_and_the_lineage(runs):
         assert len(names(app)) == 5
         await pilot.press("space")
         await until_read(pilot, "2 marked")
-        await pilot.press("v")
+        await pilot.press("Y")
         await until_read(pilot, "└─ chat")
         assert "   └─ polite" in screen_text(app)
 
 
 async def test_actions_work_on_all_marked_runs(runs):
     async with listing(runs) as (app, pilot):
-        await pilot.press("down", "space", "space", "T", *"night best", "enter")
+        await pilot.press("down", "space", "space", "number_sign", *"night best", "enter")
         await until(pilot, (runs / "chat" / "tags.txt").exists)
         assert {name: _run(runs, name).path.joinpath("tags.txt").read_text() for name in (
             "polite", "chat")} == dict.fromkeys(("polite", "chat"), "best\nnight\n")  # fmt: skip
-        await pilot.press("z")
+        await pilot.press("Z")
         await until(pilot, lambda: names(app) == ["live", "base"])
         await until_read(pilot, "2 archived")
         await pilot.press("slash", *"tag=archived", "enter")
         await until(pilot, lambda: set(names(app)) == {"polite", "chat"})
-        await pilot.press("z")
+        await pilot.press("Z")
         await until(pilot, lambda: names(app) == [])
         await pilot.press("escape")
         await until(pilot, lambda: len(names(app)) == 4)
