@@ -7,17 +7,26 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from lmm_tui.engine.run.run_dir import RUNS_DIR
 
-if TYPE_CHECKING:
-    from lmm_tui.runs.remote.fleet import Fleet
 
-OPEN: dict[Path, Fleet] = {}
+class RemoteRuns(Protocol):
+    """Runs of other machines, listed in a folder of this one."""
+
+    @property
+    def away(self) -> dict[str, str]:
+        """The machines that are not connected now, by name, with why."""
+
+    def follow(self, run: Path) -> None:
+        """Mirror a listed run whole; raises an LmmError where that cannot be done."""
 
 
-def fleet_of(folder: Path) -> Fleet | None:
+OPEN: dict[Path, RemoteRuns] = {}
+
+
+def fleet_of(folder: Path) -> RemoteRuns | None:
     """The fleet whose runs this folder lists."""
     return OPEN.get(folder)
 
