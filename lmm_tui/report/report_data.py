@@ -16,6 +16,7 @@ from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.metrics import names
 from lmm_tui.metrics.health.verdict import Verdict
 from lmm_tui.metrics.names import describe
+from lmm_tui.metrics.series.binned_curve import binned
 from lmm_tui.metrics.series.series import Series, SeriesStore
 from lmm_tui.runs.compared_settings import differing, settings_began, settings_now
 from lmm_tui.runs.run_health import judge
@@ -91,22 +92,11 @@ def collect(paths: Sequence[Path], metrics: Sequence[str] = ()) -> ReportData:
 
 
 def curve(one: Series, bins: int) -> Curve:
-    """Points as they are where they are few, else bins with lowest, mean and highest."""
-    if len(one) <= bins:
-        steps = [int(step) for step in one.steps]
-        values = [_finite(float(value)) for value in one.values]
-        return {"x": [*steps], "low": values, "mean": values, "high": values}
-    first, last = one.span("step")
-    width = (last - first + 1) / bins
-    edge = first - 0.5
-    found = one.bins(edge, edge + width * bins, bins)
-    kept = [at for at in range(bins) if found.nonfinite[at] or not math.isnan(found.mean[at])]
-    return {
-        "x": [round(first + (at + 0.5) * width, 1) for at in kept],
-        "low": [_finite(float(found.low[at])) for at in kept],
-        "mean": [_finite(float(found.mean[at])) for at in kept],
-        "high": [_finite(float(found.high[at])) for at in kept],
-    }
+    """Points as they are where they are few, else the middles of bins."""
+    found = binned(one, bins)
+    middle = (found.width - 1) / 2
+    steps: list[float | None] = [step + middle if middle else step for step in found.steps]
+    return {"x": steps, "low": found.low, "mean": found.mean, "high": found.high}
 
 
 def _run(label: str, session: Reader, metrics: Sequence[str], bins: int) -> ReportedRun:
