@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-import psutil
-
 
 def process_lives(pid: int, started: float | None) -> bool:
     """Whether the process `pid` that began at `started`, in unix seconds, has not ended.
@@ -13,6 +11,8 @@ def process_lives(pid: int, started: float | None) -> bool:
     An id may have been given to another process since. One that has ended but was not waited for,
     a zombie, does nothing any more. One that cannot be looked at is taken to live.
     """
+    import psutil  # Runs that have ended, most of a list, do without.
+
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -26,6 +26,8 @@ def process_lives(pid: int, started: float | None) -> bool:
 
 
 if __name__ == "__main__":
+    import psutil
+
     own = psutil.Process().create_time()
     print(process_lives(os.getpid(), own), process_lives(os.getpid(), own - 60))
     assert not process_lives(os.getpid(), 0.0) and not process_lives(-1, None)

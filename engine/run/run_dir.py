@@ -13,6 +13,7 @@ import socket
 import stat
 import tempfile
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -53,26 +54,32 @@ _STALE_AFTER_S = 10.0
 _LONGEST_OWNER = 200
 
 
+def _in_run(name: str) -> cached_property[Path]:
+    """The path of a file of a run, made when it is asked for: a list has thousands of runs."""
+    return cached_property(lambda run: run.path / name)
+
+
 class RunDir:
     """The paths of one run, and the small files in it."""
 
+    config = _in_run("config.toml")
+    info_file = _in_run("run.json")
+    status_file = _in_run("status.json")
+    metrics = _in_run("metrics.jsonl")
+    events = _in_run("events.jsonl")
+    samples = _in_run("samples.jsonl")
+    tensorboard = _in_run("tensorboard")
+    checkpoints = _in_run("checkpoints")
+    evals = _in_run("evals")
+    spikes = _in_run("spikes")
+    plots = _in_run("plots")
+    output = _in_run("output.log")
+    lock_file = _in_run("run.lock")
+    note_file = _in_run("note.txt")
+    tags_file = _in_run("tags.txt")
+
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.config = self.path / "config.toml"
-        self.info_file = self.path / "run.json"
-        self.status_file = self.path / "status.json"
-        self.metrics = self.path / "metrics.jsonl"
-        self.events = self.path / "events.jsonl"
-        self.samples = self.path / "samples.jsonl"
-        self.tensorboard = self.path / "tensorboard"
-        self.checkpoints = self.path / "checkpoints"
-        self.evals = self.path / "evals"
-        self.spikes = self.path / "spikes"
-        self.plots = self.path / "plots"
-        self.output = self.path / "output.log"
-        self.lock_file = self.path / "run.lock"
-        self.note_file = self.path / "note.txt"
-        self.tags_file = self.path / "tags.txt"
 
     def __repr__(self) -> str:
         return f"RunDir({str(self.path)!r})"

@@ -10,7 +10,12 @@ from lmm_tui.i18n.language import mark
 from lmm_tui.runs.run_list import ListedRun
 
 Branching = Literal["list", "groups", "lineage"]
-BRANCHINGS: tuple[Branching, ...] = (mark("list"), mark("groups"), mark("lineage"))
+BRANCHINGS: tuple[Branching, ...] = ("list", "groups", "lineage")
+TITLES: dict[Branching, str] = {
+    "list": mark("list"),
+    "groups": mark("groups"),
+    "lineage": mark("lineage"),
+}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,11 +171,12 @@ class QueueScreen(ListScreen):
             name=sweep.name,
         )
         choices = [Choice("cancel", "y", mark("Cancel the sweep"))]
-        cancel = partial(self._steer, "cancel", lambda steering: steering.cancel())
-        self.app.push_screen(
-            ChoiceDialog(tr("cancel a sweep"), question, choices),
-            lambda answer: cancel() if answer == "cancel" else None,
-        )
+
+        def answered(answer: str | None) -> None:
+            if answer == "cancel":
+                self._steer("cancel", lambda steering: steering.cancel())
+
+        self.app.push_screen(ChoiceDialog(tr("cancel a sweep"), question, choices), answered)
 
     def action_seeds(self) -> None:
         def judge(text: str) -> str:

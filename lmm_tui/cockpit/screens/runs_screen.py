@@ -31,11 +31,11 @@ from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.remote.fleets import fleet_of
-from lmm_tui.runs.run_columns import LARGEST_FIRST, RunColumns
+from lmm_tui.runs.run_columns import DIFFERING, LARGEST_FIRST, RunColumns
 from lmm_tui.runs.run_details import RunDetails
 from lmm_tui.runs.run_filter import filtered, without_archived
 from lmm_tui.runs.run_list import ListedRun, RunList, ancestry
-from lmm_tui.runs.run_tree import BRANCHINGS, tree
+from lmm_tui.runs.run_tree import BRANCHINGS, TITLES, tree
 from lmm_tui.terminal.safe_text import clean
 
 _NEWEST_FIRST = "started"
@@ -47,10 +47,11 @@ _READ_ON_AFTER_S = 0.3
 
 @dataclass
 class RunsRead(Message):
-    """A thread has read the folder, in so many seconds."""
+    """A thread has read the folder, in so many seconds; at first `settings` are still to come."""
 
     runs: tuple[ListedRun, ...]
     seconds: float
+    settings: bool = True
 
 
 @dataclass
@@ -88,6 +89,7 @@ class RunsScreen(RunOutputs):
         self._details = RunDetails(folder)
         self._lines = RunsTable(shown_run)
         self._all: tuple[ListedRun, ...] | None = None
+        self._has_settings = False
         self._columns = RunColumns((), self._details)
         self._names: list[str] = []
         self._by = _NEWEST_FIRST
@@ -145,6 +147,8 @@ class RunsScreen(RunOutputs):
         def read() -> Message:
             began = time.monotonic()
             runs = self._list.read()
+            if self._all is None:
+                self.post_message(RunsRead(runs, 0.0, settings=False))
             self._details.refresh(runs)
             return RunsRead(runs, time.monotonic() - began)
 
@@ -152,7 +156,7 @@ class RunsScreen(RunOutputs):
 
     def on_runs_read(self, message: RunsRead) -> None:
         first = self._all is None
-        self._all = message.runs
+        self._all, self._has_settings = message.runs, message.settings
         self.look_every(max(self.LOOK_EVERY_S, message.seconds / _LONGEST_SHARE))
         self._marked &= {run.summary.path for run in self._all}
         self._show()
@@ -160,7 +164,8 @@ class RunsScreen(RunOutputs):
         for run in self._all if first else ():
             if run.summary.path == shown:
                 self.query_one(Table).go_to(run.name)
-        self._read_on()
+        if message.settings:
+            self._read_on()
 
     def _read_on(self) -> None:
         """First what is listed, in its order, then the others."""
@@ -210,6 +215,8 @@ class RunsScreen(RunOutputs):
         """Full names of the chosen columns; a setting that no run has any more is left out."""
         names: list[str] = []
         for name in self._chosen:
+            if name == DIFFERING and not self._has_settings:
+                continue
             try:
                 names += columns.chosen([name], self._kept)
             except LmmError:
@@ -317,7 +324,7 @@ class RunsScreen(RunOutputs):
         at = BRANCHINGS.index(self._branching) + 1
         self._branching = BRANCHINGS[at % len(BRANCHINGS)]
         self._show()
-        self.toast(tr(self._branching), "view")
+        self.toast(tr(TITLES[self._branching]), "view")
 
     def choose_columns(self, chosen: Sequence[str]) -> None:
         self._chosen = tuple(chosen) or DEFAULT_COLUMNS
