@@ -179,10 +179,10 @@ class Stage(ABC):
     def validate(self, model: LanguageModel) -> dict[str, float]:
         """Metrics on validation data by name, empty without such data; called under no_grad."""
 
-    def by_leader(self, do: Callable[[], T]) -> T:
-        """What rank 0 finds out with the whole model, on all ranks."""
-        with nullcontext() if self.spread is None else self.spread.whole():
-            return self.ranks.by_leader(do)
+    def by_leader(self, model: LanguageModel, do: Callable[[LanguageModel], T]) -> T:
+        """What rank 0 finds out with the whole of `model`, on all ranks."""
+        with nullcontext(model) if self.spread is None else self.spread.whole() as whole:
+            return self.ranks.by_leader(lambda: do(whole))
 
     def prompt_ids(self, text: str) -> list[int]:
         """The tokens of a sample's prompt."""

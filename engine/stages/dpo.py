@@ -124,9 +124,7 @@ class DpoStage(ChatStage):
         if self._settings.loss in REFERENCE_FREE:
             return
         if self._settings.reference == "live":
-            self._reference = reference_model.frozen_model(
-                model, run_dir, fresh, self.ranks
-            )
+            self._reference = reference_model.frozen_model(model, run_dir, fresh, self.ranks)
             return
         sets = {"train": self._train, "val": self._val}
         if fresh:

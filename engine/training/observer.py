@@ -150,7 +150,8 @@ class Observer:
         if self._compiled:
             labels_BxT = labels_BxT[:_PROBE_SEQUENCES]
             with torch.no_grad(), self.deep.record_forward():
-                hidden.append(self._model.read(batch.ids_BxT[:_PROBE_SEQUENCES]))
+                ids_BxT = batch.ids_BxT[:_PROBE_SEQUENCES]
+                hidden.append(self._model(lambda model: model.read(ids_BxT)))
             yield
         else:
             with self._model.watching(hidden.append), self.deep.record_forward():
@@ -216,7 +217,8 @@ class Observer:
         generator = torch.Generator().manual_seed(0)
         order = torch.randperm(len(counted), generator=generator)[:_PROBE_TOKENS]
         rows = counted[order].to(labels_N.device)
-        logits_NxV = self._model.head(hidden_BxTxD.flatten(0, 1)[rows])
+        hidden_NxD = hidden_BxTxD.flatten(0, 1)[rows]
+        logits_NxV = self._model(lambda model: model.head(hidden_NxD))
         self.deep.record_logits(logits_NxV)
         output = self._probe.compute_output_distribution(logits_NxV, labels_N[rows], shift=False)
         return output | self._probe.compute_representation_diversity()

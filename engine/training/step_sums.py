@@ -57,7 +57,10 @@ def sum_step(
     loss_sum, *of_stage = vector[: len(numbers)]
     rest = vector[len(numbers) :]
     return StepSums(
-        loss_sum, dict(zip(stats, of_stage, strict=True)), rest[: len(signals)], rest[len(signals) :]
+        loss_sum,
+        dict(zip(stats, of_stage, strict=True)),
+        rest[: len(signals)],
+        rest[len(signals) :],
     )
 
 
