@@ -107,7 +107,7 @@ def _without_memory(tensor: Tensor) -> Tensor:
 
 
 def _reshard_after_reading(model: FSDPModule, *_: object) -> None:
-    """The root keeps its parameters for the backward pass; without one, an update would miss them."""
+    """The root keeps its parameters for a backward pass; without one they would grow old."""
     if not torch.is_grad_enabled():
         model.reshard()
 

@@ -61,8 +61,8 @@ def choose_device(config: RunConfig, ranks: Ranks = ALONE) -> tuple[torch.device
     precision = devices.resolve_precision(device, config.train.precision)
     if precision == "fp16" and not ranks.is_alone and config.parallel.shard != "none":
         raise ConfigError(
-            "parallel.shard: the loss scale of fp16 is not kept alike on ranks that divide a model; "
-            "use bf16 or fp32 (train.precision), or parallel.shard none"
+            "parallel.shard: the loss scale of fp16 is not kept alike on ranks that divide a "
+            "model; use bf16 or fp32 (train.precision), or parallel.shard none"
         )
     devices.seed_all(config.train.seed)
     return device, precision
