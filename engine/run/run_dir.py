@@ -47,9 +47,9 @@ SOCKET = "control.sock"
 _FILES = (
     *("run.json", "status.json", "config.toml", "metrics.jsonl", "events.jsonl", "samples.jsonl"),
     *("output.log", "run.lock", "note.txt", "tags.txt", "tokenizer.json", "tokenizer_config.json"),
-    *("reference.safetensors", "architecture.json"),
+    *("reference.safetensors", "architecture.json", "ranks.json", "supervisor.json"),
 )
-_FOLDERS = ("tensorboard", "checkpoints", "evals", "spikes", "plots")
+_FOLDERS = ("tensorboard", "checkpoints", "evals", "spikes", "plots", "ranks")
 _STALE_AFTER_S = 10.0
 _LONGEST_OWNER = 200
 
@@ -74,6 +74,9 @@ class RunDir:
         self.lock_file = self.path / "run.lock"
         self.note_file = self.path / "note.txt"
         self.tags_file = self.path / "tags.txt"
+        self.ranks = self.path / "ranks"
+        self.ranks_file = self.path / "ranks.json"
+        self.supervisor_file = self.path / "supervisor.json"
 
     def __repr__(self) -> str:
         return f"RunDir({str(self.path)!r})"
