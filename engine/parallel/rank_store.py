@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -50,6 +50,19 @@ def connect(address: tuple[str, int], timeout_s: float = _TIMEOUT_S) -> Store:
     return TCPStore(host, port, is_master=False, timeout=limit, wait_for_workers=False)
 
 
+class CardReading(Protocol):
+    """What a GPU reports; None where it does not tell."""
+
+    @property
+    def celsius(self) -> float | None: ...
+    @property
+    def clock(self) -> float | None: ...
+    @property
+    def clock_max(self) -> float | None: ...
+    @property
+    def throttle(self) -> tuple[str, ...]: ...
+
+
 class RankStore:
     """The keys of one attempt of one run."""
 
@@ -77,7 +90,32 @@ class RankStore:
             if rank not in self._seen or self._seen[rank][0] != text:
                 self._seen[rank] = text, now
             found.append(_aged(text, now - self._seen[rank][1]))
-        return [beat for beat in found if beat is not None]
+        return self._with_cards([beat for beat in found if beat is not None])
+
+    def publish_cards(self, node: str, cards: Sequence[CardReading]) -> None:
+        """What the GPUs of a machine report, in the order of its local ranks."""
+        records = [
+            {
+                "celsius": card.celsius,
+                "clock": card.clock,
+                "clock_max": card.clock_max,
+                "throttle": list(card.throttle),
+            }
+            for card in cards
+        ]
+        self._store.set(f"lmm-tui/cards-{node}", json.dumps(records))
+
+    def _with_cards(self, beats: list[RankBeat]) -> list[RankBeat]:
+        cards: dict[str, list[dict[str, Any]]] = {}
+        for node in {beat.node for beat in beats}:
+            key = f"lmm-tui/cards-{node}"
+            cards[node] = json.loads(self._store.get(key)) if self._store.check([key]) else []
+        return [
+            replace(beat, **cards[beat.node][beat.local_rank])
+            if beat.local_rank < len(cards[beat.node])
+            else beat
+            for beat in beats
+        ]
 
     def ask_for_stacks(self, number: int) -> None:
         """Have each rank write its stacks; `number` grows with each request."""

@@ -1,7 +1,8 @@
 """`ranks.json` and `supervisor.json`: what the ranks of a run do, and who restarts them.
 
-The supervisor of the run writes both, or rank 0 writes `ranks.json` where another launcher (torchrun,
-srun) started the ranks; screens and commands read them. A run of one process has neither.
+The supervisor of the run writes both, or rank 0 writes `ranks.json` where another launcher
+(torchrun, srun) started the ranks; screens and commands read them. A run of one process has
+neither.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _KEPT_ENDS = 64
 
 @dataclass(frozen=True)
 class RankBeat:
-    """What a rank said last; times in seconds, memory in bytes, temperature in °C, clocks in MHz."""
+    """What a rank said last; seconds, bytes, °C and MHz."""
 
     rank: int
     node: str = ""
