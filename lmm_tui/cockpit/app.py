@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -242,7 +243,9 @@ class CockpitApp(SettingsApp):
             self.say(str(error), tr("not started"), "error")
             return
         if first and self._owned:
-            self._own = session
+            # Several ranks train in processes of their own, whatever started them.
+            self._owned = session.view.info.pid == os.getpid()
+            self._own = session if self._owned else None
         self._open(session)
 
     # From screen to screen

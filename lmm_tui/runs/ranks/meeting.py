@@ -36,6 +36,7 @@ class Meeting:
         timeout_s: float,
         version: str = __version__,
         shared_after_s: float = _SHARED_AFTER_S,
+        attempt: int = 0,
     ) -> None:
         self._store = store
         self._names = names
@@ -43,10 +44,18 @@ class Meeting:
         self._timeout_s = timeout_s
         self._version = version
         self._shared_after_s = shared_after_s
+        self._prefix = f"{_PREFIX}{attempt}/"
 
     def wait_for_all(self) -> None:
         """On the first: until all others are here. Raises RanksError that names who is not."""
         self._collect("hello")
+
+    def opened_before(self) -> RunDir | None:
+        """On the first: the run of the first attempt, where this is a later one."""
+        key = f"{_PREFIX}0/run"
+        if self._prefix == f"{_PREFIX}0/" or not self._store.check([key]):
+            return None
+        return RunDir(json.loads(self._store.get(key))["path"])
 
     def announce(self, run: RunDir) -> None:
         """On the first: say where the run is, and wait until all others see it there.
@@ -97,7 +106,7 @@ class Meeting:
         waiting.pop(self._index)
         while waiting:
             for index in [*waiting]:
-                if self._store.check([f"{_PREFIX}{what}-{index}"]):
+                if self._store.check([f"{self._prefix}{what}-{index}"]):
                     self._check(self._read(f"{what}-{index}"), waiting.pop(index))
             if waiting and time.monotonic() > deadline:
                 raise RanksError(
@@ -136,17 +145,17 @@ class Meeting:
 
     def _wait_for(self, key: str) -> Mapping[str, Any] | None:
         deadline = time.monotonic() + self._timeout_s
-        while not self._store.check([_PREFIX + key]):
+        while not self._store.check([self._prefix + key]):
             if time.monotonic() > deadline:
                 return None
             time.sleep(_LOOK_EVERY_S)
         return self._read(key)
 
     def _say(self, key: str, record: Mapping[str, Any]) -> None:
-        self._store.set(_PREFIX + key, json.dumps(with_parts(record)))
+        self._store.set(self._prefix + key, json.dumps(with_parts(record)))
 
     def _read(self, key: str) -> Mapping[str, Any]:
-        return with_messages(json.loads(self._store.get(_PREFIX + key)))
+        return with_messages(json.loads(self._store.get(self._prefix + key)))
 
 
 if __name__ == "__main__":

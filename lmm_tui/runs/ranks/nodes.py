@@ -7,8 +7,12 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lmm_tui.errors import LmmError
+
+if TYPE_CHECKING:
+    from lmm_tui.engine.config.run_config import RunConfig
 
 _FIRST_PORT, _PORTS = 20_000, 10_000
 """Of several nodes, by the number of the job: below the ports that Linux gives to clients."""
@@ -59,14 +63,24 @@ def nodes_of(env: Mapping[str, str] = os.environ) -> Nodes:
             count=count,
         )
     job = env.get("SLURM_JOB_ID", "0")
-    by_job = _FIRST_PORT + (int(job) if job.isdecimal() else 0) % _PORTS
-    return Nodes(names, _whole(env, "SLURM_NODEID", 0), _whole(env, PORT, by_job), f"slurm-{job}")
+    return Nodes(names, _whole(env, "SLURM_NODEID", 0), port_of(env), f"slurm-{job}")
+
+
+def port_of(env: Mapping[str, str] = os.environ) -> int:
+    """LMM_TUI_PORT, else one by the number of the Slurm job."""
+    job = env.get("SLURM_JOB_ID", "0")
+    return _whole(env, PORT, _FIRST_PORT + (int(job) if job.isdecimal() else 0) % _PORTS)
 
 
 def tasks_are_ranks(env: Mapping[str, str] = os.environ) -> bool:
     """Whether `srun` started more tasks than nodes: each of them is a rank, not a launcher."""
     tasks = _whole(env, "SLURM_STEP_NUM_TASKS", 1)
     return tasks > max(_whole(env, "SLURM_STEP_NUM_NODES", 1), 1)
+
+
+def starts_ranks(config: RunConfig, env: Mapping[str, str] = os.environ) -> bool:
+    """Whether a run needs a supervisor: several ranks, one a GPU, or several nodes."""
+    return config.parallel.ranks != 1 or nodes_of(env).several
 
 
 def expand_hosts(text: str) -> Iterator[str]:

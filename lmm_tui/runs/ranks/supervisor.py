@@ -15,12 +15,11 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.parallel.beats import SUPERVISED_BY, attempt_folder
-from lmm_tui.engine.parallel.rank_store import STORE, RankStore, Store, connect
+from lmm_tui.engine.parallel.rank_store import STORE, Store
 from lmm_tui.engine.run.rank_records import REFUSED, RankEnd
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
@@ -28,7 +27,8 @@ from lmm_tui.message import with_parts
 from lmm_tui.runs.ranks.meeting import Meeting
 from lmm_tui.runs.ranks.node_watch import NodeWatch
 from lmm_tui.runs.ranks.nodes import Nodes, nodes_of
-from lmm_tui.runs.ranks.open_run import RanksError, gpus_for, local_ranks, open_run
+from lmm_tui.runs.ranks.open_run import gpus_for, local_ranks, open_run
+from lmm_tui.runs.ranks.shared_store import join_store, keep_store
 from lmm_tui.runs.ranks.supervisor_file import SupervisorFile
 from lmm_tui.runs.shutdown import TERMINATED
 from lmm_tui.terminal import capabilities
@@ -67,7 +67,11 @@ def supervise(job: Mapping[str, Any]) -> int:
         nodes = nodes_of()
         count = local_ranks(config, gpus_for(config))
         timeout_s = float(config.parallel.timeout_s)
-        store, address = open_store(nodes, timeout_s)
+        address = nodes.first, nodes.port
+        if nodes.index:
+            store = join_store(address, timeout_s)
+        else:
+            store, address = keep_store(address, timeout_s)
         run = _meet(store, nodes, config, job["resume"], timeout_s)
     except LmmError as error:
         with suppress(BrokenPipeError):
@@ -87,37 +91,6 @@ def supervise(job: Mapping[str, Any]) -> int:
         tuple(job.get("worker", (WORKER,))),
     )
     return run_group(group, store)
-
-
-def open_store(nodes: Nodes, timeout_s: float) -> tuple[Store, tuple[str, int]]:
-    """The store of all nodes, which the first of them keeps, and its address.
-
-    Raises RanksError where its port is in use, or the first node does not answer.
-    """
-    from torch.distributed import DistError, TCPStore
-
-    limit = timedelta(seconds=timeout_s)
-    address = nodes.first, nodes.port
-    try:
-        if nodes.index:
-            return connect(address, timeout_s), address
-        server = TCPStore(*address, is_master=True, timeout=limit, wait_for_workers=False)
-    except (DistError, RuntimeError, OSError) as error:
-        if "EADDRINUSE" in str(error) or "address already in use" in str(error).lower():
-            raise RanksError(
-                "{node}: port {port} is in use by another program; set LMM_TUI_PORT to a free one "
-                "on all nodes",
-                node=nodes.first,
-                port=nodes.port,
-            ) from None
-        raise RanksError(
-            "{node}: port {port} does not answer within {seconds:.0f} s (parallel.timeout_s); see "
-            "whether lmm-tui was started there, and whether a firewall is in between",
-            node=nodes.first,
-            port=nodes.port,
-            seconds=timeout_s,
-        ) from None
-    return server, (nodes.first, server.port)
 
 
 def _meet(
@@ -229,8 +202,14 @@ def _agent(group: Group, name: str, begin: Any, note: Any) -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":
-    store, address = open_store(Nodes(), 10.0)
-    print(address)
-    RankStore(store, 0, 1).ask_for_stacks(1)
-    assert RankStore(connect(address), 0, 1).asked_for_stacks() == 1
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        worker = RunDir(folder).path / "worker.py"
+        worker.write_text("import os; print('rank', os.environ['RANK'])")
+        RunDir(folder).ranks.mkdir()
+        kept, at = keep_store(("127.0.0.1", 0), 10.0)
+        demo = Group(RunDir(folder), Nodes(), at, 2, 0, 5.0, 10.0, (str(worker),))
+        assert run_group(demo, kept) == 0
+        print(RunDir(folder).supervisor_file.read_text())
     print("=== 自测通过 ===")
