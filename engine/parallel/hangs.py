@@ -81,35 +81,40 @@ def _patience(culprits: Sequence[RankBeat], beats: Sequence[RankBeat]) -> float:
 
 
 def _sentence(culprits: list[RankBeat], held: list[RankBeat], seconds: float) -> Message:
-    first = culprits[0]
-    phases = {beat.phase for beat in held if beat.phase in WAITS} or {beat.phase for beat in held}
-    waiting = Message(min(phases))
-    values = {"phase": Message(first.phase), "seconds": seconds, "count": len(held),
-              "waiting": waiting}  # fmt: skip
-    if len(culprits) > 1:
+    first, several = culprits[0], len(culprits) > 1
+    who = {"rank": first.rank, "node": first.node}
+    what = {"phase": Message(first.phase), "seconds": seconds}
+    if several:
         ranks = ", ".join(str(beat.rank) for beat in culprits[:8])
         ranks += ", …" if len(culprits) > 8 else ""
-        return Message(
-            "ranks {ranks} have been in {phase} for {seconds:.0f} s; "
-            "{count} wait for them in {waiting}",
-            ranks=ranks,
-            **values,
+        cause = Message(
+            "ranks {ranks} have been in {phase} for {seconds:.0f} s", ranks=ranks, **what
         )
-    who = {"rank": first.rank, "node": first.node}
-    if first.silent_s > _SILENT_S:
-        return Message(
-            "rank {rank} on {node} has not answered for {silent:.0f} s, last seen in {phase}; "
-            "{count} wait for it in {waiting}",
-            silent=first.silent_s,
+    elif first.silent_s > _SILENT_S:
+        cause = Message(
+            "rank {rank} on {node} has not answered for {silent:.0f} s, last seen in {phase}",
             **who,
-            **values,
+            silent=first.silent_s,
+            phase=what["phase"],
         )
-    return Message(
-        "rank {rank} on {node} has been in {phase} for {seconds:.0f} s; "
-        "{count} wait for it in {waiting}",
-        **who,
-        **values,
-    )
+    else:
+        cause = Message(
+            "rank {rank} on {node} has been in {phase} for {seconds:.0f} s", **who, **what
+        )
+    return Message("{cause}; {waiting}", cause=cause, waiting=_waiting(held, several))
+
+
+def _waiting(held: list[RankBeat], for_several: bool) -> Message:
+    """Such as `7 ranks wait for it in all-reduce`."""
+    phases = {beat.phase for beat in held if beat.phase in WAITS} or {beat.phase for beat in held}
+    phase = Message(min(phases))
+    if len(held) == 1:
+        if for_several:
+            return Message("1 rank waits for them in {phase}", phase=phase)
+        return Message("1 rank waits for it in {phase}", phase=phase)
+    if for_several:
+        return Message("{count} ranks wait for them in {phase}", count=len(held), phase=phase)
+    return Message("{count} ranks wait for it in {phase}", count=len(held), phase=phase)
 
 
 if __name__ == "__main__":

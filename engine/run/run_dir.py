@@ -18,6 +18,7 @@ from typing import IO
 
 import psutil
 
+from lmm_tui.engine.run.rank_records import read_supervisor
 from lmm_tui.engine.run.run_dir_error import RunDirError, writing
 from lmm_tui.engine.run.run_records import (
     ACTIVE_STATES,
@@ -193,7 +194,10 @@ class RunDir:
         return handle
 
     def derived_state(self, info: RunInfo, status: RunStatus, now: float | None = None) -> str:
-        """`status.state`, `crashed` (process gone on this host) or `stale` (silent for 10 s)."""
+        """`status.state`, `crashed` (process gone on this host), `stale` (silent for 10 s), or
+        `restarting` (its ranks have ended, and their supervisor starts them again)."""
+        if status.state != "finished" and self.restart_count():
+            return "restarting"
         if status.state not in ACTIVE_STATES:
             return status.state
         now = time.time() if now is None else now
@@ -207,6 +211,11 @@ class RunDir:
             if silent and not _started_at(info.pid, info.pid_started):
                 return "crashed"
         return "stale" if silent_s > _STALE_AFTER_S else status.state
+
+    def restart_count(self) -> str:
+        """`1/3` while a supervisor starts the ranks of this run again, else empty."""
+        supervisor = read_supervisor(self.supervisor_file)
+        return "" if supervisor is None else supervisor.restarting
 
     def listening_at(self, info: RunInfo) -> Path:
         """The socket of its process; a moved or copied run ignores the recorded path."""

@@ -21,7 +21,7 @@ FORMAT = 1
 """Version of the run directory's layout; readers refuse a newer one."""
 
 ACTIVE_STATES = frozenset({"starting", "running", "paused", "stopping"})
-ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
+ATTACHABLE_STATES = ACTIVE_STATES | {"stale", "restarting"}
 
 LIKELIHOOD_STAGES = frozenset(name for name, info in BUILT_IN.items() if info.likelihood)
 """Stages whose loss is in nats per token, so that exp(loss) is a perplexity."""

@@ -6,6 +6,7 @@ Rank 0 opens it as the run. Torch-free, but for the number of GPUs.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from lmm_tui import __version__
 from lmm_tui.engine.config.run_config import RunConfig
@@ -17,6 +18,9 @@ from lmm_tui.engine.run.run_records import RunInfo, RunStatus
 from lmm_tui.engine.training.rank_job import write_job
 from lmm_tui.engine.training.train_job import plan_job
 from lmm_tui.errors import LmmError
+
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Of NVIDIA, of AMD, and in WSL."""
 
 
 class RanksError(LmmError):
@@ -55,8 +59,8 @@ def local_ranks(config: RunConfig, gpus: int) -> int:
 
 
 def gpus_for(config: RunConfig) -> int:
-    """GPUs of this machine that the run may use; torch is only imported where it may use any."""
-    if config.device == "cpu":
+    """GPUs of this machine that the run may use; torch is only imported where there may be any."""
+    if config.device == "cpu" or not any(Path(device).exists() for device in _GPU_DRIVERS):
         return 0
     import torch
 

@@ -23,6 +23,7 @@ from lmm_tui.engine.parallel.rank_store import STORE, Store
 from lmm_tui.engine.run.rank_records import REFUSED, RankEnd
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import remove
 from lmm_tui.message import with_parts
 from lmm_tui.runs.ranks.meeting import Meeting
 from lmm_tui.runs.ranks.node_watch import NodeWatch
@@ -67,18 +68,18 @@ def supervise(job: Mapping[str, Any]) -> int:
         nodes = nodes_of()
         count = local_ranks(config, gpus_for(config))
         timeout_s = float(config.parallel.timeout_s)
-        address = nodes.first, nodes.port
-        if nodes.index:
-            store = join_store(address, timeout_s)
+        resume = RunDir(job["resume"]) if job["resume"] else None
+        if nodes.several:
+            store, address, run = _meet(nodes, config, resume, timeout_s)
+            _answer({"run": str(run.path)})
         else:
-            store, address = keep_store(address, timeout_s)
-        run = _meet(store, nodes, config, job["resume"], timeout_s)
+            run = open_run(config, resume)
+            # The screen need not wait for torch.
+            _answer({"run": str(run.path)})
+            store, address = keep_store((nodes.first, 0), timeout_s)
     except LmmError as error:
-        with suppress(BrokenPipeError):
-            print(json.dumps(with_parts({"error": str(error)})), flush=True)
+        _answer(with_parts({"error": str(error)}))
         return REFUSED
-    with suppress(BrokenPipeError):  # Who started it was killed meanwhile; it trains all the same.
-        print(json.dumps({"run": str(run.path)}), flush=True)
     capabilities.release_terminal(run.ranks / f"supervisor-{nodes.index}.log")
     group = Group(
         run,
@@ -93,20 +94,32 @@ def supervise(job: Mapping[str, Any]) -> int:
     return run_group(group, store)
 
 
+def _answer(record: Mapping[str, Any]) -> None:
+    with suppress(BrokenPipeError):  # Who started it was killed meanwhile; it trains all the same.
+        print(json.dumps(record), flush=True)
+
+
 def _meet(
-    store: Store, nodes: Nodes, config: RunConfig, resume: str | None, timeout_s: float
-) -> RunDir:
-    meeting = Meeting(store, nodes.names, nodes.index, timeout_s)
+    nodes: Nodes, config: RunConfig, resume: RunDir | None, timeout_s: float
+) -> tuple[Store, tuple[str, int], RunDir]:
+    """The store of all nodes, its address, and the run that the first node has opened."""
+    address = nodes.first, nodes.port
     if nodes.index:
-        return meeting.follow()
+        store = join_store(address, timeout_s)
+        return store, address, Meeting(store, nodes.names, nodes.index, timeout_s).follow()
+    store, address = keep_store(address, timeout_s)
+    meeting = Meeting(store, nodes.names, 0, timeout_s)
+    run = None
     try:
         meeting.wait_for_all()
-        run = open_run(config, RunDir(resume) if resume else None)
+        run = open_run(config, resume)
         meeting.announce(run)
     except LmmError as error:
         meeting.refuse(str(error))
+        if run is not None and resume is None:
+            remove(run.path, run.path.parent)
         raise
-    return run
+    return store, address, run
 
 
 def run_group(group: Group, store: Store) -> int:
