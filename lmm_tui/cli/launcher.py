@@ -59,7 +59,8 @@ def launch_cockpit(
     """Start a run and show it; returns the exit code once both have ended.
 
     `configure` opens the configure screen first. With `detach`, and with several ranks, training
-    gets a process of its own, resumed up to `retries` times after a crash, and this returns once the app is left. After
+    gets a process of its own, resumed up to `retries` times after a crash, and this returns once
+    the app is left. After
     SIGTERM there are `grace_s` seconds for a checkpoint. 0: finished, stopped, detached or
     nothing started; 1: failed; 143: ended by SIGTERM with no checkpoint of the end.
     Raises LmmError if the run was refused.
