@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from lmm_tui.cockpit.keys import bindings
-from lmm_tui.cockpit.screens.list_screen import ListScreen
+from lmm_tui.cockpit.screens.list_screen import ListScreen, WorkDone
 from lmm_tui.cockpit.screens.rank_text_screen import RankTextScreen, log_lines, stack_lines
 from lmm_tui.cockpit.widgets.rank_cells import cell_lines
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
@@ -34,13 +34,13 @@ AS_CELLS = 32
 """More ranks than these are shown as cells, and the odd ones first in the table."""
 COLUMNS = (
     TableColumn("rank", mark("rank"), 5, right=True),
-    TableColumn("state", mark("state"), 20, grows=True),
+    TableColumn("state", mark("state"), 17, grows=True),
     TableColumn("step", mark("step"), 8, right=True),
     TableColumn("step_s", mark("step time"), 9, right=True),
     TableColumn("waited", mark("waited"), 8, right=True),
-    TableColumn("data", mark("data wait"), 9, right=True, rank=2),
+    TableColumn("data", mark("data wait"), 9, right=True, rank=1),
     TableColumn("memory", mark("memory"), 18, right=True, rank=3),
-    TableColumn("node", mark("node"), 12, rank=1, grows=True),
+    TableColumn("node", mark("node"), 12, rank=2, grows=True),
     TableColumn("own", mark("own time"), 9, right=True, rank=4),
     TableColumn("gpu", mark("GPU"), 26, rank=5, grows=True),
     TableColumn("ended", mark("ended"), 5, right=True, rank=6),
@@ -107,8 +107,8 @@ class RanksScreen(ListScreen):
         lines = _heading(group)
         if many:
             dark = self.app.current_theme.dark
-            lines += ["", *cell_lines(group.rows, self.size.width, dark=dark)]
-        self.query_one("#group", Static).update(Content("\n").join(map(Content, lines)))
+            lines += [Content(), *cell_lines(group.rows, self.size.width, dark=dark)]
+        self.query_one("#group", Static).update(Content("\n").join(lines))
         ranks = tr("{count} ranks", count=len(group.rows))
         self.query_one(ScreenTabs).show(ranks, subject=self._run.name)
         self.show_detail()
@@ -133,7 +133,7 @@ class RanksScreen(ListScreen):
         def work() -> Message:
             return TextReady(title, stack_lines(collect_stacks(self._run)))
 
-        if self.in_background("stacks", work, refused=self._refused(title)):
+        if self.in_background("stacks", work, refused=lambda why: WorkDone(title, why, ok=False)):
             self.toast(tr("Asking all ranks for their stacks …"), "ranks")
 
     def action_logs(self) -> None:
@@ -143,14 +143,14 @@ class RanksScreen(ListScreen):
         def work() -> Message:
             return TextReady(title, log_lines(fold_logs(read_logs(self._run, attempt))))
 
-        self.in_background("logs", work, refused=self._refused(title))
+        self.in_background("logs", work, refused=lambda why: WorkDone(title, why, ok=False))
 
     @on(TextReady)
     def _open_text(self, message: TextReady) -> None:
         self.app.push_screen(RankTextScreen(message.title, message.lines))
 
 
-def _heading(group: RankGroup) -> list[Content | str]:
+def _heading(group: RankGroup) -> list[Content]:
     facts = [tr("{count} ranks", count=len(group.rows))]
     if group.nodes > 1:
         facts.append(tr("{count} nodes", count=group.nodes))
@@ -163,7 +163,7 @@ def _heading(group: RankGroup) -> list[Content | str]:
     elif supervisor is not None and supervisor.restarts:
         used, most = supervisor.attempt, supervisor.restarts
         facts.append(tr("{used} of {most} restarts used", used=used, most=most))
-    lines: list[Content | str] = [Content.styled(f"  {' · '.join(facts)}", "$foreground 80%")]
+    lines: list[Content] = [Content.styled(f"  {' · '.join(facts)}", "$foreground 80%")]
     if group.table.hang:
         hang = clean(translate_message(group.table.hang))
         lines.append(Content.styled(f"  ! {hang}", "bold $error"))

@@ -34,7 +34,7 @@ def _seconds(name: str) -> Measure:
 _MEASURES: tuple[tuple[str, Measure], ...] = (
     # From the median on: half a step more is the top of the scale.
     (mark("own time"), lambda row: None if row.slowness is None
-     else min(max(row.slowness - 0.75, 0.0) / 0.75, 1.0)),
+     else min(max(row.slowness - 1.0, 0.0) / 0.5, 1.0)),
     (mark("waited"), _seconds("waited_s")),
     (mark("data wait"), _seconds("data_s")),
     (mark("memory"), lambda row: row.beat.memory_share if row.beat else None),

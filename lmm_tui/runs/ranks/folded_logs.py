@@ -69,9 +69,9 @@ def fold_logs(logs: Mapping[int, Sequence[str]]) -> list[FoldedLine]:
 
 
 if __name__ == "__main__":
-    logs = {rank: ["12:00:01 rank %d up" % rank, "step 1"] for rank in range(3)}
+    logs = {rank: [f"12:00:01 rank {rank} up", "step 1"] for rank in range(3)}
     logs[1].append("CUDA error")
     for folded in fold_logs(logs):
-        print("×%d" % len(folded.ranks), folded.text)
+        print(f"×{len(folded.ranks)}", folded.text)
     assert fold_logs(logs)[0].ranks == (1,)
     print("=== 自测通过 ===")

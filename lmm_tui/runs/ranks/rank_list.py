@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median_low
 
 from lmm_tui.engine.parallel.hangs import WAITS, find_hang
 from lmm_tui.engine.run.rank_records import (
@@ -21,7 +21,7 @@ from lmm_tui.i18n.number_format import duration
 from lmm_tui.i18n.translate_messages import translate_message
 
 SLOW = 1.25
-"""Of the median step time without waiting: such a rank holds up the others in every step."""
+"""Of the median step time without waiting (of two, the lower): it holds up the others."""
 SILENT_S = 3.0
 _LONG_S = 2.0
 _NOT_BEGUN = RankBeat(-1)
@@ -51,7 +51,7 @@ class RankRow:
         silent = self.beat is not None and self.beat.silent_s > SILENT_S
         gone = self.end is not None or self.beat is None
         throttled = self.beat is not None and bool(self.beat.throttle)
-        return self.holds_up, gone, silent, throttled, self.slowness or 0.0
+        return self.holds_up, gone, silent, throttled, self.slowness or 0.0 if self.slow else 0.0
 
     @property
     def sign(self) -> str:
@@ -162,14 +162,12 @@ def short_list(ranks: Sequence[int]) -> str:
             runs[-1].append(rank)
         else:
             runs.append([rank])
-    parts = [
-        f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs
-    ]
+    parts = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
     return ", ".join(parts)
 
 
 def _median(values: Sequence[float]) -> float | None:
-    return median(values) if values else None
+    return median_low(values) if values else None
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def collect_stacks(run: RunDir, wait_s: float = _WAIT_S) -> StackReport:
         if _size(file) > before[rank]
     }
     silent = tuple(sorted(files.keys() - dumps.keys()))
-    return StackReport(tuple(group_stacks(dumps)), silent, [*files.values()][0].parent)
+    return StackReport(tuple(group_stacks(dumps)), silent, next(iter(files.values())).parent)
 
 
 def _wait(files: dict[int, Path], before: dict[int, int], wait_s: float) -> None:

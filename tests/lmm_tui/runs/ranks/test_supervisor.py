@@ -163,7 +163,7 @@ while not (run / "go on").exists():
         restarts=3,
     )
     run = group.run
-    until(lambda: (run.ranks / "attempt-1" / "rank-1.log").exists(), 60)
+    until((run.ranks / "attempt-1" / "rank-1.log").exists, 60)
     info = identify("run", "pretrain")
     for state in ("running", "failed"):  # Whatever rank 0 had time to write.
         assert run.derived_state(info, RunStatus(state=state)) == "restarting"
