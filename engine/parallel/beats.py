@@ -18,7 +18,8 @@ from pathlib import Path
 import psutil
 
 from lmm_tui.engine.parallel.hangs import Hang
-from lmm_tui.engine.parallel.rank_store import STORE, RankStore, Store, connect, store_address
+from lmm_tui.engine.parallel.rank_numbers import STEPS, rank_numbers
+from lmm_tui.engine.parallel.rank_store import STORE, KeyStore, RankStore, connect, store_address
 from lmm_tui.engine.parallel.rank_watch import LOOK_EVERY_S, RankWatch
 from lmm_tui.engine.parallel.stacks import StackFile
 from lmm_tui.engine.run.rank_records import RankBeat
@@ -27,8 +28,6 @@ from lmm_tui.engine.run.run_dir import RunDir
 SUPERVISED_BY = "LMM_TUI_SUPERVISOR"
 """Environment of a rank: the pid of the supervisor that started it."""
 
-_MEAN_OF = 50
-"""Steps."""
 _log = logging.getLogger("engine")
 
 OnHang = Callable[[Hang, int], object]
@@ -56,9 +55,11 @@ class Beats:
         self._step_began = self._now[1]
         self._spent: dict[str, float] = {}
         self._changes = 0
-        self._own = [0.0] * _MEAN_OF
+        self._own = [0.0] * STEPS
         self._steps = 0
         self._publisher: _Publisher | None = None
+        self.numbers: dict[str, float] = {}
+        """Of all ranks, as metrics for a row; known to rank 0, and a second old at most."""
 
     @classmethod
     def alone(cls) -> Beats:
@@ -72,7 +73,7 @@ class Beats:
         on_hang: OnHang = lambda hang, step: None,
         *,
         env: Mapping[str, str] = os.environ,
-        store: Store | None = None,
+        store: KeyStore | None = None,
     ) -> Beats:
         """Publish from now on, as the rank that the environment of torchelastic says.
 
@@ -104,7 +105,7 @@ class Beats:
         self.waited_s = spent.get("all-reduce", 0.0) if waited_s is None else waited_s
         self.data_s = spent.get("data", 0.0)
         aside = sum(spent.values()) - sum(spent.get(one, 0.0) for one in _OF_A_STEP)
-        self._own[self._steps % _MEAN_OF] = max(self.step_s - aside - self.waited_s, 0.0)
+        self._own[self._steps % STEPS] = max(self.step_s - aside - self.waited_s, 0.0)
         self._steps += 1
         self._step_began, self._spent, self._changes = now, {}, 0
 
@@ -112,7 +113,7 @@ class Beats:
     def own_s(self) -> float | None:
         """Mean over the last 50 steps of a step's time without waiting for others, and without
         what is no part of a step, such as a checkpoint."""
-        kept = min(self._steps, _MEAN_OF)
+        kept = min(self._steps, STEPS)
         return sum(self._own[:kept]) / kept if kept else None
 
     def beat(self, node: str = "", local_rank: int = 0) -> RankBeat:
@@ -131,6 +132,7 @@ class Beats:
             waited_s=self.waited_s,
             data_s=self.data_s,
             own_s=self.own_s,
+            own_steps=min(self._steps, STEPS),
             memory=psutil.Process().memory_info().rss if self.memory is None else self.memory,
             memory_limit=self.memory_limit or psutil.virtual_memory().total,
             checksum=self.checksum,
@@ -156,7 +158,7 @@ class _Publisher(threading.Thread):
         run_dir: RunDir,
         on_hang: OnHang,
         env: Mapping[str, str],
-        store: Store | None,
+        store: KeyStore | None,
     ) -> None:
         super().__init__(name="beats", daemon=True)
         self._beats = beats
@@ -196,7 +198,9 @@ class _Publisher(threading.Thread):
             ranks.publish(beats.beat(node, local_rank))
             if watch is not None:
                 watch.pass_on_requests()
-                watch.look()
+                beats.numbers = rank_numbers(watch.look().ranks)
+            elif beats.rank == 0:
+                beats.numbers = rank_numbers(ranks.beats())
             if (asked := ranks.asked_for_stacks()) > answered:
                 answered = asked
                 self._stacks.write()

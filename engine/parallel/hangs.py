@@ -82,24 +82,30 @@ def _patience(culprits: Sequence[RankBeat], beats: Sequence[RankBeat]) -> float:
 
 def _sentence(culprits: list[RankBeat], held: list[RankBeat], seconds: float) -> Message:
     first, several = culprits[0], len(culprits) > 1
-    who = {"rank": first.rank, "node": first.node}
-    what = {"phase": Message(first.phase), "seconds": seconds}
+    phase = Message(first.phase)
     if several:
         ranks = ", ".join(str(beat.rank) for beat in culprits[:8])
-        ranks += ", …" if len(culprits) > 8 else ""
         cause = Message(
-            "ranks {ranks} have been in {phase} for {seconds:.0f} s", ranks=ranks, **what
+            "ranks {ranks} have been in {phase} for {seconds:.0f} s",
+            ranks=ranks + (", …" if len(culprits) > 8 else ""),
+            phase=phase,
+            seconds=seconds,
         )
     elif first.silent_s > _SILENT_S:
         cause = Message(
             "rank {rank} on {node} has not answered for {silent:.0f} s, last seen in {phase}",
-            **who,
+            rank=first.rank,
+            node=first.node,
             silent=first.silent_s,
-            phase=what["phase"],
+            phase=phase,
         )
     else:
         cause = Message(
-            "rank {rank} on {node} has been in {phase} for {seconds:.0f} s", **who, **what
+            "rank {rank} on {node} has been in {phase} for {seconds:.0f} s",
+            rank=first.rank,
+            node=first.node,
+            phase=phase,
+            seconds=seconds,
         )
     return Message("{cause}; {waiting}", cause=cause, waiting=_waiting(held, several))
 

@@ -22,7 +22,7 @@ STORE = "LMM_TUI_STORE"
 _TIMEOUT_S = 10.0
 
 
-class Store(Protocol):
+class KeyStore(Protocol):
     """The part of `torch.distributed.Store` that is used here."""
 
     def set(self, key: str, value: Any) -> None: ...
@@ -41,7 +41,7 @@ def store_address(env: Mapping[str, str] = os.environ) -> tuple[str, int] | None
     return None
 
 
-def connect(address: tuple[str, int], timeout_s: float = _TIMEOUT_S) -> Store:
+def connect(address: tuple[str, int], timeout_s: float = _TIMEOUT_S) -> KeyStore:
     """A connection of its own, which no collective of the caller can hold up."""
     from torch.distributed import TCPStore
 
@@ -66,7 +66,7 @@ class CardReading(Protocol):
 class RankStore:
     """The keys of one attempt of one run."""
 
-    def __init__(self, store: Store, attempt: int, size: int) -> None:
+    def __init__(self, store: KeyStore, attempt: int, size: int) -> None:
         self._store = store
         self._prefix = f"lmm-tui/attempt-{attempt}/"
         self._known: set[int] = set()

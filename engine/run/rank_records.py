@@ -57,6 +57,8 @@ class RankBeat:
     """Of the last step: spent waiting for data."""
     own_s: float | None = None
     """Mean over the last 50 steps of a step's time without waiting for others."""
+    own_steps: int = 0
+    """Of how many steps that is the mean, up to 50."""
     memory: int | None = None
     memory_limit: int | None = None
     checksum: str = ""
@@ -110,21 +112,27 @@ class RankEnd:
     @property
     def sentence(self) -> Message:
         """Such as `rank 1 on node2 was killed by SIGKILL`."""
-        where = {"rank": self.rank, "node": self.node}
-        if self.code < 0:
+        rank, node, code = self.rank, self.node, self.code
+        if code < 0:
             return Message(
-                "rank {rank} on {node} was killed by {name}", **where, name=_signal_name(-self.code)
+                "rank {rank} on {node} was killed by {name}",
+                rank=rank,
+                node=node,
+                name=_signal_name(-code),
             )
-        if self.code == OUT_OF_MEMORY:
-            return Message("rank {rank} on {node} ran out of memory", **where)
+        if code == OUT_OF_MEMORY:
+            return Message("rank {rank} on {node} ran out of memory", rank=rank, node=node)
         if self.error:
             return Message(
                 "rank {rank} on {node} ended with code {code}: {error}",
-                **where,
-                code=self.code,
+                rank=rank,
+                node=node,
+                code=code,
                 error=self.error,
             )
-        return Message("rank {rank} on {node} ended with code {code}", **where, code=self.code)
+        return Message(
+            "rank {rank} on {node} ended with code {code}", rank=rank, node=node, code=code
+        )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import NOTHING, duration, size
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.ranks.folded_logs import fold_logs, read_logs
-from lmm_tui.runs.ranks.rank_list import RankGroup, RankRow, odd_first, read
+from lmm_tui.runs.ranks.rank_list import ListedRanks, RankRow, odd_first, read
 from lmm_tui.runs.ranks.stack_dump import collect_stacks
 from lmm_tui.terminal.safe_text import clean
 
@@ -53,7 +53,7 @@ _HOT = 85
 class RanksRead(Message):
     """A thread has read the files of the ranks; None for a run of one process."""
 
-    group: RankGroup | None
+    group: ListedRanks | None
 
 
 @dataclass
@@ -77,7 +77,7 @@ class RanksScreen(ListScreen):
     def __init__(self, run: RunDir) -> None:
         super().__init__()
         self._run = run
-        self._group: RankGroup | None = None
+        self._group: ListedRanks | None = None
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="group")
@@ -150,7 +150,7 @@ class RanksScreen(ListScreen):
         self.app.push_screen(RankTextScreen(message.title, message.lines))
 
 
-def _heading(group: RankGroup) -> list[Content]:
+def _heading(group: ListedRanks) -> list[Content]:
     facts = [tr("{count} ranks", count=len(group.rows))]
     if group.nodes > 1:
         facts.append(tr("{count} nodes", count=group.nodes))

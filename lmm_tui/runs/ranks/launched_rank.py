@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from lmm_tui.engine.parallel.rank_store import Store, connect
+from lmm_tui.engine.parallel.rank_store import KeyStore, connect
 from lmm_tui.engine.run.launched_rank import launched_rank, launched_ranks
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
@@ -84,7 +84,7 @@ def meet_as_rank(config: RunConfig, resume: RunDir | None) -> tuple[RunDir, int]
     return run, rank
 
 
-def _store(rank: int, timeout_s: float) -> Store:
+def _store(rank: int, timeout_s: float) -> KeyStore:
     """That of torchrun's agent, or one that rank 0 keeps and its process group shares."""
     address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"

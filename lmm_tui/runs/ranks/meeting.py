@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmm_tui import __version__
-from lmm_tui.engine.parallel.rank_store import Store
+from lmm_tui.engine.parallel.rank_store import KeyStore
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.guarded_files import read_bytes, replace_text
 from lmm_tui.message import Message, with_messages, with_parts
@@ -30,7 +30,7 @@ class Meeting:
 
     def __init__(
         self,
-        store: Store,
+        store: KeyStore,
         names: tuple[str, ...],
         index: int,
         timeout_s: float,

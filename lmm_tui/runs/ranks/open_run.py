@@ -33,11 +33,10 @@ def local_ranks(config: RunConfig, gpus: int) -> int:
     Raises RanksError where there are too few, or the device is one of them.
     """
     ranks, device = config.parallel.ranks, config.device
-    if device == "mps" or (":" in device and ranks != 1):
+    if device == "mps" or ":" in device:
         raise RanksError(
-            "parallel.ranks: {ranks} ranks cannot share the device {device}; "
+            "parallel.ranks: several ranks cannot share the device {device}; "
             "set device to cuda, cpu or auto",
-            ranks=ranks or "one a GPU:",
             device=device,
         )
     if device == "cpu":

@@ -16,10 +16,16 @@ from lmm_tui.engine.run.rank_records import (
     read_supervisor,
 )
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import duration
 from lmm_tui.i18n.translate_messages import translate_message
 
+PHASES = (
+    *(mark("setup"), mark("data"), mark("forward"), mark("backward"), mark("all-reduce")),
+    *(mark("broadcast"), mark("barrier"), mark("optimizer"), mark("validation")),
+    *(mark("checkpoint"), mark("sample"), mark("evaluation"), mark("paused"), mark("probe")),
+)
+"""What the loop calls the parts of a step, and what is done between two."""
 SLOW = 1.25
 """Of the median step time without waiting (of two, the lower): it holds up the others."""
 SILENT_S = 3.0
@@ -91,7 +97,7 @@ def end_words(end: RankEnd) -> str:
 
 
 @dataclass(frozen=True)
-class RankGroup:
+class ListedRanks:
     """All ranks of a run at one time."""
 
     table: RankTable
@@ -112,7 +118,7 @@ class RankGroup:
         return max(known) if known else None
 
 
-def read(run: RunDir) -> RankGroup | None:
+def read(run: RunDir) -> ListedRanks | None:
     """None for a run of one process."""
     supervisor, table = read_supervisor(run.supervisor_file), read_ranks(run.ranks_file)
     if supervisor is None and table is None:
@@ -120,7 +126,7 @@ def read(run: RunDir) -> RankGroup | None:
     return group_of(table or RankTable(), supervisor)
 
 
-def group_of(table: RankTable, supervisor: SupervisorRecord | None) -> RankGroup:
+def group_of(table: RankTable, supervisor: SupervisorRecord | None) -> ListedRanks:
     """The rows of all ranks, in their order."""
     ends = supervisor.rank_ends if supervisor else []
     attempt = supervisor.attempt if supervisor else table.attempt
@@ -146,7 +152,7 @@ def group_of(table: RankTable, supervisor: SupervisorRecord | None) -> RankGroup
                 own / usual if own and usual else None,
             )
         )
-    return RankGroup(table, supervisor, tuple(rows))
+    return ListedRanks(table, supervisor, tuple(rows))
 
 
 def odd_first(rows: Sequence[RankRow]) -> list[RankRow]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import NoReturn
 
-from lmm_tui.engine.parallel.rank_store import Store, connect
+from lmm_tui.engine.parallel.rank_store import KeyStore, connect
 from lmm_tui.runs.ranks.open_run import RanksError
 
 Address = tuple[str, int]
 
 
-def keep_store(address: Address, timeout_s: float) -> tuple[Store, Address]:
+def keep_store(address: Address, timeout_s: float) -> tuple[KeyStore, Address]:
     """Keep the store in this process; port 0 is any. Raises RanksError where it is in use."""
     from torch.distributed import DistError, TCPStore
 
@@ -28,7 +28,7 @@ def keep_store(address: Address, timeout_s: float) -> tuple[Store, Address]:
     return server, (address[0], server.port)
 
 
-def join_store(address: Address, timeout_s: float) -> Store:
+def join_store(address: Address, timeout_s: float) -> KeyStore:
     """Use the store of another process. Raises RanksError if it does not answer in time."""
     from torch.distributed import DistError
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.parallel.beats import SUPERVISED_BY, attempt_folder
-from lmm_tui.engine.parallel.rank_store import STORE, Store
+from lmm_tui.engine.parallel.rank_store import STORE, KeyStore
 from lmm_tui.engine.run.rank_records import REFUSED, RankEnd
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
@@ -101,7 +101,7 @@ def _answer(record: Mapping[str, Any]) -> None:
 
 def _meet(
     nodes: Nodes, config: RunConfig, resume: RunDir | None, timeout_s: float
-) -> tuple[Store, tuple[str, int], RunDir]:
+) -> tuple[KeyStore, tuple[str, int], RunDir]:
     """The store of all nodes, its address, and the run that the first node has opened."""
     address = nodes.first, nodes.port
     if nodes.index:
@@ -122,7 +122,7 @@ def _meet(
     return store, address, run
 
 
-def run_group(group: Group, store: Store) -> int:
+def run_group(group: Group, store: KeyStore) -> int:
     """Start the ranks of this node, restart them with those of the others; returns the exit code.
 
     0: trained, or stopped with a checkpoint; 1: failed; 2: refused; 143: ended by SIGTERM before

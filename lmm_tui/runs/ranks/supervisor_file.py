@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from lmm_tui.engine.parallel.rank_store import Store
+from lmm_tui.engine.parallel.rank_store import KeyStore
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.engine.run.rank_records import (
     OUT_OF_MEMORY,
@@ -33,7 +33,7 @@ class SupervisorFile:
     """Of the supervisor in this process."""
 
     def __init__(
-        self, run: RunDir, store: Store, nodes: Sequence[str], index: int, restarts: int
+        self, run: RunDir, store: KeyStore, nodes: Sequence[str], index: int, restarts: int
     ) -> None:
         self._run = run
         self._store = store
