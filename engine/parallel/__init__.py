@@ -1,1 +1,1 @@
-"""Several ranks that train one run."""
+"""Several ranks: processes that train one run together."""
