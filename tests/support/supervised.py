@@ -1,5 +1,6 @@
 """The script that supervises ranks in a test: `supervised RUN WORKER RANKS RESTARTS GRACE`."""
 
+import os
 import sys
 
 from lmm_tui.engine.run.run_dir import RunDir
@@ -13,4 +14,6 @@ if __name__ == "__main__":
     run.ranks.mkdir(parents=True)
     store, address = keep_store(("127.0.0.1", 0), 20.0)
     group = Group(run, Nodes(), address, int(ranks), int(restarts), float(grace_s), 20.0, (worker,))
-    sys.exit(run_group(group, store))
+    code = run_group(group, store)
+    sys.stderr.flush()
+    os._exit(code)  # A forked interpreter with torch takes seconds to clean up.
