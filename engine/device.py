@@ -157,14 +157,6 @@ def logits_budget(device: torch.device) -> int:
     return 2**23 if device.type == "cpu" else 2**26
 
 
-def to_device(batch: np.ndarray, device: torch.device) -> Tensor:
-    """A host array as a tensor of `device`; the copy to a CUDA device does not wait for it."""
-    tensor = torch.from_numpy(batch)
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
-
-
 def sort_rows(values: Tensor) -> Tensor:
     """The values of the last dimension, ascending; numpy's sort is 15 times torch's on a CPU."""
     if values.is_cpu:
@@ -245,7 +237,7 @@ def is_asynchronous(device: torch.device) -> bool:
 
 def fused_step_can_skip(device: torch.device) -> bool:
     """Whether fused optimisers support `found_inf`; those of MPS do not."""
-    return device.type == "cuda"
+    return device.type != "mps"
 
 
 def synchronize(device: torch.device) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.model.kv_cache import KVCache
 from lmm_tui.engine.model.language_model import Cache, LanguageModel
+from lmm_tui.engine.model.layout import Segments
 from lmm_tui.engine.model.primitives import Linear, RMSNorm
 from lmm_tui.engine.model.self_attention import Attention, Mask, rotary_tables, segment_mask
 
@@ -73,15 +74,15 @@ class Backbone(nn.Module):
         ids_BxT: Tensor,
         positions: Tensor | None = None,
         cache: KVCache | None = None,
-        segments_BxT: Tensor | None = None,
+        segments: Segments | None = None,
     ) -> Tensor:
         new = ids_BxT.shape[1]
         where = slice(new) if cache is None else cache.positions(new)
         mask: Mask = None if cache is None else cache.mask(new)
         if positions is not None:
             where = positions
-        if segments_BxT is not None:
-            mask = segment_mask(segments_BxT)
+        if segments is not None:
+            mask = segment_mask(segments)
         cos, sin = self.cos[where].unsqueeze(-2), self.sin[where].unsqueeze(-2)
         x_BxTxD = self.embed_tokens(ids_BxT)
         for layer in self.layers:
@@ -122,19 +123,19 @@ class Decoder(LanguageModel):
         ids_BxT: Tensor,
         positions: Tensor | None = None,
         cache: Cache | None = None,
-        segments_BxT: Tensor | None = None,
+        segments: Segments | None = None,
     ) -> Tensor:
         assert cache is None or isinstance(cache, KVCache)
-        return self.model.forward(ids_BxT, positions, cache, segments_BxT)
+        return self.model.forward(ids_BxT, positions, cache, segments)
 
     def _backbone(
         self,
         ids_BxT: Tensor,
         positions: Tensor | None,
         cache: Cache | None,
-        segments_BxT: Tensor | None,
+        segments: Segments | None,
     ) -> Tensor:
-        hidden_BxTxD: Tensor = self.model(ids_BxT, positions, cache, segments_BxT)
+        hidden_BxTxD: Tensor = self.model(ids_BxT, positions, cache, segments)
         return hidden_BxTxD
 
     def new_cache(

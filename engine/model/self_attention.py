@@ -5,14 +5,13 @@ Dimensions in names are those of `engine.model.decoder`.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.model.kv_cache import KVCache
+from lmm_tui.engine.model.layout import Segments
 from lmm_tui.engine.model.primitives import Linear, RMSNorm
 
 
@@ -89,20 +88,12 @@ def _attend_per_sequence(q: Tensor, k: Tensor, v: Tensor, lengths: list[int]) ->
     return joined.squeeze(0).unflatten(1, (len(q), -1)).transpose(0, 1)
 
 
-def segment_mask(segments_BxT: Tensor) -> Mask:
-    """Attend to earlier tokens of the same segment. On a CPU as lengths, which the host can read
-    there: four packed rows of 768 take 50 ms, with a mask 135."""
-    if segments_BxT.is_cpu and not torch.compiler.is_compiling():
-        return _lengths(segments_BxT)
-    return _same_segment(segments_BxT)
-
-
-def _lengths(segments_BxT: Tensor) -> list[int]:
-    """The lengths of the segments, row after row."""
-    first_BxT = torch.ones_like(segments_BxT, dtype=torch.bool)
-    first_BxT[:, 1:] = segments_BxT[:, 1:] != segments_BxT[:, :-1]
-    starts = [*first_BxT.flatten().nonzero().flatten().tolist(), segments_BxT.numel()]
-    return [end - start for start, end in pairwise(starts)]
+def segment_mask(segments: Segments) -> Mask:
+    """Attend to earlier tokens of the same segment. On a CPU as lengths: four packed rows of 768
+    take 50 ms, with a mask 135."""
+    if segments.numbers_BxT.is_cpu and not torch.compiler.is_compiling():
+        return segments.flat
+    return _same_segment(segments.numbers_BxT)
 
 
 def _same_segment(segments_BxT: Tensor) -> Tensor:
@@ -114,7 +105,8 @@ if __name__ == "__main__":
     segments_BxT = torch.tensor([[1, 1, 2, 2, 2, 3], [1, 1, 1, 1, 2, 2]])
     q, k, v = torch.randn(3, 2, 4, 6, 8)
     with_mask = _attend(q, k, v, _same_segment(segments_BxT))
-    with_lengths = _attend_per_sequence(q, k, v, _lengths(segments_BxT))
-    print(_lengths(segments_BxT), (with_mask - with_lengths).abs().max().item())
+    lengths = Segments.of(segments_BxT).flat
+    with_lengths = _attend_per_sequence(q, k, v, lengths)
+    print(lengths, (with_mask - with_lengths).abs().max().item())
     assert torch.allclose(with_mask, with_lengths, atol=1e-6)
     print("=== 自测通过 ===")

@@ -93,7 +93,8 @@ class LikelihoodStage(Stage, Generic[T]):
         return means
 
     def loss(self, model: LanguageModel, batch: MicroBatch) -> Losses:
-        return loss_sum(*model.projection(batch.hidden(model)), batch.labels_BxT, model.softcap), {}
+        projection = model.projection(batch.hidden(model))
+        return loss_sum(*projection, batch.labels_BxT, model.softcap, batch.counted), {}
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lmm_tui.engine.stages.completion_batch import CompletionBatch
 from lmm_tui.engine.stages.policy_loss import Kind, group_advantages, groups_without_spread
+from lmm_tui.engine.transfer import to_device
 
 
 @dataclass
@@ -79,12 +80,12 @@ def completion_batches(
                 items,
                 seq_len,
                 device,
-                sampled_log_p_AxT=sampled_AxT.to(device),
-                old_log_p_AxT=old_AxT.to(device),
-                mask_AxT=mask_AxT.to(device),
-                advantages_A=advantages_GxK[first:last].flatten().to(device),
+                sampled_log_p_AxT=to_device(sampled_AxT, device),
+                old_log_p_AxT=to_device(old_AxT, device),
+                mask_AxT=to_device(mask_AxT, device),
+                advantages_A=to_device(advantages_GxK[first:last].flatten(), device),
                 mean_length=mean_length,
-                sums={name: value.to(device) for name, value in sums.items()},
+                sums={name: to_device(value, device) for name, value in sums.items()},
             )
         )
     return batches

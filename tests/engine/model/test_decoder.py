@@ -12,8 +12,9 @@ from lmm_tui.engine.config.model_shape import PRESETS, ModelShape
 from lmm_tui.engine.model.architecture import build
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.kv_cache import KVCache
+from lmm_tui.engine.model.layout import Segments
 from lmm_tui.engine.model.primitives import RMSNorm
-from lmm_tui.engine.model.self_attention import _lengths, _same_segment, rotary_tables
+from lmm_tui.engine.model.self_attention import _same_segment, rotary_tables
 
 SHAPE = ModelShape(97, 48, 3, 4, 2, 16, 80, max_positions=64)
 
@@ -121,7 +122,7 @@ def test_packed_sequences_stay_apart() -> None:
     positions = torch.cat([torch.arange(9), torch.arange(6)])[None]
     segments = torch.cat([torch.full((9,), 1), torch.full((6,), 2)])[None]
     with torch.no_grad():
-        together = model.backbone(packed, positions=positions, segments_BxT=segments)
+        together = model.backbone(packed, positions=positions, segments=Segments.of(segments))
         alone = torch.cat([model.backbone(first), model.backbone(second)], dim=1)
     assert torch.allclose(together, alone, atol=1e-5)
 
@@ -143,7 +144,7 @@ def test_a_mask_and_lengths_keep_sequences_apart_alike(
     x = torch.randn(2, length, 48, requires_grad=True)
     cos, sin = (table[:length].unsqueeze(-2) for table in rotary_tables(SHAPE))
     results = []
-    for mask in (_lengths(segments_BxT), _same_segment(segments_BxT)):
+    for mask in (Segments.of(segments_BxT).flat, _same_segment(segments_BxT)):
         y = attention(x, cos, sin, mask, None)
         results.append((y, *torch.autograd.grad(y.square().sum(), x)))
     for with_lengths, with_mask in zip(*results, strict=True):
@@ -180,12 +181,12 @@ def test_only_distances_between_positions_matter() -> None:
 def test_the_backbone_compiles_without_a_graph_break() -> None:
     model, text = decoder(), ids()
     segments = torch.arange(20).div(7, rounding_mode="floor").expand(2, -1)
-    expected, apart = model.backbone(text), model.backbone(text, segments_BxT=segments)
+    expected, apart = model.backbone(text), model.backbone(text, segments=Segments.of(segments))
     # Traced whole, but not turned into code: that takes a minute.
     model.model.compile(backend="eager", fullgraph=True)
     hidden = model.backbone(text)
     assert torch.allclose(hidden, expected, atol=1e-6)
-    assert torch.allclose(model.backbone(text, segments_BxT=segments), apart, atol=1e-5)
+    assert torch.allclose(model.backbone(text, segments=Segments.of(segments)), apart, atol=1e-5)
     hidden.sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
     assert model.state_dict().keys() == decoder().state_dict().keys()
