@@ -75,6 +75,7 @@ def completion_batches(
         lengths_A = torch.tensor([len(rollouts.ids[number]) for number in numbers])
         mask_AxT = (torch.arange(old_AxT.shape[1]) < lengths_A.unsqueeze(1)).float()
         sums = _sums(rollouts, rewards_GxK[first:last], numbers)
+        values = to_device(torch.stack([*sums.values()]), device)
         batches.append(
             CompletionBatch.of(
                 items,
@@ -85,7 +86,7 @@ def completion_batches(
                 mask_AxT=to_device(mask_AxT, device),
                 advantages_A=to_device(advantages_GxK[first:last].flatten(), device),
                 mean_length=mean_length,
-                sums={name: to_device(value, device) for name, value in sums.items()},
+                sums=dict(zip(sums, values.unbind(), strict=True)),
             )
         )
     return batches

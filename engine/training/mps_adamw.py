@@ -38,7 +38,7 @@ class SkippableAdamW(torch.optim.AdamW):
         first = [state["exp_avg"] for state in states]
         second = [state["exp_avg_sq"] for state in states]
         lr, (beta1, beta2) = float(group["lr"]), group["betas"]
-        torch._foreach_add_(steps, keep)
+        torch._foreach_add_(steps, [keep] * len(steps))
         torch._foreach_mul_(weights, 1 - lr * group["weight_decay"] * keep)
         torch._foreach_lerp_(first, grads, [(1 - beta1) * keep] * len(grads))
         squares = torch._foreach_mul(grads, grads)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmm_tui.engine.device import is_asynchronous
+from lmm_tui.engine import device
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import StepMetrics, StepTensors
 from lmm_tui.engine.transfer import LateNumbers
@@ -40,7 +40,7 @@ class StepReader:
 
     def flush_if_free(self) -> None:
         """Read the last step where that does not wait for a device."""
-        if not is_asynchronous(self._context.device):
+        if not device.is_asynchronous(self._context.device):
             self.flush()
 
     def flush(self) -> None:
