@@ -116,6 +116,9 @@ class Stage(ABC):
     """Whether the model answers prompts in the chat template, or continues them as text."""
     deterministic = True
     """Whether `micro_batches` of a past step can be called again and gives the same."""
+    laid_out_ahead = False
+    """Whether `micro_batches` may be called in another thread before the step that goes before is
+    done: where the data of a step don't depend on the model, and only the step is read."""
     steps_per_epoch: float
     """Optimiser steps in which the training data are seen once."""
     data_fingerprint = ""

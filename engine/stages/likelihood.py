@@ -38,6 +38,8 @@ class Held(Protocol[T_co]):
 class LikelihoodStage(Stage, Generic[T]):
     """A stage whose loss is -log p of the counted labels."""
 
+    laid_out_ahead = True
+
     def _set_batches(
         self,
         config: RunConfig,

@@ -67,12 +67,12 @@ def step(config: RunConfig, stage: Any, scaled: bool = False) -> None:
         lr_scale=1.0,
         parts=2,
         autocast=nullcontext,
-        batches=SimpleNamespace(take=stage.micro_batches),
     )
     context.param_groups = lambda: [g for o in context.optimizers for g in o.param_groups]
     context.zero_grad = lambda: [o.zero_grad() for o in context.optimizers]
-    OptimizerStep(context).run(probing=False)
-    OptimizerStep(context).run(probing=False)
+    optimizer_step = OptimizerStep(context)
+    for _ in range(2):
+        optimizer_step.run(probing=False)
 
 
 def case(name: str, **changes: Any) -> None:
@@ -89,11 +89,12 @@ def case(name: str, **changes: Any) -> None:
             stage._round = answers(stage)
             made = stage._batches(stage._round)
         with FakeTensorMode(allow_non_fake_inputs=True):
-            stage._device = GPU
+            stage._device, stage.laid_out_ahead = GPU, False
             if stage_name == "distill":
                 source, stage = stage, DistillStage.__new__(DistillStage)
                 stage._source, stage._settings = source, config.distill
                 stage.tokenizer = source.tokenizer
+                stage.laid_out_ahead = False
                 stage._teacher = model(config, stage.tokenizer.vocab_size).requires_grad_(False)
             if stage_name == "dpo":
                 stage._train.reference_Px2 = torch.zeros(len(stage._train.items), 2)
