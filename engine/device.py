@@ -142,6 +142,22 @@ def autocast(
     return torch.autocast(device.type, dtype=_DTYPES[precision])
 
 
+def compute_dtype(device: torch.device) -> torch.dtype | None:
+    """The type of matrix products under the present autocast; None outside of one."""
+    on = torch.is_autocast_enabled(device.type)
+    return torch.get_autocast_dtype(device.type) if on else None
+
+
+def residual_dtype(device: torch.device) -> torch.dtype | None:
+    """The type of the activations between products where that is not autocast's choice.
+
+    bf16 on a GPU: autocast would keep them in fp32, with norms and additions at half the speed. Not
+    fp16, which has no room for their size, and not on a CPU, where nothing is gained.
+    """
+    found = compute_dtype(device)
+    return found if device.type != "cpu" and found == torch.bfloat16 else None
+
+
 def make_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
     """A loss scaler; for other precisions than fp16 it is disabled and changes nothing."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")

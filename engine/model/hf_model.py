@@ -134,6 +134,11 @@ class HfModel(LanguageModel):
         self._compiled = self.packs_by_mask = True
         self._base.compile()
 
+    def recompute_activations(self) -> None:
+        if not self.hf.supports_gradient_checkpointing:
+            raise NotImplementedError
+        self.hf.gradient_checkpointing_enable({"use_reentrant": False})
+
     def blank(self) -> HfModel:
         return HfModel(self.hf.config)
 

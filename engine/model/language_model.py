@@ -88,6 +88,11 @@ class LanguageModel(nn.Module, ABC):
     def compile_backbone(self) -> None:
         """Compile what `backbone` runs."""
 
+    def recompute_activations(self) -> None:
+        """Compute activations inside of a layer again in the backward pass: less memory, a third
+        more work. Raises NotImplementedError where the model cannot."""
+        raise NotImplementedError
+
     def without_dropout(self) -> None:
         """Switch dropout off, for losses that compare two passes of the same tokens."""
 
