@@ -89,18 +89,29 @@ def orthogonalised(
     x_NxAxB: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float
 ) -> Tensor:
     """Each matrix with its singular values near 1, by the quintic Newton-Schulz iteration
-    (kellerjordan.github.io/posts/muon); the arithmetic of `torch.optim.Muon`, matrix by matrix."""
-    a, b, c = coefficients
+    (kellerjordan.github.io/posts/muon); the arithmetic of `torch.optim.Muon`."""
     is_tall = x_NxAxB.shape[1] > x_NxAxB.shape[2]
     if is_tall:
         x_NxAxB = x_NxAxB.mT
-    norms = torch.linalg.vector_norm(x_NxAxB, dim=(1, 2), keepdim=True)
-    x_NxAxB = x_NxAxB / norms.clamp(min=eps)
-    for _ in range(steps):
-        gram_NxAxA = x_NxAxB @ x_NxAxB.mT
-        polynomial = torch.baddbmm(gram_NxAxA, gram_NxAxA, gram_NxAxA, beta=b, alpha=c)
-        x_NxAxB = torch.baddbmm(x_NxAxB, polynomial, x_NxAxB, beta=a)
+    norms_N = torch.stack(torch._foreach_norm(x_NxAxB.unbind()))
+    x_NxAxB = x_NxAxB / norms_N.clamp(min=eps).view(-1, 1, 1)
+    if x_NxAxB.is_cpu:
+        # Nothing is gained by batches there, whose products now and then round otherwise.
+        found = [_iterated(x_AxB, torch.addmm, coefficients, steps) for x_AxB in x_NxAxB]
+        x_NxAxB = torch.stack(found)
+    else:
+        x_NxAxB = _iterated(x_NxAxB, torch.baddbmm, coefficients, steps)
     return x_NxAxB.mT if is_tall else x_NxAxB
+
+
+def _iterated(
+    x: Tensor, product: Callable[..., Tensor], coefficients: tuple[float, float, float], steps: int
+) -> Tensor:
+    a, b, c = coefficients
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = product(x, product(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x
 
 
 def _buckets(parameters: list[Tensor]) -> Iterator[list[Tensor]]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scripts import begin_ranks, outputs
 
-from lmm_tui.engine.training.muon import StackedMuon
+from lmm_tui.engine.training.muon import StackedMuon, _iterated
 from lmm_tui.engine.training.row_exchange import RowExchange
 
 SHAPES = [(16, 16)] * 3 + [(24, 16)] * 2 + [(16, 24), (5, 3)]
@@ -37,6 +37,19 @@ def test_a_step_is_that_of_torch_to_the_last_bit(nesterov: bool, rate: str | Non
     run(StackedMuon(ours, **options))
     run(torch.optim.Muon(theirs, **options))  # type: ignore[arg-type]
     assert all(map(torch.equal, ours, theirs))
+
+
+def test_all_matrices_at_once_round_as_one_by_one() -> None:
+    """As on a GPU; bf16 has 8 bits, and a rounding in the third iteration is one in the fifth."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(6, 24, 40, generator=generator)
+    x = x / x.norm(dim=(1, 2), keepdim=True)
+    a, b, c = 3.4445, -4.7750, 2.0315
+    for dtype, most in ((torch.float32, 1e-5), (torch.bfloat16, 2e-2)):
+        one = torch.stack([_iterated(m.to(dtype), torch.addmm, (a, b, c), 5) for m in x])
+        torch.testing.assert_close(
+            _iterated(x.to(dtype), torch.baddbmm, (a, b, c), 5), one, rtol=0, atol=most
+        )
 
 
 def test_a_step_in_fp32_orthogonalises_better_than_one_in_bf16() -> None:
@@ -83,7 +96,7 @@ from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.debug import CommDebugMode
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.training.muon import StackedMuon
+from lmm_tui.engine.training.muon import StackedMuon, _iterated
 
 torch.set_num_threads(1)
 dist.init_process_group("gloo")
