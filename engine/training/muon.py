@@ -90,6 +90,8 @@ def orthogonalised(
 ) -> Tensor:
     """Each matrix with its singular values near 1, by the quintic Newton-Schulz iteration
     (kellerjordan.github.io/posts/muon); the arithmetic of `torch.optim.Muon`."""
+    if not len(x_NxAxB):  # Of few matrices not every rank owns one.
+        return x_NxAxB
     is_tall = x_NxAxB.shape[1] > x_NxAxB.shape[2]
     if is_tall:
         x_NxAxB = x_NxAxB.mT

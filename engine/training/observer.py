@@ -21,7 +21,11 @@ from lmm_tui.engine.device import memory_used
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.training.deep_probes import DeepProbes
+<<<<<<< HEAD
 from lmm_tui.engine.transfer import LateNumbers
+=======
+from lmm_tui.engine.training.step_sums import Signals
+>>>>>>> main
 from lmm_tui.metrics.names import CPU, MEMORY, PROBES, SKIPPED, VAL_LOSS
 from lmm_tui.metrics.probes import ModelProbe
 from lmm_tui.metrics.step.grad_norms import GradNorms, LayerNorms
@@ -47,6 +51,8 @@ class StepTensors:
     stats: dict[str, Tensor]
     scaled: bool = False
     """Whether the gradient was scaled for fp16, where an overflow is part of the search."""
+    signals: Tensor | None = None
+    """Of several ranks: the sums that `Signals.read` takes."""
 
     def read_later(self) -> LateNumbers:
         """Queue the copy of loss, norm, the layers' norms and the stage's metrics to the host."""
@@ -65,6 +71,8 @@ class StepMetrics:
     """Whether the update was skipped, since loss or gradient norm is not finite."""
     stats: Mapping[str, float] = field(default_factory=dict)
     """The metrics of the stage."""
+    signals: Signals | None = None
+    """What the ranks said with this step; None where there is one."""
 
 
 class Observer:
@@ -102,14 +110,21 @@ class Observer:
     def record_step(self, numbers: StepTensors, values: LateNumbers, log_every: int) -> StepMetrics:
         """Wait for the `values` of a step, and log them where a row is due."""
         norms, stats = numbers.norms, numbers.stats
+<<<<<<< HEAD
         loss, norm, *others = values.read()
+=======
+        values = [numbers.loss, norms.total, *norms.layers, *stats.values()]
+        said = [] if numbers.signals is None else [*numbers.signals]
+        loss, norm, *others = torch.stack([value.float() for value in values + said]).tolist()
+        signals = None if not said else Signals.read(*others[-len(said) :])
+>>>>>>> main
         layers = dict(zip(norms.names, others, strict=False))
         tracker = self._tracker
         tracker.update_loss(loss, "train")
         tracker.update_lr(numbers.lr)
         tracker.update_grad_norm(norm, numbers.max_norm)
         tracker.update_layer_norms(layers)
-        of_stage = dict(zip(stats, others[len(layers) :], strict=True))
+        of_stage = dict(zip(stats, others[len(layers) :], strict=False))
         for name, value in of_stage.items():
             tracker.update(name, value)
         tracker.update_speed(self.speed.steps_per_s, self.speed.tokens_per_s, self.speed.mfu)
@@ -121,7 +136,7 @@ class Observer:
             tracker.update(MEMORY, memory_used(numbers.loss.device) / 1e9)
             tracker.update(CPU, self._process.cpu_percent())
             self._log(numbers.step, numbers.tokens)
-        return StepMetrics(numbers.step, loss, norm, skipped, of_stage)
+        return StepMetrics(numbers.step, loss, norm, skipped, of_stage, signals)
 
     def record_validation(self, step: int, tokens: int, numbers: Mapping[str, float]) -> None:
         """Log a row of metrics on validation data."""
@@ -148,7 +163,8 @@ class Observer:
         if self._compiled:
             labels_BxT = labels_BxT[:_PROBE_SEQUENCES]
             with torch.no_grad(), self.deep.record_forward():
-                hidden.append(self._model.read(batch.ids_BxT[:_PROBE_SEQUENCES]))
+                ids_BxT = batch.ids_BxT[:_PROBE_SEQUENCES]
+                hidden.append(self._model(lambda model: model.read(ids_BxT)))
             yield
         else:
             with self._model.watching(hidden.append), self.deep.record_forward():
@@ -214,7 +230,8 @@ class Observer:
         generator = torch.Generator().manual_seed(0)
         order = torch.randperm(len(counted), generator=generator)[:_PROBE_TOKENS]
         rows = counted[order].to(labels_N.device)
-        logits_NxV = self._model.head(hidden_BxTxD.flatten(0, 1)[rows])
+        hidden_NxD = hidden_BxTxD.flatten(0, 1)[rows]
+        logits_NxV = self._model(lambda model: model.head(hidden_NxD))
         self.deep.record_logits(logits_NxV)
         output = self._probe.compute_output_distribution(logits_NxV, labels_N[rows], shift=False)
         return output | self._probe.compute_representation_diversity()

@@ -11,7 +11,11 @@ from collections.abc import Callable
 from lmm_tui.engine import device
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import StepMetrics, StepTensors
+<<<<<<< HEAD
 from lmm_tui.engine.transfer import LateNumbers
+=======
+from lmm_tui.engine.training.step_sums import Signals
+>>>>>>> main
 from lmm_tui.message import Message
 
 
@@ -23,6 +27,8 @@ class StepReader:
         self._on_read: list[Callable[[StepMetrics], None]] = []
         self._pending: tuple[StepTensors, LateNumbers] | None = None
         self._write_error = ""
+        self.said = Signals()
+        """What the ranks said with the step that was read last."""
 
     def on_read(self, called: Callable[[StepMetrics], None]) -> None:
         """Call it with the numbers of each step, as soon as they are read."""
@@ -51,6 +57,7 @@ class StepReader:
         context = self._context
         reading = context.observer.record_step(numbers, values, context.config.log.every)
         context.loss = reading.loss
+        self._take(reading.signals)
         self._report_write_errors()
         for called in self._on_read:
             called(reading)
@@ -64,6 +71,17 @@ class StepReader:
         )
         if context.config.train.minutes is not None:
             context.show_totals()
+
+    def _take(self, signals: Signals | None) -> None:
+        """Of several ranks: what they said, once; rank 0 keeps the time for all."""
+        if signals is None:
+            return
+        context, self.said = self._context, signals
+        context.agreed_s = signals.spent_s
+        if not context.ranks.leads:
+            context.budget.spent_s = signals.spent_s
+        elif signals.stops and not context.run.commands.stop:
+            context.run.commands.mailbox.send("stop")
 
     def conclude(self) -> None:
         """Say what became of rows that waited, once the file of metrics is closed."""

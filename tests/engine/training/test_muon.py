@@ -102,8 +102,8 @@ torch.set_num_threads(1)
 dist.init_process_group("gloo")
 mesh = init_device_mesh("cpu", (2,))
 
-def made():
-    model = Decoder(ModelShape(64, 32, 2, 4, 2, 8, 72))
+def made(layers):
+    model = Decoder(ModelShape(64, 32, layers, 4, 2, 8, 72))
     model.init_weights(0)
     return model
 
@@ -126,8 +126,10 @@ def train(model, compute, skip=False):
     return optimizer, counted
 
 found = {}
-for name, compute in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-    alone, spread = made(), made()
+for name, compute in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+    # With one layer three shapes have one matrix only, and a rank owns none of it.
+    layers = 1 if name == "bf16" else 2
+    alone, spread = made(layers), made(layers)
     for layer in spread.model.layers:
         fully_shard(layer, mesh=mesh)
     fully_shard(spread, mesh=mesh)
