@@ -69,6 +69,7 @@ class DpoStage(ChatStage):
     """The loss of a step is the mean over its pairs; `train.batch_size` counts pairs."""
 
     info = DPO
+    laid_out_ahead = True
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         refuse_mixture(config)

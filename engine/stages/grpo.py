@@ -302,6 +302,7 @@ class GrpoStage(ChatStage):
             batch.labels_BxT,
             self._settings.temperature,
             model.softcap,
+            batch.counted,
         )
 
     @torch.no_grad()

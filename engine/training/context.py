@@ -144,9 +144,9 @@ class TrainContext:
 
     def report_warnings(self) -> None:
         """Write the stage's new warnings as alerts."""
-        for warning in self.stage.warnings:
+        while self.stage.warnings:  # One by one: batches are laid out in another thread.
+            warning = self.stage.warnings.pop(0)
             self.events.write("alert", warning, step=self.step, level="warning")
-        self.stage.warnings.clear()
 
     def change_settings(self, config: RunConfig) -> None:
         """Continue with other settings."""

@@ -21,7 +21,11 @@ from lmm_tui.engine.device import memory_used
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.training.deep_probes import DeepProbes
+<<<<<<< HEAD
+from lmm_tui.engine.transfer import LateNumbers
+=======
 from lmm_tui.engine.training.step_sums import Signals
+>>>>>>> main
 from lmm_tui.metrics.names import CPU, MEMORY, PROBES, SKIPPED, VAL_LOSS
 from lmm_tui.metrics.probes import ModelProbe
 from lmm_tui.metrics.step.grad_norms import GradNorms, LayerNorms
@@ -49,6 +53,11 @@ class StepTensors:
     """Whether the gradient was scaled for fp16, where an overflow is part of the search."""
     signals: Tensor | None = None
     """Of several ranks: the sums that `Signals.read` takes."""
+
+    def read_later(self) -> LateNumbers:
+        """Queue the copy of loss, norm, the layers' norms and the stage's metrics to the host."""
+        values = [self.loss, self.norms.total, *self.norms.layers, *self.stats.values()]
+        return LateNumbers(torch.stack([value.float() for value in values]))
 
 
 @dataclass(frozen=True)
@@ -98,13 +107,17 @@ class Observer:
         self._process = psutil.Process()
         self._process.cpu_percent()  # The next call says what was used since this one.
 
-    def record_step(self, numbers: StepTensors, log_every: int) -> StepMetrics:
-        """Read a step's tensors, in one copy, and log them where a row is due."""
+    def record_step(self, numbers: StepTensors, values: LateNumbers, log_every: int) -> StepMetrics:
+        """Wait for the `values` of a step, and log them where a row is due."""
         norms, stats = numbers.norms, numbers.stats
+<<<<<<< HEAD
+        loss, norm, *others = values.read()
+=======
         values = [numbers.loss, norms.total, *norms.layers, *stats.values()]
         said = [] if numbers.signals is None else [*numbers.signals]
         loss, norm, *others = torch.stack([value.float() for value in values + said]).tolist()
         signals = None if not said else Signals.read(*others[-len(said) :])
+>>>>>>> main
         layers = dict(zip(norms.names, others, strict=False))
         tracker = self._tracker
         tracker.update_loss(loss, "train")

@@ -58,6 +58,9 @@ class GradNorms:
         if norms is None:
             self._total = torch.zeros(())
             return LayerNorms(self.layers, torch.zeros(len(self.layers)), self._total)
+<<<<<<< HEAD
+        if has_grad != self._has_grad:  # Seldom: in the first step.
+=======
         self._total = torch.linalg.vector_norm(norms)
         return LayerNorms(self.layers, self._by_layer(norms.float().square()).sqrt(), self._total)
 
@@ -81,9 +84,10 @@ class GradNorms:
         if not self._grads:
             return None
         if has_grad != self._has_grad:  # Seldom: copying the index would stall the device.
+>>>>>>> main
             chosen = zip(self._layer_index, has_grad, strict=True)
             index = [layer for layer, present in chosen if present]
-            self._index = torch.tensor(index, device=self._grads[0].device)
+            self._index = torch.tensor(index).to(self._grads[0].device, non_blocking=True)
             self._has_grad = has_grad
         return torch.stack(torch._foreach_norm(self._grads))
 
@@ -100,15 +104,21 @@ class GradNorms:
         """
         grads, self._grads = self._grads, []
         coefficient = torch.clamp(max_norm / (self._total + _CLIP_EPS), max=1.0)
-        if not grads or (coefficient.device.type == "cpu" and coefficient.item() == 1.0):
+        if not grads or (reading_is_free(coefficient) and coefficient.item() == 1.0):
             return
         torch._foreach_mul_(grads, coefficient)
 
 
+<<<<<<< HEAD
+def reading_is_free(tensor: Tensor) -> bool:
+    """Whether the host has the tensor's numbers without waiting for a device."""
+    return tensor.is_cpu
+=======
 def _local(gradient: Tensor) -> Tensor:
     # A DTensor; its module takes a second to import, which one process never needs.
     part: Tensor = gradient.to_local() if hasattr(gradient, "to_local") else gradient
     return part
+>>>>>>> main
 
 
 if __name__ == "__main__":
