@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from lmm_tui.engine.run.process_lives import process_lives
+from lmm_tui.engine.run.rank_records import read_supervisor
 from lmm_tui.engine.run.run_dir_error import RunDirError, writing
 from lmm_tui.engine.run.run_records import (
     ACTIVE_STATES,
@@ -47,9 +48,9 @@ SOCKET = "control.sock"
 _FILES = (
     *("run.json", "status.json", "config.toml", "metrics.jsonl", "events.jsonl", "samples.jsonl"),
     *("output.log", "run.lock", "note.txt", "tags.txt", "tokenizer.json", "tokenizer_config.json"),
-    *("reference.safetensors", "architecture.json"),
+    *("reference.safetensors", "architecture.json", "ranks.json", "supervisor.json"),
 )
-_FOLDERS = ("tensorboard", "checkpoints", "evals", "spikes", "plots")
+_FOLDERS = ("tensorboard", "checkpoints", "evals", "spikes", "plots", "ranks")
 _STALE_AFTER_S = 10.0
 _LONGEST_OWNER = 200
 
@@ -77,6 +78,9 @@ class RunDir:
     lock_file = _in_run("run.lock")
     note_file = _in_run("note.txt")
     tags_file = _in_run("tags.txt")
+    ranks = _in_run("ranks")
+    ranks_file = _in_run("ranks.json")
+    supervisor_file = _in_run("supervisor.json")
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -196,7 +200,10 @@ class RunDir:
         return handle
 
     def derived_state(self, info: RunInfo, status: RunStatus, now: float | None = None) -> str:
-        """`status.state`, `crashed` (process gone on this host) or `stale` (silent for 10 s)."""
+        """`status.state`, `crashed` (process gone on this host), `stale` (silent for 10 s), or
+        `restarting` (its ranks have ended, and their supervisor starts them again)."""
+        if status.state != "finished" and self.restart_count():
+            return "restarting"
         if status.state not in ACTIVE_STATES:
             return status.state
         now = time.time() if now is None else now
@@ -208,6 +215,11 @@ class RunDir:
             if not process_lives(info.pid, info.pid_started if silent else None):
                 return "crashed"
         return "stale" if silent_s > _STALE_AFTER_S else status.state
+
+    def restart_count(self) -> str:
+        """`1/3` while a supervisor starts the ranks of this run again, else empty."""
+        supervisor = read_supervisor(self.supervisor_file)
+        return "" if supervisor is None else supervisor.restarting
 
     def listening_at(self, info: RunInfo) -> Path:
         """The socket of its process; a moved or copied run ignores the recorded path."""

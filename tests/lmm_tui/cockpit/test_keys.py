@@ -31,6 +31,8 @@ from lmm_tui.cockpit.screens.log_screen import LogScreen
 from lmm_tui.cockpit.screens.overlay_screen import OverlayScreen
 from lmm_tui.cockpit.screens.queue_screen import QueueScreen
 from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
+from lmm_tui.cockpit.screens.rank_text_screen import RankTextScreen
+from lmm_tui.cockpit.screens.ranks_screen import RanksScreen
 from lmm_tui.cockpit.screens.runs_screen import RunsScreen
 from lmm_tui.cockpit.screens.samples_screen import SamplesScreen
 from lmm_tui.cockpit.screens.screen_registry import REGISTERED
@@ -58,6 +60,8 @@ OWNERS = {
     "data": DataScreen,
     "evaluate": EvaluateScreen,
     "spikes": SpikesScreen,
+    "ranks": RanksScreen,
+    "rank_text": RankTextScreen,
 }
 
 
