@@ -33,6 +33,8 @@ from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import version_of
 from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.installation import missing
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
@@ -71,7 +73,6 @@ class QueueScreen(ListScreen):
         self.in_background("sweeps", self._read)
 
     def _read(self) -> SweepsRead:
-        from lmm_tui.sweeps.results import sweep_record
         from lmm_tui.sweeps.sweep_plan import FOLDER, SweepFolder
         from lmm_tui.sweeps.workers import live_workers
 
@@ -79,6 +80,12 @@ class QueueScreen(ListScreen):
             paths = [one for one in (self._runs_dir / FOLDER).iterdir() if one.is_dir()]
         except OSError:
             paths = []
+        if not paths:
+            return SweepsRead((), ())
+        try:
+            from lmm_tui.sweeps.results import sweep_record
+        except ModuleNotFoundError as error:  # The light distribution has no Optuna.
+            return SweepsRead((), (str(missing(error.name or "optuna")),))
         found, broken = [], []
         for path in sorted(paths, key=lambda path: path.stat().st_ctime, reverse=True):
             try:
@@ -107,7 +114,7 @@ class QueueScreen(ListScreen):
             "range, such as 1e-4..1e-2 log; or use `lmm-tui sweep`."
         )
         if message.broken and not rows:
-            empty = "\n".join(message.broken)
+            empty = "\n".join(map(translate_message, message.broken))
         self.query_one(Table).show(rows, empty=empty)
         count = len(self._sweeps)
         facts = [tr("1 sweep") if count == 1 else tr("{count} sweeps", count=count)]
