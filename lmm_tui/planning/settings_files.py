@@ -34,7 +34,7 @@ def load_settings(source: str, runs_dir: str) -> RunConfig:
     recipe, colon, stage = source.partition(":")
     if colon:
         step = load_recipe(recipe).step_of(stage or None)
-        config = step.config(recipe, {"runs_dir": runs_dir, "name": None})
+        config = step.config(recipe, {"runs_dir": runs_dir, "name": None, "group": ""})
         return _allowed(config, Path(recipe))
     run = RunDir(run_or_path(source, runs_dir))
     if not source or not run.config.is_file():
@@ -43,7 +43,9 @@ def load_settings(source: str, runs_dir: str) -> RunConfig:
             tr("{given}: holds no settings; give {sources}", given=given, sources=sources())
         )
     run.refuse_unsafe()
-    return _allowed(resolve(run.config, {"runs_dir": runs_dir, "name": None}), run.path)
+    return _allowed(
+        resolve(run.config, {"runs_dir": runs_dir, "name": None, "group": ""}), run.path
+    )
 
 
 def _allowed(config: RunConfig, source: Path) -> RunConfig:
