@@ -56,8 +56,8 @@ def nodes_of(env: Mapping[str, str] = os.environ) -> Nodes:
     names = tuple(expand_hosts(listed))
     if len(names) != count:
         raise NodesError(
-            "SLURM_STEP_NODELIST is {listed!r}, which are {found} nodes, but "
-            "SLURM_STEP_NUM_NODES is {count}; start it by srun",
+            "SLURM_STEP_NODELIST is {listed!r}: {found} of {count} nodes, by "
+            "SLURM_STEP_NUM_NODES; start it by srun",
             listed=listed,
             found=len(names),
             count=count,
@@ -88,7 +88,7 @@ def expand_hosts(text: str) -> Iterator[str]:
 
     Raises NodesError for a form that it does not read.
     """
-    for part in re.findall(r"[^,\[]+(?:\[[^\]]*\])?[^,\[]*", text):
+    for part in filter(None, re.split(r",(?![^\[]*\])", text)):
         match = re.fullmatch(r"([^\[\]]*)(?:\[([0-9,-]+)\]([^\[\]]*))?", part)
         if match is None:
             raise NodesError("{text!r}: not a list of nodes as Slurm writes it", text=text)

@@ -70,6 +70,7 @@ def supervise(job: Mapping[str, Any]) -> int:
         timeout_s = float(config.parallel.timeout_s)
         resume = RunDir(job["resume"]) if job["resume"] else None
         if nodes.several:
+            _quiet_connections()
             store, address, run = _meet(nodes, config, resume, timeout_s)
             _answer({"run": str(run.path)})
         else:
@@ -92,6 +93,17 @@ def supervise(job: Mapping[str, Any]) -> int:
         tuple(job.get("worker", (WORKER,))),
     )
     return run_group(group, store)
+
+
+def _quiet_connections() -> None:
+    """Torch prints a page of addresses for each port that does not answer; here only, since the
+    ranks inherit the environment."""
+    before = os.environ.get("TORCH_CPP_LOG_LEVEL")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+    import torch.distributed  # noqa: F401  (reads the variable)
+
+    if before is None:
+        del os.environ["TORCH_CPP_LOG_LEVEL"]
 
 
 def _answer(record: Mapping[str, Any]) -> None:
