@@ -69,6 +69,7 @@ class DpoStage(ChatStage):
     """The loss of a step is the mean over its pairs; `train.batch_size` counts pairs."""
 
     info = DPO
+    laid_out_ahead = True
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         refuse_mixture(config)
@@ -124,9 +125,7 @@ class DpoStage(ChatStage):
         if self._settings.loss in REFERENCE_FREE:
             return
         if self._settings.reference == "live":
-            self._reference = reference_model.frozen_model(
-                model, run_dir, fresh, self.ranks
-            )
+            self._reference = reference_model.frozen_model(model, run_dir, fresh, self.ranks)
             return
         sets = {"train": self._train, "val": self._val}
         if fresh:

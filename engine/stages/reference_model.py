@@ -42,9 +42,7 @@ def load_reference(run_dir: RunDir) -> dict[str, Tensor]:
         ) from None
 
 
-def frozen_model(
-    model: LanguageModel, run_dir: RunDir, fresh: bool, ranks: Ranks
-) -> LanguageModel:
+def frozen_model(model: LanguageModel, run_dir: RunDir, fresh: bool, ranks: Ranks) -> LanguageModel:
     """A frozen copy of `model` as it is now or, unless `fresh`, as it was when the run began."""
     if fresh:
         ranks.by_leader(lambda: save_reference(run_dir, weights_of(model)))

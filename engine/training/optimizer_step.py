@@ -15,6 +15,7 @@ from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.oom_split import next_split, split, with_oom_retry
 from lmm_tui.engine.stages.shares import share
+from lmm_tui.engine.training.batches_ahead import BatchesAhead
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.non_finite import is_non_finite, step_unless
 from lmm_tui.engine.training.observer import StepTensors
@@ -29,16 +30,22 @@ class OptimizerStep:
     """Makes the steps of one run; it does not advance the counters of the context."""
 
     def __init__(self, context: TrainContext) -> None:
-        self._context = context
+        """Made when all that batches depend on is restored. `close` it."""
+        self._context, stage = context, context.stage
+        self._batches = BatchesAhead(
+            stage.micro_batches, ahead=stage.laid_out_ahead, under=context.autocast
+        )
         self._tried = False
         """Whether the ranks know that a micro-batch fits."""
+
+    def close(self) -> None:
+        self._batches.close()
 
     def run(self, probing: bool) -> StepTensors:
         """Make the next step; nothing here waits for a GPU unless `probing`."""
         context = self._context
         lr = self._set_lr()
-        with context.autocast():
-            micro_batches = context.stage.micro_batches(context.step)
+        micro_batches = self._batches.take(context.step)
         weight = sum(batch.weight for batch in micro_batches)
         tokens = sum(batch.tokens for batch in micro_batches)
         own = share(micro_batches, context.ranks.rank, context.ranks.size)
@@ -188,7 +195,9 @@ if __name__ == "__main__":
 
     from lmm_tui.engine.config.resolve import resolve
 
-    context: Any = SimpleNamespace(config=resolve().completed(), lr_scale=1.0, step=3)
+    stage = SimpleNamespace(micro_batches=None, laid_out_ahead=False)
+    context: Any = SimpleNamespace(config=resolve().completed(), lr_scale=1.0, step=3, stage=stage)
+    context.autocast = None
     context.total_steps = context.config.train.steps
     context.param_groups = lambda: []
     print(OptimizerStep(context)._set_lr())

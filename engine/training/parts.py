@@ -65,6 +65,7 @@ class TrainingParts:
 
     def close(self) -> None:
         """Wait for what is being written."""
+        self.optimizer_step.close()
         self.checkpoints.close()
         self.spikes.close()
 

@@ -11,10 +11,11 @@ import signal
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.run_settings import settings_of
+from lmm_tui.engine.device import get_device_type
 from lmm_tui.engine.parallel.ranks import Ranks
 from lmm_tui.engine.run.follower_run import FollowerRun
 from lmm_tui.engine.run.run_dir import RunDir
@@ -34,16 +35,17 @@ def main(arguments: list[str]) -> int:
     run_dir = RunDir(Path(arguments[0]))
     resumes = run_dir.exists()
     config = settings_of(run_dir) if resumes else resolve(run_dir.config)
-    ranks = Ranks.join("cpu" if config.device == "cpu" else _device_type())
+    ranks = Ranks.join("cpu" if config.device == "cpu" else get_device_type())
     try:
-        return _lead(config, run_dir, resumes, ranks) if ranks.leads else _follow(ranks)
+        return lead(config, run_dir if resumes else None, ranks) if ranks.leads else follow(ranks)
     finally:
         ranks.leave()
 
 
-def _lead(config: Any, run_dir: RunDir, resumes: bool, ranks: Ranks) -> int:
+def lead(config: RunConfig, resume: RunDir | None, ranks: Ranks) -> int:
+    """Host the run as rank 0; the exit code."""
     try:
-        host = EngineHost(config, run_dir if resumes else None, ranks)
+        host = EngineHost(config, resume, ranks)
     except LmmError as error:
         ranks.tell(None)
         print(error, file=sys.stderr)
@@ -58,7 +60,8 @@ def _lead(config: Any, run_dir: RunDir, resumes: bool, ranks: Ranks) -> int:
     return 2 if host.refused else 1
 
 
-def _follow(ranks: Ranks) -> int:
+def follow(ranks: Ranks) -> int:
+    """Take part in the run that rank 0 hosts; the exit code."""
     job: TrainJob | None = ranks.tell(None)
     if job is None:
         return 2
@@ -77,12 +80,6 @@ def _follow(ranks: Ranks) -> int:
             print(error, file=sys.stderr)
             return 2
     return 0
-
-
-def _device_type() -> str:
-    from lmm_tui.engine.device import get_device_type
-
-    return get_device_type()
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ class Rollback:
                 else "there is no intact checkpoint from before step {before} to go back to",
                 before=before,
             )
+
         def set_aside() -> None:
             if saver.has(context.step):  # With the weights that were just left.
                 files.set_aside(saver.wait())
