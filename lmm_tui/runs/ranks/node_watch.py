@@ -39,12 +39,13 @@ class NodeWatch(threading.Thread):
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._attempt: tuple[int, int, dict[int, int]] | None = None
+        self._begun = 0.0
         self._cards = nvidia_cards.reader()
 
     def begin(self, attempt: int, size: int, pids: dict[int, int]) -> None:
         """Watch these ranks from now on; `pids` are those of this node, by rank."""
         with self._lock:
-            self._attempt = attempt, size, pids
+            self._attempt, self._begun = (attempt, size, pids), time.time()
 
     def close(self) -> None:
         self._done.set()
@@ -83,8 +84,14 @@ class NodeWatch(threading.Thread):
             return
         watch.pass_on_requests()
         table = watch.look()
-        came_back = self._file.record.state == "restarting" and _all_train(table)
+        restarting = self._file.record.state == "restarting"
+        came_back = restarting and (_all_train(table) or self._rank_0_trains())
         self._file.update(**({"state": "running"} if came_back else {}))
+
+    def _rank_0_trains(self) -> bool:
+        """Whether it has said so since this attempt began."""
+        status = self._run.read_status()
+        return status.state in ("running", "paused") and status.heartbeat > self._begun
 
     def _tell_hang(self, hang: Hang, step: int) -> None:
         self._file.write_event("alert", hang.sentence, step, rule="hang", ranks=list(hang.ranks))
