@@ -52,6 +52,7 @@ class Group:
     grace_s: float
     timeout_s: float
     worker: tuple[str, ...] = (WORKER,)
+    on_gpus: bool = False
 
 
 def serve() -> None:
@@ -66,7 +67,8 @@ def supervise(job: Mapping[str, Any]) -> int:
     try:
         config = RunConfig.model_validate(job["config"])
         nodes = nodes_of()
-        count = local_ranks(config, gpus_for(config))
+        gpus = gpus_for(config)
+        count = local_ranks(config, gpus)
         timeout_s = float(config.parallel.timeout_s)
         resume = RunDir(job["resume"]) if job["resume"] else None
         if nodes.several:
@@ -91,6 +93,7 @@ def supervise(job: Mapping[str, Any]) -> int:
         job["grace_s"],
         timeout_s,
         tuple(job.get("worker", (WORKER,))),
+        on_gpus=gpus > 0,
     )
     return run_group(group, store)
 
@@ -148,7 +151,7 @@ def run_group(group: Group, store: KeyStore) -> int:
 
     name = group.nodes.names[group.nodes.index]
     file = SupervisorFile(group.run, store, group.nodes.names, group.nodes.index, group.restarts)
-    watch = NodeWatch(group.run, group.address, file)
+    watch = NodeWatch(group.run, group.address, file, on_gpus=group.on_gpus)
     refused = threading.Event()
 
     def begin(attempt: int, size: int, pids: dict[int, int]) -> None:
