@@ -79,8 +79,18 @@ def tasks_are_ranks(env: Mapping[str, str] = os.environ) -> bool:
 
 
 def starts_ranks(config: RunConfig, env: Mapping[str, str] = os.environ) -> bool:
-    """Whether a run needs a supervisor: several ranks, one a GPU, or several nodes."""
-    return config.parallel.ranks != 1 or nodes_of(env).several
+    """Whether a run needs a supervisor: several ranks, one a GPU, or several nodes.
+
+    Raises NodesError where restarts are asked for without one.
+    """
+    several = config.parallel.ranks != 1 or nodes_of(env).several
+    if config.parallel.restarts and not several:
+        raise NodesError(
+            "parallel.restarts: one process has no supervisor that restarts it; add --ranks, or "
+            "say --detach --retries {restarts}",
+            restarts=config.parallel.restarts,
+        )
+    return several
 
 
 def expand_hosts(text: str) -> Iterator[str]:

@@ -47,6 +47,13 @@ def test_one_task_a_node_is_a_launcher_on_each() -> None:
     assert starts_ranks(resolve(assignments={"parallel.ranks": 0}), {})
 
 
+def test_restarts_without_a_supervisor_are_refused() -> None:
+    config = resolve(assignments={"parallel.restarts": 3})
+    with pytest.raises(NodesError, match="add --ranks, or say --detach --retries 3"):
+        starts_ranks(config, {})
+    assert starts_ranks(config, TWO_NODES)
+
+
 def test_one_task_a_gpu_is_a_rank_each() -> None:
     env = TWO_NODES | {"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1",
                        "SLURM_NTASKS_PER_NODE": "4"}  # fmt: skip
