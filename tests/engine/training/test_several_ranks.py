@@ -4,15 +4,14 @@ Real groups of processes on gloo, one thread each; a group trains all its runs o
 """
 
 import json
-import os
-import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from forked import Forked
 from rank_groups import start_ranks, train_on
 from repository import ROOT
@@ -20,6 +19,7 @@ from small_runs import SMALLEST, curve, lines
 
 from lmm_tui.engine.checkpoints.checkpoint import load
 from lmm_tui.engine.run.control_client import send
+from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_dir import RunDir
 
 STEPS = 4
@@ -90,17 +90,36 @@ WAYS = {
 """Ranks, how they divide the model, and the stages that are trained so."""
 
 
+UNLUCKY = {
+    "stage": f"{ROOT}/tests/support/unlucky_stage.py:UnluckyStage",
+    "data.source": "builtin",
+}
+CONSTANT = {"optim.schedule": "constant", "optim.warmup_steps": 0}
+"""The learning rate of a step does not depend on how many there will be."""
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of each way; one that was moved from four ranks to two and to one; unlucky ones."""
     folder = tmp_path_factory.mktemp("ranks")
-    train_on(1, jobs(folder, "alone", tuple(STAGES)), folder)
-    for size in (2, 4):
-        ways = {way: WAYS[way] for way in WAYS if WAYS[way][0] == size}
-        together = [
-            jobs(folder, way, stages, **{"parallel.shard": shard})
-            for way, (_, shard, stages) in ways.items()
-        ]
-        train_on(size, [job for listed in together for job in listed], folder)
+
+    def moved(steps: int) -> dict[str, Any]:
+        return settings(folder, name="moved", **CONSTANT, **{"train.steps": steps})
+
+    def divided(size: int) -> list[dict[str, Any]]:
+        ways = [way for way in WAYS if WAYS[way][0] == size]
+        listed = [jobs(folder, w, WAYS[w][2], **{"parallel.shard": WAYS[w][1]}) for w in ways]
+        return [job for some in listed for job in some]
+
+    steady = settings(folder, name="steady", **CONSTANT)
+    unlucky = [
+        settings(folder, name=fault or "lucky", **UNLUCKY, **{"own.fault": fault})
+        for fault in ("", "memory", "nan")
+    ]
+    train_on(1, [*jobs(folder, "alone", tuple(STAGES)), steady, unlucky[0]], folder)
+    train_on(4, [*divided(4), moved(2) | {"parallel.shard": "all"}], folder)
+    train_on(2, [*divided(2), moved(3), *unlucky[1:]], folder)
+    train_on(1, [moved(4)], folder)
     return folder
 
 
@@ -116,3 +135,89 @@ def test_losses_are_those_of_one_rank(trained: Path, stage: str, way: str) -> No
             assert several[at] == pytest.approx(value, abs=1e-6), at
         elif at[1] == "train/grad_norm":
             assert several[at] == pytest.approx(value, rel=1e-4), at
+
+
+@pytest.mark.slow
+def test_any_number_of_ranks_goes_on_with_a_run(trained: Path) -> None:
+    one, moved = curve(RunDir(trained / "steady")), curve(RunDir(trained / "moved"))
+    assert [moved[step] for step in one] == pytest.approx([*one.values()], abs=1e-6)
+    assert RunDir(trained / "moved").read_info().resumed_steps == [2, 3]
+    (own, theirs) = (
+        load(trained / name / "checkpoints" / "step-000000004", torch.device("cpu"))
+        for name in ("steady", "moved")
+    )
+    torch.testing.assert_close(theirs[1], own[1], rtol=0, atol=1e-6)
+    for mine, other in zip(own[2]["optimizers"], theirs[2]["optimizers"], strict=True):
+        assert mine["state"].keys() == other["state"].keys()
+        torch.testing.assert_close(other["state"], mine["state"], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_all_cut_where_one_runs_out_of_memory(trained: Path) -> None:
+    lucky, cut = curve(RunDir(trained / "lucky")), curve(RunDir(trained / "memory"))
+    assert [*cut.values()] == pytest.approx([*lucky.values()], abs=1e-6)
+    state, _, _ = load(trained / "memory/checkpoints/step-000000004", torch.device("cpu"))
+    assert state.parts == 2
+
+
+@pytest.mark.slow
+def test_a_step_that_is_not_finite_on_one_rank_is_left_out_by_all(trained: Path) -> None:
+    losses = curve(RunDir(trained / "nan"))
+    assert [step for step, loss in losses.items() if loss == "NaN"] == [2]
+    assert losses[3] == pytest.approx(curve(RunDir(trained / "lucky"))[3], abs=0.5)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[RunDir, list[Forked]]]:
+    """A long run on two ranks, which wait for one another for two seconds only."""
+    wanted = {"train.steps": 10**6, "log.probe_every": 0, "log.val_every": 0}
+    job = settings(tmp_path, name="pair", **wanted, **{"parallel.timeout_s": 2})
+    (tmp_path / "jobs.json").write_text(json.dumps([job]))
+    script = ROOT / "tests/support/rank_jobs.py"
+    group = start_ranks(2, script, [str(tmp_path / "jobs.json")], tmp_path)
+    yield RunDir(tmp_path / "pair"), group
+    for process in group:
+        process.kill()
+
+
+def until(condition: Callable[[], bool], group: Sequence[Forked], timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        ended = [process.communicate() for process in group if process.poll() is not None]
+        assert not ended, ended
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_commands_act_on_all_ranks_and_a_stop_of_any_is_that_of_all(
+    pair: tuple[RunDir, list[Forked]],
+) -> None:
+    run, group = pair
+    until(lambda: run.read_status().step > 3, group)
+
+    def ask(command: str, **args: Any) -> Reply:
+        reply = send(Path(run.read_info().socket), command, args)
+        assert reply.ok, reply.message
+        return reply
+
+    asked_at = run.read_status().step
+    changed = ask("set", lr=1e-4)
+    assert ask("pause").step >= changed.step >= asked_at
+    paused_at = run.read_status().step
+    time.sleep(3)  # Longer than the ranks wait for one another in a step.
+    for command in ("evaluate", "sample", "probe", "checkpoint", "talk"):
+        words = {"prompt": "Hi"} if command == "talk" else {}
+        ask(command, **words)
+    assert run.read_status().step == paused_at
+    ask("resume")
+    until(lambda: run.read_status().step > paused_at + 3, group)
+    group[1].send_signal(signal.SIGTERM)
+    assert [process.wait() for process in group] == [0, 0], [p.communicate() for p in group]
+    status = run.read_status()
+    assert status.state == "stopped"
+    assert (run.checkpoints / f"step-{status.step:09d}" / "state.json").exists()
+    told = [event["args"] for event in lines(run.events) if event["kind"] == "command"]
+    assert told.count({"lr": 1e-4}) == 1
+    rates = curve(run, "train/lr")
+    assert rates[changed.step + 1] == pytest.approx(1e-4) != rates[changed.step]
