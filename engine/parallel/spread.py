@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from lmm_tui.engine.model.language_model import LanguageModel
-from lmm_tui.engine.parallel.ranks import Ranks
 
 T = TypeVar("T")
 Work = Callable[[LanguageModel], T]
@@ -48,19 +47,6 @@ class Spread:
         All ranks enter and leave it together.
         """
         return nullcontext(self.model)
-
-
-def spread(model: LanguageModel, ranks: Ranks, shard: str) -> Spread:
-    """Spread a model over the ranks, once its weights are set and before optimisers are made.
-
-    `shard` as in the configuration. Raises ShardError.
-    """
-    if ranks.is_alone:
-        return Spread(model)
-    # It takes a second to import, which one process never needs.
-    from lmm_tui.engine.parallel.sharding import Replicated, Sharded
-
-    return Replicated(model, ranks) if shard == "none" else Sharded(model, ranks, shard)
 
 
 def whole_tensors(value: Any, keep: bool) -> Any:
@@ -101,7 +87,7 @@ if __name__ == "__main__":
 
     tiny = Decoder(ModelShape(64, 16, 2, 2, 1, 8, 32))
     tiny.init_weights(0)
-    alone = spread(tiny, Ranks(), "none")
+    alone = Spread(tiny)
     with alone.whole() as one, alone.accumulating(one is tiny):
         print(alone(lambda model: model.head_weight.shape))
     assert whole_tensors({"a": [torch.ones(1), 3]}, False) == {"a": [None, 3]}

@@ -70,7 +70,7 @@ def command(
     given = dict(map(parse_assignment, assignments))
     config = with_changes(config, {**lengths, "train.steps": steps, **given})
     installation.require_training()
-    from lmm_tui.runs.ranks.parity import compare
+    from lmm_tui.runs.parity import compare
 
     folder = runs_dir / f"parity-{time.strftime('%m%d-%H%M%S')}"
     found = compare(config, counts, folder)
