@@ -14,6 +14,8 @@ import random
 import shutil
 import sysconfig
 import time
+from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -50,6 +52,7 @@ _GPU_PEAKS: dict[str, tuple[float, float]] = {
 }
 _GEMM_SIZE = {"cpu": 1024, "mps": 4096, "cuda": 8192}
 _GEMM_SECONDS = 0.25
+_simulated: ContextVar[str] = ContextVar("simulated", default="")
 
 
 class DeviceError(LmmError):
@@ -147,6 +150,16 @@ def make_scaler(device: torch.device, precision: Precision) -> torch.amp.GradSca
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 
+@contextlib.contextmanager
+def simulated(kind: str) -> Iterator[None]:
+    """Size work in the `with` block as for a device of this kind, whatever the tensors say."""
+    token = _simulated.set(kind)
+    try:
+        yield
+    finally:
+        _simulated.reset(token)
+
+
 def logits_budget(device: torch.device) -> int:
     """How many logits a chunk of the loss may hold, at 4 bytes each.
 
@@ -154,7 +167,7 @@ def logits_budget(device: torch.device) -> int:
     maps and unmaps large blocks, which is slow. On a GPU products must be large enough to hide the
     launch of kernels.
     """
-    return 2**23 if device.type == "cpu" else 2**26
+    return 2**23 if (_simulated.get() or device.type) == "cpu" else 2**26
 
 
 def to_device(batch: np.ndarray, device: torch.device) -> Tensor:
@@ -240,12 +253,12 @@ def restore_rng(state: dict[str, Tensor]) -> None:
 
 def is_asynchronous(device: torch.device) -> bool:
     """Whether work on the device is queued, so that reading a result waits for it."""
-    return device.type != "cpu"
+    return (_simulated.get() or device.type) != "cpu"
 
 
 def fused_step_can_skip(device: torch.device) -> bool:
     """Whether fused optimisers support `found_inf`; those of MPS do not."""
-    return device.type == "cuda"
+    return (_simulated.get() or device.type) == "cuda"
 
 
 def synchronize(device: torch.device) -> None:

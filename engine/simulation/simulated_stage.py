@@ -1,0 +1,63 @@
+"""The data and loss of a stage as far as memory goes: rows of full length, all labels counted.
+
+No data are read: sizes follow from the settings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.model.loss import loss_sum, token_log_probs
+from lmm_tui.engine.stages.base import Losses, MicroBatch
+from lmm_tui.engine.simulation.storage_tracker import StorageTracker
+
+
+def rows_of(config: RunConfig) -> int:
+    """Sequences of a micro-batch: two answers a pair in DPO, a group a prompt in GRPO."""
+    rows = config.train.batch_size
+    return rows * {"dpo": 2, "grpo": config.grpo.group}.get(config.stage, 1)
+
+
+class SimulatedStage:
+    """What `OptimizerStep` asks of a stage."""
+
+    def __init__(self, config: RunConfig, tracker: StorageTracker) -> None:
+        self._tracker = tracker
+        self._shape = (rows_of(config), config.data.seq_len)
+        # What a third micro-batch takes is what the second takes.
+        self._count = min(config.train.grad_accum, 2)
+        self._by_token = config.stage in ("dpo", "grpo")
+
+    def micro_batches(self, step: int) -> list[MicroBatch]:
+        del step
+        ids = [torch.zeros(self._shape, dtype=torch.long) for _ in range(self._count)]
+        return [MicroBatch(each, each.clone(), each.numel(), each.numel()) for each in ids]
+
+    def loss(self, model: LanguageModel, batch: MicroBatch) -> Losses:
+        tracker = self._tracker
+        tracker.begin("forward")
+        with tracker.during("activations"):
+            hidden: Any = model.projection(batch.hidden(model))
+        tracker.begin("loss")
+        with tracker.during("loss"):
+            found = self._loss(*hidden, batch.labels_BxT, model.softcap)
+        tracker.begin("backward, head")
+        tracker.phase = "temporary"
+        return found, {}
+
+    def _loss(self, hidden: Tensor, head: Tensor, labels: Tensor, softcap: float | None) -> Tensor:
+        if self._by_token:
+            return token_log_probs(hidden, head, labels, softcap=softcap).log_p_N.sum()
+        return loss_sum(hidden, head, labels, softcap)
+
+
+if __name__ == "__main__":
+    stage = SimulatedStage(RunConfig(stage="dpo"), StorageTracker())
+    print(stage.micro_batches(0)[0].ids_BxT.shape)
+    assert stage.micro_batches(0)[0].ids_BxT.shape == (32, 256)
+    print("=== 自测通过 ===")

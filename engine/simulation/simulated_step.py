@@ -1,0 +1,222 @@
+"""One optimiser step of a configuration on fake tensors: the memory that it takes, in seconds.
+
+The model, optimisers and step are those of training; only the numbers in the tensors are missing.
+A deep model is made with four and with five layers, and each moment of the step extended to its
+depth: all layers are alike, so that every sum of bytes is linear in their number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from lmm_tui.engine import device as devices
+from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.device import Precision
+from lmm_tui.engine.model.adapters import add_adapters, freeze
+from lmm_tui.engine.model.architecture import build
+from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
+from lmm_tui.engine.simulation.card_kernels import CardKernels
+from lmm_tui.engine.simulation.simulated_stage import SimulatedStage
+from lmm_tui.engine.simulation.storage_tracker import StorageTracker
+from lmm_tui.engine.training.context import TrainContext
+from lmm_tui.engine.training.optim import build_optimizers
+from lmm_tui.engine.training.optimizer_step import OptimizerStep
+from lmm_tui.metrics.step.grad_norms import GradNorms
+
+_FEW, _MORE = 4, 5
+_CARD_BLOCK = 512
+"""Bytes of which the allocator of a card hands out multiples."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is simulated."""
+
+    config: RunConfig
+    shape: ModelShape
+    precision: Precision
+    card: bool = True
+    """Whether it runs on a GPU; else on a CPU."""
+    architecture: Mapping[str, Any] | None = None
+    """config.json of a model of transformers."""
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """Bytes on one rank."""
+
+    peak: dict[str, int]
+    """By category, at the moment when their sum was largest."""
+    moment: str
+    """Which that is."""
+    parameters: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.peak.values())
+
+
+def simulate(setup: Setup) -> StepMemory:
+    """The memory of the second step: the optimiser has its state."""
+    depth = setup.shape.num_layers
+    if setup.architecture is not None or setup.config.train.freeze or depth <= _MORE:
+        return _largest(_run(setup), setup)
+    few, more = (_run(_with_layers(setup, layers)) for layers in (_FEW, _MORE))
+    extended = {
+        moment: _extended(few[moment], more[moment], depth - _MORE)
+        for moment in few
+        if moment in more
+    }
+    return _largest(extended, setup)
+
+
+def _with_layers(setup: Setup, layers: int) -> Setup:
+    return replace(setup, shape=replace(setup.shape, num_layers=layers))
+
+
+def _extended(few: dict[str, int], more: dict[str, int], layers: int) -> dict[str, int]:
+    return {
+        category: more.get(category, 0)
+        + layers * (more.get(category, 0) - few.get(category, 0))
+        for category in {**few, **more}
+    }
+
+
+def _largest(peaks: dict[str, dict[str, int]], setup: Setup) -> StepMemory:
+    moment = max(peaks, key=lambda name: sum(peaks[name].values()))
+    return StepMemory(peaks[moment], moment, setup.shape.parameters)
+
+
+def _run(setup: Setup) -> dict[str, dict[str, int]]:
+    """The largest sums of bytes of each moment of a step, by category."""
+    tracker = StorageTracker(_CARD_BLOCK if setup.card else 1)
+    with (
+        FakeTensorMode(allow_non_fake_inputs=True),
+        tracker,
+        CardKernels(setup.card),
+        devices.simulated("cuda" if setup.card else "cpu"),
+    ):
+        model = _model(setup, tracker)
+        context = _context(setup, model, tracker)
+        _with_optimizer_state(context, tracker)
+        tracker.peaks.clear()
+        _watch_layers(model, tracker)
+        with tracker.during("temporary"):
+            tracker.begin("forward")
+            OptimizerStep(context).run(probing=False)
+    return tracker.peaks
+
+
+def _model(setup: Setup, tracker: StorageTracker) -> LanguageModel:
+    config = setup.config
+    with tracker.during("weights"):
+        model = build(setup.shape, setup.architecture)
+        if config.stage not in LIKELIHOOD_STAGES:
+            model.without_dropout()
+        if config.lora.rank:
+            add_adapters(model, config.lora, config.train.seed)
+        freeze(model, config.train.freeze)
+    return model
+
+
+def _context(setup: Setup, model: LanguageModel, tracker: StorageTracker) -> TrainContext:
+    nothing: Any = None
+    device = torch.device("cpu")
+    observer: Any = SimpleNamespace(
+        grads=_MarkedNorms(model, tracker),
+        probe_forward=lambda *_: contextlib.nullcontext(),
+        probe_update=lambda *_: _updating(tracker),
+    )
+    stage: Any = SimulatedStage(setup.config, tracker)
+    config = setup.config
+    optimizers = build_optimizers(model, config.optim, config.peak_lr)
+    return TrainContext(
+        nothing,
+        nothing,
+        config,
+        device,
+        setup.precision,
+        stage,
+        model,
+        optimizers,
+        torch.amp.GradScaler("cpu", enabled=False),
+        observer,
+    )
+
+
+class _MarkedNorms(GradNorms):
+    """Marks where the backward passes are over."""
+
+    def __init__(self, model: LanguageModel, tracker: StorageTracker) -> None:
+        super().__init__(model.named_parameters())
+        self._tracker = tracker
+
+    def measure(self) -> Any:
+        self._tracker.begin("clipping")
+        return super().measure()
+
+
+@contextlib.contextmanager
+def _updating(tracker: StorageTracker) -> Iterator[None]:
+    tracker.begin("update")
+    yield
+
+
+def _with_optimizer_state(context: TrainContext, tracker: StorageTracker) -> None:
+    """Make the state that optimisers make in their first step."""
+    trained = [p for p in context.model.parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.grad = torch.zeros_like(parameter)
+    for optimizer in context.optimizers:
+        optimizer.step()
+        state = (value for each in optimizer.state.values() for value in each.values())
+        tracker.assign("optimizer", (value for value in state if isinstance(value, Tensor)))
+    context.zero_grad()
+    for parameter in trained:
+        parameter.register_post_accumulate_grad_hook(
+            lambda one: tracker.assign("gradients", [] if one.grad is None else [one.grad])
+        )
+
+
+def _watch_layers(model: LanguageModel, tracker: StorageTracker) -> None:
+    """Begin a moment with the backward pass of each of the layers that are unlike the others."""
+    modules = dict(model.named_modules())
+    blocks = [modules[name] for name in model.block_names]
+    last = len(blocks) - 1
+    named = {0: "first layer", 1: "second layer", last - 1: "last layer but one", last: "last layer"}
+
+    def watch(number: int, found: Any) -> None:
+        output: Tensor = found[0] if isinstance(found, tuple) else found
+        if output.requires_grad:
+            moment = f"backward, {named.get(number, 'other layers')}"
+            output.register_hook(lambda _: tracker.begin(moment))
+
+    for number, block in enumerate(blocks):
+        block.register_forward_hook(lambda _m, _i, found, number=number: watch(number, found))
+    embedding = model.embedding_module
+
+    def watch_embedding(_m: Any, _i: Any, found: Tensor) -> None:
+        if found.requires_grad:
+            found.register_hook(lambda _: tracker.begin("backward, embedding"))
+
+    embedding.register_forward_hook(watch_embedding)
+
+
+if __name__ == "__main__":
+    from lmm_tui.engine.config.resolve import resolve
+
+    config = resolve(assignments={"model.preset": "tiny"}).completed()
+    found = simulate(Setup(config, config.model.shape(), "fp32", card=False))
+    print(found, f"{found.total / 1e6:.0f} MB")
+    assert found.total > 16 * found.parameters
+    print("=== 自测通过 ===")
