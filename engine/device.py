@@ -105,6 +105,11 @@ def describe_devices() -> list[DeviceInfo]:
     ]
 
 
+def card_name(device: torch.device) -> str:
+    """What the driver calls a GPU of CUDA; empty for other devices."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+
+
 def resolve_precision(device: torch.device, precision: str) -> Precision:
     """The arithmetic that `precision` ('auto', 'fp32', 'bf16', 'fp16') means on `device`.
 
@@ -302,7 +307,7 @@ def peak_flops(device: torch.device, precision: Precision) -> float:
     The measurement takes about a quarter of a second, once in a process.
     """
     if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
+        name = card_name(device)
         for part, (half, full) in _GPU_PEAKS.items():
             if part in name:
                 return (full if precision == "fp32" else half) * 1e12

@@ -26,11 +26,13 @@ def rows_of(config: RunConfig) -> int:
 class SimulatedStage:
     """What `OptimizerStep` asks of a stage."""
 
-    def __init__(self, config: RunConfig, tracker: StorageTracker) -> None:
-        self._tracker = tracker
+    def __init__(self, config: RunConfig, tracker: StorageTracker, spread: bool = False) -> None:
+        self._tracker, self._spread = tracker, spread
         self._shape = (rows_of(config), config.data.seq_len)
         # What a third micro-batch takes is what the second takes.
         self._count = min(config.train.grad_accum, 2)
+        self.sent_before: list[int] = []
+        """What the rank had sent before each micro-batch."""
         self._by_token = config.stage in ("dpo", "grpo")
 
     def micro_batches(self, step: int) -> list[MicroBatch]:
@@ -39,7 +41,14 @@ class SimulatedStage:
         return [MicroBatch(each, each.clone(), each.numel(), each.numel()) for each in ids]
 
     def loss(self, model: LanguageModel, batch: MicroBatch) -> Losses:
+        if self._spread:
+            found: Losses = model(lambda model: self._whole(model, batch))
+            return found
+        return self._whole(model, batch)
+
+    def _whole(self, model: LanguageModel, batch: MicroBatch) -> Losses:
         tracker = self._tracker
+        self.sent_before.append(tracker.sent)
         tracker.begin("forward")
         with tracker.during("activations"):
             hidden: Any = model.projection(batch.hidden(model))

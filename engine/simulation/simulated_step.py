@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
 
 from lmm_tui.engine import device as devices
 from lmm_tui.engine.config.model_shape import ModelShape
@@ -26,12 +28,13 @@ from lmm_tui.engine.model.architecture import build
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
 from lmm_tui.engine.simulation.card_kernels import CardKernels
+from lmm_tui.engine.simulation.simulated_ranks import fake_ranks, spread
 from lmm_tui.engine.simulation.simulated_stage import SimulatedStage
 from lmm_tui.engine.simulation.storage_tracker import StorageTracker
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.optim import build_optimizers
 from lmm_tui.engine.training.optimizer_step import OptimizerStep
-from lmm_tui.metrics.step.grad_norms import GradNorms
+from lmm_tui.metrics.step.grad_norms import GradNorms, LayerNorms
 
 _FEW, _MORE = 4, 5
 _CARD_BLOCK = 512
@@ -49,6 +52,11 @@ class Setup:
     """Whether it runs on a GPU; else on a CPU."""
     architecture: Mapping[str, Any] | None = None
     """config.json of a model of transformers."""
+    ranks: int = 1
+    shard: str = "none"
+    """`none`: every rank has all weights; `all`: a share of them (FSDP)."""
+    recompute: bool = False
+    """Whether each layer's forward pass is repeated in the backward pass."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,8 @@ class StepMemory:
     moment: str
     """Which that is."""
     parameters: int
+    sent: int = 0
+    """Bytes that the rank sends to others in a step."""
 
     @property
     def total(self) -> int:
@@ -70,54 +80,80 @@ def simulate(setup: Setup) -> StepMemory:
     """The memory of the second step: the optimiser has its state."""
     depth = setup.shape.num_layers
     if setup.architecture is not None or setup.config.train.freeze or depth <= _MORE:
-        return _largest(_run(setup), setup)
-    few, more = (_run(_with_layers(setup, layers)) for layers in (_FEW, _MORE))
-    extended = {
-        moment: _extended(few[moment], more[moment], depth - _MORE)
-        for moment in few
-        if moment in more
-    }
-    return _largest(extended, setup)
+        return step_memory(run_step(setup), setup)
+    few, more = (run_step(_with_layers(setup, layers)) for layers in (_FEW, _MORE))
+    return step_memory(_extended(few, more, depth - _MORE), setup)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What was counted in a step."""
+
+    peaks: dict[str, dict[str, int]]
+    """By moment, bytes by category when their sum was largest."""
+    sent: int
+    """Bytes that the rank sent."""
+
+
+def step_memory(counted: Counted, setup: Setup) -> StepMemory:
+    """Of the moment with the largest sum."""
+    peaks = counted.peaks
+    moment = max(peaks, key=lambda name: sum(peaks[name].values()))
+    return StepMemory(peaks[moment], moment, setup.shape.parameters, counted.sent)
 
 
 def _with_layers(setup: Setup, layers: int) -> Setup:
     return replace(setup, shape=replace(setup.shape, num_layers=layers))
 
 
-def _extended(few: dict[str, int], more: dict[str, int], layers: int) -> dict[str, int]:
-    return {
-        category: more.get(category, 0)
-        + layers * (more.get(category, 0) - few.get(category, 0))
-        for category in {**few, **more}
+def _extended(few: Counted, more: Counted, layers: int) -> Counted:
+    """Of a model with so many layers more than `more`, which has one more than `few`."""
+
+    def further(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+        return {
+            category: after.get(category, 0)
+            + layers * (after.get(category, 0) - before.get(category, 0))
+            for category in {**before, **after}
+        }
+
+    peaks = {
+        moment: further(few.peaks[moment], more.peaks[moment])
+        for moment in few.peaks
+        if moment in more.peaks
     }
+    return Counted(peaks, more.sent + layers * (more.sent - few.sent))
 
 
-def _largest(peaks: dict[str, dict[str, int]], setup: Setup) -> StepMemory:
-    moment = max(peaks, key=lambda name: sum(peaks[name].values()))
-    return StepMemory(peaks[moment], moment, setup.shape.parameters)
-
-
-def _run(setup: Setup) -> dict[str, dict[str, int]]:
-    """The largest sums of bytes of each moment of a step, by category."""
-    tracker = StorageTracker(_CARD_BLOCK if setup.card else 1)
+def run_step(setup: Setup) -> Counted:
+    """Make a step of all its layers."""
+    tracker = StorageTracker(_CARD_BLOCK if setup.card else 1, setup.ranks)
     with (
+        fake_ranks(setup.ranks) as mesh,
         FakeTensorMode(allow_non_fake_inputs=True),
         tracker,
         CardKernels(setup.card),
         devices.simulated("cuda" if setup.card else "cpu"),
     ):
-        model = _model(setup, tracker)
+        model = _model(setup, tracker, mesh)
         context = _context(setup, model, tracker)
         _with_optimizer_state(context, tracker)
         tracker.peaks.clear()
+        tracker.sent = 0
         _watch_layers(model, tracker)
         with tracker.during("temporary"):
             tracker.begin("forward")
             OptimizerStep(context).run(probing=False)
-    return tracker.peaks
+    stage: Any = context.stage
+    return Counted(tracker.peaks, _sent(stage.sent_before, tracker.sent, setup))
 
 
-def _model(setup: Setup, tracker: StorageTracker) -> LanguageModel:
+def _sent(before: list[int], in_all: int, setup: Setup) -> int:
+    """Of all micro-batches of a step: the last one may send more, the others are alike."""
+    others = before[1] if len(before) > 1 else 0
+    return in_all + others * (setup.config.train.grad_accum - len(before))
+
+
+def _model(setup: Setup, tracker: StorageTracker, mesh: DeviceMesh | None) -> LanguageModel:
     config = setup.config
     with tracker.during("weights"):
         model = build(setup.shape, setup.architecture)
@@ -126,6 +162,9 @@ def _model(setup: Setup, tracker: StorageTracker) -> LanguageModel:
         if config.lora.rank:
             add_adapters(model, config.lora, config.train.seed)
         freeze(model, config.train.freeze)
+        if mesh is not None:
+            half = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+            spread(model, mesh, setup.shard, half[setup.precision])
     return model
 
 
@@ -137,7 +176,7 @@ def _context(setup: Setup, model: LanguageModel, tracker: StorageTracker) -> Tra
         probe_forward=lambda *_: contextlib.nullcontext(),
         probe_update=lambda *_: _updating(tracker),
     )
-    stage: Any = SimulatedStage(setup.config, tracker)
+    stage: Any = SimulatedStage(setup.config, tracker, spread=setup.ranks > 1)
     config = setup.config
     optimizers = build_optimizers(model, config.optim, config.peak_lr)
     return TrainContext(
@@ -155,15 +194,30 @@ def _context(setup: Setup, model: LanguageModel, tracker: StorageTracker) -> Tra
 
 
 class _MarkedNorms(GradNorms):
-    """Marks where the backward passes are over."""
+    """Marks where the backward passes are over; of shards each rank reads its own."""
 
     def __init__(self, model: LanguageModel, tracker: StorageTracker) -> None:
         super().__init__(model.named_parameters())
         self._tracker = tracker
+        self._trained = [one for one in model.parameters() if one.requires_grad]
 
-    def measure(self) -> Any:
+    def measure(self) -> LayerNorms:
         self._tracker.begin("clipping")
-        return super().measure()
+        if not isinstance(self._trained[0], DTensor):
+            return super().measure()
+        norms = torch.stack(torch._foreach_norm(self._shards()))
+        return LayerNorms(self.layers, norms, torch.linalg.vector_norm(norms))
+
+    def clip(self, max_norm: float) -> None:
+        if not isinstance(self._trained[0], DTensor):
+            super().clip(max_norm)
+            return
+        torch._foreach_mul_(self._shards(), max_norm)
+
+    @torch.no_grad()
+    def _shards(self) -> list[Tensor]:
+        grads: list[Any] = [one.grad for one in self._trained if one.grad is not None]
+        return [one.to_local() for one in grads]
 
 
 @contextlib.contextmanager

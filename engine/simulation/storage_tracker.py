@@ -21,13 +21,14 @@ from torch.utils._pytree import tree_leaves
 class StorageTracker(TorchDispatchMode):
     """Within its `with` block; tensors of before are not counted."""
 
-    def __init__(self, block: int = 1) -> None:
+    def __init__(self, block: int = 1, ranks: int = 1) -> None:
         """Sizes are rounded up to multiples of `block` bytes, as an allocator does."""
         super().__init__()
         self.phase = "other"
-        self.sent: dict[str, int] = {}
-        """Bytes that collectives were given, by their name."""
+        self.sent = 0
+        """Bytes that this rank sent in collectives, as rings send them."""
         self._block = block
+        self._share = (ranks - 1) / ranks
         self._alive: dict[int, tuple[str, int]] = {}
         self._now: dict[str, int] = {}
         self._total = 0
@@ -95,10 +96,10 @@ class StorageTracker(TorchDispatchMode):
         def tracked(storage: torch.UntypedStorage, size: int) -> Any:
             found = resize(storage, size)
             if known := self._alive.get(id(storage)):
-                category, before = known
-                after = self._rounded(storage.nbytes())
-                self._alive[id(storage)] = (category, after)
-                self._add(category, after - before)
+                self._add(known[0], -known[1])
+                size = self._rounded(storage.nbytes())
+                self._alive[id(storage)] = ("gathered weights", size)
+                self._add("gathered weights", size)
             return found
 
         return tracked
@@ -127,9 +128,9 @@ class StorageTracker(TorchDispatchMode):
 
     def _count_collective(self, func: Any, args: tuple[Any, ...]) -> None:
         sizes = [leaf.nbytes for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
-        name = func.overloadpacket.__name__
-        if sizes:
-            self.sent[name] = self.sent.get(name, 0) + max(sizes)
+        rounds = 2 if "allreduce" in func.__name__.replace("_", "") else 1
+        if sizes:  # A ring passes all but its own share on, of a sum twice.
+            self.sent += round(rounds * self._share * max(sizes))
 
 
 def _local(tensor: Tensor) -> Tensor:

@@ -47,13 +47,15 @@ def estimate(
     corpus_bytes: int | None = None,
     vocab_size: int | None = None,
     half_precision: bool = False,
+    shape: ModelShape | None = None,
 ) -> Estimate:
     """Estimate the cost of `config`; raises ConfigError if it does not describe a valid model.
 
     `corpus_bytes` is the size of the text, `vocab_size` that of a given tokenizer,
-    `half_precision` whether activations take two bytes instead of four.
+    `half_precision` whether activations take two bytes instead of four, `shape` that of weights from
+    elsewhere.
     """
-    shape = config.model.shape(vocab_size)
+    shape = shape or config.model.shape(vocab_size)
     train, data, log = config.train, config.data, config.log
     corpus_tokens = None
     if corpus_bytes is not None:

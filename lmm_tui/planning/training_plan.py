@@ -1,0 +1,268 @@
+"""What a run would take on rented cards: memory a rank, tokens and bytes a step, hours, money.
+
+Memory comes from `engine.simulation`; speed from the peak of the card and a model FLOPs
+utilisation (MFU) that is measured in a run of the user's, or assumed by the size of the model. Of
+the ways to lay out the step that fit, the fastest is marked. Imports torch when it simulates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from lmm_tui.engine.cards import Card
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.config.resolve import with_changes
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.planning.assumed_speed import Utilisation, assumed
+from lmm_tui.planning.estimate import estimate
+
+Shard = Literal["none", "all"]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+_TIGHT = 0.9
+"""Share of the card's memory above which fragments of the allocator may end a run."""
+_LIBRARIES = 2**30
+"""Bytes of a card that CUDA, its libraries and collectives take: not of tensors, assumed."""
+_RECOMPUTED = 4 / 3
+"""Operations of a step that repeats the forward pass of each layer."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be planned."""
+
+    config: RunConfig
+    shape: ModelShape
+    architecture: dict[str, Any] | None = None
+    ranks: int = 1
+    measured: tuple[Card, Utilisation] | None = None
+    """The utilisation that a run on such a card reached."""
+
+    @property
+    def rows(self) -> int:
+        """Sequences of a step, of all ranks."""
+        return self.config.train.batch_size * self.config.train.grad_accum
+
+    def check(self) -> None:
+        """Raise ConfigError where the ranks cannot share a step."""
+        if self.rows % self.ranks:
+            near = sorted(
+                (n for n in range(1, self.rows + 1) if self.rows % n == 0),
+                key=lambda n: (abs(n - self.ranks), n),
+            )
+            raise ConfigError(
+                "--ranks {ranks}: a step has {rows} sequences (train.batch_size × "
+                "train.grad_accum), which {ranks} ranks cannot share evenly; nearest: {near}",
+                ranks=self.ranks,
+                rows=self.rows,
+                near=sorted(near[:2]),
+            )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a step is laid out on the ranks, and what it takes of each."""
+
+    shard: Shard
+    recompute: bool
+    batch_size: int
+    """Sequences of a micro-batch of one rank."""
+    grad_accum: int
+    """Micro-batches of one rank in a step."""
+    peak: dict[str, int]
+    """Bytes by category when memory is fullest."""
+    moment: str
+    """When that is."""
+    sent: int
+    """Bytes that a rank sends in a step."""
+    seconds: float
+    """Of a step."""
+    sending_limits: bool
+    """Whether the links take longer than the computation."""
+    room: int
+    """Bytes of the card for tensors."""
+
+    @property
+    def memory(self) -> int:
+        return sum(self.peak.values())
+
+    @property
+    def verdict(self) -> Literal["fits", "tight", "too large"]:
+        if self.memory > self.room:
+            return "too large"
+        return "tight" if self.memory > _TIGHT * self.room else "fits"
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Of one kind of card."""
+
+    asked: Asked
+    card: Card
+    precision: Precision
+    utilisation: Utilisation
+    layouts: tuple[Layout, ...]
+
+    @cached_property
+    def taken(self) -> Layout | None:
+        """The fastest layout that fits; among equals the one with the larger micro-batch."""
+        order = {"fits": 0, "tight": 1}
+        fitting = [one for one in self.layouts if one.verdict in order]
+        return min(
+            fitting,
+            key=lambda one: (order[one.verdict], one.seconds, one.sent, -one.batch_size),
+            default=None,
+        )
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.asked.config.tokens_per_step
+
+    @cached_property
+    def steps(self) -> int | None:
+        """None where they follow from the data or from time."""
+        return estimate(self.asked.config, shape=self.asked.shape).steps
+
+    @property
+    def hours(self) -> float | None:
+        if self.asked.config.train.minutes is not None:
+            return self.asked.config.train.minutes / 60
+        if self.taken is None or self.steps is None:
+            return None
+        return self.taken.seconds * self.steps / 3600
+
+    @property
+    def cost(self) -> float | None:
+        """USD."""
+        if self.hours is None or self.card.price is None:
+            return None
+        return self.hours * self.card.price * self.asked.ranks
+
+
+def precision_on(config: RunConfig, card: Card) -> Precision:
+    """The arithmetic that `train.precision` means on a card. Raises ConfigError."""
+    wanted = config.train.precision
+    if wanted == "auto":
+        return "bf16" if card.bf16 else "fp16"
+    if wanted == "bf16" and not card.bf16:
+        raise ConfigError(
+            "train.precision: {device} has no bf16; use fp16, fp32 or auto", device=card.name
+        )
+    return wanted
+
+
+class Planner:
+    """Plans one run for several cards; what is simulated for one serves the others."""
+
+    def __init__(self, asked: Asked) -> None:
+        asked.check()
+        self._asked = asked
+        self._known: dict[tuple[object, ...], Any] = {}
+
+    def plan(self, card: Card) -> TrainingPlan:
+        """Raises ConfigError where the card cannot do what is asked."""
+        asked = self._asked
+        precision = precision_on(asked.config, card)
+        used = assumed(asked.shape, precision)
+        if asked.measured is not None and asked.measured[0].key == card.key:
+            used = asked.measured[1]
+        layouts = [
+            self._layout(card, precision, used, shard, recompute)
+            for shard in self._shards()
+            for recompute in (False, True)
+        ]
+        return TrainingPlan(asked, card, precision, used, tuple(layouts))
+
+    def _shards(self) -> Sequence[Shard]:
+        return ("none",) if self._asked.ranks == 1 else ("none", "all")
+
+    def _layout(
+        self, card: Card, precision: Precision, used: Utilisation, shard: Shard, recompute: bool
+    ) -> Layout:
+        """That with the largest micro-batch that fits, of the configured one and its halves."""
+        rows = self._asked.rows // self._asked.ranks
+        most = min(self._asked.config.train.batch_size, rows)
+        smallest = self._sized(card, precision, used, shard, recompute, 1)
+        if smallest.verdict == "too large":
+            return smallest
+        size = most
+        while size > 1:
+            if size > 1:
+                found = self._sized(card, precision, used, shard, recompute, size)
+                if found.verdict == "fits":
+                    return found
+            size //= 2
+        return smallest
+
+    def _sized(
+        self,
+        card: Card,
+        precision: Precision,
+        used: Utilisation,
+        shard: Shard,
+        recompute: bool,
+        batch_size: int,
+    ) -> Layout:
+        asked = self._asked
+        micro_batches = math.ceil(asked.rows / asked.ranks / batch_size)
+        memory = self._simulated(precision, shard, recompute, batch_size, micro_batches)
+        sent = memory.sent
+        tokens = asked.config.tokens_per_step or asked.rows * asked.config.data.seq_len
+        flops = asked.shape.flops_per_token(asked.config.data.seq_len) * tokens / asked.ranks
+        computing = flops * (_RECOMPUTED if recompute else 1) / used.flops(card, precision)
+        sending = sent / (card.link_gb_s * 1e9)
+        return Layout(
+            shard,
+            recompute,
+            batch_size,
+            micro_batches,
+            memory.peak,
+            memory.moment,
+            sent,
+            max(computing, sending),
+            sending > computing,
+            card.memory - _LIBRARIES,
+        )
+
+    def _simulated(
+        self,
+        precision: Precision,
+        shard: Shard,
+        recompute: bool,
+        batch_size: int,
+        micro_batches: int,
+    ) -> Any:
+        key = (precision, shard, recompute, batch_size, min(micro_batches, 2))
+        if key not in self._known:
+            from lmm_tui.engine.simulation.simulated_step import Setup, simulate
+
+            asked = self._asked
+            changes = {"train.batch_size": batch_size, "train.grad_accum": micro_batches}
+            self._known[key] = simulate(
+                Setup(
+                    with_changes(asked.config, changes),
+                    asked.shape,
+                    precision,
+                    architecture=asked.architecture,
+                    ranks=asked.ranks,
+                    shard=shard,
+                    recompute=recompute,
+                )
+            )
+        return self._known[key]
+
+
+if __name__ == "__main__":
+    from lmm_tui.engine.cards import find_card
+    from lmm_tui.engine.config.resolve import resolve
+
+    settings = resolve(assignments={"train.steps": 1000}).completed()
+    found = Planner(Asked(settings, settings.model.shape())).plan(find_card("rtx-4090"))
+    print(found.taken, found.hours, found.cost)
+    assert found.taken is not None and found.taken.verdict == "fits"
+    print("=== 自测通过 ===")
