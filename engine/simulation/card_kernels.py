@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.graph import _engine_run_backward
 from torch.overrides import TorchFunctionMode
 
 _IS_CPU = Tensor.is_cpu.__get__  # type: ignore[attr-defined]
@@ -29,6 +30,10 @@ class CardKernels(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is Tensor.__bool__:
             return False
+        if func is Tensor.backward:
+            with self:  # Layers may be computed again in it.
+                _backward(args[0])
+            return None
         if func is Tensor.item:
             return 0.5
         if func is Tensor.nonzero and args[0].ndim == 1:
@@ -39,6 +44,19 @@ class CardKernels(TorchFunctionMode):
             if func is F.rms_norm:
                 return _fused_rms_norm(*args, **kwargs)
         return func(*args, **kwargs)
+
+
+def _backward(loss: Tensor) -> None:
+    """As `loss.backward()`, which would come here again."""
+    _engine_run_backward(
+        (loss,),
+        (torch.ones_like(loss),),
+        False,
+        False,
+        (),
+        allow_unreachable=True,
+        accumulate_grad=True,
+    )
 
 
 def _fused_rms_norm(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
+from torch.utils.checkpoint import checkpoint
 
 from lmm_tui.engine import device as devices
 from lmm_tui.engine.config.model_shape import ModelShape
@@ -162,6 +164,8 @@ def _model(setup: Setup, tracker: StorageTracker, mesh: DeviceMesh | None) -> La
         if config.lora.rank:
             add_adapters(model, config.lora, config.train.seed)
         freeze(model, config.train.freeze)
+        if setup.recompute:
+            _recompute_layers(model)
         if mesh is not None:
             half = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
             spread(model, mesh, setup.shard, half[setup.precision])
@@ -191,6 +195,14 @@ def _context(setup: Setup, model: LanguageModel, tracker: StorageTracker) -> Tra
         torch.amp.GradScaler("cpu", enabled=False),
         observer,
     )
+
+
+def _recompute_layers(model: LanguageModel) -> None:
+    """Keep of each layer only its input, and repeat its forward pass in the backward pass."""
+    modules: Any = dict(model.named_modules())
+    for name in model.block_names:
+        layer = modules[name]
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 
 
 class _MarkedNorms(GradNorms):
