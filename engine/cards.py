@@ -43,6 +43,8 @@ class Card:
     price: float | None = None
     price_date: str = ""
     price_source: str = ""
+    kind: str = "cuda"
+    """The type of the device as torch has it; `cpu` is no card."""
 
     @property
     def memory(self) -> int:
@@ -124,7 +126,7 @@ def _read_own(file: Path) -> dict[str, Any]:
 
 
 def _card(key: str, values: Mapping[str, Any], file: Path) -> Card:
-    known = {each.name: each for each in fields(Card) if each.name != "key"}
+    known = {each.name: each for each in fields(Card) if each.name not in ("key", "kind")}
     if unknown := next((name for name in values if name not in known), None):
         raise CardError(
             "{file}: [{key}] has an unknown key {unknown}; it takes {known}",

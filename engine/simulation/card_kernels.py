@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.graph import _engine_run_backward
 from torch.overrides import TorchFunctionMode
 
+_GROUPED = (torch._grouped_mm, F.grouped_mm)
 _IS_CPU = Tensor.is_cpu.__get__  # type: ignore[attr-defined]
 
 
@@ -38,6 +39,8 @@ class CardKernels(TorchFunctionMode):
             return 0.5
         if func is Tensor.nonzero and args[0].ndim == 1:
             return torch.arange(len(args[0])).unsqueeze(1)
+        if func in _GROUPED and args[0].dtype != torch.bfloat16:
+            return _GroupedProduct.apply(args[0], args[1])
         if self._is_card:
             if func == _IS_CPU:
                 return False
@@ -81,6 +84,20 @@ class _FusedRMSNorm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         x, weight, _ = ctx.saved_tensors
         return torch.empty_like(x), torch.empty_like(weight)
+
+
+class _GroupedProduct(torch.autograd.Function):
+    """The sizes of a product of each expert's rows, which fake tensors have in bf16 alone."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, matrices: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, matrices)
+        return rows.new_empty(len(rows), matrices.shape[-1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        rows, matrices = ctx.saved_tensors
+        return torch.empty_like(rows), torch.empty_like(matrices)
 
 
 if __name__ == "__main__":

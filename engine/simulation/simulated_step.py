@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
@@ -26,7 +26,7 @@ from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import Precision
 from lmm_tui.engine.model.adapters import add_adapters, freeze
-from lmm_tui.engine.model.architecture import build
+from lmm_tui.engine.model.architecture import build, build_foreign
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
 from lmm_tui.engine.simulation.card_kernels import CardKernels
@@ -41,6 +41,7 @@ from lmm_tui.metrics.step.grad_norms import GradNorms, LayerNorms
 _FEW, _MORE = 4, 5
 _CARD_BLOCK = 512
 """Bytes of which the allocator of a card hands out multiples."""
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,12 @@ class Setup:
     config: RunConfig
     shape: ModelShape
     precision: Precision
-    card: bool = True
-    """Whether it runs on a GPU; else on a CPU."""
+    device: str = "cuda"
+    """The type of the device: cuda, mps or cpu."""
     architecture: Mapping[str, Any] | None = None
     """config.json of a model of transformers."""
+    beside: tuple[ModelShape, ...] = ()
+    """Models that are only read: a teacher, a reference."""
     ranks: int = 1
     shard: str = "none"
     """`none`: every rank has all weights; `all`: a share of them (FSDP)."""
@@ -128,15 +131,17 @@ def _extended(few: Counted, more: Counted, layers: int) -> Counted:
 
 def run_step(setup: Setup) -> Counted:
     """Make a step of all its layers."""
-    tracker = StorageTracker(_CARD_BLOCK if setup.card else 1, setup.ranks)
+    tracker = StorageTracker(1 if setup.device == "cpu" else _CARD_BLOCK, setup.ranks)
     with (
         fake_ranks(setup.ranks) as mesh,
         FakeTensorMode(allow_non_fake_inputs=True),
         tracker,
-        CardKernels(setup.card),
-        devices.simulated("cuda" if setup.card else "cpu"),
+        CardKernels(setup.device != "cpu"),
+        devices.simulated(setup.device),
     ):
         model = _model(setup, tracker, mesh)
+        with tracker.during("weights"):
+            beside = [build(shape).requires_grad_(False) for shape in setup.beside]
         context = _context(setup, model, tracker)
         _with_optimizer_state(context, tracker)
         tracker.peaks.clear()
@@ -145,8 +150,15 @@ def run_step(setup: Setup) -> Counted:
         with tracker.during("temporary"):
             tracker.begin("forward")
             OptimizerStep(context).run(probing=False)
+        del beside
     stage: Any = context.stage
     return Counted(tracker.peaks, _sent(stage.sent_before, tracker.sent, setup))
+
+
+def shape_of(architecture: Mapping[str, Any]) -> ModelShape:
+    """Of a model of transformers, its parameters counted."""
+    with FakeTensorMode():
+        return build_foreign(architecture).shape
 
 
 def _sent(before: list[int], in_all: int, setup: Setup) -> int:
@@ -162,13 +174,13 @@ def _model(setup: Setup, tracker: StorageTracker, mesh: DeviceMesh | None) -> La
         if config.stage not in LIKELIHOOD_STAGES:
             model.without_dropout()
         if config.lora.rank:
-            add_adapters(model, config.lora, config.train.seed)
+            with _without_moves():
+                add_adapters(model, config.lora, config.train.seed)
         freeze(model, config.train.freeze)
         if setup.recompute:
             _recompute_layers(model)
         if mesh is not None:
-            half = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-            spread(model, mesh, setup.shard, half[setup.precision])
+            spread(model, mesh, setup.shard, _DTYPES[setup.precision])
     return model
 
 
@@ -195,6 +207,17 @@ def _context(setup: Setup, model: LanguageModel, tracker: StorageTracker) -> Tra
         torch.amp.GradScaler("cpu", enabled=False),
         observer,
     )
+
+
+@contextlib.contextmanager
+def _without_moves() -> Iterator[None]:
+    """Modules stay where they are: fake weights cannot be moved, and are in place."""
+    move = nn.Module.to
+    nn.Module.to = lambda module, *_, **__: module  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.to = move  # type: ignore[method-assign]
 
 
 def _recompute_layers(model: LanguageModel) -> None:
@@ -282,7 +305,7 @@ if __name__ == "__main__":
     from lmm_tui.engine.config.resolve import resolve
 
     config = resolve(assignments={"model.preset": "tiny"}).completed()
-    found = simulate(Setup(config, config.model.shape(), "fp32", card=False))
+    found = simulate(Setup(config, config.model.shape(), "fp32", device="cpu"))
     print(found, f"{found.total / 1e6:.0f} MB")
     assert found.total > 16 * found.parameters
     print("=== 自测通过 ===")

@@ -18,7 +18,7 @@ from lmm_tui.engine.run.reader import Reader
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import TOKENS_PER_S
 
-_ASSUMED = ((50e6, 0.05), (300e6, 0.15), (1e9, 0.25))
+_ASSUMED = ((5e6, 0.01), (50e6, 0.05), (300e6, 0.15), (1e9, 0.25))
 _ASSUMED_LARGE = 0.35
 _ASSUMED_FP32 = 0.5
 _LAST = 200
@@ -37,15 +37,16 @@ class Utilisation:
         return self.mfu * card.peak_flops(precision)
 
 
-def assumed(shape: ModelShape, precision: str) -> Utilisation:
+def assumed(shape: ModelShape, precision: str, kind: str = "cuda") -> Utilisation:
     """By the size of the model: small ones wait for kernels to be launched.
 
-    Nobody has measured these; in fp32 products take longer and hide more.
+    Assumed, not measured. Where products are slow, in fp32 and on a CPU, they hide the rest.
     """
     by_size = next(
         (mfu for limit, mfu in _ASSUMED if shape.parameters < limit), _ASSUMED_LARGE
     )
-    mfu = max(by_size, _ASSUMED_FP32) if precision == "fp32" else by_size
+    slow = precision == "fp32" or kind == "cpu"
+    mfu = max(by_size, _ASSUMED_FP32) if slow else by_size
     return Utilisation(mfu, Message("assumed for a model of this size"))
 
 

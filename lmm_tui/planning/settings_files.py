@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmm_tui.engine.config.config_error import ConfigError
-from lmm_tui.engine.config.config_file import to_toml
+from lmm_tui.engine.config.config_file import load_toml, to_toml
 from lmm_tui.engine.config.recipe import load_recipe, recipe_names
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
@@ -19,7 +19,7 @@ from lmm_tui.message import os_reason
 def sources() -> str:
     """Describe what `load_settings` accepts."""
     recipes = listed(recipe_names())
-    return tr("a .toml file, a run, or RECIPE:STAGE of {recipes}", recipes=recipes)
+    return tr("a .toml file, a run, or RECIPE or RECIPE:STAGE of {recipes}", recipes=recipes)
 
 
 def load_settings(source: str, runs_dir: str) -> RunConfig:
@@ -30,9 +30,11 @@ def load_settings(source: str, runs_dir: str) -> RunConfig:
     source = source.strip()
     if source.endswith(".toml"):
         file = Path(source).expanduser()
-        return _allowed(resolve(file), file)
+        if "step" not in load_toml(file):
+            return _allowed(resolve(file), file)
     recipe, colon, stage = source.partition(":")
-    if colon:
+    names_run = Path(runs_dir, source).is_dir() or Path(source).is_dir()
+    if colon or source.endswith(".toml") or (source in recipe_names() and not names_run):
         step = load_recipe(recipe).step_of(stage or None)
         config = step.config(recipe, {"runs_dir": runs_dir, "name": None})
         return _allowed(config, Path(recipe))

@@ -7,19 +7,22 @@ the ways to lay out the step that fit, the fastest is marked. Imports torch when
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lmm_tui.engine.cards import Card
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.sections.train_config import TrainConfig
 from lmm_tui.planning.assumed_speed import Utilisation, assumed
 from lmm_tui.planning.estimate import estimate
+
+if TYPE_CHECKING:
+    from lmm_tui.engine.simulation.simulated_step import StepMemory
 
 Shard = Literal["none", "all"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -30,6 +33,7 @@ _LIBRARIES = 2**30
 """Bytes of a card that CUDA, its libraries and collectives take: not of tensors, assumed."""
 _RECOMPUTED = 4 / 3
 """Operations of a step that repeats the forward pass of each layer."""
+RECOMPUTE = (False, True) if "recompute" in TrainConfig.model_fields else (False,)
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,10 @@ class Asked:
 
     config: RunConfig
     shape: ModelShape
-    architecture: dict[str, Any] | None = None
+    architecture: Mapping[str, Any] | None = None
     ranks: int = 1
+    beside: tuple[ModelShape, ...] = ()
+    """Models that are only read: a teacher, a reference."""
     measured: tuple[Card, Utilisation] | None = None
     """The utilisation that a run on such a card reached."""
 
@@ -47,6 +53,16 @@ class Asked:
     def rows(self) -> int:
         """Sequences of a step, of all ranks."""
         return self.config.train.batch_size * self.config.train.grad_accum
+
+    @property
+    def micro_batches(self) -> list[int]:
+        """Sizes to try, the configured one first, each at most half of the one before."""
+        rows, sizes = self.rows // self.ranks, []
+        most = min(self.config.train.batch_size, rows)
+        for size in range(most, 0, -1):
+            if rows % size == 0 and (not sizes or size <= sizes[-1] // 2 or size == 1):
+                sizes.append(size)
+        return sizes
 
     def check(self) -> None:
         """Raise ConfigError where the ranks cannot share a step."""
@@ -128,20 +144,26 @@ class TrainingPlan:
         """None where they follow from the data or from time."""
         return estimate(self.asked.config, shape=self.asked.shape).steps
 
-    @property
-    def hours(self) -> float | None:
+    def hours_of(self, layout: Layout) -> float | None:
+        """How long the run takes; None where its steps are not known."""
         if self.asked.config.train.minutes is not None:
             return self.asked.config.train.minutes / 60
-        if self.taken is None or self.steps is None:
+        return None if self.steps is None else layout.seconds * self.steps / 3600
+
+    def cost_of(self, layout: Layout) -> float | None:
+        """USD of all cards; None without a price."""
+        hours = self.hours_of(layout)
+        if hours is None or self.card.price is None:
             return None
-        return self.taken.seconds * self.steps / 3600
+        return hours * self.card.price * self.asked.ranks
+
+    @property
+    def hours(self) -> float | None:
+        return None if self.taken is None else self.hours_of(self.taken)
 
     @property
     def cost(self) -> float | None:
-        """USD."""
-        if self.hours is None or self.card.price is None:
-            return None
-        return self.hours * self.card.price * self.asked.ranks
+        return None if self.taken is None else self.cost_of(self.taken)
 
 
 def precision_on(config: RunConfig, card: Card) -> Precision:
@@ -162,41 +184,34 @@ class Planner:
     def __init__(self, asked: Asked) -> None:
         asked.check()
         self._asked = asked
-        self._known: dict[tuple[object, ...], Any] = {}
+        self._known: dict[tuple[object, ...], StepMemory] = {}
 
     def plan(self, card: Card) -> TrainingPlan:
         """Raises ConfigError where the card cannot do what is asked."""
         asked = self._asked
         precision = precision_on(asked.config, card)
-        used = assumed(asked.shape, precision)
+        used = assumed(asked.shape, precision, card.kind)
         if asked.measured is not None and asked.measured[0].key == card.key:
             used = asked.measured[1]
         layouts = [
             self._layout(card, precision, used, shard, recompute)
-            for shard in self._shards()
-            for recompute in (False, True)
+            for shard in (("none",) if asked.ranks == 1 else ("none", "all"))
+            for recompute in RECOMPUTE
         ]
         return TrainingPlan(asked, card, precision, used, tuple(layouts))
-
-    def _shards(self) -> Sequence[Shard]:
-        return ("none",) if self._asked.ranks == 1 else ("none", "all")
 
     def _layout(
         self, card: Card, precision: Precision, used: Utilisation, shard: Shard, recompute: bool
     ) -> Layout:
-        """That with the largest micro-batch that fits, of the configured one and its halves."""
-        rows = self._asked.rows // self._asked.ranks
-        most = min(self._asked.config.train.batch_size, rows)
+        """That with the largest micro-batch that fits, up to the configured one."""
+        sizes = self._asked.micro_batches
         smallest = self._sized(card, precision, used, shard, recompute, 1)
         if smallest.verdict == "too large":
             return smallest
-        size = most
-        while size > 1:
-            if size > 1:
-                found = self._sized(card, precision, used, shard, recompute, size)
-                if found.verdict == "fits":
-                    return found
-            size //= 2
+        for size in sizes[:-1]:
+            found = self._sized(card, precision, used, shard, recompute, size)
+            if found.verdict == "fits":
+                return found
         return smallest
 
     def _sized(
@@ -209,51 +224,52 @@ class Planner:
         batch_size: int,
     ) -> Layout:
         asked = self._asked
-        micro_batches = math.ceil(asked.rows / asked.ranks / batch_size)
-        memory = self._simulated(precision, shard, recompute, batch_size, micro_batches)
-        sent = memory.sent
-        tokens = asked.config.tokens_per_step or asked.rows * asked.config.data.seq_len
+        count = asked.rows // asked.ranks // batch_size
+        memory = self._simulated(card, precision, shard, recompute, batch_size, count)
+        tokens = asked.rows * asked.config.data.seq_len
         flops = asked.shape.flops_per_token(asked.config.data.seq_len) * tokens / asked.ranks
         computing = flops * (_RECOMPUTED if recompute else 1) / used.flops(card, precision)
-        sending = sent / (card.link_gb_s * 1e9)
+        sending = memory.sent / (card.link_gb_s * 1e9)
         return Layout(
             shard,
             recompute,
             batch_size,
-            micro_batches,
+            count,
             memory.peak,
             memory.moment,
-            sent,
+            memory.sent,
             max(computing, sending),
             sending > computing,
-            card.memory - _LIBRARIES,
+            card.memory - (0 if card.kind == "cpu" else _LIBRARIES),
         )
 
     def _simulated(
         self,
+        card: Card,
         precision: Precision,
         shard: Shard,
         recompute: bool,
         batch_size: int,
         micro_batches: int,
-    ) -> Any:
-        key = (precision, shard, recompute, batch_size, min(micro_batches, 2))
-        if key not in self._known:
-            from lmm_tui.engine.simulation.simulated_step import Setup, simulate
+    ) -> StepMemory:
+        from lmm_tui.engine.simulation.simulated_step import Setup, simulate
 
-            asked = self._asked
-            changes = {"train.batch_size": batch_size, "train.grad_accum": micro_batches}
-            self._known[key] = simulate(
-                Setup(
-                    with_changes(asked.config, changes),
-                    asked.shape,
-                    precision,
-                    architecture=asked.architecture,
-                    ranks=asked.ranks,
-                    shard=shard,
-                    recompute=recompute,
-                )
-            )
+        asked = self._asked
+        changes = {"train.batch_size": batch_size, "train.grad_accum": micro_batches}
+        setup = Setup(
+            with_changes(asked.config, changes),
+            asked.shape,
+            precision,
+            device=card.kind,
+            architecture=asked.architecture,
+            beside=asked.beside,
+            ranks=asked.ranks,
+            shard=shard,
+            recompute=recompute,
+        )
+        key = (precision, card.kind, shard, recompute, batch_size)
+        if key not in self._known:
+            self._known[key] = simulate(setup)
         return self._known[key]
 
 
