@@ -137,9 +137,7 @@ def _card(key: str, values: Mapping[str, Any], file: Path) -> Card:
         )
     needed = [name for name, each in known.items() if each.default is MISSING]
     if missing := [name for name in needed if name not in values]:
-        raise CardError(
-            "{file}: [{key}] lacks {missing}", file=file, key=key, missing=missing
-        )
+        raise CardError("{file}: [{key}] lacks {missing}", file=file, key=key, missing=missing)
     checked: dict[str, Any] = {}
     for name, value in values.items():
         if not _is_right(name, value):
@@ -174,7 +172,9 @@ def _is_right(name: str, value: object) -> bool:
 
 if __name__ == "__main__":
     for one in cards().values():
-        print(f"{one.key:>10}  {one.name:<18} {one.memory_gib:>4} GiB  {one.half_tflops:>6} TFLOP/s")
+        print(
+            f"{one.key:>10}  {one.name:<18} {one.memory_gib:>4} GiB  {one.half_tflops:>6} TFLOP/s"
+        )
     assert find_card("H100 SXM") is find_card("h100") or find_card("h100").key == "h100"
     assert card_of_device("NVIDIA H100 80GB HBM3") == find_card("h100")
     assert card_of_device("NVIDIA RTX A1000") is None

@@ -13,8 +13,8 @@ from torch import Tensor
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.loss import loss_sum, token_log_probs
-from lmm_tui.engine.stages.base import Losses, MicroBatch
 from lmm_tui.engine.simulation.storage_tracker import StorageTracker
+from lmm_tui.engine.stages.base import Losses, MicroBatch
 
 
 def rows_of(config: RunConfig) -> int:

@@ -8,6 +8,7 @@ depth: all layers are alike, so that every sum of bytes is linear in their numbe
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -59,7 +60,8 @@ class Setup:
     """Models that are only read: a teacher, a reference."""
     ranks: int = 1
     shard: str = "none"
-    """`none`: every rank has all weights; `all`: a share of them (FSDP)."""
+    """`none`: every rank has all weights; `all`: a share of them (FSDP); a number: all ranks of
+    a group of so many have."""
     recompute: bool = False
     """Whether each layer's forward pass is repeated in the backward pass."""
 
@@ -83,6 +85,8 @@ class StepMemory:
 
 def simulate(setup: Setup) -> StepMemory:
     """The memory of the second step: the optimiser has its state."""
+    if setup.shard.isdecimal():
+        return _in_groups(setup, int(setup.shard))
     depth = setup.shape.num_layers
     if setup.architecture is not None or setup.config.train.freeze or depth <= _MORE:
         return step_memory(run_step(setup), setup)
@@ -105,6 +109,16 @@ def step_memory(counted: Counted, setup: Setup) -> StepMemory:
     peaks = counted.peaks
     moment = max(peaks, key=lambda name: sum(peaks[name].values()))
     return StepMemory(peaks[moment], moment, setup.shape.parameters, counted.sent)
+
+
+def _in_groups(setup: Setup, size: int) -> StepMemory:
+    """Weights are sharded within each group of `size` ranks, gradients summed over the groups."""
+    size = min(size, setup.ranks)
+    found = simulate(replace(setup, ranks=size, shard="all"))
+    groups = setup.ranks // size
+    summed = 2 * (groups - 1) / groups * 4 * found.parameters / size
+    count = setup.config.train.grad_accum
+    return replace(found, sent=found.sent + round(summed * count))
 
 
 def _with_layers(setup: Setup, layers: int) -> Setup:
@@ -133,6 +147,7 @@ def run_step(setup: Setup) -> Counted:
     """Make a step of all its layers."""
     tracker = StorageTracker(1 if setup.device == "cpu" else _CARD_BLOCK, setup.ranks)
     with (
+        _without_warnings(),
         fake_ranks(setup.ranks) as mesh,
         FakeTensorMode(allow_non_fake_inputs=True),
         tracker,
@@ -256,6 +271,14 @@ class _MarkedNorms(GradNorms):
 
 
 @contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Of kernels that are slow on a CPU, where none of them runs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
 def _updating(tracker: StorageTracker) -> Iterator[None]:
     tracker.begin("update")
     yield
@@ -282,7 +305,12 @@ def _watch_layers(model: LanguageModel, tracker: StorageTracker) -> None:
     modules = dict(model.named_modules())
     blocks = [modules[name] for name in model.block_names]
     last = len(blocks) - 1
-    named = {0: "first layer", 1: "second layer", last - 1: "last layer but one", last: "last layer"}
+    named = {
+        0: "first layer",
+        1: "second layer",
+        last - 1: "last layer but one",
+        last: "last layer",
+    }
 
     def watch(number: int, found: Any) -> None:
         output: Tensor = found[0] if isinstance(found, tuple) else found

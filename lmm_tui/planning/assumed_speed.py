@@ -42,9 +42,7 @@ def assumed(shape: ModelShape, precision: str, kind: str = "cuda") -> Utilisatio
 
     Assumed, not measured. Where products are slow, in fp32 and on a CPU, they hide the rest.
     """
-    by_size = next(
-        (mfu for limit, mfu in _ASSUMED if shape.parameters < limit), _ASSUMED_LARGE
-    )
+    by_size = next((mfu for limit, mfu in _ASSUMED if shape.parameters < limit), _ASSUMED_LARGE)
     slow = precision == "fp32" or kind == "cpu"
     mfu = max(by_size, _ASSUMED_FP32) if slow else by_size
     return Utilisation(mfu, Message("assumed for a model of this size"))

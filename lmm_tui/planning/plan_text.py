@@ -153,7 +153,9 @@ def _peak(one: Layout) -> str:
         for key, name in _CATEGORIES.items()
         if one.peak.get(key, 0) >= 0.001 * one.memory
     ]
-    return tr("at its fullest, of {size}: {parts}", size=size(one.memory), parts=tr(", ").join(parts))
+    return tr(
+        "at its fullest, of {size}: {parts}", size=size(one.memory), parts=tr(", ").join(parts)
+    )
 
 
 def _speed(plan: TrainingPlan) -> str:

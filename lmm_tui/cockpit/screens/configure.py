@@ -21,6 +21,7 @@ from lmm_tui.cockpit.screens.configure_outlook import (
     DataSeen,
     DevicesFound,
     KnownFacts,
+    MemorySimulated,
     StepsTried,
     name_taken,
     same_data,
@@ -43,6 +44,7 @@ from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.planning.candidates import candidates, is_list_of_names, pretrained_runs
 from lmm_tui.planning.command_line import command_line
 from lmm_tui.planning.data_summary import summarize_data
+from lmm_tui.planning.simulated_memory import simulated_memory
 from lmm_tui.planning.step_benchmark import seconds_a_step
 from lmm_tui.terminal.safe_text import clean
 
@@ -53,8 +55,9 @@ TALL = 28
 """Columns for the estimate beside the form, rows for air between its sections."""
 TYPING_PAUSE_S = 0.25
 """Files are looked at once a person has stopped typing for this long."""
+SIMULATE_AFTER_S = 1.5
 TRY_AFTER_S = 3.0
-"""Once nothing was edited for this long, a few steps are tried."""
+"""Once nothing was edited for this long, a step is simulated, and a few steps are tried."""
 DEVICES_AFTER_S = 0.5
 """Importing torch holds the interpreter for moments: the first paint goes first."""
 
@@ -79,6 +82,8 @@ class ConfigureScreen(SettingsFiles):
         self._refused: tuple[OptionField, str] | None = None
         self._trying = False
         self._quiet: Timer | None = None
+        self._simulating = False
+        self._still: Timer | None = None
 
     @property
     def config(self) -> RunConfig:
@@ -275,6 +280,7 @@ class ConfigureScreen(SettingsFiles):
         panel.set_class(bool(self.form.wrong_fields), "-stale")
         self.form.promise("" if self.form.wrong_fields else promise(outlook))
         self._try_soon(outlook)
+        self._simulate_soon()
         self.query_one("#command", Static).update(f"$ {clean(command_line(self._config))}")
 
     def _look_soon(self) -> None:
@@ -339,6 +345,33 @@ class ConfigureScreen(SettingsFiles):
             and not beside_training
         ):
             self._quiet = self.set_timer(TRY_AFTER_S, self._benchmark)
+
+    def _simulate_soon(self) -> None:
+        """Simulate a step of the settings once nothing was edited for a while."""
+        if self._still is not None:
+            self._still.stop()
+        known = self._known.simulated_for
+        if not self._known.devices:
+            return
+        if known is None or not same_step_time(known, self._config):
+            self._still = self.set_timer(SIMULATE_AFTER_S, self._simulate)
+
+    def _simulate(self) -> None:
+        if self._simulating or self.form.wrong_fields:
+            return
+        config, self._simulating = self._config, True
+        run_in_background(
+            self,
+            "simulate",
+            lambda: MemorySimulated(config, simulated_memory(config)),
+            refused=lambda _: MemorySimulated(config, None),  # The first answer stays.
+        )
+
+    def on_memory_simulated(self, event: MemorySimulated) -> None:
+        self._simulating = False
+        if same_step_time(event.config, self._config):
+            self._known.memory, self._known.simulated_for = event.memory, event.config
+        self._update()
 
     def action_try(self) -> None:
         """Measure in a worker process how long a step takes."""

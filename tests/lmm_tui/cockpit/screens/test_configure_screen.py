@@ -91,6 +91,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configure, "TYPING_PAUSE_S", 0.001)
     monkeypatch.setattr(configure, "DEVICES_AFTER_S", NEVER_S)
     monkeypatch.setattr(configure, "TRY_AFTER_S", NEVER_S)
+    monkeypatch.setattr(configure, "SIMULATE_AFTER_S", NEVER_S)
 
 
 async def test_every_field_starts_with_the_value_of_the_configuration():
