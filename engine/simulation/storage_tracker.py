@@ -76,7 +76,7 @@ class StorageTracker(TorchDispatchMode):
         for leaf in tree_leaves(found):
             if isinstance(leaf, Tensor):
                 self._see(leaf.untyped_storage())
-        if func.namespace == "c10d" or func.namespace == "_c10d_functional":
+        if func.namespace in {"c10d", "_c10d_functional"}:
             self._count_collective(func, args)
         return found
 

@@ -52,8 +52,7 @@ def estimate(
     """Estimate the cost of `config`; raises ConfigError if it does not describe a valid model.
 
     `corpus_bytes` is the size of the text, `vocab_size` that of a given tokenizer,
-    `half_precision` whether activations take two bytes instead of four, `shape` that of weights from
-    elsewhere.
+    `half_precision` whether products are in 16 bits, `shape` that of weights from elsewhere.
     """
     shape = shape or config.model.shape(vocab_size)
     train, data, log = config.train, config.data, config.log

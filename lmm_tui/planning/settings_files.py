@@ -28,16 +28,14 @@ def load_settings(source: str, runs_dir: str) -> RunConfig:
     Raises ConfigError if there are none.
     """
     source = source.strip()
-    if source.endswith(".toml"):
-        file = Path(source).expanduser()
-        if "step" not in load_toml(file):
-            return _allowed(resolve(file), file)
-    recipe, colon, stage = source.partition(":")
-    names_run = Path(runs_dir, source).is_dir() or Path(source).is_dir()
-    if colon or source.endswith(".toml") or (source in recipe_names() and not names_run):
+    if is_recipe(source, runs_dir):
+        recipe, _, stage = source.partition(":")
         step = load_recipe(recipe).step_of(stage or None)
         config = step.config(recipe, {"runs_dir": runs_dir, "name": None})
         return _allowed(config, Path(recipe))
+    if source.endswith(".toml"):
+        file = Path(source).expanduser()
+        return _allowed(resolve(file), file)
     run = RunDir(run_or_path(source, runs_dir))
     if not source or not run.config.is_file():
         given = source or tr("nothing")
@@ -46,6 +44,15 @@ def load_settings(source: str, runs_dir: str) -> RunConfig:
         )
     run.refuse_unsafe()
     return _allowed(resolve(run.config, {"runs_dir": runs_dir, "name": None}), run.path)
+
+
+def is_recipe(source: str, runs_dir: str) -> bool:
+    """Whether `source` names a recipe, or a step of one; a run of that name comes first."""
+    if ":" in source:
+        return True
+    if source.endswith(".toml"):
+        return "step" in load_toml(Path(source).expanduser())
+    return source in recipe_names() and not run_or_path(source, runs_dir).is_dir()
 
 
 def _allowed(config: RunConfig, source: Path) -> RunConfig:

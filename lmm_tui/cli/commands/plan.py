@@ -14,7 +14,8 @@ from lmm_tui.cli.settings import read_changed, read_settings, settings_options
 from lmm_tui.engine.cards import Card, find_card
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.planning.settings_files import load_settings
+from lmm_tui.engine.run.find_run import run_or_path
+from lmm_tui.planning.settings_files import is_recipe, load_settings
 
 
 @click.command("plan")
@@ -25,9 +26,7 @@ from lmm_tui.planning.settings_files import load_settings
     help="A card such as h100; may be repeated. Default: this machine",
 )  # fmt: skip
 @click.option("--ranks", type=int, metavar="N", help="Cards that train the run together")
-@click.option(
-    "--price", type=float, metavar="USD", help="Your price, an hour and card, of the only --gpu"
-)
+@click.option("--price", type=float, metavar="USD", help="Your price of one card, an hour")
 @click.option(
     "--measured", metavar="RUN", help="Speed of your own run on such a card, instead of assumed"
 )
@@ -87,7 +86,13 @@ def command(
 def _config(context: click.Context, source: str | None) -> RunConfig | None:
     """The settings that are asked about; None where they were only to be printed."""
     if source is not None:
-        return read_changed(load_settings(source, context.params["runs_dir"]), context)
+        runs_dir = context.params["runs_dir"]
+        base = load_settings(source, runs_dir)
+        if base.start_from and is_recipe(source, runs_dir):
+            # The step before need not have been trained: its model is that of the recipe.
+            if not run_or_path(base.start_from, runs_dir).exists():
+                base = base.model_copy(update={"start_from": None})
+        return read_changed(base, context)
     start = read_settings(context)
     return None if start is None else start.config
 

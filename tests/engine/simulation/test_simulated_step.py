@@ -79,12 +79,11 @@ def test_it_takes_the_memory_of_real_steps(shape, precision, settings):
 
 
 def test_what_few_layers_take_tells_what_many_take():
-    deep = replace(MIDDLE, num_layers=7)
-    for rest in ({}, {"ranks": 4, "shard": "all", "recompute": True}):
-        setup = Setup(config_of(), deep, "bf16", **rest)
-        extended, whole = simulate(setup), step_memory(run_step(setup), setup)
-        assert extended.total == pytest.approx(whole.total, rel=1e-3)
-        assert (extended.sent, extended.moment) == (whole.sent, whole.moment)
+    deep = replace(SMALL, num_layers=6)
+    setup = Setup(config_of(), deep, "bf16", ranks=4, shard="all", recompute=True)
+    extended, whole = simulate(setup), step_memory(run_step(setup), setup)
+    assert extended.total == pytest.approx(whole.total, rel=1e-3)
+    assert (extended.sent, extended.moment) == (whole.sent, whole.moment)
 
 
 def test_ranks_that_replicate_send_their_gradients_twice():
@@ -101,13 +100,13 @@ def test_ranks_that_shard_gather_the_weights_and_scatter_the_gradients():
     layers = SMALL.num_layers * SMALL.layer_parameters
     # Layers are gathered for either pass, embedding and head once, in 16 bits.
     gathered = 2 * (2 * layers + SMALL.parameters - layers)
-    assert simulate(setup).sent == pytest.approx(
-        3 / 4 * (gathered + 4 * SMALL.parameters), rel=0.01
-    )
+    found = simulate(setup)
+    assert found.sent == pytest.approx(3 / 4 * (gathered + 4 * SMALL.parameters), rel=0.01)
     groups = replace(setup, ranks=8, shard="4")
     summed = 2 * 1 / 2 * 4 * SMALL.parameters / 4
-    assert simulate(groups).sent == pytest.approx(simulate(setup).sent + summed, rel=0.01)
-    assert simulate(groups).total == simulate(setup).total
+    grouped = simulate(groups)
+    assert grouped.sent == pytest.approx(found.sent + summed, rel=0.01)
+    assert grouped.total == found.total
 
 
 def test_a_rank_holds_its_share_of_weights_and_moments():
@@ -145,8 +144,7 @@ def test_a_model_that_is_only_read_takes_its_weights():
 
 
 @pytest.mark.parametrize(
-    ("preset", "device", "precision"),
-    [("nano", "cpu", "fp32"), ("tiny", "cuda", "bf16"), ("minimind-104m", "cuda", "bf16")],
+    ("preset", "device", "precision"), [("nano", "cpu", "fp32"), ("tiny", "cuda", "bf16")]
 )
 def test_the_first_answer_of_the_form_is_within_15_percent(preset, device, precision):
     config = resolve(assignments={"model.preset": preset, "train.grad_accum": 2})
