@@ -28,7 +28,7 @@ class CardError(LmmError):
 
 
 @dataclass(frozen=True)
-class Card:
+class CardModel:
     """One GPU; what the keys mean is in `cards.toml`."""
 
     key: str
@@ -56,7 +56,7 @@ class Card:
         return 1e12 * (self.fp32_tflops if precision == "fp32" else self.half_tflops)
 
 
-def cards() -> dict[str, Card]:
+def cards() -> dict[str, CardModel]:
     """All known cards by key. Raises CardError about the user's file."""
     own = user_settings() / _FILE
     table = {key: dict(values) for key, values in _built_in().items()}
@@ -67,7 +67,7 @@ def cards() -> dict[str, Card]:
     return {key: _card(key, values, own) for key, values in table.items()}
 
 
-def find_card(name: str) -> Card:
+def find_card(name: str) -> CardModel:
     """The card that a person calls `name`: its key, as `h100` or `RTX 4090`.
 
     Raises CardError with the nearest names.
@@ -93,7 +93,7 @@ def find_card(name: str) -> Card:
     )
 
 
-def card_of_device(name: str) -> Card | None:
+def card_of_device(name: str) -> CardModel | None:
     """The card whose words are all in the name that a driver gives, the most words winning."""
     words = {word.lower() for word in re.split(r"[\s\-_/()]+", name)}
     fitting = [card for card in cards().values() if _fits(card.words, words)]
@@ -125,8 +125,8 @@ def _read_own(file: Path) -> dict[str, Any]:
         raise CardError("{file}: not valid TOML: {error}", file=file, error=error.message) from None
 
 
-def _card(key: str, values: Mapping[str, Any], file: Path) -> Card:
-    known = {each.name: each for each in fields(Card) if each.name not in ("key", "kind")}
+def _card(key: str, values: Mapping[str, Any], file: Path) -> CardModel:
+    known = {each.name: each for each in fields(CardModel) if each.name not in ("key", "kind")}
     if unknown := next((name for name in values if name not in known), None):
         raise CardError(
             "{file}: [{key}] has an unknown key {unknown}; it takes {known}",
@@ -150,7 +150,7 @@ def _card(key: str, values: Mapping[str, Any], file: Path) -> Card:
                 kind=_kind(name),
             )
         checked[name] = tuple(value) if name == "words" else value
-    return Card(key, **checked)
+    return CardModel(key, **checked)
 
 
 def _kind(name: str) -> str:

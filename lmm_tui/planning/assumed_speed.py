@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
-from lmm_tui.engine.cards import Card, card_of_device
+from lmm_tui.engine.cards import CardModel, card_of_device
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.resolve import resolve
@@ -32,7 +32,7 @@ class Utilisation:
     mfu: float
     origin: str
 
-    def flops(self, card: Card, precision: str) -> float:
+    def flops(self, card: CardModel, precision: str) -> float:
         """FLOP/s of one card."""
         return self.mfu * card.peak_flops(precision)
 
@@ -48,7 +48,7 @@ def assumed(shape: ModelShape, precision: str, kind: str = "cuda") -> Utilisatio
     return Utilisation(mfu, Message("assumed for a model of this size"))
 
 
-def measured(name: str, runs_dir: str) -> tuple[Card, Utilisation]:
+def measured(name: str, runs_dir: str) -> tuple[CardModel, Utilisation]:
     """The card that a run of the user's trained on, and what share of its peak it reached.
 
     Raises LmmError.

@@ -9,7 +9,7 @@ from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import NOTHING, count, duration, size
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.planning.estimate import exact
-from lmm_tui.planning.training_plan import RECOMPUTE, Layout, TrainingPlan
+from lmm_tui.planning.training_plan import RECOMPUTE, StepLayout, TrainingPlan
 from lmm_tui.runs.status_text import table_text
 
 TAKEN = "▸"
@@ -90,7 +90,7 @@ def _layouts(plan: TrainingPlan) -> str:
     return _table(rows, [name for name in rows[0] if wanted.get(name, True)])
 
 
-def _taking(plan: TrainingPlan, one: Layout | None) -> dict[str, str]:
+def _taking(plan: TrainingPlan, one: StepLayout | None) -> dict[str, str]:
     """Time and money of a layout that fits."""
     fits = one is not None and one.verdict != "too large"
     hours = plan.hours_of(one) if one is not None and fits else None
@@ -119,11 +119,11 @@ _VERDICTS = {
 }
 
 
-def _settings(plan: TrainingPlan, one: Layout) -> str:
+def _settings(plan: TrainingPlan, one: StepLayout) -> str:
     return " ".join(f"--set {key}={value}" for key, value in settings_of(plan, one).items())
 
 
-def settings_of(plan: TrainingPlan, one: Layout) -> dict[str, Any]:
+def settings_of(plan: TrainingPlan, one: StepLayout) -> dict[str, Any]:
     """The settings that lay a step out in this way."""
     found: dict[str, Any] = {
         "train.batch_size": one.batch_size,
@@ -147,7 +147,7 @@ _CATEGORIES = {
 }
 
 
-def _peak(one: Layout) -> str:
+def _peak(one: StepLayout) -> str:
     parts = [
         f"{name()} {size(one.peak[key])}"
         for key, name in _CATEGORIES.items()
@@ -234,9 +234,9 @@ def plan_record(plan: TrainingPlan) -> dict[str, Any]:
 if __name__ == "__main__":
     from lmm_tui.engine.cards import find_card
     from lmm_tui.engine.config.resolve import resolve
-    from lmm_tui.planning.training_plan import Asked, Planner
+    from lmm_tui.planning.training_plan import Planner, PlanRequest
 
     settings = resolve(assignments={"train.steps": 1000}).completed()
-    planner = Planner(Asked(settings, settings.model.shape()))
+    planner = Planner(PlanRequest(settings, settings.model.shape()))
     print(plan_text([planner.plan(find_card(name)) for name in ("rtx-4090", "t4")]))
     print("=== 自测通过 ===")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lmm_tui.engine.cards import Card, card_of_device
+from lmm_tui.engine.cards import CardModel, card_of_device
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.translate_messages import translate_message
 
@@ -12,7 +12,7 @@ _HERE_GB_S = 1e6
 """Processes on one CPU send nothing through a link."""
 
 
-def this_machine(config: RunConfig) -> Card:
+def this_machine(config: RunConfig) -> CardModel:
     """Its memory, and the peak speed that is known or measured. Raises DeviceError."""
     from lmm_tui.engine import device as devices
 
@@ -21,7 +21,7 @@ def this_machine(config: RunConfig) -> Card:
     info = next(one for one in devices.describe_devices() if one.name == str(device))
     known = card_of_device(devices.card_name(device))
     tflops = devices.peak_flops(device, precision) / 1e12
-    card = known or Card(
+    card = known or CardModel(
         str(device),
         translate_message(info.description),
         info.memory / 2**30,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from lmm_tui.engine.cards import Card
+from lmm_tui.engine.cards import CardModel
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.resolve import with_changes
@@ -37,7 +37,7 @@ RECOMPUTE = (False, True) if "recompute" in TrainConfig.model_fields else (False
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlanRequest:
     """What is to be planned."""
 
     config: RunConfig
@@ -46,7 +46,7 @@ class Asked:
     ranks: int = 1
     beside: tuple[ModelShape, ...] = ()
     """Models that are only read: a teacher, a reference."""
-    measured: tuple[Card, Utilisation] | None = None
+    measured: tuple[CardModel, Utilisation] | None = None
     """The utilisation that a run on such a card reached."""
 
     @property
@@ -81,7 +81,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Layout:
+class StepLayout:
     """How a step is laid out on the ranks, and what it takes of each."""
 
     shard: Shard
@@ -118,20 +118,20 @@ class Layout:
 class TrainingPlan:
     """Of one kind of card."""
 
-    asked: Asked
-    card: Card
+    asked: PlanRequest
+    card: CardModel
     precision: Precision
     utilisation: Utilisation
-    layouts: tuple[Layout, ...]
+    layouts: tuple[StepLayout, ...]
 
     @cached_property
-    def taken(self) -> Layout | None:
+    def taken(self) -> StepLayout | None:
         """The fastest layout that fits; among equals the one with the larger micro-batch."""
         order = {"fits": 0, "tight": 1}
         fitting = [one for one in self.layouts if one.verdict in order]
         return min(
             fitting,
-            key=lambda one: (order[one.verdict], one.seconds, one.sent, -one.batch_size),
+            key=lambda one: (order[one.verdict], one.seconds, -one.batch_size, one.shard == "all"),
             default=None,
         )
 
@@ -144,13 +144,13 @@ class TrainingPlan:
         """None where they follow from the data or from time."""
         return estimate(self.asked.config, shape=self.asked.shape).steps
 
-    def hours_of(self, layout: Layout) -> float | None:
+    def hours_of(self, layout: StepLayout) -> float | None:
         """How long the run takes; None where its steps are not known."""
         if self.asked.config.train.minutes is not None:
             return self.asked.config.train.minutes / 60
         return None if self.steps is None else layout.seconds * self.steps / 3600
 
-    def cost_of(self, layout: Layout) -> float | None:
+    def cost_of(self, layout: StepLayout) -> float | None:
         """USD of all cards; None without a price."""
         hours = self.hours_of(layout)
         if hours is None or self.card.price is None:
@@ -166,7 +166,7 @@ class TrainingPlan:
         return None if self.taken is None else self.cost_of(self.taken)
 
 
-def precision_on(config: RunConfig, card: Card) -> Precision:
+def precision_on(config: RunConfig, card: CardModel) -> Precision:
     """The arithmetic that `train.precision` means on a card. Raises ConfigError."""
     wanted = config.train.precision
     if wanted == "auto":
@@ -181,12 +181,12 @@ def precision_on(config: RunConfig, card: Card) -> Precision:
 class Planner:
     """Plans one run for several cards; what is simulated for one serves the others."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: PlanRequest) -> None:
         asked.check()
         self._asked = asked
         self._known: dict[tuple[object, ...], StepMemory] = {}
 
-    def plan(self, card: Card) -> TrainingPlan:
+    def plan(self, card: CardModel) -> TrainingPlan:
         """Raises ConfigError where the card cannot do what is asked."""
         asked = self._asked
         precision = precision_on(asked.config, card)
@@ -201,8 +201,13 @@ class Planner:
         return TrainingPlan(asked, card, precision, used, tuple(layouts))
 
     def _layout(
-        self, card: Card, precision: Precision, used: Utilisation, shard: Shard, recompute: bool
-    ) -> Layout:
+        self,
+        card: CardModel,
+        precision: Precision,
+        used: Utilisation,
+        shard: Shard,
+        recompute: bool,
+    ) -> StepLayout:
         """That with the largest micro-batch that fits, up to the configured one."""
         sizes = self._asked.micro_batches
         smallest = self._sized(card, precision, used, shard, recompute, 1)
@@ -216,13 +221,13 @@ class Planner:
 
     def _sized(
         self,
-        card: Card,
+        card: CardModel,
         precision: Precision,
         used: Utilisation,
         shard: Shard,
         recompute: bool,
         batch_size: int,
-    ) -> Layout:
+    ) -> StepLayout:
         asked = self._asked
         count = asked.rows // asked.ranks // batch_size
         memory = self._simulated(card, precision, shard, recompute, batch_size, count)
@@ -230,7 +235,7 @@ class Planner:
         flops = asked.shape.flops_per_token(asked.config.data.seq_len) * tokens / asked.ranks
         computing = flops * (_RECOMPUTED if recompute else 1) / used.flops(card, precision)
         sending = memory.sent / (card.link_gb_s * 1e9)
-        return Layout(
+        return StepLayout(
             shard,
             recompute,
             batch_size,
@@ -245,7 +250,7 @@ class Planner:
 
     def _simulated(
         self,
-        card: Card,
+        card: CardModel,
         precision: Precision,
         shard: Shard,
         recompute: bool,
@@ -278,7 +283,7 @@ if __name__ == "__main__":
     from lmm_tui.engine.config.resolve import resolve
 
     settings = resolve(assignments={"train.steps": 1000}).completed()
-    found = Planner(Asked(settings, settings.model.shape())).plan(find_card("rtx-4090"))
+    found = Planner(PlanRequest(settings, settings.model.shape())).plan(find_card("rtx-4090"))
     print(found.taken, found.hours, found.cost)
     assert found.taken is not None and found.taken.verdict == "fits"
     print("=== 自测通过 ===")

@@ -11,7 +11,7 @@ import click
 
 from lmm_tui import installation
 from lmm_tui.cli.settings import read_changed, read_settings, settings_options
-from lmm_tui.engine.cards import Card, find_card
+from lmm_tui.engine.cards import CardModel, find_card
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.find_run import run_or_path
@@ -60,7 +60,7 @@ def command(
     from lmm_tui.planning.plan_text import plan_record, plan_text
     from lmm_tui.planning.planned_shape import beside_shapes, planned_shape
     from lmm_tui.planning.this_machine import this_machine
-    from lmm_tui.planning.training_plan import Asked, Planner
+    from lmm_tui.planning.training_plan import Planner, PlanRequest
 
     shown = planned_shape(config)
     speed = None if measured is None else speed_of(measured, config.runs_dir)
@@ -73,7 +73,7 @@ def command(
             key=speed[0].key,
         )
     beside = beside_shapes(config, shown.shape)
-    asked = Asked(config, shown.shape, shown.architecture, count, beside, speed)
+    asked = PlanRequest(config, shown.shape, shown.architecture, count, beside, speed)
     planner = Planner(asked)
     plans = [planner.plan(card) for card in cards]
     if as_json:
@@ -88,10 +88,10 @@ def _config(context: click.Context, source: str | None) -> RunConfig | None:
     if source is not None:
         runs_dir = context.params["runs_dir"]
         base = load_settings(source, runs_dir)
-        if base.start_from and is_recipe(source, runs_dir):
+        before = base.start_from
+        if before and is_recipe(source, runs_dir) and not run_or_path(before, runs_dir).exists():
             # The step before need not have been trained: its model is that of the recipe.
-            if not run_or_path(base.start_from, runs_dir).exists():
-                base = base.model_copy(update={"start_from": None})
+            base = base.model_copy(update={"start_from": None})
         return read_changed(base, context)
     start = read_settings(context)
     return None if start is None else start.config
@@ -104,7 +104,7 @@ def _ranks(config: RunConfig, ranks: int | None) -> int:
     return count
 
 
-def _priced(card: Card, price: float | None) -> Card:
+def _priced(card: CardModel, price: float | None) -> CardModel:
     return card if price is None else replace(card, price=price, price_date="", price_source="")
 
 

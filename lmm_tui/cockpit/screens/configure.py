@@ -21,13 +21,13 @@ from lmm_tui.cockpit.screens.configure_outlook import (
     DataSeen,
     DevicesFound,
     KnownFacts,
-    MemorySimulated,
     StepsTried,
     name_taken,
     same_data,
     same_step_time,
 )
 from lmm_tui.cockpit.screens.form_tabs import TABS, keys_of, matters
+from lmm_tui.cockpit.screens.memory_simulation import MemorySimulated, MemorySimulation
 from lmm_tui.cockpit.screens.option_form import OptionForm
 from lmm_tui.cockpit.screens.settings_dialogs import SettingsFiles
 from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, Outlook, promise
@@ -44,7 +44,6 @@ from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.planning.candidates import candidates, is_list_of_names, pretrained_runs
 from lmm_tui.planning.command_line import command_line
 from lmm_tui.planning.data_summary import summarize_data
-from lmm_tui.planning.simulated_memory import simulated_memory
 from lmm_tui.planning.step_benchmark import seconds_a_step
 from lmm_tui.terminal.safe_text import clean
 
@@ -55,9 +54,8 @@ TALL = 28
 """Columns for the estimate beside the form, rows for air between its sections."""
 TYPING_PAUSE_S = 0.25
 """Files are looked at once a person has stopped typing for this long."""
-SIMULATE_AFTER_S = 1.5
 TRY_AFTER_S = 3.0
-"""Once nothing was edited for this long, a step is simulated, and a few steps are tried."""
+"""Once nothing was edited for this long, a few steps are tried."""
 DEVICES_AFTER_S = 0.5
 """Importing torch holds the interpreter for moments: the first paint goes first."""
 
@@ -82,8 +80,7 @@ class ConfigureScreen(SettingsFiles):
         self._refused: tuple[OptionField, str] | None = None
         self._trying = False
         self._quiet: Timer | None = None
-        self._simulating = False
-        self._still: Timer | None = None
+        self._simulation = MemorySimulation(self)
 
     @property
     def config(self) -> RunConfig:
@@ -347,28 +344,15 @@ class ConfigureScreen(SettingsFiles):
             self._quiet = self.set_timer(TRY_AFTER_S, self._benchmark)
 
     def _simulate_soon(self) -> None:
-        """Simulate a step of the settings once nothing was edited for a while."""
-        if self._still is not None:
-            self._still.stop()
+        """Simulate the memory of the settings once nothing was edited for a while."""
+        self._simulation.cancel()
         known = self._known.simulated_for
-        if not self._known.devices:
-            return
-        if known is None or not same_step_time(known, self._config):
-            self._still = self.set_timer(SIMULATE_AFTER_S, self._simulate)
-
-    def _simulate(self) -> None:
-        if self._simulating or self.form.wrong_fields:
-            return
-        config, self._simulating = self._config, True
-        run_in_background(
-            self,
-            "simulate",
-            lambda: MemorySimulated(config, simulated_memory(config)),
-            refused=lambda _: MemorySimulated(config, None),  # The first answer stays.
-        )
+        if self._known.devices and not self.form.wrong_fields:
+            if known is None or not same_step_time(known, self._config):
+                self._simulation.soon(self._config)
 
     def on_memory_simulated(self, event: MemorySimulated) -> None:
-        self._simulating = False
+        self._simulation.finished()
         if same_step_time(event.config, self._config):
             self._known.memory, self._known.simulated_for = event.memory, event.config
         self._update()

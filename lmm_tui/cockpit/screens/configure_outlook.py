@@ -55,14 +55,6 @@ class StepsTried(Message):
 
 
 @dataclass
-class MemorySimulated(Message):
-    """A worker process has simulated a step of `config`, or could not."""
-
-    config: RunConfig
-    memory: int | None
-
-
-@dataclass
 class KnownFacts:
     """Filled in as the answers of threads come."""
 

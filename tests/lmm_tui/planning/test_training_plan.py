@@ -16,7 +16,7 @@ from lmm_tui.engine.simulation import simulated_step
 from lmm_tui.engine.simulation.simulated_step import StepMemory
 from lmm_tui.planning.assumed_speed import Utilisation, assumed
 from lmm_tui.planning.plan_text import plan_record, plan_text
-from lmm_tui.planning.training_plan import Asked, Planner
+from lmm_tui.planning.training_plan import Planner, PlanRequest
 
 SHAPE = ModelShape(32000, 2048, 24, 16, 8, 128, 5504)
 CARD = find_card("h100")
@@ -41,7 +41,7 @@ def simulated(monkeypatch):
 
 def asked(ranks=1, **settings):
     config = resolve(assignments={k.replace("__", "."): v for k, v in settings.items()})
-    return Asked(config, SHAPE, ranks=ranks)
+    return PlanRequest(config, SHAPE, ranks=ranks)
 
 
 def test_the_largest_micro_batch_that_fits_is_taken(simulated):
