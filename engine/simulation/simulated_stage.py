@@ -5,8 +5,6 @@ No data are read: sizes follow from the settings.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -51,10 +49,10 @@ class SimulatedStage:
         self.sent_before.append(tracker.sent)
         tracker.begin("forward")
         with tracker.during("activations"):
-            hidden: Any = model.projection(batch.hidden(model))
+            hidden, head = model.projection(batch.hidden(model))
         tracker.begin("loss")
         with tracker.during("loss"):
-            found = self._loss(*hidden, batch.labels_BxT, model.softcap)
+            found = self._loss(hidden, head, batch.labels_BxT, model.softcap)
         tracker.begin("backward, head")
         tracker.phase = "temporary"
         return found, {}

@@ -227,12 +227,12 @@ def _context(setup: Setup, model: LanguageModel, tracker: StorageTracker) -> Tra
 @contextlib.contextmanager
 def _without_moves() -> Iterator[None]:
     """Modules stay where they are: fake weights cannot be moved, and are in place."""
-    move = nn.Module.to
-    nn.Module.to = lambda module, *_, **__: module  # type: ignore[method-assign]
+    modules: Any = nn.Module
+    move, modules.to = modules.to, lambda module, *_, **__: module
     try:
         yield
     finally:
-        nn.Module.to = move  # type: ignore[method-assign]
+        modules.to = move
 
 
 def _recompute_layers(model: LanguageModel) -> None:

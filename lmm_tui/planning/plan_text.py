@@ -76,7 +76,7 @@ def _layouts(plan: TrainingPlan) -> str:
     rows = [
         {
             "": TAKEN if one is plan.taken else "",
-            tr("weights"): tr("sharded") if one.shard == "all" else tr("replicated"),
+            tr("weights"): _weights(one.shard),
             tr("recompute"): tr("layers") if one.recompute else tr("none"),
             tr("micro-batch"): f"{one.batch_size} × {one.grad_accum}",
             tr("memory"): size(one.memory),
@@ -88,6 +88,12 @@ def _layouts(plan: TrainingPlan) -> str:
     ]
     wanted = {tr("weights"): several, tr("recompute"): recomputes, tr("sent a step"): several}
     return _table(rows, [name for name in rows[0] if wanted.get(name, True)])
+
+
+def _weights(shard: str) -> str:
+    if shard in {"none", "all"}:
+        return tr("sharded") if shard == "all" else tr("replicated")
+    return tr("sharded by {size}", size=shard)
 
 
 def _taking(plan: TrainingPlan, one: StepLayout | None) -> dict[str, str]:

@@ -24,7 +24,8 @@ from lmm_tui.planning.estimate import estimate
 if TYPE_CHECKING:
     from lmm_tui.engine.simulation.simulated_step import StepMemory
 
-Shard = Literal["none", "all"]
+Shard = str
+"""none, all, or the ranks of a group, as `parallel.shard` has it."""
 Precision = Literal["fp32", "bf16", "fp16"]
 
 _TIGHT = 0.9
@@ -33,6 +34,7 @@ _LIBRARIES = 2**30
 """Bytes of a card that CUDA, its libraries and collectives take: not of tensors, assumed."""
 _RECOMPUTED = 4 / 3
 """Operations of a step that repeats the forward pass of each layer."""
+_SHARED = {"none": 0, "all": 2}
 RECOMPUTE = (False, True) if "recompute" in TrainConfig.model_fields else (False,)
 
 
@@ -55,9 +57,26 @@ class PlanRequest:
         return self.config.train.batch_size * self.config.train.grad_accum
 
     @property
+    def shards(self) -> list[Shard]:
+        """Ways to divide the weights, that of the settings among them."""
+        if self.ranks == 1:
+            return ["none"]
+        own = self.config.parallel.shard
+        if not own.isdecimal() or int(own) >= self.ranks:
+            return ["none", "all"]
+        if self.ranks % int(own):
+            raise ConfigError(
+                "parallel.shard: groups of {size} do not divide {ranks} ranks",
+                size=own,
+                ranks=self.ranks,
+            )
+        return ["none", own, "all"]
+
+    @property
     def micro_batches(self) -> list[int]:
         """Sizes to try, the configured one first, each at most half of the one before."""
-        rows, sizes = self.rows // self.ranks, []
+        rows = self.rows // self.ranks
+        sizes: list[int] = []
         most = min(self.config.train.batch_size, rows)
         for size in range(most, 0, -1):
             if rows % size == 0 and (not sizes or size <= sizes[-1] // 2 or size == 1):
@@ -131,7 +150,12 @@ class TrainingPlan:
         fitting = [one for one in self.layouts if one.verdict in order]
         return min(
             fitting,
-            key=lambda one: (order[one.verdict], one.seconds, -one.batch_size, one.shard == "all"),
+            key=lambda one: (
+                order[one.verdict],
+                one.seconds,
+                -one.batch_size,
+                _SHARED.get(one.shard, 1),
+            ),
             default=None,
         )
 
@@ -195,7 +219,7 @@ class Planner:
             used = asked.measured[1]
         layouts = [
             self._layout(card, precision, used, shard, recompute)
-            for shard in (("none",) if asked.ranks == 1 else ("none", "all"))
+            for shard in asked.shards
             for recompute in RECOMPUTE
         ]
         return TrainingPlan(asked, card, precision, used, tuple(layouts))

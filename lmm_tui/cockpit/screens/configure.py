@@ -347,9 +347,9 @@ class ConfigureScreen(SettingsFiles):
         """Simulate the memory of the settings once nothing was edited for a while."""
         self._simulation.cancel()
         known = self._known.simulated_for
-        if self._known.devices and not self.form.wrong_fields:
-            if known is None or not same_step_time(known, self._config):
-                self._simulation.soon(self._config)
+        wanted = known is None or not same_step_time(known, self._config)
+        if wanted and self._known.devices and not self.form.wrong_fields:
+            self._simulation.soon(self._config)
 
     def on_memory_simulated(self, event: MemorySimulated) -> None:
         self._simulation.finished()

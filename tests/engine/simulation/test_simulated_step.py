@@ -1,22 +1,13 @@
 """A simulated step takes the memory of a real one, and sends what arithmetic says."""
 
-import contextlib
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
-import torch
+from allocated_memory import allocated
 
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.resolve import resolve
-from lmm_tui.engine.model.architecture import build
 from lmm_tui.engine.simulation.simulated_step import Setup, run_step, simulate, step_memory
-from lmm_tui.engine.stages.base import MicroBatch
-from lmm_tui.engine.stages.likelihood import LikelihoodStage
-from lmm_tui.engine.training.context import TrainContext
-from lmm_tui.engine.training.optim import build_optimizers
-from lmm_tui.engine.training.optimizer_step import OptimizerStep
-from lmm_tui.metrics.step.grad_norms import GradNorms
 from lmm_tui.planning.estimate import estimate
 
 SMALL = ModelShape(300, 64, 2, 4, 2, 16, 128, max_positions=512)
@@ -26,46 +17,6 @@ MIDDLE = ModelShape(2048, 192, 3, 4, 2, 48, 512, max_positions=512)
 def config_of(**assignments):
     sizes = {"train.batch_size": 2, "data.seq_len": 64}
     return resolve(assignments=sizes | {k.replace("__", "."): v for k, v in assignments.items()})
-
-
-def allocated(config, shape, precision):
-    """The most bytes that torch's allocator held in two real steps, by torch's own profiler."""
-    rows = (config.train.batch_size, config.data.seq_len)
-
-    def micro_batches(_):
-        drawn = torch.randint(0, shape.vocab_size, (2 * config.train.grad_accum, *rows))
-        return [MicroBatch(*pair, pair[0].numel(), pair[0].numel()) for pair in drawn.split(2)]
-
-    nothing = contextlib.nullcontext
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
-        model = build(shape, None, 0)
-        context = TrainContext(
-            None,
-            None,
-            config,
-            torch.device("cpu"),
-            precision,
-            SimpleNamespace(
-                micro_batches=micro_batches, loss=lambda *both: LikelihoodStage.loss(None, *both)
-            ),
-            model,
-            build_optimizers(model, config.optim, config.peak_lr),
-            torch.amp.GradScaler("cpu", enabled=False),
-            SimpleNamespace(
-                grads=GradNorms(model.named_parameters()),
-                probe_forward=lambda *_: nothing(),
-                probe_update=lambda *_: nothing(),
-            ),
-        )
-        for _ in range(2):
-            OptimizerStep(context).run(probing=False)
-    now = most = 0
-    for event in profile.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            now += event.nbytes()
-            most = max(most, now)
-    return most
 
 
 @pytest.mark.parametrize(

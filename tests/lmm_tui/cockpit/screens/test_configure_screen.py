@@ -201,12 +201,12 @@ async def test_the_memory_is_simulated_once_the_form_is_quiet_until_something_ch
     monkeypatch.setattr(memory_simulation, "simulated_memory", lambda config: 1_234_000_000)
     monkeypatch.setattr(memory_simulation, "AFTER_S", 0.01)
     async with seated(size=(200, 50)) as seat:
-        assert seat.says("memory       about")
+        assert seat.says("about 173 MB")
         seat.screen.post_message(configure.DevicesFound([device]))
         await seat.until(lambda: seat.says("1.2 GB of 10.0 GB, simulated"))
         monkeypatch.setattr(memory_simulation, "AFTER_S", NEVER_S)
         await seat.type_into("train.batch_size", "8")
-        assert seat.says("memory       about") and not seat.says("simulated")
+        assert seat.says("about 173 MB") and not seat.says("simulated")
 
 
 async def test_where_nothing_can_be_simulated_the_first_answer_stays(monkeypatch):
@@ -219,7 +219,7 @@ async def test_where_nothing_can_be_simulated_the_first_answer_stays(monkeypatch
     async with seated(size=(200, 50)) as seat:
         seat.screen.post_message(configure.DevicesFound([device]))
         await seat.until(lambda: seat.screen.known.simulated_for is not None)
-        assert seat.says("memory       about")
+        assert seat.says("about 173 MB")
 
 
 async def test_every_option_has_a_label_of_its_own():
