@@ -26,6 +26,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from lmm_tui.engine.cards import card_of_device
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
 
@@ -33,23 +34,6 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-# Dense peaks in TFLOP/s of (16-bit with fp32 accumulation, fp32) from data sheets, by a part of the
-# device's name; more specific parts come first.
-_GPU_PEAKS: dict[str, tuple[float, float]] = {
-    "B200": (2250, 75),
-    "H200": (989, 67),
-    "H100 PCIe": (756, 51),
-    "H100": (989, 67),
-    "A100": (312, 19.5),
-    "L40S": (362, 91.6),
-    "L4": (121, 30.3),
-    "A10G": (70, 35),
-    "A10": (125, 31.2),
-    "V100": (125, 15.7),
-    "T4": (65, 8.1),
-    "RTX 4090": (165, 82.6),
-    "RTX 3090": (71, 35.6),
-}
 _GEMM_SIZE = {"cpu": 1024, "mps": 4096, "cuda": 8192}
 _GEMM_SECONDS = 0.25
 _simulated: ContextVar[str] = ContextVar("simulated", default="")
@@ -150,6 +134,23 @@ def autocast(
     return torch.autocast(device.type, dtype=_DTYPES[precision])
 
 
+def compute_dtype(device: torch.device) -> torch.dtype | None:
+    """The type of matrix products under the present autocast; None outside of one."""
+    on = torch.is_autocast_enabled(device.type)
+    return torch.get_autocast_dtype(device.type) if on else None
+
+
+def residual_dtype(device: torch.device) -> torch.dtype | None:
+    """The type of the activations between products where that is not autocast's choice.
+
+    bf16 on a GPU: autocast would keep them in fp32, with norms and additions at half the speed. Not
+    fp16, which has no room for their size, and not on a CPU, where nothing is gained.
+    """
+    found = compute_dtype(device)
+    kind = _simulated.get() or device.type
+    return found if kind != "cpu" and found == torch.bfloat16 else None
+
+
 def make_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
     """A loss scaler; for other precisions than fp16 it is disabled and changes nothing."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
@@ -173,14 +174,6 @@ def logits_budget(device: torch.device) -> int:
     launch of kernels.
     """
     return 2**23 if (_simulated.get() or device.type) == "cpu" else 2**26
-
-
-def to_device(batch: np.ndarray, device: torch.device) -> Tensor:
-    """A host array as a tensor of `device`; the copy to a CUDA device does not wait for it."""
-    tensor = torch.from_numpy(batch)
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 def sort_rows(values: Tensor) -> Tensor:
@@ -263,7 +256,7 @@ def is_asynchronous(device: torch.device) -> bool:
 
 def fused_step_can_skip(device: torch.device) -> bool:
     """Whether fused optimisers support `found_inf`; those of MPS do not."""
-    return (_simulated.get() or device.type) == "cuda"
+    return (_simulated.get() or device.type) != "mps"
 
 
 def synchronize(device: torch.device) -> None:
@@ -307,10 +300,9 @@ def peak_flops(device: torch.device, precision: Precision) -> float:
     The measurement takes about a quarter of a second, once in a process.
     """
     if device.type == "cuda":
-        name = card_name(device)
-        for part, (half, full) in _GPU_PEAKS.items():
-            if part in name:
-                return (full if precision == "fp32" else half) * 1e12
+        card = card_of_device(card_name(device))
+        if card is not None:
+            return card.peak_flops(precision)
     return _measured_flops(device, precision, torch.get_num_threads())
 
 

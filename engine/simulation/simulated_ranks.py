@@ -1,63 +1,68 @@
-"""Ranks that are not there: one process stands for all of a group whose collectives send nothing.
-
-The model is spread over them as for training: its weights replicated, or sharded by layer (FSDP2).
-"""
+"""Ranks that are not there: one process stands for all of a group whose collectives send nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed._composable.replicate_with_fsdp import replicate
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.utils._python_dispatch import _disable_current_modes
 
 from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.parallel.ranks import Ranks
+from lmm_tui.engine.parallel.spread import Spread
+from lmm_tui.engine.simulation.storage_tracker import StorageTracker
 
 
 @contextmanager
-def fake_ranks(count: int) -> Iterator[DeviceMesh | None]:
+def fake_ranks(count: int) -> Iterator[Ranks]:
     """This process as rank 0 of `count` in the `with` block; of one rank there is no group."""
     if count == 1:
-        yield None
+        yield Ranks()
         return
+    from lmm_tui.engine.parallel import sharding
+
     dist.init_process_group("fake", rank=0, world_size=count, store=FakeStore())
+    made = sharding.init_device_mesh
+
+    def real_mesh(*arguments: Any, **named: Any) -> Any:
+        # Which ranks are in it has to be read, also where all other tensors are fake.
+        with _disable_current_modes(), torch._C.DisableTorchFunction():
+            return made(*arguments, **named)
+
+    sharding.init_device_mesh = real_mesh
     try:
-        yield init_device_mesh("cpu", (count,))
+        yield Ranks(0, count)
     finally:
+        sharding.init_device_mesh = made
         dist.destroy_process_group()
 
 
-def spread(model: LanguageModel, mesh: DeviceMesh, shard: str, dtype: torch.dtype) -> None:
-    """Replicate or shard the weights; gathered ones are of `dtype`, gradients are summed in fp32.
+class SimulatedReplicas(Spread):
+    """What `Replicated` does, whose DDP cannot be made of fake tensors: it keeps a copy of the
+    gradients in buckets, and sums these over the ranks at the end of a step."""
 
-    From here on `model(work)` runs `work(model)` with the weights that it needs.
-    """
-    policy = MixedPrecisionPolicy(
-        param_dtype=None if dtype == torch.float32 else dtype, reduce_dtype=torch.float32
-    )
-    put: Any = fully_shard if shard == "all" else replicate
-    modules = dict(model.named_modules())
-    for name in model.block_names:
-        put(modules[name], mesh=mesh, mp_policy=policy)
-    put(model, mesh=mesh, mp_policy=policy)
-    for module in model.modules():
-        if isinstance(module, FSDPModule):
-            module.set_gradient_divide_factor(1.0)
+    def __init__(self, model: LanguageModel, ranks: Ranks, tracker: StorageTracker) -> None:
+        super().__init__(model)
+        self.replicas = ranks.size
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        with tracker.during("gradient buckets"):
+            self._buckets = torch.empty(trained)
+        self._tracker = tracker
 
-    def forward(work: Callable[[LanguageModel], Any]) -> Any:
-        return work(model)
-
-    spread_model: Any = model
-    spread_model.forward = forward
+    @contextmanager
+    def accumulating(self, is_last: bool) -> Iterator[None]:
+        yield
+        if is_last:
+            self._tracker.phase = "temporary"
+            dist.all_reduce(self._buckets)
 
 
 if __name__ == "__main__":
-    with fake_ranks(4):
-        print(dist.get_rank(), "of", dist.get_world_size())
-        assert dist.get_world_size() == 4
+    with fake_ranks(4) as ranks:
+        print(ranks.rank, "of", dist.get_world_size())
+        assert dist.get_world_size() == ranks.size == 4
     print("=== 自测通过 ===")

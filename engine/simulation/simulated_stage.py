@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.model.layout import ALL
 from lmm_tui.engine.model.loss import loss_sum, token_log_probs
 from lmm_tui.engine.simulation.storage_tracker import StorageTracker
 from lmm_tui.engine.stages.base import Losses, MicroBatch
@@ -24,8 +25,8 @@ def rows_of(config: RunConfig) -> int:
 class SimulatedStage:
     """What `OptimizerStep` asks of a stage."""
 
-    def __init__(self, config: RunConfig, tracker: StorageTracker, spread: bool = False) -> None:
-        self._tracker, self._spread = tracker, spread
+    def __init__(self, config: RunConfig, tracker: StorageTracker, ranks: int) -> None:
+        self._tracker, self._ranks = tracker, ranks
         self._shape = (rows_of(config), config.data.seq_len)
         # What a third micro-batch takes is what the second takes.
         self._count = min(config.train.grad_accum, 2)
@@ -33,18 +34,18 @@ class SimulatedStage:
         """What the rank had sent before each micro-batch."""
         self._by_token = config.stage in ("dpo", "grpo")
 
+    laid_out_ahead = False
+
     def micro_batches(self, step: int) -> list[MicroBatch]:
+        """Those of all ranks; this one takes its share."""
         del step
-        ids = [torch.zeros(self._shape, dtype=torch.long) for _ in range(self._count)]
-        return [MicroBatch(each, each.clone(), each.numel(), each.numel()) for each in ids]
+        count = self._count * self._ranks
+        ids = [torch.zeros(self._shape, dtype=torch.long) for _ in range(count)]
+        return [
+            MicroBatch(each, each.clone(), each.numel(), each.numel(), counted=ALL) for each in ids
+        ]
 
     def loss(self, model: LanguageModel, batch: MicroBatch) -> Losses:
-        if self._spread:
-            found: Losses = model(lambda model: self._whole(model, batch))
-            return found
-        return self._whole(model, batch)
-
-    def _whole(self, model: LanguageModel, batch: MicroBatch) -> Losses:
         tracker = self._tracker
         self.sent_before.append(tracker.sent)
         tracker.begin("forward")
@@ -52,19 +53,23 @@ class SimulatedStage:
             hidden, head = model.projection(batch.hidden(model))
         tracker.begin("loss")
         with tracker.during("loss"):
-            found = self._loss(hidden, head, batch.labels_BxT, model.softcap)
+            found = self._loss(hidden, head, batch, model.softcap)
         tracker.begin("backward, head")
         tracker.phase = "temporary"
         return found, {}
 
-    def _loss(self, hidden: Tensor, head: Tensor, labels: Tensor, softcap: float | None) -> Tensor:
+    def _loss(
+        self, hidden: Tensor, head: Tensor, batch: MicroBatch, softcap: float | None
+    ) -> Tensor:
+        labels, counted = batch.labels_BxT, batch.counted
         if self._by_token:
-            return token_log_probs(hidden, head, labels, softcap=softcap).log_p_N.sum()
-        return loss_sum(hidden, head, labels, softcap)
+            found = token_log_probs(hidden, head, labels, softcap=softcap, counted=counted)
+            return found.log_p_N.sum()
+        return loss_sum(hidden, head, labels, softcap, counted)
 
 
 if __name__ == "__main__":
-    stage = SimulatedStage(RunConfig(stage="dpo"), StorageTracker())
+    stage = SimulatedStage(RunConfig(stage="dpo"), StorageTracker(), 1)
     print(stage.micro_batches(0)[0].ids_BxT.shape)
     assert stage.micro_batches(0)[0].ids_BxT.shape == (32, 256)
     print("=== 自测通过 ===")

@@ -18,8 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 
 from lmm_tui.engine import device as devices
@@ -29,9 +27,11 @@ from lmm_tui.engine.device import Precision
 from lmm_tui.engine.model.adapters import add_adapters, freeze
 from lmm_tui.engine.model.architecture import build, build_foreign
 from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.parallel.ranks import Ranks
+from lmm_tui.engine.parallel.spread import Spread, spread
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
 from lmm_tui.engine.simulation.card_kernels import CardKernels
-from lmm_tui.engine.simulation.simulated_ranks import fake_ranks, spread
+from lmm_tui.engine.simulation.simulated_ranks import SimulatedReplicas, fake_ranks
 from lmm_tui.engine.simulation.simulated_stage import SimulatedStage
 from lmm_tui.engine.simulation.storage_tracker import StorageTracker
 from lmm_tui.engine.training.context import TrainContext
@@ -42,7 +42,6 @@ from lmm_tui.metrics.step.grad_norms import GradNorms, LayerNorms
 _FEW, _MORE = 4, 5
 _CARD_BLOCK = 512
 """Bytes of which the allocator of a card hands out multiples."""
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -117,8 +116,7 @@ def _in_groups(setup: Setup, size: int) -> StepMemory:
     found = simulate(replace(setup, ranks=size, shard="all"))
     groups = setup.ranks // size
     summed = 2 * (groups - 1) / groups * 4 * found.parameters / size
-    count = setup.config.train.grad_accum
-    return replace(found, sent=found.sent + round(summed * count))
+    return replace(found, sent=found.sent + round(summed))
 
 
 def _with_layers(setup: Setup, layers: int) -> Setup:
@@ -148,23 +146,26 @@ def run_step(setup: Setup) -> Counted:
     tracker = StorageTracker(1 if setup.device == "cpu" else _CARD_BLOCK, setup.ranks)
     with (
         _without_warnings(),
-        fake_ranks(setup.ranks) as mesh,
+        fake_ranks(setup.ranks) as ranks,
         FakeTensorMode(allow_non_fake_inputs=True),
         tracker,
         CardKernels(setup.device != "cpu"),
         devices.simulated(setup.device),
     ):
-        model = _model(setup, tracker, mesh)
+        model = _model(setup, tracker)
+        on_ranks = _spread(setup, model, ranks, tracker)
         with tracker.during("weights"):
             beside = [build(shape).requires_grad_(False) for shape in setup.beside]
-        context = _context(setup, model, tracker)
+        context = _context(setup, on_ranks, ranks, tracker)
         _with_optimizer_state(context, tracker)
         tracker.peaks.clear()
         tracker.sent = 0
         _watch_layers(model, tracker)
         with tracker.during("temporary"):
             tracker.begin("forward")
-            OptimizerStep(context).run(probing=False)
+            step = OptimizerStep(context)
+            step.fits()
+            step.run(probing=False)
         del beside
     stage: Any = context.stage
     return Counted(tracker.peaks, _sent(stage.sent_before, tracker.sent, setup))
@@ -182,7 +183,7 @@ def _sent(before: list[int], in_all: int, setup: Setup) -> int:
     return in_all + others * (setup.config.train.grad_accum - len(before))
 
 
-def _model(setup: Setup, tracker: StorageTracker, mesh: DeviceMesh | None) -> LanguageModel:
+def _model(setup: Setup, tracker: StorageTracker) -> LanguageModel:
     config = setup.config
     with tracker.during("weights"):
         model = build(setup.shape, setup.architecture)
@@ -194,12 +195,18 @@ def _model(setup: Setup, tracker: StorageTracker, mesh: DeviceMesh | None) -> La
         freeze(model, config.train.freeze)
         if setup.recompute:
             _recompute_layers(model)
-        if mesh is not None:
-            spread(model, mesh, setup.shard, _DTYPES[setup.precision])
     return model
 
 
-def _context(setup: Setup, model: LanguageModel, tracker: StorageTracker) -> TrainContext:
+def _spread(setup: Setup, model: LanguageModel, ranks: Ranks, tracker: StorageTracker) -> Spread:
+    if ranks.size > 1 and setup.shard == "none":
+        return SimulatedReplicas(model, ranks, tracker)
+    with tracker.during("weights"):
+        return spread(model, ranks, setup.shard)
+
+
+def _context(setup: Setup, on_ranks: Spread, ranks: Ranks, tracker: StorageTracker) -> TrainContext:
+    model = on_ranks.model
     nothing: Any = None
     device = torch.device("cpu")
     observer: Any = SimpleNamespace(
@@ -207,7 +214,7 @@ def _context(setup: Setup, model: LanguageModel, tracker: StorageTracker) -> Tra
         probe_forward=lambda *_: contextlib.nullcontext(),
         probe_update=lambda *_: _updating(tracker),
     )
-    stage: Any = SimulatedStage(setup.config, tracker, spread=setup.ranks > 1)
+    stage: Any = SimulatedStage(setup.config, tracker, ranks.size)
     config = setup.config
     optimizers = build_optimizers(model, config.optim, config.peak_lr)
     return TrainContext(
@@ -221,6 +228,8 @@ def _context(setup: Setup, model: LanguageModel, tracker: StorageTracker) -> Tra
         optimizers,
         torch.amp.GradScaler("cpu", enabled=False),
         observer,
+        ranks,
+        on_ranks,
     )
 
 
@@ -244,30 +253,19 @@ def _recompute_layers(model: LanguageModel) -> None:
 
 
 class _MarkedNorms(GradNorms):
-    """Marks where the backward passes are over; of shards each rank reads its own."""
+    """Marks where the backward passes are over."""
 
     def __init__(self, model: LanguageModel, tracker: StorageTracker) -> None:
         super().__init__(model.named_parameters())
         self._tracker = tracker
-        self._trained = [one for one in model.parameters() if one.requires_grad]
 
     def measure(self) -> LayerNorms:
         self._tracker.begin("clipping")
-        if not isinstance(self._trained[0], DTensor):
-            return super().measure()
-        norms = torch.stack(torch._foreach_norm(self._shards()))
-        return LayerNorms(self.layers, norms, torch.linalg.vector_norm(norms))
+        return super().measure()
 
-    def clip(self, max_norm: float) -> None:
-        if not isinstance(self._trained[0], DTensor):
-            super().clip(max_norm)
-            return
-        torch._foreach_mul_(self._shards(), max_norm)
-
-    @torch.no_grad()
-    def _shards(self) -> list[Tensor]:
-        grads: list[Any] = [one.grad for one in self._trained if one.grad is not None]
-        return [one.to_local() for one in grads]
+    def squares(self) -> Tensor:
+        self._tracker.begin("clipping")
+        return super().squares()
 
 
 @contextlib.contextmanager

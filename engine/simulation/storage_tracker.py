@@ -74,7 +74,7 @@ class StorageTracker(TorchDispatchMode):
             return NotImplemented  # Its operations on the parts of this rank come here, too.
         found = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(found):
-            if isinstance(leaf, Tensor):
+            if isinstance(leaf, Tensor) and leaf.device.type != "meta":
                 self._see(leaf.untyped_storage())
         if func.namespace in {"c10d", "_c10d_functional"}:
             self._count_collective(func, args)

@@ -6,6 +6,9 @@ from types import SimpleNamespace
 import torch
 
 from lmm_tui.engine.model.architecture import build
+from lmm_tui.engine.model.layout import ALL
+from lmm_tui.engine.parallel.ranks import Ranks
+from lmm_tui.engine.parallel.spread import Spread
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.training.context import TrainContext
@@ -20,7 +23,10 @@ def allocated(config, shape, precision):
 
     def micro_batches(_):
         drawn = torch.randint(0, shape.vocab_size, (2 * config.train.grad_accum, *rows))
-        return [MicroBatch(*pair, pair[0].numel(), pair[0].numel()) for pair in drawn.split(2)]
+        return [
+            MicroBatch(*pair, pair[0].numel(), pair[0].numel(), counted=ALL)
+            for pair in drawn.split(2)
+        ]
 
     nothing = contextlib.nullcontext
     activities = [torch.profiler.ProfilerActivity.CPU]
@@ -33,7 +39,9 @@ def allocated(config, shape, precision):
             torch.device("cpu"),
             precision,
             SimpleNamespace(
-                micro_batches=micro_batches, loss=lambda *both: LikelihoodStage.loss(None, *both)
+                micro_batches=micro_batches,
+                laid_out_ahead=False,
+                loss=lambda *both: LikelihoodStage.loss(None, *both),
             ),
             model,
             build_optimizers(model, config.optim, config.peak_lr),
@@ -43,6 +51,8 @@ def allocated(config, shape, precision):
                 probe_forward=lambda *_: nothing(),
                 probe_update=lambda *_: nothing(),
             ),
+            Ranks(),
+            Spread(model),
         )
         for _ in range(2):
             OptimizerStep(context).run(probing=False)
