@@ -28,7 +28,8 @@ BEGIN, END = "<!-- plan_table.py -->\n", "<!-- end -->"
 _HEADINGS = {
     "plan.md": ("shape", "cards", "weights", "micro-batch", "memory a card", "sent a step",
                 "step", "in all", "USD"),
-    "plan.zh.md": ("模型", "显卡", "权重", "微批次", "每卡显存", "每步通信", "每步", "总计", "美元"),
+    "plan.zh.md": ("模型", "显卡", "权重", "微批次", "每卡显存", "每步通信",
+                   "每步", "总计", "美元"),
 }  # fmt: skip
 
 

@@ -111,8 +111,8 @@ class ModelShape:
         tokens = batch_size * seq_len
         heads = self.num_heads + self.num_kv_heads
         inner = self.intermediate_size * max(1, self.experts_per_token)
-        if half_precision:  # Products in 16 bits, sums and norms in fp32; a copy of the weights.
-            per_token = 20 * self.hidden_size + 8 * inner + 8 * heads * self.head_dim
+        if half_precision:  # Activations in 16 bits; a copy of the weights.
+            per_token = 10 * self.hidden_size + 8 * inner + 6 * heads * self.head_dim
             copies = 2 * self.parameters
         else:
             per_token = 16 * self.hidden_size + 16 * inner + 12 * heads * self.head_dim

@@ -1,4 +1,4 @@
-"""Ranks that are not there: one process stands for all of a group whose collectives send nothing."""
+"""Ranks that are not there: one process as rank 0 of a group whose collectives send nothing."""
 
 from __future__ import annotations
 

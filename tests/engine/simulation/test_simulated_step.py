@@ -65,7 +65,7 @@ def test_a_rank_holds_its_share_of_weights_and_moments():
     share = simulate(Setup(config_of(), SMALL, "fp32", ranks=4, shard="all"))
     tables = 2 * 4 * SMALL.max_positions * SMALL.head_dim / 2
     assert one.peak["weights"] == pytest.approx(4 * SMALL.parameters + tables, rel=0.02)
-    assert share.peak["weights"] == pytest.approx(SMALL.parameters + tables, rel=0.05)
+    assert share.peak["weights"] == pytest.approx(SMALL.parameters + 2 * tables, rel=0.05)
 
 
 def test_recomputed_layers_keep_their_inputs_alone():
@@ -83,7 +83,7 @@ def test_every_kind_of_training_is_simulated(settings):
     plain = simulate(Setup(config_of(), SMALL, "bf16")).peak
     found = simulate(Setup(config_of(**settings), SMALL, "bf16")).peak
     if "stage" in settings:
-        assert found["activations"] > 1.8 * plain["activations"]
+        assert found["activations"] > 1.7 * plain["activations"]
     else:
         assert found["optimizer"] < 0.9 * plain["optimizer"]
 
