@@ -94,7 +94,7 @@ def simulate(setup: Setup) -> StepMemory:
 
 
 @dataclass(frozen=True)
-class Counted:
+class StepCounts:
     """What was counted in a step."""
 
     peaks: dict[str, dict[str, int]]
@@ -103,7 +103,7 @@ class Counted:
     """Bytes that the rank sent."""
 
 
-def step_memory(counted: Counted, setup: Setup) -> StepMemory:
+def step_memory(counted: StepCounts, setup: Setup) -> StepMemory:
     """Of the moment with the largest sum."""
     peaks = counted.peaks
     moment = max(peaks, key=lambda name: sum(peaks[name].values()))
@@ -123,7 +123,7 @@ def _with_layers(setup: Setup, layers: int) -> Setup:
     return replace(setup, shape=replace(setup.shape, num_layers=layers))
 
 
-def _extended(few: Counted, more: Counted, layers: int) -> Counted:
+def _extended(few: StepCounts, more: StepCounts, layers: int) -> StepCounts:
     """Of a model with so many layers more than `more`, which has one more than `few`."""
 
     def further(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
@@ -138,10 +138,10 @@ def _extended(few: Counted, more: Counted, layers: int) -> Counted:
         for moment in few.peaks
         if moment in more.peaks
     }
-    return Counted(peaks, more.sent + layers * (more.sent - few.sent))
+    return StepCounts(peaks, more.sent + layers * (more.sent - few.sent))
 
 
-def run_step(setup: Setup) -> Counted:
+def run_step(setup: Setup) -> StepCounts:
     """Make a step of all its layers."""
     tracker = StorageTracker(1 if setup.device == "cpu" else _CARD_BLOCK, setup.ranks)
     with (
@@ -168,7 +168,7 @@ def run_step(setup: Setup) -> Counted:
             step.run(probing=False)
         del beside
     stage: Any = context.stage
-    return Counted(tracker.peaks, _sent(stage.sent_before, tracker.sent, setup))
+    return StepCounts(tracker.peaks, _sent(stage.sent_before, tracker.sent, setup))
 
 
 def shape_of(architecture: Mapping[str, Any]) -> ModelShape:

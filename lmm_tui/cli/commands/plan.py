@@ -25,7 +25,6 @@ from lmm_tui.planning.settings_files import is_recipe, load_settings
     "--gpu", "gpus", metavar="CARD", multiple=True,
     help="A card such as h100; may be repeated. Default: this machine",
 )  # fmt: skip
-@click.option("--ranks", type=int, metavar="N", help="Cards that train the run together")
 @click.option("--price", type=float, metavar="USD", help="Your price of one card, an hour")
 @click.option(
     "--measured", metavar="RUN", help="Speed of your own run on such a card, instead of assumed"
@@ -36,7 +35,6 @@ def command(
     context: click.Context,
     source: str | None,
     gpus: Sequence[str],
-    ranks: int | None,
     price: float | None,
     measured: str | None,
     as_json: bool,
@@ -51,7 +49,9 @@ def command(
     config = _config(context, source)
     if config is None:
         return 0
-    count = _ranks(config, ranks)
+    count = config.parallel.ranks
+    if not count:
+        raise ConfigError("--ranks 0: give the number of cards that train the run together")
     if price is not None and (len(gpus) > 1 or not 0 <= price < 1e6 or math.isnan(price)):
         raise ConfigError("--price {price:g}: give one --gpu and 0 or more USD", price=price)
     found = [find_card(name) for name in dict.fromkeys(gpus)]
@@ -95,13 +95,6 @@ def _config(context: click.Context, source: str | None) -> RunConfig | None:
         return read_changed(base, context)
     start = read_settings(context)
     return None if start is None else start.config
-
-
-def _ranks(config: RunConfig, ranks: int | None) -> int:
-    count = config.parallel.ranks if ranks is None else ranks
-    if not 1 <= count <= 4096:
-        raise ConfigError("--ranks {ranks}: give the number of cards, 1 to 4096", ranks=count)
-    return count
 
 
 def _priced(card: CardModel, price: float | None) -> CardModel:
