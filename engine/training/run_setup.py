@@ -132,6 +132,7 @@ def announce_start(context: TrainContext) -> None:
         context.model.compile_backbone()
     context.run.describe(
         device=str(context.device),
+        device_name=devices.card_name(context.device),
         precision=context.precision,
         parameters=shape.parameters,
         references=context.stage.baselines,
