@@ -28,7 +28,8 @@ from lmm_tui.engine.model.adapters import add_adapters, freeze
 from lmm_tui.engine.model.architecture import build, build_foreign
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.parallel.ranks import Ranks
-from lmm_tui.engine.parallel.spread import Spread, spread
+from lmm_tui.engine.parallel.spread import Spread
+from lmm_tui.engine.parallel.spreading import spread
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
 from lmm_tui.engine.simulation.card_kernels import CardKernels
 from lmm_tui.engine.simulation.simulated_ranks import SimulatedReplicas, fake_ranks

@@ -27,7 +27,7 @@ CHAT: dict[str, Any] = {"data.seq_len": 96}
 GRPO = CHAT | {"stage": "grpo", "grpo.group": 2, "grpo.max_tokens": 6}
 STAGES: dict[str, dict[str, Any]] = {
     "pretrain": {},
-    "muon": {"optim.name": "muon"},
+    "muon": {"optim.name": "muon", "optim.muon_precision": "fp32"},
     "lora": {"lora.rank": 2, "lora.dropout": 0.0},
     "freeze": {"train.freeze": ["*embed*"]},
     "experts": {"model.num_experts": 4, "model.experts_per_token": 2},
