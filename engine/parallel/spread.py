@@ -55,8 +55,10 @@ def whole_tensors(value: Any, keep: bool) -> Any:
     The tensors are gathered one after another, by all ranks together; None unless `keep`.
     """
     if isinstance(value, Tensor):
-        found = value.detach().full_tensor() if hasattr(value, "full_tensor") else value
-        return (found if found is value else found.cpu()) if keep else None
+        if not hasattr(value, "full_tensor"):
+            return value if keep else None
+        found = value.detach().full_tensor()  # type: ignore[attr-defined]
+        return found.cpu() if keep else None
     if isinstance(value, dict):
         return {key: whole_tensors(item, keep) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -73,7 +75,7 @@ def divided_like(parameter: Tensor, found: Tensor) -> Tensor:
     # Each rank has all of it: nothing is sent.
     return distribute_tensor(
         found.to(parameter.device),
-        parameter.device_mesh,
+        parameter.device_mesh,  # type: ignore[attr-defined]
         parameter.placements,
         src_data_rank=None,
     )
