@@ -27,6 +27,7 @@ from lmm_tui.cockpit.screens.configure_outlook import (
     same_step_time,
 )
 from lmm_tui.cockpit.screens.form_tabs import TABS, keys_of, matters
+from lmm_tui.cockpit.screens.memory_simulation import MemorySimulated, MemorySimulation
 from lmm_tui.cockpit.screens.option_form import OptionForm
 from lmm_tui.cockpit.screens.sweep_from_form import (
     SweepFromForm,
@@ -83,6 +84,7 @@ class ConfigureScreen(SweepFromForm):
         self._refused: tuple[OptionField, str] | None = None
         self._trying = False
         self._quiet: Timer | None = None
+        self._simulation = MemorySimulation(self)
 
     @property
     def config(self) -> RunConfig:
@@ -282,6 +284,7 @@ class ConfigureScreen(SweepFromForm):
         will = sweep_promise(self.form.axes) or promise(outlook)
         self.form.promise("" if self.form.wrong_fields else will)
         self._try_soon(outlook)
+        self._simulate_soon()
         command = sweep_command(self._config, self.form.axes) or command_line(self._config)
         self.query_one("#command", Static).update(f"$ {clean(command)}")
 
@@ -347,6 +350,20 @@ class ConfigureScreen(SweepFromForm):
             and not beside_training
         ):
             self._quiet = self.set_timer(TRY_AFTER_S, self._benchmark)
+
+    def _simulate_soon(self) -> None:
+        """Simulate the memory of the settings once nothing was edited for a while."""
+        self._simulation.cancel()
+        known = self._known.simulated_for
+        wanted = known is None or not same_step_time(known, self._config)
+        if wanted and self._known.devices and not self.form.wrong_fields:
+            self._simulation.soon(self._config)
+
+    def on_memory_simulated(self, event: MemorySimulated) -> None:
+        self._simulation.finished()
+        if same_step_time(event.config, self._config):
+            self._known.memory, self._known.simulated_for = event.memory, event.config
+        self._update()
 
     def action_try(self) -> None:
         """Measure in a worker process how long a step takes."""
