@@ -29,11 +29,7 @@ from lmm_tui.cockpit.screens.configure_outlook import (
 from lmm_tui.cockpit.screens.form_tabs import TABS, keys_of, matters
 from lmm_tui.cockpit.screens.memory_simulation import MemorySimulated, MemorySimulation
 from lmm_tui.cockpit.screens.option_form import OptionForm
-from lmm_tui.cockpit.screens.sweep_from_form import (
-    SweepFromForm,
-    sweep_command,
-    sweep_promise,
-)
+from lmm_tui.cockpit.screens.sweep_from_form import SweepFromForm, form_command, sweep_promise
 from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, Outlook, promise
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
 from lmm_tui.cockpit.widgets.option_field import OptionField
@@ -218,7 +214,7 @@ class ConfigureScreen(SweepFromForm):
 
     def action_copy(self) -> None:
         """Put the command that starts this run on the clipboard."""
-        command = sweep_command(self._config, self.form.axes) or command_line(self._config)
+        command = form_command(self._config, self.form.axes)
         self.app.copy_to_clipboard(command)
         # Terminals may drop the sequence, and do not say so: the line can be copied by hand.
         sent = tr("Sent to the terminal's clipboard (OSC 52):")
@@ -285,7 +281,7 @@ class ConfigureScreen(SweepFromForm):
         self.form.promise("" if self.form.wrong_fields else will)
         self._try_soon(outlook)
         self._simulate_soon()
-        command = sweep_command(self._config, self.form.axes) or command_line(self._config)
+        command = form_command(self._config, self.form.axes)
         self.query_one("#command", Static).update(f"$ {clean(command)}")
 
     def _look_soon(self) -> None:

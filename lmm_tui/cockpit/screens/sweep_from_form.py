@@ -113,10 +113,10 @@ def sweep_promise(axes: Sequence[Axis]) -> str:
     return tr("a sweep of {count} runs over {keys}", count=grid_size(axes), keys=keys)
 
 
-def sweep_command(config: RunConfig, axes: Sequence[Axis]) -> str:
-    """The command that sweeps the same; empty where nothing is varied."""
+def form_command(config: RunConfig, axes: Sequence[Axis]) -> str:
+    """The command that starts the same: a sweep where something is varied, else a run."""
     if not axes:
-        return ""
+        return command_line(config)
     varied = {axis.key for axis in axes}
     sets = " ".join(f"--set {shlex.quote(written(axis))}" for axis in axes)
     trials = f" --trials {_TRIALS_OF_A_RANGE}" if any(axis.is_range for axis in axes) else ""
@@ -125,7 +125,7 @@ def sweep_command(config: RunConfig, axes: Sequence[Axis]) -> str:
 
 if __name__ == "__main__":
     print(read_wishes("trials=20 prune=median"))
-    print(sweep_command(RunConfig(), [Axis("optim.lr", (1e-3, 3e-3))]))
+    print(form_command(RunConfig(), [Axis("optim.lr", (1e-3, 3e-3))]))
     try:
         read_wishes("trials=many")
         raise AssertionError
