@@ -40,7 +40,8 @@ def differences() -> dict[str, float]:
     found = {f"dpo {kind}": _dpo(kind, 0.0) for kind in get_args(preference_loss.Kind)}
     found["dpo sigmoid, smoothed"] = _dpo("sigmoid", 0.1)
     for kind in get_args(policy_loss.Kind):
-        for beta in (0.0, 0.04):
+        # The reference of rloo is in its rewards.
+        for beta in (0.0,) if kind == "rloo" else (0.0, 0.04):
             found[f"{kind}, beta {beta:g}"] = _policy(kind, beta)
         found[f"{kind} advantages"] = _advantages(kind)
     return found
@@ -146,21 +147,21 @@ def _policy(kind: policy_loss.Kind, beta: float) -> float:
             kind=kind,
             clip_low=clip_low,
             clip_high=clip_high,
-            length=float(tokens / _ANSWERS) if kind == "cispo" else _TOKENS,
+            length=float(tokens / _ANSWERS) if kind in policy_loss.PER_STEP else _TOKENS,
             reference_log_p_NxT=reference_NxT if beta else None,
             beta=beta,
         ).losses_N.mean()
 
     def theirs(log_p: Tensor) -> Tensor:
-        from trl import GRPOTrainer
+        from trl import GRPOTrainer, RLOOTrainer
 
         trainer = _trainer(
             _get_per_token_logps_and_entropies=lambda *_, **__: (log_p, -log_p.detach(), None),
             top_entropy_quantile=1.0,
             off_policy_mask_threshold=None,
-            importance_sampling_level="token",
+            importance_sampling_level="sequence" if kind == "gspo" else "token",
             beta=beta,
-            loss_type=kind,
+            loss_type="grpo" if kind == "gspo" else kind,
             epsilon_low=clip_low,
             # trl's bound for CISPO is the weight itself.
             epsilon_high=1 + clip_high if kind == "cispo" else clip_high,
@@ -177,22 +178,28 @@ def _policy(kind: policy_loss.Kind, beta: float) -> float:
             "completion_mask": mask_NxT,
             "advantages": advantages_N,
             "old_per_token_logps": old_NxT,
+            "old_logps": (old_NxT * mask_NxT).sum(1),
             "ref_per_token_logps": reference_NxT,
             "num_items_in_batch": tokens,
         }
-        return GRPOTrainer._compute_loss(trainer, None, inputs)
+        owner = RLOOTrainer if kind == "rloo" else GRPOTrainer
+        return owner._compute_loss(trainer, None, inputs)
 
     return _compare(ours, theirs, log_p_NxT)
 
 
 def _advantages(kind: policy_loss.Kind) -> float:
-    """Ours against the two lines of trl's trainer, with its own deviation."""
+    """Ours against the lines of trl's trainers, with its own deviation."""
     from trl.trainer.utils import nanstd
 
     rewards_GxK = torch.randn(_ANSWERS // 4, 4)
     rewards_GxK[0, 1] = torch.nan
     theirs = rewards_GxK - rewards_GxK.nanmean(1, keepdim=True)
-    if kind != "dr_grpo":
+    if kind == "rloo":
+        counts = (~rewards_GxK.isnan()).sum(1, keepdim=True)
+        others = rewards_GxK.nansum(1, keepdim=True) - rewards_GxK
+        theirs = rewards_GxK - others / (counts - 1)
+    elif kind != "dr_grpo":
         theirs = theirs / (nanstd(rewards_GxK, dim=1).unsqueeze(1) + 1e-4)
     ours = policy_loss.group_advantages(rewards_GxK, kind)
     return float((ours - theirs.nan_to_num(0)).abs().max())

@@ -1,4 +1,4 @@
-"""Reinforcement learning from verifiable rewards: GRPO, Dr. GRPO and CISPO.
+"""Reinforcement learning from rewards: GRPO and its variants, and RLOO.
 
 A round samples a group of completions for each of some prompts, and one optimiser step or more
 learn from them. This file arranges rounds; sampling and scoring are `completion_sampler`, a round
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from functools import partial
@@ -40,7 +40,7 @@ from lmm_tui.engine.stages.completion_batch import CompletionBatch
 from lmm_tui.engine.stages.completion_sampler import CompletionSampler, text_of
 from lmm_tui.engine.stages.mixture_parts import refuse_mixture
 from lmm_tui.engine.stages.oom_split import next_split, split, with_oom_retry
-from lmm_tui.engine.stages.policy_loss import policy_loss
+from lmm_tui.engine.stages.policy_loss import PER_STEP, policy_loss
 from lmm_tui.engine.stages.rollout_batch import (
     RolloutBatch,
     completion_batches,
@@ -126,7 +126,8 @@ class GrpoStage(ChatStage):
         # the old ones. In both cases the ratio of a first update is 1 in any precision.
         old_AxT = log_p_AxT.detach() if settings.updates == 1 else batch.old_log_p_AxT
         gap_AxT = (batch.sampled_log_p_AxT - old_AxT).abs() * batch.mask_AxT
-        is_dr = settings.loss == "dr_grpo"
+        in_loss = settings.beta > 0 and not self._pays_for_kl
+        reference = self._reference_log_probs(model, batch) if in_loss else None
         result = policy_loss(
             log_p_AxT,
             old_AxT,
@@ -135,13 +136,13 @@ class GrpoStage(ChatStage):
             kind=settings.loss,
             clip_low=settings.clip_low,
             clip_high=settings.clip_high,
-            length=float(settings.max_tokens) if is_dr else batch.mean_length,
-            reference_log_p_NxT=self._reference_log_probs(model, batch),
+            length=batch.mean_length if settings.loss in PER_STEP else float(settings.max_tokens),
+            reference_log_p_NxT=reference,
             beta=settings.beta,
         )
         # The loop divides by completions: with this divisor sums over tokens become token means.
         return result.losses_N.sum(), batch.sums | {
-            "grpo/kl": result.kl / batch.mean_length,
+            "grpo/kl": batch.sums["grpo/kl"] + result.kl / batch.mean_length,
             "grpo/entropy": found.entropy_N.sum() / batch.mean_length,
             "grpo/clipped": result.clipped / batch.mean_length,
             "grpo/logp_gap": gap_AxT.sum() / batch.mean_length,
@@ -178,7 +179,7 @@ class GrpoStage(ChatStage):
         names = [field.name for field in fields(RolloutBatch)]
         if names[0] in state:
             # Older checkpoints have only what the rollout measured.
-            state = {"old_log_probs": state["log_probs"]} | state
+            state = {"old_log_probs": state["log_probs"], "kl": []} | state
             self._round = RolloutBatch(**{name: state[name] for name in names})
 
     def _new_round(self, number: int) -> RolloutBatch:
@@ -208,8 +209,13 @@ class GrpoStage(ChatStage):
             by_reward={name: nan_for_none(values) for name, values in scores.by_reward.items()},
             failures=scores.failures,
         )
-        if self._settings.updates > 1:
-            found.old_log_probs = self._old_log_probs(self._model, found)
+        model = self._model
+        if self._settings.updates > 1 or self._pays_for_kl:
+            found.old_log_probs = self._measured(partial(self._policy_log_probs, model), found)
+        if self._pays_for_kl:
+            reference = self._measured(partial(self._reference_log_probs, model), found)
+            pairs = zip(found.old_log_probs, reference, strict=True)
+            found.kl = [float((policy_T - base_T).sum()) for policy_T, base_T in pairs]
         return found
 
     def _batches(self, rollouts: RolloutBatch) -> list[CompletionBatch]:
@@ -217,28 +223,31 @@ class GrpoStage(ChatStage):
             rollouts,
             self._ids,
             kind=self._settings.loss,
+            beta=self._settings.beta,
             batch_size=self._train.batch_size,
             seq_len=self._seq_len,
             device=self._device,
         )
 
     @torch.no_grad()
-    def _old_log_probs(self, model: LanguageModel, rollouts: RolloutBatch) -> list[Tensor]:
+    def _measured(
+        self, log_probs: Callable[[CompletionBatch], Tensor], rollouts: RolloutBatch
+    ) -> list[Tensor]:
         """Those of each completion's tokens, measured as the steps of the round will."""
+        assert self._model is not None
         found: list[Tensor] = []
-        with evaluating(model):
+        with evaluating(self._model):
             for batch in self._batches(rollouts):
                 found += with_oom_retry(
-                    partial(self._measure, model, batch), partial(self._split_further, batch)
+                    partial(self._measure, log_probs, batch), partial(self._split_further, batch)
                 )
         return [row[: len(ids)].clone() for row, ids in zip(found, rollouts.ids, strict=True)]
 
-    def _measure(self, model: LanguageModel, batch: CompletionBatch) -> list[Tensor]:
-        return [
-            row_T.cpu()
-            for part in split([batch], self._parts)
-            for row_T in part.by_completion(self._log_probs(model, part).log_p_N)
-        ]
+    def _measure(
+        self, log_probs: Callable[[CompletionBatch], Tensor], batch: CompletionBatch
+    ) -> list[Tensor]:
+        parts = split([batch], self._parts)
+        return [row_T.cpu() for part in parts for row_T in log_probs(part)]
 
     def _split_further(self, batch: CompletionBatch) -> None:
         self._parts = next_split([batch], self._parts, str(self._device))
@@ -275,15 +284,21 @@ class GrpoStage(ChatStage):
             model.softcap,
         )
 
+    def _policy_log_probs(self, model: LanguageModel, batch: CompletionBatch) -> Tensor:
+        """(A, T)."""
+        return batch.by_completion(self._log_probs(model, batch).log_p_N)
+
     @torch.no_grad()
-    def _reference_log_probs(self, model: LanguageModel, batch: CompletionBatch) -> Tensor | None:
-        """(A, T); None where no reference is needed."""
-        if not self._settings.beta:
-            return None
+    def _reference_log_probs(self, model: LanguageModel, batch: CompletionBatch) -> Tensor:
+        """(A, T)."""
         reference = self._reference or model
         with nullcontext() if self._reference else without_adapters(model):
-            found = self._log_probs(reference, batch)
-        return batch.by_completion(found.log_p_N)
+            return self._policy_log_probs(reference, batch)
+
+    @property
+    def _pays_for_kl(self) -> bool:
+        """Whether rewards pay for the distance from the reference; else it is part of the loss."""
+        return self._settings.loss == "rloo" and self._settings.beta > 0
 
     @property
     def _needs_answer(self) -> bool:
