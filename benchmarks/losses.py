@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lmm_tui.engine.stages import policy_loss, preference_loss
 
-TITLE = "losses: DPO and GRPO losses and gradients against trl's"
+TITLE = "losses: preference, reward and policy losses and gradients against trl's"
 
 LIMIT = 1e-5
 
@@ -39,6 +39,8 @@ def differences() -> dict[str, float]:
     torch.manual_seed(0)
     found = {f"dpo {kind}": _dpo(kind, 0.0) for kind in get_args(preference_loss.Kind)}
     found["dpo sigmoid, smoothed"] = _dpo("sigmoid", 0.1)
+    found |= {f"kto {kind}": _unpaired(kind) for kind in get_args(preference_loss.UnpairedKind)}
+    found["reward model"] = _reward()
     for kind in get_args(policy_loss.Kind):
         # The reference of rloo is in its rewards.
         for beta in (0.0,) if kind == "rloo" else (0.0, 0.04):
@@ -126,6 +128,68 @@ def _trl_dpo(
         "ref_rejected_logps": rejected,
     }
     return DPOTrainer._compute_loss(trainer, lambda **_: outputs, inputs, False)
+
+
+def _unpaired(kind: preference_loss.UnpairedKind) -> float:
+    good_B = torch.rand(_ANSWERS) < 0.4
+    mask_BxT = (torch.arange(_TOKENS) < torch.randint(1, _TOKENS, (_ANSWERS, 1))).long()
+    log_p_BxT = -torch.rand(_ANSWERS, _TOKENS) * 3 * mask_BxT
+    reference_B, crossed_B = log_p_BxT.sum(1) + 4 * torch.randn(_ANSWERS), torch.randn(_ANSWERS) + 2
+    good_weight, bad_weight = 1.2, 0.8
+
+    def ours(log_p: Tensor) -> Tensor:
+        losses_B = preference_loss.unpaired_loss(
+            log_p.sum(1), reference_B, good_B,
+            kl=max(0.0, float(crossed_B.mean())), beta=_BETA, kind=kind,
+        )  # fmt: skip
+        return (torch.where(good_B, good_weight, bad_weight) * losses_B).mean()
+
+    def theirs(log_p: Tensor) -> Tensor:
+        from trl import KTOTrainer
+
+        trainer = _trainer(
+            _compute_kl_logps=lambda *_: crossed_B,
+            precompute_ref_logps=True,
+            calculate_KL=kind == "kto",
+            loss_type="kto" if kind == "kto" else "apo_zero_unpaired",
+            beta=_BETA,
+            desirable_weight=good_weight,
+            undesirable_weight=bad_weight,
+            _total_train_tokens=0,
+            _tp_size=1,
+        )
+        nothing = torch.zeros_like(log_p)
+        outputs = SimpleNamespace(log_probs=log_p, entropy=nothing, mean_logits=nothing)
+        # A token of the prompt comes first, which trl's shift takes away.
+        whole = torch.cat([torch.zeros_like(mask_BxT[:, :1]), mask_BxT], dim=1)
+        inputs = {
+            "input_ids": torch.zeros_like(whole),
+            "attention_mask": torch.ones_like(whole),
+            "completion_mask": whole,
+            "label": good_B,
+            "ref_logps": reference_B,
+            "ref_KL_logps": torch.zeros_like(crossed_B),
+        }
+        return KTOTrainer._compute_loss(trainer, lambda **_: outputs, inputs, False)
+
+    return _compare(ours, theirs, log_p_BxT)
+
+
+def _reward() -> float:
+    def ours(rewards_2xB: Tensor) -> Tensor:
+        return preference_loss.reward_loss(*rewards_2xB, margin=0.5, centre=0.01).mean()
+
+    def theirs(rewards_2xB: Tensor) -> Tensor:
+        from trl import RewardTrainer
+
+        trainer = _trainer(
+            args=SimpleNamespace(center_rewards_coefficient=0.01), _total_train_tokens=0, _tp_size=1
+        )
+        outputs = SimpleNamespace(logits=rewards_2xB.reshape(-1, 1))
+        inputs = {"attention_mask": torch.ones(1), "margin": torch.full((_PAIRS,), 0.5)}
+        return RewardTrainer.compute_loss(trainer, lambda **_: outputs, inputs)
+
+    return _compare(ours, theirs, 2 * torch.randn(2, _PAIRS))
 
 
 def _policy(kind: policy_loss.Kind, beta: float) -> float:

@@ -26,6 +26,7 @@ from lmm_tui.engine.checkpoints.gguf_file import Quantisation, write_gguf
 from lmm_tui.engine.checkpoints.hf_config import WeightsError, hf_config, named_ids
 from lmm_tui.engine.checkpoints.moe_tensors import minimind_shape, unstacked
 from lmm_tui.engine.checkpoints.pth_weights import SIDECAR_FIELDS, sidecar
+from lmm_tui.engine.checkpoints.reward_model import as_classifier
 from lmm_tui.engine.checkpoints.weights import read_weights
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.model.hf_model import HfModel
@@ -79,6 +80,13 @@ def convert(
 
 def _refuse_other_models(weights: Weights, target: Path) -> None:
     """Raise WeightsError for a file format that has no place for the architecture."""
+    if weights.reward_head is not None and target.suffix in (".gguf", ".pth"):
+        raise WeightsError(
+            "{origin}: is a reward model, and a {suffix} file has no place for its head; give the "
+            "name of a new folder",
+            origin=weights.origin,
+            suffix=target.suffix,
+        )
     kind = str((weights.architecture or {}).get("model_type") or "qwen3_moe")
     if target.suffix == ".gguf" and not _is_ours(weights):
         raise WeightsError(
@@ -113,6 +121,11 @@ def _write_hf(weights: Weights, folder: Path) -> None:
     tokenizer = _stopping(weights, tokenizer, template)
     folder.mkdir()
     tokenizer.save(folder, jinja, SHARED)
+    if weights.reward_head is not None:
+        config, tensors = as_classifier(weights, tokenizer)
+        _write_json(folder / "config.json", config)
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        return
     model = None if _is_ours(weights) else weights.model()
     if isinstance(model, HfModel):
         model.save(folder, named_ids(tokenizer))

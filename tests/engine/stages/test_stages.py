@@ -20,8 +20,9 @@ from lmm_tui.engine.convert import convert
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.stages.answer_batch import PairBatch
 from lmm_tui.engine.stages.chat_base import read_side
-from lmm_tui.engine.stages.dpo import DpoStage, PairBatch
+from lmm_tui.engine.stages.dpo import DpoStage
 from lmm_tui.engine.stages.rollout_batch import RolloutBatch, completion_batches
 from lmm_tui.engine.stages.sft import SftStage
 from lmm_tui.engine.training.run_host import EngineHost
@@ -151,9 +152,9 @@ def test_the_log_prob_of_an_answer_is_the_sum_over_its_tokens(
                 log_p = log_softmax(model(torch.tensor([ids]))[0], -1)
             counted = [t for t in range(1, len(ids)) if learnt[t]]
             expected = sum(float(log_p[t - 1, ids[t]]) for t in counted)
-            assert batch.reference_2xB is not None
-            assert float(batch.reference_2xB[side, column]) == pytest.approx(expected, rel=1e-4)
-            assert int(batch.lengths_2xB[side, column]) == len(counted)
+            assert batch.reference_WxB is not None
+            assert float(batch.reference_WxB[side, column]) == pytest.approx(expected, rel=1e-4)
+            assert int(batch.lengths_WxB[side, column]) == len(counted)
 
 
 def test_a_lora_run_trains_adapters_only_and_is_read_back_merged(
