@@ -27,7 +27,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.generation.generate import evaluating
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.engine.stages.answer_batch import AnswerBatch
+from lmm_tui.engine.stages.answer_batch import AnswerBatch, Answers
 from lmm_tui.engine.stages.base import Losses, MicroBatch
 from lmm_tui.engine.stages.chat_base import read_side
 from lmm_tui.engine.stages.preference_base import AnswerSet, PreferenceStage, answered

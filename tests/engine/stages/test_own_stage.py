@@ -93,7 +93,9 @@ def test_what_is_no_stage_is_refused_in_a_sentence(text: str, said: str) -> None
 
 
 def test_an_unknown_stage_is_no_stage_of_one_s_own() -> None:
-    with pytest.raises(ConfigError, match=r"choose pretrain, sft, dpo, kto, reward, grpo, distill, or module"):
+    with pytest.raises(
+        ConfigError, match=r"choose pretrain, sft, dpo, kto, reward, grpo, distill, or module"
+    ):
         resolve(assignments={"stage": "sort"})
 
 
