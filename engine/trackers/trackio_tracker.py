@@ -43,7 +43,7 @@ class TrackioTracker(Tracker):
         with _silence():
             if end.samples:
                 table = trackio.Table(dataframe=pandas.DataFrame(end.samples, columns=[*COLUMNS]))
-                self._run.log({"samples": table})
+                self._run.log({"samples": table}, step=end.samples[-1][0])
             self._run.finish()
 
 

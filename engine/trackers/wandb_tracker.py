@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+from netrc import NetrcParseError, netrc
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lmm_tui.engine.trackers.tracked_end import COLUMNS, TrackedEnd
 from lmm_tui.metrics.writers.mirror import TrackedRun, Tracker
 
 _STEP = "train/global_step"
 """The Trainer's name, over which its dashboards draw everything."""
+_HOST = "api.wandb.ai"
 _LOWEST, _HIGHEST = ("val/loss", "train/loss"), ("val/reward", "val/accuracy")
 
 
@@ -57,12 +62,19 @@ class WandbTracker(Tracker):
 
 
 def _is_told() -> bool:
-    """Whether somebody said where runs go; else W&B would ask in the terminal."""
-    if any(os.environ.get(name) for name in ("WANDB_MODE", "WANDB_API_KEY")):
+    """Whether somebody said where runs go, as `wandb login` does; else W&B would ask, in the
+    terminal, or fail."""
+    names = ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
+    if any(os.environ.get(name) for name in names):
         return True
-    import wandb
-
-    return bool(wandb.Api.__module__ and wandb.setup().settings.api_key)
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "")).hostname or _HOST
+    given = os.environ.get("NETRC")
+    places = [Path(given)] if given else [Path.home() / name for name in (".netrc", "_netrc")]
+    for place in places:
+        with suppress(OSError, NetrcParseError):
+            if netrc(str(place)).authenticators(host):
+                return True
+    return False
 
 
 if __name__ == "__main__":

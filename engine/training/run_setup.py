@@ -67,6 +67,8 @@ def build_context(
     `fresh` is False where a checkpoint will be restored.
     """
     config, start = job.config, None
+    for name in config.log.trackers:
+        check_tracker(name)
     if config.start_from and fresh:
         start, config = adopt_starting_weights(run, config, config.start_from)
     stage = load_stage(config, device, progress)
@@ -229,9 +231,7 @@ def _build_model(
 
 
 def _mirrors(run: Run, config: RunConfig, stage: Stage) -> list[Mirror]:
-    """Of each tracker that the configuration names. Raises ConfigError."""
-    for name in config.log.trackers:
-        check_tracker(name)
+    """Of each tracker that the configuration names."""
     tracked = TrackedRun(
         run.run_dir.name,
         stage.info.name,
@@ -249,8 +249,9 @@ def _mirrors(run: Run, config: RunConfig, stage: Stage) -> list[Mirror]:
             )
         )
 
-    # Where messages of a run go is a secret, and says nothing of it.
-    tables = config.model_dump(mode="json", exclude={"notify": True, "health": {"webhook"}})
+    # Where messages of a run go, and how, may hold secrets, and says nothing of it.
+    kept_here = {"notify": True, "health": {"webhook", "command"}}
+    tables = config.model_dump(mode="json", exclude=kept_here)
     return [
         Mirror(partial(new_tracker, name), tracked, tables, partial(failed, name))
         for name in config.log.trackers

@@ -38,7 +38,8 @@ class LogConfig(Section):
     tensorboard: bool = Field(True, description="Also write TensorBoard events")
     trackers: list[str] = Field(
         [],
-        description="Trackers that get a copy of the run: wandb, trackio, mlflow, or an installed one",
+        description="Trackers that get a copy of the run: wandb, trackio, mlflow, or one that is "
+        "installed",
     )
     prompts: list[str] = Field(
         [], description="Prompts of samples; empty: chosen from the data or by stage"
