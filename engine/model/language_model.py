@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -143,9 +143,14 @@ class LanguageModel(nn.Module, ABC):
         """Logits (B, T, V)."""
         return capped(F.linear(*self.projection(hidden_BxTxD)), self.softcap)
 
-    def forward(self, ids_BxT: Tensor) -> Tensor:
-        """Logits (B, T, V) of token ids (B, T); `engine.model.loss` avoids them."""
-        return self.head(self.backbone(ids_BxT))
+    def forward(self, given: Any) -> Any:
+        """Logits (B, T, V) of token ids (B, T), or what a function of the model returns.
+
+        A loss is given as a function, for it avoids the logits of all tokens
+        (`engine.model.loss`), and what is wrapped around `__call__`, as several ranks have it,
+        has to see all that it reads.
+        """
+        return self.head(self.backbone(given)) if isinstance(given, Tensor) else given(self)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -24,6 +27,8 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.section import Section
 from lmm_tui.engine.config.validation_message import validation_message
 from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.parallel.ranks import ALONE, Ranks
+from lmm_tui.engine.parallel.spread import Spread
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_LOSS
@@ -34,6 +39,7 @@ from lmm_tui.named_code import STAGE_GROUP, NamedCodeError, load
 _DATA = "data"
 
 SectionT = TypeVar("SectionT", bound=Section)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,10 @@ class Stage(ABC):
     """Equal for the same training data in the same tokens."""
     cache_entries: tuple[Path, ...] = ()
     """The folders of its tokens in the cache, if they are kept there."""
+    ranks: Ranks = ALONE
+    """Who trains the run together; set once the stage is made."""
+    spread: Spread | None = None
+    """How the model stands on them; set after `begin`."""
     probe_sequence: list[int]
     """Tokens of validation data whose losses are shown one by one; none: there is no such text."""
 
@@ -168,6 +178,11 @@ class Stage(ABC):
     @abstractmethod
     def validate(self, model: LanguageModel) -> dict[str, float]:
         """Metrics on validation data by name, empty without such data; called under no_grad."""
+
+    def by_leader(self, do: Callable[[], T]) -> T:
+        """What rank 0 finds out with the whole model, on all ranks."""
+        with nullcontext() if self.spread is None else self.spread.whole():
+            return self.ranks.by_leader(do)
 
     def prompt_ids(self, text: str) -> list[int]:
         """The tokens of a sample's prompt."""
@@ -227,16 +242,21 @@ def mean_losses(
 ) -> dict[str, float]:
     """`val/loss`, and the means of the stage's other sums under `val/`, over `batches`.
 
-    Added up in fp64: the same data give the same means to 1e-6, however they are batched.
+    Added up in fp64: the same data give the same means to 1e-6, however they are batched. Several
+    ranks share the batches; each reads as many as the others, some of the last ones for nothing.
     """
-    totals: dict[str, float] = {}
-    weight = 0
-    for batch in batches:
-        loss, sums = stage.loss(model, batch)
+    ranks, totals, weight = stage.ranks, dict[str, float](), 0
+    while group := [*islice(batches, ranks.size)]:
+        counts = ranks.rank < len(group)
+        batch = group[ranks.rank if counts else -1]
+        loss, sums = model(partial(stage.loss, batch=batch))
         named = {VAL_LOSS: loss} | {f"val/{name.rpartition('/')[2]}": sums[name] for name in sums}
         for name, value in named.items():
-            totals[name] = totals.get(name, 0.0) + float(value)
-        weight += batch.weight
+            totals[name] = totals.get(name, 0.0) + (float(value) if counts else 0.0)
+        weight += sum(batch.weight for batch in group)
+    if not ranks.is_alone:
+        shares = ranks.gather(totals)
+        totals = {name: math.fsum(share[name] for share in shares) for name in totals}
     return {name: total / weight for name, total in totals.items()}
 
 

@@ -56,7 +56,7 @@ class DpoStage(PreferenceStage):
         if self._settings.loss in REFERENCE_FREE:
             return
         if self._settings.reference == "live":
-            self._reference = reference_model.frozen_model(model, run_dir, fresh)
+            self._reference = reference_model.frozen_model(model, run_dir, fresh, self.ranks)
             return
         self.take_reference(model, run_dir, fresh, {"train": self._train, "val": self._val})
 

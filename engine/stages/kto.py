@@ -158,15 +158,18 @@ class KtoStage(PreferenceStage):
         """The estimated KL divergence in nats, at least 0."""
         if self._settings.loss != "kto":
             return 0.0
-        total = 0.0
+        totals, ranks = [], self.ranks
         with evaluating(self._model):
-            for indices in every:
-                reference_WxB = crossed.reference_of(indices)
-                assert reference_WxB is not None
+            # Each rank measures as many as the others, some of the last ones for nothing.
+            for first in range(0, len(every), ranks.size):
+                group = every[first : first + ranks.size]
+                indices = group[min(ranks.rank, len(group) - 1)]
                 batch = self.batch(crossed, indices)
-                policy_WxB = batch.answer_log_probs(self._model)
-                total += float((policy_WxB - reference_WxB.to(policy_WxB)).sum())
-        return max(0.0, total / sum(map(len, every)))
+                policy_WxB = self._model(batch.answer_log_probs)
+                assert batch.reference_WxB is not None
+                ratio = float((policy_WxB - batch.reference_WxB).sum())
+                totals += ranks.gather(ratio)[: len(group)]
+        return max(0.0, math.fsum(totals) / sum(map(len, every)))
 
     def _verdicts(self, side: Split) -> list[bool]:
         return [one.good for row in self.read(side) for one in row]

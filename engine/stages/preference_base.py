@@ -157,7 +157,7 @@ class PreferenceStage(ChatStage):
                 )
                 for name, answers in sets.items()
             }
-            reference_model.save_reference(run_dir, found)
+            self.ranks.by_leader(lambda: reference_model.save_reference(run_dir, found))
         saved = reference_model.load_reference(run_dir)
         for name, answers in sets.items():
             if len(saved[name]) != len(answers.items):
@@ -195,8 +195,9 @@ class PreferenceStage(ChatStage):
         """
         width = len(answers.items[0]) if answers.items else self.width
         found_PxW = torch.full((len(answers.items), width), torch.nan)
+        ranks = self.ranks
         with torch.no_grad(), evaluating(model):
-            for number, indices in enumerate(batches):
+            for number, indices in enumerate(batches[ranks.rank :: ranks.size]):
                 self._progress(
                     Message("reference log-probs, {name}", name=name), number, len(batches)
                 )
@@ -205,7 +206,7 @@ class PreferenceStage(ChatStage):
                 new, first = np.unique(indices, return_index=True)
                 missing = found_PxW[new, 0].isnan().numpy()
                 found_PxW[new[missing]] = measured_BxW[first[missing]]
-        return found_PxW
+        return _joined(ranks.gather(found_PxW))
 
     def _render(self, rows: Iterable[Any]) -> AnswerSet:
         rendered = render_all(self._talks(rows), self.tokenizer, self.template)
@@ -248,6 +249,14 @@ class PreferenceStage(ChatStage):
                     examples=examples,
                 )
             )
+
+
+def _joined(found: Sequence[Tensor]) -> Tensor:
+    """What the ranks have measured; of what several did, the value of the first."""
+    joined = found[0]
+    for other in found[1:]:
+        joined = torch.where(joined.isnan(), other, joined)
+    return joined
 
 
 def answered(prompt: Sequence[Turn], answer: Sequence[Turn]) -> Conversation:

@@ -56,10 +56,12 @@ class LiveModel:
 
     def _calibration(self) -> dict[str, float]:
         """Of the first validation tokens; only stages that learn from text have some."""
-        stage = self._context.stage
+        context, stage = self._context, self._context.stage
         if not isinstance(stage, LikelihoodStage):
             return {}
-        return self._context.observer.deep.calibrate(stage.validation_batches())
+        return context.by_leader(
+            lambda: context.observer.deep.calibrate(stage.validation_batches())
+        )
 
     def probe(self) -> str:
         """Run the probes now, on the data of the next step; their main numbers."""
@@ -68,7 +70,7 @@ class LiveModel:
         with context.activity(Message("probing")), torch.no_grad(), context.autocast():
             batch = split(context.stage.micro_batches(context.step)[:1], context.parts)[0]
             with context.observer.probe_forward(batch, True):
-                context.stage.loss(context.model, batch)
+                context.model(lambda model: context.stage.loss(model, batch))
         return self.log_probe()
 
     def log_probe(self) -> str:
@@ -84,9 +86,14 @@ class LiveModel:
         if prompt := options.get("prompt"):
             check_length(len(context.stage.prompt_ids(prompt)), LONGEST_PROMPT)
         self._reader.flush()
-        with context.activity(Message("sampling")):
+
+        def write() -> list[str]:
             texts = self._sampler.sample(context.step, context.config.log, **options)
             self._sampler.record_token_losses(context.step, context.stage.probe_sequence)
+            return texts
+
+        with context.activity(Message("sampling")):
+            texts = context.by_leader(write)
         context.events.write(
             "sample",
             Message("{texts} sample" if len(texts) == 1 else "{texts} samples", texts=len(texts)),
@@ -97,12 +104,14 @@ class LiveModel:
     def talk(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Some tokens of a reply; as `ChatModel.talk`."""
         with self._context.activity(Message("talking")):
-            return self._chat_model().talk(args, self._context.config)
+            model = self._chat_model()
+            return self._context.by_leader(lambda: model.talk(args, self._context.config))
 
     def read(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """The loss of each token of a text; as `ChatModel.read`."""
         with self._context.activity(Message("reading")):
-            return self._chat_model().read(args)
+            model = self._chat_model()
+            return self._context.by_leader(lambda: model.read(args))
 
     def _chat_model(self) -> ChatModel:
         self._reader.flush()

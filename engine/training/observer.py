@@ -21,6 +21,7 @@ from lmm_tui.engine.device import memory_used
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.training.deep_probes import DeepProbes
+from lmm_tui.engine.training.step_sums import Signals
 from lmm_tui.metrics.names import CPU, MEMORY, PROBES, SKIPPED, VAL_LOSS
 from lmm_tui.metrics.probes import ModelProbe
 from lmm_tui.metrics.step.grad_norms import GradNorms, LayerNorms
@@ -46,6 +47,8 @@ class StepTensors:
     stats: dict[str, Tensor]
     scaled: bool = False
     """Whether the gradient was scaled for fp16, where an overflow is part of the search."""
+    signals: Tensor | None = None
+    """Of several ranks: the sums that `Signals.read` takes."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class StepMetrics:
     """Whether the update was skipped, since loss or gradient norm is not finite."""
     stats: Mapping[str, float] = field(default_factory=dict)
     """The metrics of the stage."""
+    signals: Signals | None = None
+    """What the ranks said with this step; None where there is one."""
 
 
 class Observer:
@@ -97,14 +102,16 @@ class Observer:
         """Read a step's tensors, in one copy, and log them where a row is due."""
         norms, stats = numbers.norms, numbers.stats
         values = [numbers.loss, norms.total, *norms.layers, *stats.values()]
-        loss, norm, *others = torch.stack([value.float() for value in values]).tolist()
+        said = [] if numbers.signals is None else [*numbers.signals]
+        loss, norm, *others = torch.stack([value.float() for value in values + said]).tolist()
+        signals = None if not said else Signals.read(*others[-len(said) :])
         layers = dict(zip(norms.names, others, strict=False))
         tracker = self._tracker
         tracker.update_loss(loss, "train")
         tracker.update_lr(numbers.lr)
         tracker.update_grad_norm(norm, numbers.max_norm)
         tracker.update_layer_norms(layers)
-        of_stage = dict(zip(stats, others[len(layers) :], strict=True))
+        of_stage = dict(zip(stats, others[len(layers) :], strict=False))
         for name, value in of_stage.items():
             tracker.update(name, value)
         tracker.update_speed(self.speed.steps_per_s, self.speed.tokens_per_s, self.speed.mfu)
@@ -116,7 +123,7 @@ class Observer:
             tracker.update(MEMORY, memory_used(numbers.loss.device) / 1e9)
             tracker.update(CPU, self._process.cpu_percent())
             self._log(numbers.step, numbers.tokens)
-        return StepMetrics(numbers.step, loss, norm, skipped, of_stage)
+        return StepMetrics(numbers.step, loss, norm, skipped, of_stage, signals)
 
     def record_validation(self, step: int, tokens: int, numbers: Mapping[str, float]) -> None:
         """Log a row of metrics on validation data."""

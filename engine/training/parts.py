@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmm_tui.engine.health.health_monitor import checked_rules
+from lmm_tui.engine.parallel.ranks import Ranks
 from lmm_tui.engine.run.run import Run
+from lmm_tui.engine.stages.shares import refuse_uneven
 from lmm_tui.engine.training.agenda import Agenda
 from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.commands import StopRequested, TrainingCommands
@@ -67,13 +69,15 @@ class TrainingParts:
         self.spikes.close()
 
 
-def set_up(run: Run, job: TrainJob) -> TrainingParts:
+def set_up(run: Run, job: TrainJob, ranks: Ranks) -> TrainingParts:
     """All that a run needs before its first step. Raises StopRequested where a command says so."""
     checked_rules(job.config.health, own_loop=True)
-    device, precision = choose_device(job.config)
-    checkpoint = find_checkpoint(run)
+    train = job.config.train
+    refuse_uneven(train.batch_size * train.grad_accum, ranks.size)
+    device, precision = choose_device(job.config, ranks)
+    checkpoint = ranks.by_leader(lambda: find_checkpoint(run))
     context = build_context(
-        run, job, device, precision, fresh=checkpoint is None, progress=_Progress(run)
+        run, job, device, precision, ranks, fresh=checkpoint is None, progress=_Progress(run)
     )
     reader = StepReader(context)
     spikes = SpikeKeeper(context)
@@ -104,7 +108,8 @@ def set_up(run: Run, job: TrainJob) -> TrainingParts:
             settings,
             TrainingCommands(context, reader, settings, checkpoints, rollback, live, evaluations),
             probing,
-        ]
+        ],
+        ranks,
     )
     return TrainingParts(
         context,

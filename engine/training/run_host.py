@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from lmm_tui import __version__
 from lmm_tui.engine.config.run_config import RunConfig
@@ -30,6 +31,9 @@ from lmm_tui.message import Message
 from lmm_tui.metrics.stages.built_in import BUILT_IN
 from lmm_tui.metrics.stages.stage_info import StageInfo
 
+if TYPE_CHECKING:
+    from lmm_tui.engine.parallel.ranks import Ranks
+
 
 class EngineHost:
     """One run, from its first file to its last.
@@ -38,7 +42,11 @@ class EngineHost:
     LmmError where the directory cannot be used; nothing is overwritten then.
     """
 
-    def __init__(self, config: RunConfig, resume: RunDir | None = None) -> None:
+    def __init__(
+        self, config: RunConfig, resume: RunDir | None = None, ranks: Ranks | None = None
+    ) -> None:
+        self._ranks = ranks
+        """The processes that train the run together; None where this is the only one."""
         self._job = job = plan_job(config, resume)
         self.config, self.run_dir = job.config, job.run_dir
         self.state = "starting"
@@ -127,7 +135,10 @@ class EngineHost:
         try:
             from lmm_tui.engine.training.loop import Trainer
 
-            Trainer(self._run, self._job).run()
+            if self._ranks is None:
+                Trainer(self._run, self._job).run()
+            else:
+                Trainer(self._run, self._ranks.tell(self._job), self._ranks).run()
         except LmmError as error:
             self._fail(str(error), "")
         except BaseException as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from lmm_tui.engine.device import is_asynchronous
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import StepMetrics, StepTensors
+from lmm_tui.engine.training.step_sums import Signals
 from lmm_tui.message import Message
 
 
@@ -22,6 +23,8 @@ class StepReader:
         self._on_read: list[Callable[[StepMetrics], None]] = []
         self._pending: StepTensors | None = None
         self._write_error = ""
+        self.said = Signals()
+        """What the ranks said with the step that was read last."""
 
     def on_read(self, called: Callable[[StepMetrics], None]) -> None:
         """Call it with the numbers of each step, as soon as they are read."""
@@ -49,6 +52,7 @@ class StepReader:
         context = self._context
         reading = context.observer.record_step(numbers, context.config.log.every)
         context.loss = reading.loss
+        self._take(reading.signals)
         self._report_write_errors()
         for called in self._on_read:
             called(reading)
@@ -62,6 +66,17 @@ class StepReader:
         )
         if context.config.train.minutes is not None:
             context.show_totals()
+
+    def _take(self, signals: Signals | None) -> None:
+        """Of several ranks: what they said, once; rank 0 keeps the time for all."""
+        if signals is None:
+            return
+        context, self.said = self._context, signals
+        context.agreed_s = signals.spent_s
+        if not context.ranks.leads:
+            context.budget.spent_s = signals.spent_s
+        elif signals.stops and not context.run.commands.stop:
+            context.run.commands.mailbox.send("stop")
 
     def conclude(self) -> None:
         """Say what became of rows that waited, once the file of metrics is closed."""

@@ -66,6 +66,10 @@ train.seed                random seed
 train.precision           precision
 train.compile             torch.compile
 train.threads             CPU threads
+parallel.ranks            ranks                 processes
+parallel.shard            shard the model
+parallel.restarts         restarts
+parallel.timeout_s        wait for a rank       s
 train.on_nonfinite        on NaN or Inf
 train.rollback_lr_factor  LR factor             at a rollback
 train.freeze              frozen parameters
