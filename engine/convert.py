@@ -22,6 +22,7 @@ from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.tokenizing.tokenizer import END_OF_TEXT, IM_END, IM_START, Tokenizer
 from lmm_tui.engine.checkpoints.checked_weights import Weights
 from lmm_tui.engine.checkpoints.checkpoint import ADAPTER
+from lmm_tui.engine.checkpoints.gguf_architectures import gguf_model
 from lmm_tui.engine.checkpoints.gguf_file import Quantisation, write_gguf
 from lmm_tui.engine.checkpoints.hf_config import WeightsError, hf_config, named_ids
 from lmm_tui.engine.checkpoints.moe_tensors import minimind_shape, unstacked
@@ -88,13 +89,6 @@ def _refuse_other_models(weights: Weights, target: Path) -> None:
             suffix=target.suffix,
         )
     kind = str((weights.architecture or {}).get("model_type") or "qwen3_moe")
-    if target.suffix == ".gguf" and not _is_ours(weights):
-        raise WeightsError(
-            "{origin}: a {kind} model cannot be written as GGUF here; write a "
-            "folder, and convert that with llama.cpp's convert_hf_to_gguf.py",
-            origin=weights.origin,
-            kind=kind,
-        )
     if target.suffix == ".pth" and minimind_shape(weights.shape, weights.architecture) is None:
         raise WeightsError(
             "{origin}: a {kind} model is none of MiniMind's, and a .pth holds "
@@ -147,13 +141,14 @@ def _is_ours(weights: Weights) -> bool:
 
 
 def _write_gguf(weights: Weights, file: Path, quantisation: Quantisation) -> Weights:
+    model = gguf_model(weights.shape, weights.architecture, weights.origin)
     tokenizer = _tokenizer(weights, "GGUF file")
     template, jinja = _template(weights, tokenizer)
     ends = [tokenizer.id_of(token) for token in template.turn_ends] if jinja is not None else []
     with replacing(file, mode=SHARED) as staging:
         note = write_gguf(
             Path(staging.name),
-            weights.shape,
+            model,
             weights.tensors,
             tokenizer,
             name=file.stem,
