@@ -57,6 +57,8 @@ class GgufModel:
                     key=key,
                     name=self.name,
                 )
+            if not its_name.endswith((".weight", ".bias")):
+                its_name += ".weight"  # Of experts, which have no such suffix in transformers.
             named[its_name] = self.fit(key, tensor.detach().float(), self.config)
         return named
 
