@@ -8,7 +8,6 @@ as micro-batches `rollout_batch`, the loss `policy_loss`.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
@@ -35,6 +34,7 @@ from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.loss import LogProbs, token_log_probs
 from lmm_tui.engine.run.jsonl_writer import JsonlWriter
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.engine.stages import reference_model
 from lmm_tui.engine.stages.base import Losses, MicroBatch
 from lmm_tui.engine.stages.chat_base import ChatStage, fingerprint_of, read_side
@@ -286,25 +286,16 @@ class GrpoStage(ChatStage):
 
     def _record_samples(self, rollouts: RolloutBatch, step: int) -> None:
         """Write the best and the worst completion of a few prompts to samples.jsonl."""
-        group = rollouts.group
-        for place, prompt in enumerate(rollouts.prompts[:_SHOWN_PROMPTS]):
-            numbers = range(place * group, (place + 1) * group)
-            ranked = sorted(numbers, key=lambda number: rollouts.totals[number])
-            for number in (ranked[-1], ranked[0]):
-                self._samples.write(
-                    {
-                        "time": round(time.time(), 3),
-                        "step": step,
-                        "kind": "sample",
-                        "prompt": last_question(self._prompts[prompt].turns),
-                        "text": text_of(
-                            rollouts.ids[number], rollouts.ended[number], self.tokenizer
-                        ),
-                        "tokens": len(rollouts.ids[number]),
-                        "answer": True,
-                        "reward": rollouts.totals[number],
-                    }
-                )
+        for number in rollouts.extremes(_SHOWN_PROMPTS):
+            prompt = self._prompts[rollouts.prompts[number // rollouts.group]]
+            ids, ended = rollouts.ids[number], rollouts.ended[number]
+            sample = RunSample(
+                step,
+                prompt=last_question(prompt.turns),
+                text=text_of(ids, ended, self.tokenizer),
+                details={"tokens": len(ids), "answer": True, "reward": rollouts.totals[number]},
+            )
+            self._samples.write(sample.record())
 
     def _log_probs(self, model: LanguageModel, batch: CompletionBatch) -> LogProbs:
         """Of the distribution that completions are sampled from: softmax(logits / temperature)."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -44,6 +44,12 @@ class RolloutBatch:
     def group(self) -> int:
         """Completions of a prompt."""
         return len(self.ids) // len(self.prompts)
+
+    def extremes(self, most: int) -> Iterator[int]:
+        """The best and the worst completion of each of the first `most` prompts."""
+        for first in range(0, min(most, len(self.prompts)) * self.group, self.group):
+            ranked = sorted(range(first, first + self.group), key=self.totals.__getitem__)
+            yield from (ranked[-1], ranked[0])
 
 
 def completion_batches(
