@@ -52,9 +52,9 @@ def rollout(
 
     `temperature` and `top_p` as in `engine.generation.generate.draw`. Equal seeds give equal
     completions, whatever prompts follow, and in however many `parts` they are sampled to save
-    memory; those of the prompts of one rank are those it had among all, of which it leaves out the
-    first `skip` completions. Raises GenerateError for an empty prompt, for one that leaves no room for its
-    completion, and for logits that are not finite.
+    memory. With `skip` the completions are those that stand after so many in a longer list.
+    Raises GenerateError for an empty prompt, for one that leaves no room for its completion, and
+    for logits that are not finite.
     """
     _check(prompts, max_tokens, model.shape.max_positions)
     rows = len(prompts) * samples

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.model.layout import Segments
 
 HeadAdapter = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(hidden states, head) -> both with more columns, the same ones."""
@@ -69,7 +70,7 @@ class LanguageModel(nn.Module, ABC):
         ids_BxT: Tensor,
         positions: Tensor | None = None,
         cache: Cache | None = None,
-        segments_BxT: Tensor | None = None,
+        segments: Segments | None = None,
     ) -> Tensor:
         """As `backbone`, never compiled."""
 
@@ -87,6 +88,11 @@ class LanguageModel(nn.Module, ABC):
     def compile_backbone(self) -> None:
         """Compile what `backbone` runs."""
 
+    def recompute_activations(self) -> None:
+        """Compute activations inside of a layer again in the backward pass: less memory, a third
+        more work. Raises NotImplementedError where the model cannot."""
+        raise NotImplementedError
+
     def without_dropout(self) -> None:
         """Switch dropout off, for losses that compare two passes of the same tokens."""
 
@@ -99,24 +105,23 @@ class LanguageModel(nn.Module, ABC):
         ids_BxT: Tensor,
         positions: Tensor | None,
         cache: Cache | None,
-        segments_BxT: Tensor | None,
+        segments: Segments | None,
     ) -> Tensor:
-        return self.read(ids_BxT, positions, cache, segments_BxT)
+        return self.read(ids_BxT, positions, cache, segments)
 
     def backbone(
         self,
         ids_BxT: Tensor,
         positions: Tensor | None = None,
         cache: Cache | None = None,
-        segments_BxT: Tensor | None = None,
+        segments: Segments | None = None,
     ) -> Tensor:
         """Last hidden states (B, T, D) of token ids (B, T).
 
-        `positions`, (T,) or (B, T), continue those of the cache by default. With `segments_BxT`,
-        the number of the packed sequence that each token belongs to, a token attends to its own
-        sequence only.
+        `positions`, (T,) or (B, T), continue those of the cache by default. With `segments`, the
+        packed sequences of each row, a token attends to its own sequence only.
         """
-        hidden_BxTxD = self._backbone(ids_BxT, positions, cache, segments_BxT)
+        hidden_BxTxD = self._backbone(ids_BxT, positions, cache, segments)
         if self._watcher is not None:
             self._watcher(hidden_BxTxD.detach())
         return hidden_BxTxD

@@ -3,14 +3,16 @@
 Annotations are evaluated here: DDP looks at those of its communication hook.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from lmm_tui.engine.model.language_model import LanguageModel
@@ -37,7 +39,7 @@ class Replicated(Spread):
             # Of a mixture of experts, some get no token.
             find_unused_parameters=model.shape.num_experts > 0,
         )
-        self._replica.register_comm_hook(None, _sum)
+        self._replica.register_comm_hook(self, _sum)
 
     def __call__(self, work: Work[T]) -> T:
         found: T = self._replica(work)
@@ -55,6 +57,11 @@ class Sharded(Spread):
     def __init__(self, model: LanguageModel, ranks: Ranks, shard: str) -> None:
         """`shard`: all, or the ranks of a group. Raises ShardError."""
         super().__init__(model)
+        # Its shell, with parameters that take no memory: what is wrapped around the layers of the
+        # divided model may only be called by all ranks alike.
+        self._empty = {name: _without_memory(p) for name, p in model.state_dict().items()}
+        shells = {id(p): nn.Parameter(_without_memory(p), False) for p in model.parameters()}
+        self._shell = copy.deepcopy(model, shells)
         mesh = _mesh(ranks, shard, model.head_weight.device.type)
         self.replicas = ranks.size // mesh.size(-1)
         blocks = [model.get_submodule(name) for name in model.block_names]
@@ -66,6 +73,7 @@ class Sharded(Spread):
             # gloo has no sum with a factor, which a factor of 1 would otherwise become.
             unit.set_force_sum_reduction_for_comms(True)
         model.register_load_state_dict_pre_hook(_divide)
+        model.register_forward_hook(_reshard_after_reading)
 
     def accumulating(self, is_last: bool) -> AbstractContextManager[None]:
         root = self._units[0]
@@ -74,19 +82,17 @@ class Sharded(Spread):
         return nullcontext()
 
     @contextmanager
-    def whole(self) -> Iterator[None]:
-        self.model(lambda _: None)  # The model has to be the root, not the block called first.
-        for unit in self._units:
-            unit.unshard()
-        for unit in self._units[1:]:
-            unit.set_reshard_after_forward(False, recurse=False)
+    def whole(self) -> Iterator[LanguageModel]:
+        found = {
+            name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+            for name, tensor in self.model.state_dict().items()
+        }
+        self._shell.load_state_dict(found, assign=True)
+        self._shell.requires_grad_(False).train(self.model.training)
         try:
-            yield
+            yield self._shell
         finally:
-            for unit in self._units[1:]:
-                unit.set_reshard_after_forward(True, recurse=False)
-            for unit in self._units:
-                unit.reshard()
+            self._shell.load_state_dict(self._empty, assign=True)
 
 
 def _divide(model: LanguageModel, state: dict[str, Tensor], prefix: str, *_: object) -> None:
@@ -96,7 +102,19 @@ def _divide(model: LanguageModel, state: dict[str, Tensor], prefix: str, *_: obj
             state[name] = divided_like(parameter, state[name])
 
 
-def _sum(_: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def _without_memory(tensor: Tensor) -> Tensor:
+    return torch.empty_like(tensor, device="meta")
+
+
+def _reshard_after_reading(model: FSDPModule, *_: object) -> None:
+    """The root keeps its parameters for a backward pass; without one they would grow old."""
+    if not torch.is_grad_enabled():
+        model.reshard()
+
+
+def _sum(replicated: Replicated, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    if bucket.is_last():
+        replicated.on_wait()
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     assert work is not None
     return work.get_future().then(lambda done: done.value()[0])

@@ -30,6 +30,8 @@ class Spread:
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
+        self.on_wait: Callable[[], object] = lambda: None
+        """Called where this rank has its gradients and begins to wait for those of others."""
 
     def __call__(self, work: Work[T]) -> T:
         """`work(model)`, with gradients that will be summed over the ranks."""
@@ -40,12 +42,12 @@ class Spread:
         """For the passes of one of a step's micro-batches: only the last one communicates."""
         return nullcontext()
 
-    def whole(self) -> AbstractContextManager[None]:
-        """Each rank has all parameters in the `with` block, and may use the model by itself.
+    def whole(self) -> AbstractContextManager[LanguageModel]:
+        """A model with all parameters, which each rank may use by itself in the `with` block.
 
         All ranks enter and leave it together.
         """
-        return nullcontext()
+        return nullcontext(self.model)
 
 
 def spread(model: LanguageModel, ranks: Ranks, shard: str) -> Spread:
@@ -100,7 +102,7 @@ if __name__ == "__main__":
     tiny = Decoder(ModelShape(64, 16, 2, 2, 1, 8, 32))
     tiny.init_weights(0)
     alone = spread(tiny, Ranks(), "none")
-    with alone.whole(), alone.accumulating(True):
+    with alone.whole() as one, alone.accumulating(one is tiny):
         print(alone(lambda model: model.head_weight.shape))
     assert whole_tensors({"a": [torch.ones(1), 3]}, False) == {"a": [None, 3]}
     print("=== 自测通过 ===")

@@ -19,6 +19,7 @@ from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.loss import token_log_probs
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.chat_base import pack_completions, packed_batch
+from lmm_tui.engine.transfer import integers_to_device, to_device
 from lmm_tui.message import Message
 
 Answers = tuple[Rendered, ...]
@@ -52,13 +53,14 @@ class AnswerBatch(MicroBatch):
         """Examples packed into rows of up to `seq_len` places; `known` has what a subclass adds."""
         every = [example[place] for place in range(len(answers[0])) for example in answers]
         rows, answer_of = pack_completions(every, seq_len)
-        lengths_WxB = np.bincount(answer_of).reshape(-1, len(answers))
+        lengths = np.bincount(answer_of).reshape(-1, len(answers))
+        answer_of_N, lengths_WxB = integers_to_device([answer_of, lengths], device)
         return cls(
             **vars(packed_batch(rows, device, weight=len(answers))),
             answers=answers,
-            answer_of_N=torch.from_numpy(answer_of).to(device),
-            lengths_WxB=torch.from_numpy(lengths_WxB).to(device),
-            reference_WxB=None if reference_WxB is None else reference_WxB.to(device),
+            answer_of_N=answer_of_N,
+            lengths_WxB=lengths_WxB,
+            reference_WxB=None if reference_WxB is None else to_device(reference_WxB, device),
             **known,
         )
 
@@ -84,7 +86,10 @@ class AnswerBatch(MicroBatch):
     def answer_log_probs(self, model: LanguageModel) -> Tensor:
         """log p of each answer given its prompt, (W, B)."""
         found = token_log_probs(
-            *model.projection(self.hidden(model)), self.labels_BxT, softcap=model.softcap
+            *model.projection(self.hidden(model)),
+            self.labels_BxT,
+            softcap=model.softcap,
+            counted=self.counted,
         )
         sums = found.log_p_N.new_zeros(self.lengths_WxB.numel())
         return sums.index_add(0, self.answer_of_N, found.log_p_N).view(self.lengths_WxB.shape)

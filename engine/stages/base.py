@@ -27,6 +27,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.section import Section
 from lmm_tui.engine.config.validation_message import validation_message
 from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.model.layout import Counted, Segments
 from lmm_tui.engine.parallel.ranks import ALONE, Ranks
 from lmm_tui.engine.parallel.spread import Spread
 from lmm_tui.engine.run.run_dir import RunDir
@@ -47,8 +48,8 @@ class MicroBatch:
     """The data of one forward and backward pass; tensors are int64 on the training device.
 
     Labels are already shifted, -100 is not counted. Where sequences are packed, `positions_BxT`
-    count from 0 in each and `segments_BxT` number them. A micro-batch can be split into units: its
-    rows, unless a subclass has something that must stay together, as the two answers of a pair.
+    count from 0 in each and `segments` are where they are. A micro-batch can be split into units:
+    its rows, unless a subclass has something that must stay together, as the two answers of a pair.
     """
 
     unit: ClassVar[str] = Message("sequence")
@@ -60,13 +61,13 @@ class MicroBatch:
     tokens: int
     """Tokens that the model reads: all but padding."""
     positions_BxT: Tensor | None = None
-    segments_BxT: Tensor | None = None
+    segments: Segments | None = None
+    counted: Counted | None = None
+    """Where the counted labels are. Without it a loss asks the device, and the host waits."""
 
     def hidden(self, model: LanguageModel) -> Tensor:
         """The model's last hidden states, (B, T, D)."""
-        return model.backbone(
-            self.ids_BxT, positions=self.positions_BxT, segments_BxT=self.segments_BxT
-        )
+        return model.backbone(self.ids_BxT, positions=self.positions_BxT, segments=self.segments)
 
     @property
     def units(self) -> int:
@@ -78,16 +79,15 @@ class MicroBatch:
 
         Weight and tokens of a part are its share of the whole, rounded, not counted again.
         """
-
-        def rows(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor[first:last]
-
+        positions, segments, counted = self.positions_BxT, self.segments, self.counted
+        width = self.ids_BxT.shape[1]
         return replace(
             self,
             ids_BxT=self.ids_BxT[first:last],
             labels_BxT=self.labels_BxT[first:last],
-            positions_BxT=rows(self.positions_BxT),
-            segments_BxT=rows(self.segments_BxT),
+            positions_BxT=None if positions is None else positions[first:last],
+            segments=None if segments is None else segments.part(first, last),
+            counted=None if counted is None else counted.part(first, last, width),
             weight=round(self.weight * (last - first) / self.units),
             tokens=round(self.tokens * (last - first) / self.units),
         )
@@ -122,6 +122,9 @@ class Stage(ABC):
     """Whether the model answers prompts in the chat template, or continues them as text."""
     deterministic = True
     """Whether `micro_batches` of a past step can be called again and gives the same."""
+    laid_out_ahead = False
+    """Whether `micro_batches` may be called in another thread before the step that goes before is
+    done: where the data of a step don't depend on the model, and only the step is read."""
     steps_per_epoch: float
     """Optimiser steps in which the training data are seen once."""
     data_fingerprint = ""
@@ -179,10 +182,10 @@ class Stage(ABC):
     def validate(self, model: LanguageModel) -> dict[str, float]:
         """Metrics on validation data by name, empty without such data; called under no_grad."""
 
-    def by_leader(self, do: Callable[[], T]) -> T:
-        """What rank 0 finds out with the whole model, on all ranks."""
-        with nullcontext() if self.spread is None else self.spread.whole():
-            return self.ranks.by_leader(do)
+    def by_leader(self, model: LanguageModel, do: Callable[[LanguageModel], T]) -> T:
+        """What rank 0 finds out with the whole of `model`, on all ranks."""
+        with nullcontext(model) if self.spread is None else self.spread.whole() as whole:
+            return self.ranks.by_leader(lambda: do(whole))
 
     def prompt_ids(self, text: str) -> list[int]:
         """The tokens of a sample's prompt."""

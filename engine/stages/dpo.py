@@ -39,6 +39,7 @@ class DpoStage(PreferenceStage):
     """`train.batch_size` counts pairs."""
 
     info = DPO
+    laid_out_ahead = True
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         super().__init__(config, device, progress)

@@ -162,13 +162,13 @@ class GrpoStage(ChatStage):
         if not prompts:
             return {}
 
-        def answered() -> Scores:
+        def answered(whole: LanguageModel) -> Scores:
             completions = self._sampler.sample(
-                model, ids, samples=1, temperature=0.0, seed=0, stop_ids=self.stop_ids
+                whole, ids, samples=1, temperature=0.0, seed=0, stop_ids=self.stop_ids
             )
             return self._sampler.score(self.tokenizer, prompts, completions)
 
-        scores = self.by_leader(answered)
+        scores = self.by_leader(model, answered)
         named = {"reward": scores.totals} | (scores.by_reward if len(scores.by_reward) > 1 else {})
         return {
             f"val/{metric_key(name)}": mean_scored(nan_for_none(values))
@@ -227,9 +227,9 @@ class GrpoStage(ChatStage):
         """The completions of a round; each rank makes those of its share of the prompts."""
         own = len(prompts) // self.ranks.size
         first = self.ranks.rank * own
-        with nullcontext() if self.spread is None else self.spread.whole():
+        with nullcontext(model) if self.spread is None else self.spread.whole() as whole:
             found = self._sampler.sample(
-                model,
+                whole,
                 [self._ids[at] for at in prompts[first : first + own]],
                 samples=self._settings.group,
                 temperature=self._settings.temperature,
@@ -304,6 +304,7 @@ class GrpoStage(ChatStage):
             batch.labels_BxT,
             self._settings.temperature,
             model.softcap,
+            batch.counted,
         )
 
     def _policy_log_probs(self, model: LanguageModel, batch: CompletionBatch) -> Tensor:

@@ -32,6 +32,7 @@ from lmm_tui.engine.stages.base import Losses, MicroBatch
 from lmm_tui.engine.stages.chat_base import read_side
 from lmm_tui.engine.stages.preference_base import AnswerSet, PreferenceStage, answered
 from lmm_tui.engine.stages.preference_loss import unpaired_loss
+from lmm_tui.engine.transfer import to_device
 from lmm_tui.message import Message
 from lmm_tui.metrics.stages.kto import KTO
 
@@ -121,8 +122,8 @@ class KtoStage(PreferenceStage):
         rewards_B = settings.beta * (policy_B - reference_B).detach()
         above_B = rewards_B > settings.beta * batch.kl
         # The loop divides by all answers of the step; a mean is over the good or the bad ones.
-        good = _share(rewards_B[good_B].sum(), batch.good_share)
-        bad = _share(rewards_B[~good_B].sum(), 1 - batch.good_share)
+        good = _share((rewards_B * good_B).sum(), batch.good_share)
+        bad = _share((rewards_B * ~good_B).sum(), 1 - batch.good_share)
         return (weights_B * losses_B).sum(), {
             "kto/margin": good - bad,
             "kto/accuracy": (above_B == good_B).float().sum(),
@@ -148,7 +149,7 @@ class KtoStage(PreferenceStage):
                 side.answers.reference_of(indices),
                 self._config.data.seq_len,
                 self._device,
-                good_B=side.good_P[indices].to(self._device),
+                good_B=to_device(side.good_P[indices], self._device),
                 kl=kl,
                 good_share=good_share,
             )

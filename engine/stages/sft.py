@@ -92,13 +92,14 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
         if not self._quiz_kinds:
             return found
         shares = self.by_leader(
-            lambda: exact_match(
-                model,
+            model,
+            lambda whole: exact_match(
+                whole,
                 self.tokenizer,
                 kinds=self._quiz_kinds,
                 questions=_QUESTIONS,
                 template=self.template,
-            )
+            ),
         )
         return found | {VAL_EXACT: sum(shares.values()) / len(shares)}
 

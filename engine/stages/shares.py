@@ -40,11 +40,10 @@ def share(batches: Sequence[Batch], rank: int, size: int) -> list[Batch]:
         )
     own = units // size
     piece = math.gcd(own, *(batch.units for batch in batches))
-    pieces = [
+    return [
         batch if batch.units == piece else batch.part(at, at + piece)
         for batch, at in _places(batches, piece)[rank * own // piece : (rank + 1) * own // piece]
     ]
-    return pieces
 
 
 def _places(batches: Sequence[Batch], piece: int) -> list[tuple[Batch, int]]:

@@ -110,10 +110,10 @@ class TrainContext:
         """The precision of forward passes."""
         return autocast(self.device, self.precision)
 
-    def by_leader(self, do: Callable[[], T]) -> T:
+    def by_leader(self, do: Callable[[LanguageModel], T]) -> T:
         """What rank 0 finds out with the whole model, on all ranks; the others wait for it."""
-        with self.spread.whole():
-            return self.ranks.by_leader(do)
+        with self.spread.whole() as model:
+            return self.ranks.by_leader(lambda: do(model))
 
     def param_groups(self) -> Iterator[dict[str, Any]]:
         """The parameter groups of all optimisers."""
@@ -128,6 +128,7 @@ class TrainContext:
     def activity(self, name: str) -> Iterator[None]:
         """Show work that is not a step while it lasts, and leave it out of the speed."""
         self.status.update(activity=name)
+        self.ranks.beats.phase("between steps")
         try:
             with self.observer.speed.excluded():
                 yield
@@ -144,9 +145,9 @@ class TrainContext:
 
     def report_warnings(self) -> None:
         """Write the stage's new warnings as alerts."""
-        for warning in self.stage.warnings:
+        while self.stage.warnings:  # One by one: batches are laid out in another thread.
+            warning = self.stage.warnings.pop(0)
             self.events.write("alert", warning, step=self.step, level="warning")
-        self.stage.warnings.clear()
 
     def change_settings(self, config: RunConfig) -> None:
         """Continue with other settings."""

@@ -12,6 +12,7 @@ import torch
 
 from lmm_tui.engine.chat.chat_model import ChatModel, check_length
 from lmm_tui.engine.generation.generate import evaluating
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.oom_split import split
 from lmm_tui.engine.training.context import TrainContext
@@ -30,7 +31,7 @@ class LiveModel:
         """`reader` has the numbers of the last step: rows are logged in order."""
         self._context = context
         self._reader = reader
-        self._sampler = Sampler(context.model, context.stage, context.run)
+        self._sampler = Sampler(context.stage, context.run)
 
     def validate(self) -> str:
         """Measure loss and other metrics on validation data; a short sentence of them."""
@@ -60,7 +61,7 @@ class LiveModel:
         if not isinstance(stage, LikelihoodStage):
             return {}
         return context.by_leader(
-            lambda: context.observer.deep.calibrate(stage.validation_batches())
+            lambda model: context.observer.deep.calibrate(model, stage.validation_batches())
         )
 
     def probe(self) -> str:
@@ -87,9 +88,9 @@ class LiveModel:
             check_length(len(context.stage.prompt_ids(prompt)), LONGEST_PROMPT)
         self._reader.flush()
 
-        def write() -> list[str]:
-            texts = self._sampler.sample(context.step, context.config.log, **options)
-            self._sampler.record_token_losses(context.step, context.stage.probe_sequence)
+        def write(model: LanguageModel) -> list[str]:
+            texts = self._sampler.sample(model, context.step, context.config.log, **options)
+            self._sampler.record_token_losses(model, context.step, context.stage.probe_sequence)
             return texts
 
         with context.activity(Message("sampling")):
@@ -104,20 +105,20 @@ class LiveModel:
     def talk(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Some tokens of a reply; as `ChatModel.talk`."""
         with self._context.activity(Message("talking")):
-            model = self._chat_model()
-            return self._context.by_leader(lambda: model.talk(args, self._context.config))
+            self._reader.flush()
+            config = self._context.config
+            return self._context.by_leader(lambda model: self._chat_model(model).talk(args, config))
 
     def read(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """The loss of each token of a text; as `ChatModel.read`."""
         with self._context.activity(Message("reading")):
-            model = self._chat_model()
-            return self._context.by_leader(lambda: model.read(args))
+            self._reader.flush()
+            return self._context.by_leader(lambda model: self._chat_model(model).read(args))
 
-    def _chat_model(self) -> ChatModel:
-        self._reader.flush()
+    def _chat_model(self, model: LanguageModel) -> ChatModel:
         stage = self._context.stage
         return ChatModel(
-            self._context.model,
+            model,
             stage.tokenizer,
             stage.turn_ids,
             stage.stop_ids,

@@ -22,6 +22,7 @@ from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.training.deep_probes import DeepProbes
 from lmm_tui.engine.training.step_sums import Signals
+from lmm_tui.engine.transfer import LateNumbers
 from lmm_tui.metrics.names import CPU, MEMORY, PROBES, SKIPPED, VAL_LOSS
 from lmm_tui.metrics.probes import ModelProbe
 from lmm_tui.metrics.step.grad_norms import GradNorms, LayerNorms
@@ -49,6 +50,12 @@ class StepTensors:
     """Whether the gradient was scaled for fp16, where an overflow is part of the search."""
     signals: Tensor | None = None
     """Of several ranks: the sums that `Signals.read` takes."""
+
+    def read_later(self) -> LateNumbers:
+        """Queue the copy of loss, norm, the layers' norms, the stage's metrics and the signals."""
+        said = () if self.signals is None else self.signals
+        values = [self.loss, self.norms.total, *self.norms.layers, *self.stats.values(), *said]
+        return LateNumbers(torch.stack([value.float() for value in values]))
 
 
 @dataclass(frozen=True)
@@ -79,12 +86,15 @@ class Observer:
         steps_per_epoch: float,
         deep: ProbeConfig | None = None,
         on_row: Callable[[int, Mapping[str, float]], object] = lambda step, row: None,
+        of_ranks: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        """`on_row` is called with each row that is logged; `deep` chooses the deep probes."""
+        """`on_row` is called with each row that is logged; `deep` chooses the deep probes;
+        `of_ranks` gives what a row says of the ranks."""
         self.grads = GradNorms(model.named_parameters())
         self.speed = speed
         self._tracker = tracker
         self._on_row = on_row
+        self._of_ranks = of_ranks
         self._steps_per_epoch = steps_per_epoch
         self._model = model
         self._compiled = compiled
@@ -98,13 +108,12 @@ class Observer:
         self._process = psutil.Process()
         self._process.cpu_percent()  # The next call says what was used since this one.
 
-    def record_step(self, numbers: StepTensors, log_every: int) -> StepMetrics:
-        """Read a step's tensors, in one copy, and log them where a row is due."""
+    def record_step(self, numbers: StepTensors, values: LateNumbers, log_every: int) -> StepMetrics:
+        """Wait for the `values` of a step, and log them where a row is due."""
         norms, stats = numbers.norms, numbers.stats
-        values = [numbers.loss, norms.total, *norms.layers, *stats.values()]
-        said = [] if numbers.signals is None else [*numbers.signals]
-        loss, norm, *others = torch.stack([value.float() for value in values + said]).tolist()
-        signals = None if not said else Signals.read(*others[-len(said) :])
+        loss, norm, *others = values.read()
+        said = 0 if numbers.signals is None else len(numbers.signals)
+        signals = Signals.read(*others[-said:]) if said else None
         layers = dict(zip(norms.names, others, strict=False))
         tracker = self._tracker
         tracker.update_loss(loss, "train")
@@ -122,6 +131,8 @@ class Observer:
         if numbers.step % log_every == 0:
             tracker.update(MEMORY, memory_used(numbers.loss.device) / 1e9)
             tracker.update(CPU, self._process.cpu_percent())
+            for name, value in self._of_ranks().items():
+                tracker.update(name, value)
             self._log(numbers.step, numbers.tokens)
         return StepMetrics(numbers.step, loss, norm, skipped, of_stage, signals)
 
@@ -150,7 +161,8 @@ class Observer:
         if self._compiled:
             labels_BxT = labels_BxT[:_PROBE_SEQUENCES]
             with torch.no_grad(), self.deep.record_forward():
-                hidden.append(self._model.read(batch.ids_BxT[:_PROBE_SEQUENCES]))
+                ids_BxT = batch.ids_BxT[:_PROBE_SEQUENCES]
+                hidden.append(self._model(lambda model: model.read(ids_BxT)))
             yield
         else:
             with self._model.watching(hidden.append), self.deep.record_forward():
@@ -216,7 +228,8 @@ class Observer:
         generator = torch.Generator().manual_seed(0)
         order = torch.randperm(len(counted), generator=generator)[:_PROBE_TOKENS]
         rows = counted[order].to(labels_N.device)
-        logits_NxV = self._model.head(hidden_BxTxD.flatten(0, 1)[rows])
+        hidden_NxD = hidden_BxTxD.flatten(0, 1)[rows]
+        logits_NxV = self._model(lambda model: model.head(hidden_NxD))
         self.deep.record_logits(logits_NxV)
         output = self._probe.compute_output_distribution(logits_NxV, labels_N[rows], shift=False)
         return output | self._probe.compute_representation_diversity()

@@ -27,7 +27,7 @@ from lmm_tui.engine.model.adapters import add_adapters, freeze
 from lmm_tui.engine.model.architecture import architecture_name, build
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.parallel.ranks import ALONE, Ranks
-from lmm_tui.engine.parallel.spread import spread
+from lmm_tui.engine.parallel.spread import Spread, spread
 from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir_error import writing
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
@@ -61,8 +61,8 @@ def choose_device(config: RunConfig, ranks: Ranks = ALONE) -> tuple[torch.device
     precision = devices.resolve_precision(device, config.train.precision)
     if precision == "fp16" and not ranks.is_alone and config.parallel.shard != "none":
         raise ConfigError(
-            "parallel.shard: the loss scale of fp16 is not kept alike on ranks that divide a model; "
-            "use bf16 or fp32 (train.precision), or parallel.shard none"
+            "parallel.shard: the loss scale of fp16 is not kept alike on ranks that divide a "
+            "model; use bf16 or fp32 (train.precision), or parallel.shard none"
         )
     devices.seed_all(config.train.seed)
     return device, precision
@@ -108,6 +108,7 @@ def build_context(
     with devices.autocast(device, precision):
         stage.begin(model, run.run_dir, fresh=fresh)
     standing = stage.spread = spread(model, ranks, config.parallel.shard)
+    standing.on_wait = partial(ranks.beats.phase, "all-reduce")
     return TrainContext(
         run,
         job,
@@ -118,7 +119,7 @@ def build_context(
         model,
         build_optimizers(model, config.optim, config.peak_lr),
         devices.make_scaler(device, precision),
-        _build_observer(run, config, stage, model, precision, ranks),
+        _build_observer(run, config, stage, standing, precision, ranks),
         ranks,
         standing,
     )
@@ -286,10 +287,20 @@ def _build_observer(
     run: Run,
     config: RunConfig,
     stage: Stage,
-    model: LanguageModel,
+    standing: Spread,
     precision: Precision,
     ranks: Ranks,
 ) -> Observer:
+    model, deep = standing.model, config.probe
+    if standing.is_sharded and (deep.updates or deep.noise):
+        deep = deep.model_copy(update={"updates": False, "noise": False})
+        run.alert(
+            Message(
+                "probe.updates and probe.noise are not measured while parallel.shard divides the "
+                "model"
+            ),
+            level="info",
+        )
     for mirror in _mirrors(run, config, stage) if run.leads else ():
         run.metrics.add_mirror(mirror)
     return Observer(
@@ -301,7 +312,8 @@ def _build_observer(
         ),
         compiled=config.train.compile,
         steps_per_epoch=stage.steps_per_epoch,
-        deep=config.probe,
+        deep=deep,
+        of_ranks=lambda: ranks.beats.numbers,
         on_row=run.tell_row,
     )
 

@@ -66,12 +66,12 @@ class SpikeKeeper:
         """Keep the sequences of `step` with the highest loss."""
         context, stage = self._context, self._context.stage
 
-        def worst() -> list[_Row]:
+        def worst(model: LanguageModel) -> list[_Row]:
             micro_batches = split(stage.micro_batches(step - 1), context.parts)
             rows: list[_Row] = []
-            with torch.no_grad(), evaluating(context.model), context.autocast():
+            with torch.no_grad(), evaluating(model), context.autocast():
                 for number, batch in enumerate(micro_batches):
-                    rows += _rows(number, batch, context.model)
+                    rows += _rows(number, batch, model)
             # NaN first.
             rows.sort(key=lambda row: row[2] if row[2] == row[2] else float("inf"), reverse=True)
             return rows[:MOST_SEQUENCES]

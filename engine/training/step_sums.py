@@ -54,14 +54,9 @@ def sum_step(
     numbers = torch.stack([loss, *stats.values()]).double()
     parts = [numbers, signals.to(numbers.device, non_blocking=True), squares_L]
     vector = ranks.sum_(torch.cat(parts))
-    loss_sum, *of_stage = vector[: len(numbers)]
-    rest = vector[len(numbers) :]
-    return StepSums(
-        loss_sum,
-        dict(zip(stats, of_stage, strict=True)),
-        rest[: len(signals)],
-        rest[len(signals) :],
-    )
+    means, said, squares_L = vector.split([len(numbers), len(signals), len(squares_L)])
+    loss_sum, *of_stage = means
+    return StepSums(loss_sum, dict(zip(stats, of_stage, strict=True)), said, squares_L)
 
 
 if __name__ == "__main__":

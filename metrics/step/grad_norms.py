@@ -83,7 +83,7 @@ class GradNorms:
         if has_grad != self._has_grad:  # Seldom: copying the index would stall the device.
             chosen = zip(self._layer_index, has_grad, strict=True)
             index = [layer for layer, present in chosen if present]
-            self._index = torch.tensor(index, device=self._grads[0].device)
+            self._index = torch.tensor(index).to(self._grads[0].device, non_blocking=True)
             self._has_grad = has_grad
         return torch.stack(torch._foreach_norm(self._grads))
 
@@ -100,9 +100,14 @@ class GradNorms:
         """
         grads, self._grads = self._grads, []
         coefficient = torch.clamp(max_norm / (self._total + _CLIP_EPS), max=1.0)
-        if not grads or (coefficient.device.type == "cpu" and coefficient.item() == 1.0):
+        if not grads or (reading_is_free(coefficient) and coefficient.item() == 1.0):
             return
         torch._foreach_mul_(grads, coefficient)
+
+
+def reading_is_free(tensor: Tensor) -> bool:
+    """Whether the host has the tensor's numbers without waiting for a device."""
+    return tensor.is_cpu
 
 
 def _local(gradient: Tensor) -> Tensor:

@@ -76,6 +76,7 @@ train.freeze              frozen parameters
 optim.name                optimizer
 optim.lr                  peak learning rate
 optim.muon_lr             Muon learning rate
+optim.muon_precision      Muon precision
 optim.schedule            LR schedule
 optim.warmup_steps        warm-up               steps
 optim.min_lr_ratio        final / peak LR
