@@ -85,8 +85,8 @@ class KtoStage(PreferenceStage):
         self._settings = config.kto
         self.baselines = {}
         self._sides = {
-            side: _Side(answers, self._verdicts(side), config.data.seq_len)
-            for side, answers in (("train", self._train), ("test", self._val))
+            "train": self._side(self._train, "train"),
+            "test": self._side(self._val, "test"),
         }
         self._warn_of_imbalance(self._sides["train"].good_P)
 
@@ -172,8 +172,9 @@ class KtoStage(PreferenceStage):
                 totals += ranks.gather(ratio)[: len(group)]
         return max(0.0, math.fsum(totals) / sum(map(len, every)))
 
-    def _verdicts(self, side: Split) -> list[bool]:
-        return [one.good for row in self.read(side) for one in row]
+    def _side(self, answers: AnswerSet, side: Split) -> _Side:
+        verdicts = [one.good for row in self.read(side) for one in row]
+        return _Side(answers, verdicts, self._config.data.seq_len)
 
     def _warn_of_imbalance(self, good_P: Tensor) -> None:
         """By the bounds of arXiv 2402.01306, equation 9: the weights of all good answers are 1 to

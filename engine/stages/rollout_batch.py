@@ -152,5 +152,9 @@ if __name__ == "__main__":
         log_probs=[torch.zeros(1)] * 2, old_log_probs=[], by_reward={"exact": [1.0, 0.0]},
     )  # fmt: skip
     prompts, device = [[1], [2, 3]], torch.device("cpu")
-    print(*completion_batches(demo, prompts, kind="grpo", batch_size=1, seq_len=8, device=device))
+    print(
+        *completion_batches(
+            demo, prompts, kind="grpo", beta=0.0, batch_size=1, seq_len=8, device=device
+        )
+    )
     print("=== 自测通过 ===")
