@@ -42,6 +42,7 @@ except ModuleNotFoundError as error:  # As after `pip install --no-deps`: there 
 
 COMMANDS = {
     "launch": "Start a run and watch it in the cockpit",
+    "plan": "Say what a run takes on a card: memory, hours, money",
     "train": "Start a run without the cockpit",
     "resume": "Resume a run from its last intact checkpoint",
     "pipeline": "Run a recipe: pretrain, SFT, DPO, GRPO, one run each",
