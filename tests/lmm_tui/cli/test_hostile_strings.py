@@ -31,6 +31,7 @@ WORDS = {
     "train, a stage": ["train", "--set", f"stage={PRINTABLE}"],
     "train, a key": ["train", "--set", f"{PRINTABLE}=1"],
     "train, a file": ["train", "--config", PRINTABLE[:60]],
+    "parity": ["parity", PRINTABLE[:60]],
     "plan": ["plan", PRINTABLE[:60]],
     "plan, a card": ["plan", "--gpu", EVIL],
     "plan, a run": ["plan", "{run}", "--gpu", "h100", "--measured", "{run}"],
