@@ -119,6 +119,7 @@ READ = [
     ["spikes", "x"],
     ["tag", "x"],
     ["tag", "x", "mine"],
+    ["compare", "x"],
     ["report", "x", "--output", "x.html"],
     ["serve-run", "runs/x"],
 ]
