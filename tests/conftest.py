@@ -24,6 +24,11 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         config.option.tx = [f"popen//python={python}"] * len(config.option.tx)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long ones first: what the other workers have done meanwhile, they take over."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def folders_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:

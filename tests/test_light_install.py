@@ -24,7 +24,7 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = tmp_path_factory.mktemp("light") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
     pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
-    install = [*pip, "install", "--quiet"]
+    install = [*pip, "install", "--quiet", "--no-build-isolation"]
     subprocess.run(
         [*install, "-c", str(ROOT / "constraints.txt"), str(ROOT / "watch")],
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},

@@ -82,6 +82,7 @@ def _tell_ends(asking: dict[int, socket.socket]) -> None:
 
 def become(request: dict[str, Any]) -> None:
     """Go on as `python <program> <arguments>` would; a program is `-c CODE` or a file."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Jobs in the background ignore it.
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["env"])
