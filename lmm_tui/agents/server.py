@@ -214,7 +214,7 @@ def _wait(access: RunAccess, name: str, step: int | None, seconds: float) -> Ans
     run = Reader(access.run_dir(name).path)
     while True:
         view = run.look()
-        at, ended = view.status.step, view.state not in ("starting", "running", "stopping")
+        at, ended = view.status.step, not view.growing
         there = step is not None and at >= step
         if ended or there or time.monotonic() >= deadline:
             return {"run": name, "state": view.state, "step": at, "reached": ended or there}

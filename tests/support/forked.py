@@ -34,6 +34,11 @@ function(*args)
 _LOCK = threading.Lock()
 
 
+def _paths() -> str:
+    """For what a user gives with `-p`, too."""
+    return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def start_server() -> None:
     """For this process and those that it starts; it ends with this one."""
     folder = tempfile.mkdtemp(prefix="forks-")
@@ -42,7 +47,7 @@ def start_server() -> None:
     process = subprocess.Popen(
         [sys.executable, str(_HERE / "fork_server.py"), os.environ[_SERVER]],
         stdin=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": _paths(), "OMP_NUM_THREADS": "1"},
     )
     assert process.stdin is not None
     atexit.register(process.wait)
