@@ -16,6 +16,10 @@ from fork_server import become, serve
 
 if __name__ == "__main__":
     socket, *arguments = sys.argv[1:]
-    with Path(os.devnull).open("w") as unseen, contextlib.redirect_stdout(unseen):
+    with (
+        Path(os.devnull).open("w") as unseen,
+        contextlib.redirect_stdout(unseen),
+        contextlib.suppress(BaseException),  # The workers meet with it, too, and say it.
+    ):
         pytest.main([*arguments, "--collect-only", "-qq", "-n0", "-p", "no:cacheprovider"])
     become(serve(socket))
