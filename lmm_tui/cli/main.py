@@ -62,6 +62,7 @@ COMMANDS = {
     "convert": "Write a model for Hugging Face, MiniMind, llama.cpp or Ollama",
     "mcp": "Serve runs to an agent, over the Model Context Protocol",
     "serve-run": "Serve a run to a monitor on another machine, over ssh",
+    "parity": "Compare the losses of a run on several numbers of ranks",
     "data": "Report what data hold before training on them",
     "cache": "List the cache of prepared data, and make room in it",
     "doctor": "Check devices, versions, terminal and folders",
