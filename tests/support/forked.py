@@ -22,7 +22,7 @@ from pathlib import Path
 
 from repository import ROOT
 
-IMPORTS = ("torch", "torch.distributed", "lmm_tui.engine.instrument.script_run")
+_IMPORTS = ("torch", "torch.distributed", "lmm_tui.engine.instrument.script_run")
 _HERE = Path(__file__).parent
 _SERVER = "LMM_TUI_TESTS_FORK_SERVER"
 """Where workers find the server that the session has started."""
@@ -91,21 +91,21 @@ class Forked:
         program: Sequence[str | Path],
         folder: Path,
         env: Mapping[str, str],
-        imports: Sequence[str] = IMPORTS,
+        imports: Sequence[str] = (),
         streams: Sequence[int] = (),
         server: str | None = None,
     ) -> None:
         """`program` is what stands behind `python`: a file or `-c CODE`, and its arguments.
 
-        `imports` are made before it begins, by the process that it is forked from. Without
-        `streams` (its input, output and errors) it reads nothing, and what it says is kept.
+        `imports` are made before it begins, by the process that it is forked from, as torch is.
+        Without `streams` (input, output, errors) it reads nothing, and what it says is kept.
         """
         self._said = [] if streams else [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
         request = {
             "program": [str(part) for part in program],
             "folder": str(folder),
             "env": dict(env),
-            "imports": list(imports),
+            "imports": [*([] if server else _IMPORTS), *imports],
         }
         self._connection = _connected(server)
         with Path(os.devnull).open() as nothing:
@@ -119,7 +119,7 @@ class Forked:
     def calling(cls, function: Callable[..., object], *args: object) -> Forked:
         """Of a test module's function, with torch and what optimisers import."""
         what = pickle.dumps((function, args)).hex()
-        imports = [*IMPORTS, "torch._dynamo", function.__module__]
+        imports = ["torch._dynamo", function.__module__]
         return cls(["-c", _CALL, what], Path.cwd(), os.environ, imports)
 
     def poll(self) -> int | None:

@@ -11,5 +11,5 @@ from forked import Forked
 if __name__ == "__main__":
     socket, *program = sys.argv[1:]
     program.remove("-u")
-    worker = Forked(program, Path.cwd(), os.environ, (), (0, 1, 2), socket)
+    worker = Forked(program, Path.cwd(), os.environ, streams=(0, 1, 2), server=socket)
     sys.exit(worker.wait(None))

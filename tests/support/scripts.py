@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from forked import IMPORTS, Forked
+from forked import Forked
 from repository import ROOT
 
 _LARGE = ("transformers.trainer", "lightning.pytorch")
@@ -37,7 +37,7 @@ def begin_script(
 ) -> Forked:
     """Start a script that is a file in `folder`, which is its working directory."""
     large = [name for name in _LARGE if f"from {name.partition('.')[0]}" in text]
-    return Forked([_write(folder, text), *args], folder, environment(env), [*IMPORTS, *large])
+    return Forked([_write(folder, text), *args], folder, environment(env), large)
 
 
 def run_script(folder: Path, text: str, *args: str, env: Mapping[str, str] | None = None) -> str:
