@@ -42,6 +42,7 @@ except ModuleNotFoundError as error:  # As after `pip install --no-deps`: there 
 
 COMMANDS = {
     "launch": "Start a run and watch it in the cockpit",
+    "plan": "Say what a run takes on a card: memory, hours, money",
     "train": "Start a run without the cockpit",
     "resume": "Resume a run from its last intact checkpoint",
     "pipeline": "Run a recipe: pretrain, SFT, DPO, GRPO, one run each",
@@ -52,6 +53,7 @@ COMMANDS = {
     "tag": "Give a run tags, by which lists find it",
     "status": "Show how a run is doing",
     "plot": "Draw a run's curves, as PNG or as text",
+    "compare": "Compare runs: results, settings that differ, seeds, a picture",
     "report": "Write a report on runs, for the browser or as Markdown",
     "spikes": "Show the batches of steps whose loss or gradient spiked",
     "health": "Diagnose a run: its verdict, its alerts and their likely causes",

@@ -40,7 +40,9 @@ class _Counts(click.ParamType):
     "--ranks", "counts", type=_Counts(), default="1,2", show_default=True,
     help="Numbers of ranks; the others are compared with the first",
 )  # fmt: skip
-@click.option("--steps", type=click.IntRange(1), default=20, show_default=True, help="Steps of each")
+@click.option(
+    "--steps", type=click.IntRange(1), default=20, show_default=True, help="Steps of each"
+)
 @click.option(
     "--most", type=click.FloatRange(0), default=1e-4, show_default=True,
     help="The largest difference of a loss that is no fault, in nats",
@@ -70,7 +72,7 @@ def command(
     given = dict(map(parse_assignment, assignments))
     config = with_changes(config, {**lengths, "train.steps": steps, **given})
     installation.require_training()
-    from lmm_tui.runs.ranks.parity import compare
+    from lmm_tui.runs.parity import compare
 
     folder = runs_dir / f"parity-{time.strftime('%m%d-%H%M%S')}"
     found = compare(config, counts, folder)

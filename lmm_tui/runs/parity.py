@@ -7,6 +7,7 @@ it is given.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,14 +87,14 @@ def _largest(first: Mapping[int, float], other: Mapping[int, float]) -> tuple[fl
 
 def _apart(loss: float, other: float | None) -> float:
     if other is None:
-        return float("inf")
-    if loss == other or (loss != loss and other != other):
+        return math.inf
+    if loss == other or (math.isnan(loss) and math.isnan(other)):
         return 0.0
     gap = abs(loss - other)
-    return gap if gap == gap else float("inf")
+    return math.inf if math.isnan(gap) else gap
 
 
 if __name__ == "__main__":
     print(_largest({1: 2.5, 2: 2.25}, {1: 2.5, 2: 2.5}))
-    assert _largest({1: 2.5}, {}) == (float("inf"), 1)
+    assert _largest({1: 2.5}, {}) == (math.inf, 1)
     print("=== 自测通过 ===")
