@@ -29,12 +29,10 @@ def threads() -> list[str]:
 if __name__ == "__main__":
     socket, *arguments = sys.argv[1:]
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # Its threads would be missing in the workers.
-    with (
-        Path(os.devnull).open("w") as unseen,
-        contextlib.redirect_stdout(unseen),
-        contextlib.suppress(BaseException),  # The workers meet with it, too, and say it.
-    ):
-        pytest.main([*arguments, "--collect-only", "-qq", "-n0", "-p", "no:cacheprovider"])
+    # Without capture: what is imported may keep sys.stderr, which has to be open later.
+    given = [*arguments, "--collect-only", "-qq", "-n0", "-s", "-p", "no:cacheprovider"]
+    with contextlib.suppress(BaseException):  # The workers meet with it, too, and say it.
+        pytest.main(given)
     lost = threads()
     request = serve(socket)
     if lost:

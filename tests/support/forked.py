@@ -61,7 +61,9 @@ def start_workers_server(arguments: Sequence[str]) -> str:
     until_this_process_ends, _ends = os.pipe()
     program = [_HERE / "fork_workers.py", socket, *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    Forked(program, Path.cwd(), environment, streams=(until_this_process_ends, 1, 2))
+    with Path(os.devnull).open("w") as unseen:
+        streams = (until_this_process_ends, unseen.fileno(), 2)
+        Forked(program, Path.cwd(), environment, streams=streams)
     os.close(until_this_process_ends)
     return shlex.join([sys.executable, str(_HERE / "forked_python.py"), socket])
 
