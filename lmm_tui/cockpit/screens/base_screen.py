@@ -47,15 +47,14 @@ class BaseScreen(PollingScreen):
         raise NotImplementedError
 
     def on_mount(self) -> None:
-        self.set_interval(_RUN_EVERY_S, self._tell_of_run)
+        self.at_intervals(_RUN_EVERY_S, self._tell_of_run)
 
     def on_screen_resume(self) -> None:
         super().on_screen_resume()
         self._tell_of_run()
 
     def _tell_of_run(self) -> None:
-        if not self._covered:
-            tell_of_run(self.app, self.query_one(RunHeader))
+        tell_of_run(self.app, self.query_one(RunHeader))
 
     async def action_back(self) -> None:
         await self.run_action(f"app.go('{self.TAB or 'dashboard'}')")

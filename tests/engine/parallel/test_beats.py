@@ -96,7 +96,7 @@ def two_ranks(tmp_path: Path) -> Iterator[tuple[RunDir, list[Forked], RankStore]
     common = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "WORLD_SIZE": "2"}
     common[STORE] = f"127.0.0.1:{server.port}"
     ranks = [
-        Forked(SCRIPT, [str(run.path)], tmp_path, common | {"RANK": str(rank)}) for rank in range(2)
+        Forked([SCRIPT, run.path], tmp_path, common | {"RANK": str(rank)}) for rank in range(2)
     ]
     yield run, ranks, RankStore(server, 0, 2)
     (run.path / "stuck").unlink(missing_ok=True)
