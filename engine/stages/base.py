@@ -27,12 +27,9 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.section import Section
 from lmm_tui.engine.config.validation_message import validation_message
 from lmm_tui.engine.model.language_model import LanguageModel
-<<<<<<< HEAD
 from lmm_tui.engine.model.layout import Counted, Segments
-=======
 from lmm_tui.engine.parallel.ranks import ALONE, Ranks
 from lmm_tui.engine.parallel.spread import Spread
->>>>>>> main
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_LOSS

@@ -21,11 +21,8 @@ from lmm_tui.engine.device import memory_used
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.training.deep_probes import DeepProbes
-<<<<<<< HEAD
-from lmm_tui.engine.transfer import LateNumbers
-=======
 from lmm_tui.engine.training.step_sums import Signals
->>>>>>> main
+from lmm_tui.engine.transfer import LateNumbers
 from lmm_tui.metrics.names import CPU, MEMORY, PROBES, SKIPPED, VAL_LOSS
 from lmm_tui.metrics.probes import ModelProbe
 from lmm_tui.metrics.step.grad_norms import GradNorms, LayerNorms
@@ -55,8 +52,10 @@ class StepTensors:
     """Of several ranks: the sums that `Signals.read` takes."""
 
     def read_later(self) -> LateNumbers:
-        """Queue the copy of loss, norm, the layers' norms and the stage's metrics to the host."""
+        """Queue the copy of all these numbers to the host, in the order of the fields."""
         values = [self.loss, self.norms.total, *self.norms.layers, *self.stats.values()]
+        if self.signals is not None:
+            values += [*self.signals]
         return LateNumbers(torch.stack([value.float() for value in values]))
 
 
@@ -110,14 +109,9 @@ class Observer:
     def record_step(self, numbers: StepTensors, values: LateNumbers, log_every: int) -> StepMetrics:
         """Wait for the `values` of a step, and log them where a row is due."""
         norms, stats = numbers.norms, numbers.stats
-<<<<<<< HEAD
         loss, norm, *others = values.read()
-=======
-        values = [numbers.loss, norms.total, *norms.layers, *stats.values()]
-        said = [] if numbers.signals is None else [*numbers.signals]
-        loss, norm, *others = torch.stack([value.float() for value in values + said]).tolist()
-        signals = None if not said else Signals.read(*others[-len(said) :])
->>>>>>> main
+        said = 0 if numbers.signals is None else len([*numbers.signals])
+        signals = None if not said else Signals.read(*others[-said:])
         layers = dict(zip(norms.names, others, strict=False))
         tracker = self._tracker
         tracker.update_loss(loss, "train")

@@ -14,11 +14,8 @@ from lmm_tui.engine.device import empty_cache
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.oom_split import next_split, split, with_oom_retry
-<<<<<<< HEAD
-from lmm_tui.engine.training.batches_ahead import BatchesAhead
-=======
 from lmm_tui.engine.stages.shares import share
->>>>>>> main
+from lmm_tui.engine.training.batches_ahead import BatchesAhead
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.non_finite import is_non_finite, step_unless
 from lmm_tui.engine.training.observer import StepTensors
@@ -33,20 +30,16 @@ class OptimizerStep:
     """Makes the steps of one run; it does not advance the counters of the context."""
 
     def __init__(self, context: TrainContext) -> None:
-<<<<<<< HEAD
         """Made when all that batches depend on is restored. `close` it."""
         self._context, stage = context, context.stage
         self._batches = BatchesAhead(
             stage.micro_batches, ahead=stage.laid_out_ahead, under=context.autocast
         )
+        self._tried = False
+        """Whether the ranks know that a micro-batch fits."""
 
     def close(self) -> None:
         self._batches.close()
-=======
-        self._context = context
-        self._tried = False
-        """Whether the ranks know that a micro-batch fits."""
->>>>>>> main
 
     def run(self, probing: bool) -> StepTensors:
         """Make the next step; nothing here waits for a GPU unless `probing`."""

@@ -11,11 +11,8 @@ from collections.abc import Callable
 from lmm_tui.engine import device
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import StepMetrics, StepTensors
-<<<<<<< HEAD
-from lmm_tui.engine.transfer import LateNumbers
-=======
 from lmm_tui.engine.training.step_sums import Signals
->>>>>>> main
+from lmm_tui.engine.transfer import LateNumbers
 from lmm_tui.message import Message
 
 

@@ -58,9 +58,6 @@ class GradNorms:
         if norms is None:
             self._total = torch.zeros(())
             return LayerNorms(self.layers, torch.zeros(len(self.layers)), self._total)
-<<<<<<< HEAD
-        if has_grad != self._has_grad:  # Seldom: in the first step.
-=======
         self._total = torch.linalg.vector_norm(norms)
         return LayerNorms(self.layers, self._by_layer(norms.float().square()).sqrt(), self._total)
 
@@ -83,8 +80,7 @@ class GradNorms:
         self._grads = [_local(p.grad) for p in self._parameters if p.grad is not None]
         if not self._grads:
             return None
-        if has_grad != self._has_grad:  # Seldom: copying the index would stall the device.
->>>>>>> main
+        if has_grad != self._has_grad:  # Seldom: in the first step.
             chosen = zip(self._layer_index, has_grad, strict=True)
             index = [layer for layer, present in chosen if present]
             self._index = torch.tensor(index).to(self._grads[0].device, non_blocking=True)
@@ -109,16 +105,15 @@ class GradNorms:
         torch._foreach_mul_(grads, coefficient)
 
 
-<<<<<<< HEAD
 def reading_is_free(tensor: Tensor) -> bool:
     """Whether the host has the tensor's numbers without waiting for a device."""
     return tensor.is_cpu
-=======
+
+
 def _local(gradient: Tensor) -> Tensor:
     # A DTensor; its module takes a second to import, which one process never needs.
     part: Tensor = gradient.to_local() if hasattr(gradient, "to_local") else gradient
     return part
->>>>>>> main
 
 
 if __name__ == "__main__":
