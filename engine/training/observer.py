@@ -52,10 +52,9 @@ class StepTensors:
     """Of several ranks: the sums that `Signals.read` takes."""
 
     def read_later(self) -> LateNumbers:
-        """Queue the copy of all these numbers to the host, in the order of the fields."""
-        values = [self.loss, self.norms.total, *self.norms.layers, *self.stats.values()]
-        if self.signals is not None:
-            values += [*self.signals]
+        """Queue the copy of loss, norm, the layers' norms, the stage's metrics and the signals."""
+        said = () if self.signals is None else self.signals
+        values = [self.loss, self.norms.total, *self.norms.layers, *self.stats.values(), *said]
         return LateNumbers(torch.stack([value.float() for value in values]))
 
 
@@ -110,8 +109,8 @@ class Observer:
         """Wait for the `values` of a step, and log them where a row is due."""
         norms, stats = numbers.norms, numbers.stats
         loss, norm, *others = values.read()
-        said = 0 if numbers.signals is None else len([*numbers.signals])
-        signals = None if not said else Signals.read(*others[-said:])
+        said = 0 if numbers.signals is None else len(numbers.signals)
+        signals = Signals.read(*others[-said:]) if said else None
         layers = dict(zip(norms.names, others, strict=False))
         tracker = self._tracker
         tracker.update_loss(loss, "train")

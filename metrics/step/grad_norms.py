@@ -80,7 +80,7 @@ class GradNorms:
         self._grads = [_local(p.grad) for p in self._parameters if p.grad is not None]
         if not self._grads:
             return None
-        if has_grad != self._has_grad:  # Seldom: in the first step.
+        if has_grad != self._has_grad:  # Seldom: copying the index would stall the device.
             chosen = zip(self._layer_index, has_grad, strict=True)
             index = [layer for layer, present in chosen if present]
             self._index = torch.tensor(index).to(self._grads[0].device, non_blocking=True)
