@@ -61,7 +61,7 @@ class StackedMuon(torch.optim.Muon):
         direction_NxAxB = self._direction(bucket[0], update_NxAxB.to(self._compute), group)
         rows, columns = bucket[0].shape
         lr = float(group["lr"])
-        torch._foreach_mul_(weights, 1 - lr * group["weight_decay"] * keep)  # type: ignore[arg-type]
+        torch._foreach_mul_(weights, 1 - lr * group["weight_decay"] * keep)
         step = -lr * _rate_factor(rows, columns, group["adjust_lr_fn"])
         moves = direction_NxAxB.to(weights[0].dtype)
         if skip is not None:
@@ -129,7 +129,7 @@ def _buckets(parameters: list[Tensor]) -> Iterator[list[Tensor]]:
 def _local(tensor: Tensor | None) -> Tensor:
     """Of a DTensor the rows of this rank, else the tensor."""
     assert tensor is not None
-    found: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor  # type: ignore[operator]
+    found: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     return found
 
 
