@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lmm_tui.engine.device import ddp_backend
+from lmm_tui.engine.parallel.beats import Beats
 from lmm_tui.errors import LmmError
 
 T = TypeVar("T")
@@ -39,9 +40,11 @@ class Ranks:
     """Among the ranks of this machine: the number of its GPU."""
     control: Any = None
     """The process group of decisions; None alone."""
+    beats: Beats = field(default_factory=Beats.alone)
+    """What this rank says of what it does."""
 
     @classmethod
-    def join(cls, device_type: str) -> Ranks:
+    def join(cls, device_type: str, beats: Beats | None = None) -> Ranks:
         """Meet the others, as the environment of torchrun says; `leave` at the end.
 
         Waits up to SETUP_S for them. Raises RuntimeError of torch.distributed.
@@ -54,7 +57,8 @@ class Ranks:
             timeout=timedelta(seconds=SETUP_S),
             device_id=device,
         )
-        return cls(rank, size, local, dist.new_group(backend="gloo", timeout=_CONTROL))
+        control = dist.new_group(backend="gloo", timeout=_CONTROL)
+        return cls(rank, size, local, control, beats or Beats.alone())
 
     @property
     def leads(self) -> bool:
@@ -84,6 +88,8 @@ class Ranks:
         if self.is_alone:
             return value
         box = [value if self.leads else None]
+        if not self.leads:
+            self.beats.phase("broadcast")
         dist.broadcast_object_list(box, 0, group=self.control)
         return box[0]  # type: ignore[return-value]
 
@@ -125,6 +131,7 @@ class Ranks:
     def meet(self) -> None:
         """Wait for all ranks."""
         if not self.is_alone:
+            self.beats.phase("barrier")
             dist.barrier(group=self.control)
 
     def hurry(self, timeout_s: float) -> None:

@@ -39,7 +39,7 @@ class Replicated(Spread):
             # Of a mixture of experts, some get no token.
             find_unused_parameters=model.shape.num_experts > 0,
         )
-        self._replica.register_comm_hook(None, _sum)
+        self._replica.register_comm_hook(self, _sum)
 
     def __call__(self, work: Work[T]) -> T:
         found: T = self._replica(work)
@@ -112,7 +112,9 @@ def _reshard_after_reading(model: FSDPModule, *_: object) -> None:
         model.reshard()
 
 
-def _sum(_: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def _sum(replicated: Replicated, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    if bucket.is_last():
+        replicated.on_wait()
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     assert work is not None
     return work.get_future().then(lambda done: done.value()[0])

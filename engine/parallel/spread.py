@@ -30,6 +30,8 @@ class Spread:
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
+        self.on_wait: Callable[[], object] = lambda: None
+        """Called where this rank has its gradients and begins to wait for those of others."""
 
     def __call__(self, work: Work[T]) -> T:
         """`work(model)`, with gradients that will be summed over the ranks."""

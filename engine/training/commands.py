@@ -97,6 +97,7 @@ class TrainingCommands:
             self._server.handle(due)
         if self._server.paused:
             self._reader.flush()
+            self._context.ranks.beats.phase("paused")
         if self._server.stop:
             raise StopRequested(self._server.stop)
 

@@ -128,6 +128,7 @@ class TrainContext:
     def activity(self, name: str) -> Iterator[None]:
         """Show work that is not a step while it lasts, and leave it out of the speed."""
         self.status.update(activity=name)
+        self.ranks.beats.phase("between steps")
         try:
             with self.observer.speed.excluded():
                 yield

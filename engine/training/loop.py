@@ -71,6 +71,7 @@ class Trainer:
     def _step(self, parts: TrainingParts) -> None:
         probing = parts.probing.is_on
         parts.reader.push(parts.optimizer_step.run(probing))
+        self._ranks.beats.end_step(parts.context.step)
         if probing:
             parts.live.log_probe()
         parts.reader.flush_if_free()

@@ -86,12 +86,15 @@ class Observer:
         steps_per_epoch: float,
         deep: ProbeConfig | None = None,
         on_row: Callable[[int, Mapping[str, float]], object] = lambda step, row: None,
+        of_ranks: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        """`on_row` is called with each row that is logged; `deep` chooses the deep probes."""
+        """`on_row` is called with each row that is logged; `deep` chooses the deep probes;
+        `of_ranks` gives what a row says of the ranks."""
         self.grads = GradNorms(model.named_parameters())
         self.speed = speed
         self._tracker = tracker
         self._on_row = on_row
+        self._of_ranks = of_ranks
         self._steps_per_epoch = steps_per_epoch
         self._model = model
         self._compiled = compiled
@@ -128,6 +131,8 @@ class Observer:
         if numbers.step % log_every == 0:
             tracker.update(MEMORY, memory_used(numbers.loss.device) / 1e9)
             tracker.update(CPU, self._process.cpu_percent())
+            for name, value in self._of_ranks().items():
+                tracker.update(name, value)
             self._log(numbers.step, numbers.tokens)
         return StepMetrics(numbers.step, loss, norm, skipped, of_stage, signals)
 

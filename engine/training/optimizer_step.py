@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmm_tui.engine.device import empty_cache
+from lmm_tui.engine.device import empty_cache, is_out_of_memory
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.oom_split import next_split, split, with_oom_retry
@@ -21,9 +21,14 @@ from lmm_tui.engine.training.non_finite import is_non_finite, step_unless
 from lmm_tui.engine.training.observer import StepTensors
 from lmm_tui.engine.training.schedule import lr_factor
 from lmm_tui.engine.training.step_sums import sum_step
+from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import ROUTER_LOSS
 from lmm_tui.metrics.step.grad_norms import LayerNorms
+
+
+class RankMemoryError(LmmError):
+    """One of several ranks ran out of memory in the middle of a step."""
 
 
 class OptimizerStep:
@@ -45,6 +50,7 @@ class OptimizerStep:
         """Make the next step; nothing here waits for a GPU unless `probing`."""
         context = self._context
         lr = self._set_lr()
+        context.ranks.beats.phase("data")
         micro_batches = self._batches.take(context.step)
         weight = sum(batch.weight for batch in micro_batches)
         tokens = sum(batch.tokens for batch in micro_batches)
@@ -52,7 +58,9 @@ class OptimizerStep:
         loss, stats = self._accumulate(own, weight, probing)
         for optimizer in context.optimizers:
             context.scaler.unscale_(optimizer)
+        context.ranks.beats.phase("all-reduce")
         loss, stats, norms, signals = self._over_all_ranks(loss, stats)
+        context.ranks.beats.phase("optimizer")
         context.observer.grads.clip(context.config.optim.clip)
         skip = is_non_finite(loss, norms.total)
         with context.observer.probe_update(norms, weight, probing):
@@ -98,7 +106,19 @@ class OptimizerStep:
         # Masks of dropout are a function of seed, step and rank: no checkpoint has to keep them.
         seed = (self._context.config.train.seed, self._context.step, ranks.rank)
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
-        return self._backward_all(own, weight, probing)
+        try:
+            return self._backward_all(own, weight, probing)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        raise RankMemoryError(
+            "rank {rank} ran out of memory on {device} in step {step}, where the ranks cannot "
+            "split micro-batches any more; parallel.restarts lets them go on from the last "
+            "checkpoint with smaller ones",
+            rank=ranks.rank,
+            device=self._context.device,
+            step=self._context.step + 1,
+        )
 
     def _try(self, own: list[MicroBatch], weight: int) -> None:
         """Find out how small micro-batches have to be for every rank."""
@@ -161,8 +181,11 @@ class OptimizerStep:
             uneven = router_loss * batch.weight
             return loss_sum + uneven, loss_sum, sums | {ROUTER_LOSS: uneven.detach()}
 
+        beats = context.ranks.beats
+        beats.phase("forward")
         with context.autocast():
             minimised, loss_sum, sums = context.spread(work)
+        beats.phase("backward")
         part = loss_sum / weight
         context.scaler.scale(minimised / weight).backward()
         for name, value in sums.items():

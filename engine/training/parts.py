@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lmm_tui.engine.health.health_monitor import checked_rules
 from lmm_tui.engine.parallel.ranks import Ranks
+from lmm_tui.engine.run.rank_records import read_supervisor
 from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.stages.shares import refuse_uneven
 from lmm_tui.engine.training.agenda import Agenda
@@ -34,6 +35,7 @@ from lmm_tui.engine.training.setting_changer import SettingChanger
 from lmm_tui.engine.training.spike_keeper import SpikeKeeper
 from lmm_tui.engine.training.step_reader import StepReader
 from lmm_tui.engine.training.train_job import TrainJob
+from lmm_tui.engine.training.weight_checksum import WeightChecksum
 from lmm_tui.message import Message
 
 
@@ -91,6 +93,7 @@ def set_up(run: Run, job: TrainJob, ranks: Ranks) -> TrainingParts:
         resume_from(context, checkpoint)
         checkpoints.saver.adopt(context.step, checkpoint)
         health.catch_up()
+    context.parts = max(context.parts, ranks.by_leader(lambda: _parts_after_crashes(run)))
     settings = SettingChanger(context)
     if job.resumes:
         settings.resume(_origin(checkpoint))
@@ -109,6 +112,7 @@ def set_up(run: Run, job: TrainJob, ranks: Ranks) -> TrainingParts:
             settings,
             TrainingCommands(context, reader, settings, checkpoints, rollback, live, evaluations),
             probing,
+            WeightChecksum(context),
         ],
         ranks,
     )
@@ -123,6 +127,12 @@ def set_up(run: Run, job: TrainJob, ranks: Ranks) -> TrainingParts:
         probing,
         agenda,
     )
+
+
+def _parts_after_crashes(run: Run) -> int:
+    """In how many parts micro-batches are cut after the times that ranks ran out of memory."""
+    record = read_supervisor(run.run_dir.supervisor_file)
+    return 1 if record is None else 2**record.out_of_memory
 
 
 class _Progress:

@@ -47,12 +47,13 @@ class EngineHost:
     ) -> None:
         self._ranks = ranks
         """The processes that train the run together; None where this is the only one."""
-        self._job = job = plan_job(config, resume)
+        self._job = job = plan_job(config, resume, is_made=ranks is not None)
         self.config, self.run_dir = job.config, job.run_dir
         self.state = "starting"
         self.error = ""
         self.refused = False
         """Whether `error` is a sentence for a person, as for settings that cannot be trained."""
+        self.failure: BaseException | None = None
         about = _about_stage(job.config.stage)
         # Where they follow from data or time they are not known yet.
         steps = job.config.train.steps if job.config.train.length_key == "steps" else 0
@@ -140,8 +141,10 @@ class EngineHost:
             else:
                 Trainer(self._run, self._ranks.tell(self._job), self._ranks).run()
         except LmmError as error:
+            self.failure = error
             self._fail(str(error), "")
         except BaseException as error:
+            self.failure = error
             # An exception that leaves a thread would not be reported.
             self._fail(failure(error), traceback.format_exc())
             if not isinstance(error, Exception):

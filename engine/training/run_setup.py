@@ -106,6 +106,7 @@ def build_context(
     with devices.autocast(device, precision):
         stage.begin(model, run.run_dir, fresh=fresh)
     standing = stage.spread = spread(model, ranks, config.parallel.shard)
+    standing.on_wait = partial(ranks.beats.phase, "all-reduce")
     return TrainContext(
         run,
         job,
@@ -317,6 +318,7 @@ def _build_observer(
         compiled=config.train.compile,
         steps_per_epoch=stage.steps_per_epoch,
         deep=deep,
+        of_ranks=lambda: ranks.beats.numbers,
         on_row=run.tell_row,
     )
 
