@@ -49,6 +49,8 @@ class Case:
     precision: str = "fp32"
     shape: dict[str, int] = field(default_factory=dict)
     """What differs from the preset."""
+    megabytes: float = 2.0
+    """Of text."""
 
     @property
     def title(self) -> str:
@@ -68,7 +70,7 @@ class Case:
                 "runs_dir": str(folder / "runs"),
                 "model.preset": self.preset,
                 "data.seq_len": self.seq_len,
-                "data.builtin_mb": 2.0,
+                "data.builtin_mb": self.megabytes,
                 "data.cache_dir": str(folder / "cache"),
                 "train.steps": self.total_steps,
                 "train.batch_size": self.batch_size,
