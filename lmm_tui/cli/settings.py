@@ -64,7 +64,8 @@ def resume_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument and flags that `read_resumed` reads from the context."""
     known = {option.key: option for option in options()}
     lengths = (f"train.{length}" for length in ("steps", *LENGTHS))
-    flags = {key: FLAGS[key] for key in ("device", *lengths, "runs_dir")}
+    ranks = ("parallel.ranks", "parallel.restarts")
+    flags = {key: FLAGS[key] for key in ("device", *lengths, *ranks, "runs_dir")}
     decorators = [
         click.argument("run", required=False),
         *(_flag(name, known[key], show_default=False) for key, name in flags.items()),
@@ -129,6 +130,21 @@ def read_settings(context: click.Context) -> StartRequest | None:
     else:
         start = _resume_request(given["resume"], context)
     return _printed_or(start, context)
+
+
+def read_changed(base: RunConfig, context: click.Context) -> RunConfig | None:
+    """`base` with what was typed; with `--print-config`, print it and return None."""
+    given = context.params
+    for name in ("file", "recipe", "resume"):
+        if given[name] is not None:
+            flag = "--config" if name == "file" else f"--{name}"
+            raise ConfigError("{flag}: CONFIG is given already; leave one out", flag=flag)
+    assigned = _assigned(_typed_flags(context), given["assignments"])
+    config = resolve(None, assigned, base.model_dump(exclude_none=True))
+    if given["print_config"]:
+        click.echo(_config_text(config))
+        return None
+    return config
 
 
 def read_resumed(context: click.Context) -> StartRequest | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lmm_tui import __version__
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.trust import allow_own
 from lmm_tui.engine.run.environment import package_versions
 from lmm_tui.engine.run.rank_records import read_supervisor
 from lmm_tui.engine.run.run import identify
@@ -90,11 +91,13 @@ def open_run(config: RunConfig, resume: RunDir | None) -> RunDir:
         run.write_status(replace(run.read_status(), state="starting", error=""))
     else:
         run.write_config(job.config_text)
-        about = {"model": job.config.model.preset, "group": job.config.group}
         packages = {"lmm-tui": __version__} | package_versions()
         stage = job.config.stage_name
-        run.write_info(identify(run.name, stage, packages=packages, **about))
+        model, group = job.config.model.preset, job.config.group
+        run.write_info(identify(run.name, stage, packages=packages, model=model, group=group))
         run.write_status(RunStatus())
+        # Rank 0 opens it as a run that is there, and asks who allowed its commands.
+        allow_own(job.config, run.path)
     return run
 
 
