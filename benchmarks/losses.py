@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lmm_tui.engine.stages import policy_loss, preference_loss
 
-TITLE = "losses: DPO and GRPO losses and gradients against trl's"
+TITLE = "losses: preference, reward and policy losses and gradients against trl's"
 
 LIMIT = 1e-5
 
@@ -39,8 +39,11 @@ def differences() -> dict[str, float]:
     torch.manual_seed(0)
     found = {f"dpo {kind}": _dpo(kind, 0.0) for kind in get_args(preference_loss.Kind)}
     found["dpo sigmoid, smoothed"] = _dpo("sigmoid", 0.1)
+    found |= {f"kto {kind}": _unpaired(kind) for kind in get_args(preference_loss.UnpairedKind)}
+    found["reward model"] = _reward()
     for kind in get_args(policy_loss.Kind):
-        for beta in (0.0, 0.04):
+        # The reference of rloo is in its rewards.
+        for beta in (0.0,) if kind == "rloo" else (0.0, 0.04):
             found[f"{kind}, beta {beta:g}"] = _policy(kind, beta)
         found[f"{kind} advantages"] = _advantages(kind)
     return found
@@ -127,6 +130,68 @@ def _trl_dpo(
     return DPOTrainer._compute_loss(trainer, lambda **_: outputs, inputs, False)
 
 
+def _unpaired(kind: preference_loss.UnpairedKind) -> float:
+    good_B = torch.rand(_ANSWERS) < 0.4
+    mask_BxT = (torch.arange(_TOKENS) < torch.randint(1, _TOKENS, (_ANSWERS, 1))).long()
+    log_p_BxT = -torch.rand(_ANSWERS, _TOKENS) * 3 * mask_BxT
+    reference_B, crossed_B = log_p_BxT.sum(1) + 4 * torch.randn(_ANSWERS), torch.randn(_ANSWERS) + 2
+    good_weight, bad_weight = 1.2, 0.8
+
+    def ours(log_p: Tensor) -> Tensor:
+        losses_B = preference_loss.unpaired_loss(
+            log_p.sum(1), reference_B, good_B,
+            kl=max(0.0, float(crossed_B.mean())), beta=_BETA, kind=kind,
+        )  # fmt: skip
+        return (torch.where(good_B, good_weight, bad_weight) * losses_B).mean()
+
+    def theirs(log_p: Tensor) -> Tensor:
+        from trl import KTOTrainer
+
+        trainer = _trainer(
+            _compute_kl_logps=lambda *_: crossed_B,
+            precompute_ref_logps=True,
+            calculate_KL=kind == "kto",
+            loss_type="kto" if kind == "kto" else "apo_zero_unpaired",
+            beta=_BETA,
+            desirable_weight=good_weight,
+            undesirable_weight=bad_weight,
+            _total_train_tokens=0,
+            _tp_size=1,
+        )
+        nothing = torch.zeros_like(log_p)
+        outputs = SimpleNamespace(log_probs=log_p, entropy=nothing, mean_logits=nothing)
+        # A token of the prompt comes first, which trl's shift takes away.
+        whole = torch.cat([torch.zeros_like(mask_BxT[:, :1]), mask_BxT], dim=1)
+        inputs = {
+            "input_ids": torch.zeros_like(whole),
+            "attention_mask": torch.ones_like(whole),
+            "completion_mask": whole,
+            "label": good_B,
+            "ref_logps": reference_B,
+            "ref_KL_logps": torch.zeros_like(crossed_B),
+        }
+        return KTOTrainer._compute_loss(trainer, lambda **_: outputs, inputs, False)
+
+    return _compare(ours, theirs, log_p_BxT)
+
+
+def _reward() -> float:
+    def ours(rewards_2xB: Tensor) -> Tensor:
+        return preference_loss.reward_loss(*rewards_2xB, margin=0.5, centre=0.01).mean()
+
+    def theirs(rewards_2xB: Tensor) -> Tensor:
+        from trl import RewardTrainer
+
+        trainer = _trainer(
+            args=SimpleNamespace(center_rewards_coefficient=0.01), _total_train_tokens=0, _tp_size=1
+        )
+        outputs = SimpleNamespace(logits=rewards_2xB.reshape(-1, 1))
+        inputs = {"attention_mask": torch.ones(1), "margin": torch.full((_PAIRS,), 0.5)}
+        return RewardTrainer.compute_loss(trainer, lambda **_: outputs, inputs)
+
+    return _compare(ours, theirs, 2 * torch.randn(2, _PAIRS))
+
+
 def _policy(kind: policy_loss.Kind, beta: float) -> float:
     lengths_N = torch.randint(1, _TOKENS, (_ANSWERS,))
     mask_NxT = (torch.arange(_TOKENS) < lengths_N.unsqueeze(1)).long()
@@ -146,21 +211,21 @@ def _policy(kind: policy_loss.Kind, beta: float) -> float:
             kind=kind,
             clip_low=clip_low,
             clip_high=clip_high,
-            length=float(tokens / _ANSWERS) if kind == "cispo" else _TOKENS,
+            length=float(tokens / _ANSWERS) if kind in policy_loss.PER_STEP else _TOKENS,
             reference_log_p_NxT=reference_NxT if beta else None,
             beta=beta,
         ).losses_N.mean()
 
     def theirs(log_p: Tensor) -> Tensor:
-        from trl import GRPOTrainer
+        from trl import GRPOTrainer, RLOOTrainer
 
         trainer = _trainer(
             _get_per_token_logps_and_entropies=lambda *_, **__: (log_p, -log_p.detach(), None),
             top_entropy_quantile=1.0,
             off_policy_mask_threshold=None,
-            importance_sampling_level="token",
+            importance_sampling_level="sequence" if kind == "gspo" else "token",
             beta=beta,
-            loss_type=kind,
+            loss_type="grpo" if kind == "gspo" else kind,
             epsilon_low=clip_low,
             # trl's bound for CISPO is the weight itself.
             epsilon_high=1 + clip_high if kind == "cispo" else clip_high,
@@ -177,22 +242,28 @@ def _policy(kind: policy_loss.Kind, beta: float) -> float:
             "completion_mask": mask_NxT,
             "advantages": advantages_N,
             "old_per_token_logps": old_NxT,
+            "old_logps": (old_NxT * mask_NxT).sum(1),
             "ref_per_token_logps": reference_NxT,
             "num_items_in_batch": tokens,
         }
-        return GRPOTrainer._compute_loss(trainer, None, inputs)
+        owner = RLOOTrainer if kind == "rloo" else GRPOTrainer
+        return owner._compute_loss(trainer, None, inputs)
 
     return _compare(ours, theirs, log_p_NxT)
 
 
 def _advantages(kind: policy_loss.Kind) -> float:
-    """Ours against the two lines of trl's trainer, with its own deviation."""
+    """Ours against the lines of trl's trainers, with its own deviation."""
     from trl.trainer.utils import nanstd
 
     rewards_GxK = torch.randn(_ANSWERS // 4, 4)
     rewards_GxK[0, 1] = torch.nan
     theirs = rewards_GxK - rewards_GxK.nanmean(1, keepdim=True)
-    if kind != "dr_grpo":
+    if kind == "rloo":
+        counts = (~rewards_GxK.isnan()).sum(1, keepdim=True)
+        others = rewards_GxK.nansum(1, keepdim=True) - rewards_GxK
+        theirs = rewards_GxK - others / (counts - 1)
+    elif kind != "dr_grpo":
         theirs = theirs / (nanstd(rewards_GxK, dim=1).unsqueeze(1) + 1e-4)
     ours = policy_loss.group_advantages(rewards_GxK, kind)
     return float((ours - theirs.nan_to_num(0)).abs().max())

@@ -41,6 +41,17 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Labelled:
+    """An answer to a prompt and the verdict on it; for preference training without pairs."""
+
+    prompt: tuple[Turn, ...]
+    """One or more turns."""
+    answer: tuple[Turn, ...]
+    """Starts with an assistant turn."""
+    good: bool
+
+
+@dataclass(frozen=True)
 class Prompt:
     """Turns that a model has to answer, and the correct answer if it is known."""
 

@@ -8,6 +8,7 @@ stop tokens, rope theta, eps, context length) is written, too.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,16 @@ from lmm_tui.data.chat.spans import ChatTemplate
 from lmm_tui.data.chat.template import CHATML, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.tokenizing.tokenizer import END_OF_TEXT, IM_END, IM_START, Tokenizer
+from lmm_tui.data.turns import Turn
 from lmm_tui.engine.checkpoints.checked_weights import Weights
 from lmm_tui.engine.checkpoints.checkpoint import ADAPTER
+from lmm_tui.engine.checkpoints.gguf_architectures import gguf_model
 from lmm_tui.engine.checkpoints.gguf_file import Quantisation, write_gguf
 from lmm_tui.engine.checkpoints.hf_config import WeightsError, hf_config, named_ids
 from lmm_tui.engine.checkpoints.moe_tensors import minimind_shape, unstacked
+from lmm_tui.engine.checkpoints.ollama_file import FILE, modelfile, turn_forms
 from lmm_tui.engine.checkpoints.pth_weights import SIDECAR_FIELDS, sidecar
+from lmm_tui.engine.checkpoints.reward_model import as_classifier
 from lmm_tui.engine.checkpoints.weights import read_weights
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.model.hf_model import HfModel
@@ -79,14 +84,14 @@ def convert(
 
 def _refuse_other_models(weights: Weights, target: Path) -> None:
     """Raise WeightsError for a file format that has no place for the architecture."""
-    kind = str((weights.architecture or {}).get("model_type") or "qwen3_moe")
-    if target.suffix == ".gguf" and not _is_ours(weights):
+    if weights.reward_head is not None and target.suffix in (".gguf", ".pth"):
         raise WeightsError(
-            "{origin}: a {kind} model cannot be written as GGUF here; write a "
-            "folder, and convert that with llama.cpp's convert_hf_to_gguf.py",
+            "{origin}: is a reward model, and a {suffix} file has no place for its head; give the "
+            "name of a new folder",
             origin=weights.origin,
-            kind=kind,
+            suffix=target.suffix,
         )
+    kind = str((weights.architecture or {}).get("model_type") or "qwen3_moe")
     if target.suffix == ".pth" and minimind_shape(weights.shape, weights.architecture) is None:
         raise WeightsError(
             "{origin}: a {kind} model is none of MiniMind's, and a .pth holds "
@@ -113,6 +118,11 @@ def _write_hf(weights: Weights, folder: Path) -> None:
     tokenizer = _stopping(weights, tokenizer, template)
     folder.mkdir()
     tokenizer.save(folder, jinja, SHARED)
+    if weights.reward_head is not None:
+        config, tensors = as_classifier(weights, tokenizer)
+        _write_json(folder / "config.json", config)
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        return
     model = None if _is_ours(weights) else weights.model()
     if isinstance(model, HfModel):
         model.save(folder, named_ids(tokenizer))
@@ -134,13 +144,15 @@ def _is_ours(weights: Weights) -> bool:
 
 
 def _write_gguf(weights: Weights, file: Path, quantisation: Quantisation) -> Weights:
+    model = gguf_model(weights.shape, weights.architecture, weights.origin)
     tokenizer = _tokenizer(weights, "GGUF file")
     template, jinja = _template(weights, tokenizer)
     ends = [tokenizer.id_of(token) for token in template.turn_ends] if jinja is not None else []
+    adds_bos = tokenizer.encode_as_input("")[:1] == [tokenizer.named_id("bos_token")]
     with replacing(file, mode=SHARED) as staging:
         note = write_gguf(
             Path(staging.name),
-            weights.shape,
+            model,
             weights.tensors,
             tokenizer,
             name=file.stem,
@@ -148,7 +160,28 @@ def _write_gguf(weights: Weights, file: Path, quantisation: Quantisation) -> Wei
             chat_template=jinja,
             end_of_turn=next((end for end in ends if end is not None), tokenizer.eos_id),
         )
-    return replace(weights, notes=(*weights.notes, note)) if note else weights
+    bos = (tokenizer.settings.tokens.get("bos_token") or "") if adds_bos else ""
+    stops = template.turn_ends if jinja is not None else ()
+    forms = turn_forms(_writer(template), bos) if jinja is not None else None
+    text = modelfile(file, forms, stops, model.config.max_position_embeddings, jinja is not None)
+    notes = [note, _write_modelfile(file.with_name(FILE), text)]
+    return weights.noting(*filter(None, notes))
+
+
+def _write_modelfile(path: Path, text: str) -> str:
+    """Written unless there is one, which the sentence says that is returned."""
+    if path.exists():
+        return Message("{path}: exists already, and stays as it is", path=path)
+    replace_text(path, text, mode=SHARED)
+    return ""
+
+
+def _writer(template: ChatTemplate) -> Callable[[Sequence[Turn], bool], str]:
+    def write(turns: Sequence[Turn], opened: bool) -> str:
+        spans = template.prompt_spans(turns) if opened else template.spans(turns)
+        return "".join(span.text for span in spans)
+
+    return write
 
 
 def _stopping(weights: Weights, tokenizer: Tokenizer, template: ChatTemplate) -> Tokenizer:

@@ -14,9 +14,9 @@ import io
 import logging
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import PRIVATE, SHARED, make_folder, replacing
@@ -24,6 +24,11 @@ from lmm_tui.message import os_reason
 from lmm_tui.metrics.plots.plot_source import PlotSource, of_json_log, of_log_dir, of_run
 from lmm_tui.metrics.printable import printable
 from lmm_tui.metrics.series.series import SeriesStore
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from lmm_tui.metrics.plots.comparison_page import ComparisonPage
 
 _DPI = 150
 _FORMATS = (".png", ".pdf", ".svg")
@@ -84,6 +89,20 @@ def _draw_all(output: Path, source: PlotSource) -> list[Path]:
     return list(files.values())
 
 
+def draw_comparison(output: Path, page: ComparisonPage) -> None:
+    """Draw several runs on one page, as PNG, PDF or SVG by the suffix of `output`.
+
+    An existing file is replaced atomically. Raises VisualizeError if it cannot be written.
+    """
+
+    def draw() -> Figure:
+        from lmm_tui.metrics.plots import comparison_page
+
+        return comparison_page.draw(page)
+
+    _save(draw, output)
+
+
 def _draw(
     page: Literal["whole", "training", "probes"],
     output: Path,
@@ -92,21 +111,31 @@ def _draw(
     inside: Path | None = None,
 ) -> None:
     """`inside`: the directory of a run, if `output` is a file of it."""
+    if not source.store.names():
+        raise VisualizeError("{title}: nothing was measured yet", title=source.title)
+
+    def draw() -> Figure:
+        from lmm_tui.metrics.plots import page_layout
+
+        return page_layout.draw(page, source, number)
+
+    _save(draw, output, inside)
+
+
+def _save(draw: Callable[[], Figure], output: Path, inside: Path | None = None) -> None:
     if output.suffix.lower() not in _FORMATS:
         raise VisualizeError(
             "{output}: give a name that ends in {formats}", output=output, formats=[*_FORMATS]
         )
-    if not source.store.names():
-        raise VisualizeError("{title}: nothing was measured yet", title=source.title)
     import matplotlib as mpl
 
-    from lmm_tui.metrics.plots import page_layout, plot_style
+    from lmm_tui.metrics.plots import plot_style
 
     # A title may have characters that no installed font has: boxes are drawn, without a warning.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     with mpl.rc_context(plot_style.settings()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
-        figure = page_layout.draw(page, source, number)
+        figure = draw()
         try:
             drawn = io.BytesIO()
             figure.savefig(drawn, dpi=_DPI, format=output.suffix[1:].lower())

@@ -82,17 +82,7 @@ def parse_conversation(row: dict[str, Any]) -> Conversation:
         raise ValueError(
             Message('"label" is false, an answer not to be learnt; leave such rows out')
         )
-    if "instruction" in row:
-        turns = with_context(row, _alpaca(row))
-    else:
-        for key in ("conversations", "messages"):
-            if key in row:
-                turns = with_context(row, parse_turns(row[key], key))
-                break
-        else:
-            raise ValueError(
-                Message("{expected}; {shape_of}", expected=EXPECTED, shape_of=shape_of(row))
-            )
+    turns = whole_turns(row, EXPECTED)
     if not any(turn.role == "assistant" for turn in turns):
         raise ValueError(
             Message("no assistant turn, so nothing to learn from; expected one at least")
@@ -102,6 +92,16 @@ def parse_conversation(row: dict[str, Any]) -> Conversation:
     if not any(turn.role == "assistant" and turn.learnt for turn in turns):
         raise ValueError(Message("no assistant turn is to be learnt; expected one at least"))
     return Conversation(turns)
+
+
+def whole_turns(row: dict[str, Any], expected: str) -> tuple[Turn, ...]:
+    """All turns of a conversation; ValueError, with what was `expected`, where there is none."""
+    if "instruction" in row:
+        return with_context(row, _alpaca(row))
+    for key in ("conversations", "messages"):
+        if key in row:
+            return with_context(row, parse_turns(row[key], key))
+    raise ValueError(Message("{expected}; {shape_of}", expected=expected, shape_of=shape_of(row)))
 
 
 def parse_turns(rows: Any, key: str) -> tuple[Turn, ...]:

@@ -70,8 +70,8 @@ def parse_pair(row: dict[str, Any]) -> Pair:
         )
     refuse_unsupported(row)
     prompt = asked_turns(row)
-    chosen = _whole(row, prompt, _answer(row["chosen"], "chosen"))
-    rejected = _whole(row, prompt, _answer(row["rejected"], "rejected"))
+    chosen = _whole(row, prompt, answer_turns(row["chosen"], "chosen"))
+    rejected = _whole(row, prompt, answer_turns(row["rejected"], "rejected"))
     if chosen == rejected:
         raise ValueError(Message("chosen equals rejected; expected two answers that differ"))
     shared = _shared(chosen, rejected)
@@ -90,7 +90,7 @@ def parse_pair(row: dict[str, Any]) -> Pair:
     return pair
 
 
-def _answer(value: Any, key: str) -> tuple[Turn, ...]:
+def answer_turns(value: Any, key: str) -> tuple[Turn, ...]:
     """The turns of an answer: text, one turn, or a list of turns."""
     if isinstance(value, str):
         return (Turn("assistant", value),)

@@ -17,6 +17,8 @@ CONTEXT = frozenset({"system", "history", "tools"})
 ASKED = frozenset({"prompt", "conversations", "messages", "instruction", "input"}) | CONTEXT
 CONVERSATION_FIELDS = (ASKED - {"prompt"}) | {"output", "label"}
 PAIR_FIELDS = ASKED | {"chosen", "rejected"}
+LABEL_KEYS = ("label", "kto_tag")
+LABELLED_FIELDS = PAIR_FIELDS | {"output", "completion", *LABEL_KEYS}
 PROMPT_FIELDS = ASKED | {"answer"}
 
 ROLE_KEYS, CONTENT_KEYS = ("role", "from"), ("content", "value")
@@ -28,7 +30,7 @@ _TURN_FIELDS = {*ROLE_KEYS, *CONTENT_KEYS, *THOUGHT_KEYS, *LEARNT_KEYS} | {
     "tool_calls",
     "function_call",
 }
-_LISTS = ("conversations", "messages", "prompt", "chosen", "rejected")
+_LISTS = ("conversations", "messages", "prompt", "completion", "chosen", "rejected")
 
 _MEDIA = ("image", "images", "video", "videos", "audio", "audios")
 _UNSUPPORTED = ("documents", "chat_template_kwargs")

@@ -43,6 +43,8 @@ class Weights:
     """Sentences for people about what the source does not say, or says without effect."""
     architecture: Mapping[str, Any] | None = None
     """transformers' config.json of a model that is none of ours."""
+    reward_head: Tensor | None = None
+    """Of a reward model: (1, D)."""
     kept: object = None
     """Keeps files alive that had to be written anew, such as the tokenizer of a GGUF file."""
 
@@ -55,6 +57,18 @@ class Weights:
     def noting(self, *notes: str) -> Weights:
         """The same with further notes."""
         return replace(self, notes=self.notes + notes)
+
+    @property
+    def notes_as_language_model(self) -> tuple[str, ...]:
+        """Also of what a model lacks that is asked to continue text."""
+        if self.reward_head is None:
+            return self.notes
+        note = Message(
+            "{origin}: is a reward model; without its reward head it is a language model that was "
+            "not trained to answer",
+            origin=self.origin,
+        )
+        return (*self.notes, note)
 
     def model(self) -> LanguageModel:
         """A model with these weights, on the CPU."""

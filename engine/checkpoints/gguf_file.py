@@ -16,8 +16,8 @@ from gguf import GGMLQuantizationType as Kind
 from torch import Tensor
 
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.engine.checkpoints.gguf_architectures import GgufModel, gguf_model
 from lmm_tui.engine.checkpoints.gguf_tokenizer import add_tokenizer
-from lmm_tui.engine.config.model_shape import ModelShape
 
 Quantisation = Literal["f32", "f16", "q8_0", "q4_0"]
 """Bits a weight: 32, 16, 8.5 and 4.5."""
@@ -34,7 +34,7 @@ _COARSEST_ENDS = Kind.Q8_0
 
 def write_gguf(
     file: Path,
-    shape: ModelShape,
+    model: GgufModel,
     tensors: Mapping[str, Tensor],
     tokenizer: Tokenizer,
     *,
@@ -43,26 +43,23 @@ def write_gguf(
     chat_template: str | None,
     end_of_turn: int,
 ) -> str:
-    """Write the weights of a Decoder, (out, in) fp32 under Qwen3's names, to a new `file`.
+    """Write the weights of `model`, fp32 under transformers' names, to a new `file`.
 
-    Vectors stay fp32. A matrix whose rows are no whole number of blocks of 32 is written as fp16,
-    as llama.cpp does. `end_of_turn` is where a chat stops. Raises WeightsError for a tokenizer that
-    llama.cpp cannot follow; returns a sentence where it follows with a difference, else ''.
+    Vectors, positions and routers stay fp32. A matrix whose rows are no whole number of blocks of
+    32 is written as fp16, as llama.cpp does. `end_of_turn` is where a chat stops. Raises
+    WeightsError for a tokenizer that llama.cpp cannot follow; returns a sentence where it follows
+    with a difference, else ''.
     """
-    writer = gguf.GGUFWriter(file, "qwen3")
+    writer = gguf.GGUFWriter(file, model.name)
     writer.add_name(name)
     writer.add_file_type(_FILE_TYPES[quantisation])
-    _add_shape(writer, shape)
-    note = add_tokenizer(writer, tokenizer, shape.vocab_size, end_of_turn)
+    model.describe(writer)
+    note = add_tokenizer(writer, tokenizer, model.config.vocab_size, end_of_turn)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN3, shape.num_layers)
-    for key, tensor in tensors.items():
-        its_name = names.get_name(key, try_suffixes=(".weight",))
-        assert its_name is not None, key
-        kind = _kind(its_name, tensor, _MATRICES[quantisation])
-        array = tensor.detach().float().numpy()
-        writer.add_tensor(its_name, gguf.quants.quantize(array, kind), raw_dtype=kind)
+    for name_there, tensor in model.tensors(tensors).items():
+        kind = _kind(name_there, tensor, _MATRICES[quantisation])
+        writer.add_tensor(name_there, gguf.quants.quantize(tensor.numpy(), kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -70,22 +67,8 @@ def write_gguf(
     return note
 
 
-def _add_shape(writer: gguf.GGUFWriter, shape: ModelShape) -> None:
-    writer.add_context_length(shape.max_positions)
-    writer.add_embedding_length(shape.hidden_size)
-    writer.add_block_count(shape.num_layers)
-    writer.add_feed_forward_length(shape.intermediate_size)
-    writer.add_head_count(shape.num_heads)
-    writer.add_head_count_kv(shape.num_kv_heads)
-    writer.add_key_length(shape.head_dim)
-    writer.add_value_length(shape.head_dim)
-    writer.add_rope_freq_base(shape.rope_theta)
-    writer.add_layer_norm_rms_eps(shape.rms_eps)
-    writer.add_vocab_size(shape.vocab_size)
-
-
 def _kind(name: str, tensor: Tensor, matrices: Kind) -> Kind:
-    if tensor.ndim < 2:
+    if tensor.ndim < 2 or name.startswith("position_embd") or "ffn_gate_inp" in name:
         return Kind.F32
     if name in ("token_embd.weight", "output.weight") and matrices is Kind.Q4_0:
         matrices = _COARSEST_ENDS
@@ -106,6 +89,7 @@ def described(file: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     import tempfile
 
+    from lmm_tui.engine.config.model_shape import ModelShape
     from lmm_tui.engine.model.decoder import Decoder
 
     words = Tokenizer.train(["the cat sat on the mat"] * 9, 280)
@@ -115,7 +99,7 @@ if __name__ == "__main__":
         target = Path(place, "tiny.gguf")
         write_gguf(
             target,
-            tiny.shape,
+            gguf_model(tiny.shape, None, target),
             tiny.state_dict(),
             words,
             name="tiny",

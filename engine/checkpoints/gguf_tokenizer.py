@@ -17,7 +17,15 @@ from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.checkpoints.hf_config import WeightsError
 from lmm_tui.message import Message
 
-_NAMES = {GPT2: "gpt-2", QWEN2: "qwen2", LLAMA3: "llama-bpe", OURS: "qwen2"}
+_SINGLE_DIGITS = "each digit apart, then as GPT-2"
+"""SmolLM's way, which is no single pattern."""
+_NAMES = {
+    GPT2: "gpt-2",
+    QWEN2: "qwen2",
+    LLAMA3: "llama-bpe",
+    OURS: "qwen2",
+    _SINGLE_DIGITS: "smollm",
+}
 """How llama.cpp calls a pattern. Ours is finer than Qwen's, but for contractions: pairs across its
 borders were never learnt, and so are not merged where Qwen's has no border."""
 
@@ -74,11 +82,16 @@ def _contractions_note() -> str:
 
 
 def _pattern(pre_tokenizer: dict[str, Any] | None) -> str | None:
-    """The regular expression by which a byte-level pre-tokenizer cuts; None if it is another."""
+    """How a byte-level pre-tokenizer cuts, one of `_NAMES`; None if it is another way."""
     steps = (pre_tokenizer or {}).get("pretokenizers", [pre_tokenizer])
     match steps:
         case [{"type": "ByteLevel", "use_regex": True, "add_prefix_space": False}]:
             return GPT2
+        case [
+            {"type": "Digits", "individual_digits": True},
+            {"type": "ByteLevel", "use_regex": True, "add_prefix_space": False},
+        ]:
+            return _SINGLE_DIGITS
         case [
             {
                 "type": "Split",

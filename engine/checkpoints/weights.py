@@ -39,6 +39,7 @@ from lmm_tui.message import Message
 
 log = logging.getLogger("engine")
 
+REWARD_HEAD = "score.weight"
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
@@ -89,6 +90,7 @@ def _read_verified(path: Path) -> Weights:
     run_dir.refuse_unsafe()
     config: RunConfig = resolve(run_dir.config)
     tensors = _load_safetensors([path / "model.safetensors"], path, inside=path)
+    reward_head = tensors.pop(REWARD_HEAD, None)
     adapter = read_adapter(path)
     architecture = read_architecture(run_dir.path)
     if architecture is None and EMBEDDING not in tensors:
@@ -115,6 +117,7 @@ def _read_verified(path: Path) -> Weights:
     return replace(
         checked(shape, tensors, tokenizer, path, architecture).noting(*notes),
         merged=adapter is not None,
+        reward_head=reward_head,
         trained_template=None if config.reads_text else config.data.template,
     )
 

@@ -28,6 +28,9 @@ from lmm_tui.engine.config.run_config import RunConfig
 _KEYS = {"about", "common", "step", "quiz"}
 
 
+_LONGEST_GROUP = 100
+
+
 @dataclass(frozen=True)
 class Step:
     """One run of a recipe; `source` is the step whose weights it starts from, or None."""
@@ -39,9 +42,13 @@ class Step:
     """Nested tables, including the stage and the settings of `[common]`."""
 
     def config(self, prefix: str, assignments: Mapping[str, Any]) -> RunConfig:
-        """The configuration of the run `PREFIX-NAME`; `assignments` (dotted keys) win."""
+        """The configuration of the run `PREFIX-NAME`; `assignments` (dotted keys) win.
+
+        Its group is the prefix, by which lists show the runs of one pipeline together.
+        """
         start = {} if self.source is None else {"start_from": f"{prefix}-{self.source}"}
-        base = {**self.settings, "name": f"{prefix}-{self.name}", **start}
+        group = {"group": prefix[:_LONGEST_GROUP]}
+        base = {**group, **self.settings, "name": f"{prefix}-{self.name}", **start}
         return resolve(assignments=assignments, base=base)
 
 

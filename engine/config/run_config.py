@@ -17,6 +17,7 @@ from lmm_tui.engine.config.sections.dpo_config import DpoConfig
 from lmm_tui.engine.config.sections.eval_config import EvalConfig
 from lmm_tui.engine.config.sections.grpo_config import GrpoConfig
 from lmm_tui.engine.config.sections.health_config import HealthConfig
+from lmm_tui.engine.config.sections.kto_config import KtoConfig
 from lmm_tui.engine.config.sections.log_config import LogConfig
 from lmm_tui.engine.config.sections.lora_config import LoraConfig
 from lmm_tui.engine.config.sections.model_config import ModelConfig
@@ -24,6 +25,7 @@ from lmm_tui.engine.config.sections.notify_config import NotifyConfig
 from lmm_tui.engine.config.sections.optim_config import OptimConfig
 from lmm_tui.engine.config.sections.parallel_config import ParallelConfig
 from lmm_tui.engine.config.sections.probe_config import ProbeConfig
+from lmm_tui.engine.config.sections.reward_config import RewardConfig
 from lmm_tui.engine.config.sections.section import Section
 from lmm_tui.engine.config.sections.train_config import TrainConfig
 from lmm_tui.engine.run.run_dir import RUNS_DIR
@@ -69,6 +71,8 @@ class RunConfig(Section):
     probe: ProbeConfig = Field(default_factory=ProbeConfig)
     lora: LoraConfig = Field(default_factory=LoraConfig)
     dpo: DpoConfig = Field(default_factory=DpoConfig)
+    kto: KtoConfig = Field(default_factory=KtoConfig)
+    reward: RewardConfig = Field(default_factory=RewardConfig)
     grpo: GrpoConfig = Field(default_factory=GrpoConfig)
     distill: DistillConfig = Field(default_factory=DistillConfig)
     own: dict[str, Any] = Field(

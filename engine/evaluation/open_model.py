@@ -50,7 +50,7 @@ def _open_decoder(job: Job) -> Any:
     template = _template(weights, tokenizer, needed=job.chat)
     model = weights.model().to(resolve_device(job.device))
     lm = DecoderLM(model, tokenizer, template, job.batch_size)
-    lm.notes = weights.notes
+    lm.notes = weights.notes_as_language_model
     return lm
 
 

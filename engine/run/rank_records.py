@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from lmm_tui.engine.run.process_lives import process_lives
 from lmm_tui.engine.run.run_records import read_record, record_from
 from lmm_tui.guarded_files import read_bytes, replace_text
 from lmm_tui.message import Message, with_parts
@@ -167,10 +166,7 @@ class SupervisorRecord:
             return False
         if self.host != socket.gethostname():
             return abs(time.time() - self.heartbeat) < _SILENT_S
-        try:
-            return abs(psutil.Process(self.pid).create_time() - self.pid_started) < 2.0
-        except psutil.Error:
-            return False
+        return process_lives(self.pid, self.pid_started)
 
     @property
     def restarting(self) -> str:

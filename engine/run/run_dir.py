@@ -13,11 +13,11 @@ import socket
 import stat
 import tempfile
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
-import psutil
-
+from lmm_tui.engine.run.process_lives import process_lives
 from lmm_tui.engine.run.rank_records import read_supervisor
 from lmm_tui.engine.run.run_dir_error import RunDirError, writing
 from lmm_tui.engine.run.run_records import (
@@ -55,29 +55,35 @@ _STALE_AFTER_S = 10.0
 _LONGEST_OWNER = 200
 
 
+def _in_run(name: str) -> cached_property[Path]:
+    """The path of a file of a run, made when it is asked for: a list has thousands of runs."""
+    return cached_property(lambda run: run.path / name)
+
+
 class RunDir:
     """The paths of one run, and the small files in it."""
 
+    config = _in_run("config.toml")
+    info_file = _in_run("run.json")
+    status_file = _in_run("status.json")
+    metrics = _in_run("metrics.jsonl")
+    events = _in_run("events.jsonl")
+    samples = _in_run("samples.jsonl")
+    tensorboard = _in_run("tensorboard")
+    checkpoints = _in_run("checkpoints")
+    evals = _in_run("evals")
+    spikes = _in_run("spikes")
+    plots = _in_run("plots")
+    output = _in_run("output.log")
+    lock_file = _in_run("run.lock")
+    note_file = _in_run("note.txt")
+    tags_file = _in_run("tags.txt")
+    ranks = _in_run("ranks")
+    ranks_file = _in_run("ranks.json")
+    supervisor_file = _in_run("supervisor.json")
+
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.config = self.path / "config.toml"
-        self.info_file = self.path / "run.json"
-        self.status_file = self.path / "status.json"
-        self.metrics = self.path / "metrics.jsonl"
-        self.events = self.path / "events.jsonl"
-        self.samples = self.path / "samples.jsonl"
-        self.tensorboard = self.path / "tensorboard"
-        self.checkpoints = self.path / "checkpoints"
-        self.evals = self.path / "evals"
-        self.spikes = self.path / "spikes"
-        self.plots = self.path / "plots"
-        self.output = self.path / "output.log"
-        self.lock_file = self.path / "run.lock"
-        self.note_file = self.path / "note.txt"
-        self.tags_file = self.path / "tags.txt"
-        self.ranks = self.path / "ranks"
-        self.ranks_file = self.path / "ranks.json"
-        self.supervisor_file = self.path / "supervisor.json"
 
     def __repr__(self) -> str:
         return f"RunDir({str(self.path)!r})"
@@ -207,11 +213,9 @@ class RunDir:
         # Before the first status is written, the start counts as the last heartbeat.
         silent_s = now - max(status.heartbeat, info.started)
         if info.host == socket.gethostname():
-            if not psutil.pid_exists(info.pid):
-                return "crashed"
             # Setting the clock shifts every process's start time; a fresh heartbeat proves life.
             silent = abs(silent_s) > _STALE_AFTER_S
-            if silent and not _started_at(info.pid, info.pid_started):
+            if not process_lives(info.pid, info.pid_started if silent else None):
                 return "crashed"
         return "stale" if silent_s > _STALE_AFTER_S else status.state
 
@@ -244,14 +248,6 @@ def others_can_write(folder: Path) -> bool:
         return False
     group = found.st_mode & stat.S_IWGRP and found.st_gid != os.getgid()
     return bool(found.st_mode & stat.S_IWOTH or group) and not found.st_mode & stat.S_ISVTX
-
-
-def _started_at(pid: int, started: float) -> bool:
-    try:
-        # Process start times come from clock ticks; two readings differ by far less than this.
-        return abs(psutil.Process(pid).create_time() - started) < 2.0
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
 
 
 if __name__ == "__main__":

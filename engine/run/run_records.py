@@ -151,15 +151,20 @@ def write_record(path: Path, record: RunInfo | RunStatus) -> None:
     replace_text(path, text.encode("utf-8", "replace").decode(), path.parent)
 
 
+@cache
+def _parts(hint: Any) -> tuple[tuple[Any, ...], Any]:
+    return get_args(hint), get_origin(hint)
+
+
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a JSON value has the annotated type, numbers being finite and displayable."""
-    of = get_args(hint)
+    of, origin = _parts(hint)
     if hint in (int, float):
         is_number = type(value) is int or (hint is float and type(value) is float)
         return is_number and abs(value) <= _LARGEST
-    if isinstance(value, dict) and get_origin(hint) is dict:
+    if isinstance(value, dict) and origin is dict:
         return all(_fits(item, of[1]) for item in value.values())
-    if isinstance(value, list) and get_origin(hint) is list:
+    if isinstance(value, list) and origin is list:
         return all(_fits(item, of[0]) for item in value)
     if isinstance(hint, UnionType):  # Measurements may be None or non-finite.
         return value is None or type(value) is float or any(_fits(value, one) for one in of)

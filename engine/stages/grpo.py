@@ -1,4 +1,4 @@
-"""Reinforcement learning from verifiable rewards: GRPO, Dr. GRPO and CISPO.
+"""Reinforcement learning from rewards: GRPO and its variants, and RLOO.
 
 A round samples a group of completions for each of some prompts, and one optimiser step or more
 learn from them. This file arranges rounds; sampling and scoring are `completion_sampler`, a round
@@ -8,8 +8,7 @@ as micro-batches `rollout_batch`, the loss `policy_loss`.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from functools import partial
@@ -35,6 +34,7 @@ from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.loss import LogProbs, token_log_probs
 from lmm_tui.engine.run.jsonl_writer import JsonlWriter
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.engine.stages import reference_model
 from lmm_tui.engine.stages.base import Losses, MicroBatch
 from lmm_tui.engine.stages.chat_base import ChatStage, fingerprint_of, read_side
@@ -42,7 +42,7 @@ from lmm_tui.engine.stages.completion_batch import CompletionBatch
 from lmm_tui.engine.stages.completion_sampler import CompletionSampler, text_of
 from lmm_tui.engine.stages.mixture_parts import refuse_mixture
 from lmm_tui.engine.stages.oom_split import next_split, split, with_oom_retry
-from lmm_tui.engine.stages.policy_loss import policy_loss
+from lmm_tui.engine.stages.policy_loss import PER_STEP, policy_loss
 from lmm_tui.engine.stages.rewards import Scores
 from lmm_tui.engine.stages.rollout_batch import (
     RolloutBatch,
@@ -59,6 +59,9 @@ log = logging.getLogger("engine")
 _SHOWN_EVERY = 50
 """Rounds between recorded completions where the configuration has no samples."""
 _SHOWN_PROMPTS = 2
+
+
+MeasureLogProbs = Callable[[LanguageModel, CompletionBatch], Tensor]
 
 
 class GrpoStage(ChatStage):
@@ -129,7 +132,8 @@ class GrpoStage(ChatStage):
         # the old ones. In both cases the ratio of a first update is 1 in any precision.
         old_AxT = log_p_AxT.detach() if settings.updates == 1 else batch.old_log_p_AxT
         gap_AxT = (batch.sampled_log_p_AxT - old_AxT).abs() * batch.mask_AxT
-        is_dr = settings.loss == "dr_grpo"
+        in_loss = settings.beta > 0 and not self._pays_for_kl
+        reference = self._reference_log_probs(model, batch) if in_loss else None
         result = policy_loss(
             log_p_AxT,
             old_AxT,
@@ -138,13 +142,13 @@ class GrpoStage(ChatStage):
             kind=settings.loss,
             clip_low=settings.clip_low,
             clip_high=settings.clip_high,
-            length=float(settings.max_tokens) if is_dr else batch.mean_length,
-            reference_log_p_NxT=self._reference_log_probs(model, batch),
+            length=batch.mean_length if settings.loss in PER_STEP else float(settings.max_tokens),
+            reference_log_p_NxT=reference,
             beta=settings.beta,
         )
         # The loop divides by completions: with this divisor sums over tokens become token means.
         return result.losses_N.sum(), batch.sums | {
-            "grpo/kl": result.kl / batch.mean_length,
+            "grpo/kl": batch.sums["grpo/kl"] + result.kl / batch.mean_length,
             "grpo/entropy": found.entropy_N.sum() / batch.mean_length,
             "grpo/clipped": result.clipped / batch.mean_length,
             "grpo/logp_gap": gap_AxT.sum() / batch.mean_length,
@@ -185,7 +189,7 @@ class GrpoStage(ChatStage):
         names = [field.name for field in fields(RolloutBatch)]
         if names[0] in state:
             # Older checkpoints have only what the rollout measured.
-            state = {"old_log_probs": state["log_probs"]} | state
+            state = {"old_log_probs": state["log_probs"], "kl": []} | state
             self._round = RolloutBatch(**{name: state[name] for name in names})
 
     def _new_round(self, number: int) -> RolloutBatch:
@@ -210,8 +214,13 @@ class GrpoStage(ChatStage):
             by_reward={name: nan_for_none(values) for name, values in scores.by_reward.items()},
             failures=scores.failures,
         )
-        if self._settings.updates > 1:
-            found.old_log_probs = self._old_log_probs(self._model, found)
+        model = self._model
+        if self._settings.updates > 1 or self._pays_for_kl:
+            found.old_log_probs = self._measured(model, self._policy_log_probs, found)
+        if self._pays_for_kl:
+            reference = self._measured(model, self._reference_log_probs, found)
+            pairs = zip(found.old_log_probs, reference, strict=True)
+            found.kl = [float((policy_T - base_T).sum()) for policy_T, base_T in pairs]
         return found
 
     def _sample(self, model: LanguageModel, prompts: Sequence[int], number: int) -> Rollouts:
@@ -240,13 +249,16 @@ class GrpoStage(ChatStage):
             rollouts,
             self._ids,
             kind=self._settings.loss,
+            beta=self._settings.beta,
             batch_size=self._train.batch_size,
             seq_len=self._seq_len,
             device=self._device,
         )
 
     @torch.no_grad()
-    def _old_log_probs(self, model: LanguageModel, rollouts: RolloutBatch) -> list[Tensor]:
+    def _measured(
+        self, model: LanguageModel, log_probs: MeasureLogProbs, rollouts: RolloutBatch
+    ) -> list[Tensor]:
         """Those of each completion's tokens, measured as the steps of the round will."""
         found: list[Tensor] = []
         batches, ranks = iter(self._batches(rollouts)), self.ranks
@@ -255,19 +267,18 @@ class GrpoStage(ChatStage):
             while group := [*islice(batches, ranks.size)]:
                 batch = group[min(ranks.rank, len(group) - 1)]
                 rows = with_oom_retry(
-                    lambda: model(partial(self._measure, batch=batch)),  # noqa: B023
+                    lambda: model(partial(self._measure, log_probs=log_probs, batch=batch)),  # noqa: B023
                     partial(self._split_further, batch),
                 )
                 for share in ranks.gather(rows)[: len(group)]:
                     found += share
         return [row[: len(ids)].clone() for row, ids in zip(found, rollouts.ids, strict=True)]
 
-    def _measure(self, model: LanguageModel, batch: CompletionBatch) -> list[Tensor]:
-        return [
-            row_T.cpu()
-            for part in split([batch], self._parts)
-            for row_T in part.by_completion(self._log_probs(model, part).log_p_N)
-        ]
+    def _measure(
+        self, model: LanguageModel, log_probs: MeasureLogProbs, batch: CompletionBatch
+    ) -> list[Tensor]:
+        parts = split([batch], self._parts)
+        return [row_T.cpu() for part in parts for row_T in log_probs(model, part)]
 
     def _split_further(self, batch: CompletionBatch) -> None:
         self._parts = next_split([batch], self._parts, str(self._device))
@@ -275,25 +286,16 @@ class GrpoStage(ChatStage):
 
     def _record_samples(self, rollouts: RolloutBatch, step: int) -> None:
         """Write the best and the worst completion of a few prompts to samples.jsonl."""
-        group = rollouts.group
-        for place, prompt in enumerate(rollouts.prompts[:_SHOWN_PROMPTS]):
-            numbers = range(place * group, (place + 1) * group)
-            ranked = sorted(numbers, key=lambda number: rollouts.totals[number])
-            for number in (ranked[-1], ranked[0]):
-                self._samples.write(
-                    {
-                        "time": round(time.time(), 3),
-                        "step": step,
-                        "kind": "sample",
-                        "prompt": last_question(self._prompts[prompt].turns),
-                        "text": text_of(
-                            rollouts.ids[number], rollouts.ended[number], self.tokenizer
-                        ),
-                        "tokens": len(rollouts.ids[number]),
-                        "answer": True,
-                        "reward": rollouts.totals[number],
-                    }
-                )
+        for number in rollouts.extremes(_SHOWN_PROMPTS):
+            prompt = self._prompts[rollouts.prompts[number // rollouts.group]]
+            ids, ended = rollouts.ids[number], rollouts.ended[number]
+            sample = RunSample(
+                step,
+                prompt=last_question(prompt.turns),
+                text=text_of(ids, ended, self.tokenizer),
+                details={"tokens": len(ids), "answer": True, "reward": rollouts.totals[number]},
+            )
+            self._samples.write(sample.record())
 
     def _log_probs(self, model: LanguageModel, batch: CompletionBatch) -> LogProbs:
         """Of the distribution that completions are sampled from: softmax(logits / temperature)."""
@@ -305,15 +307,21 @@ class GrpoStage(ChatStage):
             batch.counted,
         )
 
+    def _policy_log_probs(self, model: LanguageModel, batch: CompletionBatch) -> Tensor:
+        """(A, T)."""
+        return batch.by_completion(self._log_probs(model, batch).log_p_N)
+
     @torch.no_grad()
-    def _reference_log_probs(self, model: LanguageModel, batch: CompletionBatch) -> Tensor | None:
-        """(A, T); None where no reference is needed."""
-        if not self._settings.beta:
-            return None
+    def _reference_log_probs(self, model: LanguageModel, batch: CompletionBatch) -> Tensor:
+        """(A, T)."""
         reference = self._reference or model
         with nullcontext() if self._reference else without_adapters(model):
-            found = self._log_probs(reference, batch)
-        return batch.by_completion(found.log_p_N)
+            return self._policy_log_probs(reference, batch)
+
+    @property
+    def _pays_for_kl(self) -> bool:
+        """Whether rewards pay for the distance from the reference; else it is part of the loss."""
+        return self._settings.loss == "rloo" and self._settings.beta > 0
 
     @property
     def _needs_answer(self) -> bool:

@@ -1,4 +1,4 @@
-"""Policy gradients from groups of completions of one prompt: GRPO, Dr. GRPO and CISPO.
+"""Policy gradients from groups of completions of one prompt: GRPO and its variants.
 
 Pure functions of rewards and of per-token log-probabilities. N is completions, T tokens of a
 completion, G groups, K completions in a group.
@@ -12,7 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Kind = Literal["grpo", "dr_grpo", "cispo"]
+Kind = Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo"]
+PER_STEP: tuple[Kind, ...] = ("dapo", "cispo")
+"""Losses that are a mean over all tokens of a step."""
 
 _LEAST_SPREAD = 1e-4
 
@@ -34,7 +36,8 @@ def group_advantages(rewards_GxK: Tensor, kind: Kind) -> Tensor:
     """The advantage of each completion over those of the same prompt, (G, K).
 
     (r - mean) / (std + 1e-4) with the sample deviation (arXiv 2402.03300), for `dr_grpo` without
-    the division (arXiv 2503.20783). A completion whose reward is NaN is not counted, and gets 0.
+    the division (arXiv 2503.20783). For `rloo` r - mean of the other completions (arXiv
+    2402.14740). A completion whose reward is NaN is not counted, and gets 0, as one alone does.
     """
     scored = ~rewards_GxK.isnan()
     count_Gx1 = scored.sum(1, keepdim=True)
@@ -42,6 +45,8 @@ def group_advantages(rewards_GxK: Tensor, kind: Kind) -> Tensor:
     centred_GxK = torch.where(scored, rewards_GxK - mean_Gx1, 0)
     if kind == "dr_grpo":
         return centred_GxK
+    if kind == "rloo":
+        return centred_GxK * count_Gx1 / (count_Gx1 - 1).clamp(min=1)
     return centred_GxK / (_deviation(centred_GxK, count_Gx1) + _LEAST_SPREAD)
 
 
@@ -70,14 +75,26 @@ def policy_loss(
     With the ratio w = p / p_old and the advantage A, the loss of a token is for `grpo` and
     `dr_grpo` -min(w A, clip(w, 1 - clip_low, 1 + clip_high) A), averaged over the completion's own
     tokens (arXiv 2402.03300) or divided by a constant, `length`: the most tokens a completion may
-    have (arXiv 2503.20783). For `cispo` it is -min(w, 1 + clip_high) A log p with the weight held
-    constant, divided by `length`: the mean tokens of a completion in the step, which makes it a
-    mean over tokens (arXiv 2506.13585, equations 4 and 5, without their lower bound, as there).
+    have (arXiv 2503.20783). `dapo` divides by the mean tokens of a completion in the step, which
+    makes it a mean over tokens (arXiv 2503.14476, equation 8). `cispo` does so, too, with the loss
+    -min(w, 1 + clip_high) A log p whose weight is held constant (arXiv 2506.13585, equations 4 and
+    5, without their lower bound, as there).
+
+    Two have one ratio for a whole completion: for `gspo` it is the geometric mean of the tokens'
+    (arXiv 2507.18071, equation 7), for `rloo` their product, and the loss of a completion isn't
+    divided by its tokens (arXiv 2402.14740).
 
     A reference adds `beta` times the estimate q - log q - 1 of the KL divergence, q = p_ref / p
     (arXiv 2402.03300, equation 4).
     """
-    ratio_NxT = (log_p_NxT - old_log_p_NxT).exp()
+    lengths_N = mask_NxT.sum(1)
+    log_ratio_NxT = log_p_NxT - old_log_p_NxT
+    if kind in ("gspo", "rloo"):
+        log_ratio_N = (log_ratio_NxT * mask_NxT).sum(1)
+        if kind == "gspo":
+            log_ratio_N = log_ratio_N / lengths_N.clamp(min=1)
+        log_ratio_NxT = log_ratio_N.unsqueeze(1).expand_as(log_ratio_NxT)
+    ratio_NxT = log_ratio_NxT.exp()
     advantages_Nx1 = advantages_N.unsqueeze(1)
     if kind == "cispo":
         weight_NxT = ratio_NxT.detach().clamp(max=1 + clip_high)
@@ -95,8 +112,9 @@ def policy_loss(
         kl_NxT = log_q_NxT.exp() - log_q_NxT - 1
         loss_NxT = loss_NxT + beta * kl_NxT
         kl = _sum(kl_NxT.detach(), mask_NxT)
-    lengths_N = mask_NxT.sum(1)
-    divisor = lengths_N.clamp(min=1) if kind == "grpo" else length
+    # The loss of a completion with one ratio stands once in each of its tokens.
+    by_own_length = kind in ("grpo", "gspo", "rloo")
+    divisor = lengths_N.clamp(min=1) if by_own_length else length
     return PolicyLoss(
         losses_N=(loss_NxT * mask_NxT).sum(1) / divisor,
         kl=kl,

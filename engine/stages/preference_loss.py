@@ -1,7 +1,8 @@
-"""Preference optimisation: the loss of pairs of answers, and their implicit rewards.
+"""Preference optimisation: the loss of pairs of answers, or of answers with a verdict, and their
+implicit rewards.
 
 Pure functions of log-probabilities, each summed over the tokens of an answer given its prompt. B
-is the number of pairs.
+is the number of pairs, or of answers.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 
 Kind = Literal["sigmoid", "ipo"]
 FreeKind = Literal["orpo", "simpo"]
+UnpairedKind = Literal["kto", "apo_zero"]
 REFERENCE_FREE = get_args(FreeKind)
 """Losses that need no reference model."""
 
@@ -81,6 +83,40 @@ def reference_free_loss(
         return -F.logsigmoid(beta * difference_B - gamma)
     log_odds_B = difference_B - (_log_complement(chosen_B) - _log_complement(rejected_B))
     return -chosen_B - beta * F.logsigmoid(log_odds_B)
+
+
+def unpaired_loss(
+    policy_B: Tensor,
+    reference_B: Tensor,
+    good_B: Tensor,
+    *,
+    kl: float,
+    beta: float,
+    kind: UnpairedKind,
+) -> Tensor:
+    """The loss of each answer, (B,), of which `good_B` (bool) says whether it is a good one.
+
+    With h = log(p / p_ref), `kto` is 1 - sigmoid(beta (h - kl)) of a good answer and 1 -
+    sigmoid(beta (kl - h)) of a bad one, where `kl`, at least 0, is an estimate of the KL
+    divergence from the reference (arXiv 2402.01306, equations 7 and 8). `apo_zero` is the same
+    without `kl` (arXiv 2408.06266, section 4, for answers without a pair).
+    """
+    reference_point = kl if kind == "kto" else 0.0
+    scaled_B = beta * (policy_B - reference_B - reference_point)
+    return 1 - torch.sigmoid(torch.where(good_B, scaled_B, -scaled_B))
+
+
+def reward_loss(
+    chosen_B: Tensor, rejected_B: Tensor, *, margin: float = 0.0, centre: float = 0.0
+) -> Tensor:
+    """The loss of a reward model for each pair of scalar rewards, (B,).
+
+    -log sigmoid(difference - margin), the likelihood of Bradley and Terry (arXiv 2203.02155,
+    equation 1; the margin is that of arXiv 2307.09288, equation 2), plus `centre` times the square
+    of the sum of both, which keeps rewards around 0 (arXiv 2312.09244, equation 2).
+    """
+    loss_B = -F.logsigmoid(chosen_B - rejected_B - margin)
+    return loss_B + centre * (chosen_B + rejected_B).square()
 
 
 def _log_complement(log_p: Tensor) -> Tensor:

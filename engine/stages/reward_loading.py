@@ -11,10 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lmm_tui.data.chat.template import CHATML, render
 from lmm_tui.data.chat.template_process import TemplateProcess, TemplateRefusal
+from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.pattern_check import check_patterns
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+from lmm_tui.data.turns import Conversation, Turn
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages.rewards import BUILTIN, Reward, RewardError, Sample, one_line, short
+from lmm_tui.errors import LmmError
 from lmm_tui.named_code import module_at
 
 
@@ -22,8 +28,9 @@ def load_rewards(names: Sequence[str], device: str = "cpu") -> list[Reward]:
     """Find the rewards called `names`, in their order.
 
     `exact`, `format`, `length` or `length:TOKENS`; `module:function` or `file.py:function`, looked
-    up from the current folder and called with (prompt, completion, answer); or a folder with a
-    sequence classifier of one label, which runs on `device`. Raises RewardError.
+    up from the current folder and called with (prompt, completion, answer); a run or a checkpoint
+    of a reward model, or a folder with a sequence classifier of one label, which run on `device`.
+    Raises RewardError.
     """
     if not names:
         raise RewardError("no reward is named; give some of {builtin}", builtin=[*BUILTIN])
@@ -37,8 +44,11 @@ def load_rewards(names: Sequence[str], device: str = "cpu") -> list[Reward]:
 def _find(name: str, device: str) -> Callable[[Sample], float]:
     if name in BUILTIN:
         return BUILTIN[name]
-    if Path(name).is_dir():
-        return _reward_model(Path(name), device)
+    folder = Path(name)
+    if RunDir(folder).exists() or (folder / "state.json").is_file():
+        return _own_reward_model(folder, device)
+    if folder.is_dir():
+        return _reward_model(folder, device)
     place, colon, function = name.rpartition(":")
     if place == "length":
         if not function.isdecimal() or int(function) == 0:
@@ -51,7 +61,7 @@ def _find(name: str, device: str) -> Callable[[Sample], float]:
     if not colon:
         raise RewardError(
             "there is no reward {name!r}; give one of {builtin}, "
-            "module:function, file.py:function or the folder of a reward model",
+            "module:function, file.py:function or a reward model's run or folder",
             name=name,
             builtin=[*BUILTIN],
         )
@@ -125,6 +135,43 @@ def _reward_model(folder: Path, device: str) -> Callable[[Sample], float]:
         else:
             inputs = tokenizer(sample.prompt, sample.completion, return_tensors="pt")
         return model(**inputs.to(device)).logits.item()
+
+    return score_one
+
+
+def _own_reward_model(folder: Path, device: str) -> Callable[[Sample], float]:
+    """Of a run of stage `reward`: the prompt and the completion in its own chat template."""
+    import torch
+
+    from lmm_tui.engine.checkpoints.weights import read_weights
+    from lmm_tui.engine.stages.reward import rewards_of
+
+    try:
+        weights = read_weights(folder)
+    except LmmError as error:
+        raise RewardError("{error}", error=error) from None
+    if weights.reward_head is None or weights.tokenizer is None:
+        raise RewardError(
+            "{folder}: is no reward model; name a run of the stage reward", folder=folder
+        )
+    tokenizer = Tokenizer.load(weights.tokenizer)
+    own = weights.has_own_template(tokenizer)
+    template = TokenizerTemplate.load(weights.tokenizer, tokenizer) if own else CHATML
+    model, head = weights.model().to(device).eval(), weights.reward_head.to(device)
+    longest = weights.shape.max_positions
+
+    @torch.no_grad()
+    def score_one(sample: Sample) -> float:
+        said = Conversation((Turn("user", sample.prompt), Turn("assistant", sample.completion)))
+        ids, _ = render(said, tokenizer, template)
+        if len(ids) > longest:
+            raise RewardError(
+                "{tokens} tokens do not fit into the reward model's context of {longest}",
+                tokens=len(ids),
+                longest=longest,
+            )
+        hidden_1xTxD = model.backbone(torch.tensor([ids], device=device))
+        return rewards_of(hidden_1xTxD[:, -1], head).item()
 
     return score_one
 

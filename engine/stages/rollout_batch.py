@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -38,11 +38,19 @@ class RolloutBatch:
     """The weighted sum of rewards; NaN for a completion that a reward failed on."""
     by_reward: dict[str, list[float]]
     failures: int
+    kl: list[float] = field(default_factory=list)
+    """Of each completion log p - log p_ref, in nats, where its reward pays for that (`rloo`)."""
 
     @property
     def group(self) -> int:
         """Completions of a prompt."""
         return len(self.ids) // len(self.prompts)
+
+    def extremes(self, most: int) -> Iterator[int]:
+        """The best and the worst completion of each of the first `most` prompts."""
+        for first in range(0, min(most, len(self.prompts)) * self.group, self.group):
+            ranked = sorted(range(first, first + self.group), key=self.totals.__getitem__)
+            yield from (ranked[-1], ranked[0])
 
 
 def completion_batches(
@@ -50,6 +58,7 @@ def completion_batches(
     prompt_ids: Sequence[list[int]],
     *,
     kind: Kind,
+    beta: float,
     batch_size: int,
     seq_len: int,
     device: torch.device,
@@ -57,10 +66,12 @@ def completion_batches(
     """The micro-batches of a round, with the groups of `batch_size` prompts in each.
 
     `prompt_ids` are the tokens of all prompts in the data; `kind` is that of the loss.
+    Rewards pay `beta` for each nat of `rollouts.kl`.
     """
     group = rollouts.group
     rewards_GxK = torch.tensor(rollouts.totals).view(-1, group)
-    advantages_GxK = group_advantages(rewards_GxK, kind)
+    kl_GxK = torch.tensor(rollouts.kl or [0.0] * len(rollouts.ids)).view(-1, group)
+    advantages_GxK = group_advantages(rewards_GxK - beta * kl_GxK, kind)
     mean_length = mean_scored([float(len(ids)) for ids in rollouts.ids])
     batches = []
     for first in range(0, len(rollouts.prompts), batch_size):
@@ -75,6 +86,7 @@ def completion_batches(
         lengths_A = torch.tensor([len(rollouts.ids[number]) for number in numbers])
         mask_AxT = (torch.arange(old_AxT.shape[1]) < lengths_A.unsqueeze(1)).float()
         sums = _sums(rollouts, rewards_GxK[first:last], numbers)
+        sums["grpo/kl"] = kl_GxK[first:last].sum() / mean_length
         values = to_device(torch.stack([*sums.values()]), device)
         batches.append(
             CompletionBatch.of(
@@ -140,5 +152,9 @@ if __name__ == "__main__":
         log_probs=[torch.zeros(1)] * 2, old_log_probs=[], by_reward={"exact": [1.0, 0.0]},
     )  # fmt: skip
     prompts, device = [[1], [2, 3]], torch.device("cpu")
-    print(*completion_batches(demo, prompts, kind="grpo", batch_size=1, seq_len=8, device=device))
+    print(
+        *completion_batches(
+            demo, prompts, kind="grpo", beta=0.0, batch_size=1, seq_len=8, device=device
+        )
+    )
     print("=== 自测通过 ===")

@@ -50,26 +50,6 @@ def _places(batches: Sequence[Batch], piece: int) -> list[tuple[Batch, int]]:
     return [(batch, at) for batch in batches for at in range(0, batch.units, piece)]
 
 
-def refuse_uneven(rows: int, size: int) -> None:
-    """Raises ShareError where a step of `rows` rows cannot be divided among `size` ranks."""
-    if rows % size == 0:
-        return
-    fitting = [count for count in range(1, rows + 1) if rows % count == 0]
-    below = max(count for count in fitting if count < size)
-    above = next((count for count in fitting if count > size), None)
-    raise ShareError(
-        "parallel.ranks: a step has {rows} rows (train.batch_size x train.grad_accum), which "
-        "{size} ranks cannot share evenly; take {nearest} ranks, or other rows"
-        if above is None
-        else "parallel.ranks: a step has {rows} rows (train.batch_size x train.grad_accum), which "
-        "{size} ranks cannot share evenly; take {nearest} or {above} ranks, or other rows",
-        rows=rows,
-        size=size,
-        nearest=below,
-        above=above,
-    )
-
-
 if __name__ == "__main__":
     import torch
 

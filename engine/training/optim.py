@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lmm_tui.engine.config.sections.optim_config import OptimConfig
 
 
-_OUTER = ("lm_head", "embed_out")
+_OUTER = ("lm_head", "embed_out", "score")
 
 
 def build_optimizers(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmm_tui.engine.config.even_shares import refuse_uneven
 from lmm_tui.engine.health.health_monitor import checked_rules
 from lmm_tui.engine.parallel.ranks import Ranks
 from lmm_tui.engine.run.rank_records import read_supervisor
 from lmm_tui.engine.run.run import Run
-from lmm_tui.engine.stages.shares import refuse_uneven
 from lmm_tui.engine.training.agenda import Agenda
 from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.commands import StopRequested, TrainingCommands
@@ -75,8 +75,7 @@ class TrainingParts:
 def set_up(run: Run, job: TrainJob, ranks: Ranks) -> TrainingParts:
     """All that a run needs before its first step. Raises StopRequested where a command says so."""
     checked_rules(job.config.health, own_loop=True)
-    train = job.config.train
-    refuse_uneven(train.batch_size * train.grad_accum, ranks.size)
+    refuse_uneven(job.config, ranks.size)
     device, precision = choose_device(job.config, ranks)
     checkpoint = ranks.by_leader(lambda: find_checkpoint(run))
     context = build_context(

@@ -34,6 +34,7 @@ from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir_error import writing
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
 from lmm_tui.engine.stages.base import Stage, load_stage
+from lmm_tui.engine.trackers.built_in import check_tracker, new_tracker
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import Observer
 from lmm_tui.engine.training.optim import build_optimizers
@@ -41,8 +42,7 @@ from lmm_tui.engine.training.starting_weights import adopt_starting_weights
 from lmm_tui.engine.training.train_job import TrainJob
 from lmm_tui.message import Message
 from lmm_tui.metrics.step.speed import SpeedMeter
-from lmm_tui.metrics.writers.mirror import Mirror, TrackedRun, Tracker
-from lmm_tui.named_code import TRACKER_GROUP, installed_names, load
+from lmm_tui.metrics.writers.mirror import Mirror, TrackedRun
 
 
 def choose_device(config: RunConfig, ranks: Ranks = ALONE) -> tuple[torch.device, Precision]:
@@ -87,6 +87,8 @@ def build_context(
     `fresh` is False where a checkpoint will be restored.
     """
     config, start = job.config, None
+    for name in config.log.trackers:
+        check_tracker(name)
     # What rank 0 prepares, tokens and tokenizer among it, the others find in the cache.
     with ranks.leader_first():
         if config.start_from and fresh:
@@ -269,18 +271,14 @@ def _build_model(
 
 
 def _mirrors(run: Run, config: RunConfig, stage: Stage) -> list[Mirror]:
-    """Of each tracker that the configuration names. Raises ConfigError."""
-    installed = installed_names(TRACKER_GROUP)
-    for name in config.log.trackers:
-        if name not in installed:
-            raise ConfigError(
-                "log.trackers: no tracker {name!r} is installed; there are: {known}"
-                if installed
-                else "log.trackers: no tracker {name!r} is installed, nor any other",
-                name=name,
-                known=[*installed],
-            )
-    tracked = TrackedRun(run.run_dir.name, stage.info.name, run.run_dir.path)
+    """Of each tracker that the configuration names."""
+    tracked = TrackedRun(
+        run.run_dir.name,
+        stage.info.name,
+        run.run_dir.path,
+        group=config.group,
+        identity=f"{run.run_dir.name}-{run.info.created:.0f}",
+    )
 
     def failed(name: str, error: str) -> None:
         run.alert(
@@ -291,16 +289,13 @@ def _mirrors(run: Run, config: RunConfig, stage: Stage) -> list[Mirror]:
             )
         )
 
-    tables = config.model_dump(mode="json")
+    # Where messages of a run go, and how, may hold secrets, and says nothing of it.
+    kept_here = {"notify": True, "health": {"webhook", "command"}}
+    tables = config.model_dump(mode="json", exclude=kept_here)
     return [
-        Mirror(partial(_new_tracker, name), tracked, tables, partial(failed, name))
+        Mirror(partial(new_tracker, name), tracked, tables, partial(failed, name))
         for name in config.log.trackers
     ]
-
-
-def _new_tracker(name: str) -> Tracker:
-    tracker: Tracker = load(name, TRACKER_GROUP)()
-    return tracker
 
 
 def _build_observer(

@@ -28,7 +28,7 @@ def adopt_starting_weights(run: Run, config: RunConfig, source: str) -> tuple[We
     Raises ConfigError where no tokenizer fits, WeightsError as `read_weights`.
     """
     start = read_weights(run_or_path(source, config.runs_dir))
-    for note in start.notes:
+    for note in start.notes_as_language_model:
         run.events.write("alert", note, step=0, level="warning")
     tokenizer = run.run_dir.path / "tokenizer.json"
     _copy_tokenizer(start, config, tokenizer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.names import TRAIN_LOSS, VAL_LOSS, describe
+from lmm_tui.metrics.series.binned_curve import binned
 from lmm_tui.metrics.series.series import Series
 from lmm_tui.metrics.values import strict
 from lmm_tui.runs.compared_settings import differing, settings_began, settings_now
@@ -39,7 +39,11 @@ Answer = dict[str, Any]
 def list_runs(access: RunAccess, words: str, first: int, count: int) -> Answer:
     """A page of the runs for which a filter holds, as that of `lmm-tui runs`, the newest first."""
     listed = [run for run in access.listed() if run.summary.state != BROKEN]
-    found = filtered(listed, words.split(), RunColumns(listed)) if words.strip() else listed
+    found = (
+        filtered(listed, words.split(), RunColumns(listed, access.details))
+        if words.strip()
+        else listed
+    )
     count = _within("count", count, 1, MOST_RUNS)
     first = _within("first", first, 0, 1 << 30)
     page = found[first : first + count]
@@ -84,41 +88,28 @@ def series(
                 metric=metric[:80],
                 name=name,
             )
-        found[metric] = binned(one, points, *span)
+        found[metric] = curve(one, points, *span)
     return {"run": name, "state": session.view.state, "series": found}
 
 
-def binned(one: Series, points: int, first: int = 0, last: int | None = None) -> Answer:
+def curve(one: Series, points: int, first: int = 0, last: int | None = None) -> Answer:
     """At most `points` bins `[step, lowest, mean, highest]`, and what holds for all values.
 
-    Empty bins are left out; `step` is where a bin begins. A bin with non-finite values alone has
-    nulls.
+    `step` is where a bin begins. A bin with non-finite values alone has nulls.
     """
-    steps = one.steps
-    low = max(first, int(steps[0]))
-    high = min(int(steps[-1]) if last is None else last, int(steps[-1]))
-    better = describe(one.name).better
-    best = one.best(better)
-    answer: Answer = {
+    best = one.best(describe(one.name).better)
+    found = binned(one, points, first, last)
+    return {
         "values": len(one),
         "last": one.last_value,
         "last_step": one.last_step,
         "best": None if best is None else {"step": best.step, "value": best.value},
         "columns": ["step", "lowest", "mean", "highest"],
+        "non_finite": found.nonfinite,
+        "bins": [
+            list(row) for row in zip(found.steps, found.low, found.mean, found.high, strict=True)
+        ],
     }
-    if high < low:
-        return answer | {"non_finite": 0, "bins": []}
-    width = max(math.ceil((high + 1 - low) / points), 1)
-    columns = math.ceil((high + 1 - low) / width)
-    edge = low - 0.5  # Between two steps, as the last bin includes its right edge.
-    bins = one.bins(edge, edge + columns * width, columns)
-    rows: list[list[float | None]] = []
-    for at in range(columns):
-        if math.isnan(bins.mean[at]) and not bins.nonfinite[at]:
-            continue
-        values = (bins.low[at], bins.mean[at], bins.high[at])
-        rows.append([low + at * width, *(_rounded(float(value)) for value in values)])
-    return answer | {"non_finite": int(bins.nonfinite.sum()), "bins": rows}
 
 
 def health(access: RunAccess, name: str) -> Answer:
@@ -234,10 +225,6 @@ def _within(name: str, value: int, low: int, high: int) -> int:
     return value
 
 
-def _rounded(value: float) -> float | None:
-    return float(f"{value:.6g}") if math.isfinite(value) else None
-
-
 if __name__ == "__main__":
     import tempfile
     from pathlib import Path
@@ -248,7 +235,7 @@ if __name__ == "__main__":
         session.poll()
         loss = session.series.get(TRAIN_LOSS)
         assert loss is not None
-        print(binned(loss, 10))
+        print(curve(loss, 10))
         try:
             list_runs(RunAccess(Path(folder)), "", 0, 1_000_000)
             raise AssertionError

@@ -8,6 +8,7 @@ from pathlib import Path
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
+from lmm_tui.runs.run_details import RunDetails
 from lmm_tui.runs.run_list import BROKEN, ListedRun, RunList
 
 _LONGEST_NAME = 200
@@ -22,6 +23,7 @@ class RunAccess:
 
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
+        self.details = RunDetails(runs_dir)
         self._list = RunList(runs_dir)
         self._lock = threading.Lock()
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from typing import Any
 
 from lmm_tui.agents.run_access import AgentError
 from lmm_tui.agents.steering import Settings, Steering
-from lmm_tui.child_process import start_python
 
 MOST_TRIALS = 200
-_WORKER = "from lmm_tui.cli.main import main; main()"
 
 
 class Sweeping:
@@ -32,8 +29,9 @@ class Sweeping:
         by: str,
     ) -> dict[str, Any]:
         """Make a sweep over `vary` and start its queue, which outlives this process."""
-        from lmm_tui.sweeps.axes import check, split_assignments
-        from lmm_tui.sweeps.sweep_plan import PRUNERS, SweepFolder, SweepPlan, choose
+        from lmm_tui.sweeps.axes import split_assignments
+        from lmm_tui.sweeps.steer_sweep import start_worker
+        from lmm_tui.sweeps.sweep_plan import PRUNERS, SweepWishes, choose, new_sweep
 
         if prune not in PRUNERS:
             raise AgentError("prune: choose from {choices}", choices=[*PRUNERS])
@@ -47,14 +45,12 @@ class Sweeping:
         if count > MOST_TRIALS:
             raise AgentError("trials: at most {most} (got {count})", most=MOST_TRIALS, count=count)
         base = self._steering.settings(settings, like, "", "")
-        check(axes, base)
-        kept = base.model_dump(exclude_none=True)
-        for key in ("name", "group"):
-            kept.pop(key, None)
-        folder = SweepFolder(self._runs_dir, name)
-        folder.create(SweepPlan(name, kept, tuple(axes), count, sampler, prune))
+        wishes = SweepWishes(trials, pruner=prune)
+        folder = new_sweep(
+            base.model_copy(update={"runs_dir": str(self._runs_dir)}), tuple(axes), wishes, name
+        )
         (folder.path / "asked-by").write_text(by + "\n", encoding="utf-8")
-        self._start_worker(name)
+        self._steering.adopt(start_worker(folder))
         return {"sweep": name, "trials": count, "sampler": sampler, "message": "queue started"}
 
     def look(self, name: str) -> dict[str, Any]:
@@ -77,12 +73,6 @@ class Sweeping:
         folder.flag("cancelled")
         left_out = TrialStore(folder, plan).cancel_waiting()
         return {"sweep": name, "left_out": left_out, "message": "cancelled"}
-
-    def _start_worker(self, name: str) -> None:
-        arguments = ["-c", _WORKER, "worker", name, "--runs-dir", str(self._runs_dir)]
-        quiet = subprocess.DEVNULL
-        child = start_python(arguments, stdin=quiet, stdout=quiet, stderr=quiet)
-        self._steering.adopt(child.pid)
 
 
 if __name__ == "__main__":

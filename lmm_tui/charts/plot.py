@@ -37,6 +37,7 @@ _AXIS_NAMES: dict[Axis, str] = {
     "tokens": mark("tok"),
     "time": mark("time"),
     "epoch": mark("epoch"),
+    "flops": "FLOPs",
 }
 """Short enough for the corner of the axes."""
 
@@ -290,6 +291,8 @@ def _place(store: Store, cursor: float, axis: Axis) -> str:
         return f"{step} · {tr('{count} tokens', count=count(cursor))}"
     if axis == "epoch":
         return f"{step} · {tr('epoch')} {cursor:.3g}"
+    if axis == "flops":
+        return f"{step} · {cursor:.3g} FLOPs"
     return f"{step} · {duration(cursor - store.span('time')[0])}"
 
 

@@ -43,6 +43,12 @@ def spark(
     return "".join(shown)
 
 
+def written_curve(values: object) -> str:
+    """A sparkline of numbers written one after the other, as a column of runs has its curve."""
+    numbers = np.array(str(values or "").split(), float)
+    return spark(numbers, len(numbers))
+
+
 def _level(value: float, low: float, high: float) -> int:
     if low == high:
         return len(BLOCKS) // 2 - 1

@@ -180,7 +180,7 @@ def clock_label(seconds: float) -> str:
 def x_ticks(low: float, high: float, width: int, axis: Axis) -> list[tuple[float, str]]:
     """Positions and labels for an axis of `width` cells; labels do not touch."""
     make = _TICKS[axis]
-    label = clock_label if axis == "time" else count_label
+    label = clock_label if axis == "time" else flops_label if axis == "flops" else count_label
     for most in range(min(max(width // 9, 2), _MOST_PARTS), 0, -1):
         ticks = [(value, label(value)) for value in make(low, high, most)]
         cells = [round((value - low) / (high - low) * (width - 1)) for value, _ in ticks]
@@ -209,6 +209,7 @@ _TICKS = {
     "tokens": whole_ticks,
     "time": clock_ticks,
     "epoch": round_ticks,
+    "flops": round_ticks,
 }
 
 
@@ -218,6 +219,11 @@ def log_label(value: float) -> str:
         return count_label(value)
     exponent = math.floor(math.log10(value))
     return f"{value / float(f'1e{exponent}'):.3g}e{exponent}"
+
+
+def flops_label(value: float) -> str:
+    """As 2.5e15: nobody knows by heart what comes after P."""
+    return f"{value:.3g}".replace("e+", "e")
 
 
 def _multiples(low: float, high: float, step: float) -> list[float]:

@@ -19,7 +19,7 @@ AXES: tuple[Axis, ...] = ("step", "tokens", "time", "epoch")
 SMOOTHING = (0.0, 0.05, 0.12, 0.3)
 """Share of the points in view that is averaged around each, a level each."""
 
-_NARROWEST = {"step": 4.0, "tokens": 4.0, "time": 1.0, "epoch": 1e-4}
+_NARROWEST = {"step": 4.0, "tokens": 4.0, "time": 1.0, "epoch": 1e-4, "flops": 1e6}
 """Nothing narrower is shown: a step has nothing inside."""
 _HOPS = 8
 """Into how many hops a window that follows the run divides its width: rare, so cheap."""

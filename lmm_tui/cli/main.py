@@ -53,6 +53,7 @@ COMMANDS = {
     "tag": "Give a run tags, by which lists find it",
     "status": "Show how a run is doing",
     "plot": "Draw a run's curves, as PNG or as text",
+    "compare": "Compare runs: results, settings that differ, seeds, a picture",
     "report": "Write a report on runs, for the browser or as Markdown",
     "spikes": "Show the batches of steps whose loss or gradient spiked",
     "health": "Diagnose a run: its verdict, its alerts and their likely causes",

@@ -15,7 +15,7 @@ from lmm_tui.runs.shutdown import GRACE_S
 
 runs_dir_option = click.option(
     "--runs-dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     default=RUNS_DIR,
     show_default=True,
     help="Folder that holds the runs",

@@ -27,6 +27,7 @@ from lmm_tui.cockpit.keys import bindings, keymap
 from lmm_tui.cockpit.messages import (
     CONFIGURE,
     OVERLAY,
+    ColumnsChosen,
     ConfigureRun,
     Departure,
     OpenRun,
@@ -41,6 +42,7 @@ from lmm_tui.cockpit.screens.too_small import TooSmallScreen, too_small
 from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
+from lmm_tui.runs.remote.fleets import folder_for_new_runs
 from lmm_tui.terminal import notices
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.textual_patches.install import forget_terminal_contents
@@ -127,12 +129,8 @@ class CockpitApp(SettingsApp):
     @property
     def habits(self) -> Preferences:
         """The preferences to keep for the next start."""
-        chosen = self.theme != self._theme_at_first
-        habits = replace(
-            self._habits,
-            theme=self.theme if chosen else self._habits.theme,
-            told=tuple(sorted(self._told)),
-        )
+        theme = self._habits.theme if self.theme == self._theme_at_first else self.theme
+        habits = replace(self._habits, theme=theme, told=tuple(sorted(self._told)))
         habits = habits.with_sight_of(self._session)
         # Read after the app has ended, too.
         return habits.with_shelf(self._last_dashboard.shelf) if self._last_dashboard else habits
@@ -233,8 +231,10 @@ class CockpitApp(SettingsApp):
             self.exit(Departure.QUIT)
 
     async def _begin(self, config: RunConfig) -> None:
+        from lmm_tui.runs.detached import start_and_open
+
         first = self._session is None and self._start is not None
-        start = self._start if first and self._start is not None else _start_detached
+        start = self._start if first and self._start is not None else start_and_open
         try:
             session = await asyncio.to_thread(start, config)
         except LmmError as error:
@@ -274,7 +274,9 @@ class CockpitApp(SettingsApp):
 
     def _go_to(self, name: str) -> None:
         if not self.is_screen_installed(name):
-            around = screen_registry.ScreenContext(self.runs_dir, self._session, self._shown_run)
+            around = screen_registry.ScreenContext(
+                self.runs_dir, self._session, self._shown_run, self._habits.columns
+            )
             self.install_screen(screen_registry.make(name, around), name)
         if isinstance(self.screen, BaseScreen):
             self.switch_screen(name)
@@ -296,6 +298,9 @@ class CockpitApp(SettingsApp):
         if self.dashboard is not None:
             self.dashboard.search_metric(name)
 
+    def on_columns_chosen(self, message: ColumnsChosen) -> None:
+        self._habits = replace(self._habits, columns=message.columns)
+
     def _say_that_no_run_is_open(self) -> None:
         self.notify(tr("Press enter to open the selected run."), title=tr("no run is open"))
         if not isinstance(self.screen, BaseScreen):
@@ -310,7 +315,8 @@ class CockpitApp(SettingsApp):
     def _configure_another(self, **settings: str) -> None:
         from lmm_tui.engine.config.resolve import resolve
 
-        self._configure(resolve(assignments={"runs_dir": str(self.runs_dir), **settings}))
+        folder = str(folder_for_new_runs(self.runs_dir))
+        self._configure(resolve(assignments={"runs_dir": folder, **settings}))
 
     def _shown_run(self) -> Path | None:
         return None if self._session is None else self._session.run_dir.path
@@ -384,14 +390,6 @@ class CockpitApp(SettingsApp):
             self.pop_screen()
         # Terminals differ in what they do to their contents then.
         forget_terminal_contents(self)
-
-
-def _start_detached(config: RunConfig) -> Reader:
-    """Start a run in a process of its own, as `lmm-tui launch --detach` does."""
-    from lmm_tui.engine.run.reader import Reader
-    from lmm_tui.runs.detached import start
-
-    return Reader(start(config).run.path)
 
 
 if __name__ == "__main__":

@@ -111,20 +111,44 @@ next          down j tab      -  -  next          Go to the next field; ← → 
 previous      up k shift+tab  -  -  previous      Go to the previous field  app.focus_previous
 
 [runs]  where: runs  group: Runs
-open         enter     2   *  open         Show this run in the dashboard; so does a double click
-mark         space     4   -  mark         Mark this run, or unmark it
+open         enter     2   *  open         Show this run in the dashboard; unfold or fold a group
+mark         space     4   -  mark         Mark this run or group, or unmark it
+mark_all     A         -   *  mark all     Mark all listed runs, or unmark them
 overlay      C         5   *  compare      Overlay the curves of the marked runs
-differences  D         5   *  differences  Show the settings in which the two marked runs differ
-filter       /         3   *  filter       Filter by words in name, state, stage, model or note
-sort         o         6   *  sort         Order by the next column; so does a click on its header
+differences  D         6   *  differences  Compare results, settings, seeds, samples of marked runs
+filter       /         3   *  filter       Words, or comparisons: lr<1e-3 stage=sft tag=night
+sort         o         7   *  sort         Order by the next column; so does a click on its header
 reverse      O         -   -  reverse      Reverse the order; so does a second click on the header
-note         a         8   *  note         Write a note on this run
-rename       r         9   *  rename       Rename a run that is not live
-resume       R         7   *  resume       Resume an ended run, or show the command; asks first
-delete       d delete  10  *  delete       Move a run that is not live to .trash; asks first
+columns      |         8   *  columns      Choose the columns, settings among them
+branch       Y         8   *  tree         Show a list, groups such as sweeps, or the lineage
+queue        Q         8   *  sweeps       Sweeps: pause, reorder, cancel trials  app.go('queue')
+write        e         9   *  export       Write the marked runs: report, picture, CSV
+tag          #         10  *  tag          Give the marked runs tags, or take them away
+archive      Z         11  *  archive      Hide the marked runs from the list, or show them again
+note         a         12  *  note         Write a note on this run
+rename       r         13  *  rename       Rename a run that is not live
+resume       R         9   *  resume       Resume an ended run, or show the command; asks first
+delete       d delete  14  *  delete       Move the marked runs to .trash; asks first
+
+[queue]  where: queue  group: Sweeps
+open    enter     2   *  open         Show this run in the dashboard; unfold or fold a sweep
+pause   space     3   *  pause        Begin no more trials of this sweep, or begin them again
+work    W         4   *  start queue  Work on this sweep in the background
+first   U         5   *  first        Begin the trial under the cursor next
+drop    d delete  6   *  drop         Leave this trial out, or stop it with a checkpoint
+seeds   M         7   *  more seeds   Train the best point with more seeds
+winner  R         8   *  train on     Train the best run for twice as many steps
+cancel  X         9   *  cancel       Begin no more trials and stop those that train; asks first
 
 [overlay]  where: overlay
 close  escape C  1  -  back  Go back
+
+[comparison]  where: comparison  group: Compared runs
+next      ] right     2  -  next page      Show results, seeds, answers, evaluations, plots  turn(1)
+previous  [ left      -  -  previous page  Show the page before  turn(-1)
+x         x           3  -  x column       Plot the next column to the right  next_x
+y         y           4  -  y column       Plot the next column upwards  next_y
+close     escape D q  1  -  back           Go back to the list of runs
 
 [checkpoints]  where: checkpoints  group: Checkpoints
 pin       P         3  *  pin       Keep this checkpoint permanently, or no longer

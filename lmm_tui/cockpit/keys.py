@@ -22,6 +22,8 @@ Where = Literal[
     "dashboard",
     "charts",
     "overlay",
+    "comparison",
+    "queue",
     "dialog",
     "place",
     "list",

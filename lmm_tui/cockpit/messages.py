@@ -59,6 +59,13 @@ class OpenRun(Message):
 
 
 @dataclass
+class ColumnsChosen(Message):
+    """Columns of the list of runs, to be kept for the next start; none for the default."""
+
+    columns: tuple[str, ...]
+
+
+@dataclass
 class StartFrom(Message):
     """Configure a new run that starts from a checkpoint."""
 

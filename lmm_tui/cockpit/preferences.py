@@ -30,6 +30,8 @@ class Preferences:
     theme: str = ""
     pinned: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    """Of the list of runs, empty for the default."""
     told: tuple[str, ...] = ()
     """Ids of moved keys that were told."""
     knows_old_keys: bool = False
@@ -78,6 +80,7 @@ def load(path: Path | None = None) -> Preferences:
             theme=_text(found.get("theme", "")),
             pinned=tuple(map(_text, found.get("pinned", ()))),
             hidden=tuple(map(_text, found.get("hidden", ()))),
+            columns=tuple(map(_text, found.get("columns", ()))),
             told=tuple(map(_text, found.get("told", ()))),
             knows_old_keys=found.get("knows_old_keys", True) is True,
             seen=tuple(

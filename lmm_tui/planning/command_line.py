@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 
 from lmm_tui.engine.config.assignments import format_assignment
 from lmm_tui.engine.config.options import lookup, options
@@ -27,8 +28,10 @@ FLAGS = {
 """Keys with a flag; all others are set with `--set`."""
 
 
-def command_line(config: RunConfig, program: str = "lmm-tui train") -> str:
-    """The shell command that starts a run with `config`; defaults are left out."""
+def command_line(
+    config: RunConfig, program: str = "lmm-tui train", without: Collection[str] = ()
+) -> str:
+    """The shell command that starts a run with `config`; defaults are left out, and `without`."""
     arguments = program.split()
     for option in options():
         value = lookup(config, option.key)
@@ -37,7 +40,7 @@ def command_line(config: RunConfig, program: str = "lmm-tui train") -> str:
         if option.key == "data.source" and config.data.more:
             arguments += [text for one in config.data.named for text in ("--data", one)]
             continue
-        if value == option.default:
+        if value == option.default or option.key in without:
             continue
         if option.key == "train.steps" and config.train.length_key != "steps":
             continue  # They follow.

@@ -31,7 +31,7 @@ def load_settings(source: str, runs_dir: str) -> RunConfig:
     if is_recipe(source, runs_dir):
         recipe, _, stage = source.partition(":")
         step = load_recipe(recipe).step_of(stage or None)
-        config = step.config(recipe, {"runs_dir": runs_dir, "name": None})
+        config = step.config(recipe, {"runs_dir": runs_dir, "name": None, "group": ""})
         return _allowed(config, Path(recipe))
     if source.endswith(".toml"):
         file = Path(source).expanduser()
@@ -43,7 +43,9 @@ def load_settings(source: str, runs_dir: str) -> RunConfig:
             tr("{given}: holds no settings; give {sources}", given=given, sources=sources())
         )
     run.refuse_unsafe()
-    return _allowed(resolve(run.config, {"runs_dir": runs_dir, "name": None}), run.path)
+    return _allowed(
+        resolve(run.config, {"runs_dir": runs_dir, "name": None, "group": ""}), run.path
+    )
 
 
 def is_recipe(source: str, runs_dir: str) -> bool:

@@ -23,28 +23,29 @@ def markdown_page(data: ReportData, title: str) -> str:
 
 
 def _parts(data: ReportData, title: str) -> Iterator[str]:
-    yield f"# {_safe(title)}\n"
-    yield _table(tables.overview(data))
+    yield f"# {safe_markdown(title)}\n"
+    yield markdown_table(tables.overview(data))
     for run in data.runs:
-        yield f"- **{_safe(run.name)}**: {_safe(translate_message(run.verdict.text))}"
+        verdict = safe_markdown(translate_message(run.verdict.text))
+        yield f"- **{safe_markdown(run.name)}**: {verdict}"
         if run.changed:
             text = tr("changed while {run} trained: {changes}", run=run.name,
                       changes=tables.differences_in_one(run))  # fmt: skip
-            yield f"- {_safe(text)}"
+            yield f"- {safe_markdown(text)}"
     yield ""
     if differ := tables.settings(data):
-        yield f"## {tr('Settings that differ')}\n\n{_table(differ)}"
+        yield f"## {tr('Settings that differ')}\n\n{markdown_table(differ)}"
     if best := tables.bests(data):
-        yield f"## {tr('best values')}\n\n{_table(best)}"
-    yield from _evaluations(data)
+        yield f"## {tr('best values')}\n\n{markdown_table(best)}"
+    yield from evaluation_section(data)
     for run in data.runs:
         if events := tables.timeline(run):
             few = ReportTable(events.head, events.rows[-_FEW_EVENTS:], events.left)
-            yield f"## {tr('What happened')}: {_safe(run.name)}\n\n{_table(few)}"
-    yield f"## {tr('Environment and origin')}\n\n{_table(tables.environment(data))}"
+            yield f"## {tr('What happened')}: {safe_markdown(run.name)}\n\n{markdown_table(few)}"
+    yield f"## {tr('Environment and origin')}\n\n{markdown_table(tables.environment(data))}"
 
 
-def _evaluations(data: ReportData) -> Iterator[str]:
+def evaluation_section(data: ReportData) -> Iterator[str]:
     rows = [
         [
             run.name,
@@ -58,17 +59,18 @@ def _evaluations(data: ReportData) -> Iterator[str]:
     ]
     if rows:
         head = [tr("run"), tr("task"), tr("metric"), tr("score"), "95 %"]
-        yield f"## {tr('Evaluation')}\n\n{_table(ReportTable(head, rows, frozenset({0, 1, 2})))}"
+        table = markdown_table(ReportTable(head, rows, frozenset({0, 1, 2})))
+        yield f"## {tr('Evaluation')}\n\n{table}"
 
 
-def _table(table: ReportTable) -> str:
+def markdown_table(table: ReportTable) -> str:
     marks = ["---" if at in table.left else "--:" for at in range(len(table.head))]
-    rows = [[*map(_safe, row)] for row in (table.head, *table.rows)]
+    rows = [[*map(safe_markdown, row)] for row in (table.head, *table.rows)]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([lines[0], f"| {' | '.join(marks)} |", *lines[1:], ""])
 
 
-def _safe(text: str) -> str:
+def safe_markdown(text: str) -> str:
     """On one line, no character of it read as Markdown or HTML."""
     return _SPECIAL.sub(r"\\\1", " ".join(clean(text).split()))
 

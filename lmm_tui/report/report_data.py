@@ -16,9 +16,11 @@ from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.metrics import names
 from lmm_tui.metrics.health.verdict import Verdict
 from lmm_tui.metrics.names import describe
+from lmm_tui.metrics.series.binned_curve import binned
 from lmm_tui.metrics.series.series import Series, SeriesStore
 from lmm_tui.runs.compared_settings import differing, settings_began, settings_now
 from lmm_tui.runs.run_health import judge
+from lmm_tui.runs.run_list import labels_of
 
 MOST_RUNS = 20
 MOST_CHARTS = 24
@@ -84,28 +86,17 @@ def collect(paths: Sequence[Path], metrics: Sequence[str] = ()) -> ReportData:
         sessions.append(session)
     shown = list(metrics) or _chosen([session.series for session in sessions])
     bins = min(max(MOST_POINTS // max(len(sessions) * len(shown), 1), 50), MOST_BINS)
-    labels = _labels(paths)
+    labels = labels_of(paths).values()
     runs = [_run(*pair, shown, bins) for pair in zip(labels, sessions, strict=True)]
     return ReportData(runs, shown, differing([run.settings for run in runs]))
 
 
 def curve(one: Series, bins: int) -> Curve:
-    """Points as they are where they are few, else bins with lowest, mean and highest."""
-    if len(one) <= bins:
-        steps = [int(step) for step in one.steps]
-        values = [_finite(float(value)) for value in one.values]
-        return {"x": [*steps], "low": values, "mean": values, "high": values}
-    first, last = one.span("step")
-    width = (last - first + 1) / bins
-    edge = first - 0.5
-    found = one.bins(edge, edge + width * bins, bins)
-    kept = [at for at in range(bins) if found.nonfinite[at] or not math.isnan(found.mean[at])]
-    return {
-        "x": [round(first + (at + 0.5) * width, 1) for at in kept],
-        "low": [_finite(float(found.low[at])) for at in kept],
-        "mean": [_finite(float(found.mean[at])) for at in kept],
-        "high": [_finite(float(found.high[at])) for at in kept],
-    }
+    """Points as they are where they are few, else the middles of bins."""
+    found = binned(one, bins)
+    middle = (found.width - 1) / 2
+    steps: list[float | None] = [step + middle if middle else step for step in found.steps]
+    return {"x": steps, "low": found.low, "mean": found.mean, "high": found.high}
 
 
 def _run(label: str, session: Reader, metrics: Sequence[str], bins: int) -> ReportedRun:
@@ -186,15 +177,6 @@ def _spread(records: list[RunSample], count: int) -> list[RunSample]:
     if len(records) <= count:
         return records
     return [records[round(at * (len(records) - 1) / (count - 1))] for at in range(count)]
-
-
-def _labels(paths: Sequence[Path]) -> list[str]:
-    """Names of runs; with their folder where two have one name."""
-    names = [path.resolve().name for path in paths]
-    return [
-        name if names.count(name) == 1 else f"{path.resolve().parent.name}/{name}"
-        for name, path in zip(names, paths, strict=True)
-    ]
 
 
 def _finite(value: float) -> float | None:

@@ -12,6 +12,7 @@ from lmm_tui.i18n.number_format import NOTHING, count, duration, number
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics.names import VAL_LOSS, describe
 from lmm_tui.report.report_data import ReportData, ReportedRun
+from lmm_tui.runs.compared_settings import setting_text
 from lmm_tui.runs.status_text import VERDICT_SIGNS, lineage, verdict_text
 
 RUN_COLUMNS = (
@@ -116,7 +117,10 @@ def title(metric: str) -> str:
 
 def differences_in_one(run: ReportedRun) -> str:
     """What was changed while a run trained, in one line; empty where nothing was."""
-    parts = (f"{key} {_text(old)} → {_text(new)}" for key, (old, new) in run.changed.items())
+    parts = (
+        f"{key} {setting_text(old)} → {setting_text(new)}"
+        for key, (old, new) in run.changed.items()
+    )
     return ", ".join(parts)
 
 
@@ -155,17 +159,13 @@ def _overview(run: ReportedRun) -> list[str]:
 def _setting(run: ReportedRun, key: str) -> str:
     if key not in run.settings:
         return NOTHING
-    now = _text(run.settings[key])
-    return f"{_text(run.changed[key][0])} → {now}" if key in run.changed else now
+    now = setting_text(run.settings[key])
+    return f"{setting_text(run.changed[key][0])} → {now}" if key in run.changed else now
 
 
 def _best(run: ReportedRun, metric: str) -> str:
     best = run.best.get(metric)
     return f"{number(best[1])} @{best[0]:,}" if best else NOTHING
-
-
-def _text(value: Any) -> str:
-    return NOTHING if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _step(step: object) -> str:

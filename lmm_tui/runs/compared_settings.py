@@ -5,12 +5,15 @@ A run's config.toml has what it began with; changes made since are in its events
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.run_records import RunInfo, read_record
 from lmm_tui.engine.run.setting_changes import read_history
 from lmm_tui.guarded_files import read_text
+from lmm_tui.i18n.number_format import NOTHING
 from lmm_tui.toml_text import flat, parse_toml
 
 Settings = Mapping[str, Any]
@@ -31,8 +34,13 @@ def settings_began(run: RunDir) -> dict[str, Any]:
 
 def settings_now(run: RunDir) -> dict[str, Any]:
     """The settings after the last change."""
+    return settings_of(run)[1]
+
+
+def settings_of(run: RunDir) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings in config.toml, and those after the last change."""
     began = settings_began(run)
-    return began | read_history(run.events).at() if began else began
+    return began, began | read_history(run.events).at() if began else began
 
 
 def differing(settings: Sequence[Settings]) -> list[str]:
@@ -42,6 +50,35 @@ def differing(settings: Sequence[Settings]) -> list[str]:
     """
     keys = dict.fromkeys(key for one in settings for key in one if key not in _OWN)
     return [key for key in keys if any(one.get(key) != settings[0].get(key) for one in settings)]
+
+
+def told_settings(run: RunDir) -> dict[str, str]:
+    """Settings as texts, one that was changed as `0.003 → 0.001 @100`, and what they were run on.
+
+    That is the git commit, a digest of the changes beside it, and the versions of packages.
+    """
+    began = settings_began(run)
+    told = {key: setting_text(value) for key, value in began.items() if key not in _OWN}
+    for change in read_history(run.events).changes:
+        before = told.get(change.key, setting_text(change.before))
+        told[change.key] = f"{before} → {setting_text(change.after)} @{change.step}"
+    return told | _environment(run)
+
+
+def _environment(run: RunDir) -> dict[str, str]:
+    info = read_record(run.info_file, RunInfo)
+    if info is None:
+        return {}
+    found = {f"git.{key}": info.git[key] for key in ("commit", "branch") if key in info.git}
+    if diff := info.git.get("diff"):
+        digest = hashlib.blake2b(diff.encode("utf-8", "replace"), digest_size=4).hexdigest()
+        found["git.diff"] = f"{diff.count(chr(10)) + 1} lines, {digest}"
+    return found | {f"versions.{name}": text for name, text in info.versions.items()}
+
+
+def setting_text(value: object) -> str:
+    """A value of a setting as it is shown: 0.0003 rather than 0.00030000000000000003."""
+    return NOTHING if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

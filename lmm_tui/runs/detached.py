@@ -20,6 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from lmm_tui.child_process import ALL_SECRETS, HUB_SECRETS, start_python
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message, with_messages, with_parts
@@ -79,6 +80,11 @@ def start(
         )
     child, run = _spawn(job, _RANKS_CHILD if several else _CHILD)
     return Detached(run, child)
+
+
+def start_and_open(config: RunConfig) -> Reader:
+    """Start a run in a process of its own, as `lmm-tui launch --detach` does, and open it."""
+    return Reader(start(config).run.path)
 
 
 def reap(pids: list[int]) -> None:

@@ -49,23 +49,25 @@ class LogList:
             was_running = known is not None and known[1].state == "running"
             if known is None or known[0] != written or (was_running and fell_silent):
                 try:
-                    known = written, self._summary(log)
+                    label = str(log.relative_to(self._folder)) if log != self._folder else log.name
+                    known = written, summary_of_log(log, label)
                 except LmmError:
                     continue
                 self._known[log] = known
             listed.append(known[1])
         return listed
 
-    def _summary(self, log: Path) -> RunSummary:
-        session = Reader(log)
-        session.poll(_READ_AT_MOST_S)
-        session.poll(0.0)
-        view = session.view
-        if session.loading:
-            view = replace(view, status=replace(view.status, step=0, loss=None, val_loss=None))
-        label = str(log.relative_to(self._folder)) if log != self._folder else log.name
-        verdict = NOT_JUDGED if session.loading else judge(session)[1]
-        return RunSummary(log, view.info, view.status, view.state, verdict, label, view.log_format)
+
+def summary_of_log(log: Path, label: str = "") -> RunSummary:
+    """One log as an entry of a list; raises an LmmError where it cannot be read."""
+    session = Reader(log)
+    session.poll(_READ_AT_MOST_S)
+    session.poll(0.0)
+    view = session.view
+    if session.loading:
+        view = replace(view, status=replace(view.status, step=0, loss=None, val_loss=None))
+    verdict = NOT_JUDGED if session.loading else judge(session)[1]
+    return RunSummary(log, view.info, view.status, view.state, verdict, label, view.log_format)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Rename, annotate and trash run directories, and compare the settings of two runs.
+"""Rename, annotate and trash run directories.
 
 Nothing is deleted: trashed runs are moved to `.trash` beside the others. A live run is neither
 renamed nor moved; its lock prevents it.
@@ -6,35 +6,22 @@ renamed nor moved; its lock prevents it.
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from lmm_tui.engine.config import trust
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.engine.run.run_records import RunInfo, read_record
-from lmm_tui.engine.run.setting_changes import read_history
 from lmm_tui.errors import LmmError
-from lmm_tui.guarded_files import read_text, replace_text
+from lmm_tui.guarded_files import replace_text
 from lmm_tui.message import os_reason
-from lmm_tui.toml_text import flat, parse_toml
 
 TRASH = ".trash"
 _LONGEST_NAME = 200
 
 
 class ManageRunsError(LmmError):
-    """A run directory could not be changed or compared."""
-
-
-@dataclass(frozen=True)
-class SettingDifference:
-    """A setting that differs between two runs; None if a run does not have it."""
-
-    key: str
-    first: str | None
-    second: str | None
+    """A run directory could not be changed."""
 
 
 def rename(run: RunDir, name: str) -> RunDir:
@@ -100,45 +87,6 @@ def throw_away(run: RunDir) -> Path:
             target = trash / f"{run.name}-{copies}"
         _move(run.path, target)
     return target
-
-
-def differences(first: RunDir, second: RunDir) -> list[SettingDifference]:
-    """The settings in which two runs differ, in the order of the first one's config.toml.
-
-    One that was changed in a run is shown as `0.003 -> 0.001 @100`. Then where they were started
-    differently: the git commit, its changes, and versions of packages.
-    """
-    one, other = _settings(first), _settings(second)
-    return [
-        SettingDifference(key, one.get(key), other.get(key))
-        for key in dict.fromkeys((*one, *other))
-        if one.get(key) != other.get(key)
-    ]
-
-
-def _settings(run: RunDir) -> dict[str, str]:
-    try:
-        found = parse_toml(read_text(run.config, run.path))
-    except (OSError, ValueError) as error:
-        raise ManageRunsError(
-            "{config}: cannot be read ({error})", config=run.config, error=error
-        ) from None
-    settings = {key: str(value) for key, value in flat(found)} | _environment(run)
-    for change in read_history(run.events).changes:
-        before = settings.get(change.key, str(change.before))
-        settings[change.key] = f"{before} -> {change.after} @{change.step}"
-    return settings
-
-
-def _environment(run: RunDir) -> dict[str, str]:
-    info = read_record(run.info_file, RunInfo)
-    if info is None:
-        return {}
-    found = {f"git.{key}": info.git[key] for key in ("commit", "branch") if key in info.git}
-    if diff := info.git.get("diff"):
-        digest = hashlib.blake2b(diff.encode("utf-8", "replace"), digest_size=4).hexdigest()
-        found["git.diff"] = f"{diff.count(chr(10)) + 1} lines, {digest}"
-    return found | {f"versions.{name}": text for name, text in info.versions.items()}
 
 
 def _move(path: Path, target: Path) -> None:

@@ -1,22 +1,25 @@
 """The columns of a list of runs: facts of a run by name, and its settings by dotted key.
 
 A column has a plain value, for filters and sorting, and a text. Settings are read only where a
-column asks for them: config.toml of 2,000 runs takes 0.3 s.
+column asks for them: config.toml of 2,000 runs takes 0.3 s. So are the best validation loss and the
+curve, which `RunDetails` reads a little at a time.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
-from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import NOTHING, count, duration, number
 from lmm_tui.metrics.health.verdict import LEVELS
-from lmm_tui.runs.compared_settings import differing, settings_now
-from lmm_tui.runs.run_list import ListedRun
+from lmm_tui.runs.compared_settings import differing, setting_text
+from lmm_tui.runs.run_details import RunDetails, RunDigest
+from lmm_tui.runs.run_list import BROKEN, ListedRun
 from lmm_tui.runs.status_text import steps_text, verdict_text
 
 DIFFERING = "differing"
@@ -50,6 +53,16 @@ FACTS: Mapping[str, Callable[[ListedRun], Value]] = {
     "note": lambda run: run.note,
 }
 
+DIGESTED: Mapping[str, Callable[[RunDigest], Value]] = {
+    "best": lambda digest: digest.best,
+    "best_step": lambda digest: digest.best_step,
+    "curve": lambda digest: " ".join("nan" if at is None else f"{at:.4g}" for at in digest.curve),
+}
+"""Columns that need all metrics of a run; a curve is its values, one after the other."""
+
+LARGEST_FIRST = frozenset({"started", "health", "step", "tokens", "speed", "seconds", "parameters"})
+"""Columns that a person wants to see from the largest value down."""
+
 _TEXTS: Mapping[str, Callable[[ListedRun], str]] = {
     "state": lambda run: tr(run.summary.state),
     "health": lambda run: verdict_text(run.summary.verdict),
@@ -58,6 +71,7 @@ _TEXTS: Mapping[str, Callable[[ListedRun], str]] = {
     "started": lambda run: tr("{time} ago", time=duration(time.time() - run.summary.info.started)),
 }
 _COUNTS = ("parameters", "tokens", "speed")
+_LOSSES = ("loss", "val", "best")
 
 
 class ColumnError(LmmError):
@@ -65,29 +79,20 @@ class ColumnError(LmmError):
 
 
 class RunColumns:
-    """The columns of some runs."""
+    """The columns of some runs; those with broken files have only a name and a state."""
 
-    def __init__(self, runs: Sequence[ListedRun]) -> None:
+    def __init__(self, runs: Sequence[ListedRun], details: RunDetails) -> None:
         self._runs = runs
-        self._read: dict[str, dict[str, Any]] | None = None
-
-    def narrowed(self, runs: Sequence[ListedRun]) -> RunColumns:
-        """Those of some of the runs, without reading them again."""
-        found = RunColumns(runs)
-        found._read = self._read
-        return found
+        self._details = details
 
     def known(self, name: str) -> str:
         """The full name of a column; ColumnError where there is none.
 
         A setting may be named by its last part, as `lr`.
         """
-        if name in FACTS:
+        if name in FACTS or name in DIGESTED or name in self._keys:
             return name
-        keys = dict.fromkeys(key for one in self._settings.values() for key in one)
-        if name in keys:
-            return name
-        found = [key for key in keys if key.endswith(f".{name}")]
+        found = [key for key in self._keys if key.endswith(f".{name}")]
         if len(found) == 1:
             return found[0]
         if found:
@@ -98,26 +103,29 @@ class RunColumns:
             "{name}: no column and no setting of these runs; columns are "
             "{facts}, and settings such as optim.lr",
             name=name[:80],
-            facts=[*FACTS],
+            facts=[*FACTS, *DIGESTED],
         )
 
-    def chosen(self, names: Sequence[str]) -> list[str]:
-        """Full names, `differing` replaced by the settings in which the runs differ."""
+    def chosen(self, names: Iterable[str], shown: Sequence[ListedRun] | None = None) -> list[str]:
+        """Full names, `differing` replaced by the settings in which the `shown` runs differ."""
         found: list[str] = []
         for name in names:
-            found += self.differing() if name == DIFFERING else [self.known(name)]
+            found += self.differing(shown) if name == DIFFERING else [self.known(name)]
         return [*dict.fromkeys(found)]
 
-    def differing(self) -> list[str]:
-        """The first settings in which the runs differ, logs of other programs left out."""
-        settings = [one for run in self._runs if (one := self._settings[run.name])]
+    def differing(self, shown: Sequence[ListedRun] | None = None) -> list[str]:
+        """The first settings in which runs differ, logs of other programs left out."""
+        runs = self._runs if shown is None else shown
+        settings = [one for run in runs if (one := self._settings(run))]
         return differing(settings)[:MOST_DIFFERING] if settings else []
 
     def value(self, run: ListedRun, column: str) -> Value:
         """Of a column by its full name; None where a run does not have it."""
         if fact := FACTS.get(column):
             return fact(run)
-        found = self._settings.get(run.name, {}).get(column)
+        if digested := DIGESTED.get(column):
+            return digested(self._details.digest(run))
+        found = self._settings(run).get(column)
         return found if isinstance(found, str | int | float | bool | None) else str(found)
 
     def text(self, run: ListedRun, column: str) -> str:
@@ -129,24 +137,52 @@ class RunColumns:
             return _TEXTS[column](run)
         if column in _COUNTS:
             return count(float(value))
-        if column in ("loss", "val"):
+        if column in _LOSSES:
             return number(float(value), 3)
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        changed = self._details.changed(run)
+        if column in changed and column not in FACTS:
+            return f"{setting_text(changed[column])}→{setting_text(value)}"
+        return setting_text(value)
 
-    def order(self, run: ListedRun, column: str) -> Value:
+    def version(self, run: ListedRun) -> object:
+        """Another one whenever a column of the run, other than its age, has another text."""
+        return self._details.digest(run), self._settings(run)
+
+    def sorted(self, runs: Sequence[ListedRun], column: str, falling: bool) -> list[ListedRun]:
+        """Numbers before texts; runs without a value, or with NaN, come last either way."""
+        numbers: list[tuple[float, ListedRun]] = []
+        texts: list[tuple[str, ListedRun]] = []
+        rest = []
+        for run in runs:
+            value = None if run.summary.state == BROKEN else self._order(run, column)
+            if isinstance(value, str) and value:
+                texts.append((value.casefold(), run))
+            elif isinstance(value, int | float) and not math.isnan(value):
+                numbers.append((value, run))
+            else:
+                rest.append(run)
+        numbers.sort(key=lambda pair: pair[0], reverse=falling)
+        texts.sort(key=lambda pair: pair[0], reverse=falling)
+        return [run for _, run in numbers] + [run for _, run in texts] + rest
+
+    def read_digests(self, names: Iterable[str]) -> None:
+        """Read all that the columns need; may take minutes for long runs, the first time."""
+        if any(name.removeprefix("-") in DIGESTED for name in names):
+            self._details.read_on(self._runs)
+
+    def _order(self, run: ListedRun, column: str) -> Value:
         """What runs are sorted by: the verdict by how bad it is, else the value."""
         if column == "health":
             return LEVELS.index(run.summary.verdict.level)
         return self.value(run, column)
 
-    @property
-    def _settings(self) -> dict[str, dict[str, Any]]:
-        if self._read is None:
-            self._read = {
-                run.name: {} if run.is_log else settings_now(RunDir(run.summary.path))
-                for run in self._runs
-            }
-        return self._read
+    def _settings(self, run: ListedRun) -> dict[str, Any]:
+        return self._details.settings(run)
+
+    @cached_property
+    def _keys(self) -> dict[str, None]:
+        """All settings that any run has."""
+        return dict.fromkeys(key for run in self._runs for key in self._settings(run))
 
 
 if __name__ == "__main__":
@@ -158,7 +194,7 @@ if __name__ == "__main__":
     info = RunInfo("base", "sft", 0, 0.0, "box", 1, 0.0)
     status = RunStatus("finished", 10, 10, loss=2.5)
     demo = ListedRun(RunSummary(Path("base"), info, status, "finished"))
-    columns = RunColumns([demo])
+    columns = RunColumns([demo], RunDetails(Path()))
     print([columns.text(demo, name) for name in ("name", "stage", "step", "loss", "val")])
     try:
         columns.known("nonsense")

@@ -23,6 +23,9 @@ _ORDER: dict[str, Callable[[float, float], bool]] = {
     ">=": lambda one, other: one >= other,
 }
 
+ARCHIVED = "archived"
+"""The tag of runs that a list leaves out, unless the filter asks for that tag."""
+
 
 class FilterError(LmmError):
     """A filter that says nothing."""
@@ -61,6 +64,22 @@ def parse(words: Sequence[str]) -> list[FilterTerm]:
             )
         terms.append(FilterTerm(column, operator, value))
     return terms
+
+
+def columns_of(words: Sequence[str]) -> list[str]:
+    """The columns that a filter compares, as they are written."""
+    return [term.column for term in parse(words) if term.column]
+
+
+def asks_for_archived(words: Sequence[str]) -> bool:
+    """Whether a filter looks at the archived runs as well."""
+    return any(ARCHIVED in word for word in words)
+
+
+def without_archived(runs: Sequence[ListedRun], words: Sequence[str]) -> list[ListedRun]:
+    """The runs that a list with this filter looks at."""
+    kept = asks_for_archived(words)
+    return [run for run in runs if kept or ARCHIVED not in run.tags]
 
 
 def filtered(

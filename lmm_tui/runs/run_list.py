@@ -1,4 +1,4 @@
-"""The runs of a folder, and the logs of other programs there: list, filter, sort, ancestry.
+"""The runs of a folder, and the logs of other programs there: list and ancestry.
 
 A run is read again only if one of its files was replaced, so listing 500 unchanged runs costs
 1,500 calls of stat.
@@ -6,11 +6,11 @@ A run is read again only if one of its files was replaced, so listing 500 unchan
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lmm_tui.engine.run.find_run import run_folders
 from lmm_tui.engine.run.run_dir import RunDir
@@ -19,7 +19,6 @@ from lmm_tui.engine.run.run_records import ATTACHABLE_STATES, RunInfo, RunStatus
 from lmm_tui.guarded_files import reading, version_of
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.metrics.health.verdict import LEVELS
 from lmm_tui.runs.run_tags import read_tags
 from lmm_tui.runs.run_verdict import verdict_on
 from lmm_tui.runs.status_text import RunSummary
@@ -72,7 +71,7 @@ class RunList:
             known = self._known.get(path)
             try:
                 if known is None or known[0] != stamps:
-                    listed = ListedRun(RunSummary.of(run), read_note(run), read_tags(run))
+                    listed = _listed(run)
                 elif known[1].live:
                     # A crashed or stale run does not change its files.
                     listed = _with_current_state(run, known[1])
@@ -101,6 +100,32 @@ class RunList:
         return self._logs.read()
 
 
+def listed_runs(paths: Sequence[Path]) -> list[ListedRun]:
+    """Some runs or logs, wherever they are; raises an LmmError where one cannot be read."""
+    from lmm_tui.runs.log_list import summary_of_log  # It imports numpy.
+
+    found = []
+    for path, label in labels_of(paths).items():
+        run = RunDir(path)
+        one = _listed(run) if run.exists() else ListedRun(summary_of_log(path))
+        found.append(replace(one, summary=replace(one.summary, label=label)))
+    return found
+
+
+def labels_of(paths: Sequence[Path]) -> dict[Path, str]:
+    """The name of each run; with its folder where several have that name."""
+    names = {path: path.resolve().name for path in paths}
+    shared = Counter(names.values())
+    return {
+        path: name if shared[name] == 1 else f"{path.resolve().parent.name}/{name}"
+        for path, name in names.items()
+    }
+
+
+def _listed(run: RunDir) -> ListedRun:
+    return ListedRun(RunSummary.of(run), read_note(run), read_tags(run))
+
+
 def _kept_files(run: RunDir) -> tuple[Path, ...]:
     """Those whose change is a change of the run in the list."""
     return run.info_file, run.status_file, run.note_file, run.tags_file
@@ -115,33 +140,6 @@ def read_note(run: RunDir) -> str:
         return ""
 
 
-SORT_KEYS: Mapping[str, Callable[[ListedRun], Any]] = {
-    "age": lambda run: run.summary.info.started,
-    "name": lambda run: run.name.casefold(),
-    "state": lambda run: run.summary.state,
-    "stage": lambda run: run.summary.info.stage,
-    "step": lambda run: run.summary.status.step,
-    "loss": lambda run: run.summary.status.loss,
-    "val": lambda run: run.summary.status.val_loss,
-    "speed": lambda run: run.summary.status.tokens_per_s,
-    "health": lambda run: LEVELS.index(run.summary.verdict.level),
-}
-"""Sort keys, in the order in which the screen cycles through them."""
-
-LARGEST_FIRST = frozenset({"age", "health", "step", "speed"})
-"""Keys that are sorted in descending order by default."""
-
-
-def arranged(runs: Sequence[ListedRun], *, by: str, falling: bool, wanted: str) -> list[ListedRun]:
-    """The runs that contain every word of `wanted`, sorted; those without a value come last."""
-    words = wanted.casefold().split()
-    kept = [run for run in runs if all(word in searchable_text(run) for word in words)]
-    key = SORT_KEYS[by]
-    valued = [run for run in kept if _is_value(key(run))]
-    rest = [run for run in kept if not _is_value(key(run))]
-    return sorted(valued, key=key, reverse=falling) + rest
-
-
 def ancestry(run: ListedRun, runs: Sequence[ListedRun]) -> list[str]:
     """The names of the runs whose weights it started from, the oldest first, its own last."""
     by_name = {other.name: other for other in runs}
@@ -152,11 +150,6 @@ def ancestry(run: ListedRun, runs: Sequence[ListedRun]) -> list[str]:
         known = by_name.get(parent)
         parent = known.summary.info.parent if known else ""
     return chain[::-1]
-
-
-def _is_value(value: object) -> bool:
-    """Whether it can be sorted; NaN cannot."""
-    return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
 def searchable_text(run: ListedRun) -> str:
@@ -188,5 +181,5 @@ if __name__ == "__main__":
     infos = (RunInfo(name, "sft", 0, 0.0, "box", 1, 0.0) for name in ("base", "chat"))
     status = RunStatus("finished", 30, 30)
     runs = [ListedRun(RunSummary(Path(one.name), one, status, "finished")) for one in infos]
-    print([run.name for run in arranged(runs, by="loss", falling=False, wanted="cha")])
+    print([run.name for run in runs if "cha" in searchable_text(run)], ancestry(runs[0], runs))
     print("=== 自测通过 ===")

@@ -15,7 +15,6 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RUNS_DIR, RunDir
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES, RunInfo, RunStatus
 from lmm_tui.i18n.language import mark, tr
@@ -54,9 +53,9 @@ class RunSummary:
     @classmethod
     def of(cls, run: RunDir) -> RunSummary:
         """Read the snapshot; raises RunDirError if `run` is not a run directory."""
-        view = Reader(run.path).view
-        verdict = verdict_on(run, view.status, view.state)
-        return cls(run.path, view.info, view.status, view.state, verdict)
+        info, status = run.read_info(), run.read_status()
+        state = run.derived_state(info, status)
+        return cls(run.path, info, status, state, verdict_on(run, status, state))
 
 
 def run_argument(path: Path) -> str:

@@ -53,7 +53,7 @@ def split_assignments(texts: Sequence[str]) -> tuple[list[Axis], list[str]]:
     for text in texts:
         key, _ = parse_assignment(text)
         option = known.get(key)
-        axis = _axis(option, text.partition("=")[2]) if option else None
+        axis = axis_of(option, text.partition("=")[2]) if option else None
         if axis is None:
             fixed.append(text)
         elif key in axes:
@@ -83,14 +83,22 @@ def grid(axes: Sequence[Axis]) -> list[dict[str, Value]]:
     return points
 
 
+def written(axis: Axis) -> str:
+    """An axis as it is typed: `optim.lr=0.0001..0.01 log`."""
+    if axis.choices:
+        return f"{axis.key}={','.join(map(str, axis.choices))}"
+    low, high = _end(axis, axis.low), _end(axis, axis.high)
+    return f"{axis.key}={low}..{high}" + (" log" if axis.log else "")
+
+
 def short(point: Mapping[str, Any]) -> str:
     """A point on one line, such as `lr 0.003, batch_size 8`."""
     parts = (f"{key.rpartition('.')[2]} {shown(value)}" for key, value in point.items())
     return ", ".join(parts)
 
 
-def _axis(option: Option, text: str) -> Axis | None:
-    """None where the text is one value."""
+def axis_of(option: Option, text: str) -> Axis | None:
+    """How a text varies an option; None where it is one value. Raises SweepError."""
     if option.key in ("name", "runs_dir", "group"):
         if "," in text or ".." in text:
             raise SweepError("{key}: the same for all trials; give one value", key=option.key)

@@ -1,5 +1,7 @@
 """Room for trials on this machine: a GPU takes one at a time, processors as many threads as cores.
 
+A trial of several ranks takes all GPUs, or divides the threads that one trial gets.
+
 All queues of a user on a machine share one table, so that two of them start no more than one
 would. An entry holds as long as its process lives: that of the trial, which outlives its queue.
 """
@@ -19,6 +21,7 @@ from typing import Any
 import psutil
 
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.run.process_lives import process_lives
 from lmm_tui.guarded_files import make_private, open_file, read_text, replace_text
 from lmm_tui.planning.estimate import estimate
 from lmm_tui.runs.machine_stats import Machine
@@ -27,6 +30,8 @@ from lmm_tui.user_folders import user_state
 
 _SPARE = 0.9
 """Share of the memory that an estimate may take: it is of first order."""
+_ALL_CARDS = "cuda"
+"""The device of a trial whose ranks have a GPU each."""
 _LOOKING = "looking for room"
 
 
@@ -36,6 +41,7 @@ class Slot:
 
     device: str
     threads: int | None = None
+    """Of each rank."""
 
 
 class MachineSlots:
@@ -76,9 +82,13 @@ class MachineSlots:
 
         Raises SweepError for a run that would never fit.
         """
-        needed = estimate(config).memory
+        ranks = config.parallel.ranks or max(len(self._memory) - 1, 1)  # 0 stands for all cards.
+        slots = self._for_ranks(ranks)
+        # Of a GPU each rank has its own; processors share their memory.
+        on_cpu = slots[0].threads is not None
+        needed = estimate(config).memory * (ranks if on_cpu else 1)
         with self._table() as table:
-            for slot in dict.fromkeys(self._slots):
+            for slot in dict.fromkeys(slots):
                 total = self._memory.get(slot.device, self._memory["cpu"])
                 if total and needed > total * _SPARE:
                     raise SweepError(
@@ -88,8 +98,8 @@ class MachineSlots:
                         device=slot.device,
                         total=total / 1e9,
                     )
-                if self._is_free(slot, needed, table):
-                    table[run] = _entry(os.getpid(), slot, needed)
+                if self._is_free(slot, ranks, needed, table):
+                    table[run] = _entry(os.getpid(), slot, ranks, needed)
                     return slot
         return None
 
@@ -113,16 +123,35 @@ class MachineSlots:
         with self._table() as table:
             table.pop(run, None)
 
-    def _is_free(self, slot: Slot, needed: int, table: dict[str, dict[str, Any]]) -> bool:
-        held = [one for one in table.values() if one["device"] == slot.device]
+    def _for_ranks(self, ranks: int) -> list[Slot]:
+        """The slots of trials of so many ranks; SweepError where the machine never has as many."""
+        if ranks == 1:
+            return self._slots
+        threads = self._slots[0].threads
+        room = len(self._slots) if threads is None else threads
+        if ranks > room:
+            raise SweepError(
+                "parallel.ranks {ranks}: a trial gets {room} GPUs or processors here; take fewer "
+                "ranks, or fewer --jobs",
+                ranks=ranks,
+                room=room,
+            )
+        if threads is None:
+            return [Slot(_ALL_CARDS)]
+        return [Slot(slot.device, threads // ranks) for slot in self._slots]
+
+    def _is_free(
+        self, slot: Slot, ranks: int, needed: int, table: dict[str, dict[str, Any]]
+    ) -> bool:
         if slot.threads is None:
-            return not held
+            held = {one["device"] for one in table.values() if not one["threads"]}
+            return not held if slot.device == _ALL_CARDS else not held & {slot.device, _ALL_CARDS}
         # Those that hold processors under any name of them.
         on_cpu = [one for one in table.values() if one["threads"]]
         threads = sum(one["threads"] for one in on_cpu)
         promised = sum(one["memory"] for one in on_cpu)
         free = self._memory["cpu"] * _SPARE - promised
-        return threads + slot.threads <= self._cores and (needed <= free or not on_cpu)
+        return threads + slot.threads * ranks <= self._cores and (needed <= free or not on_cpu)
 
     @contextmanager
     def _table(self) -> Iterator[dict[str, dict[str, Any]]]:
@@ -134,7 +163,11 @@ class MachineSlots:
             file = self._folder / "slots.json"
             try:
                 found = json.loads(read_text(file, self._folder))
-                table = {run: entry for run, entry in found.items() if _lives(entry)}
+                table = {
+                    run: entry
+                    for run, entry in found.items()
+                    if process_lives(entry["pid"], entry["pid_started"])
+                }
             except (OSError, ValueError, AttributeError, TypeError, KeyError):
                 table = {}
             yield table
@@ -143,8 +176,9 @@ class MachineSlots:
             os.close(handle)
 
 
-def _entry(pid: int, slot: Slot, memory: int) -> dict[str, Any]:
-    entry = {"device": slot.device, "threads": slot.threads or 0, "memory": memory}
+def _entry(pid: int, slot: Slot, ranks: int, memory: int) -> dict[str, Any]:
+    threads = (slot.threads or 0) * ranks
+    entry = {"device": slot.device, "threads": threads, "memory": memory}
     return entry | _identity(pid)
 
 
@@ -153,17 +187,6 @@ def _identity(pid: int) -> dict[str, Any]:
         return {"pid": pid, "pid_started": psutil.Process(pid).create_time()}
     except psutil.Error:
         return {"pid": pid, "pid_started": 0.0}
-
-
-def _lives(entry: dict[str, Any]) -> bool:
-    try:
-        process = psutil.Process(entry["pid"])
-        ended = process.status() == psutil.STATUS_ZOMBIE
-        return not ended and abs(process.create_time() - entry["pid_started"]) < 2
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.Error:
-        return True
 
 
 if __name__ == "__main__":

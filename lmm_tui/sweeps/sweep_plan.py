@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,7 +18,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.guarded_files import make_private, read_text, remove, replace_text
 from lmm_tui.message import os_reason
 from lmm_tui.metrics.names import VAL_LOSS
-from lmm_tui.sweeps.axes import Axis, SweepError, grid_size
+from lmm_tui.sweeps.axes import Axis, SweepError, check, grid_size
 
 FOLDER = ".sweeps"
 FORMAT = 1
@@ -143,6 +144,50 @@ class SweepFolder:
             replace_text(self.path / flag, "", self.path)
         elif self.flagged(flag):
             remove(self.path / flag, self.path)
+
+
+@dataclass(frozen=True)
+class SweepWishes:
+    """How a space is swept, as far as a person says; see `SweepPlan`."""
+
+    trials: int | None = None
+    sampler: str | None = None
+    pruner: str = "none"
+    seeds: int = 1
+    metric: str = VAL_LOSS
+    higher: bool = False
+    jobs: int = 1
+
+
+def new_sweep(
+    config: RunConfig, axes: tuple[Axis, ...], wishes: SweepWishes, name: str = ""
+) -> SweepFolder:
+    """Write a new sweep over `axes` from the settings of `config`.
+
+    Its name is that of the configuration, or the time. Raises SweepError or ConfigError where the
+    space, or a value in it, cannot be.
+    """
+    sampler, trials = choose(axes, wishes.trials, wishes.sampler)
+    check(axes, config)
+    name = name or config.name or f"sweep-{time.strftime('%m%d-%H%M%S')}"
+    base = config.model_dump(exclude_none=True)
+    for key in ("name", "group"):
+        base.pop(key, None)
+    plan = SweepPlan(
+        name,
+        base,
+        axes,
+        trials,
+        sampler,
+        wishes.pruner,
+        wishes.seeds,
+        wishes.metric,
+        wishes.higher,
+        wishes.jobs,
+    )
+    folder = SweepFolder(Path(config.runs_dir), name)
+    folder.create(plan)
+    return folder
 
 
 def choose(

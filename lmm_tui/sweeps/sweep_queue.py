@@ -6,23 +6,17 @@ leaves its trials training; the next one takes them over, and resumes those that
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
-
-import psutil
 
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.run_settings import settings_of
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
-from lmm_tui.guarded_files import make_folder, read_text, remove, replace_text
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import number
 from lmm_tui.i18n.translate_messages import translate_message
@@ -33,11 +27,10 @@ from lmm_tui.sweeps.machine_slots import MachineSlots, Slot
 from lmm_tui.sweeps.results import best_trial
 from lmm_tui.sweeps.sweep_plan import SweepFolder, SweepPlan
 from lmm_tui.sweeps.trial_store import StoredTrial, TrialStore
+from lmm_tui.sweeps.workers import beat, sign_off, worker_lives
 
 _LOOK_EVERY_S = 0.5
 _BEAT_EVERY_S = 5.0
-_DEAD_AFTER_S = 60.0
-"""A worker of another machine that was silent for so long is dead."""
 _MOST_RESUMES = 3
 """How often one trial is resumed after it crashed."""
 
@@ -69,8 +62,7 @@ class SweepQueue:
             while not self.leaving and self._turn():
                 time.sleep(_LOOK_EVERY_S)
         finally:
-            with suppress(OSError):
-                remove(self._beat_file(self._worker), self._folder.path)
+            sign_off(self._folder, self._worker)
 
     def _turn(self) -> bool:
         """One look at everything; whether there is more to do."""
@@ -206,29 +198,13 @@ class SweepQueue:
                 self._store.finish(trial.number, "failed", None, "never started")
 
     def _beat(self) -> None:
-        if time.monotonic() - self._beaten < _BEAT_EVERY_S:
-            return
-        self._beaten = time.monotonic()
-        started = psutil.Process().create_time()
-        beat = {"time": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
-        make_folder(self._folder.path / "workers", self._folder.path)
-        text = json.dumps(beat | {"pid_started": started})
-        replace_text(self._beat_file(self._worker), text, self._folder.path)
-
-    def _beat_file(self, worker: str) -> Path:
-        return self._folder.path / "workers" / f"{worker}.json"
+        if time.monotonic() - self._beaten >= _BEAT_EVERY_S:
+            self._beaten = time.monotonic()
+            beat(self._folder, self._worker)
 
     def _lives(self, worker: str) -> bool:
-        if worker == self._worker:
-            return False  # Ours, but not followed: of an earlier process with the same pid.
-        try:
-            beat = json.loads(read_text(self._beat_file(worker), self._folder.path))
-            if beat["host"] == socket.gethostname():
-                process = psutil.Process(beat["pid"])
-                return abs(process.create_time() - beat["pid_started"]) < 2
-            return time.time() - beat["time"] < _DEAD_AFTER_S
-        except (OSError, ValueError, TypeError, KeyError, psutil.Error):
-            return False
+        # Ours, but not followed: of an earlier process with the same pid.
+        return worker != self._worker and worker_lives(self._folder, worker)
 
     def _key(self, run: str) -> str:
         return str(self._folder.runs_dir.resolve() / run)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from lmm_tui.metrics.series.growing_array import Floats, GrowingArray, Ints
 from lmm_tui.metrics.series.row_values import MAX_STEP
 
-Axis = Literal["step", "tokens", "time", "epoch"]
+Axis = Literal["step", "tokens", "time", "epoch", "flops"]
+"""One run has no axis of FLOPs: see `run_overlay`."""
 AXES: tuple[Axis, ...] = ("step", "time", "tokens", "epoch")
 
 _BITS = {"time": 1, "tokens": 2, "epoch": 4}

@@ -34,6 +34,10 @@ class TrackedRun:
     name: str
     stage: str
     directory: Path
+    group: str = ""
+    """What it belongs to, such as a sweep."""
+    identity: str = ""
+    """The same after a resume, and of no other run."""
 
 
 class Tracker(ABC):

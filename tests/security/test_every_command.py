@@ -119,6 +119,7 @@ READ = [
     ["spikes", "x"],
     ["tag", "x"],
     ["tag", "x", "mine"],
+    ["compare", "x"],
     ["report", "x", "--output", "x.html"],
     ["serve-run", "runs/x"],
 ]
@@ -138,6 +139,7 @@ USED = [
     ["send", "x", "pause"],
     ["plan", "x", "--gpu", "h100"],
     ["plan", "--from", "x", "--gpu", "h100", "--measured", "x"],
+    ["parity", "x", "--set", "train.batch_size=3"],
     ["cache", "--cache-dir", "runs/x"],
     ["cache", "prune", "--cache-dir", "runs/x", "--keep-size", "0kb", "--yes"],
     ["sweep", "x"],

@@ -101,9 +101,9 @@ def case(name: str, **changes: Any) -> None:
                 stage.laid_out_ahead = False
                 stage._teacher = model(config, stage.tokenizer.vocab_size).requires_grad_(False)
             if stage_name == "dpo":
-                stage._train.reference_Px2 = torch.zeros(len(stage._train.items), 2)
+                stage._train.reference_PxW = torch.zeros(len(stage._train.items), 2)
             if name == "dpo-live":
-                stage._train.reference_Px2 = None
+                stage._train.reference_PxW = None
                 stage._reference = model(config, stage.tokenizer.vocab_size).requires_grad_(False)
             if stage_name == "grpo":
                 stage._reference = model(config, stage.tokenizer.vocab_size).requires_grad_(False)

@@ -23,6 +23,16 @@ SMALLEST: dict[str, Any] = {
 """Settings of the model and the data of a run that takes a second."""
 
 
+_SOURCES = {
+    "sft": "chats",
+    "dpo": "pairs",
+    "kto": "pairs",
+    "reward": "pairs",
+    "grpo": "prompts",
+    "distill": "chats",
+}
+
+
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
@@ -47,7 +57,7 @@ def train(config: RunConfig, resume: RunDir | None = None) -> EngineHost:
 
 
 def of_stage(small: MakeConfig, chats: str, stage: str, **changes: object) -> RunConfig:
-    source = {"sft": "chats", "dpo": "pairs", "grpo": "prompts", "distill": "chats"}[stage]
+    source = _SOURCES[stage]
     if stage == "grpo":
         changes = {"grpo__group": 4, "grpo__max_tokens": 8} | changes
     return small(stage=stage, data__source=f"{chats}/{source}.jsonl", data__seq_len=64, **changes)

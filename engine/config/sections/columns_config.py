@@ -21,13 +21,19 @@ class ColumnsConfig(Section):
         None, min_length=1, description="Column that holds the system prompt"
     )
     prompt: str | None = Field(
-        None, min_length=1, description="Column that holds the prompt of dpo and grpo"
+        None, min_length=1, description="Column that holds the prompt of dpo, kto and grpo"
     )
     chosen: str | None = Field(
         None, min_length=1, description="Column that holds the better answer"
     )
     rejected: str | None = Field(
         None, min_length=1, description="Column that holds the worse answer"
+    )
+    completion: str | None = Field(
+        None, min_length=1, description="Column that holds the answer of kto"
+    )
+    label: str | None = Field(
+        None, min_length=1, description="Column that says whether an answer of kto is good"
     )
     answer: str | None = Field(
         None, min_length=1, description="Column that holds the right answer of grpo"

@@ -10,7 +10,9 @@ from lmm_tui.engine.config.sections.section import Section
 
 
 class GrpoConfig(Section):
-    loss: Literal["grpo", "dr_grpo", "cispo"] = Field("grpo", description="grpo, dr_grpo or cispo")
+    loss: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo"] = Field(
+        "grpo", description="grpo, dr_grpo, dapo, gspo, cispo or rloo"
+    )
     group: int = Field(8, ge=2, le=1024, description="Completions per prompt")
     max_tokens: int = Field(64, ge=1, le=32768, description="Max tokens per completion")
     temperature: float = Field(1.0, gt=0, le=10, description="Sampling temperature of completions")

@@ -37,7 +37,9 @@ class LogConfig(Section):
     keep_every: int = Field(0, ge=0, description="Also keep one every N steps; 0 = none")
     tensorboard: bool = Field(True, description="Also write TensorBoard events")
     trackers: list[str] = Field(
-        [], description="Installed trackers that get the scalars, too, by their names"
+        [],
+        description="Trackers that get a copy of the run: wandb, trackio, mlflow, or one that is "
+        "installed",
     )
     prompts: list[str] = Field(
         [], description="Prompts of samples; empty: chosen from the data or by stage"

@@ -1,4 +1,5 @@
-"""`lmm-tui convert SOURCE TARGET`: write a model for Hugging Face, MiniMind or llama.cpp."""
+"""`lmm-tui convert SOURCE TARGET`: write a model for Hugging Face, MiniMind or llama.cpp, and
+upload it where a name is given."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import click
 
 from lmm_tui.cli.options import runs_dir_option
 from lmm_tui.engine.run.find_run import run_or_path
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.message import Message
@@ -28,9 +30,22 @@ if TYPE_CHECKING:
     type=click.Choice(["f32", "f16", "q8_0", "q4_0"]),
     help="Of the weights in a .gguf file; default f16",
 )
+@click.option(
+    "--push-to-hub",
+    "repository",
+    metavar="OWNER/NAME",
+    help="Upload it to huggingface.co under this name, with a model card; private unless --public",
+)
+@click.option("--public", is_flag=True, help="Make a new repository of --push-to-hub public")
 @runs_dir_option
 def command(
-    source: str, target: Path, merge: bool, quantisation: Quantisation | None, runs_dir: Path
+    source: str,
+    target: Path,
+    merge: bool,
+    quantisation: Quantisation | None,
+    repository: str | None,
+    public: bool,
+    runs_dir: Path,
 ) -> None:
     """Write the model of SOURCE to TARGET.
 
@@ -40,11 +55,15 @@ def command(
     """
     if quantisation is not None and target.suffix != ".gguf":
         raise click.UsageError(Message("--type is for a TARGET that ends in .gguf"))
+    if public and repository is None:
+        raise click.UsageError(Message("--public is for --push-to-hub"))
+    from lmm_tui.engine.checkpoints.hub_upload import check_name
     from lmm_tui.engine.convert import convert
 
-    weights = convert(
-        run_or_path(source, runs_dir), target, merge=merge, quantisation=quantisation or "f16"
-    )
+    if repository is not None:
+        check_name(repository)
+    origin = run_or_path(source, runs_dir)
+    weights = convert(origin, target, merge=merge, quantisation=quantisation or "f16")
     for note in weights.notes:
         click.echo(clean(translate_message(note)), err=True)
     millions = weights.shape.parameters / 1e6
@@ -56,6 +75,23 @@ def command(
             origin=clean(str(weights.origin)),
         )
     )
+    if repository is not None:
+        click.echo(clean(_push(origin, target, repository, public)))
+
+
+def _push(origin: Path, target: Path, repository: str, public: bool) -> str:
+    """Upload what was written to `target`; a run gets a card. Returns the address."""
+    from lmm_tui.engine.checkpoints.hub_upload import upload
+    from lmm_tui.engine.checkpoints.ollama_file import FILE
+    from lmm_tui.report.model_card import model_card
+
+    folder = target if target.is_dir() else target.parent
+    written = sorted(folder.iterdir()) if target.is_dir() else [target, folder / FILE]
+    files: dict[str, Path | bytes] = {file.name: file for file in written if file.is_file()}
+    run = next((path for path in (origin, *origin.parents[:2]) if RunDir(path).exists()), None)
+    if run is not None and "README.md" not in files:
+        files["README.md"] = model_card(run, repository.rpartition("/")[2]).encode()
+    return upload(files, repository, public=public)
 
 
 if __name__ == "__main__":

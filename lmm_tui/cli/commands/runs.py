@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,8 @@ from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics.formula_cells import quoted_formula
 from lmm_tui.metrics.values import strict
 from lmm_tui.runs.run_columns import RunColumns
-from lmm_tui.runs.run_filter import filtered
+from lmm_tui.runs.run_details import RunDetails
+from lmm_tui.runs.run_filter import columns_of, filtered, without_archived
 from lmm_tui.runs.run_list import BROKEN, ListedRun, RunList
 from lmm_tui.runs.status_text import runs_table, status_record, table_text
 from lmm_tui.terminal.safe_text import clean
@@ -52,20 +52,24 @@ def command(
     FILTER is words to look for, and comparisons that must hold: lr<1e-3 stage=sft tag=night val>2
     model~mini.
     """
-    listed = RunList(runs_dir).read()
-    known = RunColumns([run for run in listed if run.summary.state != BROKEN])
-    runs = filtered(listed, words, known) if words else [*listed]
+    everything = RunList(runs_dir).read()
+    listed = without_archived(everything, words)
+    asked = columns or (CSV_COLUMNS if as_csv else "")
+    wanted = [name.strip() for name in asked.split(",") if name.strip()]
+    known = RunColumns(listed, RunDetails(runs_dir))
+    known.read_digests([*wanted, *columns_of(words), sort or ""])
+    runs = filtered(listed, words, known) if words else listed
     if sort:
-        runs = _sorted(runs, sort, known)
+        runs = known.sorted(runs, known.known(sort.removeprefix("-")), sort.startswith("-"))
     whole = [run for run in runs if run.summary.state != BROKEN]
+    names = known.chosen(wanted, whole)
     if as_json:
-        click.echo(json.dumps([*map(_record, runs)], indent=1, allow_nan=False))
+        records = [_record(run) | _values(run, names, known) for run in runs]
+        click.echo(json.dumps(records, indent=1, allow_nan=False))
         return
-    if as_csv or columns:
-        shown = known.narrowed(whole)
-        chosen = columns or CSV_COLUMNS
-        names = shown.chosen([name.strip() for name in chosen.split(",") if name.strip()])
-        click.echo(_csv(whole, names, shown) if as_csv else _table(whole, names, shown), nl=False)
+    if names:
+        text = _csv(whole, names, known) if as_csv else columns_table(whole, names, known)
+        click.echo(text, nl=False)
         return
     if whole:
         click.echo(runs_table([run.summary for run in whole]))
@@ -76,33 +80,24 @@ def command(
     if others_can_write(runs_dir):
         text = mark("{folder}: other users can write here; run `chmod go-w {quoted}`")
         click.echo(tr(text, folder=runs_dir, quoted=shlex.quote(str(runs_dir))), err=True)
-    if not listed:
+    if archived := len(everything) - len(listed):
+        text = mark("{count} archived runs are not listed; `lmm-tui runs tag=archived` lists them")
+        click.echo(tr(text, count=archived), err=True)
+    if not everything:
         click.echo(tr("{folder}: no runs yet; `lmm-tui launch` starts one", folder=runs_dir))
-    elif not runs:
+    elif words and not runs:
         click.echo(tr("none of {count} runs is like that", count=len(listed)))
+
+
+def _values(run: ListedRun, names: Sequence[str], columns: RunColumns) -> dict[str, Any]:
+    """The chosen columns of a run, where there are any."""
+    broken = run.summary.state == BROKEN
+    values = {name: None if broken else strict(columns.value(run, name)) for name in names}
+    return {"columns": values} if names else {}
 
 
 def _record(run: ListedRun) -> dict[str, Any]:
     return status_record(run.summary) | {"tags": [*run.tags], "note": run.note}
-
-
-def _sorted(runs: Sequence[ListedRun], by: str, columns: RunColumns) -> list[ListedRun]:
-    """Numbers before texts; runs without a value, or with NaN, come last."""
-    column, falling = columns.known(by.removeprefix("-")), by.startswith("-")
-    numbers: list[tuple[float, ListedRun]] = []
-    texts: list[tuple[str, ListedRun]] = []
-    rest = []
-    for run in runs:
-        value = None if run.summary.state == BROKEN else columns.order(run, column)
-        if isinstance(value, str) and value:
-            texts.append((value.casefold(), run))
-        elif isinstance(value, int | float) and not math.isnan(value):
-            numbers.append((value, run))
-        else:
-            rest.append(run)
-    numbers.sort(key=lambda pair: pair[0], reverse=falling)
-    texts.sort(key=lambda pair: pair[0], reverse=falling)
-    return [run for _, run in numbers] + [run for _, run in texts] + rest
 
 
 def _csv(runs: Sequence[ListedRun], names: Sequence[str], columns: RunColumns) -> str:
@@ -118,9 +113,18 @@ def _cell(value: Any) -> Any:
     return quoted_formula(clean(value)) if isinstance(value, str) else strict(value)
 
 
-def _table(runs: Sequence[ListedRun], names: Sequence[str], columns: RunColumns) -> str:
+def _shown(columns: RunColumns, run: ListedRun, name: str) -> str:
+    if name == "curve":
+        from lmm_tui.charts.sparkline import written_curve  # It imports numpy.
+
+        return written_curve(columns.value(run, name))
+    return clean(columns.text(run, name))
+
+
+def columns_table(runs: Sequence[ListedRun], names: Sequence[str], columns: RunColumns) -> str:
+    """Columns by their full names, a line a run."""
     head = [name.rpartition(".")[2].upper() for name in names]
-    rows = [[clean(columns.text(run, name)) for name in names] for run in runs]
+    rows = [[_shown(columns, run, name) for name in names] for run in runs]
     right = {
         at
         for at, name in enumerate(names)

@@ -15,11 +15,12 @@ import click
 from lmm_tui.cli.options import json_option
 from lmm_tui.cli.settings import read_settings, settings_options
 from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.sweeps.axes import SweepError
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
-    from lmm_tui.sweeps.sweep_plan import SweepFolder, SweepPlan
+    from lmm_tui.sweeps.sweep_plan import SweepFolder
 
 _PRUNERS = ("none", "median", "halving", "hyperband")
 _SAMPLERS = ("grid", "random", "tpe")
@@ -59,6 +60,7 @@ _SAMPLERS = ("grid", "random", "tpe")
 @click.option("--cancel", "action", flag_value="cancel", help="Of SWEEP: stop all its trials")
 @click.option("--first", type=int, metavar="TRIAL", help="Of SWEEP: begin this trial next")
 @click.option("--drop", type=int, metavar="TRIAL", help="Of SWEEP: leave this trial out")
+@click.option("--more-seeds", type=int, metavar="N", help="Of SWEEP: train the best N times more")
 @json_option
 @click.pass_context
 def command(context: click.Context, sweep: str | None, as_json: bool, **given: Any) -> int:
@@ -110,13 +112,16 @@ def work(folder: SweepFolder) -> int:
 
 def _make(context: click.Context) -> SweepFolder | None:
     """A new sweep of the command line; None after `--print-config`."""
-    from lmm_tui.sweeps.axes import check, split_assignments
-    from lmm_tui.sweeps.sweep_plan import SweepFolder, SweepPlan, choose
+    from lmm_tui.sweeps.axes import split_assignments
+    from lmm_tui.sweeps.sweep_plan import SweepWishes, new_sweep
 
     given = context.params
-    for flag in ("first", "drop", "action"):
+    for flag in ("first", "drop", "more_seeds", "action"):
         if given[flag] is not None:
-            raise SweepError("--{action}: of which sweep? name it", action=given["action"] or flag)
+            raise SweepError(
+                "--{action}: of which sweep? name it",
+                action=given["action"] or flag.replace("_", "-"),
+            )
     if given["resume"] is not None:
         raise SweepError("--resume: a sweep is continued by `lmm-tui worker SWEEP`")
     axes, fixed = split_assignments(given["assignments"])
@@ -124,28 +129,26 @@ def _make(context: click.Context) -> SweepFolder | None:
     start = read_settings(context)
     if start is None:
         return None
-    sampler, trials = choose(tuple(axes), given["trials"], given["sampler"])
-    check(axes, start.config)
-    name = start.config.name or f"sweep-{time.strftime('%m%d-%H%M%S')}"
-    base = start.config.model_dump(exclude_none=True)
-    for key in ("name", "group"):
-        base.pop(key, None)
-    plan = SweepPlan(
-        name,
-        base,
-        tuple(axes),
-        trials,
-        sampler,
+    wishes = SweepWishes(
+        given["trials"],
+        given["sampler"],
         given["prune"],
         given["seeds"],
         given["metric"],
         given["maximize"],
         given["jobs"],
     )
-    folder = SweepFolder(Path(start.config.runs_dir), name)
-    folder.create(plan)
+    folder = new_sweep(start.config, tuple(axes), wishes)
+    plan = folder.read()
     click.echo(
-        clean(tr("sweep {name}: {count} trials by {how}", name=name, count=trials, how=sampler))
+        clean(
+            tr(
+                "sweep {name}: {count} trials by {how}",
+                name=plan.name,
+                count=plan.trials,
+                how=plan.sampler,
+            )
+        )
     )
     return folder
 
@@ -157,50 +160,34 @@ def _steer(
     action: str | None,
     first: int | None,
     drop: int | None,
+    more_seeds: int | None,
     **given: Any,
 ) -> int:
     """Do what is asked of a sweep that is there, and show it."""
     from lmm_tui.sweeps.results import sweep_record, sweep_table
+    from lmm_tui.sweeps.steer_sweep import SweepSteering
     from lmm_tui.sweeps.sweep_plan import SweepFolder
-    from lmm_tui.sweeps.trial_store import TrialStore
 
     if given["assignments"] or given["trials"]:
         raise SweepError(
             "{sweep}: a sweep keeps its space; leave out {sweep} to make a new one", sweep=sweep
         )
     folder = SweepFolder(Path(given["runs_dir"]), sweep)
-    plan = folder.read()
-    acts: dict[str | None, Callable[[], None]] = {
-        "pause": lambda: folder.flag("paused"),
-        "unpause": lambda: folder.flag("paused", False),
-        "cancel": lambda: folder.flag("cancelled"),
+    plan, steering = folder.read(), SweepSteering(folder)
+    acts: dict[str | None, Callable[[], str]] = {
+        "pause": steering.pause,
+        "unpause": lambda: steering.pause(False),
+        "cancel": steering.cancel,
     }
-    if act := acts.get(action):
-        act()
-    store = TrialStore(folder, plan)
-    if action == "cancel":
-        store.cancel_waiting()
-    for number in (first, drop):
-        if number is not None:
-            _require_waiting(store, number, plan)
-    if first is not None:
-        store.put_first(first)
-    if drop is not None:
-        store.cancel_waiting([drop])
+    said = [acts[action]()] if action in acts else []
+    said += [steering.put_first(first)] if first is not None else []
+    said += [steering.drop(drop)] if drop is not None else []
+    said += [steering.more_seeds(more_seeds)] if more_seeds is not None else []
     record = sweep_record(folder)
     click.echo(json.dumps(record, indent=1) if as_json else sweep_table(record, plan))
+    for text in said:
+        click.echo(clean(translate_message(text)), err=True)
     return 0
-
-
-def _require_waiting(store: Any, number: int, plan: SweepPlan) -> None:
-    waiting = [one.number for one in store.trials() if one.state == "waiting"]
-    if number not in waiting:
-        raise SweepError(
-            "{number}: no trial of {name} that waits; these do: {waiting}",
-            number=number,
-            name=plan.name,
-            waiting=", ".join(map(str, waiting)) or "none",
-        )
 
 
 def _say(text: str) -> None:

@@ -29,7 +29,7 @@ from lmm_tui.cockpit.screens.configure_outlook import (
 from lmm_tui.cockpit.screens.form_tabs import TABS, keys_of, matters
 from lmm_tui.cockpit.screens.memory_simulation import MemorySimulated, MemorySimulation
 from lmm_tui.cockpit.screens.option_form import OptionForm
-from lmm_tui.cockpit.screens.settings_dialogs import SettingsFiles
+from lmm_tui.cockpit.screens.sweep_from_form import SweepFromForm, form_command, sweep_promise
 from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, Outlook, promise
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
 from lmm_tui.cockpit.widgets.option_field import OptionField
@@ -60,7 +60,7 @@ DEVICES_AFTER_S = 0.5
 """Importing torch holds the interpreter for moments: the first paint goes first."""
 
 
-class ConfigureScreen(SettingsFiles):
+class ConfigureScreen(SweepFromForm):
     """Dismissed with a configuration that may be started, or with None where none was wanted."""
 
     CSS_PATH = "../configure.tcss"
@@ -214,7 +214,7 @@ class ConfigureScreen(SettingsFiles):
 
     def action_copy(self) -> None:
         """Put the command that starts this run on the clipboard."""
-        command = command_line(self._config)
+        command = form_command(self._config, self.form.axes)
         self.app.copy_to_clipboard(command)
         # Terminals may drop the sequence, and do not say so: the line can be copied by hand.
         sent = tr("Sent to the terminal's clipboard (OSC 52):")
@@ -248,6 +248,8 @@ class ConfigureScreen(SettingsFiles):
         elif self._known.data is None:
             self._start_wanted = True
             self.form.warn(tr("Looking at the data …"))
+        elif axes := self.form.axes:
+            self.ask_sweep(axes)
         else:
             self.dismiss(self._config)
 
@@ -275,10 +277,12 @@ class ConfigureScreen(SettingsFiles):
         panel = self.query_one(EstimatePanel)
         panel.outlook = outlook
         panel.set_class(bool(self.form.wrong_fields), "-stale")
-        self.form.promise("" if self.form.wrong_fields else promise(outlook))
+        will = sweep_promise(self.form.axes) or promise(outlook)
+        self.form.promise("" if self.form.wrong_fields else will)
         self._try_soon(outlook)
         self._simulate_soon()
-        self.query_one("#command", Static).update(f"$ {clean(command_line(self._config))}")
+        command = form_command(self._config, self.form.axes)
+        self.query_one("#command", Static).update(f"$ {clean(command)}")
 
     def _look_soon(self) -> None:
         self._known.data = None

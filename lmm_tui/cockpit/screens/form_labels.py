@@ -45,6 +45,8 @@ data.columns.system       system column
 data.columns.prompt       prompt column
 data.columns.chosen       chosen column
 data.columns.rejected     rejected column
+data.columns.completion   answer column of kto
+data.columns.label        verdict column
 data.columns.answer       right answer column
 data.kinds                question kinds
 data.template             chat template
@@ -134,6 +136,12 @@ dpo.beta                  DPO beta
 dpo.gamma                 target margin
 dpo.label_smoothing       label smoothing
 dpo.reference             reference model
+kto.loss                  KTO loss
+kto.beta                  KTO beta
+kto.good_weight           weight of good answers
+kto.bad_weight            weight of bad answers
+reward.margin             target reward margin
+reward.centre             centring weight
 grpo.loss                 GRPO loss
 grpo.group                group size            answers/prompt
 grpo.max_tokens           answer length         tokens

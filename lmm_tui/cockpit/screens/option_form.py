@@ -28,6 +28,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_range
 from lmm_tui.planning.candidates import has_candidates
+from lmm_tui.sweeps.axes import Axis
 
 
 class OptionForm(Vertical):
@@ -87,6 +88,13 @@ class OptionForm(Vertical):
     @property
     def wrong_fields(self) -> list[OptionField]:
         return [field for field in self.query(OptionField) if field.problem and field.display]
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """What a sweep varies: the fields with several values or a range."""
+        return tuple(
+            field.axis for field in self.query(OptionField) if field.axis and field.display
+        )
 
     def show(self, config: RunConfig) -> None:
         """Fill the fields from another configuration."""

@@ -5,7 +5,6 @@ Every run is read through a session of its own, a little at a time, so that keys
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
@@ -31,6 +30,8 @@ from lmm_tui.errors import LmmError
 from lmm_tui.metrics import names
 from lmm_tui.metrics.series.run_overlay import Overlay
 from lmm_tui.metrics.series.series import Axis
+from lmm_tui.runs.run_flops import flops_a_token
+from lmm_tui.runs.run_list import labels_of
 from lmm_tui.terminal.safe_text import clean
 
 _METRICS = (
@@ -45,6 +46,8 @@ _METRICS = (
 )
 """What runs are compared by, where they have it."""
 
+_ALIKE = 1.05
+"""Tokens a step that differ by less are the same: the last batch of an epoch may be short."""
 _READ_ON_AFTER_S = 0.005
 _READ_AT_ONCE_S = 0.02
 """Of each run, while much of it is left to read."""
@@ -74,34 +77,26 @@ class RunLegend(StyledLine):
         return Content.assemble(*parts).truncate(max(width, 1), ellipsis=True)
 
 
-def labels_of(paths: Sequence[Path]) -> dict[str, str]:
-    """By path, the name of each run; with its folder where several have that name."""
-    shared = Counter(path.name for path in paths)
-    return {
-        str(path): path.name if shared[path.name] == 1 else f"{path.parent.name}/{path.name}"
-        for path in paths
-    }
-
-
 class OverlayScreen(ChartGestures):
-    """The curves of the runs at `paths`, on steps or on tokens."""
+    """The curves of the runs at `paths`, on steps, tokens, time since the start or FLOPs."""
 
     BINDINGS = bindings("overlay", "charts")
     AUTO_FOCUS = ""
     LOOK_EVERY_S = 1.0
-    # At the same time of day runs have nothing in common.
-    AXES: ClassVar[tuple[Axis, ...]] = ("step", "tokens")
+    AXES: ClassVar[tuple[Axis, ...]] = ("step", "tokens", "time", "flops")
     DEFAULT_CSS = """
     OverlayScreen { layout: vertical; }
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         super().__init__(name=OVERLAY)
-        self._labels = labels_of(paths)
+        self._labels = {str(path): label for path, label in labels_of(paths).items()}
         self._sessions = {str(path): Reader(path) for path in paths}
         self._colors = dict(zip(self._sessions, cycle(SERIES_COLORS), strict=False))
-        self._overlay = Overlay({key: one.series for key, one in self._sessions.items()})
+        flops = {key: known for key, one in self._sessions.items() if (known := flops_a_token(one))}
+        self._overlay = Overlay({key: one.series for key, one in self._sessions.items()}, flops)
         self._shown: tuple[str, ...] = ()
+        self._axis: Axis | None = None
 
     def compose(self) -> ComposeResult:
         yield ScreenTabs("runs")
@@ -124,10 +119,21 @@ class OverlayScreen(ChartGestures):
             self._shown = shown
             self._make_charts()
             self._lay_out()
+        self._choose_axis()
         for chart in self.query(Chart):
             chart.update_from(self._overlay)
         if any(session.loading for session in self._sessions.values()):
             self.set_timer(_READ_ON_AFTER_S, self.look)
+
+    def _choose_axis(self) -> None:
+        """Tokens at first where a step is not as many tokens in every run."""
+        tokens = self._overlay.tokens_a_step()
+        if self._axis is None and len(tokens) == len(self._sessions):
+            alike = max(tokens.values()) < _ALIKE * min(tokens.values())
+            self._axis = "step" if alike else "tokens"
+            for chart in self.query(Chart):
+                chart.update_from(self._overlay)
+                chart.turn_to_axis(self._axis)
 
     def _compared(self) -> tuple[str, ...]:
         measured = self._overlay.names()

@@ -1,31 +1,41 @@
-"""What can be done to runs in their list: compare, rename, note, delete, resume.
+"""What changes runs in their list: rename, note and resume one; tag, archive and delete the marked.
 
-Deleting and resuming ask first. The files are changed by `runs.manage_runs`.
+Where none is marked the one under the cursor is meant. Deleting and resuming ask first. The files
+are changed by `runs.manage_runs` and `runs.run_tags`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from lmm_tui.cockpit.screens.config_diff import ConfigDiffScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, Choice, ChoiceDialog
 from lmm_tui.cockpit.screens.list_screen import ListScreen
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
-from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.language import listed, mark, tr
 from lmm_tui.runs import manage_runs
+from lmm_tui.runs.run_filter import ARCHIVED
 from lmm_tui.runs.run_list import ListedRun
+from lmm_tui.runs.run_tags import change_tags
 from lmm_tui.runs.status_text import run_argument
+
+_MOST_NAMED = 6
 
 
 class RunActions(ListScreen):
     """For a list of runs with the bindings of `runs`."""
 
     @property
-    def marked(self) -> tuple[Path, ...]:
+    def marked(self) -> tuple[ListedRun, ...]:
         """The marked runs, in the order of the list."""
         raise NotImplementedError
+
+    @property
+    def remote(self) -> bool:
+        """Whether the runs are on other machines, where alone their files can be changed."""
+        return False
 
     def run_under_cursor(self) -> ListedRun | None:
         raise NotImplementedError
@@ -34,45 +44,41 @@ class RunActions(ListScreen):
         """Whether the dashboard shows this run."""
         raise NotImplementedError
 
-    def _own_run(self, action: str) -> ListedRun | None:
-        """The run under the cursor; none where it is a log of another program."""
+    def targets(self) -> tuple[ListedRun, ...]:
+        """The marked runs, or else the one under the cursor."""
         run = self.run_under_cursor()
-        if run is not None and run.is_log:
-            said = tr("{name} is a log of another program: read-only", name=run.name)
-            self.toast(said, action, severe=True)
-            return None
-        return run
+        return self.marked or ((run,) if run is not None else ())
+
+    def _own_run(self, action: str) -> ListedRun | None:
+        """The run under the cursor; none where its files are not to be changed."""
+        run = self.run_under_cursor()
+        return run if run is not None and self._can_change([run], action) else None
 
     def _ended_run(self, action: str) -> ListedRun | None:
         """The run under the cursor; where it is live, none: its folder must not be touched."""
         run = self._own_run(action)
-        if run is not None and run.live:
-            state = tr(run.summary.state)
-            refusal = tr("{name} is {state}; stop it first", name=run.name, state=state)
-            self.toast(refusal, action, severe=True)
-            return None
-        return run
+        return run if run is not None and self._have_ended([run], action) else None
 
-    def action_overlay(self) -> None:
-        if not self.marked:
-            self.toast(tr("Mark runs with space first"), "overlay")
-            return
-        from lmm_tui.cockpit.screens.overlay_screen import OverlayScreen
+    def _can_change(self, runs: Sequence[ListedRun], action: str) -> bool:
+        """Whether none is a log of another program or on another machine; else it is said."""
+        if self.remote:
+            said = tr("These runs are on other machines; do this there")
+            self.toast(said, action, severe=True)
+            return False
+        if logs := [run.name for run in runs if run.is_log]:
+            said = tr("{name} is a log of another program: read-only", name=_named(logs))
+            self.toast(said, action, severe=True)
+        return bool(runs) and not logs
 
-        self.app.push_screen(OverlayScreen(self.marked))
-
-    def action_differences(self) -> None:
-        marked = self.marked
-        if len(marked) != 2:
-            hint = tr("Mark exactly two runs with space ({count} marked)", count=len(marked))
-            self.toast(hint, "differences")
-            return
-        try:
-            found = manage_runs.differences(*map(RunDir, marked))
-        except LmmError as error:
-            self.toast(str(error), "differences", severe=True)
-            return
-        self.app.push_screen(ConfigDiffScreen(marked[0].name, marked[1].name, found))
+    def _have_ended(self, runs: Sequence[ListedRun], action: str) -> bool:
+        """Whether none is live; else the first that is is named."""
+        for run in runs:
+            if run.live:
+                state = tr(run.summary.state)
+                refusal = tr("{name} is {state}; stop it first", name=run.name, state=state)
+                self.toast(refusal, action, severe=True)
+                return False
+        return True
 
     def action_rename(self) -> None:
         if (run := self._ended_run("rename")) is not None:
@@ -115,27 +121,83 @@ class RunActions(ListScreen):
 
         self.do("note", work)
 
+    def action_tag(self) -> None:
+        runs = self.targets()
+        if self._can_change(runs, "tag"):
+            first = runs[0] if len(runs) == 1 else None
+            question = (
+                tr("Tags of {name}, with spaces between them", name=first.name)
+                if first
+                else tr("Tags to give to {count} runs; -TAG takes one away", count=len(runs))
+            )
+            dialog = AskDialog(tr("tag"), question, " ".join(first.tags) if first else "")
+            self.app.push_screen(dialog, partial(self._tag, runs))
+
+    def _tag(self, runs: Sequence[ListedRun], text: str | None) -> None:
+        if text is None:
+            return
+        words = text.split()
+        drop = {word[1:] for word in words if word.startswith("-")}
+        add = {word for word in words if not word.startswith("-")}
+        if len(runs) == 1:  # What is not in the line any more is taken away.
+            drop |= {*runs[0].tags} - add
+
+        def work() -> str:
+            for run in runs:
+                change_tags(RunDir(run.summary.path), add, drop)
+            return tr("Tags of {names} changed", names=_named([run.name for run in runs]))
+
+        self.do("tag", work)
+
+    def action_archive(self) -> None:
+        """Hide the runs from the list, or show them again where all of them are hidden."""
+        runs = self.targets()
+        if not self._can_change(runs, "archive"):
+            return
+        back = all(ARCHIVED in run.tags for run in runs)
+        names = _named([run.name for run in runs])
+
+        def work() -> str:
+            for run in runs:
+                tags = (ARCHIVED,)
+                change_tags(RunDir(run.summary.path), () if back else tags, tags if back else ())
+            if back:
+                return tr("{names}: no longer archived", names=names)
+            return tr("{names}: archived; the filter tag=archived lists them", names=names)
+
+        self.do("archive", work)
+
     def action_delete(self) -> None:
-        if (run := self._ended_run("delete")) is not None:
+        runs = self.targets()
+        if not (self._can_change(runs, "delete") and self._have_ended(runs, "delete")):
+            return
+        trash = runs[0].summary.path.parent / manage_runs.TRASH
+        if len(runs) == 1:
             question = tr(
                 "{name}: {state} at step {step:,}.\nIt is moved to {trash}, not deleted for good.",
-                name=run.name,
-                state=tr(run.summary.state),
-                step=run.summary.status.step,
-                trash=run.summary.path.parent / manage_runs.TRASH,
+                name=runs[0].name,
+                state=tr(runs[0].summary.state),
+                step=runs[0].summary.status.step,
+                trash=trash,
             )
-            choices = [Choice("delete", "y", mark("Move it to the trash"))]
-            self.app.push_screen(
-                ChoiceDialog(tr("delete a run"), question, choices),
-                partial(self._delete, run.summary.path),
+        else:
+            question = tr(
+                "{count} runs: {names}.\nThey are moved to {trash}, not deleted for good.",
+                count=len(runs),
+                names=_named([run.name for run in runs]),
+                trash=trash,
             )
+        choice = Choice("delete", "y", mark("Move it to the trash"))
+        if len(runs) > 1:
+            choice = Choice("delete", "y", mark("Move them to the trash"))
+        self.app.push_screen(
+            ChoiceDialog(tr("delete a run"), question, [choice]),
+            partial(self._delete, [RunDir(run.summary.path) for run in runs]),
+        )
 
-    def _delete(self, path: Path, answer: str | None) -> None:
+    def _delete(self, runs: Sequence[RunDir], answer: str | None) -> None:
         if answer == "delete":
-            self.do(
-                "delete",
-                lambda: tr("moved to {place}", place=manage_runs.throw_away(RunDir(path))),
-            )
+            self.do("delete", partial(throw_away, runs))
 
     def action_resume(self) -> None:
         if (run := self._ended_run("resume")) is not None:
@@ -169,6 +231,26 @@ class RunActions(ListScreen):
 
             if self.do("resume", work, opens=path):
                 self.toast(tr("Starting {name} …", name=path.name), "resume")
+
+
+def throw_away(runs: Sequence[RunDir]) -> str:
+    """Move runs to the trash; what cannot be moved stays, and is said after all others went."""
+    moved, refused = [], []
+    for run in runs:
+        try:
+            moved.append(manage_runs.throw_away(run))
+        except LmmError as error:
+            refused.append(error)
+    if refused:
+        raise refused[0]
+    return tr("moved to {place}", place=moved[0] if len(moved) == 1 else moved[0].parent)
+
+
+def _named(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = len(names) - _MOST_NAMED
+    rest = tr(" and {count} more", count=more) if more > 0 else ""
+    return listed(names[:_MOST_NAMED]) + rest
 
 
 def resume_detached(run: RunDir, steps: int | None) -> int:

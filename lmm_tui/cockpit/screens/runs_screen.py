@@ -1,12 +1,14 @@
-"""The list of all runs of a folder: sorted, filtered, marked, and opened from here.
+"""The list of all runs of a folder: columns, order, filter and tree; marked, and opened from here.
 
-The folder is read in a thread. What can be done to a run is in `run_actions`.
+The folder is read in a thread, then what all metrics of a run are needed for, a little at a time.
+What can be done to runs is in `run_actions` and `run_outputs`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,113 +18,229 @@ from textual.content import Content
 from textual.message import Message
 
 from lmm_tui.cockpit.keys import bindings
-from lmm_tui.cockpit.messages import OpenRun
-from lmm_tui.cockpit.screens.run_actions import RunActions
+from lmm_tui.cockpit.messages import ColumnsChosen, OpenRun
+from lmm_tui.cockpit.screens.list_screen import WorkDone
+from lmm_tui.cockpit.screens.run_outputs import RunOutputs
+from lmm_tui.cockpit.screens.runs_table import DEFAULT_COLUMNS, GROUP, QUIET, RunsTable
 from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.health_panel import VERDICT_STYLES
-from lmm_tui.cockpit.widgets.run_header import BADGES
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
-from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow, titled
+from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.engine.run.run_records import RunInfo
-from lmm_tui.i18n.language import mark, tr
+from lmm_tui.errors import LmmError
+from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.runs.run_list import LARGEST_FIRST, SORT_KEYS, ListedRun, RunList, ancestry, arranged
-from lmm_tui.runs.status_text import (
-    NOTHING,
-    count,
-    duration,
-    number,
-    result_text,
-    verdict_text,
-)
+from lmm_tui.runs.remote.fleets import fleet_of
+from lmm_tui.runs.run_columns import DIFFERING, LARGEST_FIRST, RunColumns
+from lmm_tui.runs.run_details import RunDetails
+from lmm_tui.runs.run_filter import filtered, without_archived
+from lmm_tui.runs.run_list import ListedRun, RunList, ancestry
+from lmm_tui.runs.run_tree import BRANCHINGS, TITLES, tree
 from lmm_tui.terminal.safe_text import clean
 
-COLUMNS = (
-    TableColumn("name", mark("name"), 16, grows=True),
-    TableColumn("state", mark("state"), 10),
-    TableColumn("health", mark("health"), 14),
-    TableColumn("stage", mark("stage"), 8, rank=5),
-    TableColumn("model", mark("model"), 8, rank=6),
-    TableColumn("step", mark("step"), 13, right=True, rank=1),
-    TableColumn("loss", mark("loss"), 8, right=True),
-    TableColumn("val", mark("val"), 7, right=True, rank=3),
-    TableColumn("speed", "tok/s", 6, right=True, rank=4),
-    TableColumn("age", mark("age"), 12, right=True, rank=2),
-    TableColumn("from", mark("from"), 12, grows=True, rank=7),
-    TableColumn("note", mark("note"), 16, grows=True, rank=8),
-)
-
-_CURRENT = "bold $accent"
-_QUIET = "$foreground 70%"
+_NEWEST_FIRST = "started"
+_LONGEST_SHARE = 0.05
+"""Of a core, for reading a folder of thousands of runs again and again."""
+_READ_AT_ONCE_S = 0.1
+_READ_ON_AFTER_S = 0.3
 
 
 @dataclass
 class RunsRead(Message):
-    """A thread has read the folder."""
+    """A thread has read the folder, in so many seconds; at first `settings` are still to come."""
 
     runs: tuple[ListedRun, ...]
+    seconds: float
+    settings: bool = True
 
 
-class RunsScreen(RunActions):
+@dataclass
+class DetailsRead(Message):
+    """A thread has read more of the metrics of the runs; `more` is left."""
+
+    more: bool
+
+
+@dataclass
+class Fetched(Message):
+    """Runs of other machines are here now."""
+
+    then: Callable[[], object]
+
+
+class RunsScreen(RunOutputs):
     """The runs of `folder`; `shown_run` says which of them the dashboard shows."""
 
     PLACE = "runs"
     BINDINGS = bindings("runs")
 
-    def __init__(self, folder: Path, shown_run: Callable[[], Path | None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        shown_run: Callable[[], Path | None],
+        chosen: Sequence[str] = DEFAULT_COLUMNS,
+    ) -> None:
         super().__init__()
         self._folder = folder
+        self._fleet = fleet_of(folder)
         self._shown_run = shown_run
+        self._chosen = tuple(chosen) or DEFAULT_COLUMNS
         self._list = RunList(folder)
-        self._runs: tuple[ListedRun, ...] | None = None
-        self._by = "age"
+        self._details = RunDetails(folder)
+        self._lines = RunsTable(shown_run)
+        self._all: tuple[ListedRun, ...] | None = None
+        self._has_settings = False
+        self._columns = RunColumns((), self._details)
+        self._names: list[str] = []
+        self._by = _NEWEST_FIRST
         self._falling = True
         self._wanted = ""
+        self._kept: list[ListedRun] = []
+        self._branching = BRANCHINGS[0]
+        self._folded: set[str] = set()
         self._marked: set[Path] = set()
 
     @property
-    def marked(self) -> tuple[Path, ...]:
-        shown = [self._run_of(row.key) for row in self.query_one(Table).rows]
-        return tuple(run.summary.path for run in shown if run and run.summary.path in self._marked)
+    def marked(self) -> tuple[ListedRun, ...]:
+        return tuple(run for run in self._kept if run.summary.path in self._marked)
+
+    @property
+    def remote(self) -> bool:
+        return self._fleet is not None
+
+    @property
+    def away(self) -> dict[str, str]:
+        """The machines of a fleet that cannot be reached now, with why."""
+        return self._fleet.away if self._fleet is not None else {}
+
+    def fetch(self, runs: Sequence[Path], then: Callable[[], object]) -> None:
+        fleet = self._fleet
+        if fleet is None:
+            then()
+            return
+
+        def work() -> Message:
+            for run in runs:
+                fleet.follow(run)
+            return Fetched(then)
+
+        self.toast(tr("Connecting to {names} …", names=listed([run.name for run in runs])), "runs")
+        self.in_background("fetch", work, lambda why: WorkDone("runs", why, ok=False))
+
+    def on_fetched(self, message: Fetched) -> None:
+        message.then()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that were chosen, by which they are kept for the next start."""
+        return self._chosen
+
+    def shown_columns(self) -> tuple[RunColumns, Sequence[str]]:
+        return self._columns, self._names
 
     def compose_body(self) -> ComposeResult:
-        yield Table(titled(COLUMNS), tr("Reading …"))
+        yield Table((), tr("Reading …"))
         yield from super().compose_body()
-        yield FilterInput(tr("name, state, stage, model, note"))
+        yield FilterInput(tr("words, or comparisons such as lr<1e-3 stage=sft tag=night val<2"))
 
     def look(self) -> None:
-        self.in_background("runs", lambda: RunsRead(self._list.read()))
+        def read() -> Message:
+            began = time.monotonic()
+            runs = self._list.read()
+            if self._all is None:
+                self.post_message(RunsRead(runs, 0.0, settings=False))
+            self._details.refresh(runs)
+            return RunsRead(runs, time.monotonic() - began)
+
+        self.in_background("runs", read)
 
     def on_runs_read(self, message: RunsRead) -> None:
-        first = self._runs is None
-        self._runs = message.runs
-        self._marked &= {run.summary.path for run in self._runs}
+        first = self._all is None
+        self._all, self._has_settings = message.runs, message.settings
+        self.look_every(max(self.LOOK_EVERY_S, message.seconds / _LONGEST_SHARE))
+        self._marked &= {run.summary.path for run in self._all}
         self._show()
         shown = self._shown_run()
-        for run in self._runs if first else ():
+        for run in self._all if first else ():
             if run.summary.path == shown:
                 self.query_one(Table).go_to(run.name)
+        if message.settings:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """First what is listed, in its order, then the others."""
+        runs = [*self._kept, *(self._all or ())]
+        self.in_background(
+            "details", lambda: DetailsRead(self._details.read_on(runs, _READ_AT_ONCE_S))
+        )
+
+    def on_details_read(self, message: DetailsRead) -> None:
+        if self.is_current:
+            self._show()
+            if message.more:
+                self.set_timer(_READ_ON_AFTER_S, self._read_on)
 
     # What is shown
 
     def _show(self) -> None:
-        runs = self._runs or ()
-        kept = arranged(runs, by=self._by, falling=self._falling, wanted=self._wanted)
-        now = time.time()
-        self.query_one(Table).show(
-            [self._row(run, now) for run in kept],
+        everything = self._all or ()
+        words = self._wanted.split()
+        runs = without_archived(everything, words)
+        self._columns = columns = RunColumns(runs, self._details)
+        wrong = ""
+        try:
+            self._kept = filtered(runs, words, columns)
+        except LmmError as error:  # As while a comparison is being written.
+            wrong = str(error)
+            kept = {run.summary.path for run in self._kept}
+            self._kept = [run for run in runs if run.summary.path in kept]
+        self._names = self._known_columns(columns)
+        ordered = columns.sorted(self._kept, self._by, self._falling)
+        self._kept = ordered
+        table = self.query_one(Table)
+        table.set_columns(self._lines.columns(self._names, columns, ordered))
+        lines = tree(ordered, self._branching, self._folded)
+        table.show(
+            [
+                self._lines.row(line, self._names, columns, self._is_marked(line.run, line.members))
+                for line in lines
+            ],
             sorted_by=(self._by, self._falling),
             empty=self._empty_text(),
         )
-        live = sum(run.live for run in runs)
-        if self._wanted:
-            facts = [tr("{count} of {all}", count=len(kept), all=len(runs))]
-        else:
-            facts = [tr("1 run") if len(runs) == 1 else tr("{count} runs", count=len(runs))]
-        facts += [tr("{count} live", count=live)] if live else []
-        facts += [tr("{count} marked", count=len(self._marked))] if self._marked else []
-        self.query_one(ScreenTabs).show(" · ".join(facts))
+        self._show_facts(len(everything) - len(runs), wrong)
         self.show_detail()
+
+    def _known_columns(self, columns: RunColumns) -> list[str]:
+        """Full names of the chosen columns; a setting that no run has any more is left out."""
+        names: list[str] = []
+        for name in self._chosen:
+            if name == DIFFERING and not self._has_settings:
+                continue
+            try:
+                names += columns.chosen([name], self._kept)
+            except LmmError:
+                continue
+        return [*dict.fromkeys(("name", *names))]
+
+    def _is_marked(self, run: ListedRun | None, members: Sequence[ListedRun]) -> bool:
+        of = members if run is None else (run,)
+        return all(one.summary.path in self._marked for one in of)
+
+    def _show_facts(self, archived: int, wrong: str) -> None:
+        shown, runs = len(self._kept), len(self._all or ()) - archived
+        live = sum(run.live for run in self._kept)
+        if wrong:
+            facts = [translate_message(wrong)]
+        elif self._wanted:
+            facts = [tr("{count} of {all}", count=shown, all=runs)]
+        else:
+            facts = [tr("1 run") if runs == 1 else tr("{count} runs", count=runs)]
+        facts += [tr("{count} live", count=live)] if live else []
+        facts += [tr("{host} is away", host=host) for host in self.away]
+        facts += [tr("{count} archived", count=archived)] if archived else []
+        facts += [tr("{count} marked", count=len(self.marked))] if self.marked else []
+        self.query_one(ScreenTabs).show(" · ".join(facts))
 
     def _empty_text(self) -> str:
         if self._wanted:
@@ -136,41 +254,12 @@ class RunsScreen(RunActions):
             folder=self._folder,
         )
 
-    def _row(self, run: ListedRun, now: float) -> TableRow:
-        info, status = run.summary.info, run.summary.status
-        sign, colour = BADGES.get(run.summary.state, ("?", "$warning"))
-        verdict = run.summary.verdict
-        if verdict.level == "error":
-            colour = "$error"
-        shown = self._shown_run()
-        current = shown == run.summary.path
-        steps = f"{status.step:,}" + (f"/{count(status.total_steps)}" if status.total_steps else "")
-        kind = tr(run.summary.log_format) if run.is_log else info.stage
-        return TableRow(
-            run.name,
-            {
-                "name": (run.name, _CURRENT if current else ""),
-                "state": (f"{sign} {tr(run.summary.state)}", colour),
-                "health": (verdict_text(verdict), VERDICT_STYLES[verdict.level]),
-                "stage": kind,
-                "model": info.model,
-                "step": steps if status.step or not run.is_log else NOTHING,
-                "loss": result_text(info, status, few=True),
-                "val": number(status.val_loss, 3),
-                "speed": count(status.tokens_per_s) if status.tokens_per_s else NOTHING,
-                "age": (duration(now - info.started) if info.started else NOTHING, _QUIET),
-                "from": (info.parent, _QUIET),
-                "note": (run.note, _QUIET),
-            },
-            run.summary.path in self._marked,
-        )
-
     def detail(self) -> list[Content]:
         run = self.run_under_cursor()
         if run is None:
-            return []
+            return self._group_detail()
         info, error = run.summary.info, run.summary.status.error
-        chain = " → ".join(ancestry(run, self._runs or ()))
+        chain = " → ".join(ancestry(run, self._all or ()))
         process = tr("pid {pid} on {host}", pid=info.pid, host=info.host) if info.pid else ""
         known = (info.model, info.device, info.precision, process)
         facts = tr(run.summary.log_format) if run.is_log else " · ".join(filter(None, known))
@@ -179,10 +268,30 @@ class RunsScreen(RunActions):
         trouble = verdict.text if verdict.is_trouble else ""
         style = "$error" if error else VERDICT_STYLES[verdict.level] if trouble else ""
         last = translate_message(error or trouble) or run.note or hint
+        host = run.name.partition(":")[0]
+        if why := self.away.get(host, ""):
+            last, style = (
+                tr("{host} is away: {why}", host=host, why=translate_message(why)),
+                "$warning",
+            )
         return [
-            Content.assemble((clean(chain), "bold"), (f"  {clean(facts)}", _QUIET)),
-            Content.styled(clean(str(run.summary.path)), _QUIET),
+            Content.assemble((clean(chain), "bold"), (f"  {clean(facts)}", QUIET)),
+            Content.styled(clean(str(run.summary.path)), QUIET),
             Content.styled(clean(last), style),
+        ]
+
+    def _group_detail(self) -> list[Content]:
+        """The best of a group, where the cursor is on its head."""
+        members = self._members(self.query_one(Table).cursor or "")
+        if not members:
+            return []
+        best = self._columns.sorted(members, "best", False)[0]
+        said = f"{best.name} · {self._columns.text(best, 'best')}"
+        states = Counter(tr(one.summary.state) for one in members)
+        facts = " · ".join(f"{count} {state}" for state, count in states.items())
+        return [
+            Content.assemble((clean(members[0].summary.info.group), "bold"), (f"  {facts}", QUIET)),
+            Content.styled(tr("best validation loss: {run}", run=clean(said)), QUIET),
         ]
 
     def preview(self) -> tuple[Path, RunInfo, tuple[int, ...]] | None:
@@ -192,21 +301,34 @@ class RunsScreen(RunActions):
     # Order and choice
 
     @on(Table.HeadClicked)
-    def _sort_by(self, message: Table.HeadClicked) -> None:
-        if message.column in SORT_KEYS:
-            again = message.column == self._by
-            self._by = message.column
-            self._falling = not self._falling if again else self._by in LARGEST_FIRST
-            self._show()
+    def _head_clicked(self, message: Table.HeadClicked) -> None:
+        again = message.column == self._by
+        self.sort_by(message.column, not self._falling if again else None)
 
     def action_sort(self) -> None:
-        order = [*SORT_KEYS]
-        self._by = order[(order.index(self._by) + 1) % len(order)]
-        self._falling = self._by in LARGEST_FIRST
+        order = [*dict.fromkeys((_NEWEST_FIRST, *self._names))]
+        self.sort_by(
+            order[(order.index(self._by) + 1) % len(order)] if self._by in order else "name"
+        )
+
+    def sort_by(self, column: str, falling: bool | None = None) -> None:
+        """Sort by the full name of a column; from the end that a person wants to see first."""
+        self._by = column
+        self._falling = column in LARGEST_FIRST if falling is None else falling
         self._show()
 
     def action_reverse(self) -> None:
-        self._falling = not self._falling
+        self.sort_by(self._by, not self._falling)
+
+    def action_branch(self) -> None:
+        at = BRANCHINGS.index(self._branching) + 1
+        self._branching = BRANCHINGS[at % len(BRANCHINGS)]
+        self._show()
+        self.toast(tr(TITLES[self._branching]), "view")
+
+    def choose_columns(self, chosen: Sequence[str]) -> None:
+        self._chosen = tuple(chosen) or DEFAULT_COLUMNS
+        self.post_message(ColumnsChosen(tuple(chosen)))
         self._show()
 
     def action_filter(self) -> None:
@@ -230,15 +352,28 @@ class RunsScreen(RunActions):
         self.query_one(Table).focus()
 
     def action_mark(self) -> None:
-        if run := self.run_under_cursor():
-            self._marked ^= {run.summary.path}
-            self._show()
-            self.query_one(Table).action_move(1)
+        """Mark what is under the cursor, or unmark it; all of a group by its head."""
+        key = self.query_one(Table).cursor or ""
+        run = self.run_under_cursor()
+        paths = {one.summary.path for one in ([run] if run else self._members(key))}
+        self._marked = self._marked - paths if paths <= self._marked else self._marked | paths
+        self._show()
+        self.query_one(Table).action_move(1)
+
+    def action_mark_all(self) -> None:
+        """Mark all runs that are listed, or unmark them."""
+        paths = {run.summary.path for run in self._kept}
+        self._marked = set() if paths <= self._marked else self._marked | paths
+        self._show()
 
     @on(Table.Opened)
     def action_open(self) -> None:
         if run := self.run_under_cursor():
-            self.post_message(OpenRun(run.summary.path))
+            path = run.summary.path
+            self.fetch([path], lambda: self.post_message(OpenRun(path)))
+        elif key := self.query_one(Table).cursor:
+            self._folded ^= {key.removeprefix(GROUP)}
+            self._show()
 
     def is_shown(self, run: Path) -> bool:
         return self._shown_run() == run
@@ -248,14 +383,14 @@ class RunsScreen(RunActions):
         return None if key is None else self._run_of(key)
 
     def _run_of(self, name: str) -> ListedRun | None:
-        return next((run for run in self._runs or () if run.name == name), None)
+        return next((run for run in self._kept if run.name == name), None)
+
+    def _members(self, key: str) -> list[ListedRun]:
+        group = key.removeprefix(GROUP) if key.startswith(GROUP) else ""
+        return [run for run in self._kept if group and run.summary.info.group == group]
 
 
 if __name__ == "__main__":
-    from lmm_tui.engine.run.run_records import RunInfo, RunStatus
-    from lmm_tui.runs.status_text import RunSummary
-
-    info = RunInfo("base", "sft", 0.0, 0.0, "here", 1, 0.0)
-    run = ListedRun(RunSummary(Path("base"), info, RunStatus("finished", 10, 10), "finished"))
-    print(RunsScreen(Path(), lambda: None)._row(run, 75.0))
+    screen = RunsScreen(Path(), lambda: None, ("name", "lr"))
+    print(screen.columns, screen.marked)
     print("=== 自测通过 ===")

@@ -43,6 +43,8 @@ class ScreenContext:
     session: Reader | None
     shown_run: Callable[[], Path | None]
     """Returns the run that is open at the time of the call."""
+    columns: tuple[str, ...] = ()
+    """Of the list of runs, as they were chosen last."""
 
 
 def make(name: str, context: ScreenContext) -> BaseScreen:
@@ -53,7 +55,13 @@ def make(name: str, context: ScreenContext) -> BaseScreen:
 def _runs(context: ScreenContext) -> BaseScreen:
     from lmm_tui.cockpit.screens.runs_screen import RunsScreen
 
-    return RunsScreen(context.runs_dir, context.shown_run)
+    return RunsScreen(context.runs_dir, context.shown_run, context.columns)
+
+
+def _queue(context: ScreenContext) -> BaseScreen:
+    from lmm_tui.cockpit.screens.queue_screen import QueueScreen
+
+    return QueueScreen(context.runs_dir)
 
 
 def _system(context: ScreenContext) -> BaseScreen:
@@ -71,6 +79,7 @@ def _of_a_run(name: str, context: ScreenContext) -> BaseScreen:
 
 _MAKERS: dict[str, Callable[[ScreenContext], BaseScreen]] = {
     "runs": _runs,
+    "queue": _queue,
     "system": _system,
     **{name: partial(_of_a_run, name) for name in _OF_A_RUN},
 }

@@ -29,9 +29,11 @@ from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.options import Option, lookup
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message, translate_range
 from lmm_tui.planning.typed_values import epochs_in, plain_number, words_in, words_text
+from lmm_tui.sweeps.axes import Axis, axis_of
 from lmm_tui.terminal.safe_text import REPLACEMENT, clean, fit, wrap
 from lmm_tui.toml_text import TomlError, parse_toml
 
@@ -101,6 +103,8 @@ class OptionField(Widget):
         self._parsed_text = self.text
         self.changes: dict[str, Any] = {option.key: value}
         """What the last valid text sets: its own option, mostly."""
+        self.axis: Axis | None = None
+        """How a sweep varies the option, where the text is several numbers or a range."""
 
     @property
     def editor(self) -> ChoiceRow | Input:
@@ -243,11 +247,12 @@ class OptionField(Widget):
             return
         self._parsed_text = self.text
         before = self.problem
+        self.axis = None
         try:
             self.changes = self._parsed()
             self.value = self.changes.get(self.option.key, self.value)
             self._error = ""
-        except ConfigError as error:
+        except LmmError as error:
             self._error = str(error)
         self._complaint = ""
         self.refresh(layout=bool(before) or bool(self.problem))
@@ -257,6 +262,13 @@ class OptionField(Widget):
         """What the text sets; a length in epochs is another option than one in steps."""
         if self.option.key == "train.steps" and (epochs := epochs_in(self.text)) is not None:
             return {self.option.key: self.option.default, "train.epochs": epochs}
+        if self.option.kind in (int, float) and plain_number(self.text) == self.text:
+            self.axis = axis_of(self.option, self.text)
+        if self.axis is not None:  # The first value stands for all in what is estimated.
+            ends = self.axis.choices or (self.axis.low, self.axis.high)
+            values = [parse(self.option, f"{end:g}" if isinstance(end, float) else str(end))
+                      for end in ends]  # fmt: skip
+            return {self.option.key: values[0]}
         return {self.option.key: parse(self.option, self.text)}
 
     def _choice_label(self, choice: str) -> str:

@@ -91,6 +91,12 @@ class Table(ScrollView, can_focus=True):
         self._cursor = 0
         self._sorted = ("", False)
 
+    def set_columns(self, columns: Sequence[TableColumn]) -> None:
+        """Show other columns."""
+        if tuple(columns) != self._columns:
+            self._columns = tuple(columns)
+            self.refresh()
+
     @property
     def cursor(self) -> str | None:
         """The key of the row under the cursor."""

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from lmm_tui.engine.config.even_shares import refuse_uneven
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.parallel.beats import SUPERVISED_BY, attempt_folder
 from lmm_tui.engine.parallel.rank_store import STORE, KeyStore
@@ -69,6 +70,7 @@ def supervise(job: Mapping[str, Any]) -> int:
         nodes = nodes_of()
         gpus = gpus_for(config)
         count = local_ranks(config, gpus)
+        refuse_uneven(config, count * len(nodes.names))
         timeout_s = float(config.parallel.timeout_s)
         resume = RunDir(job["resume"]) if job["resume"] else None
         if nodes.several:

@@ -6,6 +6,7 @@ Each end takes the other for hostile: a message is one of these dataclasses, or 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -16,6 +17,10 @@ from lmm_tui.message import with_messages
 
 GROWING = ("metrics.jsonl", "events.jsonl", "samples.jsonl")
 """The files that are sent as they grow."""
+MOST_RUNS = 10_000
+"""Of one folder."""
+_NAME = re.compile(r"[^./\0][^/\0]{0,199}")
+"""A folder beside others, and nothing else."""
 _LONGEST_S = 1e10
 """Above the age of every heartbeat, also of one that was never written."""
 
@@ -79,6 +84,29 @@ class RemoteCommand:
     args: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class RunUpdate:
+    """What is new of one run of a folder."""
+
+    run: str
+    update: InfoUpdate | StatusUpdate
+
+
+@dataclass(frozen=True)
+class RunGone:
+    """A run is no longer in the folder."""
+
+    run: str
+
+
+@dataclass(frozen=True)
+class ListEnd:
+    """All that is new of the folder has been sent; `listed` runs are there."""
+
+    listed: int
+
+
+FromFolder = Refusal | RunUpdate | RunGone | ListEnd
 FromRun = Refusal | InfoUpdate | StatusUpdate | Growth | Answer
 
 
@@ -105,6 +133,30 @@ def from_run(line: bytes) -> FromRun:
     if message is None:
         raise WireError("a message that is none of a run's")
     return message
+
+
+def from_folder(line: bytes) -> FromFolder:
+    """A line that a fleet received. Raises WireError."""
+    found = _object(line)
+    if "listed" in found:
+        end = record_from(found, ListEnd)
+        if end is None or not 0 <= end.listed <= MOST_RUNS:
+            raise WireError("a list of more than {most} runs", most=MOST_RUNS)
+        return end
+    if "run" not in found:
+        message = from_run(line)
+        if isinstance(message, Refusal):
+            return message
+        raise WireError("a message that is none of a folder's")
+    name = found["run"]
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise WireError("a name that no run has")
+    if found.get("gone") is True:
+        return RunGone(name)
+    message = from_run(line)
+    if not isinstance(message, InfoUpdate | StatusUpdate):
+        raise WireError("a message that is none of a folder's")
+    return RunUpdate(name, message)
 
 
 def opening(line: bytes) -> Opening:

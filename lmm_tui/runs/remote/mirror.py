@@ -41,6 +41,7 @@ from lmm_tui.terminal.safe_text import clean
 
 _REMOTE = re.compile(r"(?P<host>(?:[\w.+][\w.+-]*@)?[\w.][\w.-]*):(?P<path>.+)")
 """Nothing that a shell or ssh would take for more than a name."""
+SSH = ("ssh", "-T", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=2")
 _FIRST_S = 60.0
 _LONGEST_PAUSE_S = 15.0
 _LOOK_S = 0.2
@@ -66,7 +67,7 @@ def mirrored(name: str, early: Sequence[int] = ()) -> Iterator[RunDir]:
     given = _REMOTE.fullmatch(name)
     assert given is not None
     with tempfile.TemporaryDirectory(prefix="lmm-") as folder:
-        mirror = _Mirror(given["host"], given["path"], RunDir(folder))
+        mirror = RunMirror(given["host"], given["path"], RunDir(folder))
         try:
             mirror.open(early)
             yield mirror.run_dir
@@ -74,12 +75,13 @@ def mirrored(name: str, early: Sequence[int] = ()) -> Iterator[RunDir]:
             mirror.close()
 
 
-class _Mirror:
+class RunMirror:
     """Keeps a local run directory equal to a remote one."""
 
-    def __init__(self, host: str, path: str, run_dir: RunDir) -> None:
+    def __init__(self, host: str, path: str, run_dir: RunDir, *, quiet: bool = False) -> None:
+        """`quiet`: a password is never asked for."""
         self.run_dir = run_dir
-        self._command = ["ssh", "-T", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=2"]
+        self._quiet = quiet
         self._target = [host, f"lmm-tui serve-run {shlex.quote(path)}"]
         self._name = f"{host}:{path}"
         self._first = threading.Event()
@@ -141,12 +143,12 @@ class _Mirror:
     def _connect(self) -> str:
         """Run one connection until it ends; returns the reason."""
         # While the cockpit owns the terminal, ssh cannot prompt for a password.
-        quiet = ["-o", "BatchMode=yes"] if self._first.is_set() else []
+        quiet = ["-o", "BatchMode=yes"] if self._quiet or self._first.is_set() else []
         try:
             with self._starting:
                 if self._ended.is_set():
                     return ""
-                self._ssh = ssh = SshProcess([*self._command, *quiet, "--", *self._target])
+                self._ssh = ssh = SshProcess([*SSH, *quiet, "--", *self._target])
         except OSError as error:
             return Message("ssh cannot be started ({error}); install it", error=os_reason(error))
         try:

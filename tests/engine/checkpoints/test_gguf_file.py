@@ -1,19 +1,23 @@
 """A GGUF file holds the same model: by transformers' loader and by llama.cpp itself."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import gguf
 import pytest
 import tokenizers
 import torch
+from architectures import model_folder
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM
 
 from lmm_tui.data.builtin.stories import story
 from lmm_tui.data.tokenizing.tokenizer import IM_END, Tokenizer
+from lmm_tui.engine.checkpoints.gguf_architectures import gguf_model
 from lmm_tui.engine.checkpoints.gguf_file import Quantisation, described, write_gguf
 from lmm_tui.engine.checkpoints.weights import WeightsError
 from lmm_tui.engine.config.model_shape import ModelShape
@@ -65,7 +69,7 @@ def model(tie: bool) -> Decoder:
 def write(decoder: Decoder, file: Path, quantisation: Quantisation) -> Path:
     write_gguf(
         file,
-        decoder.shape,
+        gguf_model(decoder.shape, None, file),
         decoder.state_dict(),
         WORDS,
         name="test",
@@ -95,6 +99,67 @@ def test_transformers_loads_the_same_model(
     assert theirs.config.max_position_embeddings == 128
 
 
+def by_llama_cpp(
+    file: Path, texts: list[str], prompts: list[list[int]]
+) -> tuple[list[list[int]], list[list[tuple[int, float]]]]:
+    """Ids of the texts, and the likeliest next tokens of each prompt with their log p."""
+    called = [sys.executable, "-c", _CALL, str(file), json.dumps(texts), json.dumps(prompts)]
+    said = subprocess.run(called, capture_output=True, text=True, check=False)
+    assert not said.returncode, said.stderr[-2000:]
+    ids, top = json.loads(said.stdout.splitlines()[-1])
+    return ids, top
+
+
+FOREIGN: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "mistral": {"sliding_window": None},
+    "qwen2": {},
+    "qwen3_moe": {"norm_topk_prob": True},
+    "gemma2": {"sliding_window": 32},
+    "gemma3_text": {"sliding_window": 32, "num_hidden_layers": 6, "layer_types": None},
+    "phi3": {},
+    "gpt2": {},
+}
+UNREAD = {
+    "qwen3_moe": ("moe_intermediate_size", "norm_topk_prob"),
+    "gemma2": ("query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping"),
+    "gemma3_text": ("query_pre_attn_scalar",),
+    "gpt2": ("n_positions",),
+}
+"""What transformers' loader takes from its defaults, not from a file."""
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_model_is_the_same_there(tmp_path: Path, name: str) -> None:
+    """By transformers' loader to 1e-4 of the largest logit, and by llama.cpp, which keeps keys and
+    values in fp16."""
+    WORDS.save(tmp_path / "m")
+    changes = {"vocab_size": WORDS.vocab_size, **FOREIGN[name]}
+    theirs = model_folder(name, tmp_path / "m", **changes)
+    convert(tmp_path / "m", tmp_path / "m.gguf", quantisation="f32")
+    prompts = [WORDS.encode(text)[:30] for text in STORIES[:6]]
+    with torch.no_grad():
+        logits = [theirs(torch.tensor([each])).logits[0, -1] for each in prompts]
+    back = AutoModelForCausalLM.from_pretrained(
+        tmp_path,
+        gguf_file="m.gguf",
+        dtype=torch.float32,
+        **{key: getattr(theirs.config, key) for key in UNREAD.get(name, ())},
+    ).eval()
+    with torch.no_grad():
+        for each, wanted in zip(prompts, logits, strict=True):
+            found = back(torch.tensor([each])).logits[0, -1]
+            torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+    if importlib.util.find_spec("xllamacpp") is None:
+        return
+    _, top = by_llama_cpp(tmp_path / "m.gguf", [], prompts)
+    assert sum(map(bool, top)) >= 2
+    for likeliest, wanted in zip(top, logits, strict=True):
+        log_p = wanted.log_softmax(-1)
+        for token, found in likeliest:
+            assert found == pytest.approx(log_p[token].item(), abs=0.03)
+
+
 def test_llama_cpp_gives_the_same_ids_and_likelihoods(tmp_path: Path) -> None:
     pytest.importorskip("xllamacpp")
     decoder = model(tie=True)
@@ -105,10 +170,7 @@ def test_llama_cpp_gives_the_same_ids_and_likelihoods(tmp_path: Path) -> None:
         "<|im_start|>user\nhi<|im_end|>\n",
     ]
     prompts = [WORDS.encode(text)[:30] for text in STORIES[:20]]
-    called = [sys.executable, "-c", _CALL, str(file), json.dumps(texts), json.dumps(prompts)]
-    said = subprocess.run(called, capture_output=True, text=True, check=False)
-    assert not said.returncode, said.stderr[-2000:]
-    ids, top = json.loads(said.stdout.splitlines()[-1])
+    ids, top = by_llama_cpp(file, texts, prompts)
     assert ids == [WORDS.encode(text) for text in texts]
     with torch.no_grad():
         ours = [torch.log_softmax(decoder(torch.tensor([each]))[0, -1], -1) for each in prompts]

@@ -49,6 +49,7 @@ def test_a_step_inherits_common_settings_and_starts_from_the_previous_one(tmp_pa
         )
     )
     pretrain, sft, fresh = (step.config("p", {}) for step in recipe.steps)
+    assert {config.group for config in (pretrain, sft, fresh)} == {"p"}
     assert (pretrain.name, pretrain.start_from) == ("p-pretrain", None)
     assert (sft.name, sft.start_from) == ("p-sft", "p-pretrain")
     assert (sft.train.steps, sft.train.batch_size) == (7, 3)

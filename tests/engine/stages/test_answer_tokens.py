@@ -16,9 +16,9 @@ from lmm_tui.data.errors import DataError
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.stages.answer_batch import PairBatch
 from lmm_tui.engine.stages.base import load_stage
 from lmm_tui.engine.stages.completion_batch import CompletionBatch
-from lmm_tui.engine.stages.pair_batch import PairBatch
 
 EARLIER = "an earlier answer that is the same in both and that nobody chose between"
 
@@ -71,11 +71,11 @@ def test_dpo_counts_the_answer_alone_whatever_the_prompt_holds(tmp_path: Path, k
         return sum(log_probs[i - 1, ids[i]].item() for i in range(start, stop)), stop - start
 
     losses, rewards = [], []
-    for place, ((good, _), (bad, _)) in enumerate(batch.pairs):
+    for place, ((good, _), (bad, _)) in enumerate(batch.answers):
         start = next(i for i, (a, b) in enumerate(zip(good, bad, strict=False)) if a != b)
         (good_p, good_n), (bad_p, bad_n) = log_p(policy, good, start), log_p(policy, bad, start)
         (good_q, _), (bad_q, _) = log_p(first, good, start), log_p(first, bad, start)
-        assert batch.lengths_2xB[:, place].tolist() == [good_n, bad_n]
+        assert batch.lengths_WxB[:, place].tolist() == [good_n, bad_n]
         rewards.append(0.1 * (good_p - good_q))
         by_token = (good_p - good_q) / good_n - (bad_p - bad_q) / bad_n
         margin = torch.tensor(0.1 * ((good_p - good_q) - (bad_p - bad_q)))

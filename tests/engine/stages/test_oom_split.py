@@ -68,6 +68,7 @@ def measured(
         ("sft", {}),
         ("dpo", {}),
         ("dpo", {"dpo__reference": "live", "dpo__loss": "ipo"}),
+        ("kto", {}),
         ("grpo", {}),
         ("grpo", ROUNDS),
         ("grpo", ROUNDS | {"grpo__loss": "dr_grpo"}),

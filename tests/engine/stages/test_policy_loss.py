@@ -49,6 +49,8 @@ def test_only_differences_within_a_group_matter(rewards: list[list[float]], shif
     spread = grid.amax(1) > grid.amin(1)
     assert groups_without_spread(grid).tolist() == (~spread).tolist()
     assert (group_advantages(grid, "grpo")[~spread] == 0).all()
+    others = (grid.sum(1, keepdim=True) - grid) / 3
+    torch.testing.assert_close(group_advantages(grid, "rloo"), grid - others)
 
 
 def test_advantages_are_in_deviations_but_for_dr_grpo() -> None:
@@ -77,7 +79,8 @@ def test_at_the_old_policy_the_gradient_is_the_plain_policy_gradient(kind: Kind)
     leaf = log_p.clone().requires_grad_()
     advantages = torch.tensor([2.0, -1.0], dtype=torch.float64)
     [gradient] = torch.autograd.grad(cost(leaf, log_p, advantages, kind=kind).losses_N.mean(), leaf)
-    torch.testing.assert_close(gradient, (-advantages / 6).unsqueeze(1).expand(2, 3))
+    share = 2 if kind == "rloo" else 6  # Its completions count by their tokens.
+    torch.testing.assert_close(gradient, (-advantages / share).unsqueeze(1).expand(2, 3))
 
 
 @kinds
@@ -132,8 +135,25 @@ def test_how_the_tokens_of_an_answer_are_weighed() -> None:
 
     assert losses("grpo", 99) == [1, 1]
     assert losses("dr_grpo", 4) == [0.25, 0.75]
+    assert losses("dapo", 2) == [0.5, 1.5]
+    assert losses("gspo", 99) == losses("rloo", 99) == [1, 1]
     log_p = -torch.ones(2, 4)
     assert losses("cispo", 2) == [-0.5, -1.5]
+
+
+@pytest.mark.parametrize(("kind", "ratio"), [("gspo", math.exp(0.2)), ("rloo", math.exp(0.4))])
+def test_a_completion_has_one_ratio(kind: Kind, ratio: float) -> None:
+    """The mean or the sum of its tokens' log ratios; padding is none of them."""
+    old = torch.full((1, 3), -2.0, dtype=torch.float64)
+    leaf = (old + torch.tensor([0.5, -0.1, 9.0])).requires_grad_()
+    mask, one = torch.tensor([[1, 1, 0]]), torch.ones(1, dtype=torch.float64)
+    done = cost(leaf, old, one, kind=kind, mask=mask, clip_high=1.0)
+    assert done.losses_N.item() == pytest.approx(-ratio)
+    [gradient] = torch.autograd.grad(done.losses_N.sum(), leaf)
+    each = ratio / (2 if kind == "gspo" else 1)
+    assert gradient.tolist() == [pytest.approx([-each, -each, 0.0])]
+    clipped = cost(leaf, old, one, kind=kind, mask=mask, clip_high=0.1)
+    assert clipped.clipped == 2 and clipped.losses_N.item() == pytest.approx(-1.1)
 
 
 @kinds

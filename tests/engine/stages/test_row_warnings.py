@@ -68,7 +68,7 @@ def test_pairs_of_which_a_template_writes_no_answer_are_left_out(tmp_path: Path)
     rows = [ROWS["dpo"]] * 40 + [{**ROWS["dpo"], "rejected": [call]}] * 7
     warnings = stage_of(tmp_path, "dpo", rows, **own).warnings
     assert any(note.startswith("7 pairs left out: the chat template writes") for note in warnings)
-    with pytest.raises(DataError, match="writes nothing of an answer in any pair"):
+    with pytest.raises(DataError, match="writes nothing of an answer in any of the pairs"):
         stage_of(tmp_path, "dpo", rows[40:], **own)
 
 

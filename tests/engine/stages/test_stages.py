@@ -20,8 +20,10 @@ from lmm_tui.engine.convert import convert
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.stages.answer_batch import PairBatch
 from lmm_tui.engine.stages.chat_base import read_side
-from lmm_tui.engine.stages.dpo import DpoStage, PairBatch
+from lmm_tui.engine.stages.dpo import DpoStage
+from lmm_tui.engine.stages.rollout_batch import RolloutBatch, completion_batches
 from lmm_tui.engine.stages.sft import SftStage
 from lmm_tui.engine.training.run_host import EngineHost
 
@@ -62,7 +64,7 @@ ROUNDS = {"grpo__updates": 3, "grpo__beta": 0.1, "grpo__rewards": ["length:4", "
         ("dpo", {"dpo__reference": "live", "dpo__loss": "ipo"}),
         ("grpo", {"grpo__rewards": ["length:4"], "grpo__loss": "cispo"}),
         ("grpo", ROUNDS),
-        ("grpo", ROUNDS | LORA),
+        ("grpo", ROUNDS | LORA | {"grpo__loss": "rloo"}),
     ],
     ids=str,
 )
@@ -150,9 +152,9 @@ def test_the_log_prob_of_an_answer_is_the_sum_over_its_tokens(
                 log_p = log_softmax(model(torch.tensor([ids]))[0], -1)
             counted = [t for t in range(1, len(ids)) if learnt[t]]
             expected = sum(float(log_p[t - 1, ids[t]]) for t in counted)
-            assert batch.reference_2xB is not None
-            assert float(batch.reference_2xB[side, column]) == pytest.approx(expected, rel=1e-4)
-            assert int(batch.lengths_2xB[side, column]) == len(counted)
+            assert batch.reference_WxB is not None
+            assert float(batch.reference_WxB[side, column]) == pytest.approx(expected, rel=1e-4)
+            assert int(batch.lengths_WxB[side, column]) == len(counted)
 
 
 def test_a_lora_run_trains_adapters_only_and_is_read_back_merged(
@@ -317,6 +319,30 @@ def test_the_kl_to_the_reference_starts_at_zero_and_grows(small: MakeConfig, cha
     kl = curve(host.run_dir, "grpo/kl")
     assert kl[1] == pytest.approx(0, abs=1e-6)
     assert kl[8] > 1e-4
+
+
+def test_rewards_of_rloo_pay_for_the_distance_from_the_reference(
+    small: MakeConfig, chats: str
+) -> None:
+    changes = {"grpo__loss": "rloo", "grpo__beta": 0.5, "grpo__rewards": ["length:2"]}
+    config = of_stage(
+        small, chats, "grpo", train__steps=8, optim__lr=1e-2, grpo__updates=2, **changes
+    )
+    kl = curve(train(config).run_dir, "grpo/kl")
+    assert kl[1] == kl[2] == 0  # The first round is sampled from the reference.
+    assert abs(kl[8]) > 1e-4
+    rewards = [1.0, 2.0, 4.0, math.nan]
+    one = RolloutBatch(
+        number=0, prompts=[0], ids=[[5]] * 4, ended=[True] * 4,
+        log_probs=[torch.zeros(1)] * 4, old_log_probs=[], totals=rewards, by_reward={},
+        failures=0, kl=[0.0, 2.0, 1.0, 9.0],
+    )  # fmt: skip
+    [batch] = completion_batches(
+        one, [[1, 2]], kind="rloo", beta=0.5, batch_size=1, seq_len=8, device=torch.device("cpu")
+    )
+    # 1, 1 and 3.5 are left, each above the mean of the two others by this much.
+    assert batch.advantages_A.tolist() == pytest.approx([-1.25, -1.25, 2.5, 0])
+    assert batch.sums["grpo/kl"].item() == pytest.approx(12)
 
 
 def test_a_reward_that_fails_too_often_ends_the_run_in_a_sentence(

@@ -15,9 +15,9 @@ from torch import Tensor
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.stages.answer_batch import PairBatch
 from lmm_tui.engine.stages.base import Stage, load_stage
 from lmm_tui.engine.stages.dpo import DpoStage
-from lmm_tui.engine.stages.pair_batch import PairBatch
 
 CPU = torch.device("cpu")
 
@@ -90,7 +90,7 @@ def test_the_loss_of_pairs_does_not_depend_on_the_batch_size(small: MakeConfig, 
     for batch in stage.validation_batches():
         assert isinstance(batch, PairBatch)
         ratios = []
-        for ids, counted in batch.pairs[0]:
+        for ids, counted in batch.answers[0]:
             learnt = torch.tensor(counted[1:])
             ours, theirs = (log_probs(it, torch.tensor(ids)) for it in (policy, reference))
             ratios.append((ours - theirs)[learnt].sum())

@@ -22,12 +22,14 @@ from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.chart_gestures import ChartGestures
 from lmm_tui.cockpit.screens.chat_screen import ChatScreen
 from lmm_tui.cockpit.screens.checkpoints_screen import CheckpointsScreen
+from lmm_tui.cockpit.screens.comparison_screen import ComparisonScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.data_screen import DataScreen
 from lmm_tui.cockpit.screens.evaluate_screen import EvaluateScreen
 from lmm_tui.cockpit.screens.log_screen import LogScreen
 from lmm_tui.cockpit.screens.overlay_screen import OverlayScreen
+from lmm_tui.cockpit.screens.queue_screen import QueueScreen
 from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
 from lmm_tui.cockpit.screens.rank_text_screen import RankTextScreen
 from lmm_tui.cockpit.screens.ranks_screen import RanksScreen
@@ -44,6 +46,8 @@ OWNERS = {
     "dashboard": DashboardScreen,
     "charts": ChartGestures,
     "overlay": OverlayScreen,
+    "comparison": ComparisonScreen,
+    "queue": QueueScreen,
     "dialog": QuitDialog,
     "place": BaseScreen,
     "list": Table,
@@ -108,7 +112,7 @@ def test_no_key_means_two_things_in_one_place(places):
 def test_every_place_of_the_table_has_an_owner_and_every_screen_a_maker():
     assert {row.where for row in KEYS} <= set(OWNERS)
     numbered = {name for _, name, _ in SCREENS}
-    assert numbered | {"chat", "tokens", "data"} == REGISTERED | {"dashboard", "configure"}
+    assert numbered | {"chat", "tokens", "data", "queue"} == REGISTERED | {"dashboard", "configure"}
     assert BackendScreen.TAB in numbered
 
 

@@ -288,7 +288,7 @@ async def test_a_second_run_is_started_in_a_process_of_its_own(run, tmp_path, mo
         started.append((config.name, threading.current_thread()))
         return Reader(other.dir.path)
 
-    monkeypatch.setattr("lmm_tui.cockpit.app._start_detached", start)
+    monkeypatch.setattr("lmm_tui.runs.detached.start_and_open", start)
     app = open_on(run, owned=True)
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("8")

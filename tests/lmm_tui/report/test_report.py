@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -199,3 +200,57 @@ def test_a_browser_draws_it_without_an_error(tmp_path: Path) -> None:
     chart = pixels[400:].reshape(-1, 3).astype(int)
     coloured = chart[(chart.max(axis=1) - chart.min(axis=1)) > 80]
     assert len(coloured) > 500 and len(np.unique(coloured, axis=0)) > 10
+
+
+_GESTURES = """
+<script>(async () => {
+  const rest = () => new Promise((done) => setTimeout(done, 100));
+  const plot = shownPlots[0], box = plot.over.getBoundingClientRect(), x = plot.scales.x;
+  const send = (target, kind, share) => target.dispatchEvent(new MouseEvent(kind, { bubbles: true,
+    clientX: box.left + share * box.width, clientY: box.top + 40, movementX: 9, movementY: 1 }));
+  const span = () => [x.min, x.max];
+  const seen = { whole: span() };
+  send(plot.over, "mousemove", .5);
+  await rest();
+  seen.hover = [...plot.root.querySelectorAll(".u-value")].map((cell) => cell.textContent);
+  seen.others = shownPlots[1].root.querySelector(".u-value").textContent;
+  send(plot.over, "mousedown", .25);
+  send(plot.over, "mousemove", .75);
+  await rest();
+  send(document, "mouseup", .75);
+  await rest();
+  seen.zoomed = span();
+  send(plot.over, "dblclick", .5);
+  await rest();
+  seen.back = span();
+  document.title = JSON.stringify(seen);
+})();</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_the_mouse_reads_values_and_zooms(tmp_path: Path) -> None:
+    """The page that people get, but for its policy, which lets no script of a test in."""
+    one = finished(tmp_path, "one", 1e-3)
+    page = write(str(one.path), folder=tmp_path)
+    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    drawn = "root.dataset.drawn ="
+    assert page.count(drawn) == 1
+    page = page.replace(drawn, f"window.shownPlots = plots; {drawn}").replace(
+        "</body>", f"{_GESTURES}</body>"
+    )
+    (tmp_path / "tried.html").write_text(page, encoding="utf-8")
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    command += [f"--user-data-dir={tmp_path}/browser", "--window-size=1280,1600"]
+    command += ["--virtual-time-budget=5000", "--dump-dom", f"file://{tmp_path}/tried.html"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    title = re.search(r"<title>(\{.*?\})</title>", done.stdout)
+    assert title is not None, done.stderr[-2000:]
+    seen = json.loads(html.unescape(title[1]))
+    first, last = seen["whole"]
+    middle = float(seen["hover"][0])
+    assert abs(middle - (first + last) / 2) <= 0.1 * (last - first)
+    assert float(seen["hover"][1]) > 0 and seen["others"] == seen["hover"][0]
+    quarter = (last - first) / 4
+    assert seen["zoomed"] == pytest.approx([first + quarter, last - quarter], abs=0.05 * last)
+    assert seen["back"] == [first, last]

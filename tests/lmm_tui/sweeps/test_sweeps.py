@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from lmm_tui.cli.main import run
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.runs.gpu_cards import Card
+from lmm_tui.runs.machine_stats import Machine
 from lmm_tui.sweeps.axes import Axis, SweepError, grid, split_assignments
 from lmm_tui.sweeps.live_trial import LiveTrial, TrialOutcome
 from lmm_tui.sweeps.machine_slots import MachineSlots
@@ -241,3 +244,32 @@ def test_the_record_counts_the_steps_that_pruning_saved(tmp_path: Path) -> None:
     record = sweep_record(place)
     assert (record["steps_done"], record["steps_without_pruning"]) == (240, 300)
     assert record["best"] == "night-002" and json.loads(json.dumps(record)) == record
+
+
+def test_ranks_take_the_room_of_as_many_processes(tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    config = resolve(assignments={"parallel.ranks": cores, "model.preset": "nano"})
+    slots, other = MachineSlots("cpu"), MachineSlots("cpu")
+    slot = slots.claim(config, "a/one")
+    assert slot is not None and slot.threads == 1
+    assert other.claim(RunConfig(), "a/two") is None
+    slots.release("a/one")
+    with pytest.raises(SweepError, match="take fewer ranks"):
+        slots.claim(resolve(assignments={"parallel.ranks": cores + 1}), "a/one")
+
+
+def test_ranks_take_every_card_and_wait_until_all_are_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = Card("A card", memory_total=80 << 30)
+    reading = replace(Machine(tmp_path, None).read(), cards=(card, card))
+    monkeypatch.setattr(Machine, "read", lambda self: reading)
+    slots = MachineSlots("auto")
+    one, two = (resolve(assignments={"parallel.ranks": count}) for count in (1, 2))
+    first = slots.claim(one, "a/one")
+    assert first is not None and first.device == "cuda:0"
+    assert slots.claim(two, "a/two") is None
+    slots.release("a/one")
+    both = slots.claim(two, "a/two")
+    assert both is not None and both.device == "cuda"
+    assert slots.claim(one, "a/one") is None

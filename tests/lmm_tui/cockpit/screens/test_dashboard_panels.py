@@ -31,6 +31,8 @@ def test_a_stage_of_which_nothing_is_known_has_loss_and_perplexity() -> None:
         "pretrain": "perplexity",
         "sft": "perplexity",
         "dpo": "preference",
+        "kto": "preference",
+        "reward": "preference",
         "grpo": "loss",
         "distill": "teacher",
     }

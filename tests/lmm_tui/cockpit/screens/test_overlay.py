@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
 from fake_run import FakeRun
 from looking import screen_text, toasts, until
+from made_runs import make_run
 
 from lmm_tui.charts.chart import Chart
 from lmm_tui.cockpit.app import CockpitApp
@@ -75,7 +77,7 @@ async def test_the_overlay_has_the_gestures_of_charts_and_goes_back(runs, tmp_pa
         await pilot.press("plus", "x", "shift+left")
         assert chart.view.window and chart.view.axis == "tokens" and chart.cursor is not None
         await pilot.press("x", "escape")
-        assert chart.view.axis == "step" and chart.cursor is None
+        assert chart.view.axis == "time" and chart.cursor is None
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
         await pilot.press("C")
@@ -116,3 +118,35 @@ def test_an_overlay_answers_for_all_its_stores():
     first.append({"step": 5, "m": 0.0})
     assert both.generation > before
     assert both.get(both.name("b", "m")) is None
+
+
+def test_on_time_every_run_begins_at_zero_and_flops_are_its_tokens_by_their_cost():
+    stores = {"a": SeriesStore(), "b": SeriesStore()}
+    for step in range(1, 101):
+        stores["a"].append({"step": step, "time": 1000 + step, "tokens": 10 * step, "loss": step})
+        stores["b"].append({"step": step, "time": 9e8 + 2 * step, "tokens": step, "loss": -step})
+    overlay = Overlay(stores, {"a": 6e6, "b": 3e6})
+    assert overlay.span("time") == (0.0, 198.0) and overlay.span("flops") == (3e6, 6e9)
+    late = overlay.get(Overlay.name("b", "loss"))
+    assert late.nearest(98.0, "time").step == 50 and late.span("time") == (0.0, 198.0)
+    assert late.nearest(1.5e8, "flops").value == -50
+    early = overlay.get(Overlay.name("a", "loss")).bins(0.0, 6e9, 100, "flops")
+    assert list(early.mean[1:-1]) == list(range(1, 99))
+    assert overlay.translate(3e9, "flops", "tokens") == 500.0
+    assert overlay.tokens_a_step() == {"a": 10.0, "b": 1.0}
+
+
+async def test_runs_with_other_tokens_a_step_are_first_shown_on_tokens(tmp_path):
+    for name, batch in (("small", 1), ("large", 4)):
+        run = make_run(tmp_path, name)
+        rows = [
+            {"step": step, "time": step, "tokens": 64 * batch * step, "train/loss": 9.0 - step}
+            for step in range(1, 9)
+        ]
+        run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    app = CockpitApp(runs_dir=tmp_path)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await open_overlay(app, pilot)
+        await until(pilot, lambda: app.screen.query(Chart).first().view.axis == "tokens")
+        await pilot.press("x", "x")
+        await until(pilot, lambda: "FLOPs" in screen_text(app))

@@ -11,10 +11,11 @@ from made_runs import INFO, make_run
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
-from lmm_tui.cockpit.screens.config_diff import ConfigDiffScreen
+from lmm_tui.cockpit.screens.comparison_screen import ComparisonScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, ChoiceDialog
 from lmm_tui.cockpit.screens.runs_screen import RunsScreen
+from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
@@ -107,7 +108,7 @@ async def test_a_loss_that_is_none_or_nan_comes_last_either_way(tmp_path):
     for name, loss in (("a", 2.0), ("b", float("nan")), ("c", None), ("d", 1.0)):
         make_run(tmp_path, name, loss=loss)
     async with listing(tmp_path) as (app, pilot):
-        await pilot.press("o", "o", "o", "o", "o")
+        app.screen.sort_by("loss")
         assert names(app)[:2] == ["d", "a"]
         await pilot.press("O")
         assert names(app)[:2] == ["a", "d"]
@@ -127,18 +128,126 @@ async def test_slash_narrows_the_list_as_one_types_and_escape_takes_it_back(runs
         await until_read(pilot, "No run is called or noted “nothing”")
 
 
-async def test_d_shows_in_which_settings_two_marked_runs_differ(runs):
-    async with listing(runs) as (app, pilot):
+async def test_d_compares_the_marked_runs(runs):
+    async with listing(runs, (150, 40)) as (app, pilot):
         await pilot.press("D")
-        assert "Mark exactly two runs" in toasts(app)[-1]
+        assert "Mark two runs or more" in toasts(app)[-1]
         await pilot.press("down", "space", "space", "D")
-        await pilot.pause()
-        assert isinstance(app.screen, ConfigDiffScreen)
-        text = screen_text(app)
-        assert "optim.lr" in text and "0.5" in text and "1.5" in text and "stage" in text
-        assert "seed" not in text
+        await until(pilot, lambda: isinstance(app.screen, ComparisonScreen))
+        await until_read(pilot, "2 runs compared")
+        head, first, second = screen_text(app).splitlines()[2:5]
+        assert all(word in head for word in ("loss", "lr", "stage")) and "seed" not in head
+        assert ("polite" in first) and ("0.5" in first) and ("1.5" in second)
+        await pilot.press("right_square_bracket")
+        await until_read(pilot, "mean")
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
+
+
+async def test_the_filter_of_the_command_line_filters_as_one_types(runs):
+    async with listing(runs) as (app, pilot):
+        await pilot.press("slash")
+        app.screen.query_one(FilterInput).value = "lr<2 stage!=dpo"
+        await until(pilot, lambda: names(app) == ["chat"])
+        app.screen.query_one(FilterInput).value += " lr<"
+        await until_read(pilot, "nothing to compare lr with")
+        assert names(app) == ["chat"]
+        await pilot.press("escape")
+        await until(pilot, lambda: len(names(app)) == 4)
+
+
+async def test_the_columns_are_those_that_were_chosen_and_are_kept(runs):
+    async with listing(runs, (150, 40)) as (app, pilot):
+        assert " lr " in screen_text(app).splitlines()[1]
+        await pilot.press("vertical_line", "ctrl+u", *"name nonsense", "enter")
+        await until_read(pilot, "no column and no setting")
+        await pilot.press("ctrl+u", *"name,lr best", "enter")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        await until(pilot, lambda: screen_text(app).splitlines()[1].split()[:3] == [
+            "name", "lr", "best"])  # fmt: skip
+        assert app.habits.columns == ("name", "lr", "best")
+    again = CockpitApp(runs_dir=runs, habits=app.habits)
+    async with again.run_test(size=(120, 30)) as pilot:
+        await until(pilot, lambda: names(again))
+        assert screen_text(again).splitlines()[1].split()[:2] == ["name", "lr"]
+
+
+async def test_best_and_curve_are_read_once_for_all_starts(tmp_path):
+    for name, rows in (("long", 60), ("short", 12)):
+        make_run(tmp_path, name, rows=rows)
+    best = 2.5 + 4.43 * 0.97**59 + 0.1
+    for _ in range(2):
+        async with listing(tmp_path, (160, 30)) as (app, pilot):
+            await until_read(pilot, f"{best:.3f}")
+            assert "█" in screen_text(app)
+            app.screen.sort_by("best")
+            await until(pilot, lambda app=app: names(app) == ["long", "short"])
+        # An ended run is not read again.
+        (tmp_path / "long" / "metrics.jsonl").write_text("")
+
+
+async def test_groups_that_fold_and_the_lineage(runs):
+    for number in range(2):
+        make_run(runs, f"trial-{number}", group="sweep-1", val_loss=2.0 + number)
+    async with listing(runs) as (app, pilot):
+        await pilot.press("Y")
+        await until_read(pilot, "▾ sweep-1 (2)")
+        lines = screen_text(app).splitlines()
+        assert any("├─ trial-" in line for line in lines)
+        await pilot.press("home", "down", "enter")
+        await until_read(pilot, "▸ sweep-1 (2)")
+        assert len(names(app)) == 5
+        await pilot.press("space")
+        await until_read(pilot, "2 marked")
+        await pilot.press("Y")
+        await until_read(pilot, "└─ chat")
+        assert "   └─ polite" in screen_text(app)
+
+
+async def test_actions_work_on_all_marked_runs(runs):
+    async with listing(runs) as (app, pilot):
+        await pilot.press("down", "space", "space", "number_sign", *"night best", "enter")
+        await until(pilot, (runs / "chat" / "tags.txt").exists)
+        assert {name: _run(runs, name).path.joinpath("tags.txt").read_text() for name in (
+            "polite", "chat")} == dict.fromkeys(("polite", "chat"), "best\nnight\n")  # fmt: skip
+        await pilot.press("Z")
+        await until(pilot, lambda: names(app) == ["live", "base"])
+        await until_read(pilot, "2 archived")
+        await pilot.press("slash", *"tag=archived", "enter")
+        await until(pilot, lambda: set(names(app)) == {"polite", "chat"})
+        await pilot.press("Z")
+        await until(pilot, lambda: names(app) == [])
+        await pilot.press("escape")
+        await until(pilot, lambda: len(names(app)) == 4)
+        await pilot.press("d")
+        await until_read(pilot, "2 runs: polite, chat")
+        await pilot.press("y")
+        await until(pilot, lambda: names(app) == ["live", "base"])
+    assert {path.name for path in (runs / ".trash").iterdir()} == {"polite", "chat"}
+
+
+async def test_a_live_run_among_the_marked_ones_is_not_deleted(runs):
+    async with listing(runs) as (app, pilot):
+        await pilot.press("A", "d")
+        await pilot.pause()
+        assert toasts(app) == ["live is running; stop it first"]
+
+
+async def test_marked_runs_are_written_as_one_report(runs, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "lmm_tui.cockpit.screens.run_outputs.run_in_worker",
+        lambda words, **_: asked.append(words) or "done",
+    )
+    async with listing(runs) as (app, pilot):
+        await pilot.press("down", "space", "space", "e", "h")
+        await until(pilot, lambda: isinstance(app.screen, AskDialog))
+        await pilot.press("ctrl+u", *"two.txt", "enter")
+        await until_read(pilot, "ends in .html")
+        await pilot.press("ctrl+u", *f"{tmp_path}/two.html", "enter")
+        await until(pilot, lambda: any("wrote" in said for said in toasts(app)))
+    paths = [str(runs / name) for name in ("polite", "chat")]
+    assert asked == [["report", *paths, "-o", f"{tmp_path}/two.html"]]
 
 
 async def test_r_gives_another_name_and_refuses_one_that_is_taken(runs):

@@ -1,0 +1,1 @@
+"""Copies of runs for W&B, trackio and MLflow, each behind its own package."""

@@ -1,0 +1,58 @@
+"""A run as one of trackio, Hugging Face's local tracker: configuration, curves, samples as a table.
+
+The project is TRACKIO_PROJECT, by default `lmm-tui`; TRACKIO_DIR and TRACKIO_SPACE_ID say where it
+is kept. `trackio show` draws it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from lmm_tui.engine.trackers.tracked_end import COLUMNS, TrackedEnd
+from lmm_tui.metrics.writers.mirror import TrackedRun, Tracker
+
+
+class TrackioTracker(Tracker):
+    def start(self, run: TrackedRun, config: Mapping[str, Any]) -> None:
+        import trackio
+
+        self._directory = run.directory
+        with _silence():
+            self._run: Any = trackio.init(
+                project=os.environ.get("TRACKIO_PROJECT", "lmm-tui"),
+                name=run.name,
+                group=run.group or None,
+                space_id=os.environ.get("TRACKIO_SPACE_ID"),
+                config=dict(config),
+                resume="allow",
+                embed=False,
+            )
+
+    def row(self, step: int, time: float, values: Mapping[str, float], late: bool) -> None:
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        import pandas
+        import trackio
+
+        end = TrackedEnd.of(self._directory)
+        with _silence():
+            if end.samples:
+                table = trackio.Table(dataframe=pandas.DataFrame(end.samples, columns=[*COLUMNS]))
+                self._run.log({"samples": table}, step=end.samples[-1][0])
+            self._run.finish()
+
+
+def _silence() -> contextlib.redirect_stdout[io.StringIO]:
+    """trackio prints how to look at a project, which a screen in the same terminal cannot have."""
+    return contextlib.redirect_stdout(io.StringIO())
+
+
+if __name__ == "__main__":
+    with _silence():
+        print("not seen")
+    print("=== 自测通过 ===")
